@@ -1,0 +1,70 @@
+"""What a workflow is: templates, the jobs made from them, and the edges between jobs.
+
+A matrix is one template and many bindings; nothing is copied for each job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one attempt takes while it runs."""
+
+    cpus: float = 1.0
+    memory: int = 0  # bytes; 0: nothing asked
+    gpus: int = 0
+    time: float | None = None  # seconds of wall time; None: no limit
+    licences: tuple[tuple[str, int], ...] = ()  # (name, how many), sorted by name
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing a job does: a command (`run`) or a Python callable (`call`)."""
+
+    name: str
+    run: str | tuple[str, ...] | None = None  # a shell's line, or the argument vector
+    shell: str | None = None  # a shell by name, for a string; None: /bin/sh where one is needed
+    call: str | None = None  # "module:function"
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobTemplate:
+    """What all jobs of one entry of the spec share. Texts may hold `${…}` (see domain.substitution)."""
+
+    name: str
+    steps: tuple[Step, ...]
+    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> path, relative to the working directory
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)  # the workflow's and the job's, merged
+    resources: Resources = Resources()
+    priority: int = 0  # higher first
+    workdir: Literal["project", "attempt"] = "project"
+
+
+@dataclass(frozen=True, slots=True)
+class JobNode:
+    """One job: a template and the matrix values that make it this one."""
+
+    name: str
+    template: int  # position in Definition.templates
+    binding: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A whole workflow, checked: names are unique, edges have no cycle, every `${…}` is known."""
+
+    name: str
+    directory: str  # absolute: the project, where `workdir: project` jobs run and relative paths start
+    templates: Sequence[JobTemplate]
+    jobs: Sequence[JobNode]
+    edges: Sequence[tuple[int, int]]  # (parent, child) as positions in `jobs`, without doubles
+    project: str | None = None  # a label to group and filter by
+    params: Mapping[str, Any] = field(default_factory=dict)  # with `--param` applied
+    source: str | None = None  # absolute path of the spec file; None: made by the Python API
+    source_digest: str | None = None  # BLAKE3 of the file's bytes

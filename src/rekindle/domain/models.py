@@ -1,0 +1,247 @@
+"""What the archive remembers: jobs, attempts, steps, reruns. Times are seconds since the epoch, UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.definition import Resources
+from rekindle.domain.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What an attempt or step that failed said. Texts are bounded by whoever writes them."""
+
+    type: str = ""  # exception type, or "" for a command
+    message: str = ""
+    traceback: str = ""
+    stderr: str = ""  # the tail of what was written to stderr
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """How one step of an attempt ended, or that it was kept from an earlier attempt."""
+
+    position: int  # from 0, in the job's list of steps
+    name: str
+    state: State
+    cause: Cause | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    result: str | None = None  # JSON text
+    kept_from: int | None = None  # the attempt that did it, where this one did not
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One execution of a job."""
+
+    id: int
+    job: int
+    workflow: int
+    number: int  # from 1, within the job
+    token: str
+    state: State
+    revision: int
+    template: int
+    cause: Cause | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    failure: Failure | None = None
+    signature: str | None = None  # digest of the normalised failure
+    host: str | None = None
+    pid: int | None = None
+    pid_start: int | None = None  # clock ticks after boot, as /proc has it
+    worker: str | None = None
+    runner: int | None = None
+    folder: str | None = None  # absolute, whether or not it exists
+    queued: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+    result: str | None = None  # JSON text
+    verdict: str | None = None
+    builds_on: int | None = None  # the attempt whose steps it keeps
+    start_step: int = 0  # the position at which it started
+    overrides: str | None = None  # JSON text; not None: modified
+    partial: bool = False
+    archived_by: int | None = None  # the rerun that archived it; None: live
+    steps: tuple[StepOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A node of a workflow's graph, as it stands."""
+
+    id: int
+    workflow: int
+    name: str
+    state: State
+    template: int
+    binding: str  # JSON text: the matrix values
+    version: int
+    unmet: int
+    priority: int
+    resource_class: int
+    held: str | None = None  # the reason; None: not held
+    canceled: bool = False  # before it had an attempt
+    retired: bool = False
+    attempt: int | None = None  # the live attempt
+    reserve: int | None = None  # a COMPLETED attempt kept for early cut-off
+    attempts: int = 0  # how many there have been
+    not_before: float | None = None
+    added_by: int | None = None
+    resume_attempt: int | None = None  # the next attempt builds on this one …
+    resume_step: int = 0  # … from this position
+    overrides: str | None = None  # JSON text, for the next attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A workflow, as it stands."""
+
+    id: int
+    name: str
+    directory: str
+    revision: int
+    submitted: float
+    project: str | None = None
+    source: str | None = None
+    source_digest: str | None = None
+    archived: float | None = None
+    counts: Mapping[State, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A process that claims ready jobs, under a lease."""
+
+    id: int
+    host: str
+    boot_id: str
+    pid: int
+    pid_start: int
+    executor: str
+    slots: int
+    started: float
+    expires: float
+    epoch: int
+    ended: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One job's change of state, decided by the law and written under a guard on `before`."""
+
+    job: int
+    workflow: int
+    resource_class: int
+    before: State
+    after: State
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyClass:
+    """Jobs of one workflow that are ready and take the same resources."""
+
+    workflow: int
+    resource_class: int
+    resources: Resources
+    ready: int  # an upper bound: held and delayed ones are counted too
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyJob:
+    """What a claim needs to know of a job."""
+
+    id: int
+    workflow: int
+    name: str
+    template: int
+    revision: int
+    binding: str
+    attempts: int
+    priority: int
+    resource_class: int
+    resume_attempt: int | None
+    resume_step: int
+    overrides: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """An attempt at the moment of its claim."""
+
+    id: int
+    token: str
+    job: ReadyJob
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an attempt and its job stand when a record about the attempt arrives."""
+
+    attempt: int
+    token: str
+    state: State  # the attempt's
+    archived: bool
+    job: int
+    name: str
+    workflow: int
+    resource_class: int
+    job_state: State
+    job_attempt: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Everything that an attempt's end writes to its row."""
+
+    attempt: int
+    state: State
+    ended: float
+    started: float | None = None
+    worker: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    pid_start: int | None = None
+    cause: Cause | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    failure: Failure | None = None
+    signature: tuple[str, str, str] | None = None  # (digest, type, normalised message)
+    cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+    result: str | None = None
+    verdict: str | None = None
+    steps: Sequence[StepOutcome] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened, one for a batch or an operation."""
+
+    id: int
+    at: float
+    kind: str
+    workflow: int | None
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Live failed attempts that failed alike."""
+
+    signature: str
+    cause: Cause
+    type: str
+    message: str
+    count: int
+    jobs: tuple[int, ...]

@@ -1,0 +1,85 @@
+"""Which jobs: what a user named, and what a filter must hold. Values only; `query` makes them, the store
+compiles them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Op(enum.StrEnum):
+    """How a field is compared. REGEX searches anywhere; GLOB knows `*` and `?` only and matches the whole."""
+
+    EQ = "="
+    NE = "!="
+    LT = "<"
+    LE = "<="
+    GT = ">"
+    GE = ">="
+    IN = "in"
+    REGEX = "~"
+    GLOB = "glob"
+    EXISTS = "exists"
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`field op value`; a list of values for IN, a bool for EXISTS. The field is in domain.fields.
+
+    A comparison with a value that is absent (null) is false, except NE, which is true."""
+
+    field: str
+    op: Op
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorMatches:
+    """A regular expression found in type, message, traceback or the tail of stderr of a job's attempts:
+    of the live one, or of all with `archived`."""
+
+    pattern: str
+    archived: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """All parts hold; with none, everything does."""
+
+    parts: tuple[Predicate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one part holds."""
+
+    parts: tuple[Predicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The part does not hold."""
+
+    part: Predicate
+
+
+Predicate = Compare | ErrorMatches | Every | AnyOf | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A request for jobs. Everything given narrows; `jobs` among themselves widen.
+
+    Each of `jobs`, `workflow` and `signature` is named and must exist; `where` may match nothing."""
+
+    workflow: str | None = None  # id or name
+    jobs: tuple[int | str, ...] = ()  # an id, or a name exactly
+    where: Predicate = field(default_factory=Every)
+    signature: str | None = None  # digest, or the beginning of one
+    everything: bool = False  # --all
+
+    @property
+    def empty(self) -> bool:
+        """Nothing at all was asked for."""
+        return not (self.workflow or self.jobs or self.signature or self.everything or self.where != Every())

@@ -1,0 +1,1 @@
+"""CONTROL ROOM: the only place that wires IO to law."""

@@ -1,0 +1,147 @@
+"""What the engine's calls answer. Plain values: whoever shows them adds nothing but form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rekindle.domain.definition import Resources
+from rekindle.domain.models import Attempt, FailureGroup, Job, Runner, Workflow
+from rekindle.domain.rerun import RerunPlan
+from rekindle.domain.states import State
+
+WorkflowState = Literal["completed", "running", "ready", "failed", "canceled", "held", "waiting", "empty"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStatus:
+    """One workflow at a glance. `counts` holds only states that occur; `seconds` is the wall time from the first
+    start to the last end (or now, while something runs); None: nothing has started."""
+
+    workflow: Workflow
+    state: WorkflowState
+    counts: Mapping[State, int]
+    seconds: float | None
+    failures: tuple[FailureGroup, ...]
+    runners: tuple[Runner, ...]  # alive now
+    spec_changed: bool | None  # the file differs from the stored revision; None: it cannot be read, or there is none
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job, its live attempt, its workflow's name and its resources."""
+
+    job: Job
+    workflow: str
+    attempt: Attempt | None
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What a submission did. `created`: a new workflow; else `unchanged`, or a new revision of one."""
+
+    workflow: int
+    name: str
+    revision: int
+    jobs: int
+    created: bool
+    unchanged: bool = False
+    added: tuple[str, ...] = ()
+    retired: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A rerun that is planned and not applied. `request` is what was asked, for the record."""
+
+    plan: RerunPlan
+    request: Mapping[str, Any]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A rerun that is done: its number, and whether anybody will run it."""
+
+    rerun: int
+    plan: RerunPlan
+    ready: int  # jobs that the plan made READY
+    runner_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A rerun that was taken back, and the jobs it gave back, with their states now."""
+
+    rerun: int
+    jobs: tuple[tuple[int, str, State], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """What cancel did, by job id."""
+
+    now: tuple[int, ...]  # had not started: canceled at once
+    asked: tuple[int, ...]  # run: their runner has been asked to end them
+    ended: tuple[int, ...]  # had ended before: left as they are
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What hold or release did, by job id."""
+
+    changed: tuple[int, ...]
+    already: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """One stream of one step of an attempt; `path` may not exist when nothing was printed."""
+
+    attempt: int
+    step: str
+    stream: Literal["stdout", "stderr"]
+    path: str
+    final: bool  # the step has ended: nothing more will come
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOptions:
+    """How to work. `wait_timeout`: after so many seconds nothing new is started."""
+
+    workflow: str | None = None
+    slots: int | None = None  # None: one for each processor
+    executor: str = "local"
+    watch: bool = False  # keep waiting for more
+    wait_timeout: float | None = None
+    memory: int | None = None  # bytes to pack into; None: the machine's
+    gpus: int = 0
+    licences: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a run stands, told a few times a second. `counts` covers the workflows worked on."""
+
+    counts: Mapping[State, int]
+    running: tuple[str, ...]  # names of some of the jobs that run
+    ended: int  # attempts that ended in this run
+    failed: int  # of those
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkReport:
+    """How a run ended. The exit code covers the jobs it ran: 0, 2 (some failed), 5 (canceled), 6 (timed out)."""
+
+    exit_code: int
+    completed: int
+    failed: int
+    canceled: int
+    counts: Mapping[State, int]
+    never_fit: tuple[tuple[str, str], ...] = ()  # (job, what it asks that this runner does not have)
+    interrupted: bool = False
+    recovered: int = 0  # attempts found lost at the start and started again

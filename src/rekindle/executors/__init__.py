@@ -1,0 +1,1 @@
+"""ENGINE ROOM: where attempts run. An executor is known by its name and imported when it is used."""

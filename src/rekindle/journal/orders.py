@@ -1,0 +1,67 @@
+"""What an executor tells a worker, one JSON document a line on the worker's stdin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.definition import Step
+
+
+class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
+    """What all attempts of one template under one revision share; sent once to each worker before use."""
+
+    id: int  # the engine's number for it
+    workflow: str
+    directory: str  # the project's folder
+    steps: tuple[Step, ...]
+    inputs: dict[str, str] = {}
+    outputs: dict[str, str] = {}
+    env: dict[str, str] = {}
+    params: dict[str, Any] = {}
+    workdir: str = "project"
+    time: float | None = None  # seconds of wall time for an attempt
+    store: str = ""  # identity of the store, for the environment
+
+
+class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
+    """One attempt to make. Fields from `binding` on are left at their defaults by most jobs."""
+
+    attempt: int
+    token: str
+    job: int
+    name: str
+    number: int
+    recipe: int
+    folder: str  # absolute; the worker makes it, and removes it when it is left empty
+    binding: dict[str, Any] = {}
+    start_step: int = 0
+    kept: dict[str, Any] = {}  # results of the steps that are kept, by name
+    inputs: str = ""  # JSON text for REKINDLE_INPUTS; "": no job is needed
+    params: dict[str, Any] | None = None  # where they differ from the recipe's
+    env: dict[str, str] | None = None  # added to the recipe's
+    time: float | None = None  # where it differs from the recipe's
+
+
+class Assign(msgspec.Struct, tag="assign", frozen=True, omit_defaults=True):
+    """Do these, in this order."""
+
+    work: tuple[Assignment, ...]
+
+
+class Cancel(msgspec.Struct, tag="cancel", frozen=True):
+    """End these: what runs is killed and told as CANCELED; what has not started is told as CANCELED too."""
+
+    tokens: tuple[str, ...]
+
+
+class Recall(msgspec.Struct, tag="recall", frozen=True):
+    """Give back (journal `Returned`) everything that has not started."""
+
+
+class Stop(msgspec.Struct, tag="stop", frozen=True):
+    """Give back what has not started, finish what runs, journal `Closed`, exit. So does a closed stdin."""
+
+
+Order = Recipe | Assign | Cancel | Recall | Stop

@@ -1,0 +1,87 @@
+"""What a worker writes to its journal. One record a line; see journal.ledger for the line's form."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rekindle.domain.models import Failure, StepOutcome
+
+HEADER_VERSION = 1
+
+
+class Opened(msgspec.Struct, tag="opened", frozen=True, omit_defaults=True):
+    """The first line: whose journal this is."""
+
+    worker: str
+    host: str
+    boot_id: str
+    pid: int
+    pid_start: int
+    at: float
+    version: int = HEADER_VERSION
+
+
+class Started(msgspec.Struct, tag="started", frozen=True, omit_defaults=True):
+    """An attempt's first process runs. `pid` leads its own process group; None for a call, which runs in
+    the worker's call host (`host_pid` of the worker)."""
+
+    attempt: int
+    token: str
+    at: float
+    pid: int | None = None
+    pid_start: int | None = None
+
+
+class StepStarted(msgspec.Struct, tag="step_started", frozen=True, omit_defaults=True):
+    """A step of an attempt, not its first, runs (the first one is told by Started)."""
+
+    attempt: int
+    token: str
+    step: int
+    at: float
+    pid: int | None = None
+    pid_start: int | None = None
+
+
+class StepEnded(msgspec.Struct, tag="step_ended", frozen=True, omit_defaults=True):
+    """A step ended and another follows. The last step that ran is told by Ended."""
+
+    attempt: int
+    token: str
+    step: StepOutcome
+
+
+class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
+    """An attempt ended. `state` is COMPLETED, FAILED or CANCELED; the last two carry a cause."""
+
+    attempt: int
+    token: str
+    at: float
+    state: int
+    started: float | None = None
+    cause: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    failure: Failure | None = None
+    cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+    result: str | None = None  # JSON text of the last step's result, or None
+    verdict: str | None = None
+    evidence: str | None = None  # JSON text: what the cause was concluded from
+    steps: tuple[StepOutcome, ...] = ()  # the last step that ran; none when nothing was started
+
+
+class Returned(msgspec.Struct, tag="returned", frozen=True, omit_defaults=True):
+    """Attempts that this worker was given and will never start."""
+
+    tokens: tuple[str, ...]
+    attempts: tuple[int, ...]
+
+
+class Closed(msgspec.Struct, tag="closed", frozen=True, omit_defaults=True):
+    """The last line: the worker ended in order and everything it was given is told."""
+
+    at: float
+
+
+Record = Opened | Started | StepStarted | StepEnded | Ended | Returned | Closed

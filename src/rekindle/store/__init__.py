@@ -1,0 +1,1 @@
+"""ARCHIVE: one port, SQLite behind it; SQL in named blocks."""

@@ -1,0 +1,264 @@
+-- The archive's first shape. States are the numbers of rekindle.domain.states.State; times are seconds
+-- since the epoch, UTC; JSON is text. Nothing here is ever deleted by a rerun.
+
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,          -- 'identity' (a UUID), 'created', 'host'
+    value TEXT NOT NULL
+);
+
+CREATE TABLE workflow (
+    id            INTEGER PRIMARY KEY,
+    name          TEXT NOT NULL,     -- not unique: the newest of a name is meant
+    project       TEXT,
+    directory     TEXT NOT NULL,
+    source        TEXT,
+    source_digest TEXT,
+    revision      INTEGER NOT NULL,  -- the latest
+    submitted     REAL NOT NULL,     -- the first submission
+    archived      REAL
+);
+CREATE INDEX workflow_by_name ON workflow (name, id);
+
+CREATE TABLE revision (
+    workflow      INTEGER NOT NULL REFERENCES workflow,
+    number        INTEGER NOT NULL,
+    submitted     REAL NOT NULL,
+    params        TEXT NOT NULL,     -- JSON
+    source_digest TEXT,
+    PRIMARY KEY (workflow, number)
+);
+
+CREATE TABLE resource_class (
+    id       INTEGER PRIMARY KEY,
+    cpus     REAL NOT NULL,
+    memory   INTEGER NOT NULL,
+    gpus     INTEGER NOT NULL,
+    time     REAL NOT NULL,          -- seconds; 0: no limit
+    licences TEXT NOT NULL,          -- JSON [[name, n], ...]
+    UNIQUE (cpus, memory, gpus, time, licences)
+);
+
+CREATE TABLE template (
+    id             INTEGER PRIMARY KEY,
+    workflow       INTEGER NOT NULL REFERENCES workflow,
+    revision       INTEGER NOT NULL, -- the revision that brought it; later ones keep it while it is the same
+    name           TEXT NOT NULL,
+    body           TEXT NOT NULL,    -- JSON of domain.definition.JobTemplate
+    resource_class INTEGER NOT NULL REFERENCES resource_class
+);
+CREATE INDEX template_by_workflow ON template (workflow);
+
+CREATE TABLE workflow_count (
+    workflow       INTEGER NOT NULL REFERENCES workflow,
+    resource_class INTEGER NOT NULL REFERENCES resource_class,
+    state          INTEGER NOT NULL,
+    n              INTEGER NOT NULL, -- jobs that are not retired
+    PRIMARY KEY (workflow, resource_class, state)
+);
+
+CREATE TABLE job (
+    id             INTEGER PRIMARY KEY,  -- contiguous within a submission
+    workflow       INTEGER NOT NULL REFERENCES workflow,
+    name           TEXT NOT NULL,
+    template       INTEGER NOT NULL REFERENCES template,
+    binding        TEXT NOT NULL,        -- JSON: the matrix values
+    state          INTEGER NOT NULL,
+    unmet          INTEGER NOT NULL,     -- parents that are not done
+    priority       INTEGER NOT NULL,
+    resource_class INTEGER NOT NULL REFERENCES resource_class,
+    version        INTEGER NOT NULL DEFAULT 0,
+    attempts       INTEGER NOT NULL DEFAULT 0,
+    attempt        INTEGER,              -- the live one
+    reserve        INTEGER,              -- a COMPLETED one that early cut-off may reinstate
+    held           TEXT,                 -- the reason; null: not held
+    canceled       INTEGER NOT NULL DEFAULT 0,
+    retired        INTEGER NOT NULL DEFAULT 0,
+    not_before     REAL,                 -- a delayed retry
+    added_by       INTEGER,              -- the attempt whose action added it
+    resume_attempt INTEGER,              -- the next attempt builds on this one ...
+    resume_step    INTEGER NOT NULL DEFAULT 0,
+    keep_recovery  INTEGER NOT NULL DEFAULT 0,
+    pinned_to      INTEGER,              -- the next attempt takes its definition from this attempt
+    overrides      TEXT,                 -- JSON: parameters, environment, resources of the next attempts
+    UNIQUE (workflow, name)
+);
+CREATE INDEX job_ready ON job (workflow, resource_class, priority DESC, id)
+    WHERE state = 1 AND held IS NULL AND retired = 0;
+CREATE INDEX job_by_state ON job (workflow, state) WHERE state <> 4;
+
+CREATE TABLE edge (
+    parent   INTEGER NOT NULL REFERENCES job,
+    child    INTEGER NOT NULL REFERENCES job,
+    added_by INTEGER,                    -- the attempt whose action added it
+    PRIMARY KEY (parent, child)
+);
+CREATE INDEX edge_by_child ON edge (child, parent);
+
+CREATE TABLE attempt (
+    id              INTEGER PRIMARY KEY,
+    job             INTEGER NOT NULL REFERENCES job,
+    workflow        INTEGER NOT NULL REFERENCES workflow,
+    number          INTEGER NOT NULL,
+    token           TEXT NOT NULL,
+    state           INTEGER NOT NULL,
+    revision        INTEGER NOT NULL,
+    template        INTEGER NOT NULL,
+    runner          INTEGER,
+    worker          TEXT,
+    host            TEXT,
+    pid             INTEGER,
+    pid_start       INTEGER,
+    folder          TEXT,
+    queued          REAL,
+    started         REAL,
+    ended           REAL,
+    cause           TEXT,
+    exit_code       INTEGER,
+    signal          INTEGER,
+    signature       INTEGER,             -- -> signature.id
+    error_type      TEXT,
+    error_message   TEXT,
+    error_traceback TEXT,
+    error_stderr    TEXT,
+    evidence        TEXT,                -- JSON: what the cause was concluded from
+    cpu_seconds     REAL,
+    max_rss_bytes   INTEGER,
+    result          TEXT,                -- JSON
+    verdict         TEXT,
+    builds_on       INTEGER,             -- the attempt whose steps it keeps
+    start_step      INTEGER NOT NULL DEFAULT 0,
+    overrides       TEXT,                -- JSON; not null: modified
+    partial         INTEGER NOT NULL DEFAULT 0,
+    cancel          INTEGER NOT NULL DEFAULT 0,  -- its end was asked for
+    archived_by     INTEGER              -- -> rerun.id; null: live
+);
+CREATE INDEX attempt_by_job ON attempt (job);
+CREATE INDEX attempt_active ON attempt (runner) WHERE state IN (2, 3);
+CREATE INDEX attempt_failed ON attempt (workflow, signature) WHERE signature IS NOT NULL AND archived_by IS NULL;
+
+CREATE TABLE step (
+    attempt   INTEGER NOT NULL REFERENCES attempt,
+    position  INTEGER NOT NULL,
+    name      TEXT NOT NULL,
+    state     INTEGER NOT NULL,
+    cause     TEXT,
+    exit_code INTEGER,
+    signal    INTEGER,
+    started   REAL,
+    ended     REAL,
+    result    TEXT,                      -- JSON
+    kept_from INTEGER,                   -- the attempt that did it
+    PRIMARY KEY (attempt, position)
+);
+
+CREATE TABLE subtask (
+    attempt   INTEGER NOT NULL REFERENCES attempt,
+    step      INTEGER NOT NULL,
+    idx       INTEGER NOT NULL,
+    item      TEXT NOT NULL,             -- JSON; its identity
+    state     INTEGER NOT NULL,
+    attempts  INTEGER NOT NULL DEFAULT 0,
+    cause     TEXT,
+    exit_code INTEGER,
+    signal    INTEGER,
+    started   REAL,
+    ended     REAL,
+    result    TEXT,
+    kept_from INTEGER,
+    PRIMARY KEY (attempt, step, idx)
+);
+
+CREATE TABLE patch (
+    id       INTEGER PRIMARY KEY,
+    attempt  INTEGER NOT NULL REFERENCES attempt,  -- whose action it is; in force while that attempt's set is
+    job      INTEGER NOT NULL REFERENCES job,      -- whose parameters it changes
+    change   TEXT NOT NULL,                        -- JSON
+    in_force INTEGER NOT NULL DEFAULT 1
+);
+CREATE INDEX patch_by_job ON patch (job);
+CREATE INDEX patch_by_attempt ON patch (attempt);
+
+CREATE TABLE rerun (
+    id        INTEGER PRIMARY KEY,
+    kind      TEXT NOT NULL,             -- manual, retry, supervise, recovery
+    at        REAL NOT NULL,
+    digest    TEXT NOT NULL,
+    request   TEXT NOT NULL,             -- JSON: selection and how, as asked
+    note      TEXT,
+    refused   TEXT NOT NULL,             -- JSON
+    warnings  TEXT NOT NULL,             -- JSON
+    expected  TEXT NOT NULL,             -- JSON
+    jobs      INTEGER NOT NULL,          -- how many it touched
+    undone    REAL
+);
+
+CREATE TABLE rerun_job (
+    rerun    INTEGER NOT NULL REFERENCES rerun,
+    job      INTEGER NOT NULL REFERENCES job,
+    before   INTEGER NOT NULL,           -- state
+    after    INTEGER NOT NULL,
+    start    TEXT NOT NULL,              -- 'beginning' or a step's name
+    reasons  TEXT NOT NULL,              -- JSON
+    archives TEXT NOT NULL,              -- JSON: attempt ids
+    pointers TEXT NOT NULL,              -- JSON: what undo puts back
+    PRIMARY KEY (rerun, job)
+);
+CREATE INDEX rerun_job_by_job ON rerun_job (job, rerun);
+
+CREATE TABLE runner (
+    id        INTEGER PRIMARY KEY,
+    host      TEXT NOT NULL,
+    boot_id   TEXT NOT NULL,
+    pid       INTEGER NOT NULL,
+    pid_start INTEGER NOT NULL,
+    executor  TEXT NOT NULL,
+    slots     INTEGER NOT NULL,
+    epoch     INTEGER NOT NULL,
+    started   REAL NOT NULL,
+    expires   REAL NOT NULL,
+    ended     REAL
+);
+CREATE INDEX runner_alive ON runner (id) WHERE ended IS NULL;
+
+CREATE TABLE journal (
+    worker    TEXT PRIMARY KEY,
+    runner    INTEGER NOT NULL REFERENCES runner,
+    path      TEXT NOT NULL,             -- relative to the store's folder
+    pid       INTEGER NOT NULL,
+    pid_start INTEGER NOT NULL,
+    position  INTEGER NOT NULL DEFAULT 0,  -- bytes that have been ingested
+    closed    INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX journal_open ON journal (runner) WHERE closed = 0;
+
+CREATE TABLE fingerprint (
+    attempt INTEGER NOT NULL REFERENCES attempt,
+    part    TEXT NOT NULL,               -- definition, parameters, code:module, input:path, output:path, ...
+    digest  TEXT NOT NULL,
+    PRIMARY KEY (attempt, part)
+);
+
+CREATE TABLE file (
+    path     TEXT PRIMARY KEY,
+    size     INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    inode    INTEGER NOT NULL,
+    digest   TEXT NOT NULL
+);
+
+CREATE TABLE signature (
+    id      INTEGER PRIMARY KEY,
+    digest  TEXT NOT NULL UNIQUE,
+    cause   TEXT NOT NULL,
+    type    TEXT NOT NULL,
+    message TEXT NOT NULL                -- normalised
+);
+
+CREATE TABLE event (
+    id       INTEGER PRIMARY KEY,
+    at       REAL NOT NULL,
+    kind     TEXT NOT NULL,
+    workflow INTEGER,
+    detail   TEXT NOT NULL               -- JSON
+);
+CREATE INDEX event_by_workflow ON event (workflow, id);

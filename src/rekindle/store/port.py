@@ -1,0 +1,335 @@
+"""The port: what the engine may ask of an archive. Every reading and writing happens inside one transaction.
+
+The law decides, the archive writes: states arrive here as Moves that carry the state they leave, and a row that
+does not stand there any more is an error (StoreUnavailable: the caller decided on what is no longer so).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rekindle.domain.definition import Definition, JobTemplate
+from rekindle.domain.models import (
+    Attempt,
+    Ending,
+    Event,
+    FailureGroup,
+    Job,
+    Move,
+    NewAttempt,
+    ReadyClass,
+    ReadyJob,
+    Runner,
+    Standing,
+    StepOutcome,
+    Workflow,
+)
+from rekindle.domain.rerun import Graph, JobView, Pointers, RerunPlan, RerunRecord, UndoView
+from rekindle.domain.selection import Predicate
+
+
+class Workflows(Protocol):
+    """Workflows, their revisions and templates."""
+
+    def add(self, definition: Definition, now: float) -> int:
+        """Store a new workflow at revision 1 with its templates, jobs (READY or WAITING), edges and counts;
+        returns its id. 100,000 jobs take seconds."""
+        ...
+
+    def revise(self, workflow: int, definition: Definition, now: float) -> Revised:
+        """Make `definition` the next revision: jobs are matched by name; new ones are added, gone ones retired
+        (and their counts taken out), all others take the new template, binding and priority; edges become the
+        new ones; unmet counts and the states WAITING and READY follow from them. Attempts are not touched.
+        A template whose body is unchanged keeps its row. The caller has checked that nothing gone is active."""
+        ...
+
+    def find(self, key: int | str) -> Workflow | None:
+        """By id, or the newest of a name (with its counts)."""
+        ...
+
+    def listing(self, archived: bool = False) -> list[Workflow]:
+        """All, oldest first, with their counts; archived ones only when asked for."""
+        ...
+
+    def template(self, template: int) -> JobTemplate:
+        """A template by id."""
+        ...
+
+    def templates(self, workflow: int) -> list[tuple[int, JobTemplate]]:
+        """The templates that the workflow's jobs use now."""
+        ...
+
+    def params(self, workflow: int, revision: int) -> dict[str, Any]:
+        """The parameters of a revision."""
+        ...
+
+    def archive(self, workflow: int, at: float | None) -> None:
+        """Archive it, or with None bring it back."""
+        ...
+
+    def delete(self, workflow: int) -> None:
+        """Remove every row of it, history included."""
+        ...
+
+    def edges(self, workflow: int) -> list[tuple[int, int]]:
+        """(parent, child) job ids."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """What a revision did: names of jobs added, retired, and changed (another template body or binding)."""
+
+    revision: int
+    added: tuple[str, ...]
+    retired: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+class Queue(Protocol):
+    """The hot path: claims and outcomes, always many at a time."""
+
+    def ready_classes(self, workflow: int | None) -> list[ReadyClass]:
+        """What is ready, by workflow and resource class, read from the counts; archived workflows left out."""
+        ...
+
+    def ready(self, workflow: int, resource_class: int, limit: int, now: float) -> list[ReadyJob]:
+        """The first ready jobs of a class: not held, not delayed beyond `now`; highest priority first, then by id."""
+        ...
+
+    def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
+        """Write attempt rows (QUEUED) and make them their jobs' live ones (READY -> QUEUED, attempts + 1)."""
+        ...
+
+    def next_attempt(self) -> int:
+        """The first attempt id that is free; the transaction may use it and all above."""
+        ...
+
+    def standing(self, attempts: Iterable[int]) -> dict[int, Standing]:
+        """Where these attempts and their jobs stand."""
+        ...
+
+    def start(self, started: Sequence[tuple[int, float, str, str, int | None, int | None]]) -> None:
+        """(attempt, at, worker, host, pid, pid_start): write RUNNING to attempts. Jobs move by `move`."""
+        ...
+
+    def end(self, endings: Sequence[Ending]) -> None:
+        """Write ends to attempts, with their steps and signatures. Jobs move by `move`."""
+        ...
+
+    def steps(self, rows: Sequence[tuple[int, StepOutcome]]) -> None:
+        """Write step rows (attempt, step); one that is there is replaced."""
+        ...
+
+    def move(self, moves: Sequence[Move]) -> None:
+        """Change jobs' states (version + 1) and the counts; every row must stand at `before`."""
+        ...
+
+    def completed(self, parents: Sequence[int]) -> list[Move]:
+        """Lower the unmet counts of the children of jobs that have just become COMPLETED; returns the moves
+        WAITING -> READY of those with nothing left (not canceled, not retired), for the caller to `move`."""
+        ...
+
+    def release(self, jobs: Sequence[int]) -> None:
+        """Forget the live attempts (QUEUED, never started) of these jobs: pointer to null. The rows stay, ended
+        and archived by the caller. Jobs move by `move`."""
+        ...
+
+    def next_due(self, workflow: int | None) -> float | None:
+        """When the earliest delayed ready job falls due; None: none is delayed."""
+        ...
+
+
+class Jobs(Protocol):
+    """Looking at jobs, and the flags beside their states."""
+
+    def select(self, where: Predicate, workflow: int | None, retired: bool = False) -> list[int]:
+        """Ids of the jobs for which the predicate holds, in order; archived workflows only by `workflow`."""
+        ...
+
+    def named(self, keys: Sequence[int | str], workflow: int | None) -> dict[int | str, list[int]]:
+        """For each id or exact name the jobs that it means; a key nobody has is missing from the answer."""
+        ...
+
+    def get(self, ids: Sequence[int]) -> list[Job]:
+        """Jobs by id, in the order of ids."""
+        ...
+
+    def live(self, ids: Sequence[int]) -> dict[int, Attempt]:
+        """The live attempts (without steps) of these jobs, by job."""
+        ...
+
+    def hold(self, ids: Sequence[int], reason: str | None) -> None:
+        """Hold with a reason, or with None release."""
+        ...
+
+    def cancel(self, ids: Sequence[int]) -> None:
+        """Set the flag of jobs that have no attempt. Their states move by `Queue.move`."""
+        ...
+
+    def parents(self, ids: Sequence[int]) -> dict[int, list[int]]:
+        """The jobs that these need."""
+        ...
+
+    def upstream(self, ids: Sequence[int]) -> dict[int, list[tuple[str, str | None, int]]]:
+        """For each job, (name, result JSON, job id) of each job that it needs, by the live COMPLETED attempt."""
+        ...
+
+
+class Attempts(Protocol):
+    """History."""
+
+    def listing(self, jobs: Sequence[int] | None, workflow: int | None, live: bool = False) -> list[Attempt]:
+        """Attempts with steps of these jobs (None: of all, in the workflow if one is given), oldest first."""
+        ...
+
+    def get(self, attempt: int) -> Attempt | None:
+        """One, with its steps."""
+        ...
+
+    def active(self, runner: int | None = None) -> list[Attempt]:
+        """Attempts that have not ended (of one runner), without steps."""
+        ...
+
+    def want_cancel(self, attempts: Sequence[int]) -> None:
+        """Ask for the end of active attempts; their runner sees it."""
+        ...
+
+    def wanted_cancel(self, runner: int) -> list[tuple[int, str]]:
+        """(attempt, token) of a runner's active attempts whose end was asked for."""
+        ...
+
+    def failures(self, workflow: int | None) -> list[FailureGroup]:
+        """Live failed attempts by signature, largest group first."""
+        ...
+
+    def signature(self, prefix: str) -> str | None:
+        """The digest that begins so; None when none does; UsageError when several do."""
+        ...
+
+
+class Reruns(Protocol):
+    """Plans: what they read, and what they write."""
+
+    def views(self, selected: Sequence[int]) -> tuple[dict[int, JobView], Graph]:
+        """The selected jobs, all their descendants, and every parent of either, with the edges among them."""
+        ...
+
+    def apply(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
+        """Write a plan: the rerun and its jobs, attempts archived, pointers, unmet counts, states and counts.
+        PlanOutdated, naming the jobs, when any job's version has moved. Returns the rerun's id."""
+        ...
+
+    def get(self, rerun: int) -> RerunRecord | None:
+        """One, with its plan as applied."""
+        ...
+
+    def listing(self, workflow: int | None, limit: int | None = None) -> list[tuple[RerunRecord, int]]:
+        """Newest first, without the plans' jobs, and how many jobs each touched."""
+        ...
+
+    def newest_manual(self) -> int | None:
+        """The newest manual rerun that is not undone."""
+        ...
+
+    def undo_views(self, rerun: int) -> list[UndoView]:
+        """Its jobs, as undo needs them."""
+        ...
+
+    def undo(self, rerun: int, restore: Sequence[tuple[int, int, Pointers, Sequence[int]]], now: float) -> None:
+        """(job, version, pointers, attempts that become live again): write them under the guard of the versions,
+        then derive unmet counts and states of these jobs and their children afresh, with counts; mark it undone."""
+        ...
+
+
+class Runners(Protocol):
+    """Runners, leases and their workers' journals."""
+
+    def register(
+        self, host: str, boot_id: str, pid: int, pid_start: int, executor: str, slots: int, now: float, lease: float
+    ) -> Runner:
+        """A new runner, alive until now + lease."""
+        ...
+
+    def renew(self, runner: int, epoch: int, until: float) -> bool:
+        """Extend the lease; False: another has taken over (epoch moved) or it was ended."""
+        ...
+
+    def end(self, runner: int, now: float) -> None:
+        """It ended, or was found dead."""
+        ...
+
+    def take_over(self, runner: int, epoch: int) -> bool:
+        """Raise the epoch of a dead runner, if it still stands at `epoch`: exactly one caller gets True."""
+        ...
+
+    def alive(self) -> list[Runner]:
+        """Runners that have not ended, by the rows alone."""
+        ...
+
+    def open_journal(self, runner: int, worker: str, path: str, pid: int, pid_start: int) -> None:
+        """A worker's journal will be at `path` (relative to the store's folder)."""
+        ...
+
+    def journals(self, runner: int) -> list[tuple[str, str, int, int, int]]:
+        """(worker, path, pid, pid_start, position) of a runner's journals that are not closed."""
+        ...
+
+    def advance(self, worker: str, position: int) -> None:
+        """Everything before `position` has been ingested, in this transaction."""
+        ...
+
+    def close_journal(self, worker: str) -> None:
+        """Nothing more will come from it."""
+        ...
+
+
+class Events(Protocol):
+    """What happened, one row a batch or operation."""
+
+    def add(self, at: float, kind: str, workflow: int | None, detail: Mapping[str, Any]) -> None: ...
+
+    def listing(self, workflow: int | None, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Oldest first; with a limit the newest so many."""
+        ...
+
+
+class Archive(Protocol):
+    """One transaction's view of everything."""
+
+    workflows: Workflows
+    jobs: Jobs
+    queue: Queue
+    attempts: Attempts
+    reruns: Reruns
+    runners: Runners
+    events: Events
+
+    def check(self) -> list[str]:
+        """Every way in which states, unmet counts or counts differ from what is derived from attempts and
+        edges (invariants 3 and 11), and any job with two live attempts; an empty list: all is well."""
+        ...
+
+
+class Store(Protocol):
+    """An open archive."""
+
+    identity: str
+    folder: str  # absolute: where journals, attempts' folders and wake files live
+
+    def read(self) -> AbstractContextManager[Archive]:
+        """A consistent snapshot."""
+        ...
+
+    def write(self) -> AbstractContextManager[Archive]:
+        """One transaction, alone; committed at the end of the block, rolled back by an exception."""
+        ...
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has committed: cheap to poll."""
+        ...
+
+    def close(self) -> None: ...
