@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rekindle.domain.definition import Definition, JobTemplate
+from rekindle.domain.definition import Definition, JobTemplate, Resources
 from rekindle.domain.models import (
     Attempt,
     Ending,
@@ -74,6 +74,10 @@ class Workflows(Protocol):
         """Remove every row of it, history included."""
         ...
 
+    def span(self, workflow: int) -> tuple[float | None, float | None]:
+        """When its first attempt started and its last one ended (by its live and archived attempts)."""
+        ...
+
     def edges(self, workflow: int) -> list[tuple[int, int]]:
         """(parent, child) job ids."""
         ...
@@ -134,8 +138,9 @@ class Queue(Protocol):
         ...
 
     def release(self, jobs: Sequence[int]) -> None:
-        """Forget the live attempts (QUEUED, never started) of these jobs: pointer to null. The rows stay, ended
-        and archived by the caller. Jobs move by `move`."""
+        """Take back the claim on jobs whose live attempt is QUEUED and was never started: the attempt's row, a
+        reservation that never became an execution, is removed, the pointer cleared, and the number given back.
+        Jobs move by `move`."""
         ...
 
     def next_due(self, workflow: int | None) -> float | None:
@@ -172,6 +177,14 @@ class Jobs(Protocol):
 
     def parents(self, ids: Sequence[int]) -> dict[int, list[int]]:
         """The jobs that these need."""
+        ...
+
+    def children(self, ids: Sequence[int]) -> dict[int, list[int]]:
+        """The jobs that need these."""
+        ...
+
+    def resources(self, classes: Iterable[int]) -> dict[int, Resources]:
+        """What these resource classes take."""
         ...
 
     def upstream(self, ids: Sequence[int]) -> dict[int, list[tuple[str, str | None, int]]]:
