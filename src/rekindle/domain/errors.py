@@ -25,6 +25,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rekindle.domain.rerun import RefusedJob
 
 
 class RekindleError(Exception):
@@ -92,7 +96,11 @@ class Refused(RekindleError):
 
 
 class PlanRefused(Refused):
-    """Every job of a rerun was refused."""
+    """Every job of a rerun was refused; `refused` has each with its reason."""
+
+    def __init__(self, message: str, *, hint: str = "", refused: Sequence[RefusedJob] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.refused = tuple(refused)
 
 
 class PlanOutdated(Refused):

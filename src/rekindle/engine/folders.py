@@ -1,0 +1,26 @@
+"""Where an attempt's folder and logs are: sharded, so that a million attempts are not a million neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def attempt_folder(store_folder: str, attempt: int) -> str:
+    """The absolute path of an attempt's own folder; 256 attempts share a parent, 256 parents a grandparent."""
+    return f"{store_folder}/attempts/{attempt >> 16:04x}/{attempt >> 8 & 0xFF:02x}/{attempt}"
+
+
+def log_path(folder: str, step: int, stream: str) -> str:
+    """Where a step's stdout or stderr is kept once it has ended: beside the folder, and only if there was any."""
+    return f"{folder}.{step}.{'out' if stream == 'stdout' else 'err'}"
+
+
+def live_log_path(store_folder: str, worker: str, stream: str) -> str:
+    """Where a running step's stdout or stderr is: its worker's own pair of files."""
+    return f"{store_folder}/run/{worker}/{'out' if stream == 'stdout' else 'err'}"
+
+
+def attempt_files(folder: Path) -> Iterator[Path]:
+    """The files beside an attempt's folder that belong to it."""
+    return folder.parent.glob(f"{folder.name}.*")

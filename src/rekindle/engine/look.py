@@ -1,0 +1,228 @@
+"""Looking: what a store holds, read in one consistent snapshot a call."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from rekindle.domain.definition import JobTemplate
+from rekindle.domain.errors import NotFound
+from rekindle.domain.models import Attempt, Event, FailureGroup, Job, Runner, Workflow
+from rekindle.domain.nearest import did_you_mean
+from rekindle.domain.rerun import RerunRecord
+from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
+from rekindle.domain.states import ACTIVE, State
+from rekindle.engine.presence import is_alive
+from rekindle.engine.results import JobRow, WorkflowState, WorkflowStatus
+from rekindle.engine.session import Session
+from rekindle.store.port import Archive
+
+
+def select(session: Session, selection: Selection) -> list[int]:
+    """The ids of the jobs that are meant, in order.
+
+    NotFound names each job, workflow or signature that was named and is not there. A name that several workflows
+    have means the newest of them when they share their own name, and is refused otherwise.
+    """
+    with session.store.read() as archive:
+        workflow = _workflow(archive, selection.workflow).id if selection.workflow else None
+        where = _with_signature(archive, selection)
+        if not selection.jobs:
+            return archive.jobs.select(where, workflow)
+        named = _named(archive, selection.jobs, workflow)
+        if where == Every():
+            return named
+        keep = set(named)
+        return [job for job in archive.jobs.select(where, workflow) if job in keep]
+
+
+def _with_signature(archive: Archive, selection: Selection) -> Predicate:
+    if selection.signature is None:
+        return selection.where
+    digest = archive.attempts.signature(selection.signature)
+    if digest is None:
+        raise NotFound(f"no failure has the signature {selection.signature!r}", hint="`rekindle failures` lists them")
+    return Every((selection.where, Compare("signature", Op.EQ, digest)))
+
+
+def _named(archive: Archive, keys: Sequence[int | str], workflow: int | None) -> list[int]:
+    found = archive.jobs.named(keys, workflow)
+    missing = [key for key in keys if key not in found]
+    if missing:
+        names = ", ".join(str(key) for key in missing[:10]) + (" …" if len(missing) > 10 else "")
+        scope = " in this workflow" if workflow is not None else ""
+        raise NotFound(f"no such job{scope}: {names}", hint="`rekindle jobs list` names them")
+    ids: set[int] = set()
+    for key in keys:
+        ids.add(_one_meant(archive, key, found[key]))
+    return sorted(ids)
+
+
+def _one_meant(archive: Archive, key: int | str, ids: Sequence[int]) -> int:
+    if len(ids) == 1:
+        return ids[0]
+    jobs = archive.jobs.get(ids)
+    owners = {job.workflow: archive.workflows.find(job.workflow) for job in jobs}
+    names = {owner.name for owner in owners.values() if owner is not None}
+    if len(names) > 1:
+        listed = ", ".join(sorted(names))
+        raise NotFound(f"several workflows have a job {key!r}: {listed}", hint="say which with -w WORKFLOW")
+    return max(jobs, key=lambda job: job.workflow).id
+
+
+def find_workflow(session: Session, key: str) -> Workflow:
+    """By id or name (the newest of it); NotFound with the nearest known name."""
+    with session.store.read() as archive:
+        return _workflow(archive, key)
+
+
+def _workflow(archive: Archive, key: str) -> Workflow:
+    found = archive.workflows.find(int(key)) if key.isdigit() else None
+    found = found or archive.workflows.find(key)
+    if found is None:
+        known = [workflow.name for workflow in archive.workflows.listing()]
+        hint = did_you_mean(key, known) if known else "this store holds none: `rekindle submit SPEC`"
+        raise NotFound(f"no such workflow: {key}", hint=hint)
+    return found
+
+
+def workflows(session: Session, archived: bool = False) -> list[Workflow]:
+    """All workflows, oldest first."""
+    with session.store.read() as archive:
+        return archive.workflows.listing(archived)
+
+
+def templates(session: Session, workflow: int) -> list[JobTemplate]:
+    """The templates that a workflow's jobs use now."""
+    with session.store.read() as archive:
+        return [template for _, template in archive.workflows.templates(workflow)]
+
+
+def status(session: Session, workflow: str | None = None) -> list[WorkflowStatus]:
+    """Each workflow at a glance (or one); reads counts, not jobs."""
+    with session.store.read() as archive:
+        chosen = [_workflow(archive, workflow)] if workflow else archive.workflows.listing()
+        runners = tuple(runner for runner in archive.runners.alive() if is_alive(runner))
+        return [_status(session, archive, one, runners) for one in chosen]
+
+
+def _status(session: Session, archive: Archive, workflow: Workflow, runners: tuple[Runner, ...]) -> WorkflowStatus:
+    counts = {state: n for state, n in workflow.counts.items() if n}
+    first, last = archive.workflows.span(workflow.id)
+    seconds = None
+    if first is not None:
+        running = any(counts.get(state) for state in ACTIVE)
+        seconds = max(0.0, (session.clock() if running or last is None else last) - first)
+    return WorkflowStatus(
+        workflow=workflow,
+        state=workflow_state(counts),
+        counts=counts,
+        seconds=seconds,
+        failures=tuple(archive.attempts.failures(workflow.id)) if counts.get(State.FAILED) else (),
+        runners=runners,
+        spec_changed=_spec_changed(workflow),
+    )
+
+
+def workflow_state(counts: dict[State, int]) -> WorkflowState:
+    """The one word for a workflow, from how many of its jobs are in which state."""
+    if any(counts.get(state) for state in ACTIVE):
+        return "running"
+    if counts.get(State.READY):
+        return "ready"
+    if counts.get(State.FAILED):
+        return "failed"
+    if counts.get(State.CANCELED):
+        return "canceled"
+    if counts.get(State.WAITING):
+        return "waiting"
+    return "completed" if counts.get(State.COMPLETED) else "empty"
+
+
+def _spec_changed(workflow: Workflow) -> bool | None:
+    if workflow.source is None or workflow.source_digest is None:
+        return None
+    try:
+        content = Path(workflow.source).read_bytes()
+    except OSError:
+        return None
+    return digest_of(content) != workflow.source_digest
+
+
+def digest_of(content: bytes) -> str:
+    """The digest under which a spec file's content is remembered (BLAKE3)."""
+    from blake3 import blake3
+
+    return blake3(content).hexdigest()
+
+
+def jobs(session: Session, ids: Sequence[int]) -> list[JobRow]:
+    """Jobs with their live attempts, in the order of `ids`."""
+    with session.store.read() as archive:
+        rows = archive.jobs.get(ids)
+        live = archive.jobs.live(ids)
+        names = {workflow.id: workflow.name for workflow in archive.workflows.listing(archived=True)}
+        resources = archive.jobs.resources({job.resource_class for job in rows})
+        return [JobRow(job, names[job.workflow], live.get(job.id), resources[job.resource_class]) for job in rows]
+
+
+def parents(session: Session, ids: Sequence[int]) -> dict[int, list[Job]]:
+    """The jobs that each of these needs."""
+    with session.store.read() as archive:
+        return _jobs_of(archive, archive.jobs.parents(ids))
+
+
+def children(session: Session, ids: Sequence[int]) -> dict[int, list[Job]]:
+    """The jobs that need each of these."""
+    with session.store.read() as archive:
+        return _jobs_of(archive, archive.jobs.children(ids))
+
+
+def _jobs_of(archive: Archive, neighbours: dict[int, list[int]]) -> dict[int, list[Job]]:
+    known = {job.id: job for job in archive.jobs.get(sorted({one for ids in neighbours.values() for one in ids}))}
+    return {job: [known[one] for one in ids] for job, ids in neighbours.items()}
+
+
+def attempts(
+    session: Session, jobs: Sequence[int] | None, workflow: int | None = None, live: bool = False
+) -> list[Attempt]:
+    """Attempts with their steps, oldest first: of these jobs, or of all."""
+    with session.store.read() as archive:
+        return archive.attempts.listing(jobs, workflow, live)
+
+
+def attempt(session: Session, number: int) -> Attempt:
+    """One attempt by its id."""
+    with session.store.read() as archive:
+        found = archive.attempts.get(number)
+    if found is None:
+        raise NotFound(f"no such attempt: {number}", hint="`rekindle attempts list` names them")
+    return found
+
+
+def failures(session: Session, workflow: str | None = None) -> list[FailureGroup]:
+    """Live failed attempts, grouped by signature, largest group first."""
+    with session.store.read() as archive:
+        return archive.attempts.failures(_workflow(archive, workflow).id if workflow else None)
+
+
+def reruns(session: Session, workflow: str | None = None, limit: int | None = None) -> list[tuple[RerunRecord, int]]:
+    """Applied reruns, newest first, each with the number of jobs it touched."""
+    with session.store.read() as archive:
+        return archive.reruns.listing(_workflow(archive, workflow).id if workflow else None, limit)
+
+
+def rerun(session: Session, number: int) -> RerunRecord:
+    """One applied rerun with its plan."""
+    with session.store.read() as archive:
+        found = archive.reruns.get(number)
+    if found is None:
+        raise NotFound(f"no such rerun: {number}", hint="`rekindle reruns list` names them")
+    return found
+
+
+def events(session: Session, workflow: str | None = None, limit: int | None = None) -> list[Event]:
+    """What happened, oldest first; with a limit the newest so many."""
+    with session.store.read() as archive:
+        return archive.events.listing(_workflow(archive, workflow).id if workflow else None, limit=limit)

@@ -1,0 +1,107 @@
+"""Reruns: planned from a snapshot, applied in one transaction, saved, undone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError
+from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
+from rekindle.domain.rerun import How, RerunPlan
+from rekindle.domain.states import State
+from rekindle.domain.undo import decide_undo
+from rekindle.engine.presence import is_alive
+from rekindle.engine.results import Applied, Proposal, Undone
+from rekindle.engine.session import Session
+from rekindle.engine.wake import ring
+
+Requests = Sequence[tuple[Sequence[int], How]]
+
+
+def plan(session: Session, requests: Requests, request: Mapping[str, Any], note: str | None = None) -> Proposal:
+    """What a rerun would do. `request` is what was asked, in words that can be recorded.
+
+    PlanRefused, with every job's reason, when nothing of it can be done.
+    """
+    selected = sorted({job for jobs, _ in requests for job in jobs})
+    with session.store.read() as archive:
+        views, graph = archive.reruns.views(selected)
+    decided = plan_rerun(views, graph, requests)
+    if not decided.jobs:
+        raise _all_refused(decided)
+    return Proposal(decided, request, note)
+
+
+def _all_refused(decided: RerunPlan) -> PlanRefused:
+    first = "; ".join(f"{job.name}: {job.why}" for job in decided.refused[:5])
+    more = f"; and {len(decided.refused) - 5} more" if len(decided.refused) > 5 else ""
+    return PlanRefused(f"nothing can be rerun: {first}{more}", refused=decided.refused)
+
+
+def apply(session: Session, proposal: Proposal) -> Applied:
+    """Do what was planned, in one transaction. PlanOutdated when any of its jobs has moved since."""
+    now = session.clock()
+    with session.store.write() as archive:
+        rerun = archive.reruns.apply(proposal.plan, "manual", proposal.request, proposal.note, now)
+        alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
+    ring(session.store.folder, alive)
+    ready = sum(job.after is State.READY for job in proposal.plan.jobs)
+    return Applied(rerun, proposal.plan, ready, runner_alive=bool(alive))
+
+
+def save(session: Session, proposal: Proposal, path: Path) -> None:
+    """Write a plan to a file, with the identity of the store that it is for."""
+    document = {
+        "rekindle_plan": 1,
+        "store": session.store.identity,
+        "request": dict(proposal.request),
+        "note": proposal.note,
+        "plan": plan_to_json(proposal.plan),
+    }
+    draft = path.with_name(path.name + ".part")
+    try:
+        draft.write_text(json.dumps(document, indent=1) + "\n")
+        os.replace(draft, path)
+    except OSError as error:
+        raise RekindleError(f"cannot write the plan to {path}: {error.strerror}") from error
+
+
+def load(session: Session, path: Path) -> Proposal:
+    """Read a plan that `save` wrote. PlanOutdated when it is for another store."""
+    try:
+        document = json.loads(path.read_text())
+        if document["rekindle_plan"] != 1:
+            raise RekindleError(f"{path} was saved by another version of rekindle", hint="plan the rerun again")
+        proposal = Proposal(plan_from_json(document["plan"]), document["request"], document["note"])
+        identity = document["store"]
+    except FileNotFoundError:
+        raise NotFound(f"no such file: {path}", hint="`rekindle rerun … --save-plan FILE` writes one") from None
+    except OSError as error:
+        raise RekindleError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RekindleError(f"{path} is not a saved plan", hint="`rekindle rerun … --save-plan FILE`") from error
+    if identity != session.store.identity:
+        raise PlanOutdated(f"{path} is a plan for another store", hint="--store names the one it was made with")
+    return proposal
+
+
+def undo(session: Session, rerun: int | None = None) -> Undone:
+    """Take a rerun back: the newest manual one, or the one named. UndoRefused, naming the jobs, once anything that
+    it reset has started."""
+    now = session.clock()
+    with session.store.write() as archive:
+        number = archive.reruns.newest_manual() if rerun is None else rerun
+        record = archive.reruns.get(number) if number is not None else None
+        if number is None or record is None:
+            what = "no rerun to undo" if rerun is None else f"no such rerun: {rerun}"
+            raise NotFound(what, hint="`rekindle reruns list` names them")
+        if record.undone is not None:
+            raise NotFound(f"rerun {number} has been undone already", hint="`rekindle reruns list` names them")
+        archive.reruns.undo(number, decide_undo(archive.reruns.undo_views(number)), now)
+        jobs = archive.jobs.get([job.id for job in record.plan.jobs])
+        alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
+    ring(session.store.folder, alive)
+    return Undone(number, tuple((job.id, job.name, job.state) for job in jobs))

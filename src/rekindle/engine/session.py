@@ -1,0 +1,62 @@
+"""An open store and a clock: what every call of the engine works on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from rekindle.domain.errors import NotFound
+from rekindle.store.opening import open_store
+from rekindle.store.port import Store
+
+STORE_FOLDER = ".rekindle"
+STORE_VARIABLE = "REKINDLE_STORE"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open store and the clock that dates what is written to it (seconds since the epoch)."""
+
+    store: Store
+    clock: Callable[[], float] = time.time
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+
+def open_session(url: str | None = None, *, create: bool = True, directory: Path | None = None) -> Session:
+    """Open the store that is meant.
+
+    `url`, else $REKINDLE_STORE, else the nearest `.rekindle` at or above `directory` (default: the working
+    directory), else a new one there; with `create` false a missing store is NotFound.
+    """
+    here = (directory or Path.cwd()).absolute()
+    meant = url or os.environ.get(STORE_VARIABLE)
+    if meant is None:
+        nearest = _nearest(here)
+        if nearest is None and not create:
+            raise NotFound(
+                f"no store at or above {here}",
+                hint="`rekindle run SPEC` makes one; --store or $REKINDLE_STORE names one elsewhere",
+            )
+        meant = str(nearest or here / STORE_FOLDER)
+    return Session(open_store(meant, create=create))
+
+
+def _nearest(directory: Path) -> Path | None:
+    for folder in (directory, *directory.parents):
+        candidate = folder / STORE_FOLDER
+        if candidate.is_dir():
+            return candidate
+    return None
