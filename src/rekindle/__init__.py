@@ -1,3 +1,31 @@
 """rekindle runs workflows of jobs, and runs again exactly what must run again."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rekindle.api import Client, Workflow
+    from rekindle.domain.errors import RekindleError
+    from rekindle.domain.rerun import How
+
 __version__ = "0.1.0.dev0"
+
+__all__ = ["Client", "How", "RekindleError", "Workflow", "__version__"]
+
+_HOMES = {
+    "Client": "rekindle.api",
+    "Workflow": "rekindle.api",
+    "RekindleError": "rekindle.domain.errors",
+    "How": "rekindle.domain.rerun",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are first used, so that the command line starts quickly."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(home), name)

@@ -64,9 +64,7 @@ def _resubmitted(archive: Archive, known: Workflow, definition: Definition, now:
         )
     params = archive.workflows.params(known.id, known.revision)
     if known.source_digest == definition.source_digest and params == dict(definition.params):
-        return Submitted(
-            known.id, known.name, known.revision, jobs=len(definition.jobs), created=False, unchanged=True
-        )
+        return Submitted(known.id, known.name, known.revision, jobs=len(definition.jobs), created=False, unchanged=True)
     _refuse_losing_what_runs(archive, known, definition)
     revised = archive.workflows.revise(known.id, definition, now)
     detail = {

@@ -1,0 +1,138 @@
+"""The Python API: workflows made in Python, and a client that does what the command line does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rekindle.domain.definition import Definition
+from rekindle.domain.models import Attempt, FailureGroup
+from rekindle.domain.rerun import How
+from rekindle.domain.selection import Selection
+from rekindle.engine import control, look, rerun
+from rekindle.engine.results import (
+    Applied,
+    Canceled,
+    Held,
+    JobRow,
+    Proposal,
+    Submitted,
+    Undone,
+    WorkflowStatus,
+    WorkOptions,
+    WorkReport,
+)
+from rekindle.engine.run import work
+from rekindle.engine.session import Session, open_session
+from rekindle.engine.submit import submit
+from rekindle.query.selections import parse_selection
+from rekindle.spec.builder import Workflow as _Builder
+
+
+class Workflow(_Builder):
+    """A workflow made in Python. See spec.builder for `job`; then `submit` it, or `run` it to the end."""
+
+    def submit(self, store: str | None = None, *, name: str | None = None, new: bool = False) -> Submitted:
+        """Store it. `store` is a path or URL; by default the one the command line would take here."""
+        with open_session(store) as session:
+            return submit(session, self.definition(), name=name, new=new)
+
+    def run(
+        self,
+        store: str | None = None,
+        *,
+        jobs: int | None = None,
+        name: str | None = None,
+        new: bool = False,
+        wait_timeout: float | None = None,
+    ) -> WorkReport:
+        """Store it and work until nothing of it is ready or running; `jobs` run at once, `wait_timeout` is in
+        seconds. The report's `exit_code` is what the command line would have exited with."""
+        with open_session(store) as session:
+            stored = submit(session, self.definition(), name=name, new=new)
+            return work(session, WorkOptions(str(stored.workflow), slots=jobs, wait_timeout=wait_timeout))
+
+
+class Client:
+    """What the command line gives, as calls. Use it as a context manager, or close it."""
+
+    def __init__(self, store: str | None = None, *, create: bool = True) -> None:
+        """Open the store that is meant: a path or URL, else as the command line finds it."""
+        self._session: Session = open_session(store, create=create)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store."""
+        self._session.close()
+
+    def submit(self, definition: Definition | Path | str, **params: str) -> Submitted:
+        """Store a definition, or a spec file with `params` as `--param` takes them."""
+        if not isinstance(definition, Definition):
+            from rekindle.spec import load
+
+            definition = load(Path(definition), params=params)
+        return submit(self._session, definition)
+
+    def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
+        """Run what is ready, to the end."""
+        return work(self._session, WorkOptions(workflow, slots=jobs))
+
+    def status(self, workflow: str | None = None) -> list[WorkflowStatus]:
+        """Each workflow at a glance."""
+        return look.status(self._session, workflow)
+
+    def select(self, *jobs: int | str, **flags: Any) -> list[int]:
+        """Ids of the jobs that the flags of the command line would select: `select("train", state="failed")`,
+        `select(workflow="sweep", filter=["exit_code=3"])`, `select(error="out of memory")`."""
+        return look.select(self._session, self._selection(jobs, flags))
+
+    @staticmethod
+    def _selection(jobs: Sequence[int | str], flags: Mapping[str, Any]) -> Selection:
+        return parse_selection(jobs=[str(job) for job in jobs], **flags)
+
+    def jobs(self, ids: Sequence[int]) -> list[JobRow]:
+        """Jobs with their live attempts."""
+        return look.jobs(self._session, ids)
+
+    def attempts(self, ids: Sequence[int] | None = None, *, live: bool = False) -> list[Attempt]:
+        """Attempts with their steps, archived ones too unless only `live` ones are wanted."""
+        return look.attempts(self._session, ids, live=live)
+
+    def failures(self, workflow: str | None = None) -> list[FailureGroup]:
+        """Live failed attempts, grouped by signature."""
+        return look.failures(self._session, workflow)
+
+    def plan_rerun(self, selection: Sequence[int], how: How | None = None, *, note: str | None = None) -> Proposal:
+        """What rerunning these jobs would do. PlanRefused when nothing of it can be done."""
+        how = how or How()
+        request = {"jobs": list(selection), "from": how.start, "downstream": how.downstream}
+        return rerun.plan(self._session, [(selection, how)], request, note)
+
+    def apply(self, plan: Proposal) -> Applied:
+        """Do what was planned. PlanOutdated when any of its jobs has moved since."""
+        return rerun.apply(self._session, plan)
+
+    def undo(self, rerun_id: int | None = None) -> Undone:
+        """Take a rerun back: the newest manual one, or the one named."""
+        return rerun.undo(self._session, rerun_id)
+
+    def cancel(self, ids: Sequence[int]) -> Canceled:
+        """End what runs, and keep what has not started from starting."""
+        return control.cancel(self._session, ids)
+
+    def hold(self, ids: Sequence[int], reason: str = "held") -> Held:
+        """Keep jobs from being claimed until they are released."""
+        return control.hold(self._session, ids, reason)
+
+    def release(self, ids: Sequence[int]) -> Held:
+        """Take holds back."""
+        return control.release(self._session, ids)

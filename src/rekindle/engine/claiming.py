@@ -1,0 +1,151 @@
+"""Which ready jobs go to which worker: packed into what is free, and a little ahead where jobs are short."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rekindle.domain.lifecycle import Event, transition
+from rekindle.domain.models import Move, NewAttempt, ReadyClass, ReadyJob
+from rekindle.domain.packing import Room, never_fits, pack
+from rekindle.domain.states import State
+from rekindle.engine.bench import Bench, Flight, Pace
+from rekindle.engine.folders import attempt_folder
+from rekindle.engine.recipes import Recipes, assignments, kept_steps
+from rekindle.store.port import Archive
+
+Offer = list[tuple[ReadyClass, list[ReadyJob]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a runner works on, with what, as whom."""
+
+    workflow: int | None
+    total: Room
+    runner: int
+    store_folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was claimed for which worker, and what can never be claimed here: (job name, why)."""
+
+    work: Mapping[str, list[Flight]]
+    never_fit: Mapping[int, tuple[str, str]]  # by resource class
+
+    @property
+    def any(self) -> bool:
+        """Something was claimed."""
+        return bool(self.work)
+
+
+def claim(
+    archive: Archive, scope: Scope, benches: Sequence[Bench], pace: Pace, recipes: Recipes, now: float, free: Room
+) -> Claimed:
+    """Claim for every worker what it can take now; the attempts are written, their workers are not told yet."""
+    never: dict[int, tuple[str, str]] = {}
+    offer = _offer(archive, scope, benches, pace, now, never)
+    chosen = _choose(offer, benches, pace, free)
+    jobs = [(worker, job) for worker, picked in chosen.items() for job in picked]
+    if not jobs:
+        return Claimed({}, never)
+    attempts = _claimed(archive, scope, [job for _, job in jobs], now)
+    work: dict[str, list[Flight]] = {}
+    kept = kept_steps(archive, attempts)
+    archive.queue.steps([(attempt, step) for attempt, steps in kept.items() for step in steps])
+    orders = assignments(archive, recipes, attempts, kept)
+    for (worker, job), assignment in zip(jobs, orders, strict=True):
+        flight = Flight(job.id, job.name, job.workflow, job.template, job.resource_class, assignment)
+        work.setdefault(worker, []).append(flight)
+    return Claimed(work, never)
+
+
+def _claimed(archive: Archive, scope: Scope, jobs: Sequence[ReadyJob], now: float) -> list[NewAttempt]:
+    first = archive.queue.next_attempt()
+    attempts = [
+        NewAttempt(first + at, secrets.token_hex(8), job, attempt_folder(scope.store_folder, first + at))
+        for at, job in enumerate(jobs)
+    ]
+    archive.queue.claim(attempts, scope.runner, now)
+    return attempts
+
+
+def _offer(
+    archive: Archive, scope: Scope, benches: Sequence[Bench], pace: Pace, now: float, never: dict[int, tuple[str, str]]
+) -> Offer:
+    """The ready jobs to choose from: of each class no more than all workers together could take."""
+    idle = sum(bench.idle for bench in benches)
+    offer: Offer = []
+    for ready in archive.queue.ready_classes(scope.workflow):
+        busy = [bench for bench in benches if bench.resource_class == ready.resource_class and not bench.idle]
+        if not idle and not busy:
+            continue
+        why = never_fits(scope.total, ready.resources)
+        jobs = archive.queue.ready(ready.workflow, ready.resource_class, 1, now)
+        if not jobs:
+            continue
+        if why is not None:
+            never[ready.resource_class] = (jobs[0].name, why)
+            continue
+        want = idle + (idle + len(busy)) * pace.depth(jobs[0].template)
+        if want > 1 and ready.ready > 1:
+            jobs = archive.queue.ready(ready.workflow, ready.resource_class, want, now)
+        offer.append((ready, jobs))
+    return offer
+
+
+def _choose(offer: Offer, benches: Sequence[Bench], pace: Pace, free: Room) -> dict[str, list[ReadyJob]]:
+    """First one job for each idle worker, packed; then short jobs ahead, for workers that have the same class."""
+    chosen: dict[str, list[ReadyJob]] = {}
+    classes = {bench.info.name: bench.resource_class for bench in benches if not bench.idle}
+    idle = [bench for bench in benches if bench.idle]
+    taken: set[int] = set()
+    if idle:
+        for bench, job in zip(idle, pack(free, offer, len(idle)), strict=False):
+            chosen[bench.info.name] = [job]
+            classes[bench.info.name] = job.resource_class
+            taken.add(job.id)
+    rest = [(ready, [job for job in jobs if job.id not in taken]) for ready, jobs in offer]
+    for ready, jobs in rest:
+        others = max((left[0].priority for other, left in rest if left and other is not ready), default=None)
+        allowed = [job for job in jobs if others is None or job.priority >= others]
+        takers = [bench for bench in benches if classes.get(bench.info.name) == ready.resource_class]
+        _stock_up(takers, allowed, pace, chosen)
+    return chosen
+
+
+def _stock_up(takers: Sequence[Bench], jobs: Sequence[ReadyJob], pace: Pace, chosen: dict[str, list[ReadyJob]]) -> None:
+    """Spread jobs that are known to be short over the workers, up to each one's stock."""
+    at = 0
+    for left in range(len(takers), 0, -1):
+        bench = takers[len(takers) - left]
+        given = chosen.get(bench.info.name, [])
+        if bench.recalled:
+            continue
+        share = at + -(-(len(jobs) - at) // left)
+        have = len(bench.flights) + len(given)
+        while at < min(share, len(jobs)) and have < pace.depth(jobs[at].template):
+            given.append(jobs[at])
+            at, have = at + 1, have + 1
+        if given:
+            chosen[bench.info.name] = given
+
+
+def release(archive: Archive, flights: Sequence[Flight]) -> None:
+    """Give back what was claimed and has not been started: the jobs are ready again."""
+    story = "a claim given back"
+    archive.queue.release([flight.job for flight in flights])
+    archive.queue.move(
+        [
+            Move(
+                flight.job,
+                flight.workflow,
+                flight.resource_class,
+                State.QUEUED,
+                transition(State.QUEUED, Event.GIVE_BACK, f"{story}: job {flight.job} {flight.name}"),
+            )
+            for flight in flights
+        ]
+    )

@@ -1,0 +1,169 @@
+"""Journal to store: what workers wrote becomes history, states and released children, in one transaction.
+
+Ingest is idempotent: a record about an attempt that has ended, or whose token is another's, changes nothing. A
+record about an archived attempt is kept on that attempt and moves no job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.lifecycle import Event, transition
+from rekindle.domain.models import Ending, Move, Standing
+from rekindle.domain.signatures import signature
+from rekindle.domain.states import ENDED, State
+from rekindle.journal.records import Ended, Record, Returned, Started, StepEnded
+from rekindle.store.port import Archive
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one worker's journal holds from where it was read last: records, and the position behind them."""
+
+    worker: str
+    records: Sequence[Record]
+    position: int
+
+
+@dataclass(slots=True)
+class Told:
+    """What a batch of pages told: attempts that started or ended, with their final states and running times, and
+    the tokens of those that were given back."""
+
+    started: list[int] = field(default_factory=list)
+    ended: list[tuple[int, State, float]] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Batch:
+    starts: dict[int, tuple[str, Started]] = field(default_factory=dict)
+    ends: dict[int, tuple[str, Ended]] = field(default_factory=dict)
+    steps: list[StepEnded] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)
+
+
+def ingest(archive: Archive, pages: Iterable[Page], host: str) -> Told:
+    """Write what the pages hold, and advance the journals' positions with it."""
+    batch = _Batch()
+    for page in pages:
+        for record in page.records:
+            _sort(batch, page.worker, record)
+        archive.runners.advance(page.worker, page.position)
+    standing = archive.queue.standing({*batch.starts, *batch.ends, *(step.attempt for step in batch.steps)})
+    told = Told(returned=batch.returned)
+    moves = _starts(archive, batch, standing, host, told)
+    moves += _ends(archive, batch, standing, host, told)
+    archive.queue.steps([(one.attempt, one.step) for one in batch.steps if _is_news(standing, one.attempt, one.token)])
+    archive.queue.move(moves)
+    done = [move.job for move in moves if move.after is State.COMPLETED]
+    if done:
+        archive.queue.move(archive.queue.completed(done))
+    return told
+
+
+def _sort(batch: _Batch, worker: str, record: Record) -> None:
+    if isinstance(record, Ended):
+        batch.ends.setdefault(record.attempt, (worker, record))
+    elif isinstance(record, Started):
+        batch.starts.setdefault(record.attempt, (worker, record))
+    elif isinstance(record, StepEnded):
+        batch.steps.append(record)
+    elif isinstance(record, Returned):
+        batch.returned.extend(record.tokens)
+
+
+def _is_news(standing: dict[int, Standing], attempt: int, token: str) -> bool:
+    known = standing.get(attempt)
+    return known is not None and known.token == token and known.state not in ENDED
+
+
+def _starts(archive: Archive, batch: _Batch, standing: dict[int, Standing], host: str, told: Told) -> list[Move]:
+    rows, moves = [], []
+    for attempt, (worker, record) in batch.starts.items():
+        if attempt in batch.ends or not _is_news(standing, attempt, record.token):
+            continue  # an end in the same batch tells the start too
+        known = standing[attempt]
+        if known.state is not State.QUEUED:
+            continue
+        told.started.append(attempt)
+        rows.append((attempt, record.at, worker, host, record.pid, record.pid_start))
+        if known.job_attempt == attempt:
+            moves.append(_move(known, Event.START))
+    archive.queue.start(rows)
+    return moves
+
+
+def _ends(archive: Archive, batch: _Batch, standing: dict[int, Standing], host: str, told: Told) -> list[Move]:
+    endings, moves = [], []
+    for attempt, (worker, record) in batch.ends.items():
+        if not _is_news(standing, attempt, record.token):
+            continue
+        known = standing[attempt]
+        start = batch.starts.get(attempt)
+        ending = ending_of(record, worker, host, start[1] if start else None)
+        endings.append(ending)
+        told.ended.append((attempt, ending.state, ending.ended - (ending.started or ending.ended)))
+        if known.job_attempt == attempt:
+            moves.append(end_move(known, ending.state, ran=ending.started is not None))
+    archive.queue.end(endings)
+    return moves
+
+
+_EVENT = {State.COMPLETED: Event.COMPLETE, State.FAILED: Event.FAIL, State.CANCELED: Event.CANCEL}
+
+
+def end_move(known: Standing, state: State, *, ran: bool) -> Move:
+    """How the job moves when its live attempt ends; `ran`: it had started, whether or not that was told before."""
+    story = f"job {known.job} {known.name}, attempt {known.attempt}"
+    before = known.job_state
+    if before is State.QUEUED and ran:
+        before = transition(before, Event.START, story)
+    return Move(
+        known.job, known.workflow, known.resource_class, known.job_state, transition(before, _EVENT[state], story)
+    )
+
+
+def _move(known: Standing, event: Event) -> Move:
+    after = transition(known.job_state, event, f"job {known.job} {known.name}, attempt {known.attempt}")
+    return Move(known.job, known.workflow, known.resource_class, known.job_state, after)
+
+
+def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> Ending:
+    """The row that an end writes."""
+    started = record.started if record.started is not None else (start.at if start else None)
+    cause = Cause(record.cause) if record.cause else None
+    return Ending(
+        attempt=record.attempt,
+        state=State(record.state),
+        ended=record.at,
+        started=started,
+        worker=worker,
+        host=host,
+        pid=start.pid if start else None,
+        pid_start=start.pid_start if start else None,
+        cause=cause,
+        exit_code=record.exit_code,
+        signal=record.signal,
+        failure=record.failure,
+        signature=_signature(record, cause) if record.state == State.FAILED else None,
+        cpu_seconds=record.cpu_seconds,
+        max_rss_bytes=record.max_rss_bytes,
+        result=record.result,
+        verdict=record.verdict,
+        steps=record.steps,
+    )
+
+
+def _signature(record: Ended, cause: Cause | None) -> tuple[str, str, str]:
+    failure = record.failure
+    found = signature(
+        cause or "",
+        failure.type if failure else "",
+        failure.message if failure else "",
+        failure.traceback if failure else "",
+        failure.stderr if failure else "",
+    )
+    return found.digest, found.type, found.message

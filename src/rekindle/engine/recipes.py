@@ -1,0 +1,167 @@
+"""Store to worker: what an attempt needs to know, rendered once where many share it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.definition import JobTemplate, Resources
+from rekindle.domain.models import NewAttempt, StepOutcome, Workflow
+from rekindle.domain.states import State
+from rekindle.domain.substitution import render
+from rekindle.journal.orders import Assignment, Recipe
+from rekindle.store.port import Archive
+
+
+class Recipes:
+    """The recipes of one run: one for each template and revision that it meets."""
+
+    def __init__(self, store_identity: str) -> None:
+        self._identity = store_identity
+        self._known: dict[tuple[int, int], Recipe] = {}
+        self._templates: dict[int, JobTemplate] = {}
+        self._workflows: dict[int, Workflow] = {}
+        self._by_number: dict[int, Recipe] = {}
+
+    def __getitem__(self, number: int) -> Recipe:
+        """A recipe by its number."""
+        return self._by_number[number]
+
+    def template(self, archive: Archive, template: int) -> JobTemplate:
+        """A template, read from the store once."""
+        found = self._templates.get(template)
+        if found is None:
+            found = self._templates[template] = archive.workflows.template(template)
+        return found
+
+    def resources(self, template: int) -> Resources:
+        """What an attempt of a template that has been met takes."""
+        return self._templates[template].resources
+
+    def workflow(self, archive: Archive, workflow: int) -> Workflow:
+        """A workflow, read from the store once: its name and folder do not change."""
+        found = self._workflows.get(workflow)
+        if found is None:
+            stored = archive.workflows.find(workflow)
+            if stored is None:
+                raise KeyError(workflow)
+            found = self._workflows[workflow] = stored
+        return found
+
+    def of(self, archive: Archive, workflow: int, template: int, revision: int) -> Recipe:
+        """The recipe of a template under a revision's parameters."""
+        found = self._known.get((template, revision))
+        if found is None:
+            found = self._make(archive, workflow, template, revision)
+            self._known[template, revision] = self._by_number[found.id] = found
+        return found
+
+    def _make(self, archive: Archive, workflow: int, template: int, revision: int) -> Recipe:
+        body, owner = self.template(archive, template), self.workflow(archive, workflow)
+        return Recipe(
+            id=len(self._known) + 1,
+            workflow=owner.name,
+            directory=owner.directory,
+            steps=body.steps,
+            inputs=dict(body.inputs),
+            outputs=dict(body.outputs),
+            env=dict(body.env),
+            params=archive.workflows.params(workflow, revision),
+            workdir=body.workdir,
+            time=body.resources.time,
+            store=self._identity,
+        )
+
+
+def assignments(
+    archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt], kept: Mapping[int, Sequence[StepOutcome]]
+) -> list[Assignment]:
+    """What to tell a worker about these attempts, `kept` being the steps that they need not do."""
+    inputs = upstream_documents(archive, recipes, [attempt.job.id for attempt in attempts])
+    made = []
+    for attempt in attempts:
+        job = attempt.job
+        made.append(
+            Assignment(
+                attempt=attempt.id,
+                token=attempt.token,
+                job=job.id,
+                name=job.name,
+                number=job.attempts + 1,
+                recipe=recipes.of(archive, job.workflow, job.template, job.revision).id,
+                folder=attempt.folder,
+                binding=msgspec.json.decode(job.binding) if job.binding != "{}" else {},
+                start_step=job.resume_step,
+                kept=_results(kept.get(attempt.id, ())),
+                inputs=inputs.get(job.id, ""),
+            )
+        )
+    return made
+
+
+def kept_steps(archive: Archive, attempts: Sequence[NewAttempt]) -> dict[int, list[StepOutcome]]:
+    """The steps that each resumed attempt keeps from the one it builds on; each says which attempt did it."""
+    kept: dict[int, list[StepOutcome]] = {}
+    for attempt in attempts:
+        if attempt.job.resume_attempt is None or not attempt.job.resume_step:
+            continue
+        source = archive.attempts.get(attempt.job.resume_attempt)
+        kept[attempt.id] = [
+            dataclasses.replace(step, kept_from=step.kept_from or source.id)
+            for step in (source.steps if source else ())
+            if step.position < attempt.job.resume_step and step.state is State.COMPLETED
+        ]
+    return kept
+
+
+def _results(steps: Sequence[StepOutcome]) -> dict[str, Any]:
+    return {step.name: None if step.result is None else msgspec.json.decode(step.result) for step in steps}
+
+
+def upstream_documents(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[int, str]:
+    """REKINDLE_INPUTS for each job that needs others: JSON `{job name: {"result": …, "outputs": {name: path}}}`
+    of the live attempts of what it needs; paths are absolute."""
+    upstream = archive.jobs.upstream(jobs)
+    if not upstream:
+        return {}
+    parents = sorted({parent for needed in upstream.values() for _, _, parent in needed})
+    outputs = _outputs(archive, recipes, parents)
+    documents = {}
+    for job, needed in upstream.items():
+        document = {
+            name: {
+                "result": None if result is None else msgspec.Raw(result.encode()),
+                "outputs": outputs.get(parent, {}),
+            }
+            for name, result, parent in needed
+        }
+        documents[job] = msgspec.json.encode(document).decode()
+    return documents
+
+
+def _outputs(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[int, dict[str, str]]:
+    rows = [job for job in archive.jobs.get(jobs) if recipes.template(archive, job.template).outputs]
+    if not rows:
+        return {}
+    live = archive.jobs.live([job.id for job in rows])
+    found = {}
+    for job in rows:
+        template = recipes.template(archive, job.template)
+        attempt = live.get(job.id)
+        if attempt is None:
+            continue
+        params = recipes.of(archive, job.workflow, attempt.template, attempt.revision).params
+        base = recipes.workflow(archive, job.workflow).directory
+        if template.workdir == "attempt" and attempt.folder:
+            base = attempt.folder
+        scope: Mapping[str, Mapping[str, Any]] = {
+            "params": params,
+            "matrix": msgspec.json.decode(job.binding),
+            "job": {"name": job.name, "id": job.id},
+        }
+        found[job.id] = {name: os.path.join(base, render(path, scope)) for name, path in template.outputs.items()}
+    return found

@@ -1,0 +1,233 @@
+"""After a runner has died: what its workers still do is waited for, what they did is read, what was lost runs again.
+
+The dead runner's row stays open until all of its workers are gone; should the runner that took over die too, the
+next one finds everything as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import ExecutorError
+from rekindle.domain.lifecycle import Event, transition
+from rekindle.domain.models import Attempt, Ending, Failure, Move, Runner
+from rekindle.domain.planning import plan_rerun
+from rekindle.domain.rerun import How
+from rekindle.domain.signatures import signature
+from rekindle.domain.states import State
+from rekindle.engine.ingest import Page, end_move
+from rekindle.engine.presence import is_alive
+from rekindle.journal.ledger import mend, read
+from rekindle.journal.processes import boot_id, start_of
+from rekindle.store.port import Archive
+
+LOST_IN_A_ROW = 3
+"""So many attempts of a job lost one after the other are not chance: it stays failed, and a user decides."""
+
+KILL_ROUNDS = 20
+"""How often the processes of lost attempts are looked for and killed, until none is found."""
+
+
+@dataclass(slots=True)
+class Orphan:
+    """A worker whose runner is dead: it finishes what it runs, journals it, and goes."""
+
+    worker: str
+    path: Path
+    pid: int
+    pid_start: int
+    boot_id: str
+    position: int
+
+    @property
+    def gone(self) -> bool:
+        """Its process is not there any more."""
+        return self.boot_id != boot_id() or start_of(self.pid) != self.pid_start
+
+
+@dataclass(slots=True)
+class Estate:
+    """What a dead runner left behind."""
+
+    runner: Runner
+    orphans: list[Orphan]
+
+
+def take_over_dead(archive: Archive, store_folder: str) -> list[Estate]:
+    """The estates of all runners that are dead and that nobody else has taken over in this moment."""
+    estates = []
+    for runner in archive.runners.alive():
+        if is_alive(runner) or not archive.runners.take_over(runner.id, runner.epoch):
+            continue
+        orphans = [
+            Orphan(worker, Path(store_folder, path), pid, pid_start, runner.boot_id, position)
+            for worker, path, pid, pid_start, position in archive.runners.journals(runner.id)
+        ]
+        estates.append(Estate(runner, orphans))
+    return estates
+
+
+def pages(orphans: Iterable[Orphan]) -> list[Page]:
+    """What these workers have journalled since they were read last. A dead one's torn last line is cut off."""
+    found = []
+    for orphan in orphans:
+        if not orphan.path.exists():
+            continue
+        if orphan.gone:
+            mend(orphan.path)
+        records, position = read(orphan.path, orphan.position)
+        if records:
+            found.append(Page(orphan.worker, records, position))
+    return found
+
+
+def settle(archive: Archive, estate: Estate, now: float) -> tuple[int, ...]:
+    """All workers of a dead runner are gone and their journals are ingested: what never started is ready again;
+    what did is ended as lost (or canceled, where that was asked for), its processes killed, and runs again.
+
+    Returns the lost attempts that run again."""
+    left = archive.attempts.active(estate.runner.id)
+    strays = kill_strays([attempt.folder for attempt in left if attempt.folder])
+    never_started = [attempt for attempt in left if attempt.state is State.QUEUED and attempt.folder not in strays]
+    kept = {attempt.id for attempt in never_started}
+    _release(archive, never_started)
+    again = _end_lost(archive, [attempt for attempt in left if attempt.id not in kept], estate.runner, now)
+    for orphan in estate.orphans:
+        archive.runners.close_journal(orphan.worker)
+    archive.runners.end(estate.runner.id, now)
+    detail = {"runner": estate.runner.id, "lost": len(left) - len(kept), "never_started": len(kept)}
+    archive.events.add(now, "recovered", None, detail)
+    return again
+
+
+def _release(archive: Archive, attempts: Sequence[Attempt]) -> None:
+    jobs = archive.jobs.get(sorted(attempt.job for attempt in attempts))
+    archive.queue.release([job.id for job in jobs])
+    archive.queue.move(
+        [
+            Move(
+                job.id,
+                job.workflow,
+                job.resource_class,
+                job.state,
+                transition(job.state, Event.GIVE_BACK, f"job {job.id} {job.name}, claimed by a runner that died"),
+            )
+            for job in jobs
+        ]
+    )
+
+
+def _end_lost(archive: Archive, attempts: Sequence[Attempt], runner: Runner, now: float) -> tuple[int, ...]:
+    wanted = {number for number, _ in archive.attempts.wanted_cancel(runner.id)}
+    standing = archive.queue.standing([attempt.id for attempt in attempts])
+    endings, moves = [], []
+    for attempt in attempts:
+        known = standing[attempt.id]
+        ending = _lost(attempt, runner, attempt.id in wanted, now)
+        endings.append(ending)
+        if known.job_attempt == attempt.id:
+            moves.append(end_move(known, ending.state, ran=True))
+    archive.queue.end(endings)
+    archive.queue.move(moves)
+    lost = [attempt for attempt in attempts if attempt.id not in wanted and attempt.archived_by is None]
+    return rerun_lost(archive, [attempt.job for attempt in lost], now)
+
+
+def _lost(attempt: Attempt, runner: Runner, canceled: bool, now: float) -> Ending:
+    message = f"runner {runner.id} (pid {runner.pid} on {runner.host}) and the worker died under it"
+    failure = Failure(message=message)
+    cause = Cause.CANCELED if canceled else Cause.LOST
+    found = signature(cause, "", "lost with its runner", "", "")
+    return Ending(
+        attempt=attempt.id,
+        state=State.CANCELED if canceled else State.FAILED,
+        ended=now,
+        started=attempt.started or attempt.queued,
+        worker=attempt.worker,
+        host=attempt.host or runner.host,
+        pid=attempt.pid,
+        pid_start=attempt.pid_start,
+        cause=cause,
+        failure=failure,
+        signature=None if canceled else (found.digest, found.type, found.message),
+    )
+
+
+def rerun_lost(archive: Archive, jobs: Sequence[int], now: float) -> tuple[int, ...]:
+    """Plan and apply the rerun of jobs whose attempts were lost, except those that are lost again and again.
+    Returns the jobs that run again."""
+    chosen = [job for job in jobs if not _lost_too_often(archive, job)]
+    if not chosen:
+        return ()
+    views, graph = archive.reruns.views(chosen)
+    plan = plan_rerun(views, graph, [(chosen, How())])
+    if plan.jobs:
+        archive.reruns.apply(plan, "recovery", {"jobs": chosen}, "lost with their runner", now)
+    return tuple(job.id for job in plan.jobs)
+
+
+def _lost_too_often(archive: Archive, job: int) -> bool:
+    last = archive.attempts.listing([job], None)[-LOST_IN_A_ROW:]
+    return len(last) == LOST_IN_A_ROW and all(attempt.cause is Cause.LOST for attempt in last)
+
+
+def kill_strays(folders: Sequence[str]) -> set[str]:
+    """Kill every process that belongs to one of these attempts (its environment says so), and wait until they are
+    gone. Returns the folders of attempts that had such processes."""
+    wanted = {f"REKINDLE_DIR={folder}".encode(): folder for folder in folders}
+    found: set[str] = set()
+    if not wanted:
+        return found
+    for _ in range(KILL_ROUNDS):
+        strays = _strays(wanted)
+        if not strays:
+            return found
+        for pid, folder in strays:
+            found.add(folder)
+            _kill(pid)
+    raise ExecutorError(
+        f"processes of lost attempts cannot be killed: {', '.join(str(pid) for pid, _ in strays)}",
+        hint="end them, then `rekindle work` again",
+    )
+
+
+def _strays(wanted: dict[bytes, str]) -> list[tuple[int, str]]:
+    found = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            environment = Path(entry.path, "environ").read_bytes()
+        except OSError:
+            continue  # gone meanwhile, or another user's
+        for variable in environment.split(b"\0"):
+            if variable in wanted:
+                found.append((int(entry.name), wanted[variable]))
+    return found
+
+
+def _kill(pid: int) -> None:
+    """SIGKILL a process and wait for its end, whoever's child it is."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        _await(handle)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def _await(handle: int) -> None:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.poll(5000)

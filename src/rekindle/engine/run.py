@@ -1,0 +1,85 @@
+"""Working: a runner claims what is ready, hands it to an executor, and takes in what comes back."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from rekindle.domain.errors import BadValue, Refused
+from rekindle.domain.packing import Room
+from rekindle.engine.claiming import Scope
+from rekindle.engine.look import find_workflow
+from rekindle.engine.results import Progress, WorkOptions, WorkReport
+from rekindle.engine.runner import LEASE_SECONDS, Shift
+from rekindle.engine.session import Session
+from rekindle.engine.signals import Interrupts
+from rekindle.engine.wake import Bell
+from rekindle.executors.port import Executor
+from rekindle.journal.processes import boot_id, start_of
+
+Tell = Callable[[Progress], None]
+
+
+def work(session: Session, options: WorkOptions, tell: Tell | None = None) -> WorkReport:
+    """Run until nothing is ready, running or adoptable (with `watch`: until interrupted).
+
+    The first SIGINT or SIGTERM cancels what runs, records it, and ends the run with `interrupted`; a second one
+    does not wait for grace periods. `tell` is called a few times a second.
+    """
+    workflow = find_workflow(session, options.workflow) if options.workflow else None
+    if workflow is not None and workflow.archived is not None:
+        raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
+    slots = options.slots or processors()
+    executor = load_executor(options.executor, session)
+    with session.store.write() as archive:
+        runner = archive.runners.register(
+            socket.gethostname(),
+            boot_id(),
+            os.getpid(),
+            start_of(os.getpid()) or 0,
+            executor.name,
+            slots,
+            session.clock(),
+            LEASE_SECONDS,
+        )
+    scope = Scope(workflow.id if workflow else None, _total(options, slots), runner.id, session.store.folder)
+    bell = Bell(session.store.folder, runner.id)
+    try:
+        with Interrupts() as interrupts:
+            shift = Shift(session, executor, runner, scope, options, bell, interrupts, tell)
+            try:
+                return shift.run(slots)
+            finally:
+                executor.close(grace=0.0)
+    finally:
+        bell.close()
+        with session.store.write() as archive:
+            archive.runners.end(runner.id, session.clock())
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _total(options: WorkOptions, slots: int) -> Room:
+    memory = options.memory if options.memory is not None else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Room(
+        cpus=float(max(slots, processors())),
+        memory=memory,
+        gpus=options.gpus,
+        licences=dict(options.licences),
+        seconds=None,
+    )
+
+
+def load_executor(name: str, session: Session) -> Executor:
+    """The executor of that name, its module imported now."""
+    if name == "local":
+        from rekindle.executors.local import LocalExecutor
+
+        return LocalExecutor(session.store.folder)
+    if name in ("slurm", "dask"):
+        raise BadValue(f"the {name} executor is not there yet", hint="--executor local")
+    raise BadValue(f"unknown executor {name!r}", hint="executors are local, slurm, dask")

@@ -1,0 +1,342 @@
+"""A runner's loop. One turn is one transaction: what the journals tell goes in, what is ready comes out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rekindle.domain.errors import Refused
+from rekindle.domain.models import Runner
+from rekindle.domain.states import ACTIVE, State
+from rekindle.engine.bench import STOCK_SECONDS, Bench, Flight, Pace
+from rekindle.engine.claiming import Claimed, Scope, claim, release
+from rekindle.engine.ingest import Page, Told, ingest
+from rekindle.engine.recipes import Recipes
+from rekindle.engine.recovery import Estate, pages, settle, take_over_dead
+from rekindle.engine.results import Progress, WorkOptions, WorkReport
+from rekindle.engine.session import Session
+from rekindle.engine.signals import Interrupts
+from rekindle.engine.tally import Tally
+from rekindle.engine.wake import Bell
+from rekindle.executors.port import Executor, WorkerInfo
+from rekindle.journal.ledger import read
+from rekindle.store.port import Archive
+
+LEASE_SECONDS = 30.0
+"""For how long a runner may be silent before another host takes it for dead."""
+
+BATCH_SECONDS = 0.02
+"""While every worker has work before it, outcomes gather for so long before they are written together."""
+
+IDLE_SECONDS = 0.5
+"""How often a runner that waits for others looks at the store, should it not be woken."""
+
+RECOVER_SECONDS = 2.0
+"""How often a waiting runner looks for others that have died."""
+
+RECALL_SECONDS = 0.1
+"""When a worker has nothing to do and another's work has not moved for so long, that one gives back."""
+
+GRACE_SECONDS = 5.0
+"""How long an interrupted run waits for the ends of what it cancels."""
+
+
+class Superseded(Refused):
+    """Another runner has taken this one for dead and taken over: it must not write any more."""
+
+
+class Shift:
+    """One run of a runner, from its first claim to its report."""
+
+    def __init__(
+        self,
+        session: Session,
+        executor: Executor,
+        runner: Runner,
+        scope: Scope,
+        options: WorkOptions,
+        bell: Bell,
+        interrupts: Interrupts,
+        tell: Callable[[Progress], None] | None,
+    ) -> None:
+        self._session, self._executor, self._runner, self._scope = session, executor, runner, scope
+        self._options, self._bell, self._interrupts, self._tell = options, bell, interrupts, tell
+        self._benches: dict[str, Bench] = {}
+        self._returned: list[Flight] = []
+        self._estates: list[Estate] = []
+        self._pace, self._tally = Pace(), Tally()
+        self._recipes = Recipes(session.store.identity)
+        self._began = self._turned = self._told_at = self._recovered_at = time.monotonic()
+        self._seen_version = -1
+        self._more_ready = True
+        self._stopping = self._timed_out = False
+        self._canceled_at: float | None = None
+
+    def run(self, slots: int) -> WorkReport:
+        """Work until there is nothing left to do, or to be waited for."""
+        self._open(slots)
+        while True:
+            self._turn()
+            self._report_progress()
+            if self._finished():
+                return self._report()
+            self._pause()
+            self._heed_interrupts()
+
+    # --- workers
+
+    def _open(self, slots: int) -> None:
+        with self._session.store.write() as archive:
+            self._estates += take_over_dead(archive, self._scope.store_folder)
+        workers = self._executor.open(slots)
+        with self._session.store.write() as archive:
+            for info in workers:
+                self._seat(archive, info)
+
+    def _seat(self, archive: Archive, info: WorkerInfo) -> None:
+        path = str(Path(info.journal).relative_to(self._scope.store_folder))
+        archive.runners.open_journal(self._runner.id, info.name, path, info.pid, info.pid_start)
+        self._benches[info.name] = Bench(info)
+
+    # --- one turn
+
+    def _turn(self) -> None:
+        gone = [worker.name for worker in self._executor.gone()]
+        gathered = self._gather()
+        version = self._session.store.data_version()
+        looked = version != self._seen_version
+        recovering = any(all(orphan.gone for orphan in estate.orphans) for estate in self._estates)
+        if not (gathered or gone or looked or self._more_ready or self._returned or recovering):
+            return
+        now = self._session.clock()
+        with self._session.store.write() as archive:
+            if not archive.runners.renew(self._runner.id, self._runner.epoch, now + LEASE_SECONDS):
+                raise Superseded(
+                    f"runner {self._runner.id} was taken for dead and another has taken over; nothing was changed",
+                    hint="start it again: rekindle work",
+                )
+            told = ingest(archive, gathered, self._runner.host)
+            self._take_in(told)
+            replaced = self._bury(archive, gone)
+            self._settle_estates(archive, now)
+            if self._stopping:
+                release(archive, self._returned)
+                self._returned.clear()
+            wanted = archive.attempts.wanted_cancel(self._runner.id) if looked else []
+            claimed = None if self._stopping else self._claim(archive, now)
+        self._turned = time.monotonic()
+        self._seen_version = self._session.store.data_version()
+        self._advance(gathered)
+        for info in replaced:
+            self._benches[info.name].heard = self._turned
+        if claimed is not None:
+            self._hand_out(claimed)
+        self._cancel(wanted)
+
+    def _gather(self) -> list[Page]:
+        found = []
+        for bench in self._benches.values():
+            records, position = read(Path(bench.info.journal), bench.position)
+            if records:
+                found.append(Page(bench.info.name, records, position))
+        for estate in self._estates:
+            found += pages(estate.orphans)
+        return found
+
+    def _advance(self, gathered: Sequence[Page]) -> None:
+        """The pages are in the store: read on behind them."""
+        orphans = {orphan.worker: orphan for estate in self._estates for orphan in estate.orphans}
+        for page in gathered:
+            bench = self._benches.get(page.worker)
+            if bench is not None:
+                bench.position, bench.heard = page.position, self._turned
+            elif page.worker in orphans:
+                orphans[page.worker].position = page.position
+
+    def _take_in(self, told: Told) -> None:
+        owners = {attempt: bench for bench in self._benches.values() for attempt in bench.flights}
+        for attempt, state, seconds in told.ended:
+            bench = owners.get(attempt)
+            flight = bench.flights.pop(attempt) if bench else None
+            if flight is not None:
+                self._pace.learn(flight.template, seconds)
+                self._tally.ended(flight.job, state)
+        tokens = set(told.returned)
+        if tokens:
+            for bench in self._benches.values():
+                back = [one for one, flight in bench.flights.items() if flight.assignment.token in tokens]
+                self._returned += [bench.flights.pop(attempt) for attempt in back]
+                bench.recalled = bench.recalled and not back
+        self._more_ready = bool(told.ended or told.returned)
+
+    def _bury(self, archive: Archive, gone: Sequence[str]) -> list[WorkerInfo]:
+        """Workers have died (their journals say of what, and are read): others take their places."""
+        replaced = []
+        for name in gone:
+            bench = self._benches.pop(name)
+            self._returned += bench.flights.values()
+            archive.runners.close_journal(name)
+            if not self._stopping:
+                info = self._executor.replace(name)
+                self._seat(archive, info)
+                replaced.append(info)
+        return replaced
+
+    def _settle_estates(self, archive: Archive, now: float) -> None:
+        for estate in list(self._estates):
+            if all(orphan.gone for orphan in estate.orphans) and not pages(estate.orphans):
+                self._tally.recovered += len(settle(archive, estate, now))
+                self._estates.remove(estate)
+                self._more_ready = True
+
+    # --- giving out work
+
+    def _claim(self, archive: Archive, now: float) -> Claimed:
+        free = self._scope.total
+        for bench in self._benches.values():
+            if not bench.idle:
+                free = free.take(bench.resources)
+        benches = [bench for bench in self._benches.values() if not self._returned or not bench.idle]
+        claimed = claim(archive, self._scope, benches, self._pace, self._recipes, now, free)
+        self._tally.never_fit = dict(claimed.never_fit)
+        self._more_ready = False
+        return claimed
+
+    def _hand_out(self, claimed: Claimed) -> None:
+        for name, flights in claimed.work.items():
+            self._assign(self._benches[name], flights)
+        idle = [bench for bench in self._benches.values() if bench.idle]
+        while self._returned and idle:
+            self._assign(idle.pop(), [self._returned.pop(0)])
+            self._more_ready = True
+
+    def _assign(self, bench: Bench, flights: Sequence[Flight]) -> None:
+        if bench.idle:
+            bench.heard = self._turned
+            bench.resource_class = flights[0].resource_class
+        for flight in flights:
+            bench.flights[flight.assignment.attempt] = flight
+        bench.resources = self._recipes.resources(flights[0].template)
+        recipes = {flight.assignment.recipe: self._recipes[flight.assignment.recipe] for flight in flights}
+        self._executor.assign(bench.info.name, list(recipes.values()), [flight.assignment for flight in flights])
+
+    def _cancel(self, wanted: Sequence[tuple[int, str]]) -> None:
+        for attempt, token in wanted:
+            for bench in self._benches.values():
+                if attempt in bench.flights:
+                    self._executor.cancel(bench.info.name, [token])
+
+    def _recall_what_is_stuck(self) -> None:
+        """A worker has nothing to do while others have work lying before them that does not move."""
+        now = time.monotonic()
+        if self._returned or not any(bench.idle for bench in self._benches.values()):
+            return
+        for bench in self._benches.values():
+            if len(bench.flights) > 1 and not bench.recalled and now - bench.heard > RECALL_SECONDS:
+                bench.recalled = True
+                self._executor.recall(bench.info.name)
+
+    # --- waiting and ending
+
+    def _pause(self) -> None:
+        readable = self._executor.wait(self._timeout(), (self._bell.fd, self._interrupts.fd))
+        if self._bell.fd in readable:
+            self._bell.hush()
+            self._seen_version = -1
+        if self._interrupts.fd in readable:
+            self._interrupts.hush()
+            return
+        self._recall_what_is_stuck()
+        rest = self._turned + BATCH_SECONDS - time.monotonic()
+        if rest > 0 and self._well_stocked():
+            time.sleep(rest)
+
+    def _well_stocked(self) -> bool:
+        half = STOCK_SECONDS / 2
+        return all(not bench.idle and self._pace.stock(bench) >= half for bench in self._benches.values())
+
+    def _timeout(self) -> float:
+        """Until something is due that nobody wakes us for."""
+        timeout = IDLE_SECONDS
+        if self._estates or self._returned:
+            timeout = 0.05
+        elif any(bench.idle for bench in self._benches.values()) and any(
+            len(bench.flights) > 1 and not bench.recalled for bench in self._benches.values()
+        ):
+            timeout = RECALL_SECONDS
+        if self._tell is not None:
+            timeout = min(timeout, 0.2)
+        return timeout
+
+    def _heed_interrupts(self) -> None:
+        limit = self._options.wait_timeout
+        if limit is not None and not self._stopping and time.monotonic() - self._began > limit:
+            self._stopping = self._timed_out = True
+            self._recall_all()
+        if not self._interrupts.count:
+            return
+        if self._canceled_at is None:
+            self._stopping, self._canceled_at = True, time.monotonic()
+            self._recall_all()
+            for bench in self._benches.values():
+                self._executor.cancel(bench.info.name, [one.assignment.token for one in bench.flights.values()])
+        elif self._interrupts.count > 1 or time.monotonic() - self._canceled_at > GRACE_SECONDS:
+            self._executor.close(grace=0.0)
+
+    def _recall_all(self) -> None:
+        for bench in self._benches.values():
+            if bench.flights:
+                bench.recalled = True
+                self._executor.recall(bench.info.name)
+
+    def _finished(self) -> bool:
+        if self._returned or self._more_ready or any(not bench.idle for bench in self._benches.values()):
+            return False
+        if self._stopping:
+            return True
+        if self._estates:
+            return False
+        now = time.monotonic()
+        with self._session.store.read() as archive:
+            counts = _counts(archive, self._scope.workflow)
+            due = archive.queue.next_due(self._scope.workflow)
+        if self._options.watch or due is not None or any(counts.get(state) for state in ACTIVE):
+            if now - self._recovered_at > RECOVER_SECONDS:
+                self._recovered_at = now
+                self._look_for_dead()
+            self._seen_version = -1 if due is not None and due <= self._session.clock() else self._seen_version
+            return False
+        return True
+
+    def _look_for_dead(self) -> None:
+        with self._session.store.write() as archive:
+            self._estates += take_over_dead(archive, self._scope.store_folder)
+
+    # --- telling
+
+    def _report_progress(self) -> None:
+        now = time.monotonic()
+        if self._tell is None or now - self._told_at < 0.2:
+            return
+        self._told_at = now
+        with self._session.store.read() as archive:
+            counts = _counts(archive, self._scope.workflow)
+        running = [next(iter(bench.flights.values())).name for bench in self._benches.values() if bench.flights]
+        ended = self._tally.completed + self._tally.failures + self._tally.cancels
+        self._tell(Progress(counts, tuple(running), ended, self._tally.failures, now - self._began))
+
+    def _report(self) -> WorkReport:
+        with self._session.store.read() as archive:
+            counts = _counts(archive, self._scope.workflow)
+        left = any(counts.get(state) for state in (State.READY, State.WAITING))
+        return self._tally.report(counts, interrupted=self._canceled_at is not None, timed_out=self._timed_out and left)
+
+
+def _counts(archive: Archive, workflow: int | None) -> dict[State, int]:
+    found = [archive.workflows.find(workflow)] if workflow is not None else archive.workflows.listing()
+    counts: dict[State, int] = {}
+    for one in found:
+        for state, n in (one.counts if one else {}).items():
+            counts[state] = counts.get(state, 0) + n
+    return counts
