@@ -1,0 +1,124 @@
+"""Durations and sizes as people write and read them."""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+
+from rekindle.domain.errors import BadValue
+
+_SECONDS = {
+    "w": Fraction(604_800),
+    "d": Fraction(86_400),
+    "h": Fraction(3_600),
+    "m": Fraction(60),
+    "s": Fraction(1),
+    "ms": Fraction(1, 1000),
+}
+_SPOKEN = {
+    "ms": r"ms|msecs?|milliseconds?",
+    "s": r"s|secs?|seconds?",
+    "m": r"m|mins?|minutes?",
+    "h": r"h|hrs?|hours?",
+    "d": r"d|days?",
+    "w": r"w|weeks?",
+}
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_UNITS = re.compile(
+    r"\s*".join(rf"(?:(?P<{unit}>{_NUMBER})\s*(?:{_SPOKEN[unit]})(?![a-z]))?" for unit in _SECONDS), re.IGNORECASE
+)
+_ISO = re.compile(
+    rf"P(?:(?P<w>{_NUMBER})W)?(?:(?P<d>{_NUMBER})D)?"
+    rf"(?:T(?=[0-9])(?:(?P<h>{_NUMBER})H)?(?:(?P<m>{_NUMBER})M)?(?:(?P<s>{_NUMBER})S)?)?",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(
+    r"(?:(?P<d>[0-9]+)-(?=[01]?[0-9]:|2[0-3]:))?(?P<h>[0-9]+):(?P<m>[0-5][0-9]):(?P<s>[0-5][0-9](?:\.[0-9]+)?)"
+)
+_BARE = re.compile(r"[-+]?[0-9.]+(?:e[-+]?[0-9]+)?", re.IGNORECASE)
+_DURATIONS = "write it like 200ms, 90s, 10m, 1h30m, 2d, PT1H30M, 04:00:00 or 1-02:00:00"
+
+_POWERS = "BKMGTPE"
+_SIZE = re.compile(rf"(?P<number>{_NUMBER})\s*(?:(?P<power>[KMGTPE])(?:i?B|i)?|B)", re.IGNORECASE)
+_SIZES = "write it like 512M, 8G, 8GiB or 1.5T"
+
+
+def parse_duration(text: str | int | float) -> float:
+    """Seconds of a duration with a unit or colons. Raises BadValue, also for a bare number (of what?)."""
+    _refuse_bare(text, "duration", _DURATIONS, "{0}s for seconds or {0}m for minutes")
+    written = str(text).strip()
+    for form in (_CLOCK, _UNITS, _ISO):
+        found = form.fullmatch(written)
+        if found and any(found.groups()):
+            parts = found.groupdict().items()
+            seconds = sum((Fraction(number) * _SECONDS[unit] for unit, number in parts if number), Fraction(0))
+            return _finite(seconds, written)
+    raise BadValue(f"{written!r} is not a duration", hint=_DURATIONS)
+
+
+def parse_size(text: str | int | float) -> int:
+    """Bytes of a size with a unit; K, KB and KiB are all 1024. Raises BadValue, also for a bare number."""
+    _refuse_bare(text, "size", _SIZES, "{0}M for mebibytes or {0}B for bytes")
+    written = str(text).strip()
+    found = _SIZE.fullmatch(written)
+    if not found:
+        raise BadValue(f"{written!r} is not a size", hint=_SIZES)
+    power = _POWERS.index((found["power"] or "B").upper())
+    return int(Fraction(found["number"]) * 1024**power)
+
+
+def format_duration(seconds: float) -> str:
+    """For people, short: "4 ms", "0.3 s", "42 s", "5m 03s", "1h 05m", "2d 03h"."""
+    if seconds < 0:
+        return "-" + format_duration(-seconds)
+    if seconds < 0.0995:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3_600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    minutes = round(seconds / 60)
+    if minutes < 1_440:
+        return f"{minutes // 60}h {minutes % 60:02d}m"
+    hours = round(seconds / 3_600)
+    return f"{hours // 24}d {hours % 24:02d}h"
+
+
+def format_size(size: int) -> str:
+    """For people, in binary multiples: "512 B", "1.5 MiB", "8.0 GiB"."""
+    if size < 0:
+        return "-" + format_size(-size)
+    if size < 1024:
+        return f"{size} B"
+    amount = float(size)
+    for power in _POWERS[1:]:
+        amount /= 1024
+        if amount < 1023.95 or power == _POWERS[-1]:
+            return f"{amount:.1f} {power}iB"
+    raise AssertionError("the last power takes every size")
+
+
+def _refuse_bare(text: str | int | float, what: str, forms: str, suggestion: str) -> None:
+    """Refuse what has no unit; a YAML number comes as a number."""
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        raise BadValue(f"{text!r} is not a {what}", hint=forms)
+    written = str(text).strip()
+    if not _BARE.fullmatch(written):
+        return
+    if written.startswith("-"):
+        raise BadValue(f"a {what} cannot be negative: {written}", hint=forms)
+    raise BadValue(f"the {what} {written} has no unit", hint=f"{suggestion.format(written)}; {forms}")
+
+
+def _finite(seconds: Fraction, written: str) -> float:
+    try:
+        value = float(seconds)
+    except OverflowError:
+        value = math.inf
+    if math.isinf(value):
+        raise BadValue(f"the duration {written} is too long", hint=_DURATIONS)
+    return value
