@@ -14,6 +14,8 @@ STOCK_SECONDS = 0.08
 
 MOST_STOCK = 1024
 
+NOTHING = Resources(cpus=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Flight:
@@ -34,7 +36,7 @@ class Bench:
     info: WorkerInfo
     position: int = 0  # bytes of its journal that have been read
     resource_class: int | None = None
-    resources: Resources = Resources()
+    resources: Resources = NOTHING
     flights: dict[int, Flight] = field(default_factory=dict)  # by attempt, in the order given
     heard: float = 0.0  # monotonic: when its journal last grew, or it was given work while idle
     recalled: bool = False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 from rekindle.domain.errors import NotFound
@@ -79,7 +79,7 @@ def follow(session: Session, job: int, attempt: int | None, step: str | None, st
         if current is None:
             return
         for at, file in enumerate(log_files(session, job, current.number, step)[(stream == "stderr") :: 2]):
-            if at in done or (not file.final and current.state in ACTIVE and not os.path.exists(file.path)):
+            if at in done or (not file.final and current.state in ACTIVE and not Path(file.path).exists()):
                 continue
             if file.final:
                 yield from _whole(file.path)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -143,6 +143,10 @@ def upstream_documents(archive: Archive, recipes: Recipes, jobs: Sequence[int]) 
     return documents
 
 
+def _raw(result: str | None) -> msgspec.Raw | None:
+    return None if result is None else msgspec.Raw(result.encode())
+
+
 def _outputs(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[int, dict[str, str]]:
     rows = [job for job in archive.jobs.get(jobs) if recipes.template(archive, job.template).outputs]
     if not rows:
@@ -163,5 +167,5 @@ def _outputs(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[in
             "matrix": msgspec.json.decode(job.binding),
             "job": {"name": job.name, "id": job.id},
         }
-        found[job.id] = {name: os.path.join(base, render(path, scope)) for name, path in template.outputs.items()}
+        found[job.id] = {name: str(Path(base, render(path, scope))) for name, path in template.outputs.items()}
     return found

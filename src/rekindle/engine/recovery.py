@@ -206,9 +206,7 @@ def _strays(wanted: dict[bytes, str]) -> list[tuple[int, str]]:
             environment = Path(entry.path, "environ").read_bytes()
         except OSError:
             continue  # gone meanwhile, or another user's
-        for variable in environment.split(b"\0"):
-            if variable in wanted:
-                found.append((int(entry.name), wanted[variable]))
+        found += [(int(entry.name), wanted[one]) for one in environment.split(b"\0") if one in wanted]
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,7 @@ def save(session: Session, proposal: Proposal, path: Path) -> None:
     draft = path.with_name(path.name + ".part")
     try:
         draft.write_text(json.dumps(document, indent=1) + "\n")
-        os.replace(draft, path)
+        draft.replace(path)
     except OSError as error:
         raise RekindleError(f"cannot write the plan to {path}: {error.strerror}") from error
 

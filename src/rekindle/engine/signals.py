@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 WATCHED = (signal.SIGINT, signal.SIGTERM)
@@ -26,9 +26,7 @@ class Interrupts:
             self._before = {number: signal.signal(number, self._take) for number in WATCHED}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         os.close(self.fd)
@@ -39,7 +37,7 @@ class Interrupts:
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
         with contextlib.suppress(BlockingIOError):
             os.write(self._ring, b"!")
