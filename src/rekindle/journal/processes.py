@@ -1,0 +1,78 @@
+"""Which process is meant: a pid alone is not enough, because numbers come round again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cache
+
+# Positions in /proc/PID/stat behind the command's closing parenthesis (proc(5) counts from 1, with the pid first).
+_STATE = 0
+_PARENT = 1
+_SESSION = 3
+_START = 19
+
+
+@cache
+def boot_id() -> str:
+    """What the kernel calls the time since it was started; another boot has another."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def start_of(pid: int) -> int | None:
+    """When a process started, in clock ticks after boot; None: there is none (a zombie counts as none)."""
+    fields = _stat(pid)
+    if fields is None or fields[_STATE] in (b"Z", b"X"):
+        return None
+    return int(fields[_START])
+
+
+def session_members(leader: int) -> list[int]:
+    """The living processes of the session that `leader` leads or led."""
+    wanted = b"%d" % leader
+    return [pid for pid, fields in _living() if fields[_SESSION] == wanted]
+
+
+def children_of(parent: int) -> list[int]:
+    """The children of a process, zombies included."""
+    try:
+        with open(f"/proc/{parent}/task/{parent}/children", "rb") as file:
+            return [int(pid) for pid in file.read().split()]
+    except FileNotFoundError:  # a kernel without that file
+        wanted = b"%d" % parent
+        return [pid for pid, fields in _all() if fields[_PARENT] == wanted]
+
+
+def started_with(variables: dict[bytes, str]) -> list[tuple[int, str]]:
+    """(pid, value) of the living processes whose environment at their start held one of the keys of `variables`
+    (each a whole `NAME=value`). Other users' processes are passed over."""
+    found = []
+    for pid, _ in _living():
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                environment = file.read().split(b"\0")
+        except OSError:
+            continue  # gone meanwhile, or another user's
+        found += [(pid, variables[entry]) for entry in environment if entry in variables]
+    return found
+
+
+def _living() -> Iterator[tuple[int, list[bytes]]]:
+    return ((pid, fields) for pid, fields in _all() if fields[_STATE] not in (b"Z", b"X"))
+
+
+def _all() -> Iterator[tuple[int, list[bytes]]]:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (fields := _stat(int(name))) is not None:
+            yield int(name), fields
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/PID/stat behind the command, which may itself hold blanks and parentheses."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return text[text.rindex(b")") + 2 :].split()
