@@ -125,7 +125,8 @@ class RerunPlan:
     warnings: tuple[str, ...] = ()
     expected: Expected = Expected()
     overwrites: tuple[str, ...] = ()  # declared outputs that exist after an earlier attempt and will be written again
-    digest: str = ""  # over everything above: the same plan has the same digest
+    digest: str = ""  # over everything else here: the same plan has the same digest
+    reads: tuple[tuple[int, int], ...] = ()  # (job, version): not changed, and the plan holds only while they stand
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def _choose(offer: Offer, benches: Sequence[Bench], pace: Pace, free: Room) -> d
     idle = [bench for bench in benches if bench.idle]
     taken: set[int] = set()
     if idle:
-        for bench, job in zip(idle, pack(free, offer, len(idle)), strict=False):
+        for bench, job in zip(idle, pack(free, offer), strict=False):
             chosen[bench.info.name] = [job]
             classes[bench.info.name] = job.resource_class
             taken.add(job.id)

@@ -110,9 +110,11 @@ def kept_steps(archive: Archive, attempts: Sequence[NewAttempt]) -> dict[int, li
         if attempt.job.resume_attempt is None or not attempt.job.resume_step:
             continue
         source = archive.attempts.get(attempt.job.resume_attempt)
+        if source is None:
+            continue
         kept[attempt.id] = [
             dataclasses.replace(step, kept_from=step.kept_from or source.id)
-            for step in (source.steps if source else ())
+            for step in source.steps
             if step.position < attempt.job.resume_step and step.state is State.COMPLETED
         ]
     return kept

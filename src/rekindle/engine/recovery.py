@@ -24,7 +24,7 @@ from rekindle.domain.states import State
 from rekindle.engine.ingest import Page, end_move
 from rekindle.engine.presence import is_alive
 from rekindle.journal.ledger import mend, read
-from rekindle.journal.processes import boot_id, start_of
+from rekindle.journal.processes import boot_id, start_of, started_with
 from rekindle.store.port import Archive
 
 LOST_IN_A_ROW = 3
@@ -185,7 +185,7 @@ def kill_strays(folders: Sequence[str]) -> set[str]:
     if not wanted:
         return found
     for _ in range(KILL_ROUNDS):
-        strays = _strays(wanted)
+        strays = started_with(wanted)
         if not strays:
             return found
         for pid, folder in strays:
@@ -195,19 +195,6 @@ def kill_strays(folders: Sequence[str]) -> set[str]:
         f"processes of lost attempts cannot be killed: {', '.join(str(pid) for pid, _ in strays)}",
         hint="end them, then `rekindle work` again",
     )
-
-
-def _strays(wanted: dict[bytes, str]) -> list[tuple[int, str]]:
-    found = []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        try:
-            environment = Path(entry.path, "environ").read_bytes()
-        except OSError:
-            continue  # gone meanwhile, or another user's
-        found += [(int(entry.name), wanted[one]) for one in environment.split(b"\0") if one in wanted]
-    return found
 
 
 def _kill(pid: int) -> None:

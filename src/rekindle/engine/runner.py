@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rekindle.domain.errors import Refused
 from rekindle.domain.models import Runner
+from rekindle.domain.packing import Room
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.bench import STOCK_SECONDS, Bench, Flight, Pace
 from rekindle.engine.claiming import Claimed, Scope, claim, release
@@ -192,13 +193,16 @@ class Shift:
 
     # --- giving out work
 
-    def _claim(self, archive: Archive, now: float) -> Claimed:
+    def _free(self) -> Room:
         free = self._scope.total
         for bench in self._benches.values():
             if not bench.idle:
                 free = free.take(bench.resources)
+        return free
+
+    def _claim(self, archive: Archive, now: float) -> Claimed:
         benches = [bench for bench in self._benches.values() if not self._returned or not bench.idle]
-        claimed = claim(archive, self._scope, benches, self._pace, self._recipes, now, free)
+        claimed = claim(archive, self._scope, benches, self._pace, self._recipes, now, self._free())
         self._tally.never_fit = dict(claimed.never_fit)
         self._more_ready = False
         return claimed
@@ -206,9 +210,20 @@ class Shift:
     def _hand_out(self, claimed: Claimed) -> None:
         for name, flights in claimed.work.items():
             self._assign(self._benches[name], flights)
+        self._hand_out_returned()
+
+    def _hand_out_returned(self) -> None:
+        """What was given back goes to idle workers: in turn, as far as it fits, short work several at a time."""
         idle = [bench for bench in self._benches.values() if bench.idle]
         while self._returned and idle:
-            self._assign(idle.pop(), [self._returned.pop(0)])
+            first = self._returned[0]
+            if not self._free().fits(self._recipes.resources(first.template)):
+                return
+            alike = [flight for flight in self._returned if flight.template == first.template]
+            share = min(self._pace.depth(first.template), -(-len(alike) // len(idle)))
+            self._assign(idle.pop(), alike[:share])
+            given = {flight.assignment.attempt for flight in alike[:share]}
+            self._returned = [flight for flight in self._returned if flight.assignment.attempt not in given]
             self._more_ready = True
 
     def _assign(self, bench: Bench, flights: Sequence[Flight]) -> None:
