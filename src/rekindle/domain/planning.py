@@ -1,0 +1,258 @@
+"""What a rerun does to each job: one pure decision, the same for a preview, an application and a saved plan.
+
+A job belongs in the plan exactly when something of it changes: its attempt is archived, a cancellation is taken
+back, a pointer (resume point, reserve, delay) is cleared, or its state or its count of unmet needs moves. A WAITING
+descendant below a job that had not been done anyway is not in the plan: it waits as before, and runs in its turn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rekindle.domain.errors import NotFound
+from rekindle.domain.graph import nearest_start
+from rekindle.domain.lifecycle import derive_state
+from rekindle.domain.plan_form import plan_from_json, plan_to_json, seal
+from rekindle.domain.rerun import (
+    Expected,
+    Graph,
+    How,
+    JobView,
+    PlannedJob,
+    Pointers,
+    Reason,
+    ReasonKind,
+    RefusedJob,
+    RerunPlan,
+)
+from rekindle.domain.resume import BEGINNING, Start, find_start
+from rekindle.domain.states import ACTIVE, State
+
+__all__ = ["plan_from_json", "plan_rerun", "plan_to_json", "pointers_after", "pointers_before"]
+
+_NAMED = 5  # how many names a sentence holds before it says "and 7 more"
+
+
+def plan_rerun(views: Mapping[int, JobView], graph: Graph, requests: Sequence[tuple[Sequence[int], How]]) -> RerunPlan:
+    """The plan for running the jobs of `requests` again, each in its manner, and everything below them.
+
+    `views` and `graph` hold the jobs asked for, all their descendants, and the parents of both. A job that cannot
+    be rerun is refused by name and the others are planned; when none can, `jobs` is empty. NotFound when `views`
+    lacks a job that is asked for. The same arguments give the same plan, digest included."""
+    starts, refused = _sort_out(views, graph, requests)
+    refused |= _disturbing(views, graph, starts)
+    roots = {job: start for job, start in starts.items() if job not in refused}
+    above = nearest_start(graph.children, roots)
+    scope = _Scope(views, graph, roots, above, set(roots) | above.keys())
+    jobs = scope.planned()
+    changed = {job.id for job in jobs}
+    return seal(
+        RerunPlan(
+            jobs=jobs,
+            refused=tuple(
+                RefusedJob(job, views[job].name, refused[job]) for job in sorted(refused) if job not in above
+            ),
+            warnings=tuple(scope.warnings(refused)),
+            expected=_expected(views, jobs),
+            overwrites=tuple(dict.fromkeys(path for job in jobs if job.archives for path in views[job.id].outputs)),
+            reads=scope.reads(changed),
+        )
+    )
+
+
+def pointers_before(view: JobView) -> Pointers:
+    """What undo puts back: the job's pointers as they stand before a plan is applied."""
+    return Pointers(
+        attempt=view.attempt.id if view.attempt else None,
+        reserve=view.reserve,
+        held=view.held,
+        canceled=view.canceled,
+        not_before=view.not_before,
+        resume_attempt=view.resume_attempt,
+        resume_step=view.resume_step,
+        overrides=view.overrides,
+    )
+
+
+def pointers_after(job: PlannedJob, before: Pointers) -> Pointers:
+    """A planned job's pointers once the plan is applied. A hold stays; overrides last through the reset of a
+    descendant and end when the job itself is selected."""
+    selected = any(reason.kind is ReasonKind.SELECTED for reason in job.reasons)
+    return Pointers(
+        held=before.held,
+        resume_attempt=job.resume_attempt,
+        resume_step=job.resume_step,
+        overrides=None if selected else before.overrides,
+    )
+
+
+def _sort_out(
+    views: Mapping[int, JobView], graph: Graph, requests: Sequence[tuple[Sequence[int], How]]
+) -> tuple[dict[int, Start], dict[int, str]]:
+    """The jobs asked for, in order: those that could run again, with their start, and those refused for what
+    they are."""
+    asked: dict[int, set[How]] = {}
+    for jobs, how in requests:
+        for job in jobs:
+            asked.setdefault(job, set()).add(how)
+    starts: dict[int, Start] = {}
+    refused: dict[int, str] = {}
+    for job in sorted(asked):
+        view = views.get(job)
+        if view is None:
+            raise NotFound(f"no such job: {job}", hint="`rekindle jobs list` names them")
+        start = _own_refusal(views, graph, view) or _one_start(view, asked[job])
+        if isinstance(start, str):
+            refused[job] = start
+        else:
+            starts[job] = start
+    return starts, refused
+
+
+def _own_refusal(views: Mapping[int, JobView], graph: Graph, view: JobView) -> str:
+    if view.archived_workflow:
+        return "its workflow is archived"
+    if view.retired:
+        return "it is retired: the latest revision of its workflow does not have it any more"
+    if view.state in ACTIVE:
+        return f"it is {view.state.label}; cancel it first: rekindle cancel {view.name}"
+    if view.held is not None:
+        reason = "" if view.held == "held" else f" ({view.held})"
+        return f"it is held{reason}; release it first: rekindle release {view.name}"
+    if view.state is State.READY:
+        return f"it {_still_to_run(view)}: it is ready"
+    if view.state is State.WAITING:
+        undone = [parent for parent in sorted(graph.parents.get(view.id, ())) if not _is_done(views[parent])]
+        needs = _names(views[parent].name for parent in undone)
+        return f"it {_still_to_run(view)}: it is waiting" + (f" for {needs}" if needs else "")
+    return ""
+
+
+def _still_to_run(view: JobView) -> str:
+    return "has not run yet" if view.resume_attempt is None else "has not run yet since it was reset"
+
+
+def _one_start(view: JobView, hows: Collection[How]) -> Start | str:
+    if len(hows) > 1:
+        ways = " and ".join(sorted(f"from {how.start}" for how in hows))
+        return f"it is asked for in different ways, {ways}: name one"
+    return find_start(view, next(iter(hows)).start)
+
+
+def _disturbing(views: Mapping[int, JobView], graph: Graph, starts: Mapping[int, Start]) -> dict[int, str]:
+    """Jobs whose rerun would reset a job that runs now, and in words which: nothing is reset under its process."""
+    below = nearest_start(graph.children, starts)
+    active = [job for job in below if views[job].state in ACTIVE]
+    if not active:
+        return {}
+    met = nearest_start(graph.parents, active, within=starts.keys() | below.keys())
+    return {job: _disturbed(views[met[job]], views[job]) for job in starts if job in met}
+
+
+def _disturbed(active: JobView, view: JobView) -> str:
+    return (
+        f"`{active.name}` is {active.state.label}, and it needs `{view.name}`; "
+        f"cancel it first: rekindle cancel {active.name}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Everything that a rerun reaches: its roots, where each starts, and the jobs below them."""
+
+    views: Mapping[int, JobView]
+    graph: Graph
+    roots: Mapping[int, Start]
+    above: Mapping[int, int]  # job -> its nearest root, for every job below a root
+    reached: set[int]
+
+    def planned(self) -> tuple[PlannedJob, ...]:
+        """The jobs of which something changes, by id."""
+        decided = (self._decide(self.views[job]) for job in sorted(self.reached))
+        return tuple(job for job in decided if job is not None)
+
+    def _decide(self, view: JobView) -> PlannedJob | None:
+        start = self.roots.get(view.id, BEGINNING)
+        parents = self.graph.parents.get(view.id, ())
+        unmet = sum(1 for parent in parents if parent in self.reached or not _is_done(self.views[parent]))
+        after = derive_state(None, False, unmet)
+        if view.attempt is None and not _is_cleared(view) and after is view.state and unmet == view.unmet:
+            return None
+        resumes = start.position > 0 and view.attempt is not None
+        return PlannedJob(
+            id=view.id,
+            name=view.name,
+            version=view.version,
+            before=view.state,
+            after=after,
+            start=start.label,
+            reasons=self._reasons(view),
+            archives=(view.attempt.id,) if view.attempt else (),
+            keeps=start.keeps,
+            resume_attempt=view.attempt.id if view.attempt and resumes else None,
+            resume_step=start.position if resumes else 0,
+            unmet=unmet,
+        )
+
+    def _reasons(self, view: JobView) -> tuple[Reason, ...]:
+        reasons = []
+        if view.id in self.roots:
+            cause = view.attempt.cause if view.attempt else None
+            reasons.append(Reason(ReasonKind.SELECTED, {"state": view.state.label, "cause": cause}))
+        if view.id in self.above:
+            root = self.above[view.id]
+            reasons.append(Reason(ReasonKind.UPSTREAM, {"job": root, "name": self.views[root].name}))
+        return tuple(reasons)
+
+    def reads(self, changed: Collection[int]) -> tuple[tuple[int, int], ...]:
+        """Jobs that stay as they are and that the plan rests on: parents from outside, which are done or not, and
+        descendants that were waiting already."""
+        outside = {parent for job in changed for parent in self.graph.parents.get(job, ())}
+        standing = (outside | self.reached).difference(changed)
+        return tuple((job, self.views[job].version) for job in sorted(standing))
+
+    def warnings(self, refused: Mapping[int, str]) -> Iterable[str]:
+        """What a user should know before saying yes. `refused` are selected jobs; those among them that run again
+        all the same, because something above them does, are told here."""
+        below = [self.views[job] for job in sorted(self.above)]
+        if held := [view.name for view in below if view.held is not None]:
+            yield f"{_names(held)} stay{'' if len(held) > 1 else 's'} held: release with rekindle release"
+        if revived := [view.name for view in below if view.state is State.CANCELED and view.id not in self.roots]:
+            were = "were" if len(revived) > 1 else "was"
+            yield f"{_names(revived)} {were} canceled and will run again"
+        for job, start in self.roots.items():
+            if start.warning:
+                yield start.warning
+            if start.position and job in self.above:
+                yield (
+                    f"`{self.views[job].name}` starts at `{start.label}` and keeps {_names(start.keeps)}, "
+                    f"though `{self.views[self.above[job]].name}`, which it needs, runs again"
+                )
+        for view in below:
+            if view.id in refused and view.attempt is not None and view.held is None:
+                root = self.views[self.above[view.id]].name
+                yield f"`{view.name}` runs from the beginning, because `{root}` runs again: {refused[view.id]}"
+
+
+def _is_done(view: JobView) -> bool:
+    return view.state is State.COMPLETED
+
+
+def _is_cleared(view: JobView) -> bool:
+    """The job has no attempt, and yet something that a reset takes away."""
+    return view.canceled or (view.resume_attempt, view.reserve, view.not_before) != (None, None, None)
+
+
+def _expected(views: Mapping[int, JobView], jobs: Sequence[PlannedJob]) -> Expected:
+    """From the attempts that are archived: an upper bound where steps are kept."""
+    attempts = [views[job.id].attempt for job in jobs]
+    known = [attempt.seconds for attempt in attempts if attempt is not None and attempt.seconds is not None]
+    return Expected(attempts=len(jobs), seconds=math.fsum(known), unknown=len(jobs) - len(known))
+
+
+def _names(names: Iterable[str]) -> str:
+    every = list(names)
+    shown = ", ".join(f"`{name}`" for name in every[:_NAMED])
+    return shown if len(every) <= _NAMED else f"{shown} and {len(every) - _NAMED} more"
