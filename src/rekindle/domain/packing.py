@@ -88,14 +88,14 @@ def never_fits(total: Room, asked: Resources) -> str | None:
 def _needs(asked: Resources, room: Room) -> Iterator[tuple[str, float, float]]:
     """(what, how much is asked, how much there is) of everything that is asked."""
     if asked.cpus:
-        yield "cpus", round(asked.cpus, _GRAIN), round(room.cpus, _GRAIN)
+        yield "cpu", round(asked.cpus, _GRAIN), round(room.cpus, _GRAIN)
     if asked.memory:
         yield "memory", asked.memory, room.memory
     if asked.gpus:
-        yield "gpus", asked.gpus, room.gpus
+        yield "gpu", asked.gpus, room.gpus
     for name, count in asked.licences:
         if count:
-            yield f"licences of {name}", count, room.licences.get(name, 0)
+            yield f"licence of {name}", count, room.licences.get(name, 0)
     if asked.time is not None and room.seconds is not None:
         yield "time", asked.time, room.seconds
 
@@ -105,7 +105,9 @@ def _lack(name: str, want: float, have: float) -> str:
         return f"it asks {_size(want)} of memory, and there is {_size(have)}"
     if name == "time":
         return f"it asks {_duration(want)} of time, and {_duration(have)} is left"
-    return f"it asks {want:g} {name}, and there are {have:g}"
+    thing, of, which = name.partition(" ")
+    asked = name if want == 1 else f"{thing}s{of}{which}"
+    return f"it asks {want:g} {asked}, and there {'is' if have == 1 else 'are'} {have:g}"
 
 
 def _size(count: float) -> str:

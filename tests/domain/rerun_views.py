@@ -1,0 +1,61 @@
+"""Short ways to write the planner's arguments in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rekindle.domain.planning import plan_rerun
+from rekindle.domain.rerun import AttemptView, Graph, How, JobView, RerunPlan, StepView
+from rekindle.domain.states import ACTIVE, ENDED, State
+
+C, F, K, W, R, Q, X = (
+    State.COMPLETED,
+    State.FAILED,
+    State.CANCELED,
+    State.WAITING,
+    State.READY,
+    State.QUEUED,
+    State.RUNNING,
+)
+
+
+def graph(*edges: tuple[int, int]) -> Graph:
+    """Both directions of these (parent, child) edges."""
+    children: dict[int, list[int]] = {}
+    parents: dict[int, list[int]] = {}
+    for parent, child in edges:
+        children.setdefault(parent, []).append(child)
+        parents.setdefault(child, []).append(parent)
+    return Graph(children, parents)
+
+
+def ran(*states: State, number: int = 7, seconds: float | None = 2.0, state: State | None = None) -> AttemptView:
+    """An attempt whose steps a, b, c, … ended in these states, and which ended as the last of them."""
+    steps = tuple(StepView(position, "abcdef"[position], step) for position, step in enumerate(states))
+    end = state or states[-1]
+    return AttemptView(number, end, "exit" if end is State.FAILED else None, seconds, steps)
+
+
+def job(number: int, state: State, **more: Any) -> JobView:
+    """A job named j<number>, of one step, with an attempt 100+number where its state means that there is one."""
+    if "attempt" not in more and (state in ENDED or state in ACTIVE) and not more.get("canceled"):
+        more["attempt"] = ran(state, number=100 + number)
+    return JobView(id=number, name=f"j{number}", state=state, version=10 + number, **{"steps": ("a",), **more})
+
+
+def world(jobs: Sequence[JobView], edges: Graph) -> dict[int, JobView]:
+    """The views, with the unmet counts that follow from the states."""
+    views = {view.id: view for view in jobs}
+    return {
+        view.id: replace(
+            view, unmet=sum(views[parent].state is not State.COMPLETED for parent in edges.parents.get(view.id, ()))
+        )
+        for view in jobs
+    }
+
+
+def plan(jobs: Sequence[JobView], edges: Graph, *selected: int, start: str = "beginning") -> RerunPlan:
+    """The plan for one request."""
+    return plan_rerun(world(jobs, edges), edges, [(selected, How(start))])

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from rekindle.domain.errors import IllegalTransition
+from rekindle.domain.lifecycle import TRANSITIONS, Event, derive_state, transition
+from rekindle.domain.states import ACTIVE, ENDED, State
+
+LEGAL = {
+    Event.NEEDS_MET: {"waiting": "ready"},
+    Event.NEEDS_LOST: {"ready": "waiting"},
+    Event.CLAIM: {"ready": "queued"},
+    Event.START: {"queued": "running"},
+    Event.GIVE_BACK: {"queued": "ready"},
+    Event.COMPLETE: {"running": "completed"},
+    Event.FAIL: {"queued": "failed", "running": "failed"},
+    Event.CANCEL: dict.fromkeys(("waiting", "ready", "queued", "running"), "canceled"),
+    Event.RESET: dict.fromkeys(("waiting", "ready", "completed", "failed", "canceled"), "waiting"),
+    Event.REINSTATE: {"waiting": "completed", "ready": "completed"},
+}
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
+def test_every_event_in_every_state_is_either_in_the_law_or_raises_with_the_story(state, event):
+    after = LEGAL[event].get(state.label)
+    if after is not None:
+        assert transition(state, event, "job 1").label == after
+        return
+    with pytest.raises(IllegalTransition, match="job 1 train") as raised:
+        transition(state, event, "job 1 train")
+    assert (raised.value.state, raised.value.event) == (state.label, event.value)
+
+
+def test_a_job_that_runs_is_never_reset():
+    assert not any((state, Event.RESET) in TRANSITIONS for state in ACTIVE)
+
+
+def test_every_state_can_be_reached_and_left():
+    assert set(TRANSITIONS.values()) == set(State)
+    assert {state for state, _ in TRANSITIONS} == set(State)
+
+
+@pytest.mark.parametrize("attempt", [*ACTIVE, *ENDED])
+def test_a_live_attempt_decides_the_state_alone(attempt):
+    for canceled, unmet in product((False, True), (0, 2)):
+        assert derive_state(attempt, canceled, unmet) is attempt
+
+
+def test_without_an_attempt_needs_decide_unless_it_was_canceled():
+    assert derive_state(None, False, 0) is State.READY
+    assert derive_state(None, False, 1) is State.WAITING
+    assert derive_state(None, True, 0) is State.CANCELED
+    assert derive_state(None, True, 1) is State.CANCELED

@@ -1,0 +1,393 @@
+"""One test for each rule of the rerun planner. j1, j2, … are jobs; attempts are 101, 102, …"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, ran, world
+
+from rekindle.domain.errors import NotFound
+from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
+from rekindle.domain.rerun import Expected, Graph, How, Pointers, ReasonKind, StepView
+
+DIAMOND = graph((1, 2), (1, 3), (2, 4), (3, 4))
+
+
+def states(plan):
+    return {planned.id: (planned.before.label, planned.after.label) for planned in plan.jobs}
+
+
+def refusals(plan):
+    return {refused.id: refused.why for refused in plan.refused}
+
+
+# Which jobs are reset, and to what
+
+
+def test_the_failed_branch_of_a_diamond_runs_again_and_the_other_does_not():
+    decided = plan([job(1, C), job(2, F), job(3, C), job(4, W)], DIAMOND, 2)
+    assert states(decided) == {2: ("failed", "ready")}
+    assert decided.refused == ()
+
+
+def test_all_descendants_are_archived_and_wait():
+    decided = plan([job(1, C), job(2, C), job(3, C), job(4, C)], DIAMOND, 2)
+    assert states(decided) == {2: ("completed", "ready"), 4: ("completed", "waiting")}
+    assert [planned.archives for planned in decided.jobs] == [(102,), (104,)]
+    assert [planned.unmet for planned in decided.jobs] == [0, 1]
+
+
+def test_a_job_waits_for_all_that_is_reset_above_it():
+    decided = plan([job(1, C), job(2, C), job(3, C), job(4, C)], DIAMOND, 1)
+    assert {planned.id: planned.unmet for planned in decided.jobs} == {1: 0, 2: 1, 3: 1, 4: 2}
+
+
+def test_a_selected_job_below_another_selected_one_waits_and_carries_both_reasons():
+    decided = plan([job(1, C), job(2, F)], graph((1, 2)), 1, 2)
+    assert states(decided) == {1: ("completed", "ready"), 2: ("failed", "waiting")}
+    assert [(reason.kind, dict(reason.detail)) for reason in decided.jobs[1].reasons] == [
+        (ReasonKind.SELECTED, {"state": "failed", "cause": "exit"}),
+        (ReasonKind.UPSTREAM, {"job": 1, "name": "j1"}),
+    ]
+
+
+def test_a_selected_job_waits_for_what_is_not_done_outside_the_plan():
+    decided = plan([job(1, X), job(2, K)], graph((1, 2)), 2)
+    assert states(decided) == {2: ("canceled", "waiting")}
+    assert decided.reads == ((1, 11),)
+
+
+def test_the_nearest_selected_job_above_is_the_reason():
+    chain = graph((1, 2), (2, 3), (3, 4), (1, 4))
+    decided = plan([job(1, C), job(2, C), job(3, C), job(4, C)], chain, 1, 2)
+    upstream = {planned.id: planned.reasons[-1].detail["name"] for planned in decided.jobs[1:]}
+    assert upstream == {2: "j1", 3: "j2", 4: "j1"}
+
+
+def test_a_ready_descendant_waits_again():
+    decided = plan([job(1, C), job(2, R)], graph((1, 2)), 1)
+    assert states(decided) == {1: ("completed", "ready"), 2: ("ready", "waiting")}
+    assert decided.jobs[1].archives == ()
+
+
+def test_a_waiting_descendant_whose_need_was_done_has_one_more_to_wait_for():
+    decided = plan([job(1, C), job(2, F), job(3, W)], graph((1, 3), (2, 3)), 1)
+    assert [(planned.id, planned.unmet) for planned in decided.jobs] == [(1, 0), (3, 2)]
+
+
+def test_a_waiting_descendant_of_which_nothing_changes_is_read_but_not_planned():
+    decided = plan([job(1, F), job(2, W), job(3, W)], graph((1, 2), (2, 3)), 1)
+    assert [planned.id for planned in decided.jobs] == [1]
+    assert decided.reads == ((2, 12), (3, 13))
+
+
+def test_a_descendant_that_was_to_resume_starts_at_the_beginning():
+    resuming = job(2, W, resume_attempt=90, resume_step=1)
+    decided = plan([job(1, F), resuming], graph((1, 2)), 1)
+    assert [(planned.id, planned.resume_attempt, planned.resume_step) for planned in decided.jobs] == [
+        (1, None, 0),
+        (2, None, 0),
+    ]
+
+
+def test_a_descendant_canceled_before_its_start_waits_again_with_a_warning():
+    decided = plan([job(1, F), job(2, K, canceled=True)], graph((1, 2)), 1)
+    assert states(decided) == {1: ("failed", "ready"), 2: ("canceled", "waiting")}
+    assert decided.warnings == ("`j2` was canceled and will run again",)
+
+
+def test_a_selected_job_that_was_canceled_before_its_start_becomes_ready():
+    decided = plan([job(1, K, canceled=True)], graph(), 1, start="failed-step")
+    assert states(decided) == {1: ("canceled", "ready")}
+    assert decided.warnings == ()
+
+
+def test_held_descendants_are_reset_and_stay_held_with_a_warning():
+    jobs = [job(1, C), job(2, C, held="held"), job(3, C, held="looks odd")]
+    decided = plan(jobs, graph((1, 2), (2, 3)), 1)
+    assert states(decided)[2] == ("completed", "waiting")
+    assert decided.warnings == ("`j2`, `j3` stay held: release with rekindle release",)
+    assert pointers_after(decided.jobs[2], pointers_before(jobs[2])).held == "looks odd"
+
+
+# What is refused
+
+
+def test_a_job_that_has_not_run_is_refused_by_what_it_waits_for():
+    jobs = [job(1, F), job(2, X), job(3, C), job(4, W), job(5, R)]
+    decided = plan(jobs, graph((1, 4), (2, 4), (3, 4)), 4, 5)
+    assert decided.jobs == ()
+    assert refusals(decided) == {
+        4: "it has not run yet: it is waiting for `j1`, `j2`",
+        5: "it has not run yet: it is ready",
+    }
+
+
+def test_a_job_that_was_reset_already_is_refused_as_such():
+    decided = plan([job(1, R, resume_attempt=9, resume_step=1)], graph(), 1)
+    assert refusals(decided) == {1: "it has not run yet since it was reset: it is ready"}
+
+
+def test_a_waiting_job_below_another_selected_one_is_simply_part_of_the_plan():
+    decided = plan([job(1, C), job(2, W), job(3, F)], graph((1, 2), (3, 2)), 1, 2)
+    assert decided.refused == ()
+    assert [reason.kind for reason in decided.jobs[1].reasons] == [ReasonKind.UPSTREAM]
+
+
+@pytest.mark.parametrize(("state", "word"), [(Q, "queued"), (X, "running")])
+def test_a_job_that_runs_is_refused(state, word):
+    decided = plan([job(1, state), job(2, F)], graph(), 1, 2)
+    assert refusals(decided) == {1: f"it is {word}; cancel it first: rekindle cancel j1"}
+    assert states(decided) == {2: ("failed", "ready")}
+
+
+def test_what_would_disturb_a_running_job_is_refused_by_its_name_and_the_rest_is_planned():
+    jobs = [job(1, C), job(2, C), job(3, X), job(4, F)]
+    decided = plan(jobs, graph((1, 2), (2, 3)), 1, 4)
+    assert refusals(decided) == {1: "`j3` is running, and it needs `j1`; cancel it first: rekindle cancel j3"}
+    assert [planned.id for planned in decided.jobs] == [4]
+
+
+def test_the_nearest_running_job_is_named():
+    jobs = [job(1, C), job(2, X), job(3, C), job(4, X)]
+    decided = plan(jobs, graph((1, 3), (3, 2), (1, 4)), 1)
+    assert "`j4` is running" in refusals(decided)[1]
+
+
+def test_a_held_job_is_refused_with_its_reason():
+    decided = plan([job(1, F, held="looks odd"), job(2, F, held="held")], graph(), 1, 2)
+    assert refusals(decided) == {
+        1: "it is held (looks odd); release it first: rekindle release j1",
+        2: "it is held; release it first: rekindle release j2",
+    }
+
+
+def test_a_held_job_below_another_selected_one_is_reset_and_stays_held():
+    decided = plan([job(1, C), job(2, F, held="held")], graph((1, 2)), 1, 2)
+    assert decided.refused == ()
+    assert states(decided)[2] == ("failed", "waiting")
+    assert decided.warnings == ("`j2` stays held: release with rekindle release",)
+
+
+def test_retired_jobs_and_archived_workflows_are_refused():
+    decided = plan([job(1, F, retired=True), job(2, F, archived_workflow=True)], graph(), 1, 2)
+    assert decided.jobs == ()
+    assert "retired" in refusals(decided)[1]
+    assert refusals(decided)[2] == "its workflow is archived"
+
+
+def test_a_job_that_is_not_there_is_named():
+    with pytest.raises(NotFound, match="no such job: 9"):
+        plan([job(1, F)], graph(), 1, 9)
+
+
+# Where a job starts
+
+
+def steps(*names):
+    return {"steps": names}
+
+
+def test_from_failed_step_keeps_what_completed():
+    decided = plan([job(1, F, attempt=ran(C, F), **steps("a", "b", "c"))], graph(), 1, start="failed-step")
+    (planned,) = decided.jobs
+    assert (planned.start, planned.keeps, planned.resume_attempt, planned.resume_step) == ("b", ("a",), 7, 1)
+
+
+def test_a_step_that_was_lost_or_canceled_is_where_it_starts():
+    attempt = replace(ran(C, C, K), state=F, cause="lost")
+    (planned,) = plan([job(1, F, attempt=attempt, **steps("a", "b", "c"))], graph(), 1, start="failed-step").jobs
+    assert (planned.start, planned.keeps) == ("c", ("a", "b"))
+
+
+def test_steps_kept_from_earlier_attempts_count_as_completed():
+    attempt = replace(ran(F), steps=(StepView(1, "b", F), StepView(0, "a", W, kept_from=3)))
+    (planned,) = plan([job(1, F, attempt=attempt, **steps("a", "b"))], graph(), 1, start="failed-step").jobs
+    assert (planned.start, planned.resume_attempt) == ("b", 7)
+
+
+@pytest.mark.parametrize("attempt", [ran(F), ran(F, C, state=F), replace(ran(F), steps=())])
+def test_without_a_completed_first_step_the_failed_step_is_the_beginning(attempt):
+    (planned,) = plan([job(1, F, attempt=attempt, **steps("a", "b"))], graph(), 1, start="failed-step").jobs
+    assert (planned.start, planned.keeps, planned.resume_attempt, planned.resume_step) == ("beginning", (), None, 0)
+
+
+def test_a_completed_job_has_no_failed_step():
+    decided = plan([job(1, C)], graph(), 1, start="failed-step")
+    assert "every step of it completed" in refusals(decided)[1]
+
+
+def test_when_all_steps_completed_and_the_attempt_failed_the_last_one_is_repeated():
+    attempt = replace(ran(C, C, state=F), cause="missing_output")
+    decided = plan([job(1, F, attempt=attempt, **steps("a", "b"))], graph(), 1, start="failed-step")
+    assert (decided.jobs[0].start, decided.jobs[0].keeps) == ("b", ("a",))
+    assert "(missing_output): its last step, `b`, runs again" in decided.warnings[0]
+
+
+def test_a_stop_at_a_step_that_is_gone_is_refused():
+    decided = plan([job(1, F, attempt=ran(C, F), **steps("a"))], graph(), 1, start="failed-step")
+    assert "stopped at step `b`, which its definition does not have any more" in refusals(decided)[1]
+
+
+@pytest.mark.parametrize("start", ["failed-step", "c"])
+@pytest.mark.parametrize("now", [("a", "x", "c"), ("b", "a", "c")])
+def test_steps_are_not_kept_when_the_definition_before_them_has_changed(start, now):
+    decided = plan([job(1, F, attempt=ran(C, C, F), **steps(*now))], graph(), 1, start=start)
+    assert decided.jobs == ()
+    assert "its first steps were `a`, `b`" in refusals(decided)[1]
+
+
+def test_a_definition_that_changed_only_behind_the_start_is_no_matter():
+    (planned,) = plan([job(1, F, attempt=ran(C, F), **steps("a", "x"))], graph(), 1, start="failed-step").jobs
+    assert planned.start == "x"
+
+
+def test_a_named_step_of_a_completed_job_can_be_where_it_starts():
+    (planned,) = plan([job(1, C, attempt=ran(C, C, C), **steps("a", "b", "c"))], graph(), 1, start="b").jobs
+    assert (planned.start, planned.keeps, planned.resume_step) == ("b", ("a",), 1)
+
+
+def test_the_first_step_by_name_is_the_beginning():
+    (planned,) = plan([job(1, C, **steps("run"))], graph(), 1, start="run").jobs
+    assert (planned.start, planned.resume_attempt) == ("beginning", None)
+
+
+def test_an_unknown_step_is_answered_with_the_known_ones():
+    decided = plan([job(1, F, **steps("a", "b"))], graph(), 1, start="metrics")
+    assert refusals(decided) == {1: "it has no step `metrics`; its steps are `a`, `b`"}
+
+
+@pytest.mark.parametrize("view", [job(1, F, attempt=ran(C, F), steps=("a", "b", "c")), job(1, K, canceled=True)])
+def test_a_named_step_behind_one_that_has_not_completed_is_refused(view):
+    decided = plan([replace(view, steps=("a", "b", "c"))], graph(), 1, start="c")
+    assert "which comes before, has not completed" in refusals(decided)[1]
+
+
+def test_descendants_start_at_the_beginning():
+    jobs = [job(1, F, attempt=ran(C, F), **steps("a", "b")), job(2, F, attempt=ran(C, F), **steps("a", "b"))]
+    decided = plan(jobs, graph((1, 2)), 1, start="failed-step")
+    assert [planned.start for planned in decided.jobs] == ["b", "beginning"]
+
+
+def test_resuming_below_a_job_that_runs_again_is_warned_about():
+    jobs = [job(1, F), job(2, F, attempt=ran(C, F), **steps("a", "b"))]
+    decided = plan(jobs, graph((1, 2)), 1, 2, start="failed-step")
+    assert decided.jobs[1].start == "b"
+    assert decided.warnings == ("`j2` starts at `b` and keeps `a`, though `j1`, which it needs, runs again",)
+
+
+def test_a_refused_start_below_another_selected_job_becomes_the_beginning_with_a_warning():
+    decided = plan([job(1, F), job(2, C)], graph((1, 2)), 1, 2, start="failed-step")
+    assert decided.refused == ()
+    assert decided.jobs[1].start == "beginning"
+    assert decided.warnings[0].startswith("`j2` runs from the beginning, because `j1` runs again: every step")
+
+
+# Several requests
+
+
+def test_the_same_manner_twice_is_one():
+    views = world([job(1, F), job(2, F)], graph())
+    decided = plan_rerun(views, graph(), [([1, 2], How()), ([2, 2], How())])
+    assert decided == plan_rerun(views, graph(), [([2, 1], How())])
+
+
+def test_each_request_has_its_own_manner():
+    views = world([job(n, F, attempt=ran(C, F, number=n), **steps("a", "b")) for n in (1, 2)], graph())
+    decided = plan_rerun(views, graph(), [([1], How("failed-step")), ([2], How())])
+    assert [planned.start for planned in decided.jobs] == ["b", "beginning"]
+
+
+def test_a_job_asked_for_in_two_manners_is_refused():
+    views = world([job(1, F), job(2, F)], graph())
+    decided = plan_rerun(views, graph(), [([1, 2], How("failed-step")), ([2], How())])
+    assert refusals(decided) == {2: "it is asked for in different ways, from beginning and from failed-step: name one"}
+    assert [planned.id for planned in decided.jobs] == [1]
+
+
+# Cost, outputs, form
+
+
+def test_the_cost_is_what_earlier_attempts_took():
+    jobs = [job(1, C, attempt=ran(C, seconds=2.5)), job(2, C, attempt=ran(C, seconds=None)), job(3, R)]
+    decided = plan(jobs, graph((1, 2), (1, 3)), 1)
+    assert decided.expected == Expected(attempts=3, seconds=2.5, unknown=2)
+
+
+def test_outputs_that_may_exist_are_told_once():
+    jobs = [job(1, C, outputs=("b.txt", "a.txt")), job(2, C, outputs=("a.txt",)), job(3, R, outputs=("never",))]
+    assert plan(jobs, graph((1, 2), (1, 3)), 1).overwrites == ("b.txt", "a.txt")
+
+
+def test_a_selection_drops_overrides_and_a_descendant_keeps_them():
+    jobs = [job(1, F, overrides="{}", reserve=5, not_before=9.0), job(2, C, overrides="{}", reserve=6)]
+    selected, below = plan(jobs, graph((1, 2)), 1).jobs
+    assert pointers_before(jobs[0]) == Pointers(attempt=101, reserve=5, not_before=9.0, overrides="{}")
+    assert pointers_after(selected, pointers_before(jobs[0])) == Pointers()
+    assert pointers_after(below, pointers_before(jobs[1])) == Pointers(overrides="{}")
+
+
+RICH = [job(1, C), job(2, F, attempt=ran(C, F), steps=("a", "b"), outputs=("o",)), job(3, K), job(4, X), job(5, W)]
+
+
+def test_a_plan_survives_json():
+    decided = plan(RICH, graph((1, 2), (2, 3), (2, 5)), 2, 4, start="failed-step")
+    document = json.loads(json.dumps(plan_to_json(decided)))
+    assert plan_from_json(document) == decided
+    assert document["jobs"][0] == {
+        "id": 2,
+        "name": "j2",
+        "before": "failed",
+        "after": "ready",
+        "start": "b",
+        "reasons": [{"kind": "selected", "state": "failed", "cause": "exit"}],
+        "archives": [7],
+        "keeps": ["a"],
+        "version": 12,
+        "unmet": 0,
+        "resume_attempt": 7,
+        "resume_step": 1,
+    }
+    assert document["refused"] == [{"id": 4, "name": "j4", "why": decided.refused[0].why}]
+    assert document["expected"] == {"attempts": 2, "seconds": 4.0, "unknown": 0}
+
+
+def test_a_plan_that_was_altered_is_not_read():
+    document = plan_to_json(plan(RICH, graph(), 2))
+    document["jobs"][0]["version"] += 1
+    with pytest.raises(ValueError, match="altered"):
+        plan_from_json(document)
+
+
+def test_the_digest_follows_the_plan():
+    first = plan([job(1, F), job(2, F)], graph(), 1)
+    assert first.digest == plan([job(2, F), job(1, F)], graph(), 1).digest
+    assert first.digest != plan([job(1, F), job(2, F)], graph(), 1, 2).digest
+    assert first.digest != plan([replace(job(1, F), version=99)], graph(), 1).digest
+
+
+# Speed: bounds far above what it takes, to catch a wrong order of growth
+
+
+def test_a_thousand_failures_among_ten_thousand_jobs_are_planned_at_once():
+    edges = graph(*((1, n) for n in range(2, 10_001)), *((n, 10_001) for n in range(2, 10_001)))
+    jobs = [job(1, C), *(job(n, F if n % 10 == 0 else C) for n in range(2, 10_001)), job(10_001, W)]
+    views = world(jobs, edges)
+    failed = [view.id for view in jobs if view.state is F]
+    began = time.perf_counter()
+    decided = plan_rerun(views, edges, [(failed, How("failed-step"))])
+    assert time.perf_counter() - began < 1
+    assert len(decided.jobs) == 1000
+
+
+def test_a_hundred_thousand_descendants_take_seconds():
+    n = 100_000
+    edges = Graph({k: [k + 1] for k in range(1, n)}, {k + 1: [k] for k in range(1, n)})
+    views = {k: job(k, C) for k in range(1, n + 1)}
+    began = time.perf_counter()
+    decided = plan_rerun(views, edges, [([1], How())])
+    assert time.perf_counter() - began < 20
+    assert len(decided.jobs) == n
