@@ -95,7 +95,7 @@ def prove(project: Project, failed: dict[int, str], before: dict[int, dict[str, 
     after = project.attempts()
     report = {job: name for job, name in names.items() if name == "report"}
     again = ran_again(before, after)
-    wanted = {job: 1 for job in failed | report}
+    wanted = dict.fromkeys(failed | report, 1)
     if again != wanted:
         ran = ", ".join(f"{names[job]} x{count}" for job, count in sorted(again.items())) or "nothing"
         raise NotProved(f"these ran, and not just the failed ones and the report: {ran}")
