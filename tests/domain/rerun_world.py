@@ -1,0 +1,254 @@
+"""A small world in memory that does to jobs what the archive does, with nothing but the law to decide.
+
+It keeps states, unmet counts and versions incrementally, writes a plan's numbers as they are, and bumps a version
+only where a state moves or a pointer is written: so what the planner got wrong shows in `check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from rekindle.domain.errors import PlanOutdated
+from rekindle.domain.lifecycle import Event, derive_state, transition
+from rekindle.domain.planning import pointers_after, pointers_before
+from rekindle.domain.rerun import AttemptView, Graph, JobView, Pointers, RerunPlan, StepView, UndoView
+from rekindle.domain.states import ACTIVE, ENDED, State
+from rekindle.domain.undo import decide_undo
+
+STEPS = ("fetch", "fit", "score")
+
+
+@dataclass
+class LiveAttempt:
+    id: int
+    job: int
+    state: State
+    steps: list[StepView]
+    archived_by: int | None = None
+    notes: int = 0  # outcomes that came after it was archived
+
+
+@dataclass
+class LiveJob:
+    id: int
+    state: State
+    unmet: int
+    version: int = 0
+    pointers: Pointers = field(default_factory=Pointers)
+
+    @property
+    def name(self) -> str:
+        return f"j{self.id}"
+
+
+@dataclass
+class Applied:
+    plan: RerunPlan
+    before: dict[int, Pointers]
+    states: dict[int, State]
+    undone: bool = False
+
+
+class World:
+    """Jobs 0 … n-1 and their edges; everything that has been tried; every rerun."""
+
+    def __init__(self, n: int, edges: Sequence[tuple[int, int]]) -> None:
+        self.graph = Graph(
+            {job: [child for parent, child in edges if parent == job] for job in range(n)},
+            {job: [parent for parent, child in edges if child == job] for job in range(n)},
+        )
+        self.attempts: dict[int, LiveAttempt] = {}
+        self.reruns: dict[int, Applied] = {}
+        self.jobs: dict[int, LiveJob] = {}
+        for job in range(n):
+            unmet = len(self.graph.parents[job])
+            self.jobs[job] = LiveJob(job, derive_state(None, False, unmet), unmet)
+
+    # What runners and users do
+
+    def claim(self, job: int) -> None:
+        """A new attempt, building on what the job's resume point says."""
+        standing = self.jobs[job]
+        assert standing.pointers.held is None
+        assert not [a for a in self.attempts.values() if a.job == job and a.state in ACTIVE], "claimed twice"
+        assert all(self.jobs[parent].state is State.COMPLETED for parent in self.graph.parents[job])
+        number = len(self.attempts) + 1
+        pointers = standing.pointers
+        kept = [
+            StepView(position, STEPS[position], State.COMPLETED, kept_from=pointers.resume_attempt)
+            for position in range(pointers.resume_step)
+        ]
+        if kept:
+            earlier = self.attempts[pointers.resume_attempt or 0].steps
+            assert all(step.state is State.COMPLETED for step in earlier[: len(kept)]), "kept what never completed"
+        self.attempts[number] = LiveAttempt(number, job, State.QUEUED, kept)
+        standing.pointers = replace(pointers, attempt=number, resume_attempt=None, resume_step=0)
+        self._move(standing, Event.CLAIM)
+
+    def start(self, job: int) -> None:
+        self._move_both(job, Event.START)
+
+    def end(self, job: int, event: Event, completed: int) -> None:
+        """The attempt ends after so many more steps have completed (all of them on COMPLETE)."""
+        attempt = self._live(job)
+        missing = len(STEPS) - len(attempt.steps)
+        more = missing if event is Event.COMPLETE else min(completed, missing)
+        for _ in range(more if attempt.state is State.RUNNING else 0):
+            attempt.steps.append(StepView(len(attempt.steps), STEPS[len(attempt.steps)], State.COMPLETED))
+        if event is not Event.COMPLETE and len(attempt.steps) < len(STEPS) and attempt.state is State.RUNNING:
+            attempt.steps.append(StepView(len(attempt.steps), STEPS[len(attempt.steps)], State.FAILED))
+        self._move_both(job, event)
+        if event is Event.COMPLETE:
+            self._release_children(job)
+
+    def late_outcome(self, attempt: int) -> None:
+        """A record about an archived attempt: noted on it, and nothing else."""
+        self.attempts[attempt].notes += 1
+
+    def cancel_idle(self, job: int) -> None:
+        standing = self.jobs[job]
+        standing.pointers = replace(standing.pointers, canceled=True)
+        self._move(standing, Event.CANCEL)
+
+    def hold(self, job: int, reason: str | None) -> None:
+        standing = self.jobs[job]
+        standing.pointers = replace(standing.pointers, held=reason)
+
+    # Reruns
+
+    def views(self) -> dict[int, JobView]:
+        return {job: self._view(standing) for job, standing in self.jobs.items()}
+
+    def apply(self, plan: RerunPlan) -> int:
+        """Write a plan under the guard of every version that it carries."""
+        guards = [(job.id, job.version) for job in plan.jobs] + list(plan.reads)
+        moved = [job for job, version in guards if self.jobs[job].version != version]
+        if moved:
+            raise PlanOutdated(f"moved: {moved}")
+        number = len(self.reruns) + 1
+        before = {job.id: pointers_before(self._view(self.jobs[job.id])) for job in plan.jobs}
+        self.reruns[number] = Applied(plan, before, {job.id: job.before for job in plan.jobs})
+        for planned in plan.jobs:
+            standing = self.jobs[planned.id]
+            assert standing.state is planned.before
+            transition(standing.state, Event.RESET, standing.name)  # raises where the law forbids it
+            for attempt in planned.archives:
+                self.attempts[attempt].archived_by = number
+            standing.pointers = pointers_after(planned, standing.pointers)
+            standing.state, standing.unmet = planned.after, planned.unmet
+            standing.version += 1
+        return number
+
+    def undo(self, number: int) -> None:
+        rerun = self.reruns[number]
+        for job, version, pointers, archives in decide_undo(self.undo_views(number)):
+            standing = self.jobs[job]
+            assert standing.version == version
+            standing.pointers = pointers
+            standing.version += 1
+            for attempt in archives:
+                self.attempts[attempt].archived_by = None
+        rerun.undone = True
+        for standing in self.jobs.values():
+            self._derive(standing)
+        for standing in self.jobs.values():
+            standing.unmet = self._unmet(standing.id)
+            self._derive(standing)
+
+    def undo_views(self, number: int) -> list[UndoView]:
+        rerun = self.reruns[number]
+        return [self._undo_view(number, planned.id, rerun) for planned in rerun.plan.jobs]
+
+    def _undo_view(self, number: int, job: int, rerun: Applied) -> UndoView:
+        standing = self.jobs[job]
+        restore = rerun.before[job]
+        later = (
+            other
+            for other, applied in self.reruns.items()
+            if other > number and not applied.undone and job in applied.before
+        )
+        return UndoView(
+            id=job,
+            name=standing.name,
+            version=standing.version,
+            state=standing.state,
+            attempt=standing.pointers.attempt,
+            restore=restore,
+            restored_state=self.attempts[restore.attempt].state if restore.attempt else None,
+            archives=(restore.attempt,) if restore.attempt else (),
+            later_reruns=tuple(later),
+        )
+
+    # What must always hold
+
+    def check(self) -> None:
+        """DESIGN's invariants 3, 8 and 11, and that pointers and archived marks agree."""
+        for job, standing in self.jobs.items():
+            unmet = self._unmet(job)
+            assert standing.unmet == unmet, f"{standing.name}: unmet {standing.unmet}, derived {unmet}"
+            assert standing.state is self._derived(standing), f"{standing.name}: {standing.state.label}"
+            if standing.state in ACTIVE or standing.state is State.READY:
+                assert unmet == 0
+            mine = [attempt for attempt in self.attempts.values() if attempt.job == job]
+            assert sum(attempt.state in ACTIVE for attempt in mine) <= 1
+            live = [attempt.id for attempt in mine if attempt.archived_by is None]
+            assert live == ([standing.pointers.attempt] if standing.pointers.attempt else [])
+
+    # Within
+
+    def _view(self, standing: LiveJob) -> JobView:
+        pointers = standing.pointers
+        attempt = self.attempts[pointers.attempt] if pointers.attempt else None
+        cause = {State.FAILED: "exit", State.CANCELED: "canceled"}
+        return JobView(
+            id=standing.id,
+            name=standing.name,
+            state=standing.state,
+            version=standing.version,
+            steps=STEPS,
+            held=pointers.held,
+            canceled=pointers.canceled,
+            unmet=standing.unmet,
+            attempt=attempt
+            and AttemptView(attempt.id, attempt.state, cause.get(attempt.state), 1.0, tuple(attempt.steps)),
+            resume_attempt=pointers.resume_attempt,
+            resume_step=pointers.resume_step,
+        )
+
+    def _live(self, job: int) -> LiveAttempt:
+        attempt = self.jobs[job].pointers.attempt
+        assert attempt is not None
+        return self.attempts[attempt]
+
+    def _move(self, standing: LiveJob, event: Event) -> None:
+        standing.state = transition(standing.state, event, standing.name)
+        standing.version += 1
+
+    def _move_both(self, job: int, event: Event) -> None:
+        self._move(self.jobs[job], event)
+        self._live(job).state = self.jobs[job].state
+
+    def _release_children(self, job: int) -> None:
+        for child in self.graph.children[job]:
+            standing = self.jobs[child]
+            standing.unmet -= 1
+            if standing.unmet == 0 and standing.state is State.WAITING:
+                self._move(standing, Event.NEEDS_MET)
+
+    def _unmet(self, job: int) -> int:
+        return sum(self.jobs[parent].state is not State.COMPLETED for parent in self.graph.parents[job])
+
+    def _derived(self, standing: LiveJob) -> State:
+        attempt = standing.pointers.attempt
+        state = self.attempts[attempt].state if attempt else None
+        return derive_state(state, standing.pointers.canceled, self._unmet(standing.id))
+
+    def _derive(self, standing: LiveJob) -> None:
+        state = self._derived(standing)
+        standing.version += state is not standing.state
+        standing.state = state
+
+
+def ended(attempt: LiveAttempt) -> bool:
+    return attempt.state in ENDED

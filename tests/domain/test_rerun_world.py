@@ -1,0 +1,284 @@
+"""Random graphs, histories, reruns and undos; DESIGN's invariants hold after every step. Numbers in names of
+tests and comments are those of DESIGN, section 2."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from rerun_world import STEPS, World, ended
+
+from rekindle.domain.errors import PlanOutdated, UndoRefused
+from rekindle.domain.graph import descendants
+from rekindle.domain.lifecycle import Event
+from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
+from rekindle.domain.rerun import How, ReasonKind, RerunPlan
+from rekindle.domain.states import ACTIVE, State
+
+STARTS = ["beginning", "failed-step", *STEPS]
+
+
+class Reruns(RuleBasedStateMachine):
+    """Every rule is something that runners or users do; `pick` chooses among the jobs for which it is possible."""
+
+    world: World
+    saved: list[RerunPlan]
+
+    @initialize(n=st.integers(1, 7), data=st.data())
+    def submit(self, n, data):
+        pairs = [(parent, child) for child in range(n) for parent in range(child)]
+        edges = data.draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+        self.world, self.saved = World(n, edges), []
+        self.attempts_seen, self.archived_states = 0, {}
+
+    def _jobs(self, *states, held=True):
+        jobs = self.world.jobs.values()
+        return [job.id for job in jobs if job.state in states and (held or job.pointers.held is None)]
+
+    # Running
+
+    @precondition(lambda self: self._jobs(State.READY, held=False))
+    @rule(data=st.data())
+    def claim(self, data):
+        self.world.claim(data.draw(st.sampled_from(self._jobs(State.READY, held=False))))
+
+    @precondition(lambda self: self._jobs(State.QUEUED))
+    @rule(data=st.data())
+    def start(self, data):
+        self.world.start(data.draw(st.sampled_from(self._jobs(State.QUEUED))))
+
+    @precondition(lambda self: self._jobs(State.READY, State.RUNNING, held=False))
+    @rule(failing=st.sets(st.integers(0, 6), max_size=2), steps=st.integers(0, 3))
+    def work_until_nothing_is_ready(self, failing, steps):
+        while jobs := self._jobs(State.READY, State.QUEUED, State.RUNNING, held=False):
+            for job in jobs:
+                if self.world.jobs[job].state is State.READY:
+                    self.world.claim(job)
+                if self.world.jobs[job].state is State.QUEUED:
+                    self.world.start(job)
+                self.world.end(job, Event.FAIL if job in failing else Event.COMPLETE, steps)
+
+    @precondition(lambda self: self._jobs(State.RUNNING))
+    @rule(data=st.data(), steps=st.integers(0, 3))
+    def complete(self, data, steps):
+        self.world.end(data.draw(st.sampled_from(self._jobs(State.RUNNING))), Event.COMPLETE, steps)
+
+    @precondition(lambda self: self._jobs(*ACTIVE))
+    @rule(data=st.data(), steps=st.integers(0, 3), event=st.sampled_from([Event.FAIL, Event.CANCEL]))
+    def stop(self, data, steps, event):
+        self.world.end(data.draw(st.sampled_from(self._jobs(State.QUEUED, State.RUNNING))), event, steps)
+
+    @precondition(lambda self: any(attempt.archived_by for attempt in self.world.attempts.values()))
+    @rule(data=st.data())
+    def hear_late(self, data):
+        """9: an outcome for an archived attempt changes no job's state."""
+        before = self._standing()
+        archived = [attempt.id for attempt in self.world.attempts.values() if attempt.archived_by]
+        self.world.late_outcome(data.draw(st.sampled_from(archived)))
+        assert self._standing() == before
+
+    # Flags
+
+    @precondition(lambda self: self._jobs(State.WAITING, State.READY))
+    @rule(data=st.data())
+    def cancel(self, data):
+        self.world.cancel_idle(data.draw(st.sampled_from(self._jobs(State.WAITING, State.READY))))
+
+    @rule(data=st.data(), reason=st.sampled_from([None, "held"]))
+    def hold_or_release(self, data, reason):
+        self.world.hold(data.draw(st.sampled_from(sorted(self.world.jobs))), reason)
+
+    # Reruns
+
+    @rule(data=st.data())
+    def rerun(self, data):
+        decided = self._plan(data)
+        if decided.jobs:
+            self._apply(decided)
+
+    @rule(data=st.data())
+    def save_a_plan(self, data):
+        decided = self._plan(data)
+        if decided.jobs:
+            self.saved.append(plan_from_json(json.loads(json.dumps(plan_to_json(decided)))))
+
+    @precondition(lambda self: self.saved)
+    @rule(data=st.data())
+    def apply_a_saved_plan(self, data):
+        decided = self.saved.pop(data.draw(st.integers(0, len(self.saved) - 1)))
+        before = self._standing()
+        try:
+            self._apply(decided)
+        except PlanOutdated:
+            assert self._standing() == before
+
+    def _plan(self, data):
+        jobs = st.lists(st.sampled_from(sorted(self.world.jobs)), min_size=1, max_size=3)
+        requests = data.draw(st.lists(st.tuples(jobs, st.sampled_from(STARTS).map(How)), min_size=1, max_size=2))
+        views = self.world.views()
+        decided = plan_rerun(views, self.world.graph, requests)
+        assert decided == plan_rerun(views, self.world.graph, requests)  # 6
+        self._check_plan(decided, {job for selected, _ in requests for job in selected})
+        return decided
+
+    def _check_plan(self, decided, asked):
+        selected = {job.id for job in decided.jobs if job.reasons[0].kind is ReasonKind.SELECTED}
+        refused = {job.id for job in decided.refused}
+        planned = {job.id for job in decided.jobs}
+        below = descendants(self.world.graph.children, selected)
+        assert planned <= selected | below  # 1
+        assert asked <= selected | refused | below  # everyone is answered
+        assert not refused & (selected | below)
+        assert selected <= asked
+        assert all(self.world.jobs[job].state not in ACTIVE for job in selected | below)
+        assert all(job.after in (State.READY, State.WAITING) for job in decided.jobs)
+
+    def _apply(self, decided):
+        selected = {job.id for job in decided.jobs if job.reasons[0].kind is ReasonKind.SELECTED}
+        below = descendants(self.world.graph.children, selected)
+        before = {job: (standing.state, standing.pointers) for job, standing in self.world.jobs.items()}
+        attempts = {attempt.id for attempt in self.world.attempts.values()}
+        self.world.apply(decided)
+        for job, standing in self.world.jobs.items():
+            if job not in selected | below:
+                assert (standing.state, standing.pointers) == before[job]  # 1
+            else:
+                assert standing.pointers.attempt is None
+                assert standing.state is State.WAITING or job not in below  # 2
+                assert standing.pointers.held == before[job][1].held
+        assert attempts == set(self.world.attempts)  # 4
+        self.world.check()  # 3, 11
+        with pytest.raises(PlanOutdated):
+            self.world.apply(decided)  # 6
+
+    @precondition(lambda self: self.world.reruns)
+    @rule(data=st.data())
+    def undo(self, data):
+        standing = [number for number, rerun in self.world.reruns.items() if not rerun.undone]
+        if not standing:
+            return
+        number = data.draw(st.sampled_from(standing))
+        rerun = self.world.reruns[number]
+        before = self._standing()
+        blocked = any(view.attempt or view.later_reruns for view in self.world.undo_views(number))
+        try:
+            self.world.undo(number)
+        except UndoRefused:
+            assert blocked
+            assert self._standing() == before
+            return
+        assert not blocked
+        for job, pointers in rerun.before.items():
+            assert self.world.jobs[job].pointers == pointers  # 5; the states are checked by the invariant below
+
+    # Invariants
+
+    def _standing(self):
+        return {job: (standing.state, standing.unmet, standing.pointers) for job, standing in self.world.jobs.items()}
+
+    @invariant()
+    def everything_equals_what_is_derived(self):
+        """3, 8, 11."""
+        self.world.check()
+
+    @invariant()
+    def no_attempt_is_ever_lost(self):
+        """4; and what is archived does not change its end."""
+        assert len(self.world.attempts) >= self.attempts_seen
+        self.attempts_seen = len(self.world.attempts)
+        for attempt in self.world.attempts.values():
+            if attempt.archived_by:
+                assert ended(attempt)
+                assert self.archived_states.setdefault(attempt.id, attempt.state) is attempt.state
+
+
+Reruns.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+test_the_invariants_hold_through_any_history = Reruns.TestCase
+
+
+# Histories that a random walk is unlikely to meet
+
+
+def finish(world, job, event=Event.COMPLETE, steps=0):
+    world.claim(job)
+    world.start(job)
+    world.end(job, event, steps)
+
+
+def rerun(world, *jobs, start="beginning"):
+    return world.apply(plan_rerun(world.views(), world.graph, [(jobs, How(start))]))
+
+
+def labels(world):
+    return [job.state.label for job in world.jobs.values()]
+
+
+def test_undo_keeps_what_happened_elsewhere_meanwhile():
+    """b (1) and x (0) are needed by c (2): rerun b while x runs, x completes, undo: c is ready."""
+    world = World(3, [(0, 2), (1, 2)])
+    finish(world, 1)
+    world.claim(0)
+    world.start(0)
+    number = rerun(world, 1)
+    assert labels(world) == ["running", "ready", "waiting"]
+    world.end(0, Event.COMPLETE, 0)
+    assert labels(world) == ["completed", "ready", "waiting"]
+    world.undo(number)
+    assert labels(world) == ["completed", "completed", "ready"]
+    world.check()
+
+
+def test_reruns_are_undone_newest_first():
+    world = World(2, [(0, 1)])
+    finish(world, 0)
+    finish(world, 1)
+    first = rerun(world, 1)
+    second = rerun(world, 0)
+    with pytest.raises(UndoRefused, match=f"rerun {second} came later and touched `j1`"):
+        world.undo(first)
+    world.undo(second)
+    assert labels(world) == ["completed", "ready"]
+    world.undo(first)
+    assert labels(world) == ["completed", "completed"]
+
+
+def test_a_saved_plan_is_refused_when_a_parent_outside_it_has_moved():
+    """c (3) needs b (0), which is rerun, and x (1) and y (2), of which x completes after the plan was made: c's
+    own state does not move, and still the plan's count of what c waits for is no longer right."""
+    world = World(4, [(0, 3), (1, 3), (2, 3)])
+    finish(world, 0)
+    decided = plan_rerun(world.views(), world.graph, [([0], How())])
+    assert decided.jobs[1].unmet == 3
+    version = world.jobs[3].version
+    finish(world, 1)
+    assert world.jobs[3].version == version
+    with pytest.raises(PlanOutdated):
+        world.apply(decided)
+
+
+def test_a_resumed_attempt_that_fails_again_is_resumed_from_where_it_came_to():
+    world = World(1, [])
+    finish(world, 0, Event.FAIL, steps=1)
+    rerun(world, 0, start="failed-step")
+    finish(world, 0, Event.FAIL, steps=1)
+    decided = plan_rerun(world.views(), world.graph, [([0], How("failed-step"))])
+    assert (decided.jobs[0].keeps, decided.jobs[0].resume_attempt) == (STEPS[:2], 2)
+
+
+def test_undo_brings_back_the_resume_point_that_a_rerun_above_cleared():
+    world = World(2, [(0, 1)])
+    finish(world, 0)
+    finish(world, 1, Event.FAIL, steps=1)
+    rerun(world, 1, start="failed-step")
+    resuming = world.jobs[1].pointers
+    assert (resuming.resume_attempt, resuming.resume_step) == (2, 1)
+    number = rerun(world, 0)
+    assert world.jobs[1].pointers == replace(resuming, resume_attempt=None, resume_step=0)
+    world.undo(number)
+    assert world.jobs[1].pointers == resuming
