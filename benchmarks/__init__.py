@@ -1,0 +1,1 @@
+"""What rekindle costs, measured beside the limits of the machine it runs on. `python -m benchmarks --help`."""

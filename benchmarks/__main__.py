@@ -1,0 +1,63 @@
+"""`python -m benchmarks [--quick] [ROW]...`: print what rekindle costs. Nothing is asserted: machines differ."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.reruns import reruns
+from benchmarks.startup import startup
+from benchmarks.throughput import calls, commands
+from benchmarks.timing import CommandFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One group of measurements, in full and for a short look."""
+
+    about: str
+    full: Callable[[], None]
+    quick: Callable[[], None]
+
+
+ROWS = {
+    "startup": Row("rekindle --help", lambda: startup(20), lambda: startup(5)),
+    "commands": Row("10,000 commands beside xargs", lambda: commands(10_000, 3), lambda: commands(1_000, 2)),
+    "calls": Row("10,000 Python calls beside a pool", lambda: calls(10_000, 3), lambda: calls(1_000, 2)),
+    "reruns": Row("10,000 jobs, 1,000 failed", lambda: reruns(10_000, 1_000, 5), lambda: reruns(1_000, 100, 3)),
+    "large": Row("100,000 jobs, 1,000 failed", lambda: reruns(100_000, 1_000, 5), lambda: reruns(10_000, 100, 2)),
+}
+
+
+def main() -> int:
+    """Measure the rows that are named, or all."""
+    listed = "\n".join(f"  {name:10}{row.about}" for name, row in ROWS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Print what rekindle costs on this machine.\n\nrows:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="measure only these (default: all)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the jobs and fewer rounds")
+    args = parser.parse_args()
+    if unknown := [name for name in args.rows if name not in ROWS]:
+        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+
+    for name in [name for name in os.environ if name.startswith("REKINDLE_")]:
+        del os.environ[name]
+    print(f"Python {platform.python_version()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}")
+    for name in args.rows or ROWS:
+        try:
+            (ROWS[name].quick if args.quick else ROWS[name].full)()
+        except CommandFailed as failed:
+            print(f"bench: {name}: {failed}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""The folders that the measurements run in: a spec, a module, and the command line of this environment."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+REKINDLE = Path(sys.executable).parent / "rekindle"
+
+MODULE = '''"""What the measured calls do."""
+
+
+def nothing():
+    return None
+
+
+def fail_each(number, every):
+    if number % every == 0:
+        raise ValueError(f"number {number} is one that fails")
+'''
+
+
+@contextmanager
+def project(job: dict[str, Any], count: int) -> Iterator[Path]:
+    """A folder that is removed afterwards, with `count` jobs like `job` in spec.json and MODULE in work.py."""
+    with tempfile.TemporaryDirectory(prefix="rekindle-bench-") as name:
+        folder = Path(name)
+        spec = {"name": "bench", "jobs": {"job": {"matrix": {"i": {"range": [0, count]}}, **job}}}
+        (folder / "spec.json").write_text(json.dumps(spec))
+        (folder / "work.py").write_text(MODULE)
+        yield folder

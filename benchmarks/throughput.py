@@ -1,0 +1,62 @@
+"""How many small jobs a second, everything recorded, beside the plainest way to run as many."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.projects import MODULE, REKINDLE, project
+from benchmarks.timing import command, in_turn, show_rates
+
+SLOTS = 2
+
+POOL = f"""
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from work import nothing
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor({SLOTS}) as pool:
+        for future in [pool.submit(nothing) for _ in range(int(sys.argv[1]))]:
+            future.result()
+"""
+
+
+def commands(count: int, rounds: int) -> None:
+    """/bin/true: the whole of `rekindle run` beside xargs."""
+    numbers = "".join(f"{number}\n" for number in range(count)).encode()
+
+    def xargs() -> None:
+        command(["xargs", f"-P{SLOTS}", "-n1", "/bin/true"], Path("/"), stdin=numbers)
+
+    ours, limit = in_turn(
+        rounds,
+        ("rekindle run", lambda: run_all({"run": ["/bin/true"]}, count)),
+        (f"xargs -P{SLOTS} -n1", xargs),
+    )
+    show_rates(f"{count:,} commands (/bin/true), {SLOTS} slots: whole commands", count, ours, limit)
+
+
+def calls(count: int, rounds: int) -> None:
+    """A Python function that does nothing: the whole of `rekindle run` beside a pool of processes."""
+    ours, limit = in_turn(
+        rounds,
+        ("rekindle run", lambda: run_all({"call": "work:nothing"}, count)),
+        (f"ProcessPoolExecutor({SLOTS}).submit", lambda: pool(count)),
+    )
+    show_rates(f"{count:,} Python calls (no-op), {SLOTS} slots: whole commands", count, ours, limit)
+
+
+def run_all(job: dict[str, Any], count: int) -> None:
+    """A new store, `count` jobs, run to the end."""
+    with project(job, count) as folder:
+        command([REKINDLE, "run", "spec.json", "-j", str(SLOTS)], folder)
+
+
+def pool(count: int) -> None:
+    """The same calls through the standard library's pool."""
+    with project({"call": "work:nothing"}, 1) as folder:
+        (folder / "work.py").write_text(MODULE)
+        (folder / "pool.py").write_text(POOL)
+        command([sys.executable, "pool.py", str(count)], folder)

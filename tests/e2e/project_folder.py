@@ -1,0 +1,89 @@
+"""A project's folder and the real command line to work on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+COMMAND = Path(sys.executable).parent / "rekindle"
+PATIENCE = 60.0  # seconds after which a condition that does not come true is a failure
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for a condition; its value."""
+    deadline = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"never came true: {what}"
+        time.sleep(0.005)
+    return value
+
+
+class Project:
+    """A folder with a spec; commands run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("REKINDLE_")}
+        # The specs say `python3`: let it be the one that runs the tests.
+        self.env = {**kept, "PATH": f"{COMMAND.parent}{os.pathsep}{kept['PATH']}"}
+
+    def spec(self, text: str) -> None:
+        """Write spec.yaml."""
+        self.write("spec.yaml", text)
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)
+
+    def rekindle(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        """One command to its end, with the exit code that is expected."""
+        done = subprocess.run(
+            [COMMAND, *words],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert done.returncode == expect, f"rekindle {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback (most recent call last)" not in done.stderr
+        return done
+
+    def ask(self, *words: str, expect: int = 0) -> Any:
+        """The JSON document that a command answers."""
+        return json.loads(self.rekindle(*words, "--json", expect=expect).stdout)
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """A command in the background, in a session of its own."""
+        return subprocess.Popen(
+            [COMMAND, *words],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def jobs(self, *flags: str) -> dict[str, dict[str, Any]]:
+        """Jobs by name."""
+        return {job["name"]: job for job in self.ask("jobs", "list", *flags)["jobs"]}
+
+    def states(self, *flags: str) -> dict[str, str]:
+        """States by job name."""
+        return {name: job["state"] for name, job in self.jobs(*flags).items()}
+
+    def attempts(self, *flags: str) -> list[dict[str, Any]]:
+        return self.ask("attempts", "list", *flags)["attempts"]
+
+    def ran(self, name: str = "ran.txt") -> list[str]:
+        """The lines that jobs have appended to a file, so far."""
+        path = self.folder / name
+        return path.read_text().splitlines() if path.exists() else []
