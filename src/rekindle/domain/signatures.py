@@ -1,14 +1,28 @@
-"""Which failures are one failure: a digest of what stays the same when seeds, paths and times differ."""
+"""Which failures are one failure: what stays the same when seeds, paths, times and addresses differ.
+
+A signature is made of the cause, the exception's type, the normalised message and the innermost frames (file and
+function; no line numbers, so that an edit further up does not split a group). The message of a command is the last line
+that it wrote to stderr; a Python traceback there is read as one.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+
+_FRAMES = 3
+_MESSAGE = 240  # characters kept of a normalised message
+_LINE = 2_000  # characters looked at of a line
+_TAIL = 32_000  # characters looked at of a stderr or traceback
+_AFTER_TRACEBACK = 30  # lines that may follow the traceback that ended a command: its message goes on, a wrapper adds
+_TOLD_BY_STDERR = frozenset({"exit", "signal"})
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """`digest` is 12 hexadecimal digits; `type` may be ""; `message` is one line, normalised."""
+    """`digest` is 12 hexadecimal digits; `type` may be ""; `message` is one line, normalised, for people too."""
 
     digest: str
     type: str
@@ -16,6 +30,153 @@ class Signature:
 
 
 def signature(cause: str, type: str, message: str, traceback: str, stderr: str) -> Signature:  # noqa: A002
-    """The signature of a failed attempt: its cause, exception type, normalised message and innermost frames."""
-    digest = blake2b("\0".join((cause, type, message)).encode(), digest_size=6).hexdigest()
-    return Signature(digest, type, message)
+    """The signature of a failed attempt.
+
+    `cause` is a value of Cause; `type`, `message` and `traceback` are the exception's, or what rekindle says about a
+    command; `stderr` is the end of what it wrote there. Any of them may be "", and none needs to be well formed.
+    """
+    if cause in _TOLD_BY_STDERR and not traceback.strip():
+        told = _told(_lines(stderr)) or _Told(type, message, ())
+    else:
+        told = _Told(type, message, _innermost(_lines(traceback)))
+    shown = normalised(told.message)
+    # Signals differ even where the last lines agree: those were written before, about something else.
+    signal = normalised(message) if cause == "signal" else ""
+    parts = (cause, told.type, shown, signal, *told.frames)
+    digest = blake2b("\0".join(parts).encode(errors="backslashreplace"), digest_size=6).hexdigest()
+    return Signature(digest, told.type, shown)
+
+
+def normalised(text: str) -> str:
+    """The first line of a text that has words, with what varies taken out.
+
+    Numbers, times, addresses and random names become `#`, paths their last part, quoted phrases `…`. Quoted names stay,
+    and so do the numbers that say what went wrong: `[Errno 2]`, `exit code 3`, `HTTP 404`.
+    """
+    line = next(iter(_lines(text[:_TAIL])), "")
+    line = _QUOTED_PATH.sub(lambda found: found[1] + _base_name(found[2]) + found[3], " ".join(line.split()))
+    line = _PATH.sub(_shortened_path, line)
+    line = _VARYING.sub(lambda found: found["kept"] or (f"tmp{_ANY}" if found["temporary"] else _ANY), line)
+    line = _LISTED.sub(_ANY, line)
+    line = _QUOTED.sub(_shortened_quote, line)
+    return line if len(line) <= _MESSAGE else line[: _MESSAGE - 1] + "…"
+
+
+_ANY = "#"
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_GROUP_RULE = re.compile(r"^ *[|+] ?")
+_FRAME = re.compile(r"""^\s+File "(?P<file>[^"]*)", line \d+(?:, in (?P<function>\S+))?\s*$""")
+_RAISED = re.compile(r"(?P<type>(?:[^\W\d]\w*\.)*[^\W\d]\w*)(?::\s*(?P<message>.*))?")
+_RAISED_ALONE = re.compile(r"(?P<type>(?:[^\W\d]\w*\.)*\w*(?:Error|Exception|Interrupt|Exit))(?::\s*(?P<message>.*))?")
+
+_NAMED = r"(?:[\w.+@%~-]|\[[\w.=,+-]*\])+"
+_PATH = re.compile(
+    rf"[A-Za-z][\w+.-]*://[^\s'\"<>]*|(?<![\w/])(?:{_NAMED}(?:[=,]{_NAMED})*)?(?:/{_NAMED}(?:[=,]{_NAMED})*)+/?"
+)
+_QUOTED_PATH = re.compile(r"(['\"`\u2018\u201c])((?:~|\.{1,2})?/[^'\"`\u2019\u201d]*)(['\"`\u2019\u201d])")
+_EXTENSION = re.compile(r"\.[A-Za-z]\w{0,7}\.?$")
+_VARYING = re.compile(
+    r"""
+      (?P<kept>(?i:\b
+          (?: errno | (?:exit|status|error|return)[ ](?:code|status) | exit(?:ed)?(?:[ ]with)? | status | signal
+            | HTTP(?:[ ]Error)? )
+          [ :=]{0,2}\d+\b))
+    | \d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?
+    | \d\d:\d\d:\d\d(?:[.,]\d+)?
+    | [0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
+    | 0x[0-9a-fA-F]+
+    | (?<![A-Za-z0-9])(?P<temporary>tmp[._-]?[A-Za-z0-9_]{6,12})(?![A-Za-z0-9_])
+    | (?<![A-Za-z0-9])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(?![A-Za-z0-9])
+    | (?:(?<!\w)[-+])?\d+(?:[._]\d+)*(?:[eE][-+]?\d+)?
+    """,
+    re.VERBOSE,
+)
+_LISTED = re.compile(rf"{_ANY}(?:(?:,[ ]?|[ ]){_ANY})+")
+_QUOTED = re.compile(
+    r"(?<!\w)(?:'([^']*)'|\"([^\"]*)\"|`([^`]*)`)(?!\w)|\u2018([^\u2019]*)\u2019|\u201c([^\u201d]*)\u201d"
+)
+_NAME = re.compile(r"[\w.#:/@<>\[\]=,+-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a failure says of itself."""
+
+    type: str
+    message: str
+    frames: tuple[str, ...]
+
+
+def _told(lines: Sequence[str]) -> _Told | None:
+    """What a command's stderr tells: its last traceback, else its last line; None when it is silent."""
+    if not lines:
+        return None
+    return _traceback(lines) or _alone(lines[-1])
+
+
+def _traceback(lines: Sequence[str]) -> _Told | None:
+    """The Python traceback that the lines end with, or None."""
+    last = next((at for at in range(len(lines) - 1, -1, -1) if _FRAME.match(lines[at])), None)
+    if last is None:
+        return None
+    raised = next((at for at in range(last + 1, len(lines)) if not lines[at][0].isspace()), None)
+    if raised is None or len(lines) - raised > _AFTER_TRACEBACK:
+        return None
+    found = _RAISED.fullmatch(lines[raised].rstrip())
+    if found is None:
+        return None
+    message = found["message"] or ""
+    if found["message"] == "" and raised + 1 < len(lines):
+        message = lines[raised + 1]  # a message that begins with a line break
+    return _Told(found["type"], message, _innermost(lines[:raised]))
+
+
+def _alone(line: str) -> _Told:
+    """A last line by itself, which may be an exception's all the same."""
+    found = _RAISED_ALONE.fullmatch(line.strip())
+    return _Told(found["type"], found["message"] or "", ()) if found else _Told("", line, ())
+
+
+def _innermost(lines: Sequence[str]) -> tuple[str, ...]:
+    """The innermost frames, innermost first, as `file:function` with the file's last part only."""
+    frames: list[str] = []
+    for line in reversed(lines):
+        found = _FRAME.match(line)
+        if found:
+            name = _VARYING.sub(_ANY, _base_name(found["file"]))
+            frames.append(f"{name}:{found['function'] or ''}")
+        elif frames and not line[0].isspace():
+            break  # the head of this traceback: above it is what led to it
+        if len(frames) == _FRAMES:
+            break
+    return tuple(frames)
+
+
+def _lines(text: str) -> list[str]:
+    """The last lines of the text that have words, without colours, overwritten progress and exception groups' rules."""
+    lines = []
+    for line in text[-_TAIL:].split("\n"):
+        overwritten = line.rstrip("\r").rpartition("\r")[2]
+        lines.append(_CONTROL.sub("", overwritten[:_LINE]).rstrip())
+    if any("Exception Group Traceback" in line for line in lines):
+        lines = [_GROUP_RULE.sub("", line) for line in lines]
+    return [line for line in lines if any(character.isalnum() for character in line)]
+
+
+def _base_name(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2] or path
+
+
+def _shortened_path(found: re.Match[str]) -> str:
+    """The last part of a path; addresses, and words with one slash between them, stay."""
+    text = found[0]
+    if "://" in text:
+        return text
+    if text[0] in "/~." or text.count("/") > 1 or _EXTENSION.search(text):
+        return _base_name(text)
+    return text
+
+
+def _shortened_quote(found: re.Match[str]) -> str:
+    inner = found[found.lastindex or 0]
+    return found[0] if _NAME.fullmatch(inner) else found[0][0] + "…" + found[0][-1]
