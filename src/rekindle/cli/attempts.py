@@ -1,0 +1,123 @@
+"""`rekindle attempts`: list and show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from rekindle.cli import drawing, explaining, shapes
+from rekindle.cli.lazy import Entry, LazyGroup
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, selection_options
+from rekindle.domain.models import Attempt
+from rekindle.domain.quantities import format_size
+from rekindle.engine import look
+from rekindle.engine.session import Session
+from rekindle.query.selections import Flags, parse_selection
+
+_HERE = "rekindle.cli.attempts"
+
+COMMANDS = {
+    "list": Entry(f"{_HERE}:list_attempts", "List attempts, archived ones too."),
+    "show": Entry(f"{_HERE}:show", "Show everything about an attempt."),
+}
+
+
+@click.group("attempts", cls=LazyGroup, entries=COMMANDS)
+def attempts() -> None:
+    """List and show attempts: every execution there has been. A rerun archives them and never removes any.
+
+    \b
+    Example:
+      rekindle attempts list train
+      rekindle attempts show 12
+    """
+
+
+@click.command("list")
+@selection_options
+@click.option("--live", is_flag=True, help="Leave archived ones out.")
+@json_option
+def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
+    """List the attempts of all jobs, or of a SELECTION, oldest first. Archived ones are marked.
+
+    \b
+    Example:
+      rekindle attempts list -s failed
+      rekindle attempts list train --live --json
+    """
+    selection = parse_selection(flags)
+    with opened() as session:
+        chosen = None if selection.empty else look.select(session, selection)
+        found = look.attempts(session, chosen, None, live)
+        workdirs = _workdirs(session, found) if as_json else {}
+        jobs = sorted({one.job for one in found})
+        names = {} if as_json else {row.job.id: row.job.name for row in look.jobs(session, jobs)}
+    if as_json:
+        shapes.emit({"attempts": [shapes.attempt(one, workdirs.get(one.id)) for one in found]})
+    elif not found:
+        click.echo("nothing selected" if chosen == [] else "no attempts yet")
+    else:
+        click.echo(explaining.attempts_table(found, names))
+
+
+@click.command()
+@click.argument("attempt", type=click.IntRange(min=1), metavar="ID")
+@json_option
+def show(attempt: int, as_json: bool) -> None:
+    """Show everything about an attempt: its steps, times, cost, and what it said when it failed.
+
+    \b
+    Example:
+      rekindle attempts show 12
+    """
+    with opened() as session:
+        found = look.attempt(session, attempt)
+        workdir = _workdirs(session, [found])[found.id]
+        row = look.jobs(session, [found.job])[0]
+    if as_json:
+        shapes.emit(shapes.attempt(found, workdir))
+        return
+    click.echo(_facts(found, row.job.name, row.workflow, workdir))
+    if found.steps:
+        click.echo("")
+        click.echo(explaining.steps_table(found.steps))
+    if found.cause is not None:
+        click.echo("")
+        click.echo(explaining.failure(found))
+    click.echo(f"\n`rekindle logs {found.job} --attempt {found.number}` prints what it printed")
+
+
+def _facts(one: Attempt, name: str, workflow: str, workdir: str | None) -> str:
+    where = f"{one.host} (pid {one.pid})" if one.host and one.pid else one.host or ""
+    return drawing.details(
+        [
+            ("attempt", f"{one.id}, number {one.number} of job {one.job} {drawing.flat(name)}"),
+            ("workflow", f"{one.workflow} {workflow}, revision {one.revision}"),
+            ("state", one.state.label),
+            ("cause", explaining.ending(one)),
+            ("signature", one.signature or ""),
+            ("verdict", one.verdict or ""),
+            ("archived", f"by rerun {one.archived_by}" if one.archived_by is not None else ""),
+            ("builds on", f"attempt {one.builds_on}, from step {one.start_step + 1}" if one.builds_on else ""),
+            ("started", drawing.clock_time(one.started)),
+            ("ended", drawing.clock_time(one.ended)),
+            ("time", drawing.lasting(shapes.seconds(one.started, one.ended))),
+            ("cpu", drawing.lasting(one.cpu_seconds)),
+            ("memory", format_size(one.max_rss_bytes) if one.max_rss_bytes is not None else ""),
+            ("on", where),
+            ("in", workdir or ""),
+            ("own folder", one.folder or ""),
+            ("result", drawing.cut(drawing.flat(one.result or ""), 200)),
+        ]
+    )
+
+
+def _workdirs(session: Session, attempts: Sequence[Attempt]) -> dict[int, str | None]:
+    """Where each attempt's processes ran: the project's folder, or the attempt's own."""
+    with session.store.read() as archive:
+        owns = {one: archive.workflows.template(one).workdir == "attempt" for one in {a.template for a in attempts}}
+        found = {one: archive.workflows.find(one) for one in {a.workflow for a in attempts}}
+    projects = {number: owner.directory if owner else None for number, owner in found.items()}
+    return {one.id: one.folder if owns[one.template] else projects[one.workflow] for one in attempts}

@@ -1,0 +1,85 @@
+"""`rekindle cancel`, `hold` and `release`: what is done to jobs beside running them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from rekindle.cli import drawing, explaining, shapes
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, selection_options, wanted_to_act
+from rekindle.engine import control, look
+from rekindle.query.selections import Flags
+
+
+@click.command()
+@selection_options
+@json_option
+def cancel(flags: Flags, as_json: bool) -> None:
+    """End the jobs of a SELECTION that run, and keep those that have not started from starting.
+
+    \b
+    Example:
+      rekindle cancel -w sweep
+      rekindle cancel 4-9
+    """
+    selection = wanted_to_act(flags, "cancel")
+    with opened() as session:
+        done = control.cancel(session, look.select(session, selection))
+    if as_json:
+        shapes.emit({"canceled": list(done.now), "asked": list(done.asked), "ended": list(done.ended)})
+    else:
+        _tell(
+            (done.now, "canceled before they started"),
+            (done.asked, "run, and are being ended"),
+            (done.ended, "had ended before"),
+        )
+
+
+@click.command()
+@selection_options
+@click.option("--reason", default="held", metavar="TEXT", help="Shown beside the jobs.")
+@json_option
+def hold(flags: Flags, reason: str, as_json: bool) -> None:
+    """Keep the jobs of a SELECTION from starting until they are released. What runs goes on to its end.
+
+    \b
+    Example:
+      rekindle hold -n 'train*' --reason 'waiting for the licence'
+    """
+    selection = wanted_to_act(flags, "hold")
+    with opened() as session:
+        done = control.hold(session, look.select(session, selection), reason)
+    if as_json:
+        shapes.emit({"held": list(done.changed), "already": list(done.already)})
+    else:
+        _tell((done.changed, "held"), (done.already, "were held already"))
+
+
+@click.command()
+@selection_options
+@json_option
+def release(flags: Flags, as_json: bool) -> None:
+    """Let the held jobs of a SELECTION start again.
+
+    \b
+    Example:
+      rekindle release -f held=true
+    """
+    selection = wanted_to_act(flags, "release")
+    with opened() as session:
+        done = control.release(session, look.select(session, selection))
+    if as_json:
+        shapes.emit({"released": list(done.changed), "already": list(done.already)})
+    else:
+        _tell((done.changed, "released"), (done.already, "were not held"))
+
+
+def _tell(*groups: tuple[Sequence[int], str]) -> None:
+    if not any(jobs for jobs, _ in groups):
+        click.echo("nothing selected")
+    for jobs, what in groups:
+        if jobs:
+            listed = drawing.cut(explaining.ids(jobs), 40)
+            click.echo(f"{drawing.many(len(jobs), 'job')} {what}: {listed}")

@@ -1,0 +1,161 @@
+"""Attempts in words: how one ended, what its codes usually mean, tables of many."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+
+import click
+
+from rekindle.cli import drawing
+from rekindle.cli.drawing import Column
+from rekindle.cli.shapes import seconds
+from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
+from rekindle.domain.quantities import format_size
+
+_CODES = {
+    126: "found, but it cannot be executed (no permission, or not a program)",
+    127: "the command was not found",
+    130: "ended by Ctrl-C (SIGINT)",
+    134: "it aborted (SIGABRT)",
+    137: "killed (SIGKILL): often out of memory",
+    139: "it crashed (SIGSEGV)",
+    143: "ended by SIGTERM",
+    152: "it ran out of processor time (SIGXCPU)",
+}
+
+
+def cause(attempt: Attempt | StepOutcome) -> str:
+    """`exit 3`, `signal 9`, `timeout`; "" for one that did not fail."""
+    if attempt.cause is None:
+        return ""
+    if attempt.cause == "exit" and attempt.exit_code is not None:
+        return f"exit {attempt.exit_code}"
+    if attempt.cause == "signal" and attempt.signal is not None:
+        return f"signal {attempt.signal}"
+    return attempt.cause.value
+
+
+def meaning(attempt: Attempt | StepOutcome) -> str:
+    """What its exit code or signal usually means; "" where there is nothing to say."""
+    if attempt.signal is not None:
+        try:
+            name = signal.Signals(attempt.signal).name
+        except ValueError:
+            return f"signal {attempt.signal}"
+        return _CODES.get(128 + attempt.signal, f"ended by {name}")
+    return _CODES.get(attempt.exit_code or 0, "")
+
+
+def ending(attempt: Attempt | StepOutcome) -> str:
+    """The cause with its meaning: `exit 127: the command was not found`."""
+    return ": ".join(part for part in (cause(attempt), meaning(attempt)) if part)
+
+
+def failure(attempt: Attempt) -> str:
+    """What an attempt that failed said: its cause, error, traceback and the tail of its stderr."""
+    lines = [f"attempt {attempt.number} {drawing.coloured(attempt.state.label)}: {ending(attempt)}"]
+    said = attempt.failure
+    if said is not None:
+        headline = ": ".join(part for part in (said.type, drawing.flat(said.message)) if part)
+        if headline:
+            lines.append(f"  {headline}")
+        text = said.traceback or said.stderr
+        lines += [f"  {click.style('│', dim=True)} {line}" for line in drawing.safe(text).rstrip().splitlines()[-20:]]
+    return "\n".join(lines)
+
+
+def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str]) -> str:
+    """One line an attempt; `names` are the jobs' (none: the jobs' column is left out)."""
+    columns = [
+        Column("ID", right=True),
+        Column("JOB", cut=True, drop=True),
+        Column("NO", right=True),
+        Column("STATE"),
+        Column("CAUSE", drop=True),
+        Column("STARTED"),
+        Column("TIME", right=True),
+        Column("CPU", right=True),
+        Column("MEMORY", right=True, drop=True),
+        Column("NOTE", cut=True, drop=True),
+    ]
+    return drawing.table(columns, [_cells(one, names) for one in attempts])
+
+
+def _cells(one: Attempt, names: Mapping[int, str]) -> tuple[str, ...]:
+    notes = [f"archived by rerun {one.archived_by}"] if one.archived_by is not None else []
+    notes += [f"from step {one.start_step + 1}"] if one.builds_on is not None else []
+    notes += ["modified"] if one.overrides is not None else []
+    notes += ["partial"] if one.partial else []
+    return (
+        str(one.id),
+        names.get(one.job, ""),
+        str(one.number),
+        one.state.label,
+        cause(one),
+        drawing.clock_time(one.started),
+        drawing.lasting(seconds(one.started, one.ended)),
+        drawing.lasting(one.cpu_seconds),
+        format_size(one.max_rss_bytes) if one.max_rss_bytes is not None else "",
+        ", ".join(notes),
+    )
+
+
+def steps_table(steps: Sequence[StepOutcome]) -> str:
+    """One line a step."""
+    columns = [
+        Column("STEP", right=True),
+        Column("NAME", cut=True),
+        Column("STATE"),
+        Column("CAUSE", drop=True),
+        Column("TIME", right=True),
+        Column("NOTE", drop=True),
+    ]
+    rows = [
+        (
+            str(step.position + 1),
+            step.name,
+            step.state.label,
+            cause(step),
+            drawing.lasting(seconds(step.started, step.ended)),
+            f"kept from attempt {step.kept_from}" if step.kept_from is not None else "",
+        )
+        for step in steps
+    ]
+    return drawing.table(columns, rows)
+
+
+def group_lines(groups: Sequence[FailureGroup], *, indent: int = 0, most: int | None = None) -> str:
+    """Failures by signature, one line each, the largest first."""
+    columns = [
+        Column("COUNT", right=True),
+        Column("SIGNATURE"),
+        Column("CAUSE"),
+        Column("ERROR", cut=True),
+        Column("JOBS", cut=True),
+    ]
+    rows = [
+        (
+            f"{group.count:,}",
+            group.signature[:10],
+            group.cause.value,
+            ": ".join(part for part in (group.type, group.message) if part),
+            ids(group.jobs),
+        )
+        for group in groups[:most]
+    ]
+    text = drawing.table(columns, rows, indent=indent)
+    if most is not None and len(groups) > most:
+        text += f"\n{' ' * indent}… and {drawing.many(len(groups) - most, 'other kind')}: `rekindle failures`"
+    return text
+
+
+def ids(jobs: Sequence[int]) -> str:
+    """`1,4-9,12`: as -i takes them."""
+    spans: list[list[int]] = []
+    for job in sorted(jobs):
+        if spans and job == spans[-1][1] + 1:
+            spans[-1][1] = job
+        else:
+            spans.append([job, job])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)

@@ -1,0 +1,185 @@
+"""`rekindle jobs`: list and show."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from rekindle.cli import drawing, explaining, shapes
+from rekindle.cli.drawing import Column
+from rekindle.cli.lazy import Entry, LazyGroup
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, selection_options
+from rekindle.domain.models import Attempt, Job
+from rekindle.domain.quantities import format_size
+from rekindle.domain.selection import Selection
+from rekindle.engine import look
+from rekindle.engine.results import JobRow
+from rekindle.query.selections import Flags, parse_selection
+from rekindle.query.words import parse_words
+
+_HERE = "rekindle.cli.jobs"
+
+COMMANDS = {
+    "list": Entry(f"{_HERE}:list_jobs", "List jobs and how they stand."),
+    "show": Entry(f"{_HERE}:show", "Show everything about a job."),
+}
+
+
+@click.group("jobs", cls=LazyGroup, entries=COMMANDS)
+def jobs() -> None:
+    """List and show jobs.
+
+    \b
+    Example:
+      rekindle jobs list -s failed
+      rekindle jobs show 7
+    """
+
+
+@click.command("list")
+@selection_options
+@json_option
+def list_jobs(flags: Flags, as_json: bool) -> None:
+    """List jobs and how they stand: all of them, or a SELECTION.
+
+    \b
+    Example:
+      rekindle jobs list -w sweep -s failed,canceled
+      rekindle jobs list -f 'matrix.alpha>0.5' -f 'attempts>=2'
+      rekindle jobs list --error 'out of memory'
+    """
+    selection = parse_selection(flags)
+    with opened() as session:
+        rows = look.jobs(session, look.select(session, selection))
+    if as_json:
+        shapes.emit({"jobs": [shapes.job(row) for row in rows]})
+    elif not rows:
+        click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
+    else:
+        click.echo(_table(rows))
+
+
+def _table(rows: list[JobRow]) -> str:
+    several = len({row.job.workflow for row in rows}) > 1
+    columns = [
+        Column("ID", right=True),
+        Column("WORKFLOW", cut=True, drop=True),
+        Column("NAME", cut=True),
+        Column("STATE"),
+        Column("CAUSE", drop=True),
+        Column("TRIES", right=True),
+        Column("TIME", right=True),
+        Column("ENDED"),
+        Column("NOTE", cut=True, drop=True),
+    ]
+    return drawing.table(columns, [_cells(row, several) for row in rows])
+
+
+def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
+    job, live = row.job, row.attempt
+    notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
+    notes += ["retired"] if job.retired else []
+    return (
+        str(job.id),
+        row.workflow if several else "",
+        job.name,
+        job.state.label,
+        explaining.cause(live) if live else "",
+        str(job.attempts),
+        drawing.lasting(shapes.seconds(live.started, live.ended)) if live else "",
+        drawing.clock_time(live.ended) if live else "",
+        ", ".join(notes),
+    )
+
+
+@click.command()
+@click.argument("job", metavar="JOB")
+@click.option("-w", "--workflow", metavar="ID|NAME", help="The job of this workflow, where several have the name.")
+@json_option
+def show(job: str, workflow: str | None, as_json: bool) -> None:
+    """Show everything about a job: how it stands, what it needs, its attempts, its last error.
+
+    \b
+    Example:
+      rekindle jobs show 'train[alpha=0.1,seed=0]'
+    """
+    with opened() as session:
+        ids = look.select(session, Selection(workflow=workflow, jobs=parse_words([job])))
+        rows = look.jobs(session, ids)
+        needs, needed = look.parents(session, ids), look.children(session, ids)
+        history = look.attempts(session, ids)
+    if as_json:
+        documents = [
+            {
+                **shapes.job(row),
+                "needs": [_neighbour(one) for one in needs.get(row.job.id, [])],
+                "needed_by": [_neighbour(one) for one in needed.get(row.job.id, [])],
+                "attempt_ids": [one.id for one in history if one.job == row.job.id],
+            }
+            for row in rows
+        ]
+        shapes.emit(documents[0] if len(documents) == 1 else {"jobs": documents})
+        return
+    for at, row in enumerate(rows):
+        click.echo("\n" if at else "", nl=False)
+        own = [one for one in history if one.job == row.job.id]
+        _draw(row, needs.get(row.job.id, []), needed.get(row.job.id, []), own)
+
+
+def _neighbour(job: Job) -> dict[str, object]:
+    return {"id": job.id, "name": job.name, "state": job.state.label}
+
+
+def _draw(row: JobRow, needs: list[Job], needed: list[Job], history: list[Attempt]) -> None:
+    job = row.job
+    binding = json.loads(job.binding or "{}")
+    click.echo(
+        drawing.details(
+            [
+                ("job", f"{job.id} {drawing.flat(job.name)}"),
+                ("workflow", f"{job.workflow} {row.workflow}"),
+                ("state", job.state.label),
+                ("held", job.held or ""),
+                ("retired", "a later revision left it out" if job.retired else ""),
+                ("matrix", ", ".join(f"{key}={value}" for key, value in binding.items())),
+                ("takes", _takes(row)),
+                ("priority", str(job.priority) if job.priority else ""),
+                ("needs", _listed(needs)),
+                ("needed by", _listed(needed)),
+                ("starts at", _resumes(job)),
+            ]
+        )
+    )
+    if not history:
+        click.echo("\nno attempts yet")
+        return
+    click.echo("")
+    click.echo(explaining.attempts_table(history, {}))
+    newest = history[-1]
+    if newest.cause is not None:
+        click.echo("")
+        click.echo(explaining.failure(newest))
+        click.echo(f"\n`rekindle logs {job.id}` prints what it printed")
+
+
+def _takes(row: JobRow) -> str:
+    asked = row.resources
+    parts = [f"{asked.cpus:g} cpu" + ("s" if asked.cpus != 1 else "")]
+    parts += [format_size(asked.memory)] if asked.memory else []
+    parts += [f"{asked.gpus} gpu" + ("s" if asked.gpus != 1 else "")] if asked.gpus else []
+    parts += [f"at most {drawing.lasting(asked.time)}"] if asked.time is not None else []
+    parts += [f"{count} {name}" for name, count in asked.licences]
+    return ", ".join(parts)
+
+
+def _listed(jobs: list[Job], most: int = 8) -> str:
+    named = [f"{drawing.flat(job.name)} ({drawing.coloured(job.state.label)})" for job in jobs[:most]]
+    return ", ".join(named) + (f", … {len(jobs) - most:,} more" if len(jobs) > most else "")
+
+
+def _resumes(job: Job) -> str:
+    if job.resume_attempt is None:
+        return ""
+    return f"step {job.resume_step + 1}, keeping what attempt {job.resume_attempt} did before it"

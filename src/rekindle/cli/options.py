@@ -1,0 +1,152 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from rekindle.domain.errors import BadValue, UsageError
+from rekindle.domain.selection import Selection
+from rekindle.query.selections import Flags, parse_selection
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else.")
+"""`as_json`."""
+
+workflow_option = click.option("-w", "--workflow", metavar="ID|NAME", help="Only this workflow.")
+"""`workflow`."""
+
+_SELECTION = (
+    click.argument("jobs", nargs=-1, metavar="[JOB]..."),
+    click.option("-w", "--workflow", metavar="ID|NAME", help="Jobs of this workflow; alone: all of them."),
+    click.option("-i", "--id", "ids", multiple=True, metavar="IDS", help="Jobs by id: 7, 1,2 or 4-9."),
+    click.option(
+        "-n", "--name", "names", multiple=True, metavar="NAME|GLOB", help="By name; * and ? match, brackets do not."
+    ),
+    click.option("-s", "--state", "states", multiple=True, metavar="STATE", help="In this state; repeat it for more."),
+    click.option(
+        "-f",
+        "--filter",
+        "filters",
+        multiple=True,
+        metavar="FIELD=VALUE",
+        help="With a field = != < <= > >= or ~ VALUE.",
+    ),
+    click.option(
+        "-q", "--query", "queries", multiple=True, metavar="JSON", help="By a document: $in $gt $regex $or $not …"
+    ),
+    click.option("--error", metavar="REGEX", help="Whose error, traceback or end of stderr matches."),
+    click.option("--archived", is_flag=True, help="Let --error look at archived attempts too."),
+    click.option("--signature", metavar="ID", help="That failed alike: an id that `failures` lists."),
+    click.option("--all", "everything", is_flag=True, help="Every job of the store."),
+)
+
+_FLAG_NAMES = tuple(Flags.__dataclass_fields__)
+
+
+def selection_options(command: Command) -> Command:
+    """Give a command the flags of a SELECTION; it gets them as one argument, `flags`."""
+
+    @functools.wraps(command)
+    def with_flags(*args: Any, **kwargs: Any) -> Any:
+        flags = Flags(**{name: kwargs.pop(name) for name in _FLAG_NAMES})
+        return command(*args, flags=flags, **kwargs)
+
+    decorated: Any = with_flags
+    for decorate in reversed(_SELECTION):
+        decorated = decorate(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def wanted_to_act(flags: Flags, verb: str) -> Selection:
+    """The selection of a command that acts; UsageError when nothing at all was selected."""
+    selection = parse_selection(flags)
+    if selection.empty:
+        raise UsageError(
+            f"say which jobs to {verb}", hint=f"for instance `rekindle {verb} -s failed`, -w WORKFLOW, or --all"
+        )
+    return selection
+
+
+def read_duration(_: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """An option's callback: seconds, from `90s`, `1h30m` …; BadValue names the option."""
+    from rekindle.domain.quantities import parse_duration
+
+    return None if value is None else _named(parse_duration, value, param)
+
+
+def read_size(_: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """An option's callback: bytes, from `512M`, `8G` …; BadValue names the option."""
+    from rekindle.domain.quantities import parse_size
+
+    return None if value is None else int(_named(parse_size, value, param))
+
+
+def _named(read: Callable[[str], float], text: str, param: click.Parameter) -> float:
+    try:
+        return read(text)
+    except BadValue as bad:
+        raise BadValue(f"{param.opts[-1]}: {bad.message}", hint=bad.hint) from None
+
+
+def pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    """`k=v` words as a mapping; BadValue names the one that is none."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise BadValue(f"{option} takes NAME=VALUE, not {text!r}", hint=f"for instance {option} alpha=0.2")
+        found[key] = value
+    return found
+
+
+def spec_options(command: Command) -> Command:
+    """`spec`, `param`, `name` and `new`: what submitting takes."""
+    for decorate in reversed(
+        (
+            click.argument("spec", metavar="SPEC"),
+            click.option("--param", multiple=True, metavar="K=V", help="Set a parameter of the spec; repeat for more."),
+            click.option("--as", "name", metavar="NAME", help="Name the workflow so, whatever the spec says."),
+            click.option("--new", is_flag=True, help="Make another workflow of the same name, not a revision."),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def capacity_options(command: Command) -> Command:
+    """`slots`, `executor`, `memory`, `gpus` and `licence`: what a runner has to give."""
+    for decorate in reversed(
+        (
+            click.option(
+                "-j",
+                "--jobs",
+                "slots",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Run N jobs at once. [default: one for each processor]",
+            ),
+            click.option("--executor", default="local", metavar="local", help="Where attempts run."),
+            click.option(
+                "--memory", callback=read_size, metavar="SIZE", help="Pack jobs into so much. [default: all there is]"
+            ),
+            click.option("--gpus", type=click.IntRange(min=0), default=0, metavar="N", help="GPUs that jobs may take."),
+            click.option("--licence", multiple=True, metavar="NAME=N", help="Licences that jobs may take."),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def licences(texts: tuple[str, ...]) -> dict[str, int]:
+    """`NAME=N` words as counts."""
+    found: dict[str, int] = {}
+    for name, count in pairs("--licence", texts).items():
+        if not count.isdigit():
+            raise BadValue(f"--licence {name}={count}: {count!r} is not a whole number", hint="--licence matlab=2")
+        found[name] = int(count)
+    return found

@@ -1,0 +1,104 @@
+"""A rerun's plan, drawn for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import click
+
+from rekindle.cli import drawing
+from rekindle.cli.drawing import Column
+from rekindle.domain.rerun import PlannedJob, Reason, ReasonKind, RefusedJob, RerunPlan
+
+FIRST = 20
+"""Rows of a plan, refusals or overwritten files that are shown without -v."""
+
+
+def draw_plan(plan: RerunPlan, *, verbose: bool) -> None:
+    """The whole plan: its jobs, what is refused and why, warnings, files overwritten, the cost, and the sum."""
+    most = None if verbose else FIRST
+    click.echo(_jobs_table(plan.jobs[:most]))
+    _more(len(plan.jobs), most, "job")
+    if plan.refused:
+        click.echo("\nrefused:")
+        draw_refused(plan.refused, most)
+    for warning in plan.warnings:
+        click.echo(f"{click.style('warning:', fg='yellow')} {drawing.flat(warning)}")
+    if plan.overwrites:
+        click.echo("\noverwrites:")
+        for path in plan.overwrites[:most]:
+            click.echo(f"  {drawing.flat(path)}")
+        _more(len(plan.overwrites), most, "file")
+    click.echo(f"\n{summary(plan)}")
+    if cost := _cost(plan):
+        click.echo(cost)
+
+
+def draw_refused(refused: Sequence[RefusedJob], most: int | None) -> None:
+    """Each selected job that is not rerun, and why."""
+    columns = [Column("JOB", right=True), Column("NAME", cut=True), Column("WHY")]
+    click.echo(drawing.table(columns, [(str(job.id), job.name, job.why) for job in refused[:most]], indent=2))
+    _more(len(refused), most, "job")
+
+
+def summary(plan: RerunPlan) -> str:
+    """`12 jobs run again: 10 selected, 2 downstream; 3 refused`."""
+    kinds = Counter(_is_selected(job) for job in plan.jobs)
+    parts = [f"{kinds[True]:,} selected"] if kinds[True] else []
+    parts += [f"{kinds[False]:,} downstream"] if kinds[False] else []
+    runs = f"{drawing.many(len(plan.jobs), 'job')} run{'s' if len(plan.jobs) == 1 else ''} again: {', '.join(parts)}"
+    return runs + (f"; {len(plan.refused):,} refused" if plan.refused else "")
+
+
+def _is_selected(job: PlannedJob) -> bool:
+    return any(reason.kind is ReasonKind.SELECTED for reason in job.reasons)
+
+
+def _jobs_table(jobs: Sequence[PlannedJob]) -> str:
+    columns = [
+        Column("ID", right=True),
+        Column("NAME", cut=True),
+        Column("BEFORE"),
+        Column(""),
+        Column("AFTER"),
+        Column("START", cut=True),
+        Column("WHY", cut=True),
+    ]
+    rows = [
+        (
+            str(job.id),
+            job.name,
+            job.before.label,
+            "->",
+            job.after.label,
+            job.start,
+            "; ".join(why(reason) for reason in job.reasons),
+        )
+        for job in jobs
+    ]
+    return drawing.table(columns, rows)
+
+
+def why(reason: Reason) -> str:
+    """One reason in words."""
+    detail = reason.detail
+    if reason.kind is ReasonKind.UPSTREAM:
+        return f"needs {detail.get('name') or detail.get('job')}"
+    cause = detail.get("cause")
+    return f"selected ({cause})" if cause else "selected"
+
+
+def _cost(plan: RerunPlan) -> str:
+    expected = plan.expected
+    if not expected.attempts:
+        return ""
+    unknown = f", {expected.unknown:,} of them unknown" if expected.unknown else ""
+    known = expected.attempts - expected.unknown
+    time = f", about {drawing.lasting(expected.seconds)} of running time" if known > 0 else ""
+    return f"expected: {drawing.many(expected.attempts, 'attempt')}{time}{unknown}"
+
+
+def _more(number: int, most: int | None, thing: str) -> None:
+    if most is not None and number > most:
+        click.echo(f"  … and {drawing.many(number - most, f'more {thing}')} (-v shows all)")

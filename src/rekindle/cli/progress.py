@@ -1,0 +1,104 @@
+"""How a run goes, while it goes: a live line on a terminal, a calm one elsewhere. Always on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol
+
+import click
+
+from rekindle.cli import drawing
+from rekindle.domain.models import FailureGroup
+from rekindle.domain.states import State
+from rekindle.engine.results import Progress
+
+CALM_SECONDS = 10.0
+FAILURE_SECONDS = 1.0
+
+Failures = Callable[[], Sequence[FailureGroup]]
+
+
+class Display(Protocol):
+    """Shows a run's progress, as a context manager that is called with each report."""
+
+    def __enter__(self) -> Display: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __call__(self, progress: Progress) -> None: ...
+
+
+def display(failures: Failures, *, quiet: bool) -> Display:
+    """What fits stderr: live on a terminal, else a line every ten seconds; with `quiet` never a live one.
+    `failures` tells the kinds of failure there are: each is shown once, when it is first seen."""
+    if sys.stderr.isatty() and not quiet:
+        from rekindle.cli.live import LiveDisplay
+
+        return LiveDisplay(News(failures))
+    return PlainDisplay(News(failures))
+
+
+class News:
+    """Kinds of failure that have not been told yet."""
+
+    def __init__(self, failures: Failures) -> None:
+        self._failures = failures
+        self._told: set[str] | None = None
+        self._failed = 0
+        self._looked = 0.0
+
+    def lines(self, progress: Progress) -> list[str]:
+        """One line for each new kind, looked up at most once a second and only when more have failed."""
+        if self._told is None:
+            old = progress.failed == 0
+            self._told = {group.signature for group in self._failures()} if old else set()
+        if progress.failed <= self._failed or progress.seconds - self._looked < FAILURE_SECONDS:
+            return []
+        self._failed, self._looked = progress.failed, progress.seconds
+        fresh = [group for group in self._failures() if group.signature not in self._told]
+        self._told.update(group.signature for group in fresh)
+        return [_failure(group) for group in fresh]
+
+
+def _failure(group: FailureGroup) -> str:
+    said = ": ".join(part for part in (group.type, drawing.flat(group.message)) if part)
+    text = drawing.cut(f"job {group.jobs[0] if group.jobs else '?'}: {said or group.cause.value}", 100)
+    return f"{drawing.coloured('failed')} {text}"
+
+
+def summary(progress: Progress) -> str:
+    """Counts by state and the time, in one line."""
+    return f"{drawing.counted(progress.counts.items())} after {drawing.lasting(progress.seconds)}"
+
+
+def share(progress: Progress) -> tuple[int, int]:
+    """(jobs that ended, all jobs)."""
+    ended = sum(progress.counts.get(state, 0) for state in (State.COMPLETED, State.FAILED, State.CANCELED))
+    return ended, sum(progress.counts.values())
+
+
+class PlainDisplay:
+    """A line every ten seconds, and one for each new kind of failure."""
+
+    def __init__(self, news: News) -> None:
+        self._news = news
+        self._next = CALM_SECONDS
+
+    def __enter__(self) -> PlainDisplay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def __call__(self, progress: Progress) -> None:
+        for line in self._news.lines(progress):
+            click.echo(line, err=True)
+        if progress.seconds >= self._next:
+            self._next = progress.seconds + CALM_SECONDS
+            click.echo(summary(progress), err=True)

@@ -1,0 +1,147 @@
+"""`rekindle rerun`: plan, show, ask, apply."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from rekindle.cli import drawing, shapes
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, selection_options, wanted_to_act
+from rekindle.cli.planshow import draw_plan
+from rekindle.cli.working import work_shown
+from rekindle.domain.errors import PlanRefused, Refused, UsageError
+from rekindle.domain.rerun import FROM_BEGINNING, How
+from rekindle.engine import look
+from rekindle.engine import rerun as engine
+from rekindle.engine.results import Applied, JobRow, Proposal, WorkOptions
+from rekindle.engine.session import Session
+from rekindle.query.selections import Flags
+
+
+@click.command()
+@selection_options
+@click.option(
+    "--from", "start", default=FROM_BEGINNING, metavar="beginning|failed-step|STEP", help="Where each job starts."
+)
+@click.option("--note", metavar="TEXT", help="Kept with the rerun, for whoever reads the history.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.option("--save-plan", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan; do not apply it.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--work", "and_work", is_flag=True, help="Run it at once.")
+@click.option("-j", "--jobs", "slots", type=click.IntRange(min=1), metavar="N", help="With --work: N jobs at once.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan.")
+@json_option
+def rerun(
+    flags: Flags,
+    start: str,
+    note: str | None,
+    dry_run: bool,
+    save_plan: Path | None,
+    yes: bool,
+    and_work: bool,
+    slots: int | None,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """Plan a rerun of a SELECTION, show it, and apply it.
+
+    The selected jobs run again, and every job that needs one of them. Their earlier attempts are archived, never
+    lost; `rekindle undo` takes the rerun back as long as nothing of it has started.
+
+    \b
+    Example:
+      rekindle rerun -s failed --dry-run
+      rekindle rerun -s failed --from failed-step --work -j 4
+      rekindle rerun --error 'out of memory' --save-plan plan.json
+    """
+    selection = wanted_to_act(flags, "rerun")
+    if slots is not None and not and_work:
+        raise UsageError("-j says how to work", hint="add --work, or leave it out")
+    with opened() as session:
+        ids = look.select(session, selection)
+        if not ids:
+            _tell_nothing(as_json)
+            return 0
+        rows = look.jobs(session, ids)
+        _tell_spec_changed(session, rows)
+        proposal = _planned(session, ids, How(start=start), flags, note, as_json)
+        if not as_json:
+            draw_plan(proposal.plan, verbose=verbose)
+        if save_plan is not None:
+            engine.save(session, proposal, save_plan)
+        if dry_run or save_plan is not None:
+            _tell_kept(proposal, save_plan, as_json)
+            return 0
+        _ask(yes, as_json)
+        applied = engine.apply(session, proposal)
+        if as_json:
+            shapes.emit(shapes.plan(applied.plan, applied.rerun))
+        return _finish(session, applied, rows, and_work, slots, as_json)
+
+
+def _planned(session: Session, ids: list[int], how: How, flags: Flags, note: str | None, as_json: bool) -> Proposal:
+    request = {"selection": flags.typed(), "how": {"from": how.start, "downstream": how.downstream}}
+    try:
+        return engine.plan(session, [(ids, how)], request, note)
+    except PlanRefused as refusal:
+        if as_json:
+            shapes.emit(shapes.nothing_planned(refusal.refused))
+        raise
+
+
+def _tell_nothing(as_json: bool) -> None:
+    if as_json:
+        shapes.emit(shapes.nothing_planned())
+    else:
+        click.echo("nothing selected")
+
+
+def _tell_kept(proposal: Proposal, path: Path | None, as_json: bool) -> None:
+    if as_json:
+        shapes.emit(shapes.plan(proposal.plan, None))
+    if path is not None:
+        click.echo(f"saved: `rekindle apply {path}` applies it, unless its jobs have moved by then", err=as_json)
+    elif not as_json:
+        click.echo("a dry run: nothing is changed")
+
+
+def _ask(yes: bool, as_json: bool) -> None:
+    if yes:
+        return
+    if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Refused("nothing is changed: there is no terminal to ask on", hint="add --yes to apply the plan")
+    if not click.confirm("Apply it?", err=True):
+        raise Refused("nothing is changed")
+
+
+def _tell_spec_changed(session: Session, rows: list[JobRow]) -> None:
+    for workflow in sorted({row.job.workflow for row in rows}):
+        status = look.status(session, str(workflow))[0]
+        if status.spec_changed:
+            owner = status.workflow
+            which = f"revision {owner.revision} of {drawing.flat(owner.name)}"
+            click.echo(f"note: the spec file differs from {which}, which is what runs", err=True)
+            click.echo(f"  hint: `rekindle submit {owner.source}` takes the file in first", err=True)
+
+
+def _finish(
+    session: Session, applied: Applied, rows: list[JobRow], and_work: bool, slots: int | None, as_json: bool
+) -> int:
+    if not as_json:
+        tell_applied(applied, and_work=and_work)
+    if not and_work:
+        return 0
+    workflows = {row.job.workflow for row in rows}
+    only = str(workflows.pop()) if len(workflows) == 1 else None
+    return work_shown(session, WorkOptions(workflow=only, slots=slots), quiet=as_json).exit_code
+
+
+def tell_applied(applied: Applied, *, and_work: bool = False) -> None:
+    """`rerun 3 is applied: 12 ready; no runner is alive: rekindle work`."""
+    text = f"rerun {applied.rerun} is applied: {applied.ready:,} ready"
+    if applied.ready and not applied.runner_alive and not and_work:
+        text += "; no runner is alive: rekindle work"
+    click.echo(text)

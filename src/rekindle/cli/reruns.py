@@ -1,0 +1,126 @@
+"""`rekindle reruns`: list and show."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from rekindle.cli import drawing, shapes
+from rekindle.cli.drawing import Column
+from rekindle.cli.lazy import Entry, LazyGroup
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, workflow_option
+from rekindle.cli.planshow import draw_plan
+from rekindle.engine import look
+
+_HERE = "rekindle.cli.reruns"
+
+COMMANDS = {
+    "list": Entry(f"{_HERE}:list_reruns", "List the reruns that were applied, newest first."),
+    "show": Entry(f"{_HERE}:show", "Show a rerun: what was asked, and its plan."),
+}
+
+
+@click.group("reruns", cls=LazyGroup, entries=COMMANDS)
+def reruns() -> None:
+    """List and show the reruns that were applied.
+
+    \b
+    Example:
+      rekindle reruns list
+      rekindle reruns show 3
+    """
+
+
+@click.command("list")
+@workflow_option
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
+@json_option
+def list_reruns(workflow: str | None, limit: int | None, as_json: bool) -> None:
+    """List the reruns that were applied, newest first.
+
+    \b
+    Example:
+      rekindle reruns list -w sweep --limit 10
+    """
+    with opened() as session:
+        found = look.reruns(session, workflow, limit)
+    if as_json:
+        shapes.emit({"reruns": [shapes.rerun(record, touched) for record, touched in found]})
+        return
+    if not found:
+        click.echo("no reruns yet")
+        return
+    columns = [
+        Column("ID", right=True),
+        Column("AT"),
+        Column("KIND"),
+        Column("JOBS", right=True),
+        Column("ASKED", cut=True),
+        Column("NOTE", cut=True, drop=True),
+        Column("", drop=True),
+    ]
+    rows = [
+        (
+            str(record.id),
+            drawing.clock_time(record.at),
+            record.kind,
+            f"{touched:,}",
+            asked(record.request),
+            record.note or "",
+            "undone" if record.undone is not None else "",
+        )
+        for record, touched in found
+    ]
+    click.echo(drawing.table(columns, rows))
+
+
+def asked(request: object) -> str:
+    """A request in few words: `states failed, from failed-step`."""
+    if not isinstance(request, dict):
+        return ""
+    selection, how = request.get("selection"), request.get("how")
+    parts = [_worded(key, value) for key, value in selection.items()] if isinstance(selection, dict) else []
+    if isinstance(how, dict) and how.get("from") not in (None, "beginning"):
+        parts.append(f"from {how['from']}")
+    return ", ".join(parts)
+
+
+def _worded(key: str, value: object) -> str:
+    if value is True:
+        return "all" if key == "everything" else key
+    words = " ".join(str(one) for one in value) if isinstance(value, list) else str(value)
+    return f"{key} {words}"
+
+
+@click.command()
+@click.argument("rerun", type=click.IntRange(min=1), metavar="RERUN")
+@click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan.")
+@json_option
+def show(rerun: int, verbose: bool, as_json: bool) -> None:
+    """Show a rerun: what was asked, and its plan as it was applied.
+
+    \b
+    Example:
+      rekindle reruns show 3
+    """
+    with opened() as session:
+        record = look.rerun(session, rerun)
+    if as_json:
+        listed = shapes.rerun(record, len(record.plan.jobs))
+        shapes.emit({**listed, **shapes.plan(record.plan, record.id)})
+        return
+    click.echo(
+        drawing.details(
+            [
+                ("rerun", f"{record.id} ({record.kind})"),
+                ("applied", drawing.clock_time(record.at)),
+                ("undone", drawing.clock_time(record.undone)),
+                ("note", drawing.flat(record.note or "")),
+                ("asked", drawing.flat(asked(record.request) or json.dumps(dict(record.request)))),
+            ]
+        )
+    )
+    click.echo("")
+    draw_plan(record.plan, verbose=verbose)

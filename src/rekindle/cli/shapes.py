@@ -1,0 +1,271 @@
+"""The JSON that scripts rely on: keys are added, never renamed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from rekindle.domain.definition import JobTemplate, Resources
+from rekindle.domain.models import Attempt, Event, FailureGroup, Runner, StepOutcome, Workflow
+from rekindle.domain.plan_form import plan_to_json
+from rekindle.domain.rerun import RefusedJob, RerunPlan, RerunRecord
+from rekindle.domain.states import State
+from rekindle.engine.results import JobRow, Submitted, WorkflowStatus, WorkReport
+
+
+def emit(document: Mapping[str, Any]) -> None:
+    """Print one document on stdout."""
+    click.echo(json.dumps(document))
+
+
+def iso(at: float | None) -> str | None:
+    """ISO 8601 in UTC, to the millisecond."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def counts(by_state: Mapping[State, int]) -> dict[str, int]:
+    """Only states that occur, in the order of a job's life."""
+    return {state.label: number for state, number in sorted(by_state.items()) if number}
+
+
+def workflow(one: Workflow) -> dict[str, Any]:
+    """A workflow as it is listed."""
+    return {
+        "id": one.id,
+        "name": one.name,
+        "project": one.project,
+        "directory": one.directory,
+        "source": one.source,
+        "revision": one.revision,
+        "submitted": iso(one.submitted),
+        "archived": one.archived is not None,
+        "counts": counts(one.counts),
+    }
+
+
+def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
+    """A workflow as `status` tells it."""
+    return {
+        **workflow(status.workflow),
+        "state": status.state,
+        "counts": counts(status.counts),
+        "seconds": status.seconds,
+        "failures": [failure(group) for group in status.failures],
+        "runners": [runner(one) for one in status.runners],
+        "spec_changed": status.spec_changed,
+    }
+
+
+def runner(one: Runner) -> dict[str, Any]:
+    """A runner that is alive."""
+    return {
+        "id": one.id,
+        "host": one.host,
+        "pid": one.pid,
+        "executor": one.executor,
+        "slots": one.slots,
+        "started": iso(one.started),
+    }
+
+
+def job(row: JobRow) -> dict[str, Any]:
+    """A job as it is listed."""
+    one, live = row.job, row.attempt
+    return {
+        "id": one.id,
+        "workflow": one.workflow,
+        "workflow_name": row.workflow,
+        "name": one.name,
+        "state": one.state.label,
+        "held": one.held is not None,
+        "held_reason": one.held,
+        "verdict": live.verdict if live else None,
+        "cause": live.cause.value if live and live.cause else None,
+        "exit_code": live.exit_code if live else None,
+        "signature": live.signature if live else None,
+        "attempts": one.attempts,
+        "attempt": one.attempt,
+        "retired": one.retired,
+        "stale": None,
+        "matrix": json.loads(one.binding or "{}"),
+        "priority": one.priority,
+        "unmet": one.unmet,
+        "resources": resources(row.resources),
+        "started": iso(live.started) if live else None,
+        "ended": iso(live.ended) if live else None,
+        "seconds": seconds(live.started, live.ended) if live else None,
+    }
+
+
+def seconds(started: float | None, ended: float | None) -> float | None:
+    """How long between two times, where both are known."""
+    return None if started is None or ended is None else round(max(0.0, ended - started), 6)
+
+
+def attempt(one: Attempt, workdir: str | None) -> dict[str, Any]:
+    """An attempt with its steps."""
+    return {
+        "id": one.id,
+        "job": one.job,
+        "workflow": one.workflow,
+        "number": one.number,
+        "state": one.state.label,
+        "cause": one.cause.value if one.cause else None,
+        "exit_code": one.exit_code,
+        "signal": one.signal,
+        "error": _error(one),
+        "signature": one.signature,
+        "verdict": one.verdict,
+        "host": one.host,
+        "pid": one.pid,
+        "workdir": workdir,
+        "folder": one.folder,
+        "queued": iso(one.queued),
+        "started": iso(one.started),
+        "ended": iso(one.ended),
+        "cpu_seconds": one.cpu_seconds,
+        "max_rss_bytes": one.max_rss_bytes,
+        "result": json.loads(one.result) if one.result else None,
+        "revision": one.revision,
+        "builds_on": one.builds_on,
+        "archived": one.archived_by is not None,
+        "archived_by": one.archived_by,
+        "partial": one.partial,
+        "modified": one.overrides is not None,
+        "steps": [_step(step) for step in one.steps],
+    }
+
+
+def _error(one: Attempt) -> dict[str, str] | None:
+    if one.failure is None:
+        return None
+    return {
+        "type": one.failure.type,
+        "message": one.failure.message,
+        "traceback": one.failure.traceback,
+        "stderr": one.failure.stderr,
+    }
+
+
+def _step(step: StepOutcome) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "state": step.state.label,
+        "cause": step.cause.value if step.cause else None,
+        "exit_code": step.exit_code,
+        "signal": step.signal,
+        "started": iso(step.started),
+        "ended": iso(step.ended),
+        "kept_from": step.kept_from,
+        "result": json.loads(step.result) if step.result else None,
+        "subtasks": {},
+    }
+
+
+def failure(group: FailureGroup) -> dict[str, Any]:
+    """Attempts that failed alike."""
+    return {
+        "signature": group.signature,
+        "cause": group.cause.value,
+        "type": group.type,
+        "message": group.message,
+        "count": group.count,
+        "jobs": list(group.jobs),
+    }
+
+
+def plan(one: RerunPlan, rerun: int | None) -> dict[str, Any]:
+    """A rerun, planned or applied (`rerun` is its number)."""
+    return {"rerun": rerun, **plan_to_json(one)}
+
+
+def nothing_planned(refused: Iterable[RefusedJob] = ()) -> dict[str, Any]:
+    """A rerun in which nothing is done."""
+    return plan(RerunPlan(jobs=(), refused=tuple(refused)), None)
+
+
+def rerun(record: RerunRecord, touched: int) -> dict[str, Any]:
+    """A rerun as it is listed."""
+    return {
+        "rerun": record.id,
+        "kind": record.kind,
+        "at": iso(record.at),
+        "note": record.note,
+        "undone": iso(record.undone),
+        "jobs": touched,
+        "request": dict(record.request),
+    }
+
+
+def event(one: Event) -> dict[str, Any]:
+    """Something that happened."""
+    return {"id": one.id, "at": iso(one.at), "kind": one.kind, "workflow": one.workflow, "detail": dict(one.detail)}
+
+
+def submitted(one: Submitted) -> dict[str, Any]:
+    """What a submission did."""
+    return {
+        "workflow": one.workflow,
+        "name": one.name,
+        "revision": one.revision,
+        "jobs": one.jobs,
+        "created": one.created,
+        "unchanged": one.unchanged,
+        "added": list(one.added),
+        "retired": list(one.retired),
+        "changed": list(one.changed),
+    }
+
+
+def report(one: WorkReport) -> dict[str, Any]:
+    """How a run ended."""
+    return {
+        "exit_code": one.exit_code,
+        "completed": one.completed,
+        "failed": one.failed,
+        "canceled": one.canceled,
+        "counts": counts(one.counts),
+        "never_fit": [{"name": name, "asks": asks} for name, asks in one.never_fit],
+        "interrupted": one.interrupted,
+        "recovered": one.recovered,
+    }
+
+
+def template(one: JobTemplate) -> dict[str, Any]:
+    """What all jobs of an entry of the spec share."""
+    return {
+        "name": one.name,
+        "steps": [
+            {
+                "name": step.name,
+                "run": list(step.run) if isinstance(step.run, tuple) else step.run,
+                "shell": step.shell,
+                "call": step.call,
+                "args": dict(step.args),
+            }
+            for step in one.steps
+        ],
+        "inputs": dict(one.inputs),
+        "outputs": dict(one.outputs),
+        "env": dict(one.env),
+        "resources": resources(one.resources),
+        "priority": one.priority,
+        "workdir": one.workdir,
+    }
+
+
+def resources(one: Resources) -> dict[str, Any]:
+    """What an attempt takes while it runs."""
+    return {
+        "cpus": one.cpus,
+        "memory": one.memory,
+        "gpus": one.gpus,
+        "time": one.time,
+        "licences": dict(one.licences),
+    }

@@ -1,0 +1,116 @@
+"""`rekindle status`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from rekindle.cli import drawing, explaining, shapes
+from rekindle.cli.drawing import Column
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, workflow_option
+from rekindle.domain.states import ENDED, State
+from rekindle.engine import look
+from rekindle.engine.results import WorkflowStatus
+
+_BAR = 40
+_SIGNS = ((State.COMPLETED, "green"), (State.FAILED, "red"), (State.CANCELED, "magenta"))
+
+
+@click.command()
+@workflow_option
+@json_option
+def status(workflow: str | None, as_json: bool) -> None:
+    """Show each workflow at a glance: its state, counts by job state, time, failures, and whether a runner is alive.
+
+    \b
+    Example:
+      rekindle status
+      rekindle status -w sweep --json
+    """
+    with opened() as session:
+        found = look.status(session, workflow)
+    if as_json:
+        shapes.emit({"workflows": [shapes.workflow_status(one) for one in found]})
+        return
+    if not found:
+        click.echo("no workflows: `rekindle run SPEC` runs one")
+        return
+    click.echo(_lines(found))
+    for one in found:
+        _beneath(one, several=len(found) > 1)
+    _runners(found)
+
+
+def _lines(found: list[WorkflowStatus]) -> str:
+    columns = [
+        Column("ID", right=True),
+        Column("NAME", cut=True),
+        Column("STATE"),
+        Column("JOBS", right=True),
+        Column("DONE", right=True),
+        Column("TIME", right=True),
+        Column("COUNTS", cut=True),
+    ]
+    return drawing.table(columns, [_cells(one) for one in found])
+
+
+def _cells(one: WorkflowStatus) -> tuple[str, ...]:
+    total, ended = _share(one)
+    counts = ", ".join(f"{number:,} {state.label}" for state, number in sorted(one.counts.items()) if number)
+    return (
+        str(one.workflow.id),
+        one.workflow.name,
+        one.state,
+        f"{total:,}",
+        f"{100 * ended // total if total else 100}%",
+        drawing.lasting(one.seconds),
+        counts,
+    )
+
+
+def _share(one: WorkflowStatus) -> tuple[int, int]:
+    return sum(one.counts.values()), sum(number for state, number in one.counts.items() if state in ENDED)
+
+
+def _beneath(one: WorkflowStatus, *, several: bool) -> None:
+    """What else there is to say of a workflow: its bar, failures, and whether its spec file has changed."""
+    bar = _bar(one) if sys.stdout.isatty() else ""
+    if not (bar or one.failures or one.spec_changed):
+        return
+    click.echo(f"\n{drawing.flat(one.workflow.name)}" if several else "")
+    if bar:
+        click.echo(f"  {bar}")
+    if one.failures:
+        click.echo(explaining.group_lines(one.failures, indent=2, most=5))
+    if one.spec_changed:
+        click.echo(f"  the spec file differs from revision {one.workflow.revision}: ", nl=False)
+        click.echo(f"rekindle workflows diff {one.workflow.id}")
+
+
+def _bar(one: WorkflowStatus) -> str:
+    total, _ = _share(one)
+    if not total:
+        return ""
+    drawn = ""
+    used = 0
+    for state, colour in _SIGNS:
+        number = one.counts.get(state, 0)
+        length = max(1, _BAR * number // total) if number else 0
+        length = min(length, _BAR - used)
+        drawn += click.style("█" * length, fg=colour)
+        used += length
+    return drawn + click.style("░" * (_BAR - used), dim=True)
+
+
+def _runners(found: list[WorkflowStatus]) -> None:
+    """Whether anybody runs what is ready."""
+    alive = {runner.id: runner for one in found for runner in one.runners}
+    for runner in alive.values():
+        slots = drawing.many(runner.slots, "slot")
+        since = drawing.clock_time(runner.started)
+        click.echo(f"\nrunner {runner.id} is alive: {runner.host}, pid {runner.pid}, {slots}, since {since}")
+    waiting = sum(one.counts.get(State.READY, 0) for one in found)
+    if waiting and not alive:
+        click.echo(f"\n{waiting:,} ready; no runner is alive: rekindle work")

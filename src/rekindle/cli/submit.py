@@ -1,0 +1,56 @@
+"""`rekindle submit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rekindle.cli import drawing, shapes
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, pairs, spec_options
+from rekindle.engine.results import Submitted
+from rekindle.engine.session import Session
+
+
+@click.command()
+@spec_options
+@json_option
+def submit(spec: str, param: tuple[str, ...], name: str | None, new: bool, as_json: bool) -> None:
+    """Store SPEC as a workflow, and run nothing. Prints the workflow's id.
+
+    A spec whose workflow is in the store already becomes its next revision, if it has changed.
+
+    \b
+    Example:
+      rekindle submit sweep.yaml --param alpha=0.2
+      rekindle work
+    """
+    with opened(create=True) as session:
+        done = submitted(session, spec, param, name, new)
+    if as_json:
+        shapes.emit(shapes.submitted(done))
+        return
+    click.echo(done.workflow)
+    tell_submitted(done)
+
+
+def submitted(session: Session, spec: str, param: tuple[str, ...], name: str | None, new: bool) -> Submitted:
+    """Load a spec file and submit it."""
+    from rekindle.engine import submit as engine
+    from rekindle.spec import load
+
+    return engine.submit(session, load(Path(spec), params=pairs("--param", param)), name=name, new=new)
+
+
+def tell_submitted(done: Submitted) -> None:
+    """Say on stderr what a submission did."""
+    jobs = drawing.many(done.jobs, "job")
+    if done.created:
+        click.echo(f"{done.name}: workflow {done.workflow}, {jobs}", err=True)
+    elif done.unchanged:
+        click.echo(f"{done.name}: workflow {done.workflow}, unchanged since revision {done.revision}, {jobs}", err=True)
+    else:
+        parts = [("added", done.added), ("retired", done.retired), ("changed", done.changed)]
+        said = ", ".join(f"{len(names):,} {what}" for what, names in parts if names) or "no job changed"
+        click.echo(f"{done.name}: workflow {done.workflow}, revision {done.revision}: {said}, {jobs}", err=True)

@@ -1,0 +1,54 @@
+"""`rekindle work`."""
+
+from __future__ import annotations
+
+import click
+
+from rekindle.cli import shapes
+from rekindle.cli.opening import opened
+from rekindle.cli.options import capacity_options, json_option, licences, read_duration, workflow_option
+from rekindle.cli.working import work_shown
+from rekindle.engine.results import WorkOptions
+
+
+@click.command()
+@workflow_option
+@capacity_options
+@click.option("--watch", is_flag=True, help="When nothing is left to run, wait for more.")
+@click.option("--wait-timeout", callback=read_duration, metavar="D", help="Start nothing new after so long; exit 6.")
+@json_option
+def work(
+    workflow: str | None,
+    slots: int | None,
+    executor: str,
+    memory: int | None,
+    gpus: int,
+    licence: tuple[str, ...],
+    watch: bool,
+    wait_timeout: float | None,
+    as_json: bool,
+) -> int:
+    """Run what is ready until nothing is left to run.
+
+    Exit code: 0 all that ran completed, 2 some failed, 5 canceled (Ctrl-C), 6 timed out.
+
+    \b
+    Example:
+      rekindle work -j 4
+      rekindle work -w sweep --wait-timeout 2h
+    """
+    options = WorkOptions(
+        workflow=workflow,
+        slots=slots,
+        executor=executor,
+        watch=watch,
+        wait_timeout=wait_timeout,
+        memory=memory,
+        gpus=gpus,
+        licences=licences(licence),
+    )
+    with opened() as session:
+        report = work_shown(session, options, quiet=as_json)
+    if as_json:
+        shapes.emit(shapes.report(report))
+    return report.exit_code

@@ -1,0 +1,50 @@
+"""Work, shown: the progress of a run, how it ended, and what to type next. Shared by run, work and rerun."""
+
+from __future__ import annotations
+
+import click
+
+from rekindle.cli import drawing, explaining
+from rekindle.cli.progress import display
+from rekindle.engine import look
+from rekindle.engine.results import WorkOptions, WorkReport
+from rekindle.engine.session import Session
+
+
+def work_shown(session: Session, options: WorkOptions, *, quiet: bool) -> WorkReport:
+    """Work with progress on stderr, and the closing summary there. `quiet` (for --json): no live line."""
+    from rekindle.engine.run import work
+
+    with display(lambda: look.failures(session, options.workflow), quiet=quiet) as shown:
+        report = work(session, options, shown)
+    _close(session, options.workflow, report)
+    return report
+
+
+def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
+    if report.recovered:
+        attempts = drawing.many(report.recovered, "attempt")
+        click.echo(f"{attempts} of a runner that vanished had been lost: run again", err=True)
+    ran = [
+        f"{number:,} {drawing.coloured(word)}"
+        for number, word in ((report.completed, "completed"), (report.failed, "failed"), (report.canceled, "canceled"))
+        if number
+    ]
+    click.echo(f"ran: {', '.join(ran) or 'nothing'}; jobs now: {drawing.counted(report.counts.items())}", err=True)
+    for name, asks in report.never_fit:
+        click.echo(f"{drawing.coloured('held')} {drawing.flat(name)} can never start here: {asks}", err=True)
+    if report.interrupted:
+        click.echo("interrupted: what ran is canceled and recorded", err=True)
+    if report.failed:
+        groups = look.failures(session, workflow)
+        click.echo(explaining.group_lines(groups, most=5), err=True)
+    tell_next(report, workflow)
+
+
+def tell_next(report: WorkReport, workflow: str | None) -> None:
+    """What to type after a run that did not go all well."""
+    scope = f" -w {workflow}" if workflow else ""
+    if report.failed:
+        click.echo(f"look: rekindle failures{scope}    again: rekindle rerun{scope} -s failed --work", err=True)
+    elif report.canceled:
+        click.echo(f"again: rekindle rerun{scope} -s canceled --work", err=True)

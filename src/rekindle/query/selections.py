@@ -1,0 +1,113 @@
+"""From the selection flags of a command line to one Selection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rekindle.domain.errors import BadSelection
+from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Op, Predicate, Selection
+from rekindle.domain.states import State
+from rekindle.query.documents import parse_document
+from rekindle.query.filters import parse_filter
+from rekindle.query.words import has_wildcard, parse_ids, parse_words
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What was typed, word by word, before anything is understood. Flags of one kind widen each other, but
+    filters and queries narrow; different kinds always narrow."""
+
+    jobs: Sequence[str] = ()  # positional: ids, ranges, names, globs
+    workflow: str | None = None
+    ids: Sequence[str] = ()
+    names: Sequence[str] = ()
+    states: Sequence[str] = ()  # commas allowed
+    filters: Sequence[str] = ()
+    queries: Sequence[str] = ()
+    error: str | None = None
+    archived: bool = False  # --error looks at archived attempts too
+    signature: str | None = None
+    everything: bool = False
+
+    def typed(self) -> dict[str, Any]:
+        """Only what was given, as JSON values: the record of a request."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if value}
+
+
+def parse_selection(flags: Flags) -> Selection:
+    """The jobs that are meant. BadSelection or UnknownWord name what cannot be read."""
+    if flags.archived and flags.error is None:
+        raise BadSelection("--archived says where --error looks", hint="add --error REGEX, or leave it out")
+    groups = [group for group in (parse_words(flags.jobs), parse_ids(flags.ids), _names(flags.names)) if group]
+    parts: list[Predicate] = []
+    if len(groups) > 1:
+        parts += [_any_of(group) for group in groups]
+    if flags.states:
+        parts.append(parse_states(flags.states))
+    parts += [parse_filter(text) for text in flags.filters]
+    parts += [parse_document(text) for text in flags.queries]
+    if flags.error is not None:
+        parts.append(ErrorMatches(checked_regex(flags.error), flags.archived))
+    return Selection(
+        workflow=flags.workflow,
+        jobs=tuple(dict.fromkeys(key for group in groups for key in group)),
+        where=_every([part for part in parts if part != Every()]),
+        signature=_checked_signature(flags.signature),
+        everything=flags.everything,
+    )
+
+
+def parse_states(words: Sequence[str]) -> Predicate:
+    """Any of these states; `failed,canceled` is two."""
+    states = dict.fromkeys(State.parse(word) for text in words for word in text.split(",") if word.strip())
+    if not states:
+        raise BadSelection("a state is empty", hint="for instance: -s failed")
+    if len(states) == 1:
+        return Compare("state", Op.EQ, next(iter(states)))
+    return Compare("state", Op.IN, tuple(states))
+
+
+def checked_regex(pattern: str) -> str:
+    """The pattern itself, if Python's `re` takes it; else BadSelection that names it."""
+    try:
+        re.compile(pattern)
+    except re.error as problem:
+        raise BadSelection(
+            f"{pattern!r} is not a regular expression: {problem}", hint=r"put \ before ( [ { * + ? . to mean them"
+        ) from None
+    return pattern
+
+
+def _names(names: Sequence[str]) -> tuple[int | str, ...]:
+    if any(not name for name in names):
+        raise BadSelection("a name is empty", hint="for instance: -n 'train*'")
+    return tuple(names)
+
+
+def _any_of(keys: Sequence[int | str]) -> Predicate:
+    ids = tuple(key for key in keys if isinstance(key, int))
+    exact = tuple(key for key in keys if isinstance(key, str) and not has_wildcard(key))
+    parts: list[Predicate] = [
+        Compare("name", Op.GLOB, key) for key in keys if isinstance(key, str) and has_wildcard(key)
+    ]
+    if ids:
+        parts.append(Compare("id", Op.IN, ids))
+    if exact:
+        parts.append(Compare("name", Op.IN, exact))
+    return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
+
+
+def _every(parts: Sequence[Predicate]) -> Predicate:
+    return parts[0] if len(parts) == 1 else Every(tuple(parts))
+
+
+def _checked_signature(signature: str | None) -> str | None:
+    if signature is not None and not re.fullmatch(r"[0-9a-fA-F]+", signature):
+        raise BadSelection(
+            f"{signature!r} is not a signature", hint="signatures are hexadecimal: `rekindle failures` lists them"
+        )
+    return signature.lower() if signature else None

@@ -1,0 +1,61 @@
+"""Jobs by word: `3`, `1,2,3`, `4-9`, names and globs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rekindle.domain.errors import BadSelection
+
+MOST_IDS = 1_000_000
+"""So many ids may be named at once: a slip such as `1-99999999999` is refused and not counted out."""
+
+_SEPARATORS = re.compile(r"[,\s]+")
+_ID = re.compile(r"[0-9]+")
+_RANGE = re.compile(r"([0-9]+)-([0-9]+)")
+_IDS_ONLY = re.compile(r"[0-9]+(?:-[0-9]+)?(?:[,\s]+[0-9]+(?:-[0-9]+)?)*[,\s]*")
+
+
+def parse_words(words: Sequence[str]) -> tuple[int | str, ...]:
+    """Positional jobs: a word of digits, commas and ranges is ids, any other word is one name or glob."""
+    keys: list[int | str] = []
+    for word in words:
+        if not word.strip():
+            raise BadSelection("a job's name is empty", hint="`rekindle jobs list` names them")
+        keys += parse_ids([word]) if _IDS_ONLY.fullmatch(word.strip()) else [word]
+    return tuple(dict.fromkeys(keys))
+
+
+def parse_ids(words: Sequence[str]) -> tuple[int, ...]:
+    """Ids and ranges, separated by commas or spaces; BadSelection names the part that is neither."""
+    ids: dict[int, None] = {}
+    for word in words:
+        parts = [part for part in _SEPARATORS.split(word.strip()) if part]
+        if not parts:
+            raise BadSelection(f"no id in {word!r}", hint="for instance: -i 1,2 or -i 4-9")
+        for part in parts:
+            ids.update(dict.fromkeys(_span(part, MOST_IDS - len(ids))))
+    return tuple(ids)
+
+
+def has_wildcard(name: str) -> bool:
+    """Whether a name may mean several: only `*` and `?` are special, brackets are literal."""
+    return "*" in name or "?" in name
+
+
+def _span(part: str, room: int) -> range:
+    if _ID.fullmatch(part):
+        first = last = int(part)
+    elif match := _RANGE.fullmatch(part):
+        first, last = int(match[1]), int(match[2])
+    else:
+        raise BadSelection(
+            f"{part!r} is neither an id nor a range of ids", hint="for instance 7, 1,2 or 4-9; names go with -n"
+        )
+    if last < first:
+        raise BadSelection(f"the range {part} runs backwards", hint=f"did you mean {last}-{first}?")
+    if last - first >= room:
+        raise BadSelection(
+            f"the range {part} takes more than {MOST_IDS:,} ids", hint=f"use a filter: -f 'id>={first}' -f 'id<={last}'"
+        )
+    return range(first, last + 1)
