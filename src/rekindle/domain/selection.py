@@ -71,10 +71,10 @@ Predicate = Compare | ErrorMatches | Every | AnyOf | Not
 class Selection:
     """A request for jobs. Everything given narrows; `jobs` among themselves widen.
 
-    Each of `jobs`, `workflow` and `signature` is named and must exist; `where` may match nothing."""
+    Each of `jobs`, `workflow` and `signature` is named and must exist; `where` and globs may match nothing."""
 
     workflow: str | None = None  # id or name
-    jobs: tuple[int | str, ...] = ()  # an id, or a name exactly
+    jobs: tuple[int | str, ...] = ()  # an id, a name exactly, or a glob where no job has that very name
     where: Predicate = field(default_factory=Every)
     signature: str | None = None  # digest, or the beginning of one
     everything: bool = False  # --all

@@ -47,14 +47,15 @@ def _with_signature(archive: Archive, selection: Selection) -> Predicate:
 
 def _named(archive: Archive, keys: Sequence[int | str], workflow: int | None) -> list[int]:
     found = archive.jobs.named(keys, workflow)
-    missing = [key for key in keys if key not in found]
+    globs = [key for key in keys if key not in found and isinstance(key, str) and ("*" in key or "?" in key)]
+    missing = [key for key in keys if key not in found and key not in globs]
     if missing:
         names = ", ".join(str(key) for key in missing[:10]) + (" …" if len(missing) > 10 else "")
         scope = " in this workflow" if workflow is not None else ""
         raise NotFound(f"no such job{scope}: {names}", hint="`rekindle jobs list` names them")
-    ids: set[int] = set()
-    for key in keys:
-        ids.add(_one_meant(archive, key, found[key]))
+    ids = {_one_meant(archive, key, owners) for key, owners in found.items()}
+    for glob in globs:
+        ids.update(archive.jobs.select(Compare("name", Op.GLOB, glob), workflow))
     return sorted(ids)
 
 
