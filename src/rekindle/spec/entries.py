@@ -1,0 +1,181 @@
+"""One entry of `jobs:`: its template, the jobs it makes, and what it needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from rekindle.domain.definition import JobTemplate, Resources
+from rekindle.spec.matrix import Expansion, read_expansion
+from rekindle.spec.nodes import Items, Node, Scalar, Table, describe
+from rekindle.spec.problems import Place, Problems
+from rekindle.spec.references import Known, check_text
+from rekindle.spec.resources import read_resources
+from rekindle.spec.steps import read_steps
+from rekindle.spec.values import (
+    VALUE_NAME,
+    VARIABLE_NAME,
+    check_keys,
+    named,
+    one_of,
+    plain_text,
+    table,
+    text,
+    whole_number,
+)
+
+Workdir = Literal["project", "attempt"]
+_Key = TypeVar("_Key")
+
+JOB_KEYS = (
+    "run",
+    "call",
+    "args",
+    "steps",
+    "shell",
+    "inputs",
+    "outputs",
+    "matrix",
+    "zip",
+    "needs",
+    "priority",
+    "resources",
+    "workdir",
+    "env",
+)
+_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority")
+_OURS = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
+
+
+class Placed(NamedTuple):
+    """A text and where it stands."""
+
+    text: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a job has that does not say otherwise."""
+
+    resources: Resources
+    workdir: Workdir
+    env: Mapping[str, Placed]
+    shell: str | None
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry that has been read. Texts in which something is wrong are left out, and have been told."""
+
+    template: JobTemplate
+    place: Place
+    expansion: Expansion
+    needs: tuple[Placed, ...]
+    inputs: Mapping[str, Placed]
+    outputs: Mapping[str, Placed]
+
+
+def read_defaults(root: Table, problems: Problems) -> Defaults:
+    """`defaults:`, with the workflow's own `workdir` and `env` under it."""
+    found = table(root.get("defaults"), "`defaults`", problems) or Table(root.place)
+    check_keys(found, _DEFAULTS_KEYS, "`defaults`", problems)
+    return Defaults(
+        resources=read_resources(found.get("resources"), Resources(), problems),
+        workdir=_workdir(found, _workdir(root, "project", problems), problems),
+        env={**read_env(root.get("env"), problems), **read_env(found.get("env"), problems)},
+        shell=plain_text(found.get("shell"), "`shell`", problems),
+        priority=whole_number(found.get("priority"), "`priority`", problems) or 0,
+    )
+
+
+def read_job(
+    name: str, place: Place, job: Table, base: Defaults, params: Mapping[str, Any], problems: Problems
+) -> Draft:
+    """One entry of `jobs:`."""
+    check_keys(job, JOB_KEYS, "a job", problems)
+    expansion = read_expansion(job, params, problems)
+    early = Known(params, matrix=expansion.keys)
+    declared = {kind: _files(job.get(kind), kind, problems) for kind in ("inputs", "outputs")}
+    at_work = Known(params, matrix=expansion.keys, inputs=declared["inputs"], outputs=declared["outputs"], env=True)
+    env = {**base.env, **read_env(job.get("env"), problems)}
+    priority = whole_number(job.get("priority"), "`priority`", problems)
+    template = JobTemplate(
+        name=name,
+        steps=read_steps(name, place, job, base.shell, at_work, problems),
+        inputs={key: path.text for key, path in declared["inputs"].items()},
+        outputs={key: path.text for key, path in declared["outputs"].items()},
+        env={key: value.text for key, value in _sound(env, early, problems).items()},
+        resources=read_resources(job.get("resources"), base.resources, problems),
+        priority=base.priority if priority is None else priority,
+        workdir=_workdir(job, base.workdir, problems),
+    )
+    needs = dict(enumerate(_needs(job.get("needs"), problems)))
+    return Draft(
+        template,
+        place,
+        expansion,
+        needs=tuple(_sound(needs, early, problems).values()),
+        inputs=_sound(declared["inputs"], early, problems),
+        outputs=_sound(declared["outputs"], early, problems),
+    )
+
+
+def _sound(texts: Mapping[_Key, Placed], known: Known, problems: Problems) -> dict[_Key, Placed]:
+    """Those whose references all name something; of the others, it is told what is wrong."""
+    good = {}
+    for key, found in texts.items():
+        before = len(problems)
+        check_text(found.text, found.place, known, problems)
+        if len(problems) == before:
+            good[key] = found
+    return good
+
+
+def _workdir(found: Table, base: Workdir, problems: Problems) -> Workdir:
+    word = one_of(found.get("workdir"), ("project", "attempt"), "`workdir`", problems)
+    return base if word is None else "attempt" if word == "attempt" else "project"
+
+
+def read_env(node: Node | None, problems: Problems) -> dict[str, Placed]:
+    """Variables: any scalar is its text, as it is written."""
+    env = {}
+    for name, entry in named(node, "`env`", VARIABLE_NAME, problems).items():
+        value = entry.node
+        if _OURS.fullmatch(name):
+            problems.add(entry.place, f"{name} is set by rekindle for each step", "name the variable otherwise")
+        elif not isinstance(value, Scalar) or value.value is None:
+            problems.add(value.place, f"the variable {name} must be a text, and is {describe(value)}", 'as in `X: ""`')
+        elif "\0" in value.text:
+            problems.add(value.place, f"the variable {name} holds a NUL character")
+        else:
+            env[name] = Placed(value.text, value.place)
+    return env
+
+
+def _files(node: Node | None, kind: str, problems: Problems) -> dict[str, Placed]:
+    """`inputs:` or `outputs:`: paths by name."""
+    if isinstance(node, Items | Scalar):
+        message = f"`{kind}` must be a mapping of names to paths, and is {describe(node)}"
+        problems.add(node.place, message, f"name each, as in `{kind}: {{data: build/data.npz}}`")
+        return {}
+    files = {}
+    for name, entry in named(node, f"`{kind}`", VALUE_NAME, problems).items():
+        path = text(entry.node, f"the path of {name!r}", problems)
+        if path is not None:
+            files[name] = Placed(path, entry.node.place)
+    return files
+
+
+def _needs(node: Node | None, problems: Problems) -> list[Placed]:
+    if node is None:
+        return []
+    found = []
+    for item in node.items if isinstance(node, Items) else [node]:
+        name = text(item, "what a job needs", problems)
+        if name is not None:
+            found.append(Placed(name, item.place))
+    return found

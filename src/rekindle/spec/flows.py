@@ -1,0 +1,82 @@
+"""Edges from files: who reads a file that another writes needs that other."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterator
+
+from rekindle.domain.substitution import references, render
+from rekindle.spec.entries import Placed
+from rekindle.spec.problems import Problems
+from rekindle.spec.roster import Edges, Roster
+
+
+class Flows:
+    """The declared files of all jobs. Paths start at the project's folder; what a `workdir: attempt` job writes is
+    in a folder of its own, where nobody else looks: such outputs make no edges and never clash."""
+
+    def __init__(self, roster: Roster, edges: Edges, directory: str, problems: Problems) -> None:
+        self._roster = roster
+        self._edges = edges
+        self._directory = directory
+        self._problems = problems
+        self._writers: dict[str, int] = {}
+
+    def follow(self) -> None:
+        """Add an edge for each file that one job writes and another reads; tell which files two jobs write."""
+        for entry, draft in enumerate(self._roster.drafts):
+            own_folder = draft.template.workdir == "attempt"
+            for path in draft.outputs.values():
+                self._write(entry, path, own_folder)
+        for entry, draft in enumerate(self._roster.drafts):
+            for path in draft.inputs.values():
+                self._read(entry, path)
+
+    def _write(self, entry: int, path: Placed, own_folder: bool) -> None:
+        clashes = 0
+        first = ""
+        for job, where in self._paths(entry, path):
+            if not where:
+                self._tell_empty(job, path)
+                return
+            if own_folder and not where.startswith("/"):
+                continue
+            writer = self._writers.setdefault(self._absolute(where), job)
+            if writer != job:
+                clashes += 1
+                first = first or f"{self._name(writer)} and {self._name(job)} both write {where}"
+        if clashes:
+            others = f" (and {clashes - 1:,} more such)" if clashes > 1 else ""
+            self._problems.add(path.place, first + others, "every output has one writer: put ${matrix.…} into the path")
+
+    def _read(self, entry: int, path: Placed) -> None:
+        span = self._roster.spans[entry]
+        if not references(path.text):
+            writer = self._writers.get(self._absolute(path.text))
+            if writer is not None:
+                self._edges.add((writer,), [job for job in span if job != writer], path.place)
+            return
+        for job, where in self._paths(entry, path):
+            if not where:
+                self._tell_empty(job, path)
+                return
+            writer = self._writers.get(self._absolute(where))
+            if writer is not None and writer != job:
+                self._edges.add((writer,), (job,), path.place)
+
+    def _paths(self, entry: int, path: Placed) -> Iterator[tuple[int, str]]:
+        """Each job of the entry with its path; rendered only where that makes a difference."""
+        varies = bool(references(path.text))
+        for job in self._roster.spans[entry]:
+            yield job, render(path.text, self._roster.scope(job)) if varies else path.text
+
+    def _absolute(self, where: str) -> str:
+        return os.path.normpath(os.path.join(self._directory, where))  # noqa: PTH118 pathlib is ten times as slow
+
+    def _name(self, job: int) -> str:
+        return self._roster.jobs[job].name
+
+    def _tell_empty(self, job: int, path: Placed) -> None:
+        self._problems.add(
+            path.place, f"the path {path.text!r} is empty for {self._name(job)}", "give the value a text"
+        )

@@ -1,0 +1,138 @@
+"""Whether every `${…}` of a text names something that will be there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rekindle.domain import substitution
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.nearest import did_you_mean
+from rekindle.domain.substitution import Reference
+from rekindle.spec.problems import Place, Problems
+
+_JOB_FACTS = ("name",)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the texts of one job can name. A scope that is None is not to be had where the text stands."""
+
+    params: Mapping[str, Any]
+    matrix: Collection[str] = ()
+    inputs: Collection[str] | None = None
+    outputs: Collection[str] | None = None
+    job: bool = True
+    env: bool = False
+    steps: Collection[str] | None = None  # the earlier ones
+    later_steps: Collection[str] = field(default=())  # known only to say so
+    item: bool = False
+
+
+def check_text(text: str, place: Place, known: Known, problems: Problems) -> tuple[Reference, ...]:
+    """The references of a text; each that names nothing is a problem."""
+    try:
+        found = substitution.references(text)
+    except RekindleError as error:
+        problems.add(place, error.message, error.hint)
+        return ()
+    check_references(found, place, known, problems)
+    return found
+
+
+def check_references(found: Collection[Reference], place: Place, known: Known, problems: Problems) -> None:
+    """Each reference that names nothing is a problem at `place`."""
+    for reference in found:
+        wrong = _CHECKS[reference.scope](reference, known)
+        if wrong:
+            problems.add(place, f"{reference.text}: {wrong[0]}", wrong[1])
+
+
+_Wrong = tuple[str, str] | None
+
+
+def _params(reference: Reference, known: Known) -> _Wrong:
+    wrong = _name(reference, "parameter", known.params, "params")
+    if wrong:
+        return wrong
+    try:
+        substitution.lookup(reference, {"params": known.params})
+    except RekindleError as error:
+        return error.message.removeprefix(f"{reference.text}: "), error.hint
+    return None
+
+
+def _matrix(reference: Reference, known: Known) -> _Wrong:
+    return _name(reference, "matrix value", known.matrix, "matrix") or _no_deeper(reference)
+
+
+def _inputs(reference: Reference, known: Known) -> _Wrong:
+    if known.inputs is None:
+        return "inputs cannot be used here", _ONLY_EARLY
+    return _name(reference, "input", known.inputs, "inputs") or _no_deeper(reference)
+
+
+def _outputs(reference: Reference, known: Known) -> _Wrong:
+    if known.outputs is None:
+        return "outputs cannot be used here", _ONLY_EARLY
+    return _name(reference, "output", known.outputs, "outputs") or _no_deeper(reference)
+
+
+def _env(reference: Reference, known: Known) -> _Wrong:
+    if not known.env:
+        return "variables cannot be used here", _ONLY_EARLY
+    return _no_deeper(reference)
+
+
+def _job(reference: Reference, known: Known) -> _Wrong:
+    if not known.job:
+        return "no job is there yet", "only ${params.…} can be used here"
+    return _name(reference, "fact of a job", _JOB_FACTS, "job") or _no_deeper(reference)
+
+
+def _steps(reference: Reference, known: Known) -> _Wrong:
+    if known.steps is None:
+        return "results of steps cannot be used here", "only the commands and args of later steps know them"
+    name = reference.path[0]
+    if name in known.later_steps:
+        return f"the step {name!r} does not come before this one", did_you_mean("", known.steps)
+    wrong = _name(reference, "earlier step", known.steps, "steps")
+    if wrong:
+        return wrong
+    if len(reference.path) < 2 or reference.path[1] != "result":
+        return "of a step only its result can be used", f"${{steps.{name}.result}} or ${{steps.{name}.result.KEY}}"
+    return None
+
+
+def _item(_: Reference, known: Known) -> _Wrong:
+    return None if known.item else ("only a fan-out step has items", "`each:` makes one, and is not yet supported")
+
+
+_ONLY_EARLY = "paths, needs and variables are settled early: they can use params, matrix and job.name"
+
+_CHECKS = {
+    "params": _params,
+    "matrix": _matrix,
+    "inputs": _inputs,
+    "outputs": _outputs,
+    "env": _env,
+    "job": _job,
+    "steps": _steps,
+    "item": _item,
+}
+
+
+def _name(reference: Reference, what: str, names: Collection[str], scope: str) -> _Wrong:
+    name = reference.path[0]
+    if name in names:
+        return None
+    hint = did_you_mean(name, names)
+    return f"there is no {what} {name!r}", hint or f"nothing is declared in `{scope}`"
+
+
+def _no_deeper(reference: Reference) -> _Wrong:
+    if len(reference.path) == 1:
+        return None
+    first = "${" + f"{reference.scope}.{reference.path[0]}" + "}"
+    return f"{first} is one value and holds nothing named {'.'.join(reference.path[1:])!r}", f"write {first}"
