@@ -31,9 +31,9 @@ def cancel(flags: Flags, as_json: bool) -> None:
         shapes.emit({"canceled": list(done.now), "asked": list(done.asked), "ended": list(done.ended)})
     else:
         _tell(
-            (done.now, "canceled before they started"),
-            (done.asked, "run, and are being ended"),
-            (done.ended, "had ended before"),
+            (done.now, "canceled before starting"),
+            (done.asked, "running, being ended"),
+            (done.ended, "already ended"),
         )
 
 
@@ -54,7 +54,7 @@ def hold(flags: Flags, reason: str, as_json: bool) -> None:
     if as_json:
         shapes.emit({"held": list(done.changed), "already": list(done.already)})
     else:
-        _tell((done.changed, "held"), (done.already, "were held already"))
+        _tell((done.changed, "held"), (done.already, "already held"))
 
 
 @click.command()
@@ -73,7 +73,7 @@ def release(flags: Flags, as_json: bool) -> None:
     if as_json:
         shapes.emit({"released": list(done.changed), "already": list(done.already)})
     else:
-        _tell((done.changed, "released"), (done.already, "were not held"))
+        _tell((done.changed, "released"), (done.already, "not held"))
 
 
 def _tell(*groups: tuple[Sequence[int], str]) -> None:

@@ -58,6 +58,8 @@ def rerun(
       rekindle rerun --error 'out of memory' --save-plan plan.json
     """
     selection = wanted_to_act(flags, "rerun")
+    if start.startswith("-"):
+        raise UsageError(f"--from takes beginning, failed-step or a step's name, not {start!r}")
     if slots is not None and not and_work:
         raise UsageError("-j says how to work", hint="add --work, or leave it out")
     with opened() as session:

@@ -1,0 +1,81 @@
+"""A project's folder, and the command line called in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rekindle.cli.main import main
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.out)
+
+
+class Shell:
+    """Commands in a folder of their own, in this process."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capture = capture
+
+    def __call__(self, *words: str) -> Done:
+        self._capture.readouterr()
+        code = main(words)
+        out, err = self._capture.readouterr()
+        return Done(code, out, err)
+
+    def write(self, text: str, name: str = "spec.yaml") -> str:
+        """A file in the folder; returns its name."""
+        (self.folder / name).write_text(textwrap.dedent(text))
+        return name
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """The command line in an empty folder, on 80 columns, without a terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REKINDLE_STORE", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; put it back afterwards
+    return Shell(tmp_path, capsys)
+
+
+DIAMOND = """\
+name: diamond
+jobs:
+  top: {run: echo made the top}
+  left:
+    needs: [top]
+    steps:
+      - {name: prepare, run: echo prepared}
+      - {name: check, run: "echo looking; echo 'no such alloy: Xy' >&2; test -e mended"}
+  right: {needs: [top], run: "true"}
+  bottom: {needs: [left, right], run: "true"}
+"""
+
+
+@pytest.fixture
+def diamond(shell: Shell) -> Shell:
+    """A workflow of which one branch has failed, in its second step."""
+    shell.write(DIAMOND)
+    assert shell("run", "spec.yaml", "-j", "2").code == 2
+    return shell

@@ -1,0 +1,132 @@
+"""What every command says of itself, and how little it takes to say it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from rekindle.cli.lazy import LazyGroup
+from rekindle.cli.main import cli, main
+
+HEAVY = {"rich", "psycopg", "starlette", "distributed", "sqlite3", "yaml", "msgspec", "psutil", "blake3", "asyncio"}
+SPOKEN = {
+    (): "run submit work status logs failures rerun apply undo cancel hold release completion",
+    ("workflows",): "list show diff archive delete",
+    ("jobs",): "list show",
+    ("attempts",): "list show",
+    ("reruns",): "list show",
+    ("events",): "list",
+}
+
+
+def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+ALL = dict(commands())
+
+
+def spoken(path: tuple[str, ...]) -> str:
+    return " ".join(path)
+
+
+def test_the_commands_of_the_contract_are_there() -> None:
+    assert {(*group, name) for group, names in SPOKEN.items() for name in names.split()} <= set(ALL)
+
+
+@pytest.mark.parametrize("path", ALL, ids=spoken)
+def test_every_command_shows_an_example(path: tuple[str, ...]) -> None:
+    text = ALL[path].help or ""
+    assert "Example:\n  rekindle " in text
+    for line in text.partition("Example:\n")[2].splitlines():
+        assert line.strip().startswith(f"rekindle {path[0]}") or "rekindle" in line
+
+
+@pytest.mark.parametrize("path", ALL, ids=spoken)
+def test_every_option_is_documented(path: tuple[str, ...]) -> None:
+    bare = [one.name for one in ALL[path].params if isinstance(one, click.Option) and not one.help]
+    assert bare == []
+
+
+@pytest.mark.parametrize("path", ALL, ids=spoken)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_everywhere(path: tuple[str, ...], flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*path, flag]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Usage: rekindle")
+    assert "Example:" in out
+
+
+@pytest.mark.parametrize("path", [(), *(path for path, one in ALL.items() if isinstance(one, LazyGroup))], ids=spoken)
+def test_a_group_lists_each_command_with_the_first_sentence_of_its_help(path: tuple[str, ...]) -> None:
+    group = ALL[path] if path else cli
+    assert isinstance(group, LazyGroup)
+    for name, entry in group.entries.items():
+        said = (ALL[(*path, name)].help or "").replace("\n", " ")
+        assert said.split("  ")[0].startswith(entry.about.rstrip(".").split(":")[0]), name
+
+
+def test_every_command_that_prints_data_takes_json() -> None:
+    without = {path for path, one in ALL.items() if not any("--json" in parameter.opts for parameter in one.params)}
+    assert without == {path for path, one in ALL.items() if isinstance(one, click.Group)} | {("completion",)}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from rekindle.cli.main import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "click" in loaded
+    assert loaded & HEAVY == set()
+    rooms = {name for name in done.stderr.split() if name.startswith("rekindle.")}
+    assert {name for name in rooms if not name.startswith(("rekindle.cli", "rekindle.domain"))} == set()
+
+
+@pytest.mark.parametrize("words", [["status"], ["jobs", "list"], ["work"]], ids=" ".join)
+def test_a_command_imports_rich_only_where_it_draws_on_a_terminal(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from rekindle.cli.main import main; "
+        f"main(['--store', sys.argv[1], *{words!r}]); print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert loaded & {"rich", "psycopg", "starlette", "distributed", "yaml"} == set()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_is_printed_for_each_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    assert "_REKINDLE_COMPLETE" in capsys.readouterr().out
+
+
+def test_completion_knows_commands_and_flags() -> None:
+    def complete(words: str, at: int) -> str:
+        code = "import sys; from rekindle.cli.main import main; sys.exit(main())"
+        env = {
+            "_REKINDLE_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(at),
+            "PATH": "/usr/bin:/bin",
+        }
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False).stdout
+
+    assert complete("rekindle re", 1).split() == ["plain,rerun", "plain,reruns", "plain,release"]
+    assert "plain,list" in complete("rekindle jobs ", 2).split()
+    assert "plain,--dry-run" in complete("rekindle rerun --", 2).split()
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    from rekindle import __version__
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"rekindle {__version__}\n"
