@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
 from rekindle.cli import drawing, explaining, shapes
@@ -13,7 +11,7 @@ from rekindle.cli.options import json_option, selection_options
 from rekindle.domain.models import Attempt
 from rekindle.domain.quantities import format_size
 from rekindle.engine import look
-from rekindle.engine.session import Session
+from rekindle.engine.whereabouts import workdirs
 from rekindle.query.selections import Flags, parse_selection
 
 _HERE = "rekindle.cli.attempts"
@@ -51,11 +49,11 @@ def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
     with opened() as session:
         chosen = None if selection.empty else look.select(session, selection)
         found = look.attempts(session, chosen, None, live)
-        workdirs = _workdirs(session, found) if as_json else {}
+        folders = workdirs(session, found) if as_json else {}
         jobs = sorted({one.job for one in found})
         names = {} if as_json else {row.job.id: row.job.name for row in look.jobs(session, jobs)}
     if as_json:
-        shapes.emit({"attempts": [shapes.attempt(one, workdirs.get(one.id)) for one in found]})
+        shapes.emit({"attempts": [shapes.attempt(one, folders.get(one.id)) for one in found]})
     elif not found:
         click.echo("nothing selected" if chosen == [] else "no attempts yet")
     else:
@@ -74,7 +72,7 @@ def show(attempt: int, as_json: bool) -> None:
     """
     with opened() as session:
         found = look.attempt(session, attempt)
-        workdir = _workdirs(session, [found])[found.id]
+        workdir = workdirs(session, [found])[found.id]
         row = look.jobs(session, [found.job])[0]
     if as_json:
         shapes.emit(shapes.attempt(found, workdir))
@@ -112,12 +110,3 @@ def _facts(one: Attempt, name: str, workflow: str, workdir: str | None) -> str:
             ("result", drawing.cut(drawing.flat(one.result or ""), 200)),
         ]
     )
-
-
-def _workdirs(session: Session, attempts: Sequence[Attempt]) -> dict[int, str | None]:
-    """Where each attempt's processes ran: the project's folder, or the attempt's own."""
-    with session.store.read() as archive:
-        owns = {one: archive.workflows.template(one).workdir == "attempt" for one in {a.template for a in attempts}}
-        found = {one: archive.workflows.find(one) for one in {a.workflow for a in attempts}}
-    projects = {number: owner.directory if owner else None for number, owner in found.items()}
-    return {one.id: one.folder if owns[one.template] else projects[one.workflow] for one in attempts}

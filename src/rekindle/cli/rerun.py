@@ -16,8 +16,9 @@ from rekindle.domain.errors import PlanRefused, Refused, UsageError
 from rekindle.domain.rerun import FROM_BEGINNING, How
 from rekindle.engine import look
 from rekindle.engine import rerun as engine
-from rekindle.engine.results import Applied, JobRow, Proposal, WorkOptions
+from rekindle.engine.results import Applied, Proposal, WorkOptions
 from rekindle.engine.session import Session
+from rekindle.engine.whereabouts import workflows_of
 from rekindle.query.selections import Flags
 
 
@@ -67,8 +68,8 @@ def rerun(
         if not ids:
             _tell_nothing(as_json)
             return 0
-        rows = look.jobs(session, ids)
-        _tell_spec_changed(session, rows)
+        workflows = workflows_of(session, ids)
+        _tell_spec_changed(session, workflows)
         proposal = _planned(session, ids, How(start=start), flags, note, as_json)
         if not as_json:
             draw_plan(proposal.plan, verbose=verbose)
@@ -81,7 +82,7 @@ def rerun(
         applied = engine.apply(session, proposal)
         if as_json:
             shapes.emit(shapes.plan(applied.plan, applied.rerun))
-        return _finish(session, applied, rows, and_work, slots, as_json)
+        return _finish(session, applied, workflows, and_work, slots, as_json)
 
 
 def _planned(session: Session, ids: list[int], how: How, flags: Flags, note: str | None, as_json: bool) -> Proposal:
@@ -119,8 +120,8 @@ def _ask(yes: bool, as_json: bool) -> None:
         raise Refused("nothing is changed")
 
 
-def _tell_spec_changed(session: Session, rows: list[JobRow]) -> None:
-    for workflow in sorted({row.job.workflow for row in rows}):
+def _tell_spec_changed(session: Session, workflows: list[int]) -> None:
+    for workflow in workflows:
         status = look.status(session, str(workflow))[0]
         if status.spec_changed:
             owner = status.workflow
@@ -130,14 +131,13 @@ def _tell_spec_changed(session: Session, rows: list[JobRow]) -> None:
 
 
 def _finish(
-    session: Session, applied: Applied, rows: list[JobRow], and_work: bool, slots: int | None, as_json: bool
+    session: Session, applied: Applied, workflows: list[int], and_work: bool, slots: int | None, as_json: bool
 ) -> int:
     if not as_json:
         tell_applied(applied, and_work=and_work)
     if not and_work:
         return 0
-    workflows = {row.job.workflow for row in rows}
-    only = str(workflows.pop()) if len(workflows) == 1 else None
+    only = str(workflows[0]) if len(workflows) == 1 else None
     return work_shown(session, WorkOptions(workflow=only, slots=slots), quiet=as_json).exit_code
 
 
