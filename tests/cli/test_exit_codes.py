@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Shell
+from cli_shell import Shell
 
 ACTING = [["rerun", "--yes"], ["cancel"], ["hold"], ["release"]]
 LOOKING = [["jobs", "list"], ["attempts", "list"]]

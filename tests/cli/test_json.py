@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from conftest import Shell
+from cli_shell import Shell
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 

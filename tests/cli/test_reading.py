@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Shell
+from cli_shell import Shell
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def attempts() -> None:
 @click.option("--live", is_flag=True, help="Leave archived ones out.")
 @json_option
 def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
-    """List the attempts of all jobs, or of a SELECTION, oldest first. Archived ones are marked.
+    """List attempts, archived ones too: of all jobs, or of a SELECTION, oldest first. Archived ones are marked.
 
     \b
     Example:

@@ -17,7 +17,7 @@ from rekindle.query.selections import Flags
 @selection_options
 @json_option
 def cancel(flags: Flags, as_json: bool) -> None:
-    """End the jobs of a SELECTION that run, and keep those that have not started from starting.
+    """End jobs that run, and keep others from starting: those of a SELECTION.
 
     \b
     Example:
@@ -42,7 +42,7 @@ def cancel(flags: Flags, as_json: bool) -> None:
 @click.option("--reason", default="held", metavar="TEXT", help="Shown beside the jobs.")
 @json_option
 def hold(flags: Flags, reason: str, as_json: bool) -> None:
-    """Keep the jobs of a SELECTION from starting until they are released. What runs goes on to its end.
+    """Keep jobs from starting until they are released: those of a SELECTION. What runs goes on to its end.
 
     \b
     Example:
@@ -61,7 +61,7 @@ def hold(flags: Flags, reason: str, as_json: bool) -> None:
 @selection_options
 @json_option
 def release(flags: Flags, as_json: bool) -> None:
-    """Let the held jobs of a SELECTION start again.
+    """Let held jobs start again: those of a SELECTION.
 
     \b
     Example:

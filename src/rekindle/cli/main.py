@@ -18,8 +18,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as a shell tells it
 READER_GONE = 141  # 128 + SIGPIPE
 
 COMMANDS = {
-    "run": Entry("rekindle.cli.run:run", "Submit a spec and run it to the end."),
-    "submit": Entry("rekindle.cli.submit:submit", "Store a spec as a workflow, and run nothing."),
+    "run": Entry("rekindle.cli.run:run", "Submit SPEC and run it to the end."),
+    "submit": Entry("rekindle.cli.submit:submit", "Store SPEC as a workflow, and run nothing."),
     "work": Entry("rekindle.cli.work:work", "Run what is ready until nothing is left to run."),
     "status": Entry("rekindle.cli.status:status", "Show each workflow at a glance."),
     "workflows": Entry("rekindle.cli.workflows:workflows", "List, show, compare, archive and delete workflows."),
@@ -27,7 +27,7 @@ COMMANDS = {
     "attempts": Entry("rekindle.cli.attempts:attempts", "List and show attempts: every execution there has been."),
     "logs": Entry("rekindle.cli.logs:logs", "Print what a job printed."),
     "failures": Entry("rekindle.cli.failures:failures", "Group failed attempts by how they failed."),
-    "rerun": Entry("rekindle.cli.rerun:rerun", "Plan a rerun, show it, and apply it."),
+    "rerun": Entry("rekindle.cli.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
     "apply": Entry("rekindle.cli.apply:apply", "Apply a plan that `rerun --save-plan` saved."),
     "undo": Entry("rekindle.cli.undo:undo", "Take a rerun back."),
     "reruns": Entry("rekindle.cli.reruns:reruns", "List and show the reruns that were applied."),

@@ -10,7 +10,7 @@ from rekindle.cli import drawing, explaining, shapes
 from rekindle.cli.drawing import Column
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
-from rekindle.domain.states import ENDED, State
+from rekindle.domain.states import State
 from rekindle.engine import look
 from rekindle.engine.results import WorkflowStatus
 
@@ -57,21 +57,17 @@ def _lines(found: list[WorkflowStatus]) -> str:
 
 
 def _cells(one: WorkflowStatus) -> tuple[str, ...]:
-    total, ended = _share(one)
+    total, completed = sum(one.counts.values()), one.counts.get(State.COMPLETED, 0)
     counts = ", ".join(f"{number:,} {state.label}" for state, number in sorted(one.counts.items()) if number)
     return (
         str(one.workflow.id),
         one.workflow.name,
         one.state,
         f"{total:,}",
-        f"{100 * ended // total if total else 100}%",
+        f"{100 * completed // total if total else 100}%",
         drawing.lasting(one.seconds),
         counts,
     )
-
-
-def _share(one: WorkflowStatus) -> tuple[int, int]:
-    return sum(one.counts.values()), sum(number for state, number in one.counts.items() if state in ENDED)
 
 
 def _beneath(one: WorkflowStatus, *, several: bool) -> None:
@@ -90,7 +86,7 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
 
 
 def _bar(one: WorkflowStatus) -> str:
-    total, _ = _share(one)
+    total = sum(one.counts.values())
     if not total:
         return ""
     drawn = ""

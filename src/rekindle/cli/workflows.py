@@ -22,7 +22,7 @@ _HERE = "rekindle.cli.workflows"
 COMMANDS = {
     "list": Entry(f"{_HERE}:list_workflows", "List the workflows of the store."),
     "show": Entry(f"{_HERE}:show", "Show one workflow: where it comes from, its templates, how it stands."),
-    "diff": Entry(f"{_HERE}:diff", "Tell what submitting the spec again would change."),
+    "diff": Entry(f"{_HERE}:diff", "Tell what submitting the spec file again would change."),
     "archive": Entry(f"{_HERE}:archive", "Set a workflow aside: it is neither run nor listed."),
     "delete": Entry(f"{_HERE}:delete", "Remove a workflow with all its history."),
 }

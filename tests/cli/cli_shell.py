@@ -1,0 +1,46 @@
+"""The command line, called in a folder."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rekindle.cli.main import main
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on stdout."""
+        return json.loads(self.out)
+
+
+class Shell:
+    """Commands in a folder of their own, in this process."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capture = capture
+
+    def __call__(self, *words: str) -> Done:
+        self._capture.readouterr()
+        code = main(words)
+        out, err = self._capture.readouterr()
+        return Done(code, out, err)
+
+    def write(self, text: str, name: str = "spec.yaml") -> str:
+        """A file in the folder; returns its name."""
+        (self.folder / name).write_text(textwrap.dedent(text))
+        return name
