@@ -144,6 +144,11 @@ def test_a_job_that_runs_is_refused(state, word):
     assert states(decided) == {2: ("failed", "ready")}
 
 
+def test_a_command_that_is_named_can_be_typed_as_it_stands():
+    decided = plan([replace(job(1, X), name="train[seed=0]")], graph(), 1)
+    assert refusals(decided)[1].endswith("rekindle cancel 'train[seed=0]'")
+
+
 def test_what_would_disturb_a_running_job_is_refused_by_its_name_and_the_rest_is_planned():
     jobs = [job(1, C), job(2, C), job(3, X), job(4, F)]
     decided = plan(jobs, graph((1, 2), (2, 3)), 1, 4)
@@ -213,6 +218,12 @@ def test_steps_kept_from_earlier_attempts_count_as_completed():
 def test_without_a_completed_first_step_the_failed_step_is_the_beginning(attempt):
     (planned,) = plan([job(1, F, attempt=attempt, **steps("a", "b"))], graph(), 1, start="failed-step").jobs
     assert (planned.start, planned.keeps, planned.resume_attempt, planned.resume_step) == ("beginning", (), None, 0)
+
+
+def test_a_step_that_completed_behind_a_gap_is_not_kept():
+    attempt = replace(ran(F), steps=(StepView(1, "b", C), StepView(2, "c", F)))
+    (planned,) = plan([job(1, F, attempt=attempt, **steps("a", "b", "c"))], graph(), 1, start="failed-step").jobs
+    assert planned.start == "beginning"
 
 
 def test_a_completed_job_has_no_failed_step():

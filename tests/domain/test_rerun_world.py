@@ -123,7 +123,24 @@ class Reruns(RuleBasedStateMachine):
         decided = plan_rerun(views, self.world.graph, requests)
         assert decided == plan_rerun(views, self.world.graph, requests)  # 6
         self._check_plan(decided, {job for selected, _ in requests for job in selected})
+        self._check_starts(decided, {job: how.start for selected, how in requests for job in selected})
         return decided
+
+    def _check_starts(self, decided, asked):
+        """7, for steps: what completed without a gap is kept where that was asked for, and only there."""
+        for job in decided.jobs:
+            start = asked[job.id] if job.reasons[0].kind is ReasonKind.SELECTED else "beginning"
+            attempt = self.world.jobs[job.id].pointers.attempt
+            steps = self.world.attempts[attempt].steps if attempt else []
+            done = sum(step.state is State.COMPLETED for step in steps)
+            if start == "failed-step":
+                expected = min(done, len(STEPS) - 1)
+            else:
+                expected = STEPS.index(start) if start in STEPS else 0
+            assert job.resume_step == expected <= done
+            assert job.keeps == STEPS[:expected]
+            assert job.start == (STEPS[expected] if expected else "beginning")
+            assert job.resume_attempt == (attempt if expected else None)
 
     def _check_plan(self, decided, asked):
         selected = {job.id for job in decided.jobs if job.reasons[0].kind is ReasonKind.SELECTED}
@@ -150,6 +167,7 @@ class Reruns(RuleBasedStateMachine):
                 assert standing.pointers.attempt is None
                 assert standing.state is State.WAITING or job not in below  # 2
                 assert standing.pointers.held == before[job][1].held
+                assert standing.pointers.resume_attempt is None or job in selected
         assert attempts == set(self.world.attempts)  # 4
         self.world.check()  # 3, 11
         with pytest.raises(PlanOutdated):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.models import ReadyClass, ReadyJob
+from rekindle.domain.quantities import format_duration, format_size
 
 _GRAIN = 6  # decimals of a cpu: thirds are taken and given back without leaving crumbs
 
@@ -102,28 +102,16 @@ def _needs(asked: Resources, room: Room) -> Iterator[tuple[str, float, float]]:
 
 def _lack(name: str, want: float, have: float) -> str:
     if name == "memory":
-        return f"it asks {_size(want)} of memory, and there is {_size(have)}"
+        asked, there = _apart(format_size(int(want)), format_size(int(have)), f"{want:.0f} bytes", f"{have:.0f}")
+        return f"it asks {asked} of memory, and there is {there}"
     if name == "time":
-        return f"it asks {_duration(want)} of time, and {_duration(have)} is left"
+        asked, there = _apart(format_duration(want), format_duration(have), f"{want:g} s", f"{have:g} s")
+        return f"it asks {asked} of time, and {there} is left"
     thing, of, which = name.partition(" ")
     asked = name if want == 1 else f"{thing}s{of}{which}"
     return f"it asks {want:g} {asked}, and there {'is' if have == 1 else 'are'} {have:g}"
 
 
-def _size(count: float) -> str:
-    """Bytes in the largest unit that they fill."""
-    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{_short(count / size)} {unit}"
-    return f"{count:g} bytes"
-
-
-def _duration(seconds: float) -> str:
-    """Whole seconds, asked ones and those that are left alike rounded down: 1h30m, 90s as 1m30s."""
-    left = max(0, math.floor(seconds))
-    parts = [(left // 86400, "d"), (left // 3600 % 24, "h"), (left // 60 % 60, "m"), (left % 60, "s")]
-    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
-
-
-def _short(number: float) -> str:
-    return f"{number:.1f}".removesuffix(".0")
+def _apart(want: str, have: str, exact_want: str, exact_have: str) -> tuple[str, str]:
+    """Two amounts that differ, told so that they are seen to differ."""
+    return (want, have) if want != have else (exact_want, exact_have)

@@ -8,6 +8,7 @@ descendant below a job that had not been done anyway is not in the plan: it wait
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -117,10 +118,10 @@ def _own_refusal(views: Mapping[int, JobView], graph: Graph, view: JobView) -> s
     if view.retired:
         return "it is retired: the latest revision of its workflow does not have it any more"
     if view.state in ACTIVE:
-        return f"it is {view.state.label}; cancel it first: rekindle cancel {view.name}"
+        return f"it is {view.state.label}; cancel it first: rekindle cancel {shlex.quote(view.name)}"
     if view.held is not None:
         reason = "" if view.held == "held" else f" ({view.held})"
-        return f"it is held{reason}; release it first: rekindle release {view.name}"
+        return f"it is held{reason}; release it first: rekindle release {shlex.quote(view.name)}"
     if view.state is State.READY:
         return f"it {_still_to_run(view)}: it is ready"
     if view.state is State.WAITING:
@@ -154,7 +155,7 @@ def _disturbing(views: Mapping[int, JobView], graph: Graph, starts: Mapping[int,
 def _disturbed(active: JobView, view: JobView) -> str:
     return (
         f"`{active.name}` is {active.state.label}, and it needs `{view.name}`; "
-        f"cancel it first: rekindle cancel {active.name}"
+        f"cancel it first: rekindle cancel {shlex.quote(active.name)}"
     )
 
 
