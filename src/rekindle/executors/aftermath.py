@@ -1,0 +1,127 @@
+"""After a worker's end: what it started and did not end is ended, and what it did not tell is told for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from pathlib import Path
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.models import Failure, StepOutcome
+from rekindle.domain.states import State
+from rekindle.executors.workers import WorkerProcess
+from rekindle.journal.ledger import Writer, mend
+from rekindle.journal.orders import Assignment
+from rekindle.journal.places import clear_scratch, rescue_logs
+from rekindle.journal.processes import session_members, started_with
+from rekindle.journal.records import Closed, Ended, Record, Returned
+
+_PATIENCE = 5.0  # seconds for a killed process to go
+_TAIL = 2048  # bytes of what a worker wrote to its own stderr
+
+
+def settle(worker: WorkerProcess) -> None:
+    """The worker's process has ended and is not reaped yet: end all that is left of it, complete its journal, reap it.
+
+    Until it is reaped its number is not given to another, so that its session is surely its own."""
+    worker.catch_up()
+    _end_session(worker.info.pid)
+    _end_strays(worker)
+    mend(worker.info.journal)
+    worker.catch_up()
+    code = worker.reap()
+    if worker.given or code != 0:
+        _tell(worker, code)
+    clear_scratch(worker.scratch)
+
+
+def _tell(worker: WorkerProcess, code: int) -> None:
+    now = time.time()
+    lost = [one for token, one in worker.given.items() if token in worker.started]
+    never = [one for token, one in worker.given.items() if token not in worker.started]
+    records: list[Record] = [_lost(worker, one, code, now) for one in lost]
+    if never:
+        records.append(Returned(tuple(one.token for one in never), tuple(one.attempt for one in never)))
+    for one in lost:
+        rescue_logs(worker.scratch, one.folder, worker.begun[one.token][0])
+        _remove_if_empty(one.folder)
+    journal = Writer(worker.info.journal)
+    journal.append(*records, Closed(at=now))
+    journal.close()
+
+
+def _lost(worker: WorkerProcess, assignment: Assignment, code: int, now: float) -> Ended:
+    position, begun = worker.begun[assignment.token]
+    step = worker.recipes[assignment.recipe].steps[position]
+    death = f"was killed by {_name(-code)}" if code < 0 else f"ended with exit code {code}"
+    message = f"its worker (pid {worker.info.pid}) {death}"
+    evidence = {"worker": worker.info.name, "pid": worker.info.pid, "exit_code": code, "stderr": _tail(worker)}
+    return Ended(
+        attempt=assignment.attempt,
+        token=assignment.token,
+        at=now,
+        state=State.FAILED,
+        started=worker.started[assignment.token],
+        cause=Cause.LOST,
+        failure=Failure(message=message),
+        evidence=json.dumps(evidence),
+        steps=(StepOutcome(position, step.name, State.FAILED, Cause.LOST, started=begun, ended=now),),
+    )
+
+
+def _end_session(leader: int) -> None:
+    """Kill what still runs in the session that the worker leads: its call host, commands, and what they started."""
+    limit = time.monotonic() + _PATIENCE
+    while (members := session_members(leader)) and time.monotonic() < limit:
+        for pid in members:
+            _kill(pid, limit)
+
+
+def _end_strays(worker: WorkerProcess) -> None:
+    """Kill what has left that session and still has an attempt's folder in its environment."""
+    folders = {f"REKINDLE_DIR={one.folder}".encode(): one.folder for one in worker.given.values()}
+    limit = time.monotonic() + _PATIENCE
+    while folders and (strays := started_with(folders)) and time.monotonic() < limit:
+        for pid, _ in strays:
+            _kill(pid, limit)
+
+
+def _kill(pid: int, limit: float) -> None:
+    """Kill a process, whoever's child it is, and wait until it has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        poll.poll(max(0.0, limit - time.monotonic()) * 1000)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(handle)
+
+
+def _tail(worker: WorkerProcess) -> str:
+    try:
+        return worker.errors.read_bytes()[-_TAIL:].decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _remove_if_empty(folder: str) -> None:
+    try:
+        Path(folder).rmdir()
+    except OSError:
+        return  # something is in it, or it was never made
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,158 @@
+"""Attempts on this machine: one worker process a slot, each with a journal of its own."""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+
+from rekindle.domain.errors import ExecutorError
+from rekindle.executors.aftermath import settle
+from rekindle.executors.port import WorkerGone, WorkerInfo
+from rekindle.executors.workers import WorkerProcess
+from rekindle.journal.orders import Assignment, Cancel, Order, Recall, Recipe, Stop
+
+
+class LocalExecutor:
+    """Runs attempts in worker processes of this machine; see `executors.port.Executor` for what each call means."""
+
+    name = "local"
+
+    def __init__(self, store_folder: str, python: str = sys.executable) -> None:
+        """`store_folder`: absolute; journals are made in its `journal`, workers' own files in its `run`."""
+        self._store, self._python = store_folder, python
+        self._workers: dict[str, WorkerProcess] = {}
+        self._ended: dict[str, bool] = {}  # name -> whether it had ever begun to work
+        self._gone: list[WorkerGone] = []
+        # One pipe for all: a byte in it says that some journal has grown.
+        self._wake, self._bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def open(self, slots: int) -> Sequence[WorkerInfo]:
+        """Start `slots` workers."""
+        return [self._start() for _ in range(slots)]
+
+    def assign(self, worker: str, recipes: Sequence[Recipe], work: Sequence[Assignment]) -> None:
+        """Give work to a worker. One that has died meanwhile gives it back when `gone` sees that."""
+        self._worker(worker).assign(recipes, work)
+
+    def cancel(self, worker: str, tokens: Sequence[str]) -> None:
+        """End these."""
+        self._order(worker, Cancel(tuple(tokens)))
+
+    def recall(self, worker: str) -> None:
+        """Ask for what has not started."""
+        self._order(worker, Recall())
+
+    def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
+        """Wait for news; the readable ones of `also`."""
+        limit = None if timeout is None else time.monotonic() + timeout
+        while True:
+            readable = self._poll(limit, also)
+            if readable or self._gone or (limit is not None and time.monotonic() >= limit):
+                break
+        if self._wake in readable:
+            self._hush()
+        return [fd for fd in also if fd in readable]
+
+    def gone(self) -> Sequence[WorkerGone]:
+        """Workers that have ended; their journals are complete."""
+        for worker in self._dead():
+            self._settle(worker)
+        found, self._gone = self._gone, []
+        return found
+
+    def replace(self, worker: str) -> WorkerInfo:
+        """Another worker. ExecutorError when the one that is gone never began: the next would not either."""
+        if not self._ended.get(worker, True):
+            raise ExecutorError(
+                f"worker {worker} ended before it began to work",
+                hint=f"try `{self._python} -P -m rekindle.worker`: it must start and complain of missing arguments",
+            )
+        return self._start()
+
+    def close(self, grace: float) -> None:
+        """Stop all workers: in order if they end within `grace` seconds, else by force."""
+        for worker in self._workers.values():
+            worker.order(Stop())
+        limit = time.monotonic() + grace
+        while self._workers and time.monotonic() < limit:
+            self._poll(limit, ())
+            self._hush()
+            for worker in self._dead():
+                self._settle(worker)
+        for worker in list(self._workers.values()):
+            worker.kill()
+            _await(worker.handle)
+            self._settle(worker)
+        if self._wake >= 0:
+            os.close(self._wake)
+            os.close(self._bell)
+            self._wake = self._bell = -1
+
+    def _start(self) -> WorkerInfo:
+        worker = WorkerProcess(uuid.uuid4().hex[:12], self._store, self._bell, self._python)
+        self._workers[worker.info.name] = worker
+        return worker.info
+
+    def _worker(self, name: str) -> WorkerProcess:
+        try:
+            return self._workers[name]
+        except KeyError:
+            raise ExecutorError(f"there is no worker {name}", hint="it is gone, or another executor's") from None
+
+    def _order(self, name: str, order: Order) -> None:
+        """Send an order; to one that is gone it means nothing any more."""
+        if name in self._workers:
+            self._workers[name].order(order)
+
+    def _poll(self, limit: float | None, also: Sequence[int]) -> set[int]:
+        """Wait until `limit` (monotonic) for news, sending orders that wait to be sent; what is readable."""
+        poll = select.poll()
+        senders = {}
+        for fd in (self._wake, *also, *(worker.handle for worker in self._workers.values())):
+            poll.register(fd, select.POLLIN)
+        for worker in self._workers.values():
+            if worker.writing is not None:
+                senders[worker.writing] = worker
+                poll.register(worker.writing, select.POLLOUT)
+        milliseconds = None if limit is None else max(0, math.ceil((limit - time.monotonic()) * 1000))
+        readable = set()
+        for fd, _ in poll.poll(milliseconds):
+            if fd in senders:
+                senders[fd].push()
+            else:
+                readable.add(fd)
+        return readable
+
+    def _hush(self) -> None:
+        """Empty the wake pipe."""
+        try:
+            while len(os.read(self._wake, 65536)) == 65536:
+                pass
+        except BlockingIOError:
+            return
+
+    def _settle(self, worker: WorkerProcess) -> None:
+        name = worker.info.name
+        settle(worker)
+        self._ended[name] = worker.opened
+        del self._workers[name]
+        self._gone.append(WorkerGone(name))
+
+    def _dead(self) -> list[WorkerProcess]:
+        """Those whose process has ended."""
+        poll = select.poll()
+        for worker in self._workers.values():
+            poll.register(worker.handle, select.POLLIN)
+        ended = {fd for fd, _ in poll.poll(0)} if self._workers else set()
+        return [worker for worker in self._workers.values() if worker.handle in ended]
+
+
+def _await(handle: int) -> None:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.poll()

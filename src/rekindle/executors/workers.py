@@ -1,0 +1,141 @@
+"""One worker process as the local executor has it: its pipe for orders, its journal, what it has been given."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from rekindle.domain.errors import ExecutorError
+from rekindle.executors.port import WorkerInfo
+from rekindle.journal.ledger import read_past_damage
+from rekindle.journal.orders import Assign, Assignment, Order, Recipe
+from rekindle.journal.places import journal_path, scratch_path
+from rekindle.journal.processes import start_of
+from rekindle.journal.records import Ended, Opened, Returned, Started, StepStarted
+
+_WAKE = 3  # the descriptor that a worker is started with
+_PRUNE = 8192  # so many attempts given before those that are told are forgotten
+
+_encode = msgspec.json.Encoder().encode
+
+
+class WorkerProcess:
+    """A worker, from its start until it is reaped."""
+
+    def __init__(self, name: str, store: str, wake: int, python: str) -> None:
+        """Start it with its journal and scratch in the folder `store`. ExecutorError when it cannot be started."""
+        journal = journal_path(store, name)
+        self.scratch = scratch_path(store, name)
+        Path(journal).parent.mkdir(parents=True, exist_ok=True)
+        Path(self.scratch).mkdir(parents=True)
+        self.errors = Path(self.scratch, "worker.err")
+        argv = [python, "-P", "-m", "rekindle.worker", name, journal, self.scratch, str(_WAKE)]
+        self._orders, pid = _start(argv, str(self.errors), wake)
+        self.handle = os.pidfd_open(pid)
+        self.info = WorkerInfo(name, journal, pid, start_of(pid) or 0)
+        self._backlog: deque[memoryview] = deque()
+        self.recipes: dict[int, Recipe] = {}
+        self.given: dict[str, Assignment] = {}  # by token: not told yet, as far as the journal has been read
+        self.begun: dict[str, tuple[int, float]] = {}  # of those, the step that was begun last, and when
+        self.started: dict[str, float] = {}  # and when the first one was
+        self.opened = False
+        self._position = 0
+        self._prune_at = _PRUNE
+
+    @property
+    def writing(self) -> int | None:
+        """The descriptor to wait for before more orders can be written; None: all are."""
+        return self._orders if self._backlog else None
+
+    def assign(self, recipes: Sequence[Recipe], work: Sequence[Assignment]) -> None:
+        """Give it work, with the recipes that it does not know."""
+        news = [recipe for recipe in recipes if recipe.id not in self.recipes]
+        self.recipes.update((recipe.id, recipe) for recipe in news)
+        if len(self.given) >= self._prune_at:
+            self.catch_up()
+            self._prune_at = 2 * len(self.given) + _PRUNE
+        self.given.update((one.token, one) for one in work)
+        self.order(*news, Assign(tuple(work)))
+
+    def order(self, *orders: Order) -> None:
+        """Send orders, as far as its pipe takes them; `push` sends the rest."""
+        self._backlog.append(memoryview(b"".join(_encode(order) + b"\n" for order in orders)))
+        self.push()
+
+    def push(self) -> None:
+        """Write what is waiting, as far as the pipe takes it."""
+        while self._backlog:
+            try:
+                written = os.write(self._orders, self._backlog[0])
+            except BlockingIOError:
+                return
+            except BrokenPipeError:  # it is dead: its handle tells
+                self._backlog.clear()
+                return
+            rest = self._backlog[0][written:]
+            if rest:
+                self._backlog[0] = rest
+            else:
+                self._backlog.popleft()
+
+    def kill(self) -> None:
+        """End it at once; the executor tells what it can tell no more."""
+        signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+
+    def reap(self) -> int:
+        """After its end: its exit code (negative: the signal)."""
+        _, status = os.waitpid(self.info.pid, 0)
+        os.close(self.handle)
+        os.close(self._orders)
+        return os.waitstatus_to_exitcode(status)
+
+    def catch_up(self) -> None:
+        """Read on in its journal and forget what is told. A damaged line tells nothing: its attempt stays untold."""
+        records, self._position, _ = read_past_damage(self.info.journal, self._position)
+        for record in records:
+            if isinstance(record, Started):
+                self.started[record.token] = record.at
+                self.begun[record.token] = self._first_step(record.token), record.at
+            elif isinstance(record, StepStarted):
+                self.begun[record.token] = record.step, record.at
+            elif isinstance(record, Ended):
+                self._forget(record.token)
+            elif isinstance(record, Returned):
+                for token in record.tokens:
+                    self._forget(token)
+            elif isinstance(record, Opened):
+                self.opened = True
+
+    def _first_step(self, token: str) -> int:
+        assignment = self.given.get(token)
+        return assignment.start_step if assignment else 0
+
+    def _forget(self, token: str) -> None:
+        self.given.pop(token, None)
+        self.begun.pop(token, None)
+        self.started.pop(token, None)
+
+
+def _start(argv: list[str], errors: str, wake: int) -> tuple[int, int]:
+    """(the descriptor to write orders to, pid): a process in a session of its own."""
+    orders_out, orders = os.pipe()
+    actions = [
+        (os.POSIX_SPAWN_DUP2, orders_out, 0),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, wake, _WAKE),
+    ]
+    try:
+        pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True, setsigmask=())
+    except OSError as error:
+        os.close(orders)
+        raise ExecutorError(f"cannot start a worker with {argv[0]}: {error.strerror}") from error
+    finally:
+        os.close(orders_out)
+    os.set_blocking(orders, False)
+    return orders, pid

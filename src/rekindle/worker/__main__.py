@@ -1,0 +1,59 @@
+"""A worker's process: `python -P -m rekindle.worker NAME JOURNAL SCRATCH WAKE`.
+
+Orders come on stdin (journal.orders); WAKE is a descriptor on which a byte wakes the runner. SIGTERM means Stop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+
+from rekindle.journal.ledger import Writer
+from rekindle.journal.places import clear_scratch
+from rekindle.journal.processes import boot_id, start_of
+from rekindle.journal.records import Opened
+from rekindle.worker.attempts import Tools
+from rekindle.worker.calls import Hosts
+from rekindle.worker.capture import Capture
+from rekindle.worker.folders import Folders
+from rekindle.worker.frame import own_surroundings
+from rekindle.worker.loop import Bench
+from rekindle.worker.reaping import become_subreaper
+from rekindle.worker.telling import Teller
+
+
+def main(arguments: list[str]) -> None:
+    """Set the process up and work."""
+    name, journal, scratch, wake = arguments
+    os.set_inheritable(int(wake), False)
+    os.set_blocking(0, False)
+    alarm = _alarm_for_sigterm()
+    become_subreaper()
+    teller = Teller(Writer(journal), int(wake))
+    teller.add(Opened(name, socket.gethostname(), boot_id(), os.getpid(), start_of(os.getpid()) or 0, time.time()))
+    teller.flush()
+    tools = Tools(
+        teller=teller,
+        capture=Capture(f"{scratch}/"),
+        folders=Folders(f"{scratch}/spare"),
+        hosts=Hosts(journal, scratch),
+        surroundings=own_surroundings(),
+    )
+    Bench(tools, alarm).run()
+    clear_scratch(scratch)
+
+
+def _alarm_for_sigterm() -> int:
+    """A descriptor that becomes readable when SIGTERM has come; SIGINT is for the terminal's own processes."""
+    alarm, bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
+    return alarm
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

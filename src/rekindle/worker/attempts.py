@@ -1,0 +1,136 @@
+"""One attempt, step by step, as its worker runs it: commands, and calls that are one step among several."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import msgspec
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import RekindleError
+from rekindle.journal.orders import Assignment, Recipe
+from rekindle.journal.records import Ended, Started, StepEnded, StepStarted
+from rekindle.worker.activity import Activity
+from rekindle.worker.batches import over_limit
+from rekindle.worker.calls import CallStep, Hosts
+from rekindle.worker.capture import Capture
+from rekindle.worker.commands import Command
+from rekindle.worker.findings import StepEnd, Totals, ended_of, failed, outcome_of
+from rekindle.worker.folders import Folders
+from rekindle.worker.frame import Frame, forget_inputs
+from rekindle.worker.preparing import prepare, with_outputs
+from rekindle.worker.telling import Teller
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a worker works with, from one attempt to the next."""
+
+    teller: Teller
+    capture: Capture
+    folders: Folders
+    hosts: Hosts
+    surroundings: dict[str, str]  # this process's environment
+
+
+def begin(tools: Tools, recipe: Recipe, assignment: Assignment) -> Attempt | None:
+    """Begin an attempt; None: it has ended already, and that is told."""
+    frame = prepare(recipe, assignment, tools.surroundings, tools.folders)
+    if isinstance(frame, Ended):
+        tools.teller.add(frame)
+        return None
+    attempt = Attempt(tools, recipe, assignment, frame)
+    return None if attempt.over else attempt
+
+
+class Attempt:
+    """An attempt under way. `over` tells that it has ended and that this is told."""
+
+    def __init__(self, tools: Tools, recipe: Recipe, assignment: Assignment, frame: Frame) -> None:
+        self._tools, self._recipe, self._frame = tools, recipe, frame
+        self.assignment = assignment
+        self._position = assignment.start_step
+        self._totals = Totals()
+        self._started = time.time()
+        self._limit = None if frame.time is None else time.monotonic() + frame.time
+        self._stopped: tuple[Cause, str] | None = None
+        self._quiet = True
+        self._activity: Activity | None = None
+        self.over = False
+        self._go_on(self._start_step())
+
+    @property
+    def handles(self) -> list[int]:
+        """What to wait for."""
+        return [] if self._activity is None else self._activity.handles
+
+    @property
+    def due(self) -> float | None:
+        """When to look although nothing has happened."""
+        due = None if self._activity is None else self._activity.due
+        if self._stopped is not None or self._limit is None:
+            return due
+        return self._limit if due is None else min(due, self._limit)
+
+    def turn(self, now: float) -> None:
+        """See what has happened, and go on with the next step."""
+        if self._activity is None:
+            return
+        if self._limit is not None and now >= self._limit and self._frame.time is not None:
+            self.stop(Cause.TIMEOUT, over_limit(self._frame.time), now)
+        self._go_on(self._activity.turn(now))
+
+    def stop(self, cause: Cause, message: str, now: float) -> None:
+        """Make it end."""
+        if self._stopped is None and self._activity is not None:
+            self._stopped = cause, message
+            self._activity.stop(cause, message, now)
+
+    def _go_on(self, end: StepEnd | None) -> None:
+        """A step has ended (None: it has not): the next one, or the end."""
+        while end is not None:
+            if self._activity is not None:
+                self._quiet = self._quiet and self._activity.quiet
+                self._activity = None
+            step = self._recipe.steps[self._position]
+            last = self._position == len(self._recipe.steps) - 1
+            if last and end.completed:
+                end = with_outputs(end, self._frame)
+            self._totals.add(end)
+            outcome = outcome_of(self._position, step.name, end)
+            if last or not end.completed:
+                self._tools.folders.clear(self.assignment.folder, self._quiet)
+                forget_inputs(self.assignment)
+                self._tools.teller.add(ended_of(self.assignment, self._started, outcome, end, self._totals))
+                self.over = True
+                return
+            self._tools.teller.add(StepEnded(self.assignment.attempt, self.assignment.token, outcome))
+            self._frame.keep_result(step.name, None if end.result is None else msgspec.json.decode(end.result))
+            self._position += 1
+            end = self._start_step()
+
+    def _start_step(self) -> StepEnd | None:
+        """Tell that the step at hand begins, and begin it; its end where it does not start.
+
+        It is told first: should this process die in between, nobody believes that the step has not run."""
+        assignment, now = self.assignment, time.time()
+        if self._position == assignment.start_step:
+            self._tools.teller.add(Started(assignment.attempt, assignment.token, now))
+        else:
+            self._tools.teller.add(StepStarted(assignment.attempt, assignment.token, self._position, now))
+        self._tools.teller.flush()
+        try:
+            self._activity = self._activity_of_step()
+        except RekindleError as error:
+            return failed(now, Cause.START, str(error))
+        return None
+
+    def _activity_of_step(self) -> Activity:
+        tools, step = self._tools, self._recipe.steps[self._position]
+        if step.call is None:
+            folder = self.assignment.folder
+            return Command(step, self._position, self._frame, folder, tools.capture, tools.hosts.own)
+        results = {name: values["result"] for name, values in self._frame.scope["steps"].items()}
+        assignment = msgspec.structs.replace(self.assignment, kept=results)
+        return CallStep(tools.hosts, self._recipe, assignment, self._position)

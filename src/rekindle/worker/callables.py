@@ -1,0 +1,174 @@
+"""Calling a function: found by its name, its result made JSON, its errors made findings."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.models import Failure
+from rekindle.worker.findings import StartError
+from rekindle.worker.folders import MOST_RESULT
+
+MOST_TRACEBACK = 32 * 1024
+"""Characters of a traceback that are kept: its end, which says what happened."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What came of a call: a result, or a cause with what it said."""
+
+    result: str | None = None
+    cause: Cause | None = None
+    failure: Failure | None = None
+    exit_code: int | None = None
+
+    @classmethod
+    def not_started(cls, message: str, kind: str = "", traceback: str = "") -> Finding:
+        """The function could not be called at all."""
+        return cls(cause=Cause.START, failure=Failure(kind, message, traceback))
+
+
+class Functions:
+    """The functions found so far. They are kept as long as the process: it ends when their code changes."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Callable[..., Any], bool]] = {}
+
+    def find(self, name: str) -> tuple[Callable[..., Any], bool] | Finding:
+        """(the function, whether it takes `ctx`) for `module:function`; a finding when it cannot be had."""
+        found = self._known.get(name)
+        if found is not None:
+            return found
+        try:
+            function = _load(name)
+        except StartError as error:
+            return Finding.not_started(str(error))
+        except BaseException as error:  # noqa: BLE001 - whatever a user's module raises is the outcome
+            kind = _type_name(error)
+            return Finding.not_started(f"cannot import {name}: {kind}: {error}", kind, _traceback(error))
+        self._known[name] = found = function, _takes_context(function)
+        return found
+
+
+def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Finding:
+    """Call it and make its result JSON."""
+    try:
+        value = function(**arguments)
+    except SystemExit as error:
+        return _exited(error)
+    except BaseException as error:  # noqa: BLE001 - whatever a user's function raises is the outcome
+        return Finding(cause=Cause.EXCEPTION, failure=Failure(_type_name(error), str(error), _traceback(error)))
+    return _as_json(value)
+
+
+def _load(name: str) -> Callable[..., Any]:
+    module_name, _, path = name.partition(":")
+    if not module_name or not path:
+        raise StartError(f"{name!r} names no function", hint="write module:function")
+    importlib.invalidate_caches()
+    value: Any = importlib.import_module(module_name)
+    for part in path.split("."):
+        if not hasattr(value, part):
+            raise StartError(f"module {module_name} has no function {path}")
+        value = getattr(value, part)
+    if not callable(value):
+        raise StartError(f"{name} is a {type(value).__name__}, not a function")
+    function: Callable[..., Any] = value
+    return function
+
+
+def _takes_context(function: Callable[..., Any]) -> bool:
+    code = getattr(function, "__code__", None)
+    if code is not None and not hasattr(function, "__wrapped__"):
+        return "ctx" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    import inspect
+
+    try:
+        return "ctx" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some built-in ones do not tell
+        return False
+
+
+def _as_json(value: Any) -> Finding:
+    if value is None:
+        return Finding()
+    try:
+        text = msgspec.json.encode(value, enc_hook=_plain)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return _bad_result(f"the result, a {type(value).__qualname__}, cannot be written as JSON: {error}")
+    if len(text) > MOST_RESULT:
+        return _bad_result("the result is larger than 16 MiB as JSON; write large data to a file and return its path")
+    return Finding(result=text.decode())
+
+
+def _bad_result(message: str) -> Finding:
+    return Finding(cause=Cause.EXCEPTION, failure=Failure("BadResult", message))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of array libraries (no dimensions, an `item` method) and paths, as JSON has them."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    if hasattr(value, "__fspath__"):
+        return value.__fspath__()
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no form in JSON")
+
+
+def _exited(error: SystemExit) -> Finding:
+    """What sys.exit means: None is 0, a number is the code, anything else is a message and 1."""
+    if error.code is None or error.code == 0:
+        return Finding(exit_code=0)
+    code = error.code if isinstance(error.code, int) else 1
+    message = f"exit code {code}" if isinstance(error.code, int) else str(error.code)
+    return Finding(cause=Cause.EXIT, exit_code=code, failure=Failure("SystemExit", message, _traceback(error)))
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    return module + kind.__qualname__
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback without rekindle's and importlib's own frames around the user's."""
+    import linecache
+    import traceback
+
+    linecache.checkcache()
+    found: TracebackType | None = error.__traceback__
+    while found is not None and _is_ours(found):
+        found = found.tb_next
+    text = "".join(traceback.format_exception(type(error), error, found))
+    return text if len(text) <= MOST_TRACEBACK else "…" + text[-MOST_TRACEBACK:]
+
+
+def _is_ours(frame: TracebackType) -> bool:
+    path = frame.tb_frame.f_code.co_filename
+    return path in (__file__, importlib.__file__) or path.startswith("<frozen importlib")
+
+
+def flush() -> None:
+    """Write out what Python's streams and C's hold back, so that it lands in this attempt's log."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):  # replaced or closed by the call
+            continue
+    _flush_c()
+
+
+def _flush_c() -> None:
+    global _fflush
+    if _fflush is None:
+        import ctypes
+
+        _fflush = ctypes.PyDLL(None).fflush
+    _fflush(None)
+
+
+_fflush: Any = None

@@ -1,0 +1,223 @@
+"""The worker's side of its call host: starting it, giving it work, and telling what became of a call that killed it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.models import Failure
+from rekindle.domain.states import State
+from rekindle.journal.orders import Assignment, Recipe
+from rekindle.worker.capture import Capture
+from rekindle.worker.findings import StepEnd, signal_name
+from rekindle.worker.reaping import end_leftovers, kill_group, wait_for
+from rekindle.worker.wire import BOARD, ORDERS, REPLIES, Answer, Batch, Board, Lines, One, Reply, send
+
+FAREWELL = 1.0
+"""Seconds that a host is given to leave by itself when it is of no more use."""
+
+
+class CallHost:
+    """A host process for one project directory, from its start to its end."""
+
+    def __init__(self, project: str, journal: str, scratch: str) -> None:
+        """Start it. OSError when that is not possible."""
+        self.project = project
+        self._scratch = scratch
+        self._known: set[int] = set()
+        board = Board.make()
+        orders_out, self._orders = os.pipe()
+        self.replies, replies_in = os.pipe()
+        argv = [sys.executable, "-P", "-m", "rekindle.worker.host", journal, scratch, str(os.getpid()), project]
+        try:
+            self.board = Board(board)
+            self.pid = _start(argv, {ORDERS: orders_out, REPLIES: replies_in, BOARD: board})
+        finally:
+            for fd in (orders_out, replies_in, board):
+                os.close(fd)
+        os.set_blocking(self.replies, False)
+        self.handle = os.pidfd_open(self.pid)
+        self._lines = Lines(self.replies, Reply)
+
+    def give(self, recipe: Recipe, task: Batch | One) -> None:
+        """Send a task, with its recipe when that is new to this host. One that has died is told by its handle."""
+        try:
+            if recipe.id not in self._known:
+                self._known.add(recipe.id)
+                send(self._orders, recipe)
+            send(self._orders, task)
+        except BrokenPipeError:
+            return
+
+    def answers(self) -> list[Reply]:
+        """What it has answered since."""
+        return self._lines.take()
+
+    @property
+    def alive(self) -> bool:
+        """Its process has not ended."""
+        return not wait_for(self.handle, 0)
+
+    def stand_still(self) -> bool:
+        """Stop the process where it is, until `go_on`; False: it has ended instead."""
+        os.kill(self.pid, signal.SIGSTOP)
+        found = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        return found is not None and found.si_code == os.CLD_STOPPED
+
+    def go_on(self) -> None:
+        """Let a stopped process continue."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def bury(self, patience: float = 0.0) -> tuple[int, int]:
+        """End it and all that it started: it is asked to leave, and killed after `patience` seconds. Returns its exit
+        code (negative: the signal) and its peak memory in bytes."""
+        os.close(self._orders)
+        if patience:
+            wait_for(self.handle, patience)
+        kill_group(self.pid)
+        _, status, usage = os.wait4(self.pid, 0)
+        end_leftovers()
+        os.close(self.replies)
+        os.close(self.handle)
+        self.board.close()
+        return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+
+    def salvage(self, folder: str, position: int) -> str:
+        """After its end: move what its last call printed to where it stays; returns the tail of stderr."""
+        capture = Capture.found(f"{self._scratch}/call.")
+        tail = capture.tail()
+        capture.keep(folder, position)
+        capture.close()
+        return tail
+
+
+def death(started: float, code: int, peak: int, stopped: tuple[Cause, str] | None, stderr: str) -> StepEnd:
+    """How a step ended whose call took its host down."""
+    number = -code if code < 0 else None
+    exit_code = code if code >= 0 else None
+    if stopped is not None:
+        cause, message = stopped
+    elif number is not None:
+        cause, message = Cause.SIGNAL, f"the call's process was killed by {signal_name(number)}"
+    else:
+        cause, message = Cause.EXIT, f"the call ended its process with exit code {code}"
+    state = State.CANCELED if cause is Cause.CANCELED else State.FAILED
+    return StepEnd(
+        state,
+        started,
+        time.time(),
+        cause,
+        exit_code,
+        number,
+        failure=Failure(message=message, stderr=stderr),
+        max_rss_bytes=peak,
+    )
+
+
+class Hosts:
+    """The host at hand, if any: made when it is needed, replaced when it has to be."""
+
+    def __init__(self, journal: str, scratch: str) -> None:
+        self._journal, self._scratch = journal, scratch
+        self._host: CallHost | None = None
+
+    def get(self, project: str) -> CallHost:
+        """A living host for this project."""
+        if self._host is not None and (self._host.project != project or not self._host.alive):
+            self.retire()
+        if self._host is None:
+            self._host = CallHost(project, self._journal, self._scratch)
+        return self._host
+
+    def forget(self) -> None:
+        """The host at hand has been buried."""
+        self._host = None
+
+    def retire(self) -> None:
+        """Let the host at hand go."""
+        if self._host is not None:
+            self._host.bury(FAREWELL)
+            self._host = None
+
+    def own(self) -> tuple[int, ...]:
+        """The processes that outlive a step."""
+        return () if self._host is None else (self._host.pid,)
+
+
+class CallStep:
+    """One step of an attempt that is a call, as the loop sees it. The records are the worker's."""
+
+    def __init__(self, hosts: Hosts, recipe: Recipe, assignment: Assignment, position: int) -> None:
+        self._hosts, self._recipe = hosts, recipe
+        self._task = One(assignment, position)
+        self._stopped: tuple[Cause, str] | None = None
+        self.quiet = True
+        self.started = time.time()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._host = self._hosts.get(self._recipe.directory)
+        self._host.give(self._recipe, self._task)
+
+    @property
+    def handles(self) -> list[int]:
+        """Where the answer or the host's death is seen."""
+        return [self._host.replies, self._host.handle]
+
+    @property
+    def due(self) -> float | None:
+        """Nothing is due by itself."""
+        return None
+
+    def stop(self, cause: Cause, message: str, now: float) -> None:  # noqa: ARG002 - at once, without a grace
+        """Kill the host."""
+        if self._stopped is None:
+            self._stopped = cause, message
+            kill_group(self._host.pid)
+
+    def turn(self, now: float) -> StepEnd | None:  # noqa: ARG002 - it has no clock of its own
+        """The answer, or what the host's death means."""
+        gone = not self._host.alive
+        for answer in self._host.answers():
+            if not isinstance(answer, Answer):
+                continue
+            if not answer.fresh:
+                self._hosts.retire()
+            if answer.end is None:
+                self._begin()
+                return None
+            self.quiet = answer.fresh
+            if self._stopped is None:
+                return answer.end
+        if not gone:
+            return None
+        code, peak = self._host.bury()
+        self._hosts.forget()
+        stderr = self._host.salvage(self._task.assignment.folder, self._task.position)
+        return death(self.started, code, peak, self._stopped, stderr)
+
+
+def _start(argv: list[str], fds: dict[int, int]) -> int:
+    """Start a process with these descriptors (its number: ours), in a process group of its own."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    # First out of the way of the numbers that they shall have, then into place.
+    lifted = {target: _above(fd, max(fds) + 1) for target, fd in fds.items()}
+    actions = [(os.POSIX_SPAWN_DUP2, null, 0)]
+    actions += [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in lifted.items()]
+    ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+    try:
+        return os.posix_spawn(
+            argv[0], argv, os.environ, file_actions=actions, setpgroup=0, setsigmask=(), setsigdef=ignored
+        )
+    finally:
+        for fd in (null, *lifted.values()):
+            os.close(fd)
+
+
+def _above(fd: int, lowest: int) -> int:
+    import fcntl
+
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)

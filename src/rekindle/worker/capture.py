@@ -1,0 +1,66 @@
+"""What steps print: one reusable pair of files a worker, moved beside the attempt's folder when it holds something."""
+
+from __future__ import annotations
+
+import os
+
+from rekindle.journal.places import STREAMS, log_path
+
+TAIL = 8 * 1024
+"""Bytes of stderr that are kept with a failure."""
+
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+
+
+class Capture:
+    """A pair of open files for stdout and stderr. While a step runs they are `<prefix>out` and `<prefix>err`; when it
+    has ended and printed they are at `log_path(…)`."""
+
+    def __init__(self, prefix: str, flags: int = _FLAGS) -> None:
+        self._paths = (f"{prefix}out", f"{prefix}err")
+        self._fds = [os.open(path, flags, 0o644) for path in self._paths]
+
+    @classmethod
+    def found(cls, prefix: str) -> Capture:
+        """The pair that a process left behind, with what is in it."""
+        return cls(prefix, _FLAGS & ~os.O_TRUNC)
+
+    def close(self) -> None:
+        """Close both files."""
+        for fd in self._fds:
+            os.close(fd)
+
+    @property
+    def out(self) -> int:
+        """The descriptor for stdout; it may be another after `keep`."""
+        return self._fds[0]
+
+    @property
+    def err(self) -> int:
+        """The descriptor for stderr; it may be another after `keep`."""
+        return self._fds[1]
+
+    def keep(self, folder: str, position: int, quiet: bool = True) -> bool:
+        """A step has ended: move what it printed to where it stays. `quiet`: no process that has these files open is
+        left, so that empty ones can serve again. Returns whether a descriptor has changed."""
+        changed = False
+        for stream in (0, 1):
+            if os.fstat(self._fds[stream]).st_size or not quiet:
+                self._replace(stream, folder, position)
+                changed = True
+        return changed
+
+    def tail(self) -> str:
+        """The end of stderr; to be taken before `keep`."""
+        fd = self._fds[1]
+        size = os.fstat(fd).st_size
+        return os.pread(fd, TAIL, max(0, size - TAIL)).decode(errors="replace") if size else ""
+
+    def _replace(self, stream: int, folder: str, position: int) -> None:
+        path, fd = self._paths[stream], self._fds[stream]
+        if os.fstat(fd).st_size:
+            os.rename(path, log_path(folder, position, STREAMS[stream]))
+        else:
+            os.unlink(path)
+        os.close(fd)
+        self._fds[stream] = os.open(path, _FLAGS, 0o644)

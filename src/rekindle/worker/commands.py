@@ -1,0 +1,138 @@
+"""A step that is a command: a process group, watched until it ends and all that it started with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.commandline import CommandLine, compile_command
+from rekindle.domain.definition import Step
+from rekindle.domain.errors import BadValue
+from rekindle.domain.models import Failure
+from rekindle.domain.states import State
+from rekindle.worker.activity import GRACE
+from rekindle.worker.capture import Capture
+from rekindle.worker.findings import StartError, StepEnd, signal_name
+from rekindle.worker.folders import take_result
+from rekindle.worker.frame import RESULT_NAME, Frame
+from rekindle.worker.reaping import end_leftovers, kill_group
+from rekindle.worker.spawn import spawn
+
+_SHELLS_SIGNAL = 128  # a shell ends with 128 + n when its last command was killed by signal n
+
+
+class Command:
+    """A command that runs. `host` names the processes that are this worker's own and outlive it."""
+
+    def __init__(
+        self, step: Step, position: int, frame: Frame, folder: str, capture: Capture, own: Callable[[], Collection[int]]
+    ) -> None:
+        """Start it. BadValue or UnknownWord for a value that cannot stand in it, StartError when it does not start."""
+        self._line, argv = _argument_vector(step, frame)
+        self._position, self._folder, self._capture, self._own = position, folder, capture, own
+        frame.environment["REKINDLE_STEP"] = step.name
+        frame.environment["REKINDLE_RESULT"] = f"{folder}/{RESULT_NAME}"
+        self._stopped: tuple[Cause, str] | None = None
+        self._kill_at: float | None = None
+        self.quiet = True
+        self.started = time.time()
+        self._pid = spawn(argv, frame.environment, frame.directory, capture.out, capture.err)
+        self._handle = os.pidfd_open(self._pid)
+
+    @property
+    def handles(self) -> list[int]:
+        """The process's pidfd."""
+        return [self._handle]
+
+    @property
+    def due(self) -> float | None:
+        """When its grace ends."""
+        return self._kill_at
+
+    def stop(self, cause: Cause, message: str, now: float) -> None:
+        """Ask it to end; after its grace it is killed."""
+        if self._stopped is None:
+            self._stopped = cause, message
+            self._kill_at = now + GRACE
+            kill_group(self._pid, signal.SIGTERM)
+            kill_group(self._pid, signal.SIGCONT)  # one that is stopped would not see it
+
+    def turn(self, now: float) -> StepEnd | None:
+        """Reap it when it has ended; kill it when its grace is over."""
+        if not _ended(self._handle):
+            if self._kill_at is not None and now >= self._kill_at:
+                kill_group(self._pid)
+                self._kill_at = None
+            return None
+        os.close(self._handle)
+        # The leader is not reaped yet, so that its number still means this group.
+        kill_group(self._pid)
+        _, status, usage = os.wait4(self._pid, 0)
+        left, cpu = end_leftovers(self._own())
+        self.quiet = not left
+        end = self._conclude(os.waitstatus_to_exitcode(status))
+        self._capture.keep(self._folder, self._position, self.quiet)
+        return msgspec.structs.replace(
+            end, cpu_seconds=usage.ru_utime + usage.ru_stime + cpu, max_rss_bytes=usage.ru_maxrss * 1024
+        )
+
+    def _conclude(self, code: int) -> StepEnd:
+        """What an exit code (negative: the signal that killed it) means."""
+        ended = time.time()
+        result, trouble = _result(self._folder)
+        cause, message, number = self._cause(code)
+        exit_code = code if code >= 0 else None
+        if cause is None and trouble is not None:
+            failure = Failure("BadResult", str(trouble), stderr=self._capture.tail())
+            return StepEnd(State.FAILED, self.started, ended, Cause.EXCEPTION, exit_code, failure=failure)
+        if cause is None:
+            return StepEnd(State.COMPLETED, self.started, ended, exit_code=exit_code, result=result)
+        state = State.CANCELED if cause is Cause.CANCELED else State.FAILED
+        failure = Failure(message=message, stderr=self._capture.tail())
+        return StepEnd(
+            state, self.started, ended, cause, exit_code, number, failure=failure, result=None if trouble else result
+        )
+
+    def _cause(self, code: int) -> tuple[Cause | None, str, int | None]:
+        """(cause, what to say, signal)."""
+        number = -code if code < 0 else None
+        if self._stopped is not None:
+            return *self._stopped, number
+        if number is None and self._line.needs_shell and 0 < code - _SHELLS_SIGNAL <= signal.SIGRTMAX:
+            number = code - _SHELLS_SIGNAL
+        if number is not None:
+            return Cause.SIGNAL, f"killed by {signal_name(number)}", number
+        return (Cause.EXIT, f"exit code {code}", None) if code else (None, "", None)
+
+
+def _argument_vector(step: Step, frame: Frame) -> tuple[CommandLine, list[str]]:
+    if step.run is None:
+        raise StartError(f"step {step.name} has neither a command nor a function")
+    line = compile_command(step.run, step.shell)
+    return line, line.argv(frame.scope)
+
+
+def _ended(handle: int) -> bool:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _result(folder: str) -> tuple[str | None, BadValue | None]:
+    """(the JSON text that the step left, what is wrong with it)."""
+    try:
+        text = take_result(folder)
+        if text is not None:
+            msgspec.json.decode(text)
+    except BadValue as error:
+        return None, error
+    except (msgspec.DecodeError, json.JSONDecodeError) as error:
+        return None, BadValue(f"$REKINDLE_RESULT is not JSON: {error}", hint="write one JSON value")
+    return text, None

@@ -1,0 +1,121 @@
+"""How a step ended, and the records that tell it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.models import Failure, StepOutcome
+from rekindle.domain.states import State
+from rekindle.journal.orders import Assignment
+from rekindle.journal.records import Ended
+
+
+class StepEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How one step ended. Times are seconds since the epoch; `cpu_seconds` and `max_rss_bytes` are the step's."""
+
+    state: State
+    started: float
+    ended: float
+    cause: Cause | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    failure: Failure | None = None
+    result: str | None = None  # JSON text
+    evidence: str | None = None  # JSON text
+    cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+
+    @property
+    def completed(self) -> bool:
+        """It did what it should."""
+        return self.state is State.COMPLETED
+
+
+class StartError(RekindleError):
+    """A step's program or function cannot be started."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the steps of an attempt took together."""
+
+    cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+
+    def add(self, end: StepEnd) -> None:
+        """Count one more step: processor times add up, the peak of memory is the highest."""
+        if end.cpu_seconds is not None:
+            self.cpu_seconds = (self.cpu_seconds or 0.0) + end.cpu_seconds
+        if end.max_rss_bytes is not None:
+            self.max_rss_bytes = max(self.max_rss_bytes or 0, end.max_rss_bytes)
+
+
+def outcome_of(position: int, name: str, end: StepEnd) -> StepOutcome:
+    """The row of a step."""
+    return StepOutcome(
+        position, name, end.state, end.cause, end.exit_code, end.signal, end.started, end.ended, end.result
+    )
+
+
+def ended_of(assignment: Assignment, started: float, step: StepOutcome, end: StepEnd, totals: Totals) -> Ended:
+    """The record of an attempt's end: its last step's, with what all steps took. `started` is the attempt's."""
+    return Ended(
+        attempt=assignment.attempt,
+        token=assignment.token,
+        at=end.ended,
+        state=end.state,
+        started=started,
+        cause=end.cause,
+        exit_code=end.exit_code,
+        signal=end.signal,
+        failure=end.failure,
+        cpu_seconds=totals.cpu_seconds,
+        max_rss_bytes=totals.max_rss_bytes,
+        result=end.result,
+        evidence=end.evidence,
+        steps=(step,),
+    )
+
+
+def never_started(assignment: Assignment, state: State, cause: Cause, message: str) -> Ended:
+    """The record of an attempt that ended before any step of it began."""
+    return Ended(
+        attempt=assignment.attempt,
+        token=assignment.token,
+        at=time.time(),
+        state=state,
+        cause=cause,
+        failure=Failure(message=message),
+    )
+
+
+def canceled_before(assignment: Assignment) -> Ended:
+    """The record of an attempt that was canceled before it started."""
+    return never_started(assignment, State.CANCELED, Cause.CANCELED, "canceled before it started")
+
+
+def failed(started: float, cause: Cause, message: str, **more: Any) -> StepEnd:
+    """A step that failed now, with `message`."""
+    failure = Failure(message=message, stderr=more.pop("stderr", ""), traceback=more.pop("traceback", ""))
+    return StepEnd(State.FAILED, started, time.time(), cause, failure=failure, **more)
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL for 9; realtime signals have only a number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def missing(kind: str, paths: dict[str, str]) -> str:
+    """«missing output: data (build/data.npz)»: which of the declared files are not there."""
+    named = ", ".join(name if name == path else f"{name} ({path})" for name, path in paths.items())
+    return f"missing {kind}{'s' if len(paths) > 1 else ''}: {named}"

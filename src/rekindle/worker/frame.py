@@ -1,0 +1,110 @@
+"""What one attempt sees: its directory, its files, its environment, and what `${…}` stands for in its texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.substitution import render
+from rekindle.journal.orders import Assignment, Recipe
+
+LONGEST_INPUTS = 96 * 1024
+"""Bytes of REKINDLE_INPUTS that fit into an environment; the kernel takes 128 KiB a variable."""
+
+RESULT_NAME = ".rekindle.result"
+
+
+class Frame(msgspec.Struct):
+    """An attempt's surroundings, written out. `inputs` and `outputs` are paths, relative ones to `directory`."""
+
+    directory: str  # absolute
+    environment: dict[str, str]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    scope: dict[str, Any]
+    time: float | None  # seconds
+
+    def absent(self, files: Mapping[str, str]) -> dict[str, str]:
+        """Those of `files` that are not there."""
+        directory = self.directory
+        return {name: path for name, path in files.items() if not os.path.exists(os.path.join(directory, path))}
+
+    def keep_result(self, step: str, result: Any) -> None:
+        """Make a step's result visible to the steps behind it."""
+        self.scope["steps"][step] = {"result": result}
+
+
+def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, str]) -> Frame:
+    """Write out an attempt's surroundings over those of this process. Raises BadValue or UnknownWord for a text that
+    has no value here."""
+    params = recipe.params if assignment.params is None else {**recipe.params, **assignment.params}
+    scope: dict[str, Any] = {
+        "params": params,
+        "matrix": assignment.binding,
+        "job": {"name": assignment.name, "id": assignment.job},
+        "steps": {name: {"result": result} for name, result in assignment.kept.items()},
+    }
+    environment = dict(surroundings)
+    texts = recipe.env if assignment.env is None else {**recipe.env, **assignment.env}
+    environment.update((name, render(text, scope)) for name, text in texts.items())
+    scope["env"] = environment
+    scope["inputs"] = inputs = {name: render(path, scope) for name, path in recipe.inputs.items()}
+    scope["outputs"] = outputs = {name: render(path, scope) for name, path in recipe.outputs.items()}
+    folder = assignment.folder
+    environment["REKINDLE_WORKFLOW"] = recipe.workflow
+    environment["REKINDLE_JOB"] = str(assignment.job)
+    environment["REKINDLE_JOB_NAME"] = assignment.name
+    environment["REKINDLE_ATTEMPT"] = str(assignment.number)
+    environment["REKINDLE_DIR"] = folder
+    return Frame(
+        directory=folder if recipe.workdir == "attempt" else recipe.directory,
+        environment=environment,
+        inputs=inputs,
+        outputs=outputs,
+        scope=scope,
+        time=recipe.time if assignment.time is None else assignment.time,
+    )
+
+
+def tell_inputs(frame: Frame, assignment: Assignment) -> None:
+    """Set REKINDLE_INPUTS: the document itself, or where it is too long the file that holds it."""
+    document = assignment.inputs or "{}"
+    if len(document.encode()) > LONGEST_INPUTS:
+        path = inputs_path(assignment)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(document)
+        document = msgspec.json.encode({"file": path}).decode()
+    frame.environment["REKINDLE_INPUTS"] = document
+
+
+def forget_inputs(assignment: Assignment) -> None:
+    """Remove the file that `tell_inputs` may have written."""
+    if len(assignment.inputs) * 4 > LONGEST_INPUTS and os.path.exists(path := inputs_path(assignment)):
+        os.unlink(path)
+
+
+def inputs_path(assignment: Assignment) -> str:
+    """Where REKINDLE_INPUTS is kept when it is too long: beside the attempt's folder."""
+    return f"{assignment.folder}.inputs.json"
+
+
+def own_surroundings() -> dict[str, str]:
+    """This process's environment without what rekindle set for an attempt around it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+
+
+_OURS = (
+    "REKINDLE_WORKFLOW",
+    "REKINDLE_JOB",
+    "REKINDLE_ATTEMPT",
+    "REKINDLE_STEP",
+    "REKINDLE_ITEM",
+    "REKINDLE_DIR",
+    "REKINDLE_INPUTS",
+    "REKINDLE_RESULT",
+    "REKINDLE_VERDICT",
+    "REKINDLE_ACTION",
+)

@@ -1,0 +1,212 @@
+"""The call host: a warm process beside a worker, in which Python functions run, so that one that takes its process
+down takes this one and not the worker.
+
+`python -P -m rekindle.worker.host JOURNAL SCRATCH WORKER-PID PROJECT`, with the descriptors of worker.wire.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import resource
+import sys
+import time
+from typing import Any
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.definition import Step
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.states import State
+from rekindle.domain.substitution import render_value
+from rekindle.journal.ledger import Writer
+from rekindle.journal.orders import Assignment, Recipe
+from rekindle.journal.processes import start_of
+from rekindle.journal.records import Ended, Record, Started
+from rekindle.worker.callables import Finding, Functions, call, flush
+from rekindle.worker.capture import Capture
+from rekindle.worker.context import Context
+from rekindle.worker.findings import StepEnd, Totals, ended_of, failed, outcome_of
+from rekindle.worker.folders import Folders
+from rekindle.worker.frame import Frame, forget_inputs, frame_of, own_surroundings, tell_inputs
+from rekindle.worker.freshness import Freshness
+from rekindle.worker.preparing import prepare, with_outputs
+from rekindle.worker.reaping import become_subreaper, childless, die_with_parent
+from rekindle.worker.wire import BOARD, ORDERS, REPLIES, TURN, Answer, Batch, Board, Done, Lines, One, Task, send
+
+
+class Host:
+    """Runs what its worker sends, one call after the other."""
+
+    def __init__(self, journal: str, scratch: str) -> None:
+        self._journal = Writer(journal)
+        self._ended: Ended | None = None  # told with the next start, in one line
+        self._capture = Capture(f"{scratch}/call.")
+        self._folders = Folders(f"{scratch}/call.spare")
+        self._board = Board(BOARD)
+        self._functions = Functions()
+        self._freshness = Freshness()
+        self._recipes: dict[int, Recipe] = {}
+        self._surroundings = own_surroundings()
+        self._applied = dict(self._surroundings)
+        self._pid = os.getpid()
+        self._pid_start = start_of(self._pid)
+        self._clean = True  # no call has left a process behind
+        self._redirect()
+
+    def serve(self) -> None:
+        """Work until the worker closes its end, or this process has become of no more use."""
+        lines = Lines(ORDERS, Task)
+        while not lines.ended:
+            for task in lines.take():
+                if isinstance(task, Recipe):
+                    self._recipes[task.id] = task
+                    continue
+                reply = self._batch(task) if isinstance(task, Batch) else self._one(task)
+                send(REPLIES, reply)
+                if not reply.fresh:
+                    return
+
+    def _batch(self, batch: Batch) -> Done:
+        until = time.monotonic() + TURN
+        done = 0
+        fresh = True
+        for position, assignment in enumerate(batch.work):
+            if done and time.monotonic() >= until:
+                break
+            fresh = self._freshness.changed() is None
+            if not fresh or not self._board.claim(position):
+                break
+            self._attempt(assignment)
+            done += 1
+            if not self._clean:
+                fresh = False
+                break
+        if self._ended is not None:
+            self._tell()
+        return Done(done, fresh)
+
+    def _tell(self, *records: Record) -> None:
+        """Journal these, behind the end that is still to be told."""
+        if self._ended is not None:
+            records = (self._ended, *records)
+            self._ended = None
+        self._journal.append(*records)
+
+    def _attempt(self, assignment: Assignment) -> None:
+        """Make an attempt of one step. Its end is journalled before the next one starts, and with that start."""
+        recipe = self._recipes[assignment.recipe]
+        step = recipe.steps[0]
+        frame = prepare(recipe, assignment, self._surroundings, self._folders)
+        if isinstance(frame, Ended):
+            self._tell(frame)
+            return
+        started = time.time()
+        self._board.start = time.monotonic()
+        self._tell(Started(assignment.attempt, assignment.token, started, self._pid, self._pid_start))
+        end = self._perform(step, 0, frame, recipe, assignment, last=True)
+        self._board.start = 0.0
+        self._folders.clear(assignment.folder, self._clean)
+        forget_inputs(assignment)
+        totals = Totals(end.cpu_seconds, end.max_rss_bytes)
+        self._ended = ended_of(assignment, started, outcome_of(0, step.name, end), end, totals)
+
+    def _one(self, task: One) -> Answer:
+        """One step of an attempt whose folder and records are the worker's."""
+        if self._freshness.changed() is not None:
+            return Answer(None, fresh=False)
+        assignment = task.assignment
+        recipe = self._recipes[assignment.recipe]
+        frame = frame_of(recipe, assignment, self._surroundings)
+        tell_inputs(frame, assignment)
+        last = task.position == len(recipe.steps) - 1
+        end = self._perform(recipe.steps[task.position], task.position, frame, recipe, assignment, last)
+        return Answer(end, self._clean)
+
+    def _perform(
+        self, step: Step, position: int, frame: Frame, recipe: Recipe, assignment: Assignment, last: bool
+    ) -> StepEnd:
+        """Call the step's function and say how it ended, with its output where it belongs."""
+        started = time.time()
+        before = _cpu_seconds()
+        try:
+            os.chdir(frame.directory)
+        except OSError as error:
+            return failed(started, Cause.START, f"cannot enter {frame.directory}: {error.strerror}")
+        frame.environment["REKINDLE_STEP"] = step.name
+        self._apply(frame.environment)
+        finding = self._call(step, frame, recipe, assignment)
+        flush()
+        self._clean = childless()
+        tail = self._capture.tail() if finding.cause is not None or (last and frame.outputs) else ""
+        end = _end_of(finding, started, _cpu_seconds() - before, tail)
+        if last and end.completed:
+            end = with_outputs(end, frame, tail)
+        if self._capture.keep(assignment.folder, position, self._clean):
+            self._redirect()
+        return end
+
+    def _call(self, step: Step, frame: Frame, recipe: Recipe, assignment: Assignment) -> Finding:
+        found = self._functions.find(step.call or "")
+        if isinstance(found, Finding):
+            return found
+        function, takes_context = found
+        try:
+            arguments: dict[str, Any] = render_value(step.args, frame.scope)
+        except RekindleError as error:
+            return Finding.not_started(str(error))
+        if takes_context and "ctx" not in arguments:
+            arguments["ctx"] = Context(recipe, assignment, step.name, frame.scope["params"])
+        return call(function, arguments)
+
+    def _apply(self, environment: dict[str, str]) -> None:
+        """Make this process's environment that of the attempt."""
+        applied = self._applied
+        for name, value in environment.items():
+            if applied.get(name) != value:
+                os.environ[name] = value
+        for name in applied.keys() - environment.keys():
+            os.environ.pop(name, None)
+        self._applied = environment
+
+    def _redirect(self) -> None:
+        os.dup2(self._capture.out, 1)
+        os.dup2(self._capture.err, 2)
+
+
+def _end_of(finding: Finding, started: float, cpu_seconds: float, stderr: str) -> StepEnd:
+    failure = finding.failure
+    if failure is not None and stderr:
+        failure = dataclasses.replace(failure, stderr=stderr)
+    return StepEnd(
+        State.COMPLETED if finding.cause is None else State.FAILED,
+        started,
+        time.time(),
+        finding.cause,
+        finding.exit_code,
+        failure=failure,
+        result=finding.result,
+        cpu_seconds=cpu_seconds,
+        # The highest that this process ever had: a call's own share is at most that.
+        max_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+def _cpu_seconds() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def main(arguments: list[str]) -> None:
+    """Set this process up and serve."""
+    journal, scratch, worker, project = arguments
+    die_with_parent(int(worker))
+    become_subreaper()
+    for fd in (ORDERS, REPLIES, BOARD):
+        os.set_inheritable(fd, False)
+    sys.argv = [""]
+    sys.path.insert(0, project)
+    Host(journal, scratch).serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

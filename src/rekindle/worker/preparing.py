@@ -1,0 +1,45 @@
+"""The two ends of every attempt, command or call: what must hold before it begins, and when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.models import Failure
+from rekindle.domain.states import State
+from rekindle.journal.orders import Assignment, Recipe
+from rekindle.journal.records import Ended
+from rekindle.worker.findings import StepEnd, missing, never_started
+from rekindle.worker.folders import Folders
+from rekindle.worker.frame import Frame, frame_of, tell_inputs
+
+
+def prepare(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, str], folders: Folders) -> Frame | Ended:
+    """The attempt's surroundings, with its folder made and its inputs there; or its end, where it cannot begin."""
+    try:
+        frame = frame_of(recipe, assignment, surroundings)
+    except RekindleError as error:
+        return never_started(assignment, State.FAILED, Cause.START, str(error))
+    try:
+        folders.make(assignment.folder)
+        tell_inputs(frame, assignment)
+    except OSError as error:
+        message = f"cannot make the attempt's folder {assignment.folder}: {error.strerror}"
+        return never_started(assignment, State.FAILED, Cause.START, message)
+    absent = frame.absent(frame.inputs)
+    if absent:
+        folders.clear(assignment.folder, quiet=True)
+        return never_started(assignment, State.FAILED, Cause.MISSING_INPUT, missing("input", absent))
+    return frame
+
+
+def with_outputs(end: StepEnd, frame: Frame, stderr: str = "") -> StepEnd:
+    """The end of a last step that completed: a failure where a declared output is not there."""
+    absent = frame.absent(frame.outputs) if frame.outputs else {}
+    if not absent:
+        return end
+    failure = Failure(message=missing("output", absent), stderr=stderr)
+    return msgspec.structs.replace(end, state=State.FAILED, cause=Cause.MISSING_OUTPUT, failure=failure)

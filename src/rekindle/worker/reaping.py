@@ -1,0 +1,88 @@
+"""The end of processes: what a step started ends with it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Collection
+
+from rekindle.journal.processes import children_of
+
+PATIENCE = 5.0
+"""Seconds that a killed process is given to go; one that hangs in the kernel is left behind then."""
+
+
+def kill_group(leader: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a process group, if it is still there."""
+    try:
+        os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):  # none left, or only some with another user's rights
+        return
+
+
+def end_leftovers(keep: Collection[int] = ()) -> tuple[bool, float]:
+    """Kill and reap every child but those of `keep`. As the nearest subreaper, this process is the parent of whatever
+    a dead step has left behind, in whatever group or session. Returns whether there was any, and what they took of
+    processor time."""
+    if not keep and childless():
+        return False, 0.0
+    found, cpu = False, 0.0
+    limit = time.monotonic() + PATIENCE
+    while left := [pid for pid in children_of(os.getpid()) if pid not in keep]:
+        found = True
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            cpu += _reap(pid, limit)
+        if time.monotonic() >= limit:
+            break
+    return found, cpu
+
+
+def childless() -> bool:
+    """This process has no children, not even dead ones."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
+
+
+def _reap(pid: int, limit: float) -> float:
+    handle = os.pidfd_open(pid)
+    try:
+        wait_for(handle, limit - time.monotonic())
+    finally:
+        os.close(handle)
+    _, _, usage = os.wait4(pid, os.WNOHANG)
+    return usage.ru_utime + usage.ru_stime
+
+
+def wait_for(handle: int, seconds: float) -> bool:
+    """Wait until the process of a pidfd has ended, for at most so long; whether it has."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(max(0, seconds) * 1000))
+
+
+def become_subreaper() -> None:
+    """Become the parent of orphaned descendants: prctl(PR_SET_CHILD_SUBREAPER), see prctl(2)."""
+    _prctl(36, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent dies: prctl(PR_SET_PDEATHSIG). Ends at once when it has died already."""
+    _prctl(1, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
