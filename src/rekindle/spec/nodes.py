@@ -67,7 +67,7 @@ def describe(node: Node) -> str:
 _WRITTEN = {None: "null", True: "true", False: "false"}
 
 
-def _number(value: float) -> str:
+def _number(value: int | float) -> str:
     """The text of a number; of one too long to be written, how large it is."""
     return str(value) if isinstance(value, float) or value.bit_length() < 1000 else f"2**{value.bit_length()}"
 
@@ -113,10 +113,10 @@ def _table(value: Mapping[Any, Any], place: Place, problems: Problems, depth: in
 
 
 def checked_text(text: str, place: Place, problems: Problems) -> str:
-    """`text`; half a surrogate pair, which no file can hold, is a problem."""
+    """`text`; half a surrogate pair, which no file can hold, is a problem and becomes a question mark."""
     try:
         text.encode()
     except UnicodeEncodeError:
         problems.add(place, f"not a valid text: {text!r:.60}", "it holds half of a surrogate pair")
-        return ""
+        return text.encode(errors="replace").decode()
     return text

@@ -49,10 +49,9 @@ def read_yaml(text: str, problems: Problems) -> Node | None:
 
 
 _SYNTAX = {
-    "found character '\\t' that cannot start any token": "indent with spaces, not with tabs",
+    "found a tab character that violates indentation": "indent with spaces, not with tabs",
     "found character that cannot start any token": "indent with spaces, not tabs; quote texts that begin with @ or `",
     "mapping values are not allowed in this context": "a text that holds `: ` must be quoted",
-    "could not find expected ':'": "a key is followed by a colon and a space",
     "did not find expected ',' or ']'": "a list that was opened with [ is not closed",
     "did not find expected ',' or '}'": "a mapping that was opened with { is not closed",
 }

@@ -1,0 +1,184 @@
+"""Workflows made in Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rekindle.domain.definition import Step
+from rekindle.domain.errors import SpecError, UsageError
+from rekindle.spec.builder import JobHandle, Workflow
+from rekindle.spec.load import load
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def fit(alpha: float) -> float:
+    """A function that a worker could import."""
+    return alpha
+
+
+class Model:
+    """A class with functions of its own."""
+
+    @staticmethod
+    def score() -> int:
+        return 1
+
+    def bound(self) -> None:
+        """Cannot be found without its object."""
+
+
+def told(workflow: Workflow) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        workflow.definition()
+    return [problem.render(caught.value.path) for problem in caught.value.problems]
+
+
+def test_a_workflow_in_python_is_the_one_of_the_file() -> None:
+    wf = Workflow(
+        "sweep",
+        project="alloys",
+        params={"alpha": 0.1, "label": "1e3", "flags": ("fast", 2, True, None), "deep": {"er": 1e3}},
+        env={"OMP_NUM_THREADS": "1", "LEVEL": "1"},
+        directory=SAMPLES,
+        workdir="project",
+        defaults={
+            "resources": {"cpus": 1, "memory": "512M", "time": "10m", "licences": {"matlab": 1, "ansys": 2}},
+            "shell": "bash",
+            "env": {"LEVEL": "2"},
+        },
+    )
+    prepare = wf.job(
+        "prepare",
+        run="python prepare.py ${inputs.raw} ${outputs.data}",
+        inputs={"raw": Path("data/raw.csv")},
+        outputs={"data": Path("build/data.npz")},
+    )
+    wf.job(
+        "train",
+        matrix={"alpha": [0.1, 1.0], "seed": range(0, 10, 5)},
+        zip={"kind": ["small", "large"], "size": [1, 200]},
+        needs=[prepare],
+        priority=5,
+        inputs={"data": "./build//data.npz"},
+        outputs={"model": "models/${matrix.alpha}-${matrix.seed}-${matrix.kind}.bin"},
+        resources={"cpus": 0.5, "gpus": 1, "memory": "8G", "licences": {"ansys": 0, "abaqus": 3}},
+        env={"LEVEL": "${matrix.seed}"},
+        steps=[
+            {"name": "fit", "run": "python train.py --alpha ${matrix.alpha} | tee log"},
+            {
+                "name": "metrics",
+                "call": "mypkg.metrics:score",
+                "args": {"seed": "${matrix.seed}", "of": ["${steps.fit.result.x}"]},
+            },
+            {"name": "plot", "run": ["python", "plot.py", "${steps.metrics.result}"]},
+        ],
+    )
+    wf.job(
+        "check",
+        call="mypkg.checks:check",
+        args={"alpha": "${params.alpha}"},
+        matrix={"alpha": [0.1, 1.0]},
+        needs="train[alpha=${matrix.alpha},*]",
+        workdir="attempt",
+        outputs={"log": "check.log"},
+    )
+    wf.job("report", run='python report.py "$HOME" $(date) ${HOME}', needs=("ch?ck", "tr*"))
+    expected = dataclasses.replace(load(SAMPLES / "sweep.yaml"), source=None, source_digest=None)
+    assert wf.definition() == expected
+
+
+def test_a_function_becomes_its_module_and_name() -> None:
+    wf = Workflow("a")
+    wf.job("fit", call=fit, args={"alpha": 0.1})
+    wf.job("two", steps=[{"name": "s", "call": Model.score}, {"name": "t", "call": functools.wraps}])
+    fitted, two = wf.definition().templates
+    assert fitted.steps == (Step("run", call=f"{__name__}:fit", args={"alpha": 0.1}),)
+    assert [step.call for step in two.steps] == [f"{__name__}:Model.score", "functools:wraps"]
+
+
+def test_functions_that_no_worker_could_import_are_refused() -> None:
+    def nested() -> None: ...
+
+    wf = Workflow("a")
+    for function, message in [
+        (lambda: 1, "a lambda has no name"),
+        (nested, "nested is defined within a function"),
+        (Model().bound, "not what an import"),
+        (functools.partial(fit, 1), "is not a function that can be imported"),
+    ]:
+        with pytest.raises(UsageError, match=message) as caught:
+            wf.job("x", call=function)
+        assert "call=function, or call='module:function'" in caught.value.hint
+
+
+def test_problems_name_the_job_and_the_key() -> None:
+    wf = Workflow("sweep", params={"alpha": 1})
+    a = wf.job("prepare", run="echo ${params.alhpa}", resources={"cpus": -1}, matrix={"x": [1, 1], "y": [{1}]})
+    wf.job("train", run="true", needs=[a, "prepar"], args={1: 2})
+    assert [problem.removeprefix("workflow 'sweep': ") for problem in told(wf)] == [
+        "jobs.prepare.matrix.x.1: 'x' has the value 1 twice (two jobs would have one name)",
+        "jobs.prepare.matrix.y.0: a value of 'y' must be a text, number, true or false, and is nothing",
+        "jobs.prepare.matrix.y.0: set is not plain data: {1} "
+        + "(texts, numbers, true, false, null, lists and mappings are)",
+        "jobs.prepare.resources.cpus: `cpus` must be above 0 and finite, and is -1",
+        "jobs.prepare.run: ${params.alhpa}: there is no parameter 'alhpa' (did you mean `alpha`?)",
+        "jobs.train.args.1: the key 1 is not a text",
+        "jobs.train.args: `args` belongs to `call` (write a command's words into `run`)",
+        "jobs.train.needs.1: there is no job 'prepar' (did you mean `prepare`?)",
+    ]
+
+
+def test_a_name_that_is_taken_is_refused_where_it_is_given() -> None:
+    wf = Workflow("sweep")
+    assert wf.job("a", run="true") == JobHandle("a")
+    with pytest.raises(UsageError, match="has a job 'a' already"):
+        wf.job("a", run="true")
+
+
+def test_a_workflow_without_jobs_is_told() -> None:
+    assert told(Workflow("a"))[0].startswith("workflow 'a': jobs: `jobs` is empty")
+
+
+def test_the_folder_is_that_of_the_calling_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Workflow("a").directory == str(Path(__file__).resolve().parent)
+    assert Workflow("a", directory="x").directory == str(tmp_path.resolve() / "x")
+    typed = "from rekindle.spec.builder import Workflow; print(Workflow('a').directory)"
+    made = subprocess.run([sys.executable, "-c", typed], capture_output=True, text=True, check=True)
+    assert made.stdout.strip() == str(tmp_path.resolve())
+
+
+SCRIPT = """
+from rekindle.spec.builder import Workflow
+
+def fit():
+    pass
+
+if __name__ == "__main__":
+    wf = Workflow("a", **{arguments})
+    wf.job("x", call=fit)
+    print(wf.definition().templates[0].steps[0].call, wf.definition().directory)
+"""
+
+
+def run_script(tmp_path: Path, *argv: str, arguments: str = "{}", name: str = "my_script.py") -> str:
+    (tmp_path / name).write_text(SCRIPT.replace("{arguments}", arguments))
+    made = subprocess.run([sys.executable, *argv], cwd=tmp_path, capture_output=True, text=True, check=False)
+    return made.stdout or made.stderr
+
+
+def test_a_function_of_the_running_script_goes_by_the_scripts_name(tmp_path: Path) -> None:
+    assert run_script(tmp_path, "my_script.py") == f"my_script:fit {tmp_path.resolve()}\n"
+    assert run_script(tmp_path, "-m", "my_script") == f"my_script:fit {tmp_path.resolve()}\n"
+
+
+def test_a_function_of_a_script_that_cannot_be_imported_is_refused(tmp_path: Path) -> None:
+    assert "is not in the project's folder" in run_script(tmp_path, "my_script.py", arguments="{'directory': '/'}")
+    assert "my-script.py cannot be imported by its name" in run_script(tmp_path, "my-script.py", name="my-script.py")
