@@ -12,10 +12,10 @@ import pytest
 
 from rekindle.domain.definition import Step
 from rekindle.domain.errors import SpecError, UsageError
-from rekindle.spec.builder import JobHandle, Workflow
-from rekindle.spec.load import load
+from rekindle.spec import JobHandle, Workflow, load
 
 SAMPLES = Path(__file__).parent / "samples"
+PLAIN = "texts, numbers, true, false, null, lists and mappings are"
 
 
 def fit(alpha: float) -> float:
@@ -125,8 +125,7 @@ def test_problems_name_the_job_and_the_key() -> None:
     assert [problem.removeprefix("workflow 'sweep': ") for problem in told(wf)] == [
         "jobs.prepare.matrix.x.1: 'x' has the value 1 twice (two jobs would have one name)",
         "jobs.prepare.matrix.y.0: a value of 'y' must be a text, number, true or false, and is nothing",
-        "jobs.prepare.matrix.y.0: set is not plain data: {1} "
-        + "(texts, numbers, true, false, null, lists and mappings are)",
+        f"jobs.prepare.matrix.y.0: set is not plain data: {{1}} ({PLAIN})",
         "jobs.prepare.resources.cpus: `cpus` must be above 0 and finite, and is -1",
         "jobs.prepare.run: ${params.alhpa}: there is no parameter 'alhpa' (did you mean `alpha`?)",
         "jobs.train.args.1: the key 1 is not a text",

@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from rekindle.domain.definition import Definition, Resources, Step
 from rekindle.domain.errors import SpecError
-from rekindle.spec.load import load
+from rekindle.spec import load
 
 SAMPLES = Path(__file__).parent / "samples"
 Load = Callable[..., Definition]

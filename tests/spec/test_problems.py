@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rekindle.domain.errors import SpecError
-from rekindle.spec.load import load
+from rekindle.spec import load
 
 
 def told(tmp_path: Path, content: str | bytes, suffix: str = ".yaml", **params: str) -> list[str]:
