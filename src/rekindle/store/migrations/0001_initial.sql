@@ -2,7 +2,7 @@
 -- since the epoch, UTC; JSON is text. Nothing here is ever deleted by a rerun.
 
 CREATE TABLE meta (
-    key   TEXT PRIMARY KEY,          -- 'identity' (a UUID), 'created', 'host'
+    key   TEXT PRIMARY KEY,          -- 'identity' (a UUID), 'created', 'highest_…' (ids that stay used up)
     value TEXT NOT NULL
 );
 
@@ -15,6 +15,8 @@ CREATE TABLE workflow (
     source_digest TEXT,
     revision      INTEGER NOT NULL,  -- the latest
     submitted     REAL NOT NULL,     -- the first submission
+    started       REAL,              -- its first attempt did; kept here so that a look reads no attempts
+    ended         REAL,              -- its last attempt did
     archived      REAL
 );
 CREATE INDEX workflow_by_name ON workflow (name, id);
@@ -26,7 +28,7 @@ CREATE TABLE revision (
     params        TEXT NOT NULL,     -- JSON
     source_digest TEXT,
     PRIMARY KEY (workflow, number)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE resource_class (
     id       INTEGER PRIMARY KEY,
@@ -54,16 +56,16 @@ CREATE TABLE workflow_count (
     state          INTEGER NOT NULL,
     n              INTEGER NOT NULL, -- jobs that are not retired
     PRIMARY KEY (workflow, resource_class, state)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE job (
     id             INTEGER PRIMARY KEY,  -- contiguous within a submission
     workflow       INTEGER NOT NULL REFERENCES workflow,
     name           TEXT NOT NULL,
-    template       INTEGER NOT NULL REFERENCES template,
+    template       INTEGER NOT NULL,     -- -> template.id
     binding        TEXT NOT NULL,        -- JSON: the matrix values
     state          INTEGER NOT NULL,
-    unmet          INTEGER NOT NULL,     -- parents that are not done
+    unmet          INTEGER NOT NULL CHECK (unmet >= 0),  -- parents that are not done
     priority       INTEGER NOT NULL,
     resource_class INTEGER NOT NULL REFERENCES resource_class,
     version        INTEGER NOT NULL DEFAULT 0,
@@ -84,20 +86,22 @@ CREATE TABLE job (
 );
 CREATE INDEX job_ready ON job (workflow, resource_class, priority DESC, id)
     WHERE state = 1 AND held IS NULL AND retired = 0;
-CREATE INDEX job_by_state ON job (workflow, state) WHERE state <> 4;
+CREATE INDEX job_delayed ON job (not_before) WHERE not_before IS NOT NULL;
+-- What users ask for most. A job that goes well never enters it, so that it costs the hot path nothing.
+CREATE INDEX job_ended_badly ON job (workflow, state, id) WHERE state = 5 OR state = 6;
 
 CREATE TABLE edge (
     parent   INTEGER NOT NULL REFERENCES job,
     child    INTEGER NOT NULL REFERENCES job,
     added_by INTEGER,                    -- the attempt whose action added it
     PRIMARY KEY (parent, child)
-);
+) WITHOUT ROWID;
 CREATE INDEX edge_by_child ON edge (child, parent);
 
 CREATE TABLE attempt (
     id              INTEGER PRIMARY KEY,
     job             INTEGER NOT NULL REFERENCES job,
-    workflow        INTEGER NOT NULL REFERENCES workflow,
+    workflow        INTEGER NOT NULL,    -- the job's
     number          INTEGER NOT NULL,
     token           TEXT NOT NULL,
     state           INTEGER NOT NULL,
@@ -134,7 +138,7 @@ CREATE TABLE attempt (
 );
 CREATE INDEX attempt_by_job ON attempt (job);
 CREATE INDEX attempt_active ON attempt (runner) WHERE state IN (2, 3);
-CREATE INDEX attempt_failed ON attempt (workflow, signature) WHERE signature IS NOT NULL AND archived_by IS NULL;
+CREATE INDEX attempt_failed ON attempt (workflow, signature, job) WHERE signature IS NOT NULL AND archived_by IS NULL;
 
 CREATE TABLE step (
     attempt   INTEGER NOT NULL REFERENCES attempt,
@@ -149,7 +153,7 @@ CREATE TABLE step (
     result    TEXT,                      -- JSON
     kept_from INTEGER,                   -- the attempt that did it
     PRIMARY KEY (attempt, position)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE subtask (
     attempt   INTEGER NOT NULL REFERENCES attempt,
@@ -166,7 +170,7 @@ CREATE TABLE subtask (
     result    TEXT,
     kept_from INTEGER,
     PRIMARY KEY (attempt, step, idx)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE patch (
     id       INTEGER PRIMARY KEY,
@@ -179,30 +183,36 @@ CREATE INDEX patch_by_job ON patch (job);
 CREATE INDEX patch_by_attempt ON patch (attempt);
 
 CREATE TABLE rerun (
-    id        INTEGER PRIMARY KEY,
-    kind      TEXT NOT NULL,             -- manual, retry, supervise, recovery
-    at        REAL NOT NULL,
-    digest    TEXT NOT NULL,
-    request   TEXT NOT NULL,             -- JSON: selection and how, as asked
-    note      TEXT,
-    refused   TEXT NOT NULL,             -- JSON
-    warnings  TEXT NOT NULL,             -- JSON
-    expected  TEXT NOT NULL,             -- JSON
-    jobs      INTEGER NOT NULL,          -- how many it touched
-    undone    REAL
+    id         INTEGER PRIMARY KEY,
+    kind       TEXT NOT NULL,            -- manual, retry, supervise, recovery
+    at         REAL NOT NULL,
+    digest     TEXT NOT NULL,
+    request    TEXT NOT NULL,            -- JSON: selection and how, as asked
+    note       TEXT,
+    refused    TEXT NOT NULL,            -- JSON
+    warnings   TEXT NOT NULL,            -- JSON
+    expected   TEXT NOT NULL,            -- JSON
+    overwrites TEXT NOT NULL,            -- JSON
+    jobs       INTEGER NOT NULL,         -- how many it touched
+    undone     REAL
 );
 
 CREATE TABLE rerun_job (
-    rerun    INTEGER NOT NULL REFERENCES rerun,
-    job      INTEGER NOT NULL REFERENCES job,
-    before   INTEGER NOT NULL,           -- state
-    after    INTEGER NOT NULL,
-    start    TEXT NOT NULL,              -- 'beginning' or a step's name
-    reasons  TEXT NOT NULL,              -- JSON
-    archives TEXT NOT NULL,              -- JSON: attempt ids
-    pointers TEXT NOT NULL,              -- JSON: what undo puts back
+    rerun          INTEGER NOT NULL REFERENCES rerun,
+    job            INTEGER NOT NULL REFERENCES job,
+    version        INTEGER NOT NULL,     -- that the plan was bound to
+    before         INTEGER NOT NULL,     -- state
+    after          INTEGER NOT NULL,
+    unmet          INTEGER NOT NULL,     -- after
+    start          TEXT NOT NULL,        -- 'beginning' or a step's name
+    resume_attempt INTEGER,
+    resume_step    INTEGER NOT NULL,
+    keeps          TEXT NOT NULL,        -- JSON: names of steps
+    reasons        TEXT NOT NULL,        -- JSON
+    archives       TEXT NOT NULL,        -- JSON: attempt ids
+    pointers       TEXT NOT NULL,        -- JSON: what undo puts back
     PRIMARY KEY (rerun, job)
-);
+) WITHOUT ROWID;
 CREATE INDEX rerun_job_by_job ON rerun_job (job, rerun);
 
 CREATE TABLE runner (
@@ -236,7 +246,7 @@ CREATE TABLE fingerprint (
     part    TEXT NOT NULL,               -- definition, parameters, code:module, input:path, output:path, ...
     digest  TEXT NOT NULL,
     PRIMARY KEY (attempt, part)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE file (
     path     TEXT PRIMARY KEY,

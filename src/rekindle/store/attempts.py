@@ -1,0 +1,94 @@
+"""History: attempts, their steps, and how they failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import UsageError
+from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
+from rekindle.store.database import Database, Row
+from rekindle.store.queries import as_set, load
+from rekindle.store.rowshape import attempt_of, step_of
+
+SQL = load("attempts")
+
+BEYOND = "\U0010ffff"
+"""Sorts behind every text that begins as what stands before it."""
+
+
+class Attempts:
+    """See rekindle.store.port.Attempts."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def listing(self, jobs: Sequence[int] | None, workflow: int | None, live: bool = False) -> list[Attempt]:
+        if jobs is not None:
+            wanted = as_set(jobs)
+            rows = self._db.rows(SQL["attempts_of_jobs"], jobs=wanted, live=live)
+            steps = self._db.rows(SQL["steps_of_jobs"], jobs=wanted, live=live)
+            if workflow is not None:
+                rows = [row for row in rows if row[2] == workflow]
+        elif workflow is not None:
+            rows = self._db.rows(SQL["attempts_of_workflow"], workflow=workflow, live=live)
+            steps = self._db.rows(SQL["steps_of_workflow"], workflow=workflow, live=live)
+        else:
+            rows = self._db.rows(SQL["attempts_of_all"], live=live)
+            steps = self._db.rows(SQL["steps_of_all"], live=live)
+        return _with_steps(rows, steps)
+
+    def get(self, attempt: int) -> Attempt | None:
+        rows = self._db.rows(SQL["attempt"], attempt=attempt)
+        return next(iter(_with_steps(rows, self._db.rows(SQL["steps_of_attempts"], attempts=as_set([attempt])))), None)
+
+    def active(self, runner: int | None = None) -> list[Attempt]:
+        rows = self._db.rows(SQL["active"]) if runner is None else self._active_of(runner)
+        return [attempt_of(row) for row in rows]
+
+    def want_cancel(self, attempts: Sequence[int]) -> None:
+        self._db.change(SQL["want_cancel"], attempts=as_set(attempts))
+
+    def wanted_cancel(self, runner: int) -> list[tuple[int, str]]:
+        return [(number, token) for number, token in self._db.rows(SQL["wanted_cancel"], runner=runner)]
+
+    def failures(self, workflow: int | None) -> list[FailureGroup]:
+        if workflow is None:
+            rows = self._db.rows(SQL["failures"])
+        else:
+            rows = self._db.rows(SQL["failures_of_workflow"], workflow=workflow)
+        jobs: dict[tuple[str, ...], list[int]] = {}
+        for *kind, job in rows:
+            jobs.setdefault(tuple(kind), []).append(job)
+        groups = [
+            FailureGroup(digest, Cause(cause), name, message, len(failed), tuple(failed))
+            for (digest, cause, name, message), failed in jobs.items()
+        ]
+        return sorted(groups, key=lambda group: (-group.count, group.signature))
+
+    def signature(self, prefix: str) -> str | None:
+        found = [row[0] for row in self._db.rows(SQL["signatures"], prefix=prefix, beyond=prefix + BEYOND)]
+        if len(found) > 1 and prefix not in found:
+            listed = ", ".join(found[:10]) + (" …" if len(found) > 10 else "")
+            raise UsageError(f"several signatures begin with {prefix}: {listed}", hint="give more of its digits")
+        return found[0] if found else None
+
+    def _active_of(self, runner: int) -> list[Row]:
+        return self._db.rows(SQL["active_of_runner"], runner=runner)
+
+
+def live_attempts(database: Database, jobs: Sequence[int]) -> dict[int, Attempt]:
+    """The live attempts (without steps) of jobs, by job."""
+    return {row[1]: attempt_of(row) for row in database.rows(SQL["live_of_jobs"], jobs=as_set(jobs))}
+
+
+def _with_steps(rows: Sequence[Row], steps: Sequence[Row]) -> list[Attempt]:
+    known = _steps(steps)
+    return [attempt_of(row, known.get(row[0], ())) for row in rows]
+
+
+def _steps(rows: Sequence[Row]) -> dict[int, list[StepOutcome]]:
+    found: dict[int, list[StepOutcome]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(step_of(row))
+    return found

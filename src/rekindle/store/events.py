@@ -1,0 +1,38 @@
+"""What happened, one row a batch or operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.models import Event
+from rekindle.store.database import Database
+from rekindle.store.queries import load
+
+SQL = load("events")
+
+NO_LIMIT = 2**62
+
+
+class Events:
+    """See rekindle.store.port.Events."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, at: float, kind: str, workflow: int | None, detail: Mapping[str, Any]) -> None:
+        text = msgspec.json.encode(dict(detail)).decode()
+        self._db.change(SQL["insert_event"], at=at, kind=kind, workflow=workflow, detail=text)
+
+    def listing(self, workflow: int | None, after: int = 0, limit: int | None = None) -> list[Event]:
+        bound = NO_LIMIT if limit is None else limit
+        if workflow is None:
+            rows = self._db.rows(SQL["events"], after=after, limit=bound)
+        else:
+            rows = self._db.rows(SQL["events_of_workflow"], workflow=workflow, after=after, limit=bound)
+        return [
+            Event(number, at, kind, owner, msgspec.json.decode(detail))
+            for number, at, kind, owner, detail in reversed(rows)
+        ]

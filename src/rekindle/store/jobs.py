@@ -1,0 +1,89 @@
+"""Looking at jobs, and the flags beside their states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rekindle.domain.definition import Resources
+from rekindle.domain.models import Attempt, Job
+from rekindle.domain.selection import Predicate
+from rekindle.store.attempts import live_attempts
+from rekindle.store.database import Database, Row
+from rekindle.store.predicates import compile_selection
+from rekindle.store.queries import as_set, load
+from rekindle.store.rowshape import job_of, resources_of
+
+SQL = load("jobs")
+
+
+class Jobs:
+    """See rekindle.store.port.Jobs."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def select(self, where: Predicate, workflow: int | None, retired: bool = False) -> list[int]:
+        compiled = compile_selection(where, workflow, retired)
+        return [row[0] for row in self._db.select(compiled.text, compiled.values)]
+
+    def named(self, keys: Sequence[int | str], workflow: int | None) -> dict[int | str, list[int]]:
+        ids = as_set(key for key in keys if isinstance(key, int))
+        names = as_set(key for key in keys if isinstance(key, str))
+        if workflow is None:
+            by_id = self._db.rows(SQL["ids_that_exist"], jobs=ids)
+            by_name = self._db.rows(SQL["named"], names=names)
+        else:
+            by_id = self._db.rows(SQL["ids_in_workflow"], jobs=ids, workflow=workflow)
+            by_name = self._db.rows(SQL["named_in_workflow"], names=names, workflow=workflow)
+        found: dict[int | str, list[int]] = {number: [number] for (number,) in by_id}
+        for gone in (0, 1):  # a retired job is meant only where no other has the name
+            fresh: dict[int | str, list[int]] = {}
+            for name, number, retired in by_name:
+                if retired == gone and name not in found:
+                    fresh.setdefault(name, []).append(number)
+            found |= fresh
+        return found
+
+    def get(self, ids: Sequence[int]) -> list[Job]:
+        known = {row[0]: job_of(row) for row in self._db.rows(SQL["jobs_by_id"], jobs=as_set(ids))}
+        return [known[number] for number in ids if number in known]
+
+    def live(self, ids: Sequence[int]) -> dict[int, Attempt]:
+        return live_attempts(self._db, ids)
+
+    def hold(self, ids: Sequence[int], reason: str | None) -> None:
+        self._db.change(SQL["hold"], jobs=as_set(ids), reason=reason)
+
+    def cancel(self, ids: Sequence[int]) -> None:
+        self._db.change(SQL["cancel"], jobs=as_set(ids))
+
+    def parents(self, ids: Sequence[int]) -> dict[int, list[int]]:
+        return _grouped(self._db.rows(SQL["parents"], jobs=as_set(ids)), ids)
+
+    def children(self, ids: Sequence[int]) -> dict[int, list[int]]:
+        return _grouped(self._db.rows(SQL["children"], jobs=as_set(ids)), ids)
+
+    def resources(self, classes: Iterable[int]) -> dict[int, Resources]:
+        return known_resources(self._db, set(classes))
+
+    def upstream(self, ids: Sequence[int]) -> dict[int, list[tuple[str, str | None, int]]]:
+        found: dict[int, list[tuple[str, str | None, int]]] = {}
+        for child, name, result, parent in self._db.rows(SQL["upstream"], jobs=as_set(ids)):
+            found.setdefault(child, []).append((name, result, parent))
+        return found
+
+
+def known_resources(database: Database, classes: set[int]) -> dict[int, Resources]:
+    """What resource classes take; each is read once."""
+    missing = classes - database.resources.keys()
+    if missing:
+        for number, *taken in database.rows(SQL["resources"], classes=as_set(missing)):
+            database.resources[number] = resources_of(tuple(taken))
+    return {number: database.resources[number] for number in classes}
+
+
+def _grouped(rows: Sequence[Row], ids: Sequence[int]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {number: [] for number in ids}
+    for number, other in rows:
+        found[number].append(other)
+    return found

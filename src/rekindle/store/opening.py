@@ -1,0 +1,147 @@
+"""Opening a store, and making one: a folder with `store.db` in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rekindle.domain.errors import BadValue, NotFound, StoreDamaged, StoreUnavailable, StoreVersion
+from rekindle.store.place import HOST_FILE, claim_host, refuse_network, this_host
+from rekindle.store.port import Store
+from rekindle.store.schema import APPLICATION, migrate, migrations
+from rekindle.store.sqlite import PATIENCE, SQL, SqliteStore, connect
+from rekindle.store.translating import translate
+
+FILE = "store.db"
+
+_IGNORED = ".gitignore"
+_SCHEME = "sqlite://"
+
+
+def open_store(url: str, *, create: bool, patience: float = PATIENCE) -> Store:
+    """Open the store that `url` names: a folder, `sqlite:///absolute/folder`, or the `store.db` in it.
+
+    With `create` a folder that is not there, or is empty, becomes a new store. `patience` is how many seconds to wait
+    for another process's transaction. Errors: NotFound (none there), BadValue (no such kind of store), StoreDamaged
+    (something else is there, or it is corrupt), StoreVersion, StoreUnavailable (not to be written or opened, on a
+    network file system, or of another host).
+    """
+    folder = folder_of(url)
+    refuse_network(folder)
+    if not (folder / FILE).exists():
+        if not create:
+            raise NotFound(f"no store at {folder}", hint="`rekindle run SPEC` makes one; --store names another")
+        _create(folder)
+    claim_host(folder, this_host())
+    return _opened(folder, patience)
+
+
+def folder_of(url: str) -> Path:
+    """The absolute folder that a URL or path names."""
+    if url.startswith(_SCHEME):
+        url = url.removeprefix(_SCHEME)
+        if not url.startswith("/"):
+            raise BadValue(f"{_SCHEME}{url} is not absolute", hint="write sqlite:///absolute/folder, or only the path")
+    elif "://" in url:
+        raise BadValue(f"no such kind of store: {url}", hint="a store is a folder: a path, or sqlite:///path")
+    if not url:
+        raise BadValue("the store's path is empty", hint="name a folder")
+    path = Path(url).expanduser().resolve()
+    return path.parent if path.name == FILE else path
+
+
+def _opened(folder: Path, patience: float) -> SqliteStore:
+    with ExitStack() as on_error:
+        try:
+            connection = connect(folder / FILE, patience)
+            on_error.callback(connection.close)
+            identity = _identity(connection, folder)
+        except sqlite3.DatabaseError as error:
+            raise translate(error, str(folder)) from error
+        on_error.pop_all()
+    return SqliteStore(connection, folder, identity)
+
+
+def _identity(connection: sqlite3.Connection, folder: Path) -> str:
+    """The store's UUID, once it is known to be one, and of our version."""
+    if connection.execute(SQL["application"].text).fetchone()[0] != APPLICATION:
+        raise StoreDamaged(f"{folder / FILE} is not a rekindle store", hint="--store names another folder")
+    version, ours = connection.execute(SQL["version"].text).fetchone()[0], len(migrations())
+    if version > ours:
+        raise StoreVersion(
+            f"the store {folder} was written by a newer rekindle (its version is {version}, ours is {ours})",
+            hint="upgrade rekindle",
+        )
+    if version < ours:
+        raise StoreVersion(
+            f"the store {folder} was written by an older rekindle (its version is {version}, ours is {ours})",
+            hint="finish it with the rekindle that made it, or submit again to a new one with --store FOLDER",
+        )
+    row = connection.execute(SQL["identity"].text).fetchone()
+    if row is None:
+        raise StoreDamaged(f"the store {folder} has lost its identity", hint="go back to a copy of its folder")
+    return str(row[0])
+
+
+def _create(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            if not (folder / FILE).exists():
+                _refuse_occupied(folder)
+                _write_new(folder)
+    except FileExistsError as error:
+        raise StoreDamaged(f"{folder} is a file, not a store's folder", hint="--store names a folder") from error
+    except OSError as error:
+        raise StoreUnavailable(
+            f"no store can be made at {folder}: {error.strerror}", hint="check who owns the folder, and the disk"
+        ) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Of several processes that make the same store, one at a time."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _refuse_occupied(folder: Path) -> None:
+    strange = sorted({path.name for path in folder.iterdir()} - {HOST_FILE, _IGNORED, *_leftovers(FILE)})
+    if strange:
+        raise StoreDamaged(
+            f"{folder} is no store, and not empty: it holds {strange[0]}",
+            hint=f"for instance --store {folder}/.rekindle",
+        )
+
+
+def _leftovers(name: str) -> list[str]:
+    """What an earlier attempt to make a store, killed half-way, may have left."""
+    return [f"{name}.part{end}" for end in ("", "-journal", "-wal", "-shm")]
+
+
+def _write_new(folder: Path) -> None:
+    """Under another name, complete, and only then where it is looked for."""
+    for name in _leftovers(FILE):
+        (folder / name).unlink(missing_ok=True)
+    draft = folder / f"{FILE}.part"
+    try:
+        connection = connect(draft)
+        try:
+            connection.execute(SQL["journal"].text)
+            migrate(connection, migrations())
+            connection.execute(SQL["write_meta"].text, {"key": "identity", "value": str(uuid.uuid4())})
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        raise translate(error, str(folder)) from error
+    (folder / _IGNORED).write_text("*\n", encoding="utf-8")
+    draft.replace(folder / FILE)

@@ -1,0 +1,161 @@
+"""Selections to SQL: named fragments, composed; every value of the user is a bound parameter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.errors import BadSelection
+from rekindle.domain.fields import FIELDS, PREFIXES
+from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Not, Op, Predicate
+from rekindle.domain.states import State
+from rekindle.store.queries import load
+
+SQL = load("predicates")
+
+MATRIX = "matrix."
+
+_COMPARING = {
+    Op.EQ: "equal",
+    Op.NE: "not_equal",
+    Op.LT: "less",
+    Op.LE: "at_most",
+    Op.GT: "greater",
+    Op.GE: "at_least",
+    Op.IN: "one_of",
+    Op.REGEX: "search",
+    Op.GLOB: "matches",
+}
+
+_LARGEST = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A query for ids of jobs, and its parameters."""
+
+    text: str
+    values: Mapping[str, Any]
+
+
+def compile_selection(where: Predicate, workflow: int | None, retired: bool) -> Compiled:
+    """The query for the jobs for which `where` holds. Retired jobs are left out unless `retired`, or unless `where`
+    speaks of retirement itself. BadSelection names a field, pattern or value that cannot be compared."""
+    compiler = _Compiler()
+    parts = [compiler.predicate(where)]
+    if workflow is None:
+        parts.append(SQL["in_any_workflow"].text)
+    else:
+        parts.append(SQL["in_workflow"].text)
+        compiler.values["workflow"] = workflow
+    if not (retired or compiler.of_retired):
+        parts.append(SQL["not_retired"].text)
+    return Compiled(SQL["select_jobs"].text.replace("{where}", " AND ".join(parts)), compiler.values)
+
+
+@lru_cache(maxsize=64)
+def pattern_of(text: str) -> re.Pattern[str]:
+    """A regular expression, compiled once. BadSelection names one that cannot be read."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise BadSelection(f"{text!r} is not a regular expression: {error}") from None
+
+
+def search(pattern: str, text: object) -> bool:
+    """The function behind `search(pattern, text)` in SQL: found anywhere in it; never in what is no text."""
+    return isinstance(text, str) and pattern_of(pattern).search(text) is not None
+
+
+@dataclass(slots=True)
+class _Compiler:
+    values: dict[str, Any] = field(default_factory=dict)
+    of_retired: bool = False
+
+    def predicate(self, where: Predicate) -> str:
+        """The text of a condition, in brackets where it needs them."""
+        match where:
+            case Every(parts):
+                return self._joined(parts, " AND ", "true")
+            case AnyOf(parts):
+                return self._joined(parts, " OR ", "false")
+            case Not(part):
+                return SQL["not"].text.replace("{part}", self.predicate(part))
+            case ErrorMatches(pattern, archived):
+                pattern_of(pattern)
+                fragment = SQL["error_any" if archived else "error_live"].text
+                return fragment.replace("{value}", self._bound(pattern))
+        return self._compare(where)
+
+    def _joined(self, parts: Sequence[Predicate], word: str, empty: str) -> str:
+        if not parts:
+            return SQL[empty].text
+        return _balanced([self.predicate(part) for part in parts], word)
+
+    def _compare(self, where: Compare) -> str:
+        self.of_retired |= where.field == "retired"
+        if where.field == "state" and where.op in (Op.EQ, Op.IN):
+            wanted = [where.value] if where.op is Op.EQ else where.value
+            return _balanced([_state(value) for value in wanted] or [SQL["false"].text], " OR ")
+        if where.op is Op.EXISTS:
+            fragment = SQL["present" if where.value else "absent"].text
+            return fragment.replace("{field}", self._field(where.field, None))
+        value = self._value(where)
+        fragment = SQL[_COMPARING[where.op]].text
+        text = fragment.replace("{field}", self._field(where.field, where.value))
+        return text.replace("{value}", self._bound(value))
+
+    def _field(self, name: str, value: Any) -> str:
+        """The fragment of a field; a matrix value has the kind of what it is compared with."""
+        if name in FIELDS:
+            return SQL["field_" + name.replace(".", "_")].text
+        if not name.startswith(MATRIX):
+            raise BadSelection(f"unknown field {name!r}", hint="fields are " + ", ".join([*FIELDS, *PREFIXES]))
+        if value is None or isinstance(value, list | tuple | set | frozenset):
+            kind = "matrix_any"
+        else:
+            kind = "matrix_text" if isinstance(value, str) else "matrix_number"
+        return SQL[kind].text.replace("{key}", self._bound(name.removeprefix(MATRIX)))
+
+    def _value(self, where: Compare) -> Any:
+        value = where.value
+        if where.op is Op.IN:
+            return msgspec.json.encode([_plain(where, one) for one in value]).decode()
+        if where.op in (Op.REGEX, Op.GLOB) and not isinstance(value, str):
+            raise BadSelection(f"{where.field} {where.op.value} takes a text, not {value!r}")
+        if where.op is Op.REGEX:
+            return pattern_of(value).pattern
+        if where.op is Op.GLOB:
+            return value.replace("[", "[[]")  # SQLite knows sets of characters; here brackets are themselves
+        return _plain(where, value)
+
+    def _bound(self, value: Any) -> str:
+        name = f"p{len(self.values)}"
+        self.values[name] = value
+        return f":{name}"
+
+
+def _balanced(parts: Sequence[str], word: str) -> str:
+    """Joined in halves: a database bounds how deep a condition may be, not how long."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return f"({_balanced(parts[:middle], word)}{word}{_balanced(parts[middle:], word)})"
+
+
+def _state(value: Any) -> str:
+    return SQL[f"state_{State(value).label}"].text
+
+
+def _plain(where: Compare, value: Any) -> Any:
+    """A value as a database takes it."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    if not -_LARGEST <= value < _LARGEST:
+        raise BadSelection(f"{where.field} {where.op.value} {value}: the number is too large")
+    return int(value)

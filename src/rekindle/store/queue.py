@@ -1,0 +1,214 @@
+"""The hot path: claims and outcomes, always many at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rekindle.domain.errors import StoreUnavailable
+from rekindle.domain.lifecycle import Event, transition
+from rekindle.domain.models import Ending, Move, NewAttempt, ReadyClass, ReadyJob, Standing, StepOutcome
+from rekindle.domain.states import State
+from rekindle.store.database import Database, Row
+from rekindle.store.jobs import known_resources
+from rekindle.store.queries import as_set, load
+from rekindle.store.rowshape import STATES
+
+SQL = load("queue")
+
+CountKey = tuple[int, int, int]
+"""Workflow, resource class, state."""
+
+
+class Queue:
+    """See rekindle.store.port.Queue."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def ready_classes(self, workflow: int | None) -> list[ReadyClass]:
+        if workflow is None:
+            rows = self._db.rows(SQL["ready_classes"])
+        else:
+            rows = self._db.rows(SQL["ready_classes_of_one"], workflow=workflow)
+        resources = known_resources(self._db, {row[1] for row in rows})
+        return [ReadyClass(owner, number, resources[number], ready) for owner, number, ready in rows]
+
+    def ready(self, workflow: int, resource_class: int, limit: int, now: float) -> list[ReadyJob]:
+        rows = self._db.rows(SQL["ready"], workflow=workflow, resource_class=resource_class, limit=limit, now=now)
+        return [ReadyJob(*row) for row in rows]
+
+    def next_attempt(self) -> int:
+        return int(self._db.value(SQL["highest_attempt"])) + 1
+
+    def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
+        self._db.change_each(SQL["insert_attempt"], [_reservation(attempt, runner, now) for attempt in attempts])
+        claimed = self._db.change_each(SQL["claim_job"], [(attempt.id, attempt.job.id) for attempt in attempts])
+        _expect(claimed, len(attempts), "claimed")
+        deltas: Counter[CountKey] = Counter()
+        for (workflow, number), n in Counter((one.job.workflow, one.job.resource_class) for one in attempts).items():
+            deltas[workflow, number, State.READY] -= n
+            deltas[workflow, number, State.QUEUED] += n
+        add_counts(self._db, deltas)
+
+    def standing(self, attempts: Iterable[int]) -> dict[int, Standing]:
+        rows = self._db.rows(SQL["standing"], attempts=as_set(attempts))
+        return {row[0]: _standing(row) for row in rows}
+
+    def start(self, started: Sequence[tuple[int, float, str, str, int | None, int | None]]) -> None:
+        if not started:
+            return
+        _expect(self._db.change_each(SQL["start_attempt"], started), len(started), "started")
+        self._extend_spans([row[0] for row in started])
+
+    def end(self, endings: Sequence[Ending]) -> None:
+        if not endings:
+            return
+        ended = self._db.change_each(SQL["end_attempt"], [_end(ending) for ending in endings])
+        _expect(ended, len(endings), "ended")
+        self._db.change_each(
+            SQL["write_step"], [_step(ending.attempt, step) for ending in endings for step in ending.steps]
+        )
+        explained = [one for one in endings if one.failure is not None or one.signature is not None]
+        if explained:
+            self._db.change_each(SQL["explain_attempt"], [self._explanation(ending) for ending in explained])
+        self._extend_spans([ending.attempt for ending in endings])
+
+    def steps(self, rows: Sequence[tuple[int, StepOutcome]]) -> None:
+        if rows:
+            self._db.change_each(SQL["write_step"], [_step(attempt, step) for attempt, step in rows])
+
+    def move(self, moves: Sequence[Move]) -> None:
+        if not moves:
+            return
+        moved = self._db.change_each(SQL["move_job"], [(int(move.after), move.job, int(move.before)) for move in moves])
+        _expect(moved, len(moves), "moved")
+        deltas: Counter[CountKey] = Counter()
+        kinds = Counter((move.workflow, move.resource_class, move.before, move.after) for move in moves)
+        for (workflow, number, before, after), n in kinds.items():
+            deltas[workflow, number, before] -= n
+            deltas[workflow, number, after] += n
+        add_counts(self._db, deltas)
+
+    def completed(self, parents: Sequence[int]) -> list[Move]:
+        rows = self._db.rows(SQL["children_of_completed"], parents=as_set(parents))
+        self._db.change_each(SQL["lower_unmet"], [(n, child) for child, n, *_ in rows])
+        return [
+            Move(child, workflow, number, State.WAITING, transition(State.WAITING, Event.NEEDS_MET, f"job {child}"))
+            for child, n, workflow, number, state, unmet, canceled, retired in rows
+            if unmet == n and state == State.WAITING and not canceled and not retired
+        ]
+
+    def release(self, jobs: Sequence[int]) -> None:
+        if not jobs:
+            return
+        wanted = as_set(jobs)
+        attempts = [row[0] for row in self._db.rows(SQL["unstarted_claims"], jobs=wanted)]
+        _expect(len(attempts), len(set(jobs)), "released")
+        self._db.change(SQL["remember_attempts"], highest=max(attempts))
+        released = as_set(attempts)
+        self._db.change(SQL["unclaim_jobs"], attempts=released, jobs=wanted)
+        self._db.change(SQL["delete_steps"], attempts=released)
+        self._db.change(SQL["delete_attempts"], attempts=released)
+
+    def next_due(self, workflow: int | None) -> float | None:
+        if workflow is None:
+            due: float | None = self._db.value(SQL["next_due"])
+        else:
+            due = self._db.value(SQL["next_due_of_one"], workflow=workflow)
+        return due
+
+    def _extend_spans(self, attempts: Sequence[int]) -> None:
+        self._db.change_each(SQL["extend_span"], self._db.rows(SQL["spans"], attempts=as_set(attempts)))
+
+    def _explanation(self, ending: Ending) -> Row:
+        said = ending.failure
+        texts = (None, None, None, None) if said is None else (said.type, said.message, said.traceback, said.stderr)
+        return (ending.attempt, self._signature(ending), *texts)
+
+    def _signature(self, ending: Ending) -> int | None:
+        if ending.signature is None:
+            return None
+        digest, kind, message = ending.signature
+        known = self._db.signatures.get(digest)
+        if known is None:
+            known = self._db.value(SQL["find_signature"], digest=digest)
+            if known is None:
+                cause = ending.cause.value if ending.cause else ""
+                known = self._db.insert(SQL["insert_signature"], digest=digest, cause=cause, type=kind, message=message)
+            self._db.signatures[digest] = known
+        return known
+
+
+def _standing(row: Row) -> Standing:
+    attempt, token, state, archived, job, name, workflow, number, job_state, live = row
+    return Standing(attempt, token, STATES[state], archived != 0, job, name, workflow, number, STATES[job_state], live)
+
+
+def add_counts(database: Database, deltas: Counter[CountKey]) -> None:
+    """Change the counts of (workflow, resource class, state) by so many each."""
+    database.change_each(SQL["add_to_count"], [(*key[:2], int(key[2]), n) for key, n in deltas.items() if n])
+
+
+def _expect(changed: int, wanted: int, what: str) -> None:
+    """Everything was decided on rows as they stood: if one does not stand there any more, nothing is written."""
+    if changed != wanted:
+        raise StoreUnavailable(
+            f"{wanted - changed} of {wanted} rows that were to be {what} have been changed by someone else",
+            hint="nothing was written; try again",
+        )
+
+
+def _reservation(attempt: NewAttempt, runner: int, now: float) -> Row:
+    job = attempt.job
+    return (
+        attempt.id,
+        job.id,
+        job.workflow,
+        job.attempts + 1,
+        attempt.token,
+        job.revision,
+        job.template,
+        runner,
+        attempt.folder,
+        now,
+        job.resume_attempt,
+        job.resume_step,
+        job.overrides,
+    )
+
+
+def _end(ending: Ending) -> Row:
+    return (
+        ending.attempt,
+        int(ending.state),
+        ending.ended,
+        ending.started,
+        ending.worker,
+        ending.host,
+        ending.pid,
+        ending.pid_start,
+        ending.cause and ending.cause.value,
+        ending.exit_code,
+        ending.signal,
+        ending.cpu_seconds,
+        ending.max_rss_bytes,
+        ending.result,
+        ending.verdict,
+    )
+
+
+def _step(attempt: int, step: StepOutcome) -> Row:
+    return (
+        attempt,
+        step.position,
+        step.name,
+        int(step.state),
+        step.cause and step.cause.value,
+        step.exit_code,
+        step.signal,
+        step.started,
+        step.ended,
+        step.result,
+        step.kept_from,
+    )

@@ -1,0 +1,231 @@
+"""Reruns: plans applied, looked at, taken back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.errors import PlanOutdated, UndoRefused
+from rekindle.domain.planning import pointers_after
+from rekindle.domain.rerun import (
+    Expected,
+    Graph,
+    JobView,
+    PlannedJob,
+    Pointers,
+    Reason,
+    ReasonKind,
+    RefusedJob,
+    RerunPlan,
+    RerunRecord,
+    UndoView,
+)
+from rekindle.store.database import Database, Row
+from rekindle.store.deriving import derive_afresh
+from rekindle.store.events import NO_LIMIT, Events
+from rekindle.store.queries import as_set, load
+from rekindle.store.queue import CountKey, add_counts
+from rekindle.store.rowshape import STATES
+from rekindle.store.views import rerun_views
+
+SQL = load("reruns")
+
+_ENCODER = msgspec.json.Encoder()
+_POINTERS = msgspec.json.Decoder(Pointers)
+
+
+class Reruns:
+    """See rekindle.store.port.Reruns."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def views(self, selected: Sequence[int]) -> tuple[dict[int, JobView], Graph]:
+        return rerun_views(self._db, selected)
+
+    def apply(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
+        self._refuse_outdated(plan)
+        jobs = as_set(job.id for job in plan.jobs)
+        before = {row[0]: row for row in self._db.rows(SQL["pointers"], jobs=jobs)}
+        rerun = self._insert(plan, kind, request, note, now)
+        records, resets = [], []
+        counts: Counter[CountKey] = Counter()
+        for job in plan.jobs:
+            row = before[job.id]
+            pointers = _pointers(row)
+            records.append(_record(rerun, job, pointers))
+            resets.append(_reset(job, pointers_after(job, pointers)))
+            counts[row[1], row[2], job.before] -= 1
+            counts[row[1], row[2], job.after] += 1
+        self._db.change_each(SQL["insert_rerun_job"], records)
+        self._db.change_each(SQL["reset_job"], resets)
+        add_counts(self._db, counts)
+        archived = [attempt for job in plan.jobs for attempt in job.archives]
+        if self._db.change(SQL["archive_attempts"], rerun=rerun, attempts=as_set(archived)) != len(archived):
+            raise PlanOutdated("an attempt that the plan archives is not live any more", hint="plan the rerun again")
+        self._tell("rerun", rerun, kind, jobs, now)
+        return rerun
+
+    def get(self, rerun: int) -> RerunRecord | None:
+        row = self._db.row(SQL["rerun"], rerun=rerun)
+        if row is None:
+            return None
+        return _rerun(row, tuple(_planned(one) for one in self._db.rows(SQL["planned_jobs"], rerun=rerun)))
+
+    def listing(self, workflow: int | None, limit: int | None = None) -> list[tuple[RerunRecord, int]]:
+        bound = NO_LIMIT if limit is None else limit
+        if workflow is None:
+            rows = self._db.rows(SQL["reruns"], limit=bound)
+        else:
+            rows = self._db.rows(SQL["reruns_of_workflow"], workflow=workflow, limit=bound)
+        return [(_rerun(row, ()), row[-1]) for row in rows]
+
+    def newest_manual(self) -> int | None:
+        newest: int | None = self._db.value(SQL["newest_manual"])
+        return newest
+
+    def undo_views(self, rerun: int) -> list[UndoView]:
+        rows = [(*row[:5], _POINTERS.decode(row[5]), row[6]) for row in self._db.rows(SQL["undo_views"], rerun=rerun)]
+        attempts = as_set(row[5].attempt for row in rows if row[5].attempt is not None)
+        states = {number: STATES[state] for number, state in self._db.rows(SQL["attempt_states"], attempts=attempts)}
+        later: dict[int, list[int]] = {}
+        for job, newer in self._db.rows(SQL["later_reruns"], rerun=rerun):
+            later.setdefault(job, []).append(newer)
+        return [
+            UndoView(
+                id=job,
+                name=name,
+                version=version,
+                state=STATES[state],
+                attempt=attempt,
+                restore=restore,
+                restored_state=states.get(restore.attempt),
+                archives=tuple(msgspec.json.decode(archives)),
+                later_reruns=tuple(later.get(job, ())),
+            )
+            for job, name, version, state, attempt, restore, archives in rows
+        ]
+
+    def undo(self, rerun: int, restore: Sequence[tuple[int, int, Pointers, Sequence[int]]], now: float) -> None:
+        jobs = as_set(job for job, *_ in restore)
+        rows = [(*_pointer_columns(pointers), job, version) for job, version, pointers, _ in restore]
+        if self._db.change_each(SQL["restore_job"], rows) != len(restore):
+            raise UndoRefused(f"jobs of rerun {rerun} have moved in this moment", hint="nothing was undone; try again")
+        attempts = [attempt for *_, revived in restore for attempt in revived]
+        self._db.change(SQL["revive_attempts"], rerun=rerun, attempts=as_set(attempts))
+        children = {row[0] for row in self._db.rows(SQL["children"], jobs=jobs)}
+        derive_afresh(self._db, children | {job for job, *_ in restore})
+        self._db.change(SQL["mark_undone"], rerun=rerun, now=now)
+        self._tell("undone", rerun, None, jobs, now)
+
+    def _refuse_outdated(self, plan: RerunPlan) -> None:
+        wanted = {job.id: job.version for job in plan.jobs} | dict(plan.reads)
+        found = {row[0]: row[1:] for row in self._db.rows(SQL["versions"], jobs=as_set(wanted))}
+        names = {job.id: job.name for job in plan.jobs}
+        moved = [
+            found[job][1] if job in found else names.get(job, f"job {job}")
+            for job, version in sorted(wanted.items())
+            if job not in found or found[job][0] != version
+        ]
+        if moved:
+            more = f" and {len(moved) - 10} more" if len(moved) > 10 else ""
+            listed = ", ".join(f"`{name}`" for name in moved[:10])
+            verb = "has" if len(moved) == 1 else "have"
+            raise PlanOutdated(f"{listed}{more} {verb} moved since the plan was made", hint="plan the rerun again")
+
+    def _insert(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
+        return self._db.insert(
+            SQL["insert_rerun"],
+            kind=kind,
+            at=now,
+            digest=plan.digest,
+            request=_text(dict(request)),
+            note=note,
+            refused=_text(plan.refused),
+            warnings=_text(plan.warnings),
+            expected=_text(plan.expected),
+            overwrites=_text(plan.overwrites),
+            jobs=len(plan.jobs),
+        )
+
+    def _tell(self, what: str, rerun: int, kind: str | None, jobs: str, now: float) -> None:
+        events = Events(self._db)
+        for workflow, n in self._db.rows(SQL["workflows_of_jobs"], jobs=jobs):
+            detail = {"rerun": rerun, "jobs": n} | ({} if kind is None else {"kind": kind})
+            events.add(now, what, workflow, detail)
+
+
+def _text(value: Any) -> str:
+    return _ENCODER.encode(value).decode()
+
+
+def _record(rerun: int, job: PlannedJob, pointers: Pointers) -> Row:
+    return (
+        rerun,
+        job.id,
+        job.version,
+        int(job.before),
+        int(job.after),
+        job.unmet,
+        job.start,
+        job.resume_attempt,
+        job.resume_step,
+        _text(job.keeps),
+        _text(job.reasons),
+        _text(job.archives),
+        _text(pointers),
+    )
+
+
+def _reset(job: PlannedJob, after: Pointers) -> Row:
+    return (int(job.after), job.unmet, after.resume_attempt, after.resume_step, after.overrides, job.id)
+
+
+def _pointers(row: Row) -> Pointers:
+    attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides = row[3:]
+    return Pointers(attempt, reserve, held, canceled != 0, not_before, resume_attempt, resume_step, overrides)
+
+
+def _pointer_columns(pointers: Pointers) -> Row:
+    return (
+        pointers.attempt,
+        pointers.reserve,
+        pointers.held,
+        int(pointers.canceled),
+        pointers.not_before,
+        pointers.resume_attempt,
+        pointers.resume_step,
+        pointers.overrides,
+    )
+
+
+def _planned(row: Row) -> PlannedJob:
+    number, name, version, before, after, start, reasons, archives, keeps, *resume = row
+    return PlannedJob(
+        number,
+        name,
+        version,
+        STATES[before],
+        STATES[after],
+        start,
+        tuple(Reason(ReasonKind(one["kind"]), one["detail"]) for one in msgspec.json.decode(reasons)),
+        tuple(msgspec.json.decode(archives)),
+        tuple(msgspec.json.decode(keeps)),
+        *resume,
+    )
+
+
+def _rerun(row: Row, jobs: tuple[PlannedJob, ...]) -> RerunRecord:
+    number, kind, at, note, undone, request, digest, refused, warnings, expected, overwrites, _ = row
+    plan = RerunPlan(
+        jobs,
+        refused=msgspec.json.decode(refused, type=tuple[RefusedJob, ...]),
+        warnings=tuple(msgspec.json.decode(warnings)),
+        expected=msgspec.json.decode(expected, type=Expected),
+        overwrites=tuple(msgspec.json.decode(overwrites)),
+        digest=digest,
+    )
+    return RerunRecord(number, kind, at, note, undone, msgspec.json.decode(request), plan)

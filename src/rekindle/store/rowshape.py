@@ -1,0 +1,46 @@
+"""Rows to the values of the law, one function for each kind of row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.definition import Resources
+from rekindle.domain.models import Attempt, Failure, Job, StepOutcome
+from rekindle.domain.states import State
+from rekindle.store.database import Row
+
+STATES: tuple[State, ...] = tuple(State)
+"""By number: an index is a fifth of the price of a call."""
+
+CAUSES: dict[str | None, Cause | None] = {None: None, **{cause.value: cause for cause in Cause}}
+
+
+def job_of(row: Row) -> Job:
+    """A row of `job_columns`."""
+    values = [*row[:3], STATES[row[3]], *row[4:11], row[11] != 0, row[12] != 0, *row[13:]]
+    return Job(*values)
+
+
+def step_of(row: Row) -> StepOutcome:
+    """A row of `step_columns`, behind the attempt's id."""
+    return StepOutcome(row[1], row[2], STATES[row[3]], CAUSES[row[4]], *row[5:])
+
+
+def attempt_of(row: Row, steps: Sequence[StepOutcome] = ()) -> Attempt:
+    """A row of `attempt_columns`."""
+    said = row[11:15]
+    failure = None if said == (None, None, None, None) else Failure(*(text or "" for text in said))
+    cause = CAUSES[row[8]]
+    front = [*row[:5], STATES[row[5]], *row[6:8], cause, *row[9:11], failure]
+    values = [*front, *row[15:32], row[32] != 0, row[33], tuple(steps)]
+    return Attempt(*values)
+
+
+def resources_of(row: Row) -> Resources:
+    """A row of cpus, memory, gpus, time, licences."""
+    cpus, memory, gpus, time, licences = row
+    pairs = tuple((name, count) for name, count in msgspec.json.decode(licences))
+    return Resources(cpus, memory, gpus, time or None, pairs)

@@ -1,0 +1,101 @@
+-- History.
+
+-- name: attempt_columns
+-- Everything about an attempt, in the order of rekindle.domain.models.Attempt, the failure in four parts.
+attempt.id, attempt.job, attempt.workflow, attempt.number, attempt.token, attempt.state, attempt.revision,
+attempt.template, attempt.cause, attempt.exit_code, attempt.signal, attempt.error_type, attempt.error_message,
+attempt.error_traceback, attempt.error_stderr, signature.digest, attempt.host, attempt.pid, attempt.pid_start,
+attempt.worker, attempt.runner, attempt.folder, attempt.queued, attempt.started, attempt.ended, attempt.cpu_seconds,
+attempt.max_rss_bytes, attempt.result, attempt.verdict, attempt.builds_on, attempt.start_step, attempt.overrides,
+attempt.partial, attempt.archived_by;
+
+-- name: step_columns
+-- Everything about a step, behind its attempt.
+step.attempt, step.position, step.name, step.state, step.cause, step.exit_code, step.signal, step.started, step.ended,
+step.result, step.kept_from;
+
+-- name: attempts_of_all
+-- Every attempt, oldest first; with `live` only those that no rerun has archived.
+SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE (:live = 0 OR attempt.archived_by IS NULL) ORDER BY attempt.id;
+
+-- name: steps_of_all
+-- Their steps.
+SELECT {step_columns} FROM attempt JOIN step ON step.attempt = attempt.id
+WHERE (:live = 0 OR attempt.archived_by IS NULL) ORDER BY step.attempt, step.position;
+
+-- name: attempts_of_workflow
+-- The attempts of a workflow, oldest first.
+SELECT {attempt_columns}
+FROM job JOIN attempt ON attempt.job = job.id LEFT JOIN signature ON signature.id = attempt.signature
+WHERE job.workflow = :workflow AND (:live = 0 OR attempt.archived_by IS NULL) ORDER BY attempt.id;
+
+-- name: steps_of_workflow
+-- Their steps.
+SELECT {step_columns}
+FROM job JOIN attempt ON attempt.job = job.id JOIN step ON step.attempt = attempt.id
+WHERE job.workflow = :workflow AND (:live = 0 OR attempt.archived_by IS NULL) ORDER BY step.attempt, step.position;
+
+-- name: attempts_of_jobs
+-- The attempts of some jobs, oldest first.
+SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE attempt.job IN @jobs AND (:live = 0 OR attempt.archived_by IS NULL) ORDER BY attempt.id;
+
+-- name: steps_of_jobs
+-- Their steps.
+SELECT {step_columns} FROM attempt JOIN step ON step.attempt = attempt.id
+WHERE attempt.job IN @jobs AND (:live = 0 OR attempt.archived_by IS NULL) ORDER BY step.attempt, step.position;
+
+-- name: live_of_jobs
+-- The live attempts of jobs.
+SELECT {attempt_columns}
+FROM job JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE job.id IN @jobs;
+
+-- name: attempt
+-- One attempt.
+SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE attempt.id = :attempt;
+
+-- name: steps_of_attempts
+-- The steps of some attempts.
+SELECT {step_columns} FROM step WHERE step.attempt IN @attempts ORDER BY step.attempt, step.position;
+
+-- name: active
+-- Attempts that have not ended, by the index that holds nothing else.
+SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE attempt.state IN (2, 3) ORDER BY attempt.id;
+
+-- name: active_of_runner
+-- A runner's attempts that have not ended.
+SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE attempt.state IN (2, 3) AND attempt.runner = :runner ORDER BY attempt.id;
+
+-- name: want_cancel
+-- Ask for the end of attempts.
+UPDATE attempt SET cancel = 1 WHERE id IN @attempts AND state IN (2, 3);
+
+-- name: wanted_cancel
+-- A runner's attempts whose end was asked for.
+SELECT id, token FROM attempt WHERE state IN (2, 3) AND runner = :runner AND cancel = 1 ORDER BY id;
+
+-- name: failures
+-- Live failed attempts of what is not archived or retired, with their signatures.
+SELECT signature.digest, signature.cause, signature.type, signature.message, attempt.job
+FROM workflow JOIN attempt ON attempt.workflow = workflow.id JOIN signature ON signature.id = attempt.signature
+    JOIN job ON job.id = attempt.job
+WHERE workflow.archived IS NULL AND attempt.signature IS NOT NULL AND attempt.archived_by IS NULL
+    AND job.retired = 0 AND attempt.state = 5
+ORDER BY attempt.signature, attempt.job;
+
+-- name: failures_of_workflow
+-- The same for one workflow.
+SELECT signature.digest, signature.cause, signature.type, signature.message, attempt.job
+FROM attempt JOIN signature ON signature.id = attempt.signature JOIN job ON job.id = attempt.job
+WHERE attempt.workflow = :workflow AND attempt.signature IS NOT NULL AND attempt.archived_by IS NULL
+    AND job.retired = 0 AND attempt.state = 5
+ORDER BY attempt.signature, attempt.job;
+
+-- name: signatures
+-- Signatures that begin so: at most eleven, one more than an error names.
+SELECT digest FROM signature WHERE digest >= :prefix AND digest < :beyond ORDER BY digest LIMIT 11;

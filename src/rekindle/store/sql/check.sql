@@ -1,0 +1,74 @@
+-- What is derived from attempts and edges, beside what is written. Each block answers (id, name, is, should be).
+
+-- name: states
+-- Jobs whose state is not what follows from their live attempt, their cancellation and what they need.
+SELECT id, name, state, derived FROM (
+    SELECT job.id, job.name, job.state,
+        CASE
+            WHEN attempt.id IS NOT NULL THEN attempt.state
+            WHEN job.canceled <> 0 THEN 6
+            WHEN EXISTS (
+                SELECT 1 FROM edge JOIN job AS parent ON parent.id = edge.parent
+                WHERE edge.child = job.id AND parent.state <> 4
+            ) THEN 0
+            ELSE 1
+        END AS derived
+    FROM job LEFT JOIN attempt ON attempt.id = job.attempt
+) AS told WHERE state <> derived ORDER BY id;
+
+-- name: unmet
+-- Jobs whose count of unmet needs is not how many of their parents are not done.
+SELECT id, name, unmet, derived FROM (
+    SELECT job.id, job.name, job.unmet, (
+        SELECT count(*) FROM edge JOIN job AS parent ON parent.id = edge.parent
+        WHERE edge.child = job.id AND parent.state <> 4
+    ) AS derived
+    FROM job
+) AS told WHERE unmet <> derived ORDER BY id;
+
+-- name: attempts
+-- Jobs whose number of attempts is not how many rows they have.
+SELECT id, name, attempts, derived FROM (
+    SELECT job.id, job.name, job.attempts, (SELECT count(*) FROM attempt WHERE attempt.job = job.id) AS derived
+    FROM job
+) AS told WHERE attempts <> derived ORDER BY id;
+
+-- name: pointers
+-- Jobs whose live attempt is not there, is another job's, or is archived.
+SELECT job.id, job.name, job.attempt, NULL
+FROM job LEFT JOIN attempt ON attempt.id = job.attempt
+WHERE job.attempt IS NOT NULL
+    AND (attempt.id IS NULL OR attempt.job <> job.id OR attempt.archived_by IS NOT NULL)
+ORDER BY job.id;
+
+-- name: live
+-- Attempts that no rerun has archived and that are not their job's live one.
+SELECT job.id, job.name, attempt.id, job.attempt
+FROM attempt JOIN job ON job.id = attempt.job
+WHERE attempt.archived_by IS NULL AND (job.attempt IS NULL OR job.attempt <> attempt.id)
+ORDER BY job.id, attempt.id;
+
+-- name: active
+-- Jobs with more than one attempt that has not ended.
+SELECT job.id, job.name, count(*), 1
+FROM attempt JOIN job ON job.id = attempt.job
+WHERE attempt.state IN (2, 3) GROUP BY job.id, job.name HAVING count(*) > 1 ORDER BY job.id;
+
+-- name: counts
+-- Counts that are not how many jobs there are: workflow, resource class, state, is, should be.
+SELECT workflow, resource_class, state, sum(written), sum(derived) FROM (
+    SELECT workflow, resource_class, state, n AS written, 0 AS derived FROM workflow_count
+    UNION ALL
+    SELECT workflow, resource_class, state, 0, 1 FROM job WHERE retired = 0
+) AS told GROUP BY workflow, resource_class, state HAVING sum(written) <> sum(derived)
+ORDER BY workflow, resource_class, state;
+
+-- name: spans
+-- Workflows whose first start or last end is not that of their attempts.
+SELECT id, name, kept, derived FROM (
+    SELECT workflow.id, workflow.name, 'started' AS what, workflow.started AS kept,
+        (SELECT min(attempt.started) FROM attempt WHERE attempt.workflow = workflow.id) AS derived FROM workflow
+    UNION ALL
+    SELECT workflow.id, workflow.name, 'ended', workflow.ended,
+        (SELECT max(attempt.ended) FROM attempt WHERE attempt.workflow = workflow.id) FROM workflow
+) AS told WHERE coalesce(kept, -1) <> coalesce(derived, -1) ORDER BY id, what;

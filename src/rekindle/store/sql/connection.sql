@@ -1,0 +1,45 @@
+-- How a connection is set up, and what a store says of itself.
+
+-- name: synchronous
+-- A commit survives the process; the last ones may be lost with the machine, never half of one.
+PRAGMA synchronous = NORMAL;
+
+-- name: foreign_keys
+-- What is referred to is there.
+PRAGMA foreign_keys = ON;
+
+-- name: cache
+-- 64 MiB of pages.
+PRAGMA cache_size = -65536;
+
+-- name: temporary
+-- Intermediate results stay in memory.
+PRAGMA temp_store = MEMORY;
+
+-- name: checkpoint
+-- The log is written back every 4000 pages (16 MiB): once in a few thousand jobs, not every few hundred.
+PRAGMA wal_autocheckpoint = 4000;
+
+-- name: journal
+-- Readers do not wait for a writer, nor the writer for readers.
+PRAGMA journal_mode = WAL;
+
+-- name: data_version
+-- Changes when another connection has committed.
+PRAGMA data_version;
+
+-- name: application
+-- Whose file it is.
+PRAGMA application_id;
+
+-- name: version
+-- The number of the last migration that was applied.
+PRAGMA user_version;
+
+-- name: write_meta
+-- Something that the store says of itself.
+INSERT INTO meta (key, value) VALUES (:key, :value);
+
+-- name: identity
+-- The store's UUID.
+SELECT value FROM meta WHERE key = 'identity';

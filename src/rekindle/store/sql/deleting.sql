@@ -1,0 +1,80 @@
+-- Removing a workflow: the blocks are run in this order, what refers before what is referred to.
+
+-- name: remember_highest_job
+-- Ids of jobs are not given out twice: a saved plan may name them.
+INSERT INTO meta (key, value) SELECT 'highest_job', CAST(max(id) AS TEXT) FROM job WHERE workflow = :workflow
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
+
+-- name: remember_highest_attempt
+-- Ids of attempts are not given out twice: folders and journals name them.
+INSERT INTO meta (key, value) SELECT 'highest_attempt', CAST(max(id) AS TEXT) FROM attempt WHERE workflow = :workflow
+HAVING max(id) IS NOT NULL
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
+
+-- name: remember_highest_workflow
+-- Ids of workflows are not given out twice.
+INSERT INTO meta (key, value) SELECT 'highest_workflow', CAST(max(id) AS TEXT) FROM workflow WHERE id = :workflow
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
+
+-- name: own_attempts
+-- The attempts of the workflow's jobs.
+(SELECT attempt.id FROM attempt JOIN job ON job.id = attempt.job WHERE job.workflow = :workflow);
+
+-- name: delete_fingerprints
+-- What its attempts depended on.
+DELETE FROM fingerprint WHERE attempt IN {own_attempts};
+
+-- name: delete_patches
+-- What its attempts changed.
+DELETE FROM patch WHERE attempt IN {own_attempts};
+
+-- name: delete_subtasks
+-- The items of its fan-outs.
+DELETE FROM subtask WHERE attempt IN {own_attempts};
+
+-- name: delete_steps
+-- The steps of its attempts.
+DELETE FROM step WHERE attempt IN {own_attempts};
+
+-- name: delete_attempts
+-- Its attempts.
+DELETE FROM attempt WHERE job IN (SELECT id FROM job WHERE workflow = :workflow);
+
+-- name: delete_rerun_jobs
+-- What reruns did to its jobs.
+DELETE FROM rerun_job WHERE job IN (SELECT id FROM job WHERE workflow = :workflow);
+
+-- name: delete_reruns
+-- Reruns of which nothing is left.
+DELETE FROM rerun WHERE NOT EXISTS (SELECT 1 FROM rerun_job WHERE rerun_job.rerun = rerun.id);
+
+-- name: delete_edges
+-- Its edges.
+DELETE FROM edge WHERE parent IN (SELECT id FROM job WHERE workflow = :workflow);
+
+-- name: delete_jobs
+-- Its jobs.
+DELETE FROM job WHERE workflow = :workflow;
+
+-- name: delete_counts
+-- Its counts.
+DELETE FROM workflow_count WHERE workflow = :workflow;
+
+-- name: delete_templates
+-- Its templates.
+DELETE FROM template WHERE workflow = :workflow;
+
+-- name: delete_revisions
+-- Its revisions.
+DELETE FROM revision WHERE workflow = :workflow;
+
+-- name: delete_events
+-- What happened to it.
+DELETE FROM event WHERE workflow = :workflow;
+
+-- name: delete_workflow
+-- The workflow itself.
+DELETE FROM workflow WHERE id = :workflow;

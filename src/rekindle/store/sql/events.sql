@@ -1,0 +1,14 @@
+-- What happened, one row a batch or operation.
+
+-- name: insert_event
+-- Something happened.
+INSERT INTO event (at, kind, workflow, detail) VALUES (:at, :kind, :workflow, :detail);
+
+-- name: events
+-- The newest events after one, newest first.
+SELECT id, at, kind, workflow, detail FROM event WHERE id > :after ORDER BY id DESC LIMIT :limit;
+
+-- name: events_of_workflow
+-- The newest events of a workflow after one, newest first.
+SELECT id, at, kind, workflow, detail FROM event WHERE workflow = :workflow AND id > :after
+ORDER BY id DESC LIMIT :limit;

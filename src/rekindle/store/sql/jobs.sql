@@ -1,0 +1,54 @@
+-- Looking at jobs, and the flags beside their states.
+
+-- name: job_columns
+-- Everything about a job, in the order of rekindle.domain.models.Job.
+job.id, job.workflow, job.name, job.state, job.template, job.binding, job.version, job.unmet, job.priority,
+job.resource_class, job.held, job.canceled, job.retired, job.attempt, job.reserve, job.attempts, job.not_before,
+job.added_by, job.resume_attempt, job.resume_step, job.overrides;
+
+-- name: jobs_by_id
+-- Jobs by id.
+SELECT {job_columns} FROM job WHERE job.id IN @jobs ORDER BY job.id;
+
+-- name: ids_that_exist
+-- Those of some ids that jobs have.
+SELECT id FROM job WHERE id IN @jobs;
+
+-- name: ids_in_workflow
+-- Those of some ids that jobs of a workflow have.
+SELECT id FROM job WHERE id IN @jobs AND workflow = :workflow;
+
+-- name: named
+-- The jobs of exactly these names, in workflows that are not archived.
+SELECT name, id, retired FROM job
+WHERE workflow IN (SELECT id FROM workflow WHERE archived IS NULL) AND name IN @names ORDER BY id;
+
+-- name: named_in_workflow
+-- The jobs of a workflow that have exactly these names.
+SELECT name, id, retired FROM job WHERE workflow = :workflow AND name IN @names ORDER BY id;
+
+-- name: hold
+-- Hold jobs with a reason, or release them.
+UPDATE job SET held = :reason, version = version + 1 WHERE id IN @jobs;
+
+-- name: cancel
+-- Jobs that are not to run, though they have no attempt that could tell it.
+UPDATE job SET canceled = 1 WHERE id IN @jobs AND attempt IS NULL;
+
+-- name: parents
+-- What jobs need.
+SELECT child, parent FROM edge WHERE child IN @jobs ORDER BY child, parent;
+
+-- name: children
+-- What needs jobs.
+SELECT parent, child FROM edge WHERE parent IN @jobs ORDER BY parent, child;
+
+-- name: resources
+-- What resource classes take.
+SELECT id, cpus, memory, gpus, time, licences FROM resource_class WHERE id IN @classes;
+
+-- name: upstream
+-- What jobs need, with the results of the attempts that completed it.
+SELECT edge.child, job.name, attempt.result, job.id
+FROM edge JOIN job ON job.id = edge.parent JOIN attempt ON attempt.id = job.attempt AND attempt.state = 4
+WHERE edge.child IN @jobs ORDER BY edge.child, edge.parent;

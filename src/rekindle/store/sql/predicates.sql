@@ -1,0 +1,233 @@
+-- The pieces that selections are composed of. `{field}` is a block named field_*, `{value}` a bound parameter.
+
+-- name: select_jobs
+-- Where every piece may look: the job, its workflow, template and live attempt.
+SELECT job.id
+FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
+    LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE {where} ORDER BY job.id;
+
+-- name: in_workflow
+-- The jobs of one workflow, archived or not.
+job.workflow = :workflow;
+
+-- name: in_any_workflow
+-- The jobs of all workflows that are not archived.
+workflow.archived IS NULL;
+
+-- name: not_retired
+-- The jobs that the latest revision has.
+job.retired = 0;
+
+-- name: true
+-- Everything.
+1 = 1;
+
+-- name: false
+-- Nothing.
+1 = 0;
+
+-- name: not
+-- Absent values make a comparison neither true nor false; not to be true is all that counts here.
+({part}) IS NOT TRUE;
+
+-- name: equal
+-- One value.
+{field} = {value};
+
+-- name: not_equal
+-- Any other value, or none.
+({field} IS NULL OR {field} <> {value});
+
+-- name: less
+-- Below a value.
+{field} < {value};
+
+-- name: at_most
+-- A value or below.
+{field} <= {value};
+
+-- name: greater
+-- Above a value.
+{field} > {value};
+
+-- name: at_least
+-- A value or above.
+{field} >= {value};
+
+-- name: one_of
+-- Any of several values, bound as one JSON array.
+{field} IN (SELECT value FROM json_each({value}));
+
+-- name: search
+-- A regular expression is found in it.
+search({value}, {field});
+
+-- name: matches
+-- A pattern of `*` and `?` covers it whole.
+{field} GLOB {value};
+
+-- name: present
+-- There is a value.
+{field} IS NOT NULL;
+
+-- name: absent
+-- There is none.
+{field} IS NULL;
+
+-- name: state_waiting
+-- Spelt out, as all states are: partial indexes are found by the very words.
+job.state = 0;
+
+-- name: state_ready
+-- READY.
+job.state = 1;
+
+-- name: state_queued
+-- QUEUED.
+job.state = 2;
+
+-- name: state_running
+-- RUNNING.
+job.state = 3;
+
+-- name: state_completed
+-- COMPLETED.
+job.state = 4;
+
+-- name: state_failed
+-- FAILED.
+job.state = 5;
+
+-- name: state_canceled
+-- CANCELED.
+job.state = 6;
+
+-- name: error_live
+-- A regular expression is found in what the live attempt said.
+(search({value}, attempt.error_message) OR search({value}, attempt.error_type)
+    OR search({value}, attempt.error_traceback) OR search({value}, attempt.error_stderr));
+
+-- name: error_any
+-- A regular expression is found in what any attempt of the job said.
+EXISTS (
+    SELECT 1 FROM attempt AS past WHERE past.job = job.id
+        AND (search({value}, past.error_message) OR search({value}, past.error_type)
+            OR search({value}, past.error_traceback) OR search({value}, past.error_stderr))
+);
+
+-- name: matrix_any
+-- A matrix value of any kind.
+(SELECT value FROM json_each(job.binding) WHERE key = {key});
+
+-- name: matrix_number
+-- A matrix value, where it is a number or a truth value.
+(SELECT value FROM json_each(job.binding) WHERE key = {key} AND type IN ('integer', 'real', 'true', 'false'));
+
+-- name: matrix_text
+-- A matrix value, where it is a text.
+(SELECT value FROM json_each(job.binding) WHERE key = {key} AND type = 'text');
+
+-- name: field_id
+-- The job's id.
+job.id;
+
+-- name: field_name
+-- The job's name.
+job.name;
+
+-- name: field_template
+-- The name in the spec.
+template.name;
+
+-- name: field_state
+-- The job's state.
+job.state;
+
+-- name: field_held
+-- Whether it is held.
+(job.held IS NOT NULL);
+
+-- name: field_retired
+-- Whether a later revision left it out.
+(job.retired = 1);
+
+-- name: field_priority
+-- Higher is claimed first.
+job.priority;
+
+-- name: field_attempts
+-- How many attempts there have been.
+job.attempts;
+
+-- name: field_workflow
+-- The workflow's name.
+workflow.name;
+
+-- name: field_workflow_id
+-- The workflow's id.
+workflow.id;
+
+-- name: field_project
+-- The workflow's project label.
+workflow.project;
+
+-- name: field_cause
+-- Why the live attempt did not succeed.
+attempt.cause;
+
+-- name: field_exit_code
+-- The return code of its last command.
+attempt.exit_code;
+
+-- name: field_signal
+-- The signal that killed it.
+attempt.signal;
+
+-- name: field_host
+-- Where it ran.
+attempt.host;
+
+-- name: field_verdict
+-- What it found.
+attempt.verdict;
+
+-- name: field_started
+-- When it started.
+attempt.started;
+
+-- name: field_ended
+-- When it ended.
+attempt.ended;
+
+-- name: field_seconds
+-- How long it ran.
+(attempt.ended - attempt.started);
+
+-- name: field_cpu_seconds
+-- Processor time.
+attempt.cpu_seconds;
+
+-- name: field_max_rss_bytes
+-- Peak memory.
+attempt.max_rss_bytes;
+
+-- name: field_signature
+-- Digest of its failure.
+signature.digest;
+
+-- name: field_error_type
+-- Exception type; a command has none.
+nullif(attempt.error_type, '');
+
+-- name: field_error_message
+-- Error message.
+nullif(attempt.error_message, '');
+
+-- name: field_error_traceback
+-- Traceback.
+nullif(attempt.error_traceback, '');
+
+-- name: field_error_stderr
+-- The tail of stderr.
+nullif(attempt.error_stderr, '');

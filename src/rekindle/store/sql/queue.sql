@@ -1,0 +1,161 @@
+-- The hot path: claims and outcomes. 0 WAITING, 1 READY, 2 QUEUED, 3 RUNNING, 4 COMPLETED, 5 FAILED, 6 CANCELED.
+
+-- name: ready_classes
+-- What is ready, by workflow and resource class, from the counts.
+SELECT workflow_count.workflow, workflow_count.resource_class, workflow_count.n
+FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
+WHERE workflow_count.state = 1 AND workflow_count.n > 0 AND workflow.archived IS NULL
+ORDER BY workflow_count.workflow, workflow_count.resource_class;
+
+-- name: ready_classes_of_one
+-- What is ready in a workflow, by resource class, from the counts.
+SELECT workflow_count.workflow, workflow_count.resource_class, workflow_count.n
+FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
+WHERE workflow_count.workflow = :workflow AND workflow_count.state = 1 AND workflow_count.n > 0
+    AND workflow.archived IS NULL
+ORDER BY workflow_count.resource_class;
+
+-- name: ready
+-- The first ready jobs of a class, by the index that holds nothing else.
+SELECT job.id, job.workflow, job.name, job.template, workflow.revision, job.binding, job.attempts, job.priority,
+    job.resource_class, job.resume_attempt, job.resume_step, job.overrides
+FROM job JOIN workflow ON workflow.id = job.workflow
+WHERE job.workflow = :workflow AND job.resource_class = :resource_class
+    AND job.state = 1 AND job.held IS NULL AND job.retired = 0
+    AND (job.not_before IS NULL OR job.not_before <= :now)
+ORDER BY job.priority DESC, job.id LIMIT :limit;
+
+-- name: highest_attempt
+-- The highest attempt id that has ever been used, removed ones included.
+SELECT coalesce(max(id), 0) FROM (
+    SELECT max(id) AS id FROM attempt
+    UNION ALL
+    SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest_attempt'
+) AS used;
+
+-- name: insert_attempt
+-- An attempt at the moment of its claim.
+-- row: id, job, workflow, number, token, revision, template, runner, folder, queued, builds_on, start_step, overrides
+INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, runner, folder, queued, builds_on,
+    start_step, overrides)
+VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner, :folder, :queued, :builds_on,
+    :start_step, :overrides);
+
+-- name: claim_job
+-- A ready job gets its live attempt and is QUEUED.
+-- row: attempt, job
+UPDATE job SET state = 2, version = version + 1, attempts = attempts + 1, attempt = :attempt
+WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0;
+
+-- name: standing
+-- Where attempts and their jobs stand.
+SELECT attempt.id, attempt.token, attempt.state, attempt.archived_by IS NOT NULL, job.id, job.name, job.workflow,
+    job.resource_class, job.state, job.attempt
+FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
+
+-- name: start_attempt
+-- A queued attempt runs.
+-- row: attempt, started, worker, host, pid, pid_start
+UPDATE attempt SET state = 3, started = :started, worker = :worker, host = :host, pid = :pid, pid_start = :pid_start
+WHERE id = :attempt AND state = 2;
+
+-- name: end_attempt
+-- An attempt that had not ended has; what its start told and its end does not is kept.
+-- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict
+UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, started),
+    worker = coalesce(:worker, worker), host = coalesce(:host, host), pid = coalesce(:pid, pid),
+    pid_start = coalesce(:pid_start, pid_start), cause = :cause, exit_code = :exit_code, signal = :signal,
+    cpu_seconds = :cpu_seconds, max_rss_bytes = :max_rss_bytes, result = :result, verdict = :verdict
+WHERE id = :attempt AND (state = 2 OR state = 3);
+
+-- name: explain_attempt
+-- What a failed attempt said.
+-- row: attempt, signature, error_type, error_message, error_traceback, error_stderr
+UPDATE attempt SET signature = :signature, error_type = :error_type, error_message = :error_message,
+    error_traceback = :error_traceback, error_stderr = :error_stderr
+WHERE id = :attempt;
+
+-- name: find_signature
+-- A signature's row.
+SELECT id FROM signature WHERE digest = :digest;
+
+-- name: insert_signature
+-- A failure of a kind that has not been seen.
+INSERT INTO signature (digest, cause, type, message) VALUES (:digest, :cause, :type, :message);
+
+-- name: write_step
+-- How a step of an attempt ended; told again, it replaces what was told.
+-- row: attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from
+INSERT INTO step (attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from)
+VALUES (:attempt, :position, :name, :state, :cause, :exit_code, :signal, :started, :ended, :result, :kept_from)
+ON CONFLICT (attempt, position) DO UPDATE SET name = excluded.name, state = excluded.state, cause = excluded.cause,
+    exit_code = excluded.exit_code, signal = excluded.signal, started = excluded.started, ended = excluded.ended,
+    result = excluded.result, kept_from = excluded.kept_from;
+
+-- name: spans
+-- The first start and the last end among some attempts, by workflow.
+SELECT min(started), max(ended), workflow FROM attempt WHERE id IN @attempts GROUP BY workflow;
+
+-- name: extend_span
+-- Widen what is known of a workflow's running time.
+-- row: started, ended, workflow
+UPDATE workflow
+SET started = CASE WHEN started <= :started OR :started IS NULL THEN started ELSE :started END,
+    ended = CASE WHEN ended >= :ended OR :ended IS NULL THEN ended ELSE :ended END
+WHERE id = :workflow;
+
+-- name: move_job
+-- A job changes its state, if it still stands where the law saw it.
+-- row: after, job, before
+UPDATE job SET state = :after, version = version + 1 WHERE id = :job AND state = :before AND retired = 0;
+
+-- name: add_to_count
+-- Change how many jobs of a class are in a state.
+-- row: workflow, resource_class, state, n
+INSERT INTO workflow_count (workflow, resource_class, state, n) VALUES (:workflow, :resource_class, :state, :n)
+ON CONFLICT (workflow, resource_class, state) DO UPDATE SET n = workflow_count.n + excluded.n;
+
+-- name: children_of_completed
+-- The children of jobs, with how many of the jobs each of them needs.
+SELECT edge.child, count(*), job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
+FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents GROUP BY edge.child;
+
+-- name: lower_unmet
+-- Less of what a job needs is missing. Plans rest on that, hence the version.
+-- row: n, job
+UPDATE job SET unmet = unmet - :n, version = version + 1 WHERE id = :job;
+
+-- name: unstarted_claims
+-- The live attempts of jobs that are queued and never started.
+SELECT attempt.id FROM job JOIN attempt ON attempt.id = job.attempt
+WHERE job.id IN @jobs AND attempt.state = 2 AND attempt.started IS NULL;
+
+-- name: remember_attempts
+-- Ids of attempts are not given out twice: folders and journals name them.
+INSERT INTO meta (key, value) VALUES ('highest_attempt', CAST(:highest AS TEXT))
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
+
+-- name: unclaim_jobs
+-- Take the live attempt and its number from jobs.
+UPDATE job SET attempt = NULL, attempts = attempts - 1 WHERE attempt IN @attempts AND id IN @jobs;
+
+-- name: delete_steps
+-- The steps that claims had taken over from earlier attempts.
+DELETE FROM step WHERE attempt IN @attempts;
+
+-- name: delete_attempts
+-- Reservations that never became executions.
+DELETE FROM attempt WHERE id IN @attempts;
+
+-- name: next_due
+-- When the earliest delayed ready job falls due.
+SELECT min(job.not_before) FROM job JOIN workflow ON workflow.id = job.workflow
+WHERE job.not_before IS NOT NULL AND job.state = 1 AND job.held IS NULL AND job.retired = 0
+    AND workflow.archived IS NULL;
+
+-- name: next_due_of_one
+-- When the earliest delayed ready job of a workflow falls due.
+SELECT min(job.not_before) FROM job
+WHERE job.not_before IS NOT NULL AND job.workflow = :workflow AND job.state = 1 AND job.held IS NULL
+    AND job.retired = 0;

@@ -1,0 +1,142 @@
+-- Plans: what they read, and what they write.
+
+-- name: reached
+-- Some jobs and everything below them.
+WITH RECURSIVE reached (id) AS (
+    SELECT id FROM job WHERE id IN @jobs
+    UNION
+    SELECT edge.child FROM reached JOIN edge ON edge.parent = reached.id
+)
+SELECT id FROM reached;
+
+-- name: edges_into
+-- Everything that jobs need.
+SELECT parent, child FROM edge WHERE child IN @jobs ORDER BY child, parent;
+
+-- name: full_views
+-- What the planner knows of jobs that a rerun may touch.
+SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.held, job.canceled, job.retired,
+    job.unmet, job.reserve, job.resume_attempt, job.resume_step, job.overrides, job.not_before, job.workflow,
+    workflow.revision, workflow.archived IS NOT NULL, attempt.id, attempt.state, attempt.cause,
+    attempt.ended - attempt.started
+FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
+WHERE job.id IN @jobs;
+
+-- name: parent_views
+-- What the planner knows of jobs that are only needed by those.
+SELECT id, name, state, version FROM job WHERE id IN @jobs;
+
+-- name: live_steps
+-- The steps of live attempts.
+SELECT step.attempt, step.position, step.name, step.state, step.kept_from
+FROM job JOIN step ON step.attempt = job.attempt WHERE job.id IN @jobs ORDER BY step.attempt, step.position;
+
+-- name: params
+-- The parameters of a revision.
+SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
+
+-- name: versions
+-- The versions that plans are bound to.
+SELECT id, version, name FROM job WHERE id IN @jobs;
+
+-- name: pointers
+-- What a rerun changes of jobs.
+SELECT id, workflow, resource_class, attempt, reserve, held, canceled, not_before, resume_attempt, resume_step,
+    overrides
+FROM job WHERE id IN @jobs;
+
+-- name: insert_rerun
+-- An applied plan.
+INSERT INTO rerun (kind, at, digest, request, note, refused, warnings, expected, overwrites, jobs)
+VALUES (:kind, :at, :digest, :request, :note, :refused, :warnings, :expected, :overwrites, :jobs);
+
+-- name: insert_rerun_job
+-- What a rerun did to a job, and what undo puts back.
+-- row: rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons, archives, pointers
+INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons,
+    archives, pointers)
+VALUES (:rerun, :job, :version, :before, :after, :unmet, :start, :resume_attempt, :resume_step, :keeps, :reasons,
+    :archives, :pointers);
+
+-- name: archive_attempts
+-- Attempts that a rerun archives: they stay, and are live no more.
+UPDATE attempt SET archived_by = :rerun WHERE id IN @attempts AND archived_by IS NULL;
+
+-- name: reset_job
+-- A job as its plan leaves it.
+-- row: state, unmet, resume_attempt, resume_step, overrides, job
+UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, reserve = NULL, canceled = 0, not_before = NULL,
+    resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides, version = version + 1
+WHERE id = :job;
+
+-- name: rerun_columns
+-- A rerun without its jobs.
+rerun.id, rerun.kind, rerun.at, rerun.note, rerun.undone, rerun.request, rerun.digest, rerun.refused, rerun.warnings,
+rerun.expected, rerun.overwrites, rerun.jobs;
+
+-- name: rerun
+-- One rerun.
+SELECT {rerun_columns} FROM rerun WHERE rerun.id = :rerun;
+
+-- name: reruns
+-- Reruns, newest first.
+SELECT {rerun_columns} FROM rerun ORDER BY rerun.id DESC LIMIT :limit;
+
+-- name: reruns_of_workflow
+-- The reruns that touched a workflow's jobs, newest first.
+SELECT {rerun_columns} FROM rerun
+WHERE EXISTS (
+    SELECT 1 FROM rerun_job JOIN job ON job.id = rerun_job.job
+    WHERE rerun_job.rerun = rerun.id AND job.workflow = :workflow
+)
+ORDER BY rerun.id DESC LIMIT :limit;
+
+-- name: planned_jobs
+-- What a rerun did to its jobs.
+SELECT rerun_job.job, job.name, rerun_job.version, rerun_job.before, rerun_job.after, rerun_job.start,
+    rerun_job.reasons, rerun_job.archives, rerun_job.keeps, rerun_job.resume_attempt, rerun_job.resume_step,
+    rerun_job.unmet
+FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
+
+-- name: newest_manual
+-- The newest manual rerun that stands.
+SELECT max(id) FROM rerun WHERE kind = 'manual' AND undone IS NULL;
+
+-- name: undo_views
+-- A rerun's jobs now, and what they had.
+SELECT rerun_job.job, job.name, job.version, job.state, job.attempt, rerun_job.pointers, rerun_job.archives
+FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
+
+-- name: attempt_states
+-- The states of attempts.
+SELECT id, state FROM attempt WHERE id IN @attempts;
+
+-- name: later_reruns
+-- Newer reruns that stand and touched the same jobs.
+SELECT earlier.job, later.rerun
+FROM rerun_job AS earlier JOIN rerun_job AS later ON later.job = earlier.job AND later.rerun > earlier.rerun
+    JOIN rerun ON rerun.id = later.rerun
+WHERE earlier.rerun = :rerun AND rerun.undone IS NULL ORDER BY earlier.job, later.rerun;
+
+-- name: restore_job
+-- Put a job's pointers back, if nothing has moved it.
+-- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, job, version
+UPDATE job SET attempt = :attempt, reserve = :reserve, held = :held, canceled = :canceled, not_before = :not_before,
+    resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides, version = version + 1
+WHERE id = :job AND version = :version;
+
+-- name: revive_attempts
+-- Attempts that are live again.
+UPDATE attempt SET archived_by = NULL WHERE id IN @attempts AND archived_by = :rerun;
+
+-- name: children
+-- The jobs that need some jobs.
+SELECT DISTINCT child FROM edge WHERE parent IN @jobs;
+
+-- name: mark_undone
+-- A rerun that has been taken back.
+UPDATE rerun SET undone = :now WHERE id = :rerun AND undone IS NULL;
+
+-- name: workflows_of_jobs
+-- Whose jobs these are, and how many of them.
+SELECT workflow, count(*) FROM job WHERE id IN @jobs GROUP BY workflow ORDER BY workflow;

@@ -1,0 +1,39 @@
+-- Runners, leases and their workers' journals.
+
+-- name: insert_runner
+-- A new runner.
+INSERT INTO runner (host, boot_id, pid, pid_start, executor, slots, epoch, started, expires)
+VALUES (:host, :boot_id, :pid, :pid_start, :executor, :slots, 1, :started, :expires);
+
+-- name: renew
+-- Extend a lease that nobody has taken over.
+UPDATE runner SET expires = :until WHERE id = :runner AND epoch = :epoch AND ended IS NULL;
+
+-- name: end_runner
+-- It ended, or was found dead.
+UPDATE runner SET ended = :now WHERE id = :runner AND ended IS NULL;
+
+-- name: take_over
+-- Raise the epoch of a dead runner: one caller succeeds.
+UPDATE runner SET epoch = epoch + 1 WHERE id = :runner AND epoch = :epoch AND ended IS NULL;
+
+-- name: alive
+-- Runners that have not ended.
+SELECT id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended FROM runner
+WHERE ended IS NULL ORDER BY id;
+
+-- name: open_journal
+-- A worker's journal.
+INSERT INTO journal (worker, runner, path, pid, pid_start) VALUES (:worker, :runner, :path, :pid, :pid_start);
+
+-- name: journals
+-- A runner's journals that are not closed.
+SELECT worker, path, pid, pid_start, position FROM journal WHERE runner = :runner AND closed = 0 ORDER BY worker;
+
+-- name: advance
+-- Everything before a position has been ingested.
+UPDATE journal SET position = :position WHERE worker = :worker;
+
+-- name: close_journal
+-- Nothing more will come from it.
+UPDATE journal SET closed = 1 WHERE worker = :worker;

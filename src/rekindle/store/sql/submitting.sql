@@ -1,0 +1,88 @@
+-- A definition becomes a workflow, or the next revision of one.
+
+-- name: highest_job
+-- The highest job id that has ever been used, deleted workflows included.
+SELECT coalesce(max(id), 0) FROM (
+    SELECT max(id) AS id FROM job
+    UNION ALL
+    SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest_job'
+) AS used;
+
+-- name: highest_workflow
+-- The highest workflow id that has ever been used.
+SELECT coalesce(max(id), 0) FROM (
+    SELECT max(id) AS id FROM workflow
+    UNION ALL
+    SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest_workflow'
+) AS used;
+
+-- name: insert_workflow
+-- A new workflow at its first revision.
+INSERT INTO workflow (id, name, project, directory, source, source_digest, revision, submitted)
+VALUES (:id, :name, :project, :directory, :source, :source_digest, 1, :submitted);
+
+-- name: insert_revision
+-- One submitted definition.
+INSERT INTO revision (workflow, number, submitted, params, source_digest)
+VALUES (:workflow, :number, :submitted, :params, :source_digest);
+
+-- name: insert_job
+-- A new job, READY or WAITING.
+-- row: id, workflow, name, template, binding, state, unmet, priority, resource_class
+INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class)
+VALUES (:id, :workflow, :name, :template, :binding, :state, :unmet, :priority, :resource_class);
+
+-- name: insert_edge
+-- The child needs the parent.
+-- row: parent, child
+INSERT INTO edge (parent, child) VALUES (:parent, :child);
+
+-- name: latest_revision
+-- The number of a workflow's latest revision.
+SELECT revision FROM workflow WHERE id = :id;
+
+-- name: advance_workflow
+-- Make a revision the latest.
+UPDATE workflow SET revision = :revision, project = :project, source = :source, source_digest = :source_digest
+WHERE id = :id;
+
+-- name: delete_edge
+-- The child does not need the parent any more.
+-- row: parent, child
+DELETE FROM edge WHERE parent = :parent AND child = :child;
+
+-- name: submitted_edges
+-- The edges of a workflow that no action added.
+SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
+WHERE job.workflow = :workflow AND edge.added_by IS NULL;
+
+-- name: submitted_jobs
+-- The jobs of a workflow that no action added, retired ones included, as a revision compares them.
+SELECT id, name, template, binding, retired, resume_attempt, resume_step FROM job
+WHERE workflow = :workflow AND added_by IS NULL;
+
+-- name: redefine_job
+-- Give a job a revision's template and binding; it is in the workflow again if it had been retired.
+-- row: id, template, binding, priority, resource_class, resume_attempt, resume_step
+UPDATE job
+SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
+    resume_attempt = :resume_attempt, resume_step = :resume_step, retired = 0, version = version + 1
+WHERE id = :id;
+
+-- name: retire_jobs
+-- Jobs that the latest revision leaves out.
+UPDATE job SET retired = 1, version = version + 1 WHERE id IN @jobs;
+
+-- name: bump_versions
+-- Something that plans about these jobs rest on has changed.
+UPDATE job SET version = version + 1 WHERE id IN @jobs;
+
+-- name: clear_counts
+-- Forget a workflow's counts, to count afresh.
+DELETE FROM workflow_count WHERE workflow = :workflow;
+
+-- name: count_afresh
+-- Count a workflow's jobs.
+INSERT INTO workflow_count (workflow, resource_class, state, n)
+SELECT workflow, resource_class, state, count(*) FROM job
+WHERE workflow = :workflow AND retired = 0 GROUP BY workflow, resource_class, state;

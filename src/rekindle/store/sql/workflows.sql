@@ -1,0 +1,48 @@
+-- Looking at workflows.
+
+-- name: templates_in_use
+-- The templates of the jobs that are not retired.
+SELECT id, body FROM template
+WHERE id IN (SELECT DISTINCT template FROM job WHERE workflow = :workflow AND retired = 0) ORDER BY id;
+
+-- name: params
+-- The parameters of a revision.
+SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
+
+-- name: edges
+-- Every edge of a workflow.
+SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
+WHERE job.workflow = :workflow ORDER BY edge.parent, edge.child;
+
+-- name: workflow_columns
+-- What a look at a workflow shows.
+id, name, directory, revision, submitted, project, source, source_digest, archived;
+
+-- name: workflow_by_id
+-- One workflow.
+SELECT {workflow_columns} FROM workflow WHERE id = :id;
+
+-- name: workflow_by_name
+-- The newest workflow of a name; one that is not archived, if there is one.
+SELECT {workflow_columns} FROM workflow WHERE name = :name
+ORDER BY CASE WHEN archived IS NULL THEN 0 ELSE 1 END, id DESC LIMIT 1;
+
+-- name: workflow_listing
+-- Workflows, oldest first; archived ones only when asked for.
+SELECT {workflow_columns} FROM workflow WHERE archived IS NULL OR :archived = 1 ORDER BY id;
+
+-- name: counts_of_all
+-- How many jobs of each workflow are in which state.
+SELECT workflow, state, sum(n) FROM workflow_count WHERE n <> 0 GROUP BY workflow, state ORDER BY workflow, state;
+
+-- name: counts_of_one
+-- How many jobs of a workflow are in which state.
+SELECT state, sum(n) FROM workflow_count WHERE workflow = :workflow AND n <> 0 GROUP BY state ORDER BY state;
+
+-- name: set_archived
+-- Set a workflow aside, or bring it back.
+UPDATE workflow SET archived = :at WHERE id = :id;
+
+-- name: span
+-- When its first attempt started and its last one ended.
+SELECT started, ended FROM workflow WHERE id = :id;

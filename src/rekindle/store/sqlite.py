@@ -1,0 +1,94 @@
+"""The embedded archive: one SQLite file in the store's folder, in WAL mode."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from rekindle.store import port
+from rekindle.store.attempts import Attempts
+from rekindle.store.check import check
+from rekindle.store.database import Database
+from rekindle.store.events import Events
+from rekindle.store.jobs import Jobs
+from rekindle.store.predicates import search
+from rekindle.store.queries import load
+from rekindle.store.queue import Queue
+from rekindle.store.reruns import Reruns
+from rekindle.store.runners import Runners
+from rekindle.store.translating import translate
+from rekindle.store.workflows import Workflows
+
+SQL = load("connection")
+
+PATIENCE = 30.0
+"""Seconds to wait for another process's transaction."""
+
+
+def connect(path: Path, patience: float = PATIENCE) -> sqlite3.Connection:
+    """A connection as every store has it. Raises sqlite3.Error."""
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, cached_statements=256)
+    for setting in ("synchronous", "foreign_keys", "cache", "temporary", "checkpoint"):
+        connection.execute(SQL[setting].text)
+    connection.create_function("search", 2, search, deterministic=True)
+    return connection
+
+
+class SqliteArchive:
+    """One transaction's view of everything; see rekindle.store.port.Archive."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self.workflows: port.Workflows = Workflows(database)
+        self.jobs: port.Jobs = Jobs(database)
+        self.queue: port.Queue = Queue(database)
+        self.attempts: port.Attempts = Attempts(database)
+        self.reruns: port.Reruns = Reruns(database)
+        self.runners: port.Runners = Runners(database)
+        self.events: port.Events = Events(database)
+
+    def check(self) -> list[str]:
+        return check(self._db)
+
+
+class SqliteStore:
+    """An open store; see rekindle.store.port.Store. Not for several threads at once."""
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path, identity: str) -> None:
+        self.identity = identity
+        self.folder = str(folder)
+        self._connection = connection
+        self._database = Database(connection)
+        self._archive = SqliteArchive(self._database)
+
+    def read(self) -> AbstractContextManager[port.Archive]:
+        return self._transaction("BEGIN DEFERRED")
+
+    def write(self) -> AbstractContextManager[port.Archive]:
+        return self._transaction("BEGIN IMMEDIATE")
+
+    def data_version(self) -> int:
+        try:
+            version: int = self._connection.execute(SQL["data_version"].text).fetchone()[0]
+        except sqlite3.Error as error:
+            raise translate(error, self.folder) from error
+        return version
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[port.Archive]:
+        try:
+            self._connection.execute(begin)
+            try:
+                yield self._archive
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:  # an error, or a reader's interruption, came before the commit
+                    self._database.forget()
+                    self._connection.execute("ROLLBACK")
+        except sqlite3.DatabaseError as error:
+            raise translate(error, self.folder) from error

@@ -1,0 +1,166 @@
+"""A definition becomes a workflow, or the next revision of one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+
+from rekindle.domain.definition import Definition
+from rekindle.domain.states import State
+from rekindle.store.database import Database, Row
+from rekindle.store.deriving import derive_afresh
+from rekindle.store.port import Revised
+from rekindle.store.queries import as_set, load
+from rekindle.store.queue import CountKey, add_counts
+from rekindle.store.templates import StoredTemplate, Templates, binding_text, step_names
+
+SQL = load("submitting")
+
+
+def add(database: Database, definition: Definition, now: float) -> int:
+    """A new workflow at revision 1; returns its id."""
+    workflow = int(database.value(SQL["highest_workflow"])) + 1
+    database.change(
+        SQL["insert_workflow"],
+        id=workflow,
+        name=definition.name,
+        project=definition.project,
+        directory=definition.directory,
+        source=definition.source,
+        source_digest=definition.source_digest,
+        submitted=now,
+    )
+    _insert_revision(database, workflow, 1, definition, now)
+    templates = Templates(database, workflow, 1, definition.templates)
+    unmet = [0] * len(definition.jobs)
+    for _, child in definition.edges:
+        unmet[child] += 1
+    first = int(database.value(SQL["highest_job"])) + 1
+    database.change_each(
+        SQL["insert_job"],
+        (
+            _job(first + position, workflow, job.name, templates[job.template], binding_text(job.binding), needs)
+            for position, (job, needs) in enumerate(zip(definition.jobs, unmet, strict=True))
+        ),
+    )
+    counts: Counter[CountKey] = Counter()
+    for job, needs in zip(definition.jobs, unmet, strict=True):
+        state = State.WAITING if needs else State.READY
+        counts[workflow, templates[job.template].resource_class, state] += 1
+    add_counts(database, counts)
+    edges = sorted(definition.edges)  # in the order of the table, which is then written page by page
+    database.change_each(SQL["insert_edge"], ((first + parent, first + child) for parent, child in edges))
+    return workflow
+
+
+def revise(database: Database, workflow: int, definition: Definition, now: float) -> Revised:
+    """Make a definition the next revision of a workflow: see rekindle.store.port.Workflows.revise."""
+    revision = int(database.value(SQL["latest_revision"], id=workflow)) + 1
+    database.change(
+        SQL["advance_workflow"],
+        id=workflow,
+        revision=revision,
+        project=definition.project,
+        source=definition.source,
+        source_digest=definition.source_digest,
+    )
+    _insert_revision(database, workflow, revision, definition, now)
+    templates = Templates(database, workflow, revision, definition.templates)
+    known = {row[1]: row for row in database.rows(SQL["submitted_jobs"], workflow=workflow)}
+    matched = _match(database, workflow, definition, templates, known)
+    gone = [row[0] for name, row in known.items() if name not in matched.ids and not row[_RETIRED]]
+    database.change_each(SQL["insert_job"], matched.new)
+    database.change_each(SQL["redefine_job"], matched.redefined)
+    database.change(SQL["retire_jobs"], jobs=as_set(gone))
+    ids = [matched.ids[job.name] for job in definition.jobs]
+    rewired = _rewire(database, workflow, {(ids[parent], ids[child]) for parent, child in definition.edges})
+    derive_afresh(database, rewired | matched.touched | set(gone), counts=False)
+    database.change(SQL["clear_counts"], workflow=workflow)
+    database.change(SQL["count_afresh"], workflow=workflow)
+    names = {row[0]: name for name, row in known.items()}
+    return Revised(
+        revision,
+        added=tuple(matched.added),
+        retired=tuple(names[job] for job in sorted(gone)),
+        changed=tuple(matched.changed),
+    )
+
+
+_ID, _TEMPLATE, _BINDING, _RETIRED, _RESUME_ATTEMPT, _RESUME_STEP = 0, 2, 3, 4, 5, 6
+"""Columns of `submitted_jobs`."""
+
+
+@dataclass(slots=True)
+class _Matched:
+    """How a definition's jobs meet those that are there."""
+
+    ids: dict[str, int] = field(default_factory=dict)  # of every job of the definition
+    new: list[Row] = field(default_factory=list)
+    redefined: list[Row] = field(default_factory=list)
+    touched: set[int] = field(default_factory=set)  # new, or back from retirement
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+
+def _match(
+    database: Database, workflow: int, definition: Definition, templates: Templates, known: dict[str, Row]
+) -> _Matched:
+    matched = _Matched()
+    following = int(database.value(SQL["highest_job"])) + 1
+    for job in definition.jobs:
+        stored, binding, row = templates[job.template], binding_text(job.binding), known.get(job.name)
+        if row is None:
+            number, following = following, following + 1
+            matched.new.append(_job(number, workflow, job.name, stored, binding, 0))
+        else:
+            number = row[_ID]
+            differs = (row[_TEMPLATE], row[_BINDING]) != (stored.id, binding)
+            if differs or row[_RETIRED]:
+                resume = _resume(database, row, stored.id)
+                matched.redefined.append((number, stored.id, binding, stored.priority, stored.resource_class, *resume))
+            if differs and not row[_RETIRED]:
+                matched.changed.append(job.name)
+        if row is None or row[_RETIRED]:
+            matched.added.append(job.name)
+            matched.touched.add(number)
+        matched.ids[job.name] = number
+    return matched
+
+
+def _resume(database: Database, row: Row, template: int) -> tuple[int | None, int]:
+    """Where the job's next attempt starts: as planned, while the steps that it would keep are still its first."""
+    attempt, step = row[_RESUME_ATTEMPT], row[_RESUME_STEP]
+    if attempt is None or template == row[_TEMPLATE]:
+        return attempt, step
+    before, now = step_names(database, row[_TEMPLATE]), step_names(database, template)
+    return (attempt, step) if before[:step] == now[:step] and len(now) > step else (None, 0)
+
+
+def _rewire(database: Database, workflow: int, wanted: set[tuple[int, int]]) -> set[int]:
+    """Make these the workflow's submitted edges; returns the children whose needs have changed. Plans rest on what
+    a job leads to, hence the versions of the parents."""
+    present = {(parent, child) for parent, child in database.rows(SQL["submitted_edges"], workflow=workflow)}
+    gone, new = sorted(present - wanted), sorted(wanted - present)
+    database.change_each(SQL["delete_edge"], gone)
+    database.change_each(SQL["insert_edge"], new)
+    moved = gone + new
+    database.change(SQL["bump_versions"], jobs=as_set({job for edge in moved for job in edge}))
+    return {child for _, child in moved}
+
+
+def _insert_revision(database: Database, workflow: int, number: int, definition: Definition, now: float) -> None:
+    database.change(
+        SQL["insert_revision"],
+        workflow=workflow,
+        number=number,
+        submitted=now,
+        params=msgspec.json.encode(dict(definition.params)).decode(),
+        source_digest=definition.source_digest,
+    )
+
+
+def _job(number: int, workflow: int, name: str, template: StoredTemplate, binding: str, unmet: int) -> Row:
+    state = 0 if unmet else 1  # WAITING, READY: as plain numbers, a hundred thousand times
+    return (number, workflow, name, template.id, binding, state, unmet, template.priority, template.resource_class)

@@ -1,0 +1,41 @@
+"""What SQLite says, in rekindle's words: the one place that knows its codes."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY: ("has been locked by another process for too long", "try again when it is less busy"),
+    sqlite3.SQLITE_LOCKED: ("has been locked by another process for too long", "try again when it is less busy"),
+    sqlite3.SQLITE_READONLY: ("cannot be written", "check who owns it and whether its disk is mounted read-only"),
+    sqlite3.SQLITE_PERM: ("may not be opened by this user", "check who owns it"),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "check that the folder is there, and who owns it"),
+    sqlite3.SQLITE_FULL: ("is on a disk that is full", "nothing was written; make room and try again"),
+    sqlite3.SQLITE_IOERR: ("cannot be read or written: its disk reports an error", "check the disk"),
+    sqlite3.SQLITE_NOMEM: ("needs more memory than there is", "try again when there is more"),
+}
+
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT: "is corrupt",
+    sqlite3.SQLITE_NOTADB: "is not a database",
+    sqlite3.SQLITE_FORMAT: "is not a database",
+    sqlite3.SQLITE_CONSTRAINT: "contradicts itself",
+}
+
+_PRIMARY = 0xFF
+"""An extended code has its primary code in the lowest byte."""
+
+
+def translate(error: sqlite3.Error, path: str) -> StoreError:
+    """The error to raise instead; the caller raises it from the original."""
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+    if code in _UNAVAILABLE:
+        what, hint = _UNAVAILABLE[code]
+        return StoreUnavailable(f"the store {path} {what} ({error})", hint=hint)
+    if code in _DAMAGED:
+        return StoreDamaged(
+            f"the store {path} {_DAMAGED[code]} ({error})", hint="go back to a copy of its folder, or start a new one"
+        )
+    return StoreError(f"the store {path}: {error}")

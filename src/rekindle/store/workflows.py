@@ -1,0 +1,80 @@
+"""Workflows as they are submitted, looked at, set aside and removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.definition import Definition, JobTemplate
+from rekindle.domain.models import Workflow
+from rekindle.domain.states import State
+from rekindle.store.database import Database, Row
+from rekindle.store.port import Revised
+from rekindle.store.queries import load
+from rekindle.store.rowshape import STATES
+from rekindle.store.submitting import add, revise
+from rekindle.store.templates import decode_template, template_by_id
+
+SQL = load("workflows")
+DELETING = [query for name, query in load("deleting").items() if name != "own_attempts"]
+
+
+class Workflows:
+    """See rekindle.store.port.Workflows."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, definition: Definition, now: float) -> int:
+        return add(self._db, definition, now)
+
+    def revise(self, workflow: int, definition: Definition, now: float) -> Revised:
+        return revise(self._db, workflow, definition, now)
+
+    def find(self, key: int | str) -> Workflow | None:
+        if isinstance(key, int):
+            row = self._db.row(SQL["workflow_by_id"], id=key)
+        else:
+            row = self._db.row(SQL["workflow_by_name"], name=key)
+        if row is None:
+            return None
+        counts = self._db.rows(SQL["counts_of_one"], workflow=row[0])
+        return _workflow(row, {STATES[state]: n for state, n in counts})
+
+    def listing(self, archived: bool = False) -> list[Workflow]:
+        counts: dict[int, dict[State, int]] = {}
+        for workflow, state, n in self._db.rows(SQL["counts_of_all"]):
+            counts.setdefault(workflow, {})[STATES[state]] = n
+        rows = self._db.rows(SQL["workflow_listing"], archived=archived)
+        return [_workflow(row, counts.get(row[0], {})) for row in rows]
+
+    def template(self, template: int) -> JobTemplate:
+        return template_by_id(self._db, template)
+
+    def templates(self, workflow: int) -> list[tuple[int, JobTemplate]]:
+        rows = self._db.rows(SQL["templates_in_use"], workflow=workflow)
+        return [(number, decode_template(body)) for number, body in rows]
+
+    def params(self, workflow: int, revision: int) -> dict[str, Any]:
+        text = self._db.value(SQL["params"], workflow=workflow, revision=revision)
+        return msgspec.json.decode(text, type=dict[str, Any])
+
+    def archive(self, workflow: int, at: float | None) -> None:
+        self._db.change(SQL["set_archived"], id=workflow, at=at)
+
+    def delete(self, workflow: int) -> None:
+        for query in DELETING:
+            self._db.change(query, workflow=workflow)
+
+    def span(self, workflow: int) -> tuple[float | None, float | None]:
+        row = self._db.row(SQL["span"], id=workflow)
+        return (None, None) if row is None else (row[0], row[1])
+
+    def edges(self, workflow: int) -> list[tuple[int, int]]:
+        return [(parent, child) for parent, child in self._db.rows(SQL["edges"], workflow=workflow)]
+
+
+def _workflow(row: Row, counts: dict[State, int]) -> Workflow:
+    values = [*row, counts]
+    return Workflow(*values)
