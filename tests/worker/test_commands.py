@@ -1,0 +1,303 @@
+"""Commands: what they see, how they end, and what is kept of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from floor import Floor, alive, only_files_in, pid_in, write_pid
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.definition import Step
+from rekindle.domain.states import State
+from rekindle.journal.records import Ended, Started, StepEnded, StepStarted
+
+
+def test_a_command_that_succeeds_is_completed_and_accounted(floor: Floor) -> None:
+    end = floor.command("echo hello")
+    assert (end.state, end.cause, end.exit_code) == (State.COMPLETED, None, 0)
+    assert end.started is not None
+    assert end.started <= end.at
+    assert end.cpu_seconds is not None
+    assert end.max_rss_bytes is not None
+    assert end.max_rss_bytes > 100_000
+    assert [(step.position, step.name, step.state) for step in end.steps] == [(0, "main", State.COMPLETED)]
+    assert Path(f"{floor.store}/attempts/00/1.0.out").read_text() == "hello\n"
+
+
+def test_an_attempt_that_leaves_nothing_leaves_no_file_and_no_folder(floor: Floor) -> None:
+    floor.command("/bin/true")
+    floor.command("/bin/true")
+    assert only_files_in(floor.store / "attempts") == []
+    assert not (floor.store / "attempts" / "00" / "1").exists()
+
+
+def test_starts_are_journalled_before_ends(floor: Floor) -> None:
+    floor.command("/bin/true")
+    kinds = [type(record) for record in floor.records[floor.workers[0].name]]
+    assert kinds[1:] == [Started, Ended]
+
+
+@pytest.mark.parametrize("code", [1, 3, 127, 255])
+def test_a_return_code_that_is_not_zero_is_cause_exit(floor: Floor, code: int) -> None:
+    end = floor.command(("sh", "-c", f"echo told >&2; exit {code}"))
+    assert (end.state, end.cause, end.exit_code, end.signal) == (State.FAILED, Cause.EXIT, code, None)
+    assert end.failure is not None
+    assert end.failure.stderr == "told\n"
+    assert end.steps[0].exit_code == code
+
+
+def test_a_command_killed_by_a_signal_names_it(floor: Floor) -> None:
+    end = floor.command(("sh", "-c", "kill -SEGV $$"))
+    assert (end.cause, end.signal, end.exit_code) == (Cause.SIGNAL, signal.SIGSEGV, None)
+    assert end.failure is not None
+    assert "SIGSEGV" in end.failure.message
+
+
+def test_a_shells_128_and_n_is_a_signal(floor: Floor) -> None:
+    end = floor.command("sh -c 'kill -9 $$'; exit $?")
+    assert (end.cause, end.signal, end.exit_code) == (Cause.SIGNAL, 9, 137)
+
+
+def test_128_and_n_without_a_shell_is_a_return_code(floor: Floor) -> None:
+    end = floor.command(("python3", "-c", "raise SystemExit(137)"))
+    assert (end.cause, end.signal, end.exit_code) == (Cause.EXIT, None, 137)
+
+
+def test_a_timeout_kills_the_whole_group(floor: Floor, tmp_path: Path) -> None:
+    child = tmp_path / "child"
+    inner = f"{write_pid(child)}; exec sleep 600"
+    end = floor.run(Step("main", run=f"sh -c '{inner}' & sleep 600"), time=0.5)
+    assert (end.state, end.cause) == (State.FAILED, Cause.TIMEOUT)
+    assert end.failure is not None
+    assert "0.5 s" in end.failure.message
+    pid = pid_in(child)
+    assert pid is not None
+    assert not alive(pid)
+
+
+def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(floor: Floor) -> None:
+    end = floor.command("trap '' TERM; while :; do sleep 0.1; done", time=0.2)
+    assert (end.cause, end.signal) == (Cause.TIMEOUT, 9)
+
+
+def test_the_limit_of_an_assignment_stands_over_the_recipes(floor: Floor) -> None:
+    work = floor.make(floor.recipe(Step("main", run="sleep 600"), time=500.0), time=0.2)
+    floor.give(work)
+    assert floor.end_of(work).cause == Cause.TIMEOUT
+
+
+def test_a_missing_program_is_named(floor: Floor) -> None:
+    end = floor.command("no-such-program --x")
+    assert (end.state, end.cause) == (State.FAILED, Cause.START)
+    assert end.failure is not None
+    assert "no-such-program" in end.failure.message
+    assert end.steps[0].cause == Cause.START
+
+
+def test_a_file_that_is_not_executable_is_told_from_one_that_is_missing(floor: Floor) -> None:
+    (floor.project / "tool").write_text("#!/bin/sh\n")
+    (floor.project / "broken").write_text("#!/no/such/interpreter\n")
+    (floor.project / "broken").chmod(0o755)
+    messages = [floor.command(name).failure.message for name in ("./tool", "./absent", "./broken")]  # type: ignore[union-attr]
+    assert "not executable" in messages[0]
+    assert "no such file" in messages[1]
+    assert "interpreter" in messages[2]
+
+
+def test_a_script_without_a_first_line_is_the_shells(floor: Floor) -> None:
+    (floor.project / "tool").write_text("echo from $0 $1\n")
+    (floor.project / "tool").chmod(0o755)
+    assert floor.command("./tool x").state == State.COMPLETED
+
+
+def test_arguments_that_are_too_long_are_told_as_such(floor: Floor) -> None:
+    end = floor.command(("/bin/true", "x" * 200_000))
+    assert end.cause == Cause.START
+    assert end.failure is not None
+    assert "too long" in end.failure.message
+
+
+def test_a_project_folder_that_is_gone_is_cause_start(floor: Floor, tmp_path: Path) -> None:
+    end = floor.command("/bin/true", directory=str(tmp_path / "nowhere"))
+    assert end.cause == Cause.START
+    assert end.failure is not None
+    assert "nowhere" in end.failure.message
+
+
+def test_a_value_that_is_not_there_is_cause_start_and_the_worker_goes_on(floor: Floor) -> None:
+    end = floor.command("echo ${params.nope}")
+    assert end.cause == Cause.START
+    assert end.failure is not None
+    assert "${params.nope}" in end.failure.message
+    assert floor.command("/bin/true").state == State.COMPLETED
+
+
+def test_a_declared_output_that_is_not_there_fails_the_attempt(floor: Floor) -> None:
+    end = floor.command("touch made", outputs={"one": "made", "two": "build/${params.x}"}, params={"x": "never"})
+    assert (end.state, end.cause, end.exit_code) == (State.FAILED, Cause.MISSING_OUTPUT, 0)
+    assert end.failure is not None
+    assert "two (build/never)" in end.failure.message
+    assert "made" not in end.failure.message
+    assert end.steps[0].state == State.FAILED
+
+
+def test_a_missing_input_keeps_the_attempt_from_starting(floor: Floor) -> None:
+    end = floor.command("touch ran", inputs={"raw": "data/raw.csv"})
+    assert (end.state, end.cause, end.started, end.steps) == (State.FAILED, Cause.MISSING_INPUT, None, ())
+    assert end.failure is not None
+    assert "raw (data/raw.csv)" in end.failure.message
+    assert not (floor.project / "ran").exists()
+    assert floor.all(Started) == []
+
+
+def test_the_environment_is_what_the_contract_says(floor: Floor) -> None:
+    recipe = floor.recipe(
+        Step("look", run="env > seen; ls -d $REKINDLE_DIR > dir"),
+        env={"GREETING": "hello ${matrix.who}", "HOME": "/nowhere"},
+    )
+    work = floor.make(recipe, binding={"who": "you"}, number=3, inputs='{"a": {"result": 1}}', env={"MORE": "x"})
+    floor.give(work)
+    assert floor.end_of(work).state == State.COMPLETED
+    seen = dict(line.partition("=")[::2] for line in (floor.project / "seen").read_text().splitlines())
+    expected = {
+        "REKINDLE_WORKFLOW": "wf",
+        "REKINDLE_JOB": str(work.job),
+        "REKINDLE_JOB_NAME": work.name,
+        "REKINDLE_ATTEMPT": "3",
+        "REKINDLE_STEP": "look",
+        "REKINDLE_DIR": work.folder,
+        "REKINDLE_INPUTS": '{"a": {"result": 1}}',
+        "GREETING": "hello you",
+        "HOME": "/nowhere",
+        "MORE": "x",
+    }
+    assert {name: seen.get(name) for name in expected} == expected
+    assert (floor.project / "dir").read_text().strip() == work.folder
+
+
+def test_long_inputs_come_in_a_file_that_goes_with_the_attempt(floor: Floor) -> None:
+    document = json.dumps({"a": {"result": "x" * 100_000}})
+    script = "import json,os; print(len(open(json.loads(os.environ['REKINDLE_INPUTS'])['file']).read()))"
+    work = floor.make(floor.recipe(Step("main", run=("python3", "-c", script))), inputs=document)
+    floor.give(work)
+    assert floor.end_of(work).state == State.COMPLETED
+    assert floor.log(work) == f"{len(document)}\n"
+    assert not Path(f"{work.folder}.inputs.json").exists()
+
+
+def test_a_job_may_run_in_its_attempts_folder(floor: Floor) -> None:
+    end = floor.command("pwd > here; echo x > out.txt", workdir="attempt", outputs={"o": "out.txt"})
+    assert end.state == State.COMPLETED
+    folder = floor.store / "attempts" / "00" / "1"
+    assert (folder / "here").read_text().strip() == str(folder)
+
+
+def test_signals_that_rekindle_ignores_are_not_ignored_by_jobs(floor: Floor) -> None:
+    end = floor.command(("sh", "-c", "grep -E 'SigIgn|SigBlk' /proc/self/status; cat"))
+    assert end.state == State.COMPLETED
+    log = Path(f"{floor.store}/attempts/00/1.0.out").read_text().split()
+    threads_own = 0x3 << 31  # signals 32 and 33 are glibc's: no program can set them
+    assert [int(log[1], 16) & ~threads_own, int(log[3], 16) & ~threads_own] == [0, 0]
+
+
+def test_a_result_is_kept_and_its_file_removed(floor: Floor) -> None:
+    work = floor.make(floor.recipe(Step("main", run="""printf '{"score": 0.5}\\n' > $REKINDLE_RESULT""")))
+    floor.give(work)
+    end = floor.end_of(work)
+    assert end.result == '{"score": 0.5}'
+    assert end.steps[0].result == end.result
+    assert not Path(work.folder).exists()
+
+
+def test_a_result_that_is_not_json_fails_the_attempt(floor: Floor) -> None:
+    end = floor.command("echo nonsense > $REKINDLE_RESULT")
+    assert (end.state, end.cause) == (State.FAILED, Cause.EXCEPTION)
+    assert end.failure is not None
+    assert end.failure.type == "BadResult"
+
+
+def test_steps_run_in_order_and_see_earlier_results(floor: Floor) -> None:
+    end = floor.run(
+        Step("first", run="""echo one; echo '{"x": [10, 20]}' > $REKINDLE_RESULT"""),
+        Step("second", run="echo got ${steps.first.result.x.1} in $REKINDLE_STEP"),
+    )
+    assert end.state == State.COMPLETED
+    assert [step.name for step in end.steps] == ["second"]
+    assert [type(record) for record in floor.records[floor.workers[0].name]][1:] == [
+        Started,
+        StepEnded,
+        StepStarted,
+        Ended,
+    ]
+    assert Path(f"{floor.store}/attempts/00/1.0.out").read_text() == "one\n"
+    assert Path(f"{floor.store}/attempts/00/1.1.out").read_text() == "got 20 in second\n"
+
+
+def test_a_step_that_fails_is_the_last(floor: Floor) -> None:
+    end = floor.run(Step("a", run="/bin/true"), Step("b", run="exit 4"), Step("c", run="touch ran"))
+    assert (end.cause, end.exit_code) == (Cause.EXIT, 4)
+    assert [(step.position, step.name) for step in end.steps] == [(1, "b")]
+    assert not (floor.project / "ran").exists()
+
+
+def test_an_attempt_may_start_at_a_later_step_with_kept_results(floor: Floor) -> None:
+    recipe = floor.recipe(Step("a", run="touch ran"), Step("b", run="echo ${steps.a.result.n}"))
+    work = floor.make(recipe, start_step=1, kept={"a": {"n": 7}})
+    floor.give(work)
+    assert floor.end_of(work).state == State.COMPLETED
+    assert floor.log(work, position=1) == "7\n"
+    assert not (floor.project / "ran").exists()
+
+
+def test_only_the_tail_of_a_large_stderr_is_kept_with_the_failure(floor: Floor) -> None:
+    script = "import sys; sys.stderr.write('x' * 300000 + 'the end\\n'); sys.exit(1)"
+    work = floor.make(floor.recipe(Step("main", run=("python3", "-c", script))))
+    floor.give(work)
+    end = floor.end_of(work)
+    assert end.failure is not None
+    assert len(end.failure.stderr) == 8192
+    assert end.failure.stderr.endswith("xthe end\n")
+    log = floor.log(work, "err")
+    assert log is not None
+    assert len(log) == 300_008
+
+
+def test_what_a_command_leaves_running_is_killed_with_it(floor: Floor, tmp_path: Path) -> None:
+    child, daemon = tmp_path / "child", tmp_path / "daemon"
+    floor.command(
+        f"(sh -c '{write_pid(child)}; sleep 600; echo late') & "
+        f"setsid -f sh -c '{write_pid(daemon)}; sleep 600; echo late'; "
+        f"while ! [ -e {child} -a -e {daemon} ]; do sleep 0.02; done"
+    )
+    for path in (child, daemon):
+        pid = pid_in(path)
+        assert pid is not None
+        assert not alive(pid)
+
+
+def test_logs_of_attempts_are_not_mixed(floor: Floor) -> None:
+    recipe = floor.recipe(Step("main", run="echo out ${job.name}; echo err ${job.name} >&2"))
+    silent = floor.recipe(Step("main", run="/bin/true"))
+    work = [floor.make(silent if n % 3 == 0 else recipe) for n in range(30)]
+    floor.give(*work)
+    floor.until(lambda: len(floor.ends()) == 30)
+    for n, one in enumerate(work):
+        assert floor.log(one) == (None if n % 3 == 0 else f"out {one.name}\n")
+        assert floor.log(one, "err") == (None if n % 3 == 0 else f"err {one.name}\n")
+
+
+def test_a_folder_with_something_in_it_stays_and_the_next_attempt_gets_an_empty_one(floor: Floor) -> None:
+    recipe = floor.recipe(Step("main", run="ls -A $REKINDLE_DIR; touch $REKINDLE_DIR/${job.name}"))
+    work = [floor.make(recipe) for _ in range(3)]
+    floor.give(*work)
+    floor.until(lambda: len(floor.ends()) == 3)
+    for one in work:
+        assert floor.log(one) is None
+        assert [path.name for path in Path(one.folder).iterdir()] == [one.name]
+
+
+def test_a_zero_byte_in_an_argument_is_cause_start(floor: Floor) -> None:
+    assert floor.command(("echo", "a\0b")).cause == Cause.START
