@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.domain.definition import Definition
+from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, FailureGroup
+from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.rerun import How
-from rekindle.domain.selection import Selection
 from rekindle.engine import control, look, rerun
 from rekindle.engine.results import (
     Applied,
@@ -26,7 +27,7 @@ from rekindle.engine.results import (
 from rekindle.engine.run import work
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.submit import submit
-from rekindle.query.selections import parse_selection
+from rekindle.query.selections import Flags, parse_selection
 from rekindle.spec.builder import Workflow as _Builder
 
 
@@ -90,11 +91,7 @@ class Client:
     def select(self, *jobs: int | str, **flags: Any) -> list[int]:
         """Ids of the jobs that the flags of the command line would select: `select("train", state="failed")`,
         `select(workflow="sweep", filter=["exit_code=3"])`, `select(error="out of memory")`."""
-        return look.select(self._session, self._selection(jobs, flags))
-
-    @staticmethod
-    def _selection(jobs: Sequence[int | str], flags: Mapping[str, Any]) -> Selection:
-        return parse_selection(jobs=[str(job) for job in jobs], **flags)
+        return look.select(self._session, parse_selection(_flags(jobs, flags)))
 
     def jobs(self, ids: Sequence[int]) -> list[JobRow]:
         """Jobs with their live attempts."""
@@ -133,3 +130,19 @@ class Client:
     def release(self, ids: Sequence[int]) -> Held:
         """Take holds back."""
         return control.release(self._session, ids)
+
+
+_FLAGS = {"state": "states", "filter": "filters", "query": "queries", "id": "ids", "name": "names", "all": "everything"}
+"""Flags of the command line whose field of Flags has another name; those that repeat take a text or a list."""
+
+
+def _flags(jobs: Sequence[int | str], flags: Mapping[str, Any]) -> Flags:
+    given: dict[str, Any] = {"jobs": tuple(str(job) for job in jobs)}
+    for flag, value in flags.items():
+        name = _FLAGS.get(flag, flag)
+        if name not in Flags.__dataclass_fields__:
+            known = sorted(set(_FLAGS) | {"workflow", "error", "archived", "signature"})
+            raise UsageError(f"select() knows no flag {flag!r}", hint=did_you_mean(flag, known))
+        many = name in ("states", "filters", "queries", "ids", "names")
+        given[name] = (value,) if many and isinstance(value, str | int) else value
+    return Flags(**given)
