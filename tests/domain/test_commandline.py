@@ -239,6 +239,9 @@ def test_inside_quotes_only_harmless_values_are_taken(run: str) -> None:
         "a $'x\\'' ${item}",
         "a $[${item}]",
         "a <\\\n<E\n${item}\nE",
+        "a >&${item}",
+        "a >&x${item}",
+        "a >\\\n& ${item}",
     ],
 )
 def test_where_the_shell_reads_in_another_way_only_harmless_values_are_taken(run: str) -> None:
@@ -246,6 +249,10 @@ def test_where_the_shell_reads_in_another_way_only_harmless_values_are_taken(run
     for value in ("", *EVIL[:8]):
         with pytest.raises(BadValue, match=r"value of \$\{item\}"):
             argv(run, "bash", item=value)
+
+
+def test_values_stay_whole_beside_redirections_to_numbers() -> None:
+    assert argv("a 2>&1 >&- ${item} 1>&2; b <&3 ${item}", item="x y")[-1] == "a 2>&1 >&- 'x y' 1>&2; b <&3 'x y'"
 
 
 def test_a_shell_with_other_quotes_takes_harmless_values_only() -> None:
@@ -326,9 +333,10 @@ ATTACKS = st.sampled_from(
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(SHELL_PARTS, min_size=1, max_size=14), attack=ATTACKS)
 @example(parts=["cat ", "<<E\n", "${item}", "\nE\n"], attack="$(touch owned)")
+@example(parts=["echo ", ">", "&", "${item}"], attack="$(touch owned)")
 @example(parts=["$'", "\\'", "${item}", "'"], attack="; touch owned; ")
 def test_no_value_is_ever_run_whatever_text_is_around_it(
     shell: str, tmp_path: Path, parts: list[str], attack: str

@@ -5,7 +5,8 @@ and the first word is a program's name, the shell would only split it: that is d
 
 A substituted value is one word wherever it stands, an empty one too, and is never read as syntax. It may begin with
 `-`; programs that would take it for an option have `--`. Inside quotes, and in parts of the text that a shell reads in
-another way (`$(…)`, here-documents, comments), only values of harmless characters are taken.
+another way (`$(…)`, here-documents, comments), only values of harmless characters are taken. What a command does with
+its arguments is its own affair: `eval` and `let` read theirs as code, values among them.
 """
 
 from __future__ import annotations

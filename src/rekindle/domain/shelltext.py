@@ -41,6 +41,7 @@ _COMMAND = rf"\$\((?!\(){_WITHOUT_CASE}(?:[^'\"`\\$()\#<]|{_NAME}|{_BRACED}|'[^'
 _BACKQUOTED = r"`[^`\\'\"]*+`"
 _NESTED = rf"{_SUM}|{_COMMAND}|{_BRACED}|{_BACKQUOTED}"
 _DOUBLE = rf"\"(?:[^\"`\\$]|\\.|{_NESTED}|\$(?![({{]))*+"
+_BY_NAME = r"[<>]&(?![ \t]*(?:[0-9]+|-)(?:[\s;&|()<>]|\Z))"  # bash expands the name of a file after `>&` twice
 
 _UNCLOSED = re.compile(rf"'[^']*|{_DOUBLE}", re.DOTALL)
 _TOKEN = re.compile(
@@ -48,7 +49,7 @@ _TOKEN = re.compile(
       (?P<word>{MARK})
     | (?P<gap>[ \t\n]+)
     | (?P<continued>\\\n)
-    | (?P<rest>(?: \$['\[] | << | \(\( | \[\[ | [$<(\[]\\\n ).*)
+    | (?P<rest>(?: \$['\[] | << | \(\( | \[\[ | [$<>(\[]\\\n | {_BY_NAME} ).*)
     | (?P<nested>{_NESTED} | (?<=\w)\[[^\s'"`\\$\[\]]*\])
     | (?P<lost>(?: ` | \$[({{] | (?<=\w)\[ ).*)
     | (?P<escaped>\\.?)
