@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import SpecError
-from rekindle.spec.assemble import Origin, assemble
 from rekindle.spec import load
+from rekindle.spec.assemble import Origin, assemble
 from rekindle.spec.nodes import from_python
 from rekindle.spec.problems import Place, Problems
 from rekindle.spec.scalars import resolve_plain
