@@ -61,7 +61,8 @@ def test_a_call_sees_the_environment_and_its_folder_and_its_directory(floor: Flo
         "import os\n"
         "def f():\n"
         "    e = os.environ\n"
-        "    return [os.getcwd(), e['REKINDLE_JOB'], e['X'], os.path.isdir(e['REKINDLE_DIR']), 'REKINDLE_RESULT' in e]\n"
+        "    there = os.path.isdir(e['REKINDLE_DIR'])\n"
+        "    return [os.getcwd(), e['REKINDLE_JOB'], e['X'], there, 'REKINDLE_RESULT' in e]\n"
         "def g(): return 'X' in os.environ\n",
     )
     end = floor.call("m:f", env={"X": "${job.name}"})
@@ -201,7 +202,11 @@ def test_a_module_that_a_module_imports_counts_too_and_one_that_is_new_is_found(
 def test_a_call_that_changes_its_own_module_is_the_last_of_the_old_code(floor: Floor) -> None:
     floor.module(
         "m",
-        "VALUE = 1\ndef f():\n    text = open('m.py').read()\n    open('m.py', 'w').write(text.replace('VALUE = 1', 'VALUE = 22'))\n    return VALUE\n",
+        "VALUE = 1\n"
+        "def f():\n"
+        "    text = open('m.py').read()\n"
+        "    open('m.py', 'w').write(text.replace('VALUE = 1', 'VALUE = 22'))\n"
+        "    return VALUE\n",
     )
     recipe = floor.recipe(Step("main", call="m:f"))
     work = [floor.make(recipe) for _ in range(3)]

@@ -83,6 +83,12 @@ class WorkerProcess:
             else:
                 self._backlog.popleft()
 
+    def close_orders(self) -> None:
+        """Send no more orders: the worker stops as soon as it has read those that were sent."""
+        os.close(self._orders)
+        self._orders = -1
+        self._backlog.clear()
+
     def kill(self) -> None:
         """End it at once; the executor tells what it can tell no more."""
         signal.pidfd_send_signal(self.handle, signal.SIGKILL)
@@ -91,7 +97,8 @@ class WorkerProcess:
         """After its end: its exit code (negative: the signal)."""
         _, status = os.waitpid(self.info.pid, 0)
         os.close(self.handle)
-        os.close(self._orders)
+        if self._orders >= 0:
+            os.close(self._orders)
         return os.waitstatus_to_exitcode(status)
 
     def catch_up(self) -> None:
