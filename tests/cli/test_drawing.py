@@ -31,14 +31,22 @@ def test_a_table_is_aligned() -> None:
 
 
 def test_a_long_name_is_cut_with_an_ellipsis_within_the_width() -> None:
-    columns = [Column("ID", right=True), Column("NAME", cut=True), Column("STATE")]
+    columns = [Column("ID", right=True), Column("NAME", cut="end"), Column("STATE")]
     lines = plain(drawing.table(columns, [("7", "x" * 200, "failed"), ("8", "short", "ready")]))
     assert max(map(len, lines)) == 80
     assert "x…  failed" in lines[1]
 
 
+def test_names_that_differ_in_their_ends_are_cut_in_the_middle() -> None:
+    assert drawing.cut("train[alpha=0.1,seed=3]", 12, "middle") == "train[…ed=3]"
+    columns = [Column("NAME", cut="middle")]
+    lines = plain(drawing.table(columns, [("x" * 90 + "1",), ("x" * 90 + "2",)]))
+    assert lines[1] != lines[2]
+    assert {len(lines[1]), len(lines[2])} == {80}
+
+
 def test_the_widest_column_gives_first() -> None:
-    columns = [Column("A", cut=True), Column("B", cut=True)]
+    columns = [Column("A", cut="end"), Column("B", cut="end")]
     lines = plain(drawing.table(columns, [("a" * 100, "b" * 20)]))
     assert "b" * 20 in lines[1]
     assert len(lines[1]) == 80

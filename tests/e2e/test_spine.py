@@ -21,6 +21,16 @@ jobs:
 @pytest.fixture
 def diamond(project: Project) -> Project:
     """A diamond whose left branch has failed."""
+    return failed_diamond(project)
+
+
+@pytest.fixture(scope="module")
+def lasting_diamond(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The same, shared by tests that change nothing."""
+    return failed_diamond(Project(tmp_path_factory.mktemp("diamond")))
+
+
+def failed_diamond(project: Project) -> Project:
     project.spec(DIAMOND)
     project.rekindle("run", "spec.yaml", "-j", "2", expect=2)
     assert project.states() == {"top": "completed", "left": "failed", "right": "completed", "bottom": "waiting"}
@@ -72,12 +82,12 @@ def test_a_dry_run_changes_nothing_and_is_what_is_applied(diamond: Project) -> N
     assert diamond.ask("reruns", "show", str(applied["rerun"]))["jobs"] == planned["jobs"]
 
 
-def test_failures_explain_themselves(diamond: Project) -> None:
-    (group,) = diamond.ask("failures")["failures"]
+def test_failures_explain_themselves(lasting_diamond: Project) -> None:
+    (group,) = lasting_diamond.ask("failures")["failures"]
     assert (group["cause"], group["message"], group["count"]) == ("exit", "no such alloy: Xy", 1)
-    named = diamond.jobs("--signature", group["signature"])
+    named = lasting_diamond.jobs("--signature", group["signature"])
     assert list(named) == ["left"]
-    assert "no such alloy: Xy" in diamond.rekindle("failures").stdout
+    assert "no such alloy: Xy" in lasting_diamond.rekindle("failures").stdout
 
 
 # Selections
@@ -87,6 +97,15 @@ name: ten
 jobs:
   job: {matrix: {i: {range: [0, 10]}}, run: "true"}
 """
+
+
+@pytest.fixture(scope="module")
+def ten(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Ten jobs that nobody runs, shared by tests that change nothing."""
+    project = Project(tmp_path_factory.mktemp("ten"))
+    project.spec(TEN)
+    project.rekindle("submit", "spec.yaml")
+    return project
 
 
 @pytest.mark.parametrize(
@@ -103,10 +122,8 @@ jobs:
         (["-n", "job[i=?]", "-i", "9-10"], [9, 10]),
     ],
 )
-def test_jobs_are_selected_by_ids_and_names(project: Project, words: list[str], wanted: list[int]) -> None:
-    project.spec(TEN)
-    project.rekindle("submit", "spec.yaml")
-    assert [job["id"] for job in project.ask("jobs", "list", *words)["jobs"]] == wanted
+def test_jobs_are_selected_by_ids_and_names(ten: Project, words: list[str], wanted: list[int]) -> None:
+    assert [job["id"] for job in ten.ask("jobs", "list", *words)["jobs"]] == wanted
 
 
 def test_a_name_with_brackets_and_commas_means_itself(project: Project) -> None:
@@ -145,22 +162,24 @@ ACTING = (["rerun", "--yes"], ["cancel"], ["hold"], ["release"])
 
 
 @pytest.mark.parametrize("command", ACTING, ids=lambda command: command[0])
-def test_acting_on_a_job_that_does_not_exist_names_it_and_does_nothing(diamond: Project, command: list[str]) -> None:
-    before = diamond.jobs()
-    done = diamond.rekindle(*command, "left", "middle", expect=1)
+def test_acting_on_a_job_that_does_not_exist_names_it_and_does_nothing(
+    lasting_diamond: Project, command: list[str]
+) -> None:
+    before = lasting_diamond.jobs()
+    done = lasting_diamond.rekindle(*command, "left", "middle", expect=1)
     assert "middle" in done.stderr
-    assert diamond.jobs() == before
+    assert lasting_diamond.jobs() == before
 
 
 @pytest.mark.parametrize("command", ACTING, ids=lambda command: command[0])
-def test_acting_where_a_filter_matches_nothing_says_so(diamond: Project, command: list[str]) -> None:
-    done = diamond.rekindle(*command, "-s", "canceled")
+def test_acting_where_a_filter_matches_nothing_says_so(lasting_diamond: Project, command: list[str]) -> None:
+    done = lasting_diamond.rekindle(*command, "-s", "canceled")
     assert "nothing selected" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("command", ACTING, ids=lambda command: command[0])
-def test_acting_without_a_selection_is_refused(diamond: Project, command: list[str]) -> None:
-    diamond.rekindle(*command, expect=64)
+def test_acting_without_a_selection_is_refused(lasting_diamond: Project, command: list[str]) -> None:
+    lasting_diamond.rekindle(*command, expect=64)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +196,12 @@ def test_acting_without_a_selection_is_refused(diamond: Project, command: list[s
     ],
     ids=" ".join,
 )
-def test_a_wrong_command_line_exits_with_64(diamond: Project, words: list[str]) -> None:
-    assert diamond.rekindle(*words, expect=64).stderr
+def test_a_wrong_command_line_exits_with_64(lasting_diamond: Project, words: list[str]) -> None:
+    assert lasting_diamond.rekindle(*words, expect=64).stderr
 
 
-def test_looking_at_nothing_is_an_empty_list(diamond: Project) -> None:
-    assert diamond.ask("jobs", "list", "-s", "canceled") == {"jobs": []}
+def test_looking_at_nothing_is_an_empty_list(lasting_diamond: Project) -> None:
+    assert lasting_diamond.ask("jobs", "list", "-s", "canceled") == {"jobs": []}
 
 
 def test_a_spec_with_mistakes_names_each_with_its_place(project: Project) -> None:
@@ -260,15 +279,15 @@ def test_undo_derives_states_from_what_happened_meanwhile(project: Project) -> N
     project.spec(
         "name: meanwhile\n"
         "jobs:\n"
-        "  b: {priority: 9, run: 'true'}\n"
-        "  x: {run: 'while ! test -e go; do sleep 0.01; done'}\n"
+        "  b: {priority: 9, resources: {licences: {room: 1}}, run: 'true'}\n"
+        "  x: {resources: {licences: {room: 1}}, run: 'while ! test -e go; do sleep 0.01; done'}\n"
         "  c: {needs: [b, x], run: echo c >> ran.txt}\n"
     )
-    runner = project.start("run", "spec.yaml", "-j", "1")
+    runner = project.start("run", "spec.yaml", "-j", "1", "--licence", "room=1")
     until(lambda: (project.folder / ".rekindle").is_dir() and "x" in project.jobs(), "the workflow is stored")
     until(lambda: project.states() == {"b": "completed", "x": "running", "c": "waiting"}, "x runs")
-    project.rekindle("rerun", "b", "--yes")
-    project.rekindle("hold", "b")  # so that it does not start when x makes room
+    project.rekindle("rerun", "b", "--yes")  # it cannot start: x has the room
+    project.rekindle("hold", "b")  # nor when x leaves it
     assert project.states() == {"b": "ready", "x": "running", "c": "waiting"}
     project.write("go", "")
     runner.wait(timeout=60)
@@ -278,3 +297,4 @@ def test_undo_derives_states_from_what_happened_meanwhile(project: Project) -> N
     assert project.states() == {"b": "completed", "x": "completed", "c": "ready"}
     project.rekindle("work")
     assert project.ran() == ["c"]
+    assert len(project.attempts("b")) == 1

@@ -20,6 +20,7 @@ from rekindle.engine import control, look, logs, rerun
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.run import work
 from rekindle.engine.session import open_session
+from rekindle.journal.processes import started_with
 
 CHAIN = """
     name: chain
@@ -286,6 +287,7 @@ import sys
 from rekindle.engine.run import work
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.session import open_session
+from rekindle.journal.processes import started_with
 with open_session(sys.argv[1]) as session:
     sys.exit(work(session, WorkOptions(slots=2)).exit_code)
 """
@@ -336,7 +338,9 @@ def test_what_was_lost_with_its_runner_runs_again(project):
     with project.session.store.read() as archive:
         workers = [pid for _, _, pid, _, _ in archive.runners.journals(attempt.runner)]
     (project.folder / "go").touch()
-    for pid in (runner.pid, *workers, attempt.pid):
+    own = f"REKINDLE_DIR={attempt.folder}"
+    until(lambda: started_with({own.encode(): own}))
+    for pid in (runner.pid, *workers, *(pid for pid, _ in started_with({own.encode(): own}))):
         os.kill(pid, signal.SIGKILL)
     runner.wait()
     report = project.work()
@@ -368,7 +372,13 @@ def test_a_timed_out_run_starts_nothing_new(project):
 
 
 def test_logs_are_found_while_a_job_runs_and_after(project):
-    project.submit("{name: noisy, jobs: {talk: {run: sh -c 'echo one; while [ ! -e go ]; do sleep 0.01; done; echo two'}}}")
+    project.submit(
+        """
+        name: noisy
+        jobs:
+          talk: {run: "sh -c 'echo one; while [ ! -e go ]; do sleep 0.01; done; echo two'"}
+        """
+    )
     runner = threading.Thread(target=_work_elsewhere, args=(project.folder,))
     runner.start()
     job = project.job("talk")

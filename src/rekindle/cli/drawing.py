@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 import click
 
@@ -27,12 +28,12 @@ _NARROWEST = 8
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `cut`: it may lose its end where the terminal is narrow. `drop`: it is left out when
-    every cell of it is empty."""
+    """A column of a table. `cut`: it may be shortened where the terminal is narrow, at its end or in the middle (of
+    names that differ in their ends). `drop`: it is left out when every cell of it is empty."""
 
     title: str
     right: bool = False
-    cut: bool = False
+    cut: Literal["end", "middle"] | None = None
     drop: bool = False
 
 
@@ -48,11 +49,13 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, indent: i
 
 
 def details(pairs: Iterable[tuple[str, str]], *, indent: int = 0) -> str:
-    """`name   value` lines; pairs without a value are left out."""
+    """`name   value` lines; pairs without a value are left out. The lines of a value stand under each other."""
     given = [(name, value) for name, value in pairs if value]
     width = max((len(name) for name, _ in given), default=0)
+    under = "\n" + " " * (indent + width + 2)
     return "\n".join(
-        f"{' ' * indent}{click.style(name.ljust(width), dim=True)}  {coloured(value)}" for name, value in given
+        f"{' ' * indent}{click.style(name.ljust(width), dim=True)}  {under.join(coloured(value).splitlines())}"
+        for name, value in given
     )
 
 
@@ -69,16 +72,21 @@ def safe(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def cut(text: str, width: int) -> str:
+def cut(text: str, width: int, where: Literal["end", "middle"] | None = "end") -> str:
     """`text` in at most `width` columns, an ellipsis where something was left out."""
     if _wide(text) <= width:
         return text
+    tail = _beginning(text[::-1], (width - 1) // 2)[::-1] if where == "middle" else ""
+    return _beginning(text, width - 1 - _wide(tail)) + "…" + tail
+
+
+def _beginning(text: str, width: int) -> str:
     kept = ""
     for character in text:
-        if _wide(kept + character) > width - 1:
+        if _wide(kept + character) > width:
             break
         kept += character
-    return kept + "…"
+    return kept
 
 
 def coloured(word: str) -> str:
@@ -102,6 +110,14 @@ def clock_time(at: float | None) -> str:
     if at is None:
         return ""
     return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def when(at: float | None) -> str:
+    """Local time, short, for a table: of today the time, of earlier days the date and the minute."""
+    if at is None:
+        return ""
+    then, now = datetime.fromtimestamp(at, UTC).astimezone(), datetime.now(UTC).astimezone()
+    return then.strftime("%H:%M:%S" if then.date() == now.date() else "%Y-%m-%d %H:%M")
 
 
 def lasting(seconds: float | None) -> str:
@@ -133,10 +149,10 @@ def _widths(columns: Sequence[Column], lines: Sequence[Sequence[str]], room: int
 def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int], *, head: bool) -> str:
     parts = []
     for at, (cell, column, width) in enumerate(zip(cells, columns, widths, strict=True)):
-        shown = cut(cell, width)
+        shown = cut(cell, width, column.cut)
         gap = " " * (width - _wide(shown))
         last = at == len(cells) - 1
-        painted = click.style(shown, dim=True) if head else coloured(shown)
+        painted = click.style(shown, dim=True) if head and shown else coloured(shown)
         parts.append(gap + painted if column.right else painted if last else painted + gap)
     return "  ".join(parts).rstrip()
 

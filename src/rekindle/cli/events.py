@@ -45,10 +45,10 @@ def list_events(workflow: str | None, limit: int | None, as_json: bool) -> None:
     if not found:
         click.echo("nothing has happened yet")
         return
-    columns = [Column("AT"), Column("WORKFLOW", right=True, drop=True), Column("WHAT"), Column("DETAIL", cut=True)]
+    columns = [Column("AT"), Column("WORKFLOW", right=True, drop=True), Column("WHAT"), Column("DETAIL", cut="end")]
     rows = [
         (
-            drawing.clock_time(one.at),
+            drawing.when(one.at),
             str(one.workflow) if one.workflow is not None else "",
             one.kind,
             ", ".join(f"{key} {_said(value)}" for key, value in one.detail.items()),

@@ -69,7 +69,7 @@ def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str]) -> str
     """One line an attempt; `names` are the jobs' (none: the jobs' column is left out)."""
     columns = [
         Column("ID", right=True),
-        Column("JOB", cut=True, drop=True),
+        Column("JOB", cut="middle", drop=True),
         Column("NO", right=True),
         Column("STATE"),
         Column("CAUSE", drop=True),
@@ -77,7 +77,7 @@ def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str]) -> str
         Column("TIME", right=True),
         Column("CPU", right=True),
         Column("MEMORY", right=True, drop=True),
-        Column("NOTE", cut=True, drop=True),
+        Column("NOTE", cut="end", drop=True),
     ]
     return drawing.table(columns, [_cells(one, names) for one in attempts])
 
@@ -93,7 +93,7 @@ def _cells(one: Attempt, names: Mapping[int, str]) -> tuple[str, ...]:
         str(one.number),
         one.state.label,
         cause(one),
-        drawing.clock_time(one.started),
+        drawing.when(one.started),
         drawing.lasting(seconds(one.started, one.ended)),
         drawing.lasting(one.cpu_seconds),
         format_size(one.max_rss_bytes) if one.max_rss_bytes is not None else "",
@@ -105,7 +105,7 @@ def steps_table(steps: Sequence[StepOutcome]) -> str:
     """One line a step."""
     columns = [
         Column("STEP", right=True),
-        Column("NAME", cut=True),
+        Column("NAME", cut="middle"),
         Column("STATE"),
         Column("CAUSE", drop=True),
         Column("TIME", right=True),
@@ -131,8 +131,8 @@ def group_lines(groups: Sequence[FailureGroup], *, indent: int = 0, most: int | 
         Column("COUNT", right=True),
         Column("SIGNATURE"),
         Column("CAUSE"),
-        Column("ERROR", cut=True),
-        Column("JOBS", cut=True),
+        Column("ERROR", cut="end"),
+        Column("JOBS", cut="end"),
     ]
     rows = [
         (

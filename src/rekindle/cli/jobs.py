@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import click
 
@@ -14,6 +15,7 @@ from rekindle.cli.options import json_option, selection_options
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.quantities import format_size
 from rekindle.domain.selection import Selection
+from rekindle.domain.states import State
 from rekindle.engine import look
 from rekindle.engine.results import JobRow
 from rekindle.query.selections import Flags, parse_selection
@@ -65,14 +67,14 @@ def _table(rows: list[JobRow]) -> str:
     several = len({row.job.workflow for row in rows}) > 1
     columns = [
         Column("ID", right=True),
-        Column("WORKFLOW", cut=True, drop=True),
-        Column("NAME", cut=True),
+        Column("WORKFLOW", cut="end", drop=True),
+        Column("NAME", cut="middle"),
         Column("STATE"),
         Column("CAUSE", drop=True),
         Column("TRIES", right=True),
         Column("TIME", right=True),
         Column("ENDED"),
-        Column("NOTE", cut=True, drop=True),
+        Column("NOTE", cut="end", drop=True),
     ]
     return drawing.table(columns, [_cells(row, several) for row in rows])
 
@@ -89,7 +91,7 @@ def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
         explaining.cause(live) if live else "",
         str(job.attempts),
         drawing.lasting(shapes.seconds(live.started, live.ended)) if live else "",
-        drawing.clock_time(live.ended) if live else "",
+        drawing.when(live.ended) if live else "",
         ", ".join(notes),
     )
 
@@ -174,9 +176,16 @@ def _takes(row: JobRow) -> str:
     return ", ".join(parts)
 
 
-def _listed(jobs: list[Job], most: int = 8) -> str:
-    named = [f"{drawing.flat(job.name)} ({drawing.coloured(job.state.label)})" for job in jobs[:most]]
-    return ", ".join(named) + (f", … {len(jobs) - most:,} more" if len(jobs) > most else "")
+def _listed(jobs: list[Job], most: int = 6) -> str:
+    """A line each for the first few, those that are not completed before the others; of many, their counts first."""
+    if not jobs:
+        return ""
+    first = sorted(jobs, key=lambda job: (job.state is State.COMPLETED, job.id))[:most]
+    lines = [f"{job.id} {drawing.flat(job.name)} ({drawing.coloured(job.state.label)})" for job in first]
+    if len(jobs) > most:
+        counts = drawing.counted(Counter(job.state for job in jobs).items())
+        lines = [f"{len(jobs):,} jobs: {counts}", *lines, f"… {len(jobs) - most:,} more"]
+    return "\n".join(lines)
 
 
 def _resumes(job: Job) -> str:

@@ -37,7 +37,7 @@ def draw_plan(plan: RerunPlan, *, verbose: bool) -> None:
 
 def draw_refused(refused: Sequence[RefusedJob], most: int | None) -> None:
     """Each selected job that is not rerun, and why."""
-    columns = [Column("JOB", right=True), Column("NAME", cut=True), Column("WHY")]
+    columns = [Column("JOB", right=True), Column("NAME", cut="middle"), Column("WHY")]
     click.echo(drawing.table(columns, [(str(job.id), job.name, job.why) for job in refused[:most]], indent=2))
     _more(len(refused), most, "job")
 
@@ -58,12 +58,12 @@ def _is_selected(job: PlannedJob) -> bool:
 def _jobs_table(jobs: Sequence[PlannedJob]) -> str:
     columns = [
         Column("ID", right=True),
-        Column("NAME", cut=True),
+        Column("NAME", cut="middle"),
         Column("BEFORE"),
         Column(""),
         Column("AFTER"),
-        Column("START", cut=True),
-        Column("WHY", cut=True),
+        Column("START", cut="end"),
+        Column("WHY", cut="end"),
     ]
     rows = [
         (

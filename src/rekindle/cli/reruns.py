@@ -57,14 +57,14 @@ def list_reruns(workflow: str | None, limit: int | None, as_json: bool) -> None:
         Column("AT"),
         Column("KIND"),
         Column("JOBS", right=True),
-        Column("ASKED", cut=True),
-        Column("NOTE", cut=True, drop=True),
+        Column("ASKED", cut="end"),
+        Column("NOTE", cut="end", drop=True),
         Column("", drop=True),
     ]
     rows = [
         (
             str(record.id),
-            drawing.clock_time(record.at),
+            drawing.when(record.at),
             record.kind,
             f"{touched:,}",
             asked(record.request),

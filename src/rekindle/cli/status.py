@@ -46,12 +46,12 @@ def status(workflow: str | None, as_json: bool) -> None:
 def _lines(found: list[WorkflowStatus]) -> str:
     columns = [
         Column("ID", right=True),
-        Column("NAME", cut=True),
+        Column("NAME", cut="middle"),
         Column("STATE"),
         Column("JOBS", right=True),
         Column("DONE", right=True),
         Column("TIME", right=True),
-        Column("COUNTS", cut=True),
+        Column("COUNTS", cut="end"),
     ]
     return drawing.table(columns, [_cells(one) for one in found])
 

@@ -59,12 +59,12 @@ def list_workflows(archived: bool, as_json: bool) -> None:
         return
     columns = [
         Column("ID", right=True),
-        Column("NAME", cut=True),
-        Column("PROJECT", cut=True, drop=True),
+        Column("NAME", cut="middle"),
+        Column("PROJECT", cut="end", drop=True),
         Column("REV", right=True),
         Column("JOBS", right=True),
         Column("SUBMITTED"),
-        Column("FROM", cut=True),
+        Column("FROM", cut="end"),
         Column("", drop=True),
     ]
     rows = [
@@ -74,7 +74,7 @@ def list_workflows(archived: bool, as_json: bool) -> None:
             one.project or "",
             str(one.revision),
             f"{sum(one.counts.values()):,}",
-            drawing.clock_time(one.submitted),
+            drawing.when(one.submitted),
             one.source or "(Python)",
             "archived" if one.archived is not None else "",
         )
@@ -124,7 +124,7 @@ def _draw(status: WorkflowStatus, templates: list[JobTemplate]) -> None:
         )
     )
     click.echo("")
-    columns = [Column("TEMPLATE", cut=True), Column("STEP"), Column("DOES", cut=True)]
+    columns = [Column("TEMPLATE", cut="end"), Column("STEP"), Column("DOES", cut="end")]
     rows = [
         (template.name if at == 0 else "", step.name, _does(step))
         for template in templates

@@ -59,17 +59,14 @@ class Pace:
         known = self._known.get(template)
         self._known[template] = seconds if known is None else known + 0.2 * (seconds - known)
 
-    def of(self, template: int) -> float | None:
-        """The average, or None when nothing is known."""
-        return self._known.get(template)
+    def of(self, template: int) -> float:
+        """The average; of what has never ended nothing is known: infinite."""
+        return self._known.get(template, math.inf)
 
     def depth(self, template: int) -> int:
         """How many of these a worker should have at once: 1 when they are long or unknown."""
-        pace = self._known.get(template)
-        if pace is None or pace >= STOCK_SECONDS:
-            return 1
-        return min(MOST_STOCK, math.ceil(STOCK_SECONDS / pace))
+        return min(MOST_STOCK, max(1, math.ceil(STOCK_SECONDS / self.of(template))))
 
     def stock(self, bench: Bench) -> float:
-        """Seconds of work that a bench has, as far as known; unknown work counts as nothing."""
-        return sum(self._known.get(flight.template, 0.0) for flight in bench.flights.values())
+        """Seconds of work that a bench has before it."""
+        return sum(self.of(flight.template) for flight in bench.flights.values())

@@ -10,7 +10,7 @@ from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Move, NewAttempt, ReadyClass, ReadyJob
 from rekindle.domain.packing import Room, never_fits, pack
 from rekindle.domain.states import State
-from rekindle.engine.bench import Bench, Flight, Pace
+from rekindle.engine.bench import MOST_STOCK, STOCK_SECONDS, Bench, Flight, Pace
 from rekindle.engine.folders import attempt_folder
 from rekindle.engine.recipes import Recipes, assignments, kept_steps
 from rekindle.store.port import Archive
@@ -117,18 +117,20 @@ def _choose(offer: Offer, benches: Sequence[Bench], pace: Pace, free: Room) -> d
 
 
 def _stock_up(takers: Sequence[Bench], jobs: Sequence[ReadyJob], pace: Pace, chosen: dict[str, list[ReadyJob]]) -> None:
-    """Spread jobs that are known to be short over the workers, up to each one's stock."""
+    """Spread jobs that are known to be short over the workers, behind work that is known to be short too."""
     at = 0
     for left in range(len(takers), 0, -1):
         bench = takers[len(takers) - left]
         given = chosen.get(bench.info.name, [])
         if bench.recalled:
             continue
-        share = at + -(-(len(jobs) - at) // left)
-        have = len(bench.flights) + len(given)
-        while at < min(share, len(jobs)) and have < pace.depth(jobs[at].template):
+        share = min(len(jobs), at + -(-(len(jobs) - at) // left))
+        room = MOST_STOCK - len(bench.flights) - len(given)
+        ahead = pace.stock(bench) + sum(pace.of(job.template) for job in given)
+        while at < share and room > 0 and ahead + pace.of(jobs[at].template) <= STOCK_SECONDS:
             given.append(jobs[at])
-            at, have = at + 1, have + 1
+            ahead += pace.of(jobs[at].template)
+            at, room = at + 1, room - 1
         if given:
             chosen[bench.info.name] = given
 
