@@ -71,13 +71,14 @@ def test_undo_is_refused_once_something_has_started(diamond: Project) -> None:
 
 
 def test_a_dry_run_changes_nothing_and_is_what_is_applied(diamond: Project) -> None:
-    planned = diamond.ask("rerun", "-s", "failed", "--dry-run")
+    planned = diamond.ask("rerun", "top", "--dry-run")
     assert diamond.attempts() == diamond.attempts("--live")
     assert {job["name"]: (job["before"], job["after"]) for job in planned["jobs"]} == {
-        "left": ("failed", "ready"),
-        "bottom": ("waiting", "waiting"),
+        "top": ("completed", "ready"),
+        "left": ("failed", "waiting"),
+        "right": ("completed", "waiting"),
     }
-    applied = diamond.ask("rerun", "-s", "failed", "--yes")
+    applied = diamond.ask("rerun", "top", "--yes")
     assert applied["digest"] == planned["digest"]
     assert diamond.ask("reruns", "show", str(applied["rerun"]))["jobs"] == planned["jobs"]
 
