@@ -415,3 +415,24 @@ def test_an_outcome_is_taken_in_once_and_never_moves_a_job_whose_attempt_is_arch
         told = ingest(archive, [Page(attempt.worker, records, 10**6)], "here")
     assert told.ended == []
     assert project.states() == before
+
+
+def test_inputs_are_the_projects_wherever_a_job_runs_and_env_builds_on_the_surroundings(project):
+    (project.folder / "data.txt").write_text("content\n")
+    project.run(
+        """
+        name: own
+        env: {PATH: "${job.name}-bin:${env.PATH}"}
+        jobs:
+          read:
+            workdir: attempt
+            inputs: {data: data.txt}
+            outputs: {copy: copy.txt}
+            run: cp ${inputs.data} ${outputs.copy}
+          path: {run: "sh -c 'echo $PATH > path'"}
+        """
+    )
+    [attempt] = project.attempts("read")
+    assert attempt.state is State.COMPLETED
+    assert Path(attempt.folder, "copy.txt").read_text() == "content\n"
+    assert (project.folder / "path").read_text().startswith("path-bin:/")

@@ -38,8 +38,8 @@ class JobTemplate:
 
     name: str
     steps: tuple[Step, ...]
-    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> path, relative to the working directory
-    outputs: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> path, relative to the project
+    outputs: Mapping[str, str] = field(default_factory=dict)  # name -> path, relative to the working directory
     env: Mapping[str, str] = field(default_factory=dict)  # the workflow's and the job's, merged
     resources: Resources = Resources()
     priority: int = 0  # higher first

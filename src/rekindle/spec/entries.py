@@ -99,6 +99,7 @@ def read_job(
     check_keys(job, JOB_KEYS, "a job", problems)
     expansion = read_expansion(job, params, problems)
     early = Known(params, matrix=expansion.keys)
+    for_env = Known(params, matrix=expansion.keys, env=True)
     declared = {kind: _files(job.get(kind), kind, problems) for kind in ("inputs", "outputs")}
     at_work = Known(params, matrix=expansion.keys, inputs=declared["inputs"], outputs=declared["outputs"], env=True)
     env = {**base.env, **read_env(job.get("env"), problems)}
@@ -108,7 +109,7 @@ def read_job(
         steps=read_steps(name, place, job, base.shell, at_work, problems),
         inputs={key: path.text for key, path in declared["inputs"].items()},
         outputs={key: path.text for key, path in declared["outputs"].items()},
-        env={key: value.text for key, value in _sound(env, early, problems).items()},
+        env={key: value.text for key, value in _sound(env, for_env, problems).items()},
         resources=read_resources(job.get("resources"), base.resources, problems),
         priority=base.priority if priority is None else priority,
         workdir=_workdir(job, base.workdir, problems),

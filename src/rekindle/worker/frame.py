@@ -49,9 +49,12 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
     }
     environment = dict(surroundings)
     texts = recipe.env if assignment.env is None else {**recipe.env, **assignment.env}
+    scope["env"] = surroundings  # what a variable is made from is the worker's own: `PATH: bin:${env.PATH}`
     environment.update((name, render(text, scope)) for name, text in texts.items())
     scope["env"] = environment
     scope["inputs"] = inputs = {name: render(path, scope) for name, path in recipe.inputs.items()}
+    if recipe.workdir == "attempt":  # what a job reads is the project's, wherever it runs
+        inputs.update((name, os.path.join(recipe.directory, path)) for name, path in inputs.items())
     scope["outputs"] = outputs = {name: render(path, scope) for name, path in recipe.outputs.items()}
     folder = assignment.folder
     environment["REKINDLE_WORKFLOW"] = recipe.workflow
