@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,4 +41,23 @@ def diamond(shell: Shell) -> Shell:
     """A workflow of which one branch has failed, in its second step."""
     shell.write(DIAMOND)
     assert shell("run", "spec.yaml", "-j", "2").code == 2
+    return shell
+
+
+@pytest.fixture(scope="session")
+def diamond_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the diamond has run, once for all tests that change nothing in it."""
+    folder = tmp_path_factory.mktemp("diamond")
+    (folder / "spec.yaml").write_text(DIAMOND)
+    command = [str(Path(sys.executable).parent / "rekindle"), "--store", ".rekindle", "run", "spec.yaml", "-j", "2"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    return folder
+
+
+@pytest.fixture
+def still(shell: Shell, diamond_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """As `diamond`, for a test that changes nothing."""
+    monkeypatch.chdir(diamond_folder)
+    shell.folder = diamond_folder
     return shell

@@ -94,13 +94,13 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("words", [["status"], ["jobs", "list"], ["failures"], ["work"]], ids=" ".join)
-def test_a_command_imports_rich_only_where_it_draws_on_a_terminal(words: list[str], diamond: Shell) -> None:
+def test_a_command_imports_rich_only_where_it_draws_on_a_terminal(words: list[str], still: Shell) -> None:
     code = (
         "import sys; from rekindle.cli.main import main; "
         f"assert main({words!r}) == 0; print(*sys.modules, file=sys.stderr)"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=diamond.folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=still.folder, capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert loaded & {"rich", "psycopg", "starlette", "distributed", "yaml"} == set()
 

@@ -9,8 +9,8 @@ from cli_shell import Shell
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 
 
-def test_status(diamond: Shell) -> None:
-    (one,) = diamond("status", "--json").json["workflows"]
+def test_status(still: Shell) -> None:
+    (one,) = still("status", "--json").json["workflows"]
     assert (one["id"], one["name"], one["state"]) == (1, "diamond", "failed")
     assert one["counts"] == {"waiting": 1, "completed": 2, "failed": 1}
     assert one["failures"][0]["message"] == "no such alloy: Xy"
@@ -25,8 +25,8 @@ def test_status_tells_that_the_spec_file_has_changed(diamond: Shell) -> None:
     assert "differs" in diamond("rerun", "left", "--dry-run").err
 
 
-def test_jobs_list(diamond: Shell) -> None:
-    jobs = {job["name"]: job for job in diamond("jobs", "list", "--json").json["jobs"]}
+def test_jobs_list(still: Shell) -> None:
+    jobs = {job["name"]: job for job in still("jobs", "list", "--json").json["jobs"]}
     assert list(jobs) == ["top", "left", "right", "bottom"]
     keys = {"id", "workflow", "name", "state", "held", "verdict", "cause", "attempts", "retired", "stale"}
     assert all(keys <= set(job) for job in jobs.values())
@@ -38,8 +38,8 @@ def test_jobs_list(diamond: Shell) -> None:
     assert jobs["bottom"]["cause"] is None
 
 
-def test_jobs_show(diamond: Shell) -> None:
-    job = diamond("jobs", "show", "left", "--json").json
+def test_jobs_show(still: Shell) -> None:
+    job = still("jobs", "show", "left", "--json").json
     assert [one["name"] for one in job["needs"]] == ["top"]
     assert [one["name"] for one in job["needed_by"]] == ["bottom"]
 
@@ -64,41 +64,47 @@ def test_attempts_list(diamond: Shell) -> None:
 
 
 def test_a_plan_and_the_rerun_that_it_becomes(diamond: Shell) -> None:
-    plan = diamond("rerun", "-s", "failed", "--from", "failed-step", "--dry-run", "--json").json
+    diamond.write("", "mended")
+    diamond("rerun", "-s", "failed", "--yes", "--work")
+    diamond("rerun", "-s", "completed", "-n", "left", "--yes", "--note", "first")
+    diamond("undo")
+    plan = diamond("rerun", "left", "--from", "check", "--dry-run", "--json").json
     assert plan["rerun"] is None
     assert plan["digest"]
     left, bottom = plan["jobs"]
-    assert (left["name"], left["before"], left["after"], left["start"]) == ("left", "failed", "ready", "check")
+    assert (left["name"], left["before"], left["after"], left["start"]) == ("left", "completed", "ready", "check")
     assert left["reasons"][0]["kind"] == "selected"
     assert len(left["archives"]) == 1
-    assert (bottom["name"], bottom["reasons"][0]["kind"]) == ("bottom", "upstream")
+    assert (bottom["name"], bottom["before"], bottom["after"]) == ("bottom", "completed", "waiting")
+    assert bottom["reasons"] == [{"kind": "upstream", "job": left["id"], "name": "left"}]
     assert (plan["refused"], plan["warnings"]) == ([], [])
     assert plan["expected"]["attempts"] == 2
-    applied = diamond("rerun", "-s", "failed", "--from", "failed-step", "--yes", "--note", "why", "--json").json
-    assert applied == {**plan, "rerun": 1}
-    shown = diamond("reruns", "show", "1", "--json").json
+    applied = diamond("rerun", "left", "--from", "check", "--yes", "--note", "why", "--json").json
+    assert applied == {**plan, "rerun": 3}
+    shown = diamond("reruns", "show", "3", "--json").json
     assert {key: shown[key] for key in plan} == applied
     assert shown["note"] == "why"
-    (listed,) = diamond("reruns", "list", "--json").json["reruns"]
-    assert (listed["rerun"], listed["jobs"], listed["undone"]) == (1, 2, None)
-    assert listed["request"]["selection"] == {"states": ["failed"]}
+    newest, undone, _ = diamond("reruns", "list", "--json").json["reruns"]
+    assert (newest["rerun"], newest["jobs"], newest["undone"]) == (3, 2, None)
+    assert newest["request"]["selection"] == {"jobs": ["left"]}
+    assert TIME.fullmatch(undone["undone"])
     undone = diamond("undo", "--json").json
-    assert undone["rerun"] == 1
-    assert {one["name"]: one["state"] for one in undone["jobs"]} == {"left": "failed", "bottom": "waiting"}
+    assert undone["rerun"] == 3
+    assert {one["name"]: one["state"] for one in undone["jobs"]} == {"left": "completed", "bottom": "completed"}
 
 
-def test_failures(diamond: Shell) -> None:
-    (one,) = diamond("failures", "--json").json["failures"]
+def test_failures(still: Shell) -> None:
+    (one,) = still("failures", "--json").json["failures"]
     assert set(one) == {"signature", "cause", "type", "message", "count", "jobs"}
     assert (one["cause"], one["message"], one["count"]) == ("exit", "no such alloy: Xy", 1)
-    assert [job["id"] for job in diamond("jobs", "list", "left", "--json").json["jobs"]] == one["jobs"]
+    assert [job["id"] for job in still("jobs", "list", "left", "--json").json["jobs"]] == one["jobs"]
 
 
-def test_events_and_workflows(diamond: Shell) -> None:
-    assert diamond("events", "list", "--json").json["events"][0]["kind"] == "submitted"
-    (one,) = diamond("workflows", "list", "--json").json["workflows"]
+def test_events_and_workflows(still: Shell) -> None:
+    assert still("events", "list", "--json").json["events"][0]["kind"] == "submitted"
+    (one,) = still("workflows", "list", "--json").json["workflows"]
     assert (one["name"], one["revision"], one["archived"]) == ("diamond", 1, False)
-    shown = diamond("workflows", "show", "diamond", "--json").json
+    shown = still("workflows", "show", "diamond", "--json").json
     assert [template["name"] for template in shown["templates"]] == ["top", "left", "right", "bottom"]
 
 

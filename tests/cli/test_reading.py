@@ -39,10 +39,10 @@ def test_text_fits_80_columns_and_has_no_colour_where_there_is_no_terminal(diamo
     assert wide == []
 
 
-def test_a_plan_is_shown_with_its_sum(diamond: Shell) -> None:
-    out = diamond("rerun", "left", "--dry-run").out
-    assert "2 jobs run again: 1 selected, 1 downstream" in out
-    assert "needs left" in out
+def test_a_plan_is_shown_with_its_sum(still: Shell) -> None:
+    out = still("rerun", "top", "--dry-run").out
+    assert "4 jobs run again: 1 selected, 3 downstream" in out
+    assert "needs top" in out
     assert "nothing is changed" in out
 
 
@@ -69,16 +69,16 @@ def test_a_job_that_failed_is_explained(shell: Shell) -> None:
     assert "out of memory" in shell("attempts", "show", "2").out
 
 
-def test_logs_have_headers_only_where_there_are_several(diamond: Shell) -> None:
-    assert diamond("logs", "top").out == "made the top\n"
-    out = diamond("logs", "left").out
+def test_logs_have_headers_only_where_there_are_several(still: Shell) -> None:
+    assert still("logs", "top").out == "made the top\n"
+    out = still("logs", "left").out
     assert "==> prepare stdout <==\nprepared\n" in out
     assert "==> check stderr <==\nno such alloy: Xy\n" in out
-    assert diamond("logs", "left", "--step", "prepare").out == "prepared\n"
-    assert diamond("logs", "left", "--stderr").out == "no such alloy: Xy\n"
-    assert diamond("logs", "left", "--step", "preparee").code == 1
-    assert diamond("logs", "bottom").code == 1
-    silent = diamond("logs", "right")
+    assert still("logs", "left", "--step", "prepare").out == "prepared\n"
+    assert still("logs", "left", "--stderr").out == "no such alloy: Xy\n"
+    assert still("logs", "left", "--step", "preparee").code == 1
+    assert still("logs", "bottom").code == 1
+    silent = still("logs", "right")
     assert (silent.code, silent.out) == (0, "")
 
 

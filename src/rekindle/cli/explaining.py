@@ -55,12 +55,12 @@ def ending(attempt: Attempt | StepOutcome) -> str:
 def failure(attempt: Attempt) -> str:
     """What an attempt that failed said: its cause, error, traceback and the tail of its stderr."""
     lines = [f"attempt {attempt.number} {drawing.coloured(attempt.state.label)}: {ending(attempt)}"]
-    said = attempt.failure
-    if said is not None:
-        headline = ": ".join(part for part in (said.type, drawing.flat(said.message)) if part)
-        if headline:
+    told = attempt.failure
+    if told is not None:
+        headline = ": ".join(part for part in (told.type, drawing.flat(told.message)) if part)
+        text = told.traceback or told.stderr
+        if headline and headline not in (text, f"exit code {attempt.exit_code}"):
             lines.append(f"  {headline}")
-        text = said.traceback or said.stderr
         lines += [f"  {click.style('│', dim=True)} {line}" for line in drawing.safe(text).rstrip().splitlines()[-20:]]
     return "\n".join(lines)
 
@@ -139,7 +139,7 @@ def group_lines(groups: Sequence[FailureGroup], *, indent: int = 0, most: int | 
             f"{group.count:,}",
             group.signature[:10],
             group.cause.value,
-            ": ".join(part for part in (group.type, group.message) if part),
+            said(group),
             ids(group.jobs),
         )
         for group in groups[:most]
@@ -148,6 +148,12 @@ def group_lines(groups: Sequence[FailureGroup], *, indent: int = 0, most: int | 
     if most is not None and len(groups) > most:
         text += f"\n{' ' * indent}… and {drawing.many(len(groups) - most, 'other kind')}: `rekindle failures`"
     return text
+
+
+def said(group: FailureGroup) -> str:
+    """The error of a group in one line, or its cause where it said nothing."""
+    words = ": ".join(part for part in (group.type, drawing.flat(group.message)) if part)
+    return words or group.cause.value
 
 
 def ids(jobs: Sequence[int]) -> str:

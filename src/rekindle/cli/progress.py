@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol
 
 import click
 
 from rekindle.cli import drawing
-from rekindle.domain.models import FailureGroup
 from rekindle.domain.states import State
 from rekindle.engine.results import Progress
 
 CALM_SECONDS = 10.0
 FAILURE_SECONDS = 1.0
 
-Failures = Callable[[], Sequence[FailureGroup]]
+Kinds = Callable[[], Mapping[str, str]]
+"""The kinds of failure that stand: one line of text by signature."""
 
 
 class Display(Protocol):
@@ -32,42 +32,34 @@ class Display(Protocol):
     def __call__(self, progress: Progress) -> None: ...
 
 
-def display(failures: Failures, *, quiet: bool) -> Display:
+def display(kinds: Kinds, *, quiet: bool) -> Display:
     """What fits stderr: live on a terminal, else a line every ten seconds; with `quiet` never a live one.
-    `failures` tells the kinds of failure there are: each is shown once, when it is first seen."""
+    Each kind of failure is shown once, when it is first seen."""
     if sys.stderr.isatty() and not quiet:
         from rekindle.cli.live import LiveDisplay
 
-        return LiveDisplay(News(failures))
-    return PlainDisplay(News(failures))
+        return LiveDisplay(News(kinds))
+    return PlainDisplay(News(kinds))
 
 
 class News:
     """Kinds of failure that have not been told yet."""
 
-    def __init__(self, failures: Failures) -> None:
-        self._failures = failures
-        self._told: set[str] | None = None
+    def __init__(self, kinds: Kinds) -> None:
+        self._kinds = kinds
+        self._told = set(kinds())
         self._failed = 0
         self._looked = 0.0
 
     def lines(self, progress: Progress) -> list[str]:
         """One line for each new kind, looked up at most once a second and only when more have failed."""
-        if self._told is None:
-            old = progress.failed == 0
-            self._told = {group.signature for group in self._failures()} if old else set()
         if progress.failed <= self._failed or progress.seconds - self._looked < FAILURE_SECONDS:
             return []
         self._failed, self._looked = progress.failed, progress.seconds
-        fresh = [group for group in self._failures() if group.signature not in self._told]
-        self._told.update(group.signature for group in fresh)
-        return [_failure(group) for group in fresh]
-
-
-def _failure(group: FailureGroup) -> str:
-    said = ": ".join(part for part in (group.type, drawing.flat(group.message)) if part)
-    text = drawing.cut(f"job {group.jobs[0] if group.jobs else '?'}: {said or group.cause.value}", 100)
-    return f"{drawing.coloured('failed')} {text}"
+        fresh = {signature: text for signature, text in self._kinds().items() if signature not in self._told}
+        self._told.update(fresh)
+        room = drawing.terminal_width() - len("failed ")
+        return [f"{drawing.coloured('failed')} {drawing.cut(text, room)}" for text in fresh.values()]
 
 
 def summary(progress: Progress) -> str:

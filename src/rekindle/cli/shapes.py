@@ -181,8 +181,8 @@ def failure(group: FailureGroup) -> dict[str, Any]:
 
 
 def plan(one: RerunPlan, rerun: int | None) -> dict[str, Any]:
-    """A rerun, planned or applied (`rerun` is its number)."""
-    return {"rerun": rerun, **plan_to_json(one)}
+    """A rerun, planned or applied (`rerun` is its number). What else the plan has read is for saved plans only."""
+    return {"rerun": rerun, **{key: value for key, value in plan_to_json(one).items() if key != "reads"}}
 
 
 def nothing_planned(refused: Iterable[RefusedJob] = ()) -> dict[str, Any]:

@@ -89,15 +89,14 @@ def _bar(one: WorkflowStatus) -> str:
     total = sum(one.counts.values())
     if not total:
         return ""
-    drawn = ""
-    used = 0
+    drawn, used, jobs = "", 0, 0
     for state, colour in _SIGNS:
-        number = one.counts.get(state, 0)
-        length = max(1, _BAR * number // total) if number else 0
-        length = min(length, _BAR - used)
-        drawn += click.style("█" * length, fg=colour)
-        used += length
-    return drawn + click.style("░" * (_BAR - used), dim=True)
+        jobs += one.counts.get(state, 0)
+        end = _BAR * jobs // total
+        if end > used:
+            drawn += click.style("█" * (end - used), fg=colour)
+        used = end
+    return drawn + (click.style("░" * (_BAR - used), dim=True) if used < _BAR else "")
 
 
 def _runners(found: list[WorkflowStatus]) -> None:

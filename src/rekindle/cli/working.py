@@ -15,10 +15,17 @@ def work_shown(session: Session, options: WorkOptions, *, quiet: bool) -> WorkRe
     """Work with progress on stderr, and the closing summary there. `quiet` (for --json): no live line."""
     from rekindle.engine.run import work
 
-    with display(lambda: look.failures(session, options.workflow), quiet=quiet) as shown:
+    with display(lambda: _kinds(session, options.workflow), quiet=quiet) as shown:
         report = work(session, options, shown)
     _close(session, options.workflow, report)
     return report
+
+
+def _kinds(session: Session, workflow: str | None) -> dict[str, str]:
+    """Each kind of failure that stands, by signature: `train[alpha=0.1]: ValueError: too cold`."""
+    groups = [group for group in look.failures(session, workflow) if group.jobs]
+    names = {row.job.id: row.job.name for row in look.jobs(session, sorted({group.jobs[0] for group in groups}))}
+    return {group.signature: f"{drawing.flat(names[group.jobs[0]])}: {explaining.said(group)}" for group in groups}
 
 
 def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
