@@ -1,24 +1,19 @@
-"""Gather the scores of all trainings into one table: depth by number of trees, mean over seeds."""
+"""Gather the scores of all trainings into one table: depth by number of trees."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
 from pathlib import Path
-from statistics import mean
 
 
-def read_scores(folder: Path) -> dict[tuple[str, int], list[float]]:
-    """The accuracies by (depth, trees)."""
-    scores: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for path in sorted(folder.glob("*.json")):
-        score = json.loads(path.read_text())
-        scores[score["depth"], score["trees"]].append(score["accuracy"])
-    return scores
+def read_scores(folder: Path) -> dict[tuple[str, int], float]:
+    """The accuracy by (depth, trees)."""
+    found = (json.loads(path.read_text()) for path in folder.glob("*.json"))
+    return {(score["depth"], score["trees"]): score["accuracy"] for score in found}
 
 
-def table(scores: dict[tuple[str, int], list[float]]) -> str:
+def table(scores: dict[tuple[str, int], float]) -> str:
     """A Markdown table, limited depths first."""
     depths = sorted({depth for depth, _ in scores}, key=lambda depth: (depth == "none", depth.zfill(3)))
     trees = sorted({count for _, count in scores})
@@ -27,10 +22,9 @@ def table(scores: dict[tuple[str, int], list[float]]) -> str:
         "|---|" + "---|" * len(trees),
     ]
     for depth in depths:
-        cells = (f"{mean(scores[depth, count]):.4f}" for count in trees)
-        lines.append(f"| {depth} | " + " | ".join(cells) + " |")
-    best, best_trees = max(scores, key=lambda key: mean(scores[key]))
-    lines += ["", f"Best: depth {best}, {best_trees} trees; {sum(map(len, scores.values()))} trainings."]
+        lines.append(f"| {depth} | " + " | ".join(f"{scores[depth, count]:.4f}" for count in trees) + " |")
+    best, best_trees = max(scores, key=lambda key: scores[key])
+    lines += ["", f"Best: depth {best}, {best_trees} trees; {len(scores)} trainings."]
     return "\n".join(lines)
 
 

@@ -77,6 +77,7 @@ def test_a_dry_run_changes_nothing_and_is_what_is_applied(diamond: Project) -> N
         "top": ("completed", "ready"),
         "left": ("failed", "waiting"),
         "right": ("completed", "waiting"),
+        "bottom": ("waiting", "waiting"),
     }
     applied = diamond.ask("rerun", "top", "--yes")
     assert applied["digest"] == planned["digest"]
