@@ -75,7 +75,7 @@ def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str]) -> str
         Column("CAUSE", drop=True),
         Column("STARTED"),
         Column("TIME", right=True),
-        Column("CPU", right=True),
+        Column("CPU", right=True, drop=True),
         Column("MEMORY", right=True, drop=True),
         Column("NOTE", cut="end", drop=True),
     ]

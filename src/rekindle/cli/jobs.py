@@ -72,8 +72,8 @@ def _table(rows: list[JobRow]) -> str:
         Column("STATE"),
         Column("CAUSE", drop=True),
         Column("TRIES", right=True),
-        Column("TIME", right=True),
-        Column("ENDED"),
+        Column("TIME", right=True, drop=True),
+        Column("ENDED", drop=True),
         Column("NOTE", cut="end", drop=True),
     ]
     return drawing.table(columns, [_cells(row, several) for row in rows])
