@@ -45,11 +45,11 @@ class Project:
     def show(self, line: str, *, expect: int = 0) -> None:
         """Run a command of rekindle in sight of the reader."""
         print(f"\n$ rekindle {line}", flush=True)
-        code = subprocess.run(
-            [self.rekindle, *shlex.split(line)], cwd=self.folder, env=self.env, check=False
-        ).returncode
-        if code != expect:
-            raise NotProved(f"`rekindle {line}` ended with {code}, not with {expect}")
+        words = [self.rekindle, *shlex.split(line)]
+        # Both streams to one place, in the order in which a reader at a terminal would see them.
+        done = subprocess.run(words, cwd=self.folder, env=self.env, stderr=subprocess.STDOUT, check=False)
+        if done.returncode != expect:
+            raise NotProved(f"`rekindle {line}` ended with {done.returncode}, not with {expect}")
 
     def ask(self, line: str) -> Any:
         """The JSON that a command of rekindle answers."""

@@ -21,8 +21,7 @@ def table(scores: dict[tuple[str, int], float]) -> str:
         "| depth | " + " | ".join(f"{count} trees" for count in trees) + " |",
         "|---|" + "---|" * len(trees),
     ]
-    for depth in depths:
-        lines.append(f"| {depth} | " + " | ".join(f"{scores[depth, count]:.4f}" for count in trees) + " |")
+    lines += [f"| {depth} | " + " | ".join(f"{scores[depth, count]:.4f}" for count in trees) + " |" for depth in depths]
     best, best_trees = max(scores, key=lambda key: scores[key])
     lines += ["", f"Best: depth {best}, {best_trees} trees; {len(scores)} trainings."]
     return "\n".join(lines)
