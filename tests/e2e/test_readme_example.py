@@ -13,7 +13,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 # What differs from run to run: durations, dates, sizes, a failure's digest; and how wide a column is for it.
 VARYING = (
-    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?(\.\d+)?Z?"), "WHEN"),
+    (re.compile(r"(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d(:\d\d)?(\.\d+)?Z?"), "WHEN"),
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), "LASTED"),
     (re.compile(r"\b\d+(\.\d+)? ?[KMG]i?B?\b"), "SIZE"),
     (re.compile(r" +"), " "),
