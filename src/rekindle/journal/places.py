@@ -39,6 +39,7 @@ def rescue_logs(scratch: str, folder: str, position: int) -> None:
     for stream in STREAMS:
         path = live_log(scratch, stream)
         if _size(path):
+            os.makedirs(os.path.dirname(folder), exist_ok=True)
             os.rename(path, log_path(folder, position, stream))
 
 

@@ -22,8 +22,10 @@ class Opened(msgspec.Struct, tag="opened", frozen=True, omit_defaults=True):
 
 
 class Started(msgspec.Struct, tag="started", frozen=True, omit_defaults=True):
-    """An attempt's first process runs. `pid` leads its own process group; None for a call, which runs in
-    the worker's call host (`host_pid` of the worker)."""
+    """An attempt begins. This is written before its first process is made, so that no death in between can hide
+    that it may have run; `pid` is therefore known for a call only (the worker's call host, which leads a process
+    group). All processes of an attempt belong to the session that the worker leads (Opened has its pid), unless they
+    left it; those still have REKINDLE_DIR in their environment."""
 
     attempt: int
     token: str
@@ -33,7 +35,7 @@ class Started(msgspec.Struct, tag="started", frozen=True, omit_defaults=True):
 
 
 class StepStarted(msgspec.Struct, tag="step_started", frozen=True, omit_defaults=True):
-    """A step of an attempt, not its first, runs (the first one is told by Started)."""
+    """A step of an attempt, not its first, begins (the first one is told by Started)."""
 
     attempt: int
     token: str
@@ -68,7 +70,7 @@ class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
     result: str | None = None  # JSON text of the last step's result, or None
     verdict: str | None = None
     evidence: str | None = None  # JSON text: what the cause was concluded from
-    steps: tuple[StepOutcome, ...] = ()  # the last step that ran; none when nothing was started
+    steps: tuple[StepOutcome, ...] = ()  # the step it ended with; none when no step was begun (never started)
 
 
 class Returned(msgspec.Struct, tag="returned", frozen=True, omit_defaults=True):

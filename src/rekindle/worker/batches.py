@@ -17,18 +17,13 @@ from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended, Started
 from rekindle.worker.calls import CallHost, Hosts, death
 from rekindle.worker.findings import StepEnd, Totals, canceled_before, ended_of, never_started, outcome_of
-from rekindle.worker.frame import forget_inputs
+from rekindle.worker.frame import forget_inputs, time_limit
 from rekindle.worker.telling import BREATH, Teller
 from rekindle.worker.wire import TURN, Batch, Done
 
 LARGEST = 256
 LOOK_AGAIN = 0.05
 """Seconds between two looks at which call runs, while one that must end may still begin."""
-
-
-def time_limit(recipe: Recipe, assignment: Assignment) -> float | None:
-    """Seconds of wall time that the attempt has."""
-    return recipe.time if assignment.time is None else assignment.time
 
 
 class CallBatch:

@@ -59,7 +59,9 @@ class Capture:
     def _replace(self, stream: int, folder: str, position: int) -> None:
         path, fd = self._paths[stream], self._fds[stream]
         if os.fstat(fd).st_size:
-            os.rename(path, log_path(folder, position, STREAMS[stream]))
+            kept = log_path(folder, position, STREAMS[stream])
+            os.makedirs(os.path.dirname(kept), exist_ok=True)  # the step may have removed it
+            os.rename(path, kept)
         else:
             os.unlink(path)
         os.close(fd)

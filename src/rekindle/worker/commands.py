@@ -29,7 +29,7 @@ _SHELLS_SIGNAL = 128  # a shell ends with 128 + n when its last command was kill
 
 
 class Command:
-    """A command that runs. `host` names the processes that are this worker's own and outlive it."""
+    """A command that runs. `own` tells which children of this worker are its own and outlive the command."""
 
     def __init__(
         self, step: Step, position: int, frame: Frame, folder: str, capture: Capture, own: Callable[[], Collection[int]]
@@ -37,8 +37,8 @@ class Command:
         """Start it. BadValue or UnknownWord for a value that cannot stand in it, StartError when it does not start."""
         self._line, argv = _argument_vector(step, frame)
         self._position, self._folder, self._capture, self._own = position, folder, capture, own
-        frame.environment["REKINDLE_STEP"] = step.name
-        frame.environment["REKINDLE_RESULT"] = f"{folder}/{RESULT_NAME}"
+        frame.variables["REKINDLE_STEP"] = step.name
+        frame.variables["REKINDLE_RESULT"] = f"{folder}/{RESULT_NAME}"
         self._stopped: tuple[Cause, str] | None = None
         self._kill_at: float | None = None
         self.quiet = True
@@ -79,6 +79,7 @@ class Command:
         self.quiet = not left
         end = self._conclude(os.waitstatus_to_exitcode(status))
         self._capture.keep(self._folder, self._position, self.quiet)
+        # The kernel hands a process's peak down to what it starts: no command shows less than this worker has itself.
         return msgspec.structs.replace(
             end, cpu_seconds=usage.ru_utime + usage.ru_stime + cpu, max_rss_bytes=usage.ru_maxrss * 1024
         )

@@ -21,11 +21,17 @@ class Frame(msgspec.Struct):
     """An attempt's surroundings, written out. `inputs` and `outputs` are paths, relative ones to `directory`."""
 
     directory: str  # absolute
-    environment: dict[str, str]
+    variables: dict[str, str]  # what the attempt's processes see beside `surroundings`
+    surroundings: Mapping[str, str]
     inputs: dict[str, str]
     outputs: dict[str, str]
     scope: dict[str, Any]
     time: float | None  # seconds
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All that the attempt's processes see."""
+        return {**self.surroundings, **self.variables}
 
     def absent(self, files: Mapping[str, str]) -> dict[str, str]:
         """Those of `files` that are not there."""
@@ -47,29 +53,34 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
         "job": {"name": assignment.name, "id": assignment.job},
         "steps": {name: {"result": result} for name, result in assignment.kept.items()},
     }
-    environment = dict(surroundings)
     texts = recipe.env if assignment.env is None else {**recipe.env, **assignment.env}
     scope["env"] = surroundings  # what a variable is made from is the worker's own: `PATH: bin:${env.PATH}`
-    environment.update((name, render(text, scope)) for name, text in texts.items())
-    scope["env"] = environment
+    variables = {name: render(text, scope) for name, text in texts.items()}
+    scope["env"] = {**surroundings, **variables}
     scope["inputs"] = inputs = {name: render(path, scope) for name, path in recipe.inputs.items()}
     if recipe.workdir == "attempt":  # what a job reads is the project's, wherever it runs
         inputs.update((name, os.path.join(recipe.directory, path)) for name, path in inputs.items())
     scope["outputs"] = outputs = {name: render(path, scope) for name, path in recipe.outputs.items()}
     folder = assignment.folder
-    environment["REKINDLE_WORKFLOW"] = recipe.workflow
-    environment["REKINDLE_JOB"] = str(assignment.job)
-    environment["REKINDLE_JOB_NAME"] = assignment.name
-    environment["REKINDLE_ATTEMPT"] = str(assignment.number)
-    environment["REKINDLE_DIR"] = folder
+    variables["REKINDLE_WORKFLOW"] = recipe.workflow
+    variables["REKINDLE_JOB"] = str(assignment.job)
+    variables["REKINDLE_JOB_NAME"] = assignment.name
+    variables["REKINDLE_ATTEMPT"] = str(assignment.number)
+    variables["REKINDLE_DIR"] = folder
     return Frame(
         directory=folder if recipe.workdir == "attempt" else recipe.directory,
-        environment=environment,
+        variables=variables,
+        surroundings=surroundings,
         inputs=inputs,
         outputs=outputs,
         scope=scope,
-        time=recipe.time if assignment.time is None else assignment.time,
+        time=time_limit(recipe, assignment),
     )
+
+
+def time_limit(recipe: Recipe, assignment: Assignment) -> float | None:
+    """Seconds of wall time that the attempt has; None: as long as it takes."""
+    return recipe.time if assignment.time is None else assignment.time
 
 
 def tell_inputs(frame: Frame, assignment: Assignment) -> None:
@@ -80,7 +91,7 @@ def tell_inputs(frame: Frame, assignment: Assignment) -> None:
         with open(path, "w", encoding="utf-8") as file:
             file.write(document)
         document = msgspec.json.encode({"file": path}).decode()
-    frame.environment["REKINDLE_INPUTS"] = document
+    frame.variables["REKINDLE_INPUTS"] = document
 
 
 def forget_inputs(assignment: Assignment) -> None:

@@ -47,7 +47,8 @@ class Host:
         self._freshness = Freshness()
         self._recipes: dict[int, Recipe] = {}
         self._surroundings = own_surroundings()
-        self._applied = dict(self._surroundings)
+        self._applied: dict[str, str] = {}  # what the last call saw beside the surroundings
+        self._children_cpu = 0.0
         self._pid = os.getpid()
         self._pid_start = start_of(self._pid)
         self._clean = True  # no call has left a process behind
@@ -127,18 +128,18 @@ class Host:
     ) -> StepEnd:
         """Call the step's function and say how it ended, with its output where it belongs."""
         started = time.time()
-        before = _cpu_seconds()
+        before = time.process_time()
         try:
             os.chdir(frame.directory)
         except OSError as error:
             return failed(started, Cause.START, f"cannot enter {frame.directory}: {error.strerror}")
-        frame.environment["REKINDLE_STEP"] = step.name
-        self._apply(frame.environment)
+        frame.variables["REKINDLE_STEP"] = step.name
+        self._apply(frame.variables)
         finding = self._call(step, frame, recipe, assignment)
         flush()
         self._clean = childless()
         tail = self._capture.tail() if finding.cause is not None or (last and frame.outputs) else ""
-        end = _end_of(finding, started, _cpu_seconds() - before, tail)
+        end = _end_of(finding, started, time.process_time() - before + self._cpu_of_children(), tail)
         if last and end.completed:
             end = with_outputs(end, frame, tail)
         if self._capture.keep(assignment.folder, position, self._clean):
@@ -158,15 +159,24 @@ class Host:
             arguments["ctx"] = Context(recipe, assignment, step.name, frame.scope["params"])
         return call(function, arguments)
 
-    def _apply(self, environment: dict[str, str]) -> None:
-        """Make this process's environment that of the attempt."""
-        applied = self._applied
-        for name, value in environment.items():
+    def _apply(self, variables: dict[str, str]) -> None:
+        """Make this process's environment that of the attempt, with as few changes as may be."""
+        applied, self._applied = self._applied, variables
+        for name, value in variables.items():
             if applied.get(name) != value:
                 os.environ[name] = value
-        for name in applied.keys() - environment.keys():
-            os.environ.pop(name, None)
-        self._applied = environment
+        for name in applied:
+            if name not in variables:
+                if name in self._surroundings:
+                    os.environ[name] = self._surroundings[name]
+                else:
+                    os.environ.pop(name, None)
+
+    def _cpu_of_children(self) -> float:
+        """What processes that ended since the last call took."""
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before, self._children_cpu = self._children_cpu, usage.ru_utime + usage.ru_stime
+        return self._children_cpu - before
 
     def _redirect(self) -> None:
         os.dup2(self._capture.out, 1)
@@ -189,11 +199,6 @@ def _end_of(finding: Finding, started: float, cpu_seconds: float, stderr: str) -
         # The highest that this process ever had: a call's own share is at most that.
         max_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
-
-
-def _cpu_seconds() -> float:
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def main(arguments: list[str]) -> None:
