@@ -13,9 +13,12 @@ from pathlib import Path
 from rekindle.domain.errors import BadValue, NotFound, StoreDamaged, StoreUnavailable, StoreVersion
 from rekindle.store.place import HOST_FILE, claim_host, refuse_network, this_host
 from rekindle.store.port import Store
+from rekindle.store.queries import load
 from rekindle.store.schema import APPLICATION, migrate, migrations
-from rekindle.store.sqlite import PATIENCE, SQL, SqliteStore, connect
+from rekindle.store.sqlite import PATIENCE, SqliteStore, connect
 from rekindle.store.translating import translate
+
+SQL = load("opening")
 
 FILE = "store.db"
 

@@ -1,4 +1,4 @@
--- How a connection is set up, and what a store says of itself.
+-- How a connection is set up.
 
 -- name: synchronous
 -- A commit survives the process; the last ones may be lost with the machine, never half of one.
@@ -20,26 +20,6 @@ PRAGMA temp_store = MEMORY;
 -- The log is written back every 4000 pages (16 MiB): once in a few thousand jobs, not every few hundred.
 PRAGMA wal_autocheckpoint = 4000;
 
--- name: journal
--- Readers do not wait for a writer, nor the writer for readers.
-PRAGMA journal_mode = WAL;
-
 -- name: data_version
 -- Changes when another connection has committed.
 PRAGMA data_version;
-
--- name: application
--- Whose file it is.
-PRAGMA application_id;
-
--- name: version
--- The number of the last migration that was applied.
-PRAGMA user_version;
-
--- name: write_meta
--- Something that the store says of itself.
-INSERT INTO meta (key, value) VALUES (:key, :value);
-
--- name: identity
--- The store's UUID.
-SELECT value FROM meta WHERE key = 'identity';

@@ -1,0 +1,178 @@
+"""Definitions in a line, and short ways to drive a store as an engine does: by the law, through the port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources, Step
+from rekindle.domain.lifecycle import Event, transition
+from rekindle.domain.models import Ending, Failure, Move, NewAttempt, StepOutcome
+from rekindle.domain.planning import plan_rerun
+from rekindle.domain.rerun import How, RerunPlan
+from rekindle.domain.selection import Every
+from rekindle.domain.states import State
+from rekindle.domain.undo import decide_undo
+from rekindle.store.port import Archive, Store
+
+EVENTS = {State.COMPLETED: Event.COMPLETE, State.FAILED: Event.FAIL, State.CANCELED: Event.CANCEL}
+
+
+def definition(
+    jobs: Mapping[str, Sequence[str]],
+    *,
+    name: str = "flow",
+    bindings: Mapping[str, Mapping[str, Any]] | None = None,
+    template: Mapping[str, JobTemplate] | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> Definition:
+    """A workflow by its jobs and what each needs. Jobs share one template, unless `template` gives one of theirs."""
+    shared = JobTemplate("work", (Step("one", run="true"), Step("two", run="true")))
+    templates = [shared]
+    nodes = []
+    for job in jobs:
+        own = (template or {}).get(job, shared)
+        if own not in templates:
+            templates.append(own)
+        nodes.append(JobNode(job, templates.index(own), (bindings or {}).get(job, {})))
+    at = {job: position for position, job in enumerate(jobs)}
+    edges = [(at[parent], at[job]) for job, needs in jobs.items() for parent in needs]
+    return Definition(name, "/project", templates, nodes, edges, params=params or {})
+
+
+DIAMOND = {"top": [], "left": ["top"], "right": ["top"], "bottom": ["left", "right"]}
+
+
+def submit(store: Store, jobs: Mapping[str, Sequence[str]], **more: Any) -> int:
+    with store.write() as archive:
+        return archive.workflows.add(definition(jobs, **more), 1.0)
+
+
+def ids(store: Store, workflow: int, retired: bool = False) -> dict[str, int]:
+    """The jobs of a workflow by name."""
+    with store.read() as archive:
+        jobs = archive.jobs.get(archive.jobs.select(Every(), workflow, retired))
+        return {job.name: job.id for job in jobs}
+
+
+def states(store: Store, workflow: int) -> dict[str, State]:
+    with store.read() as archive:
+        jobs = archive.jobs.get(archive.jobs.select(Every(), workflow))
+        return {job.name: job.state for job in jobs}
+
+
+def claim_in(archive: Archive, workflow: int, limit: int = 1000, now: float = 2.0, runner: int = 1) -> list[NewAttempt]:
+    """Claim what is ready, inside a transaction."""
+    jobs = [
+        job
+        for ready in archive.queue.ready_classes(workflow)
+        for job in archive.queue.ready(workflow, ready.resource_class, limit, now)
+    ][:limit]
+    first = archive.queue.next_attempt()
+    attempts = [NewAttempt(first + at, f"token{first + at}", job, f"/a/{first + at}") for at, job in enumerate(jobs)]
+    if attempts:
+        archive.queue.claim(attempts, runner, now)
+    return attempts
+
+
+def claim(store: Store, workflow: int, limit: int = 1000, now: float = 2.0) -> list[NewAttempt]:
+    with store.write() as archive:
+        return claim_in(archive, workflow, limit, now)
+
+
+def start(store: Store, attempts: Iterable[NewAttempt]) -> None:
+    with store.write() as archive:
+        standing = archive.queue.standing([attempt.id for attempt in attempts])
+        archive.queue.start([(one, 3.0, "w1", "here", 10 + one, 99) for one in standing])
+        archive.queue.move(
+            [
+                Move(at.job, at.workflow, at.resource_class, at.job_state, transition(at.job_state, Event.START, ""))
+                for at in standing.values()
+            ]
+        )
+
+
+def failure_ending(attempt: int, message: str = "no such file", stderr: str = "it broke\n") -> Ending:
+    return Ending(
+        attempt,
+        State.FAILED,
+        ended=5.0,
+        started=3.0,
+        cause=Cause.EXIT,
+        exit_code=2,
+        failure=Failure("", message, "", stderr),
+        signature=(f"sig-{message}", "", message),
+        steps=(
+            StepOutcome(0, "one", State.COMPLETED, result="1"),
+            StepOutcome(1, "two", State.FAILED, Cause.EXIT, 2),
+        ),
+    )
+
+
+def completed_ending(attempt: int, result: str | None = None) -> Ending:
+    steps = (StepOutcome(0, "one", State.COMPLETED), StepOutcome(1, "two", State.COMPLETED, result=result))
+    return Ending(attempt, State.COMPLETED, ended=4.0, started=3.0, exit_code=0, result=result, steps=steps)
+
+
+def end_in(archive: Archive, endings: Sequence[Ending]) -> None:
+    """Write ends, move the jobs and release what follows, inside a transaction."""
+    standing = archive.queue.standing([ending.attempt for ending in endings])
+    moves = []
+    for ending in endings:
+        at = standing[ending.attempt]
+        before = at.job_state
+        if before is State.QUEUED:
+            before = transition(before, Event.START, "")
+        after = transition(before, EVENTS[ending.state], "")
+        if at.job_attempt == ending.attempt:
+            moves.append(Move(at.job, at.workflow, at.resource_class, at.job_state, after))
+    archive.queue.end(endings)
+    archive.queue.move(moves)
+    archive.queue.move(archive.queue.completed([move.job for move in moves if move.after is State.COMPLETED]))
+
+
+def end(store: Store, endings: Sequence[Ending]) -> None:
+    with store.write() as archive:
+        end_in(archive, endings)
+
+
+def run(store: Store, workflow: int, failing: Iterable[str] = ()) -> None:
+    """Run everything that becomes ready; jobs of these names fail."""
+    failing = set(failing)
+    while attempts := claim(store, workflow):
+        end(
+            store,
+            [
+                failure_ending(one.id) if one.job.name in failing else completed_ending(one.id, f'"{one.job.name}"')
+                for one in attempts
+            ],
+        )
+
+
+def plan(store: Store, jobs: Sequence[int], how: How | None = None) -> RerunPlan:
+    with store.read() as archive:
+        views, graph = archive.reruns.views(jobs)
+    return plan_rerun(views, graph, [(jobs, how or How())])
+
+
+def apply(store: Store, decided: RerunPlan) -> int:
+    with store.write() as archive:
+        return archive.reruns.apply(decided, "manual", {"jobs": [job.id for job in decided.jobs]}, "again", 6.0)
+
+
+def undo(store: Store, rerun: int) -> None:
+    with store.write() as archive:
+        archive.reruns.undo(rerun, decide_undo(archive.reruns.undo_views(rerun)), 7.0)
+
+
+def faults(store: Store) -> list[str]:
+    with store.read() as archive:
+        return archive.check()
+
+
+def template(name: str, *steps: str, priority: int = 0, **more: Any) -> JobTemplate:
+    return JobTemplate(name, tuple(Step(step, run="true") for step in steps), priority=priority, **more)
+
+
+SMALL = Resources(cpus=0.5)

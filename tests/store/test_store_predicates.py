@@ -1,0 +1,307 @@
+"""Selections: what SQL finds is what the words mean, by a second reading of them in Python."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_driving import (
+    apply,
+    claim,
+    completed_ending,
+    definition,
+    end_in,
+    failure_ending,
+    plan,
+    template,
+)
+
+from rekindle.domain.errors import BadSelection
+from rekindle.domain.fields import FIELDS
+from rekindle.domain.models import Attempt, Failure, Job
+from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Not, Op, Predicate
+from rekindle.domain.states import State
+from rekindle.store.opening import open_store
+from rekindle.store.port import Store
+
+MATRIX = [1, 2.5, "1", "x", True, "ab[c]", None, [1], {"k": 1}]
+ALPHA = 'al"pha.x'
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Iterator[tuple[Store, int]]:
+    """Jobs in all kinds of states, with attempts of all kinds and matrix values of all types."""
+    store = open_store(str(tmp_path_factory.mktemp("predicates") / "s"), create=True)
+    names = [f"job[{n}]" for n in range(18)] + ["job0", "Job", "a*b", "line\nbreak"]
+    bindings = {name: {"k": MATRIX[at % len(MATRIX)], ALPHA: at} for at, name in enumerate(names) if at % 4}
+    given_ = definition(
+        {name: [names[0]] if at in (5, 6) else [] for at, name in enumerate(names)},
+        bindings=bindings,
+        template={name: template("other", "one", priority=2) for name in names[::3]},
+    )
+    with store.write() as archive:
+        workflow = archive.workflows.add(given_, 1.0)
+        archive.workflows.add(definition({"alone": []}, name="second"), 1.0)
+    attempts = claim(store, workflow, limit=12)
+    endings = []
+    for at, one in enumerate(attempts[:10]):
+        if at % 3 == 0:
+            endings.append(completed_ending(one.id))
+        else:
+            endings.append(failure_ending(one.id, ["no such file", "Out of MEMORY", "100%_sure"][at % 3]))
+    kind = type(endings[0])
+    endings[1] = kind(
+        endings[1].attempt,
+        State.FAILED,
+        ended=9.25,
+        started=2.0,
+        cause=endings[1].cause,
+        failure=Failure("ValueError", "bad", "Traceback: line 3", ""),
+        cpu_seconds=1.5,
+        max_rss_bytes=1000,
+        host="node1",
+        verdict="warning",
+    )
+    with store.write() as archive:
+        end_in(archive, endings)
+        archive.jobs.hold([15, 16], "held")
+    decided = plan(store, [2, 3])
+    assert decided.jobs
+    apply(store, decided)
+    with store.write() as archive:
+        kept = {job: None for job in names if job != "Job"}
+        archive.workflows.revise(
+            workflow,
+            definition(
+                {name: [names[0]] if at in (5, 6) else [] for at, name in enumerate(names) if name in kept},
+                bindings=bindings,
+                template={name: template("other", "one", priority=2) for name in names[::3]},
+            ),
+            2.0,
+        )
+    yield store, workflow
+    store.close()
+
+
+class Oracle:
+    """The meaning of predicates, read from domain.selection once more."""
+
+    def __init__(self, store: Store, workflow: int) -> None:
+        with store.read() as archive:
+            self.jobs: list[Job] = archive.jobs.get(list(range(1, 40)))
+            self.live: dict[int, Attempt] = archive.jobs.live([job.id for job in self.jobs])
+            self.past = {job.id: archive.attempts.listing([job.id], None) for job in self.jobs}
+            owners = {one.id: one for one in archive.workflows.listing()}
+            self.owners = {job.id: owners[job.workflow] for job in self.jobs}
+            self.templates = {
+                number: stored.name for one in owners for number, stored in archive.workflows.templates(one)
+            }
+
+    def select(self, where: Predicate, workflow: int | None) -> list[int]:
+        retired = mentions(where, "retired")
+        return [
+            job.id
+            for job in self.jobs
+            if (workflow is None or job.workflow == workflow)
+            and (retired or not job.retired)
+            and self.holds(where, job)
+        ]
+
+    def holds(self, where: Predicate, job: Job) -> bool:
+        match where:
+            case Every(parts):
+                return all(self.holds(part, job) for part in parts)
+            case AnyOf(parts):
+                return any(self.holds(part, job) for part in parts)
+            case Not(part):
+                return not self.holds(part, job)
+            case ErrorMatches(pattern, archived):
+                among = self.past[job.id] if archived else [self.live[job.id]] if job.id in self.live else []
+                return any(
+                    re.search(pattern, text)
+                    for one in among
+                    if one.failure
+                    for text in (one.failure.type, one.failure.message, one.failure.traceback, one.failure.stderr)
+                )
+        return compared(where, self.value(where.field, job))
+
+    def value(self, field: str, job: Job) -> Any:
+        if field.startswith("matrix."):
+            return json.loads(job.binding).get(field.removeprefix("matrix."))
+        attempt = self.live.get(job.id)
+        failure = attempt.failure if attempt else None
+        match field:
+            case "template":
+                return self.templates.get(job.template)
+            case "held":
+                return job.held is not None
+            case "workflow":
+                return self.owners[job.id].name
+            case "workflow.id":
+                return job.workflow
+            case "project":
+                return self.owners[job.id].project
+            case "seconds":
+                known = attempt and attempt.started is not None and attempt.ended is not None
+                return attempt.ended - attempt.started if known else None
+            case "error.type" | "error.message" | "error.traceback" | "error.stderr":
+                return (getattr(failure, field.partition(".")[2]) or None) if failure else None
+        if FIELDS[field].of == "job":
+            return getattr(job, field)
+        return getattr(attempt, field) if attempt else None
+
+
+def mentions(where: Predicate, field: str) -> bool:
+    match where:
+        case Every(parts) | AnyOf(parts):
+            return any(mentions(part, field) for part in parts)
+        case Not(part):
+            return mentions(part, field)
+        case Compare():
+            return where.field == field
+    return False
+
+
+def compared(where: Compare, value: Any) -> bool:
+    op, wanted = where.op, where.value
+    if op is Op.EXISTS:
+        return (value is not None) is wanted
+    if op is Op.NE:
+        return value is None or not alike(value, wanted) or value != wanted
+    if value is None or isinstance(value, list | dict):
+        return False
+    if op is Op.IN:
+        return any(alike(value, one) and value == one for one in wanted)
+    if op is Op.REGEX:
+        return isinstance(value, str) and re.search(wanted, value) is not None
+    if op is Op.GLOB:
+        pattern = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in wanted)
+        return isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL) is not None
+    return (
+        alike(value, wanted)
+        and {
+            Op.EQ: value == wanted,
+            Op.LT: alike(value, wanted) and value < wanted,
+            Op.LE: alike(value, wanted) and value <= wanted,
+            Op.GT: alike(value, wanted) and value > wanted,
+            Op.GE: alike(value, wanted) and value >= wanted,
+        }[op]
+    )
+
+
+def alike(value: Any, wanted: Any) -> bool:
+    """Texts compare with texts, numbers (and truth values) with numbers."""
+    return isinstance(value, str) == isinstance(wanted, str) and not isinstance(value, list | dict)
+
+
+ORDERED = [Op.EQ, Op.NE, Op.LT, Op.LE, Op.GT, Op.GE]
+TEXTS = ["job[1]", "Job", "flow", "exit", "ValueError", "bad", "sig-Out of MEMORY", "node1", "warning", "other", "zz"]
+PATTERNS = ["job", "^job.1", r"\[1", "(?i)memory", "_", "x$", ""]
+GLOBS = ["job[*]", "job*", "?ob*", "*", "job[1?]", "a*b", "*\n*", "[[]", "JOB*"]
+NUMBERS = [-1, 0, 1, 2, 2.5, 5, 17, 1000]
+
+
+def comparisons() -> st.SearchStrategy[Predicate]:
+    by_kind: dict[str, list[str]] = {}
+    for name, known in FIELDS.items():
+        by_kind.setdefault(known.kind, []).append(name)
+    texts = st.sampled_from(by_kind["text"])
+    numbers = st.sampled_from([*by_kind["int"], *by_kind["number"], *by_kind["time"]])
+    truths = st.sampled_from(by_kind["bool"])
+    matrix = st.sampled_from(["matrix.k", "matrix." + ALPHA, "matrix.none"])
+    anything = st.sampled_from([*TEXTS, *NUMBERS, "1", "x", True, False])
+    return st.one_of(
+        st.builds(Compare, texts, st.sampled_from(ORDERED), st.sampled_from(TEXTS)),
+        st.builds(Compare, texts, st.just(Op.REGEX), st.sampled_from(PATTERNS)),
+        st.builds(Compare, texts | matrix, st.just(Op.GLOB), st.sampled_from(GLOBS)),
+        st.builds(Compare, numbers, st.sampled_from(ORDERED), st.sampled_from(NUMBERS)),
+        st.builds(Compare, numbers, st.just(Op.IN), st.lists(st.sampled_from(NUMBERS), max_size=4).map(tuple)),
+        st.builds(Compare, texts, st.just(Op.IN), st.lists(st.sampled_from(TEXTS), max_size=4).map(tuple)),
+        st.builds(Compare, truths, st.sampled_from([Op.EQ, Op.NE]), st.booleans()),
+        st.builds(Compare, st.just("state"), st.sampled_from([Op.EQ, Op.NE]), st.sampled_from(list(State))),
+        st.builds(Compare, st.just("state"), st.just(Op.IN), st.lists(st.sampled_from(list(State))).map(tuple)),
+        st.builds(Compare, st.sampled_from(list(FIELDS)) | matrix, st.just(Op.EXISTS), st.booleans()),
+        st.builds(Compare, matrix, st.sampled_from(ORDERED), anything),
+        st.builds(Compare, matrix, st.just(Op.IN), st.lists(anything, max_size=4).map(tuple)),
+        st.builds(Compare, matrix, st.just(Op.REGEX), st.sampled_from(PATTERNS)),
+        st.builds(ErrorMatches, st.sampled_from(PATTERNS), st.booleans()),
+    )
+
+
+def predicates() -> st.SearchStrategy[Predicate]:
+    return st.recursive(
+        comparisons(),
+        lambda inner: st.one_of(
+            st.builds(Every, st.lists(inner, max_size=3).map(tuple)),
+            st.builds(AnyOf, st.lists(inner, max_size=3).map(tuple)),
+            st.builds(Not, inner),
+        ),
+        max_leaves=6,
+    )
+
+
+@given(where=predicates(), scoped=st.booleans())
+@settings(max_examples=600, deadline=None)
+def test_what_is_selected_is_what_was_meant(world, where, scoped):
+    store, workflow = world
+    wanted = Oracle(store, workflow).select(where, workflow if scoped else None)
+    with store.read() as archive:
+        assert archive.jobs.select(where, workflow if scoped else None) == wanted
+
+
+@pytest.mark.parametrize(
+    "where", [Compare("name", Op.REGEX, "(["), ErrorMatches("*"), ErrorMatches("*", archived=True)]
+)
+def test_a_bad_regular_expression_is_named(world, where):
+    store, workflow = world
+    pattern = where.value if isinstance(where, Compare) else where.pattern
+    with store.read() as archive, pytest.raises(BadSelection, match=re.escape(repr(pattern))):
+        archive.jobs.select(where, workflow)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        Compare("colour", Op.EQ, "red"),
+        Compare("id", Op.EQ, 10**30),
+        Compare("name", Op.GLOB, 5),
+        Compare("id", Op.IN, (1, -(10**30))),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(world, where):
+    store, workflow = world
+    with store.read() as archive, pytest.raises(BadSelection):
+        archive.jobs.select(where, workflow)
+
+
+def test_thousands_of_parts_are_no_trouble(world):
+    store, workflow = world
+    where = AnyOf(tuple(Compare("name", Op.GLOB, f"*{n}*") for n in range(3000)))
+    with store.read() as archive:
+        assert 1 in archive.jobs.select(where, workflow)
+
+
+def test_archived_workflows_are_selected_from_only_by_name(world):
+    store, _ = world
+    with store.write() as archive:
+        archive.workflows.archive(2, 1.0)
+        everything = archive.jobs.select(Every(), None)
+        alone = archive.jobs.select(Every(), 2)
+        archive.workflows.archive(2, None)
+    assert len(alone) == 1
+    assert alone[0] not in everything
+
+
+def test_retired_jobs_are_left_out_unless_they_are_meant(world):
+    store, workflow = world
+    with store.read() as archive:
+        usual = archive.jobs.select(Every(), workflow)
+        every = archive.jobs.select(Every(), workflow, retired=True)
+        only = archive.jobs.select(Compare("retired", Op.EQ, True), workflow)
+    assert set(every) - set(usual) == set(only)
+    assert len(only) == 1

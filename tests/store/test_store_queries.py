@@ -1,0 +1,121 @@
+"""The SQL: described, used, nowhere else; and the schema is what the migrations make."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from rekindle.store import queries, schema
+from rekindle.store.opening import FILE, open_store
+from rekindle.store.queries import FOLDER, as_set, load
+
+STORE = Path(queries.__file__).parent
+FILES = sorted(path.stem for path in FOLDER.glob("*.sql"))
+CODE = {path.name: path.read_text() for path in STORE.glob("*.py")}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_block_is_described_and_used(file):
+    text = (FOLDER / f"{file}.sql").read_text()
+    blocks = load(file)
+    assert blocks
+    code = "".join(source for source in CODE.values() if f'load("{file}")' in source)
+    assert code, f"nobody loads {file}.sql"
+    unused = [
+        name
+        for name, query in blocks.items()
+        if f'"{name}"' not in code
+        and f"{{{name}}}" not in text
+        and not (file == "predicates" and re.match("field_|state_|error_|matrix_", name))
+        and file != "deleting"
+    ]
+    assert unused == []
+    assert all(len(query.about) > 5 for query in blocks.values())
+
+
+def test_every_field_has_its_fragment():
+    from rekindle.domain.fields import FIELDS
+    from rekindle.domain.states import State
+
+    wanted = {"field_" + name.replace(".", "_") for name in FIELDS} | {f"state_{state.label}" for state in State}
+    assert {name for name in load("predicates") if re.match("field_|state_", name)} == wanted
+
+
+def test_there_is_no_sql_in_the_code_but_where_sets_are_written_out():
+    statement = re.compile(r"\b(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|CREATE TABLE)\b")
+    assert [name for name, text in CODE.items() if statement.search(text)] == ["queries.py"]
+
+
+def test_there_is_no_sql_that_only_sqlite_knows():
+    text = "".join((FOLDER / f"{file}.sql").read_text() for file in FILES)
+    assert re.findall(r"INSERT OR|REPLACE INTO|rowid|IFNULL|AUTOINCREMENT", text) == []
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(queries, "FOLDER", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("-- name: a\nSELECT 1;", "description"),
+        ("-- name: a\n-- About.\n", "statement"),
+        ("-- name: a\n-- About.\nSELECT 1;\n-- name: a\n-- About.\nSELECT 1;", "two blocks"),
+        ("-- name: a\n-- About.\n-- row: x\nSELECT :x, :y;", "columns"),
+        ("-- name: a\n-- About.\n-- row: x, y\nSELECT :x;", "columns"),
+    ],
+)
+def test_a_block_that_is_not_as_it_should_be_is_refused(folder, text, complaint):
+    (folder / "bad.sql").write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        load("bad")
+
+
+def test_sets_parts_and_rows_are_written_out(folder):
+    (folder / "good.sql").write_text(
+        "-- name: columns\n-- About.\na, b;\n\n-- name: some\n-- About.\nSELECT {columns} FROM t WHERE a IN @ids;\n"
+        "-- name: set\n-- About.\n-- row: b, a\nUPDATE t SET b = :b WHERE a = :a AND b <> :b;"
+    )
+    blocks = load("good")
+    assert blocks["some"].text == "SELECT a, b FROM t WHERE a IN (SELECT value FROM json_each(:ids))"
+    assert blocks["set"].text == "UPDATE t SET b = ?1 WHERE a = ?2 AND b <> ?1"
+    assert as_set([1, 2]) == "[1,2]"
+
+
+def shape(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+
+
+def test_a_fresh_stores_schema_is_all_migrations_applied(tmp_path):
+    open_store(str(tmp_path / "s"), create=True).close()
+    fresh = sqlite3.connect(tmp_path / "s" / FILE)
+    built = sqlite3.connect(":memory:", isolation_level=None)
+    for step in schema.migrations():
+        built.executescript(step.text)
+    assert shape(fresh) == shape(built)
+    assert fresh.execute("PRAGMA user_version").fetchone() == (len(schema.migrations()),)
+    fresh.close()
+    built.close()
+
+
+def test_a_gap_in_the_migrations_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "FOLDER", tmp_path)
+    (tmp_path / "0002_late.sql").write_text("")
+    with pytest.raises(ValueError, match="0002_late"):
+        schema.migrations()
+
+
+def test_a_migration_that_fails_changes_nothing():
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    broken = schema.Migration(1, "broken", "CREATE TABLE a (b); CREATE TABLE a (b);")
+    with pytest.raises(sqlite3.OperationalError):
+        schema.migrate(connection, [broken])
+    connection.rollback()
+    assert shape(connection) == []
+    assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+    connection.close()

@@ -1,0 +1,277 @@
+"""Claims and outcomes."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import pytest
+from store_driving import (
+    DIAMOND,
+    SMALL,
+    claim,
+    claim_in,
+    completed_ending,
+    end,
+    end_in,
+    failure_ending,
+    ids,
+    run,
+    start,
+    states,
+    submit,
+    template,
+)
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import StoreUnavailable
+from rekindle.domain.models import Move, NewAttempt, StepOutcome
+from rekindle.domain.states import State
+from rekindle.store.opening import open_store
+
+W, R, Q, X, C, F, K = State
+
+
+def test_what_needs_nothing_is_ready_and_the_rest_waits(store):
+    workflow = submit(store, DIAMOND)
+    assert states(store, workflow) == {"top": R, "left": W, "right": W, "bottom": W}
+    with store.read() as archive:
+        assert archive.workflows.find(workflow).counts == {R: 1, W: 3}
+
+
+def test_a_diamond_runs_in_its_order(store):
+    workflow = submit(store, DIAMOND)
+    order = []
+    while attempts := claim(store, workflow):
+        order.append(sorted(one.job.name for one in attempts))
+        end(store, [completed_ending(one.id) for one in attempts])
+    assert order == [["top"], ["left", "right"], ["bottom"]]
+    with store.read() as archive:
+        assert archive.workflows.find(workflow).counts == {C: 4}
+
+
+def test_what_needs_a_failed_job_goes_on_waiting(store):
+    workflow = submit(store, DIAMOND)
+    run(store, workflow, failing=["left"])
+    assert states(store, workflow) == {"top": C, "left": F, "right": C, "bottom": W}
+
+
+def test_parents_that_complete_in_one_batch_release_their_child_once(store):
+    workflow = submit(store, {"a": [], "b": [], "c": [], "d": ["a", "b", "c"]})
+    first, *rest = claim(store, workflow)
+    end(store, [completed_ending(first.id)])
+    assert states(store, workflow)["d"] is W
+    end(store, [completed_ending(one.id) for one in rest])
+    assert states(store, workflow)["d"] is R
+
+
+def test_a_start_is_written_and_kept_by_an_end_that_does_not_tell_it(store):
+    workflow = submit(store, {"a": []})
+    [attempt] = claim(store, workflow)
+    start(store, [attempt])
+    assert states(store, workflow) == {"a": X}
+    with store.write() as archive:
+        ending = completed_ending(attempt.id)
+        end_in(archive, [type(ending)(ending.attempt, ending.state, ended=9.0)])
+    with store.read() as archive:
+        one = archive.attempts.get(attempt.id)
+        assert (one.started, one.ended, one.worker, one.host, one.pid, one.pid_start) == (
+            3.0,
+            9.0,
+            "w1",
+            "here",
+            11,
+            99,
+        )
+        assert archive.workflows.span(workflow) == (3.0, 9.0)
+
+
+def test_everything_that_an_end_tells_is_kept(store):
+    workflow = submit(store, {"a": []})
+    [attempt] = claim(store, workflow)
+    end(store, [failure_ending(attempt.id, "lost its way")])
+    with store.read() as archive:
+        [one] = archive.attempts.listing(None, workflow)
+    assert (one.state, one.cause, one.exit_code, one.signature) == (F, Cause.EXIT, 2, "sig-lost its way")
+    assert (one.failure.message, one.failure.stderr) == ("lost its way", "it broke\n")
+    assert [(step.name, step.state, step.cause) for step in one.steps] == [("one", C, None), ("two", F, Cause.EXIT)]
+    assert (one.number, one.token, one.runner, one.folder, one.queued) == (1, attempt.token, 1, attempt.folder, 2.0)
+
+
+def test_a_step_told_twice_is_there_once_as_told_last(store):
+    workflow = submit(store, {"a": []})
+    [attempt] = claim(store, workflow)
+    with store.write() as archive:
+        archive.queue.steps([(attempt.id, StepOutcome(0, "one", X))])
+        archive.queue.steps([(attempt.id, StepOutcome(0, "one", C, result="7", kept_from=3))])
+        assert archive.attempts.get(attempt.id).steps == (StepOutcome(0, "one", C, result="7", kept_from=3),)
+
+
+def test_a_move_from_where_the_job_does_not_stand_writes_nothing(store):
+    workflow = submit(store, {"a": [], "b": []})
+    jobs = ids(store, workflow)
+    stale = [Move(jobs["a"], workflow, 1, R, K), Move(jobs["b"], workflow, 1, W, K)]
+    with pytest.raises(StoreUnavailable, match="1 of 2"), store.write() as archive:
+        archive.queue.move(stale)
+    assert states(store, workflow) == {"a": R, "b": R}
+
+
+def test_a_job_is_not_claimed_twice(store):
+    workflow = submit(store, {"a": []})
+    [attempt] = claim(store, workflow)
+    again = NewAttempt(attempt.id + 1, "other", attempt.job, "/b")
+    with pytest.raises(StoreUnavailable), store.write() as archive:
+        archive.queue.claim([again], 2, 3.0)
+    with store.read() as archive:
+        assert len(archive.attempts.listing(None, workflow)) == 1
+
+
+def test_an_attempt_does_not_end_twice(store):
+    workflow = submit(store, {"a": []})
+    [attempt] = claim(store, workflow)
+    end(store, [completed_ending(attempt.id)])
+    with pytest.raises(StoreUnavailable), store.write() as archive:
+        archive.queue.end([failure_ending(attempt.id)])
+
+
+def test_higher_priorities_come_first_then_lower_ids(store):
+    high = template("high", "one", priority=5)
+    workflow = submit(store, {"a": [], "b": [], "c": []}, template={"b": high, "c": high})
+    assert [one.job.name for one in claim(store, workflow)] == ["b", "c", "a"]
+
+
+def test_classes_are_offered_apart_and_with_what_they_take(store):
+    small = template("small", "one", resources=SMALL)
+    workflow = submit(store, {"a": [], "b": [], "c": []}, template={"b": small})
+    with store.read() as archive:
+        offered = archive.queue.ready_classes(None)
+    assert [(one.workflow, one.resources.cpus, one.ready) for one in offered] == [
+        (workflow, 1.0, 2),
+        (workflow, 0.5, 1),
+    ]
+
+
+def test_held_and_delayed_jobs_are_not_ready(store):
+    workflow = submit(store, {"a": [], "b": [], "c": []})
+    jobs = ids(store, workflow)
+    with store.write() as archive:
+        archive.jobs.hold([jobs["a"]], "looks odd")
+        store._connection.execute("UPDATE job SET not_before = 50 WHERE id = ?", (jobs["b"],))
+        assert archive.jobs.get([jobs["a"]])[0].held == "looks odd"
+        assert (archive.queue.next_due(workflow), archive.queue.next_due(None)) == (50.0, 50.0)
+    assert [one.job.name for one in claim(store, workflow, now=49.0)] == ["c"]
+    assert [one.job.name for one in claim(store, workflow, now=50.0)] == ["b"]
+    with store.write() as archive:
+        archive.jobs.hold([jobs["a"]], None)
+        assert archive.queue.next_due(None) is None
+    assert [one.job.name for one in claim(store, workflow)] == ["a"]
+
+
+def test_an_archived_workflow_offers_nothing(store):
+    workflow = submit(store, {"a": []})
+    with store.write() as archive:
+        archive.workflows.archive(workflow, 5.0)
+        assert archive.queue.ready_classes(None) == archive.queue.ready_classes(workflow) == []
+        archive.workflows.archive(workflow, None)
+        assert len(archive.queue.ready_classes(None)) == 1
+
+
+def test_a_claim_given_back_leaves_no_trace_but_its_number_is_not_given_again(store):
+    workflow = submit(store, {"a": [], "b": []})
+    first, second = claim(store, workflow)
+    with store.write() as archive:
+        archive.queue.steps([(second.id, StepOutcome(0, "one", C, kept_from=1))])
+        archive.queue.release([second.job.id])
+        archive.queue.move([Move(second.job.id, workflow, second.job.resource_class, Q, R)])
+    with store.read() as archive:
+        job = archive.jobs.get([second.job.id])[0]
+        assert (job.state, job.attempt, job.attempts) == (R, None, 0)
+        assert [one.id for one in archive.attempts.listing(None, workflow)] == [first.id]
+        assert archive.queue.next_attempt() == second.id + 1
+
+
+def test_a_claim_that_has_started_is_not_given_back(store):
+    workflow = submit(store, {"a": []})
+    attempts = claim(store, workflow)
+    start(store, attempts)
+    with pytest.raises(StoreUnavailable), store.write() as archive:
+        archive.queue.release([attempts[0].job.id])
+
+
+def test_standing_tells_the_attempt_and_its_job(store):
+    workflow = submit(store, {"a": []})
+    [attempt] = claim(store, workflow)
+    with store.read() as archive:
+        standing = archive.queue.standing([attempt.id, 999])
+    assert list(standing) == [attempt.id]
+    one = standing[attempt.id]
+    assert (one.token, one.state, one.archived, one.job_state, one.job_attempt) == (
+        attempt.token,
+        Q,
+        False,
+        Q,
+        attempt.id,
+    )
+    assert (one.job, one.name, one.workflow) == (attempt.job.id, "a", workflow)
+
+
+def _claim_until_nothing_is_left(folder: str, workflow: int, told: multiprocessing.Queue[list[int]]) -> None:
+    store = open_store(folder, create=False)
+    mine: list[int] = []
+    while True:
+        with store.write() as archive:
+            attempts = claim_in(archive, workflow, limit=3)
+        if not attempts:
+            break
+        mine += [one.job.id for one in attempts]
+    store.close()
+    told.put(mine)
+
+
+def test_processes_that_claim_at_once_never_claim_the_same_job(store):
+    workflow = submit(store, {f"job{n}": [] for n in range(120)})
+    context = multiprocessing.get_context("fork")
+    told = context.Queue()
+    work = [context.Process(target=_claim_until_nothing_is_left, args=(store.folder, workflow, told)) for _ in range(3)]
+    for process in work:
+        process.start()
+    claimed = [job for _ in work for job in told.get(timeout=30)]
+    for process in work:
+        process.join(30)
+    assert len(claimed) == len(set(claimed)) == 120
+
+
+def details(store, statement: str, **values: object) -> str:
+    rows = store._connection.execute("EXPLAIN QUERY PLAN " + statement, values).fetchall()
+    return "; ".join(row[3] for row in rows)
+
+
+def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
+    from rekindle.store.queue import SQL
+
+    told = details(store, SQL["ready"].text, workflow=1, resource_class=1, now=1.0, limit=5)
+    assert "job_ready" in told
+    assert "TEMP B-TREE" not in told
+
+
+def test_what_has_not_ended_and_what_failed_is_found_by_index(store):
+    from rekindle.store.attempts import SQL
+
+    assert "attempt_active" in details(store, SQL["active_of_runner"].text, runner=1)
+    assert "attempt_failed" in details(store, SQL["failures_of_workflow"].text, workflow=1)
+
+
+def test_a_status_reads_counts_and_no_jobs(store):
+    from rekindle.store.workflows import SQL
+
+    for name in ("counts_of_one", "counts_of_all", "workflow_by_id", "span"):
+        told = details(store, SQL[name].text, workflow=1, id=1)
+        assert " job" not in told.replace("workflow", "")
+        assert "attempt" not in told
+
+
+def test_failed_jobs_are_selected_by_their_index(store):
+    from rekindle.domain.selection import Compare, Op
+    from rekindle.store.predicates import compile_selection
+
+    compiled = compile_selection(Compare("state", Op.EQ, F), 1, retired=False)
+    assert "job_ended_badly" in details(store, compiled.text, **compiled.values)
