@@ -309,3 +309,15 @@ def test_a_decorated_function_gets_ctx_when_what_it_wraps_names_it(floor: Floor)
         "def f(ctx): return ctx.job\n",
     )
     assert floor.call("m:f").result == "101"
+
+
+def test_an_installed_package_that_changes_is_noticed_within_a_second_or_so(floor: Floor) -> None:
+    packages = floor.project / "site-packages"
+    packages.mkdir()
+    (packages / "installed.py").write_text("VALUE = 1\n")
+    floor.module(
+        "m", "import sys\nsys.path.append('site-packages')\nimport installed\ndef f(): return installed.VALUE\n"
+    )
+    assert floor.call("m:f").result == "1"
+    (packages / "installed.py").write_text("VALUE = 234\n")
+    floor.until(lambda: floor.call("m:f").result == "234")

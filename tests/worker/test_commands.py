@@ -12,6 +12,7 @@ from floor import Floor, alive, only_files_in, pid_in, write_pid
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Step
 from rekindle.domain.states import State
+from rekindle.journal.places import live_log, scratch_path
 from rekindle.journal.records import Ended, Started, StepEnded, StepStarted
 
 
@@ -301,3 +302,24 @@ def test_a_folder_with_something_in_it_stays_and_the_next_attempt_gets_an_empty_
 
 def test_a_zero_byte_in_an_argument_is_cause_start(floor: Floor) -> None:
     assert floor.command(("echo", "a\0b")).cause == Cause.START
+
+
+def test_what_a_step_printed_is_kept_although_it_removed_its_folders(floor: Floor) -> None:
+    end = floor.command("echo told; rm -r $(dirname $REKINDLE_DIR)")
+    assert end.state == State.COMPLETED
+    assert Path(f"{floor.store}/attempts/00/1.0.out").read_text() == "told\n"
+
+
+@pytest.mark.parametrize("kind", ["command", "call"])
+def test_what_runs_can_be_read_while_it_runs(floor: Floor, kind: str) -> None:
+    floor.module("m", "import time\ndef f(): print('so far', flush=True); time.sleep(600)\n")
+    step = Step("main", run="echo so far; sleep 600") if kind == "command" else Step("main", call="m:f")
+    work = floor.make(floor.recipe(step))
+    floor.give(work)
+    floor.until(lambda: floor.started(work))
+    scratch = scratch_path(str(floor.store), floor.workers[0].name)
+    floor.until(lambda: Path(live_log(scratch, "out")).read_text() == "so far\n")
+    floor.executor.cancel(floor.workers[0].name, [work.token])
+    floor.end_of(work)
+    assert floor.log(work) == "so far\n"
+    assert Path(live_log(scratch, "out")).read_text() == ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from rekindle.journal import places
+
 
 def attempt_folder(store_folder: str, attempt: int) -> str:
     """The absolute path of an attempt's own folder; 256 attempts share a parent, 256 parents a grandparent."""
@@ -13,12 +15,12 @@ def attempt_folder(store_folder: str, attempt: int) -> str:
 
 def log_path(folder: str, step: int, stream: str) -> str:
     """Where a step's stdout or stderr is kept once it has ended: beside the folder, and only if there was any."""
-    return f"{folder}.{step}.{'out' if stream == 'stdout' else 'err'}"
+    return places.log_path(folder, step, "out" if stream == "stdout" else "err")
 
 
 def live_log_path(store_folder: str, worker: str, stream: str) -> str:
-    """Where a running step's stdout or stderr is: its worker's own pair of files."""
-    return f"{store_folder}/run/{worker}/{'out' if stream == 'stdout' else 'err'}"
+    """Where a running step's stdout or stderr is: one of its worker's own files."""
+    return places.live_log(places.scratch_path(store_folder, worker), "out" if stream == "stdout" else "err")
 
 
 def attempt_files(folder: Path) -> Iterator[Path]:
