@@ -1,8 +1,7 @@
 """What a rerun does to each job: one pure decision, the same for a preview, an application and a saved plan.
 
-A job belongs in the plan exactly when something of it changes: its attempt is archived, a cancellation is taken
-back, a pointer (resume point, reserve, delay) is cleared, or its state or its count of unmet needs moves. A WAITING
-descendant below a job that had not been done anyway is not in the plan: it waits as before, and runs in its turn.
+The plan names every job that the rerun reaches: those selected, and all below them. A descendant that waited anyway,
+because what it needs had failed, is named too: nothing of it is archived, but it is what will run in its turn.
 """
 
 from __future__ import annotations
@@ -48,7 +47,6 @@ def plan_rerun(views: Mapping[int, JobView], graph: Graph, requests: Sequence[tu
     above = nearest_start(graph.children, roots)
     scope = _Scope(views, graph, roots, above, set(roots) | above.keys())
     jobs = scope.planned()
-    changed = {job.id for job in jobs}
     return seal(
         RerunPlan(
             jobs=jobs,
@@ -58,7 +56,7 @@ def plan_rerun(views: Mapping[int, JobView], graph: Graph, requests: Sequence[tu
             warnings=tuple(scope.warnings(refused)),
             expected=_expected(views, jobs),
             overwrites=tuple(dict.fromkeys(path for job in jobs if job.archives for path in views[job.id].outputs)),
-            reads=scope.reads(changed),
+            reads=scope.reads(),
         )
     )
 
@@ -170,17 +168,14 @@ class _Scope:
     reached: set[int]
 
     def planned(self) -> tuple[PlannedJob, ...]:
-        """The jobs of which something changes, by id."""
-        decided = (self._decide(self.views[job]) for job in sorted(self.reached))
-        return tuple(job for job in decided if job is not None)
+        """What happens to each, by id."""
+        return tuple(self._decide(self.views[job]) for job in sorted(self.reached))
 
-    def _decide(self, view: JobView) -> PlannedJob | None:
+    def _decide(self, view: JobView) -> PlannedJob:
         start = self.roots.get(view.id, BEGINNING)
         parents = self.graph.parents.get(view.id, ())
         unmet = sum(1 for parent in parents if parent in self.reached or not _is_done(self.views[parent]))
         after = derive_state(None, False, unmet)
-        if view.attempt is None and not _is_cleared(view) and after is view.state and unmet == view.unmet:
-            return None
         resumes = start.position > 0 and view.attempt is not None
         return PlannedJob(
             id=view.id,
@@ -207,12 +202,10 @@ class _Scope:
             reasons.append(Reason(ReasonKind.UPSTREAM, {"job": root, "name": self.views[root].name}))
         return tuple(reasons)
 
-    def reads(self, changed: Collection[int]) -> tuple[tuple[int, int], ...]:
-        """Jobs that stay as they are and that the plan rests on: parents from outside, which are done or not, and
-        descendants that were waiting already."""
-        outside = {parent for job in changed for parent in self.graph.parents.get(job, ())}
-        standing = (outside | self.reached).difference(changed)
-        return tuple((job, self.views[job].version) for job in sorted(standing))
+    def reads(self) -> tuple[tuple[int, int], ...]:
+        """Parents from outside, done or not: the plan rests on them and leaves them as they are."""
+        outside = {parent for job in self.reached for parent in self.graph.parents.get(job, ())}
+        return tuple((job, self.views[job].version) for job in sorted(outside - self.reached))
 
     def warnings(self, refused: Mapping[int, str]) -> Iterable[str]:
         """What a user should know before saying yes. `refused` are selected jobs; those among them that run again
@@ -239,11 +232,6 @@ class _Scope:
 
 def _is_done(view: JobView) -> bool:
     return view.state is State.COMPLETED
-
-
-def _is_cleared(view: JobView) -> bool:
-    """The job has no attempt, and yet something that a reset takes away."""
-    return view.canceled or (view.resume_attempt, view.reserve, view.not_before) != (None, None, None)
 
 
 def _expected(views: Mapping[int, JobView], jobs: Sequence[PlannedJob]) -> Expected:
