@@ -155,8 +155,8 @@ def test_a_host_that_owns_a_store_may_claim_it_again(tmp_path):
 
 MOUNTS = """\
 21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-30 21 0:40 / /home rw - nfs4 server:/home rw,vers=4.2
-31 30 8:2 / /home/me/scratch rw - xfs /dev/sdb1 rw
+30 21 0:40 / /net rw - nfs4 server:/net rw,vers=4.2
+31 30 8:2 / /net/us/scratch rw - xfs /dev/sdb1 rw
 32 21 0:50 / /mnt/two\\040words rw master:2 - cifs //server/share rw
 33 21 0:51 / /over rw - nfs server:/a rw
 34 21 8:3 / /over rw - btrfs /dev/sdc1 rw
@@ -168,9 +168,9 @@ a line that is nothing
     ("folder", "kind"),
     [
         ("/srv/x", "ext4"),
-        ("/home/me/p/.rekindle", "nfs4"),
-        ("/home/me/scratch/p", "xfs"),
-        ("/home/me/scratchy", "nfs4"),
+        ("/net/us/p/.rekindle", "nfs4"),
+        ("/net/us/scratch/p", "xfs"),
+        ("/net/us/scratchy", "nfs4"),
         ("/mnt/two words/p", "cifs"),
         ("/over/p", "btrfs"),
     ],
@@ -181,7 +181,7 @@ def test_the_deepest_and_latest_mount_tells_the_file_system(folder, kind):
 
 def test_a_network_file_system_is_refused():
     with pytest.raises(StoreUnavailable, match="nfs4") as refused:
-        refuse_network(Path("/home/someone/p"), MOUNTS)
+        refuse_network(Path("/net/someone/p"), MOUNTS)
     assert "$REKINDLE_STORE" in refused.value.hint
     refuse_network(Path("/srv/p"), MOUNTS)
     refuse_network(Path("/srv/p"), "")
