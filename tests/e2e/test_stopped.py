@@ -1,0 +1,63 @@
+"""A run that is interrupted, or whose runner alone dies, leaves nothing that says it runs and does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+import pytest
+from project_folder import Project, until
+
+SPEC = """
+name: stopped
+jobs:
+  before: {run: echo before >> ran.txt}
+  long: {needs: [before], run: "echo long >> ran.txt; echo $$ > pid; while ! test -e go; do sleep 0.02; done"}
+  after: {needs: [long], run: echo after >> ran.txt}
+"""
+
+
+def started(project: Project) -> int:
+    """Run until `long` runs; the pid of its process."""
+    until(lambda: (project.folder / "pid").exists() and (project.folder / "pid").read_text().strip(), "long runs")
+    until(lambda: project.states()["long"] == "running", "long is known to run")
+    return int((project.folder / "pid").read_text())
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_an_interrupted_run_is_recorded_and_can_be_run_again(project: Project, sent: signal.Signals) -> None:
+    project.spec(SPEC)
+    runner = project.start("run", "spec.yaml", "-j", "2")
+    job = started(project)
+    os.kill(runner.pid, sent)
+    assert runner.wait(timeout=60) == 5
+    assert not psutil.pid_exists(job)
+    assert project.states() == {"before": "completed", "long": "canceled", "after": "waiting"}
+    (attempt,) = project.attempts("long")
+    assert (attempt["state"], attempt["cause"]) == ("canceled", "canceled")
+
+    project.write("go", "")
+    project.rekindle("rerun", "-s", "canceled", "--yes", "--work")
+    assert set(project.states().values()) == {"completed"}
+    assert project.ran() == ["before", "long", "long", "after"]
+
+
+def test_what_runs_goes_on_without_its_runner_and_is_adopted_or_ended_by_the_next(project: Project) -> None:
+    """Only the runner is killed. Whether the next one adopts the job or ends it, it never runs twice at once."""
+    project.spec(SPEC)
+    runner = project.start("run", "spec.yaml", "-j", "2")
+    job = started(project)
+    os.kill(runner.pid, signal.SIGKILL)
+    runner.wait(timeout=60)
+    following = project.start("work", "-j", "2")
+    until(lambda: not psutil.pid_exists(job) or project.ask("status")["workflows"][0]["runners"], "it is taken up")
+    project.write("go", "")
+    assert following.wait(timeout=60) == 0
+    until(lambda: not psutil.pid_exists(job), "no process is left")
+    assert set(project.states().values()) == {"completed"}
+    ran = project.ran()
+    attempts = project.attempts("long")
+    assert ran.count("long") == len(attempts)
+    assert [attempt["cause"] for attempt in attempts if attempt["archived"]] == ["lost"] * (len(attempts) - 1)
+    assert (ran[0], ran[-1], ran.count("before"), ran.count("after")) == ("before", "after", 1, 1)
