@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rekindle.domain.overrides import Overrides
 from rekindle.domain.states import State
 
 FROM_BEGINNING = "beginning"
@@ -19,6 +20,14 @@ class How:
 
     start: str = FROM_BEGINNING  # or "failed-step", or a step's name
     downstream: Literal["all"] = "all"
+    workdir: Literal["new", "copy", "same"] | None = None  # None: new from the beginning, copy when steps are kept
+    subtasks: Literal["failed", "all"] | tuple[int, ...] | None = None  # None: failed, where a fan-out is resumed
+    accept_partial: bool = False  # start behind the fan-out that failed, with the subtasks that succeeded
+    keep_outputs: bool = False  # save declared outputs with the attempt that made them
+    recovery: Literal["keep", "clear"] | None = None  # the resume point: keep it for later plain reruns, or drop it
+    undo_dynamic: bool = False  # take the actions of the archived attempts out of force
+    overrides: Overrides | None = None
+    keep_modified: bool = False  # let earlier overrides last, under the new ones
 
 
 class ReasonKind(enum.StrEnum):

@@ -79,7 +79,10 @@ CREATE TABLE job (
     added_by       INTEGER,              -- the attempt whose action added it
     resume_attempt INTEGER,              -- the next attempt builds on this one ...
     resume_step    INTEGER NOT NULL DEFAULT 0,
-    keep_recovery  INTEGER NOT NULL DEFAULT 0,
+    keep_recovery  INTEGER NOT NULL DEFAULT 0,  -- later plain reruns resume there too
+    workdir        TEXT,                 -- the next attempt's folder: 'copy' or 'same' of resume_attempt's; null: new
+    subtasks       TEXT,                 -- JSON: which subtasks the next attempt runs where it resumes a fan-out
+    accept_partial INTEGER NOT NULL DEFAULT 0,  -- the next attempt goes on with the subtasks that succeeded
     pinned_to      INTEGER,              -- the next attempt takes its definition from this attempt
     overrides      TEXT,                 -- JSON: parameters, environment, resources of the next attempts
     UNIQUE (workflow, name)
@@ -133,6 +136,7 @@ CREATE TABLE attempt (
     start_step      INTEGER NOT NULL DEFAULT 0,
     overrides       TEXT,                -- JSON; not null: modified
     partial         INTEGER NOT NULL DEFAULT 0,
+    acts            INTEGER NOT NULL DEFAULT 0,  -- its steps' actions are in force
     cancel          INTEGER NOT NULL DEFAULT 0,  -- its end was asked for
     archived_by     INTEGER              -- -> rerun.id; null: live
 );
@@ -152,6 +156,7 @@ CREATE TABLE step (
     ended     REAL,
     result    TEXT,                      -- JSON
     kept_from INTEGER,                   -- the attempt that did it
+    action    TEXT,                      -- JSON: the dynamic action that it staged
     PRIMARY KEY (attempt, position)
 ) WITHOUT ROWID;
 
