@@ -21,7 +21,7 @@ def main() -> None:
 
     digits = numpy.load(args.digits)
     depth = int(args.depth)
-    forest = RandomForestClassifier(n_estimators=args.trees, max_depth=depth, random_state=0)
+    forest = RandomForestClassifier(args.trees, max_depth=depth, random_state=0)
     forest.fit(digits["train_x"], digits["train_y"])
     accuracy = forest.score(digits["test_x"], digits["test_y"])
 
