@@ -63,7 +63,7 @@ class Project:
             assert archive.check() == []
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     made = Project(tmp_path)
     yield made
@@ -71,7 +71,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     made.session.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def lines() -> Callable[[Path], list[str]]:
     def read(path: Path) -> list[str]:
         return path.read_text().splitlines() if path.exists() else []

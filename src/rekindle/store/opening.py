@@ -36,12 +36,21 @@ def open_store(url: str, *, create: bool, patience: float = PATIENCE) -> Store:
     """
     folder = folder_of(url)
     refuse_network(folder)
-    if not (folder / FILE).exists():
+    if not _is_there(folder / FILE):
         if not create:
             raise NotFound(f"no store at {folder}", hint="`rekindle run SPEC` makes one; --store names another")
         _create(folder)
     claim_host(folder, this_host())
     return _opened(folder, patience)
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the store {file.parent} cannot be reached: {error.strerror}", hint="check who may enter its folders"
+        ) from error
 
 
 def folder_of(url: str) -> Path:
