@@ -442,3 +442,23 @@ def test_inputs_are_the_projects_wherever_a_job_runs_and_env_builds_on_the_surro
     assert attempt.state is State.COMPLETED
     assert Path(attempt.folder, "copy.txt").read_text() == "content\n"
     assert (project.folder / "path").read_text().startswith("path-bin:/")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_ends_what_does_not_want_to_end(project, times):
+    project.submit(
+        """
+        name: stubborn
+        jobs:
+          never: {shell: bash, run: "trap '' TERM; echo on > on; while true; do sleep 0.1; done"}
+        """
+    )
+    runner = start_runner(project)
+    until(lambda: (project.folder / "on").exists())
+    for _ in range(times):
+        runner.send_signal(signal.SIGINT)
+    assert runner.wait(20) == 5
+    [attempt] = project.attempts("never")
+    assert (attempt.state, attempt.cause) == (State.CANCELED, Cause.CANCELED)
+    own = f"REKINDLE_DIR={attempt.folder}"
+    assert started_with({own.encode(): own}) == []

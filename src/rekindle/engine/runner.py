@@ -73,6 +73,7 @@ class Shift:
         self._more_ready = True
         self._stopping = self._timed_out = False
         self._canceled_at: float | None = None
+        self._heeded = 0  # interrupts
 
     def run(self, slots: int) -> WorkReport:
         """Work until there is nothing left to do, or to be waited for."""
@@ -289,15 +290,16 @@ class Shift:
         if limit is not None and not self._stopping and time.monotonic() - self._began > limit:
             self._stopping = self._timed_out = True
             self._recall_all()
-        if not self._interrupts.count:
+        if self._interrupts.count <= self._heeded:
+            if self._canceled_at is not None and time.monotonic() - self._canceled_at > GRACE_SECONDS:
+                self._executor.close(grace=0.0)
             return
+        self._heeded = self._interrupts.count
         if self._canceled_at is None:
             self._stopping, self._canceled_at = True, time.monotonic()
             self._recall_all()
-            for bench in self._benches.values():
-                self._executor.cancel(bench.info.name, [one.assignment.token for one in bench.flights.values()])
-        elif self._interrupts.count > 1 or time.monotonic() - self._canceled_at > GRACE_SECONDS:
-            self._executor.close(grace=0.0)
+        for bench in self._benches.values():
+            self._executor.cancel(bench.info.name, [one.assignment.token for one in bench.flights.values()])
 
     def _recall_all(self) -> None:
         for bench in self._benches.values():

@@ -48,7 +48,9 @@ class LocalExecutor:
         self._order(worker, Recall())
 
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
-        """Wait for news; the readable ones of `also`."""
+        """Wait for news; the readable ones of `also`. Once closed, there is nothing to wait for."""
+        if self._wake < 0:
+            return []
         limit = None if timeout is None else time.monotonic() + timeout
         while True:
             readable = self._poll(limit, also)

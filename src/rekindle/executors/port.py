@@ -43,7 +43,8 @@ class Executor(Protocol):
         ...
 
     def cancel(self, worker: str, tokens: Sequence[str]) -> None:
-        """End these attempts; the worker journals CANCELED for each that it still has."""
+        """End these attempts; the worker journals CANCELED for each that it still has. Said a second time, what runs
+        gets no grace."""
         ...
 
     def recall(self, worker: str) -> None:

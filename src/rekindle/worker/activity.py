@@ -33,3 +33,7 @@ class Activity(Protocol):
     def stop(self, cause: Cause, message: str, now: float) -> None:
         """Make it end, for this cause (CANCELED or TIMEOUT). The end comes from a later `turn`."""
         ...
+
+    def hurry(self, now: float) -> None:
+        """It has been asked to end: give it no more time for that."""
+        ...

@@ -82,10 +82,14 @@ class Attempt:
         self._go_on(self._activity.turn(now))
 
     def stop(self, cause: Cause, message: str, now: float) -> None:
-        """Make it end."""
-        if self._stopped is None and self._activity is not None:
+        """Make it end; canceled once more, without a grace."""
+        if self._activity is None:
+            return
+        if self._stopped is None:
             self._stopped = cause, message
             self._activity.stop(cause, message, now)
+        elif cause is Cause.CANCELED:
+            self._activity.hurry(now)
 
     def _go_on(self, end: StepEnd | None) -> None:
         """A step has ended (None: it has not): the next one, or the end."""

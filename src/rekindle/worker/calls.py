@@ -178,6 +178,9 @@ class CallStep:
             self._stopped = cause, message
             kill_group(self._host.pid)
 
+    def hurry(self, now: float) -> None:
+        """A call has no grace: it has been killed already."""
+
     def turn(self, now: float) -> StepEnd | None:  # noqa: ARG002 - it has no clock of its own
         """The answer, or what the host's death means."""
         gone = not self._host.alive

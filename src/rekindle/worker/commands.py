@@ -64,6 +64,11 @@ class Command:
             kill_group(self._pid, signal.SIGTERM)
             kill_group(self._pid, signal.SIGCONT)  # one that is stopped would not see it
 
+    def hurry(self, now: float) -> None:
+        """Its grace is over."""
+        if self._kill_at is not None:
+            self._kill_at = now
+
     def turn(self, now: float) -> StepEnd | None:
         """Reap it when it has ended; kill it when its grace is over."""
         if not _ended(self._handle):
