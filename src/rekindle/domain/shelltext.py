@@ -65,7 +65,8 @@ _HOLDS_CODE = re.compile(r"\$[({]|`")
 _ESCAPED_MARK = re.compile(rf"(?<!\\)(?:\\\\)*\\{MARK}")
 _GLUED_MARK = re.compile(rf"(\$[A-Za-z_]\w*){MARK}")
 
-_PLAIN = re.compile(r"(?:[^\s'\"`\\$|&;<>()*?\[\]#~{}!]|[ \t]|'[^']*'|\"[^\"`\\$]*\")*+")
+# Not possessive (`)*+`): Python before 3.11.5 matches a group that is repeated so wrongly, and `'` would pass.
+_PLAIN = re.compile(r"(?:[^\s'\"`\\$|&;<>()*?\[\]#~{}!]|[ \t]|'[^']*'|\"[^\"`\\$]*\")*")
 _PLAIN_WORD = re.compile(r"(?:[^ \t'\"]|'[^']*'|\"[^\"]*\")+")
 _PLAIN_PIECE = re.compile(r"'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|(?P<bare>[^'\"]+)")
 
