@@ -31,16 +31,17 @@ class Place(enum.Enum):
 PlainWord = tuple[tuple[str, Place], ...]
 """A word's pieces, each with what it stood in: ALONE or QUOTED."""
 
-# Constructs that end where they seem to: nothing in them can hide their end.
+# Constructs that end where they seem to: nothing in them can hide their end. A group that is repeated without going
+# back is written `(?>(?:…)*)`: Python before 3.11.5 lets `(?:…)*+` match what it does not match.
 _NAME = r"\$(?:[A-Za-z_]\w*|[0-9@*\#?$!-])"
 _BRACED = r"\$\{[^'\"`\\${}]*+\}"
-_IN_DOUBLE = rf"\"(?:[^\"`\\$]|{_NAME}|{_BRACED})*+\""
-_SUM = rf"\$\(\((?:[^'\"`\\$()]|{_NAME}|{_BRACED})*+\)\)"
+_IN_DOUBLE = rf"\"(?>(?:[^\"`\\$]|{_NAME}|{_BRACED})*)\""
+_SUM = rf"\$\(\((?>(?:[^'\"`\\$()]|{_NAME}|{_BRACED})*)\)\)"
 _WITHOUT_CASE = r"(?![^)]*\bcase\b)"  # whose patterns end in a `)` of their own
-_COMMAND = rf"\$\((?!\(){_WITHOUT_CASE}(?:[^'\"`\\$()\#<]|{_NAME}|{_BRACED}|'[^']*+'|{_IN_DOUBLE})*+\)"
+_COMMAND = rf"\$\((?!\(){_WITHOUT_CASE}(?>(?:[^'\"`\\$()\#<]|{_NAME}|{_BRACED}|'[^']*+'|{_IN_DOUBLE})*)\)"
 _BACKQUOTED = r"`[^`\\'\"]*+`"
 _NESTED = rf"{_SUM}|{_COMMAND}|{_BRACED}|{_BACKQUOTED}"
-_DOUBLE = rf"\"(?:[^\"`\\$]|\\.|{_NESTED}|\$(?![({{]))*+"
+_DOUBLE = rf"\"(?>(?:[^\"`\\$]|\\.|{_NESTED}|\$(?![({{]))*)"
 _BY_NAME = r"[<>]&(?![ \t]*(?:[0-9]+|-)(?:[\s;&|()<>]|\Z))"  # bash expands the name of a file after `>&` twice
 
 _UNCLOSED = re.compile(rf"'[^']*|{_DOUBLE}", re.DOTALL)
@@ -65,8 +66,7 @@ _HOLDS_CODE = re.compile(r"\$[({]|`")
 _ESCAPED_MARK = re.compile(rf"(?<!\\)(?:\\\\)*\\{MARK}")
 _GLUED_MARK = re.compile(rf"(\$[A-Za-z_]\w*){MARK}")
 
-# Not possessive (`)*+`): Python before 3.11.5 matches a group that is repeated so wrongly, and `'` would pass.
-_PLAIN = re.compile(r"(?:[^\s'\"`\\$|&;<>()*?\[\]#~{}!]|[ \t]|'[^']*'|\"[^\"`\\$]*\")*")
+_PLAIN = re.compile(r"(?>(?:[^\s'\"`\\$|&;<>()*?\[\]#~{}!]|[ \t]|'[^']*'|\"[^\"`\\$]*\")*)")
 _PLAIN_WORD = re.compile(r"(?:[^ \t'\"]|'[^']*'|\"[^\"]*\")+")
 _PLAIN_PIECE = re.compile(r"'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|(?P<bare>[^'\"]+)")
 
