@@ -6,7 +6,8 @@ import os
 import socket
 from collections.abc import Callable
 
-from rekindle.domain.errors import BadValue, Refused
+from rekindle.domain.errors import BadValue, Refused, StoreError
+from rekindle.domain.models import Runner
 from rekindle.domain.packing import Room
 from rekindle.engine.claiming import Scope
 from rekindle.engine.look import find_workflow
@@ -21,17 +22,20 @@ from rekindle.journal.processes import boot_id, start_of
 Tell = Callable[[Progress], None]
 
 
-def work(session: Session, options: WorkOptions, tell: Tell | None = None) -> WorkReport:
+def work(
+    session: Session, options: WorkOptions, tell: Tell | None = None, executor: Executor | None = None
+) -> WorkReport:
     """Run until nothing is ready, running or adoptable (with `watch`: until interrupted).
 
     The first SIGINT or SIGTERM cancels what runs, records it, and ends the run with `interrupted`; a second one
-    does not wait for grace periods. `tell` is called a few times a second.
+    does not wait for grace periods. `tell` is called a few times a second. `executor` stands in for the one that
+    the options name.
     """
     workflow = find_workflow(session, options.workflow) if options.workflow else None
     if workflow is not None and workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
     slots = options.slots or processors()
-    executor = load_executor(options.executor, session)
+    executor = executor or load_executor(options.executor, session)
     with session.store.write() as archive:
         runner = archive.runners.register(
             socket.gethostname(),
@@ -49,13 +53,26 @@ def work(session: Session, options: WorkOptions, tell: Tell | None = None) -> Wo
         with Interrupts() as interrupts:
             shift = Shift(session, executor, runner, scope, options, bell, interrupts, tell)
             try:
-                return shift.run(slots)
+                report = shift.run(slots)
             finally:
                 executor.close(grace=0.0)
+    except BaseException:
+        _abandon(session, runner)
+        raise
     finally:
         bell.close()
+    with session.store.write() as archive:
+        archive.runners.end(runner.id, session.clock())
+    return report
+
+
+def _abandon(session: Session, runner: Runner) -> None:
+    """The run broke off, and what it had under way is not accounted for: the next runner does that."""
+    try:
         with session.store.write() as archive:
-            archive.runners.end(runner.id, session.clock())
+            archive.runners.abandon(runner.id)
+    except StoreError:
+        return  # then the end of this process tells
 
 
 def processors() -> int:

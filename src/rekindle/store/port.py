@@ -275,6 +275,10 @@ class Runners(Protocol):
         """It ended, or was found dead."""
         ...
 
+    def abandon(self, runner: int) -> None:
+        """Its process lives, and does nothing more for it: from now on it counts as dead."""
+        ...
+
     def take_over(self, runner: int, epoch: int) -> bool:
         """Raise the epoch of a dead runner, if it still stands at `epoch`: exactly one caller gets True."""
         ...

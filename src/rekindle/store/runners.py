@@ -37,6 +37,9 @@ class Runners:
     def end(self, runner: int, now: float) -> None:
         self._db.change(SQL["end_runner"], runner=runner, now=now)
 
+    def abandon(self, runner: int) -> None:
+        self._db.change(SQL["abandon"], runner=runner)
+
     def take_over(self, runner: int, epoch: int) -> bool:
         return self._db.change(SQL["take_over"], runner=runner, epoch=epoch) == 1
 

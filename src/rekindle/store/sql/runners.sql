@@ -13,6 +13,10 @@ UPDATE runner SET expires = :until WHERE id = :runner AND epoch = :epoch AND end
 -- It ended, or was found dead.
 UPDATE runner SET ended = :now WHERE id = :runner AND ended IS NULL;
 
+-- name: abandon
+-- No process starts at such a time, so that the runner counts as dead.
+UPDATE runner SET pid_start = -1 WHERE id = :runner AND ended IS NULL;
+
 -- name: take_over
 -- Raise the epoch of a dead runner: one caller succeeds.
 UPDATE runner SET epoch = epoch + 1 WHERE id = :runner AND epoch = :epoch AND ended IS NULL;

@@ -1,0 +1,158 @@
+"""An executor without processes: a script says how each step of each attempt ends, and real journals tell it."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.models import Failure, StepOutcome
+from rekindle.domain.states import State
+from rekindle.executors.port import WorkerGone, WorkerInfo
+from rekindle.journal.ledger import Writer
+from rekindle.journal.orders import Assignment, Recipe
+from rekindle.journal.places import journal_path
+from rekindle.journal.records import Ended, Returned, Started, StepEnded
+from rekindle.testing.crashing import Crash
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt goes: the name of the step at which it fails (None: it completes), and why. The cause `lost`
+    means that its worker dies there; with `crash` the whole process tree does, the runner too."""
+
+    fails_at: str | None = None
+    cause: Cause = Cause.EXIT
+    exit_code: int | None = 1
+    message: str = "scripted"
+    crash: bool = False
+
+
+class ScriptedExecutor:
+    """See executors.port.Executor. Every `wait` lets each worker do one attempt; a worker does what it was given in
+    the order given. Outcomes are written to journals as a worker would."""
+
+    name = "scripted"
+
+    def __init__(self, store_folder: str, script: Callable[[Assignment], Outcome], clock: Callable[[], float]) -> None:
+        self._store, self._script, self._clock = store_folder, script, clock
+        self._recipes: dict[int, Recipe] = {}
+        self._queues: dict[str, deque[Assignment]] = {}
+        self._writers: dict[str, Writer] = {}
+        self._gone: list[WorkerGone] = []
+        self._made = 0
+        self.ran: list[tuple[str, int, tuple[str, ...]]] = []
+        """(job, attempt's number, names of the steps that ran), in order."""
+
+    def open(self, slots: int) -> Sequence[WorkerInfo]:
+        """So many workers, none of them a process of its own."""
+        return [self._start() for _ in range(slots)]
+
+    def assign(self, worker: str, recipes: Sequence[Recipe], work: Sequence[Assignment]) -> None:
+        """Keep it until the worker's turn comes."""
+        self._recipes.update((recipe.id, recipe) for recipe in recipes)
+        self._queues[worker].extend(work)
+
+    def cancel(self, worker: str, tokens: Sequence[str]) -> None:
+        """What has not had its turn ends canceled."""
+        queue = self._queues[worker]
+        for one in [one for one in queue if one.token in tokens]:
+            queue.remove(one)
+            ended = Ended(one.attempt, one.token, self._clock(), int(State.CANCELED), cause=Cause.CANCELED)
+            self._writers[worker].append(ended)
+
+    def recall(self, worker: str) -> None:
+        """Everything that has not had its turn is given back."""
+        queue = self._queues[worker]
+        if queue:
+            tokens, attempts = tuple(one.token for one in queue), tuple(one.attempt for one in queue)
+            queue.clear()
+            self._writers[worker].append(Returned(tokens, attempts))
+
+    def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:  # noqa: ARG002 - nobody is waited for
+        """One attempt for each worker."""
+        for worker, queue in list(self._queues.items()):
+            if queue:
+                self._perform(worker, queue.popleft())
+        return []
+
+    def gone(self) -> Sequence[WorkerGone]:
+        """Workers that died since the last call."""
+        found, self._gone = self._gone, []
+        return found
+
+    def replace(self, worker: str) -> WorkerInfo:  # noqa: ARG002 - all are alike
+        """Another one."""
+        return self._start()
+
+    def close(self, grace: float) -> None:  # noqa: ARG002 - nothing runs between two calls
+        """Nothing more comes."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+        self._queues.clear()
+
+    def _start(self) -> WorkerInfo:
+        self._made += 1
+        name = f"scripted-{os.urandom(4).hex()}-{self._made}"
+        path = journal_path(self._store, name)
+        Path(path).parent.mkdir(exist_ok=True)
+        self._queues[name], self._writers[name] = deque(), Writer(path)
+        return WorkerInfo(name, path, os.getpid(), pid_start=-1)  # no process of its own: dead to whoever looks for it
+
+    def _perform(self, worker: str, one: Assignment) -> None:
+        outcome, journal = self._script(one), self._writers[worker]
+        started = self._clock()
+        journal.append(Started(one.attempt, one.token, started))
+        steps = list(enumerate(self._recipes[one.recipe].steps))[one.start_step :]
+        ran: list[str] = []
+        for position, step in steps:
+            ran.append(step.name)
+            fails = step.name == outcome.fails_at
+            if fails and (outcome.crash or outcome.cause is Cause.LOST):
+                self.ran.append((one.name, one.number, tuple(ran)))
+                if outcome.crash:
+                    raise Crash
+                self._die(worker, one, started)
+                return
+            end = self._step(position, step.name, outcome if fails else None)
+            if fails or position == steps[-1][0]:
+                break
+            journal.append(StepEnded(one.attempt, one.token, end))
+        self.ran.append((one.name, one.number, tuple(ran)))
+        journal.append(self._ended(one, end, started, outcome))
+
+    def _step(self, position: int, name: str, failed: Outcome | None) -> StepOutcome:
+        now = self._clock()
+        if failed is None:
+            return StepOutcome(position, name, State.COMPLETED, exit_code=0, started=now, ended=now)
+        return StepOutcome(position, name, State.FAILED, failed.cause, failed.exit_code, started=now, ended=now)
+
+    def _ended(self, one: Assignment, end: StepOutcome, started: float, outcome: Outcome) -> Ended:
+        failed = end.state is State.FAILED
+        return Ended(
+            one.attempt,
+            one.token,
+            self._clock(),
+            int(end.state),
+            started=started,
+            cause=end.cause,
+            exit_code=end.exit_code,
+            failure=Failure(message=outcome.message) if failed else None,
+            steps=(end,),
+        )
+
+    def _die(self, worker: str, one: Assignment, started: float) -> None:
+        """What the executor writes for a worker that is gone: see executors.aftermath."""
+        journal, queue = self._writers.pop(worker), self._queues.pop(worker)
+        lost = Failure(message="its worker died, as scripted")
+        journal.append(
+            Ended(one.attempt, one.token, self._clock(), int(State.FAILED), started, Cause.LOST, failure=lost)
+        )
+        if queue:
+            journal.append(Returned(tuple(two.token for two in queue), tuple(two.attempt for two in queue)))
+        journal.close()
+        self._gone.append(WorkerGone(worker))

@@ -1,0 +1,232 @@
+"""Random histories against the real engine and the real store: runs, failures, reruns, undos, revisions and crashes
+at any transaction. Only processes are scripted. After every rule the invariants of the design must hold."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
+from rekindle.domain.errors import Refused
+from rekindle.domain.lifecycle import derive_state
+from rekindle.domain.models import Attempt, Job
+from rekindle.domain.rerun import How
+from rekindle.domain.selection import Selection
+from rekindle.domain.states import ENDED, State
+from rekindle.engine import control, look, rerun
+from rekindle.engine.results import WorkOptions
+from rekindle.engine.run import work
+from rekindle.engine.session import Session, open_session
+from rekindle.engine.submit import submit
+from rekindle.journal.orders import Assignment
+from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor
+
+STEPS = ("one", "two", "three")
+
+OUTCOMES = st.one_of(
+    st.just(Outcome()),
+    st.just(Outcome()),
+    st.builds(Outcome, fails_at=st.sampled_from(STEPS), cause=st.sampled_from([Cause.EXIT, Cause.LOST, Cause.TIMEOUT])),
+    st.builds(Outcome, fails_at=st.sampled_from(STEPS), crash=st.just(True)),
+)
+
+
+def definition(jobs: int, edges: set[tuple[int, int]], steps: int) -> Definition:
+    template = JobTemplate("job", tuple(Step(name, run="true") for name in STEPS[:steps]))
+    nodes = [JobNode(f"job{n}", 0) for n in range(jobs)]
+    return Definition("random", "/nowhere", [template], nodes, sorted(edges))
+
+
+@st.composite
+def definitions(draw: st.DrawFn) -> Definition:
+    jobs = draw(st.integers(1, 7))
+    pairs = [(parent, child) for child in range(jobs) for parent in range(child)]
+    edges = draw(st.sets(st.sampled_from(pairs), max_size=10)) if pairs else set()
+    return definition(jobs, edges, draw(st.integers(1, 3)))
+
+
+class Histories(RuleBasedStateMachine):
+    """A store, and everything that can happen to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="histories-"))
+        self.session = open_session(str(self.folder / ".rekindle"))
+        self.clock = FakeClock()
+        self.session = Session(self.session.store, self.clock)
+        self.known: dict[int, Attempt] = {}
+        self.completed: set[tuple[int, int]] = set()
+
+    def teardown(self) -> None:
+        self.session.close()
+        shutil.rmtree(self.folder)
+
+    # --- what can happen
+
+    @initialize(first=definitions())
+    def begin(self, first: Definition) -> None:
+        submit(self.session, first)
+
+    @rule(outcomes=st.lists(OUTCOMES, max_size=12), slots=st.integers(1, 3))
+    def run(self, outcomes: list[Outcome], slots: int) -> None:
+        self._work(self.session, outcomes, slots)
+
+    @rule(
+        outcomes=st.lists(OUTCOMES, max_size=12),
+        slots=st.integers(1, 3),
+        at=st.integers(1, 12),
+        when=st.sampled_from(["before", "after"]),
+    )
+    def run_and_crash(self, outcomes: list[Outcome], slots: int, at: int, when: str) -> None:
+        store = CrashingStore(self.session.store, at, when)  # type: ignore[arg-type]
+        self._work(Session(store, self.clock), outcomes, slots)
+
+    def _work(self, session: Session, outcomes: list[Outcome], slots: int) -> None:
+        script = iter(outcomes)
+        executor = ScriptedExecutor(self.session.store.folder, lambda one: self._next(script, one), self.clock)
+        finished = {job for job, state in self._states().items() if state is State.COMPLETED}
+        try:
+            work(session, WorkOptions(slots=slots, executor="scripted"), executor=executor)
+        except Crash:
+            executor.close(0)
+            self._bury()
+        assert not {name for name, _, _ in executor.ran} & finished, "a completed job ran again unasked"
+
+    @staticmethod
+    def _next(script: object, one: Assignment) -> Outcome:
+        return next(script, Outcome())  # type: ignore[call-overload]
+
+    def _bury(self) -> None:
+        """Whoever looks for the crashed runner's process must not find this one."""
+        with self.session.store.write() as archive:
+            for runner in archive.runners.alive():
+                archive.runners.abandon(runner.id)
+
+    @rule(data=st.data(), start=st.sampled_from(["beginning", "failed-step", "one", "two", "three"]))
+    def plan_and_apply(self, data: st.DataObject, start: str) -> None:
+        jobs = self._some(data)
+        try:
+            proposal = rerun.plan(self.session, [(jobs, How(start=start))], {})
+            again = rerun.plan(self.session, [(jobs, How(start=start))], {})
+        except Refused:
+            return
+        assert proposal.plan == again.plan
+        before = self._jobs()
+        applied = rerun.apply(self.session, proposal)
+        self._holds_what_was_planned(proposal.plan, before)
+        with pytest.raises(Refused):
+            rerun.apply(self.session, proposal)
+        if data.draw(st.booleans(), label="undo at once"):
+            assert rerun.undo(self.session).rerun == applied.rerun
+            assert {job: _essence(one) for job, one in self._jobs().items()} == {
+                job: _essence(one) for job, one in before.items()
+            }
+
+    def _holds_what_was_planned(self, plan: rerun.RerunPlan, before: dict[int, Job]) -> None:
+        now = self._jobs()
+        planned = {job.id for job in plan.jobs}
+        for job in plan.jobs:
+            assert now[job.id].state is job.after
+            assert now[job.id].attempt is None
+        for number in now.keys() - planned:
+            assert now[number] == before[number], "what the plan does not name was touched"
+
+    @precondition(lambda self: self._has_reruns())
+    @rule()
+    def undo(self) -> None:
+        try:
+            rerun.undo(self.session)
+        except Refused:
+            return
+
+    @rule(data=st.data(), what=st.sampled_from(["hold", "release", "cancel"]))
+    def control(self, data: st.DataObject, what: str) -> None:
+        getattr(control, what)(self.session, self._some(data))
+
+    @rule(revised=definitions())
+    def revise(self, revised: Definition) -> None:
+        try:
+            submit(self.session, revised)
+        except Refused:  # it would retire a job that runs, as far as anybody knows
+            return
+
+    # --- what must hold
+
+    @invariant()
+    def the_archive_agrees_with_itself(self) -> None:
+        with self.session.store.read() as archive:
+            assert archive.check() == []
+
+    @invariant()
+    def states_follow_from_pointers(self) -> None:
+        attempts = {one.id: one for one in self._attempts()}
+        for job in self._jobs().values():
+            live = attempts[job.attempt].state if job.attempt is not None else None
+            if not job.retired:
+                assert job.state is derive_state(live, job.canceled, job.unmet)
+
+    @invariant()
+    def no_attempt_is_ever_lost_or_rewritten(self) -> None:
+        now = {one.id: one for one in self._attempts()}
+        for number, one in self.known.items():
+            assert number in now, f"attempt {number} of job {one.job} is gone"
+            assert _deed(now[number]) == _deed(one), "what an attempt did was rewritten"
+        self.known = {number: one for number, one in now.items() if one.state in ENDED}
+
+    @invariant()
+    def every_attempt_that_did_not_succeed_has_a_cause(self) -> None:
+        for one in self._attempts():
+            assert (one.cause is not None) == (one.state in (State.FAILED, State.CANCELED))
+
+    @invariant()
+    def a_job_has_at_most_one_live_attempt(self) -> None:
+        live = [one.job for one in self._attempts() if one.archived_by is None]
+        assert len(live) == len(set(live))
+
+    # --- looking
+
+    def _jobs(self) -> dict[int, Job]:
+        with self.session.store.read() as archive:
+            ids = archive.jobs.select(Selection().where, None, retired=True)
+            return {job.id: job for job in archive.jobs.get(ids)}
+
+    def _states(self) -> dict[str, State]:
+        return {job.name: job.state for job in self._jobs().values()}
+
+    def _attempts(self) -> list[Attempt]:
+        return look.attempts(self.session, None)
+
+    def _has_reruns(self) -> bool:
+        with self.session.store.read() as archive:
+            return archive.reruns.newest_manual() is not None
+
+    def _some(self, data: st.DataObject) -> list[int]:
+        with self.session.store.read() as archive:
+            ids = archive.jobs.select(Selection().where, None)
+        return sorted(data.draw(st.sets(st.sampled_from(ids), min_size=1), label="jobs"))
+
+
+def _essence(job: Job) -> tuple[object, ...]:
+    """All of a job but its version, which only grows."""
+    return (job.state, job.unmet, job.attempt, job.canceled, job.held, job.resume_attempt, job.resume_step)
+
+
+def _deed(one: Attempt) -> tuple[object, ...]:
+    """What an attempt did, which no rerun may change."""
+    return (one.job, one.number, one.token, one.state, one.cause, one.started, one.ended, one.steps)
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(
+    max_examples=60,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
