@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 COMMAND = Path(sys.executable).parent / "rekindle"
 PATIENCE = 60.0  # seconds after which a condition that does not come true is a failure
@@ -29,6 +32,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.started: list[subprocess.Popen[bytes]] = []
         kept = {name: value for name, value in os.environ.items() if not name.startswith("REKINDLE_")}
         # The specs say `python3`: let it be the one that runs the tests.
         self.env = {**kept, "PATH": f"{COMMAND.parent}{os.pathsep}{kept['PATH']}"}
@@ -62,7 +66,7 @@ class Project:
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """A command in the background, in a session of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [COMMAND, *words],
             cwd=self.folder,
             env=self.env,
@@ -71,6 +75,18 @@ class Project:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a test that failed has left running."""
+        for process in self.started:
+            if process.poll() is None:
+                for below in psutil.Process(process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        below.kill()
+                process.kill()
+                process.wait(timeout=60)
 
     def jobs(self, *flags: str) -> dict[str, dict[str, Any]]:
         """Jobs by name."""

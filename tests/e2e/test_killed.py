@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections import Counter
 
@@ -28,23 +29,25 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
     pending = [psutil.Process(process.pid)]
     while pending:
         for one in pending:
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 one.suspend()
-            except psutil.NoSuchProcess:
-                continue
-            stopped[one.pid] = one
+                stopped[one.pid] = one
         pending = [one for one in descendants(process.pid) if one.pid not in stopped]
     for one in stopped.values():
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
-        except psutil.NoSuchProcess:
-            continue
     process.wait(timeout=60)
     psutil.wait_procs(list(stopped.values()), timeout=60)
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    return [one for one in psutil.Process(pid).children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+    """All that are alive below a process; one may end while we look."""
+    alive = []
+    for one in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if one.status() != psutil.STATUS_ZOMBIE:
+                alive.append(one)
+    return alive
 
 
 def killed_when(project: Project, moment: int) -> None:
