@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rekindle.api import Client, Workflow
+    from rekindle.domain.actions import Action
     from rekindle.domain.errors import RekindleError
     from rekindle.domain.rerun import How
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Client", "How", "RekindleError", "Workflow", "__version__"]
+__all__ = ["Action", "Client", "How", "RekindleError", "Workflow", "__version__"]
 
 _HOMES = {
     "Client": "rekindle.api",
     "Workflow": "rekindle.api",
+    "Action": "rekindle.domain.actions",
     "RekindleError": "rekindle.domain.errors",
     "How": "rekindle.domain.rerun",
 }

@@ -35,6 +35,7 @@ class StepOutcome:
     ended: float | None = None
     result: str | None = None  # JSON text
     kept_from: int | None = None  # the attempt that did it, where this one did not
+    action: str | None = None  # JSON text: the dynamic action that it staged
 
 
 @dataclass(frozen=True, slots=True)

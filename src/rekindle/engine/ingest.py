@@ -14,6 +14,7 @@ from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Ending, Move, Standing
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import ENDED, State
+from rekindle.engine.actions import act
 from rekindle.journal.records import Ended, Record, Returned, Started, StepEnded
 from rekindle.store.port import Archive
 
@@ -54,9 +55,9 @@ def ingest(archive: Archive, pages: Iterable[Page], host: str) -> Told:
         archive.runners.advance(page.worker, page.position)
     standing = archive.queue.standing({*batch.starts, *batch.ends, *(step.attempt for step in batch.steps)})
     told = Told(returned=batch.returned)
+    archive.queue.steps([(one.attempt, one.step) for one in batch.steps if _is_news(standing, one.attempt, one.token)])
     moves = _starts(archive, batch, standing, host, told)
     moves += _ends(archive, batch, standing, host, told)
-    archive.queue.steps([(one.attempt, one.step) for one in batch.steps if _is_news(standing, one.attempt, one.token)])
     archive.queue.move(moves)
     done = [move.job for move in moves if move.after is State.COMPLETED]
     if done:
@@ -99,12 +100,12 @@ def _starts(archive: Archive, batch: _Batch, standing: dict[int, Standing], host
 def _ends(archive: Archive, batch: _Batch, standing: dict[int, Standing], host: str, told: Told) -> list[Move]:
     endings, moves = [], []
     for attempt, (worker, record) in batch.ends.items():
-        if not _is_news(standing, attempt, record.token):
-            continue
-        known = standing[attempt]
-        start = batch.starts.get(attempt)
-        ending = ending_of(record, worker, host, start[1] if start else None)
-        endings.append(ending)
+        if _is_news(standing, attempt, record.token):
+            start = batch.starts.get(attempt)
+            endings.append(ending_of(record, worker, host, start[1] if start else None))
+    endings = act(archive, endings, standing)
+    for ending in endings:
+        attempt, known = ending.attempt, standing[ending.attempt]
         told.ended.append((attempt, ending.state, ending.ended - (ending.started or ending.ended)))
         if known.job_attempt == attempt:
             moves.append(end_move(known, ending.state, ran=ending.started is not None))

@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
+from rekindle.domain.actions import effective
 from rekindle.domain.definition import JobTemplate, Resources
 from rekindle.domain.models import NewAttempt, StepOutcome, Workflow
 from rekindle.domain.states import State
 from rekindle.domain.substitution import render
+from rekindle.engine.params import changes_in_force, staged_changes, told
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.store.port import Archive
 
@@ -82,9 +84,13 @@ def assignments(
 ) -> list[Assignment]:
     """What to tell a worker about these attempts, `kept` being the steps that they need not do."""
     inputs = upstream_documents(archive, recipes, [attempt.job.id for attempt in attempts])
+    changes = changes_in_force(archive, [attempt.job.id for attempt in attempts])
     made = []
     for attempt in attempts:
         job = attempt.job
+        recipe = recipes.of(archive, job.workflow, job.template, job.revision)
+        steps = kept.get(attempt.id, ())
+        params, unset = told(recipe.params, [*changes.get(job.id, ()), *staged_changes(steps)])
         made.append(
             Assignment(
                 attempt=attempt.id,
@@ -92,12 +98,14 @@ def assignments(
                 job=job.id,
                 name=job.name,
                 number=job.attempts + 1,
-                recipe=recipes.of(archive, job.workflow, job.template, job.revision).id,
+                recipe=recipe.id,
                 folder=attempt.folder,
                 binding=msgspec.json.decode(job.binding) if job.binding != "{}" else {},
                 start_step=job.resume_step,
-                kept=_results(kept.get(attempt.id, ())),
+                kept=_results(steps),
                 inputs=inputs.get(job.id, ""),
+                params=params,
+                unset=unset,
             )
         )
     return made
@@ -154,6 +162,7 @@ def _outputs(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[in
     if not rows:
         return {}
     live = archive.jobs.live([job.id for job in rows])
+    changes = changes_in_force(archive, [job.id for job in rows])
     found = {}
     for job in rows:
         template = recipes.template(archive, job.template)
@@ -165,7 +174,7 @@ def _outputs(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[in
         if template.workdir == "attempt" and attempt.folder:
             base = attempt.folder
         scope: Mapping[str, Mapping[str, Any]] = {
-            "params": params,
+            "params": effective(params, changes[job.id]) if job.id in changes else params,
             "matrix": msgspec.json.decode(job.binding),
             "job": {"name": job.name, "id": job.id},
         }

@@ -13,6 +13,7 @@ from rekindle.domain.errors import NotFound, Refused, SubmitRefused
 from rekindle.domain.models import Workflow
 from rekindle.domain.states import ACTIVE
 from rekindle.engine.folders import attempt_files
+from rekindle.engine.joining import first_adders, join_revision, refuse_taken_names
 from rekindle.engine.look import digest_of
 from rekindle.engine.presence import is_alive
 from rekindle.engine.results import Submitted
@@ -66,7 +67,9 @@ def _resubmitted(archive: Archive, known: Workflow, definition: Definition, now:
     if known.source_digest == definition.source_digest and params == dict(definition.params):
         return Submitted(known.id, known.name, known.revision, jobs=len(definition.jobs), created=False, unchanged=True)
     _refuse_losing_what_runs(archive, known, definition)
+    refuse_taken_names(archive, known, definition)
     revised = archive.workflows.revise(known.id, definition, now)
+    join_revision(archive, known, revised)
     detail = {
         "revision": revised.revision,
         "added": len(revised.added),
@@ -91,7 +94,9 @@ def _refuse_losing_what_runs(archive: Archive, known: Workflow, definition: Defi
     if not active:
         return
     kept = {job.name for job in definition.jobs}
-    gone = [job.name for job in archive.jobs.get(sorted(active)) if job.name not in kept]
+    jobs = archive.jobs.get(sorted(active))
+    adders = first_adders(archive, [job.id for job in jobs if job.added_by is not None])
+    gone = [job.name for job in jobs if adders.get(job.id, job.name) not in kept]
     if gone:
         raise SubmitRefused(
             f"the new revision leaves out jobs that run now: {', '.join(gone[:10])}",

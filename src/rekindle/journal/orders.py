@@ -42,6 +42,7 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     params: dict[str, Any] | None = None  # where they differ from the recipe's
     env: dict[str, str] | None = None  # added to the recipe's
     time: float | None = None  # where it differs from the recipe's
+    unset: tuple[str, ...] = ()  # parameters of the recipe that this attempt does not have
 
 
 class Assign(msgspec.Struct, tag="assign", frozen=True, omit_defaults=True):

@@ -70,7 +70,7 @@ class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
     result: str | None = None  # JSON text of the last step's result, or None
     verdict: str | None = None
     evidence: str | None = None  # JSON text: what the cause was concluded from
-    steps: tuple[StepOutcome, ...] = ()  # the step it ended with; none when no step was begun (never started)
+    steps: tuple[StepOutcome, ...] = ()  # the step it ended with, and those left out behind it; () where none was begun
 
 
 class Returned(msgspec.Struct, tag="returned", frozen=True, omit_defaults=True):

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rekindle.domain.definition import Definition, JobTemplate, Resources
+from rekindle.domain.acting import ActingSet, Effects, Patch
+from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources
 from rekindle.domain.models import (
     Attempt,
     Ending,
@@ -258,6 +259,82 @@ class Reruns(Protocol):
         ...
 
 
+StagedAction = tuple[int, str, str]
+"""(position of the step, its name, the JSON text of its action)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adder:
+    """Which attempt added a job."""
+
+    attempt: int
+    number: int
+    job: int
+    name: str  # of the job whose attempt it is
+
+
+class Acts(Protocol):
+    """Dynamic actions: what attempts staged, and the sets in force."""
+
+    def staged(self, attempts: Sequence[int]) -> dict[int, list[StagedAction]]:
+        """The actions that the completed steps of these attempts staged, kept steps included, in order."""
+        ...
+
+    def in_force(self, jobs: Iterable[int]) -> dict[int, ActingSet]:
+        """The sets of these jobs that are in force, by job."""
+        ...
+
+    def patches(self, jobs: Sequence[int]) -> dict[int, list[tuple[Patch, int]]]:
+        """What sets in force do to these jobs, in order, each with the attempt whose it is."""
+        ...
+
+    def own(self, job: int) -> dict[str, int]:
+        """Every job that this one has ever added, retired ones too, by name."""
+        ...
+
+    def adders(self, jobs: Sequence[int]) -> dict[int, Adder]:
+        """Which attempts added these jobs; those of the spec are missing from the answer."""
+        ...
+
+    def names(self, workflow: int) -> list[str]:
+        """The names of all jobs that actions have ever added to a workflow."""
+        ...
+
+    def has_edges(self, workflow: int) -> bool:
+        """Whether any edge of the workflow was brought by an action."""
+        ...
+
+    def below(self, jobs: Iterable[int]) -> set[int]:
+        """Everything below these jobs."""
+        ...
+
+    def idle(self, workflow: int) -> list[int]:
+        """The jobs of a workflow that have not started and are not canceled."""
+        ...
+
+    def next_job(self) -> int:
+        """The first job id that is free; the transaction may use it and all above."""
+        ...
+
+    def put(
+        self,
+        workflow: int,
+        revision: int,
+        attempt: int,
+        effects: Effects,
+        templates: Sequence[JobTemplate],
+        nodes: Mapping[str, JobNode],
+    ) -> None:
+        """Put an attempt's set in force in place of those that end: jobs added, redefined, retired; edges (parents'
+        versions + 1); patches, holds, cancellations; then states, unmet counts and counts of all that is touched.
+        `nodes` are the set's jobs by name, their templates positions in `templates`."""
+        ...
+
+    def end(self, attempts: Sequence[int], retired: Sequence[int]) -> None:
+        """Take sets out of force and retire jobs, in the same way."""
+        ...
+
+
 class Runners(Protocol):
     """Runners, leases and their workers' journals."""
 
@@ -322,6 +399,7 @@ class Archive(Protocol):
     queue: Queue
     attempts: Attempts
     reruns: Reruns
+    acts: Acts
     runners: Runners
     events: Events
 

@@ -211,4 +211,5 @@ def _step(attempt: int, step: StepOutcome) -> Row:
         step.ended,
         step.result,
         step.kept_from,
+        step.action,
     )

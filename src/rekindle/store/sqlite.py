@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rekindle.store import port
+from rekindle.store.acts import Acts
 from rekindle.store.attempts import Attempts
 from rekindle.store.check import check
 from rekindle.store.database import Database
@@ -46,6 +47,7 @@ class SqliteArchive:
         self.queue: port.Queue = Queue(database)
         self.attempts: port.Attempts = Attempts(database)
         self.reruns: port.Reruns = Reruns(database)
+        self.acts: port.Acts = Acts(database)
         self.runners: port.Runners = Runners(database)
         self.events: port.Events = Events(database)
 

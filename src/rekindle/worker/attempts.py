@@ -9,6 +9,8 @@ import msgspec
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import RekindleError
+from rekindle.domain.models import StepOutcome
+from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended, Started, StepEnded, StepStarted
 from rekindle.worker.activity import Activity
@@ -20,6 +22,7 @@ from rekindle.worker.findings import StepEnd, Totals, ended_of, failed, outcome_
 from rekindle.worker.folders import Folders
 from rekindle.worker.frame import Frame, forget_inputs
 from rekindle.worker.preparing import prepare, with_outputs
+from rekindle.worker.staging import take_effect
 from rekindle.worker.telling import Teller
 
 
@@ -98,7 +101,8 @@ class Attempt:
                 self._quiet = self._quiet and self._activity.quiet
                 self._activity = None
             step = self._recipe.steps[self._position]
-            last = self._position == len(self._recipe.steps) - 1
+            end, exits = take_effect(end, self._frame)
+            last = exits or self._position == len(self._recipe.steps) - 1
             if last and end.completed:
                 end = with_outputs(end, self._frame)
             self._totals.add(end)
@@ -106,13 +110,19 @@ class Attempt:
             if last or not end.completed:
                 self._tools.folders.clear(self.assignment.folder, self._quiet)
                 forget_inputs(self.assignment)
-                self._tools.teller.add(ended_of(self.assignment, self._started, outcome, end, self._totals))
+                left = self._left_out() if exits else ()
+                self._tools.teller.add(ended_of(self.assignment, self._started, outcome, end, self._totals, left))
                 self.over = True
                 return
             self._tools.teller.add(StepEnded(self.assignment.attempt, self.assignment.token, outcome))
             self._frame.keep_result(step.name, None if end.result is None else msgspec.json.decode(end.result))
             self._position += 1
             end = self._start_step()
+
+    def _left_out(self) -> tuple[StepOutcome, ...]:
+        """The steps behind this one, which an action leaves out."""
+        behind = range(self._position + 1, len(self._recipe.steps))
+        return tuple(StepOutcome(at, self._recipe.steps[at].name, State.WAITING) for at in behind)
 
     def _start_step(self) -> StepEnd | None:
         """Tell that the step at hand begins, and begin it; its end where it does not start.
@@ -136,5 +146,7 @@ class Attempt:
             folder = self.assignment.folder
             return Command(step, self._position, self._frame, folder, tools.capture, tools.hosts.own)
         results = {name: values["result"] for name, values in self._frame.scope["steps"].items()}
-        assignment = msgspec.structs.replace(self.assignment, kept=results)
+        params = self._frame.scope["params"]
+        unset = tuple(name for name in self._recipe.params if name not in params)
+        assignment = msgspec.structs.replace(self.assignment, kept=results, params=params, unset=unset)
         return CallStep(tools.hosts, self._recipe, assignment, self._position)

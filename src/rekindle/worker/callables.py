@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from rekindle.domain.actions import BAD_ACTION, Action, BadAction, action_document, read_action
 from rekindle.domain.causes import Cause
 from rekindle.domain.models import Failure
 from rekindle.worker.findings import StartError
@@ -26,6 +27,7 @@ class Finding(msgspec.Struct, frozen=True):
     cause: Cause | None = None
     failure: Failure | None = None
     exit_code: int | None = None
+    action: str | None = None  # JSON text
 
     @classmethod
     def not_started(cls, message: str, kind: str = "", traceback: str = "") -> Finding:
@@ -63,7 +65,7 @@ def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Finding:
         return _exited(error)
     except BaseException as error:  # noqa: BLE001 - whatever a user's function raises is the outcome
         return Finding(cause=Cause.EXCEPTION, failure=Failure(_type_name(error), str(error), _traceback(error)))
-    return _as_json(value)
+    return _acted(value) if isinstance(value, Action) else _as_json(value)
 
 
 def _load(name: str) -> Callable[..., Any]:
@@ -104,6 +106,25 @@ def _as_json(value: Any) -> Finding:
     if len(text) > MOST_RESULT:
         return _bad_result("the result is larger than 16 MiB as JSON; write large data to a file and return its path")
     return Finding(result=text.decode())
+
+
+def _acted(action: Action) -> Finding:
+    """A function returned an action: checked as the JSON document that it stands for."""
+    try:
+        text = msgspec.json.encode(action_document(action), enc_hook=_plain)
+        read_action(msgspec.json.decode(text))
+    except BadAction as error:
+        return _bad_action(str(error))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return _bad_action(f"the action cannot be written as JSON: {error}")
+    if len(text) > MOST_RESULT:
+        return _bad_action("the action is larger than 16 MiB as JSON")
+    found = _as_json(action.result)
+    return found if found.cause is not None or text == b"{}" else msgspec.structs.replace(found, action=text.decode())
+
+
+def _bad_action(message: str) -> Finding:
+    return Finding(cause=Cause.EXCEPTION, failure=Failure(BAD_ACTION, message))
 
 
 def _bad_result(message: str) -> Finding:

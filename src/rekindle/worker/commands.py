@@ -21,9 +21,10 @@ from rekindle.worker.activity import GRACE
 from rekindle.worker.capture import Capture
 from rekindle.worker.findings import StartError, StepEnd, signal_name
 from rekindle.worker.folders import take_result
-from rekindle.worker.frame import RESULT_NAME, Frame
+from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, Frame
 from rekindle.worker.reaping import end_leftovers, kill_group
 from rekindle.worker.spawn import spawn
+from rekindle.worker.staging import left_action, refused
 
 _SHELLS_SIGNAL = 128  # a shell ends with 128 + n when its last command was killed by signal n
 
@@ -39,6 +40,7 @@ class Command:
         self._position, self._folder, self._capture, self._own = position, folder, capture, own
         frame.variables["REKINDLE_STEP"] = step.name
         frame.variables["REKINDLE_RESULT"] = f"{folder}/{RESULT_NAME}"
+        frame.variables["REKINDLE_ACTION"] = f"{folder}/{ACTION_NAME}"
         self._stopped: tuple[Cause, str] | None = None
         self._kill_at: float | None = None
         self.quiet = True
@@ -93,13 +95,15 @@ class Command:
         """What an exit code (negative: the signal that killed it) means."""
         ended = time.time()
         result, trouble = _result(self._folder)
+        action, misdeed = left_action(self._folder)
         cause, message, number = self._cause(code)
         exit_code = code if code >= 0 else None
         if cause is None and trouble is not None:
             failure = Failure("BadResult", str(trouble), stderr=self._capture.tail())
             return StepEnd(State.FAILED, self.started, ended, Cause.EXCEPTION, exit_code, failure=failure)
         if cause is None:
-            return StepEnd(State.COMPLETED, self.started, ended, exit_code=exit_code, result=result)
+            end = StepEnd(State.COMPLETED, self.started, ended, exit_code=exit_code, result=result, action=action)
+            return end if misdeed is None else refused(end, misdeed, self._capture.tail())
         state = State.CANCELED if cause is Cause.CANCELED else State.FAILED
         failure = Failure(message=message, stderr=self._capture.tail())
         return StepEnd(

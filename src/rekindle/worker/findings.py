@@ -31,6 +31,7 @@ class StepEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: str | None = None  # JSON text
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
+    action: str | None = None  # JSON text
 
     @property
     def completed(self) -> bool:
@@ -60,12 +61,29 @@ class Totals:
 def outcome_of(position: int, name: str, end: StepEnd) -> StepOutcome:
     """The row of a step."""
     return StepOutcome(
-        position, name, end.state, end.cause, end.exit_code, end.signal, end.started, end.ended, end.result
+        position,
+        name,
+        end.state,
+        end.cause,
+        end.exit_code,
+        end.signal,
+        end.started,
+        end.ended,
+        end.result,
+        action=end.action if end.completed else None,
     )
 
 
-def ended_of(assignment: Assignment, started: float, step: StepOutcome, end: StepEnd, totals: Totals) -> Ended:
-    """The record of an attempt's end: its last step's, with what all steps took. `started` is the attempt's."""
+def ended_of(
+    assignment: Assignment,
+    started: float,
+    step: StepOutcome,
+    end: StepEnd,
+    totals: Totals,
+    left_out: tuple[StepOutcome, ...] = (),
+) -> Ended:
+    """The record of an attempt's end: its last step's, with what all steps took. `started` is the attempt's;
+    `left_out` are the steps behind the last one that an action left undone."""
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
@@ -80,7 +98,7 @@ def ended_of(assignment: Assignment, started: float, step: StepOutcome, end: Ste
         max_rss_bytes=totals.max_rss_bytes,
         result=end.result,
         evidence=end.evidence,
-        steps=(step,),
+        steps=(step, *left_out),
     )
 
 

@@ -12,7 +12,7 @@ import errno
 import os
 
 from rekindle.domain.errors import BadValue
-from rekindle.worker.frame import RESULT_NAME
+from rekindle.worker.frame import ACTION_NAME, RESULT_NAME
 
 MOST_RESULT = 16 * 1024 * 1024
 """Bytes of a result that are taken."""
@@ -68,19 +68,27 @@ class Folders:
 def take_result(folder: str) -> str | None:
     """What was written to $REKINDLE_RESULT, and remove it; None: nothing was. BadValue when it is too long or not
     UTF-8."""
-    path = f"{folder}/{RESULT_NAME}"
+    return _take(f"{folder}/{RESULT_NAME}", "$REKINDLE_RESULT")
+
+
+def take_action(folder: str) -> str | None:
+    """What was written to $REKINDLE_ACTION, and remove it, in the same way."""
+    return _take(f"{folder}/{ACTION_NAME}", "$REKINDLE_ACTION")
+
+
+def _take(path: str, variable: str) -> str | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return None
-        raise BadValue(f"$REKINDLE_RESULT cannot be read: {error.strerror}") from error
+        raise BadValue(f"{variable} cannot be read: {error.strerror}") from error
     with open(fd, "rb") as file:
         content = file.read(MOST_RESULT + 1)
     os.unlink(path)
     if len(content) > MOST_RESULT:
-        raise BadValue("$REKINDLE_RESULT is larger than 16 MiB", hint="write large data to a file, and its path here")
+        raise BadValue(f"{variable} is larger than 16 MiB", hint="write large data to a file, and its path here")
     try:
         return content.decode().strip() or None
     except UnicodeDecodeError as error:
-        raise BadValue(f"$REKINDLE_RESULT is not UTF-8: {error}") from error
+        raise BadValue(f"{variable} is not UTF-8: {error}") from error

@@ -15,6 +15,7 @@ LONGEST_INPUTS = 96 * 1024
 """Bytes of REKINDLE_INPUTS that fit into an environment; the kernel takes 128 KiB a variable."""
 
 RESULT_NAME = ".rekindle.result"
+ACTION_NAME = ".rekindle.action"
 
 
 class Frame(msgspec.Struct):
@@ -47,6 +48,8 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
     """Write out an attempt's surroundings over those of this process. Raises BadValue or UnknownWord for a text that
     has no value here."""
     params = recipe.params if assignment.params is None else {**recipe.params, **assignment.params}
+    if assignment.unset:
+        params = {name: value for name, value in params.items() if name not in assignment.unset}
     scope: dict[str, Any] = {
         "params": params,
         "matrix": assignment.binding,

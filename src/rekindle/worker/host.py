@@ -31,6 +31,7 @@ from rekindle.worker.frame import Frame, forget_inputs, frame_of, own_surroundin
 from rekindle.worker.freshness import Freshness
 from rekindle.worker.preparing import prepare, with_outputs
 from rekindle.worker.reaping import become_subreaper, childless, die_with_parent
+from rekindle.worker.staging import take_effect
 from rekindle.worker.wire import BOARD, ORDERS, REPLIES, TURN, Answer, Batch, Board, Done, Lines, One, Task, send
 
 
@@ -104,7 +105,7 @@ class Host:
         started = time.time()
         self._board.start = time.monotonic()
         self._tell(Started(assignment.attempt, assignment.token, started, self._pid, self._pid_start))
-        end = self._perform(step, 0, frame, recipe, assignment, last=True)
+        end, _ = take_effect(self._perform(step, 0, frame, recipe, assignment, last=True), frame)
         self._board.start = 0.0
         self._folders.clear(assignment.folder, self._clean)
         forget_inputs(assignment)
@@ -195,6 +196,7 @@ def _end_of(finding: Finding, started: float, cpu_seconds: float, stderr: str) -
         finding.exit_code,
         failure=failure,
         result=finding.result,
+        action=finding.action,
         cpu_seconds=cpu_seconds,
         # The highest that this process ever had: a call's own share is at most that.
         max_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

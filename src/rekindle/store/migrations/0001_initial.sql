@@ -89,6 +89,7 @@ CREATE TABLE job (
 );
 CREATE INDEX job_ready ON job (workflow, resource_class, priority DESC, id)
     WHERE state = 1 AND held IS NULL AND retired = 0;
+CREATE INDEX job_added ON job (added_by) WHERE added_by IS NOT NULL;
 CREATE INDEX job_delayed ON job (not_before) WHERE not_before IS NOT NULL;
 -- What users ask for most. A job that goes well never enters it, so that it costs the hot path nothing.
 CREATE INDEX job_ended_badly ON job (workflow, state, id) WHERE state = 5 OR state = 6;
@@ -100,6 +101,7 @@ CREATE TABLE edge (
     PRIMARY KEY (parent, child)
 ) WITHOUT ROWID;
 CREATE INDEX edge_by_child ON edge (child, parent);
+CREATE INDEX edge_added ON edge (added_by) WHERE added_by IS NOT NULL;
 
 CREATE TABLE attempt (
     id              INTEGER PRIMARY KEY,
@@ -141,6 +143,7 @@ CREATE TABLE attempt (
     archived_by     INTEGER              -- -> rerun.id; null: live
 );
 CREATE INDEX attempt_by_job ON attempt (job);
+CREATE INDEX attempt_acting ON attempt (job) WHERE acts = 1;
 CREATE INDEX attempt_active ON attempt (runner) WHERE state IN (2, 3);
 CREATE INDEX attempt_failed ON attempt (workflow, signature, job) WHERE signature IS NOT NULL AND archived_by IS NULL;
 
@@ -159,6 +162,7 @@ CREATE TABLE step (
     action    TEXT,                      -- JSON: the dynamic action that it staged
     PRIMARY KEY (attempt, position)
 ) WITHOUT ROWID;
+CREATE INDEX step_action ON step (attempt) WHERE action IS NOT NULL;
 
 CREATE TABLE subtask (
     attempt   INTEGER NOT NULL REFERENCES attempt,
@@ -184,7 +188,7 @@ CREATE TABLE patch (
     change   TEXT NOT NULL,                        -- JSON
     in_force INTEGER NOT NULL DEFAULT 1
 );
-CREATE INDEX patch_by_job ON patch (job);
+CREATE INDEX patch_by_job ON patch (job) WHERE in_force = 1;
 CREATE INDEX patch_by_attempt ON patch (attempt);
 
 CREATE TABLE rerun (
@@ -199,7 +203,8 @@ CREATE TABLE rerun (
     expected   TEXT NOT NULL,            -- JSON
     overwrites TEXT NOT NULL,            -- JSON
     jobs       INTEGER NOT NULL,         -- how many it touched
-    undone     REAL
+    undone     REAL,
+    dynamic    TEXT NOT NULL DEFAULT '{}'  -- JSON: the sets that it took out of force, and what they had brought
 );
 
 CREATE TABLE rerun_job (

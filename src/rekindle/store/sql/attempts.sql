@@ -12,7 +12,7 @@ attempt.partial, attempt.archived_by;
 -- name: step_columns
 -- Everything about a step, behind its attempt.
 step.attempt, step.position, step.name, step.state, step.cause, step.exit_code, step.signal, step.started, step.ended,
-step.result, step.kept_from;
+step.result, step.kept_from, step.action;
 
 -- name: attempts_of_all
 -- Every attempt, oldest first; with `live` only those that no rerun has archived.

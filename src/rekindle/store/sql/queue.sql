@@ -85,12 +85,13 @@ INSERT INTO signature (digest, cause, type, message) VALUES (:digest, :cause, :t
 
 -- name: write_step
 -- How a step of an attempt ended; told again, it replaces what was told.
--- row: attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from
-INSERT INTO step (attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from)
-VALUES (:attempt, :position, :name, :state, :cause, :exit_code, :signal, :started, :ended, :result, :kept_from)
+-- row: attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action
+INSERT INTO step (attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action)
+VALUES (:attempt, :position, :name, :state, :cause, :exit_code, :signal, :started, :ended, :result, :kept_from,
+    :action)
 ON CONFLICT (attempt, position) DO UPDATE SET name = excluded.name, state = excluded.state, cause = excluded.cause,
     exit_code = excluded.exit_code, signal = excluded.signal, started = excluded.started, ended = excluded.ended,
-    result = excluded.result, kept_from = excluded.kept_from;
+    result = excluded.result, kept_from = excluded.kept_from, action = excluded.action;
 
 -- name: spans
 -- The first start and the last end among some attempts, by workflow.

@@ -1,0 +1,139 @@
+-- Dynamic actions: what attempts staged, the sets that are in force, and what they brought.
+
+-- name: staged
+-- The actions that completed steps of attempts staged, in the order of the steps.
+SELECT step.attempt, step.position, step.name, step.action FROM step
+WHERE step.attempt IN @attempts AND step.action IS NOT NULL AND step.state = 4 ORDER BY step.attempt, step.position;
+
+-- name: acting
+-- The attempts of jobs whose sets are in force.
+SELECT id, job FROM attempt WHERE job IN @jobs AND acts = 1 ORDER BY id;
+
+-- name: added_jobs
+-- What sets added and is not retired.
+SELECT added_by, id, name FROM job WHERE added_by IN @attempts AND retired = 0 ORDER BY id;
+
+-- name: added_edges
+-- The edges that sets brought.
+SELECT added_by, parent, child FROM edge WHERE added_by IN @attempts ORDER BY parent, child;
+
+-- name: patches_of_attempts
+-- What sets in force do to jobs that were there.
+SELECT attempt, job, change FROM patch WHERE attempt IN @attempts AND in_force = 1 ORDER BY id;
+
+-- name: patches_of_jobs
+-- What sets in force do to some jobs, in order.
+SELECT job, change, attempt FROM patch WHERE job IN @jobs AND in_force = 1 ORDER BY id;
+
+-- name: own
+-- Every job that a job's attempts have ever added.
+SELECT job.name, job.id FROM attempt JOIN job ON job.added_by = attempt.id WHERE attempt.job = :job ORDER BY job.id;
+
+-- name: adders
+-- Which attempts of which jobs added some jobs.
+SELECT job.id, attempt.id, attempt.number, attempt.job, adder.name
+FROM job JOIN attempt ON attempt.id = job.added_by JOIN job AS adder ON adder.id = attempt.job
+WHERE job.id IN @jobs;
+
+-- name: dynamic_names
+-- The names of the jobs that actions added to a workflow, retired ones too.
+SELECT name FROM job WHERE workflow = :workflow AND added_by IS NOT NULL ORDER BY id;
+
+-- name: dynamic_edges
+-- How many edges of a workflow actions brought.
+SELECT count(*) FROM edge JOIN job ON job.id = edge.child WHERE edge.added_by IS NOT NULL AND job.workflow = :workflow;
+
+-- name: below
+-- Everything below some jobs.
+WITH RECURSIVE reached (id) AS (
+    SELECT edge.child FROM edge WHERE edge.parent IN @jobs
+    UNION
+    SELECT edge.child FROM reached JOIN edge ON edge.parent = reached.id
+)
+SELECT id FROM reached;
+
+-- name: idle
+-- The jobs of a workflow that have not started and are not canceled.
+SELECT id FROM job WHERE workflow = :workflow AND retired = 0 AND attempt IS NULL AND canceled = 0 ORDER BY id;
+
+-- name: next_job
+-- The first job id that is free.
+SELECT coalesce(max(id), 0) + 1 FROM (
+    SELECT max(id) AS id FROM job
+    UNION ALL
+    SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest_job'
+) AS used;
+
+-- name: insert_added
+-- A job that an action adds; its state and needs are derived afterwards.
+-- row: id, workflow, name, template, binding, priority, resource_class, added_by
+INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class, added_by)
+VALUES (:id, :workflow, :name, :template, :binding, 1, 0, :priority, :resource_class, :added_by);
+
+-- name: redefine_added
+-- A job that is added again: as it is defined now, and nothing of an earlier plan for it.
+-- row: id, template, binding, priority, resource_class, added_by
+UPDATE job
+SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
+    added_by = :added_by, retired = 0, canceled = 0, resume_attempt = NULL, resume_step = 0, version = version + 1
+WHERE id = :id;
+
+-- name: insert_edge
+-- An edge that a set brings; one that is there stays whose it is.
+-- row: parent, child, added_by
+INSERT INTO edge (parent, child, added_by) VALUES (:parent, :child, :added_by) ON CONFLICT (parent, child) DO NOTHING;
+
+-- name: touched_edges
+-- The edges that go with sets, and with jobs that are retired.
+SELECT parent, child, added_by FROM edge WHERE added_by IN @attempts
+UNION SELECT parent, child, added_by FROM edge WHERE parent IN @jobs AND added_by IS NOT NULL
+UNION SELECT parent, child, added_by FROM edge WHERE child IN @jobs AND added_by IS NOT NULL
+ORDER BY 1, 2;
+
+-- name: delete_edge
+-- An edge goes.
+-- row: parent, child
+DELETE FROM edge WHERE parent = :parent AND child = :child;
+
+-- name: insert_patch
+-- What a set does to a job.
+-- row: attempt, job, change
+INSERT INTO patch (attempt, job, change) VALUES (:attempt, :job, :change);
+
+-- name: hold
+-- Hold a job that is not held.
+-- row: reason, job
+UPDATE job SET held = :reason WHERE id = :job AND held IS NULL;
+
+-- name: end_hold
+-- Release a job from the hold of this reason.
+-- row: reason, job
+UPDATE job SET held = NULL WHERE id = :job AND held = :reason;
+
+-- name: set_canceled
+-- Cancel jobs that have no attempt, or take that back.
+UPDATE job SET canceled = :canceled WHERE id IN @jobs AND attempt IS NULL;
+
+-- name: set_retired
+-- Retire jobs, or bring them back.
+UPDATE job SET retired = :retired WHERE id IN @jobs;
+
+-- name: set_in_force
+-- Take the patches of sets in or out of force.
+UPDATE patch SET in_force = :in_force WHERE attempt IN @attempts;
+
+-- name: set_acts
+-- Take sets in or out of force.
+UPDATE attempt SET acts = :acts WHERE id IN @attempts;
+
+-- name: bump_versions
+-- Something that plans about these jobs rest on has changed.
+UPDATE job SET version = version + 1 WHERE id IN @jobs;
+
+-- name: standing
+-- What of jobs is counted.
+SELECT workflow, resource_class, state FROM job WHERE id IN @jobs AND retired = 0;
+
+-- name: retired_among
+-- Those of some jobs that are retired.
+SELECT id, name FROM job WHERE id IN @jobs AND retired = 1 ORDER BY id;

@@ -1,0 +1,53 @@
+"""A step's action, staged: read from where the step left it, told with the step, its parameters seen by later steps."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+from rekindle.domain.actions import BAD_ACTION, BadAction, action_document, apply_change, read_action
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import BadValue
+from rekindle.domain.models import Failure
+from rekindle.domain.states import State
+from rekindle.worker.findings import StepEnd
+from rekindle.worker.folders import take_action
+from rekindle.worker.frame import Frame
+
+
+def left_action(folder: str) -> tuple[str | None, BadValue | None]:
+    """(the JSON text of the action that a command left, what is wrong with it)."""
+    try:
+        text = take_action(folder)
+        if text is None:
+            return None, None
+        return written(action_document(read_action(msgspec.json.decode(text)))), None
+    except BadValue as error:
+        return None, error
+    except (msgspec.DecodeError, json.JSONDecodeError) as error:
+        return None, BadAction(f"$REKINDLE_ACTION is not JSON: {error}", hint="write one JSON object")
+
+
+def written(document: object) -> str | None:
+    """An action's document as text; None: it asks for nothing."""
+    return msgspec.json.encode(document).decode() if document else None
+
+
+def take_effect(end: StepEnd, frame: Frame) -> tuple[StepEnd, bool]:
+    """A step has completed: let later steps see the parameters that it set. Returns its end (a failure where they
+    cannot be set) and whether the attempt ends here."""
+    if end.action is None or not end.completed:
+        return end, False
+    action = read_action(msgspec.json.decode(end.action))
+    try:
+        frame.scope["params"] = apply_change(frame.scope["params"], action.set)
+    except BadAction as error:
+        return refused(end, error), False
+    return end, action.exit
+
+
+def refused(end: StepEnd, error: BadValue, stderr: str = "") -> StepEnd:
+    """The end of a step whose action cannot be taken."""
+    failure = Failure(BAD_ACTION, str(error), stderr=stderr)
+    return msgspec.structs.replace(end, state=State.FAILED, cause=Cause.EXCEPTION, failure=failure, action=None)

@@ -1,0 +1,245 @@
+"""Dynamic actions, run for real: commands that write $REKINDLE_ACTION, functions that return Action."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.states import State
+from rekindle.engine import look
+
+DONE, READY, WAITING, FAILED, CANCELED = State.COMPLETED, State.READY, State.WAITING, State.FAILED, State.CANCELED
+
+
+def spec(project, action: object, *, jobs: str = "", params: str = "{}", name: str = "dyn") -> str:
+    """A workflow whose job `a` writes the action that stands in action.json; `b` needs it."""
+    write(project, action)
+    lines = [
+        f"name: {name}",
+        f"params: {params}",
+        "jobs:",
+        "  a: {run: cp action.json $REKINDLE_ACTION && echo a >> ran}",
+        "  b: {run: 'echo b ${params.x} >> ran', needs: [a]}",
+        *(f"  {line}" for line in jobs.splitlines()),
+    ]
+    return "\n".join(lines)
+
+
+def write(project, action: object) -> None:
+    (project.folder / "action.json").write_text(action if isinstance(action, str) else json.dumps(action))
+
+
+def ran(project) -> list[str]:
+    path = project.folder / "ran"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def add(name: str, **more: object) -> dict[str, object]:
+    return {"name": name, "run": f"echo {name} >> ran", **more}
+
+
+def failure(project, name: str = "a"):
+    attempt = project.attempts(name)[-1]
+    assert (attempt.state, attempt.cause, attempt.failure.type) == (FAILED, Cause.EXCEPTION, "BadAction")
+    return attempt.failure.message
+
+
+def test_added_jobs_run_after_the_job_that_adds_them(project):
+    report = project.run(spec(project, {"add": [add("x"), add("y", needs=["x"])]}, params="{x: 1}"))
+    assert (report.exit_code, report.completed) == (0, 4)
+    lines = ran(project)
+    assert sorted(lines) == ["a", "b 1", "x", "y"]
+    assert lines[0] == "a"
+    assert lines.index("x") < lines.index("y")
+    assert project.job("y") == project.job("x") + 1 == project.job("b") + 2
+
+
+def test_children_need_a_detour_too(project):
+    action = {"detour": [add("x"), add("y", needs=["x"])]}
+    assert project.run(spec(project, action, params="{x: 1}")).exit_code == 0
+    assert ran(project) == ["a", "x", "y", "b 1"]
+
+
+def test_parameters_of_the_children_change(project):
+    action = {"set_children": {"x": [1], "_push": {"x": 2}, "_set": {"deep.er": 3}}}
+    assert project.run(spec(project, action, params="{x: 1, deep: {er: 0}}")).exit_code == 0
+    assert ran(project) == ["a", "b [1,2]"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "state"), [("hold_children", READY), ("cancel_children", CANCELED), ("stop_workflow", CANCELED)]
+)
+def test_children_are_held_or_canceled(project, flag, state):
+    jobs = "c: {run: 'true', needs: [b]}\nelse: {run: 'true', needs: [c]}"
+    project.submit(spec(project, {flag: True}, params="{x: 1}", jobs=jobs))
+    project.work(1)
+    states = project.states()
+    assert (states["a"], states["b"]) == (DONE, state)
+    assert states["c"] == states["else"] == (CANCELED if flag == "stop_workflow" else WAITING)
+    row = look.jobs(project.session, [project.job("b")])[0]
+    assert row.job.held == ("by an action of a, attempt 1" if flag == "hold_children" else None)
+
+
+STEPS = """
+    name: steps
+    params: {x: 1, gone: 2, list: [0]}
+    jobs:
+      a:
+        steps:
+          - {name: one, run: "cp action.json $REKINDLE_ACTION; echo one >> ran"}
+          - {name: two, run: "echo two ${params.x} >> ran; test -e fixed"}
+          - {name: three, call: "calls:show"}
+          - {name: four, run: "echo four ${params.x} >> ran"}
+"""
+
+SHOW = """
+import json
+from rekindle import Action
+
+def show(ctx):
+    with open("ran", "a") as out:
+        print("three", json.dumps(dict(ctx.params), sort_keys=True), file=out)
+    return Action(result={"seen": ctx.params["x"]}, set={"_inc": {"x": 10}})
+"""
+
+
+def test_later_steps_see_what_a_step_sets_also_when_a_resumed_attempt_keeps_it(project):
+    from rekindle.domain.rerun import How
+
+    write(project, {"set": {"x": 5, "_unset": {"gone": ""}, "_push": {"list": 1}}})
+    (project.folder / "calls.py").write_text(SHOW)
+    assert project.run(STEPS).exit_code == 2
+    assert ran(project) == ["one", "two 5"]
+    (project.folder / "fixed").touch()
+    project.rerun("a", how=How("failed-step"))
+    assert project.work().exit_code == 0
+    assert ran(project)[2:] == ["two 5", 'three {"list": [0, 1], "x": 5}', "four 15"]
+    steps = project.attempts("a")[-1].steps
+    assert json.loads(steps[2].result) == {"seen": 5}
+    assert [step.action is not None for step in steps] == [True, False, True, False]
+    assert steps[0].kept_from == project.attempts("a")[0].id
+
+
+def test_exit_leaves_the_remaining_steps_out(project):
+    write(project, {"exit": True})
+    (project.folder / "calls.py").write_text(SHOW)
+    assert project.run(STEPS).exit_code == 0
+    (attempt,) = project.attempts("a")
+    assert attempt.state is DONE
+    assert [(step.name, step.state) for step in attempt.steps] == [
+        ("one", DONE),
+        ("two", WAITING),
+        ("three", WAITING),
+        ("four", WAITING),
+    ]
+    assert ran(project) == ["one"]
+
+
+def test_a_function_returns_an_action(project):
+    (project.folder / "calls.py").write_text(
+        "from rekindle import Action\n"
+        "def grow():\n"
+        "    return Action(result=7, add=[{'name': 'x', 'run': 'echo x >> ran'}])\n"
+    )
+    assert project.run("{name: f, jobs: {a: {call: 'calls:grow'}}}").exit_code == 0
+    assert ran(project) == ["x"]
+    assert project.attempts("a")[0].result == "7"
+
+
+def test_a_job_that_fails_after_it_acted_has_nothing_in_force(project):
+    write(project, {"add": [add("x")], "set": {"x": 3}, "set_children": {"x": 2}, "hold_children": True})
+    (project.folder / "calls.py").write_text(SHOW)
+    assert project.run(STEPS).exit_code == 2
+    assert set(project.states()) == {"a"}
+    job = project.job("a")
+    with project.session.store.read() as archive:
+        assert archive.acts.in_force([job]) == {}
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        ("{", "$REKINDLE_ACTION is not JSON"),
+        ("[]", "an action is a JSON object"),
+        ({"ad": []}, "an action has no key 'ad'"),
+        ({"exit": 1}, "`exit` is true or false"),
+        ({"set": {"_pull": {}}}, "no modifier '_pull'"),
+        ({"set": {"_inc": {"x": 1}}}, "`_inc` needs a number"),
+        ({"set_children": {"_push": {"x": 1}}}, "`_push` needs a list"),
+        ({"add": [{"run": "true"}]}, "has no name"),
+        ({"add": [{"name": "x"}]}, "has nothing to do"),
+        ({"add": [{"name": "x", "run": "echo ${params.nope}"}]}, "there is no parameter 'nope'"),
+        ({"add": [{"name": "x", "rum": "true"}]}, "a job has no key 'rum'"),
+        ({"add": [{"name": "x", "run": "true", "needs": ["nobody"]}]}, "there is no job 'nobody'"),
+        ({"add": [{"name": "x", "run": "true", "needs": ["x"]}]}, "needs itself"),
+        ({"add": [add("x", needs=["y"]), add("y", needs=["x"])]}, "in a circle"),
+        ({"add": [add("x")], "detour": [add("x")]}, "'x' is added twice"),
+        ({"add": [add("b")]}, "'b' is taken by a job of the spec"),
+        ({"detour": [add("x", needs=["b"])]}, "in a circle"),
+        ({"add": [add("x", outputs={"o": "made"})]}, "both write made"),
+    ],
+)
+def test_what_is_wrong_in_an_action_fails_the_attempt_and_nothing_of_it_is_done(project, action, told):
+    jobs = "w: {run: 'touch made', outputs: {o: made}, needs: [a]}"
+    assert project.run(spec(project, action, params="{x: text}", jobs=jobs)).exit_code == 2
+    assert told in failure(project)
+    assert project.states() == {"a": FAILED, "b": WAITING, "w": WAITING}
+
+
+def test_an_added_job_needs_jobs_of_the_workflow_by_name_glob_entry_and_file(project):
+    jobs = (
+        "m: {matrix: {i: [1, 2]}, run: \"echo 'm' >> ran\"}\nw: {run: 'echo w >> ran; touch made', outputs: {o: made}}"
+    )
+    action = {"add": [add("x", needs=["m", "b"], inputs={"i": "made"}), add("y", matrix={"k": [1, 2]}, needs=["m*"])]}
+    assert project.run(spec(project, action, params="{x: 1}", jobs=jobs)).exit_code == 0
+    x = project.job("x")
+    needed = {job.name for job in look.parents(project.session, [x])[x]}
+    assert needed == {"a", "b", "w", "m[i=1]", "m[i=2]"}
+    assert Counter(ran(project)) == {"a": 1, "b 1": 1, "x": 1, "m": 2, "w": 1, "y": 2}
+
+
+def test_a_new_revision_keeps_what_was_added_while_the_job_that_added_it_stays(project):
+    project.run(spec(project, {"add": [add("x")], "detour": [add("y", needs=["x"])]}, params="{x: 1}"))
+    text = spec(project, {}, params="{x: 2}", jobs="more: {run: 'true', needs: [b]}")
+    assert project.submit(text).retired == ()
+    assert project.work().exit_code == 0
+    assert project.states() == dict.fromkeys(["a", "b", "x", "y", "more"], DONE)
+    project.submit("{name: dyn, params: {x: 2}, jobs: {b: {run: 'true'}}}")
+    assert set(project.states()) == {"b"}
+    project.check()
+    project.submit(text)  # it is back, and has not acted since: what it had added comes with its next success
+    assert set(project.states()) == {"a", "b", "more"}
+    write(project, {"add": [add("x")]})
+    project.rerun("a")
+    assert project.work().exit_code == 0
+    assert set(project.states()) == {"a", "b", "x", "more"}
+    assert [attempt.archived_by is None for attempt in project.attempts("x")] == [False, True]
+
+
+def test_a_new_revision_cannot_take_an_added_jobs_name_or_close_a_circle(project):
+    from rekindle.domain.errors import SubmitRefused
+
+    free = "free: {run: 'true'}\n"
+    project.run(spec(project, {"detour": [add("x", needs=["free"])]}, params="{x: 1}", jobs=free))
+    with pytest.raises(SubmitRefused, match="'x' is the name of a job that `a` added"):
+        project.submit(spec(project, {}, params="{x: 1}", jobs=free + "x: {run: 'true'}"))
+    with pytest.raises(SubmitRefused, match="in a circle"):
+        project.submit(spec(project, {}, params="{x: 1}", jobs="free: {run: 'true', needs: [b]}"))
+    assert project.states() == dict.fromkeys(["a", "b", "x", "free"], DONE)
+
+
+def test_a_rerun_of_a_job_that_had_added_jobs_runs_one_generation_of_them(project):
+    project.run(spec(project, {"add": [add("x"), add("y")]}, params="{x: 1}"))
+    project.rerun("a")
+    assert project.states() == {"a": READY, "b": WAITING, "x": WAITING, "y": WAITING}
+    assert project.work().exit_code == 0
+    assert Counter(ran(project)) == {"a": 2, "b 1": 2, "x": 2, "y": 2}
+    write(project, {"add": [add("y", run="echo other >> ran")]})
+    project.rerun("a")
+    assert project.work().exit_code == 0
+    assert Counter(ran(project)) == {"a": 3, "b 1": 3, "x": 2, "y": 2, "other": 1}
+    assert set(project.states()) == {"a", "b", "y"}
+    assert len(look.attempts(project.session, [project.job("x")])) == 2
