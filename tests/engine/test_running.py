@@ -112,7 +112,8 @@ def test_undo_derives_states_from_what_happened_meanwhile(project):
     )
     runner = threading.Thread(target=_work_elsewhere, args=(project.folder,))
     runner.start()
-    until(lambda: (project.folder / "started").exists() and project.states()["b"] is State.COMPLETED)
+    until(lambda: (project.folder / "started").exists())
+    until(lambda: (project.states()["b"], project.states()["x"]) == (State.COMPLETED, State.RUNNING))
     project.rerun("b")
     control.hold(project.session, [project.job("b")])
     assert project.states()["c"] is State.WAITING
@@ -340,9 +341,9 @@ def test_what_was_lost_with_its_runner_runs_again(project):
     [attempt] = project.attempts("nap")
     with project.session.store.read() as archive:
         workers = [pid for _, _, pid, _, _ in archive.runners.journals(attempt.runner)]
-    (project.folder / "go").touch()
     own = f"REKINDLE_DIR={attempt.folder}"
-    until(lambda: started_with({own.encode(): own}))
+    until(lambda: len(started_with({own.encode(): own})) == 2)  # the shell, and what it waits for
+    (project.folder / "go").touch()
     for pid in (runner.pid, *workers, *(pid for pid, _ in started_with({own.encode(): own}))):
         os.kill(pid, signal.SIGKILL)
     runner.wait()

@@ -61,9 +61,22 @@ def work(
         raise
     finally:
         bell.close()
+    now = session.clock()
     with session.store.write() as archive:
-        archive.runners.end(runner.id, session.clock())
+        archive.runners.end(runner.id, now)
+        if report.completed or report.failed or report.canceled:
+            archive.events.add(now, "worked", scope.workflow, _summary(runner, report))
     return report
+
+
+def _summary(runner: Runner, report: WorkReport) -> dict[str, int | bool]:
+    return {
+        "runner": runner.id,
+        "completed": report.completed,
+        "failed": report.failed,
+        "canceled": report.canceled,
+        "interrupted": report.interrupted,
+    }
 
 
 def _abandon(session: Session, runner: Runner) -> None:
