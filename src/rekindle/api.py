@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rekindle.domain.asking import how_to_json
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, FailureGroup
@@ -108,7 +109,7 @@ class Client:
     def plan_rerun(self, selection: Sequence[int], how: How | None = None, *, note: str | None = None) -> Proposal:
         """What rerunning these jobs would do. PlanRefused when nothing of it can be done."""
         how = how or How()
-        request = {"jobs": list(selection), "from": how.start, "downstream": how.downstream}
+        request = {"jobs": list(selection), "how": how_to_json(how)}
         return rerun.plan(self._session, [(selection, how)], request, note)
 
     def apply(self, plan: Proposal) -> Applied:

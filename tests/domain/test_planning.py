@@ -361,6 +361,12 @@ def test_a_plan_survives_json():
         "unmet": 0,
         "resume_attempt": 7,
         "resume_step": 1,
+        "workdir": "new",
+        "folder": None,
+        "keep_recovery": None,
+        "overrides": None,
+        "changes": [],
+        "saves": [],
     }
     assert document["refused"] == [{"id": 4, "name": "j4", "why": decided.refused[0].why}]
     assert document["expected"] == {"attempts": 3, "seconds": 4.0, "unknown": 1}

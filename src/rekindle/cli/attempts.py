@@ -6,6 +6,7 @@ import click
 
 from rekindle.cli import drawing, explaining, shapes
 from rekindle.cli.lazy import Entry, LazyGroup
+from rekindle.cli.modified import modifications
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
 from rekindle.domain.models import Attempt
@@ -99,6 +100,7 @@ def _facts(one: Attempt, name: str, workflow: str, workdir: str | None) -> str:
             ("verdict", one.verdict or ""),
             ("archived", f"by rerun {one.archived_by}" if one.archived_by is not None else ""),
             ("builds on", f"attempt {one.builds_on}, from step {one.start_step + 1}" if one.builds_on else ""),
+            ("modified", modifications(one.overrides)),
             ("started", drawing.clock_time(one.started)),
             ("ended", drawing.clock_time(one.ended)),
             ("time", drawing.lasting(shapes.seconds(one.started, one.ended))),

@@ -10,6 +10,7 @@ import click
 from rekindle.cli import drawing, explaining, shapes
 from rekindle.cli.drawing import Column
 from rekindle.cli.lazy import Entry, LazyGroup
+from rekindle.cli.modified import modifications
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
 from rekindle.domain.models import Attempt, Job
@@ -151,6 +152,8 @@ def _draw(row: JobRow, needs: list[Job], needed: list[Job], history: list[Attemp
                 ("needs", _listed(needs)),
                 ("needed by", _listed(needed)),
                 ("starts at", _resumes(job)),
+                ("recovery", f"kept by rerun {job.keep_recovery}" if job.keep_recovery is not None else ""),
+                ("modified", modifications(job.overrides)),
             ]
         )
     )
@@ -189,6 +192,6 @@ def _listed(jobs: list[Job], most: int = 6) -> str:
 
 
 def _resumes(job: Job) -> str:
-    if job.resume_attempt is None:
+    if job.resume_attempt is None or not job.resume_step:
         return ""
     return f"step {job.resume_step + 1}, keeping what attempt {job.resume_attempt} did before it"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from rekindle.cli import drawing
+from rekindle.cli import drawing, modified
 from rekindle.cli.drawing import Column
 from rekindle.domain.rerun import PlannedJob, Reason, ReasonKind, RefusedJob, RerunPlan
 
@@ -15,11 +15,15 @@ FIRST = 20
 """Rows of a plan, refusals or overwritten files that are shown without -v."""
 
 
+_FOLDERS = {"copy": "in a copy", "same": "same folder"}
+
+
 def draw_plan(plan: RerunPlan, *, verbose: bool) -> None:
     """The whole plan: its jobs, what is refused and why, warnings, files overwritten, the cost, and the sum."""
     most = None if verbose else FIRST
     click.echo(_jobs_table(plan.jobs[:most]))
     _more(len(plan.jobs), most, "job")
+    _draw_changes(plan.jobs, most)
     if plan.refused:
         click.echo("\nrefused:")
         draw_refused(plan.refused, most)
@@ -33,6 +37,21 @@ def draw_plan(plan: RerunPlan, *, verbose: bool) -> None:
     click.echo(f"\n{summary(plan)}")
     if cost := _cost(plan):
         click.echo(cost)
+
+
+def _draw_changes(jobs: Sequence[PlannedJob], most: int | None) -> None:
+    """What runs otherwise than before, once for all jobs of which it is true."""
+    names: dict[str, list[str]] = {}
+    for job in jobs:
+        for change in job.manner.changes:
+            names.setdefault(modified.change(change), []).append(job.name)
+    if not names:
+        return
+    click.echo("\nmodified:")
+    for text, changed in list(names.items())[:most]:
+        of = drawing.flat(changed[0]) if len(changed) == 1 else drawing.many(len(changed), "job")
+        click.echo(f"  {text} ({of})")
+    _more(len(names), most, "change")
 
 
 def draw_refused(refused: Sequence[RefusedJob], most: int | None) -> None:
@@ -72,7 +91,7 @@ def _jobs_table(jobs: Sequence[PlannedJob]) -> str:
             job.before.label,
             "->",
             job.after.label,
-            job.start,
+            f"{job.start}, {_FOLDERS[job.manner.take]}" if job.manner.take else job.start,
             "; ".join(why(reason) for reason in job.reasons),
         )
         for job in jobs
@@ -85,6 +104,8 @@ def why(reason: Reason) -> str:
     detail = reason.detail
     if reason.kind is ReasonKind.UPSTREAM:
         return f"needs {detail.get('name') or detail.get('job')}"
+    if reason.kind is ReasonKind.RECOVERY:
+        return f"recovery kept by rerun {detail.get('rerun')}"
     cause = detail.get("cause")
     return f"selected ({cause})" if cause else "selected"
 

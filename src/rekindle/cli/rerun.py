@@ -8,12 +8,14 @@ from pathlib import Path
 import click
 
 from rekindle.cli import drawing, shapes
+from rekindle.cli.howoptions import how_options
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options, wanted_to_act
 from rekindle.cli.planshow import draw_plan
 from rekindle.cli.working import work_shown
+from rekindle.domain.asking import how_to_json
 from rekindle.domain.errors import PlanRefused, Refused, UsageError
-from rekindle.domain.rerun import FROM_BEGINNING, How
+from rekindle.domain.rerun import How
 from rekindle.engine import look
 from rekindle.engine import rerun as engine
 from rekindle.engine.results import Applied, Proposal, WorkOptions
@@ -24,9 +26,7 @@ from rekindle.query.selections import Flags
 
 @click.command()
 @selection_options
-@click.option(
-    "--from", "start", default=FROM_BEGINNING, metavar="beginning|failed-step|STEP", help="Where each job starts."
-)
+@how_options
 @click.option("--note", metavar="TEXT", help="Kept with the rerun, for whoever reads the history.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.option("--save-plan", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan; do not apply it.")
@@ -37,7 +37,7 @@ from rekindle.query.selections import Flags
 @json_option
 def rerun(
     flags: Flags,
-    start: str,
+    how: How,
     note: str | None,
     dry_run: bool,
     save_plan: Path | None,
@@ -56,11 +56,10 @@ def rerun(
     Example:
       rekindle rerun -s failed --dry-run
       rekindle rerun -s failed --from failed-step --work -j 4
-      rekindle rerun --error 'out of memory' --save-plan plan.json
+      rekindle rerun --error 'out of memory' --memory x2 --save-plan plan.json
+      rekindle rerun train --set alpha=0.2 --work
     """
     selection = wanted_to_act(flags, "rerun")
-    if start.startswith("-"):
-        raise UsageError(f"--from takes beginning, failed-step or a step's name, not {start!r}")
     if slots is not None and not and_work:
         raise UsageError("-j says how to work", hint="add --work, or leave it out")
     with opened() as session:
@@ -70,7 +69,7 @@ def rerun(
             return 0
         workflows = workflows_of(session, ids)
         _tell_spec_changed(session, workflows)
-        proposal = _planned(session, ids, How(start=start), flags, note, as_json)
+        proposal = _planned(session, ids, how, flags, note, as_json)
         if not as_json:
             draw_plan(proposal.plan, verbose=verbose)
         if save_plan is not None:
@@ -86,7 +85,7 @@ def rerun(
 
 
 def _planned(session: Session, ids: list[int], how: How, flags: Flags, note: str | None, as_json: bool) -> Proposal:
-    request = {"selection": flags.typed(), "how": {"from": how.start, "downstream": how.downstream}}
+    request = {"selection": flags.typed(), "how": how_to_json(how)}
     try:
         return engine.plan(session, [(ids, how)], request, note)
     except PlanRefused as refusal:

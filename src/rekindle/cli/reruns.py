@@ -82,14 +82,19 @@ def asked(request: object) -> str:
         return ""
     selection, how = request.get("selection"), request.get("how")
     parts = [_worded(key, value) for key, value in selection.items()] if isinstance(selection, dict) else []
-    if isinstance(how, dict) and how.get("from") not in (None, "beginning"):
-        parts.append(f"from {how['from']}")
+    if isinstance(how, dict):
+        parts += [_worded(key.replace("_", " "), value) for key, value in how.items() if _PLAIN.get(key) != value]
     return ", ".join(parts)
+
+
+_PLAIN = {"from": "beginning", "downstream": "all"}
 
 
 def _worded(key: str, value: object) -> str:
     if value is True:
         return "all" if key == "everything" else key
+    if isinstance(value, dict):
+        return f"{key} {' '.join(f'{name}={one}' for name, one in value.items())}"
     words = " ".join(str(one) for one in value) if isinstance(value, list) else str(value)
     return f"{key} {words}"
 

@@ -96,11 +96,17 @@ def job(row: JobRow) -> dict[str, Any]:
         "matrix": json.loads(one.binding or "{}"),
         "priority": one.priority,
         "unmet": one.unmet,
+        "overrides": _overrides(one.overrides),
+        "keep_recovery": one.keep_recovery,
         "resources": resources(row.resources),
         "started": iso(live.started) if live else None,
         "ended": iso(live.ended) if live else None,
         "seconds": seconds(live.started, live.ended) if live else None,
     }
+
+
+def _overrides(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
 
 
 def seconds(started: float | None, ended: float | None) -> float | None:
@@ -138,6 +144,7 @@ def attempt(one: Attempt, workdir: str | None) -> dict[str, Any]:
         "archived_by": one.archived_by,
         "partial": one.partial,
         "modified": one.overrides is not None,
+        "overrides": _overrides(one.overrides),
         "steps": [_step(step) for step in one.steps],
     }
 

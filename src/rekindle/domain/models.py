@@ -101,6 +101,9 @@ class Job:
     resume_attempt: int | None = None  # the next attempt builds on this one …
     resume_step: int = 0  # … from this position
     overrides: str | None = None  # JSON text, for the next attempts
+    keep_recovery: int | None = None  # the rerun since which plain reruns resume there too
+    take: str | None = None  # how the next attempt gets its folder: a "copy" of, or the "same" as …
+    take_folder: str | None = None  # … this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,8 @@ class ReadyJob:
     resume_attempt: int | None
     resume_step: int
     overrides: str | None
+    take: str | None = None  # "copy" or "same": how it gets its folder …
+    take_folder: str | None = None  # … from this one
 
 
 @dataclass(frozen=True, slots=True)

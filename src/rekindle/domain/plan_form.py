@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rekindle.domain.rerun import Expected, PlannedJob, Reason, ReasonKind, RefusedJob, RerunPlan
+from rekindle.domain.rerun import PLAIN, Change, Expected, Manner, PlannedJob, Reason, ReasonKind, RefusedJob, RerunPlan
 from rekindle.domain.states import State
 
 
@@ -79,7 +79,13 @@ def _row(job: PlannedJob) -> tuple[Any, ...]:
         job.resume_attempt,
         job.resume_step,
         job.unmet,
+        *(() if job.manner == PLAIN else _manner_row(job.manner)),
     )
+
+
+def _manner_row(manner: Manner) -> tuple[Any, ...]:
+    changes = [(change.name, change.before, change.after) for change in manner.changes]
+    return (manner.take, manner.folder, manner.keep_recovery, manner.overrides, changes, manner.saves)
 
 
 def _job_to_json(job: PlannedJob) -> dict[str, Any]:
@@ -96,6 +102,14 @@ def _job_to_json(job: PlannedJob) -> dict[str, Any]:
         "unmet": job.unmet,
         "resume_attempt": job.resume_attempt,
         "resume_step": job.resume_step,
+        "workdir": job.manner.take or "new",
+        "folder": job.manner.folder,
+        "keep_recovery": job.manner.keep_recovery,
+        "overrides": None if job.manner.overrides is None else json.loads(job.manner.overrides),
+        "changes": [
+            {"name": change.name, "before": change.before, "after": change.after} for change in job.manner.changes
+        ],
+        "saves": list(job.manner.saves),
     }
 
 
@@ -113,6 +127,19 @@ def _job_from_json(job: Mapping[str, Any]) -> PlannedJob:
         resume_attempt=job["resume_attempt"],
         resume_step=job["resume_step"],
         unmet=job["unmet"],
+        manner=_manner_from_json(job),
+    )
+
+
+def _manner_from_json(job: Mapping[str, Any]) -> Manner:
+    overrides = job["overrides"]
+    return Manner(
+        take=None if job["workdir"] == "new" else job["workdir"],
+        folder=job["folder"],
+        keep_recovery=job["keep_recovery"],
+        overrides=None if overrides is None else json.dumps(overrides, sort_keys=True),
+        changes=tuple(Change(one["name"], one["before"], one["after"]) for one in job["changes"]),
+        saves=tuple(job["saves"]),
     )
 
 

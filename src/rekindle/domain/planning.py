@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from rekindle.domain.errors import NotFound
 from rekindle.domain.graph import nearest_start
 from rekindle.domain.lifecycle import derive_state
+from rekindle.domain.manner import Course, Exists, find_course, overwritten, reset_below, with_saves
 from rekindle.domain.plan_form import plan_from_json, plan_to_json, seal
 from rekindle.domain.rerun import (
     Expected,
     Graph,
     How,
     JobView,
+    Manner,
     PlannedJob,
     Pointers,
     Reason,
@@ -27,7 +29,7 @@ from rekindle.domain.rerun import (
     RefusedJob,
     RerunPlan,
 )
-from rekindle.domain.resume import BEGINNING, Start, find_start
+from rekindle.domain.resume import BEGINNING
 from rekindle.domain.states import ACTIVE, State
 
 __all__ = ["plan_from_json", "plan_rerun", "plan_to_json", "pointers_after", "pointers_before"]
@@ -35,17 +37,30 @@ __all__ = ["plan_from_json", "plan_rerun", "plan_to_json", "pointers_after", "po
 _NAMED = 5  # how many names a sentence holds before it says "and 7 more"
 
 
-def plan_rerun(views: Mapping[int, JobView], graph: Graph, requests: Sequence[tuple[Sequence[int], How]]) -> RerunPlan:
+Requests = Sequence[tuple[Sequence[int], How]]
+"""Jobs, and how they shall run again."""
+
+
+def everything(_: str) -> bool:
+    """For whoever plans without looking at files: each that is asked for is there."""
+    return True
+
+
+def plan_rerun(
+    views: Mapping[int, JobView], graph: Graph, requests: Requests, exists: Exists = everything
+) -> RerunPlan:
     """The plan for running the jobs of `requests` again, each in its manner, and everything below them.
 
     `views` and `graph` hold the jobs asked for, all their descendants, and the parents of both. A job that cannot
     be rerun is refused by name and the others are planned; when none can, `jobs` is empty. NotFound when `views`
-    lacks a job that is asked for. The same arguments give the same plan, digest included."""
-    starts, refused = _sort_out(views, graph, requests)
-    refused |= _disturbing(views, graph, starts)
-    roots = {job: start for job, start in starts.items() if job not in refused}
+    lacks a job that is asked for. `exists` tells whether there is a file or folder at an absolute path. The same
+    arguments give the same plan, digest included."""
+    courses, refused = _sort_out(views, graph, requests, exists)
+    refused |= _disturbing(views, graph, courses)
+    roots = {job: course for job, course in courses.items() if job not in refused}
     above = nearest_start(graph.children, roots)
-    scope = _Scope(views, graph, roots, above, set(roots) | above.keys())
+    saving = any(how.keep_outputs for _, how in requests)
+    scope = _Scope(views, graph, roots, above, set(roots) | above.keys(), exists, saving)
     jobs = scope.planned()
     return seal(
         RerunPlan(
@@ -55,7 +70,7 @@ def plan_rerun(views: Mapping[int, JobView], graph: Graph, requests: Sequence[tu
             ),
             warnings=tuple(scope.warnings(refused)),
             expected=_expected(views, jobs),
-            overwrites=tuple(dict.fromkeys(path for job in jobs if job.archives for path in views[job.id].outputs)),
+            overwrites=scope.overwrites(jobs),
             reads=scope.reads(),
         )
     )
@@ -72,42 +87,49 @@ def pointers_before(view: JobView) -> Pointers:
         resume_attempt=view.resume_attempt,
         resume_step=view.resume_step,
         overrides=view.overrides,
+        keep_recovery=view.keep_recovery,
+        take=view.take,
+        folder=view.folder,
     )
 
 
 def pointers_after(job: PlannedJob, before: Pointers) -> Pointers:
-    """A planned job's pointers once the plan is applied. A hold stays; overrides last through the reset of a
-    descendant and end when the job itself is selected."""
-    selected = any(reason.kind is ReasonKind.SELECTED for reason in job.reasons)
+    """A planned job's pointers once the plan is applied; a hold stays."""
+    manner = job.manner
     return Pointers(
         held=before.held,
         resume_attempt=job.resume_attempt,
         resume_step=job.resume_step,
-        overrides=None if selected else before.overrides,
+        overrides=manner.overrides,
+        keep_recovery=manner.keep_recovery,
+        take=manner.take,
+        folder=manner.folder,
     )
 
 
 def _sort_out(
-    views: Mapping[int, JobView], graph: Graph, requests: Sequence[tuple[Sequence[int], How]]
-) -> tuple[dict[int, Start], dict[int, str]]:
-    """The jobs asked for, in order: those that could run again, with their start, and those refused for what
+    views: Mapping[int, JobView], graph: Graph, requests: Requests, exists: Exists
+) -> tuple[dict[int, Course], dict[int, str]]:
+    """The jobs asked for, in order: those that could run again, with their course, and those refused for what
     they are."""
-    asked: dict[int, set[How]] = {}
+    asked: dict[int, list[How]] = {}
     for jobs, how in requests:
         for job in jobs:
-            asked.setdefault(job, set()).add(how)
-    starts: dict[int, Start] = {}
+            hows = asked.setdefault(job, [])
+            if how not in hows:
+                hows.append(how)
+    courses: dict[int, Course] = {}
     refused: dict[int, str] = {}
     for job in sorted(asked):
         view = views.get(job)
         if view is None:
             raise NotFound(f"no such job: {job}", hint="`rekindle jobs list` names them")
-        start = _own_refusal(views, graph, view) or _one_start(view, asked[job])
-        if isinstance(start, str):
-            refused[job] = start
+        course = _own_refusal(views, graph, view) or _one_course(view, asked[job], exists)
+        if isinstance(course, str):
+            refused[job] = course
         else:
-            starts[job] = start
-    return starts, refused
+            courses[job] = course
+    return courses, refused
 
 
 def _own_refusal(views: Mapping[int, JobView], graph: Graph, view: JobView) -> str:
@@ -133,20 +155,21 @@ def _still_to_run(view: JobView) -> str:
     return "has not run yet" if view.resume_attempt is None else "has not run yet since it was reset"
 
 
-def _one_start(view: JobView, hows: Collection[How]) -> Start | str:
+def _one_course(view: JobView, hows: Sequence[How], exists: Exists) -> Course | str:
     if len(hows) > 1:
-        ways = " and ".join(sorted(f"from {how.start}" for how in hows))
-        return f"it is asked for in different ways, {ways}: name one"
-    return find_start(view, next(iter(hows)).start)
+        starts = sorted({f"from {how.start}" for how in hows})
+        ways = f", {' and '.join(starts)}" if len(starts) > 1 else ""
+        return f"it is asked for in different ways{ways}: name one"
+    return find_course(view, hows[0], exists)
 
 
-def _disturbing(views: Mapping[int, JobView], graph: Graph, starts: Mapping[int, Start]) -> dict[int, str]:
+def _disturbing(views: Mapping[int, JobView], graph: Graph, starts: Collection[int]) -> dict[int, str]:
     """Jobs whose rerun would reset a job that runs now, and in words which: nothing is reset under its process."""
     below = nearest_start(graph.children, starts)
     active = [job for job in below if views[job].state in ACTIVE]
     if not active:
         return {}
-    met = nearest_start(graph.parents, active, within=starts.keys() | below.keys())
+    met = nearest_start(graph.parents, active, within=set(starts) | below.keys())
     return {job: _disturbed(views[met[job]], views[job]) for job in starts if job in met}
 
 
@@ -159,24 +182,26 @@ def _disturbed(active: JobView, view: JobView) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Everything that a rerun reaches: its roots, where each starts, and the jobs below them."""
+    """Everything that a rerun reaches: its roots, the course of each, and the jobs below them."""
 
     views: Mapping[int, JobView]
     graph: Graph
-    roots: Mapping[int, Start]
+    roots: Mapping[int, Course]
     above: Mapping[int, int]  # job -> its nearest root, for every job below a root
     reached: set[int]
+    exists: Exists
+    saving: bool  # outputs that are written over are saved first
 
     def planned(self) -> tuple[PlannedJob, ...]:
         """What happens to each, by id."""
         return tuple(self._decide(self.views[job]) for job in sorted(self.reached))
 
     def _decide(self, view: JobView) -> PlannedJob:
-        start = self.roots.get(view.id, BEGINNING)
+        course = self.roots.get(view.id)
+        start = course.start if course else BEGINNING
         parents = self.graph.parents.get(view.id, ())
         unmet = sum(1 for parent in parents if parent in self.reached or not _is_done(self.views[parent]))
         after = derive_state(None, False, unmet)
-        resumes = start.position > 0 and view.attempt is not None
         return PlannedJob(
             id=view.id,
             name=view.name,
@@ -187,10 +212,20 @@ class _Scope:
             reasons=self._reasons(view),
             archives=(view.attempt.id,) if view.attempt else (),
             keeps=start.keeps,
-            resume_attempt=view.attempt.id if view.attempt and resumes else None,
-            resume_step=start.position if resumes else 0,
+            resume_attempt=course.attempt if course else None,
+            resume_step=start.position,
             unmet=unmet,
+            manner=self._manner(view, course),
         )
+
+    def _manner(self, view: JobView, course: Course | None) -> Manner:
+        manner = course.manner if course else reset_below(view)
+        return with_saves(manner, view, self.exists) if self.saving and view.attempt else manner
+
+    def overwrites(self, jobs: Iterable[PlannedJob]) -> tuple[str, ...]:
+        """The outputs of earlier attempts that are there and will be written again, saved before or not."""
+        named = (overwritten(job.manner, self.views[job.id], self.exists) for job in jobs if job.archives)
+        return tuple(dict.fromkeys(path for paths in named for path, _ in paths))
 
     def _reasons(self, view: JobView) -> tuple[Reason, ...]:
         reasons = []
@@ -200,6 +235,9 @@ class _Scope:
         if view.id in self.above:
             root = self.above[view.id]
             reasons.append(Reason(ReasonKind.UPSTREAM, {"job": root, "name": self.views[root].name}))
+        course = self.roots.get(view.id)
+        if course is not None and course.kept_by is not None:
+            reasons.append(Reason(ReasonKind.RECOVERY, {"rerun": course.kept_by}))
         return tuple(reasons)
 
     def reads(self) -> tuple[tuple[int, int], ...]:
@@ -216,9 +254,13 @@ class _Scope:
         if revived := [view.name for view in below if view.state is State.CANCELED and view.id not in self.roots]:
             were = "were" if len(revived) > 1 else "was"
             yield f"{_names(revived)} {were} canceled and will run again"
-        for job, start in self.roots.items():
-            if start.warning:
-                yield start.warning
+        if lost := [view.name for view in below if view.keep_recovery is not None and view.id not in self.roots]:
+            loses = "loses" if len(lost) == 1 else "lose"
+            yield f"{_names(lost)} {loses} the resume point that was kept: what it rests on runs again"
+        for job, course in self.roots.items():
+            start = course.start
+            if course.warning:
+                yield course.warning
             if start.position and job in self.above:
                 yield (
                     f"`{self.views[job].name}` starts at `{start.label}` and keeps {_names(start.keeps)}, "

@@ -7,11 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rekindle.domain.definition import Resources
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.states import State
 
 FROM_BEGINNING = "beginning"
 FROM_FAILED_STEP = "failed-step"
+
+_ANY = Resources()
+
+Workdir = Literal["project", "attempt"]
+"""Where a job runs, as its spec says."""
+
+Take = Literal["copy", "same"]
+"""How an attempt takes over the folder of an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class How:
     undo_dynamic: bool = False  # take the actions of the archived attempts out of force
     overrides: Overrides | None = None
     keep_modified: bool = False  # let earlier overrides last, under the new ones
+    again: bool = False  # as it was to be: from where it last started, with what was modified (retries, recovery)
 
 
 class ReasonKind(enum.StrEnum):
@@ -35,6 +45,7 @@ class ReasonKind(enum.StrEnum):
 
     SELECTED = "selected"  # detail: state, cause
     UPSTREAM = "upstream"  # detail: job, name: the nearest selected job above it
+    RECOVERY = "recovery"  # detail: rerun: that kept the resume point where the job starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,7 @@ class AttemptView:
     cause: str | None = None
     seconds: float | None = None
     steps: tuple[StepView, ...] = ()
+    folders: tuple[str, ...] = ()  # that may hold what the attempt's steps and those it keeps left: the first there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,41 @@ class JobView:
     not_before: float | None = None
     outputs: tuple[str, ...] = ()  # declared, as the latest definition has them
     archived_workflow: bool = False
+    keep_recovery: int | None = None  # the rerun that kept its resume point
+    workdir: Workdir = "project"
+    take: Take | None = None  # how the next attempt gets its folder, as an earlier rerun has set it …
+    folder: str | None = None  # … and whose that is
+    directory: str = ""  # the project's folder, absolute
+    binding: str = "{}"  # JSON text: the matrix values
+    resources: Resources = _ANY  # as its template asks for them
+    params: Mapping[str, Any] = field(default_factory=dict)  # of the latest revision
+    env: Mapping[str, str] = field(default_factory=dict)  # as its template sets it
+    declared: tuple[str, ...] = ()  # the texts that `outputs` are made from
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that runs otherwise than before. `name` is `params.NAME`, `env.NAME`, `memory`, `time` or `cpus`;
+    None: it is not there."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a job's next attempts are made, beside where they start."""
+
+    take: Take | None = None  # the folder: a copy of an earlier attempt's, or the very same; None: a new one
+    folder: str | None = None  # absolute: that earlier attempt's
+    keep_recovery: int | None = None  # the rerun that kept the resume point; 0: this one
+    overrides: str | None = None  # JSON text: see domain.overrides
+    changes: tuple[Change, ...] = ()
+    saves: tuple[str, ...] = ()  # outputs, absolute, that are saved with the attempt that is archived
+
+
+PLAIN = Manner()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +152,7 @@ class PlannedJob:
     resume_attempt: int | None = None
     resume_step: int = 0
     unmet: int = 0  # after
+    manner: Manner = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +198,20 @@ class Pointers:
     resume_attempt: int | None = None
     resume_step: int = 0
     overrides: str | None = None
+    keep_recovery: int | None = None
+    take: Take | None = None
+    folder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFile:
+    """A declared output, or a file within one, as `--keep-outputs` saved it."""
+
+    path: str  # absolute: where it was, and where undo puts it
+    kept: str  # absolute: the copy
+    digest: str  # BLAKE3 of its content; of a symbolic link: of its target
+    size: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +240,7 @@ class UndoView:
     restored_state: State | None  # of the attempt that comes back; None: none does
     archives: tuple[int, ...] = ()
     later_reruns: tuple[int, ...] = ()  # not undone, newer, touching the same job
+    saved: tuple[SavedFile, ...] = ()  # that undo puts back
 
 
 @dataclass(frozen=True, slots=True)

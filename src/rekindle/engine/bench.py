@@ -27,6 +27,7 @@ class Flight:
     template: int
     resource_class: int
     assignment: Assignment
+    resources: Resources
 
 
 @dataclass(slots=True)

@@ -56,8 +56,10 @@ def claim(
     kept = kept_steps(archive, attempts)
     archive.queue.steps([(attempt, step) for attempt, steps in kept.items() for step in steps])
     orders = assignments(archive, recipes, attempts, kept)
+    takes = {ready.resource_class: ready.resources for ready, _ in offer}
     for (worker, job), assignment in zip(jobs, orders, strict=True):
-        flight = Flight(job.id, job.name, job.workflow, job.template, job.resource_class, assignment)
+        number = job.resource_class
+        flight = Flight(job.id, job.name, job.workflow, job.template, number, assignment, takes[number])
         work.setdefault(worker, []).append(flight)
     return Claimed(work, never)
 

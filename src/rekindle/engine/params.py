@@ -29,10 +29,13 @@ def staged_changes(steps: Sequence[StepOutcome]) -> list[Change]:
     return [action.set for action in actions if action.set]
 
 
-def told(params: Mapping[str, Any], changes: Sequence[Change]) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
-    """(the parameters that differ, the names of those that are gone), as an assignment has them."""
-    if not changes:
+def told(
+    params: Mapping[str, Any], changes: Sequence[Change], modified: Mapping[str, Any]
+) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """(the parameters that differ, the names of those that are gone), as an assignment has them. What a rerun has
+    `modified` stands over what actions change."""
+    if not changes and not modified:
         return None, ()
-    now = effective(params, changes)
+    now = {**effective(params, changes), **modified}
     differing = {name: value for name, value in now.items() if name not in params or params[name] != value}
     return differing or None, tuple(name for name in params if name not in now)

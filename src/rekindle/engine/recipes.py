@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.actions import effective
-from rekindle.domain.definition import JobTemplate, Resources
+from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import NewAttempt, StepOutcome, Workflow
+from rekindle.domain.overrides import modified_of
 from rekindle.domain.states import State
 from rekindle.domain.substitution import render
 from rekindle.engine.params import changes_in_force, staged_changes, told
@@ -39,10 +40,6 @@ class Recipes:
         if found is None:
             found = self._templates[template] = archive.workflows.template(template)
         return found
-
-    def resources(self, template: int) -> Resources:
-        """What an attempt of a template that has been met takes."""
-        return self._templates[template].resources
 
     def workflow(self, archive: Archive, workflow: int) -> Workflow:
         """A workflow, read from the store once: its name and folder do not change."""
@@ -90,7 +87,8 @@ def assignments(
         job = attempt.job
         recipe = recipes.of(archive, job.workflow, job.template, job.revision)
         steps = kept.get(attempt.id, ())
-        params, unset = told(recipe.params, [*changes.get(job.id, ()), *staged_changes(steps)])
+        modified = modified_of(job.overrides)
+        params, unset = told(recipe.params, [*changes.get(job.id, ()), *staged_changes(steps)], modified.params)
         made.append(
             Assignment(
                 attempt=attempt.id,
@@ -105,6 +103,8 @@ def assignments(
                 kept=_results(steps),
                 inputs=inputs.get(job.id, ""),
                 params=params,
+                env=dict(modified.env) or None,
+                time=modified.time,
                 unset=unset,
             )
         )
@@ -170,11 +170,12 @@ def _outputs(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[in
         if attempt is None:
             continue
         params = recipes.of(archive, job.workflow, attempt.template, attempt.revision).params
+        modified = modified_of(attempt.overrides).params
         base = recipes.workflow(archive, job.workflow).directory
         if template.workdir == "attempt" and attempt.folder:
             base = attempt.folder
         scope: Mapping[str, Mapping[str, Any]] = {
-            "params": effective(params, changes[job.id]) if job.id in changes else params,
+            "params": {**effective(params, changes.get(job.id, ())), **modified},
             "matrix": msgspec.json.decode(job.binding),
             "job": {"name": job.name, "id": job.id},
         }

@@ -166,7 +166,7 @@ def rerun_lost(archive: Archive, jobs: Sequence[int], now: float) -> tuple[int, 
     if not chosen:
         return ()
     views, graph = archive.reruns.views(chosen)
-    plan = plan_rerun(views, graph, [(chosen, How())])
+    plan = plan_rerun(views, graph, [(chosen, How(again=True))])
     if plan.jobs:
         archive.reruns.apply(plan, "recovery", {"jobs": chosen}, "lost with their runner", now)
     return tuple(job.id for job in plan.jobs)

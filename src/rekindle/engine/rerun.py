@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rekindle.domain.asking import check_how
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
 from rekindle.domain.rerun import How, RerunPlan
@@ -28,7 +30,9 @@ def plan(session: Session, requests: Requests, request: Mapping[str, Any], note:
     selected = sorted({job for jobs, _ in requests for job in jobs})
     with session.store.read() as archive:
         views, graph = archive.reruns.views(selected)
-    decided = plan_rerun(views, graph, requests)
+    for _, how in requests:
+        check_how(how)
+    decided = plan_rerun(views, graph, requests, os.path.exists)
     if not decided.jobs:
         raise _all_refused(decided)
     return Proposal(decided, request, note)

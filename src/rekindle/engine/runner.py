@@ -218,9 +218,10 @@ class Shift:
         idle = [bench for bench in self._benches.values() if bench.idle]
         while self._returned and idle:
             first = self._returned[0]
-            if not self._free().fits(self._recipes.resources(first.template)):
+            if not self._free().fits(first.resources):
                 return
-            alike = [flight for flight in self._returned if flight.template == first.template]
+            kind = (first.template, first.resource_class)
+            alike = [flight for flight in self._returned if (flight.template, flight.resource_class) == kind]
             share = min(self._pace.depth(first.template), -(-len(alike) // len(idle)))
             self._assign(idle.pop(), alike[:share])
             given = {flight.assignment.attempt for flight in alike[:share]}
@@ -233,7 +234,7 @@ class Shift:
             bench.resource_class = flights[0].resource_class
         for flight in flights:
             bench.flights[flight.assignment.attempt] = flight
-        bench.resources = self._recipes.resources(flights[0].template)
+        bench.resources = flights[0].resources
         recipes = {flight.assignment.recipe: self._recipes[flight.assignment.recipe] for flight in flights}
         self._executor.assign(bench.info.name, list(recipes.values()), [flight.assignment for flight in flights])
 

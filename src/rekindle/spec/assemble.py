@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from rekindle.spec.needs import Needs
 from rekindle.spec.nodes import Node, Table, describe, from_python
 from rekindle.spec.problems import Place, Problems
 from rekindle.spec.roster import Edges, Roster
-from rekindle.spec.scalars import resolve_plain
+from rekindle.spec.scalars import typed_value
 from rekindle.spec.values import JOB_NAME, VALUE_NAME, check_keys, data, named, plain_text, table, texts_within
 
 _KEYS = ("name", "project", "params", "defaults", "workdir", "env", "jobs")
@@ -109,12 +108,7 @@ def _check_literal(written: str, place: Place, problems: Problems) -> None:
 
 def _given(written: str, place: Place, problems: Problems) -> Node:
     """What `--param name=…` means: JSON where it looks like it, else as unquoted in YAML."""
-    if written[:1] in ('"', "[", "{"):
-        try:
-            return from_python(json.loads(written), place, problems)
-        except (ValueError, RecursionError):
-            return from_python(written, place, problems)
-    return from_python(resolve_plain(written), place, problems)
+    return from_python(typed_value(written), place, problems)
 
 
 def _drafts(top: Table, params: Mapping[str, Any], problems: Problems) -> tuple[list[Draft], set[str]]:

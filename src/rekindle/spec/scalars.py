@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 from rekindle.spec.nodes import ScalarValue
 
@@ -22,6 +24,16 @@ _OCTAL = re.compile(r"0o[0-7]+")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 _LONGEST_INTEGER = 40
 """Digits; a longer one is beyond every store's integers, and is refused as not finite where numbers are checked."""
+
+
+def typed_value(text: str) -> Any:
+    """What a parameter's value means as it is typed: JSON where it looks like it, else as unquoted in YAML."""
+    if text[:1] in ('"', "[", "{"):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+    return resolve_plain(text)
 
 
 def resolve_plain(text: str) -> ScalarValue:

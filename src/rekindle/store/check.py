@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rekindle.store.classes import misclassified
 from rekindle.store.database import Database
 from rekindle.store.queries import load
 from rekindle.store.rowshape import STATES
@@ -27,6 +28,8 @@ def check(database: Database) -> list[str]:
     for workflow, resource_class, state, n, derived in database.rows(SQL["counts"]):
         label = STATES[state].label
         found.append(f"workflow {workflow}, class {resource_class}: counts {n} {label} jobs, and {derived} are")
+    for number, name, taken, follows in misclassified(database):
+        found.append(f"job {number} {name}: its class takes {taken}, and {follows} follows")
     for workflow, name, kept, derived in database.rows(SQL["spans"]):
         found.append(f"workflow {workflow} {name}: keeps the time {kept}, and its attempts say {derived}")
     return found

@@ -28,7 +28,7 @@ from rekindle.domain.models import (
     StepOutcome,
     Workflow,
 )
-from rekindle.domain.rerun import Graph, JobView, Pointers, RerunPlan, RerunRecord, UndoView
+from rekindle.domain.rerun import Graph, JobView, Pointers, RerunPlan, RerunRecord, SavedFile, UndoView
 from rekindle.domain.selection import Predicate
 
 
@@ -232,8 +232,17 @@ class Reruns(Protocol):
         """The selected jobs, all their descendants, and every parent of either, with the edges among them."""
         ...
 
-    def apply(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
-        """Write a plan: the rerun and its jobs, attempts archived, pointers, unmet counts, states and counts.
+    def apply(
+        self,
+        plan: RerunPlan,
+        kind: str,
+        request: Mapping[str, Any],
+        note: str | None,
+        now: float,
+        saved: Mapping[int, Sequence[SavedFile]] | None = None,
+    ) -> int:
+        """Write a plan: the rerun and its jobs, attempts archived, pointers, resource classes, unmet counts, states
+        and counts. `saved`: by job, the outputs that have been saved, for undo.
         PlanOutdated, naming the jobs, when any job's version has moved. Returns the rerun's id."""
         ...
 

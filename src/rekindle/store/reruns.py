@@ -11,9 +11,11 @@ import msgspec
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.planning import pointers_after
 from rekindle.domain.rerun import (
+    PLAIN,
     Expected,
     Graph,
     JobView,
+    Manner,
     PlannedJob,
     Pointers,
     Reason,
@@ -21,8 +23,10 @@ from rekindle.domain.rerun import (
     RefusedJob,
     RerunPlan,
     RerunRecord,
+    SavedFile,
     UndoView,
 )
+from rekindle.store.classes import reclassify
 from rekindle.store.database import Database, Row
 from rekindle.store.deriving import derive_afresh
 from rekindle.store.events import NO_LIMIT, Events
@@ -35,6 +39,11 @@ SQL = load("reruns")
 
 _ENCODER = msgspec.json.Encoder()
 _POINTERS = msgspec.json.Decoder(Pointers)
+_MANNER = msgspec.json.Decoder(Manner)
+_SAVED = msgspec.json.Decoder(tuple[SavedFile, ...])
+
+_OVERRIDES = 10
+"""A column of `pointers`."""
 
 
 class Reruns:
@@ -46,7 +55,15 @@ class Reruns:
     def views(self, selected: Sequence[int]) -> tuple[dict[int, JobView], Graph]:
         return rerun_views(self._db, selected)
 
-    def apply(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
+    def apply(
+        self,
+        plan: RerunPlan,
+        kind: str,
+        request: Mapping[str, Any],
+        note: str | None,
+        now: float,
+        saved: Mapping[int, Sequence[SavedFile]] | None = None,
+    ) -> int:
         self._refuse_outdated(plan)
         jobs = as_set(job.id for job in plan.jobs)
         before = {row[0]: row for row in self._db.rows(SQL["pointers"], jobs=jobs)}
@@ -56,13 +73,14 @@ class Reruns:
         for job in plan.jobs:
             row = before[job.id]
             pointers = _pointers(row)
-            records.append(_record(rerun, job, pointers))
-            resets.append(_reset(job, pointers_after(job, pointers)))
+            records.append(_record(rerun, job, pointers, (saved or {}).get(job.id)))
+            resets.append(_reset(rerun, job, pointers_after(job, pointers)))
             counts[row[1], row[2], job.before] -= 1
             counts[row[1], row[2], job.after] += 1
         self._db.change_each(SQL["insert_rerun_job"], records)
         self._db.change_each(SQL["reset_job"], resets)
         add_counts(self._db, counts)
+        reclassify(self._db, [job.id for job in plan.jobs if job.manner.overrides != before[job.id][_OVERRIDES]])
         archived = [attempt for job in plan.jobs for attempt in job.archives]
         if self._db.change(SQL["archive_attempts"], rerun=rerun, attempts=as_set(archived)) != len(archived):
             raise PlanOutdated("an attempt that the plan archives is not live any more", hint="plan the rerun again")
@@ -88,7 +106,7 @@ class Reruns:
         return newest
 
     def undo_views(self, rerun: int) -> list[UndoView]:
-        rows = [(*row[:5], _POINTERS.decode(row[5]), row[6]) for row in self._db.rows(SQL["undo_views"], rerun=rerun)]
+        rows = [(*row[:5], _POINTERS.decode(row[5]), *row[6:]) for row in self._db.rows(SQL["undo_views"], rerun=rerun)]
         attempts = as_set(row[5].attempt for row in rows if row[5].attempt is not None)
         states = {number: STATES[state] for number, state in self._db.rows(SQL["attempt_states"], attempts=attempts)}
         later: dict[int, list[int]] = {}
@@ -105,15 +123,18 @@ class Reruns:
                 restored_state=states.get(restore.attempt),
                 archives=tuple(msgspec.json.decode(archives)),
                 later_reruns=tuple(later.get(job, ())),
+                saved=() if saved is None else _SAVED.decode(saved),
             )
-            for job, name, version, state, attempt, restore, archives in rows
+            for job, name, version, state, attempt, restore, archives, saved in rows
         ]
 
     def undo(self, rerun: int, restore: Sequence[tuple[int, int, Pointers, Sequence[int]]], now: float) -> None:
         jobs = as_set(job for job, *_ in restore)
+        modified = {row[0]: row[_OVERRIDES] for row in self._db.rows(SQL["pointers"], jobs=jobs)}
         rows = [(*_pointer_columns(pointers), job, version) for job, version, pointers, _ in restore]
         if self._db.change_each(SQL["restore_job"], rows) != len(restore):
             raise UndoRefused(f"jobs of rerun {rerun} have moved in this moment", hint="nothing was undone; try again")
+        reclassify(self._db, [job for job, _, after, _ in restore if after.overrides != modified.get(job)])
         attempts = [attempt for *_, revived in restore for attempt in revived]
         self._db.change(SQL["revive_attempts"], rerun=rerun, attempts=as_set(attempts))
         children = {row[0] for row in self._db.rows(SQL["children"], jobs=jobs)}
@@ -162,7 +183,7 @@ def _text(value: Any) -> str:
     return _ENCODER.encode(value).decode()
 
 
-def _record(rerun: int, job: PlannedJob, pointers: Pointers) -> Row:
+def _record(rerun: int, job: PlannedJob, pointers: Pointers, saved: Sequence[SavedFile] | None) -> Row:
     return (
         rerun,
         job.id,
@@ -177,16 +198,20 @@ def _record(rerun: int, job: PlannedJob, pointers: Pointers) -> Row:
         _text(job.reasons),
         _text(job.archives),
         _text(pointers),
+        None if job.manner == PLAIN else _text(job.manner),
+        None if saved is None else _text(saved),
     )
 
 
-def _reset(job: PlannedJob, after: Pointers) -> Row:
-    return (int(job.after), job.unmet, after.resume_attempt, after.resume_step, after.overrides, job.id)
+def _reset(rerun: int, job: PlannedJob, after: Pointers) -> Row:
+    kept_by = rerun if after.keep_recovery == 0 else after.keep_recovery
+    recovery = (after.resume_attempt, after.resume_step, after.overrides, kept_by, after.take, after.folder)
+    return (int(job.after), job.unmet, *recovery, job.id)
 
 
 def _pointers(row: Row) -> Pointers:
-    attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides = row[3:]
-    return Pointers(attempt, reserve, held, canceled != 0, not_before, resume_attempt, resume_step, overrides)
+    attempt, reserve, held, canceled, *rest = row[3:]
+    return Pointers(attempt, reserve, held, canceled != 0, *rest)
 
 
 def _pointer_columns(pointers: Pointers) -> Row:
@@ -199,11 +224,15 @@ def _pointer_columns(pointers: Pointers) -> Row:
         pointers.resume_attempt,
         pointers.resume_step,
         pointers.overrides,
+        pointers.keep_recovery,
+        pointers.take,
+        pointers.folder,
     )
 
 
 def _planned(row: Row) -> PlannedJob:
-    number, name, version, before, after, start, reasons, archives, keeps, *resume = row
+    number, name, version, before, after, start, reasons, archives, keeps, resume_attempt, resume_step, *rest = row
+    unmet, manner = rest
     return PlannedJob(
         number,
         name,
@@ -214,7 +243,10 @@ def _planned(row: Row) -> PlannedJob:
         tuple(Reason(ReasonKind(one["kind"]), one["detail"]) for one in msgspec.json.decode(reasons)),
         tuple(msgspec.json.decode(archives)),
         tuple(msgspec.json.decode(keeps)),
-        *resume,
+        resume_attempt,
+        resume_step,
+        unmet,
+        PLAIN if manner is None else _MANNER.decode(manner),
     )
 
 

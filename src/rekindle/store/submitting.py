@@ -9,6 +9,7 @@ import msgspec
 
 from rekindle.domain.definition import Definition
 from rekindle.domain.states import State
+from rekindle.store.classes import reclassify
 from rekindle.store.database import Database, Row
 from rekindle.store.deriving import derive_afresh
 from rekindle.store.port import Revised
@@ -77,6 +78,7 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
     ids = [matched.ids[job.name] for job in definition.jobs]
     rewired = _rewire(database, workflow, {(ids[parent], ids[child]) for parent, child in definition.edges})
     derive_afresh(database, rewired | matched.touched | set(gone), counts=False)
+    reclassify(database, [row[0] for row in database.rows(SQL["modified_jobs"], workflow=workflow)], counts=False)
     database.change(SQL["clear_counts"], workflow=workflow)
     database.change(SQL["count_afresh"], workflow=workflow)
     names = {row[0]: name for name, row in known.items()}

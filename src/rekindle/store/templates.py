@@ -54,18 +54,22 @@ class Templates:
     def _class_of(self, resources: Resources) -> int:
         found = self._classes.get(resources)
         if found is None:
-            taken = {
-                "cpus": resources.cpus,
-                "memory": resources.memory,
-                "gpus": resources.gpus,
-                "time": resources.time or 0.0,
-                "licences": _ENCODER.encode(resources.licences).decode(),
-            }
-            found = self._db.value(SQL["find_resource_class"], **taken)
-            if found is None:
-                found = self._db.insert(SQL["insert_resource_class"], **taken)
+            found = class_of(self._db, resources)
             self._classes[resources] = found
         return found
+
+
+def class_of(database: Database, resources: Resources) -> int:
+    """The class that takes exactly these resources, made when there is none."""
+    taken = {
+        "cpus": resources.cpus,
+        "memory": resources.memory,
+        "gpus": resources.gpus,
+        "time": resources.time or 0.0,
+        "licences": _ENCODER.encode(resources.licences).decode(),
+    }
+    found: int | None = database.value(SQL["find_resource_class"], **taken)
+    return database.insert(SQL["insert_resource_class"], **taken) if found is None else found
 
 
 def template_by_id(database: Database, template: int) -> JobTemplate:

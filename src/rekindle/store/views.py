@@ -28,9 +28,11 @@ def rerun_views(database: Database, selected: Sequence[int]) -> tuple[dict[int, 
     for parent, child in database.rows(SQL["edges_into"], jobs=wanted):
         children.setdefault(parent, []).append(child)
         parents.setdefault(child, []).append(parent)
-    steps = _steps(database.rows(SQL["live_steps"], jobs=wanted))
     definitions = _Definitions(database)
-    views = {row[0]: _view(row, definitions, steps) for row in database.rows(SQL["full_views"], jobs=wanted)}
+    rows = database.rows(SQL["full_views"], jobs=wanted)
+    steps = _steps(database.rows(SQL["live_steps"], jobs=wanted))
+    folders = _folders(database, rows)
+    views = {row[0]: _view(row, definitions, steps, folders) for row in rows}
     outside = as_set(sorted(children.keys() - views.keys()))
     for number, name, state, version in database.rows(SQL["parent_views"], jobs=outside):
         views[number] = JobView(number, name, STATES[state], version)
@@ -62,11 +64,17 @@ class _Definitions:
         return found
 
 
-def _view(row: Row, definitions: _Definitions, steps: Mapping[int, tuple[StepView, ...]]) -> JobView:
+def _view(
+    row: Row,
+    definitions: _Definitions,
+    steps: Mapping[int, tuple[StepView, ...]],
+    folders: Mapping[int, tuple[str, ...]],
+) -> JobView:
     number, name, state, version, template, binding, held, canceled, retired, unmet, *rest = row
     reserve, resume_attempt, resume_step, overrides, not_before, workflow, revision, archived, *live = rest
-    attempt, attempt_state, cause, seconds = live
+    attempt, attempt_state, cause, seconds, keep_recovery, take, take_folder, directory, *_ = live
     names, body = definitions.template(template)
+    params = definitions.params(workflow, revision)
     return JobView(
         number,
         name,
@@ -79,15 +87,49 @@ def _view(row: Row, definitions: _Definitions, steps: Mapping[int, tuple[StepVie
         unmet,
         None
         if attempt is None
-        else AttemptView(attempt, STATES[attempt_state], cause, seconds, steps.get(attempt, ())),
+        else AttemptView(
+            attempt, STATES[attempt_state], cause, seconds, steps.get(attempt, ()), folders.get(attempt, ())
+        ),
         reserve,
         resume_attempt,
         resume_step,
         overrides,
         not_before,
-        _outputs(body, number, name, binding, definitions.params(workflow, revision)) if body.outputs else (),
+        _outputs(body, number, name, binding, params) if body.outputs else (),
         archived != 0,
+        keep_recovery,
+        body.workdir,
+        take,
+        take_folder,
+        directory,
+        binding,
+        body.resources,
+        params,
+        body.env,
+        tuple(body.outputs.values()),
     )
+
+
+def _folders(database: Database, rows: Sequence[Row]) -> dict[int, tuple[str, ...]]:
+    """For each live attempt the folders in which what its steps left may be, likeliest first: its own, and as long as
+    it has completed no step of its own (its folder may never have been filled) that of the attempt it builds on."""
+    found: dict[int, list[str]] = {row[_ATTEMPT]: [row[_FOLDER]] for row in rows if row[_FOLDER] is not None}
+    known: dict[int, Row] = {}
+    asked = {row[_ATTEMPT] for row in rows if row[_BUILDS_ON] is not None}
+    while asked:
+        news = {row[0]: row for row in database.rows(SQL["builds_on"], attempts=as_set(sorted(asked)))}
+        known |= news
+        asked = {row[2] for row in news.values() if row[2] is not None and not row[3]} - known.keys()
+    for attempt in found:
+        at = known.get(attempt)
+        while at is not None and not at[3] and at[2] in known:
+            at = known[at[2]]
+            found[attempt].append(at[1])
+    return {attempt: tuple(dict.fromkeys(folders)) for attempt, folders in found.items()}
+
+
+_ATTEMPT, _FOLDER, _BUILDS_ON = 18, 26, 27
+"""Columns of `full_views`."""
 
 
 def _outputs(template: JobTemplate, number: int, name: str, binding: str, params: Mapping[str, Any]) -> tuple[str, ...]:

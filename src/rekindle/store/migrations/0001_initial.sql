@@ -79,8 +79,9 @@ CREATE TABLE job (
     added_by       INTEGER,              -- the attempt whose action added it
     resume_attempt INTEGER,              -- the next attempt builds on this one ...
     resume_step    INTEGER NOT NULL DEFAULT 0,
-    keep_recovery  INTEGER NOT NULL DEFAULT 0,  -- later plain reruns resume there too
-    workdir        TEXT,                 -- the next attempt's folder: 'copy' or 'same' of resume_attempt's; null: new
+    keep_recovery  INTEGER,              -- the rerun since which plain reruns resume there too; null: they do not
+    workdir        TEXT,                 -- the next attempt's folder: 'copy' or 'same' of ...; null: new
+    folder         TEXT,                 -- ... this one, an earlier attempt's
     subtasks       TEXT,                 -- JSON: which subtasks the next attempt runs where it resumes a fan-out
     accept_partial INTEGER NOT NULL DEFAULT 0,  -- the next attempt goes on with the subtasks that succeeded
     pinned_to      INTEGER,              -- the next attempt takes its definition from this attempt
@@ -221,6 +222,8 @@ CREATE TABLE rerun_job (
     reasons        TEXT NOT NULL,        -- JSON
     archives       TEXT NOT NULL,        -- JSON: attempt ids
     pointers       TEXT NOT NULL,        -- JSON: what undo puts back
+    manner         TEXT,                 -- JSON of domain.rerun.Manner; null: nothing out of the ordinary
+    saved          TEXT,                 -- JSON: the outputs that were saved, for undo to put back
     PRIMARY KEY (rerun, job)
 ) WITHOUT ROWID;
 CREATE INDEX rerun_job_by_job ON rerun_job (job, rerun);

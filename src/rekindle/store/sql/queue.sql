@@ -18,7 +18,7 @@ ORDER BY workflow_count.resource_class;
 -- name: ready
 -- The first ready jobs of a class, by the index that holds nothing else.
 SELECT job.id, job.workflow, job.name, job.template, workflow.revision, job.binding, job.attempts, job.priority,
-    job.resource_class, job.resume_attempt, job.resume_step, job.overrides
+    job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder
 FROM job JOIN workflow ON workflow.id = job.workflow
 WHERE job.workflow = :workflow AND job.resource_class = :resource_class
     AND job.state = 1 AND job.held IS NULL AND job.retired = 0

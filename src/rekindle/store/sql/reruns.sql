@@ -18,7 +18,8 @@ SELECT parent, child FROM edge WHERE child IN @jobs ORDER BY child, parent;
 SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.held, job.canceled, job.retired,
     job.unmet, job.reserve, job.resume_attempt, job.resume_step, job.overrides, job.not_before, job.workflow,
     workflow.revision, workflow.archived IS NOT NULL, attempt.id, attempt.state, attempt.cause,
-    attempt.ended - attempt.started
+    attempt.ended - attempt.started, job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder,
+    attempt.builds_on
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE job.id IN @jobs;
 
@@ -31,6 +32,12 @@ SELECT id, name, state, version FROM job WHERE id IN @jobs;
 SELECT step.attempt, step.position, step.name, step.state, step.kept_from
 FROM job JOIN step ON step.attempt = job.attempt WHERE job.id IN @jobs ORDER BY step.attempt, step.position;
 
+-- name: builds_on
+-- What attempts build on, whose folders those are, and whether an attempt has completed a step of its own.
+SELECT attempt.id, attempt.folder, attempt.builds_on, EXISTS (
+    SELECT 1 FROM step WHERE step.attempt = attempt.id AND step.state = 4 AND step.kept_from IS NULL
+) FROM attempt WHERE attempt.id IN @attempts;
+
 -- name: params
 -- The parameters of a revision.
 SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
@@ -42,7 +49,7 @@ SELECT id, version, name FROM job WHERE id IN @jobs;
 -- name: pointers
 -- What a rerun changes of jobs.
 SELECT id, workflow, resource_class, attempt, reserve, held, canceled, not_before, resume_attempt, resume_step,
-    overrides
+    overrides, keep_recovery, workdir, folder
 FROM job WHERE id IN @jobs;
 
 -- name: insert_rerun
@@ -52,11 +59,11 @@ VALUES (:kind, :at, :digest, :request, :note, :refused, :warnings, :expected, :o
 
 -- name: insert_rerun_job
 -- What a rerun did to a job, and what undo puts back.
--- row: rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons, archives, pointers
+-- row: rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons, archives, pointers, manner, saved
 INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons,
-    archives, pointers)
+    archives, pointers, manner, saved)
 VALUES (:rerun, :job, :version, :before, :after, :unmet, :start, :resume_attempt, :resume_step, :keeps, :reasons,
-    :archives, :pointers);
+    :archives, :pointers, :manner, :saved);
 
 -- name: archive_attempts
 -- Attempts that a rerun archives: they stay, and are live no more.
@@ -64,9 +71,10 @@ UPDATE attempt SET archived_by = :rerun WHERE id IN @attempts AND archived_by IS
 
 -- name: reset_job
 -- A job as its plan leaves it.
--- row: state, unmet, resume_attempt, resume_step, overrides, job
+-- row: state, unmet, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, job
 UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, reserve = NULL, canceled = 0, not_before = NULL,
-    resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides, version = version + 1
+    resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
+    keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, version = version + 1
 WHERE id = :job;
 
 -- name: rerun_columns
@@ -95,7 +103,7 @@ ORDER BY rerun.id DESC LIMIT :limit;
 -- What a rerun did to its jobs.
 SELECT rerun_job.job, job.name, rerun_job.version, rerun_job.before, rerun_job.after, rerun_job.start,
     rerun_job.reasons, rerun_job.archives, rerun_job.keeps, rerun_job.resume_attempt, rerun_job.resume_step,
-    rerun_job.unmet
+    rerun_job.unmet, rerun_job.manner
 FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
 
 -- name: newest_manual
@@ -104,7 +112,8 @@ SELECT max(id) FROM rerun WHERE kind = 'manual' AND undone IS NULL;
 
 -- name: undo_views
 -- A rerun's jobs now, and what they had.
-SELECT rerun_job.job, job.name, job.version, job.state, job.attempt, rerun_job.pointers, rerun_job.archives
+SELECT rerun_job.job, job.name, job.version, job.state, job.attempt, rerun_job.pointers, rerun_job.archives,
+    rerun_job.saved
 FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
 
 -- name: attempt_states
@@ -120,9 +129,10 @@ WHERE earlier.rerun = :rerun AND rerun.undone IS NULL ORDER BY earlier.job, late
 
 -- name: restore_job
 -- Put a job's pointers back, if nothing has moved it.
--- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, job, version
+-- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, job, version
 UPDATE job SET attempt = :attempt, reserve = :reserve, held = :held, canceled = :canceled, not_before = :not_before,
-    resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides, version = version + 1
+    resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
+    keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, version = version + 1
 WHERE id = :job AND version = :version;
 
 -- name: revive_attempts

@@ -77,6 +77,10 @@ UPDATE job SET retired = 1, version = version + 1 WHERE id IN @jobs;
 -- Something that plans about these jobs rest on has changed.
 UPDATE job SET version = version + 1 WHERE id IN @jobs;
 
+-- name: modified_jobs
+-- The jobs of a workflow whose attempts do not take what their template says.
+SELECT id FROM job WHERE workflow = :workflow AND overrides IS NOT NULL;
+
 -- name: clear_counts
 -- Forget a workflow's counts, to count afresh.
 DELETE FROM workflow_count WHERE workflow = :workflow;

@@ -1,0 +1,78 @@
+"""The options that say how a rerun is done."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from rekindle.cli.options import pairs
+from rekindle.domain.errors import UsageError
+from rekindle.domain.overrides import Overrides, ask_for
+from rekindle.domain.rerun import FROM_BEGINNING, How
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--from",
+        "start",
+        metavar="beginning|failed-step|STEP",
+        help="Where each job starts. [default: beginning, or the resume point that was kept]",
+    ),
+    click.option("--keep-recovery", is_flag=True, help="Let later plain reruns start at this resume point too."),
+    click.option("--clear-recovery", is_flag=True, help="Drop the resume point that was kept."),
+    click.option(
+        "--set", "set_", multiple=True, metavar="K=V", help="Set a parameter for these jobs; repeat it for more."
+    ),
+    click.option("--env", multiple=True, metavar="K=V", help="Set an environment variable; repeat it for more."),
+    click.option("--memory", metavar="SIZE|xF", help="Ask for so much memory, or F times as much as now."),
+    click.option("--time", metavar="DURATION|xF", help="Allow so much time, or F times as much as now."),
+    click.option("--cpus", type=float, metavar="N", help="Take N cpus."),
+    click.option("--keep-modified", is_flag=True, help="Keep what an earlier rerun modified, under this one's."),
+)
+
+_NAMES = ("start", "keep_recovery", "clear_recovery", "set_", "env", "memory", "time", "cpus", "keep_modified")
+
+
+def how_options(command: Command) -> Command:
+    """Give a command the options of a HOW; it gets them as one argument, `how`."""
+
+    @functools.wraps(command)
+    def with_how(*args: Any, **kwargs: Any) -> Any:
+        how = _how(**{name: kwargs.pop(name) for name in _NAMES})
+        return command(*args, how=how, **kwargs)
+
+    decorated: Any = with_how
+    for decorate in reversed(_OPTIONS):
+        decorated = decorate(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, keep_modified: bool, **modified: Any) -> How:
+    if start is not None and start.startswith("-"):
+        raise UsageError(f"--from takes beginning, failed-step or a step's name, not {start!r}")
+    if keep_recovery and clear_recovery:
+        raise UsageError("--keep-recovery and --clear-recovery contradict each other", hint="give one of them")
+    if keep_recovery and start == FROM_BEGINNING:
+        raise UsageError(
+            "--keep-recovery keeps a resume point, and --from beginning has none", hint="--from failed-step has"
+        )
+    recovery: Any = "keep" if keep_recovery else "clear" if clear_recovery or start == FROM_BEGINNING else None
+    return How(
+        start=start or FROM_BEGINNING,
+        recovery=recovery,
+        overrides=_overrides(**modified),
+        keep_modified=keep_modified,
+    )
+
+
+def _overrides(
+    set_: tuple[str, ...], env: tuple[str, ...], memory: str | None, time: str | None, cpus: float | None
+) -> Overrides | None:
+    from rekindle.spec.scalars import typed_value
+
+    params = {name: typed_value(text) for name, text in pairs("--set", set_).items()}
+    return ask_for(params, pairs("--env", env), memory, time, cpus)

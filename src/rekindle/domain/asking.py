@@ -1,0 +1,50 @@
+"""A How as it was asked for: whether it makes sense, and its form in the record of a rerun."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rekindle.domain.errors import BadValue, UsageError
+from rekindle.domain.overrides import Amount, Overrides, check_overrides
+from rekindle.domain.rerun import How
+
+
+def check_how(how: How) -> None:
+    """UsageError for a manner that contradicts itself, BadValue for a value that is not one."""
+    if how.workdir not in (None, "new", "copy", "same"):
+        raise BadValue(f"the working directory cannot be {how.workdir!r}", hint="new, copy or same")
+    if how.recovery not in (None, "keep", "clear"):
+        raise BadValue(f"the resume point cannot be {how.recovery!r}", hint="keep or clear")
+    if how.overrides is not None:
+        check_overrides(how.overrides)
+    if how.again and how != How(again=True):
+        raise UsageError("`again` is the last attempt as it was: it takes nothing beside it")
+
+
+def how_to_json(how: How) -> dict[str, Any]:
+    """What was asked, for the record; what was left at its default is left out, but for where to start."""
+    asked: dict[str, Any] = {"from": how.start, "downstream": how.downstream}
+    if how.workdir is not None:
+        asked["workdir"] = how.workdir
+    if how.recovery is not None:
+        asked[f"{how.recovery}_recovery"] = True
+    asked |= _overrides(how.overrides) if how.overrides is not None else {}
+    flags = {"keep_modified": how.keep_modified, "keep_outputs": how.keep_outputs}
+    return asked | {name: True for name, on in flags.items() if on}
+
+
+def _overrides(asked: Overrides) -> dict[str, Any]:
+    given = {
+        "set": dict(asked.params),
+        "env": dict(asked.env),
+        "memory": _amount(asked.memory),
+        "time": _amount(asked.time),
+        "cpus": asked.cpus,
+    }
+    return {name: value for name, value in given.items() if value not in (None, {})}
+
+
+def _amount(amount: Amount | None) -> float | str | None:
+    if amount is None:
+        return None
+    return amount.value if amount.factor is None else f"x{amount.factor:g}"

@@ -1,0 +1,71 @@
+"""`rerun` with the options that say how."""
+
+from __future__ import annotations
+
+import pytest
+
+SPEC = """\
+name: tuned
+params: {alpha: 1}
+jobs:
+  fit:
+    resources: {memory: 1M}
+    steps:
+      - {name: load, run: "true"}
+      - {name: fit, run: "test ${params.alpha} = 5"}
+"""
+
+
+@pytest.fixture
+def tuned(shell):
+    """A job that fails in its second step until alpha is 5."""
+    shell.write(SPEC)
+    assert shell("run", "spec.yaml").code == 2
+    return shell
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--memory", "8"),
+        ("--memory", "x0"),
+        ("--time", "soon"),
+        ("--cpus", "0"),
+        ("--cpus", "many"),
+        ("--set", "alpha"),
+        ("--env", "A-B=1"),
+        ("--from", "--yes"),
+        ("--keep-recovery", "--clear-recovery"),
+        ("--keep-recovery", "--from", "beginning"),
+    ],
+)
+def test_a_value_that_is_wrong_is_refused_before_anything_is_done(tuned, words):
+    assert tuned("rerun", "fit", "--yes", *words).code == 64
+    assert tuned("reruns", "list", "--json").json == {"reruns": []}
+
+
+def test_an_unknown_parameter_is_refused_in_the_plan(tuned):
+    done = tuned("rerun", "fit", "--set", "alhpa=5", "--yes", "--json")
+    assert done.code == 1
+    assert "did you mean `alpha`" in done.json["refused"][0]["why"]
+
+
+def test_what_is_modified_is_shown_before_and_after_and_recorded(tuned):
+    words = ("rerun", "fit", "--from", "failed-step", "--set", "alpha=5", "--memory", "x2", "--keep-recovery")
+    shown = tuned(*words, "--dry-run").out
+    assert "alpha 1 -> 5 (fit)" in shown
+    assert "memory 1.0 MiB -> 2.0 MiB (fit)" in shown
+    done = tuned(*words, "--yes", "--work")
+    assert done.code == 0
+    listed = tuned("attempts", "list", "--json").json["attempts"]
+    assert [one["modified"] for one in listed] == [False, True]
+    assert listed[1]["overrides"] == {"params": {"alpha": 5}, "memory": 2097152}
+    assert "alpha=5, memory=2.0 MiB" in tuned("attempts", "show", "2").out
+    told = tuned("jobs", "show", "fit").out
+    assert "alpha=5, memory=2.0 MiB" in told
+    assert "kept by rerun 1" in told
+    assert "set alpha=5, memory x2" in tuned("reruns", "show", "1").out
+    again = tuned("rerun", "fit", "--dry-run").out
+    assert "recovery kept by rerun 1" in again
+    assert "alpha 5 -> 1" in again
+    assert tuned("rerun", "fit", "--from", "beginning", "--dry-run", "--json").json["jobs"][0]["keep_recovery"] is None
