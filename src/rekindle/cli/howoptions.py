@@ -22,6 +22,12 @@ _OPTIONS = (
         metavar="beginning|failed-step|STEP",
         help="Where each job starts. [default: beginning, or the resume point that was kept]",
     ),
+    click.option(
+        "--workdir",
+        type=click.Choice(["new", "copy", "same"]),
+        help="For `workdir: attempt`: a new folder, a copy of the last attempt's, or the same. "
+        "[default: new, and copy where steps are kept]",
+    ),
     click.option("--keep-recovery", is_flag=True, help="Let later plain reruns start at this resume point too."),
     click.option("--clear-recovery", is_flag=True, help="Drop the resume point that was kept."),
     click.option(
@@ -34,7 +40,18 @@ _OPTIONS = (
     click.option("--keep-modified", is_flag=True, help="Keep what an earlier rerun modified, under this one's."),
 )
 
-_NAMES = ("start", "keep_recovery", "clear_recovery", "set_", "env", "memory", "time", "cpus", "keep_modified")
+_NAMES = (
+    "start",
+    "workdir",
+    "keep_recovery",
+    "clear_recovery",
+    "set_",
+    "env",
+    "memory",
+    "time",
+    "cpus",
+    "keep_modified",
+)
 
 
 def how_options(command: Command) -> Command:
@@ -51,7 +68,7 @@ def how_options(command: Command) -> Command:
     return decorated  # type: ignore[no-any-return]
 
 
-def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, keep_modified: bool, **modified: Any) -> How:
+def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, **more: Any) -> How:
     if start is not None and start.startswith("-"):
         raise UsageError(f"--from takes beginning, failed-step or a step's name, not {start!r}")
     if keep_recovery and clear_recovery:
@@ -63,9 +80,10 @@ def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, keep_modi
     recovery: Any = "keep" if keep_recovery else "clear" if clear_recovery or start == FROM_BEGINNING else None
     return How(
         start=start or FROM_BEGINNING,
+        workdir=more.pop("workdir"),
         recovery=recovery,
-        overrides=_overrides(**modified),
-        keep_modified=keep_modified,
+        keep_modified=more.pop("keep_modified"),
+        overrides=_overrides(**more),
     )
 
 

@@ -94,10 +94,8 @@ def _folder(
         return None, None
     if wanted is None:
         wanted = (view.take or "new") if recovered else "copy" if start.position else "new"
-    if wanted == "new" or how.workdir is None:
+    if wanted == "new":
         return None, None
-    if wanted in ("copy", "same"):
-        return f"--workdir {wanted} is not yet supported"
     if attempt is None:
         return f"it has no earlier attempt whose folder --workdir {wanted} could take"
     candidates: tuple[str, ...] = view.attempt.folders if view.attempt else ()

@@ -188,6 +188,7 @@ class NewAttempt:
     token: str
     job: ReadyJob
     folder: str
+    own: str = ""  # its own path, where it runs in an earlier attempt's folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from rekindle.domain.models import Move, NewAttempt, ReadyClass, ReadyJob
 from rekindle.domain.packing import Room, never_fits, pack
 from rekindle.domain.states import State
 from rekindle.engine.bench import MOST_STOCK, STOCK_SECONDS, Bench, Flight, Pace
-from rekindle.engine.folders import attempt_folder
 from rekindle.engine.recipes import Recipes, assignments, kept_steps
+from rekindle.journal.places import attempt_folder
 from rekindle.store.port import Archive
 
 Offer = list[tuple[ReadyClass, list[ReadyJob]]]
@@ -66,12 +66,16 @@ def claim(
 
 def _claimed(archive: Archive, scope: Scope, jobs: Sequence[ReadyJob], now: float) -> list[NewAttempt]:
     first = archive.queue.next_attempt()
-    attempts = [
-        NewAttempt(first + at, secrets.token_hex(8), job, attempt_folder(scope.store_folder, first + at))
-        for at, job in enumerate(jobs)
-    ]
+    attempts = [_new_attempt(scope, first + at, job) for at, job in enumerate(jobs)]
     archive.queue.claim(attempts, scope.runner, now)
     return attempts
+
+
+def _new_attempt(scope: Scope, number: int, job: ReadyJob) -> NewAttempt:
+    own = attempt_folder(scope.store_folder, number)
+    if job.take == "same" and job.take_folder:
+        return NewAttempt(number, secrets.token_hex(8), job, job.take_folder, own)
+    return NewAttempt(number, secrets.token_hex(8), job, own)
 
 
 def _offer(

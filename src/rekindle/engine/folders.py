@@ -8,14 +8,9 @@ from pathlib import Path
 from rekindle.journal import places
 
 
-def attempt_folder(store_folder: str, attempt: int) -> str:
-    """The absolute path of an attempt's own folder; 256 attempts share a parent, 256 parents a grandparent."""
-    return f"{store_folder}/attempts/{attempt >> 16:04x}/{attempt >> 8 & 0xFF:02x}/{attempt}"
-
-
-def log_path(folder: str, step: int, stream: str) -> str:
-    """Where a step's stdout or stderr is kept once it has ended: beside the folder, and only if there was any."""
-    return places.log_path(folder, step, "out" if stream == "stdout" else "err")
+def log_path(own: str, step: int, stream: str) -> str:
+    """Where a step's stdout or stderr is kept once it has ended, if there was any."""
+    return places.log_path(own, step, "out" if stream == "stdout" else "err")
 
 
 def live_log_path(store_folder: str, worker: str, stream: str) -> str:

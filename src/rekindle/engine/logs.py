@@ -14,6 +14,7 @@ from rekindle.domain.states import ACTIVE, ENDED
 from rekindle.engine.folders import live_log_path, log_path
 from rekindle.engine.results import LogFile
 from rekindle.engine.session import Session
+from rekindle.journal.places import attempt_folder
 
 Stream = Literal["stdout", "stderr"]
 
@@ -62,8 +63,7 @@ def _running_step(attempt: Attempt) -> int | None:
 
 
 def _file(session: Session, attempt: Attempt, at: int, step: str, stream: Stream, running: int | None) -> LogFile:
-    folder = attempt.folder or ""
-    path = log_path(folder, at, stream)
+    path = log_path(attempt_folder(session.store.folder, attempt.id), at, stream)
     if running == at and attempt.worker:
         return LogFile(attempt.id, step, stream, live_log_path(session.store.folder, attempt.worker, stream), False)
     return LogFile(attempt.id, step, stream, path, final=running is None or at < running)

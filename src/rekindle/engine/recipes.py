@@ -106,6 +106,8 @@ def assignments(
                 env=dict(modified.env) or None,
                 time=modified.time,
                 unset=unset,
+                own=attempt.own,
+                copy_from=job.take_folder or "" if job.take == "copy" else "",
             )
         )
     return made

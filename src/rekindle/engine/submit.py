@@ -19,6 +19,8 @@ from rekindle.engine.presence import is_alive
 from rekindle.engine.results import Submitted
 from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
+from rekindle.journal.copies import remove_tree
+from rekindle.journal.places import attempt_folder
 from rekindle.store.port import Archive
 
 
@@ -119,14 +121,16 @@ def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> 
     runs. This cannot be undone."""
     with session.store.write() as archive:
         _refuse_while_active(archive, workflow, "deleted")
-        folders = [attempt.folder for attempt in archive.attempts.listing(None, workflow) if attempt.folder]
+        attempts = archive.attempts.listing(None, workflow)
+        folders = {attempt_folder(session.store.folder, attempt.id) for attempt in attempts}
+        folders |= {attempt.folder for attempt in attempts if attempt.folder}
         archive.workflows.delete(workflow)
-        archive.events.add(session.clock(), "deleted", None, {"workflow": workflow, "attempts": len(folders)})
+        archive.events.add(session.clock(), "deleted", None, {"workflow": workflow, "attempts": len(attempts)})
     if files:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
             for path in attempt_files(Path(folder)):
-                path.unlink(missing_ok=True)
+                remove_tree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _refuse_while_active(archive: Archive, workflow: int, what: str) -> None:

@@ -13,9 +13,10 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import State
 from rekindle.executors.workers import WorkerProcess
+from rekindle.journal.copies import remove_tree
 from rekindle.journal.ledger import Writer, mend
 from rekindle.journal.orders import Assignment
-from rekindle.journal.places import clear_scratch, rescue_logs
+from rekindle.journal.places import clear_scratch, copy_part, forget_progress, rescue_logs
 from rekindle.journal.processes import session_members, started_with
 from rekindle.journal.records import Closed, Ended, Record, Returned
 
@@ -46,8 +47,11 @@ def _tell(worker: WorkerProcess, code: int) -> None:
     if never:
         records.append(Returned(tuple(one.token for one in never), tuple(one.attempt for one in never)))
     for one in lost:
-        rescue_logs(worker.scratch, one.folder, worker.begun[one.token][0])
-        _remove_if_empty(one.folder)
+        rescue_logs(worker.scratch, one.beside, worker.begun[one.token][0])
+        forget_progress(one.beside)
+        remove_tree(copy_part(one.beside))
+        if not one.own and not worker.recipes[one.recipe].keeps_folder:
+            _remove_if_empty(one.folder)
     journal = Writer(worker.info.journal)
     journal.append(*records, Closed(at=now))
     journal.close()

@@ -24,6 +24,11 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     time: float | None = None  # seconds of wall time for an attempt
     store: str = ""  # identity of the store, for the environment
 
+    @property
+    def keeps_folder(self) -> bool:
+        """An attempt's folder stays when it is empty: a later attempt may go on from a step in a copy of it."""
+        return self.workdir == "attempt" and len(self.steps) > 1
+
 
 class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
     """One attempt to make. Fields from `binding` on are left at their defaults by most jobs."""
@@ -43,6 +48,13 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     env: dict[str, str] | None = None  # added to the recipe's
     time: float | None = None  # where it differs from the recipe's
     unset: tuple[str, ...] = ()  # parameters of the recipe that this attempt does not have
+    own: str = ""  # absolute: beside what its logs lie; "": beside the folder, which no other attempt has then
+    copy_from: str = ""  # absolute: a folder that `folder` becomes a copy of before the first step; "": none
+
+    @property
+    def beside(self) -> str:
+        """The path that the names of the attempt's own files begin with."""
+        return self.own or self.folder
 
 
 class Assign(msgspec.Struct, tag="assign", frozen=True, omit_defaults=True):

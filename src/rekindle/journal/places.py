@@ -22,10 +22,56 @@ def scratch_path(store: str, worker: str) -> str:
     return f"{store}/run/{worker}"
 
 
-def log_path(folder: str, position: int, stream: Stream) -> str:
-    """What the step at `position` of the attempt with that folder printed, once the step has ended. There is no such
+def attempt_folder(store: str, attempt: int) -> str:
+    """An attempt's own path: its folder, unless it runs in an earlier one's, and the beginning of the names of its
+    other files. 256 attempts share a parent, 256 parents a grandparent."""
+    return f"{store}/attempts/{attempt >> 16:04x}/{attempt >> 8 & 0xFF:02x}/{attempt}"
+
+
+def log_path(own: str, position: int, stream: Stream) -> str:
+    """What the step at `position` of the attempt with that path printed, once the step has ended. There is no such
     file when it printed nothing."""
-    return f"{folder}.{position}.{stream}"
+    return f"{own}.{position}.{stream}"
+
+
+def copy_part(own: str) -> str:
+    """The copy of an earlier attempt's folder while it is not whole."""
+    return f"{own}.part"
+
+
+def copy_progress(own: str) -> str:
+    """How far that copy is; there only while it is made."""
+    return f"{own}.copying"
+
+
+def write_progress(own: str, done: int, whole: int) -> None:
+    """Say how many bytes of how many are copied."""
+    path = copy_progress(own)
+    with open(f"{path}.new", "w") as file:
+        file.write(f"{done} {whole}")
+    os.replace(f"{path}.new", path)
+
+
+def read_progress(own: str) -> tuple[int, int] | None:
+    """(bytes copied, bytes in all) of a copy under way; None: there is none."""
+    try:
+        with open(copy_progress(own)) as file:
+            done, whole = file.read().split()
+    except FileNotFoundError:
+        return None
+    return int(done), int(whole)
+
+
+def forget_progress(own: str) -> None:
+    """The copy has ended."""
+    for path in (copy_progress(own), f"{copy_progress(own)}.new"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def saved_outputs(own: str) -> str:
+    """The folder with the outputs that were saved before a rerun wrote over them."""
+    return f"{own}.outputs"
 
 
 def live_log(scratch: str, stream: Stream) -> str:
@@ -34,13 +80,13 @@ def live_log(scratch: str, stream: Stream) -> str:
     return next((path for path in paths if _size(path)), paths[0])
 
 
-def rescue_logs(scratch: str, folder: str, position: int) -> None:
+def rescue_logs(scratch: str, own: str, position: int) -> None:
     """A worker has died: move what its step had printed to where it stays."""
     for stream in STREAMS:
         path = live_log(scratch, stream)
         if _size(path):
-            os.makedirs(os.path.dirname(folder), exist_ok=True)
-            os.rename(path, log_path(folder, position, stream))
+            os.makedirs(os.path.dirname(own), exist_ok=True)
+            os.rename(path, log_path(own, position, stream))
 
 
 def clear_scratch(scratch: str) -> None:

@@ -18,7 +18,8 @@ from rekindle.worker.batches import over_limit
 from rekindle.worker.calls import CallStep, Hosts
 from rekindle.worker.capture import Capture
 from rekindle.worker.commands import Command
-from rekindle.worker.findings import StepEnd, Totals, ended_of, failed, outcome_of
+from rekindle.worker.copying import FolderCopy
+from rekindle.worker.findings import StepEnd, Totals, ended_before_steps, ended_of, failed, outcome_of
 from rekindle.worker.folders import Folders
 from rekindle.worker.frame import Frame, forget_inputs
 from rekindle.worker.preparing import prepare, with_outputs
@@ -60,8 +61,9 @@ class Attempt:
         self._stopped: tuple[Cause, str] | None = None
         self._quiet = True
         self._activity: Activity | None = None
+        self._copying = bool(assignment.copy_from)
         self.over = False
-        self._go_on(self._start_step())
+        self._go_on(self._start_copy() if self._copying else self._start_step())
 
     @property
     def handles(self) -> list[int]:
@@ -96,6 +98,8 @@ class Attempt:
 
     def _go_on(self, end: StepEnd | None) -> None:
         """A step has ended (None: it has not): the next one, or the end."""
+        if self._copying and end is not None:
+            end = self._copied(end)
         while end is not None:
             if self._activity is not None:
                 self._quiet = self._quiet and self._activity.quiet
@@ -108,11 +112,8 @@ class Attempt:
             self._totals.add(end)
             outcome = outcome_of(self._position, step.name, end)
             if last or not end.completed:
-                self._tools.folders.clear(self.assignment.folder, self._quiet)
-                forget_inputs(self.assignment)
                 left = self._left_out() if exits else ()
-                self._tools.teller.add(ended_of(self.assignment, self._started, outcome, end, self._totals, left))
-                self.over = True
+                self._end(ended_of(self.assignment, self._started, outcome, end, self._totals, left))
                 return
             self._tools.teller.add(StepEnded(self.assignment.attempt, self.assignment.token, outcome))
             self._frame.keep_result(step.name, None if end.result is None else msgspec.json.decode(end.result))
@@ -124,12 +125,38 @@ class Attempt:
         behind = range(self._position + 1, len(self._recipe.steps))
         return tuple(StepOutcome(at, self._recipe.steps[at].name, State.WAITING) for at in behind)
 
+    def _end(self, record: Ended) -> None:
+        if not self._recipe.keeps_folder and not self.assignment.own:
+            self._tools.folders.clear(self.assignment.folder, self._quiet)
+        forget_inputs(self.assignment)
+        self._tools.teller.add(record)
+        self.over = True
+
+    def _start_copy(self) -> StepEnd | None:
+        """Tell that the attempt begins, and begin to copy the folder that it goes on in."""
+        tools, now = self._tools, time.time()
+        tools.teller.add(Started(self.assignment.attempt, self.assignment.token, now))
+        tools.teller.flush()
+        try:
+            self._activity = FolderCopy(self.assignment, self._position, tools.surroundings, tools.capture)
+        except (RekindleError, OSError) as error:
+            return failed(now, Cause.START, f"cannot copy the folder {self.assignment.copy_from}: {error}")
+        return None
+
+    def _copied(self, end: StepEnd) -> StepEnd | None:
+        """The copy is made, and the first step begins; or it is not, and the attempt ends before any step of it."""
+        self._copying, self._activity = False, None
+        if end.completed:
+            return self._start_step()
+        self._end(ended_before_steps(self.assignment, self._started, end))
+        return None
+
     def _start_step(self) -> StepEnd | None:
         """Tell that the step at hand begins, and begin it; its end where it does not start.
 
         It is told first: should this process die in between, nobody believes that the step has not run."""
         assignment, now = self.assignment, time.time()
-        if self._position == assignment.start_step:
+        if self._position == assignment.start_step and not assignment.copy_from:
             self._tools.teller.add(Started(assignment.attempt, assignment.token, now))
         else:
             self._tools.teller.add(StepStarted(assignment.attempt, assignment.token, self._position, now))
@@ -143,8 +170,7 @@ class Attempt:
     def _activity_of_step(self) -> Activity:
         tools, step = self._tools, self._recipe.steps[self._position]
         if step.call is None:
-            folder = self.assignment.folder
-            return Command(step, self._position, self._frame, folder, tools.capture, tools.hosts.own)
+            return Command(step, self._position, self._frame, self.assignment, tools.capture, tools.hosts.own)
         results = {name: values["result"] for name, values in self._frame.scope["steps"].items()}
         params = self._frame.scope["params"]
         unset = tuple(name for name in self._recipe.params if name not in params)

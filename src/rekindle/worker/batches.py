@@ -159,12 +159,12 @@ class CallBatch:
         running = self._running()
         if running is not None:
             assignment, started = running
-            stderr = self._host.salvage(assignment.folder, 0)
+            stderr = self._host.salvage(assignment.beside, 0)
             self._tell(assignment, started, death(started, code, peak, self._stopped, stderr))
             ended.add(assignment.token)
         elif not ended and self._work:
             assignment = self._work[0]
-            stderr = self._host.salvage(assignment.folder, 0)
+            stderr = self._host.salvage(assignment.beside, 0)
             message = f"the process for calls ended before it began (exit code {code}): {stderr}"
             self._teller.add(never_started(assignment, State.FAILED, Cause.START, message))
             ended.add(assignment.token)
@@ -182,6 +182,8 @@ class CallBatch:
         step = outcome_of(0, self._recipe.steps[0].name, end)
         self._teller.add(ended_of(assignment, started, step, end, Totals(None, end.max_rss_bytes)))
         forget_inputs(assignment)
+        if assignment.own:
+            return
         try:
             os.rmdir(assignment.folder)
         except OSError:

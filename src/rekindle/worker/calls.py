@@ -85,11 +85,11 @@ class CallHost:
         self.board.close()
         return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
 
-    def salvage(self, folder: str, position: int) -> str:
+    def salvage(self, own: str, position: int) -> str:
         """After its end: move what its last call printed to where it stays; returns the tail of stderr."""
         capture = Capture.found(f"{self._scratch}/call.")
         tail = capture.tail()
-        capture.keep(folder, position)
+        capture.keep(own, position)
         capture.close()
         return tail
 
@@ -199,7 +199,7 @@ class CallStep:
             return None
         code, peak = self._host.bury()
         self._hosts.forget()
-        stderr = self._host.salvage(self._task.assignment.folder, self._task.position)
+        stderr = self._host.salvage(self._task.assignment.beside, self._task.position)
         return death(self.started, code, peak, self._stopped, stderr)
 
 

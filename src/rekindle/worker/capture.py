@@ -40,13 +40,13 @@ class Capture:
         """The descriptor for stderr; it may be another after `keep`."""
         return self._fds[1]
 
-    def keep(self, folder: str, position: int, quiet: bool = True) -> bool:
+    def keep(self, own: str, position: int, quiet: bool = True) -> bool:
         """A step has ended: move what it printed to where it stays. `quiet`: no process that has these files open is
         left, so that empty ones can serve again. Returns whether a descriptor has changed."""
         changed = False
         for stream in (0, 1):
             if os.fstat(self._fds[stream]).st_size or not quiet:
-                self._replace(stream, folder, position)
+                self._replace(stream, own, position)
                 changed = True
         return changed
 
@@ -56,10 +56,10 @@ class Capture:
         size = os.fstat(fd).st_size
         return os.pread(fd, TAIL, max(0, size - TAIL)).decode(errors="replace") if size else ""
 
-    def _replace(self, stream: int, folder: str, position: int) -> None:
+    def _replace(self, stream: int, own: str, position: int) -> None:
         path, fd = self._paths[stream], self._fds[stream]
         if os.fstat(fd).st_size:
-            kept = log_path(folder, position, STREAMS[stream])
+            kept = log_path(own, position, STREAMS[stream])
             os.makedirs(os.path.dirname(kept), exist_ok=True)  # the step may have removed it
             os.rename(path, kept)
         else:

@@ -17,6 +17,7 @@ from rekindle.domain.definition import Step
 from rekindle.domain.errors import BadValue
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
+from rekindle.journal.orders import Assignment
 from rekindle.worker.activity import GRACE
 from rekindle.worker.capture import Capture
 from rekindle.worker.findings import StartError, StepEnd, signal_name
@@ -33,14 +34,21 @@ class Command:
     """A command that runs. `own` tells which children of this worker are its own and outlive the command."""
 
     def __init__(
-        self, step: Step, position: int, frame: Frame, folder: str, capture: Capture, own: Callable[[], Collection[int]]
+        self,
+        step: Step,
+        position: int,
+        frame: Frame,
+        assignment: Assignment,
+        capture: Capture,
+        own: Callable[[], Collection[int]],
     ) -> None:
         """Start it. BadValue or UnknownWord for a value that cannot stand in it, StartError when it does not start."""
         self._line, argv = _argument_vector(step, frame)
-        self._position, self._folder, self._capture, self._own = position, folder, capture, own
+        self._position, self._capture, self._own = position, capture, own
+        self._folder, self._beside = assignment.folder, assignment.beside
         frame.variables["REKINDLE_STEP"] = step.name
-        frame.variables["REKINDLE_RESULT"] = f"{folder}/{RESULT_NAME}"
-        frame.variables["REKINDLE_ACTION"] = f"{folder}/{ACTION_NAME}"
+        frame.variables["REKINDLE_RESULT"] = f"{assignment.folder}/{RESULT_NAME}"
+        frame.variables["REKINDLE_ACTION"] = f"{assignment.folder}/{ACTION_NAME}"
         self._stopped: tuple[Cause, str] | None = None
         self._kill_at: float | None = None
         self.quiet = True
@@ -73,7 +81,7 @@ class Command:
 
     def turn(self, now: float) -> StepEnd | None:
         """Reap it when it has ended; kill it when its grace is over."""
-        if not _ended(self._handle):
+        if not ended(self._handle):
             if self._kill_at is not None and now >= self._kill_at:
                 kill_group(self._pid)
                 self._kill_at = None
@@ -85,7 +93,7 @@ class Command:
         left, cpu = end_leftovers(self._own())
         self.quiet = not left
         end = self._conclude(os.waitstatus_to_exitcode(status))
-        self._capture.keep(self._folder, self._position, self.quiet)
+        self._capture.keep(self._beside, self._position, self.quiet)
         # The kernel hands a process's peak down to what it starts: no command shows less than this worker has itself.
         return msgspec.structs.replace(
             end, cpu_seconds=usage.ru_utime + usage.ru_stime + cpu, max_rss_bytes=usage.ru_maxrss * 1024
@@ -93,21 +101,21 @@ class Command:
 
     def _conclude(self, code: int) -> StepEnd:
         """What an exit code (negative: the signal that killed it) means."""
-        ended = time.time()
+        now = time.time()
         result, trouble = _result(self._folder)
         action, misdeed = left_action(self._folder)
         cause, message, number = self._cause(code)
         exit_code = code if code >= 0 else None
         if cause is None and trouble is not None:
             failure = Failure("BadResult", str(trouble), stderr=self._capture.tail())
-            return StepEnd(State.FAILED, self.started, ended, Cause.EXCEPTION, exit_code, failure=failure)
+            return StepEnd(State.FAILED, self.started, now, Cause.EXCEPTION, exit_code, failure=failure)
         if cause is None:
-            end = StepEnd(State.COMPLETED, self.started, ended, exit_code=exit_code, result=result, action=action)
+            end = StepEnd(State.COMPLETED, self.started, now, exit_code=exit_code, result=result, action=action)
             return end if misdeed is None else refused(end, misdeed, self._capture.tail())
         state = State.CANCELED if cause is Cause.CANCELED else State.FAILED
         failure = Failure(message=message, stderr=self._capture.tail())
         return StepEnd(
-            state, self.started, ended, cause, exit_code, number, failure=failure, result=None if trouble else result
+            state, self.started, now, cause, exit_code, number, failure=failure, result=None if trouble else result
         )
 
     def _cause(self, code: int) -> tuple[Cause | None, str, int | None]:
@@ -129,7 +137,8 @@ def _argument_vector(step: Step, frame: Frame) -> tuple[CommandLine, list[str]]:
     return line, line.argv(frame.scope)
 
 
-def _ended(handle: int) -> bool:
+def ended(handle: int) -> bool:
+    """Whether the process of a pidfd has."""
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(0))

@@ -102,6 +102,19 @@ def ended_of(
     )
 
 
+def ended_before_steps(assignment: Assignment, started: float, end: StepEnd) -> Ended:
+    """The record of an attempt that began, and ended before any step of it did."""
+    return Ended(
+        attempt=assignment.attempt,
+        token=assignment.token,
+        at=end.ended,
+        state=end.state,
+        started=started,
+        cause=end.cause,
+        failure=end.failure,
+    )
+
+
 def never_started(assignment: Assignment, state: State, cause: Cause, message: str) -> Ended:
     """The record of an attempt that ended before any step of it began."""
     return Ended(

@@ -65,6 +65,13 @@ class Folders:
         self._mode = self._usual = os.stat(self._spare).st_mode
 
 
+def drop_leftovers(folder: str) -> None:
+    """Remove what a step of an earlier attempt, which was killed, may have left there as its result or action."""
+    for name in (RESULT_NAME, ACTION_NAME):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{folder}/{name}")
+
+
 def take_result(folder: str) -> str | None:
     """What was written to $REKINDLE_RESULT, and remove it; None: nothing was. BadValue when it is too long or not
     UTF-8."""

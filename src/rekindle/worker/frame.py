@@ -91,6 +91,7 @@ def tell_inputs(frame: Frame, assignment: Assignment) -> None:
     document = assignment.inputs or "{}"
     if len(document.encode()) > LONGEST_INPUTS:
         path = inputs_path(assignment)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.write(document)
         document = msgspec.json.encode({"file": path}).decode()
@@ -105,7 +106,7 @@ def forget_inputs(assignment: Assignment) -> None:
 
 def inputs_path(assignment: Assignment) -> str:
     """Where REKINDLE_INPUTS is kept when it is too long: beside the attempt's folder."""
-    return f"{assignment.folder}.inputs.json"
+    return f"{assignment.beside}.inputs.json"
 
 
 def own_surroundings() -> dict[str, str]:

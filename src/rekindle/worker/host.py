@@ -107,7 +107,8 @@ class Host:
         self._tell(Started(assignment.attempt, assignment.token, started, self._pid, self._pid_start))
         end, _ = take_effect(self._perform(step, 0, frame, recipe, assignment, last=True), frame)
         self._board.start = 0.0
-        self._folders.clear(assignment.folder, self._clean)
+        if not assignment.own:
+            self._folders.clear(assignment.folder, self._clean)
         forget_inputs(assignment)
         totals = Totals(end.cpu_seconds, end.max_rss_bytes)
         self._ended = ended_of(assignment, started, outcome_of(0, step.name, end), end, totals)
@@ -143,7 +144,7 @@ class Host:
         end = _end_of(finding, started, time.process_time() - before + self._cpu_of_children(), tail)
         if last and end.completed:
             end = with_outputs(end, frame, tail)
-        if self._capture.keep(assignment.folder, position, self._clean):
+        if self._capture.keep(assignment.beside, position, self._clean):
             self._redirect()
         return end
 

@@ -81,15 +81,16 @@ class Bench:
         """Begin what is next, when nothing runs."""
         while self._idle and self._queue:
             recipe = self._recipes[self._queue[0].recipe]
-            if len(recipe.steps) == 1 and recipe.steps[0].call is not None:
+            alone = bool(self._queue[0].copy_from)
+            if len(recipe.steps) == 1 and recipe.steps[0].call is not None and not alone:
                 self._begin_batch(recipe)
             else:
                 self._attempt = begin(self._tools, recipe, self._queue.popleft())
 
     def _begin_batch(self, recipe: Recipe) -> None:
         self._tools.teller.flush()
-        alike = takewhile(lambda one: one.recipe == recipe.id, islice(self._queue, self._batch_size))
-        work = list(alike)
+        first = islice(self._queue, self._batch_size)
+        work = list(takewhile(lambda one: one.recipe == recipe.id and not one.copy_from, first))
         for _ in work:
             self._queue.popleft()
         self._batch = CallBatch(self._tools.hosts, self._tools.teller, recipe, work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import msgspec
@@ -13,7 +14,7 @@ from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended
 from rekindle.worker.findings import StepEnd, missing, never_started
-from rekindle.worker.folders import Folders
+from rekindle.worker.folders import Folders, drop_leftovers
 from rekindle.worker.frame import Frame, frame_of, tell_inputs
 
 
@@ -23,15 +24,23 @@ def prepare(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, s
         frame = frame_of(recipe, assignment, surroundings)
     except RekindleError as error:
         return never_started(assignment, State.FAILED, Cause.START, str(error))
+    if assignment.own and not os.path.isdir(assignment.folder):
+        message = f"the folder of the earlier attempt, {assignment.folder}, is gone"
+        return never_started(assignment, State.FAILED, Cause.START, message)
     try:
-        folders.make(assignment.folder)
+        if not assignment.copy_from:
+            folders.make(assignment.folder)
+        if assignment.own:
+            os.makedirs(os.path.dirname(assignment.own), exist_ok=True)
+            drop_leftovers(assignment.folder)
         tell_inputs(frame, assignment)
     except OSError as error:
         message = f"cannot make the attempt's folder {assignment.folder}: {error.strerror}"
         return never_started(assignment, State.FAILED, Cause.START, message)
     absent = frame.absent(frame.inputs)
     if absent:
-        folders.clear(assignment.folder, quiet=True)
+        if not assignment.own:
+            folders.clear(assignment.folder, quiet=True)
         return never_started(assignment, State.FAILED, Cause.MISSING_INPUT, missing("input", absent))
     return frame
 
