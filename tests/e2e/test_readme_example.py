@@ -16,6 +16,7 @@ VARYING = (
     (re.compile(r"(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d(:\d\d)?(\.\d+)?Z?"), "WHEN"),
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), "LASTED"),
     (re.compile(r"\b\d+(\.\d+)? ?[KMG]i?B?\b"), "SIZE"),
+    (re.compile(r"\b[0-9a-f]{10,12}\b"), "DIGEST"),  # another Python has other frames
     (re.compile(r" +"), " "),
 )
 

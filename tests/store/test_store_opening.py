@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -107,8 +108,9 @@ def test_pages_overwritten_in_the_middle_are_damage(tmp_path):
     with (tmp_path / FILE).open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (size - 4096))
-    with pytest.raises(StoreDamaged, match="corrupt") as damaged:  # noqa: PT012
+    with pytest.raises(StoreDamaged, match="corrupt") as damaged, ExitStack() as ending:  # noqa: PT012
         broken = open_store(str(tmp_path), create=False)
+        ending.callback(broken.close)
         with broken.read() as archive:
             archive.workflows.listing()
     assert damaged.value.hint
