@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from rekindle.domain.causes import Cause
+from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine import look
+from rekindle.engine import look, rerun
 
 DONE, READY, WAITING, FAILED, CANCELED = State.COMPLETED, State.READY, State.WAITING, State.FAILED, State.CANCELED
 
@@ -243,3 +244,87 @@ def test_a_rerun_of_a_job_that_had_added_jobs_runs_one_generation_of_them(projec
     assert Counter(ran(project)) == {"a": 3, "b 1": 3, "x": 2, "y": 2, "other": 1}
     assert set(project.states()) == {"a", "b", "y"}
     assert len(look.attempts(project.session, [project.job("x")])) == 2
+
+
+def how(**more: object):
+    from rekindle.domain.rerun import How
+
+    return How(**more)  # type: ignore[arg-type]
+
+
+def pointers(project) -> dict[str, object]:
+    rows = look.jobs(project.session, look.select(project.session, Selection(everything=True)))
+    return {row.job.name: (row.job.state, row.job.attempt, row.job.held, row.job.canceled) for row in rows}
+
+
+def test_a_rerun_warns_of_what_stays_and_undo_dynamic_takes_it_back_until_it_is_done_anew(project):
+    action = {"add": [add("x")], "detour": [add("y", needs=["x"])], "set_children": {"x": 5}}
+    project.run(spec(project, action, params="{x: 1}"))
+    before, a = pointers(project), project.job("a")
+    plan = rerun.plan(project.session, [([a], how())], {}).plan
+    assert "`a` (attempt 1) had added `x`, `y`; changed the parameters of" in "\n".join(plan.warnings)
+    assert plan.dynamic == ()
+    applied = project.rerun("a", how=how(undo_dynamic=True))
+    assert [(one.attempt, one.name, len(one.retires)) for one in applied.plan.dynamic] == [(1, "a", 2)]
+    assert (applied.ready, applied.plan.expected.attempts) == (1, 2)
+    assert project.states() == {"a": READY, "b": WAITING}
+    x = project.job("x")
+    assert look.jobs(project.session, [x])[0].job.retired
+    assert [one.archived_by for one in look.attempts(project.session, [x])] == [applied.rerun]
+    assert look.rerun(project.session, applied.rerun).plan.dynamic == applied.plan.dynamic
+    rerun.undo(project.session)
+    project.check()
+    assert pointers(project) == before
+    with project.session.store.read() as archive:
+        assert archive.acts.in_force([a])[a].names == ("x", "y")
+        assert len(archive.acts.patches([a + 1])[a + 1]) == 1
+
+    project.rerun("a", how=how(undo_dynamic=True))
+    assert project.work().exit_code == 0
+    assert project.states() == dict.fromkeys("abxy", DONE)
+    assert ran(project) == ["a", "x", "y", "b 5", "a", "x", "y", "b 5"]
+    assert project.job("x") == x
+
+
+@pytest.mark.parametrize("flag", ["hold_children", "cancel_children", "stop_workflow"])
+def test_holds_and_cancellations_of_an_action_are_taken_back_with_it(project, flag):
+    jobs = "c: {run: 'true', needs: [b]}\nelse: {run: 'true', needs: [c]}\n"
+    jobs += "far: {run: 'false'}\nfarther: {run: 'true', needs: [far]}"
+    project.submit(spec(project, {flag: True}, params="{x: 1}", jobs=jobs))
+    project.work(1)
+    before = pointers(project)
+    applied = project.rerun("a", how=how(undo_dynamic=True))
+    after = project.states()
+    assert after["b"] is WAITING
+    assert pointers(project)["b"][2] is None
+    if flag == "stop_workflow":
+        assert before["far"][0] is CANCELED
+        assert (after["far"], after["farther"]) == (READY, WAITING)
+        assert {job.name for job in applied.plan.jobs} == {"a", "b", "c", "else", "far", "farther"}
+    rerun.undo(project.session)
+    project.check()
+    assert pointers(project) == before
+    write(project, {})
+    project.rerun("a")
+    project.work()
+    assert project.states()["b"] is DONE
+    assert pointers(project)["b"][2:] == (None, False)
+
+
+def test_what_an_added_job_had_added_goes_with_it(project):
+    inner = json.dumps({"add": [add("z")]})
+    (project.folder / "inner.json").write_text(inner)
+    grow = {"name": "x", "run": "cp inner.json $REKINDLE_ACTION; echo x >> ran"}
+    project.run(spec(project, {"add": [grow]}, params="{x: 1}"))
+    assert project.states() == dict.fromkeys("abxz", DONE)
+    before = pointers(project)
+    project.rerun("a", how=how(undo_dynamic=True))
+    assert set(project.states()) == {"a", "b"}
+    rerun.undo(project.session)
+    project.check()
+    assert pointers(project) == before
+    write(project, {})
+    project.rerun("a")
+    assert project.work().exit_code == 0
+    assert set(project.states()) == {"a", "b"}
+    assert len(look.attempts(project.session, None)) == 6

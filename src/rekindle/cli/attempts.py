@@ -9,9 +9,10 @@ from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.modified import modifications
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
+from rekindle.domain.acting import ActingSet
 from rekindle.domain.models import Attempt
 from rekindle.domain.quantities import format_size
-from rekindle.engine import look
+from rekindle.engine import acted, look
 from rekindle.engine.whereabouts import workdirs
 from rekindle.query.selections import Flags, parse_selection
 
@@ -75,17 +76,33 @@ def show(attempt: int, as_json: bool) -> None:
         found = look.attempt(session, attempt)
         workdir = workdirs(session, [found])[found.id]
         row = look.jobs(session, [found.job])[0]
+        acting = acted.in_force(session, [found.job]).get(found.job)
+        in_force = acting if acting is not None and acting.attempt == found.id else None
     if as_json:
-        shapes.emit(shapes.attempt(found, workdir))
+        names = list(in_force.names) if in_force else []
+        shapes.emit({**shapes.attempt(found, workdir), "actions_in_force": in_force is not None, "added": names})
         return
     click.echo(_facts(found, row.job.name, row.workflow, workdir))
     if found.steps:
         click.echo("")
         click.echo(explaining.steps_table(found.steps))
+    if any(step.action for step in found.steps):
+        click.echo("")
+        click.echo(_actions(found, in_force))
     if found.cause is not None:
         click.echo("")
         click.echo(explaining.failure(found))
     click.echo(f"\n`rekindle logs {found.job} --attempt {found.number}` prints what it printed")
+
+
+def _actions(one: Attempt, in_force: ActingSet | None) -> str:
+    """What its steps asked for, and whether that holds."""
+    lines = [f"  {step.name}: {step.action}" for step in one.steps if step.action]
+    head = "actions, in force:" if in_force else "actions, not in force:"
+    added = (
+        [f"  added: {', '.join(drawing.flat(name) for name in in_force.names)}"] if in_force and in_force.added else []
+    )
+    return "\n".join([head, *lines, *added])
 
 
 def _facts(one: Attempt, name: str, workflow: str, workdir: str | None) -> str:

@@ -38,6 +38,11 @@ _OPTIONS = (
     click.option("--time", metavar="DURATION|xF", help="Allow so much time, or F times as much as now."),
     click.option("--cpus", type=float, metavar="N", help="Take N cpus."),
     click.option("--keep-modified", is_flag=True, help="Keep what an earlier rerun modified, under this one's."),
+    click.option(
+        "--undo-dynamic",
+        is_flag=True,
+        help="Take back what actions of the jobs that run again had added, changed, held or canceled.",
+    ),
 )
 
 _NAMES = (
@@ -51,6 +56,7 @@ _NAMES = (
     "time",
     "cpus",
     "keep_modified",
+    "undo_dynamic",
 )
 
 
@@ -83,6 +89,7 @@ def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, **more: A
         workdir=more.pop("workdir"),
         recovery=recovery,
         keep_modified=more.pop("keep_modified"),
+        undo_dynamic=more.pop("undo_dynamic"),
         overrides=_overrides(**more),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 
 import click
 
@@ -13,14 +14,16 @@ from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.modified import modifications
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
+from rekindle.domain.acting import Patch
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.quantities import format_size
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine import look
+from rekindle.engine import acted, look
 from rekindle.engine.results import JobRow
 from rekindle.query.selections import Flags, parse_selection
 from rekindle.query.words import parse_words
+from rekindle.store.port import Adder
 
 _HERE = "rekindle.cli.jobs"
 
@@ -113,6 +116,7 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         rows = look.jobs(session, ids)
         needs, needed = look.parents(session, ids), look.children(session, ids)
         history = look.attempts(session, ids)
+        adders, patches = acted.adders(session, ids), acted.patches(session, ids)
     if as_json:
         documents = [
             {
@@ -120,6 +124,10 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
                 "needs": [_neighbour(one) for one in needs.get(row.job.id, [])],
                 "needed_by": [_neighbour(one) for one in needed.get(row.job.id, [])],
                 "attempt_ids": [one.id for one in history if one.job == row.job.id],
+                "added_by_job": adders[row.job.id].job if row.job.id in adders else None,
+                "patches": [
+                    {"attempt": attempt, one.kind: one.content} for one, attempt in patches.get(row.job.id, ())
+                ],
             }
             for row in rows
         ]
@@ -128,14 +136,24 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
     for at, row in enumerate(rows):
         click.echo("\n" if at else "", nl=False)
         own = [one for one in history if one.job == row.job.id]
-        _draw(row, needs.get(row.job.id, []), needed.get(row.job.id, []), own)
+        dynamic = _dynamic(adders.get(row.job.id), patches.get(row.job.id, []))
+        _draw(row, needs.get(row.job.id, []), needed.get(row.job.id, []), own, dynamic)
 
 
 def _neighbour(job: Job) -> dict[str, object]:
     return {"id": job.id, "name": job.name, "state": job.state.label}
 
 
-def _draw(row: JobRow, needs: list[Job], needed: list[Job], history: list[Attempt]) -> None:
+def _dynamic(adder: Adder | None, patches: Sequence[tuple[Patch, int]]) -> list[tuple[str, str]]:
+    """Who added the job, and what actions in force do to it."""
+    by = f"attempt {adder.number} of {drawing.flat(adder.name)}" if adder else ""
+    done = [f"{one.kind} {json.dumps(one.content)} (attempt {attempt})" for one, attempt in patches]
+    return [("added by", by), ("actions", "\n".join(done))]
+
+
+def _draw(
+    row: JobRow, needs: list[Job], needed: list[Job], history: list[Attempt], dynamic: list[tuple[str, str]]
+) -> None:
     job = row.job
     binding = json.loads(job.binding or "{}")
     click.echo(
@@ -145,7 +163,8 @@ def _draw(row: JobRow, needs: list[Job], needed: list[Job], history: list[Attemp
                 ("workflow", f"{job.workflow} {row.workflow}"),
                 ("state", job.state.label),
                 ("held", job.held or ""),
-                ("retired", "a later revision left it out" if job.retired else ""),
+                ("retired", _retired(job)),
+                *dynamic,
                 ("matrix", ", ".join(f"{key}={value}" for key, value in binding.items())),
                 ("takes", _takes(row)),
                 ("priority", str(job.priority) if job.priority else ""),
@@ -167,6 +186,12 @@ def _draw(row: JobRow, needs: list[Job], needed: list[Job], history: list[Attemp
         click.echo("")
         click.echo(explaining.failure(newest))
         click.echo(f"\n`rekindle logs {job.id}` prints what it printed")
+
+
+def _retired(job: Job) -> str:
+    if not job.retired:
+        return ""
+    return "a later revision left it out" if job.added_by is None else "what added it does not add it any more"
 
 
 def _takes(row: JobRow) -> str:

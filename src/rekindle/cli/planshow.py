@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import click
 
@@ -21,7 +21,8 @@ _FOLDERS = {"copy": "in a copy", "same": "same folder"}
 def draw_plan(plan: RerunPlan, *, verbose: bool) -> None:
     """The whole plan: its jobs, what is refused and why, warnings, files overwritten, the cost, and the sum."""
     most = None if verbose else FIRST
-    click.echo(_jobs_table(plan.jobs[:most]))
+    retired = {job for one in plan.dynamic for job in one.retires}
+    click.echo(_jobs_table(plan.jobs[:most], retired))
     _more(len(plan.jobs), most, "job")
     _draw_changes(plan.jobs, most)
     if plan.refused:
@@ -63,18 +64,28 @@ def draw_refused(refused: Sequence[RefusedJob], most: int | None) -> None:
 
 def summary(plan: RerunPlan) -> str:
     """`12 jobs run again: 10 selected, 2 downstream; 3 refused`."""
-    kinds = Counter(_is_selected(job) for job in plan.jobs)
+    retired = {job for one in plan.dynamic for job in one.retires}
+    jobs = [job for job in plan.jobs if job.id not in retired and _runs(job)]
+    kinds = Counter(_is_selected(job) for job in jobs)
     parts = [f"{kinds[True]:,} selected"] if kinds[True] else []
     parts += [f"{kinds[False]:,} downstream"] if kinds[False] else []
-    runs = f"{drawing.many(len(plan.jobs), 'job')} run{'s' if len(plan.jobs) == 1 else ''} again: {', '.join(parts)}"
+    runs = f"{drawing.many(len(jobs), 'job')} run{'s' if len(jobs) == 1 else ''} again: {', '.join(parts)}"
+    runs += f"; {len(retired):,} retired" if retired else ""
+    freed = sum(not _runs(job) for job in plan.jobs)
+    runs += f"; {freed:,} set free" if freed else ""
     return runs + (f"; {len(plan.refused):,} refused" if plan.refused else "")
+
+
+def _runs(job: PlannedJob) -> bool:
+    """Not only set free from what an action had done to it."""
+    return any(reason.kind is not ReasonKind.DYNAMIC for reason in job.reasons)
 
 
 def _is_selected(job: PlannedJob) -> bool:
     return any(reason.kind is ReasonKind.SELECTED for reason in job.reasons)
 
 
-def _jobs_table(jobs: Sequence[PlannedJob]) -> str:
+def _jobs_table(jobs: Sequence[PlannedJob], retired: Collection[int]) -> str:
     columns = [
         Column("ID", right=True),
         Column("NAME", cut="middle"),
@@ -90,8 +101,8 @@ def _jobs_table(jobs: Sequence[PlannedJob]) -> str:
             job.name,
             job.before.label,
             "->",
-            job.after.label,
-            f"{job.start}, {_FOLDERS[job.manner.take]}" if job.manner.take else job.start,
+            "retired" if job.id in retired else job.after.label,
+            "" if job.id in retired else f"{job.start}, {_FOLDERS[job.manner.take]}" if job.manner.take else job.start,
             "; ".join(why(reason) for reason in job.reasons),
         )
         for job in jobs
@@ -106,6 +117,8 @@ def why(reason: Reason) -> str:
         return f"needs {detail.get('name') or detail.get('job')}"
     if reason.kind is ReasonKind.RECOVERY:
         return f"recovery kept by rerun {detail.get('rerun')}"
+    if reason.kind is ReasonKind.DYNAMIC:
+        return f"set free from {detail.get('name') or detail.get('job')}"
     cause = detail.get("cause")
     return f"selected ({cause})" if cause else "selected"
 

@@ -92,6 +92,7 @@ def job(row: JobRow) -> dict[str, Any]:
         "attempts": one.attempts,
         "attempt": one.attempt,
         "retired": one.retired,
+        "added_by": one.added_by,
         "stale": None,
         "matrix": json.loads(one.binding or "{}"),
         "priority": one.priority,
@@ -171,6 +172,7 @@ def _step(step: StepOutcome) -> dict[str, Any]:
         "ended": iso(step.ended),
         "kept_from": step.kept_from,
         "result": json.loads(step.result) if step.result else None,
+        "action": json.loads(step.action) if step.action else None,
         "subtasks": {},
     }
 

@@ -29,7 +29,7 @@ def how_to_json(how: How) -> dict[str, Any]:
     if how.recovery is not None:
         asked[f"{how.recovery}_recovery"] = True
     asked |= _overrides(how.overrides) if how.overrides is not None else {}
-    flags = {"keep_modified": how.keep_modified, "keep_outputs": how.keep_outputs}
+    flags = {"keep_modified": how.keep_modified, "keep_outputs": how.keep_outputs, "undo_dynamic": how.undo_dynamic}
     return asked | {name: True for name, on in flags.items() if on}
 
 

@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rekindle.domain.rerun import PLAIN, Change, Expected, Manner, PlannedJob, Reason, ReasonKind, RefusedJob, RerunPlan
+from rekindle.domain.rerun import (
+    PLAIN,
+    Change,
+    Expected,
+    Manner,
+    PlannedJob,
+    Reason,
+    ReasonKind,
+    RefusedJob,
+    RerunPlan,
+    TakenOut,
+)
 from rekindle.domain.states import State
 
 
@@ -26,6 +37,7 @@ def plan_to_json(plan: RerunPlan) -> dict[str, Any]:
         },
         "overwrites": list(plan.overwrites),
         "reads": [list(read) for read in plan.reads],
+        "dynamic": [_taken_to_json(one) for one in plan.dynamic],
     }
 
 
@@ -40,6 +52,7 @@ def plan_from_json(document: Mapping[str, Any]) -> RerunPlan:
         expected=Expected(expected["attempts"], expected["seconds"], expected["unknown"]),
         overwrites=tuple(document["overwrites"]),
         reads=tuple((job, version) for job, version in document["reads"]),
+        dynamic=tuple(taken_from_json(one) for one in document.get("dynamic", ())),
     )
     sealed = seal(plan)
     if sealed.digest != document["digest"]:
@@ -62,7 +75,23 @@ def _canonical(plan: RerunPlan) -> list[Any]:
         (plan.expected.attempts, plan.expected.seconds, plan.expected.unknown),
         plan.overwrites,
         plan.reads,
+        *([_taken_to_json(one) for one in plan.dynamic],) * bool(plan.dynamic),
     ]
+
+
+def _taken_to_json(one: TakenOut) -> dict[str, Any]:
+    return {
+        "attempt": one.attempt,
+        "job": one.job,
+        "name": one.name,
+        "retires": list(one.retires),
+        "patches": one.patches,
+    }
+
+
+def taken_from_json(one: Mapping[str, Any]) -> TakenOut:
+    """A set taken out of force, as a plan's JSON has it."""
+    return TakenOut(one["attempt"], one["job"], one["name"], tuple(one["retires"]), one["patches"])
 
 
 def _row(job: PlannedJob) -> tuple[Any, ...]:

@@ -31,6 +31,7 @@ from rekindle.domain.rerun import (
 )
 from rekindle.domain.resume import BEGINNING
 from rekindle.domain.states import ACTIVE, State
+from rekindle.domain.undynamic import take_back
 
 __all__ = ["plan_from_json", "plan_rerun", "plan_to_json", "pointers_after", "pointers_before"]
 
@@ -60,18 +61,22 @@ def plan_rerun(
     roots = {job: course for job, course in courses.items() if job not in refused}
     above = nearest_start(graph.children, roots)
     saving = any(how.keep_outputs for _, how in requests)
-    scope = _Scope(views, graph, roots, above, set(roots) | above.keys(), exists, saving)
-    jobs = scope.planned()
+    away = take_back(views, graph, requests, roots)
+    reached = set(roots) | above.keys() | away.freed.keys()
+    scope = _Scope(away.views, away.graph, roots, above, reached, exists, saving)
+    jobs = away.explained(scope.planned())
+    running = away.running(jobs)
     return seal(
         RerunPlan(
             jobs=jobs,
             refused=tuple(
                 RefusedJob(job, views[job].name, refused[job]) for job in sorted(refused) if job not in above
             ),
-            warnings=tuple(scope.warnings(refused)),
-            expected=_expected(views, jobs),
-            overwrites=scope.overwrites(jobs),
+            warnings=(*scope.warnings(refused), *away.warnings(jobs)),
+            expected=_expected(views, running),
+            overwrites=scope.overwrites(running),
             reads=scope.reads(),
+            dynamic=away.taken,
         )
     )
 
@@ -136,6 +141,8 @@ def _own_refusal(views: Mapping[int, JobView], graph: Graph, view: JobView) -> s
     if view.archived_workflow:
         return "its workflow is archived"
     if view.retired:
+        if view.added:
+            return "it is retired: the job that added it does not add it any more"
         return "it is retired: the latest revision of its workflow does not have it any more"
     if view.state in ACTIVE:
         return f"it is {view.state.label}; cancel it first: rekindle cancel {shlex.quote(view.name)}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rekindle.domain.acting import ActingSet
 from rekindle.domain.definition import Resources
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.states import State
@@ -46,6 +47,7 @@ class ReasonKind(enum.StrEnum):
     SELECTED = "selected"  # detail: state, cause
     UPSTREAM = "upstream"  # detail: job, name: the nearest selected job above it
     RECOVERY = "recovery"  # detail: rerun: that kept the resume point where the job starts
+    DYNAMIC = "dynamic"  # detail: job, name: whose action had held or canceled it, and does so no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,8 @@ class JobView:
     params: Mapping[str, Any] = field(default_factory=dict)  # of the latest revision
     env: Mapping[str, str] = field(default_factory=dict)  # as its template sets it
     declared: tuple[str, ...] = ()  # the texts that `outputs` are made from
+    acting: ActingSet | None = None  # what its actions brought, in force
+    added: bool = False  # by an action
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,17 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenOut:
+    """A set of dynamic actions that a rerun takes out of force."""
+
+    attempt: int  # whose it is
+    job: int
+    name: str
+    retires: tuple[int, ...] = ()  # jobs that it had added
+    patches: int = 0  # how many changes, holds and cancellations
+
+
+@dataclass(frozen=True, slots=True)
 class RerunPlan:
     """A rerun, decided and not done. `jobs` are in the order of ids."""
 
@@ -184,6 +199,7 @@ class RerunPlan:
     overwrites: tuple[str, ...] = ()  # declared outputs that exist after an earlier attempt and will be written again
     digest: str = ""  # over everything else here: the same plan has the same digest
     reads: tuple[tuple[int, int], ...] = ()  # (job, version): not changed, and the plan holds only while they stand
+    dynamic: tuple[TakenOut, ...] = ()  # sets of actions that are taken out of force
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ def apply(session: Session, proposal: Proposal) -> Applied:
         rerun = archive.reruns.apply(proposal.plan, "manual", proposal.request, proposal.note, now)
         alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
     ring(session.store.folder, alive)
-    ready = sum(job.after is State.READY for job in proposal.plan.jobs)
+    retired = {job for one in proposal.plan.dynamic for job in one.retires}
+    ready = sum(job.after is State.READY and job.id not in retired for job in proposal.plan.jobs)
     return Applied(rerun, proposal.plan, ready, runner_alive=bool(alive))
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.acting import CANCEL, HOLD, SET, ActingSet, Effects, Patch
+from rekindle.domain.actions import Change
 from rekindle.domain.definition import JobNode, JobTemplate
+from rekindle.store.classes import reclassify
 from rekindle.store.database import Database
 from rekindle.store.deriving import derive_afresh
 from rekindle.store.port import Adder, StagedAction
@@ -83,6 +85,7 @@ class Acts:
         with _counted(self._db, touched):
             take_out(self._db, effects.ended, effects.retired)
             self._define(workflow, revision, attempt, effects, templates, nodes)
+            reclassify(self._db, effects.redefined, counts=False)  # what a rerun has modified stays so
             self._db.change_each(SQL["insert_edge"], [(*edge, attempt) for edge in effects.edges])
             self._patch(attempt, effects.patches)
             acts = bool(effects.ids or effects.patches)
@@ -155,6 +158,16 @@ def sets_in_force(database: Database, jobs: Iterable[int]) -> dict[int, ActingSe
         )
         for attempt, job in acting.items()
     }
+
+
+def changes_of(database: Database, jobs: str) -> dict[int, list[Change]]:
+    """The changes in force to the parameters of a set of jobs, in order; of most jobs there are none."""
+    found: dict[int, list[Change]] = {}
+    for job, change, _ in database.rows(SQL["patches_of_jobs"], jobs=jobs):
+        patch = _patch(job, change)
+        if patch.kind == SET:
+            found.setdefault(job, []).append(patch.content)
+    return found
 
 
 def take_out(database: Database, attempts: Sequence[int], retired: Sequence[int]) -> list[RemovedEdge]:

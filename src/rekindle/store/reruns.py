@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused
+from rekindle.domain.graph import find_cycle
+from rekindle.domain.plan_form import taken_from_json
 from rekindle.domain.planning import pointers_after
 from rekindle.domain.rerun import (
     PLAIN,
@@ -26,6 +28,7 @@ from rekindle.domain.rerun import (
     SavedFile,
     UndoView,
 )
+from rekindle.store.acts import RemovedEdge, bring_back, retired_among, take_out
 from rekindle.store.classes import reclassify
 from rekindle.store.database import Database, Row
 from rekindle.store.deriving import derive_afresh
@@ -79,6 +82,8 @@ class Reruns:
             counts[row[1], row[2], job.after] += 1
         self._db.change_each(SQL["insert_rerun_job"], records)
         self._db.change_each(SQL["reset_job"], resets)
+        for job in self._take_out(rerun, plan):
+            counts[before[job.id][1], before[job.id][2], job.after] -= 1
         add_counts(self._db, counts)
         reclassify(self._db, [job.id for job in plan.jobs if job.manner.overrides != before[job.id][_OVERRIDES]])
         archived = [attempt for job in plan.jobs for attempt in job.archives]
@@ -137,10 +142,45 @@ class Reruns:
         reclassify(self._db, [job for job, _, after, _ in restore if after.overrides != modified.get(job)])
         attempts = [attempt for *_, revived in restore for attempt in revived]
         self._db.change(SQL["revive_attempts"], rerun=rerun, attempts=as_set(attempts))
+        touched = self._bring_back(rerun)
         children = {row[0] for row in self._db.rows(SQL["children"], jobs=jobs)}
-        derive_afresh(self._db, children | {job for job, *_ in restore})
+        derive_afresh(self._db, children | touched | {job for job, *_ in restore})
         self._db.change(SQL["mark_undone"], rerun=rerun, now=now)
         self._tell("undone", rerun, None, jobs, now)
+
+    def _take_out(self, rerun: int, plan: RerunPlan) -> list[PlannedJob]:
+        """Take the plan's sets of actions out of force, and remember what goes; returns the jobs that are retired."""
+        if not plan.dynamic:
+            return []
+        retired = {job for one in plan.dynamic for job in one.retires}
+        edges = take_out(self._db, [one.attempt for one in plan.dynamic], sorted(retired))
+        self._db.change(SQL["record_dynamic"], rerun=rerun, dynamic=_text({"taken": plan.dynamic, "edges": edges}))
+        return [job for job in plan.jobs if job.id in retired]
+
+    def _bring_back(self, rerun: int) -> set[int]:
+        """Put the sets that a rerun took out in force again; returns the jobs to derive. UndoRefused where a revision
+        has made that impossible since."""
+        document = msgspec.json.decode(self._db.value(SQL["dynamic"], rerun=rerun))
+        taken = [taken_from_json(one) for one in document.get("taken", ())]
+        if not taken:
+            return set()
+        jobs = [one.job for one in taken]
+        added = {job for one in taken for job in one.retires}
+        if gone := retired_among(self._db, [job for job in jobs if job not in added]):
+            raise UndoRefused(
+                f"a revision has left out `{gone[0]}`, whose actions would be in force again",
+                hint="submit a revision that has it first",
+            )
+        edges: list[RemovedEdge] = [(parent, child, by) for parent, child, by in document["edges"]]
+        touched = bring_back(self._db, [one.attempt for one in taken], sorted(added), edges)
+        every = self._db.rows(SQL["edges_of"], jobs=as_set(jobs))
+        at = {job: position for position, job in enumerate({job for edge in every for job in edge})}
+        if find_cycle(len(at), [(at[parent], at[child]) for parent, child in every]):
+            raise UndoRefused(
+                "with the jobs that come back, jobs of a later revision would need each other in a circle",
+                hint="submit the earlier revision first",
+            )
+        return touched
 
     def _refuse_outdated(self, plan: RerunPlan) -> None:
         wanted = {job.id: job.version for job in plan.jobs} | dict(plan.reads)
@@ -251,7 +291,7 @@ def _planned(row: Row) -> PlannedJob:
 
 
 def _rerun(row: Row, jobs: tuple[PlannedJob, ...]) -> RerunRecord:
-    number, kind, at, note, undone, request, digest, refused, warnings, expected, overwrites, _ = row
+    number, kind, at, note, undone, request, digest, refused, warnings, expected, overwrites, dynamic, _ = row
     plan = RerunPlan(
         jobs,
         refused=msgspec.json.decode(refused, type=tuple[RefusedJob, ...]),
@@ -259,5 +299,6 @@ def _rerun(row: Row, jobs: tuple[PlannedJob, ...]) -> RerunRecord:
         expected=msgspec.json.decode(expected, type=Expected),
         overwrites=tuple(msgspec.json.decode(overwrites)),
         digest=digest,
+        dynamic=tuple(taken_from_json(one) for one in msgspec.json.decode(dynamic).get("taken", ())),
     )
     return RerunRecord(number, kind, at, note, undone, msgspec.json.decode(request), plan)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from rekindle.domain.acting import CANCEL, HOLD
+from rekindle.domain.actions import Change, effective
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.rerun import AttemptView, Graph, JobView, StepView
 from rekindle.domain.substitution import render
+from rekindle.store.acts import changes_of, sets_in_force
 from rekindle.store.database import Database, Row
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES
@@ -20,9 +24,12 @@ SQL = load("reruns")
 
 def rerun_views(database: Database, selected: Sequence[int]) -> tuple[dict[int, JobView], Graph]:
     """The selected jobs, all their descendants, and every parent of either, with the edges among them. Of a job
-    that is only a parent no more is told than its name, state and version."""
+    that is only a parent no more is told than its name, state and version. What the actions of these jobs have held
+    or canceled is there too, wherever it stands."""
     reached = sorted(row[0] for row in database.rows(SQL["reached"], jobs=as_set(selected)))
-    wanted = as_set(reached)
+    acting = sets_in_force(database, reached)
+    stopped = {patch.job for one in acting.values() for patch in one.patches if patch.kind in (CANCEL, HOLD)}
+    wanted = as_set(sorted({*reached, *stopped}))
     children: dict[int, list[int]] = {}
     parents: dict[int, list[int]] = {}
     for parent, child in database.rows(SQL["edges_into"], jobs=wanted):
@@ -32,10 +39,13 @@ def rerun_views(database: Database, selected: Sequence[int]) -> tuple[dict[int, 
     rows = database.rows(SQL["full_views"], jobs=wanted)
     steps = _steps(database.rows(SQL["live_steps"], jobs=wanted))
     folders = _folders(database, rows)
-    views = {row[0]: _view(row, definitions, steps, folders) for row in rows}
+    changes = changes_of(database, wanted)
+    views = {row[0]: _view(row, definitions, steps, folders, changes.get(row[0], ())) for row in rows}
     outside = as_set(sorted(children.keys() - views.keys()))
     for number, name, state, version in database.rows(SQL["parent_views"], jobs=outside):
         views[number] = JobView(number, name, STATES[state], version)
+    views |= {job: replace(views[job], acting=one) for job, one in acting.items()}
+    views |= {row[0]: replace(views[row[0]], added=True) for row in database.rows(SQL["added"], jobs=wanted)}
     return views, Graph(children, parents)
 
 
@@ -69,12 +79,15 @@ def _view(
     definitions: _Definitions,
     steps: Mapping[int, tuple[StepView, ...]],
     folders: Mapping[int, tuple[str, ...]],
+    changes: Sequence[Change],
 ) -> JobView:
     number, name, state, version, template, binding, held, canceled, retired, unmet, *rest = row
     reserve, resume_attempt, resume_step, overrides, not_before, workflow, revision, archived, *live = rest
     attempt, attempt_state, cause, seconds, keep_recovery, take, take_folder, directory, *_ = live
     names, body = definitions.template(template)
     params = definitions.params(workflow, revision)
+    if changes:
+        params = effective(params, changes)
     return JobView(
         number,
         name,

@@ -23,6 +23,10 @@ SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE job.id IN @jobs;
 
+-- name: added
+-- Those of some jobs that actions added.
+SELECT id FROM job WHERE id IN @jobs AND added_by IS NOT NULL;
+
 -- name: parent_views
 -- What the planner knows of jobs that are only needed by those.
 SELECT id, name, state, version FROM job WHERE id IN @jobs;
@@ -65,6 +69,19 @@ INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, resume_
 VALUES (:rerun, :job, :version, :before, :after, :unmet, :start, :resume_attempt, :resume_step, :keeps, :reasons,
     :archives, :pointers, :manner, :saved);
 
+-- name: record_dynamic
+-- The sets of actions that a rerun took out of force.
+UPDATE rerun SET dynamic = :dynamic WHERE id = :rerun;
+
+-- name: dynamic
+-- What a rerun took out of force.
+SELECT dynamic FROM rerun WHERE id = :rerun;
+
+-- name: edges_of
+-- All edges of the workflows of some jobs.
+SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
+WHERE job.workflow IN (SELECT workflow FROM job WHERE id IN @jobs);
+
 -- name: archive_attempts
 -- Attempts that a rerun archives: they stay, and are live no more.
 UPDATE attempt SET archived_by = :rerun WHERE id IN @attempts AND archived_by IS NULL;
@@ -80,7 +97,7 @@ WHERE id = :job;
 -- name: rerun_columns
 -- A rerun without its jobs.
 rerun.id, rerun.kind, rerun.at, rerun.note, rerun.undone, rerun.request, rerun.digest, rerun.refused, rerun.warnings,
-rerun.expected, rerun.overwrites, rerun.jobs;
+rerun.expected, rerun.overwrites, rerun.dynamic, rerun.jobs;
 
 -- name: rerun
 -- One rerun.
