@@ -3,6 +3,8 @@ at any transaction. Only processes are scripted. After every rule the invariants
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -30,9 +32,31 @@ from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedE
 
 STEPS = ("one", "two", "three")
 
+ADDED = st.lists(
+    st.builds(
+        lambda name, needs: {"name": name, "run": "true", "needs": needs},
+        st.sampled_from(["x", "y", "z"]),
+        st.lists(st.sampled_from(["job0", "job1", "job2", "x"]), max_size=1),
+    ),
+    max_size=2,
+)
+ACTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "add": ADDED,
+        "detour": ADDED,
+        "set_children": st.just({"alpha": 1}),
+        "hold_children": st.just(True),
+        "cancel_children": st.just(True),
+        "stop_workflow": st.just(True),
+    },
+).map(json.dumps)
+"""Some of them name what is not there, or a name twice, or close a circle: those attempts fail."""
+
 OUTCOMES = st.one_of(
     st.just(Outcome()),
     st.just(Outcome()),
+    st.builds(Outcome, action=ACTIONS),
     st.builds(Outcome, fails_at=st.sampled_from(STEPS), cause=st.sampled_from([Cause.EXIT, Cause.LOST, Cause.TIMEOUT])),
     st.builds(Outcome, fails_at=st.sampled_from(STEPS), crash=st.just(True)),
 )
@@ -91,7 +115,7 @@ class Histories(RuleBasedStateMachine):
     def _work(self, session: Session, outcomes: list[Outcome], slots: int) -> None:
         script = iter(outcomes)
         executor = ScriptedExecutor(self.session.store.folder, lambda one: self._next(script, one), self.clock)
-        finished = {job for job, state in self._states().items() if state is State.COMPLETED}
+        finished = {job.name for job in self._jobs().values() if job.state is State.COMPLETED and not job.retired}
         try:
             work(session, WorkOptions(slots=slots, executor="scripted"), executor=executor)
         except Crash:
@@ -109,16 +133,21 @@ class Histories(RuleBasedStateMachine):
             for runner in archive.runners.alive():
                 archive.runners.abandon(runner.id)
 
-    @rule(data=st.data(), start=st.sampled_from(["beginning", "failed-step", "one", "two", "three"]))
-    def plan_and_apply(self, data: st.DataObject, start: str) -> None:
+    @rule(
+        data=st.data(),
+        start=st.sampled_from(["beginning", "failed-step", "one", "two", "three"]),
+        undo_dynamic=st.booleans(),
+    )
+    def plan_and_apply(self, data: st.DataObject, start: str, undo_dynamic: bool) -> None:
         jobs = self._some(data)
+        how = How(start=start, undo_dynamic=undo_dynamic)
         try:
-            proposal = rerun.plan(self.session, [(jobs, How(start=start))], {})
-            again = rerun.plan(self.session, [(jobs, How(start=start))], {})
+            proposal = rerun.plan(self.session, [(jobs, how)], {})
+            again = rerun.plan(self.session, [(jobs, how)], {})
         except Refused:
             return
         assert proposal.plan == again.plan
-        before = self._jobs()
+        before, acts = self._jobs(), self._in_force()
         applied = rerun.apply(self.session, proposal)
         self._holds_what_was_planned(proposal.plan, before)
         with pytest.raises(Refused):
@@ -128,6 +157,7 @@ class Histories(RuleBasedStateMachine):
             assert {job: _essence(one) for job, one in self._jobs().items()} == {
                 job: _essence(one) for job, one in before.items()
             }
+            assert self._in_force() == acts
 
     def _holds_what_was_planned(self, plan: rerun.RerunPlan, before: dict[int, Job]) -> None:
         now = self._jobs()
@@ -136,7 +166,10 @@ class Histories(RuleBasedStateMachine):
             assert now[job.id].state is job.after
             assert now[job.id].attempt is None
         for number in now.keys() - planned:
-            assert now[number] == before[number], "what the plan does not name was touched"
+            # A parent whose edge to a retired job goes has a new version, and nothing else of it is new.
+            same = dataclasses.replace(now[number], version=before[number].version)
+            assert same == before[number], "what the plan does not name was touched"
+            assert plan.dynamic or same == now[number]
 
     @precondition(lambda self: self._has_reruns())
     @rule()
@@ -186,6 +219,15 @@ class Histories(RuleBasedStateMachine):
             assert (one.cause is not None) == (one.state in (State.FAILED, State.CANCELED))
 
     @invariant()
+    def what_was_added_is_there_while_its_set_is_in_force(self) -> None:
+        jobs, sets = self._jobs(), self._in_force()
+        adders = {attempt: job for job, (attempt, *_) in sets.items()}
+        for job in jobs.values():
+            if job.added_by is not None:
+                assert job.retired == (job.added_by not in adders), f"{job.name}: added by {job.added_by}"
+        assert not any(jobs[job].retired for job in sets)
+
+    @invariant()
     def a_job_has_at_most_one_live_attempt(self) -> None:
         live = [one.job for one in self._attempts() if one.archived_by is None]
         assert len(live) == len(set(live))
@@ -199,6 +241,12 @@ class Histories(RuleBasedStateMachine):
 
     def _states(self) -> dict[str, State]:
         return {job.name: job.state for job in self._jobs().values()}
+
+    def _in_force(self) -> dict[int, tuple[object, ...]]:
+        with self.session.store.read() as archive:
+            ids = archive.jobs.select(Selection().where, None, retired=True)
+            sets = archive.acts.in_force(ids)
+            return {job: (one.attempt, one.names, one.edges, one.patches) for job, one in sets.items()}
 
     def _attempts(self) -> list[Attempt]:
         return look.attempts(self.session, None)
@@ -215,7 +263,8 @@ class Histories(RuleBasedStateMachine):
 
 def _essence(job: Job) -> tuple[object, ...]:
     """All of a job but its version, which only grows."""
-    return (job.state, job.unmet, job.attempt, job.canceled, job.held, job.resume_attempt, job.resume_step)
+    flags = (job.canceled, job.held, job.retired, job.added_by)
+    return (job.state, job.unmet, job.attempt, *flags, job.resume_attempt, job.resume_step)
 
 
 def _deed(one: Attempt) -> tuple[object, ...]:

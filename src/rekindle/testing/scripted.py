@@ -29,6 +29,7 @@ class Outcome:
     exit_code: int | None = 1
     message: str = "scripted"
     crash: bool = False
+    action: str | None = None  # JSON text of the dynamic action that its first step stages
 
 
 class ScriptedExecutor:
@@ -118,17 +119,18 @@ class ScriptedExecutor:
                     raise Crash
                 self._die(worker, one, started)
                 return
-            end = self._step(position, step.name, outcome if fails else None)
+            action = outcome.action if len(ran) == 1 else None
+            end = self._step(position, step.name, outcome if fails else None, action)
             if fails or position == steps[-1][0]:
                 break
             journal.append(StepEnded(one.attempt, one.token, end))
         self.ran.append((one.name, one.number, tuple(ran)))
         journal.append(self._ended(one, end, started, outcome))
 
-    def _step(self, position: int, name: str, failed: Outcome | None) -> StepOutcome:
+    def _step(self, position: int, name: str, failed: Outcome | None, action: str | None) -> StepOutcome:
         now = self._clock()
         if failed is None:
-            return StepOutcome(position, name, State.COMPLETED, exit_code=0, started=now, ended=now)
+            return StepOutcome(position, name, State.COMPLETED, exit_code=0, started=now, ended=now, action=action)
         return StepOutcome(position, name, State.FAILED, failed.cause, failed.exit_code, started=now, ended=now)
 
     def _ended(self, one: Assignment, end: StepOutcome, started: float, outcome: Outcome) -> Ended:

@@ -1,0 +1,132 @@
+"""What sets of actions do to the graph: pure. A small model keeps the graph and checks it after every success."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rekindle.domain.acting import CANCEL, HOLD, SET, ActingSet, Addition, Patch, Scene, decide_effects, retired_with
+from rekindle.domain.actions import Action, BadAction
+from rekindle.domain.graph import find_cycle
+
+A, B, C = 1, 2, 3  # a job that acts, and two that need it
+
+
+def scene(**more) -> Scene:
+    return Scene(**{"job": A, "name": "a", "attempt": 10, "children": (B, C), "next_job": 4, **more})
+
+
+def test_added_jobs_come_after_the_adding_one_and_detours_before_its_children():
+    effects = decide_effects(
+        scene(), Action(), [], [Addition("x", needs=(C,)), Addition("y", detour=True, siblings=("z",)), Addition("z")]
+    )
+    assert effects.ids == {"x": 4, "y": 5, "z": 6}
+    assert effects.new == (4, 5, 6)
+    assert set(effects.edges) == {(A, 4), (C, 4), (A, 5), (6, 5), (5, B), (5, C), (A, 6)}
+
+
+def test_what_is_added_again_keeps_its_id_and_what_is_not_is_retired_with_all_it_had_added():
+    before = ActingSet(9, A, {4: "x", 5: "y"}, ((A, 4), (A, 5)))
+    deeper, deepest = ActingSet(8, 5, {6: "z"}), ActingSet(7, 6, {7: "w"})
+    kept = ActingSet(6, 4, {8: "v"})
+    effects = decide_effects(
+        scene(in_force=before, own={"x": 4, "y": 5}, sets={5: deeper, 6: deepest, 4: kept}, next_job=9),
+        Action(),
+        [],
+        [Addition("x"), Addition("new")],
+    )
+    assert (effects.ids, effects.new, effects.redefined) == ({"x": 4, "new": 9}, (9,), (4,))
+    assert (effects.retired, effects.ended) == ((5, 6, 7), (7, 8, 9))
+
+
+def test_patches_go_to_the_children_and_holds_and_cancels_to_those_that_can_take_them():
+    change = {"x": 1}
+    action = Action(hold_children=True, cancel_children=True)
+    effects = decide_effects(scene(held=[C], idle=[B]), action, [change], [Addition("x")])
+    assert effects.patches == (
+        Patch(B, SET, change),
+        Patch(C, SET, change),
+        Patch(4, SET, change),
+        Patch(B, HOLD, "by an action of a, attempt 10"),
+        Patch(B, CANCEL, True),
+    )
+    everything = decide_effects(scene(idle=[2, 3, 7]), Action(stop_workflow=True), [], [])
+    assert [patch.job for patch in everything.patches] == [2, 3, 7]
+
+
+def test_a_name_of_another_job_is_refused():
+    with pytest.raises(BadAction, match="'b' is taken by a job of the spec"):
+        decide_effects(scene(taken={"b": "a job of the spec"}), Action(), [], [Addition("b")])
+
+
+def test_a_circle_over_what_is_there_is_refused():
+    edges = [(A, B), (B, C)]
+    with pytest.raises(BadAction, match=r"circle: job 2 before job 3 before `x` before job 2"):
+        decide_effects(scene(children=(B,), edges=edges), Action(), [], [Addition("x", detour=True, needs=(C,))])
+    decide_effects(scene(children=(B,), edges=edges), Action(), [], [Addition("x", needs=(C,))])
+
+
+SETS = st.dictionaries(st.sampled_from("vwxyz"), st.booleans(), max_size=4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), SETS), max_size=12))
+def test_the_graph_is_always_that_of_the_sets_in_force(successes):
+    """Jobs act again and again, those that were added too: each job's last set is what is there, whatever came
+    before, nothing is doubled, and no set of a retired job is in force."""
+    names: dict[int, dict[str, int]] = {}  # of what each job has ever added
+    sets: dict[int, ActingSet] = {}
+    spec_edges = {(A, B), (A, C), (B, C)}
+    retired: set[int] = set()
+    attempt, total = 100, 3
+    for who, adds in successes:
+        alive = [job for job in range(1, total + 1) if job not in retired]
+        job = alive[who % len(alive)]
+        attempt += 1
+        own = names.setdefault(job, {})
+        edges = spec_edges | {edge for one in sets.values() for edge in one.edges}
+        children = tuple(sorted(c for p, c in edges if p == job and c not in own.values() and c not in retired))
+        effects = decide_effects(
+            Scene(
+                job,
+                f"j{job}",
+                attempt,
+                in_force=sets.get(job),
+                own=own,
+                sets={other: one for other, one in sets.items() if other != job},
+                children=children,
+                next_job=total + 1,
+            ),
+            Action(),
+            [],
+            [Addition(name, detour) for name, detour in adds.items()],
+        )
+        assert set(effects.new) | set(effects.redefined) == set(effects.ids.values())
+        own |= effects.ids
+        total = max([total, *effects.ids.values()])
+        retired |= set(effects.retired)
+        retired -= set(effects.ids.values())
+        sets = {other: one for other, one in sets.items() if one.attempt not in effects.ended}
+        sets = {
+            other: ActingSet(
+                one.attempt, one.job, one.added, tuple(edge for edge in one.edges if not retired.intersection(edge))
+            )
+            for other, one in sets.items()
+        }
+        sets[job] = ActingSet(attempt, job, {number: name for name, number in effects.ids.items()}, effects.edges)
+
+        present = {number for one in sets.values() for number in one.added}
+        assert not present & retired
+        assert present | retired == set(range(4, total + 1))
+        assert not retired & sets.keys()
+        edges = spec_edges | {edge for one in sets.values() for edge in one.edges}
+        assert not {end for edge in edges for end in edge} & retired
+        assert find_cycle(total + 1, sorted(edges)) is None
+        assert len({(job, name) for job, own in names.items() for name in own}) == total - 3
+
+
+def test_what_ends_with_a_set_is_found_downwards():
+    sets = {4: ActingSet(2, 4, {5: "y"}), 5: ActingSet(3, 5, {6: "z"})}
+    assert retired_with([ActingSet(1, A, {4: "x"})], sets) == ((4, 5, 6), (1, 2, 3))
+    assert retired_with([ActingSet(1, A, {4: "x"})], sets, keep={4}) == ((), (1,))
