@@ -60,7 +60,9 @@ def test_attempts_list(diamond: Shell) -> None:
         ("check", "failed", 1, {}),
     ]
     assert diamond("attempts", "list", "left", "--live", "--json").json == {"attempts": []}
-    assert diamond("attempts", "show", str(one["id"]), "--json").json == one
+    shown = diamond("attempts", "show", str(one["id"]), "--json").json
+    assert {key: shown[key] for key in one} == one
+    assert (shown["actions_in_force"], shown["added"]) == (False, [])
 
 
 def test_a_plan_and_the_rerun_that_it_becomes(diamond: Shell) -> None:
