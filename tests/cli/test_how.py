@@ -69,3 +69,40 @@ def test_what_is_modified_is_shown_before_and_after_and_recorded(tuned):
     assert "recovery kept by rerun 1" in again
     assert "alpha 5 -> 1" in again
     assert tuned("rerun", "fit", "--from", "beginning", "--dry-run", "--json").json["jobs"][0]["keep_recovery"] is None
+
+
+def test_folders_are_told_in_the_plan_and_refused_by_name(shell):
+    shell.write(SPEC.replace("name: tuned", "name: tuned\nworkdir: attempt"))
+    assert shell("run", "spec.yaml").code == 2
+    assert "fit, in a copy" in shell("rerun", "fit", "--from", "fit", "--dry-run").out
+    same = shell("rerun", "fit", "--from", "fit", "--workdir", "same", "--dry-run", "--json").json["jobs"][0]
+    assert (same["workdir"], same["start"]) == ("same", "fit")
+    assert same["folder"] == shell("attempts", "show", "1", "--json").json["folder"]
+    shell.write(SPEC.replace("name: tuned", "name: other"), "other.yaml")
+    assert shell("run", "other.yaml").code == 2
+    done = shell("rerun", "-w", "other", "--workdir", "copy", "--yes")
+    assert done.code == 1
+    assert "runs in the project's folder" in done.err
+
+
+def test_outputs_that_are_saved_are_told_and_put_back(shell):
+    shell.write("{name: made, jobs: {make: {run: 'echo made > out', outputs: {o: out}}}}")
+    assert shell("run", "spec.yaml").code == 0
+    assert "overwrites:\n  out" in shell("rerun", "make", "--dry-run").out
+    assert "overwrites, and saves before:\n  out" in shell("rerun", "make", "--keep-outputs", "--yes").out
+    assert "its outputs were saved" in shell("attempts", "show", "1").out
+    (shell.folder / "out").unlink()
+    assert "1 file put back" in shell("undo").out
+    assert (shell.folder / "out").read_text() == "made\n"
+
+
+def test_the_python_client_gives_the_same(tuned):
+    from rekindle import Client, How, Overrides
+
+    with Client() as client:
+        how = How("failed-step", recovery="keep", overrides=Overrides.asked({"alpha": 5}, memory="x2"))
+        proposal = client.plan_rerun(client.select("fit"), how)
+        assert proposal.request["how"]["set"] == {"alpha": 5}
+        client.apply(proposal)
+        assert client.work().exit_code == 0
+    assert tuned("attempts", "list", "--json").json["attempts"][1]["modified"]

@@ -11,7 +11,7 @@ from rerun_views import C, F, K, R, W, graph, job, ran, world
 from rekindle.domain.asking import check_how, how_to_json
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue, UsageError
-from rekindle.domain.overrides import Amount, Modified, Overrides, ask_for, modified_of
+from rekindle.domain.overrides import Amount, Modified, Overrides, modified_of
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
 from rekindle.domain.rerun import Change, How, Reason, ReasonKind
 
@@ -108,7 +108,7 @@ SMALL = Resources(cpus=1.0, memory=1000, time=60.0)
 
 def test_what_is_asked_for_is_told_before_and_after():
     view = failed(resources=SMALL, params={"alpha": 0.1}, env={"A": "x"})
-    asked = ask_for({"alpha": 0.2}, {"A": "y", "B": "z"}, "x1.5", "2m", 4)
+    asked = Overrides.asked({"alpha": 0.2}, {"A": "y", "B": "z"}, "x1.5", "2m", 4)
     row = only(view, How(overrides=asked))
     assert row.manner.changes == (
         Change("params.alpha", 0.1, 0.2),
@@ -135,7 +135,7 @@ def test_a_rerun_drops_what_the_one_before_modified():
 
 def test_kept_modifications_lie_under_the_new_ones():
     view = failed(resources=SMALL, params={"a": 1, "b": 2}, overrides=Modified({"a": 5, "b": 6}, memory=3000).text())
-    row = only(view, How(overrides=ask_for({"a": 7}), keep_modified=True))
+    row = only(view, How(overrides=Overrides.asked({"a": 7}), keep_modified=True))
     assert modified_of(row.manner.overrides) == Modified({"a": 7, "b": 6}, memory=3000)
     assert row.manner.changes == (Change("params.a", 5, 7),)
 
@@ -143,25 +143,25 @@ def test_kept_modifications_lie_under_the_new_ones():
 def test_descendants_keep_their_own_modifications_and_get_no_others():
     mine = Modified(cpus=2.0).text()
     below = [job(2, C, overrides=mine), job(3, C)]
-    decided = planned(failed(), How(overrides=ask_for(cpus=8)), edges=graph((1, 2), (1, 3)), others=below)
+    decided = planned(failed(), How(overrides=Overrides.asked(cpus=8)), edges=graph((1, 2), (1, 3)), others=below)
     assert [row.manner.overrides for row in decided.jobs[1:]] == [mine, None]
     assert pointers_after(decided.jobs[1], pointers_before(below[0])).overrides == mine
 
 
 def test_an_unknown_parameter_is_refused_with_the_nearest():
     view = failed(params={"alpha": 1, "beta": 2})
-    told = why(view, How(overrides=ask_for({"alhpa": 2})))
+    told = why(view, How(overrides=Overrides.asked({"alhpa": 2})))
     assert told == "its workflow has no parameter `alhpa`: did you mean `alpha`?"
-    assert "`gamma`" in why(view, How(overrides=ask_for(env={"A": "${params.gamma}"})))
+    assert "`gamma`" in why(view, How(overrides=Overrides.asked(env={"A": "${params.gamma}"})))
 
 
 def test_a_value_of_the_matrix_is_no_parameter():
-    assert "value of its matrix" in why(failed(binding='{"seed": 1}'), How(overrides=ask_for({"seed": 2})))
+    assert "value of its matrix" in why(failed(binding='{"seed": 1}'), How(overrides=Overrides.asked({"seed": 2})))
 
 
 def test_a_multiple_of_no_limit_is_refused():
-    assert "sets no memory" in why(failed(), How(overrides=ask_for(memory="x2")))
-    assert "sets no time" in why(failed(), How(overrides=ask_for(time="x2")))
+    assert "sets no memory" in why(failed(), How(overrides=Overrides.asked(memory="x2")))
+    assert "sets no time" in why(failed(), How(overrides=Overrides.asked(time="x2")))
 
 
 @pytest.mark.parametrize(
@@ -190,11 +190,11 @@ def test_a_multiple_of_no_limit_is_refused():
 )
 def test_values_that_no_attempt_can_have_are_bad(asked):
     with pytest.raises(BadValue):
-        ask_for(**asked)
+        Overrides.asked(**asked)
 
 
 def test_nothing_asked_for_is_nothing():
-    assert ask_for() is None
+    assert Overrides.asked() == Overrides()
     assert Modified().text() is None
 
 
@@ -207,7 +207,9 @@ def test_a_how_that_makes_no_sense_is_refused():
 
 
 def test_what_was_asked_is_recorded_in_few_words():
-    how = How("failed-step", workdir="copy", recovery="keep", overrides=ask_for({"a": 1}, memory="x1.5", cpus=2))
+    how = How(
+        "failed-step", workdir="copy", recovery="keep", overrides=Overrides.asked({"a": 1}, memory="x1.5", cpus=2)
+    )
     assert how_to_json(replace(how, keep_modified=True)) == {
         "from": "failed-step",
         "downstream": "all",
@@ -223,7 +225,7 @@ def test_what_was_asked_is_recorded_in_few_words():
 
 def test_jobs_asked_for_in_two_ways_are_refused():
     views = world([failed()], graph())
-    hows = [([1], How(overrides=ask_for(cpus=2))), ([1], How())]
+    hows = [([1], How(overrides=Overrides.asked(cpus=2))), ([1], How())]
     assert plan_rerun(views, graph(), hows).refused[0].why == "it is asked for in different ways: name one"
 
 
@@ -237,7 +239,7 @@ def test_only_outputs_that_are_there_are_named():
 
 def test_the_next_attempts_outputs_are_named_where_a_parameter_moves_them():
     view = failed(outputs=("out-1",), declared=("out-${params.n}",), directory="/p", params={"n": 1})
-    assert planned(view, How(overrides=ask_for({"n": 2}))).overwrites == ("out-2",)
+    assert planned(view, How(overrides=Overrides.asked({"n": 2}))).overwrites == ("out-2",)
 
 
 def test_a_new_folder_writes_nothing_over():
@@ -245,6 +247,6 @@ def test_a_new_folder_writes_nothing_over():
 
 
 def test_states_that_cannot_rerun_are_refused_as_before():
-    assert "ready" in why(job(1, R), How(overrides=ask_for(cpus=2)))
+    assert "ready" in why(job(1, R), How(overrides=Overrides.asked(cpus=2)))
     assert "waiting" in why(job(1, W), How(recovery="keep"))
     assert only(job(1, K, canceled=True), How(recovery="clear")).after is R

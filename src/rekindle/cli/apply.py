@@ -10,7 +10,7 @@ from rekindle.cli import shapes
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option
 from rekindle.cli.planshow import summary
-from rekindle.cli.rerun import tell_applied
+from rekindle.cli.rerun import saving_shown, tell_applied
 from rekindle.engine import rerun as engine
 
 
@@ -26,7 +26,7 @@ def apply(file: Path, as_json: bool) -> None:
       rekindle apply plan.json
     """
     with opened() as session:
-        applied = engine.apply(session, engine.load(session, file))
+        applied = engine.apply(session, engine.load(session, file), saving_shown())
     if as_json:
         shapes.emit(shapes.plan(applied.plan, applied.rerun))
         return

@@ -78,11 +78,18 @@ def show(attempt: int, as_json: bool) -> None:
         row = look.jobs(session, [found.job])[0]
         acting = acted.in_force(session, [found.job]).get(found.job)
         in_force = acting if acting is not None and acting.attempt == found.id else None
+        copying, saved = look.copying(session, found), look.saved(session, found.id)
     if as_json:
         names = list(in_force.names) if in_force else []
-        shapes.emit({**shapes.attempt(found, workdir), "actions_in_force": in_force is not None, "added": names})
+        told = {"done": copying[0], "whole": copying[1]} if copying else None
+        more = {"actions_in_force": in_force is not None, "added": names, "copying": told, "saved_outputs": saved}
+        shapes.emit({**shapes.attempt(found, workdir), **more})
         return
     click.echo(_facts(found, row.job.name, row.workflow, workdir))
+    if copying:
+        click.echo(f"copying the folder it goes on in: {format_size(copying[0])} of {format_size(copying[1])}")
+    if saved:
+        click.echo(f"its outputs were saved before a rerun wrote over them: {saved}")
     if found.steps:
         click.echo("")
         click.echo(explaining.steps_table(found.steps))

@@ -10,7 +10,7 @@ import click
 
 from rekindle.cli.options import pairs
 from rekindle.domain.errors import UsageError
-from rekindle.domain.overrides import Overrides, ask_for
+from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun import FROM_BEGINNING, How
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -37,6 +37,9 @@ _OPTIONS = (
     click.option("--memory", metavar="SIZE|xF", help="Ask for so much memory, or F times as much as now."),
     click.option("--time", metavar="DURATION|xF", help="Allow so much time, or F times as much as now."),
     click.option("--cpus", type=float, metavar="N", help="Take N cpus."),
+    click.option(
+        "--keep-outputs", is_flag=True, help="Save declared outputs before they are overwritten; undo puts them back."
+    ),
     click.option("--keep-modified", is_flag=True, help="Keep what an earlier rerun modified, under this one's."),
     click.option(
         "--undo-dynamic",
@@ -57,6 +60,7 @@ _NAMES = (
     "cpus",
     "keep_modified",
     "undo_dynamic",
+    "keep_outputs",
 )
 
 
@@ -90,6 +94,7 @@ def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, **more: A
         recovery=recovery,
         keep_modified=more.pop("keep_modified"),
         undo_dynamic=more.pop("undo_dynamic"),
+        keep_outputs=more.pop("keep_outputs"),
         overrides=_overrides(**more),
     )
 
@@ -100,4 +105,5 @@ def _overrides(
     from rekindle.spec.scalars import typed_value
 
     params = {name: typed_value(text) for name, text in pairs("--set", set_).items()}
-    return ask_for(params, pairs("--env", env), memory, time, cpus)
+    asked = Overrides.asked(params, pairs("--env", env), memory, time, cpus)
+    return None if asked == Overrides() else asked

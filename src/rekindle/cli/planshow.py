@@ -31,7 +31,8 @@ def draw_plan(plan: RerunPlan, *, verbose: bool) -> None:
     for warning in plan.warnings:
         click.echo(f"{click.style('warning:', fg='yellow')} {drawing.flat(warning)}")
     if plan.overwrites:
-        click.echo("\noverwrites:")
+        saved = any(job.manner.saves for job in plan.jobs)
+        click.echo("\noverwrites, and saves before:" if saved else "\noverwrites:")
         for path in plan.overwrites[:most]:
             click.echo(f"  {drawing.flat(path)}")
         _more(len(plan.overwrites), most, "file")

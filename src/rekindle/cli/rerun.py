@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -15,6 +17,7 @@ from rekindle.cli.planshow import draw_plan
 from rekindle.cli.working import work_shown
 from rekindle.domain.asking import how_to_json
 from rekindle.domain.errors import PlanRefused, Refused, UsageError
+from rekindle.domain.quantities import format_size
 from rekindle.domain.rerun import How
 from rekindle.engine import look
 from rekindle.engine import rerun as engine
@@ -78,7 +81,7 @@ def rerun(
             _tell_kept(proposal, save_plan, as_json)
             return 0
         _ask(yes, as_json)
-        applied = engine.apply(session, proposal)
+        applied = engine.apply(session, proposal, saving_shown())
         if as_json:
             shapes.emit(shapes.plan(applied.plan, applied.rerun))
         return _finish(session, applied, workflows, and_work, slots, as_json)
@@ -138,6 +141,26 @@ def _finish(
         return 0
     only = str(workflows[0]) if len(workflows) == 1 else None
     return work_shown(session, WorkOptions(workflow=only, slots=slots), quiet=as_json).exit_code
+
+
+def saving_shown() -> Callable[[int, int], None] | None:
+    """Shows on a terminal how far the saving of outputs is."""
+    if not sys.stderr.isatty():
+        return None
+    shown = 0.0
+
+    def show(done: int, whole: int) -> None:
+        nonlocal shown
+        over = done >= whole
+        if time.monotonic() - shown > _SHOWN_EVERY or (over and shown):
+            shown = time.monotonic()
+            text = f"\rsaving outputs: {format_size(done)} of {format_size(whole)}"
+            click.echo(text + ("\n" if over else ""), err=True, nl=False)
+
+    return show
+
+
+_SHOWN_EVERY = 0.2
 
 
 def tell_applied(applied: Applied, *, and_work: bool = False) -> None:

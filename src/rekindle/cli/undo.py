@@ -27,8 +27,10 @@ def undo(rerun: int | None, as_json: bool) -> None:
         undone = engine.undo(session, rerun)
     if as_json:
         jobs = [{"id": number, "name": name, "state": state.label} for number, name, state in undone.jobs]
-        shapes.emit({"rerun": undone.rerun, "jobs": jobs})
+        shapes.emit({"rerun": undone.rerun, "jobs": jobs, "restored": list(undone.restored)})
         return
     counts = Counter(state for _, _, state in undone.jobs)
     jobs_back = drawing.many(len(undone.jobs), "job")
+    if undone.restored:
+        click.echo(f"{drawing.many(len(undone.restored), 'file')} put back")
     click.echo(f"rerun {undone.rerun} is undone: {jobs_back} back: {drawing.counted(counts.items())}")

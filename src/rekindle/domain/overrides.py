@@ -39,6 +39,27 @@ class Overrides:
     time: Amount | None = None
     cpus: float | None = None
 
+    @classmethod
+    def asked(
+        cls,
+        params: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        memory: str | None = None,
+        time: str | None = None,
+        cpus: float | None = None,
+    ) -> Overrides:
+        """As it is typed: `memory` "8G" or "x1.5", `time` "2h" or "x2". BadValue for what cannot be read or is out of
+        range."""
+        made = cls(
+            dict(params or {}),
+            dict(env or {}),
+            None if memory is None else _amount("memory", memory),
+            None if time is None else _amount("time", time),
+            cpus,
+        )
+        check_overrides(made)
+        return made
+
 
 @dataclass(frozen=True, slots=True)
 class Modified:
@@ -84,27 +105,6 @@ NOTHING = Modified()
 def modified_of(text: str | None) -> Modified:
     """What `Modified.text` wrote."""
     return NOTHING if text is None else Modified(**json.loads(text))
-
-
-def ask_for(
-    params: Mapping[str, Any] | None = None,
-    env: Mapping[str, str] | None = None,
-    memory: str | None = None,
-    time: str | None = None,
-    cpus: float | None = None,
-) -> Overrides | None:
-    """What is asked for, as it is typed: `memory` "8G" or "x1.5", `time` "2h" or "x2". None when nothing is.
-
-    BadValue for what cannot be read or is out of range."""
-    asked = Overrides(
-        dict(params or {}),
-        dict(env or {}),
-        None if memory is None else _amount("memory", memory),
-        None if time is None else _amount("time", time),
-        cpus,
-    )
-    check_overrides(asked)
-    return None if asked == Overrides() else asked
 
 
 def check_overrides(asked: Overrides) -> None:

@@ -15,6 +15,7 @@ from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.presence import is_alive
 from rekindle.engine.results import JobRow, WorkflowState, WorkflowStatus
 from rekindle.engine.session import Session
+from rekindle.journal.places import attempt_folder, read_progress, saved_outputs
 from rekindle.store.port import Archive
 
 
@@ -199,6 +200,17 @@ def attempt(session: Session, number: int) -> Attempt:
     if found is None:
         raise NotFound(f"no such attempt: {number}", hint="`rekindle attempts list` names them")
     return found
+
+
+def copying(session: Session, attempt: Attempt) -> tuple[int, int] | None:
+    """(bytes copied, bytes in all) while an attempt that runs copies the folder in which it goes on."""
+    return read_progress(attempt_folder(session.store.folder, attempt.id)) if attempt.state in ACTIVE else None
+
+
+def saved(session: Session, attempt: int) -> str | None:
+    """The folder with the outputs of an attempt that a rerun has saved."""
+    folder = saved_outputs(attempt_folder(session.store.folder, attempt))
+    return folder if Path(folder).is_dir() else None
 
 
 def failures(session: Session, workflow: str | None = None) -> list[FailureGroup]:

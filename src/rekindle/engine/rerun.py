@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rekindle.domain.asking import check_how
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
-from rekindle.domain.rerun import How, RerunPlan
+from rekindle.domain.rerun import How, RerunPlan, SavedFile
 from rekindle.domain.states import State
 from rekindle.domain.undo import decide_undo
 from rekindle.engine.presence import is_alive
 from rekindle.engine.results import Applied, Proposal, Undone
+from rekindle.engine.saving import Tell, restoring, saving
 from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
 
@@ -44,11 +45,13 @@ def _all_refused(decided: RerunPlan) -> PlanRefused:
     return PlanRefused(f"nothing can be rerun: {first}{more}", refused=decided.refused)
 
 
-def apply(session: Session, proposal: Proposal) -> Applied:
-    """Do what was planned, in one transaction. PlanOutdated when any of its jobs has moved since."""
-    now = session.clock()
-    with session.store.write() as archive:
-        rerun = archive.reruns.apply(proposal.plan, "manual", proposal.request, proposal.note, now)
+def apply(session: Session, proposal: Proposal, tell: Tell | None = None) -> Applied:
+    """Do what was planned, in one transaction. PlanOutdated when any of its jobs has moved since. Outputs that are to
+    be saved are copied before, `tell` being told how far that is; Refused when one cannot be."""
+    plan, now = proposal.plan, session.clock()
+    with saving(session.store.folder, plan, tell) as saved, session.store.write() as archive:
+        rerun = archive.reruns.apply(plan, "manual", proposal.request, proposal.note, now, saved.files)
+        saved.commit()
         alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
     ring(session.store.folder, alive)
     retired = {job for one in proposal.plan.dynamic for job in one.retires}
@@ -95,6 +98,23 @@ def load(session: Session, path: Path) -> Proposal:
 def undo(session: Session, rerun: int | None = None) -> Undone:
     """Take a rerun back: the newest manual one, or the one named. UndoRefused, naming the jobs, once anything that
     it reset has started."""
+    with restoring(_saved(session, rerun)) as put_back:
+        return _undo(session, rerun, put_back)
+
+
+def _saved(session: Session, rerun: int | None) -> list[SavedFile]:
+    """The files that undoing a rerun puts back; none when it cannot be undone."""
+    with session.store.read() as archive:
+        number = archive.reruns.newest_manual() if rerun is None else rerun
+        record = archive.reruns.get(number) if number is not None else None
+        if number is None or record is None or record.undone is not None:
+            return []
+        views = archive.reruns.undo_views(number)
+    decide_undo(views)
+    return [one for view in views for one in view.saved]
+
+
+def _undo(session: Session, rerun: int | None, put_back: Callable[[], tuple[str, ...]]) -> Undone:
     now = session.clock()
     with session.store.write() as archive:
         number = archive.reruns.newest_manual() if rerun is None else rerun
@@ -106,6 +126,7 @@ def undo(session: Session, rerun: int | None = None) -> Undone:
             raise NotFound(f"rerun {number} has been undone already", hint="`rekindle reruns list` names them")
         archive.reruns.undo(number, decide_undo(archive.reruns.undo_views(number)), now)
         jobs = archive.jobs.get([job.id for job in record.plan.jobs])
+        restored = put_back()
         alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
     ring(session.store.folder, alive)
-    return Undone(number, tuple((job.id, job.name, job.state) for job in jobs))
+    return Undone(number, tuple((job.id, job.name, job.state) for job in jobs), restored)

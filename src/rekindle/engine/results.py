@@ -78,6 +78,7 @@ class Undone:
 
     rerun: int
     jobs: tuple[tuple[int, str, State], ...]
+    restored: tuple[str, ...] = ()  # files that were put back
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ def copy_file(source: str, target: str, tell: Tell) -> None:
     """Copy a file or a symbolic link to `target`, which is not there."""
     if os.path.islink(source):
         os.symlink(os.readlink(source), target)
+        tell(os.lstat(source).st_size)
         with contextlib.suppress(OSError):  # a link's own times and attributes are no loss
             shutil.copystat(source, target, follow_symlinks=False)
         return
