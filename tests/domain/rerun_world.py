@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from rekindle.domain.definition import Resources
 from rekindle.domain.errors import PlanOutdated
 from rekindle.domain.lifecycle import Event, derive_state, transition
 from rekindle.domain.planning import pointers_after, pointers_before
@@ -17,6 +18,9 @@ from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.domain.undo import decide_undo
 
 STEPS = ("fetch", "fit", "score")
+
+BASE = Resources(cpus=1.0, memory=1000)
+PARAMS = {"alpha": 1, "beta": 2}
 
 
 @dataclass
@@ -27,6 +31,9 @@ class LiveAttempt:
     steps: list[StepView]
     archived_by: int | None = None
     notes: int = 0  # outcomes that came after it was archived
+    folder: str = ""
+    builds_on: int | None = None
+    overrides: str | None = None
 
 
 @dataclass
@@ -60,6 +67,7 @@ class World:
         )
         self.attempts: dict[int, LiveAttempt] = {}
         self.reruns: dict[int, Applied] = {}
+        self.folders: set[str] = set()  # that are there
         self.jobs: dict[int, LiveJob] = {}
         for job in range(n):
             unmet = len(self.graph.parents[job])
@@ -82,12 +90,26 @@ class World:
         if kept:
             earlier = self.attempts[pointers.resume_attempt or 0].steps
             assert all(step.state is State.COMPLETED for step in earlier[: len(kept)]), "kept what never completed"
-        self.attempts[number] = LiveAttempt(number, job, State.QUEUED, kept)
-        standing.pointers = replace(pointers, attempt=number, resume_attempt=None, resume_step=0)
+        folder = f"/a/{number}"
+        if pointers.take is not None:
+            assert pointers.folder
+            assert job % 2 == 0, "the project's folder is not an attempt's"
+            folder = pointers.folder if pointers.take == "same" else folder
+        self.attempts[number] = LiveAttempt(
+            number,
+            job,
+            State.QUEUED,
+            kept,
+            folder=folder,
+            builds_on=pointers.resume_attempt,
+            overrides=pointers.overrides,
+        )
+        standing.pointers = replace(pointers, attempt=number)
         self._move(standing, Event.CLAIM)
 
     def start(self, job: int) -> None:
         self._move_both(job, Event.START)
+        self.folders.add(self._live(job).folder)
 
     def end(self, job: int, event: Event, completed: int) -> None:
         """The attempt ends after so many more steps have completed (all of them on COMPLETE)."""
@@ -135,7 +157,8 @@ class World:
             transition(standing.state, Event.RESET, standing.name)  # raises where the law forbids it
             for attempt in planned.archives:
                 self.attempts[attempt].archived_by = number
-            standing.pointers = pointers_after(planned, standing.pointers)
+            after = pointers_after(planned, standing.pointers)
+            standing.pointers = replace(after, keep_recovery=number) if after.keep_recovery == 0 else after
             standing.state, standing.unmet = planned.after, planned.unmet
             standing.version += 1
         return number
@@ -211,10 +234,29 @@ class World:
             canceled=pointers.canceled,
             unmet=standing.unmet,
             attempt=attempt
-            and AttemptView(attempt.id, attempt.state, cause.get(attempt.state), 1.0, tuple(attempt.steps)),
+            and AttemptView(
+                attempt.id, attempt.state, cause.get(attempt.state), 1.0, tuple(attempt.steps), self._folders(attempt)
+            ),
             resume_attempt=pointers.resume_attempt,
             resume_step=pointers.resume_step,
+            overrides=pointers.overrides,
+            outputs=("out",),
+            keep_recovery=pointers.keep_recovery,
+            workdir="project" if standing.id % 2 else "attempt",
+            take=pointers.take,
+            folder=pointers.folder,
+            directory="/p",
+            resources=BASE,
+            params=PARAMS,
+            declared=("out",),
         )
+
+    def _folders(self, attempt: LiveAttempt) -> tuple[str, ...]:
+        folders = [attempt.folder]
+        while attempt.builds_on and not any(step.kept_from is None for step in attempt.steps):
+            attempt = self.attempts[attempt.builds_on]
+            folders.append(attempt.folder)
+        return tuple(folders)
 
     def _live(self, job: int) -> LiveAttempt:
         attempt = self.jobs[job].pointers.attempt

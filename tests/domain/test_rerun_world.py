@@ -10,16 +10,34 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from rerun_world import STEPS, World, ended
+from rerun_world import BASE, STEPS, World, ended
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import descendants
 from rekindle.domain.lifecycle import Event
+from rekindle.domain.overrides import NOTHING, Modified, Overrides, modified_of
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
 from rekindle.domain.rerun import How, ReasonKind, RerunPlan
 from rekindle.domain.states import ACTIVE, State
 
 STARTS = ["beginning", "failed-step", *STEPS]
+
+ASKED = [
+    None,
+    Overrides.asked({"alpha": 5}, cpus=2),
+    Overrides.asked({"beta": 6}, {"A": "b"}, memory="x2"),
+    Overrides.asked({"gamma": 7}),  # nobody has it
+    Overrides.asked(time="x2"),  # of no limit
+]
+HOWS = st.builds(
+    How,
+    start=st.sampled_from(STARTS),
+    workdir=st.sampled_from([None, None, "new", "copy", "same"]),
+    recovery=st.sampled_from([None, None, "keep", "clear"]),
+    overrides=st.sampled_from(ASKED),
+    keep_modified=st.booleans(),
+    keep_outputs=st.booleans(),
+)
 
 
 class Reruns(RuleBasedStateMachine):
@@ -118,29 +136,74 @@ class Reruns(RuleBasedStateMachine):
 
     def _plan(self, data):
         jobs = st.lists(st.sampled_from(sorted(self.world.jobs)), min_size=1, max_size=3)
-        requests = data.draw(st.lists(st.tuples(jobs, st.sampled_from(STARTS).map(How)), min_size=1, max_size=2))
+        plain = st.sampled_from(STARTS).map(How)
+        requests = data.draw(st.lists(st.tuples(jobs, plain | HOWS), min_size=1, max_size=2))
         views = self.world.views()
-        decided = plan_rerun(views, self.world.graph, requests)
-        assert decided == plan_rerun(views, self.world.graph, requests)  # 6
+        decided = plan_rerun(views, self.world.graph, requests, self._exists)
+        assert decided == plan_rerun(views, self.world.graph, requests, self._exists)  # 6
         self._check_plan(decided, {job for selected, _ in requests for job in selected})
-        self._check_starts(decided, {job: how.start for selected, how in requests for job in selected})
+        asked = {job: how for selected, how in requests for job in selected}
+        for job in decided.jobs:
+            how = asked[job.id] if job.reasons[0].kind is ReasonKind.SELECTED else None
+            self._check_start(job, how)
+            self._check_folder(job, how)
+            self._check_modified(job, how)
         return decided
 
-    def _check_starts(self, decided, asked):
-        """7, for steps: what completed without a gap is kept where that was asked for, and only there."""
-        for job in decided.jobs:
-            start = asked[job.id] if job.reasons[0].kind is ReasonKind.SELECTED else "beginning"
-            attempt = self.world.jobs[job.id].pointers.attempt
-            steps = self.world.attempts[attempt].steps if attempt else []
-            done = sum(step.state is State.COMPLETED for step in steps)
-            if start == "failed-step":
-                expected = min(done, len(STEPS) - 1)
-            else:
-                expected = STEPS.index(start) if start in STEPS else 0
-            assert job.resume_step == expected <= done
-            assert job.keeps == STEPS[:expected]
-            assert job.start == (STEPS[expected] if expected else "beginning")
-            assert job.resume_attempt == (attempt if expected else None)
+    def _exists(self, path):
+        return path in self.world.folders or path.startswith("/p/")
+
+    def _check_start(self, job, how):
+        """7, for steps: what completed without a gap is kept where that was asked for, or kept for later reruns."""
+        start = how.start if how else "beginning"
+        pointers = self.world.jobs[job.id].pointers
+        attempt = pointers.attempt
+        steps = self.world.attempts[attempt].steps if attempt else []
+        done = sum(step.state is State.COMPLETED for step in steps)
+        recovered = how is not None and start == "beginning" and pointers.keep_recovery and how.recovery != "clear"
+        if recovered:
+            attempt, expected = pointers.resume_attempt, pointers.resume_step
+        elif start == "failed-step":
+            expected = min(done, len(STEPS) - 1)
+        else:
+            expected = STEPS.index(start) if start in STEPS else 0
+        assert job.resume_step == expected
+        assert recovered or expected <= done
+        assert job.keeps == STEPS[:expected]
+        assert job.start == (STEPS[expected] if expected else "beginning")
+        assert job.resume_attempt == (attempt if expected or job.manner.take else None)
+        assert (job.reasons[-1].kind is ReasonKind.RECOVERY) == bool(recovered)
+        if how is None or not expected or how.recovery == "clear":
+            assert job.manner.keep_recovery is None
+        else:
+            assert job.manner.keep_recovery == (0 if how.recovery == "keep" else pointers.keep_recovery)
+
+    def _check_folder(self, job, how):
+        manner = job.manner
+        assert (manner.take is None) == (manner.folder is None)
+        if manner.take is not None:
+            assert how is not None
+            assert job.id % 2 == 0
+            assert manner.folder in self.world.folders
+            assert {attempt.job for attempt in self.world.attempts.values() if attempt.folder == manner.folder} == {
+                job.id
+            }
+        if how is not None and how.workdir is not None:
+            assert (manner.take or "new") == how.workdir
+
+    def _check_modified(self, job, how):
+        now = modified_of(self.world.jobs[job.id].pointers.overrides)
+        after = modified_of(job.manner.overrides)
+        if how is None:
+            assert after == now
+            return
+        asked = how.overrides or Overrides()
+        base = now if how.keep_modified else NOTHING
+        memory = now.resources(BASE).memory * 2 if asked.memory else None
+        assert after == Modified(asked.params, asked.env, memory, None, asked.cpus).over(base)
+        assert {change.name for change in job.manner.changes} == {
+            name for name, had in _flat(now).items() | _flat(after).items() if _flat(now)[name] != _flat(after)[name]
+        }
 
     def _check_plan(self, decided, asked):
         selected = {job.id for job in decided.jobs if job.reasons[0].kind is ReasonKind.SELECTED}
@@ -212,6 +275,18 @@ class Reruns(RuleBasedStateMachine):
             if attempt.archived_by:
                 assert ended(attempt)
                 assert self.archived_states.setdefault(attempt.id, attempt.state) is attempt.state
+
+
+def _flat(modified):
+    """Everything effective, by the names of changes."""
+    resources = modified.resources(BASE)
+    params = {"alpha": 1, "beta": 2} | modified.params
+    return {
+        **{f"params.{name}": value for name, value in params.items()},
+        "env.A": modified.env.get("A"),
+        "memory": resources.memory,
+        "cpus": resources.cpus,
+    }
 
 
 Reruns.TestCase.settings = settings(
