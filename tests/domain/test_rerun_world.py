@@ -110,6 +110,14 @@ class Reruns(RuleBasedStateMachine):
     def hold_or_release(self, data, reason):
         self.world.hold(data.draw(st.sampled_from(sorted(self.world.jobs))), reason)
 
+    @precondition(lambda self: self.world.folders)
+    @rule(data=st.data())
+    def remove_a_folder(self, data):
+        """A user clears away what an attempt that has ended left."""
+        ended_ones = sorted(attempt.folder for attempt in self.world.attempts.values() if ended(attempt))
+        if ended_ones:
+            self.world.folders.discard(data.draw(st.sampled_from(ended_ones)))
+
     # Reruns
 
     @rule(data=st.data())
