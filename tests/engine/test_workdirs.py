@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rekindle.domain.errors import PlanRefused
+from rekindle.domain.errors import PlanOutdated, PlanRefused
 from rekindle.domain.rerun import How
 from rekindle.domain.states import State
 from rekindle.engine import control, logs, rerun
@@ -151,6 +151,27 @@ def test_an_empty_folder_is_kept_for_those_that_go_on_from_it(project):
     assert project.attempts("job")[-1].cause == "exit"
 
 
+def test_a_call_goes_on_in_a_copy_too(project):
+    (project.folder / "made.py").write_text(
+        "from pathlib import Path\n"
+        "def count():\n    file = Path('n')\n    n = int(file.read_text()) + 1 if file.exists() else 1\n"
+        "    file.write_text(str(n))\n    return n\n"
+    )
+    project.run("{name: calls, workdir: attempt, jobs: {count: {call: 'made:count'}}}")
+    for workdir in ("copy", "same", "new"):
+        project.rerun("count", how=How(workdir=workdir))
+        assert project.work().exit_code == 0
+    assert [attempt.result for attempt in project.attempts("count")] == ["1", "2", "3", "1"]
+
+
+def test_a_saved_plan_whose_folder_has_gone_is_outdated(five):
+    job = five.job("job")
+    proposal = rerun.plan(five.session, [([job], How("failed-step"))], {})
+    shutil.rmtree(five.attempts("job")[0].folder)
+    with pytest.raises(PlanOutdated, match="is gone"):
+        rerun.apply(five.session, proposal)
+
+
 def test_undo_takes_the_folder_back_too(five):
     resume(five, "same")
     rerun.undo(five.session)
@@ -262,6 +283,7 @@ def test_a_copy_whose_worker_is_killed_is_not_taken_for_whole(five, slow_copy, v
     five.work()
     attempts = five.attempts("job")
     assert attempts[1].cause == "lost"
+    assert nothing_left(five) == []
     if len(attempts) == 2:  # its runner lived and left it to a user
         resume(five)
         five.work()

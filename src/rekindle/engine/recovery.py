@@ -23,7 +23,9 @@ from rekindle.domain.signatures import signature
 from rekindle.domain.states import State
 from rekindle.engine.ingest import Page, end_move
 from rekindle.engine.presence import is_alive
+from rekindle.journal.copies import remove_tree
 from rekindle.journal.ledger import mend, read
+from rekindle.journal.places import attempt_folder, copy_part, forget_progress
 from rekindle.journal.processes import boot_id, start_of, started_with
 from rekindle.store.port import Archive
 
@@ -57,6 +59,7 @@ class Estate:
 
     runner: Runner
     orphans: list[Orphan]
+    store_folder: str
 
 
 def take_over_dead(archive: Archive, store_folder: str) -> list[Estate]:
@@ -69,7 +72,7 @@ def take_over_dead(archive: Archive, store_folder: str) -> list[Estate]:
             Orphan(worker, Path(store_folder, path), pid, pid_start, runner.boot_id, position)
             for worker, path, pid, pid_start, position in archive.runners.journals(runner.id)
         ]
-        estates.append(Estate(runner, orphans))
+        estates.append(Estate(runner, orphans, store_folder))
     return estates
 
 
@@ -95,6 +98,8 @@ def settle(archive: Archive, estate: Estate, now: float) -> tuple[int, ...]:
     left = archive.attempts.active(estate.runner.id)
     strays = kill_strays([attempt.folder for attempt in left if attempt.folder])
     never_started = [attempt for attempt in left if attempt.state is State.QUEUED and attempt.folder not in strays]
+    for attempt in left:
+        _drop_half_copy(attempt_folder(estate.store_folder, attempt.id))
     kept = {attempt.id for attempt in never_started}
     _release(archive, never_started)
     again = _end_lost(archive, [attempt for attempt in left if attempt.id not in kept], estate.runner, now)
@@ -104,6 +109,12 @@ def settle(archive: Archive, estate: Estate, now: float) -> tuple[int, ...]:
     detail = {"runner": estate.runner.id, "lost": len(left) - len(kept), "never_started": len(kept)}
     archive.events.add(now, "recovered", None, detail)
     return again
+
+
+def _drop_half_copy(own: str) -> None:
+    """Remove the folder that an attempt was copying when its worker died."""
+    forget_progress(own)
+    remove_tree(copy_part(own))
 
 
 def _release(archive: Archive, attempts: Sequence[Attempt]) -> None:

@@ -19,6 +19,7 @@ from rekindle.engine.results import Applied, Proposal, Undone
 from rekindle.engine.saving import Tell, restoring, saving
 from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
+from rekindle.store.port import Archive
 
 Requests = Sequence[tuple[Sequence[int], How]]
 
@@ -49,6 +50,10 @@ def apply(session: Session, proposal: Proposal, tell: Tell | None = None) -> App
     """Do what was planned, in one transaction. PlanOutdated when any of its jobs has moved since. Outputs that are to
     be saved are copied before, `tell` being told how far that is; Refused when one cannot be."""
     plan, now = proposal.plan, session.clock()
+    if gone := [job for job in plan.jobs if job.manner.folder and not Path(job.manner.folder).is_dir()]:
+        raise PlanOutdated(
+            f"the folder in which {gone[0].name} goes on is gone: {gone[0].manner.folder}", hint="plan the rerun again"
+        )
     with saving(session.store.folder, plan, tell) as saved, session.store.write() as archive:
         rerun = archive.reruns.apply(plan, "manual", proposal.request, proposal.note, now, saved.files)
         saved.commit()
@@ -98,26 +103,26 @@ def load(session: Session, path: Path) -> Proposal:
 def undo(session: Session, rerun: int | None = None) -> Undone:
     """Take a rerun back: the newest manual one, or the one named. UndoRefused, naming the jobs, once anything that
     it reset has started."""
-    with restoring(_saved(session, rerun)) as put_back:
-        return _undo(session, rerun, put_back)
-
-
-def _saved(session: Session, rerun: int | None) -> list[SavedFile]:
-    """The files that undoing a rerun puts back; none when it cannot be undone."""
     with session.store.read() as archive:
         number = archive.reruns.newest_manual() if rerun is None else rerun
-        record = archive.reruns.get(number) if number is not None else None
-        if number is None or record is None or record.undone is not None:
-            return []
-        views = archive.reruns.undo_views(number)
+        saved = _saved(archive, number)
+    with restoring(saved) as put_back:
+        return _undo(session, rerun, number, put_back)
+
+
+def _saved(archive: Archive, number: int | None) -> list[SavedFile]:
+    """The files that undoing a rerun puts back; none when it cannot be undone."""
+    record = archive.reruns.get(number) if number is not None else None
+    if number is None or record is None or record.undone is not None:
+        return []
+    views = archive.reruns.undo_views(number)
     decide_undo(views)
     return [one for view in views for one in view.saved]
 
 
-def _undo(session: Session, rerun: int | None, put_back: Callable[[], tuple[str, ...]]) -> Undone:
+def _undo(session: Session, rerun: int | None, number: int | None, put_back: Callable[[], tuple[str, ...]]) -> Undone:
     now = session.clock()
     with session.store.write() as archive:
-        number = archive.reruns.newest_manual() if rerun is None else rerun
         record = archive.reruns.get(number) if number is not None else None
         if number is None or record is None:
             what = "no rerun to undo" if rerun is None else f"no such rerun: {rerun}"
