@@ -404,3 +404,9 @@ def test_a_hundred_thousand_descendants_take_seconds():
     views = {k: job(k, C) for k in range(1, n + 1)}
     decided = plan_rerun(views, edges, [([1], How())])
     assert len(decided.jobs) == n
+
+
+def test_an_attempt_made_over_again_by_itself_leaves_alone_what_has_completed_below():
+    edges = graph((1, 2))
+    decided = plan_rerun(world([job(1, F), job(2, C)], edges), edges, [([1], How(again=True))])
+    assert states(decided) == {1: ("failed", "ready")}

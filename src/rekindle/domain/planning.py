@@ -57,9 +57,10 @@ def plan_rerun(
     lacks a job that is asked for. `exists` tells whether there is a file or folder at an absolute path. The same
     arguments give the same plan, digest included."""
     courses, refused = _sort_out(views, graph, requests, exists)
-    refused |= _disturbing(views, graph, courses)
+    spreading = _spreading(requests)
+    refused |= _disturbing(views, graph, {job: course for job, course in courses.items() if job in spreading})
     roots = {job: course for job, course in courses.items() if job not in refused}
-    above = nearest_start(graph.children, roots)
+    above = nearest_start(graph.children, [job for job in roots if job in spreading])
     saving = any(how.keep_outputs for _, how in requests)
     away = take_back(views, graph, requests, roots)
     reached = set(roots) | above.keys() | away.freed.keys()
@@ -79,6 +80,12 @@ def plan_rerun(
             dynamic=away.taken,
         )
     )
+
+
+def _spreading(requests: Requests) -> set[int]:
+    """Jobs asked for whose rerun reaches those below them. An attempt that is made over again by itself never
+    completed: nothing can have been made of it, so that what completed below has done so for a reason of its own."""
+    return {job for jobs, how in requests if not how.again for job in jobs}
 
 
 def pointers_before(view: JobView) -> Pointers:

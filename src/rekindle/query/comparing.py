@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from rekindle.domain.errors import BadSelection, UnknownWord
 from rekindle.domain.fields import FIELDS, PREFIXES, Kind
 from rekindle.domain.nearest import did_you_mean
+from rekindle.domain.patterns import pattern_of
 from rekindle.domain.selection import AnyOf, Compare, Every, Not, Op, Predicate
 from rekindle.query.typed import Value, moment, scalar, typed
 
@@ -53,10 +52,9 @@ def _regex(raw: object, place: str) -> str:
     if not isinstance(raw, str):
         raise BadSelection(f"{place}: a regular expression is a text, not {raw!r}")
     try:
-        re.compile(raw)
-    except re.error as problem:
-        raise BadSelection(f"{place}: {raw!r} is not a regular expression: {problem}") from None
-    return raw
+        return pattern_of(raw).pattern
+    except BadSelection as problem:
+        raise BadSelection(f"{place}: {problem.message}", hint=problem.hint) from None
 
 
 def _within(field: str, op: Op, raw: object, place: str) -> Predicate:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rekindle.domain.errors import BadSelection
+from rekindle.domain.patterns import pattern_of
 from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Op, Predicate, Selection
 from rekindle.domain.states import State
 from rekindle.query.documents import parse_document
@@ -73,13 +74,7 @@ def parse_states(words: Sequence[str]) -> Predicate:
 
 def checked_regex(pattern: str) -> str:
     """The pattern itself, if Python's `re` takes it; else BadSelection that names it."""
-    try:
-        re.compile(pattern)
-    except re.error as problem:
-        raise BadSelection(
-            f"{pattern!r} is not a regular expression: {problem}", hint=r"put \ before ( [ { * + ? . to mean them"
-        ) from None
-    return pattern
+    return pattern_of(pattern).pattern
 
 
 def _names(names: Sequence[str]) -> tuple[int | str, ...]:

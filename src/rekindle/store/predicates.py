@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS, PREFIXES
+from rekindle.domain.patterns import pattern_of
 from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Not, Op, Predicate
 from rekindle.domain.states import State
 from rekindle.store.queries import load
@@ -56,15 +55,6 @@ def compile_selection(where: Predicate, workflow: int | None, retired: bool) -> 
     if not (retired or compiler.of_retired):
         parts.append(SQL["not_retired"].text)
     return Compiled(SQL["select_jobs"].text.replace("{where}", " AND ".join(parts)), compiler.values)
-
-
-@lru_cache(maxsize=64)
-def pattern_of(text: str) -> re.Pattern[str]:
-    """A regular expression, compiled once. BadSelection names one that cannot be read."""
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise BadSelection(f"{text!r} is not a regular expression: {error}") from None
 
 
 def search(pattern: str, text: object) -> bool:
