@@ -367,6 +367,7 @@ def test_a_plan_survives_json():
         "overrides": None,
         "changes": [],
         "saves": [],
+        "subtasks": None,
     }
     assert document["refused"] == [{"id": 4, "name": "j4", "why": decided.refused[0].why}]
     assert document["expected"] == {"attempts": 3, "seconds": 4.0, "unknown": 1}

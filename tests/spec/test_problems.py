@@ -125,7 +125,19 @@ ONE_PROBLEM = {
     HEAD + "  x: {run: 'echo ${outputs.a}'}": "s.yaml:3:12: ${outputs.a}: there is no output 'a' "
     "(nothing is declared in `outputs`)",
     HEAD + "  x: {run: 'echo ${item}'}": "s.yaml:3:12: ${item}: only a fan-out step has items "
-    "(`each:` makes one, and is not yet supported)",
+    "(`each:` makes one of a step)",
+    # fan-outs
+    HEAD + "  x: {run: x, each: 3}": "s.yaml:3:21: `each` must be a pattern, a list or a mapping, and is 3 "
+    '(as in `each: "slices/*.png"`, `each: [a, b]`, `each: {call: "mypkg.cuts:names"}` or '
+    "`each: {run: ls slices}`)",
+    HEAD + "  x: {run: x, each: [a, b, a]}": 's.yaml:3:21: the item "a" is there twice '
+    "(each item of a fan-out is there once)",
+    HEAD + "  x: {run: x, max_failed: 1}": "s.yaml:3:15: `max_failed` belongs to `each` (add `each`, or leave it out)",
+    HEAD + "  x: {run: x, each: [a], parallel: 0}": "s.yaml:3:36: `parallel` must be at least 1, and is 0",
+    HEAD + "  x: {run: x, each: {run: 'ls ${item}'}}": "s.yaml:3:27: ${item}: only a fan-out step has items "
+    "(`each:` makes one of a step)",
+    HEAD + "  x: {each: [a], steps: [{name: a, run: x}]}": "s.yaml:3:7: `each` belongs to a step "
+    "(move it into the step)",
     HEAD + "  x: {run: 'echo ${job.nam}'}": "s.yaml:3:12: ${job.nam}: there is no fact of a job 'nam' "
     "(did you mean `name`?)",
     HEAD + "  x: {run: 'echo ${job.name.x}'}": "s.yaml:3:12: ${job.name.x}: ${job.name} is one value and holds nothing "
@@ -176,12 +188,8 @@ def test_each_problem_is_told_with_its_place(tmp_path: Path, text: str, expected
     ("text", "key", "place"),
     [
         (HEAD + "  x: {run: x, retry: {max: 2}}", "retry", "3:15"),
-        (HEAD + "  x: {run: 'x ${item}', each: '*.png'}", "each", "3:25"),
-        (HEAD + "  x: {each: '*.png'}", "each", "3:7"),
         (HEAD + "  x: {run: x, when: finished}", "when", "3:15"),
         (HEAD + "  x: {run: x, aggregate: true}", "aggregate", "3:15"),
-        (HEAD + "  x: {steps: [{name: a, run: '${item}', each: [1]}]}", "each", "3:41"),
-        (HEAD + "  x: {steps: [{name: a, run: x, max_failed: 1}]}", "max_failed", "3:33"),
         ("name: a\ndefaults: {retry: {max: 1}}\njobs: {x: {run: x}}", "retry", "2:12"),
     ],
 )

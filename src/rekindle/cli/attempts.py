@@ -9,6 +9,7 @@ from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.modified import modifications
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
+from rekindle.cli.subtasks import FIRST, subtasks_table
 from rekindle.domain.acting import ActingSet
 from rekindle.domain.models import Attempt
 from rekindle.domain.quantities import format_size
@@ -52,10 +53,11 @@ def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
         chosen = None if selection.empty else look.select(session, selection)
         found = look.attempts(session, chosen, None, live)
         folders = workdirs(session, found) if as_json else {}
+        counts = look.subtask_counts(session, found) if as_json else {}
         jobs = sorted({one.job for one in found})
         names = {} if as_json else {row.job.id: row.job.name for row in look.jobs(session, jobs)}
     if as_json:
-        shapes.emit({"attempts": [shapes.attempt(one, folders.get(one.id)) for one in found]})
+        shapes.emit({"attempts": [shapes.attempt(one, folders.get(one.id), counts) for one in found]})
     elif not found:
         click.echo("nothing selected" if chosen == [] else "no attempts yet")
     else:
@@ -64,9 +66,10 @@ def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("attempt", type=click.IntRange(min=1), metavar="ID")
+@click.option("-v", "--verbose", is_flag=True, help="Show every subtask of a long fan-out.")
 @json_option
-def show(attempt: int, as_json: bool) -> None:
-    """Show everything about an attempt: its steps, times, cost, and what it said when it failed.
+def show(attempt: int, verbose: bool, as_json: bool) -> None:
+    """Show everything about an attempt: its steps and their subtasks, times, cost, and what it said when it failed.
 
     \b
     Example:
@@ -79,11 +82,16 @@ def show(attempt: int, as_json: bool) -> None:
         acting = acted.in_force(session, [found.job]).get(found.job)
         in_force = acting if acting is not None and acting.attempt == found.id else None
         copying, saved = look.copying(session, found), look.saved(session, found.id)
+        counts = look.subtask_counts(session, [found])
+        subtasks = look.subtasks(session, found) if counts else {}
+        steps = look.step_names(session, found) if counts else ()
     if as_json:
+        document = shapes.attempt(found, workdir, counts)
         names = list(in_force.names) if in_force else []
         told = {"done": copying[0], "whole": copying[1]} if copying else None
         more = {"actions_in_force": in_force is not None, "added": names, "copying": told, "saved_outputs": saved}
-        shapes.emit({**shapes.attempt(found, workdir), **more})
+        listed = [shapes.subtask(steps[step], one) for step, several in subtasks.items() for one in several]
+        shapes.emit({**document, **more, "subtasks": listed})
         return
     click.echo(_facts(found, row.job.name, row.workflow, workdir))
     if copying:
@@ -96,6 +104,9 @@ def show(attempt: int, as_json: bool) -> None:
     if any(step.action for step in found.steps):
         click.echo("")
         click.echo(_actions(found, in_force))
+    for step, several in subtasks.items():
+        click.echo("")
+        click.echo(subtasks_table(steps[step], several, most=None if verbose else FIRST))
     if found.cause is not None:
         click.echo("")
         click.echo(explaining.failure(found))
@@ -122,6 +133,7 @@ def _facts(one: Attempt, name: str, workflow: str, workdir: str | None) -> str:
             ("cause", explaining.ending(one)),
             ("signature", one.signature or ""),
             ("verdict", one.verdict or ""),
+            ("partial", "it goes on without subtasks that failed" if one.partial else ""),
             ("archived", f"by rerun {one.archived_by}" if one.archived_by is not None else ""),
             ("builds on", f"attempt {one.builds_on}, from step {one.start_step + 1}" if one.builds_on else ""),
             ("modified", modifications(one.overrides)),

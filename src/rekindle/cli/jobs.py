@@ -87,6 +87,7 @@ def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
     job, live = row.job, row.attempt
     notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
     notes += ["retired"] if job.retired else []
+    notes += ["partial"] if row.partial else []
     return (
         str(job.id),
         row.workflow if several else "",
@@ -165,6 +166,7 @@ def _draw(
                 ("held", job.held or ""),
                 ("retired", _retired(job)),
                 *dynamic,
+                ("partial", _partial(row)),
                 ("matrix", ", ".join(f"{key}={value}" for key, value in binding.items())),
                 ("takes", _takes(row)),
                 ("priority", str(job.priority) if job.priority else ""),
@@ -192,6 +194,13 @@ def _retired(job: Job) -> str:
     if not job.retired:
         return ""
     return "a later revision left it out" if job.added_by is None else "what added it does not add it any more"
+
+
+def _partial(row: JobRow) -> str:
+    if not row.partial:
+        return ""
+    own = row.attempt is not None and row.attempt.partial
+    return "without subtasks that failed" if own else "it rests on a job that goes on without subtasks that failed"
 
 
 def _takes(row: JobRow) -> str:

@@ -28,6 +28,7 @@ CHUNK = 1 << 16
 @click.option("-w", "--workflow", metavar="ID|NAME", help="The job of this workflow, where several have the name.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="The job's Nth attempt. [default: the newest]")
 @click.option("--step", metavar="NAME", help="Only this step.")
+@click.option("--subtask", type=click.IntRange(min=0), metavar="K", help="With --step: only this item of a fan-out.")
 @click.option("--stderr", "only_stderr", is_flag=True, help="Only what went to stderr.")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing until the attempt ends (stdout, or --stderr).")
 @json_option
@@ -36,6 +37,7 @@ def logs(
     workflow: str | None,
     attempt: int | None,
     step: str | None,
+    subtask: int | None,
     only_stderr: bool,
     follow: bool,
     as_json: bool,
@@ -46,8 +48,13 @@ def logs(
     Example:
       rekindle logs 'train[alpha=0.1,seed=0]'
       rekindle logs 7 --attempt 1 --step metrics --stderr
+      rekindle logs 7 --step process --subtask 3
       rekindle logs 7 -f
     """
+    if subtask is not None and (step is None or follow):
+        raise UsageError(
+            "--subtask is one of a step's, and is not followed", hint="add --step NAME, leave out --follow"
+        )
     if follow and as_json:
         raise UsageError("--follow goes on, and --json is one document", hint="leave one of them out")
     with opened() as session:
@@ -56,7 +63,10 @@ def logs(
             stream: Literal["stdout", "stderr"] = "stderr" if only_stderr else "stdout"
             _copy(engine.follow(session, number, attempt, step, stream))
             return
-        files = engine.log_files(session, number, attempt, step)
+        if subtask is not None and step is not None:
+            files = engine.subtask_log_files(session, number, attempt, step, subtask)
+        else:
+            files = engine.log_files(session, number, attempt, step)
         wanted = [one for one in files if not only_stderr or one.stream == "stderr"]
         if as_json:
             shapes.emit({"job": number, "logs": [_document(one) for one in wanted]})

@@ -120,6 +120,11 @@ def why(reason: Reason) -> str:
         return f"recovery kept by rerun {detail.get('rerun')}"
     if reason.kind is ReasonKind.DYNAMIC:
         return f"set free from {detail.get('name') or detail.get('job')}"
+    if reason.kind is ReasonKind.SUBTASKS:
+        kept = f", {detail['keep']:,} kept" if detail.get("keep") else ""
+        return f"{drawing.many(detail.get('run', 0), 'subtask')}{kept}"
+    if reason.kind is ReasonKind.PARTIAL:
+        return f"accepts {detail.get('completed'):,} subtasks, gives up {detail.get('given_up'):,}"
     cause = detail.get("cause")
     return f"selected ({cause})" if cause else "selected"
 

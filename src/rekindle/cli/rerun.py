@@ -14,6 +14,7 @@ from rekindle.cli.howoptions import how_options
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options, wanted_to_act
 from rekindle.cli.planshow import draw_plan
+from rekindle.cli.subtasks import FanOutFlags, fan_out_options
 from rekindle.cli.working import work_shown
 from rekindle.domain.asking import how_to_json
 from rekindle.domain.errors import PlanRefused, Refused, UsageError
@@ -30,6 +31,7 @@ from rekindle.query.selections import Flags
 @click.command()
 @selection_options
 @how_options
+@fan_out_options
 @click.option("--note", metavar="TEXT", help="Kept with the rerun, for whoever reads the history.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.option("--save-plan", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan; do not apply it.")
@@ -41,6 +43,7 @@ from rekindle.query.selections import Flags
 def rerun(
     flags: Flags,
     how: How,
+    fan_out: FanOutFlags,
     note: str | None,
     dry_run: bool,
     save_plan: Path | None,
@@ -61,6 +64,8 @@ def rerun(
       rekindle rerun -s failed --from failed-step --work -j 4
       rekindle rerun --error 'out of memory' --memory x2 --save-plan plan.json
       rekindle rerun train --set alpha=0.2 --work
+      rekindle rerun slices --from failed-step --subtasks 0,3-5
+      rekindle rerun slices --accept-partial
     """
     selection = wanted_to_act(flags, "rerun")
     if slots is not None and not and_work:
@@ -72,7 +77,7 @@ def rerun(
             return 0
         workflows = workflows_of(session, ids)
         _tell_spec_changed(session, workflows)
-        proposal = _planned(session, ids, how, flags, note, as_json)
+        proposal = _planned(session, ids, fan_out.how(how), flags, note, as_json)
         if not as_json:
             draw_plan(proposal.plan, verbose=verbose)
         if save_plan is not None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from rekindle.domain.definition import JobTemplate, Resources
+from rekindle.domain.definition import Each, JobTemplate, Resources
 from rekindle.domain.models import Attempt, Event, FailureGroup, Runner, StepOutcome, Workflow
 from rekindle.domain.plan_form import plan_to_json
 from rekindle.domain.rerun import RefusedJob, RerunPlan, RerunRecord
 from rekindle.domain.states import State
+from rekindle.domain.subtasks import Subtask
 from rekindle.engine.results import JobRow, Submitted, WorkflowStatus, WorkReport
 
 
@@ -95,6 +96,7 @@ def job(row: JobRow) -> dict[str, Any]:
         "added_by": one.added_by,
         "stale": None,
         "matrix": json.loads(one.binding or "{}"),
+        "partial": row.partial,
         "priority": one.priority,
         "unmet": one.unmet,
         "overrides": _overrides(one.overrides),
@@ -115,8 +117,11 @@ def seconds(started: float | None, ended: float | None) -> float | None:
     return None if started is None or ended is None else round(max(0.0, ended - started), 6)
 
 
-def attempt(one: Attempt, workdir: str | None) -> dict[str, Any]:
-    """An attempt with its steps."""
+SubtaskCounts = Mapping[tuple[int, int], Mapping[State, int]]
+
+
+def attempt(one: Attempt, workdir: str | None, subtasks: SubtaskCounts | None = None) -> dict[str, Any]:
+    """An attempt with its steps, and by (attempt, step) how many subtasks are in which state."""
     return {
         "id": one.id,
         "job": one.job,
@@ -146,7 +151,7 @@ def attempt(one: Attempt, workdir: str | None) -> dict[str, Any]:
         "partial": one.partial,
         "modified": one.overrides is not None,
         "overrides": _overrides(one.overrides),
-        "steps": [_step(step) for step in one.steps],
+        "steps": [_step(step, (subtasks or {}).get((one.id, step.position), {})) for step in one.steps],
     }
 
 
@@ -161,7 +166,25 @@ def _error(one: Attempt) -> dict[str, str] | None:
     }
 
 
-def _step(step: StepOutcome) -> dict[str, Any]:
+def subtask(step: str, one: Subtask) -> dict[str, Any]:
+    """One item of a fan-out step."""
+    return {
+        "step": step,
+        "index": one.index,
+        "item": json.loads(one.item),
+        "state": one.state.label,
+        "attempts": one.attempts,
+        "cause": one.cause.value if one.cause else None,
+        "exit_code": one.exit_code,
+        "signal": one.signal,
+        "attempt": one.attempt,
+        "started": iso(one.started),
+        "ended": iso(one.ended),
+        "result": json.loads(one.result) if one.result else None,
+    }
+
+
+def _step(step: StepOutcome, subtasks: Mapping[State, int]) -> dict[str, Any]:
     return {
         "name": step.name,
         "state": step.state.label,
@@ -173,7 +196,7 @@ def _step(step: StepOutcome) -> dict[str, Any]:
         "kept_from": step.kept_from,
         "result": json.loads(step.result) if step.result else None,
         "action": json.loads(step.action) if step.action else None,
-        "subtasks": {},
+        "subtasks": counts(subtasks),
     }
 
 
@@ -257,6 +280,7 @@ def template(one: JobTemplate) -> dict[str, Any]:
                 "shell": step.shell,
                 "call": step.call,
                 "args": dict(step.args),
+                "each": _each(step.each),
             }
             for step in one.steps
         ],
@@ -267,6 +291,15 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "priority": one.priority,
         "workdir": one.workdir,
     }
+
+
+def _each(one: Each | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    found: dict[str, Any] = {"glob": one.glob, "items": None if one.items is None else list(one.items)}
+    found |= {"run": list(one.run) if isinstance(one.run, tuple) else one.run, "shell": one.shell, "call": one.call}
+    found |= {"args": dict(one.args)}
+    return found | {"max_failed": one.max_failed, "resubmit": one.resubmit, "parallel": one.parallel}
 
 
 def resources(one: Resources) -> dict[str, Any]:

@@ -28,8 +28,15 @@ def how_to_json(how: How) -> dict[str, Any]:
         asked["workdir"] = how.workdir
     if how.recovery is not None:
         asked[f"{how.recovery}_recovery"] = True
+    if how.subtasks is not None:
+        asked["subtasks"] = list(how.subtasks) if isinstance(how.subtasks, tuple) else how.subtasks
     asked |= _overrides(how.overrides) if how.overrides is not None else {}
-    flags = {"keep_modified": how.keep_modified, "keep_outputs": how.keep_outputs, "undo_dynamic": how.undo_dynamic}
+    flags = {
+        "accept_partial": how.accept_partial,
+        "keep_modified": how.keep_modified,
+        "keep_outputs": how.keep_outputs,
+        "undo_dynamic": how.undo_dynamic,
+    }
     return asked | {name: True for name, on in flags.items() if on}
 
 

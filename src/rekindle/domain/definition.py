@@ -22,14 +22,30 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class Each:
+    """Where the items of a fan-out step come from (one of `glob`, `items`, `run` and `call`), and how they are done."""
+
+    glob: str | None = None  # a pattern, relative to the step's working directory; or one `${…}` that is a list
+    items: tuple[Any, ...] | None = None
+    run: str | tuple[str, ...] | None = None  # prints an item a line
+    shell: str | None = None
+    call: str | None = None  # returns a list
+    args: Mapping[str, Any] = field(default_factory=dict)
+    max_failed: int = 0  # with so many failed the step still completes, with a part
+    resubmit: int = 0  # how often, within an attempt, those that failed are run again
+    parallel: int | None = None  # None: one for each whole processor that the job takes, at least one
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """One thing a job does: a command (`run`) or a Python callable (`call`)."""
+    """One thing a job does: a command (`run`) or a Python callable (`call`); with `each`, once for each item."""
 
     name: str
     run: str | tuple[str, ...] | None = None  # a shell's line, or the argument vector
     shell: str | None = None  # a shell by name, for a string; None: /bin/sh where one is needed
     call: str | None = None  # "module:function"
     args: Mapping[str, Any] = field(default_factory=dict)
+    each: Each | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rekindle.domain.errors import RekindleError
+from rekindle.domain.fan_out_start import END, start_for
 from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.overrides import NOTHING, Modified, Overrides, modified_of, multiplied
 from rekindle.domain.rerun import FROM_BEGINNING, Change, How, JobView, Manner, Take
-from rekindle.domain.resume import BEGINNING, Start, find_start
+from rekindle.domain.resume import BEGINNING, Start
 from rekindle.domain.substitution import references, render
 
 Exists = Callable[[str], bool]
@@ -42,7 +43,7 @@ def find_course(view: JobView, how: How, exists: Exists) -> Course | str:
         return modified
     warning = start.warning
     kept = 0 if how.recovery == "keep" else view.keep_recovery
-    if how.recovery == "clear" or not start.position:
+    if how.recovery == "clear" or not start.resumes:
         kept = None
         if how.recovery == "keep":
             warning = f"`{view.name}` starts from the beginning: it has no resume point to keep"
@@ -51,7 +52,7 @@ def find_course(view: JobView, how: How, exists: Exists) -> Course | str:
         return taken
     take, folder = taken
     manner = Manner(take, folder, kept, modified.text(), _changes(view, modified))
-    return Course(start, manner, attempt if start.position or take else None, kept_by, warning)
+    return Course(start, manner, attempt if start.resumes or take else None, kept_by, warning)
 
 
 def reset_below(view: JobView) -> Manner:
@@ -61,19 +62,19 @@ def reset_below(view: JobView) -> Manner:
 
 def _as_before(view: JobView) -> Course:
     """The last attempt over again: from the same step, with the same folder and modifications."""
-    names = view.steps[: view.resume_step]
+    at, names = view.resume_step, view.steps[: view.resume_step]
     start = BEGINNING
-    if view.resume_attempt is not None and 0 < view.resume_step < len(view.steps):
-        start = Start(view.resume_step, view.steps[view.resume_step], names)
+    if view.resume_attempt is not None and (view.subtasks is not None or at) and at <= len(view.steps):
+        start = Start(at, view.steps[at] if at < len(view.steps) else END, names, subtasks=view.subtasks)
     manner = Manner(view.take, view.folder, view.keep_recovery, view.overrides)
-    return Course(start, manner, view.resume_attempt if start.position or view.take else None)
+    return Course(start, manner, view.resume_attempt if start.resumes or view.take else None)
 
 
 def _start(view: JobView, how: How) -> tuple[Start | str, int | None, int | None]:
     """(where it starts, the attempt it builds on, the rerun that kept that point)."""
     live = view.attempt.id if view.attempt else None
-    if how.start != FROM_BEGINNING or view.keep_recovery is None or how.recovery == "clear":
-        return find_start(view, how.start), live, None
+    if how.start != FROM_BEGINNING or how.accept_partial or view.keep_recovery is None or how.recovery == "clear":
+        return start_for(view, how), live, None
     if view.resume_attempt is None or not 0 < view.resume_step < len(view.steps):
         return BEGINNING, live, None
     names = view.steps[: view.resume_step]
@@ -93,7 +94,7 @@ def _folder(
             )
         return None, None
     if wanted is None:
-        wanted = (view.take or "new") if recovered else "copy" if start.position else "new"
+        wanted = (view.take or "new") if recovered else "copy" if start.resumes else "new"
     if wanted == "new":
         return None, None
     if attempt is None:

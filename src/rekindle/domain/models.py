@@ -178,6 +178,7 @@ class ReadyJob:
     overrides: str | None
     take: str | None = None  # "copy" or "same": how it gets its folder …
     take_folder: str | None = None  # … from this one
+    subtasks: str | None = None  # JSON text: which run where it resumes a fan-out
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +230,7 @@ class Ending:
     result: str | None = None
     verdict: str | None = None
     steps: Sequence[StepOutcome] = ()
+    partial: bool = False  # it went on with a part of a fan-out
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ def _row(job: PlannedJob) -> tuple[Any, ...]:
         job.resume_step,
         job.unmet,
         *(() if job.manner == PLAIN else _manner_row(job.manner)),
+        job.subtasks,
     )
 
 
@@ -139,6 +140,7 @@ def _job_to_json(job: PlannedJob) -> dict[str, Any]:
             {"name": change.name, "before": change.before, "after": change.after} for change in job.manner.changes
         ],
         "saves": list(job.manner.saves),
+        "subtasks": list(job.subtasks) if isinstance(job.subtasks, tuple) else job.subtasks,
     }
 
 
@@ -157,6 +159,7 @@ def _job_from_json(job: Mapping[str, Any]) -> PlannedJob:
         resume_step=job["resume_step"],
         unmet=job["unmet"],
         manner=_manner_from_json(job),
+        subtasks=tuple(job["subtasks"]) if isinstance(job["subtasks"], list) else job["subtasks"],
     )
 
 

@@ -102,6 +102,7 @@ def pointers_before(view: JobView) -> Pointers:
         keep_recovery=view.keep_recovery,
         take=view.take,
         folder=view.folder,
+        subtasks=view.subtasks,
     )
 
 
@@ -116,6 +117,7 @@ def pointers_after(job: PlannedJob, before: Pointers) -> Pointers:
         keep_recovery=manner.keep_recovery,
         take=manner.take,
         folder=manner.folder,
+        subtasks=job.subtasks,
     )
 
 
@@ -230,6 +232,7 @@ class _Scope:
             resume_step=start.position,
             unmet=unmet,
             manner=self._manner(view, course),
+            subtasks=start.subtasks,
         )
 
     def _manner(self, view: JobView, course: Course | None) -> Manner:
@@ -246,6 +249,8 @@ class _Scope:
         if view.id in self.roots:
             cause = view.attempt.cause if view.attempt else None
             reasons.append(Reason(ReasonKind.SELECTED, {"state": view.state.label, "cause": cause}))
+            if (more := self.roots[view.id].start.reason) is not None:
+                reasons.append(more)
         if view.id in self.above:
             root = self.above[view.id]
             reasons.append(Reason(ReasonKind.UPSTREAM, {"job": root, "name": self.views[root].name}))

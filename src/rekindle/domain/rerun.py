@@ -11,6 +11,7 @@ from rekindle.domain.acting import ActingSet
 from rekindle.domain.definition import Resources
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.states import State
+from rekindle.domain.subtasks import Choice, Known
 
 FROM_BEGINNING = "beginning"
 FROM_FAILED_STEP = "failed-step"
@@ -48,6 +49,8 @@ class ReasonKind(enum.StrEnum):
     UPSTREAM = "upstream"  # detail: job, name: the nearest selected job above it
     RECOVERY = "recovery"  # detail: rerun: that kept the resume point where the job starts
     DYNAMIC = "dynamic"  # detail: job, name: whose action had held or canceled it, and does so no more
+    SUBTASKS = "subtasks"  # detail: step, run, keep, new, gone (numbers): it resumes a fan-out
+    PARTIAL = "partial"  # detail: step, completed, given_up (numbers): it goes on with a part of a fan-out
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,15 @@ class StepView:
     name: str
     state: State
     kept_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FanOutView:
+    """What the planner knows of a fan-out step: its subtasks by the live attempt, and its items as they are now."""
+
+    step: int  # position
+    known: tuple[Known, ...] = ()
+    now: tuple[str, ...] | None = None  # None: they are known only once the step starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,8 @@ class JobView:
     declared: tuple[str, ...] = ()  # the texts that `outputs` are made from
     acting: ActingSet | None = None  # what its actions brought, in force
     added: bool = False  # by an action
+    fan_outs: tuple[FanOutView, ...] = ()  # of the latest definition, in order; read where a rerun may resume one
+    subtasks: Choice | None = None  # that the next attempt would run
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +171,7 @@ class PlannedJob:
     resume_step: int = 0
     unmet: int = 0  # after
     manner: Manner = PLAIN
+    subtasks: Choice | None = None  # which run, where it starts at a fan-out that it resumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +232,7 @@ class Pointers:
     keep_recovery: int | None = None
     take: Take | None = None
     folder: str | None = None
+    subtasks: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rekindle.domain.rerun import FROM_BEGINNING, FROM_FAILED_STEP, AttemptView, JobView, StepView
+from rekindle.domain.rerun import FROM_BEGINNING, FROM_FAILED_STEP, AttemptView, JobView, Reason, StepView
 from rekindle.domain.states import State
+from rekindle.domain.subtasks import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,13 @@ class Start:
     label: str = FROM_BEGINNING
     keeps: tuple[str, ...] = ()
     warning: str = ""
+    subtasks: Choice | None = None  # of the fan-out that is resumed there
+    reason: Reason | None = None  # beside that the job was selected
+
+    @property
+    def resumes(self) -> bool:
+        """Something of the live attempt is kept."""
+        return self.position > 0 or self.subtasks is not None
 
 
 BEGINNING = Start()

@@ -11,7 +11,9 @@ from rekindle.domain.models import Move, NewAttempt, ReadyClass, ReadyJob
 from rekindle.domain.packing import Room, never_fits, pack
 from rekindle.domain.states import State
 from rekindle.engine.bench import MOST_STOCK, STOCK_SECONDS, Bench, Flight, Pace
+from rekindle.engine.fan_outs import fan_outs_of, goes_on_with_a_part
 from rekindle.engine.recipes import Recipes, assignments, kept_steps
+from rekindle.journal.orders import FanOut
 from rekindle.journal.places import attempt_folder
 from rekindle.store.port import Archive
 
@@ -53,9 +55,9 @@ def claim(
         return Claimed({}, never)
     attempts = _claimed(archive, scope, [job for _, job in jobs], now)
     work: dict[str, list[Flight]] = {}
-    kept = kept_steps(archive, attempts)
+    kept = kept_steps(archive, recipes, attempts)
     archive.queue.steps([(attempt, step) for attempt, steps in kept.items() for step in steps])
-    orders = assignments(archive, recipes, attempts, kept)
+    orders = assignments(archive, recipes, attempts, kept, _fan_outs(archive, recipes, attempts))
     takes = {ready.resource_class: ready.resources for ready, _ in offer}
     for (worker, job), assignment in zip(jobs, orders, strict=True):
         number = job.resource_class
@@ -76,6 +78,16 @@ def _new_attempt(scope: Scope, number: int, job: ReadyJob) -> NewAttempt:
     if job.take == "same" and job.take_folder:
         return NewAttempt(number, secrets.token_hex(8), job, job.take_folder, own)
     return NewAttempt(number, secrets.token_hex(8), job, own)
+
+
+def _fan_outs(archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt]) -> dict[int, tuple[FanOut, ...]]:
+    """What resumed attempts keep of fan-outs; those that keep a part are marked."""
+    resumed = [attempt for attempt in attempts if attempt.job.resume_attempt is not None]
+    found = {one.id: fan_outs_of(archive, recipes.template(archive, one.job.template), one) for one in resumed}
+    partial = [attempt.id for attempt in resumed if goes_on_with_a_part(attempt, found[attempt.id])]
+    if partial:
+        archive.subtasks.mark_partial(partial)
+    return found
 
 
 def _offer(

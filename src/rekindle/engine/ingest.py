@@ -15,7 +15,8 @@ from rekindle.domain.models import Ending, Move, Standing
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import ENDED, State
 from rekindle.engine.actions import act
-from rekindle.journal.records import Ended, Record, Returned, Started, StepEnded
+from rekindle.engine.fan_outs import end_subtasks, take_in
+from rekindle.journal.records import Ended, FannedOut, Record, Returned, Started, StepEnded, Subtasks
 from rekindle.store.port import Archive
 
 
@@ -43,6 +44,7 @@ class _Batch:
     starts: dict[int, tuple[str, Started]] = field(default_factory=dict)
     ends: dict[int, tuple[str, Ended]] = field(default_factory=dict)
     steps: list[StepEnded] = field(default_factory=list)
+    fan_outs: list[FannedOut | Subtasks] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
 
 
@@ -53,9 +55,11 @@ def ingest(archive: Archive, pages: Iterable[Page], host: str) -> Told:
         for record in page.records:
             _sort(batch, page.worker, record)
         archive.runners.advance(page.worker, page.position)
-    standing = archive.queue.standing({*batch.starts, *batch.ends, *(step.attempt for step in batch.steps)})
+    others = (record.attempt for records in (batch.steps, batch.fan_outs) for record in records)
+    standing = archive.queue.standing({*batch.starts, *batch.ends, *others})
     told = Told(returned=batch.returned)
     archive.queue.steps([(one.attempt, one.step) for one in batch.steps if _is_news(standing, one.attempt, one.token)])
+    take_in(archive, [one for one in batch.fan_outs if _is_news(standing, one.attempt, one.token)])
     moves = _starts(archive, batch, standing, host, told)
     moves += _ends(archive, batch, standing, host, told)
     archive.queue.move(moves)
@@ -72,6 +76,8 @@ def _sort(batch: _Batch, worker: str, record: Record) -> None:
         batch.starts.setdefault(record.attempt, (worker, record))
     elif isinstance(record, StepEnded):
         batch.steps.append(record)
+    elif isinstance(record, FannedOut | Subtasks):
+        batch.fan_outs.append(record)
     elif isinstance(record, Returned):
         batch.returned.extend(record.tokens)
 
@@ -110,6 +116,7 @@ def _ends(archive: Archive, batch: _Batch, standing: dict[int, Standing], host: 
         if known.job_attempt == attempt:
             moves.append(end_move(known, ending.state, ran=ending.started is not None))
     archive.queue.end(endings)
+    end_subtasks(archive, endings)
     return moves
 
 
@@ -155,6 +162,7 @@ def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> E
         result=record.result,
         verdict=record.verdict,
         steps=record.steps,
+        partial=record.partial,
     )
 
 

@@ -10,10 +10,12 @@ from typing import Literal
 from rekindle.domain.errors import NotFound
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.nearest import did_you_mean
-from rekindle.domain.states import ACTIVE, ENDED
+from rekindle.domain.states import ACTIVE, ENDED, State
+from rekindle.domain.subtasks import ranges
 from rekindle.engine.folders import live_log_path, log_path
 from rekindle.engine.results import LogFile
 from rekindle.engine.session import Session
+from rekindle.journal import places
 from rekindle.journal.places import attempt_folder
 
 Stream = Literal["stdout", "stderr"]
@@ -22,6 +24,27 @@ FOLLOW_SECONDS = 0.1
 """How often a log that is followed is looked at."""
 
 CHUNK = 1 << 16
+
+
+def subtask_log_files(session: Session, job: int, attempt: int | None, step: str, subtask: int) -> list[LogFile]:
+    """The logs of one subtask, as it ran last by that attempt of a job or one that this builds on. NotFound when there
+    is no such attempt, step or subtask."""
+    first = log_files(session, job, attempt, step)[0]
+    with session.store.read() as archive:
+        chosen = archive.attempts.get(first.attempt)
+        template = archive.workflows.template(chosen.template) if chosen else None
+        position = next(at for at, one in enumerate(template.steps if template else ()) if one.name == step)
+        known = archive.subtasks.of(first.attempt, position)
+        found = next((one for one in known if one.index == subtask), None)
+        owner = archive.attempts.get(found.attempt) if found else None
+    if found is None or owner is None:
+        there = f"it has {ranges(one.index for one in known)}" if known else "it is no fan-out, or has not begun"
+        raise NotFound(f"step {step} has no subtask {subtask}", hint=there)
+    folder = places.subtask_folder(places.attempt_folder(session.store.folder, owner.id), position, subtask)
+    name, final = f"{step} {subtask}", found.state is not State.RUNNING
+    return [
+        LogFile(owner.id, name, stream, log_path(folder, position, stream), final) for stream in ("stdout", "stderr")
+    ]
 
 
 def log_files(session: Session, job: int, attempt: int | None = None, step: str | None = None) -> list[LogFile]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rekindle.domain.definition import JobTemplate
@@ -12,6 +12,7 @@ from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.rerun import RerunRecord
 from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
 from rekindle.domain.states import ACTIVE, State
+from rekindle.domain.subtasks import Subtask
 from rekindle.engine.presence import is_alive
 from rekindle.engine.results import JobRow, WorkflowState, WorkflowStatus
 from rekindle.engine.session import Session
@@ -165,7 +166,11 @@ def jobs(session: Session, ids: Sequence[int]) -> list[JobRow]:
         live = archive.jobs.live(ids)
         names = {workflow.id: workflow.name for workflow in archive.workflows.listing(archived=True)}
         resources = archive.jobs.resources({job.resource_class for job in rows})
-        return [JobRow(job, names[job.workflow], live.get(job.id), resources[job.resource_class]) for job in rows]
+        partial = archive.subtasks.partial(ids)
+        return [
+            JobRow(job, names[job.workflow], live.get(job.id), resources[job.resource_class], job.id in partial)
+            for job in rows
+        ]
 
 
 def parents(session: Session, ids: Sequence[int]) -> dict[int, list[Job]]:
@@ -211,6 +216,25 @@ def saved(session: Session, attempt: int) -> str | None:
     """The folder with the outputs of an attempt that a rerun has saved."""
     folder = saved_outputs(attempt_folder(session.store.folder, attempt))
     return folder if Path(folder).is_dir() else None
+
+
+def subtask_counts(session: Session, attempts: Sequence[Attempt]) -> dict[tuple[int, int], Mapping[State, int]]:
+    """By (attempt, position of a step) of every fan-out: how many of its subtasks are in which state."""
+    with session.store.read() as archive:
+        return archive.subtasks.counts([one.id for one in attempts])
+
+
+def subtasks(session: Session, attempt: Attempt) -> dict[int, list[Subtask]]:
+    """The subtasks of each fan-out step of an attempt, by the step's position; those it keeps from others too."""
+    with session.store.read() as archive:
+        positions = [step for _, step in sorted(archive.subtasks.counts([attempt.id]))]
+        return {step: archive.subtasks.of(attempt.id, step) for step in positions}
+
+
+def step_names(session: Session, attempt: Attempt) -> tuple[str, ...]:
+    """The names of the steps of an attempt's own definition, in order."""
+    with session.store.read() as archive:
+        return tuple(step.name for step in archive.workflows.template(attempt.template).steps)
 
 
 def failures(session: Session, workflow: str | None = None) -> list[FailureGroup]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from rekindle.domain.actions import effective
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import NewAttempt, StepOutcome, Workflow
 from rekindle.domain.overrides import modified_of
-from rekindle.domain.states import State
 from rekindle.domain.substitution import render
+from rekindle.domain.subtasks import known_of
+from rekindle.engine.fan_outs import complete_document, kept_whole
 from rekindle.engine.params import changes_in_force, staged_changes, told
-from rekindle.journal.orders import Assignment, Recipe
+from rekindle.journal.orders import Assignment, FanOut, Recipe
 from rekindle.store.port import Archive
 
 
@@ -73,13 +73,19 @@ class Recipes:
             workdir=body.workdir,
             time=body.resources.time,
             store=self._identity,
+            cpus=body.resources.cpus,
         )
 
 
 def assignments(
-    archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt], kept: Mapping[int, Sequence[StepOutcome]]
+    archive: Archive,
+    recipes: Recipes,
+    attempts: Sequence[NewAttempt],
+    kept: Mapping[int, Sequence[StepOutcome]],
+    fan_outs: Mapping[int, tuple[FanOut, ...]] | None = None,
 ) -> list[Assignment]:
-    """What to tell a worker about these attempts, `kept` being the steps that they need not do."""
+    """What to tell a worker about these attempts, `kept` being the steps that they need not do, and `fan_outs` what
+    earlier attempts did of theirs."""
     inputs = upstream_documents(archive, recipes, [attempt.job.id for attempt in attempts])
     changes = changes_in_force(archive, [attempt.job.id for attempt in attempts])
     made = []
@@ -108,12 +114,14 @@ def assignments(
                 unset=unset,
                 own=attempt.own,
                 copy_from=job.take_folder or "" if job.take == "copy" else "",
+                cpus=modified.cpus,
+                fan_outs=(fan_outs or {}).get(attempt.id, ()),
             )
         )
     return made
 
 
-def kept_steps(archive: Archive, attempts: Sequence[NewAttempt]) -> dict[int, list[StepOutcome]]:
+def kept_steps(archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt]) -> dict[int, list[StepOutcome]]:
     """The steps that each resumed attempt keeps from the one it builds on; each says which attempt did it."""
     kept: dict[int, list[StepOutcome]] = {}
     for attempt in attempts:
@@ -122,11 +130,8 @@ def kept_steps(archive: Archive, attempts: Sequence[NewAttempt]) -> dict[int, li
         source = archive.attempts.get(attempt.job.resume_attempt)
         if source is None:
             continue
-        kept[attempt.id] = [
-            dataclasses.replace(step, kept_from=step.kept_from or source.id)
-            for step in source.steps
-            if step.position < attempt.job.resume_step and step.state is State.COMPLETED
-        ]
+        template = recipes.template(archive, attempt.job.template)
+        kept[attempt.id] = kept_whole(source, template, attempt.job.resume_step)
     return kept
 
 
@@ -142,11 +147,12 @@ def upstream_documents(archive: Archive, recipes: Recipes, jobs: Sequence[int]) 
         return {}
     parents = sorted({parent for needed in upstream.values() for _, _, parent in needed})
     outputs = _outputs(archive, recipes, parents)
+    fanned_out = _fanned_out(archive, recipes, parents)
     documents = {}
     for job, needed in upstream.items():
         document = {
             name: {
-                "result": None if result is None else msgspec.Raw(result.encode()),
+                "result": _raw(result) if result is not None else fanned_out.get(parent),
                 "outputs": outputs.get(parent, {}),
             }
             for name, result, parent in needed
@@ -157,6 +163,16 @@ def upstream_documents(archive: Archive, recipes: Recipes, jobs: Sequence[int]) 
 
 def _raw(result: str | None) -> msgspec.Raw | None:
     return None if result is None else msgspec.Raw(result.encode())
+
+
+def _fanned_out(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[int, msgspec.Raw]:
+    """The results of those jobs that end with a fan-out: its complete subtasks."""
+    found = {}
+    for job, attempt in archive.jobs.live(jobs).items():
+        last = len(recipes.template(archive, attempt.template).steps) - 1
+        if recipes.template(archive, attempt.template).steps[last].each is not None:
+            found[job] = complete_document(known_of(archive.subtasks.of(attempt.id, last)))
+    return found
 
 
 def _outputs(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[int, dict[str, str]]:

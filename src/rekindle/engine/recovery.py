@@ -18,9 +18,10 @@ from rekindle.domain.errors import ExecutorError
 from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Attempt, Ending, Failure, Move, Runner
 from rekindle.domain.planning import plan_rerun
-from rekindle.domain.rerun import How
+from rekindle.domain.rerun import FROM_FAILED_STEP, How
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import State
+from rekindle.engine.fan_outs import end_subtasks, was_amid_fan_out, with_fan_outs
 from rekindle.engine.ingest import Page, end_move
 from rekindle.engine.presence import is_alive
 from rekindle.journal.copies import remove_tree
@@ -145,6 +146,7 @@ def _end_lost(archive: Archive, attempts: Sequence[Attempt], runner: Runner, now
         if known.job_attempt == attempt.id:
             moves.append(end_move(known, ending.state, ran=True))
     archive.queue.end(endings)
+    end_subtasks(archive, endings)
     archive.queue.move(moves)
     lost = [attempt for attempt in attempts if attempt.id not in wanted and attempt.archived_by is None]
     return rerun_lost(archive, [attempt.job for attempt in lost], now)
@@ -171,13 +173,17 @@ def _lost(attempt: Attempt, runner: Runner, canceled: bool, now: float) -> Endin
 
 
 def rerun_lost(archive: Archive, jobs: Sequence[int], now: float) -> tuple[int, ...]:
-    """Plan and apply the rerun of jobs whose attempts were lost, except those that are lost again and again.
+    """Plan and apply the rerun of jobs whose attempts were lost, except those that are lost again and again: from
+    the beginning, or from the fan-out amid which they were lost, whose complete subtasks do not run again.
     Returns the jobs that run again."""
     chosen = [job for job in jobs if not _lost_too_often(archive, job)]
     if not chosen:
         return ()
     views, graph = archive.reruns.views(chosen)
-    plan = plan_rerun(views, graph, [(chosen, How(again=True))])
+    views = with_fan_outs(archive, views, chosen)
+    amid = [job for job in chosen if was_amid_fan_out(views[job])]
+    rest = [job for job in chosen if job not in amid]
+    plan = plan_rerun(views, graph, [(amid, How(FROM_FAILED_STEP, keep_modified=True)), (rest, How(again=True))])
     if plan.jobs:
         archive.reruns.apply(plan, "recovery", {"jobs": chosen}, "lost with their runner", now)
     return tuple(job.id for job in plan.jobs)

@@ -14,6 +14,7 @@ from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
 from rekindle.domain.rerun import How, RerunPlan, SavedFile
 from rekindle.domain.states import State
 from rekindle.domain.undo import decide_undo
+from rekindle.engine.fan_outs import resuming, with_fan_outs
 from rekindle.engine.presence import is_alive
 from rekindle.engine.results import Applied, Proposal, Undone
 from rekindle.engine.saving import Tell, restoring, saving
@@ -32,6 +33,7 @@ def plan(session: Session, requests: Requests, request: Mapping[str, Any], note:
     selected = sorted({job for jobs, _ in requests for job in jobs})
     with session.store.read() as archive:
         views, graph = archive.reruns.views(selected)
+        views = with_fan_outs(archive, views, resuming(requests))
     for _, how in requests:
         check_how(how)
     decided = plan_rerun(views, graph, requests, os.path.exists)

@@ -30,12 +30,14 @@ class WorkflowStatus:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job, its live attempt, its workflow's name and its resources."""
+    """A job, its live attempt, its workflow's name and its resources. `partial`: the attempt rests on a part of a
+    fan-out's subtasks, its own or one upstream."""
 
     job: Job
     workflow: str
     attempt: Attempt | None
     resources: Resources
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from rekindle.engine.results import Submitted
 from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
 from rekindle.journal.copies import remove_tree
-from rekindle.journal.places import attempt_folder
+from rekindle.journal.places import attempt_folder, subtasks_folder
 from rekindle.store.port import Archive
 
 
@@ -129,6 +129,7 @@ def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> 
     if files:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(subtasks_folder(folder), ignore_errors=True)
             for path in attempt_files(Path(folder)):
                 remove_tree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
 

@@ -59,7 +59,11 @@ def _tell(worker: WorkerProcess, code: int) -> None:
 
 def _lost(worker: WorkerProcess, assignment: Assignment, code: int, now: float) -> Ended:
     position, begun = worker.begun[assignment.token]
-    step = worker.recipes[assignment.recipe].steps[position]
+    steps = worker.recipes[assignment.recipe].steps
+    outcomes = tuple(  # none behind the last step, where an attempt begins that has nothing left to do
+        StepOutcome(position, step.name, State.FAILED, Cause.LOST, started=begun, ended=now)
+        for step in steps[position : position + 1]
+    )
     death = f"was killed by {_name(-code)}" if code < 0 else f"ended with exit code {code}"
     message = f"its worker (pid {worker.info.pid}) {death}"
     evidence = {"worker": worker.info.name, "pid": worker.info.pid, "exit_code": code, "stderr": _tail(worker)}
@@ -72,7 +76,7 @@ def _lost(worker: WorkerProcess, assignment: Assignment, code: int, now: float) 
         cause=Cause.LOST,
         failure=Failure(message=message),
         evidence=json.dumps(evidence),
-        steps=(StepOutcome(position, step.name, State.FAILED, Cause.LOST, started=begun, ended=now),),
+        steps=outcomes,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.definition import Step
+from rekindle.domain.subtasks import Choice, Known
 
 
 class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
@@ -23,11 +24,21 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     workdir: str = "project"
     time: float | None = None  # seconds of wall time for an attempt
     store: str = ""  # identity of the store, for the environment
+    cpus: float = 1.0
 
     @property
     def keeps_folder(self) -> bool:
         """An attempt's folder stays when it is empty: a later attempt may go on from a step in a copy of it."""
         return self.workdir == "attempt" and len(self.steps) > 1
+
+
+class FanOut(msgspec.Struct, array_like=True, frozen=True):
+    """What an earlier attempt did of a fan-out step. `base` is that attempt."""
+
+    step: int
+    base: int
+    choice: Choice  # which run again, where the attempt starts at it
+    known: tuple[Known, ...]
 
 
 class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
@@ -50,6 +61,8 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     unset: tuple[str, ...] = ()  # parameters of the recipe that this attempt does not have
     own: str = ""  # absolute: beside what its logs lie; "": beside the folder, which no other attempt has then
     copy_from: str = ""  # absolute: a folder that `folder` becomes a copy of before the first step; "": none
+    fan_outs: tuple[FanOut, ...] = ()  # those before the start, and the one that is resumed
+    cpus: float | None = None  # where they differ from the recipe's
 
     @property
     def beside(self) -> str:

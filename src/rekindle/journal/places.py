@@ -9,6 +9,9 @@ from typing import Literal
 Stream = Literal["out", "err"]
 STREAMS: tuple[Stream, Stream] = ("out", "err")
 
+HOST = "host"
+"""How the folders begin that a worker has, in its own, for the call hosts beside its first one."""
+
 _PREFIXES = ("", "call.")  # of the files that commands and calls print into while they run
 
 
@@ -74,6 +77,26 @@ def saved_outputs(own: str) -> str:
     return f"{own}.outputs"
 
 
+def subtask_folder(folder: str, position: int, index: int) -> str:
+    """The folder of a subtask of the step at `position` of the attempt with that folder; 256 of them share a parent.
+    What the subtask printed is at `log_path` of its folder."""
+    return f"{subtasks_folder(folder)}/{position}/{index >> 8:02x}/{index}"
+
+
+def subtasks_folder(folder: str) -> str:
+    """Where the subtasks of the attempt with that folder have theirs."""
+    return f"{folder}.subtasks"
+
+
+def remove_empty(folder: str) -> None:
+    """Remove a folder and those within it, as far as there is nothing else in them."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.is_dir(follow_symlinks=False):
+                remove_empty(entry.path)
+        os.rmdir(folder)
+
+
 def live_log(scratch: str, stream: Stream) -> str:
     """What the step that a worker runs now has printed so far. The file is moved to `log_path` when the step ends."""
     paths = [f"{scratch}/{prefix}{stream}" for prefix in _PREFIXES]
@@ -94,6 +117,8 @@ def clear_scratch(scratch: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         for entry in list(os.scandir(scratch)):
             if entry.is_dir(follow_symlinks=False):
+                if entry.name.startswith(HOST):
+                    clear_scratch(entry.path)
                 with contextlib.suppress(OSError):  # a spare folder is empty; one that is not is kept
                     os.rmdir(entry.path)
             else:

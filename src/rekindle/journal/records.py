@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from rekindle.domain.models import Failure, StepOutcome
+from rekindle.domain.subtasks import SubtaskEnd
 
 HEADER_VERSION = 1
 
@@ -71,6 +72,29 @@ class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
     verdict: str | None = None
     evidence: str | None = None  # JSON text: what the cause was concluded from
     steps: tuple[StepOutcome, ...] = ()  # the step it ended with, and those left out behind it; () where none was begun
+    partial: bool = False  # it went on with a part of a fan-out's subtasks
+
+
+class FannedOut(msgspec.Struct, tag="fanned_out", frozen=True, omit_defaults=True):
+    """A fan-out step knows its items. This is written before the first of its subtasks starts."""
+
+    attempt: int
+    token: str
+    step: int
+    total: int  # items, kept ones too
+    run: tuple[tuple[int, str, int], ...]  # (index, item as JSON, how often it ran before) of each that will run
+    base: int | None = None  # the attempt whose subtasks are kept
+    gone: tuple[int, ...] = ()  # those of it that are no more
+
+
+class Subtasks(msgspec.Struct, tag="subtasks", frozen=True, omit_defaults=True):
+    """Subtasks have ended and others start. A start is written before its process is made."""
+
+    attempt: int
+    token: str
+    step: int
+    ended: tuple[SubtaskEnd, ...] = ()
+    started: tuple[tuple[int, int], ...] = ()  # (index, for the so manieth time)
 
 
 class Returned(msgspec.Struct, tag="returned", frozen=True, omit_defaults=True):
@@ -86,4 +110,4 @@ class Closed(msgspec.Struct, tag="closed", frozen=True, omit_defaults=True):
     at: float
 
 
-Record = Opened | Started | StepStarted | StepEnded | Ended | Returned | Closed
+Record = Opened | Started | StepStarted | StepEnded | FannedOut | Subtasks | Ended | Returned | Closed

@@ -65,6 +65,10 @@ class Workflow:
         priority: int | None = None,
         workdir: str | None = None,
         shell: str | None = None,
+        each: str | Sequence[Any] | Mapping[str, Any] | Callable[..., Any] | None = None,
+        max_failed: int | None = None,
+        resubmit: int | None = None,
+        parallel: int | None = None,
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""
@@ -85,6 +89,10 @@ class Workflow:
             priority=priority,
             workdir=workdir,
             shell=shell,
+            each=self._each(each),
+            max_failed=max_failed,
+            resubmit=resubmit,
+            parallel=parallel,
         )
         return JobHandle(name)
 
@@ -98,9 +106,17 @@ class Workflow:
         return reference(call, self.directory) if callable(call) else call
 
     def _step(self, step: object) -> object:
-        if not isinstance(step, Mapping) or "call" not in step:
+        if not isinstance(step, Mapping):
             return step
-        return {**step, "call": self._callable(step["call"])}
+        named = {key: self._callable(step[key]) for key in ("call",) if key in step}
+        return {**step, **named, **({"each": self._each(step["each"])} if "each" in step else {})}
+
+    def _each(self, each: object) -> object:
+        if callable(each):
+            return {"call": self._callable(each)}
+        if not isinstance(each, Mapping) or "call" not in each:
+            return each
+        return {**each, "call": self._callable(each["call"])}
 
 
 def _given(**keys: Any) -> dict[str, Any]:

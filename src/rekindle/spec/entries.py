@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from rekindle.domain.definition import JobTemplate, Resources
+from rekindle.spec.fan_outs import FAN_OUT_KEYS
 from rekindle.spec.matrix import Expansion, read_expansion
 from rekindle.spec.nodes import Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Place, Problems
@@ -35,6 +36,7 @@ JOB_KEYS = (
     "args",
     "steps",
     "shell",
+    *FAN_OUT_KEYS,
     "inputs",
     "outputs",
     "matrix",

@@ -106,7 +106,7 @@ def _steps(reference: Reference, known: Known) -> _Wrong:
 
 
 def _item(_: Reference, known: Known) -> _Wrong:
-    return None if known.item else ("only a fan-out step has items", "`each:` makes one, and is not yet supported")
+    return None if known.item else ("only a fan-out step has items", "`each:` makes one of a step")
 
 
 _ONLY_EARLY = "paths, needs and variables are settled early: they can use params, matrix and job.name"

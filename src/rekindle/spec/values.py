@@ -18,8 +18,6 @@ from rekindle.spec.problems import Place, Problems
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 _LATER = {
     "retry": "rerun failed jobs with `rekindle rerun -s failed`",
-    "each": "a matrix makes a job for each value",
-    "max_failed": "it belongs to `each`",
     "when": "a job runs when everything it needs has completed",
     "aggregate": "rerun it by name",
 }

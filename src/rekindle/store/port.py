@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rekindle.domain.acting import ActingSet, Effects, Patch
+from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources
 from rekindle.domain.models import (
     Attempt,
@@ -30,6 +31,8 @@ from rekindle.domain.models import (
 )
 from rekindle.domain.rerun import Graph, JobView, Pointers, RerunPlan, RerunRecord, SavedFile, UndoView
 from rekindle.domain.selection import Predicate
+from rekindle.domain.states import State
+from rekindle.domain.subtasks import Subtask, SubtaskEnd
 
 
 class Workflows(Protocol):
@@ -344,6 +347,51 @@ class Acts(Protocol):
         ...
 
 
+class Subtasks(Protocol):
+    """Fan-outs and their subtasks, of which an attempt has rows only for those that run in it."""
+
+    def fan_out(
+        self,
+        attempt: int,
+        step: int,
+        total: int,
+        base: int | None,
+        gone: Sequence[int],
+        run: Sequence[tuple[int, str, int]],
+    ) -> None:
+        """An attempt knows its items: how many there are, the attempt whose subtasks it keeps, those of them that
+        are gone, and (index, item, how often it ran before) of each that will run. Told again it changes nothing."""
+        ...
+
+    def tell(self, attempt: int, step: int, started: Sequence[tuple[int, int]], ended: Sequence[SubtaskEnd]) -> None:
+        """Subtasks have ended, then (index, for the so manieth time) others have started."""
+        ...
+
+    def end_with(self, attempts: Sequence[tuple[int, State, Cause, float]]) -> None:
+        """(attempt, state, cause, at): its subtasks that still ran have ended so."""
+        ...
+
+    def of(self, attempt: int, step: int) -> list[Subtask]:
+        """All subtasks of an attempt's fan-out by index, those it keeps from others too."""
+        ...
+
+    def owner(self, attempt: int, step: int) -> int | None:
+        """The attempt that did this fan-out: itself, or the one it keeps the step from; None: it came to none."""
+        ...
+
+    def counts(self, attempts: Sequence[int]) -> dict[tuple[int, int], Mapping[State, int]]:
+        """By (attempt, step) of every fan-out: how many subtasks are in which state."""
+        ...
+
+    def mark_partial(self, attempts: Sequence[int]) -> None:
+        """These attempts go on with a part of a fan-out."""
+        ...
+
+    def partial(self, jobs: Sequence[int]) -> set[int]:
+        """Those jobs whose live attempt rests on a part of a fan-out, its own or one upstream."""
+        ...
+
+
 class Runners(Protocol):
     """Runners, leases and their workers' journals."""
 
@@ -409,6 +457,7 @@ class Archive(Protocol):
     attempts: Attempts
     reruns: Reruns
     acts: Acts
+    subtasks: Subtasks
     runners: Runners
     events: Events
 

@@ -195,6 +195,7 @@ def _end(ending: Ending) -> Row:
         ending.max_rss_bytes,
         ending.result,
         ending.verdict,
+        int(ending.partial),
     )
 
 

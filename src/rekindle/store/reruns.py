@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -35,7 +36,7 @@ from rekindle.store.deriving import derive_afresh
 from rekindle.store.events import NO_LIMIT, Events
 from rekindle.store.queries import as_set, load
 from rekindle.store.queue import CountKey, add_counts
-from rekindle.store.rowshape import STATES
+from rekindle.store.rowshape import STATES, choice_of, choice_text
 from rekindle.store.views import rerun_views
 
 SQL = load("reruns")
@@ -240,18 +241,19 @@ def _record(rerun: int, job: PlannedJob, pointers: Pointers, saved: Sequence[Sav
         _text(pointers),
         None if job.manner == PLAIN else _text(job.manner),
         None if saved is None else _text(saved),
+        choice_text(job.subtasks),
     )
 
 
 def _reset(rerun: int, job: PlannedJob, after: Pointers) -> Row:
     kept_by = rerun if after.keep_recovery == 0 else after.keep_recovery
     recovery = (after.resume_attempt, after.resume_step, after.overrides, kept_by, after.take, after.folder)
-    return (int(job.after), job.unmet, *recovery, job.id)
+    return (int(job.after), job.unmet, *recovery, choice_text(after.subtasks), job.id)
 
 
 def _pointers(row: Row) -> Pointers:
-    attempt, reserve, held, canceled, *rest = row[3:]
-    return Pointers(attempt, reserve, held, canceled != 0, *rest)
+    attempt, reserve, held, canceled, *rest, subtasks = row[3:]
+    return replace(Pointers(attempt, reserve, held, canceled != 0, *rest), subtasks=choice_of(subtasks))
 
 
 def _pointer_columns(pointers: Pointers) -> Row:
@@ -267,12 +269,13 @@ def _pointer_columns(pointers: Pointers) -> Row:
         pointers.keep_recovery,
         pointers.take,
         pointers.folder,
+        choice_text(pointers.subtasks),
     )
 
 
 def _planned(row: Row) -> PlannedJob:
     number, name, version, before, after, start, reasons, archives, keeps, resume_attempt, resume_step, *rest = row
-    unmet, manner = rest
+    unmet, manner, subtasks = rest
     return PlannedJob(
         number,
         name,
@@ -287,6 +290,7 @@ def _planned(row: Row) -> PlannedJob:
         resume_step,
         unmet,
         PLAIN if manner is None else _MANNER.decode(manner),
+        choice_of(subtasks),
     )
 
 

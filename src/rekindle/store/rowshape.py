@@ -10,6 +10,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Resources
 from rekindle.domain.models import Attempt, Failure, Job, StepOutcome
 from rekindle.domain.states import State
+from rekindle.domain.subtasks import Choice
 from rekindle.store.database import Row
 
 STATES: tuple[State, ...] = tuple(State)
@@ -44,3 +45,16 @@ def resources_of(row: Row) -> Resources:
     cpus, memory, gpus, time, licences = row
     pairs = tuple((name, count) for name, count in msgspec.json.decode(licences))
     return Resources(cpus, memory, gpus, time or None, pairs)
+
+
+def choice_of(text: str | None) -> Choice | None:
+    """Which subtasks run, of its column."""
+    return None if text is None else _CHOICE.decode(text)
+
+
+def choice_text(choice: Choice | None) -> str | None:
+    """The column of which subtasks run."""
+    return None if choice is None else msgspec.json.encode(choice).decode()
+
+
+_CHOICE: msgspec.json.Decoder[Choice] = msgspec.json.Decoder(Choice)

@@ -19,6 +19,7 @@ from rekindle.store.queries import load
 from rekindle.store.queue import Queue
 from rekindle.store.reruns import Reruns
 from rekindle.store.runners import Runners
+from rekindle.store.subtasks import Subtasks
 from rekindle.store.translating import translate
 from rekindle.store.workflows import Workflows
 
@@ -48,6 +49,7 @@ class SqliteArchive:
         self.attempts: port.Attempts = Attempts(database)
         self.reruns: port.Reruns = Reruns(database)
         self.acts: port.Acts = Acts(database)
+        self.subtasks: port.Subtasks = Subtasks(database)
         self.runners: port.Runners = Runners(database)
         self.events: port.Events = Events(database)
 

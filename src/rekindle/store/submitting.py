@@ -90,7 +90,7 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
     )
 
 
-_ID, _TEMPLATE, _BINDING, _RETIRED, _RESUME_ATTEMPT, _RESUME_STEP = 0, 2, 3, 4, 5, 6
+_ID, _TEMPLATE, _BINDING, _RETIRED, _RESUME_ATTEMPT, _RESUME_STEP, _SUBTASKS = 0, 2, 3, 4, 5, 6, 7
 """Columns of `submitted_jobs`."""
 
 
@@ -131,13 +131,15 @@ def _match(
     return matched
 
 
-def _resume(database: Database, row: Row, template: int) -> tuple[int | None, int]:
+def _resume(database: Database, row: Row, template: int) -> tuple[int | None, int, str | None]:
     """Where the job's next attempt starts: as planned, while the steps that it would keep are still its first."""
-    attempt, step = row[_RESUME_ATTEMPT], row[_RESUME_STEP]
+    attempt, step, subtasks = row[_RESUME_ATTEMPT], row[_RESUME_STEP], row[_SUBTASKS]
     if attempt is None or template == row[_TEMPLATE]:
-        return attempt, step
+        return attempt, step, subtasks
     before, now = step_names(database, row[_TEMPLATE]), step_names(database, template)
-    return (attempt, step) if before[:step] == now[:step] and len(now) > step else (None, 0)
+    if before[:step] != now[:step] or len(now) <= step:
+        return None, 0, None
+    return attempt, step, subtasks if before[step : step + 1] == now[step : step + 1] else None
 
 
 def _rewire(database: Database, workflow: int, wanted: set[tuple[int, int]]) -> set[int]:

@@ -16,7 +16,7 @@ from rekindle.domain.substitution import render
 from rekindle.store.acts import changes_of, sets_in_force
 from rekindle.store.database import Database, Row
 from rekindle.store.queries import as_set, load
-from rekindle.store.rowshape import STATES
+from rekindle.store.rowshape import STATES, choice_of
 from rekindle.store.templates import template_by_id
 
 SQL = load("reruns")
@@ -83,7 +83,7 @@ def _view(
 ) -> JobView:
     number, name, state, version, template, binding, held, canceled, retired, unmet, *rest = row
     reserve, resume_attempt, resume_step, overrides, not_before, workflow, revision, archived, *live = rest
-    attempt, attempt_state, cause, seconds, keep_recovery, take, take_folder, directory, *_ = live
+    attempt, attempt_state, cause, seconds, keep_recovery, take, take_folder, directory, *_, subtasks = live
     names, body = definitions.template(template)
     params = definitions.params(workflow, revision)
     if changes:
@@ -120,6 +120,7 @@ def _view(
         params,
         body.env,
         tuple(body.outputs.values()),
+        subtasks=choice_of(subtasks),
     )
 
 

@@ -15,7 +15,6 @@ from rekindle.journal.ledger import Writer
 from rekindle.journal.places import clear_scratch
 from rekindle.journal.processes import boot_id, start_of
 from rekindle.journal.records import Opened
-from rekindle.worker.attempts import Tools
 from rekindle.worker.calls import Hosts
 from rekindle.worker.capture import Capture
 from rekindle.worker.folders import Folders
@@ -23,6 +22,7 @@ from rekindle.worker.frame import own_surroundings
 from rekindle.worker.loop import Bench
 from rekindle.worker.reaping import become_subreaper
 from rekindle.worker.telling import Teller
+from rekindle.worker.tools import Tools
 
 
 def main(arguments: list[str]) -> None:
@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> None:
         folders=Folders(f"{scratch}/spare"),
         hosts=Hosts(journal, scratch),
         surroundings=own_surroundings(),
+        scratch=scratch,
     )
     Bench(tools, alarm).run()
     clear_scratch(scratch)

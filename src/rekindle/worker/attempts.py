@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import msgspec
 
@@ -15,27 +15,16 @@ from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended, Started, StepEnded, StepStarted
 from rekindle.worker.activity import Activity
 from rekindle.worker.batches import over_limit
-from rekindle.worker.calls import CallStep, Hosts
-from rekindle.worker.capture import Capture
+from rekindle.worker.calls import CallStep
 from rekindle.worker.commands import Command
 from rekindle.worker.copying import FolderCopy
+from rekindle.worker.fan_outs import FanOutStep, document
 from rekindle.worker.findings import StepEnd, Totals, ended_before_steps, ended_of, failed, outcome_of
-from rekindle.worker.folders import Folders
-from rekindle.worker.frame import Frame, forget_inputs
+from rekindle.worker.frame import Frame, forget_inputs, tell_inputs
 from rekindle.worker.preparing import prepare, with_outputs
 from rekindle.worker.staging import take_effect
-from rekindle.worker.telling import Teller
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a worker works with, from one attempt to the next."""
-
-    teller: Teller
-    capture: Capture
-    folders: Folders
-    hosts: Hosts
-    surroundings: dict[str, str]  # this process's environment
+from rekindle.worker.subtasks import Site, lean
+from rekindle.worker.tools import Tools
 
 
 def begin(tools: Tools, recipe: Recipe, assignment: Assignment) -> Attempt | None:
@@ -53,7 +42,9 @@ class Attempt:
 
     def __init__(self, tools: Tools, recipe: Recipe, assignment: Assignment, frame: Frame) -> None:
         self._tools, self._recipe, self._frame = tools, recipe, frame
-        self.assignment = assignment
+        self.assignment = lean(assignment)
+        self._fan_outs = {one.step: one for one in assignment.fan_outs}
+        self._partial = False
         self._position = assignment.start_step
         self._totals = Totals()
         self._started = time.time()
@@ -63,7 +54,15 @@ class Attempt:
         self._activity: Activity | None = None
         self._copying = bool(assignment.copy_from)
         self.over = False
+        for step, kept in self._fan_outs.items():
+            if step < self._position:
+                self._show(step, [(one.item, one.result) for one in kept.known if one.complete])
         self._go_on(self._start_copy() if self._copying else self._start_step())
+
+    @property
+    def fanned_out(self) -> bool:
+        """It is amid a fan-out."""
+        return isinstance(self._activity, FanOutStep)
 
     @property
     def handles(self) -> list[int]:
@@ -101,22 +100,27 @@ class Attempt:
         if self._copying and end is not None:
             end = self._copied(end)
         while end is not None:
-            if self._activity is not None:
-                self._quiet = self._quiet and self._activity.quiet
-                self._activity = None
+            activity, self._activity = self._activity, None
+            if activity is not None:
+                self._quiet = self._quiet and activity.quiet
             step = self._recipe.steps[self._position]
             end, exits = take_effect(end, self._frame)
             last = exits or self._position == len(self._recipe.steps) - 1
+            self._partial = self._partial or (isinstance(activity, FanOutStep) and activity.partial)
             if last and end.completed:
                 end = with_outputs(end, self._frame)
             self._totals.add(end)
             outcome = outcome_of(self._position, step.name, end)
             if last or not end.completed:
                 left = self._left_out() if exits else ()
-                self._end(ended_of(self.assignment, self._started, outcome, end, self._totals, left))
+                ended = ended_of(self.assignment, self._started, outcome, end, self._totals, left)
+                self._end(msgspec.structs.replace(ended, partial=self._partial))
                 return
             self._tools.teller.add(StepEnded(self.assignment.attempt, self.assignment.token, outcome))
-            self._frame.keep_result(step.name, None if end.result is None else msgspec.json.decode(end.result))
+            if isinstance(activity, FanOutStep):
+                self._show(self._position, activity.complete())
+            else:
+                self._frame.keep_result(step.name, None if end.result is None else msgspec.json.decode(end.result))
             self._position += 1
             end = self._start_step()
 
@@ -151,6 +155,15 @@ class Attempt:
         self._end(ended_before_steps(self.assignment, self._started, end))
         return None
 
+    def _show(self, position: int, complete: Sequence[tuple[str, str | None]]) -> None:
+        """Let the steps behind a fan-out see what is complete of it: as its result, and among REKINDLE_INPUTS."""
+        name, shown = self._recipe.steps[position].name, document(complete)
+        self._frame.keep_result(name, shown)
+        inputs = msgspec.json.decode(self.assignment.inputs or "{}")
+        inputs[name] = {**inputs.get(name, {}), **shown}
+        self.assignment = msgspec.structs.replace(self.assignment, inputs=msgspec.json.encode(inputs).decode())
+        tell_inputs(self._frame, self.assignment)
+
     def _start_step(self) -> StepEnd | None:
         """Tell that the step at hand begins, and begin it; its end where it does not start.
 
@@ -161,14 +174,30 @@ class Attempt:
         else:
             self._tools.teller.add(StepStarted(assignment.attempt, assignment.token, self._position, now))
         self._tools.teller.flush()
+        if self._position == len(self._recipe.steps):
+            self._end_at_once(now)
+            return None
         try:
             self._activity = self._activity_of_step()
         except RekindleError as error:
             return failed(now, Cause.START, str(error))
         return None
 
+    def _end_at_once(self, now: float) -> None:
+        """It goes on behind its last step, a fan-out of which a part was accepted: what is left are the outputs."""
+        end = with_outputs(StepEnd(State.COMPLETED, now, time.time()), self._frame)
+        last = len(self._recipe.steps) - 1
+        outcome = outcome_of(last, self._recipe.steps[last].name, end)
+        ended = ended_of(self.assignment, self._started, outcome, end, self._totals)
+        self._end(msgspec.structs.replace(ended, steps=()))
+
     def _activity_of_step(self) -> Activity:
         tools, step = self._tools, self._recipe.steps[self._position]
+        if step.each is not None:
+            results = {name: values["result"] for name, values in self._frame.scope["steps"].items()}
+            assignment = msgspec.structs.replace(self.assignment, kept=results)
+            earlier = self._fan_outs.get(self._position) if self._position == self.assignment.start_step else None
+            return FanOutStep(Site(tools, self._recipe, assignment, self._position, self._frame), earlier)
         if step.call is None:
             return Command(step, self._position, self._frame, self.assignment, tools.capture, tools.hosts.own)
         results = {name: values["result"] for name, values in self._frame.scope["steps"].items()}

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Collection
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.models import Failure
@@ -14,7 +15,7 @@ from rekindle.journal.orders import Assignment, Recipe
 from rekindle.worker.capture import Capture
 from rekindle.worker.findings import StepEnd, signal_name
 from rekindle.worker.reaping import end_leftovers, kill_group, wait_for
-from rekindle.worker.wire import BOARD, ORDERS, REPLIES, Answer, Batch, Board, Lines, One, Reply, send
+from rekindle.worker.wire import BOARD, ORDERS, REPLIES, Answer, Batch, Board, Lines, One, Reply, Subtask, send
 
 FAREWELL = 1.0
 """Seconds that a host is given to leave by itself when it is of no more use."""
@@ -71,15 +72,15 @@ class CallHost:
         """Let a stopped process continue."""
         os.kill(self.pid, signal.SIGCONT)
 
-    def bury(self, patience: float = 0.0) -> tuple[int, int]:
-        """End it and all that it started: it is asked to leave, and killed after `patience` seconds. Returns its exit
-        code (negative: the signal) and its peak memory in bytes."""
+    def bury(self, patience: float = 0.0, keep: Collection[int] = ()) -> tuple[int, int]:
+        """End it and all that it started (not the children of this process in `keep`): it is asked to leave, and killed
+        after `patience` seconds. Returns its exit code (negative: the signal) and its peak memory in bytes."""
         os.close(self._orders)
         if patience:
             wait_for(self.handle, patience)
         kill_group(self.pid)
         _, status, usage = os.wait4(self.pid, 0)
-        end_leftovers()
+        end_leftovers([pid for pid in keep if pid != self.pid])
         os.close(self.replies)
         os.close(self.handle)
         self.board.close()
@@ -120,8 +121,10 @@ def death(started: float, code: int, peak: int, stopped: tuple[Cause, str] | Non
 class Hosts:
     """The host at hand, if any: made when it is needed, replaced when it has to be."""
 
-    def __init__(self, journal: str, scratch: str) -> None:
+    def __init__(self, journal: str, scratch: str, others: Callable[[], Collection[int]] = tuple) -> None:
+        """`others`: processes beside it that outlive it."""
         self._journal, self._scratch = journal, scratch
+        self.others = others
         self._host: CallHost | None = None
 
     def get(self, project: str) -> CallHost:
@@ -139,7 +142,7 @@ class Hosts:
     def retire(self) -> None:
         """Let the host at hand go."""
         if self._host is not None:
-            self._host.bury(FAREWELL)
+            self._host.bury(FAREWELL, self.others())
             self._host = None
 
     def own(self) -> tuple[int, ...]:
@@ -150,9 +153,19 @@ class Hosts:
 class CallStep:
     """One step of an attempt that is a call, as the loop sees it. The records are the worker's."""
 
-    def __init__(self, hosts: Hosts, recipe: Recipe, assignment: Assignment, position: int) -> None:
+    def __init__(
+        self,
+        hosts: Hosts,
+        recipe: Recipe,
+        assignment: Assignment,
+        position: int,
+        *,
+        items: bool = False,
+        subtask: Subtask | None = None,
+    ) -> None:
+        """Of a fan-out step: `items` finds its items, `subtask` is one of them."""
         self._hosts, self._recipe = hosts, recipe
-        self._task = One(assignment, position)
+        self._task = One(assignment, position, items, subtask)
         self._stopped: tuple[Cause, str] | None = None
         self.quiet = True
         self.started = time.time()
@@ -197,9 +210,10 @@ class CallStep:
                 return answer.end
         if not gone:
             return None
-        code, peak = self._host.bury()
+        code, peak = self._host.bury(keep=self._hosts.others())
         self._hosts.forget()
-        stderr = self._host.salvage(self._task.assignment.beside, self._task.position)
+        folder = self._task.subtask.folder if self._task.subtask else self._task.assignment.beside
+        stderr = self._host.salvage(folder, self._task.position)
         return death(self.started, code, peak, self._stopped, stderr)
 
 

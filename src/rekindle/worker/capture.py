@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Protocol
 
 from rekindle.journal.places import STREAMS, log_path
 
@@ -10,6 +11,20 @@ TAIL = 8 * 1024
 """Bytes of stderr that are kept with a failure."""
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+
+
+class Prints(Protocol):
+    """Where a step's stdout and stderr go while it runs, and stay when it has ended."""
+
+    @property
+    def out(self) -> int: ...
+
+    @property
+    def err(self) -> int: ...
+
+    def tail(self) -> str: ...
+
+    def keep(self, folder: str, position: int, quiet: bool = True) -> bool: ...
 
 
 class Capture:

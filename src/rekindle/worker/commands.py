@@ -19,7 +19,7 @@ from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment
 from rekindle.worker.activity import GRACE
-from rekindle.worker.capture import Capture
+from rekindle.worker.capture import Prints
 from rekindle.worker.findings import StartError, StepEnd, signal_name
 from rekindle.worker.folders import take_result
 from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, Frame
@@ -39,7 +39,7 @@ class Command:
         position: int,
         frame: Frame,
         assignment: Assignment,
-        capture: Capture,
+        capture: Prints,
         own: Callable[[], Collection[int]],
     ) -> None:
         """Start it. BadValue or UnknownWord for a value that cannot stand in it, StartError when it does not start."""
@@ -55,6 +55,11 @@ class Command:
         self.started = time.time()
         self._pid = spawn(argv, frame.environment, frame.directory, capture.out, capture.err)
         self._handle = os.pidfd_open(self._pid)
+
+    @property
+    def pid(self) -> int:
+        """The process that leads its group."""
+        return self._pid
 
     @property
     def handles(self) -> list[int]:

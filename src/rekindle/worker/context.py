@@ -15,15 +15,18 @@ class Context:
 
     workflow, job_name, step: names · job: the job's id · attempt: the attempt's number within the job, from 1 ·
     params: the workflow's parameters · matrix: the job's matrix values · steps: results of this attempt's earlier
-    steps, by name.
+    steps, by name · item: of a fan-out step, the item that this call is for.
     """
 
-    def __init__(self, recipe: Recipe, assignment: Assignment, step: str, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, recipe: Recipe, assignment: Assignment, step: str, params: Mapping[str, Any], item: Any = None
+    ) -> None:
         self.workflow = recipe.workflow
         self.job_name = assignment.name
         self.job = assignment.job
         self.attempt = assignment.number
         self.step = step
+        self.item = item
         self.params = params
         self.matrix: Mapping[str, Any] = assignment.binding
         self.steps: Mapping[str, Any] = assignment.kept
@@ -32,7 +35,7 @@ class Context:
 
     @property
     def dir(self) -> Path:
-        """This attempt's own folder; it is there."""
+        """This attempt's own folder (of a fan-out step, the subtask's own); it is there."""
         folder = Path(self._folder)
         folder.mkdir(parents=True, exist_ok=True)
         return folder

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from rekindle.domain.substitution import render
+from rekindle.domain.substitution import render, word
 from rekindle.journal.orders import Assignment, Recipe
+from rekindle.worker.wire import Subtask
 
 LONGEST_INPUTS = 96 * 1024
 """Bytes of REKINDLE_INPUTS that fit into an environment; the kernel takes 128 KiB a variable."""
@@ -81,19 +82,32 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
     )
 
 
+def frame_of_subtask(frame: Frame, subtask: Subtask) -> Frame:
+    """The surroundings of one item of a fan-out step."""
+    item = msgspec.json.decode(subtask.item)
+    own = {
+        "REKINDLE_ITEM": word(item),
+        "REKINDLE_SUBTASK": str(subtask.index),
+        "REKINDLE_SUBTASK_DIR": subtask.folder,
+    }
+    return msgspec.structs.replace(frame, variables={**frame.variables, **own}, scope={**frame.scope, "item": item})
+
+
 def time_limit(recipe: Recipe, assignment: Assignment) -> float | None:
     """Seconds of wall time that the attempt has; None: as long as it takes."""
     return recipe.time if assignment.time is None else assignment.time
 
 
-def tell_inputs(frame: Frame, assignment: Assignment) -> None:
-    """Set REKINDLE_INPUTS: the document itself, or where it is too long the file that holds it."""
+def tell_inputs(frame: Frame, assignment: Assignment, *, there: bool = False) -> None:
+    """Set REKINDLE_INPUTS: the document itself, or where it is too long the file that holds it (`there`: it has been
+    written, and others may read it now)."""
     document = assignment.inputs or "{}"
     if len(document.encode()) > LONGEST_INPUTS:
         path = inputs_path(assignment)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(document)
+        if not there:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(document)
         document = msgspec.json.encode({"file": path}).decode()
     frame.variables["REKINDLE_INPUTS"] = document
 
@@ -120,6 +134,7 @@ _OURS = (
     "REKINDLE_ATTEMPT",
     "REKINDLE_STEP",
     "REKINDLE_ITEM",
+    "REKINDLE_SUBTASK",
     "REKINDLE_DIR",
     "REKINDLE_INPUTS",
     "REKINDLE_RESULT",

@@ -13,6 +13,8 @@ import sys
 import time
 from typing import Any
 
+import msgspec
+
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Step
 from rekindle.domain.errors import RekindleError
@@ -27,8 +29,9 @@ from rekindle.worker.capture import Capture
 from rekindle.worker.context import Context
 from rekindle.worker.findings import StepEnd, Totals, ended_of, failed, outcome_of
 from rekindle.worker.folders import Folders
-from rekindle.worker.frame import Frame, forget_inputs, frame_of, own_surroundings, tell_inputs
+from rekindle.worker.frame import Frame, forget_inputs, frame_of, frame_of_subtask, own_surroundings, tell_inputs
 from rekindle.worker.freshness import Freshness
+from rekindle.worker.items import items_step
 from rekindle.worker.preparing import prepare, with_outputs
 from rekindle.worker.reaping import become_subreaper, childless, die_with_parent
 from rekindle.worker.staging import take_effect
@@ -120,9 +123,15 @@ class Host:
         assignment = task.assignment
         recipe = self._recipes[assignment.recipe]
         frame = frame_of(recipe, assignment, self._surroundings)
-        tell_inputs(frame, assignment)
-        last = task.position == len(recipe.steps) - 1
-        end = self._perform(recipe.steps[task.position], task.position, frame, recipe, assignment, last)
+        tell_inputs(frame, assignment, there=True)
+        step = recipe.steps[task.position]
+        last = task.position == len(recipe.steps) - 1 and step.each is None
+        if task.items:
+            step = items_step(step)
+        elif task.subtask is not None:
+            frame = frame_of_subtask(frame, task.subtask)
+            assignment = msgspec.structs.replace(assignment, folder=task.subtask.folder, own="")
+        end = self._perform(step, task.position, frame, recipe, assignment, last)
         return Answer(end, self._clean)
 
     def _perform(
@@ -158,7 +167,7 @@ class Host:
         except RekindleError as error:
             return Finding.not_started(str(error))
         if takes_context and "ctx" not in arguments:
-            arguments["ctx"] = Context(recipe, assignment, step.name, frame.scope["params"])
+            arguments["ctx"] = Context(recipe, assignment, step.name, frame.scope["params"], frame.scope.get("item"))
         return call(function, arguments)
 
     def _apply(self, variables: dict[str, str]) -> None:

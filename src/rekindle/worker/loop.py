@@ -13,14 +13,20 @@ from itertools import islice, takewhile
 from rekindle.domain.causes import Cause
 from rekindle.journal.orders import Assign, Assignment, Cancel, Order, Recall, Recipe, Stop
 from rekindle.journal.records import Closed, Returned
-from rekindle.worker.attempts import Attempt, Tools, begin
+from rekindle.worker.attempts import Attempt, begin
 from rekindle.worker.batches import LARGEST, CallBatch
 from rekindle.worker.findings import canceled_before
+from rekindle.worker.telling import BREATH
+from rekindle.worker.tools import Tools
 from rekindle.worker.wire import Lines
 
 STDIN = 0
 NEARLY_OUT = 4
 """With fewer attempts than this before it, a worker tells its runner of each end at once."""
+
+
+LONG_BREATH = 0.1
+"""Seconds between two bytes to the runner amid a fan-out: nothing waits for the end of one of its subtasks."""
 
 
 class Bench:
@@ -44,7 +50,12 @@ class Bench:
             if self._stopping and self._idle:
                 break
             self._tools.teller.flush()
-            self._tools.teller.ring(time.monotonic(), urgent=len(self._queue) < NEARLY_OUT)
+            fanned_out = self._attempt is not None and self._attempt.fanned_out
+            self._tools.teller.ring(
+                time.monotonic(),
+                urgent=len(self._queue) < NEARLY_OUT and not fanned_out,
+                breath=LONG_BREATH if fanned_out else BREATH,
+            )
             readable = self._wait()
             if self._alarm in readable:
                 os.read(self._alarm, 64)
@@ -81,8 +92,8 @@ class Bench:
         """Begin what is next, when nothing runs."""
         while self._idle and self._queue:
             recipe = self._recipes[self._queue[0].recipe]
-            alone = bool(self._queue[0].copy_from)
-            if len(recipe.steps) == 1 and recipe.steps[0].call is not None and not alone:
+            first, alone = recipe.steps[0], bool(self._queue[0].copy_from)
+            if len(recipe.steps) == 1 and first.call is not None and first.each is None and not alone:
                 self._begin_batch(recipe)
             else:
                 self._attempt = begin(self._tools, recipe, self._queue.popleft())

@@ -38,12 +38,12 @@ class Teller:
         """Somebody else has written to the journal."""
         self._news = True
 
-    def ring(self, now: float, urgent: bool) -> None:
+    def ring(self, now: float, urgent: bool, breath: float = BREATH) -> None:
         """Wake the runner if there are news: at once when it is urgent, else a breath after the last time."""
         if not self._news:
             return
-        if not urgent and now < self._rung + BREATH:
-            self.due = self._rung + BREATH
+        if not urgent and now < self._rung + breath:
+            self.due = self._rung + breath
             return
         ring(self.wake)
         self._rung, self._news, self.due = now, False, None

@@ -25,11 +25,21 @@ class Batch(msgspec.Struct, tag="batch", frozen=True):
     work: tuple[Assignment, ...]
 
 
+class Subtask(msgspec.Struct, frozen=True):
+    """One item of a fan-out step, in a run of it."""
+
+    index: int
+    item: str  # JSON text
+    folder: str
+
+
 class One(msgspec.Struct, tag="one", frozen=True):
     """Do one step of an attempt and answer how it ended. `kept` of the assignment holds earlier steps' results."""
 
     assignment: Assignment
     position: int
+    items: bool = False  # of a fan-out step: find its items
+    subtask: Subtask | None = None  # or do one of them
 
 
 class Done(msgspec.Struct, tag="done", frozen=True):

@@ -83,7 +83,6 @@ CREATE TABLE job (
     workdir        TEXT,                 -- the next attempt's folder: 'copy' or 'same' of ...; null: new
     folder         TEXT,                 -- ... this one, an earlier attempt's
     subtasks       TEXT,                 -- JSON: which subtasks the next attempt runs where it resumes a fan-out
-    accept_partial INTEGER NOT NULL DEFAULT 0,  -- the next attempt goes on with the subtasks that succeeded
     pinned_to      INTEGER,              -- the next attempt takes its definition from this attempt
     overrides      TEXT,                 -- JSON: parameters, environment, resources of the next attempts
     UNIQUE (workflow, name)
@@ -145,6 +144,7 @@ CREATE TABLE attempt (
 );
 CREATE INDEX attempt_by_job ON attempt (job);
 CREATE INDEX attempt_acting ON attempt (job) WHERE acts = 1;
+CREATE INDEX attempt_partial ON attempt (id) WHERE partial = 1;
 CREATE INDEX attempt_active ON attempt (runner) WHERE state IN (2, 3);
 CREATE INDEX attempt_failed ON attempt (workflow, signature, job) WHERE signature IS NOT NULL AND archived_by IS NULL;
 
@@ -165,10 +165,19 @@ CREATE TABLE step (
 ) WITHOUT ROWID;
 CREATE INDEX step_action ON step (attempt) WHERE action IS NOT NULL;
 
+CREATE TABLE fan_out (
+    attempt INTEGER NOT NULL REFERENCES attempt,
+    step    INTEGER NOT NULL,
+    total   INTEGER NOT NULL,            -- items, kept ones too
+    base    INTEGER,                     -- the attempt whose subtasks it keeps, where it has no row of its own for them
+    gone    TEXT NOT NULL,               -- JSON: indices of the base's subtasks that are no more
+    PRIMARY KEY (attempt, step)
+) WITHOUT ROWID;
+
 CREATE TABLE subtask (
     attempt   INTEGER NOT NULL REFERENCES attempt,
     step      INTEGER NOT NULL,
-    idx       INTEGER NOT NULL,
+    idx       INTEGER NOT NULL,          -- a number that it keeps through the attempts that build on each other
     item      TEXT NOT NULL,             -- JSON; its identity
     state     INTEGER NOT NULL,
     attempts  INTEGER NOT NULL DEFAULT 0,
@@ -178,7 +187,6 @@ CREATE TABLE subtask (
     started   REAL,
     ended     REAL,
     result    TEXT,
-    kept_from INTEGER,
     PRIMARY KEY (attempt, step, idx)
 ) WITHOUT ROWID;
 
@@ -221,6 +229,7 @@ CREATE TABLE rerun_job (
     keeps          TEXT NOT NULL,        -- JSON: names of steps
     reasons        TEXT NOT NULL,        -- JSON
     archives       TEXT NOT NULL,        -- JSON: attempt ids
+    subtasks       TEXT,                 -- JSON: which run where it resumes a fan-out
     pointers       TEXT NOT NULL,        -- JSON: what undo puts back
     manner         TEXT,                 -- JSON of domain.rerun.Manner; null: nothing out of the ordinary
     saved          TEXT,                 -- JSON: the outputs that were saved, for undo to put back

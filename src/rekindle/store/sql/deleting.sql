@@ -35,6 +35,10 @@ DELETE FROM patch WHERE attempt IN {own_attempts};
 -- The items of its fan-outs.
 DELETE FROM subtask WHERE attempt IN {own_attempts};
 
+-- name: delete_fan_outs
+-- Its fan-outs.
+DELETE FROM fan_out WHERE attempt IN {own_attempts};
+
 -- name: delete_steps
 -- The steps of its attempts.
 DELETE FROM step WHERE attempt IN {own_attempts};

@@ -18,7 +18,7 @@ ORDER BY workflow_count.resource_class;
 -- name: ready
 -- The first ready jobs of a class, by the index that holds nothing else.
 SELECT job.id, job.workflow, job.name, job.template, workflow.revision, job.binding, job.attempts, job.priority,
-    job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder
+    job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder, job.subtasks
 FROM job JOIN workflow ON workflow.id = job.workflow
 WHERE job.workflow = :workflow AND job.resource_class = :resource_class
     AND job.state = 1 AND job.held IS NULL AND job.retired = 0
@@ -61,11 +61,12 @@ WHERE id = :attempt AND state = 2;
 
 -- name: end_attempt
 -- An attempt that had not ended has; what its start told and its end does not is kept.
--- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict
+-- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict, partial
 UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, started),
     worker = coalesce(:worker, worker), host = coalesce(:host, host), pid = coalesce(:pid, pid),
     pid_start = coalesce(:pid_start, pid_start), cause = :cause, exit_code = :exit_code, signal = :signal,
-    cpu_seconds = :cpu_seconds, max_rss_bytes = :max_rss_bytes, result = :result, verdict = :verdict
+    cpu_seconds = :cpu_seconds, max_rss_bytes = :max_rss_bytes, result = :result, verdict = :verdict,
+    partial = max(partial, :partial)
 WHERE id = :attempt AND (state = 2 OR state = 3);
 
 -- name: explain_attempt

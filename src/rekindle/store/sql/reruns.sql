@@ -19,7 +19,7 @@ SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.
     job.unmet, job.reserve, job.resume_attempt, job.resume_step, job.overrides, job.not_before, job.workflow,
     workflow.revision, workflow.archived IS NOT NULL, attempt.id, attempt.state, attempt.cause,
     attempt.ended - attempt.started, job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder,
-    attempt.builds_on
+    attempt.builds_on, job.subtasks
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE job.id IN @jobs;
 
@@ -53,7 +53,7 @@ SELECT id, version, name FROM job WHERE id IN @jobs;
 -- name: pointers
 -- What a rerun changes of jobs.
 SELECT id, workflow, resource_class, attempt, reserve, held, canceled, not_before, resume_attempt, resume_step,
-    overrides, keep_recovery, workdir, folder
+    overrides, keep_recovery, workdir, folder, subtasks
 FROM job WHERE id IN @jobs;
 
 -- name: insert_rerun
@@ -63,11 +63,11 @@ VALUES (:kind, :at, :digest, :request, :note, :refused, :warnings, :expected, :o
 
 -- name: insert_rerun_job
 -- What a rerun did to a job, and what undo puts back.
--- row: rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons, archives, pointers, manner, saved
+-- row: rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons, archives, pointers, manner, saved, subtasks
 INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons,
-    archives, pointers, manner, saved)
+    archives, pointers, manner, saved, subtasks)
 VALUES (:rerun, :job, :version, :before, :after, :unmet, :start, :resume_attempt, :resume_step, :keeps, :reasons,
-    :archives, :pointers, :manner, :saved);
+    :archives, :pointers, :manner, :saved, :subtasks);
 
 -- name: record_dynamic
 -- The sets of actions that a rerun took out of force.
@@ -88,10 +88,11 @@ UPDATE attempt SET archived_by = :rerun WHERE id IN @attempts AND archived_by IS
 
 -- name: reset_job
 -- A job as its plan leaves it.
--- row: state, unmet, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, job
+-- row: state, unmet, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, job
 UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, reserve = NULL, canceled = 0, not_before = NULL,
     resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
-    keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, version = version + 1
+    keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
+    version = version + 1
 WHERE id = :job;
 
 -- name: rerun_columns
@@ -120,7 +121,7 @@ ORDER BY rerun.id DESC LIMIT :limit;
 -- What a rerun did to its jobs.
 SELECT rerun_job.job, job.name, rerun_job.version, rerun_job.before, rerun_job.after, rerun_job.start,
     rerun_job.reasons, rerun_job.archives, rerun_job.keeps, rerun_job.resume_attempt, rerun_job.resume_step,
-    rerun_job.unmet, rerun_job.manner
+    rerun_job.unmet, rerun_job.manner, rerun_job.subtasks
 FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
 
 -- name: newest_manual
@@ -146,10 +147,11 @@ WHERE earlier.rerun = :rerun AND rerun.undone IS NULL ORDER BY earlier.job, late
 
 -- name: restore_job
 -- Put a job's pointers back, if nothing has moved it.
--- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, job, version
+-- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, job, version
 UPDATE job SET attempt = :attempt, reserve = :reserve, held = :held, canceled = :canceled, not_before = :not_before,
     resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
-    keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, version = version + 1
+    keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
+    version = version + 1
 WHERE id = :job AND version = :version;
 
 -- name: revive_attempts

@@ -58,15 +58,15 @@ WHERE job.workflow = :workflow AND edge.added_by IS NULL;
 
 -- name: submitted_jobs
 -- The jobs of a workflow that no action added, retired ones included, as a revision compares them.
-SELECT id, name, template, binding, retired, resume_attempt, resume_step FROM job
+SELECT id, name, template, binding, retired, resume_attempt, resume_step, subtasks FROM job
 WHERE workflow = :workflow AND added_by IS NULL;
 
 -- name: redefine_job
 -- Give a job a revision's template and binding; it is in the workflow again if it had been retired.
--- row: id, template, binding, priority, resource_class, resume_attempt, resume_step
+-- row: id, template, binding, priority, resource_class, resume_attempt, resume_step, subtasks
 UPDATE job
 SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
-    resume_attempt = :resume_attempt, resume_step = :resume_step, retired = 0, version = version + 1
+    resume_attempt = :resume_attempt, resume_step = :resume_step, subtasks = :subtasks, retired = 0, version = version + 1
 WHERE id = :id;
 
 -- name: retire_jobs

@@ -1,0 +1,167 @@
+"""Fan-outs between journal, store and plans: what is written of them, and what planner and worker are told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.definition import Each, JobTemplate
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.models import Attempt, Ending, Job, NewAttempt, StepOutcome
+from rekindle.domain.rerun import FROM_BEGINNING, FanOutView, How, JobView
+from rekindle.domain.resume import completed_steps
+from rekindle.domain.states import State
+from rekindle.domain.subtasks import Choice, Known, known_of
+from rekindle.journal.items import settled
+from rekindle.journal.orders import FanOut
+from rekindle.journal.records import FannedOut, Subtasks
+from rekindle.store.port import Archive
+
+_WITH_ATTEMPT = (Cause.LOST, Cause.CANCELED)
+"""Causes with which an attempt ends without its worker having told of all that ran."""
+
+
+# --- what the journal tells
+
+
+def take_in(archive: Archive, records: Iterable[FannedOut | Subtasks]) -> None:
+    """Write what workers told of fan-outs, in the order in which they told it."""
+    for record in records:
+        if isinstance(record, FannedOut):
+            archive.subtasks.fan_out(record.attempt, record.step, record.total, record.base, record.gone, record.run)
+        else:
+            archive.subtasks.tell(record.attempt, record.step, record.started, record.ended)
+
+
+def end_subtasks(archive: Archive, endings: Iterable[Ending]) -> None:
+    """Attempts have ended: with those that were lost or canceled, what still ran of their subtasks."""
+    rows = [
+        (ending.attempt, ending.state, ending.cause, ending.ended)
+        for ending in endings
+        if ending.cause in _WITH_ATTEMPT
+    ]
+    archive.subtasks.end_with([(attempt, state, cause, at) for attempt, state, cause, at in rows if cause])
+
+
+# --- what the planner is told
+
+
+def resuming(requests: Iterable[tuple[Sequence[int], How]]) -> set[int]:
+    """The jobs of requests under which one may start at a fan-out, or behind it."""
+    return {job for jobs, how in requests if how.accept_partial or how.start != FROM_BEGINNING for job in jobs}
+
+
+def with_fan_outs(archive: Archive, views: Mapping[int, JobView], jobs: Iterable[int]) -> dict[int, JobView]:
+    """The views, those of `jobs` with what is known of their fan-outs."""
+    found = dict(views)
+    wanted = sorted({job for job in jobs if job in views and views[job].attempt is not None})
+    live = archive.jobs.live(wanted)
+    templates: dict[int, JobTemplate] = {}
+    for job in archive.jobs.get(wanted):
+        template = templates.get(job.template) or archive.workflows.template(job.template)
+        templates[job.template] = template
+        if any(step.each for step in template.steps):
+            views_of = _views(archive, job, template, live[job.id])
+            found[job.id] = dataclasses.replace(found[job.id], fan_outs=views_of)
+    return found
+
+
+def was_amid_fan_out(view: JobView) -> bool:
+    """Its live attempt stopped in a fan-out that had come to know its items."""
+    at = len(completed_steps(view.attempt))
+    return any(one.step == at and one.known for one in view.fan_outs)
+
+
+def _views(archive: Archive, job: Job, template: JobTemplate, attempt: Attempt) -> tuple[FanOutView, ...]:
+    earlier = archive.workflows.template(attempt.template)
+    views = []
+    for position, step in enumerate(template.steps):
+        if step.each is None:
+            continue
+        same = position < len(earlier.steps) and earlier.steps[position].name == step.name
+        known = known_of(archive.subtasks.of(attempt.id, position)) if same else ()
+        now = _items_now(archive, job, template, attempt, step.each) if known else None
+        views.append(FanOutView(position, known, now))
+    return tuple(views)
+
+
+def _items_now(
+    archive: Archive, job: Job, template: JobTemplate, attempt: Attempt, each: Each
+) -> tuple[str, ...] | None:
+    """The items as they would come out now; None where only the step itself can tell."""
+    workflow = archive.workflows.find(job.workflow)
+    if workflow is None:
+        return None
+    stored = archive.attempts.get(attempt.id)
+    scope: Mapping[str, Any] = {
+        "params": archive.workflows.params(job.workflow, workflow.revision),
+        "matrix": msgspec.json.decode(job.binding),
+        "job": {"name": job.name, "id": job.id},
+        "steps": {
+            step.name: {"result": None if step.result is None else msgspec.json.decode(step.result)}
+            for step in (stored.steps if stored else ())
+            if step.state is State.COMPLETED
+        },
+    }
+    directory = attempt.folder if template.workdir == "attempt" and attempt.folder else workflow.directory
+    try:
+        found = settled(each, scope, directory)
+    except RekindleError:
+        return None
+    return None if found is None else tuple(found)
+
+
+# --- what the worker is told
+
+
+def fan_outs_of(archive: Archive, template: JobTemplate, attempt: NewAttempt) -> tuple[FanOut, ...]:
+    """What a resumed attempt needs to know: of each fan-out before its start, and of the one that it starts at."""
+    job, source = attempt.job, attempt.job.resume_attempt
+    if source is None:
+        return ()
+    choice: Choice = "failed" if job.subtasks is None else msgspec.json.decode(job.subtasks, type=Choice)
+    last = job.resume_step + (job.subtasks is not None)
+    found = []
+    for position, step in enumerate(template.steps[:last]):
+        owner = archive.subtasks.owner(source, position) if step.each is not None else None
+        if owner is not None:
+            found.append(FanOut(position, owner, choice, known_of(archive.subtasks.of(owner, position))))
+    return tuple(found)
+
+
+def goes_on_with_a_part(attempt: NewAttempt, fan_outs: Iterable[FanOut]) -> bool:
+    """A fan-out that the attempt keeps is not complete."""
+    before = (one for one in fan_outs if one.step < attempt.job.resume_step)
+    return any(not known.complete for one in before for known in one.known)
+
+
+def kept_whole(source: Attempt, template: JobTemplate, before: int) -> list[StepOutcome]:
+    """The steps before a position as an attempt that builds on `source` keeps them: completed, a fan-out of which a
+    part was accepted too, and even where `source` was lost before it told how that ended."""
+    told = {step.position: step for step in source.steps}
+    kept = []
+    for position, step in enumerate(template.steps[:before]):
+        outcome = told.get(position)
+        if outcome is None and step.each is None:
+            continue
+        if outcome is None or outcome.state is not State.COMPLETED:
+            outcome = StepOutcome(position, step.name, State.COMPLETED)
+        kept.append(dataclasses.replace(outcome, kept_from=outcome.kept_from or source.id))
+    return kept
+
+
+def complete_document(known: Iterable[Known]) -> msgspec.Raw:
+    """What the jobs behind it see as the result of a job that ends with a fan-out: its complete subtasks."""
+    items = [
+        {
+            "item": msgspec.Raw(one.item.encode()),
+            "result": None if one.result is None else msgspec.Raw(one.result.encode()),
+        }
+        for one in known
+        if one.complete
+    ]
+    return msgspec.Raw(msgspec.json.encode({"items": items}))

@@ -1,0 +1,279 @@
+"""A fan-out step: first its items, then a subtask for each, several at once."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.actions import BadAction
+from rekindle.domain.causes import Cause
+from rekindle.domain.definition import Each
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.models import Failure
+from rekindle.domain.states import State
+from rekindle.domain.subtasks import Division, Known, SubtaskEnd, divide
+from rekindle.journal.items import settled
+from rekindle.journal.orders import FanOut
+from rekindle.journal.places import log_path
+from rekindle.journal.records import FannedOut, Subtasks
+from rekindle.worker.activity import Activity
+from rekindle.worker.calls import CallStep
+from rekindle.worker.commands import Command
+from rekindle.worker.findings import StepEnd, Totals, failed
+from rekindle.worker.items import items_of, items_step
+from rekindle.worker.reaping import end_leftovers
+from rekindle.worker.staging import refused
+from rekindle.worker.subtasks import Pool, Site
+
+_NO_ACTION = BadAction("a fan-out step cannot act yet, nor can its subtasks", hint="let a step behind it act")
+_SHOWN = 120  # characters of an item in a message
+
+
+class FanOutStep:
+    """A fan-out that runs, as an attempt sees it. Its subtasks' records are written here, the step's by the attempt."""
+
+    def __init__(self, site: Site, earlier: FanOut | None) -> None:
+        """`earlier`: what is known of the subtasks where the attempt resumes this step. BadValue, UnknownWord or
+        StartError when the items cannot be had."""
+        self._site, self._earlier = site, earlier
+        self._each = site.step.each or Each()
+        self._stopped: tuple[Cause, str] | None = None
+        self._division: Division | None = None
+        self._waiting: deque[Known] = deque()
+        self._running: dict[int, Activity] = {}
+        self._tries: dict[int, int] = {}
+        self._ends: dict[int, SubtaskEnd] = {}  # the last of each
+        self._news: list[SubtaskEnd] = []  # not journalled yet
+        self._first_failure: tuple[Known, StepEnd] | None = None
+        self._totals = Totals()
+        self._resubmits = self._each.resubmit
+        self._pool: Pool | None = None
+        self.quiet = True
+        self.partial = False
+        self.started = time.time()
+        self._finding = self._find()
+
+    def _find(self) -> Activity | None:
+        """Begin to find the items; None: they are there."""
+        site = self._site
+        items = settled(self._each, site.frame.scope, site.frame.directory)
+        if items is not None:
+            self._begin(items)
+            return None
+        if self._each.call is not None:
+            return CallStep(site.tools.hosts, site.recipe, site.assignment, site.position, items=True)
+        tools = site.tools
+        return Command(
+            items_step(site.step), site.position, site.frame, site.assignment, tools.capture, tools.hosts.own
+        )
+
+    @property
+    def handles(self) -> list[int]:
+        """Where ends are seen."""
+        if self._finding is not None:
+            return self._finding.handles
+        return [handle for activity in self._running.values() for handle in activity.handles]
+
+    @property
+    def due(self) -> float | None:
+        """When a grace ends; at once when nothing runs."""
+        if self._finding is not None:
+            return self._finding.due
+        if not self._running:
+            return 0.0
+        return min((activity.due for activity in self._running.values() if activity.due is not None), default=None)
+
+    def stop(self, cause: Cause, message: str, now: float) -> None:
+        """End all that runs, and start nothing more."""
+        if self._stopped is not None:
+            return
+        self._stopped = cause, message
+        self._waiting.clear()
+        for activity in self._under_way():
+            activity.stop(cause, message, now)
+
+    def hurry(self, now: float) -> None:
+        """End all that still runs at once."""
+        for activity in self._under_way():
+            activity.hurry(now)
+
+    def turn(self, now: float) -> StepEnd | None:
+        """Take in what has ended, start what is next; the step's end when all have ended."""
+        if self._finding is not None:
+            end = self._finding.turn(now)
+            if end is None:
+                return None
+            self.quiet = self._finding.quiet
+            self._finding = None
+            if end.action is not None and end.completed:
+                end = refused(end, _NO_ACTION)
+            if not end.completed:
+                return end
+            try:
+                self._begin(items_of(self._each, end, self._printed()))
+            except RekindleError as error:
+                return failed(self.started, Cause.START, str(error))
+        division = self._division
+        assert division is not None, "items are there once nothing looks for them"
+        for one in [one for one in division.run if one.index in self._running]:
+            end = self._running[one.index].turn(now)
+            if end is not None:
+                del self._running[one.index]
+                self._take(one, end)
+        self._fill()
+        if self._running:
+            return None
+        return self._conclude(division)
+
+    def complete(self) -> list[tuple[str, str | None]]:
+        """(item, result), JSON texts, of the subtasks that are complete, by index."""
+        division = self._division
+        if division is None:
+            return []
+        done = {one.index: (one.item, one.result) for one in division.kept if one.complete}
+        for one in division.run:
+            end = self._ends.get(one.index)
+            if end is not None and end.state is State.COMPLETED:
+                done[one.index] = one.item, end.result
+        return [done[index] for index in sorted(done)]
+
+    def _under_way(self) -> list[Activity]:
+        return [*self._running.values(), *([self._finding] if self._finding else [])]
+
+    def _printed(self) -> str:
+        return log_path(self._site.assignment.beside, self._site.position, "out")
+
+    def _begin(self, items: Sequence[str]) -> None:
+        """The items are there: tell them, and let their subtasks start."""
+        earlier = self._earlier
+        division = divide(items, earlier.known if earlier else (), earlier.choice if earlier else "all")
+        self._division = division
+        self._waiting.extend(division.run)
+        self._tries = {one.index: one.attempts for one in division.run}
+        assignment, base = self._site.assignment, earlier.base if earlier and division.kept else None
+        self._site.tools.teller.add(
+            FannedOut(
+                assignment.attempt,
+                assignment.token,
+                self._site.position,
+                len(items),
+                run=tuple((one.index, one.item, one.attempts) for one in division.run),
+                base=base,
+                gone=() if base is None else tuple(one.index for one in division.gone),
+            )
+        )
+        cpus = self._site.recipe.cpus if assignment.cpus is None else assignment.cpus
+        self._pool = Pool(self._site, self._each.parallel or max(1, int(cpus)))
+
+    def _fill(self) -> None:
+        """Start what there is room for. It is told before."""
+        pool = self._pool
+        while pool is not None and self._waiting and len(self._running) < pool.size:
+            room = min(len(self._waiting), pool.size - len(self._running))
+            batch = [self._waiting.popleft() for _ in range(room)]
+            for one in batch:
+                self._tries[one.index] += 1
+            self._tell([(one.index, self._tries[one.index]) for one in batch])
+            self._site.tools.teller.flush()
+            for one in batch:
+                begun = time.time()
+                try:
+                    self._running[one.index] = pool.start(one)
+                except RekindleError as error:
+                    self._take(one, failed(begun, Cause.START, str(error)))
+        if self._news:
+            self._tell([])
+
+    def _tell(self, started: Sequence[tuple[int, int]]) -> None:
+        assignment = self._site.assignment
+        ended, self._news = tuple(self._news), []
+        self._site.tools.teller.add(
+            Subtasks(assignment.attempt, assignment.token, self._site.position, ended, tuple(started))
+        )
+
+    def _take(self, one: Known, end: StepEnd) -> None:
+        """A subtask has ended."""
+        if end.action is not None and end.completed:
+            end = refused(end, _NO_ACTION)
+        if self._pool is not None:
+            self._pool.clear(one, end)
+        told = SubtaskEnd(
+            one.index, end.state, end.started, end.ended, end.cause, end.exit_code, end.signal, end.result
+        )
+        self._ends[one.index] = told
+        self._news.append(told)
+        self._totals.add(end)
+        if not end.completed and self._first_failure is None:
+            self._first_failure = one, end
+
+    def _conclude(self, division: Division) -> StepEnd | None:
+        """All have ended: halted; few enough failed; run the failed ones again; or failed."""
+        incomplete = [one for one in division.run if self._incomplete(one)]
+        bad = len(incomplete) + sum(not one.complete for one in division.kept)
+        total = len(division.run) + len(division.kept)
+        allowed = bad <= self._each.max_failed and (bad < total or not total)
+        if self._stopped is None and not allowed and incomplete and self._resubmits > 0:
+            self._resubmits -= 1
+            self._first_failure = None
+            self._waiting.extend(incomplete)
+            self._fill()
+            if self._running:
+                return None
+            return self._conclude(division)
+        self._close()
+        if self._stopped is not None:
+            return self._end(*self._stopped)
+        if not allowed:
+            return self._end(Cause.SUBTASKS, f"{bad:,} of {total:,} subtasks failed{self._example()}")
+        self.partial = bad > 0
+        return self._end(None, "")
+
+    def _incomplete(self, one: Known) -> bool:
+        end = self._ends.get(one.index)
+        return end is None or end.state is not State.COMPLETED
+
+    def _close(self) -> None:
+        """Nothing runs any more: end what was left behind."""
+        if self._pool is not None:
+            self._pool.close()
+        left, _ = end_leftovers(self._site.tools.hosts.own())
+        self.quiet = self.quiet and not left
+
+    def _example(self) -> str:
+        if self._first_failure is None:
+            return ""
+        one, end = self._first_failure
+        said = end.failure.message if end.failure else ""
+        return f"; {one.index} ({one.item:.{_SHOWN}}): {said}"
+
+    def _end(self, cause: Cause | None, message: str) -> StepEnd:
+        failure = None
+        if cause is not None:
+            told = self._first_failure[1].failure if self._first_failure else None
+            failure = Failure(
+                told.type if told else "", message, told.traceback if told else "", told.stderr if told else ""
+            )
+        state = State.COMPLETED if cause is None else State.CANCELED if cause is Cause.CANCELED else State.FAILED
+        return StepEnd(
+            state,
+            self.started,
+            time.time(),
+            cause,
+            failure=failure,
+            cpu_seconds=self._totals.cpu_seconds,
+            max_rss_bytes=self._totals.max_rss_bytes,
+        )
+
+
+def document(complete: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
+    """What later steps see of a fan-out: `{"items": [{"item": …, "result": …}]}`, of complete subtasks only."""
+    return {
+        "items": [
+            {"item": msgspec.json.decode(item), "result": None if result is None else msgspec.json.decode(result)}
+            for item, result in complete
+        ]
+    }
