@@ -84,7 +84,7 @@ def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str]) -> str
 
 def _cells(one: Attempt, names: Mapping[int, str]) -> tuple[str, ...]:
     notes = [f"archived by rerun {one.archived_by}"] if one.archived_by is not None else []
-    notes += [f"from step {one.start_step + 1}"] if one.builds_on is not None else []
+    notes += [f"from step {one.start_step + 1}"] if one.start_step else []
     notes += ["modified"] if one.overrides is not None else []
     notes += ["partial"] if one.partial else []
     return (
