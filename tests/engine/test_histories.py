@@ -15,19 +15,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
+from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, Step
 from rekindle.domain.errors import Refused
 from rekindle.domain.lifecycle import derive_state
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.rerun import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED, State
+from rekindle.domain.subtasks import SubtaskEnd
 from rekindle.engine import control, look, rerun
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.run import work
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.submit import submit
-from rekindle.journal.orders import Assignment
+from rekindle.journal.orders import Assignment, FanOut
 from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor
 
 STEPS = ("one", "two", "three")
@@ -53,17 +54,24 @@ ACTIONS = st.fixed_dictionaries(
 ).map(json.dumps)
 """Some of them name what is not there, or a name twice, or close a circle: those attempts fail."""
 
+BAD = st.frozensets(st.integers(0, 3), max_size=2)
+
 OUTCOMES = st.one_of(
     st.just(Outcome()),
+    st.builds(Outcome, bad=BAD),
     st.just(Outcome()),
     st.builds(Outcome, action=ACTIONS),
     st.builds(Outcome, fails_at=st.sampled_from(STEPS), cause=st.sampled_from([Cause.EXIT, Cause.LOST, Cause.TIMEOUT])),
-    st.builds(Outcome, fails_at=st.sampled_from(STEPS), crash=st.just(True)),
+    st.builds(Outcome, fails_at=st.sampled_from(STEPS), crash=st.just(True), bad=BAD),
 )
 
 
-def definition(jobs: int, edges: set[tuple[int, int]], steps: int) -> Definition:
-    template = JobTemplate("job", tuple(Step(name, run="true") for name in STEPS[:steps]))
+def definition(jobs: int, edges: set[tuple[int, int]], steps: int, items: int) -> Definition:
+    """The second step is a fan-out over so many items, or with none an ordinary one."""
+    fan_out = (
+        Step("two", run="true ${item}", each=Each(items=tuple(range(items)))) if items else Step("two", run="true")
+    )
+    template = JobTemplate("job", (Step("one", run="true"), fan_out, Step("three", run="true"))[:steps])
     nodes = [JobNode(f"job{n}", 0) for n in range(jobs)]
     return Definition("random", "/nowhere", [template], nodes, sorted(edges))
 
@@ -73,7 +81,7 @@ def definitions(draw: st.DrawFn) -> Definition:
     jobs = draw(st.integers(1, 7))
     pairs = [(parent, child) for child in range(jobs) for parent in range(child)]
     edges = draw(st.sets(st.sampled_from(pairs), max_size=10)) if pairs else set()
-    return definition(jobs, edges, draw(st.integers(1, 3)))
+    return definition(jobs, edges, draw(st.integers(1, 3)), draw(st.sampled_from([0, 0, 3, 4])))
 
 
 class Histories(RuleBasedStateMachine):
@@ -86,7 +94,7 @@ class Histories(RuleBasedStateMachine):
         self.clock = FakeClock()
         self.session = Session(self.session.store, self.clock)
         self.known: dict[int, Attempt] = {}
-        self.completed: set[tuple[int, int]] = set()
+        self.good: dict[int, set[int]] = {}  # by attempt: the subtasks that are complete in it, kept ones too
 
     def teardown(self) -> None:
         self.session.close()
@@ -122,6 +130,17 @@ class Histories(RuleBasedStateMachine):
             executor.close(0)
             self._bury()
         assert not {name for name, _, _ in executor.ran} & finished, "a completed job ran again unasked"
+        for attempt, earlier, ends in executor.fanned:
+            self._no_good_subtask_ran_again(attempt, earlier, ends)
+
+    def _no_good_subtask_ran_again(self, attempt: int, earlier: FanOut | None, ends: list[SubtaskEnd]) -> None:
+        good = set(self.good.get(earlier.base, ())) if earlier else set()
+        if earlier is not None and earlier.choice == "failed":
+            assert {one.index for one in earlier.known if one.complete} == good
+            assert not good & {one.index for one in ends}, "a subtask that succeeded ran again unasked"
+        for one in ends:
+            (good.add if one.state is State.COMPLETED else good.discard)(one.index)
+        self.good[attempt] = good
 
     @staticmethod
     def _next(script: object, one: Assignment) -> Outcome:

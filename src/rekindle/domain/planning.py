@@ -85,7 +85,7 @@ def plan_rerun(
 def _spreading(requests: Requests) -> set[int]:
     """Jobs asked for whose rerun reaches those below them. An attempt that is made over again by itself never
     completed: nothing can have been made of it, so that what completed below has done so for a reason of its own."""
-    return {job for jobs, how in requests if not how.again for job in jobs}
+    return {job for jobs, how in requests if not (how.again or how.automatic) for job in jobs}
 
 
 def pointers_before(view: JobView) -> Pointers:

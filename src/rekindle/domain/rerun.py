@@ -40,6 +40,7 @@ class How:
     overrides: Overrides | None = None
     keep_modified: bool = False  # let earlier overrides last, under the new ones
     again: bool = False  # as it was to be: from where it last started, with what was modified (retries, recovery)
+    automatic: bool = False  # nobody asked: what has completed below did so without this attempt, and stays
 
 
 class ReasonKind(enum.StrEnum):

@@ -182,11 +182,19 @@ def rerun_lost(archive: Archive, jobs: Sequence[int], now: float) -> tuple[int, 
     views, graph = archive.reruns.views(chosen)
     views = with_fan_outs(archive, views, chosen)
     amid = [job for job in chosen if was_amid_fan_out(views[job])]
-    rest = [job for job in chosen if job not in amid]
-    plan = plan_rerun(views, graph, [(amid, How(FROM_FAILED_STEP, keep_modified=True)), (rest, How(again=True))])
+    plan = plan_rerun(views, graph, _manners(chosen, amid))
+    if plan.refused:  # what cannot go on there starts as it had started
+        refused = {job.id for job in plan.refused}
+        plan = plan_rerun(views, graph, _manners(chosen, [job for job in amid if job not in refused]))
     if plan.jobs:
         archive.reruns.apply(plan, "recovery", {"jobs": chosen}, "lost with their runner", now)
     return tuple(job.id for job in plan.jobs)
+
+
+def _manners(lost: Sequence[int], amid: Sequence[int]) -> list[tuple[list[int], How]]:
+    """Those lost amid a fan-out go on there; the others are made over again."""
+    resumed = How(FROM_FAILED_STEP, keep_modified=True, automatic=True)
+    return [(list(amid), resumed), ([job for job in lost if job not in amid], How(again=True))]
 
 
 def _lost_too_often(archive: Archive, job: int) -> bool:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rekindle.domain.causes import Cause
+from rekindle.domain.definition import Each
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import State
+from rekindle.domain.subtasks import SubtaskEnd, divide, item_text
 from rekindle.executors.port import WorkerGone, WorkerInfo
 from rekindle.journal.ledger import Writer
-from rekindle.journal.orders import Assignment, Recipe
+from rekindle.journal.orders import Assignment, FanOut, Recipe
 from rekindle.journal.places import journal_path
-from rekindle.journal.records import Ended, Returned, Started, StepEnded
+from rekindle.journal.records import Ended, FannedOut, Returned, Started, StepEnded, Subtasks
 from rekindle.testing.crashing import Crash
 
 
@@ -30,6 +32,7 @@ class Outcome:
     message: str = "scripted"
     crash: bool = False
     action: str | None = None  # JSON text of the dynamic action that its first step stages
+    bad: frozenset[int] = frozenset()  # indices of the subtasks that fail, in every fan-out
 
 
 class ScriptedExecutor:
@@ -47,6 +50,8 @@ class ScriptedExecutor:
         self._made = 0
         self.ran: list[tuple[str, int, tuple[str, ...]]] = []
         """(job, attempt's number, names of the steps that ran), in order."""
+        self.fanned: list[tuple[int, FanOut | None, list[SubtaskEnd]]] = []
+        """(attempt, what it was told of an earlier one, how its subtasks ended), for each fan-out begun."""
 
     def open(self, slots: int) -> Sequence[WorkerInfo]:
         """So many workers, none of them a process of its own."""
@@ -113,19 +118,57 @@ class ScriptedExecutor:
         for position, step in steps:
             ran.append(step.name)
             fails = step.name == outcome.fails_at
-            if fails and (outcome.crash or outcome.cause is Cause.LOST):
+            dies = fails and (outcome.crash or outcome.cause is Cause.LOST)
+            bad = step.each is not None and self._fan_out(journal, one, position, step.each, outcome, dies)
+            if dies:
                 self.ran.append((one.name, one.number, tuple(ran)))
                 if outcome.crash:
                     raise Crash
                 self._die(worker, one, started)
                 return
-            action = outcome.action if len(ran) == 1 else None
-            end = self._step(position, step.name, outcome if fails else None, action)
-            if fails or position == steps[-1][0]:
+            action = outcome.action if len(ran) == 1 and step.each is None else None
+            failed = Outcome(cause=Cause.SUBTASKS, exit_code=None) if bad else outcome if fails else None
+            end = self._step(position, step.name, failed, action)
+            if failed or position == steps[-1][0]:
                 break
             journal.append(StepEnded(one.attempt, one.token, end))
         self.ran.append((one.name, one.number, tuple(ran)))
         journal.append(self._ended(one, end, started, outcome))
+
+    def _fan_out(
+        self, journal: Writer, one: Assignment, position: int, each: Each, outcome: Outcome, dies: bool
+    ) -> bool:
+        """The subtasks of a step, one after the other; all but the first are never started when its worker `dies`.
+        Returns whether any failed."""
+        earlier = next((known for known in one.fan_outs if known.step == position), None)
+        items = [item_text(item) for item in each.items or ()]
+        division = divide(items, earlier.known if earlier else (), earlier.choice if earlier else "all")
+        kept = earlier is not None and bool(division.kept)
+        journal.append(
+            FannedOut(
+                one.attempt,
+                one.token,
+                position,
+                len(items),
+                run=tuple((known.index, known.item, known.attempts) for known in division.run),
+                base=earlier.base if earlier and kept else None,
+                gone=tuple(known.index for known in division.gone) if kept else (),
+            )
+        )
+        ends: list[SubtaskEnd] = []
+        self.fanned.append((one.attempt, earlier, ends))
+        for known in division.run[:1] if dies else division.run:
+            ends.append(self._subtask(known.index, known.index in outcome.bad))
+            tried = ((known.index, known.attempts + 1),)
+            journal.append(Subtasks(one.attempt, one.token, position, started=tried))
+            journal.append(Subtasks(one.attempt, one.token, position, ended=(ends[-1],)))
+        return any(end.state is State.FAILED for end in ends)
+
+    def _subtask(self, index: int, bad: bool) -> SubtaskEnd:
+        now = self._clock()
+        if bad:
+            return SubtaskEnd(index, State.FAILED, now, now, Cause.EXIT, 1)
+        return SubtaskEnd(index, State.COMPLETED, now, now, exit_code=0)
 
     def _step(self, position: int, name: str, failed: Outcome | None, action: str | None) -> StepOutcome:
         now = self._clock()
