@@ -178,6 +178,15 @@ class Histories(RuleBasedStateMachine):
             }
             assert self._in_force() == acts
 
+    @rule(outcomes=st.lists(OUTCOMES, max_size=12))
+    def resume_what_failed_and_run(self, outcomes: list[Outcome]) -> None:
+        failed = [job.id for job in self._jobs().values() if job.state is State.FAILED and not job.retired]
+        try:
+            rerun.apply(self.session, rerun.plan(self.session, [(failed, How(start="failed-step"))], {}))
+        except Refused:
+            return
+        self._work(self.session, outcomes, slots=2)
+
     def _holds_what_was_planned(self, plan: rerun.RerunPlan, before: dict[int, Job]) -> None:
         now = self._jobs()
         planned = {job.id for job in plan.jobs}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Move, NewAttempt, ReadyClass, ReadyJob
+from rekindle.domain.models import Job, Move, NewAttempt, ReadyClass, ReadyJob
 from rekindle.domain.packing import Room, never_fits, pack
-from rekindle.domain.states import State
 from rekindle.engine.bench import MOST_STOCK, STOCK_SECONDS, Bench, Flight, Pace
 from rekindle.engine.fan_outs import fan_outs_of, goes_on_with_a_part
 from rekindle.engine.recipes import Recipes, assignments, kept_steps
@@ -153,19 +152,19 @@ def _stock_up(takers: Sequence[Bench], jobs: Sequence[ReadyJob], pace: Pace, cho
             chosen[bench.info.name] = given
 
 
-def release(archive: Archive, flights: Sequence[Flight]) -> None:
-    """Give back what was claimed and has not been started: the jobs are ready again."""
-    story = "a claim given back"
-    archive.queue.release([flight.job for flight in flights])
-    archive.queue.move(
-        [
-            Move(
-                flight.job,
-                flight.workflow,
-                flight.resource_class,
-                State.QUEUED,
-                transition(State.QUEUED, Event.GIVE_BACK, f"{story}: job {flight.job} {flight.name}"),
-            )
-            for flight in flights
-        ]
-    )
+def give_back(archive: Archive, ids: Sequence[int], canceled: Collection[int] = ()) -> None:
+    """Take back the claim on jobs of which nothing has started. They are ready again, or wait for what a revision has
+    made them need meanwhile; those whose end was asked for are canceled."""
+    archive.queue.release(ids)
+    archive.queue.move([_given_back(job, job.id in canceled) for job in archive.jobs.get(ids)])
+    archive.jobs.cancel([job for job in ids if job in canceled])
+
+
+def _given_back(job: Job, canceled: bool) -> Move:
+    story = f"job {job.id} {job.name}, whose claim was given back"
+    after = transition(job.state, Event.GIVE_BACK, story)
+    if canceled:
+        after = transition(after, Event.CANCEL, story)
+    elif job.unmet:
+        after = transition(after, Event.NEEDS_LOST, story)
+    return Move(job.id, job.workflow, job.resource_class, job.state, after)

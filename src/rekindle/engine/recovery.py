@@ -15,12 +15,12 @@ from pathlib import Path
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import ExecutorError
-from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Attempt, Ending, Failure, Move, Runner
+from rekindle.domain.models import Attempt, Ending, Failure, Runner
 from rekindle.domain.planning import plan_rerun
 from rekindle.domain.rerun import FROM_FAILED_STEP, How
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import State
+from rekindle.engine.claiming import give_back
 from rekindle.engine.fan_outs import end_subtasks, was_amid_fan_out, with_fan_outs
 from rekindle.engine.ingest import Page, end_move
 from rekindle.engine.presence import is_alive
@@ -102,7 +102,9 @@ def settle(archive: Archive, estate: Estate, now: float) -> tuple[int, ...]:
     for attempt in left:
         _drop_half_copy(attempt_folder(estate.store_folder, attempt.id))
     kept = {attempt.id for attempt in never_started}
-    _release(archive, never_started)
+    wanted = {number for number, _ in archive.attempts.wanted_cancel(estate.runner.id)}
+    canceled = {attempt.job for attempt in never_started if attempt.id in wanted}
+    give_back(archive, sorted(attempt.job for attempt in never_started), canceled)
     again = _end_lost(archive, [attempt for attempt in left if attempt.id not in kept], estate.runner, now)
     for orphan in estate.orphans:
         archive.runners.close_journal(orphan.worker)
@@ -116,23 +118,6 @@ def _drop_half_copy(own: str) -> None:
     """Remove the folder that an attempt was copying when its worker died."""
     forget_progress(own)
     remove_tree(copy_part(own))
-
-
-def _release(archive: Archive, attempts: Sequence[Attempt]) -> None:
-    jobs = archive.jobs.get(sorted(attempt.job for attempt in attempts))
-    archive.queue.release([job.id for job in jobs])
-    archive.queue.move(
-        [
-            Move(
-                job.id,
-                job.workflow,
-                job.resource_class,
-                job.state,
-                transition(job.state, Event.GIVE_BACK, f"job {job.id} {job.name}, claimed by a runner that died"),
-            )
-            for job in jobs
-        ]
-    )
 
 
 def _end_lost(archive: Archive, attempts: Sequence[Attempt], runner: Runner, now: float) -> tuple[int, ...]:

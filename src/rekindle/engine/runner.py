@@ -11,7 +11,7 @@ from rekindle.domain.models import Runner
 from rekindle.domain.packing import Room
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.bench import STOCK_SECONDS, Bench, Flight, Pace
-from rekindle.engine.claiming import Claimed, Scope, claim, release
+from rekindle.engine.claiming import Claimed, Scope, claim, give_back
 from rekindle.engine.ingest import Page, Told, ingest
 from rekindle.engine.recipes import Recipes
 from rekindle.engine.recovery import Estate, pages, settle, take_over_dead
@@ -123,7 +123,7 @@ class Shift:
             replaced = self._bury(archive, gone)
             self._settle_estates(archive, now)
             if self._stopping:
-                release(archive, self._returned)
+                give_back(archive, sorted(flight.job for flight in self._returned))
                 self._returned.clear()
             wanted = archive.attempts.wanted_cancel(self._runner.id) if looked else []
             claimed = None if self._stopping else self._claim(archive, now)
