@@ -60,8 +60,9 @@ def ingest(archive: Archive, pages: Iterable[Page], host: str) -> Told:
     told = Told(returned=batch.returned)
     archive.queue.steps([(one.attempt, one.step) for one in batch.steps if _is_news(standing, one.attempt, one.token)])
     take_in(archive, [one for one in batch.fan_outs if _is_news(standing, one.attempt, one.token)])
-    moves = _starts(archive, batch, standing, host, told)
-    moves += _ends(archive, batch, standing, host, told)
+    # Ends first: actions take effect on a graph whose attempts stand as their jobs do.
+    moves = _ends(archive, batch, standing, host, told)
+    moves += _starts(archive, batch, standing, host, told)
     archive.queue.move(moves)
     done = [move.job for move in moves if move.after is State.COMPLETED]
     if done:

@@ -108,11 +108,11 @@ UPDATE job SET held = :reason WHERE id = :job AND held IS NULL;
 -- name: end_hold
 -- Release a job from the hold of this reason.
 -- row: reason, job
-UPDATE job SET held = NULL WHERE id = :job AND held = :reason;
+UPDATE job SET held = NULL WHERE id = :job AND held = :reason AND retired = 0;
 
 -- name: set_canceled
 -- Cancel jobs that have no attempt, or take that back.
-UPDATE job SET canceled = :canceled WHERE id IN @jobs AND attempt IS NULL;
+UPDATE job SET canceled = :canceled WHERE id IN @jobs AND attempt IS NULL AND retired = 0;
 
 -- name: set_retired
 -- Retire jobs, or bring them back.
