@@ -1,4 +1,4 @@
-"""`rekindle attempts`: list and show."""
+"""`rekindle attempts`: list and show; `diff` is in `attemptsdiff`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ _HERE = "rekindle.cli.attempts"
 COMMANDS = {
     "list": Entry(f"{_HERE}:list_attempts", "List attempts, archived ones too."),
     "show": Entry(f"{_HERE}:show", "Show everything about an attempt."),
+    "diff": Entry("rekindle.cli.attemptsdiff:diff", "Show what differs between two attempts."),
 }
 
 
 @click.group("attempts", cls=LazyGroup, entries=COMMANDS)
 def attempts() -> None:
-    """List and show attempts: every execution there has been. A rerun archives them and never removes any.
+    """List, show and compare attempts: every execution there has been. A rerun archives them and never removes any.
 
     \b
     Example:
       rekindle attempts list train
       rekindle attempts show 12
+      rekindle attempts diff 12 15
     """
 
 

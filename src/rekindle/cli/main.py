@@ -24,7 +24,9 @@ COMMANDS = {
     "status": Entry("rekindle.cli.status:status", "Show each workflow at a glance."),
     "workflows": Entry("rekindle.cli.workflows:workflows", "List, show, compare, archive and delete workflows."),
     "jobs": Entry("rekindle.cli.jobs:jobs", "List and show jobs."),
-    "attempts": Entry("rekindle.cli.attempts:attempts", "List and show attempts: every execution there has been."),
+    "attempts": Entry(
+        "rekindle.cli.attempts:attempts", "List, show and compare attempts: every execution there has been."
+    ),
     "logs": Entry("rekindle.cli.logs:logs", "Print what a job printed."),
     "failures": Entry("rekindle.cli.failures:failures", "Group failed attempts by how they failed."),
     "rerun": Entry("rekindle.cli.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),

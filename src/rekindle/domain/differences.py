@@ -1,0 +1,131 @@
+"""What differs between two attempts, field by field.
+
+Fields are named by dotted paths: `template.` is what was defined, `modified.` what a rerun set on top of that, `steps.`
+how each step ended. Values are as JSON has them; None stands for what an attempt has not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rekindle.domain.definition import Each, JobTemplate, Resources, Step
+from rekindle.domain.models import Attempt, StepOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field with the value that each of two attempts has. Memory is in bytes, times are in seconds."""
+
+    field: str
+    a: Any
+    b: Any
+
+
+def differences(a: Attempt, b: Attempt, template_a: JobTemplate, template_b: JobTemplate) -> list[Difference]:
+    """The fields in which two attempts are not alike: first what they were to do and how, then what became of them.
+
+    The templates are those that the attempts ran. Results are compared by their keys when both are objects.
+    """
+    sections = (
+        (_origin(a), _origin(b)),
+        (_defined(template_a), _defined(template_b)),
+        (_modified(a), _modified(b)),
+        (_course(a), _course(b)),
+        _results(a, b),
+        (_steps(a), _steps(b)),
+    )
+    return [found for one, other in sections for found in _unlike(one, other)]
+
+
+def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+    for name in dict.fromkeys((*a, *b)):
+        one, other = a.get(name), b.get(name)
+        # as JSON text, because Python takes true and 1 for the same value
+        if json.dumps(one, sort_keys=True) != json.dumps(other, sort_keys=True):
+            yield Difference(name, one, other)
+
+
+def _origin(one: Attempt) -> dict[str, Any]:
+    return {"job": one.job, "workflow": one.workflow, "revision": one.revision}
+
+
+def _defined(template: JobTemplate) -> dict[str, Any]:
+    """A template, flattened: its steps by name, since a step that is put in moves those after it."""
+    found = {"template.steps": [step.name for step in template.steps]}
+    for step in template.steps:
+        found.update(_flat(f"template.steps.{step.name}", _fields(step, "name")))
+    return {**found, **_flat("template", _fields(template, "steps"))}
+
+
+def _fields(part: JobTemplate | Step | Each | Resources, *but: str) -> dict[str, Any]:
+    return {field.name: getattr(part, field.name) for field in fields(part) if field.name not in but}
+
+
+def _flat(path: str, value: Any) -> dict[str, Any]:
+    """A value by dotted path, down to what is no mapping; an empty mapping is left out."""
+    if isinstance(value, Resources):
+        value = {**_fields(value), "licences": dict(value.licences)}
+    elif isinstance(value, Each):
+        value = _fields(value)
+    if isinstance(value, Mapping):
+        return {name: end for key, inner in value.items() for name, end in _flat(f"{path}.{key}", inner).items()}
+    return {path: list(value) if isinstance(value, tuple) else value}
+
+
+def _modified(one: Attempt) -> dict[str, Any]:
+    """What a rerun set: parameters and variables by name, each as a whole."""
+    found: dict[str, Any] = {}
+    for kind, value in json.loads(one.overrides or "{}").items():
+        if kind in ("params", "env"):
+            found.update({f"modified.{kind}.{name}": inner for name, inner in value.items()})
+        else:
+            found[f"modified.{kind}"] = value
+    return found
+
+
+def _course(one: Attempt) -> dict[str, Any]:
+    return {
+        "start_step": one.start_step,
+        "builds_on": one.builds_on,
+        "partial": one.partial,
+        "host": one.host,
+        **_ending(one),
+        "seconds": _seconds(one),
+        "cpu_seconds": one.cpu_seconds,
+        "max_rss_bytes": one.max_rss_bytes,
+    }
+
+
+def _ending(one: Attempt | StepOutcome) -> dict[str, Any]:
+    return {
+        "state": one.state.label,
+        "cause": one.cause.value if one.cause else None,
+        "exit_code": one.exit_code,
+        "signal": one.signal,
+    }
+
+
+def _seconds(one: Attempt | StepOutcome) -> float | None:
+    return None if one.started is None or one.ended is None else round(max(0.0, one.ended - one.started), 6)
+
+
+def _results(a: Attempt, b: Attempt) -> tuple[dict[str, Any], dict[str, Any]]:
+    one, other = (json.loads(attempt.result) if attempt.result else None for attempt in (a, b))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return _by_key(one), _by_key(other)
+    return {"result": one}, {"result": other}
+
+
+def _by_key(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"result.{key}": value for key, value in result.items()}
+
+
+def _steps(one: Attempt) -> dict[str, Any]:
+    return {
+        f"steps.{step.name}.{name}": value
+        for step in one.steps
+        for name, value in {**_ending(step), "seconds": _seconds(step), "kept_from": step.kept_from}.items()
+    }
