@@ -56,7 +56,7 @@ def work(
                 report = shift.run(slots)
             finally:
                 executor.close(grace=0.0)
-    except BaseException:
+    except BaseException:  # whatever broke the run off, what it had under way is left to the next runner
         _abandon(session, runner)
         raise
     finally:

@@ -71,11 +71,14 @@ class Pool:
         except OSError as error:
             raise StartError(f"cannot make the subtask's folder {folder}: {error.strerror}") from error
         frame = frame_of_subtask(site.frame, subtask)
-        log = Log(folder, site.position)
+        try:
+            log = Log(folder, site.position)
+        except OSError as error:
+            raise StartError(f"cannot open the subtask's log in {folder}: {error.strerror}") from error
         try:
             own = msgspec.structs.replace(site.assignment, folder=folder, own="")
             command = Command(site.step, site.position, frame, own, log, self._others)
-        except BaseException:
+        except BaseException:  # it did not start, for whatever reason: its log is not left open
             log.keep(folder, site.position)
             raise
         self._commands[one.index] = command
