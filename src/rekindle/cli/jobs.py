@@ -23,7 +23,7 @@ from rekindle.engine import acted, look
 from rekindle.engine.results import JobRow
 from rekindle.query.selections import Flags, parse_selection
 from rekindle.query.words import parse_words
-from rekindle.store.port import Adder
+from rekindle.store.port_attempts import Adder
 
 _HERE = "rekindle.cli.jobs"
 

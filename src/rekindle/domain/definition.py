@@ -60,6 +60,9 @@ class JobTemplate:
     resources: Resources = Resources()
     priority: int = 0  # higher first
     workdir: Literal["project", "attempt"] = "project"
+    by_mtime: Mapping[str, int] = field(default_factory=dict)  # inputs and outputs told by size and mtime, not by
+    # content, when they have so many bytes or more (0: always)
+    aggregate: bool = False  # runs again whenever anything it needs has run again
 
 
 @dataclass(frozen=True, slots=True)

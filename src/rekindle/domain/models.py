@@ -74,6 +74,8 @@ class Attempt:
     partial: bool = False
     archived_by: int | None = None  # the rerun that archived it; None: live
     steps: tuple[StepOutcome, ...] = ()
+    binding: str | None = None  # JSON text: the matrix values, where they are not those that the job has now
+    code: str | None = None  # digest of the modules that its functions come from
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class Job:
     keep_recovery: int | None = None  # the rerun since which plain reruns resume there too
     take: str | None = None  # how the next attempt gets its folder: a "copy" of, or the "same" as …
     take_folder: str | None = None  # … this one
+    pinned_to: int | None = None  # the next attempts take their definition from this one; None: the latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +234,7 @@ class Ending:
     verdict: str | None = None
     steps: Sequence[StepOutcome] = ()
     partial: bool = False  # it went on with a part of a fan-out
+    code: str | None = None  # digest of the modules that its functions come from
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from rekindle.domain.subtasks import Choice, Known
 FROM_BEGINNING = "beginning"
 FROM_FAILED_STEP = "failed-step"
 
+RESET_HOLD = "reset"
+"""Why a job is held that was reset by hand: a restart releases it."""
+
 _ANY = Resources()
 
 Workdir = Literal["project", "attempt"]
@@ -30,7 +33,10 @@ class How:
     """The manner of a rerun, for the jobs of one selection."""
 
     start: str = FROM_BEGINNING  # or "failed-step", or a step's name
-    downstream: Literal["all"] = "all"
+    downstream: Literal["all", "changed", "none"] = "all"
+    definition: Literal["latest", "pinned"] = "latest"  # or that of each job's earlier attempt
+    hold: str | None = None  # hold what is reset, for this reason, until it is released
+    release: bool = False  # nothing but let go what was reset by hand: see RESET_HOLD
     workdir: Literal["new", "copy", "same"] | None = None  # None: new from the beginning, copy when steps are kept
     subtasks: Literal["failed", "all"] | tuple[int, ...] | None = None  # None: failed, where a fan-out is resumed
     accept_partial: bool = False  # start behind the fan-out that failed, with the subtasks that succeeded
@@ -51,6 +57,23 @@ class ReasonKind(enum.StrEnum):
     RECOVERY = "recovery"  # detail: rerun: that kept the resume point where the job starts
     DYNAMIC = "dynamic"  # detail: job, name: whose action had held or canceled it, and does so no more
     SUBTASKS = "subtasks"  # detail: step, run, keep, new, gone (numbers): it resumes a fan-out
+    STAYS = "stays"  # detail: job, name: what it needs runs again, and it does not: it is stale from now on
+    RESERVE = "reserve"  # detail: attempt: reinstated when what it depends on comes out identical
+    RELEASED = "released"  # detail: held: it was reset by hand
+    INPUT = "input"  # detail: name, path, before, after (digests; null: not there)
+    OUTPUT = "output"  # detail: name, path, before, after (null: it is missing)
+    DEFINITION = "definition"  # detail: field, before, after
+    PARAMETER = "parameter"  # detail: name, before, after
+    ENVIRONMENT = "environment"  # detail: name, before, after (digests; null: not set)
+    CODE = "code"  # detail: module, before, after (digests; null: not there)
+    RESULT = "result"  # detail: job, name, before, after: what a job that it needs came to (digests)
+    OPAQUE = "opaque"  # detail: job, name: it ran again, and declares neither outputs nor a result to compare
+    UNSTABLE = "unstable"  # detail: name, path: an input that changed while the attempt ran
+    NEEDS = "needs"  # detail: job, name: it needs this job, which is not done
+    NEVER_RAN = "never_ran"
+    FAILED = "failed"  # detail: state, cause
+    AGGREGATE = "aggregate"  # it runs whenever anything it needs has run
+    UNKNOWN = "unknown"  # it declares nothing that could be compared, or ran before anything was recorded
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): it goes on with a part of a fan-out
 
 
@@ -128,6 +151,7 @@ class JobView:
     added: bool = False  # by an action
     fan_outs: tuple[FanOutView, ...] = ()  # of the latest definition, in order; read where a rerun may resume one
     subtasks: Choice | None = None  # that the next attempt would run
+    pinned_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +197,11 @@ class PlannedJob:
     unmet: int = 0  # after
     manner: Manner = PLAIN
     subtasks: Choice | None = None  # which run, where it starts at a fan-out that it resumes
+    reserve: int | None = None  # the attempt that is reinstated when it still holds
+    pinned_to: int | None = None  # the attempt whose definition it takes; None: the latest
+    stays: bool = False  # it is finished and is not reset: only what it needs is less done than before
+    holds: str | None = None  # the reason for which it is held afterwards
+    releases: bool = False  # it is held no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +263,7 @@ class Pointers:
     take: Take | None = None
     folder: str | None = None
     subtasks: Choice | None = None
+    pinned_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rekindle.domain.acting import ActingSet, Patch
 from rekindle.engine.session import Session
-from rekindle.store.port import Adder
+from rekindle.store.port_attempts import Adder
 
 
 def adders(session: Session, jobs: Sequence[int]) -> dict[int, Adder]:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.definition import Step
+from rekindle.domain.prints import FileSeen
 from rekindle.domain.subtasks import Choice, Known
 
 
@@ -25,6 +26,7 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     time: float | None = None  # seconds of wall time for an attempt
     store: str = ""  # identity of the store, for the environment
     cpus: float = 1.0
+    by_mtime: dict[str, int] = {}  # inputs and outputs that are told by their mtime, from so many bytes
 
     @property
     def keeps_folder(self) -> bool:
@@ -63,6 +65,7 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     copy_from: str = ""  # absolute: a folder that `folder` becomes a copy of before the first step; "": none
     fan_outs: tuple[FanOut, ...] = ()  # those before the start, and the one that is resumed
     cpus: float | None = None  # where they differ from the recipe's
+    seen: tuple[FileSeen, ...] = ()  # what is known of its larger inputs: an equal look spares reading them
 
     @property
     def beside(self) -> str:

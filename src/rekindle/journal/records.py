@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from rekindle.domain.models import Failure, StepOutcome
+from rekindle.domain.prints import FileSeen, Prints
 from rekindle.domain.subtasks import SubtaskEnd
 
 HEADER_VERSION = 1
@@ -73,6 +74,9 @@ class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
     evidence: str | None = None  # JSON text: what the cause was concluded from
     steps: tuple[StepOutcome, ...] = ()  # the step it ended with, and those left out behind it; () where none was begun
     partial: bool = False  # it went on with a part of a fan-out's subtasks
+    prints: Prints | None = None  # what it depended on; None: it declares no files and names no outer variable
+    seen: tuple[FileSeen, ...] = ()  # the files of `prints` that were read for it, for the cache
+    code: str | None = None  # the digest of a `Sources` record that this journal holds: what its functions are
 
 
 class FannedOut(msgspec.Struct, tag="fanned_out", frozen=True, omit_defaults=True):
@@ -97,6 +101,14 @@ class Subtasks(msgspec.Struct, tag="subtasks", frozen=True, omit_defaults=True):
     started: tuple[tuple[int, int], ...] = ()  # (index, for the so manieth time)
 
 
+class Sources(msgspec.Struct, tag="sources", frozen=True):
+    """Modules that functions are called from, each with the digest of its file. Written before the first Ended that
+    names it; `digest` is over all of them."""
+
+    digest: str
+    modules: dict[str, str]
+
+
 class Returned(msgspec.Struct, tag="returned", frozen=True, omit_defaults=True):
     """Attempts that this worker was given and will never start."""
 
@@ -110,4 +122,4 @@ class Closed(msgspec.Struct, tag="closed", frozen=True, omit_defaults=True):
     at: float
 
 
-Record = Opened | Started | StepStarted | StepEnded | FannedOut | Subtasks | Ended | Returned | Closed
+Record = Opened | Started | StepStarted | StepEnded | FannedOut | Subtasks | Sources | Ended | Returned | Closed

@@ -15,7 +15,7 @@ from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.store.classes import reclassify
 from rekindle.store.database import Database
 from rekindle.store.deriving import derive_afresh
-from rekindle.store.port import Adder, StagedAction
+from rekindle.store.port_attempts import Adder, StagedAction
 from rekindle.store.queries import as_set, load
 from rekindle.store.queue import CountKey, add_counts
 from rekindle.store.templates import Templates, binding_text

@@ -11,14 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rekindle.domain.acting import ActingSet, Effects, Patch
-from rekindle.domain.causes import Cause
-from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources
+from rekindle.domain.definition import Definition, JobTemplate, Resources
 from rekindle.domain.models import (
     Attempt,
     Ending,
     Event,
-    FailureGroup,
     Job,
     Move,
     NewAttempt,
@@ -31,8 +28,7 @@ from rekindle.domain.models import (
 )
 from rekindle.domain.rerun import Graph, JobView, Pointers, RerunPlan, RerunRecord, SavedFile, UndoView
 from rekindle.domain.selection import Predicate
-from rekindle.domain.states import State
-from rekindle.domain.subtasks import Subtask, SubtaskEnd
+from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Subtasks
 
 
 class Workflows(Protocol):
@@ -196,38 +192,6 @@ class Jobs(Protocol):
         ...
 
 
-class Attempts(Protocol):
-    """History."""
-
-    def listing(self, jobs: Sequence[int] | None, workflow: int | None, live: bool = False) -> list[Attempt]:
-        """Attempts with steps of these jobs (None: of all, in the workflow if one is given), oldest first."""
-        ...
-
-    def get(self, attempt: int) -> Attempt | None:
-        """One, with its steps."""
-        ...
-
-    def active(self, runner: int | None = None) -> list[Attempt]:
-        """Attempts that have not ended (of one runner), without steps."""
-        ...
-
-    def want_cancel(self, attempts: Sequence[int]) -> None:
-        """Ask for the end of active attempts; their runner sees it."""
-        ...
-
-    def wanted_cancel(self, runner: int) -> list[tuple[int, str]]:
-        """(attempt, token) of a runner's active attempts whose end was asked for."""
-        ...
-
-    def failures(self, workflow: int | None) -> list[FailureGroup]:
-        """Live failed attempts by signature, largest group first."""
-        ...
-
-    def signature(self, prefix: str) -> str | None:
-        """The digest that begins so; None when none does; UsageError when several do."""
-        ...
-
-
 class Reruns(Protocol):
     """Plans: what they read, and what they write."""
 
@@ -268,127 +232,6 @@ class Reruns(Protocol):
     def undo(self, rerun: int, restore: Sequence[tuple[int, int, Pointers, Sequence[int]]], now: float) -> None:
         """(job, version, pointers, attempts that become live again): write them under the guard of the versions,
         then derive unmet counts and states of these jobs and their children afresh, with counts; mark it undone."""
-        ...
-
-
-StagedAction = tuple[int, str, str]
-"""(position of the step, its name, the JSON text of its action)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Adder:
-    """Which attempt added a job."""
-
-    attempt: int
-    number: int
-    job: int
-    name: str  # of the job whose attempt it is
-
-
-class Acts(Protocol):
-    """Dynamic actions: what attempts staged, and the sets in force."""
-
-    def staged(self, attempts: Sequence[int]) -> dict[int, list[StagedAction]]:
-        """The actions that the completed steps of these attempts staged, kept steps included, in order."""
-        ...
-
-    def in_force(self, jobs: Iterable[int]) -> dict[int, ActingSet]:
-        """The sets of these jobs that are in force, by job."""
-        ...
-
-    def patches(self, jobs: Sequence[int]) -> dict[int, list[tuple[Patch, int]]]:
-        """What sets in force do to these jobs, in order, each with the attempt whose it is."""
-        ...
-
-    def own(self, job: int) -> dict[str, int]:
-        """Every job that this one has ever added, retired ones too, by name."""
-        ...
-
-    def adders(self, jobs: Sequence[int]) -> dict[int, Adder]:
-        """Which attempts added these jobs; those of the spec are missing from the answer."""
-        ...
-
-    def names(self, workflow: int) -> list[str]:
-        """The names of all jobs that actions have ever added to a workflow."""
-        ...
-
-    def has_edges(self, workflow: int) -> bool:
-        """Whether any edge of the workflow was brought by an action."""
-        ...
-
-    def below(self, jobs: Iterable[int]) -> set[int]:
-        """Everything below these jobs."""
-        ...
-
-    def idle(self, workflow: int) -> list[int]:
-        """The jobs of a workflow that have not started and are not canceled."""
-        ...
-
-    def next_job(self) -> int:
-        """The first job id that is free; the transaction may use it and all above."""
-        ...
-
-    def put(
-        self,
-        workflow: int,
-        revision: int,
-        attempt: int,
-        effects: Effects,
-        templates: Sequence[JobTemplate],
-        nodes: Mapping[str, JobNode],
-    ) -> None:
-        """Put an attempt's set in force in place of those that end: jobs added, redefined, retired; edges (parents'
-        versions + 1); patches, holds, cancellations; then states, unmet counts and counts of all that is touched.
-        `nodes` are the set's jobs by name, their templates positions in `templates`."""
-        ...
-
-    def end(self, attempts: Sequence[int], retired: Sequence[int]) -> None:
-        """Take sets out of force and retire jobs, in the same way."""
-        ...
-
-
-class Subtasks(Protocol):
-    """Fan-outs and their subtasks, of which an attempt has rows only for those that run in it."""
-
-    def fan_out(
-        self,
-        attempt: int,
-        step: int,
-        total: int,
-        base: int | None,
-        gone: Sequence[int],
-        run: Sequence[tuple[int, str, int]],
-    ) -> None:
-        """An attempt knows its items: how many there are, the attempt whose subtasks it keeps, those of them that
-        are gone, and (index, item, how often it ran before) of each that will run. Told again it changes nothing."""
-        ...
-
-    def tell(self, attempt: int, step: int, started: Sequence[tuple[int, int]], ended: Sequence[SubtaskEnd]) -> None:
-        """Subtasks have ended, then (index, for the so manieth time) others have started."""
-        ...
-
-    def end_with(self, attempts: Sequence[tuple[int, State, Cause, float]]) -> None:
-        """(attempt, state, cause, at): its subtasks that still ran have ended so."""
-        ...
-
-    def of(self, attempt: int, step: int) -> list[Subtask]:
-        """All subtasks of an attempt's fan-out by index, those it keeps from others too."""
-        ...
-
-    def owner(self, attempt: int, step: int) -> int | None:
-        """The attempt that did this fan-out: itself, or the one it keeps the step from; None: it came to none."""
-        ...
-
-    def counts(self, attempts: Sequence[int]) -> dict[tuple[int, int], Mapping[State, int]]:
-        """By (attempt, step) of every fan-out: how many subtasks are in which state."""
-        ...
-
-    def mark_partial(self, attempts: Sequence[int]) -> None:
-        """These attempts go on with a part of a fan-out."""
-        ...
-
-    def partial(self, jobs: Sequence[int]) -> set[int]:
-        """Those jobs whose live attempt rests on a part of a fan-out, its own or one upstream."""
         ...
 
 
@@ -458,6 +301,7 @@ class Archive(Protocol):
     reruns: Reruns
     acts: Acts
     subtasks: Subtasks
+    fingerprints: Fingerprints
     runners: Runners
     events: Events
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from rekindle.store import port
+from rekindle.store import port, port_attempts
 from rekindle.store.acts import Acts
 from rekindle.store.attempts import Attempts
 from rekindle.store.check import check
 from rekindle.store.database import Database
 from rekindle.store.events import Events
+from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.jobs import Jobs
 from rekindle.store.predicates import search
 from rekindle.store.queries import load
@@ -46,10 +47,11 @@ class SqliteArchive:
         self.workflows: port.Workflows = Workflows(database)
         self.jobs: port.Jobs = Jobs(database)
         self.queue: port.Queue = Queue(database)
-        self.attempts: port.Attempts = Attempts(database)
+        self.attempts: port_attempts.Attempts = Attempts(database)
         self.reruns: port.Reruns = Reruns(database)
-        self.acts: port.Acts = Acts(database)
-        self.subtasks: port.Subtasks = Subtasks(database)
+        self.acts: port_attempts.Acts = Acts(database)
+        self.subtasks: port_attempts.Subtasks = Subtasks(database)
+        self.fingerprints: port_attempts.Fingerprints = Fingerprints(database)
         self.runners: port.Runners = Runners(database)
         self.events: port.Events = Events(database)
 

@@ -88,7 +88,10 @@ CREATE TABLE job (
     UNIQUE (workflow, name)
 );
 CREATE INDEX job_ready ON job (workflow, resource_class, priority DESC, id)
-    WHERE state = 1 AND held IS NULL AND retired = 0;
+    WHERE state = 1 AND held IS NULL AND retired = 0 AND reserve IS NULL;
+-- READY with an attempt in reserve: it is looked at whether that one still holds, before the job may be claimed.
+CREATE INDEX job_check ON job (workflow, id)
+    WHERE state = 1 AND held IS NULL AND retired = 0 AND reserve IS NOT NULL;
 CREATE INDEX job_added ON job (added_by) WHERE added_by IS NOT NULL;
 CREATE INDEX job_delayed ON job (not_before) WHERE not_before IS NOT NULL;
 -- What users ask for most. A job that goes well never enters it, so that it costs the hot path nothing.
@@ -112,6 +115,8 @@ CREATE TABLE attempt (
     state           INTEGER NOT NULL,
     revision        INTEGER NOT NULL,
     template        INTEGER NOT NULL,
+    binding         TEXT,                -- JSON: the matrix values; null: those that the job has now
+    code            TEXT,                -- -> source.digest: the modules that its functions were loaded from
     runner          INTEGER,
     worker          TEXT,
     host            TEXT,
@@ -233,6 +238,12 @@ CREATE TABLE rerun_job (
     pointers       TEXT NOT NULL,        -- JSON: what undo puts back
     manner         TEXT,                 -- JSON of domain.rerun.Manner; null: nothing out of the ordinary
     saved          TEXT,                 -- JSON: the outputs that were saved, for undo to put back
+    reserve        INTEGER,              -- the attempt that early cut-off may reinstate
+    pinned_to      INTEGER,              -- the attempt whose definition is taken
+    stays          INTEGER NOT NULL DEFAULT 0,  -- finished, and left as it is: what it needs runs again without it
+    holds          TEXT,                 -- the reason for which it is held from now on
+    releases       INTEGER NOT NULL DEFAULT 0,  -- it was held, and is not any more
+    checked        TEXT,                 -- JSON: when the reserve was looked at, and what came of it
     PRIMARY KEY (rerun, job)
 ) WITHOUT ROWID;
 CREATE INDEX rerun_job_by_job ON rerun_job (job, rerun);
@@ -264,10 +275,24 @@ CREATE TABLE journal (
 CREATE INDEX journal_open ON journal (runner) WHERE closed = 0;
 
 CREATE TABLE fingerprint (
-    attempt INTEGER NOT NULL REFERENCES attempt,
-    part    TEXT NOT NULL,               -- definition, parameters, code:module, input:path, output:path, ...
-    digest  TEXT NOT NULL,
+    attempt  INTEGER NOT NULL REFERENCES attempt,
+    part     TEXT NOT NULL,              -- 'needed', 'patched', 'files': see rekindle.domain.prints
+    document TEXT NOT NULL,              -- JSON
     PRIMARY KEY (attempt, part)
+) WITHOUT ROWID;
+
+-- Definition, parameters and overrides that an attempt ran with follow from its own row; they are not copied.
+
+CREATE TABLE accepted (
+    rerun    INTEGER NOT NULL REFERENCES rerun,  -- of kind 'accept'; void once that is undone
+    attempt  INTEGER NOT NULL REFERENCES attempt,
+    document TEXT NOT NULL,              -- JSON of domain.prints.Basis: what the attempt is measured by since
+    PRIMARY KEY (attempt, rerun)
+) WITHOUT ROWID;
+
+CREATE TABLE source (
+    digest  TEXT PRIMARY KEY,
+    modules TEXT NOT NULL                -- JSON: module -> digest of its file
 ) WITHOUT ROWID;
 
 CREATE TABLE file (
@@ -275,6 +300,7 @@ CREATE TABLE file (
     size     INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     inode    INTEGER NOT NULL,
+    taken_ns INTEGER NOT NULL,           -- when it was read: a look that is too young for its mtime proves nothing
     digest   TEXT NOT NULL
 );
 

@@ -27,6 +27,10 @@ WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
 -- What its attempts depended on.
 DELETE FROM fingerprint WHERE attempt IN {own_attempts};
 
+-- name: delete_accepted
+-- What its attempts were measured by.
+DELETE FROM accepted WHERE attempt IN {own_attempts};
+
 -- name: delete_patches
 -- What its attempts changed.
 DELETE FROM patch WHERE attempt IN {own_attempts};

@@ -21,7 +21,7 @@ SELECT job.id, job.workflow, job.name, job.template, workflow.revision, job.bind
     job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder, job.subtasks
 FROM job JOIN workflow ON workflow.id = job.workflow
 WHERE job.workflow = :workflow AND job.resource_class = :resource_class
-    AND job.state = 1 AND job.held IS NULL AND job.retired = 0
+    AND job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NULL
     AND (job.not_before IS NULL OR job.not_before <= :now)
 ORDER BY job.priority DESC, job.id LIMIT :limit;
 
@@ -45,7 +45,7 @@ VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner,
 -- A ready job gets its live attempt and is QUEUED.
 -- row: attempt, job
 UPDATE job SET state = 2, version = version + 1, attempts = attempts + 1, attempt = :attempt
-WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0;
+WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0 AND reserve IS NULL;
 
 -- name: standing
 -- Where attempts and their jobs stand.

@@ -1,0 +1,63 @@
+"""Fingerprints: what an attempt depended on, by typed part, and what a job depends on now.
+
+Most parts need no digest. Which definition, parameters and modifications an attempt ran with follows from its row
+(template, revision, binding, overrides); what it consumed of the jobs that it needs is told by their attempts' ids.
+Only what lies outside the archive is recorded as it was then: files, environment values, modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+By = Literal["content", "mtime"]
+"""How a file is told from another: by what it holds, or by its size and time of modification."""
+
+ABSENT = ""
+"""The digest of what is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A declared file or folder, and what it held."""
+
+    name: str  # as declared
+    path: str  # absolute
+    digest: str  # hexadecimal BLAKE3; "mtime:…" where it is told by that; ABSENT
+    by: By = "content"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSeen:
+    """A regular file that was read: a later look that equals this one spares reading it again."""
+
+    path: str  # absolute
+    size: int
+    mtime_ns: int
+    inode: int
+    taken_ns: int  # when the reading began, since the epoch
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prints:
+    """What a worker recorded of an attempt (part `files`): inputs before its first step, outputs once it completed."""
+
+    inputs: tuple[Content, ...] = ()
+    outputs: tuple[Content, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)  # name of an outer variable that its texts use -> digest
+    unstable: tuple[str, ...] = ()  # names of inputs that looked different when it ended
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an attempt is measured by. The present one, once accepted, takes the place of its own."""
+
+    template: int
+    revision: int
+    binding: str  # JSON text
+    patched: Mapping[str, Any] = field(default_factory=dict)  # parameters that actions had changed
+    needed: Mapping[int, str] = field(default_factory=dict)  # job that it needs -> digest of what that came to
+    code: Mapping[str, str] | None = None  # module -> digest; None: it calls no function, or none was recorded
+    prints: Prints = Prints()

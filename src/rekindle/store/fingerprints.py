@@ -1,0 +1,76 @@
+"""Fingerprints, accepted ones, sources, and the cache of what files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.prints import Basis, FileSeen, Prints
+from rekindle.store.database import Database
+from rekindle.store.queries import as_set, load
+
+SQL = load("fingerprints")
+
+_ENCODER = msgspec.json.Encoder()
+_NEEDED = msgspec.json.Decoder(dict[int, int])
+_PRINTS = msgspec.json.Decoder(Prints)
+_BASIS = msgspec.json.Decoder(Basis)
+_MODULES = msgspec.json.Decoder(dict[str, str])
+
+
+class Fingerprints:
+    """See rekindle.store.port.Fingerprints."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def put_needed(self, needed: Mapping[int, Mapping[int, int]]) -> None:
+        self._put("needed", needed)
+
+    def put_files(self, prints: Mapping[int, Prints]) -> None:
+        self._put("files", prints)
+
+    def put_patched(self, patched: Mapping[int, Mapping[str, Any]]) -> None:
+        self._put("patched", patched)
+
+    def _put(self, part: str, documents: Mapping[int, object]) -> None:
+        rows = [(attempt, part, _ENCODER.encode(one).decode()) for attempt, one in documents.items()]
+        if rows:
+            self._db.change_each(SQL["put"], rows)
+
+    def needed(self, attempts: Iterable[int]) -> dict[int, dict[int, int]]:
+        rows = self._db.rows(SQL["get"], part="needed", attempts=as_set(attempts))
+        return {attempt: _NEEDED.decode(document) for attempt, document in rows}
+
+    def files(self, attempts: Iterable[int]) -> dict[int, Prints]:
+        rows = self._db.rows(SQL["get"], part="files", attempts=as_set(attempts))
+        return {attempt: _PRINTS.decode(document) for attempt, document in rows}
+
+    def patched(self, attempts: Iterable[int]) -> dict[int, dict[str, Any]]:
+        rows = self._db.rows(SQL["get"], part="patched", attempts=as_set(attempts))
+        return {attempt: msgspec.json.decode(document) for attempt, document in rows}
+
+    def put_source(self, digest: str, modules: Mapping[str, str]) -> None:
+        self._db.change(SQL["put_source"], digest=digest, modules=_ENCODER.encode(dict(modules)).decode())
+
+    def sources(self, digests: Collection[str]) -> dict[str, dict[str, str]]:
+        rows = self._db.rows(SQL["sources"], digests=as_set(digests))
+        return {digest: _MODULES.decode(modules) for digest, modules in rows}
+
+    def accept(self, rerun: int, bases: Mapping[int, Basis]) -> None:
+        rows = [(rerun, attempt, _ENCODER.encode(one).decode()) for attempt, one in bases.items()]
+        self._db.change_each(SQL["accept"], rows)
+
+    def accepted(self, attempts: Iterable[int]) -> dict[int, tuple[int, Basis]]:
+        rows = self._db.rows(SQL["accepted"], attempts=as_set(attempts))
+        return {attempt: (rerun, _BASIS.decode(document)) for attempt, rerun, document in rows}
+
+    def known_files(self, paths: Collection[str]) -> dict[str, FileSeen]:
+        return {row[0]: FileSeen(*row) for row in self._db.rows(SQL["known_files"], paths=as_set(paths))}
+
+    def remember_files(self, seen: Sequence[FileSeen]) -> None:
+        rows = [(one.path, one.size, one.mtime_ns, one.inode, one.taken_ns, one.digest) for one in seen]
+        if rows:
+            self._db.change_each(SQL["remember_file"], rows)

@@ -1,0 +1,220 @@
+"""The part of the port that is about attempts: history, actions, subtasks, fingerprints. See store.port."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rekindle.domain.acting import ActingSet, Effects, Patch
+from rekindle.domain.causes import Cause
+from rekindle.domain.definition import JobNode, JobTemplate
+from rekindle.domain.models import Attempt, FailureGroup
+from rekindle.domain.prints import Basis, FileSeen, Prints
+from rekindle.domain.states import State
+from rekindle.domain.subtasks import Subtask, SubtaskEnd
+
+
+class Attempts(Protocol):
+    """History."""
+
+    def listing(self, jobs: Sequence[int] | None, workflow: int | None, live: bool = False) -> list[Attempt]:
+        """Attempts with steps of these jobs (None: of all, in the workflow if one is given), oldest first."""
+        ...
+
+    def get(self, attempt: int) -> Attempt | None:
+        """One, with its steps."""
+        ...
+
+    def active(self, runner: int | None = None) -> list[Attempt]:
+        """Attempts that have not ended (of one runner), without steps."""
+        ...
+
+    def want_cancel(self, attempts: Sequence[int]) -> None:
+        """Ask for the end of active attempts; their runner sees it."""
+        ...
+
+    def wanted_cancel(self, runner: int) -> list[tuple[int, str]]:
+        """(attempt, token) of a runner's active attempts whose end was asked for."""
+        ...
+
+    def failures(self, workflow: int | None) -> list[FailureGroup]:
+        """Live failed attempts by signature, largest group first."""
+        ...
+
+    def signature(self, prefix: str) -> str | None:
+        """The digest that begins so; None when none does; UsageError when several do."""
+        ...
+
+
+StagedAction = tuple[int, str, str]
+"""(position of the step, its name, the JSON text of its action)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adder:
+    """Which attempt added a job."""
+
+    attempt: int
+    number: int
+    job: int
+    name: str  # of the job whose attempt it is
+
+
+class Acts(Protocol):
+    """Dynamic actions: what attempts staged, and the sets in force."""
+
+    def staged(self, attempts: Sequence[int]) -> dict[int, list[StagedAction]]:
+        """The actions that the completed steps of these attempts staged, kept steps included, in order."""
+        ...
+
+    def in_force(self, jobs: Iterable[int]) -> dict[int, ActingSet]:
+        """The sets of these jobs that are in force, by job."""
+        ...
+
+    def patches(self, jobs: Sequence[int]) -> dict[int, list[tuple[Patch, int]]]:
+        """What sets in force do to these jobs, in order, each with the attempt whose it is."""
+        ...
+
+    def own(self, job: int) -> dict[str, int]:
+        """Every job that this one has ever added, retired ones too, by name."""
+        ...
+
+    def adders(self, jobs: Sequence[int]) -> dict[int, Adder]:
+        """Which attempts added these jobs; those of the spec are missing from the answer."""
+        ...
+
+    def names(self, workflow: int) -> list[str]:
+        """The names of all jobs that actions have ever added to a workflow."""
+        ...
+
+    def has_edges(self, workflow: int) -> bool:
+        """Whether any edge of the workflow was brought by an action."""
+        ...
+
+    def below(self, jobs: Iterable[int]) -> set[int]:
+        """Everything below these jobs."""
+        ...
+
+    def idle(self, workflow: int) -> list[int]:
+        """The jobs of a workflow that have not started and are not canceled."""
+        ...
+
+    def next_job(self) -> int:
+        """The first job id that is free; the transaction may use it and all above."""
+        ...
+
+    def put(
+        self,
+        workflow: int,
+        revision: int,
+        attempt: int,
+        effects: Effects,
+        templates: Sequence[JobTemplate],
+        nodes: Mapping[str, JobNode],
+    ) -> None:
+        """Put an attempt's set in force in place of those that end: jobs added, redefined, retired; edges (parents'
+        versions + 1); patches, holds, cancellations; then states, unmet counts and counts of all that is touched.
+        `nodes` are the set's jobs by name, their templates positions in `templates`."""
+        ...
+
+    def end(self, attempts: Sequence[int], retired: Sequence[int]) -> None:
+        """Take sets out of force and retire jobs, in the same way."""
+        ...
+
+
+class Subtasks(Protocol):
+    """Fan-outs and their subtasks, of which an attempt has rows only for those that run in it."""
+
+    def fan_out(
+        self,
+        attempt: int,
+        step: int,
+        total: int,
+        base: int | None,
+        gone: Sequence[int],
+        run: Sequence[tuple[int, str, int]],
+    ) -> None:
+        """An attempt knows its items: how many there are, the attempt whose subtasks it keeps, those of them that
+        are gone, and (index, item, how often it ran before) of each that will run. Told again it changes nothing."""
+        ...
+
+    def tell(self, attempt: int, step: int, started: Sequence[tuple[int, int]], ended: Sequence[SubtaskEnd]) -> None:
+        """Subtasks have ended, then (index, for the so manieth time) others have started."""
+        ...
+
+    def end_with(self, attempts: Sequence[tuple[int, State, Cause, float]]) -> None:
+        """(attempt, state, cause, at): its subtasks that still ran have ended so."""
+        ...
+
+    def of(self, attempt: int, step: int) -> list[Subtask]:
+        """All subtasks of an attempt's fan-out by index, those it keeps from others too."""
+        ...
+
+    def owner(self, attempt: int, step: int) -> int | None:
+        """The attempt that did this fan-out: itself, or the one it keeps the step from; None: it came to none."""
+        ...
+
+    def counts(self, attempts: Sequence[int]) -> dict[tuple[int, int], Mapping[State, int]]:
+        """By (attempt, step) of every fan-out: how many subtasks are in which state."""
+        ...
+
+    def mark_partial(self, attempts: Sequence[int]) -> None:
+        """These attempts go on with a part of a fan-out."""
+        ...
+
+    def partial(self, jobs: Sequence[int]) -> set[int]:
+        """Those jobs whose live attempt rests on a part of a fan-out, its own or one upstream."""
+        ...
+
+
+class Fingerprints(Protocol):
+    """What attempts depended on, and the cache of what files hold."""
+
+    def put_needed(self, needed: Mapping[int, Mapping[int, int]]) -> None:
+        """By attempt: the live attempts, by job, of the jobs that it needs, as its claim found them."""
+        ...
+
+    def put_patched(self, patched: Mapping[int, Mapping[str, Any]]) -> None:
+        """By attempt: the parameters that actions in force have changed, with the values that it saw."""
+        ...
+
+    def put_files(self, prints: Mapping[int, Prints]) -> None:
+        """By attempt: what its worker recorded."""
+        ...
+
+    def needed(self, attempts: Iterable[int]) -> dict[int, dict[int, int]]:
+        """As put, for those attempts that have any."""
+        ...
+
+    def patched(self, attempts: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """As put, for those attempts that have any."""
+        ...
+
+    def files(self, attempts: Iterable[int]) -> dict[int, Prints]:
+        """As put, for those attempts that have any."""
+        ...
+
+    def put_source(self, digest: str, modules: Mapping[str, str]) -> None:
+        """The modules (each with the digest of its file) that `Ending.code` and `Attempt.code` mean by `digest`."""
+        ...
+
+    def sources(self, digests: Collection[str]) -> dict[str, dict[str, str]]:
+        """The modules behind these digests."""
+        ...
+
+    def accept(self, rerun: int, bases: Mapping[int, Basis]) -> None:
+        """From now on these attempts are measured by these, as long as the rerun (kind `accept`) is not undone."""
+        ...
+
+    def accepted(self, attempts: Iterable[int]) -> dict[int, tuple[int, Basis]]:
+        """(rerun, basis): the newest that stands, for those attempts that have any."""
+        ...
+
+    def known_files(self, paths: Collection[str]) -> dict[str, FileSeen]:
+        """What is known of these paths; whether it still holds is for the caller to see."""
+        ...
+
+    def remember_files(self, seen: Sequence[FileSeen]) -> None:
+        """Remember what files hold; an older look does not replace a newer one."""
+        ...

@@ -1,0 +1,41 @@
+-- What attempts depended on, and what files held when they were last read.
+
+-- name: put
+-- One part of an attempt's fingerprint; told again, it is the same.
+-- row: attempt, part, document
+INSERT INTO fingerprint (attempt, part, document) VALUES (:attempt, :part, :document)
+ON CONFLICT (attempt, part) DO UPDATE SET document = excluded.document;
+
+-- name: get
+-- One part of the fingerprints of some attempts, where it was recorded.
+SELECT attempt, document FROM fingerprint WHERE attempt IN @attempts AND part = :part;
+
+-- name: put_source
+-- Modules, by the digest of all of them together.
+INSERT INTO source (digest, modules) VALUES (:digest, :modules) ON CONFLICT (digest) DO NOTHING;
+
+-- name: sources
+-- The modules behind some digests.
+SELECT digest, modules FROM source WHERE digest IN @digests;
+
+-- name: accept
+-- What an attempt is measured by from now on.
+-- row: rerun, attempt, document
+INSERT INTO accepted (rerun, attempt, document) VALUES (:rerun, :attempt, :document);
+
+-- name: accepted
+-- The newest of what was accepted for some attempts and stands.
+SELECT accepted.attempt, max(accepted.rerun), accepted.document FROM accepted JOIN rerun ON rerun.id = accepted.rerun
+WHERE accepted.attempt IN @attempts AND rerun.undone IS NULL GROUP BY accepted.attempt;
+
+-- name: known_files
+-- What some files held when they were last read.
+SELECT path, size, mtime_ns, inode, taken_ns, digest FROM file WHERE path IN @paths;
+
+-- name: remember_file
+-- What a file held.
+-- row: path, size, mtime_ns, inode, taken_ns, digest
+INSERT INTO file (path, size, mtime_ns, inode, taken_ns, digest)
+VALUES (:path, :size, :mtime_ns, :inode, :taken_ns, :digest)
+ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
+    taken_ns = excluded.taken_ns, digest = excluded.digest WHERE excluded.taken_ns >= file.taken_ns;
