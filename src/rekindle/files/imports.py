@@ -1,0 +1,52 @@
+"""What a module's source imports, by its text alone."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator
+
+_BY_NAME = ("import_module", "__import__")
+
+
+def imports_of(source: bytes, package: str) -> frozenset[str]:
+    """Dotted names that the source imports, wherever it does: of `from a import b` both `a` and `a.b`, which need not
+    be a module. `package` is what relative imports start from ("": nothing). A source with a syntax error has none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()
+    return frozenset(name for node in ast.walk(tree) for name in _names(node, package))
+
+
+def _names(node: ast.AST, package: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = _absolute(node.module or "", node.level, package)
+        if base:
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+    elif isinstance(node, ast.Call) and _called(node.func) in _BY_NAME and node.args:
+        first = node.args[0]
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            name = first.value.lstrip(".")
+            yield from filter(None, [_absolute(name, len(first.value) - len(name), package)])
+
+
+def _called(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _absolute(name: str, level: int, package: str) -> str:
+    """The dotted name that a relative one means; "": none."""
+    if not level:
+        return name
+    parts = package.split(".") if package else []
+    if level > len(parts):
+        return ""
+    return ".".join([*parts[: len(parts) - level + 1], *([name] if name else [])])

@@ -1,0 +1,175 @@
+"""What stands for a file's content, when a look is enough, and what a folder comes to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rekindle.domain.prints import ABSENT
+from rekindle.files.digests import COARSE_SLACK, SLACK, digest_of, glance, look, mtime_digest, read_file, settled
+from rekindle.files.reading import Reader
+
+LONG_AGO = 1_700_000_000_123_456_789
+
+NAMES = st.text(
+    st.characters(min_codepoint=1, exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=3
+)
+PATHS = st.lists(NAMES.filter(lambda name: name not in (".", "..")), min_size=1, max_size=3).map("/".join)
+TREES = st.dictionaries(PATHS, st.none() | st.binary(max_size=3), max_size=6)  # path -> content; None: a folder
+
+
+def plant(root: Path, tree: dict[str, bytes | None]) -> set[tuple[str, bytes | None]]:
+    """Make a tree, as far as its paths do not stand in each other's way; what there is then."""
+    for path, content in tree.items():
+        at = root / path
+        try:
+            if content is None:
+                at.mkdir(parents=True, exist_ok=True)
+            else:
+                at.parent.mkdir(parents=True, exist_ok=True)
+                at.write_bytes(content)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            continue
+    found = root.rglob("*")
+    return {(str(at.relative_to(root)), at.read_bytes() if at.is_file() else None) for at in found}
+
+
+@given(TREES, TREES)
+def test_folders_have_one_digest_exactly_when_they_hold_the_same(one: dict, other: dict) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        a, b = Path(name, "a"), Path(name, "somewhere", "else")
+        a.mkdir()
+        b.mkdir(parents=True)
+        same = plant(a, one) == plant(b, other)
+        assert (digest_of(str(a)) == digest_of(str(b))) is same
+
+
+@given(st.binary(max_size=100), st.binary(max_size=100))
+def test_files_have_one_digest_exactly_when_they_hold_the_same(one: bytes, other: bytes) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        a, b = Path(name, "a"), Path(name, "b")
+        a.write_bytes(one)
+        b.write_bytes(other)
+        assert (digest_of(str(a)) == digest_of(str(b))) is (one == other)
+
+
+def test_a_large_file_is_read_to_its_end(tmp_path: Path) -> None:
+    from blake3 import blake3
+
+    content = os.urandom(9 * 1024 * 1024 + 17)
+    (tmp_path / "large").write_bytes(content)
+    told: list[int] = []
+    seen = read_file(str(tmp_path / "large"), told.append)
+    assert seen is not None
+    assert seen.digest == blake3(content).hexdigest()
+    assert sum(told) == seen.size == len(content)
+
+
+def test_what_is_not_there_is_absent(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for name in ("nothing", "file/below", "dangling"):
+        assert digest_of(str(tmp_path / name)) == ABSENT
+        assert look(str(tmp_path / name)) is None
+        assert glance(str(tmp_path / name)) == (0, ABSENT)
+
+
+def test_links_to_files_are_followed_and_those_to_folders_are_not(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "a" / "circle").symlink_to(tmp_path / "a")
+    before = digest_of(str(tmp_path / "a"))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "link").write_text("x")
+    (tmp_path / "b" / "circle").symlink_to(tmp_path / "a")
+    assert digest_of(str(tmp_path / "b")) == before
+    (tmp_path / "file").write_text("y")
+    assert digest_of(str(tmp_path / "a")) != before
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert digest_of(str(tmp_path / "pipe")) not in ("", digest_of("/dev/null"))
+    assert len(digest_of(str(tmp_path))) == 64
+
+
+@given(st.integers(min_value=0, max_value=2**62), st.integers(min_value=-COARSE_SLACK * 2, max_value=COARSE_SLACK * 2))
+def test_a_time_settles_after_a_tick_of_its_clock(mtime: int, later: int) -> None:
+    slack = SLACK if mtime % 1_000_000_000 else COARSE_SLACK
+    assert settled(mtime, mtime + later) is (later >= slack)
+
+
+def put(path: Path, content: bytes, mtime_ns: int) -> None:
+    """In place, with this time of modification."""
+    path.write_bytes(content)
+    os.utime(path, ns=(mtime_ns, mtime_ns))
+
+
+def test_a_settled_file_is_read_once(tmp_path: Path) -> None:
+    path, told = tmp_path / "file", []
+    reader = Reader(tell=told.append)
+    put(path, b"one", LONG_AGO)
+    first = reader.content("f", str(path))
+    assert reader.unread(str(path)) == 0
+    assert reader.content("f", str(path)) == first
+    assert told == [3]
+    later = Reader(reader.fresh(), told.append)
+    assert later.content("f", str(path)) == first
+    assert told == [3]
+    assert (reader.fresh(), later.fresh()) == ((), ())
+    put(path, b"two", LONG_AGO + 1)
+    assert reader.content("f", str(path)).digest != first.digest
+
+
+def test_a_file_that_may_have_changed_within_a_tick_is_read_again(tmp_path: Path) -> None:
+    import time
+
+    path, reader = tmp_path / "file", Reader()
+    now = time.time_ns()
+    put(path, b"one", now)
+    first = reader.content("f", str(path))
+    assert reader.fresh() == ()
+    put(path, b"two", now)
+    assert reader.content("f", str(path)).digest != first.digest
+
+
+def test_a_folder_costs_the_files_that_changed(tmp_path: Path) -> None:
+    told: list[int] = []
+    reader = Reader(tell=told.append)
+    for name, content in (("a", b"1"), ("b", b"22"), ("c", b"333")):
+        put(tmp_path / name, content, LONG_AGO)
+    before = reader.content("f", str(tmp_path))
+    put(tmp_path / "b", b"4444", LONG_AGO + 1)
+    assert reader.unread(str(tmp_path)) == 4
+    assert reader.content("f", str(tmp_path)).digest != before.digest
+    assert told == [1, 2, 3, 4]
+
+
+def test_a_touch_changes_no_content_and_every_time(tmp_path: Path) -> None:
+    path, reader = tmp_path / "file", Reader()
+    put(path, b"one", LONG_AGO)
+    content, by_time = reader.content("f", str(path)), reader.content("f", str(path), 0)
+    os.utime(path, ns=(LONG_AGO, LONG_AGO + 5))
+    assert reader.content("f", str(path)) == content
+    assert reader.content("f", str(path), 0) != by_time
+
+
+@pytest.mark.parametrize(("least", "by"), [(None, "content"), (0, "mtime"), (3, "mtime"), (4, "content")])
+def test_what_is_large_enough_is_told_by_its_look(tmp_path: Path, least: int | None, by: str) -> None:
+    put(tmp_path / "file", b"123", LONG_AGO)
+    found = Reader().content("f", str(tmp_path / "file"), least)
+    assert found.by == by
+    seen = look(str(tmp_path / "file"))
+    assert seen is not None
+    assert (found.digest == mtime_digest(seen)) is (by == "mtime")
+    assert Reader().unread(str(tmp_path / "file"), least) == (0 if by == "mtime" else 3)
+    whole = Reader().content("f", str(tmp_path), least)
+    assert whole.by == by
+    os.utime(tmp_path / "file", ns=(LONG_AGO, LONG_AGO + 1))
+    assert (Reader().content("f", str(tmp_path), least) == whole) is (by == "content")
