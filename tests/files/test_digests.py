@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from rekindle.domain.prints import ABSENT
 from rekindle.files.digests import COARSE_SLACK, SLACK, digest_of, glance, look, mtime_digest, read_file, settled
-from rekindle.files.reading import Reader
+from rekindle.files.reading import OPENING, Reader
 
 LONG_AGO = 1_700_000_000_123_456_789
 
@@ -113,14 +114,14 @@ def put(path: Path, content: bytes, mtime_ns: int) -> None:
 
 def test_a_settled_file_is_read_once(tmp_path: Path) -> None:
     path, told = tmp_path / "file", []
-    reader = Reader(tell=told.append)
+    reader = Reader()
     put(path, b"one", LONG_AGO)
-    first = reader.content("f", str(path))
-    assert reader.unread(str(path)) == 0
-    assert reader.content("f", str(path)) == first
+    first = reader.content("f", str(path), tell=told.append)
+    assert reader.effort(str(path)) == 0
+    assert reader.content("f", str(path), tell=told.append) == first
     assert told == [3]
-    later = Reader(reader.fresh(), told.append)
-    assert later.content("f", str(path)) == first
+    later = Reader(reader.fresh())
+    assert later.content("f", str(path), tell=told.append) == first
     assert told == [3]
     assert (reader.fresh(), later.fresh()) == ((), ())
     put(path, b"two", LONG_AGO + 1)
@@ -128,26 +129,24 @@ def test_a_settled_file_is_read_once(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_have_changed_within_a_tick_is_read_again(tmp_path: Path) -> None:
-    import time
-
     path, reader = tmp_path / "file", Reader()
-    now = time.time_ns()
-    put(path, b"one", now)
+    ahead = time.time_ns() + 3600 * 10**9  # no time to settle, however busy the machine is
+    put(path, b"one", ahead)
     first = reader.content("f", str(path))
     assert reader.fresh() == ()
-    put(path, b"two", now)
+    put(path, b"two", ahead)
     assert reader.content("f", str(path)).digest != first.digest
 
 
 def test_a_folder_costs_the_files_that_changed(tmp_path: Path) -> None:
     told: list[int] = []
-    reader = Reader(tell=told.append)
+    reader = Reader()
     for name, content in (("a", b"1"), ("b", b"22"), ("c", b"333")):
         put(tmp_path / name, content, LONG_AGO)
-    before = reader.content("f", str(tmp_path))
+    before = reader.content("f", str(tmp_path), tell=told.append)
     put(tmp_path / "b", b"4444", LONG_AGO + 1)
-    assert reader.unread(str(tmp_path)) == 4
-    assert reader.content("f", str(tmp_path)).digest != before.digest
+    assert reader.effort(str(tmp_path)) == OPENING + 4
+    assert reader.content("f", str(tmp_path), tell=told.append).digest != before.digest
     assert told == [1, 2, 3, 4]
 
 
@@ -168,7 +167,7 @@ def test_what_is_large_enough_is_told_by_its_look(tmp_path: Path, least: int | N
     seen = look(str(tmp_path / "file"))
     assert seen is not None
     assert (found.digest == mtime_digest(seen)) is (by == "mtime")
-    assert Reader().unread(str(tmp_path / "file"), least) == (0 if by == "mtime" else 3)
+    assert Reader().effort(str(tmp_path / "file"), least) == (0 if by == "mtime" else OPENING + 3)
     whole = Reader().content("f", str(tmp_path), least)
     assert whole.by == by
     os.utime(tmp_path / "file", ns=(LONG_AGO, LONG_AGO + 1))

@@ -24,7 +24,25 @@ from rekindle.spec.yaml_reader import read_yaml
 KEYS = [
     *("name", "project", "params", "defaults", "workdir", "env", "jobs", "run", "call", "args", "steps", "shell"),
     *("inputs", "outputs", "matrix", "zip", "needs", "priority", "resources", "cpus", "memory", "gpus", "time"),
-    *("licences", "range", "retry", "each", "when", "<<", "a", "b", "x y", "", "${params.a}", "1"),
+    *(
+        "licences",
+        "range",
+        "retry",
+        "each",
+        "when",
+        "aggregate",
+        "path",
+        "by",
+        "over",
+        "files",
+        "<<",
+        "a",
+        "b",
+        "x y",
+        "",
+        "${params.a}",
+        "1",
+    ),
 ]
 TEXTS = st.one_of(
     st.sampled_from(

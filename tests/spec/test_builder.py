@@ -181,3 +181,12 @@ def test_a_function_of_the_running_script_goes_by_the_scripts_name(tmp_path: Pat
 def test_a_function_of_a_script_that_cannot_be_imported_is_refused(tmp_path: Path) -> None:
     assert "is not in the project's folder" in run_script(tmp_path, "my_script.py", arguments="{'directory': '/'}")
     assert "my-script.py cannot be imported by its name" in run_script(tmp_path, "my-script.py", name="my-script.py")
+
+
+def test_files_and_aggregates_are_as_in_a_file() -> None:
+    wf = Workflow("a", directory=SAMPLES, defaults={"files": {"by": "mtime", "over": "1M"}})
+    wf.job("x", run="x", inputs={"a": {"path": Path("b"), "by": "content"}, "c": "d"}, aggregate=True, when="completed")
+    (template,) = wf.definition().templates
+    assert (template.inputs, template.by_mtime, template.aggregate) == ({"a": "b", "c": "d"}, {"c": 2**20}, True)
+    wf.job("y", run="y", inputs={"a": {"path": "b", "by": "contents"}})
+    assert told(wf)[0].startswith("workflow 'a': jobs.y.inputs.a.by: `by` must be content or mtime, and is 'contents'")

@@ -257,3 +257,37 @@ def test_a_file_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) ->
         load(tmp_path / "gone" / "spec.yaml")
     with pytest.raises(SpecError, match="cannot be read"):
         load(Path("nul\0.yaml"))
+
+
+def test_files_are_told_by_content_unless_it_is_said_otherwise(read: Load) -> None:
+    plain, own = read(
+        "name: a\njobs:\n  x: {run: x, inputs: {a: b}}\n"
+        "  y:\n    run: x\n    inputs: {a: b, c: {path: 'd-${params.p}', by: mtime}}\n"
+        "    outputs: {e: {path: f, by: mtime, over: 1G}, g: {path: h, by: content}}\n"
+        "params: {p: 1}\n"
+    ).templates
+    assert plain.by_mtime == {}
+    assert own.inputs == {"a": "b", "c": "d-${params.p}"}
+    assert own.outputs == {"e": "f", "g": "h"}
+    assert own.by_mtime == {"c": 0, "e": 2**30}
+
+
+def test_what_defaults_say_of_files_holds_for_those_that_do_not(read: Load) -> None:
+    (x,) = read(
+        "name: a\ndefaults: {files: {by: mtime, over: 1M}}\njobs:\n  x:\n    run: x\n"
+        "    inputs: {a: a, b: {path: b, by: content}, c: {path: c, by: mtime}, d: {path: d, over: 2M}}\n"
+        "    outputs: {e: e}\n"
+    ).templates
+    assert x.by_mtime == {"a": 2**20, "c": 0, "d": 2**21, "e": 2**20}
+
+
+def test_an_aggregate_is_told_and_when_completed_is_what_is_always_meant(read: Load) -> None:
+    definition = read("name: a\njobs: {x: {run: x, aggregate: true, when: completed}, y: {run: y, aggregate: false}}")
+    assert [one.aggregate for one in definition.templates] == [True, False]
+
+
+def test_files_that_are_described_make_edges_too(read: Load) -> None:
+    definition = read(
+        "name: a\njobs:\n  x: {run: x, outputs: {o: {path: f, by: mtime}}}\n  y: {run: y, inputs: {i: {path: f}}}\n"
+    )
+    assert edges_of(definition) == {("x", "y")}

@@ -64,6 +64,28 @@ ONE_PROBLEM = {
     "(write it without quotes)",
     HEAD + "  x: {run: x, inputs: [a]}": "s.yaml:3:23: `inputs` must be a mapping of names to paths, and is a list "
     "(name each, as in `inputs: {data: build/data.npz}`)",
+    HEAD + "  x: {run: x, inputs: {a: [b]}}": "s.yaml:3:27: the path of 'a' must be a text, and is a list",
+    HEAD + "  x: {run: x, inputs: {a: {by: mtime}}}": "s.yaml:3:27: the file 'a' has no `path` "
+    "(as in `raw: data/raw.csv` or `raw: {path: data/raw.csv, by: mtime}`)",
+    HEAD + "  x: {run: x, inputs: {a: {path: b, by: mtme}}}": "s.yaml:3:41: `by` must be content or mtime, and is "
+    "'mtme' (did you mean `mtime`?)",
+    HEAD + "  x: {run: x, inputs: {a: {path: b, bye: mtime}}}": "s.yaml:3:37: the file 'a' has no key 'bye' "
+    "(did you mean `by`?)",
+    HEAD + "  x: {run: x, outputs: {a: {path: b, over: 1G}}}": "s.yaml:3:38: `over` is only for files that are told "
+    "by mtime (as in `{by: mtime, over: 1G}`: smaller files are told by content)",
+    HEAD + "  x: {run: x, outputs: {a: {path: b, by: content, over: 1G}}}": "s.yaml:3:51: `over` is only for files "
+    "that are told by mtime (as in `{by: mtime, over: 1G}`: smaller files are told by content)",
+    HEAD + "  x: {run: x, inputs: {a: {path: b, by: mtime, over: 5}}}": "s.yaml:3:54: `over`: the size 5 has no unit "
+    "(5M for mebibytes or 5B for bytes; write it like 512M, 8G, 8GiB or 1.5T)",
+    HEAD + "  x: {run: x, inputs: {a: {path: b, by: mtime}}, outputs: {a: c}}": "s.yaml:3:63: the output 'a' is told "
+    "apart otherwise than the input of that name (give both the same `by` and `over`, or other names)",
+    "name: a\ndefaults: {files: mtime}\njobs: {x: {run: x}}": "s.yaml:2:19: `files` must be a mapping of keys to "
+    "values, and is 'mtime'",
+    "name: a\ndefaults: {files: {over: 1G}}\njobs: {x: {run: x}}": "s.yaml:2:20: `over` is only for files that are "
+    "told by mtime (as in `{by: mtime, over: 1G}`: smaller files are told by content)",
+    HEAD + "  x: {run: x, aggregate: 1}": "s.yaml:3:26: `aggregate` must be true or false, and is 1",
+    HEAD + "  x: {run: x, when: ended}": "s.yaml:3:21: `when` must be completed or finished, and is 'ended' "
+    "(known: completed, finished)",
     HEAD + "  x: {run: x, env: {a b: 1}}": "s.yaml:3:21: 'a b' cannot be a name in `env` "
     "(names of variables are letters, digits and _)",
     HEAD + "  x: {run: x, env: {REKINDLE_JOB: 1}}": "s.yaml:3:21: REKINDLE_JOB is set by rekindle for each step "
@@ -188,8 +210,7 @@ def test_each_problem_is_told_with_its_place(tmp_path: Path, text: str, expected
     ("text", "key", "place"),
     [
         (HEAD + "  x: {run: x, retry: {max: 2}}", "retry", "3:15"),
-        (HEAD + "  x: {run: x, when: finished}", "when", "3:15"),
-        (HEAD + "  x: {run: x, aggregate: true}", "aggregate", "3:15"),
+        (HEAD + "  x: {run: x, when: finished}", "when: finished", "3:21"),
         ("name: a\ndefaults: {retry: {max: 1}}\njobs: {x: {run: x}}", "retry", "2:12"),
     ],
 )
@@ -286,7 +307,7 @@ def test_toml_is_told_with_the_lines_of_its_keys(tmp_path: Path) -> None:
     assert told(tmp_path, 'name = "a"\nname = "b"', ".toml")[0].startswith("s.toml:2:")
     text = """\
 name = "a"
-when = 2020-01-01
+retry = 2020-01-01
 [jobs.x]
 run = "x"
 inputs = { a = 1, "b c" = "" }
@@ -299,8 +320,8 @@ rum = "x"
 [jobs.y.steps.env]
 """
     assert [problem.split(" (")[0] for problem in told(tmp_path, text, ".toml")] == [
-        "s.toml:2:1: `when` is not yet supported",
-        "s.toml:2:8: a date or time cannot be used: 2020-01-01",
+        "s.toml:2:1: `retry` is not yet supported",
+        "s.toml:2:9: a date or time cannot be used: 2020-01-01",
         "s.toml:5:10: 'b c' cannot be a name in `inputs`",
         "s.toml:9:1: the step 'a' has neither `run` nor `call`",
         "s.toml:10:1: two steps are named 'a'",

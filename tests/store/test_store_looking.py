@@ -57,7 +57,7 @@ def test_upstream_tells_what_completed_and_its_result(store):
     attempts = claim(store, workflow)
     end(store, [completed_ending(attempts[0].id, '{"x":1}')])
     with store.read() as archive:
-        assert archive.jobs.upstream([1, 2, 4]) == {2: [("top", '{"x":1}', 1)]}
+        assert archive.jobs.upstream([1, 2, 4]) == {2: [("top", '{"x":1}', 1, 1)]}
 
 
 def test_live_attempts_leave_archived_ones_out(store):

@@ -180,6 +180,8 @@ def test_a_claim_given_back_leaves_no_trace_but_its_number_is_not_given_again(st
     first, second = claim(store, workflow)
     with store.write() as archive:
         archive.queue.steps([(second.id, StepOutcome(0, "one", C, kept_from=1))])
+        archive.fingerprints.put_needed({first.id: {7: 1}, second.id: {7: 1}})
+        archive.fingerprints.put_patched({second.id: {"x": 1}})
         archive.queue.release([second.job.id])
         archive.queue.move([Move(second.job.id, workflow, second.job.resource_class, Q, R)])
     with store.read() as archive:
@@ -187,6 +189,8 @@ def test_a_claim_given_back_leaves_no_trace_but_its_number_is_not_given_again(st
         assert (job.state, job.attempt, job.attempts) == (R, None, 0)
         assert [one.id for one in archive.attempts.listing(None, workflow)] == [first.id]
         assert archive.queue.next_attempt() == second.id + 1
+        assert archive.fingerprints.needed([first.id, second.id]) == {first.id: {7: 1}}
+        assert archive.fingerprints.patched([second.id]) == {}
 
 
 def test_a_claim_that_has_started_is_not_given_back(store):

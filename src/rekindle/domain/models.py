@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Resources
@@ -182,6 +182,15 @@ class ReadyJob:
     take: str | None = None  # "copy" or "same": how it gets its folder …
     take_folder: str | None = None  # … from this one
     subtasks: str | None = None  # JSON text: which run where it resumes a fan-out
+
+
+class Needed(NamedTuple):
+    """A job that another needs, by its live COMPLETED attempt."""
+
+    name: str
+    result: str | None  # JSON text
+    job: int
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)

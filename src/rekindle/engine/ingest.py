@@ -16,7 +16,7 @@ from rekindle.domain.signatures import signature
 from rekindle.domain.states import ENDED, State
 from rekindle.engine.actions import act
 from rekindle.engine.fan_outs import end_subtasks, take_in
-from rekindle.journal.records import Ended, FannedOut, Record, Returned, Started, StepEnded, Subtasks
+from rekindle.journal.records import Ended, FannedOut, Record, Returned, Sources, Started, StepEnded, Subtasks
 from rekindle.store.port import Archive
 
 
@@ -45,6 +45,7 @@ class _Batch:
     ends: dict[int, tuple[str, Ended]] = field(default_factory=dict)
     steps: list[StepEnded] = field(default_factory=list)
     fan_outs: list[FannedOut | Subtasks] = field(default_factory=list)
+    sources: list[Sources] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
 
 
@@ -79,6 +80,8 @@ def _sort(batch: _Batch, worker: str, record: Record) -> None:
         batch.steps.append(record)
     elif isinstance(record, FannedOut | Subtasks):
         batch.fan_outs.append(record)
+    elif isinstance(record, Sources):
+        batch.sources.append(record)
     elif isinstance(record, Returned):
         batch.returned.extend(record.tokens)
 
@@ -117,8 +120,18 @@ def _ends(archive: Archive, batch: _Batch, standing: dict[int, Standing], host: 
         if known.job_attempt == attempt:
             moves.append(end_move(known, ending.state, ran=ending.started is not None))
     archive.queue.end(endings)
+    _fingerprints(archive, batch, endings)
     end_subtasks(archive, endings)
     return moves
+
+
+def _fingerprints(archive: Archive, batch: _Batch, endings: Sequence[Ending]) -> None:
+    """What the attempts that ended depended on; told again it is the same."""
+    for one in batch.sources:
+        archive.fingerprints.put_source(one.digest, one.modules)
+    records = [batch.ends[ending.attempt][1] for ending in endings]
+    archive.fingerprints.put_files({one.attempt: one.prints for one in records if one.prints is not None})
+    archive.fingerprints.remember_files([seen for one in records for seen in one.seen])
 
 
 _EVENT = {State.COMPLETED: Event.COMPLETE, State.FAILED: Event.FAIL, State.CANCELED: Event.CANCEL}
@@ -164,6 +177,7 @@ def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> E
         verdict=record.verdict,
         steps=record.steps,
         partial=record.partial,
+        code=record.code,
     )
 
 

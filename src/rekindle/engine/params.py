@@ -23,6 +23,12 @@ def changes_in_force(archive: Archive, jobs: Sequence[int]) -> dict[int, list[Ch
     return found
 
 
+def patched(params: Mapping[str, Any], changes: Sequence[Change]) -> dict[str, Any]:
+    """The parameters that changes in force make differ, with their values; None for one that is gone."""
+    differing, gone = told(params, changes, {})
+    return {**dict.fromkeys(gone), **(differing or {})}
+
+
 def staged_changes(steps: Sequence[StepOutcome]) -> list[Change]:
     """The changes that kept steps made for the steps behind them."""
     actions = [read_action(msgspec.json.decode(step.action)) for step in steps if step.action is not None]

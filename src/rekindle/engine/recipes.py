@@ -8,14 +8,16 @@ from typing import Any
 
 import msgspec
 
-from rekindle.domain.actions import effective
+from rekindle.domain.actions import Change, effective
 from rekindle.domain.definition import JobTemplate
-from rekindle.domain.models import NewAttempt, StepOutcome, Workflow
+from rekindle.domain.models import Needed, NewAttempt, StepOutcome, Workflow
 from rekindle.domain.overrides import modified_of
+from rekindle.domain.prints import Prints
 from rekindle.domain.substitution import render
 from rekindle.domain.subtasks import known_of
 from rekindle.engine.fan_outs import complete_document, kept_whole
-from rekindle.engine.params import changes_in_force, staged_changes, told
+from rekindle.engine.known_inputs import with_known_inputs
+from rekindle.engine.params import changes_in_force, patched, staged_changes, told
 from rekindle.journal.orders import Assignment, FanOut, Recipe
 from rekindle.store.port import Archive
 
@@ -74,6 +76,7 @@ class Recipes:
             time=body.resources.time,
             store=self._identity,
             cpus=body.resources.cpus,
+            by_mtime=dict(body.by_mtime),
         )
 
 
@@ -85,9 +88,19 @@ def assignments(
     fan_outs: Mapping[int, tuple[FanOut, ...]] | None = None,
 ) -> list[Assignment]:
     """What to tell a worker about these attempts, `kept` being the steps that they need not do, and `fan_outs` what
-    earlier attempts did of theirs."""
-    inputs = upstream_documents(archive, recipes, [attempt.job.id for attempt in attempts])
+    earlier attempts did of theirs. What each of them depends on by then is recorded."""
+    upstream = archive.jobs.upstream([attempt.job.id for attempt in attempts])
+    inputs = _upstream_documents(archive, recipes, upstream)
     changes = changes_in_force(archive, [attempt.job.id for attempt in attempts])
+    began = _began(archive, [one.job.resume_attempt for one in attempts if one.job.resume_attempt is not None])
+    archive.fingerprints.put_needed(
+        {
+            one.id: {need.job: need.attempt for need in upstream[one.job.id]}
+            for one in attempts
+            if one.job.id in upstream
+        }
+    )
+    archive.fingerprints.put_patched(_patched(archive, recipes, attempts, changes))
     made = []
     for attempt in attempts:
         job = attempt.job
@@ -116,9 +129,31 @@ def assignments(
                 copy_from=job.take_folder or "" if job.take == "copy" else "",
                 cpus=modified.cpus,
                 fan_outs=(fan_outs or {}).get(attempt.id, ()),
+                began=began.get(job.resume_attempt or 0),
             )
         )
-    return made
+    return with_known_inputs(archive, recipes.__getitem__, made)
+
+
+def _began(archive: Archive, attempts: Sequence[int]) -> dict[int, Prints]:
+    """What attempts that others go on from depended on, or were measured by since."""
+    if not attempts:
+        return {}
+    accepted = archive.fingerprints.accepted(attempts)
+    return archive.fingerprints.files(attempts) | {one: basis.prints for one, (_, basis) in accepted.items()}
+
+
+def _patched(
+    archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt], changes: Mapping[int, Sequence[Change]]
+) -> dict[int, dict[str, Any]]:
+    """By attempt, the parameters that actions have changed."""
+    found = {}
+    for attempt in attempts:
+        job = attempt.job
+        if job.id in changes:
+            params = recipes.of(archive, job.workflow, job.template, job.revision).params
+            found[attempt.id] = patched(params, changes[job.id])
+    return {attempt: differing for attempt, differing in found.items() if differing}
 
 
 def kept_steps(archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt]) -> dict[int, list[StepOutcome]]:
@@ -139,23 +174,22 @@ def _results(steps: Sequence[StepOutcome]) -> dict[str, Any]:
     return {step.name: None if step.result is None else msgspec.json.decode(step.result) for step in steps}
 
 
-def upstream_documents(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[int, str]:
+def _upstream_documents(archive: Archive, recipes: Recipes, upstream: Mapping[int, Sequence[Needed]]) -> dict[int, str]:
     """REKINDLE_INPUTS for each job that needs others: JSON `{job name: {"result": …, "outputs": {name: path}}}`
     of the live attempts of what it needs; paths are absolute."""
-    upstream = archive.jobs.upstream(jobs)
     if not upstream:
         return {}
-    parents = sorted({parent for needed in upstream.values() for _, _, parent in needed})
+    parents = sorted({need.job for needed in upstream.values() for need in needed})
     outputs = _outputs(archive, recipes, parents)
     fanned_out = _fanned_out(archive, recipes, parents)
     documents = {}
     for job, needed in upstream.items():
         document = {
-            name: {
-                "result": _raw(result) if result is not None else fanned_out.get(parent),
-                "outputs": outputs.get(parent, {}),
+            need.name: {
+                "result": _raw(need.result) if need.result is not None else fanned_out.get(need.job),
+                "outputs": outputs.get(need.job, {}),
             }
-            for name, result, parent in needed
+            for need in needed
         }
         documents[job] = msgspec.json.encode(document).decode()
     return documents

@@ -74,7 +74,7 @@ def digest_of(path: str, of_file: OfFile | None = None) -> str:
     at each (`of_file` may know that of a file already). ABSENT when it is not there.
 
     Symbolic links to files are followed; within a folder, other links count by where they point to. What is no file
-    counts by its kind, and what may not be read by its look ("mtime:…"). OSError when a disk fails."""
+    counts by its kind, and what cannot be read by its look ("mtime:…")."""
     read = of_file or _content
     try:
         found = os.stat(path)
@@ -106,7 +106,7 @@ def glance(path: str) -> tuple[int, str]:
 
 def read_file(path: str, tell: Tell | None = None) -> FileSeen | None:
     """Read a regular file; None: it is not there. `taken_ns` is 0 where it changed meanwhile, so that no later look is
-    trusted. PermissionError when it may not be read."""
+    trusted. OSError when it cannot be read."""
     taken = time.time_ns()
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -156,10 +156,10 @@ def _content(path: str) -> str:
 
 
 def digest_by(read: Callable[[str], FileSeen | None], path: str) -> str:
-    """What a regular file holds, as `read` finds it; its look where it may not be read."""
+    """What a regular file holds, as `read` finds it; its look where it cannot be read."""
     try:
         found = read(path)
-    except PermissionError:
+    except OSError:
         seen = look(path)
         return ABSENT if seen is None else mtime_digest(seen)
     return ABSENT if found is None else found.digest

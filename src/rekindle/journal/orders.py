@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.definition import Step
-from rekindle.domain.prints import FileSeen
+from rekindle.domain.prints import FileSeen, Prints
 from rekindle.domain.subtasks import Choice, Known
 
 
@@ -66,6 +66,7 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     fan_outs: tuple[FanOut, ...] = ()  # those before the start, and the one that is resumed
     cpus: float | None = None  # where they differ from the recipe's
     seen: tuple[FileSeen, ...] = ()  # what is known of its larger inputs: an equal look spares reading them
+    began: Prints | None = None  # what the attempt that it goes on from depended on
 
     @property
     def beside(self) -> str:

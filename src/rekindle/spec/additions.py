@@ -13,10 +13,11 @@ from typing import Any
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.graph import find_cycle
 from rekindle.domain.substitution import references, render
-from rekindle.spec.entries import Defaults, Draft, Placed, read_job
+from rekindle.spec.declared import Telling
+from rekindle.spec.entries import Defaults, Draft, read_job
 from rekindle.spec.flows import Flows
 from rekindle.spec.nodes import Table, from_python
-from rekindle.spec.problems import Place, Problems
+from rekindle.spec.problems import Place, Placed, Problems
 from rekindle.spec.roster import Edges, Roster
 from rekindle.spec.values import JOB_NAME
 
@@ -68,7 +69,7 @@ def _drafts(
     entries: Sequence[Mapping[str, Any]], base: JobTemplate, params: Mapping[str, Any], problems: Problems
 ) -> tuple[list[Draft], set[str]]:
     env = {name: Placed(text, Place(path="env").at(name)) for name, text in base.env.items()}
-    defaults = Defaults(base.resources, base.workdir, env, None, base.priority)
+    defaults = Defaults(base.resources, base.workdir, env, None, base.priority, Telling())
     drafts, unknown = [], set()
     for entry in entries:
         name = str(entry["name"])

@@ -58,8 +58,8 @@ class Workflow:
         needs: Sequence[JobHandle | str] | JobHandle | str | None = None,
         matrix: Mapping[str, Any] | None = None,
         zip: Mapping[str, Any] | None = None,  # noqa: A002 the key's name in a spec
-        inputs: Mapping[str, str | Path] | None = None,
-        outputs: Mapping[str, str | Path] | None = None,
+        inputs: Mapping[str, str | Path | Mapping[str, Any]] | None = None,
+        outputs: Mapping[str, str | Path | Mapping[str, Any]] | None = None,
         resources: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
         priority: int | None = None,
@@ -69,6 +69,8 @@ class Workflow:
         max_failed: int | None = None,
         resubmit: int | None = None,
         parallel: int | None = None,
+        aggregate: bool | None = None,
+        when: str | None = None,
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""
@@ -93,6 +95,8 @@ class Workflow:
             max_failed=max_failed,
             resubmit=resubmit,
             parallel=parallel,
+            aggregate=aggregate,
+            when=when,
         )
         return JobHandle(name)
 

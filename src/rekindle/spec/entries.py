@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 from rekindle.domain.definition import JobTemplate, Resources
+from rekindle.spec.declared import Telling, by_mtime, read_declared, read_telling
 from rekindle.spec.fan_outs import FAN_OUT_KEYS
 from rekindle.spec.matrix import Expansion, read_expansion
 from rekindle.spec.nodes import Items, Node, Scalar, Table, describe
-from rekindle.spec.problems import Place, Problems
+from rekindle.spec.problems import Place, Placed, Problems
 from rekindle.spec.references import Known, check_text
 from rekindle.spec.resources import read_resources
 from rekindle.spec.steps import read_steps
 from rekindle.spec.values import (
-    VALUE_NAME,
     VARIABLE_NAME,
     check_keys,
     named,
@@ -25,6 +25,7 @@ from rekindle.spec.values import (
     table,
     text,
     whole_number,
+    yes_or_no,
 )
 
 Workdir = Literal["project", "attempt"]
@@ -46,16 +47,11 @@ JOB_KEYS = (
     "resources",
     "workdir",
     "env",
+    "aggregate",
+    "when",
 )
-_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority")
+_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority", "files")
 _OURS = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
-
-
-class Placed(NamedTuple):
-    """A text and where it stands."""
-
-    text: str
-    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +63,7 @@ class Defaults:
     env: Mapping[str, Placed]
     shell: str | None
     priority: int
+    files: Telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +88,7 @@ def read_defaults(root: Table, problems: Problems) -> Defaults:
         env={**read_env(root.get("env"), problems), **read_env(found.get("env"), problems)},
         shell=plain_text(found.get("shell"), "`shell`", problems),
         priority=whole_number(found.get("priority"), "`priority`", problems) or 0,
+        files=read_telling(found.get("files"), problems),
     )
 
 
@@ -102,19 +100,22 @@ def read_job(
     expansion = read_expansion(job, params, problems)
     early = Known(params, matrix=expansion.keys)
     for_env = Known(params, matrix=expansion.keys, env=True)
-    declared = {kind: _files(job.get(kind), kind, problems) for kind in ("inputs", "outputs")}
-    at_work = Known(params, matrix=expansion.keys, inputs=declared["inputs"], outputs=declared["outputs"], env=True)
+    inputs, outputs = (read_declared(job.get(kind), kind, base.files, problems) for kind in ("inputs", "outputs"))
+    at_work = Known(params, matrix=expansion.keys, inputs=inputs.paths, outputs=outputs.paths, env=True)
+    _check_when(job, problems)
     env = {**base.env, **read_env(job.get("env"), problems)}
     priority = whole_number(job.get("priority"), "`priority`", problems)
     template = JobTemplate(
         name=name,
         steps=read_steps(name, place, job, base.shell, at_work, problems),
-        inputs={key: path.text for key, path in declared["inputs"].items()},
-        outputs={key: path.text for key, path in declared["outputs"].items()},
+        inputs={key: path.text for key, path in inputs.paths.items()},
+        outputs={key: path.text for key, path in outputs.paths.items()},
         env={key: value.text for key, value in _sound(env, for_env, problems).items()},
         resources=read_resources(job.get("resources"), base.resources, problems),
         priority=base.priority if priority is None else priority,
         workdir=_workdir(job, base.workdir, problems),
+        by_mtime=by_mtime(inputs, outputs, problems),
+        aggregate=yes_or_no(job.get("aggregate"), "`aggregate`", problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(
@@ -122,8 +123,8 @@ def read_job(
         place,
         expansion,
         needs=tuple(_sound(needs, early, problems).values()),
-        inputs=_sound(declared["inputs"], early, problems),
-        outputs=_sound(declared["outputs"], early, problems),
+        inputs=_sound(inputs.paths, early, problems),
+        outputs=_sound(outputs.paths, early, problems),
     )
 
 
@@ -159,18 +160,11 @@ def read_env(node: Node | None, problems: Problems) -> dict[str, Placed]:
     return env
 
 
-def _files(node: Node | None, kind: str, problems: Problems) -> dict[str, Placed]:
-    """`inputs:` or `outputs:`: paths by name."""
-    if isinstance(node, Items | Scalar):
-        message = f"`{kind}` must be a mapping of names to paths, and is {describe(node)}"
-        problems.add(node.place, message, f"name each, as in `{kind}: {{data: build/data.npz}}`")
-        return {}
-    files = {}
-    for name, entry in named(node, f"`{kind}`", VALUE_NAME, problems).items():
-        path = text(entry.node, f"the path of {name!r}", problems)
-        if path is not None:
-            files[name] = Placed(path, entry.node.place)
-    return files
+def _check_when(job: Table, problems: Problems) -> None:
+    word = one_of(job.get("when"), ("completed", "finished"), "`when`", problems)
+    if word == "finished":
+        place = job.entries["when"].node.place
+        problems.add(place, "`when: finished` is not yet supported", "a job runs when all that it needs has completed")
 
 
 def _needs(node: Node | None, problems: Problems) -> list[Placed]:

@@ -6,8 +6,7 @@ import os.path
 from collections.abc import Iterator
 
 from rekindle.domain.substitution import references, render
-from rekindle.spec.entries import Placed
-from rekindle.spec.problems import Problems
+from rekindle.spec.problems import Placed, Problems
 from rekindle.spec.roster import Edges, Roster
 
 

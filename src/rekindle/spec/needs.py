@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rekindle.domain.substitution import references, render
-from rekindle.spec.entries import Placed
-from rekindle.spec.problems import Problems
+from rekindle.spec.problems import Placed, Problems
 from rekindle.spec.roster import Edges, Roster
 
 

@@ -22,6 +22,13 @@ class Place(NamedTuple):
         return self._replace(path=f"{self.path}.{step}" if self.path else str(step))
 
 
+class Placed(NamedTuple):
+    """A text and where it stands."""
+
+    text: str
+    place: Place
+
+
 class Problems:
     """The problems of one spec, each told once."""
 

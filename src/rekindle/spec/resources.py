@@ -25,22 +25,26 @@ def read_resources(node: Node | None, base: Resources, problems: Problems) -> Re
     check_keys(found, _KEYS, "`resources`", problems)
     given: dict[str, Any] = {
         "cpus": number(found.get("cpus"), "`cpus`", problems),
-        "memory": _quantity(found.get("memory"), "memory", parse_size, problems),
+        "memory": quantity(found.get("memory"), "memory", parse_size, problems),
         "gpus": whole_number(found.get("gpus"), "`gpus`", problems, least=0),
-        "time": _quantity(found.get("time"), "time", parse_duration, problems),
+        "time": quantity(found.get("time"), "time", parse_duration, problems),
         "licences": _licences(found.get("licences"), base, problems),
     }
     return dataclasses.replace(base, **{key: value for key, value in given.items() if value is not None})
 
 
-def _quantity(
-    node: Node | None, key: str, parse: Callable[[str | int | float], float], problems: Problems
+def quantity(
+    node: Node | None,
+    key: str,
+    parse: Callable[[str | int | float], float],
+    problems: Problems,
+    form: str = "as in `memory: 512M` or `time: 1h30m`",
 ) -> float | None:
-    """A size or duration, with its unit."""
+    """A size or duration, with its unit; `form` shows how one is written."""
     if node is None:
         return None
     if not isinstance(node, Scalar) or node.value is None or len(node.text) > _LONGEST_QUANTITY:
-        problems.add(node.place, f"`{key}` cannot be {describe(node)}", "as in `memory: 512M` or `time: 1h30m`")
+        problems.add(node.place, f"`{key}` cannot be {describe(node)}", form)
         return None
     try:
         amount = parse(node.text)

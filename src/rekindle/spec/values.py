@@ -18,8 +18,6 @@ from rekindle.spec.problems import Place, Problems
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 _LATER = {
     "retry": "rerun failed jobs with `rekindle rerun -s failed`",
-    "when": "a job runs when everything it needs has completed",
-    "aggregate": "rerun it by name",
 }
 """Keys of the language that this version does not act on, and what there is instead. They are refused by name."""
 
@@ -87,6 +85,16 @@ def one_of(node: Node | None, words: Collection[str], what: str, problems: Probl
         did_you_mean(node.text, words) if isinstance(node, Scalar) and node.text else "",
     )
     return None
+
+
+def yes_or_no(node: Node | None, what: str, problems: Problems) -> bool:
+    """true or false; false where it is not there."""
+    if node is None:
+        return False
+    if isinstance(node, Scalar) and isinstance(node.value, bool):
+        return node.value
+    problems.add(node.place, f"{what} must be true or false, and is {describe(node)}")
+    return False
 
 
 def whole_number(node: Node | None, what: str, problems: Problems, least: int = _LOWEST) -> int | None:

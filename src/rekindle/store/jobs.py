@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.models import Attempt, Job
+from rekindle.domain.models import Attempt, Job, Needed
 from rekindle.domain.selection import Predicate
 from rekindle.store.attempts import live_attempts
 from rekindle.store.database import Database, Row
@@ -66,10 +66,10 @@ class Jobs:
     def resources(self, classes: Iterable[int]) -> dict[int, Resources]:
         return known_resources(self._db, set(classes))
 
-    def upstream(self, ids: Sequence[int]) -> dict[int, list[tuple[str, str | None, int]]]:
-        found: dict[int, list[tuple[str, str | None, int]]] = {}
-        for child, name, result, parent in self._db.rows(SQL["upstream"], jobs=as_set(ids)):
-            found.setdefault(child, []).append((name, result, parent))
+    def upstream(self, ids: Sequence[int]) -> dict[int, list[Needed]]:
+        found: dict[int, list[Needed]] = {}
+        for child, *needed in self._db.rows(SQL["upstream"], jobs=as_set(ids)):
+            found.setdefault(child, []).append(Needed(*needed))
         return found
 
 

@@ -18,6 +18,7 @@ from rekindle.domain.models import (
     Event,
     Job,
     Move,
+    Needed,
     NewAttempt,
     ReadyClass,
     ReadyJob,
@@ -187,8 +188,8 @@ class Jobs(Protocol):
         """What these resource classes take."""
         ...
 
-    def upstream(self, ids: Sequence[int]) -> dict[int, list[tuple[str, str | None, int]]]:
-        """For each job, (name, result JSON, job id) of each job that it needs, by the live COMPLETED attempt."""
+    def upstream(self, ids: Sequence[int]) -> dict[int, list[Needed]]:
+        """For each job what it needs, as far as that has a live COMPLETED attempt."""
         ...
 
 

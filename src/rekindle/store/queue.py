@@ -109,6 +109,7 @@ class Queue:
         released = as_set(attempts)
         self._db.change(SQL["unclaim_jobs"], attempts=released, jobs=wanted)
         self._db.change(SQL["delete_steps"], attempts=released)
+        self._db.change(SQL["delete_fingerprints"], attempts=released)
         self._db.change(SQL["delete_attempts"], attempts=released)
 
     def next_due(self, workflow: int | None) -> float | None:
@@ -196,6 +197,7 @@ def _end(ending: Ending) -> Row:
         ending.result,
         ending.verdict,
         int(ending.partial),
+        ending.code,
     )
 
 

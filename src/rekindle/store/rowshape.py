@@ -36,7 +36,7 @@ def attempt_of(row: Row, steps: Sequence[StepOutcome] = ()) -> Attempt:
     failure = None if said == (None, None, None, None) else Failure(*(text or "" for text in said))
     cause = CAUSES[row[8]]
     front = [*row[:5], STATES[row[5]], *row[6:8], cause, *row[9:11], failure]
-    values = [*front, *row[15:32], row[32] != 0, row[33], tuple(steps)]
+    values = [*front, *row[15:32], row[32] != 0, row[33], tuple(steps), *row[34:]]
     return Attempt(*values)
 
 

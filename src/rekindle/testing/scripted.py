@@ -8,9 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Each
+from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure, StepOutcome
+from rekindle.domain.prints import Prints
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import SubtaskEnd, divide, item_text
 from rekindle.executors.port import WorkerGone, WorkerInfo
@@ -19,6 +23,8 @@ from rekindle.journal.orders import Assignment, FanOut, Recipe
 from rekindle.journal.places import journal_path
 from rekindle.journal.records import Ended, FannedOut, Returned, Started, StepEnded, Subtasks
 from rekindle.testing.crashing import Crash
+from rekindle.worker.fingerprints import Fingerprint, Fingerprints
+from rekindle.worker.frame import frame_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,8 @@ class Outcome:
     crash: bool = False
     action: str | None = None  # JSON text of the dynamic action that its first step stages
     bad: frozenset[int] = frozenset()  # indices of the subtasks that fail, in every fan-out
+    prints: Prints | None = None  # what it depended on; None: what a worker would record, from the files that are there
+    code: str | None = None  # digest of its functions' modules; None: in the same way
 
 
 class ScriptedExecutor:
@@ -48,6 +56,7 @@ class ScriptedExecutor:
         self._writers: dict[str, Writer] = {}
         self._gone: list[WorkerGone] = []
         self._made = 0
+        self._fingerprints = Fingerprints()
         self.ran: list[tuple[str, int, tuple[str, ...]]] = []
         """(job, attempt's number, names of the steps that ran), in order."""
         self.fanned: list[tuple[int, FanOut | None, list[SubtaskEnd]]] = []
@@ -113,7 +122,9 @@ class ScriptedExecutor:
         outcome, journal = self._script(one), self._writers[worker]
         started = self._clock()
         journal.append(Started(one.attempt, one.token, started))
-        steps = list(enumerate(self._recipes[one.recipe].steps))[one.start_step :]
+        recipe = self._recipes[one.recipe]
+        fingerprint = self._fingerprint(recipe, one)
+        steps = list(enumerate(recipe.steps))[one.start_step :]
         ran: list[str] = []
         for position, step in steps:
             ran.append(step.name)
@@ -133,7 +144,22 @@ class ScriptedExecutor:
                 break
             journal.append(StepEnded(one.attempt, one.token, end))
         self.ran.append((one.name, one.number, tuple(ran)))
-        journal.append(self._ended(one, end, started, outcome))
+        ended = self._ended(one, end, started, outcome)
+        if fingerprint is not None:
+            if end.state is State.COMPLETED:
+                fingerprint.take_outputs()
+            ended = fingerprint.complete(ended)
+        code = outcome.code or self._fingerprints.code(recipe, journal.append)
+        journal.append(msgspec.structs.replace(ended, prints=outcome.prints or ended.prints, code=code))
+
+    def _fingerprint(self, recipe: Recipe, one: Assignment) -> Fingerprint | None:
+        try:
+            begun = self._fingerprints.begin(recipe, one, frame_of(recipe, one, os.environ))
+        except RekindleError:  # a text that has no value, which only a step that really runs would tell
+            return None
+        if begun is not None:
+            begun.take_inputs()
+        return begun
 
     def _fan_out(
         self, journal: Writer, one: Assignment, position: int, each: Each, outcome: Outcome, dies: bool

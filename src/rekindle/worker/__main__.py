@@ -17,6 +17,7 @@ from rekindle.journal.processes import boot_id, start_of
 from rekindle.journal.records import Opened
 from rekindle.worker.calls import Hosts
 from rekindle.worker.capture import Capture
+from rekindle.worker.fingerprints import Fingerprints
 from rekindle.worker.folders import Folders
 from rekindle.worker.frame import own_surroundings
 from rekindle.worker.loop import Bench
@@ -40,6 +41,7 @@ def main(arguments: list[str]) -> None:
         capture=Capture(f"{scratch}/"),
         folders=Folders(f"{scratch}/spare"),
         hosts=Hosts(journal, scratch),
+        fingerprints=Fingerprints(),
         surroundings=own_surroundings(),
         scratch=scratch,
     )

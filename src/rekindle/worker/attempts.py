@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -22,6 +23,7 @@ from rekindle.worker.fan_outs import FanOutStep, document
 from rekindle.worker.findings import StepEnd, Totals, ended_before_steps, ended_of, failed, outcome_of
 from rekindle.worker.frame import Frame, forget_inputs, tell_inputs
 from rekindle.worker.preparing import prepare, with_outputs
+from rekindle.worker.reading import Reading
 from rekindle.worker.staging import take_effect
 from rekindle.worker.subtasks import Site, lean
 from rekindle.worker.tools import Tools
@@ -52,12 +54,16 @@ class Attempt:
         self._stopped: tuple[Cause, str] | None = None
         self._quiet = True
         self._activity: Activity | None = None
-        self._copying = bool(assignment.copy_from)
+        self._told = False  # that it has started
+        self._fingerprint = tools.fingerprints.begin(recipe, assignment, frame)
+        self._code = tools.fingerprints.code(recipe, tools.teller.add)
+        self._last: tuple[StepEnd, bool] | None = None  # how the last step ended, while its outputs are read
         self.over = False
         for step, kept in self._fan_outs.items():
             if step < self._position:
                 self._show(step, [(one.item, one.result) for one in kept.known if one.complete])
-        self._go_on(self._start_copy() if self._copying else self._start_step())
+        self._before = deque(self._preparations())
+        self._go_on(self._prepare())
 
     @property
     def fanned_out(self) -> bool:
@@ -96,26 +102,25 @@ class Attempt:
             self._activity.hurry(now)
 
     def _go_on(self, end: StepEnd | None) -> None:
-        """A step has ended (None: it has not): the next one, or the end."""
-        if self._copying and end is not None:
-            end = self._copied(end)
+        """What ran has ended (None: it has not): the next step, or the end."""
+        if self._before and end is not None:
+            end = self._prepared(end)
+        elif self._last is not None and end is not None:
+            self._conclude(*self._last, end)
+            return
         while end is not None:
             activity, self._activity = self._activity, None
             if activity is not None:
                 self._quiet = self._quiet and activity.quiet
-            step = self._recipe.steps[self._position]
             end, exits = take_effect(end, self._frame)
             last = exits or self._position == len(self._recipe.steps) - 1
             self._partial = self._partial or (isinstance(activity, FanOutStep) and activity.partial)
-            if last and end.completed:
-                end = with_outputs(end, self._frame)
+            if last or not end.completed:
+                self._finish(end, exits)
+                return
+            step = self._recipe.steps[self._position]
             self._totals.add(end)
             outcome = outcome_of(self._position, step.name, end)
-            if last or not end.completed:
-                left = self._left_out() if exits else ()
-                ended = ended_of(self.assignment, self._started, outcome, end, self._totals, left)
-                self._end(msgspec.structs.replace(ended, partial=self._partial))
-                return
             self._tools.teller.add(StepEnded(self.assignment.attempt, self.assignment.token, outcome))
             if isinstance(activity, FanOutStep):
                 self._show(self._position, activity.complete())
@@ -123,6 +128,32 @@ class Attempt:
                 self._frame.keep_result(step.name, None if end.result is None else msgspec.json.decode(end.result))
             self._position += 1
             end = self._start_step()
+
+    def _finish(self, end: StepEnd, exits: bool) -> None:
+        """No step follows: see to the outputs. Where they are large, the time that they take is not the job's."""
+        if end.completed:
+            end = with_outputs(end, self._frame)
+        if self._fingerprint is not None and end.completed:
+            if self._fingerprint.many_outputs:
+                self._last, self._limit = (end, exits), None
+                self._activity = Reading(self._fingerprint.take_outputs)
+                return
+            self._fingerprint.take_outputs()
+        self._conclude(end, exits)
+
+    def _conclude(self, end: StepEnd, exits: bool, read: StepEnd | None = None) -> None:
+        """Tell the end; `read`: how the reading of large outputs ended."""
+        self._activity = None
+        if read is not None and not read.completed:
+            end = msgspec.structs.replace(end, state=read.state, cause=read.cause, failure=read.failure)
+        at = min(self._position, len(self._recipe.steps) - 1)
+        self._totals.add(end)
+        outcome = outcome_of(at, self._recipe.steps[at].name, end)
+        left = self._left_out() if exits else ()
+        ended = ended_of(self.assignment, self._started, outcome, end, self._totals, left)
+        if at < self._position:  # it went on behind its last step
+            ended = msgspec.structs.replace(ended, steps=())
+        self._end(msgspec.structs.replace(ended, partial=self._partial))
 
     def _left_out(self) -> tuple[StepOutcome, ...]:
         """The steps behind this one, which an action leaves out."""
@@ -133,25 +164,46 @@ class Attempt:
         if not self._recipe.keeps_folder and not self.assignment.own:
             self._tools.folders.clear(self.assignment.folder, self._quiet)
         forget_inputs(self.assignment)
+        if self._code is not None:
+            record = msgspec.structs.replace(record, code=self._code)
+        if self._fingerprint is not None:
+            record = self._fingerprint.complete(record)
         self._tools.teller.add(record)
         self.over = True
 
-    def _start_copy(self) -> StepEnd | None:
-        """Tell that the attempt begins, and begin to copy the folder that it goes on in."""
-        tools, now = self._tools, time.time()
-        tools.teller.add(Started(self.assignment.attempt, self.assignment.token, now))
-        tools.teller.flush()
+    def _preparations(self) -> list[Callable[[], Activity]]:
+        """What takes long and comes before the first step: a copy of a folder, large inputs. Small ones are taken."""
+        assignment, tools, fingerprint = self.assignment, self._tools, self._fingerprint
+        found: list[Callable[[], Activity]] = []
+        if assignment.copy_from:
+            found.append(lambda: FolderCopy(assignment, self._position, tools.surroundings, tools.capture))
+        if fingerprint is not None and fingerprint.many_inputs:
+            found.append(lambda: Reading(fingerprint.take_inputs))
+        elif fingerprint is not None:
+            fingerprint.take_inputs()
+        return found
+
+    def _prepare(self) -> StepEnd | None:
+        """Begin the next preparation, or the first step."""
+        if not self._before:
+            return self._start_step()
+        if not self._told:
+            self._tell_start()
+            self._tools.teller.flush()
         try:
-            self._activity = FolderCopy(self.assignment, self._position, tools.surroundings, tools.capture)
+            self._activity = self._before[0]()
         except (RekindleError, OSError) as error:
-            return failed(now, Cause.START, f"cannot copy the folder {self.assignment.copy_from}: {error}")
+            message = f"cannot copy the folder {self.assignment.copy_from}: {error}"
+            return self._prepared(failed(time.time(), Cause.START, message))
         return None
 
-    def _copied(self, end: StepEnd) -> StepEnd | None:
-        """The copy is made, and the first step begins; or it is not, and the attempt ends before any step of it."""
-        self._copying, self._activity = False, None
+    def _prepared(self, end: StepEnd) -> StepEnd | None:
+        """A preparation has ended, and the next one or the first step begins; or it has failed, and the attempt ends
+        before any step of it."""
+        self._activity = None
         if end.completed:
-            return self._start_step()
+            self._before.popleft()
+            return self._prepare()
         self._end(ended_before_steps(self.assignment, self._started, end))
         return None
 
@@ -169,13 +221,13 @@ class Attempt:
 
         It is told first: should this process die in between, nobody believes that the step has not run."""
         assignment, now = self.assignment, time.time()
-        if self._position == assignment.start_step and not assignment.copy_from:
-            self._tools.teller.add(Started(assignment.attempt, assignment.token, now))
+        if not self._told:
+            self._tell_start()
         else:
             self._tools.teller.add(StepStarted(assignment.attempt, assignment.token, self._position, now))
         self._tools.teller.flush()
-        if self._position == len(self._recipe.steps):
-            self._end_at_once(now)
+        if self._position == len(self._recipe.steps):  # behind a fan-out of which a part was accepted
+            self._finish(StepEnd(State.COMPLETED, now, time.time()), exits=False)
             return None
         try:
             self._activity = self._activity_of_step()
@@ -183,13 +235,9 @@ class Attempt:
             return failed(now, Cause.START, str(error))
         return None
 
-    def _end_at_once(self, now: float) -> None:
-        """It goes on behind its last step, a fan-out of which a part was accepted: what is left are the outputs."""
-        end = with_outputs(StepEnd(State.COMPLETED, now, time.time()), self._frame)
-        last = len(self._recipe.steps) - 1
-        outcome = outcome_of(last, self._recipe.steps[last].name, end)
-        ended = ended_of(self.assignment, self._started, outcome, end, self._totals)
-        self._end(msgspec.structs.replace(ended, steps=()))
+    def _tell_start(self) -> None:
+        self._tools.teller.add(Started(self.assignment.attempt, self.assignment.token, time.time()))
+        self._told = True
 
     def _activity_of_step(self) -> Activity:
         tools, step = self._tools, self._recipe.steps[self._position]

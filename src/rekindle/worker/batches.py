@@ -29,8 +29,11 @@ LOOK_AGAIN = 0.05
 class CallBatch:
     """Some attempts of one recipe, in the hands of the host."""
 
-    def __init__(self, hosts: Hosts, teller: Teller, recipe: Recipe, work: Sequence[Assignment]) -> None:
-        self._hosts, self._teller, self._recipe = hosts, teller, recipe
+    def __init__(
+        self, hosts: Hosts, teller: Teller, recipe: Recipe, work: Sequence[Assignment], code: str | None
+    ) -> None:
+        """`code` is the digest of the modules that the function is."""
+        self._hosts, self._teller, self._recipe, self._code = hosts, teller, recipe, code
         self._work = list(work)
         limits = [limit for one in work if (limit := time_limit(recipe, one)) is not None]
         self._shortest = min(limits) if limits else None
@@ -39,7 +42,7 @@ class CallBatch:
         self._host: CallHost = hosts.get(recipe.directory)
         self._offset = os.fstat(teller.journal.fd).st_size
         self._host.board.reset()
-        self._host.give(recipe, Batch(tuple(work)))
+        self._host.give(recipe, Batch(tuple(work), code))
         now = time.monotonic()
         self._look_at: float | None = None if self._shortest is None else now + self._shortest
         self._tell_at: float | None = now + BREATH
@@ -180,7 +183,7 @@ class CallBatch:
 
     def _tell(self, assignment: Assignment, started: float, end: StepEnd) -> None:
         step = outcome_of(0, self._recipe.steps[0].name, end)
-        self._teller.add(ended_of(assignment, started, step, end, Totals(None, end.max_rss_bytes)))
+        self._teller.add(ended_of(assignment, started, step, end, Totals(None, end.max_rss_bytes), code=self._code))
         forget_inputs(assignment)
         if assignment.own:
             return

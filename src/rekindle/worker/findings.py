@@ -81,9 +81,10 @@ def ended_of(
     end: StepEnd,
     totals: Totals,
     left_out: tuple[StepOutcome, ...] = (),
+    code: str | None = None,
 ) -> Ended:
     """The record of an attempt's end: its last step's, with what all steps took. `started` is the attempt's;
-    `left_out` are the steps behind the last one that an action left undone."""
+    `left_out` are the steps behind the last one that an action left undone; `code` as the record has it."""
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
@@ -99,6 +100,7 @@ def ended_of(
         result=end.result,
         evidence=end.evidence,
         steps=(step, *left_out),
+        code=code,
     )
 
 

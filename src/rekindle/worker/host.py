@@ -28,6 +28,7 @@ from rekindle.worker.callables import Finding, Functions, call, flush
 from rekindle.worker.capture import Capture
 from rekindle.worker.context import Context
 from rekindle.worker.findings import StepEnd, Totals, ended_of, failed, outcome_of
+from rekindle.worker.fingerprints import Fingerprints
 from rekindle.worker.folders import Folders
 from rekindle.worker.frame import Frame, forget_inputs, frame_of, frame_of_subtask, own_surroundings, tell_inputs
 from rekindle.worker.freshness import Freshness
@@ -48,6 +49,7 @@ class Host:
         self._folders = Folders(f"{scratch}/call.spare")
         self._board = Board(BOARD)
         self._functions = Functions()
+        self._fingerprints = Fingerprints()
         self._freshness = Freshness()
         self._recipes: dict[int, Recipe] = {}
         self._surroundings = own_surroundings()
@@ -81,7 +83,7 @@ class Host:
             fresh = self._freshness.changed() is None
             if not fresh or not self._board.claim(position):
                 break
-            self._attempt(assignment)
+            self._attempt(assignment, batch.code)
             done += 1
             if not self._clean:
                 fresh = False
@@ -97,7 +99,7 @@ class Host:
             self._ended = None
         self._journal.append(*records)
 
-    def _attempt(self, assignment: Assignment) -> None:
+    def _attempt(self, assignment: Assignment, code: str | None) -> None:
         """Make an attempt of one step. Its end is journalled before the next one starts, and with that start."""
         recipe = self._recipes[assignment.recipe]
         step = recipe.steps[0]
@@ -108,13 +110,21 @@ class Host:
         started = time.time()
         self._board.start = time.monotonic()
         self._tell(Started(assignment.attempt, assignment.token, started, self._pid, self._pid_start))
+        fingerprint = self._fingerprints.begin(recipe, assignment, frame)
+        if fingerprint is not None:
+            fingerprint.take_inputs()
         end, _ = take_effect(self._perform(step, 0, frame, recipe, assignment, last=True), frame)
         self._board.start = 0.0
         if not assignment.own:
             self._folders.clear(assignment.folder, self._clean)
         forget_inputs(assignment)
         totals = Totals(end.cpu_seconds, end.max_rss_bytes)
-        self._ended = ended_of(assignment, started, outcome_of(0, step.name, end), end, totals)
+        ended = ended_of(assignment, started, outcome_of(0, step.name, end), end, totals, code=code)
+        if fingerprint is not None:
+            if end.completed:
+                fingerprint.take_outputs()
+            ended = fingerprint.complete(ended)
+        self._ended = ended
 
     def _one(self, task: One) -> Answer:
         """One step of an attempt whose folder and records are the worker's."""

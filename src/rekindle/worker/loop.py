@@ -99,12 +99,14 @@ class Bench:
                 self._attempt = begin(self._tools, recipe, self._queue.popleft())
 
     def _begin_batch(self, recipe: Recipe) -> None:
-        self._tools.teller.flush()
+        teller = self._tools.teller
+        code = self._tools.fingerprints.code(recipe, teller.add)
+        teller.flush()
         first = islice(self._queue, self._batch_size)
         work = list(takewhile(lambda one: one.recipe == recipe.id and not one.copy_from, first))
         for _ in work:
             self._queue.popleft()
-        self._batch = CallBatch(self._tools.hosts, self._tools.teller, recipe, work)
+        self._batch = CallBatch(self._tools.hosts, teller, recipe, work, code)
 
     def _turn(self) -> None:
         """See what has become of what runs."""

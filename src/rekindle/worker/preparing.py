@@ -14,6 +14,7 @@ from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended
 from rekindle.worker.findings import StepEnd, missing, never_started
+from rekindle.worker.fingerprints import absent_inputs
 from rekindle.worker.folders import Folders, drop_leftovers
 from rekindle.worker.frame import Frame, frame_of, tell_inputs
 
@@ -41,7 +42,8 @@ def prepare(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, s
     if absent:
         if not assignment.own:
             folders.clear(assignment.folder, quiet=True)
-        return never_started(assignment, State.FAILED, Cause.MISSING_INPUT, missing("input", absent))
+        end = never_started(assignment, State.FAILED, Cause.MISSING_INPUT, missing("input", absent))
+        return msgspec.structs.replace(end, prints=absent_inputs(frame, absent))
     return frame
 
 

@@ -174,4 +174,4 @@ def _keep_traceback(end: StepEnd, path: str) -> None:
 
 def lean(assignment: Assignment) -> Assignment:
     """An assignment without what only the worker itself needs."""
-    return msgspec.structs.replace(assignment, fan_outs=())
+    return msgspec.structs.replace(assignment, fan_outs=(), seen=(), began=None)

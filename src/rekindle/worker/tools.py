@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rekindle.worker.calls import Hosts
 from rekindle.worker.capture import Capture
+from rekindle.worker.fingerprints import Fingerprints
 from rekindle.worker.folders import Folders
 from rekindle.worker.telling import Teller
 
@@ -18,5 +19,6 @@ class Tools:
     capture: Capture
     folders: Folders
     hosts: Hosts
+    fingerprints: Fingerprints
     surroundings: dict[str, str]  # this process's environment
     scratch: str  # the worker's own folder

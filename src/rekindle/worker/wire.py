@@ -20,9 +20,11 @@ TURN = 0.020
 
 
 class Batch(msgspec.Struct, tag="batch", frozen=True):
-    """Make these attempts, each of one step that is a call. The host journals them."""
+    """Make these attempts, each of one step that is a call. The host journals them; `code` is the digest of the modules
+    that the function is."""
 
     work: tuple[Assignment, ...]
+    code: str | None = None
 
 
 class Subtask(msgspec.Struct, frozen=True):

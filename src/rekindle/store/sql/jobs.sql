@@ -49,7 +49,7 @@ SELECT parent, child FROM edge WHERE parent IN @jobs ORDER BY parent, child;
 SELECT id, cpus, memory, gpus, time, licences FROM resource_class WHERE id IN @classes;
 
 -- name: upstream
--- What jobs need, with the results of the attempts that completed it.
-SELECT edge.child, job.name, attempt.result, job.id
+-- What jobs need, with the attempts that completed it and their results.
+SELECT edge.child, job.name, attempt.result, job.id, attempt.id
 FROM edge JOIN job ON job.id = edge.parent JOIN attempt ON attempt.id = job.attempt AND attempt.state = 4
 WHERE edge.child IN @jobs ORDER BY edge.child, edge.parent;

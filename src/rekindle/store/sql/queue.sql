@@ -61,12 +61,12 @@ WHERE id = :attempt AND state = 2;
 
 -- name: end_attempt
 -- An attempt that had not ended has; what its start told and its end does not is kept.
--- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict, partial
+-- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict, partial, code
 UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, started),
     worker = coalesce(:worker, worker), host = coalesce(:host, host), pid = coalesce(:pid, pid),
     pid_start = coalesce(:pid_start, pid_start), cause = :cause, exit_code = :exit_code, signal = :signal,
     cpu_seconds = :cpu_seconds, max_rss_bytes = :max_rss_bytes, result = :result, verdict = :verdict,
-    partial = max(partial, :partial)
+    partial = max(partial, :partial), code = coalesce(:code, code)
 WHERE id = :attempt AND (state = 2 OR state = 3);
 
 -- name: explain_attempt
@@ -145,6 +145,10 @@ UPDATE job SET attempt = NULL, attempts = attempts - 1 WHERE attempt IN @attempt
 -- name: delete_steps
 -- The steps that claims had taken over from earlier attempts.
 DELETE FROM step WHERE attempt IN @attempts;
+
+-- name: delete_fingerprints
+-- What claims had found that attempts depend on.
+DELETE FROM fingerprint WHERE attempt IN @attempts;
 
 -- name: delete_attempts
 -- Reservations that never became executions.
