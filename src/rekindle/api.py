@@ -12,7 +12,7 @@ from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, FailureGroup
 from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.rerun import How
-from rekindle.engine import control, look, rerun
+from rekindle.engine import control, look, rerun, staleness
 from rekindle.engine.results import (
     Applied,
     Canceled,
@@ -27,6 +27,7 @@ from rekindle.engine.results import (
 )
 from rekindle.engine.run import work
 from rekindle.engine.session import Session, open_session
+from rekindle.engine.staleness import Verdict
 from rekindle.engine.submit import submit
 from rekindle.query.selections import Flags, parse_selection
 from rekindle.spec.builder import Workflow as _Builder
@@ -91,7 +92,7 @@ class Client:
 
     def select(self, *jobs: int | str, **flags: Any) -> list[int]:
         """Ids of the jobs that the flags of the command line would select: `select("train", state="failed")`,
-        `select(workflow="sweep", filter=["exit_code=3"])`, `select(error="out of memory")`."""
+        `select(workflow="sweep", filter=["exit_code=3"])`, `select(error="out of memory")`, `select(changed=True)`."""
         return look.select(self._session, parse_selection(_flags(jobs, flags)))
 
     def jobs(self, ids: Sequence[int]) -> list[JobRow]:
@@ -105,6 +106,10 @@ class Client:
     def failures(self, workflow: str | None = None) -> list[FailureGroup]:
         """Live failed attempts, grouped by signature."""
         return look.failures(self._session, workflow)
+
+    def why(self, ids: Sequence[int]) -> list[Verdict]:
+        """Whether each of these jobs would run again, and why or why not. Files are read to find out."""
+        return staleness.verdicts(self._session, ids)
 
     def plan_rerun(self, selection: Sequence[int], how: How | None = None, *, note: str | None = None) -> Proposal:
         """What rerunning these jobs would do. PlanRefused when nothing of it can be done."""
@@ -142,7 +147,7 @@ def _flags(jobs: Sequence[int | str], flags: Mapping[str, Any]) -> Flags:
     for flag, value in flags.items():
         name = _FLAGS.get(flag, flag)
         if name not in Flags.__dataclass_fields__:
-            known = sorted(set(_FLAGS) | {"workflow", "error", "archived", "signature"})
+            known = sorted(set(_FLAGS) | {"workflow", "error", "archived", "signature", "changed"})
             raise UsageError(f"select() knows no flag {flag!r}", hint=did_you_mean(flag, known))
         many = name in ("states", "filters", "queries", "ids", "names")
         given[name] = (value,) if many and isinstance(value, str | int) else value

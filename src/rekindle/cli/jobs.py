@@ -8,18 +8,20 @@ from collections.abc import Sequence
 
 import click
 
-from rekindle.cli import drawing, explaining, shapes
+from rekindle.cli import drawing, explaining, reasons, shapes
 from rekindle.cli.drawing import Column
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.modified import modifications
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
+from rekindle.cli.reading import reading_shown
 from rekindle.domain.acting import Patch
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.quantities import format_size
 from rekindle.domain.selection import Selection
+from rekindle.domain.staleness import Assessment
 from rekindle.domain.states import State
-from rekindle.engine import acted, look
+from rekindle.engine import acted, look, staleness
 from rekindle.engine.results import JobRow
 from rekindle.query.selections import Flags, parse_selection
 from rekindle.query.words import parse_words
@@ -57,10 +59,10 @@ def list_jobs(flags: Flags, as_json: bool) -> None:
       rekindle jobs list --error 'out of memory'
     """
     selection = parse_selection(flags)
-    with opened() as session:
-        rows = look.jobs(session, look.select(session, selection))
+    with opened() as session, reading_shown() as tell:
+        rows = look.jobs(session, look.select(session, selection, tell))
     if as_json:
-        shapes.emit({"jobs": [shapes.job(row) for row in rows]})
+        shapes.emit({"jobs": [shapes.job(row, selection.changed or None) for row in rows]})
     elif not rows:
         click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
     else:
@@ -118,10 +120,12 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         needs, needed = look.parents(session, ids), look.children(session, ids)
         history = look.attempts(session, ids)
         adders, patches = acted.adders(session, ids), acted.patches(session, ids)
+        with reading_shown() as tell:
+            _, assessed = staleness.assess(session, ids, tell)
     if as_json:
         documents = [
             {
-                **shapes.job(row),
+                **shapes.job(row, assessed[row.job.id].stale if row.job.id in assessed else False),
                 "needs": [_neighbour(one) for one in needs.get(row.job.id, [])],
                 "needed_by": [_neighbour(one) for one in needed.get(row.job.id, [])],
                 "attempt_ids": [one.id for one in history if one.job == row.job.id],
@@ -138,7 +142,7 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         click.echo("\n" if at else "", nl=False)
         own = [one for one in history if one.job == row.job.id]
         dynamic = _dynamic(adders.get(row.job.id), patches.get(row.job.id, []))
-        _draw(row, needs.get(row.job.id, []), needed.get(row.job.id, []), own, dynamic)
+        _draw(row, needs.get(row.job.id, []), needed.get(row.job.id, []), own, dynamic, assessed.get(row.job.id))
 
 
 def _neighbour(job: Job) -> dict[str, object]:
@@ -153,7 +157,12 @@ def _dynamic(adder: Adder | None, patches: Sequence[tuple[Patch, int]]) -> list[
 
 
 def _draw(
-    row: JobRow, needs: list[Job], needed: list[Job], history: list[Attempt], dynamic: list[tuple[str, str]]
+    row: JobRow,
+    needs: list[Job],
+    needed: list[Job],
+    history: list[Attempt],
+    dynamic: list[tuple[str, str]],
+    assessed: Assessment | None,
 ) -> None:
     job = row.job
     binding = json.loads(job.binding or "{}")
@@ -163,6 +172,7 @@ def _draw(
                 ("job", f"{job.id} {drawing.flat(job.name)}"),
                 ("workflow", f"{job.workflow} {row.workflow}"),
                 ("state", job.state.label),
+                ("stale", _stale(job.id, assessed)),
                 ("held", job.held or ""),
                 ("retired", _retired(job)),
                 *dynamic,
@@ -188,6 +198,14 @@ def _draw(
         click.echo("")
         click.echo(explaining.failure(newest))
         click.echo(f"\n`rekindle logs {job.id}` prints what it printed")
+
+
+def _stale(job: int, found: Assessment | None, most: int = 3) -> str:
+    if found is None or not found.reasons:
+        return ""
+    lines = [reasons.in_short(reason) for reason in found.reasons[:most]]
+    more = len(found.reasons) - most
+    return "\n".join([*lines, f"… {more:,} more: rekindle why {job}"] if more > 0 else lines)
 
 
 def _retired(job: Job) -> str:

@@ -29,6 +29,7 @@ COMMANDS = {
     ),
     "logs": Entry("rekindle.cli.logs:logs", "Print what a job printed."),
     "failures": Entry("rekindle.cli.failures:failures", "Group failed attempts by how they failed."),
+    "why": Entry("rekindle.cli.why:why", "Tell whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
     "apply": Entry("rekindle.cli.apply:apply", "Apply a plan that `rerun --save-plan` saved."),
     "undo": Entry("rekindle.cli.undo:undo", "Take a rerun back."),

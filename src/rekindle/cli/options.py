@@ -42,6 +42,7 @@ _SELECTION = (
     click.option("--error", metavar="REGEX", help="Whose error, traceback or end of stderr matches."),
     click.option("--archived", is_flag=True, help="Let --error look at archived attempts too."),
     click.option("--signature", metavar="ID", help="That failed alike: an id that `failures` lists."),
+    click.option("--changed", is_flag=True, help="That are stale: what they depend on is not what it was."),
     click.option("--all", "everything", is_flag=True, help="Every job of the store."),
 )
 

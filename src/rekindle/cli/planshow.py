@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import click
 
-from rekindle.cli import drawing, modified
+from rekindle.cli import drawing, modified, reasons
 from rekindle.cli.drawing import Column
 from rekindle.domain.rerun import PlannedJob, Reason, ReasonKind, RefusedJob, RerunPlan
 
@@ -125,6 +125,8 @@ def why(reason: Reason) -> str:
         return f"{drawing.many(detail.get('run', 0), 'subtask')}{kept}"
     if reason.kind is ReasonKind.PARTIAL:
         return f"accepts {detail.get('completed'):,} subtasks, gives up {detail.get('given_up'):,}"
+    if reason.kind is not ReasonKind.SELECTED:
+        return reasons.in_short(reason)
     cause = detail.get("cause")
     return f"selected ({cause})" if cause else "selected"
 

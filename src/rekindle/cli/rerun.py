@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,13 +15,15 @@ from rekindle.cli.howoptions import how_options
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options, wanted_to_act
 from rekindle.cli.planshow import draw_plan
+from rekindle.cli.reading import reading_shown
 from rekindle.cli.subtasks import FanOutFlags, fan_out_options
 from rekindle.cli.working import work_shown
 from rekindle.domain.asking import how_to_json
 from rekindle.domain.errors import PlanRefused, Refused, UsageError
 from rekindle.domain.quantities import format_size
-from rekindle.domain.rerun import How
-from rekindle.engine import look
+from rekindle.domain.rerun import How, Reason
+from rekindle.domain.selection import Selection
+from rekindle.engine import look, staleness
 from rekindle.engine import rerun as engine
 from rekindle.engine.results import Applied, Proposal, WorkOptions
 from rekindle.engine.session import Session
@@ -66,18 +69,22 @@ def rerun(
       rekindle rerun train --set alpha=0.2 --work
       rekindle rerun slices --from failed-step --subtasks 0,3-5
       rekindle rerun slices --accept-partial
+      rekindle rerun -w sweep --changed --work
     """
     selection = wanted_to_act(flags, "rerun")
     if slots is not None and not and_work:
         raise UsageError("-j says how to work", hint="add --work, or leave it out")
     with opened() as session:
-        ids = look.select(session, selection)
+        why = _changed(session, selection) if selection.changed else None
+        ids = list(why) if why is not None else look.select(session, selection)
         if not ids:
-            _tell_nothing(as_json)
+            _tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
             return 0
         workflows = workflows_of(session, ids)
-        _tell_spec_changed(session, workflows)
-        proposal = _planned(session, ids, fan_out.how(how), flags, note, as_json)
+        tell_spec_changed(session, workflows)
+        if why is not None:
+            how = replace(how, keep_modified=True)  # what is modified is not stale for that: it stays
+        proposal = _planned(session, ids, fan_out.how(how), flags, note, as_json, why)
         if not as_json:
             draw_plan(proposal.plan, verbose=verbose)
         if save_plan is not None:
@@ -92,21 +99,42 @@ def rerun(
         return _finish(session, applied, workflows, and_work, slots, as_json)
 
 
-def _planned(session: Session, ids: list[int], how: How, flags: Flags, note: str | None, as_json: bool) -> Proposal:
+def _changed(session: Session, selection: Selection) -> Mapping[int, tuple[Reason, ...]]:
+    """Those of the selected jobs that are stale, with the reasons; those of which nobody can know are counted."""
+    ids = look.select(session, replace(selection, changed=False))
+    with reading_shown() as tell:
+        found = staleness.changed(session, ids, tell)
+    if found.unknown:
+        number = len(found.unknown)
+        declare, are = ("declares", "is") if number == 1 else ("declare", "are")
+        text = f"{drawing.many(number, 'job')} {declare} nothing to compare, and {are} left alone; -n NAME names {{}}"
+        click.echo(text.format("it" if number == 1 else "them"), err=True)
+    return found.stale
+
+
+def _planned(
+    session: Session,
+    ids: list[int],
+    how: How,
+    flags: Flags,
+    note: str | None,
+    as_json: bool,
+    why: Mapping[int, tuple[Reason, ...]] | None,
+) -> Proposal:
     request = {"selection": flags.typed(), "how": how_to_json(how)}
     try:
-        return engine.plan(session, [(ids, how)], request, note)
+        return engine.plan(session, [(ids, how)], request, note, why)
     except PlanRefused as refusal:
         if as_json:
             shapes.emit(shapes.nothing_planned(refusal.refused))
         raise
 
 
-def _tell_nothing(as_json: bool) -> None:
+def _tell_nothing(as_json: bool, text: str) -> None:
     if as_json:
         shapes.emit(shapes.nothing_planned())
     else:
-        click.echo("nothing selected")
+        click.echo(text)
 
 
 def _tell_kept(proposal: Proposal, path: Path | None, as_json: bool) -> None:
@@ -127,7 +155,7 @@ def _ask(yes: bool, as_json: bool) -> None:
         raise Refused("nothing is changed")
 
 
-def _tell_spec_changed(session: Session, workflows: list[int]) -> None:
+def tell_spec_changed(session: Session, workflows: list[int]) -> None:
     for workflow in workflows:
         status = look.status(session, str(workflow))[0]
         if status.spec_changed:

@@ -7,11 +7,12 @@ import click
 from rekindle.cli import drawing, shapes
 from rekindle.cli.opening import opened
 from rekindle.cli.options import capacity_options, json_option, licences, pairs, read_duration, spec_options
+from rekindle.cli.reading import reading_shown
 from rekindle.cli.submit import submitted, tell_submitted
 from rekindle.cli.working import work_shown
+from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine import look
-from rekindle.engine.currency import outdated
+from rekindle.engine import look, staleness
 from rekindle.engine.results import Submitted, WorkflowStatus, WorkOptions, WorkReport
 from rekindle.engine.session import Session
 
@@ -91,13 +92,20 @@ def _nothing_ready(session: Session, status: WorkflowStatus) -> int:
         click.echo(f"nothing is ready: {drawing.many(canceled, 'canceled job')} stand", err=True)
         click.echo(f"again: rekindle rerun {scope} -s canceled --work", err=True)
         return 5
-    if stale := outdated(session, owner.id):
-        names = ", ".join(drawing.flat(name) for _, name in stale[:5]) + (", …" if len(stale) > 5 else "")
+    ids = look.select(session, Selection(workflow=str(owner.id)))
+    with reading_shown() as tell:
+        stale = sorted(staleness.changed(session, ids, tell).stale)
+    if stale:
+        names = ", ".join(drawing.flat(row.job.name) for row in look.jobs(session, stale[:5]))
+        click.echo(f"nothing is ready, and {drawing.many(len(stale), 'job')} {_IS[len(stale) > 1]} stale", err=True)
         click.echo(
-            f"nothing is ready, and {drawing.many(len(stale), 'completed job')} ran as an earlier revision", err=True
+            f"  stale: {names}{', …' if len(stale) > 5 else ''}    why: rekindle why {scope} --changed", err=True
         )
-        click.echo(f"  had it: {names}", err=True)
-        click.echo(f"again: rekindle rerun {scope} -i … --work    afresh: rekindle run {owner.source} --new", err=True)
+        afresh = f"    afresh: rekindle run {owner.source} --new" if owner.source else ""
+        click.echo(f"again: rekindle rerun {scope} --changed --work{afresh}", err=True)
         return 1
     click.echo("nothing to run: all is completed and current", err=True)
     return 0
+
+
+_IS = {False: "is", True: "are"}

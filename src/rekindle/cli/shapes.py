@@ -75,8 +75,8 @@ def runner(one: Runner) -> dict[str, Any]:
     }
 
 
-def job(row: JobRow) -> dict[str, Any]:
-    """A job as it is listed."""
+def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
+    """A job as it is listed. `stale` is None where nobody has looked, or nobody can know."""
     one, live = row.job, row.attempt
     return {
         "id": one.id,
@@ -94,7 +94,7 @@ def job(row: JobRow) -> dict[str, Any]:
         "attempt": one.attempt,
         "retired": one.retired,
         "added_by": one.added_by,
-        "stale": None,
+        "stale": stale,
         "matrix": json.loads(one.binding or "{}"),
         "partial": row.partial,
         "priority": one.priority,

@@ -41,6 +41,10 @@ _NAMED = 5  # how many names a sentence holds before it says "and 7 more"
 Requests = Sequence[tuple[Sequence[int], How]]
 """Jobs, and how they shall run again."""
 
+Why = Mapping[int, tuple[Reason, ...]]
+
+_NO_REASONS: Why = {}
+
 
 def everything(_: str) -> bool:
     """For whoever plans without looking at files: each that is asked for is there."""
@@ -48,14 +52,18 @@ def everything(_: str) -> bool:
 
 
 def plan_rerun(
-    views: Mapping[int, JobView], graph: Graph, requests: Requests, exists: Exists = everything
+    views: Mapping[int, JobView],
+    graph: Graph,
+    requests: Requests,
+    exists: Exists = everything,
+    why: Why = _NO_REASONS,
 ) -> RerunPlan:
     """The plan for running the jobs of `requests` again, each in its manner, and everything below them.
 
     `views` and `graph` hold the jobs asked for, all their descendants, and the parents of both. A job that cannot
     be rerun is refused by name and the others are planned; when none can, `jobs` is empty. NotFound when `views`
-    lacks a job that is asked for. `exists` tells whether there is a file or folder at an absolute path. The same
-    arguments give the same plan, digest included."""
+    lacks a job that is asked for. `exists` tells whether there is a file or folder at an absolute path; `why` are
+    the reasons for which jobs that are asked for are stale. The same arguments give the same plan, digest included."""
     courses, refused = _sort_out(views, graph, requests, exists)
     spreading = _spreading(requests)
     refused |= _disturbing(views, graph, {job: course for job, course in courses.items() if job in spreading})
@@ -64,7 +72,7 @@ def plan_rerun(
     saving = any(how.keep_outputs for _, how in requests)
     away = take_back(views, graph, requests, roots)
     reached = set(roots) | above.keys() | away.freed.keys()
-    scope = _Scope(away.views, away.graph, roots, above, reached, exists, saving)
+    scope = _Scope(away.views, away.graph, roots, above, reached, exists, saving, why)
     jobs = away.explained(scope.planned())
     running = away.running(jobs)
     return seal(
@@ -207,6 +215,7 @@ class _Scope:
     reached: set[int]
     exists: Exists
     saving: bool  # outputs that are written over are saved first
+    why: Why
 
     def planned(self) -> tuple[PlannedJob, ...]:
         """What happens to each, by id."""
@@ -251,6 +260,7 @@ class _Scope:
             reasons.append(Reason(ReasonKind.SELECTED, {"state": view.state.label, "cause": cause}))
             if (more := self.roots[view.id].start.reason) is not None:
                 reasons.append(more)
+            reasons += self.why.get(view.id, ())
         if view.id in self.above:
             root = self.above[view.id]
             reasons.append(Reason(ReasonKind.UPSTREAM, {"job": root, "name": self.views[root].name}))

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rekindle.domain.states import State
+
 By = Literal["content", "mtime"]
 """How a file is told from another: by what it holds, or by its size and time of modification."""
 
@@ -61,3 +63,37 @@ class Basis:
     needed: Mapping[int, str] = field(default_factory=dict)  # job that it needs -> digest of what that came to
     code: Mapping[str, str] | None = None  # module -> digest; None: it calls no function, or none was recorded
     prints: Prints = Prints()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An attempt that is measured, beside what its job is now."""
+
+    attempt: int
+    state: State
+    template: int
+    revision: int
+    binding: str  # JSON text
+    overrides: str | None  # JSON text
+    code: str | None  # digest of the modules that its functions came from
+    folder: str | None  # absolute
+    queued: float | None
+    job: int
+    name: str
+    workflow: int
+    template_now: int
+    binding_now: str
+    live: int | None  # the job's live attempt
+    pinned_to: int | None  # the attempt whose definition the job's next one takes; None: the latest
+
+
+@dataclass(frozen=True, slots=True)
+class NeededJob:
+    """A job that others need, as it stands."""
+
+    job: int
+    name: str
+    state: State
+    attempt: int | None  # live
+    template: int
+    has_result: bool

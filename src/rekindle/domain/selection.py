@@ -78,8 +78,10 @@ class Selection:
     where: Predicate = field(default_factory=Every)
     signature: str | None = None  # digest, or the beginning of one
     everything: bool = False  # --all
+    changed: bool = False  # only what is stale: files are read to find out
 
     @property
     def empty(self) -> bool:
         """Nothing at all was asked for."""
-        return not (self.workflow or self.jobs or self.signature or self.everything or self.where != Every())
+        named = self.workflow or self.jobs or self.signature
+        return not (named or self.everything or self.changed or self.where != Every())

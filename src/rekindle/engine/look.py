@@ -14,18 +14,26 @@ from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Subtask
 from rekindle.engine.presence import is_alive
+from rekindle.engine.reading import Tell
 from rekindle.engine.results import JobRow, WorkflowState, WorkflowStatus
 from rekindle.engine.session import Session
+from rekindle.engine.staleness import changed
 from rekindle.journal.places import attempt_folder, read_progress, saved_outputs
 from rekindle.store.port import Archive
 
 
-def select(session: Session, selection: Selection) -> list[int]:
+def select(session: Session, selection: Selection, tell: Tell | None = None) -> list[int]:
     """The ids of the jobs that are meant, in order.
 
     NotFound names each job, workflow or signature that was named and is not there. A name that several workflows
-    have means the newest of them when they share their own name, and is refused otherwise.
+    have means the newest of them when they share their own name, and is refused otherwise. Where only what is stale is
+    meant, files are read to find out, and `tell` is called meanwhile.
     """
+    ids = _selected(session, selection)
+    return list(changed(session, ids, tell).stale) if selection.changed else ids
+
+
+def _selected(session: Session, selection: Selection) -> list[int]:
     with session.store.read() as archive:
         workflow = _workflow(archive, selection.workflow).id if selection.workflow else None
         where = _with_signature(archive, selection)

@@ -11,7 +11,7 @@ from typing import Any
 from rekindle.domain.asking import check_how
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
-from rekindle.domain.rerun import How, RerunPlan, SavedFile
+from rekindle.domain.rerun import How, Reason, RerunPlan, SavedFile
 from rekindle.domain.states import State
 from rekindle.domain.undo import decide_undo
 from rekindle.engine.fan_outs import resuming, with_fan_outs
@@ -25,8 +25,15 @@ from rekindle.store.port import Archive
 Requests = Sequence[tuple[Sequence[int], How]]
 
 
-def plan(session: Session, requests: Requests, request: Mapping[str, Any], note: str | None = None) -> Proposal:
-    """What a rerun would do. `request` is what was asked, in words that can be recorded.
+def plan(
+    session: Session,
+    requests: Requests,
+    request: Mapping[str, Any],
+    note: str | None = None,
+    why: Mapping[int, tuple[Reason, ...]] | None = None,
+) -> Proposal:
+    """What a rerun would do. `request` is what was asked, in words that can be recorded; `why` are the reasons for
+    which jobs are stale, where that is why they were selected.
 
     PlanRefused, with every job's reason, when nothing of it can be done.
     """
@@ -36,7 +43,7 @@ def plan(session: Session, requests: Requests, request: Mapping[str, Any], note:
         views = with_fan_outs(archive, views, resuming(requests))
     for _, how in requests:
         check_how(how)
-    decided = plan_rerun(views, graph, requests, os.path.exists)
+    decided = plan_rerun(views, graph, requests, os.path.exists, why or {})
     if not decided.jobs:
         raise _all_refused(decided)
     return Proposal(decided, request, note)

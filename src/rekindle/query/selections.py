@@ -32,6 +32,7 @@ class Flags:
     archived: bool = False  # --error looks at archived attempts too
     signature: str | None = None
     everything: bool = False
+    changed: bool = False
 
     def typed(self) -> dict[str, Any]:
         """Only what was given, as JSON values: the record of a request."""
@@ -59,6 +60,7 @@ def parse_selection(flags: Flags) -> Selection:
         where=_every([part for part in parts if part != Every()]),
         signature=_checked_signature(flags.signature),
         everything=flags.everything,
+        changed=flags.changed,
     )
 
 

@@ -127,6 +127,7 @@ class Acts:
             else:
                 redefined.append((job, template.id, binding, *rest))
         self._db.change_each(SQL["insert_added"], new)
+        self._db.change(SQL["keep_bindings"], jobs=as_set(row[0] for row in redefined))
         self._db.change_each(SQL["redefine_added"], redefined)
 
     def _patch(self, attempt: int, patches: Sequence[Patch]) -> None:

@@ -74,3 +74,6 @@ class Fingerprints:
         rows = [(one.path, one.size, one.mtime_ns, one.inode, one.taken_ns, one.digest) for one in seen]
         if rows:
             self._db.change_each(SQL["remember_file"], rows)
+
+    def known_below(self, folders: Collection[str]) -> dict[str, FileSeen]:
+        return {row[0]: FileSeen(*row) for row in self._db.rows(SQL["known_below"], folders=as_set(folders))}

@@ -29,7 +29,7 @@ from rekindle.domain.models import (
 )
 from rekindle.domain.rerun import Graph, JobView, Pointers, RerunPlan, RerunRecord, SavedFile, UndoView
 from rekindle.domain.selection import Predicate
-from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Subtasks
+from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Subtasks
 
 
 class Workflows(Protocol):
@@ -303,6 +303,7 @@ class Archive(Protocol):
     acts: Acts
     subtasks: Subtasks
     fingerprints: Fingerprints
+    measures: Measures
     runners: Runners
     events: Events
 

@@ -10,7 +10,7 @@ from rekindle.domain.acting import ActingSet, Effects, Patch
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.models import Attempt, FailureGroup
-from rekindle.domain.prints import Basis, FileSeen, Prints
+from rekindle.domain.prints import Basis, FileSeen, NeededJob, Prints, Subject
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd
 
@@ -215,6 +215,55 @@ class Fingerprints(Protocol):
         """What is known of these paths; whether it still holds is for the caller to see."""
         ...
 
+    def known_below(self, folders: Collection[str]) -> dict[str, FileSeen]:
+        """What is known of the files within these folders."""
+        ...
+
     def remember_files(self, seen: Sequence[FileSeen]) -> None:
         """Remember what files hold; an older look does not replace a newer one."""
+        ...
+
+
+class Measures(Protocol):
+    """What measuring attempts reads, of many at once."""
+
+    def subjects(self, attempts: Iterable[int]) -> list[Subject]:
+        """These attempts, by their jobs' ids."""
+        ...
+
+    def needs(self, jobs: Iterable[int]) -> list[tuple[int, int]]:
+        """(job, a job that it needs), for these jobs."""
+        ...
+
+    def needed_jobs(self, jobs: Iterable[int]) -> list[NeededJob]:
+        """These jobs, as those that need them see them."""
+        ...
+
+    def results(self, attempts: Iterable[int]) -> dict[int, tuple[int, str | None]]:
+        """(template, result as JSON text) of these attempts."""
+        ...
+
+    def origins(self, attempts: Iterable[int]) -> dict[int, tuple[int, int, str]]:
+        """(template, revision, matrix values as JSON text) that these attempts were made from."""
+        ...
+
+    def accepted_at(self, reruns: Iterable[int]) -> dict[int, float]:
+        """When these reruns were applied."""
+        ...
+
+    def bodies(self, templates: Iterable[int]) -> dict[int, JobTemplate]:
+        """Templates by id."""
+        ...
+
+    def ended(self, jobs: Iterable[int]) -> dict[int, int]:
+        """Their live attempts, of those that have one which has ended and are not retired."""
+        ...
+
+    def above(self, jobs: Iterable[int]) -> set[int]:
+        """Everything above these jobs."""
+        ...
+
+    def checked(self, jobs: Iterable[int]) -> dict[int, tuple[int, int | None, dict[str, Any]]]:
+        """(rerun, reserve, what came of it), of the newest look at whether a reserve still held, where there was one
+        under a rerun that is not undone: `{"at", "result": "reinstated" or "runs", "reasons": [{"kind", …}]}`."""
         ...

@@ -15,6 +15,7 @@ from rekindle.store.database import Database
 from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.jobs import Jobs
+from rekindle.store.measures import Measures
 from rekindle.store.predicates import search
 from rekindle.store.queries import load
 from rekindle.store.queue import Queue
@@ -52,6 +53,7 @@ class SqliteArchive:
         self.acts: port_attempts.Acts = Acts(database)
         self.subtasks: port_attempts.Subtasks = Subtasks(database)
         self.fingerprints: port_attempts.Fingerprints = Fingerprints(database)
+        self.measures: port_attempts.Measures = Measures(database)
         self.runners: port.Runners = Runners(database)
         self.events: port.Events = Events(database)
 

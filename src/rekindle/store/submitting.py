@@ -73,6 +73,7 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
     matched = _match(database, workflow, definition, templates, known)
     gone = [row[0] for name, row in known.items() if name not in matched.ids and not row[_RETIRED]]
     database.change_each(SQL["insert_job"], matched.new)
+    database.change_each(SQL["keep_binding"], matched.rebound)
     database.change_each(SQL["redefine_job"], matched.redefined)
     database.change(SQL["retire_jobs"], jobs=as_set(gone))
     ids = [matched.ids[job.name] for job in definition.jobs]
@@ -101,6 +102,7 @@ class _Matched:
     ids: dict[str, int] = field(default_factory=dict)  # of every job of the definition
     new: list[Row] = field(default_factory=list)
     redefined: list[Row] = field(default_factory=list)
+    rebound: list[Row] = field(default_factory=list)  # jobs that get other matrix values
     touched: set[int] = field(default_factory=set)  # new, or back from retirement
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -122,6 +124,8 @@ def _match(
             if differs or row[_RETIRED]:
                 resume = _resume(database, row, stored.id)
                 matched.redefined.append((number, stored.id, binding, stored.priority, stored.resource_class, *resume))
+            if row[_BINDING] != binding:
+                matched.rebound.append((number,))
             if differs and not row[_RETIRED]:
                 matched.changed.append(job.name)
         if row is None or row[_RETIRED]:

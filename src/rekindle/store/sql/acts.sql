@@ -70,6 +70,11 @@ SELECT coalesce(max(id), 0) + 1 FROM (
 INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class, added_by)
 VALUES (:id, :workflow, :name, :template, :binding, 1, 0, :priority, :resource_class, :added_by);
 
+-- name: keep_bindings
+-- Jobs are about to be added again: their attempts keep the matrix values that they ran with.
+UPDATE attempt SET binding = (SELECT job.binding FROM job WHERE job.id = attempt.job)
+WHERE job IN @jobs AND binding IS NULL;
+
 -- name: redefine_added
 -- A job that is added again: as it is defined now, and nothing of an earlier plan for it.
 -- row: id, template, binding, priority, resource_class, added_by

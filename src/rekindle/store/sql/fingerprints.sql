@@ -39,3 +39,8 @@ INSERT INTO file (path, size, mtime_ns, inode, taken_ns, digest)
 VALUES (:path, :size, :mtime_ns, :inode, :taken_ns, :digest)
 ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
     taken_ns = excluded.taken_ns, digest = excluded.digest WHERE excluded.taken_ns >= file.taken_ns;
+
+-- name: known_below
+-- What the files within some folders held when they were last read.
+SELECT file.path, file.size, file.mtime_ns, file.inode, file.taken_ns, file.digest
+FROM json_each(:folders) AS folder JOIN file ON file.path >= folder.value || '/' AND file.path < folder.value || '0';

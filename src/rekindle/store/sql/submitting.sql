@@ -61,6 +61,11 @@ WHERE job.workflow = :workflow AND edge.added_by IS NULL;
 SELECT id, name, template, binding, retired, resume_attempt, resume_step, subtasks FROM job
 WHERE workflow = :workflow AND added_by IS NULL;
 
+-- name: keep_binding
+-- A job is about to have other matrix values: its attempts keep those that they ran with.
+-- row: job
+UPDATE attempt SET binding = (SELECT binding FROM job WHERE id = :job) WHERE job = :job AND binding IS NULL;
+
 -- name: redefine_job
 -- Give a job a revision's template and binding; it is in the workflow again if it had been retired.
 -- row: id, template, binding, priority, resource_class, resume_attempt, resume_step, subtasks

@@ -1,0 +1,47 @@
+"""A large workflow in which nothing, or little, has changed: how long it takes to know that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.projects import project
+from benchmarks.reruns import SLOTS, rekindle
+from benchmarks.timing import CommandFailed, Stopwatch, show_times
+from rekindle import Client
+
+EDITED = 100  # one of so many files
+
+
+def staleness(count: int, rounds: int) -> None:
+    """`count` jobs, each with an input file of its own, all completed; then with some of the files edited."""
+    job = {"call": "work:nothing", "inputs": {"own": "files/${matrix.i}"}}
+    watch = Stopwatch()
+    with project(job, count) as folder:
+        (folder / "files").mkdir()
+        for number in range(count):
+            write(folder, number, "as it was")
+        rekindle(watch, folder, "run", "spec.json", "-j", SLOTS)
+        for _ in range(rounds):
+            rekindle(watch, folder, "why", "-w", "bench")
+            rekindle(watch, folder, "rerun", "--changed", "--dry-run")
+        with Client(str(folder / ".rekindle")) as client:
+            for _ in range(rounds):
+                look(watch, client, "in process: select --changed, nothing edited", 0)
+            edited = range(0, count, EDITED)
+            for number in edited:
+                write(folder, number, "edited")
+            for _ in range(rounds):
+                look(watch, client, f"in process: the same, {len(edited):,} edited", len(edited))
+    show_times(f"No-op staleness of {count:,} jobs, {count:,} files", watch.rows())
+
+
+def write(folder: Path, number: int, text: str) -> None:
+    """A file of its own for each job."""
+    (folder / "files" / str(number)).write_text(f"{text}: {number}\n")
+
+
+def look(watch: Stopwatch, client: Client, name: str, stale: int) -> None:
+    """Select what is stale, through the Python API."""
+    found = watch.take(name, lambda: client.select(changed=True))
+    if len(found) != stale:
+        raise CommandFailed(f"{len(found)} jobs are stale, not {stale}")
