@@ -22,6 +22,9 @@ STEPS = ("fetch", "fit", "score")
 BASE = Resources(cpus=1.0, memory=1000)
 PARAMS = {"alpha": 1, "beta": 2}
 
+AGGREGATE = 5
+"""A job that runs whenever anything that it needs has run."""
+
 
 @dataclass
 class LiveAttempt:
@@ -79,6 +82,7 @@ class World:
         """A new attempt, building on what the job's resume point says."""
         standing = self.jobs[job]
         assert standing.pointers.held is None
+        assert standing.pointers.reserve is None, "claimed before its reserve was looked at"
         assert not [a for a in self.attempts.values() if a.job == job and a.state in ACTIVE], "claimed twice"
         assert all(self.jobs[parent].state is State.COMPLETED for parent in self.graph.parents[job])
         number = len(self.attempts) + 1
@@ -106,6 +110,21 @@ class World:
         )
         standing.pointers = replace(pointers, attempt=number)
         self._move(standing, Event.CLAIM)
+
+    def check_reserve(self, job: int, holds: bool) -> None:
+        """A ready job's reserve is looked at: it still holds, or the job is to run."""
+        standing = self.jobs[job]
+        assert standing.state is State.READY
+        reserve = standing.pointers.reserve
+        assert reserve is not None
+        if not holds:
+            standing.pointers = replace(standing.pointers, reserve=None)
+            standing.version += 1
+            return
+        standing.pointers = replace(standing.pointers, attempt=reserve, reserve=None)
+        self.attempts[reserve].archived_by = None
+        self._move(standing, Event.REINSTATE)
+        self._release_children(job)
 
     def start(self, job: int) -> None:
         self._move_both(job, Event.START)
@@ -154,7 +173,10 @@ class World:
         for planned in plan.jobs:
             standing = self.jobs[planned.id]
             assert standing.state is planned.before
-            transition(standing.state, Event.RESET, standing.name)  # raises where the law forbids it
+            if planned.stays:
+                assert not planned.archives
+            else:
+                transition(standing.state, Event.RESET, standing.name)  # raises where the law forbids it
             for attempt in planned.archives:
                 self.attempts[attempt].archived_by = number
             after = pointers_after(planned, standing.pointers)
@@ -199,7 +221,7 @@ class World:
             attempt=standing.pointers.attempt,
             restore=restore,
             restored_state=self.attempts[restore.attempt].state if restore.attempt else None,
-            archives=(restore.attempt,) if restore.attempt else (),
+            archives=next(planned.archives for planned in rerun.plan.jobs if planned.id == job),
             later_reruns=tuple(later),
         )
 
@@ -213,6 +235,14 @@ class World:
             assert standing.state is self._derived(standing), f"{standing.name}: {standing.state.label}"
             if standing.state in ACTIVE or standing.state is State.READY:
                 assert unmet == 0
+            reserve = standing.pointers.reserve
+            if reserve is not None:
+                assert standing.pointers.attempt is None
+                kept = self.attempts[reserve]
+                assert (kept.job, kept.state) == (job, State.COMPLETED)
+                assert kept.archived_by is not None
+            pinned_to = standing.pointers.pinned_to
+            assert pinned_to is None or self.attempts[pinned_to].job == job
             mine = [attempt for attempt in self.attempts.values() if attempt.job == job]
             assert sum(attempt.state in ACTIVE for attempt in mine) <= 1
             live = [attempt.id for attempt in mine if attempt.archived_by is None]
@@ -237,6 +267,10 @@ class World:
             and AttemptView(
                 attempt.id, attempt.state, cause.get(attempt.state), 1.0, tuple(attempt.steps), self._folders(attempt)
             ),
+            reserve=pointers.reserve,
+            pinned_to=pointers.pinned_to,
+            last=max((one.id for one in self.attempts.values() if one.job == standing.id), default=None),
+            aggregate=standing.id == AGGREGATE,
             resume_attempt=pointers.resume_attempt,
             resume_step=pointers.resume_step,
             overrides=pointers.overrides,

@@ -10,7 +10,7 @@ from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, ran, world
 
 from rekindle.domain.errors import NotFound
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
-from rekindle.domain.rerun import Expected, Graph, How, Pointers, ReasonKind, StepView
+from rekindle.domain.rerun import RESET_HOLD, Expected, Graph, How, Pointers, ReasonKind, StepView
 
 DIAMOND = graph((1, 2), (1, 3), (2, 4), (3, 4))
 
@@ -111,6 +111,108 @@ def test_held_descendants_are_reset_and_stay_held_with_a_warning():
     assert states(decided)[2] == ("completed", "waiting")
     assert decided.warnings == ("`j2`, `j3` stay held: release with rekindle release",)
     assert pointers_after(decided.jobs[2], pointers_before(jobs[2])).held == "looks odd"
+
+
+# Below: only what changed, or nothing
+
+
+def asked(how, jobs, edges, *selected):
+    return plan_rerun(world(jobs, edges), edges, [(selected, how)])
+
+
+CHANGED, LEFT = How(downstream="changed"), How(downstream="none")
+CHAIN = graph((1, 2), (2, 3))
+
+
+def test_a_completed_descendant_keeps_its_attempt_in_reserve_and_no_other_does():
+    jobs = [job(1, F), job(2, C), job(3, F), job(4, W, reserve=90), job(5, C, aggregate=True)]
+    decided = asked(CHANGED, jobs, graph((1, 2), (1, 3), (1, 4), (1, 5)), 1)
+    assert {planned.id: planned.reserve for planned in decided.jobs} == {1: None, 2: 102, 3: None, 4: 90, 5: None}
+    assert [planned.after for planned in decided.jobs[1:]] == [W] * 4
+    assert [reason.kind for reason in decided.jobs[1].reasons] == [ReasonKind.UPSTREAM, ReasonKind.RESERVE]
+
+
+def test_what_may_be_spared_is_no_certain_cost():
+    decided = asked(CHANGED, [job(1, C), job(2, C), job(3, C)], CHAIN, 1)
+    assert decided.expected == Expected(attempts=1, seconds=2.0, reserved=2, reserved_seconds=4.0)
+
+
+def test_all_beats_changed_and_changed_beats_none():
+    jobs, edges = [job(n, C) for n in (1, 2, 3, 4)], graph((1, 4), (2, 4), (3, 4))
+    views = world(jobs, edges)
+    everything = plan_rerun(views, edges, [([1], How()), ([2], CHANGED), ([3], LEFT)])
+    assert (everything.jobs[3].archives, everything.jobs[3].reserve) == ((104,), None)
+    changed = plan_rerun(views, edges, [([2], CHANGED), ([3], LEFT)])
+    assert (changed.jobs[2].archives, changed.jobs[2].reserve) == ((104,), 104)
+
+
+def test_what_is_finished_below_is_left_with_a_warning_and_what_was_ready_waits():
+    jobs, edges = [job(1, C), job(2, C), job(3, C), job(4, R)], graph((1, 2), (2, 3), (1, 4))
+    decided = asked(LEFT, jobs, edges, 1)
+    assert states(decided) == {1: ("completed", "ready"), 2: ("completed", "completed"), 4: ("ready", "waiting")}
+    assert [(planned.stays, planned.unmet, planned.archives) for planned in decided.jobs[1:]] == [(True, 1, ())] * 2
+    assert [planned.reasons[0].kind for planned in decided.jobs[1:]] == [ReasonKind.STAYS, ReasonKind.UPSTREAM]
+    assert decided.warnings[0].startswith("`j2`, `j3` stay as they are, and stale should")
+    assert decided.expected.attempts == 1
+
+
+def test_what_is_left_below_a_failed_job_is_not_written():
+    assert states(asked(LEFT, [job(1, F), job(2, C)], graph((1, 2)), 1)) == {1: ("failed", "ready")}
+
+
+def test_a_job_that_runs_far_below_does_not_hinder_one_that_leaves_it():
+    jobs = [job(1, C), job(2, C), job(3, X)]
+    assert states(asked(LEFT, jobs, CHAIN, 1))[1] == ("completed", "ready")
+    decided = asked(LEFT, jobs, CHAIN, 2)
+    assert "`j3` is running, and it needs `j2`" in refusals(decided)[2]
+    assert "`j3` is running" in refusals(asked(CHANGED, jobs, CHAIN, 1))[1]
+
+
+# Held and let go
+
+
+def test_what_is_reset_to_be_held_is_held_and_what_is_below_it_is_not():
+    decided = asked(How(hold=RESET_HOLD), [job(1, R), job(2, C), job(3, C)], CHAIN, 1, 2)
+    assert [planned.holds for planned in decided.jobs] == [RESET_HOLD, RESET_HOLD, None]
+    before = pointers_before(job(2, C))
+    assert [pointers_after(planned, before).held for planned in decided.jobs] == [RESET_HOLD, RESET_HOLD, None]
+
+
+def test_only_what_was_reset_by_hand_is_let_go_and_nothing_else_of_it_changes():
+    resuming = job(
+        1, R, held=RESET_HOLD, resume_attempt=90, resume_step=1, reserve=None, pinned_to=90, steps=("a", "b")
+    )
+    jobs = [resuming, job(2, C, held="looks odd"), job(3, F)]
+    decided = asked(How(release=True), jobs, graph(), 1, 2, 3)
+    assert states(decided) == {1: ("ready", "ready")}
+    assert (decided.jobs[0].releases, decided.jobs[0].archives, decided.jobs[0].start) == (True, (), "b")
+    before = pointers_before(resuming)
+    assert pointers_after(decided.jobs[0], before) == replace(before, held=None)
+    assert refusals(decided)[3] == "it is not held: there is nothing to let go"
+    assert "looks odd" in refusals(decided)[2]
+
+
+# Which definition
+
+
+def test_jobs_are_pinned_as_the_nearest_selected_job_is():
+    edges = graph((1, 2), (2, 3), (3, 4), (1, 5))
+    jobs = [job(1, C), job(2, C), job(3, C), job(4, W, last=77), job(5, W)]
+    decided = plan_rerun(world(jobs, edges), edges, [([1], How()), ([3], How(definition="pinned"))])
+    assert {planned.id: planned.pinned_to for planned in decided.jobs} == {1: None, 2: None, 3: 103, 4: 77, 5: None}
+
+
+def test_a_rerun_that_is_not_pinned_takes_the_latest_and_an_attempt_made_over_again_does_not():
+    pinned = job(1, F, pinned_to=90)
+    assert asked(How(), [pinned], graph(), 1).jobs[0].pinned_to is None
+    assert asked(How(again=True), [pinned], graph(), 1).jobs[0].pinned_to == 90
+
+
+def test_steps_and_outputs_are_those_of_the_definition_that_is_taken():
+    view = job(1, F, attempt=ran(C, F), steps=("x", "y"), outputs=("new",))
+    earlier = replace(view, steps=("a", "b"), outputs=("old",))
+    decided = plan_rerun({1: view}, graph(), [([1], How("failed-step", definition="pinned"))], earlier={1: earlier})
+    assert (decided.jobs[0].start, decided.jobs[0].keeps, decided.overwrites) == ("b", ("a",), ("old",))
 
 
 # What is refused
@@ -368,9 +470,33 @@ def test_a_plan_survives_json():
         "changes": [],
         "saves": [],
         "subtasks": None,
+        "reserve": None,
+        "pinned_to": None,
+        "stays": False,
+        "holds": None,
+        "releases": False,
     }
     assert document["refused"] == [{"id": 4, "name": "j4", "why": decided.refused[0].why}]
-    assert document["expected"] == {"attempts": 3, "seconds": 4.0, "unknown": 1}
+    assert document["expected"] == {
+        "attempts": 3,
+        "seconds": 4.0,
+        "unknown": 1,
+        "reserved": 0,
+        "reserved_seconds": 0.0,
+    }
+
+
+def test_a_plan_with_reserves_pins_and_holds_survives_json():
+    edges = graph((1, 2), (3, 4), (5, 6))
+    jobs = [*(job(n, C) for n in range(1, 7)), job(7, R, held=RESET_HOLD)]
+    decided = plan_rerun(
+        world(jobs, edges),
+        edges,
+        [([1], replace(CHANGED, definition="pinned")), ([3], LEFT), ([5], How(hold="reset")), ([7], How(release=True))],
+    )
+    assert plan_from_json(json.loads(json.dumps(plan_to_json(decided)))) == decided
+    flags = [(one.reserve, one.pinned_to, one.stays, one.holds, one.releases) for one in decided.jobs]
+    assert len(set(flags)) == 6
 
 
 def test_a_plan_that_was_altered_is_not_read():

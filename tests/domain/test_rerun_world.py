@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from rerun_world import BASE, STEPS, World, ended
+from rerun_world import AGGREGATE, BASE, STEPS, World, ended
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import descendants
 from rekindle.domain.lifecycle import Event
 from rekindle.domain.overrides import NOTHING, Modified, Overrides, modified_of
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
-from rekindle.domain.rerun import How, ReasonKind, RerunPlan
+from rekindle.domain.rerun import RESET_HOLD, How, ReasonKind, RerunPlan
 from rekindle.domain.states import ACTIVE, State
 
 STARTS = ["beginning", "failed-step", *STEPS]
@@ -37,6 +37,9 @@ HOWS = st.builds(
     overrides=st.sampled_from(ASKED),
     keep_modified=st.booleans(),
     keep_outputs=st.booleans(),
+    downstream=st.sampled_from(["all", "changed", "changed", "none"]),
+    definition=st.sampled_from(["latest", "pinned"]),
+    hold=st.sampled_from([None, None, None, RESET_HOLD]),
 )
 
 
@@ -57,12 +60,23 @@ class Reruns(RuleBasedStateMachine):
         jobs = self.world.jobs.values()
         return [job.id for job in jobs if job.state in states and (held or job.pointers.held is None)]
 
+    def _claimable(self):
+        return [job for job in self._jobs(State.READY, held=False) if self.world.jobs[job].pointers.reserve is None]
+
+    def _to_check(self):
+        return [job for job in self._jobs(State.READY, held=False) if self.world.jobs[job].pointers.reserve is not None]
+
     # Running
 
-    @precondition(lambda self: self._jobs(State.READY, held=False))
+    @precondition(lambda self: self._claimable())
     @rule(data=st.data())
     def claim(self, data):
-        self.world.claim(data.draw(st.sampled_from(self._jobs(State.READY, held=False))))
+        self.world.claim(data.draw(st.sampled_from(self._claimable())))
+
+    @precondition(lambda self: self._to_check())
+    @rule(data=st.data(), holds=st.booleans())
+    def check_a_reserve(self, data, holds):
+        self.world.check_reserve(data.draw(st.sampled_from(self._to_check())), holds)
 
     @precondition(lambda self: self._jobs(State.QUEUED))
     @rule(data=st.data())
@@ -74,6 +88,9 @@ class Reruns(RuleBasedStateMachine):
     def work_until_nothing_is_ready(self, failing, steps):
         while jobs := self._jobs(State.READY, State.QUEUED, State.RUNNING, held=False):
             for job in jobs:
+                if job in self._to_check():
+                    self.world.check_reserve(job, job not in failing)
+                    continue
                 if self.world.jobs[job].state is State.READY:
                     self.world.claim(job)
                 if self.world.jobs[job].state is State.QUEUED:
@@ -145,17 +162,20 @@ class Reruns(RuleBasedStateMachine):
     def _plan(self, data):
         jobs = st.lists(st.sampled_from(sorted(self.world.jobs)), min_size=1, max_size=3)
         plain = st.sampled_from(STARTS).map(How)
-        requests = data.draw(st.lists(st.tuples(jobs, plain | HOWS), min_size=1, max_size=2))
+        hows = plain | HOWS | st.just(How(release=True))
+        requests = data.draw(st.lists(st.tuples(jobs, hows), min_size=1, max_size=2))
         views = self.world.views()
         decided = plan_rerun(views, self.world.graph, requests, self._exists)
         assert decided == plan_rerun(views, self.world.graph, requests, self._exists)  # 6
-        self._check_plan(decided, {job for selected, _ in requests for job in selected})
         asked = {job: how for selected, how in requests for job in selected}
+        self._check_plan(decided, asked)
         for job in decided.jobs:
-            how = asked[job.id] if job.reasons[0].kind is ReasonKind.SELECTED else None
-            self._check_start(job, how)
-            self._check_folder(job, how)
-            self._check_modified(job, how)
+            how = asked[job.id] if _is_selected(job) else None
+            if not job.stays:
+                self._check_start(job, how)
+                self._check_folder(job, how)
+                self._check_modified(job, how)
+                self._check_pinned(job, how, asked)
         return decided
 
     def _exists(self, path):
@@ -213,32 +233,71 @@ class Reruns(RuleBasedStateMachine):
             name for name, had in _flat(now).items() | _flat(after).items() if _flat(now)[name] != _flat(after)[name]
         }
 
+    def _check_pinned(self, job, how, asked):
+        if how is None:
+            root = next(one.detail["job"] for one in job.reasons if one.kind is ReasonKind.UPSTREAM)
+            how = asked[root]
+        attempts = [one.id for one in self.world.attempts.values() if one.job == job.id]
+        live = self.world.jobs[job.id].pointers.attempt
+        assert job.pinned_to == ((live or max(attempts, default=None)) if how.definition == "pinned" else None)
+
+    def _reached(self, decided, asked):
+        """(all that is reset below those selected, of that what has a chance to be spared, all that `none` leaves)."""
+        selected = {job.id: asked[job.id].downstream for job in decided.jobs if _is_selected(job)}
+
+        def below(*ways):
+            return descendants(self.world.graph.children, [job for job, way in selected.items() if way in ways])
+
+        reset = below("all", "changed")
+        return reset, reset - below("all") - selected.keys(), below("none") - reset - selected.keys()
+
     def _check_plan(self, decided, asked):
-        selected = {job.id for job in decided.jobs if job.reasons[0].kind is ReasonKind.SELECTED}
+        selected = {job.id for job in decided.jobs if _is_selected(job)}
+        released = {job.id for job in decided.jobs if job.releases}
         refused = {job.id for job in decided.refused}
-        planned = {job.id for job in decided.jobs}
-        below = descendants(self.world.graph.children, selected)
-        assert planned <= selected | below  # 1
-        assert asked <= selected | refused | below  # everyone is answered
-        assert not refused & (selected | below)
-        assert selected <= asked
+        planned = {job.id: job for job in decided.jobs}
+        below, spared, left = self._reached(decided, asked)
+        assert planned.keys() <= selected | below | left | released  # 1
+        assert asked.keys() <= selected | released | refused | below | left  # everyone is answered
+        assert not refused & (selected | below | released)
+        assert selected | released <= asked.keys()
         assert all(self.world.jobs[job].state not in ACTIVE for job in selected | below)
-        assert all(job.after in (State.READY, State.WAITING) for job in decided.jobs)
+        for job in decided.jobs:
+            standing = self.world.jobs[job.id]
+            assert job.stays == (job.id not in selected | below)
+            assert job.stays or job.after in (State.READY, State.WAITING)
+            assert job.holds == (asked[job.id].hold if job.id in selected else None)
+            if job.releases:
+                assert asked[job.id].release
+                assert standing.pointers.held == RESET_HOLD
+            attempt = self.world.attempts.get(standing.pointers.attempt)
+            expected = None
+            if job.id in spared and job.id != AGGREGATE:
+                good = attempt is not None and attempt.state is State.COMPLETED
+                expected = attempt.id if good else None if attempt else standing.pointers.reserve
+            assert job.stays or job.reserve == expected
 
     def _apply(self, decided):
-        selected = {job.id for job in decided.jobs if job.reasons[0].kind is ReasonKind.SELECTED}
-        below = descendants(self.world.graph.children, selected)
+        planned = {job.id: job for job in decided.jobs}
         before = {job: (standing.state, standing.pointers) for job, standing in self.world.jobs.items()}
         attempts = {attempt.id for attempt in self.world.attempts.values()}
         self.world.apply(decided)
         for job, standing in self.world.jobs.items():
-            if job not in selected | below:
-                assert (standing.state, standing.pointers) == before[job]  # 1
-            else:
-                assert standing.pointers.attempt is None
-                assert standing.state is State.WAITING or job not in below  # 2
-                assert standing.pointers.held == before[job][1].held
-                assert standing.pointers.resume_attempt is None or job in selected
+            state, pointers = before[job]
+            if job not in planned:
+                assert (standing.state, standing.pointers) == (state, pointers)  # 1
+                continue
+            plan = planned[job]
+            held = plan.holds or (None if plan.releases else pointers.held)
+            assert standing.pointers.held == held
+            if plan.stays:  # 2, for `none`: what is finished stays, what has not started waits
+                assert replace(standing.pointers, held=pointers.held) == pointers
+                assert standing.state is state or (state, standing.state) == (State.READY, State.WAITING)
+                continue
+            assert standing.pointers.attempt is None
+            below = any(reason.kind is ReasonKind.UPSTREAM for reason in plan.reasons)
+            assert standing.state is State.WAITING or not below  # 2
+            assert standing.pointers.resume_attempt is None or _is_selected(plan)
         assert attempts == set(self.world.attempts)  # 4
         self.world.check()  # 3, 11
         with pytest.raises(PlanOutdated):
@@ -253,7 +312,8 @@ class Reruns(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(standing))
         rerun = self.world.reruns[number]
         before = self._standing()
-        blocked = any(view.attempt or view.later_reruns for view in self.world.undo_views(number))
+        views = self.world.undo_views(number)
+        blocked = any(view.attempt not in (None, view.restore.attempt) or view.later_reruns for view in views)
         try:
             self.world.undo(number)
         except UndoRefused:
@@ -283,6 +343,10 @@ class Reruns(RuleBasedStateMachine):
             if attempt.archived_by:
                 assert ended(attempt)
                 assert self.archived_states.setdefault(attempt.id, attempt.state) is attempt.state
+
+
+def _is_selected(job):
+    return any(reason.kind is ReasonKind.SELECTED for reason in job.reasons)
 
 
 def _flat(modified):

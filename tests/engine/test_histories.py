@@ -19,7 +19,7 @@ from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, S
 from rekindle.domain.errors import Refused
 from rekindle.domain.lifecycle import derive_state
 from rekindle.domain.models import Attempt, Job
-from rekindle.domain.rerun import How
+from rekindle.domain.rerun import RESET_HOLD, How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED, State
 from rekindle.domain.subtasks import SubtaskEnd
@@ -29,7 +29,7 @@ from rekindle.engine.run import work
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.submit import submit
 from rekindle.journal.orders import Assignment, FanOut
-from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor
+from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, Outcome, ScriptedExecutor
 
 STEPS = ("one", "two", "three")
 
@@ -56,13 +56,36 @@ ACTIONS = st.fixed_dictionaries(
 
 BAD = st.frozensets(st.integers(0, 3), max_size=2)
 
+RESULTS = st.builds(Outcome, result=st.sampled_from(["1", "1", "2"]))
+"""Jobs that leave the same, or something else: what needs them is spared, or runs."""
+
 OUTCOMES = st.one_of(
     st.just(Outcome()),
+    RESULTS,
+    RESULTS,
     st.builds(Outcome, bad=BAD),
     st.just(Outcome()),
     st.builds(Outcome, action=ACTIONS),
     st.builds(Outcome, fails_at=st.sampled_from(STEPS), cause=st.sampled_from([Cause.EXIT, Cause.LOST, Cause.TIMEOUT])),
     st.builds(Outcome, fails_at=st.sampled_from(STEPS), crash=st.just(True), bad=BAD),
+)
+
+
+HOWS = st.one_of(
+    st.builds(
+        How,
+        start=st.sampled_from(["beginning", "beginning", "failed-step", "one", "two", "three"]),
+        downstream=st.sampled_from(["all", "changed", "changed", "none"]),
+        definition=st.sampled_from(["latest", "latest", "pinned"]),
+        hold=st.sampled_from([None, None, None, RESET_HOLD]),
+    ),
+    st.builds(
+        How,
+        start=st.sampled_from(["beginning", "failed-step", "two"]),
+        undo_dynamic=st.just(True),
+        downstream=st.sampled_from(["all", "changed"]),
+    ),
+    st.just(How(release=True)),
 )
 
 
@@ -92,12 +115,15 @@ class Histories(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="histories-"))
         self.session = open_session(str(self.folder / ".rekindle"))
         self.clock = FakeClock()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr("rekindle.engine.checks.ThreadPoolExecutor", InlineExecutor)
         self.session = Session(self.session.store, self.clock)
         self.known: dict[int, Attempt] = {}
         self.good: dict[int, set[int]] = {}  # by attempt: the subtasks that are complete in it, kept ones too
 
     def teardown(self) -> None:
         self.session.close()
+        self.patch.undo()
         shutil.rmtree(self.folder)
 
     # --- what can happen
@@ -123,6 +149,7 @@ class Histories(RuleBasedStateMachine):
     def _work(self, session: Session, outcomes: list[Outcome], slots: int) -> None:
         script = iter(outcomes)
         executor = ScriptedExecutor(self.session.store.folder, lambda one: self._next(script, one), self.clock)
+        reserved = {job.id: job.reserve for job in self._jobs().values() if job.reserve is not None}
         finished = {job.name for job in self._jobs().values() if job.state is State.COMPLETED and not job.retired}
         try:
             work(session, WorkOptions(slots=slots, executor="scripted"), executor=executor)
@@ -130,8 +157,28 @@ class Histories(RuleBasedStateMachine):
             executor.close(0)
             self._bury()
         assert not {name for name, _, _ in executor.ran} & finished, "a completed job ran again unasked"
+        self._what_was_reinstated_still_holds(reserved)
         for attempt, earlier, ends in executor.fanned:
             self._no_good_subtask_ran_again(attempt, earlier, ends)
+
+    def _what_was_reinstated_still_holds(self, reserved: dict[int, int]) -> None:
+        """It was made from the definition of now, and from what the jobs that it needs have come to now."""
+        jobs, attempts = self._jobs(), {one.id: one for one in self._attempts()}
+        for number, reserve in reserved.items():
+            job = jobs[number]
+            if job.attempt != reserve or job.retired:
+                continue
+            defined = attempts[reserve if job.pinned_to is None else job.pinned_to]
+            assert attempts[reserve].template == (job.template if job.pinned_to is None else defined.template)
+            with self.session.store.read() as archive:
+                then = archive.fingerprints.needed([reserve]).get(reserve, {})
+                needs = archive.jobs.parents([number]).get(number, [])
+            assert then.keys() == set(needs)
+            for parent, seen in then.items():
+                live = jobs[parent].attempt
+                assert live is not None
+                assert attempts[live].state is State.COMPLETED
+                assert live == seen or attempts[live].result == attempts[seen].result
 
     def _no_good_subtask_ran_again(self, attempt: int, earlier: FanOut | None, ends: list[SubtaskEnd]) -> None:
         good = set(self.good.get(earlier.base, ())) if earlier and earlier.choice == "failed" else set()
@@ -154,12 +201,10 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        start=st.sampled_from(["beginning", "failed-step", "one", "two", "three"]),
-        undo_dynamic=st.booleans(),
+        how=HOWS,
     )
-    def plan_and_apply(self, data: st.DataObject, start: str, undo_dynamic: bool) -> None:
+    def plan_and_apply(self, data: st.DataObject, how: How) -> None:
         jobs = self._some(data)
-        how = How(start=start, undo_dynamic=undo_dynamic)
         try:
             proposal = rerun.plan(self.session, [(jobs, how)], {})
             again = rerun.plan(self.session, [(jobs, how)], {})
@@ -185,12 +230,40 @@ class Histories(RuleBasedStateMachine):
             return
         self._work(self.session, outcomes, slots=2)
 
+    @rule(
+        data=st.data(),
+        results=st.lists(RESULTS, max_size=3),
+        at=st.integers(0, 15),
+        when=st.sampled_from(["before", "after"]),
+    )
+    def rerun_and_spare(self, data: st.DataObject, results: list[Outcome], at: int, when: str) -> None:
+        """Everything runs that can, some of it again, and then what is below as far as that comes out changed."""
+        well = [Outcome(result="1")] * 30
+        self._work(self.session, well, slots=2)
+        completed = sorted(job.id for job in self._jobs().values() if job.state is State.COMPLETED and not job.retired)
+        if not completed:
+            return
+        jobs = sorted(data.draw(st.sets(st.sampled_from(completed), min_size=1, max_size=2), label="jobs"))
+        how = How(downstream="changed", definition=data.draw(st.sampled_from(["latest", "latest", "pinned"])))
+        try:
+            rerun.apply(self.session, rerun.plan(self.session, [(jobs, how)], {}))
+        except Refused:
+            return
+        if data.draw(st.booleans(), label="hold one"):
+            control.hold(self.session, self._some(data)[:1])
+        session = Session(CrashingStore(self.session.store, at, when), self.clock) if at else self.session  # type: ignore[arg-type]
+        self._work(session, results + well, slots=2)
+
     def _holds_what_was_planned(self, plan: rerun.RerunPlan, before: dict[int, Job]) -> None:
         now = self._jobs()
         planned = {job.id for job in plan.jobs}
         for job in plan.jobs:
-            assert now[job.id].state is job.after
-            assert now[job.id].attempt is None
+            was, standing = before[job.id], now[job.id]
+            assert standing.state is job.after
+            assert standing.attempt == (was.attempt if job.stays else None)
+            held = None if job.releases else job.holds or was.held
+            assert plan.dynamic or standing.held == held
+            assert (standing.reserve, standing.pinned_to) == (job.reserve, job.pinned_to)
         for number in now.keys() - planned:
             # A parent whose edge to a retired job goes has a new version, and nothing else of it is new.
             same = dataclasses.replace(now[number], version=before[number].version)
@@ -256,6 +329,15 @@ class Histories(RuleBasedStateMachine):
         assert not any(jobs[job].retired for job in sets)
 
     @invariant()
+    def what_is_pinned_ran_what_the_earlier_attempt_had_run(self) -> None:
+        attempts = {one.id: one for one in self._attempts()}
+        for one in attempts.values():
+            if one.pinned_to is not None:
+                earlier = attempts[one.pinned_to]
+                assert earlier.job == one.job
+                assert (earlier.template, earlier.revision) == (one.template, one.revision)
+
+    @invariant()
     def a_job_has_at_most_one_live_attempt(self) -> None:
         live = [one.job for one in self._attempts() if one.archived_by is None]
         assert len(live) == len(set(live))
@@ -297,7 +379,8 @@ def _essences(jobs: dict[int, Job]) -> dict[int, tuple[object, ...]]:
 def _essence(job: Job) -> tuple[object, ...]:
     """All of a job but its version, which only grows."""
     flags = (job.canceled, job.held, job.retired, job.added_by)
-    return (job.state, job.unmet, job.attempt, *flags, job.resume_attempt, job.resume_step)
+    pointers = (job.attempt, job.reserve, job.pinned_to)
+    return (job.state, job.unmet, *pointers, *flags, job.resume_attempt, job.resume_step)
 
 
 def _deed(one: Attempt) -> tuple[object, ...]:

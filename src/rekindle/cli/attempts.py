@@ -125,12 +125,17 @@ def _actions(one: Attempt, in_force: ActingSet | None) -> str:
     return "\n".join([head, *lines, *added])
 
 
+def _defined(one: Attempt) -> str:
+    return f"pinned: that of attempt {one.pinned_to}" if one.pinned_to is not None else ""
+
+
 def _facts(one: Attempt, name: str, workflow: str, workdir: str | None) -> str:
     where = f"{one.host} (pid {one.pid})" if one.host and one.pid else one.host or ""
     return drawing.details(
         [
             ("attempt", f"{one.id}, number {one.number} of job {one.job} {drawing.flat(name)}"),
             ("workflow", f"{one.workflow} {workflow}, revision {one.revision}"),
+            ("definition", _defined(one)),
             ("state", one.state.label),
             ("cause", explaining.ending(one)),
             ("signature", one.signature or ""),

@@ -71,6 +71,7 @@ def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str]) -> str
         Column("ID", right=True),
         Column("JOB", cut="middle", drop=True),
         Column("NO", right=True),
+        Column("REV", right=True, drop=True),
         Column("STATE"),
         Column("CAUSE", drop=True),
         Column("STARTED"),
@@ -79,18 +80,21 @@ def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str]) -> str
         Column("MEMORY", right=True, drop=True),
         Column("NOTE", cut="end", drop=True),
     ]
-    return drawing.table(columns, [_cells(one, names) for one in attempts])
+    several = len({one.revision for one in attempts}) > 1
+    return drawing.table(columns, [_cells(one, names, several) for one in attempts])
 
 
-def _cells(one: Attempt, names: Mapping[int, str]) -> tuple[str, ...]:
+def _cells(one: Attempt, names: Mapping[int, str], several: bool) -> tuple[str, ...]:
     notes = [f"archived by rerun {one.archived_by}"] if one.archived_by is not None else []
     notes += [f"from step {one.start_step + 1}"] if one.start_step else []
+    notes += ["pinned"] if one.pinned_to is not None else []
     notes += ["modified"] if one.overrides is not None else []
     notes += ["partial"] if one.partial else []
     return (
         str(one.id),
         names.get(one.job, ""),
         str(one.number),
+        str(one.revision) if several else "",
         one.state.label,
         cause(one),
         drawing.when(one.started),

@@ -23,6 +23,20 @@ _OPTIONS = (
         help="Where each job starts. [default: beginning, or the resume point that was kept]",
     ),
     click.option(
+        "--downstream",
+        type=click.Choice(["all", "changed", "none"]),
+        default="all",
+        show_default=True,
+        help="Below: all runs again; what depends on something changed; none (what is done there is stale then).",
+    ),
+    click.option(
+        "--definition",
+        type=click.Choice(["latest", "pinned"]),
+        default="latest",
+        show_default=True,
+        help="Which commands and parameters: of the latest revision, or of each job's earlier attempt.",
+    ),
+    click.option(
         "--workdir",
         type=click.Choice(["new", "copy", "same"]),
         help="For `workdir: attempt`: a new folder, a copy of the last attempt's, or the same. "
@@ -50,6 +64,8 @@ _OPTIONS = (
 
 _NAMES = (
     "start",
+    "downstream",
+    "definition",
     "workdir",
     "keep_recovery",
     "clear_recovery",
@@ -90,6 +106,8 @@ def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, **more: A
     recovery: Any = "keep" if keep_recovery else "clear" if clear_recovery or start == FROM_BEGINNING else None
     return How(
         start=start or FROM_BEGINNING,
+        downstream=more.pop("downstream"),
+        definition=more.pop("definition"),
         workdir=more.pop("workdir"),
         recovery=recovery,
         keep_modified=more.pop("keep_modified"),

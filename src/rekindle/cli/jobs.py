@@ -90,6 +90,7 @@ def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
     notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
     notes += ["retired"] if job.retired else []
     notes += ["partial"] if row.partial else []
+    notes += ["runs unless unchanged"] if job.reserve is not None else []
     return (
         str(job.id),
         row.workflow if several else "",
@@ -183,6 +184,11 @@ def _draw(
                 ("needs", _listed(needs)),
                 ("needed by", _listed(needed)),
                 ("starts at", _resumes(job)),
+                (
+                    "reserve",
+                    f"attempt {job.reserve}, which stays if nothing changed" if job.reserve is not None else "",
+                ),
+                ("definition", f"pinned: that of attempt {job.pinned_to}" if job.pinned_to is not None else ""),
                 ("recovery", f"kept by rerun {job.keep_recovery}" if job.keep_recovery is not None else ""),
                 ("modified", modifications(job.overrides)),
             ]

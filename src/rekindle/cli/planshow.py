@@ -9,7 +9,7 @@ import click
 
 from rekindle.cli import drawing, modified, reasons
 from rekindle.cli.drawing import Column
-from rekindle.domain.rerun import PlannedJob, Reason, ReasonKind, RefusedJob, RerunPlan
+from rekindle.domain.rerun import Expected, PlannedJob, Reason, ReasonKind, RefusedJob, RerunPlan
 
 FIRST = 20
 """Rows of a plan, refusals or overwritten files that are shown without -v."""
@@ -66,20 +66,29 @@ def draw_refused(refused: Sequence[RefusedJob], most: int | None) -> None:
 def summary(plan: RerunPlan) -> str:
     """`12 jobs run again: 10 selected, 2 downstream; 3 refused`."""
     retired = {job for one in plan.dynamic for job in one.retires}
-    jobs = [job for job in plan.jobs if job.id not in retired and _runs(job)]
+    jobs = [job for job in plan.jobs if job.id not in retired and _runs(job) and job.reserve is None]
     kinds = Counter(_is_selected(job) for job in jobs)
     parts = [f"{kinds[True]:,} selected"] if kinds[True] else []
     parts += [f"{kinds[False]:,} downstream"] if kinds[False] else []
     runs = f"{drawing.many(len(jobs), 'job')} run{'s' if len(jobs) == 1 else ''} again: {', '.join(parts)}"
     runs += f"; {len(retired):,} retired" if retired else ""
-    freed = sum(not _runs(job) for job in plan.jobs)
+    spared = sum(job.reserve is not None and not job.stays for job in plan.jobs)
+    runs += f"; {spared:,} more unless unchanged" if spared else ""
+    left = sum(_is_left(job) for job in plan.jobs)
+    runs += f"; {left:,} left as {'it is' if left == 1 else 'they are'}" if left else ""
+    freed = sum(not _runs(job) and not _is_left(job) for job in plan.jobs)
     runs += f"; {freed:,} set free" if freed else ""
     return runs + (f"; {len(plan.refused):,} refused" if plan.refused else "")
 
 
+def _is_left(job: PlannedJob) -> bool:
+    """What it needs runs again, and it does not."""
+    return job.stays and not job.releases
+
+
 def _runs(job: PlannedJob) -> bool:
-    """Not only set free from what an action had done to it."""
-    return any(reason.kind is not ReasonKind.DYNAMIC for reason in job.reasons)
+    """Not only set free from what an action had done to it, and not left as it is."""
+    return not _is_left(job) and any(reason.kind is not ReasonKind.DYNAMIC for reason in job.reasons)
 
 
 def _is_selected(job: PlannedJob) -> bool:
@@ -102,13 +111,17 @@ def _jobs_table(jobs: Sequence[PlannedJob], retired: Collection[int]) -> str:
             job.name,
             job.before.label,
             "->",
-            "retired" if job.id in retired else job.after.label,
-            "" if job.id in retired else f"{job.start}, {_FOLDERS[job.manner.take]}" if job.manner.take else job.start,
+            "retired" if job.id in retired else "held" if job.holds else job.after.label,
+            "" if job.id in retired or _is_left(job) else _start(job),
             "; ".join(why(reason) for reason in job.reasons),
         )
         for job in jobs
     ]
     return drawing.table(columns, rows)
+
+
+def _start(job: PlannedJob) -> str:
+    return f"{job.start}, {_FOLDERS[job.manner.take]}" if job.manner.take else job.start
 
 
 def why(reason: Reason) -> str:
@@ -123,6 +136,12 @@ def why(reason: Reason) -> str:
     if reason.kind is ReasonKind.SUBTASKS:
         kept = f", {detail['keep']:,} kept" if detail.get("keep") else ""
         return f"{drawing.many(detail.get('run', 0), 'subtask')}{kept}"
+    if reason.kind is ReasonKind.RESERVE:
+        return "unless unchanged"
+    if reason.kind is ReasonKind.STAYS:
+        return f"stays, stale if {detail.get('name') or detail.get('job')} comes out changed"
+    if reason.kind is ReasonKind.RELEASED:
+        return f"let go: it was held ({detail.get('held')})"
     if reason.kind is ReasonKind.PARTIAL:
         return f"accepts {detail.get('completed'):,} subtasks, gives up {detail.get('given_up'):,}"
     if reason.kind is not ReasonKind.SELECTED:
@@ -134,11 +153,19 @@ def why(reason: Reason) -> str:
 def _cost(plan: RerunPlan) -> str:
     expected = plan.expected
     if not expected.attempts:
-        return ""
+        return _possible(expected)
     unknown = f", {expected.unknown:,} of them unknown" if expected.unknown else ""
     known = expected.attempts - expected.unknown
     time = f", about {drawing.lasting(expected.seconds)} of running time" if known > 0 else ""
-    return f"expected: {drawing.many(expected.attempts, 'attempt')}{time}{unknown}"
+    more = _possible(expected)
+    return f"expected: {drawing.many(expected.attempts, 'attempt')}{time}{unknown}" + (f"\n{more}" if more else "")
+
+
+def _possible(expected: Expected) -> str:
+    if not expected.reserved:
+        return ""
+    time = f", about {drawing.lasting(expected.reserved_seconds)} more" if expected.reserved_seconds else ""
+    return f"at most: {drawing.many(expected.reserved, 'attempt')}{time}, where something comes out changed"
 
 
 def _more(number: int, most: int | None, thing: str) -> None:

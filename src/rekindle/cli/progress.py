@@ -64,7 +64,8 @@ class News:
 
 def summary(progress: Progress) -> str:
     """Counts by state and the time, in one line."""
-    return f"{drawing.counted(progress.counts.items())} after {drawing.lasting(progress.seconds)}"
+    spared = f", {progress.reinstated:,} reinstated" if progress.reinstated else ""
+    return f"{drawing.counted(progress.counts.items())}{spared} after {drawing.lasting(progress.seconds)}"
 
 
 def share(progress: Progress) -> tuple[int, int]:

@@ -58,8 +58,9 @@ def rerun(
 ) -> int:
     """Plan a rerun of a SELECTION, show it, and apply it.
 
-    The selected jobs run again, and every job that needs one of them. Their earlier attempts are archived, never
-    lost; `rekindle undo` takes the rerun back as long as nothing of it has started.
+    The selected jobs run again, and every job that needs one of them (`--downstream changed` spares those for which
+    nothing comes out different). Their earlier attempts are archived, never lost; `rekindle undo` takes the rerun back
+    as long as nothing of it has started.
 
     \b
     Example:
@@ -67,6 +68,8 @@ def rerun(
       rekindle rerun -s failed --from failed-step --work -j 4
       rekindle rerun --error 'out of memory' --memory x2 --save-plan plan.json
       rekindle rerun train --set alpha=0.2 --work
+      rekindle rerun prepare --downstream changed --work
+      rekindle rerun train --definition pinned
       rekindle rerun slices --from failed-step --subtasks 0,3-5
       rekindle rerun slices --accept-partial
       rekindle rerun -w sweep --changed --work
@@ -86,6 +89,7 @@ def rerun(
             how = replace(how, keep_modified=True)  # what is modified is not stale for that: it stays
         proposal = _planned(session, ids, fan_out.how(how), flags, note, as_json, why)
         if not as_json:
+            _tell_definition(session, proposal, workflows)
             draw_plan(proposal.plan, verbose=verbose)
         if save_plan is not None:
             engine.save(session, proposal, save_plan)
@@ -163,6 +167,20 @@ def tell_spec_changed(session: Session, workflows: list[int]) -> None:
             which = f"revision {owner.revision} of {drawing.flat(owner.name)}"
             click.echo(f"note: the spec file differs from {which}, which is what runs", err=True)
             click.echo(f"  hint: `rekindle submit {owner.source}` takes the file in first", err=True)
+
+
+def _tell_definition(session: Session, proposal: Proposal, workflows: list[int]) -> None:
+    """Which revision is meant, where there are several."""
+    latest = {one: look.status(session, str(one))[0].workflow.revision for one in workflows}
+    if max(latest.values()) == 1:
+        return
+    newest = ", ".join(sorted({f"revision {number}" for number in latest.values()}))
+    pinned = look.revisions(session, [job.pinned_to for job in proposal.plan.jobs if job.pinned_to is not None])
+    if not pinned:
+        click.echo(f"definition: {newest}, the latest")
+        return
+    earlier = ", ".join(f"revision {number}" for number in pinned)
+    click.echo(f"definition: pinned to {earlier} (the latest is {newest})")
 
 
 def _finish(

@@ -11,7 +11,7 @@ from rekindle.cli.drawing import Column
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
-from rekindle.cli.planshow import draw_plan
+from rekindle.cli.planshow import FIRST, draw_plan
 from rekindle.engine import look
 
 _HERE = "rekindle.cli.reruns"
@@ -87,7 +87,7 @@ def asked(request: object) -> str:
     return ", ".join(parts)
 
 
-_PLAIN = {"from": "beginning", "downstream": "all"}
+_PLAIN = {"from": "beginning", "downstream": "all", "definition": "latest"}
 
 
 def _worded(key: str, value: object) -> str:
@@ -112,9 +112,11 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
     """
     with opened() as session:
         record = look.rerun(session, rerun)
+        checked = look.checks(session, rerun)
     if as_json:
         listed = shapes.rerun(record, len(record.plan.jobs))
-        shapes.emit({**listed, **shapes.plan(record.plan, record.id)})
+        told = [{"id": job, **came} for job, came in sorted(checked.items())]
+        shapes.emit({**listed, **shapes.plan(record.plan, record.id), "checked": told})
         return
     click.echo(
         drawing.details(
@@ -129,3 +131,9 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
     )
     click.echo("")
     draw_plan(record.plan, verbose=verbose)
+    for result, what in (("reinstated", "reinstated, not run"), ("runs", "to run, for something had changed")):
+        jobs = [drawing.flat(job.name) for job in record.plan.jobs if checked.get(job.id, {}).get("result") == result]
+        if jobs:
+            shown = jobs if verbose else jobs[:FIRST]
+            more = f" and {len(jobs) - len(shown):,} more" if len(jobs) > len(shown) else ""
+            click.echo(f"{what}: {', '.join(shown)}{more}")

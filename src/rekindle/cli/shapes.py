@@ -92,6 +92,8 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "signature": live.signature if live else None,
         "attempts": one.attempts,
         "attempt": one.attempt,
+        "reserve": one.reserve,
+        "pinned_to": one.pinned_to,
         "retired": one.retired,
         "added_by": one.added_by,
         "stale": stale,
@@ -145,6 +147,8 @@ def attempt(one: Attempt, workdir: str | None, subtasks: SubtaskCounts | None = 
         "max_rss_bytes": one.max_rss_bytes,
         "result": json.loads(one.result) if one.result else None,
         "revision": one.revision,
+        "pinned": one.pinned_to is not None,
+        "pinned_to": one.pinned_to,
         "builds_on": one.builds_on,
         "archived": one.archived_by is not None,
         "archived_by": one.archived_by,
@@ -266,6 +270,7 @@ def report(one: WorkReport) -> dict[str, Any]:
         "never_fit": [{"name": name, "asks": asks} for name, asks in one.never_fit],
         "interrupted": one.interrupted,
         "recovered": one.recovered,
+        "reinstated": one.reinstated,
     }
 
 

@@ -38,6 +38,9 @@ def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
         if number
     ]
     click.echo(f"ran: {', '.join(ran) or 'nothing'}; jobs now: {drawing.counted(report.counts.items())}", err=True)
+    if report.reinstated:
+        jobs = drawing.many(report.reinstated, "job")
+        click.echo(f"{jobs} reinstated, not run: what {_they(report.reinstated)} on is unchanged", err=True)
     for name, asks in report.never_fit:
         click.echo(f"{drawing.coloured('held')} {drawing.flat(name)} can never start here: {asks}", err=True)
     if report.interrupted:
@@ -46,6 +49,10 @@ def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
         groups = look.failures(session, workflow)
         click.echo(explaining.group_lines(groups, most=5), err=True)
     tell_next(report, workflow)
+
+
+def _they(number: int) -> str:
+    return "it depends" if number == 1 else "they depend"
 
 
 def tell_next(report: WorkReport, workflow: str | None) -> None:

@@ -15,8 +15,19 @@ def check_how(how: How) -> None:
         raise BadValue(f"the working directory cannot be {how.workdir!r}", hint="new, copy or same")
     if how.recovery not in (None, "keep", "clear"):
         raise BadValue(f"the resume point cannot be {how.recovery!r}", hint="keep or clear")
+    if how.downstream not in ("all", "changed", "none"):
+        raise BadValue(f"downstream cannot be {how.downstream!r}", hint="all, changed or none")
+    if how.definition not in ("latest", "pinned"):
+        raise BadValue(f"the definition cannot be {how.definition!r}", hint="latest or pinned")
+    if how.undo_dynamic and how.downstream == "none":
+        raise UsageError(
+            "--undo-dynamic does not go with --downstream none: actions may have added or changed what is below",
+            hint="--downstream all or changed",
+        )
     if how.overrides is not None:
         check_overrides(how.overrides)
+    if how.release and how != How(release=True):
+        raise UsageError("`release` only lets go what was reset: it takes nothing beside it")
     if how.again and how != How(again=True):
         raise UsageError("`again` is the last attempt as it was: it takes nothing beside it")
 
@@ -24,6 +35,10 @@ def check_how(how: How) -> None:
 def how_to_json(how: How) -> dict[str, Any]:
     """What was asked, for the record; what was left at its default is left out, but for where to start."""
     asked: dict[str, Any] = {"from": how.start, "downstream": how.downstream}
+    if how.definition != "latest":
+        asked["definition"] = how.definition
+    if how.hold is not None:
+        asked["hold"] = how.hold
     if how.workdir is not None:
         asked["workdir"] = how.workdir
     if how.recovery is not None:
@@ -36,6 +51,7 @@ def how_to_json(how: How) -> dict[str, Any]:
         "keep_modified": how.keep_modified,
         "keep_outputs": how.keep_outputs,
         "undo_dynamic": how.undo_dynamic,
+        "release": how.release,
     }
     return asked | {name: True for name, on in flags.items() if on}
 

@@ -12,7 +12,7 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.fan_out_start import END, start_for
 from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.overrides import NOTHING, Modified, Overrides, modified_of, multiplied
-from rekindle.domain.rerun import FROM_BEGINNING, Change, How, JobView, Manner, Take
+from rekindle.domain.rerun import FROM_BEGINNING, Change, How, JobView, Manner, PlannedJob, Take
 from rekindle.domain.resume import BEGINNING, Start
 from rekindle.domain.substitution import references, render
 
@@ -58,6 +58,20 @@ def find_course(view: JobView, how: How, exists: Exists) -> Course | str:
 def reset_below(view: JobView) -> Manner:
     """A job that runs again because one above it does: from the beginning, in a new folder, still modified."""
     return Manner(overrides=view.overrides)
+
+
+def as_it_stands(job: PlannedJob, view: JobView) -> PlannedJob:
+    """A planned job whose next attempt is made as it would have been anyway."""
+    resumes = view.resume_attempt is not None and view.resume_step < len(view.steps)
+    return replace(
+        job,
+        start=view.steps[view.resume_step] if resumes and view.resume_step else job.start,
+        keeps=view.steps[: view.resume_step] if resumes else job.keeps,
+        resume_attempt=view.resume_attempt,
+        resume_step=view.resume_step,
+        manner=Manner(view.take, view.folder, view.keep_recovery, view.overrides),
+        subtasks=view.subtasks,
+    )
 
 
 def _as_before(view: JobView) -> Course:

@@ -76,6 +76,7 @@ class Attempt:
     steps: tuple[StepOutcome, ...] = ()
     binding: str | None = None  # JSON text: the matrix values, where they are not those that the job has now
     code: str | None = None  # digest of the modules that its functions come from
+    pinned_to: int | None = None  # the attempt whose definition it took; None: the latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,21 @@ class ReadyJob:
     take: str | None = None  # "copy" or "same": how it gets its folder …
     take_folder: str | None = None  # … from this one
     subtasks: str | None = None  # JSON text: which run where it resumes a fan-out
+    latest: int | None = None  # its latest template, which says what it takes, where that is another
+    own_binding: str | None = None  # JSON text: the matrix values that it is pinned to, where the job has others now
+    pinned_to: int | None = None  # the attempt whose definition it takes
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A ready job whose attempt in reserve is to be looked at before it may be claimed."""
+
+    id: int
+    workflow: int
+    name: str
+    resource_class: int
+    version: int
+    reserve: int
 
 
 class Needed(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 from rekindle.domain.rerun import (
@@ -34,6 +34,8 @@ def plan_to_json(plan: RerunPlan) -> dict[str, Any]:
             "attempts": plan.expected.attempts,
             "seconds": plan.expected.seconds,
             "unknown": plan.expected.unknown,
+            "reserved": plan.expected.reserved,
+            "reserved_seconds": plan.expected.reserved_seconds,
         },
         "overwrites": list(plan.overwrites),
         "reads": [list(read) for read in plan.reads],
@@ -49,7 +51,7 @@ def plan_from_json(document: Mapping[str, Any]) -> RerunPlan:
         jobs=tuple(_job_from_json(job) for job in document["jobs"]),
         refused=tuple(RefusedJob(job["id"], job["name"], job["why"]) for job in document["refused"]),
         warnings=tuple(document["warnings"]),
-        expected=Expected(expected["attempts"], expected["seconds"], expected["unknown"]),
+        expected=Expected(**expected),
         overwrites=tuple(document["overwrites"]),
         reads=tuple((job, version) for job, version in document["reads"]),
         dynamic=tuple(taken_from_json(one) for one in document.get("dynamic", ())),
@@ -72,7 +74,7 @@ def _canonical(plan: RerunPlan) -> list[Any]:
         [_row(job) for job in plan.jobs],
         [(job.id, job.name, job.why) for job in plan.refused],
         plan.warnings,
-        (plan.expected.attempts, plan.expected.seconds, plan.expected.unknown),
+        astuple(plan.expected),
         plan.overwrites,
         plan.reads,
         *([_taken_to_json(one) for one in plan.dynamic],) * bool(plan.dynamic),
@@ -110,7 +112,12 @@ def _row(job: PlannedJob) -> tuple[Any, ...]:
         job.unmet,
         *(() if job.manner == PLAIN else _manner_row(job.manner)),
         job.subtasks,
+        *([(job.reserve, job.pinned_to, job.stays, job.holds, job.releases)] * _is_uncommon(job)),
     )
+
+
+def _is_uncommon(job: PlannedJob) -> bool:
+    return job.reserve is not None or job.pinned_to is not None or job.stays or bool(job.holds) or job.releases
 
 
 def _manner_row(manner: Manner) -> tuple[Any, ...]:
@@ -141,6 +148,11 @@ def _job_to_json(job: PlannedJob) -> dict[str, Any]:
         ],
         "saves": list(job.manner.saves),
         "subtasks": list(job.subtasks) if isinstance(job.subtasks, tuple) else job.subtasks,
+        "reserve": job.reserve,
+        "pinned_to": job.pinned_to,
+        "stays": job.stays,
+        "holds": job.holds,
+        "releases": job.releases,
     }
 
 
@@ -160,6 +172,11 @@ def _job_from_json(job: Mapping[str, Any]) -> PlannedJob:
         unmet=job["unmet"],
         manner=_manner_from_json(job),
         subtasks=tuple(job["subtasks"]) if isinstance(job["subtasks"], list) else job["subtasks"],
+        reserve=job["reserve"],
+        pinned_to=job["pinned_to"],
+        stays=job["stays"],
+        holds=job["holds"],
+        releases=job["releases"],
     )
 
 

@@ -152,6 +152,9 @@ class JobView:
     fan_outs: tuple[FanOutView, ...] = ()  # of the latest definition, in order; read where a rerun may resume one
     subtasks: Choice | None = None  # that the next attempt would run
     pinned_to: int | None = None
+    last: int | None = None  # the newest attempt that it has had; read where none is live
+    aggregate: bool = False
+    template: int = 0  # the row of the definition told here
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,7 @@ class PlannedJob:
     subtasks: Choice | None = None  # which run, where it starts at a fan-out that it resumes
     reserve: int | None = None  # the attempt that is reinstated when it still holds
     pinned_to: int | None = None  # the attempt whose definition it takes; None: the latest
-    stays: bool = False  # it is finished and is not reset: only what it needs is less done than before
+    stays: bool = False  # it is not reset: only its state and its unmet count follow what it needs
     holds: str | None = None  # the reason for which it is held afterwards
     releases: bool = False  # it is held no more
 
@@ -220,6 +223,8 @@ class Expected:
     attempts: int = 0
     seconds: float = 0.0  # of running time, summed over attempts that are known
     unknown: int = 0  # attempts of which nothing is known
+    reserved: int = 0  # jobs more that run only if what they depend on comes out changed
+    reserved_seconds: float = 0.0  # of running time, should all of these run
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def decide_undo(views: Sequence[UndoView]) -> list[Restore]:
             f"rerun {newest} came later and touched {_names(later)}",
             hint=f"undo {newest} first: rekindle undo {newest}",
         )
-    started = [view for view in jobs if view.attempt is not None]
+    started = [view for view in jobs if view.attempt not in (None, view.restore.attempt)]
     if started:
         verb = "has" if len(started) == 1 else "have"
         raise UndoRefused(

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from rekindle.domain.acting import CANCEL, HOLD, SET, ActingSet, retired_with
 from rekindle.domain.graph import descendants
-from rekindle.domain.rerun import Graph, How, JobView, Manner, PlannedJob, Reason, ReasonKind, TakenOut
+from rekindle.domain.manner import as_it_stands
+from rekindle.domain.rerun import Graph, How, JobView, PlannedJob, Reason, ReasonKind, TakenOut
 
 _NAMED = 5
 
@@ -55,16 +56,8 @@ class Away:
 
     def _freed(self, job: PlannedJob) -> PlannedJob:
         view, by = self.views[job.id], self.freed[job.id]
-        resumes = view.resume_attempt is not None and view.resume_step < len(view.steps)
-        return replace(
-            job,
-            start=view.steps[view.resume_step] if resumes and view.resume_step else job.start,
-            keeps=view.steps[: view.resume_step] if resumes else job.keeps,
-            resume_attempt=view.resume_attempt,
-            resume_step=view.resume_step,
-            manner=Manner(view.take, view.folder, view.keep_recovery, view.overrides),
-            reasons=(*job.reasons, Reason(ReasonKind.DYNAMIC, {"job": by, "name": self.views[by].name})),
-        )
+        reason = Reason(ReasonKind.DYNAMIC, {"job": by, "name": self.views[by].name})
+        return as_it_stands(replace(job, reasons=(*job.reasons, reason)), view)
 
 
 def take_back(

@@ -11,8 +11,9 @@ import msgspec
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Each, JobTemplate
 from rekindle.domain.errors import RekindleError
-from rekindle.domain.models import Attempt, Ending, Job, NewAttempt, StepOutcome
-from rekindle.domain.rerun import FROM_BEGINNING, FanOutView, How, JobView
+from rekindle.domain.models import Attempt, Ending, NewAttempt, StepOutcome
+from rekindle.domain.pinning import pins
+from rekindle.domain.rerun import FROM_BEGINNING, FanOutView, Graph, How, JobView
 from rekindle.domain.resume import completed_steps
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Choice, Known, known_of
@@ -50,23 +51,35 @@ def end_subtasks(archive: Archive, endings: Iterable[Ending]) -> None:
 # --- what the planner is told
 
 
-def resuming(requests: Iterable[tuple[Sequence[int], How]]) -> set[int]:
-    """The jobs of requests under which one may start at a fan-out, or behind it."""
-    return {job for jobs, how in requests if how.accept_partial or how.start != FROM_BEGINNING for job in jobs}
+def planning_views(
+    archive: Archive, requests: Sequence[tuple[Sequence[int], How]]
+) -> tuple[Mapping[int, JobView], Graph, Mapping[int, JobView]]:
+    """(views, graph, views by earlier definitions): what the planner reads for these requests."""
+    views, graph = archive.reruns.views(sorted({job for jobs, _ in requests for job in jobs}))
+    earlier = archive.reruns.defined_by(views, pins(views, graph, requests))
+    resumed = {job for jobs, how in requests if _may_resume(how) for job in jobs}
+    return with_fan_outs(archive, views, resumed), graph, with_fan_outs(archive, earlier, resumed)
 
 
-def with_fan_outs(archive: Archive, views: Mapping[int, JobView], jobs: Iterable[int]) -> dict[int, JobView]:
+def _may_resume(how: How) -> bool:
+    """A job may start at a fan-out, or behind it."""
+    return how.accept_partial or how.start != FROM_BEGINNING
+
+
+def with_fan_outs(archive: Archive, views: Mapping[int, JobView], jobs: Iterable[int]) -> Mapping[int, JobView]:
     """The views, those of `jobs` with what is known of their fan-outs."""
-    found = dict(views)
     wanted = sorted({job for job in jobs if job in views and views[job].attempt is not None})
-    live = archive.jobs.live(wanted)
+    if not wanted:
+        return views
+    found = dict(views)
     templates: dict[int, JobTemplate] = {}
-    for job in archive.jobs.get(wanted):
-        template = templates.get(job.template) or archive.workflows.template(job.template)
-        templates[job.template] = template
+    live = archive.jobs.live(wanted)
+    for job in wanted:
+        view = views[job]
+        template = templates.get(view.template) or archive.workflows.template(view.template)
+        templates[view.template] = template
         if any(step.each for step in template.steps):
-            views_of = _views(archive, job, template, live[job.id])
-            found[job.id] = dataclasses.replace(found[job.id], fan_outs=views_of)
+            found[job] = dataclasses.replace(view, fan_outs=_views(archive, view, template, live[job]))
     return found
 
 
@@ -76,7 +89,7 @@ def was_amid_fan_out(view: JobView) -> bool:
     return any(one.step == at and one.known for one in view.fan_outs)
 
 
-def _views(archive: Archive, job: Job, template: JobTemplate, attempt: Attempt) -> tuple[FanOutView, ...]:
+def _views(archive: Archive, view: JobView, template: JobTemplate, attempt: Attempt) -> tuple[FanOutView, ...]:
     earlier = archive.workflows.template(attempt.template)
     views = []
     for position, step in enumerate(template.steps):
@@ -84,30 +97,27 @@ def _views(archive: Archive, job: Job, template: JobTemplate, attempt: Attempt) 
             continue
         same = position < len(earlier.steps) and earlier.steps[position].name == step.name
         known = known_of(archive.subtasks.of(attempt.id, position)) if same else ()
-        now = _items_now(archive, job, template, attempt, step.each) if known else None
+        now = _items_now(archive, view, template, attempt, step.each) if known else None
         views.append(FanOutView(position, known, now))
     return tuple(views)
 
 
 def _items_now(
-    archive: Archive, job: Job, template: JobTemplate, attempt: Attempt, each: Each
+    archive: Archive, view: JobView, template: JobTemplate, attempt: Attempt, each: Each
 ) -> tuple[str, ...] | None:
     """The items as they would come out now; None where only the step itself can tell."""
-    workflow = archive.workflows.find(job.workflow)
-    if workflow is None:
-        return None
     stored = archive.attempts.get(attempt.id)
     scope: Mapping[str, Any] = {
-        "params": archive.workflows.params(job.workflow, workflow.revision),
-        "matrix": msgspec.json.decode(job.binding),
-        "job": {"name": job.name, "id": job.id},
+        "params": view.params,
+        "matrix": msgspec.json.decode(view.binding),
+        "job": {"name": view.name, "id": view.id},
         "steps": {
             step.name: {"result": None if step.result is None else msgspec.json.decode(step.result)}
             for step in (stored.steps if stored else ())
             if step.state is State.COMPLETED
         },
     }
-    directory = attempt.folder if template.workdir == "attempt" and attempt.folder else workflow.directory
+    directory = attempt.folder if template.workdir == "attempt" and attempt.folder else view.directory
     try:
         found = settled(each, scope, directory)
     except RekindleError:

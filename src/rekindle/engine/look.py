@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound
@@ -264,6 +265,19 @@ def rerun(session: Session, number: int) -> RerunRecord:
     if found is None:
         raise NotFound(f"no such rerun: {number}", hint="`rekindle reruns list` names them")
     return found
+
+
+def checks(session: Session, rerun: int) -> dict[int, dict[str, Any]]:
+    """What came of looking at the attempts that a rerun had put in reserve, by job: `at` (seconds since the epoch),
+    `result` (reinstated, runs) and `reasons`."""
+    with session.store.read() as archive:
+        return archive.reruns.checks(rerun)
+
+
+def revisions(session: Session, attempts: Sequence[int]) -> list[int]:
+    """The revisions that these attempts ran, each once."""
+    with session.store.read() as archive:
+        return sorted({revision for _, revision, _ in archive.measures.origins(attempts).values()})
 
 
 def events(session: Session, workflow: str | None = None, limit: int | None = None) -> list[Event]:

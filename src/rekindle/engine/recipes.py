@@ -27,7 +27,7 @@ class Recipes:
 
     def __init__(self, store_identity: str) -> None:
         self._identity = store_identity
-        self._known: dict[tuple[int, int], Recipe] = {}
+        self._known: dict[tuple[int, int, int], Recipe] = {}
         self._templates: dict[int, JobTemplate] = {}
         self._workflows: dict[int, Workflow] = {}
         self._by_number: dict[int, Recipe] = {}
@@ -53,16 +53,18 @@ class Recipes:
             found = self._workflows[workflow] = stored
         return found
 
-    def of(self, archive: Archive, workflow: int, template: int, revision: int) -> Recipe:
-        """The recipe of a template under a revision's parameters."""
-        found = self._known.get((template, revision))
+    def of(self, archive: Archive, workflow: int, template: int, revision: int, latest: int | None = None) -> Recipe:
+        """The recipe of a template under a revision's parameters, which takes what the `latest` template says."""
+        key = (template, revision, latest or template)
+        found = self._known.get(key)
         if found is None:
-            found = self._make(archive, workflow, template, revision)
-            self._known[template, revision] = self._by_number[found.id] = found
+            found = self._known[key] = self._make(archive, workflow, *key)
+            self._by_number[found.id] = found
         return found
 
-    def _make(self, archive: Archive, workflow: int, template: int, revision: int) -> Recipe:
+    def _make(self, archive: Archive, workflow: int, template: int, revision: int, latest: int) -> Recipe:
         body, owner = self.template(archive, template), self.workflow(archive, workflow)
+        takes = self.template(archive, latest).resources
         return Recipe(
             id=len(self._known) + 1,
             workflow=owner.name,
@@ -73,9 +75,9 @@ class Recipes:
             env=dict(body.env),
             params=archive.workflows.params(workflow, revision),
             workdir=body.workdir,
-            time=body.resources.time,
+            time=takes.time,
             store=self._identity,
-            cpus=body.resources.cpus,
+            cpus=takes.cpus,
             by_mtime=dict(body.by_mtime),
         )
 
@@ -104,7 +106,7 @@ def assignments(
     made = []
     for attempt in attempts:
         job = attempt.job
-        recipe = recipes.of(archive, job.workflow, job.template, job.revision)
+        recipe = recipes.of(archive, job.workflow, job.template, job.revision, job.latest)
         steps = kept.get(attempt.id, ())
         modified = modified_of(job.overrides)
         params, unset = told(recipe.params, [*changes.get(job.id, ()), *staged_changes(steps)], modified.params)
@@ -210,17 +212,13 @@ def _fanned_out(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict
 
 
 def _outputs(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[int, dict[str, str]]:
-    rows = [job for job in archive.jobs.get(jobs) if recipes.template(archive, job.template).outputs]
-    if not rows:
-        return {}
-    live = archive.jobs.live([job.id for job in rows])
-    changes = changes_in_force(archive, [job.id for job in rows])
+    live = archive.jobs.live(jobs)
+    writing = [job for job, attempt in live.items() if recipes.template(archive, attempt.template).outputs]
+    changes = changes_in_force(archive, writing)
     found = {}
-    for job in rows:
-        template = recipes.template(archive, job.template)
-        attempt = live.get(job.id)
-        if attempt is None:
-            continue
+    for job in archive.jobs.get(writing):
+        attempt = live[job.id]
+        template = recipes.template(archive, attempt.template)
         params = recipes.of(archive, job.workflow, attempt.template, attempt.revision).params
         modified = modified_of(attempt.overrides).params
         base = recipes.workflow(archive, job.workflow).directory
@@ -228,7 +226,7 @@ def _outputs(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[in
             base = attempt.folder
         scope: Mapping[str, Mapping[str, Any]] = {
             "params": {**effective(params, changes.get(job.id, ())), **modified},
-            "matrix": msgspec.json.decode(job.binding),
+            "matrix": msgspec.json.decode(attempt.binding or job.binding),
             "job": {"name": job.name, "id": job.id},
         }
         found[job.id] = {name: str(Path(base, render(path, scope))) for name, path in template.outputs.items()}

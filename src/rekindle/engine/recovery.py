@@ -21,7 +21,7 @@ from rekindle.domain.rerun import FROM_FAILED_STEP, How
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import State
 from rekindle.engine.claiming import give_back
-from rekindle.engine.fan_outs import end_subtasks, was_amid_fan_out, with_fan_outs
+from rekindle.engine.fan_outs import end_subtasks, planning_views, was_amid_fan_out
 from rekindle.engine.ingest import Page, end_move
 from rekindle.engine.presence import is_alive
 from rekindle.journal.copies import remove_tree
@@ -164,22 +164,24 @@ def rerun_lost(archive: Archive, jobs: Sequence[int], now: float) -> tuple[int, 
     chosen = [job for job in jobs if not _lost_too_often(archive, job)]
     if not chosen:
         return ()
-    views, graph = archive.reruns.views(chosen)
-    views = with_fan_outs(archive, views, chosen)
-    amid = [job for job in chosen if was_amid_fan_out(views[job])]
-    plan = plan_rerun(views, graph, _manners(chosen, amid))
+    views, graph, earlier = planning_views(archive, [(chosen, _GO_ON)])
+    amid = [job for job in chosen if was_amid_fan_out(earlier.get(job, views[job]))]
+    plan = plan_rerun(views, graph, _manners(chosen, amid), earlier=earlier)
     if plan.refused:  # what cannot go on there starts as it had started
         refused = {job.id for job in plan.refused}
-        plan = plan_rerun(views, graph, _manners(chosen, [job for job in amid if job not in refused]))
+        again = _manners(chosen, [job for job in amid if job not in refused])
+        plan = plan_rerun(views, graph, again, earlier=earlier)
     if plan.jobs:
         archive.reruns.apply(plan, "recovery", {"jobs": chosen}, "lost with their runner", now)
     return tuple(job.id for job in plan.jobs)
 
 
+_GO_ON = How(FROM_FAILED_STEP, keep_modified=True, automatic=True)
+
+
 def _manners(lost: Sequence[int], amid: Sequence[int]) -> list[tuple[list[int], How]]:
     """Those lost amid a fan-out go on there; the others are made over again."""
-    resumed = How(FROM_FAILED_STEP, keep_modified=True, automatic=True)
-    return [(list(amid), resumed), ([job for job in lost if job not in amid], How(again=True))]
+    return [(list(amid), _GO_ON), ([job for job in lost if job not in amid], How(again=True))]
 
 
 def _lost_too_often(archive: Archive, job: int) -> bool:

@@ -14,7 +14,7 @@ from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
 from rekindle.domain.rerun import How, Reason, RerunPlan, SavedFile
 from rekindle.domain.states import State
 from rekindle.domain.undo import decide_undo
-from rekindle.engine.fan_outs import resuming, with_fan_outs
+from rekindle.engine.fan_outs import planning_views
 from rekindle.engine.presence import is_alive
 from rekindle.engine.results import Applied, Proposal, Undone
 from rekindle.engine.saving import Tell, restoring, saving
@@ -37,13 +37,11 @@ def plan(
 
     PlanRefused, with every job's reason, when nothing of it can be done.
     """
-    selected = sorted({job for jobs, _ in requests for job in jobs})
-    with session.store.read() as archive:
-        views, graph = archive.reruns.views(selected)
-        views = with_fan_outs(archive, views, resuming(requests))
     for _, how in requests:
         check_how(how)
-    decided = plan_rerun(views, graph, requests, os.path.exists, why or {})
+    with session.store.read() as archive:
+        views, graph, earlier = planning_views(archive, requests)
+    decided = plan_rerun(views, graph, requests, os.path.exists, why or {}, earlier)
     if not decided.jobs:
         raise _all_refused(decided)
     return Proposal(decided, request, note)
@@ -69,7 +67,8 @@ def apply(session: Session, proposal: Proposal, tell: Tell | None = None) -> App
         alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
     ring(session.store.folder, alive)
     retired = {job for one in proposal.plan.dynamic for job in one.retires}
-    ready = sum(job.after is State.READY and job.id not in retired for job in proposal.plan.jobs)
+    idle = {job.id for job in proposal.plan.jobs if job.holds} | retired
+    ready = sum(job.after is State.READY and job.id not in idle for job in proposal.plan.jobs)
     return Applied(rerun, proposal.plan, ready, runner_alive=bool(alive))
 
 

@@ -134,6 +134,7 @@ class Progress:
     ended: int  # attempts that ended in this run
     failed: int  # of those
     seconds: float
+    reinstated: int = 0  # jobs that were done without running: what they depend on had not changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,3 +149,4 @@ class WorkReport:
     never_fit: tuple[tuple[str, str], ...] = ()  # (job, what it asks that this runner does not have)
     interrupted: bool = False
     recovered: int = 0  # attempts found lost at the start and started again
+    reinstated: int = 0  # jobs that did not run, because what they depend on had not changed

@@ -64,7 +64,7 @@ def work(
     now = session.clock()
     with session.store.write() as archive:
         archive.runners.end(runner.id, now)
-        if report.completed or report.failed or report.canceled:
+        if report.completed or report.failed or report.canceled or report.reinstated:
             archive.events.add(now, "worked", scope.workflow, _summary(runner, report))
     return report
 
@@ -75,6 +75,7 @@ def _summary(runner: Runner, report: WorkReport) -> dict[str, int | bool]:
         "completed": report.completed,
         "failed": report.failed,
         "canceled": report.canceled,
+        "reinstated": report.reinstated,
         "interrupted": report.interrupted,
     }
 

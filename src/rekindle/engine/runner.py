@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from rekindle.domain.models import Runner
 from rekindle.domain.packing import Room
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.bench import STOCK_SECONDS, Bench, Flight, Pace
+from rekindle.engine.checks import Checks
 from rekindle.engine.claiming import Claimed, Scope, claim, give_back
 from rekindle.engine.ingest import Page, Told, ingest
 from rekindle.engine.recipes import Recipes
@@ -19,7 +21,7 @@ from rekindle.engine.results import Progress, WorkOptions, WorkReport
 from rekindle.engine.session import Session
 from rekindle.engine.signals import Interrupts
 from rekindle.engine.tally import Tally
-from rekindle.engine.wake import Bell
+from rekindle.engine.wake import Bell, ring
 from rekindle.executors.port import Executor, WorkerInfo
 from rekindle.journal.ledger import read
 from rekindle.store.port import Archive
@@ -68,6 +70,7 @@ class Shift:
         self._estates: list[Estate] = []
         self._pace, self._tally = Pace(), Tally()
         self._recipes = Recipes(session.store.identity)
+        self._checks = Checks(session, scope.workflow, os.environ, lambda: ring(scope.store_folder, [runner.id]))
         self._began = self._turned = self._told_at = self._recovered_at = time.monotonic()
         self._seen_version = -1
         self._more_ready = True
@@ -78,13 +81,16 @@ class Shift:
     def run(self, slots: int) -> WorkReport:
         """Work until there is nothing left to do, or to be waited for."""
         self._open(slots)
-        while True:
-            self._turn()
-            self._report_progress()
-            if self._finished():
-                return self._report()
-            self._pause()
-            self._heed_interrupts()
+        try:
+            while True:
+                self._turn()
+                self._report_progress()
+                if self._finished():
+                    return self._report()
+                self._pause()
+                self._heed_interrupts()
+        finally:
+            self._checks.close()
 
     # --- workers
 
@@ -109,7 +115,8 @@ class Shift:
         version = self._session.store.data_version()
         looked = version != self._seen_version
         recovering = any(all(orphan.gone for orphan in estate.orphans) for estate in self._estates)
-        if not (gathered or gone or looked or self._more_ready or self._returned or recovering):
+        checked = self._checks.done
+        if not (gathered or gone or looked or self._more_ready or self._returned or recovering or checked):
             return
         now = self._session.clock()
         with self._session.store.write() as archive:
@@ -122,6 +129,7 @@ class Shift:
             self._take_in(told)
             replaced = self._bury(archive, gone)
             self._settle_estates(archive, now)
+            reinstated = self._checks.settle(archive, now) if checked else 0
             if self._stopping:
                 give_back(archive, sorted(flight.job for flight in self._returned))
                 self._returned.clear()
@@ -129,6 +137,11 @@ class Shift:
             claimed = None if self._stopping else self._claim(archive, now)
         self._turned = time.monotonic()
         self._seen_version = self._session.store.data_version()
+        if checked:
+            self._checks.settled()
+            self._tally.reinstated += reinstated
+        if not self._stopping:
+            self._checks.begin()
         self._advance(gathered)
         for info in replaced:
             self._benches[info.name].heard = self._turned
@@ -313,7 +326,7 @@ class Shift:
             return False
         if self._stopping:
             return True
-        if self._estates:
+        if self._estates or self._checks.under_way:
             return False
         now = time.monotonic()
         with self._session.store.read() as archive:
@@ -342,7 +355,8 @@ class Shift:
             counts = _counts(archive, self._scope.workflow)
         running = [next(iter(bench.flights.values())).name for bench in self._benches.values() if bench.flights]
         ended = self._tally.completed + self._tally.failures + self._tally.cancels
-        self._tell(Progress(counts, tuple(running), ended, self._tally.failures, now - self._began))
+        seconds, reinstated = now - self._began, self._tally.reinstated
+        self._tell(Progress(counts, tuple(running), ended, self._tally.failures, seconds, reinstated))
 
     def _report(self) -> WorkReport:
         with self._session.store.read() as archive:

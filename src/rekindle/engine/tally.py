@@ -17,6 +17,7 @@ class Tally:
     failures: int = 0
     cancels: int = 0
     recovered: int = 0
+    reinstated: int = 0
     failed_jobs: set[int] = field(default_factory=set)
     canceled_jobs: set[int] = field(default_factory=set)
     never_fit: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -56,4 +57,5 @@ class Tally:
             never_fit=tuple(self.never_fit.values()),
             interrupted=interrupted,
             recovered=self.recovered,
+            reinstated=self.reinstated,
         )

@@ -23,6 +23,10 @@ def check(database: Database) -> list[str]:
         found.append(f"job {number} {name}: its live attempt {attempt} is not there, not its own, or archived")
     for number, name, attempt, live in database.rows(SQL["live"]):
         found.append(f"job {number} {name}: attempt {attempt} is not archived, and {live or 'none'} is the live one")
+    for number, name, reserve, _ in database.rows(SQL["reserves"]):
+        found.append(f"job {number} {name}: its reserve {reserve} is no archived, completed attempt, or not alone")
+    for number, name, attempt, _ in database.rows(SQL["pinned"]):
+        found.append(f"job {number} {name}: it is pinned to {attempt}, which is no attempt of it")
     for number, name, active, _ in database.rows(SQL["active"]):
         found.append(f"job {number} {name}: {active} attempts have not ended")
     for workflow, resource_class, state, n, derived in database.rows(SQL["counts"]):

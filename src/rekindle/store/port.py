@@ -22,6 +22,7 @@ from rekindle.domain.models import (
     NewAttempt,
     ReadyClass,
     ReadyJob,
+    Reserved,
     Runner,
     Standing,
     StepOutcome,
@@ -144,6 +145,22 @@ class Queue(Protocol):
         Jobs move by `move`."""
         ...
 
+    def reserved(self, workflow: int | None, limit: int) -> list[Reserved]:
+        """Ready jobs with an attempt in reserve, by id: not held, nor of an archived workflow."""
+        ...
+
+    def still_reserved(self, jobs: Sequence[Reserved]) -> set[int]:
+        """Those of these jobs, by id, that stand as they stood, version included, and still wait to be looked at."""
+        ...
+
+    def reinstate(self, reserves: Sequence[tuple[int, int]]) -> None:
+        """(job, attempt): the attempt in reserve is the job's live one again. Jobs move by `move`."""
+        ...
+
+    def drop_reserves(self, jobs: Sequence[int]) -> None:
+        """These jobs are to run: they may be claimed (version + 1)."""
+        ...
+
     def next_due(self, workflow: int | None) -> float | None:
         """When the earliest delayed ready job falls due; None: none is delayed."""
         ...
@@ -200,6 +217,11 @@ class Reruns(Protocol):
         """The selected jobs, all their descendants, and every parent of either, with the edges among them."""
         ...
 
+    def defined_by(self, views: Mapping[int, JobView], attempts: Mapping[int, int]) -> dict[int, JobView]:
+        """The views of those jobs that are mapped to an attempt of theirs, with the definition that it had (steps,
+        outputs, folder, matrix values, parameters, environment)."""
+        ...
+
     def apply(
         self,
         plan: RerunPlan,
@@ -220,6 +242,15 @@ class Reruns(Protocol):
 
     def listing(self, workflow: int | None, limit: int | None = None) -> list[tuple[RerunRecord, int]]:
         """Newest first, without the plans' jobs, and how many jobs each touched."""
+        ...
+
+    def checks(self, rerun: int) -> dict[int, dict[str, Any]]:
+        """By job: what came of looking at the attempts that a rerun had put in reserve, as noted."""
+        ...
+
+    def note_checks(self, checks: Sequence[tuple[int, int, Mapping[str, Any]]]) -> None:
+        """(job, attempt, what came of looking at it): kept with the newest rerun that stands and put the attempt in
+        reserve."""
         ...
 
     def newest_manual(self) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Ending, Move, NewAttempt, ReadyClass, ReadyJob, Standing, StepOutcome
+from rekindle.domain.models import Ending, Move, NewAttempt, ReadyClass, ReadyJob, Reserved, Standing, StepOutcome
 from rekindle.domain.states import State
 from rekindle.store.database import Database, Row
 from rekindle.store.jobs import known_resources
@@ -112,6 +112,30 @@ class Queue:
         self._db.change(SQL["delete_fingerprints"], attempts=released)
         self._db.change(SQL["delete_attempts"], attempts=released)
 
+    def reserved(self, workflow: int | None, limit: int) -> list[Reserved]:
+        if workflow is None:
+            rows = self._db.rows(SQL["reserved"], limit=limit)
+        else:
+            rows = self._db.rows(SQL["reserved_of_one"], workflow=workflow, limit=limit)
+        return [Reserved(*row) for row in rows]
+
+    def still_reserved(self, jobs: Sequence[Reserved]) -> set[int]:
+        rows = self._db.rows(SQL["still_reserved"], jobs=as_set(job.id for job in jobs))
+        standing = {row[0]: Reserved(*row) for row in rows}
+        return {job.id for job in jobs if standing.get(job.id) == job}
+
+    def reinstate(self, reserves: Sequence[tuple[int, int]]) -> None:
+        if not reserves:
+            return
+        rows = [(attempt, job) for job, attempt in reserves]
+        _expect(self._db.change_each(SQL["reinstate_job"], rows), len(rows), "reinstated")
+        attempts = as_set(attempt for _, attempt in reserves)
+        _expect(self._db.change(SQL["unarchive_attempts"], attempts=attempts), len(rows), "live again")
+
+    def drop_reserves(self, jobs: Sequence[int]) -> None:
+        if jobs:
+            _expect(self._db.change(SQL["drop_reserves"], jobs=as_set(jobs)), len(jobs), "to run")
+
     def next_due(self, workflow: int | None) -> float | None:
         if workflow is None:
             due: float | None = self._db.value(SQL["next_due"])
@@ -176,6 +200,8 @@ def _reservation(attempt: NewAttempt, runner: int, now: float) -> Row:
         job.resume_attempt,
         job.resume_step,
         job.overrides,
+        job.own_binding,
+        job.pinned_to,
     )
 
 

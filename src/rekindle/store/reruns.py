@@ -37,7 +37,7 @@ from rekindle.store.events import NO_LIMIT, Events
 from rekindle.store.queries import as_set, load
 from rekindle.store.queue import CountKey, add_counts
 from rekindle.store.rowshape import STATES, choice_of, choice_text
-from rekindle.store.views import rerun_views
+from rekindle.store.views import as_defined_by, rerun_views
 
 SQL = load("reruns")
 
@@ -59,6 +59,9 @@ class Reruns:
     def views(self, selected: Sequence[int]) -> tuple[dict[int, JobView], Graph]:
         return rerun_views(self._db, selected)
 
+    def defined_by(self, views: Mapping[int, JobView], attempts: Mapping[int, int]) -> dict[int, JobView]:
+        return as_defined_by(self._db, views, attempts)
+
     def apply(
         self,
         plan: RerunPlan,
@@ -72,17 +75,22 @@ class Reruns:
         jobs = as_set(job.id for job in plan.jobs)
         before = {row[0]: row for row in self._db.rows(SQL["pointers"], jobs=jobs)}
         rerun = self._insert(plan, kind, request, note, now)
-        records, resets = [], []
+        records, resets, left = [], [], []
         counts: Counter[CountKey] = Counter()
         for job in plan.jobs:
             row = before[job.id]
             pointers = _pointers(row)
             records.append(_record(rerun, job, pointers, (saved or {}).get(job.id)))
-            resets.append(_reset(rerun, job, pointers_after(job, pointers)))
+            after = pointers_after(job, pointers)
+            if job.stays:
+                left.append((int(job.after), job.unmet, after.held, job.id))
+            else:
+                resets.append(_reset(rerun, job, after))
             counts[row[1], row[2], job.before] -= 1
             counts[row[1], row[2], job.after] += 1
         self._db.change_each(SQL["insert_rerun_job"], records)
         self._db.change_each(SQL["reset_job"], resets)
+        self._db.change_each(SQL["leave_job"], left)
         for job in self._take_out(rerun, plan):
             counts[before[job.id][1], before[job.id][2], job.after] -= 1
         add_counts(self._db, counts)
@@ -106,6 +114,13 @@ class Reruns:
         else:
             rows = self._db.rows(SQL["reruns_of_workflow"], workflow=workflow, limit=bound)
         return [(_rerun(row, ()), row[-1]) for row in rows]
+
+    def checks(self, rerun: int) -> dict[int, dict[str, Any]]:
+        return {job: msgspec.json.decode(checked) for job, checked in self._db.rows(SQL["checks"], rerun=rerun)}
+
+    def note_checks(self, checks: Sequence[tuple[int, int, Mapping[str, Any]]]) -> None:
+        rows = [(_text(dict(checked)), job, reserve) for job, reserve, checked in checks]
+        self._db.change_each(SQL["note_check"], rows)
 
     def newest_manual(self) -> int | None:
         newest: int | None = self._db.value(SQL["newest_manual"])
@@ -242,18 +257,25 @@ def _record(rerun: int, job: PlannedJob, pointers: Pointers, saved: Sequence[Sav
         None if job.manner == PLAIN else _text(job.manner),
         None if saved is None else _text(saved),
         choice_text(job.subtasks),
+        job.reserve,
+        job.pinned_to,
+        int(job.stays),
+        job.holds,
+        int(job.releases),
     )
 
 
 def _reset(rerun: int, job: PlannedJob, after: Pointers) -> Row:
     kept_by = rerun if after.keep_recovery == 0 else after.keep_recovery
     recovery = (after.resume_attempt, after.resume_step, after.overrides, kept_by, after.take, after.folder)
-    return (int(job.after), job.unmet, *recovery, choice_text(after.subtasks), job.id)
+    flags = (after.reserve, after.held)
+    return (int(job.after), job.unmet, *flags, *recovery, choice_text(after.subtasks), after.pinned_to, job.id)
 
 
 def _pointers(row: Row) -> Pointers:
-    attempt, reserve, held, canceled, *rest, subtasks = row[3:]
-    return replace(Pointers(attempt, reserve, held, canceled != 0, *rest), subtasks=choice_of(subtasks))
+    attempt, reserve, held, canceled, *rest, subtasks, pinned_to = row[3:]
+    pointers = Pointers(attempt, reserve, held, canceled != 0, *rest)
+    return replace(pointers, subtasks=choice_of(subtasks), pinned_to=pinned_to)
 
 
 def _pointer_columns(pointers: Pointers) -> Row:
@@ -270,12 +292,13 @@ def _pointer_columns(pointers: Pointers) -> Row:
         pointers.take,
         pointers.folder,
         choice_text(pointers.subtasks),
+        pointers.pinned_to,
     )
 
 
 def _planned(row: Row) -> PlannedJob:
     number, name, version, before, after, start, reasons, archives, keeps, resume_attempt, resume_step, *rest = row
-    unmet, manner, subtasks = rest
+    unmet, manner, subtasks, reserve, pinned_to, stays, holds, releases = rest
     return PlannedJob(
         number,
         name,
@@ -291,6 +314,11 @@ def _planned(row: Row) -> PlannedJob:
         unmet,
         PLAIN if manner is None else _MANNER.decode(manner),
         choice_of(subtasks),
+        reserve,
+        pinned_to,
+        stays != 0,
+        holds,
+        releases != 0,
     )
 
 

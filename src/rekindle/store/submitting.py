@@ -91,7 +91,7 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
     )
 
 
-_ID, _TEMPLATE, _BINDING, _RETIRED, _RESUME_ATTEMPT, _RESUME_STEP, _SUBTASKS = 0, 2, 3, 4, 5, 6, 7
+_ID, _NAME, _TEMPLATE, _BINDING, _RETIRED, _RESUME_ATTEMPT, _RESUME_STEP, _SUBTASKS, _PINNED_TO = range(9)
 """Columns of `submitted_jobs`."""
 
 
@@ -136,9 +136,10 @@ def _match(
 
 
 def _resume(database: Database, row: Row, template: int) -> tuple[int | None, int, str | None]:
-    """Where the job's next attempt starts: as planned, while the steps that it would keep are still its first."""
+    """Where the job's next attempt starts: as planned, while the steps that it would keep are still its first. What is
+    pinned to an earlier definition does not ask for this one."""
     attempt, step, subtasks = row[_RESUME_ATTEMPT], row[_RESUME_STEP], row[_SUBTASKS]
-    if attempt is None or template == row[_TEMPLATE]:
+    if attempt is None or template == row[_TEMPLATE] or row[_PINNED_TO] is not None:
         return attempt, step, subtasks
     before, now = step_names(database, row[_TEMPLATE]), step_names(database, template)
     if before[:step] != now[:step] or len(now) <= step:

@@ -83,7 +83,8 @@ def _view(
 ) -> JobView:
     number, name, state, version, template, binding, held, canceled, retired, unmet, *rest = row
     reserve, resume_attempt, resume_step, overrides, not_before, workflow, revision, archived, *live = rest
-    attempt, attempt_state, cause, seconds, keep_recovery, take, take_folder, directory, *_, subtasks = live
+    attempt, attempt_state, cause, seconds, keep_recovery, take, take_folder, directory, *_ = live
+    subtasks, pinned_to, last = live[-3:]
     names, body = definitions.template(template)
     params = definitions.params(workflow, revision)
     if changes:
@@ -121,7 +122,42 @@ def _view(
         body.env,
         tuple(body.outputs.values()),
         subtasks=choice_of(subtasks),
+        pinned_to=pinned_to,
+        last=last,
+        aggregate=body.aggregate,
+        template=template,
     )
+
+
+def as_defined_by(database: Database, views: Mapping[int, JobView], attempts: Mapping[int, int]) -> dict[int, JobView]:
+    """The views of these jobs, each with the definition that the attempt had which it is mapped to. What it takes
+    (resources) and whether it is an aggregate are as in its latest definition; what actions in force have changed of
+    its parameters is changed of those too."""
+    definitions = _Definitions(database)
+    changes = changes_of(database, as_set(sorted(attempts)))
+    rows = {row[0]: row[1:] for row in database.rows(SQL["defined_by"], attempts=as_set(sorted(attempts.values())))}
+    found = {}
+    for job, attempt in attempts.items():
+        if attempt not in rows:
+            continue
+        view, (workflow, template, revision, binding) = views[job], rows[attempt]
+        names, body = definitions.template(template)
+        values = view.binding if binding is None else binding
+        params = definitions.params(workflow, revision)
+        if job in changes:
+            params = effective(params, changes[job])
+        found[job] = replace(
+            view,
+            steps=names,
+            outputs=_outputs(body, job, view.name, values, params) if body.outputs else (),
+            workdir=body.workdir,
+            binding=values,
+            params=params,
+            env=body.env,
+            declared=tuple(body.outputs.values()),
+            template=template,
+        )
+    return found
 
 
 def _folders(database: Database, rows: Sequence[Row]) -> dict[int, tuple[str, ...]]:

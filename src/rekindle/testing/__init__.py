@@ -5,6 +5,7 @@ What is under test stays real: the fakes replace time, processes and luck, and n
 
 from rekindle.testing.clock import FakeClock
 from rekindle.testing.crashing import Crash, CrashingStore
+from rekindle.testing.inline import InlineExecutor
 from rekindle.testing.scripted import Outcome, ScriptedExecutor
 
-__all__ = ["Crash", "CrashingStore", "FakeClock", "Outcome", "ScriptedExecutor"]
+__all__ = ["Crash", "CrashingStore", "FakeClock", "InlineExecutor", "Outcome", "ScriptedExecutor"]

@@ -39,6 +39,7 @@ class Outcome:
     crash: bool = False
     action: str | None = None  # JSON text of the dynamic action that its first step stages
     bad: frozenset[int] = frozenset()  # indices of the subtasks that fail, in every fan-out
+    result: str | None = None  # JSON text, of an attempt that completes
     prints: Prints | None = None  # what it depended on; None: what a worker would record, from the files that are there
     code: str | None = None  # digest of its functions' modules; None: in the same way
 
@@ -214,6 +215,7 @@ class ScriptedExecutor:
             exit_code=end.exit_code,
             failure=Failure(message=outcome.message) if failed else None,
             steps=(end,),
+            result=None if failed else outcome.result,
         )
 
     def _die(self, worker: str, one: Assignment, started: float) -> None:

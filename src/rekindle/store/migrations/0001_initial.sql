@@ -116,6 +116,7 @@ CREATE TABLE attempt (
     revision        INTEGER NOT NULL,
     template        INTEGER NOT NULL,
     binding         TEXT,                -- JSON: the matrix values; null: those that the job has now
+    pinned_to       INTEGER,             -- the attempt whose definition it took; null: the latest
     code            TEXT,                -- -> source.digest: the modules that its functions were loaded from
     runner          INTEGER,
     worker          TEXT,
@@ -240,7 +241,7 @@ CREATE TABLE rerun_job (
     saved          TEXT,                 -- JSON: the outputs that were saved, for undo to put back
     reserve        INTEGER,              -- the attempt that early cut-off may reinstate
     pinned_to      INTEGER,              -- the attempt whose definition is taken
-    stays          INTEGER NOT NULL DEFAULT 0,  -- finished, and left as it is: what it needs runs again without it
+    stays          INTEGER NOT NULL DEFAULT 0,  -- not reset: only its state and unmet count follow what it needs
     holds          TEXT,                 -- the reason for which it is held from now on
     releases       INTEGER NOT NULL DEFAULT 0,  -- it was held, and is not any more
     checked        TEXT,                 -- JSON: when the reserve was looked at, and what came of it

@@ -48,6 +48,21 @@ FROM attempt JOIN job ON job.id = attempt.job
 WHERE attempt.archived_by IS NULL AND (job.attempt IS NULL OR job.attempt <> attempt.id)
 ORDER BY job.id, attempt.id;
 
+-- name: reserves
+-- Jobs with a reserve that is no archived, COMPLETED attempt of theirs, or beside a live one.
+SELECT job.id, job.name, job.reserve, NULL
+FROM job LEFT JOIN attempt ON attempt.id = job.reserve
+WHERE job.reserve IS NOT NULL AND (attempt.id IS NULL OR attempt.job <> job.id OR attempt.archived_by IS NULL
+    OR attempt.state <> 4 OR job.attempt IS NOT NULL)
+ORDER BY job.id;
+
+-- name: pinned
+-- Jobs that are pinned to what is no attempt of theirs.
+SELECT job.id, job.name, job.pinned_to, NULL
+FROM job LEFT JOIN attempt ON attempt.id = job.pinned_to
+WHERE job.pinned_to IS NOT NULL AND (attempt.id IS NULL OR attempt.job <> job.id)
+ORDER BY job.id;
+
 -- name: active
 -- Jobs with more than one attempt that has not ended.
 SELECT job.id, job.name, count(*), 1

@@ -16,10 +16,13 @@ WHERE workflow_count.workflow = :workflow AND workflow_count.state = 1 AND workf
 ORDER BY workflow_count.resource_class;
 
 -- name: ready
--- The first ready jobs of a class, by the index that holds nothing else.
-SELECT job.id, job.workflow, job.name, job.template, workflow.revision, job.binding, job.attempts, job.priority,
-    job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder, job.subtasks
-FROM job JOIN workflow ON workflow.id = job.workflow
+-- The first ready jobs of a class, by the index that holds nothing else. One that is pinned takes its definition from
+-- that attempt, and what it takes of the machine from the latest.
+SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template),
+    coalesce(pinned.revision, workflow.revision), coalesce(pinned.binding, job.binding), job.attempts, job.priority,
+    job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder, job.subtasks,
+    job.template, pinned.binding, pinned.id
+FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
 WHERE job.workflow = :workflow AND job.resource_class = :resource_class
     AND job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NULL
     AND (job.not_before IS NULL OR job.not_before <= :now)
@@ -35,11 +38,11 @@ SELECT coalesce(max(id), 0) FROM (
 
 -- name: insert_attempt
 -- An attempt at the moment of its claim.
--- row: id, job, workflow, number, token, revision, template, runner, folder, queued, builds_on, start_step, overrides
+-- row: id, job, workflow, number, token, revision, template, runner, folder, queued, builds_on, start_step, overrides, binding, pinned_to
 INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, runner, folder, queued, builds_on,
-    start_step, overrides)
+    start_step, overrides, binding, pinned_to)
 VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner, :folder, :queued, :builds_on,
-    :start_step, :overrides);
+    :start_step, :overrides, :binding, :pinned_to);
 
 -- name: claim_job
 -- A ready job gets its live attempt and is QUEUED.
@@ -153,6 +156,43 @@ DELETE FROM fingerprint WHERE attempt IN @attempts;
 -- name: delete_attempts
 -- Reservations that never became executions.
 DELETE FROM attempt WHERE id IN @attempts;
+
+-- name: reserved_columns
+-- What looking at a reserve needs to know, in the order of rekindle.domain.models.Reserved.
+job.id, job.workflow, job.name, job.resource_class, job.version, job.reserve;
+
+-- name: reserved
+-- Ready jobs with an attempt in reserve, by the index that holds nothing else.
+SELECT {reserved_columns} FROM job JOIN workflow ON workflow.id = job.workflow
+WHERE job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NOT NULL
+    AND workflow.archived IS NULL
+ORDER BY job.workflow, job.id LIMIT :limit;
+
+-- name: reserved_of_one
+-- Those of a workflow.
+SELECT {reserved_columns} FROM job JOIN workflow ON workflow.id = job.workflow
+WHERE job.workflow = :workflow AND job.state = 1 AND job.held IS NULL AND job.retired = 0
+    AND job.reserve IS NOT NULL AND workflow.archived IS NULL
+ORDER BY job.id LIMIT :limit;
+
+-- name: still_reserved
+-- Those of some jobs that wait to be looked at.
+SELECT {reserved_columns} FROM job JOIN workflow ON workflow.id = job.workflow
+WHERE job.id IN @jobs AND job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NOT NULL
+    AND workflow.archived IS NULL;
+
+-- name: reinstate_job
+-- The attempt in reserve is live again.
+-- row: attempt, job
+UPDATE job SET attempt = :attempt, reserve = NULL WHERE id = :job AND reserve = :attempt AND attempt IS NULL;
+
+-- name: unarchive_attempts
+-- Attempts that are live again.
+UPDATE attempt SET archived_by = NULL WHERE id IN @attempts AND archived_by IS NOT NULL;
+
+-- name: drop_reserves
+-- Jobs that are to run.
+UPDATE job SET reserve = NULL, version = version + 1 WHERE id IN @jobs AND reserve IS NOT NULL;
 
 -- name: next_due
 -- When the earliest delayed ready job falls due.

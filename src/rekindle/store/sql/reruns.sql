@@ -19,7 +19,9 @@ SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.
     job.unmet, job.reserve, job.resume_attempt, job.resume_step, job.overrides, job.not_before, job.workflow,
     workflow.revision, workflow.archived IS NOT NULL, attempt.id, attempt.state, attempt.cause,
     attempt.ended - attempt.started, job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder,
-    attempt.builds_on, job.subtasks
+    attempt.builds_on, job.subtasks, job.pinned_to,
+    CASE WHEN job.attempt IS NULL AND job.attempts > 0
+        THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE job.id IN @jobs;
 
@@ -30,6 +32,11 @@ SELECT id FROM job WHERE id IN @jobs AND added_by IS NOT NULL;
 -- name: parent_views
 -- What the planner knows of jobs that are only needed by those.
 SELECT id, name, state, version FROM job WHERE id IN @jobs;
+
+-- name: defined_by
+-- The definition that attempts had: template, revision, and the matrix values (null: those that the job has now).
+SELECT attempt.id, attempt.workflow, attempt.template, attempt.revision, attempt.binding
+FROM attempt WHERE attempt.id IN @attempts;
 
 -- name: live_steps
 -- The steps of live attempts.
@@ -53,7 +60,7 @@ SELECT id, version, name FROM job WHERE id IN @jobs;
 -- name: pointers
 -- What a rerun changes of jobs.
 SELECT id, workflow, resource_class, attempt, reserve, held, canceled, not_before, resume_attempt, resume_step,
-    overrides, keep_recovery, workdir, folder, subtasks
+    overrides, keep_recovery, workdir, folder, subtasks, pinned_to
 FROM job WHERE id IN @jobs;
 
 -- name: insert_rerun
@@ -63,11 +70,11 @@ VALUES (:kind, :at, :digest, :request, :note, :refused, :warnings, :expected, :o
 
 -- name: insert_rerun_job
 -- What a rerun did to a job, and what undo puts back.
--- row: rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons, archives, pointers, manner, saved, subtasks
+-- row: rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons, archives, pointers, manner, saved, subtasks, reserve, pinned_to, stays, holds, releases
 INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons,
-    archives, pointers, manner, saved, subtasks)
+    archives, pointers, manner, saved, subtasks, reserve, pinned_to, stays, holds, releases)
 VALUES (:rerun, :job, :version, :before, :after, :unmet, :start, :resume_attempt, :resume_step, :keeps, :reasons,
-    :archives, :pointers, :manner, :saved, :subtasks);
+    :archives, :pointers, :manner, :saved, :subtasks, :reserve, :pinned_to, :stays, :holds, :releases);
 
 -- name: record_dynamic
 -- The sets of actions that a rerun took out of force.
@@ -87,13 +94,18 @@ WHERE job.workflow IN (SELECT workflow FROM job WHERE id IN @jobs);
 UPDATE attempt SET archived_by = :rerun WHERE id IN @attempts AND archived_by IS NULL;
 
 -- name: reset_job
--- A job as its plan leaves it.
--- row: state, unmet, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, job
-UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, reserve = NULL, canceled = 0, not_before = NULL,
-    resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
+-- A job as its plan leaves it, reset.
+-- row: state, unmet, reserve, held, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, job
+UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, reserve = :reserve, held = :held, canceled = 0,
+    not_before = NULL, resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
     keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
-    version = version + 1
+    pinned_to = :pinned_to, version = version + 1
 WHERE id = :job;
+
+-- name: leave_job
+-- A job that a plan does not reset, with what follows for it from what it needs.
+-- row: state, unmet, held, job
+UPDATE job SET state = :state, unmet = :unmet, held = :held, version = version + 1 WHERE id = :job;
 
 -- name: rerun_columns
 -- A rerun without its jobs.
@@ -121,8 +133,22 @@ ORDER BY rerun.id DESC LIMIT :limit;
 -- What a rerun did to its jobs.
 SELECT rerun_job.job, job.name, rerun_job.version, rerun_job.before, rerun_job.after, rerun_job.start,
     rerun_job.reasons, rerun_job.archives, rerun_job.keeps, rerun_job.resume_attempt, rerun_job.resume_step,
-    rerun_job.unmet, rerun_job.manner, rerun_job.subtasks
+    rerun_job.unmet, rerun_job.manner, rerun_job.subtasks, rerun_job.reserve, rerun_job.pinned_to, rerun_job.stays,
+    rerun_job.holds, rerun_job.releases
 FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
+
+-- name: note_check
+-- What came of looking at a reserve, with the newest rerun that stands and set it.
+-- row: checked, job, reserve
+UPDATE rerun_job SET checked = :checked
+WHERE job = :job AND rerun = (
+    SELECT max(setting.rerun) FROM rerun_job AS setting JOIN rerun ON rerun.id = setting.rerun
+    WHERE setting.job = :job AND setting.reserve = :reserve AND setting.stays = 0 AND rerun.undone IS NULL
+);
+
+-- name: checks
+-- What came of looking at the attempts that a rerun had put in reserve.
+SELECT job, checked FROM rerun_job WHERE rerun = :rerun AND checked IS NOT NULL;
 
 -- name: newest_manual
 -- The newest manual rerun that stands.
@@ -147,11 +173,11 @@ WHERE earlier.rerun = :rerun AND rerun.undone IS NULL ORDER BY earlier.job, late
 
 -- name: restore_job
 -- Put a job's pointers back, if nothing has moved it.
--- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, job, version
+-- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, job, version
 UPDATE job SET attempt = :attempt, reserve = :reserve, held = :held, canceled = :canceled, not_before = :not_before,
     resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
     keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
-    version = version + 1
+    pinned_to = :pinned_to, version = version + 1
 WHERE id = :job AND version = :version;
 
 -- name: revive_attempts

@@ -1,0 +1,68 @@
+"""Which jobs a rerun reaches: what is reset below those asked for, what has a chance to be spared, what is left."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rekindle.domain.graph import nearest_start
+from rekindle.domain.rerun import Graph, How, JobView
+from rekindle.domain.states import ACTIVE
+
+Requests = Sequence[tuple[Sequence[int], How]]
+"""Jobs, and how they shall run again."""
+
+Downstream = Literal["all", "changed", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where several jobs asked for reach another, `all` beats `changed`, and `changed` beats `none`."""
+
+    above: Mapping[int, int]  # job that is reset -> the nearest job asked for above it
+    spared: frozenset[int]  # of these, those that only `changed` reaches
+    beside: Mapping[int, int]  # job that only `none` reaches, and is not reset -> the nearest job asked for above it
+
+
+def spreading(requests: Requests) -> dict[int, Downstream]:
+    """Jobs asked for whose rerun reaches those below them, and how. An attempt that is made over again by itself
+    never completed: nothing can have been made of it, so that what completed below has done so for a reason of its
+    own. What is only let go reaches nothing."""
+    return {
+        job: how.downstream for jobs, how in requests if not (how.again or how.automatic or how.release) for job in jobs
+    }
+
+
+def find_reach(graph: Graph, roots: Mapping[int, Downstream]) -> Reach:
+    """What these jobs reach, each in its way."""
+
+    def below(*ways: Downstream) -> dict[int, int]:
+        return nearest_start(graph.children, [job for job, way in roots.items() if way in ways])
+
+    everything, above = below("all"), below("all", "changed")
+    beside = {job: root for job, root in below("none").items() if job not in above and job not in roots}
+    return Reach(above, frozenset(above.keys() - everything.keys() - roots.keys()), beside)
+
+
+def disturbing(views: Mapping[int, JobView], graph: Graph, roots: Mapping[int, Downstream]) -> dict[int, str]:
+    """Jobs whose rerun would reset a job that runs now, or with `none` take away what that has just been given, and
+    in words which: nothing is changed under a process."""
+    starts = [job for job, way in roots.items() if way != "none"]
+    below = nearest_start(graph.children, starts)
+    active = [job for job in below if views[job].state in ACTIVE]
+    met = nearest_start(graph.parents, active, within={*starts, *below}) if active else {}
+    found = {job: met[job] for job in starts if job in met}
+    for job in roots.keys() - set(starts):
+        running = [child for child in graph.children.get(job, ()) if views[child].state in ACTIVE]
+        if running:
+            found[job] = min(running)
+    return {job: _disturbed(views[running], views[job]) for job, running in found.items()}
+
+
+def _disturbed(active: JobView, view: JobView) -> str:
+    return (
+        f"`{active.name}` is {active.state.label}, and it needs `{view.name}`; "
+        f"cancel it first: rekindle cancel {shlex.quote(active.name)}"
+    )
