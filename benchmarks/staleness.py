@@ -24,14 +24,17 @@ def staleness(count: int, rounds: int) -> None:
         for _ in range(rounds):
             rekindle(watch, folder, "why", "-w", "bench")
             rekindle(watch, folder, "rerun", "--changed", "--dry-run")
+            rekindle(watch, folder, "restart")
         with Client(str(folder / ".rekindle")) as client:
             for _ in range(rounds):
                 look(watch, client, "in process: select --changed, nothing edited", 0)
+                restart(watch, client, "in process: restart, nothing to do", 0)
             edited = range(0, count, EDITED)
             for number in edited:
                 write(folder, number, "edited")
             for _ in range(rounds):
-                look(watch, client, f"in process: the same, {len(edited):,} edited", len(edited))
+                look(watch, client, f"in process: select --changed, {len(edited):,} edited", len(edited))
+                restart(watch, client, f"in process: plan a restart, {len(edited):,} edited", len(edited))
     show_times(f"No-op staleness of {count:,} jobs, {count:,} files", watch.rows())
 
 
@@ -45,3 +48,11 @@ def look(watch: Stopwatch, client: Client, name: str, stale: int) -> None:
     found = watch.take(name, lambda: client.select(changed=True))
     if len(found) != stale:
         raise CommandFailed(f"{len(found)} jobs are stale, not {stale}")
+
+
+def restart(watch: Stopwatch, client: Client, name: str, stale: int) -> None:
+    """Plan a restart, through the Python API."""
+    found = watch.take(name, client.plan_restart)
+    planned = len(found.proposal.plan.jobs) if found.proposal is not None else 0
+    if planned != stale:
+        raise CommandFailed(f"{planned} jobs are restarted, not {stale}")

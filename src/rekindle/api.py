@@ -12,13 +12,16 @@ from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, FailureGroup
 from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.rerun import How
-from rekindle.engine import control, look, rerun, staleness
+from rekindle.engine import accepting, control, look, rerun, resetting, staleness
+from rekindle.engine.restart import plan_restart, the_workflow
 from rekindle.engine.results import (
+    Accepted,
     Applied,
     Canceled,
     Held,
     JobRow,
     Proposal,
+    Restarting,
     Submitted,
     Undone,
     WorkflowStatus,
@@ -117,12 +120,36 @@ class Client:
         request = {"jobs": list(selection), "how": how_to_json(how)}
         return rerun.plan(self._session, [(selection, how)], request, note)
 
+    def plan_restart(
+        self, workflow: str | None = None, *, only_uninitialized: bool = False, note: str | None = None
+    ) -> Restarting:
+        """What restarting a workflow (by default the only one of the store) would do: see `restart`."""
+        chosen = the_workflow(self._session, workflow)
+        return plan_restart(self._session, chosen, only_uninitialized=only_uninitialized, note=note)
+
+    def restart(
+        self, workflow: str | None = None, *, only_uninitialized: bool = False, note: str | None = None
+    ) -> Applied | None:
+        """Run again whatever has to in a workflow: what was killed, lost or canceled, what is stale, and what `reset`
+        holds (`only_uninitialized`: nothing but that). None: there is nothing to do, and nothing was written."""
+        found = self.plan_restart(workflow, only_uninitialized=only_uninitialized, note=note)
+        return None if found.proposal is None else rerun.apply(self._session, found.proposal)
+
+    def reset(self, ids: Sequence[int], *, note: str | None = None) -> Applied:
+        """Archive these jobs' attempts, with everything below them, and hold the jobs until a restart."""
+        proposal = resetting.plan_reset(self._session, ids, {"jobs": list(ids)}, note)
+        return rerun.apply(self._session, proposal)
+
+    def accept(self, ids: Sequence[int], *, note: str | None = None) -> Accepted:
+        """Let what changed of these jobs count as the same, so that they are stale no more."""
+        return accepting.accept(self._session, ids, {"jobs": list(ids)}, note)
+
     def apply(self, plan: Proposal) -> Applied:
         """Do what was planned. PlanOutdated when any of its jobs has moved since."""
         return rerun.apply(self._session, plan)
 
     def undo(self, rerun_id: int | None = None) -> Undone:
-        """Take a rerun back: the newest manual one, or the one named."""
+        """Take a rerun back: the newest that somebody asked for, or the one named."""
         return rerun.undo(self._session, rerun_id)
 
     def cancel(self, ids: Sequence[int]) -> Canceled:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cli_shell import Shell
 
-ACTING = [["rerun", "--yes"], ["cancel"], ["hold"], ["release"]]
+ACTING = [["rerun", "--yes"], ["reset", "--yes"], ["accept"], ["cancel"], ["hold"], ["release"]]
 LOOKING = [["jobs", "list"], ["attempts", "list"]]
 
 
@@ -227,3 +227,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(diamond: Shell) -> None:
     done = subprocess.run(command, shell=True, cwd=diamond.folder, capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+
+
+def test_python_m_rekindle_ends_with_the_exit_code_of_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rekindle", "--store", "nowhere", "status"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 1

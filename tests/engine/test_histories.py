@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, Step
-from rekindle.domain.errors import Refused
+from rekindle.domain.errors import PlanRefused, Refused
 from rekindle.domain.lifecycle import derive_state
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.rerun import RESET_HOLD, How
@@ -24,9 +24,12 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED, State
 from rekindle.domain.subtasks import SubtaskEnd
 from rekindle.engine import control, look, rerun
-from rekindle.engine.results import WorkOptions
+from rekindle.engine.accepting import accept
+from rekindle.engine.restart import plan_restart, the_workflow
+from rekindle.engine.results import Proposal, WorkOptions
 from rekindle.engine.run import work
 from rekindle.engine.session import Session, open_session
+from rekindle.engine.staleness import changed
 from rekindle.engine.submit import submit
 from rekindle.journal.orders import Assignment, FanOut
 from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, Outcome, ScriptedExecutor
@@ -220,6 +223,42 @@ class Histories(RuleBasedStateMachine):
             assert rerun.undo(self.session).rerun == applied.rerun
             assert _essences(self._jobs()) == _essences(before)
             assert self._in_force() == acts
+
+    @rule(only_uninitialized=st.booleans(), undo=st.booleans())
+    def restart(self, only_uninitialized: bool, undo: bool) -> None:
+        """One is enough: the next finds nothing to do, but what was refused."""
+        before, acts = self._jobs(), self._in_force()
+        if (proposal := self._planned_restart(only_uninitialized)) is None:
+            return
+        applied = rerun.apply(self.session, proposal)
+        self._holds_what_was_planned(proposal.plan, before)
+        assert self._planned_restart(only_uninitialized) is None
+        if undo:
+            assert rerun.undo(self.session).rerun == applied.rerun
+            assert _essences(self._jobs()) == _essences(before)
+            assert self._in_force() == acts
+
+    def _planned_restart(self, only_uninitialized: bool) -> Proposal | None:
+        workflow = the_workflow(self.session, None)
+        try:
+            return plan_restart(self.session, workflow, only_uninitialized=only_uninitialized).proposal
+        except PlanRefused:
+            return None
+
+    @rule(data=st.data(), undo=st.booleans())
+    def accept(self, data: st.DataObject, undo: bool) -> None:
+        """What was accepted is current, and nothing but versions has moved."""
+        before, jobs = self._jobs(), self._some(data)
+        try:
+            done = accept(self.session, jobs, {})
+        except PlanRefused:
+            return
+        taken = {job.id for job in done.plan.jobs}
+        assert not taken & changed(self.session, jobs).stale.keys()
+        if done.rerun is not None and undo:
+            assert rerun.undo(self.session).rerun == done.rerun
+            assert changed(self.session, sorted(taken)).stale.keys() == taken
+        assert _essences(self._jobs()) == _essences(before)
 
     @rule(outcomes=st.lists(OUTCOMES, max_size=12))
     def resume_what_failed_and_run(self, outcomes: list[Outcome]) -> None:

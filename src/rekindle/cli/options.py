@@ -63,12 +63,12 @@ def selection_options(command: Command) -> Command:
     return decorated  # type: ignore[no-any-return]
 
 
-def wanted_to_act(flags: Flags, verb: str) -> Selection:
+def wanted_to_act(flags: Flags, verb: str, for_instance: str = "-s failed") -> Selection:
     """The selection of a command that acts; UsageError when nothing at all was selected."""
     selection = parse_selection(flags)
     if selection.empty:
         raise UsageError(
-            f"say which jobs to {verb}", hint=f"for instance `rekindle {verb} -s failed`, -w WORKFLOW, or --all"
+            f"say which jobs to {verb}", hint=f"for instance `rekindle {verb} {for_instance}`, -w WORKFLOW, or --all"
         )
     return selection
 

@@ -56,6 +56,14 @@ def _draw_changes(jobs: Sequence[PlannedJob], most: int | None) -> None:
     _more(len(names), most, "change")
 
 
+def draw_accepted(jobs: Sequence[PlannedJob], most: int | None) -> None:
+    """Each job that was accepted as it is, and what had changed."""
+    columns = [Column("ID", right=True), Column("NAME", cut="middle"), Column("ACCEPTED", cut="end")]
+    rows = [(str(job.id), job.name, "; ".join(why(reason) for reason in job.reasons)) for job in jobs[:most]]
+    click.echo(drawing.table(columns, rows))
+    _more(len(jobs), most, "job")
+
+
 def draw_refused(refused: Sequence[RefusedJob], most: int | None) -> None:
     """Each selected job that is not rerun, and why."""
     columns = [Column("JOB", right=True), Column("NAME", cut="middle"), Column("WHY")]
@@ -67,13 +75,14 @@ def summary(plan: RerunPlan) -> str:
     """`12 jobs run again: 10 selected, 2 downstream; 3 refused`."""
     retired = {job for one in plan.dynamic for job in one.retires}
     jobs = [job for job in plan.jobs if job.id not in retired and _runs(job) and job.reserve is None]
-    kinds = Counter(_is_selected(job) for job in jobs)
-    parts = [f"{kinds[True]:,} selected"] if kinds[True] else []
-    parts += [f"{kinds[False]:,} downstream"] if kinds[False] else []
+    kinds = Counter(_kind(job) for job in jobs)
+    parts = [f"{kinds[kind]:,} {kind}" for kind in ("selected", "let go", "downstream") if kinds[kind]]
     runs = f"{drawing.many(len(jobs), 'job')} run{'s' if len(jobs) == 1 else ''} again: {', '.join(parts)}"
     runs += f"; {len(retired):,} retired" if retired else ""
     spared = sum(job.reserve is not None and not job.stays for job in plan.jobs)
     runs += f"; {spared:,} more unless unchanged" if spared else ""
+    held = sum(job.holds is not None for job in plan.jobs)
+    runs += f"; {held:,} held until a restart" if held else ""
     left = sum(_is_left(job) for job in plan.jobs)
     runs += f"; {left:,} left as {'it is' if left == 1 else 'they are'}" if left else ""
     freed = sum(not _runs(job) and not _is_left(job) for job in plan.jobs)
@@ -91,8 +100,11 @@ def _runs(job: PlannedJob) -> bool:
     return not _is_left(job) and any(reason.kind is not ReasonKind.DYNAMIC for reason in job.reasons)
 
 
-def _is_selected(job: PlannedJob) -> bool:
-    return any(reason.kind is ReasonKind.SELECTED for reason in job.reasons)
+def _kind(job: PlannedJob) -> str:
+    kinds = {reason.kind for reason in job.reasons}
+    if ReasonKind.SELECTED in kinds:
+        return "selected"
+    return "let go" if ReasonKind.RELEASED in kinds else "downstream"
 
 
 def _jobs_table(jobs: Sequence[PlannedJob], retired: Collection[int]) -> str:

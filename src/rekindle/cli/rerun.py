@@ -81,7 +81,7 @@ def rerun(
         why = _changed(session, selection) if selection.changed else None
         ids = list(why) if why is not None else look.select(session, selection)
         if not ids:
-            _tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
+            tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
             return 0
         workflows = workflows_of(session, ids)
         tell_spec_changed(session, workflows)
@@ -96,11 +96,11 @@ def rerun(
         if dry_run or save_plan is not None:
             _tell_kept(proposal, save_plan, as_json)
             return 0
-        _ask(yes, as_json)
+        ask(yes, as_json)
         applied = engine.apply(session, proposal, saving_shown())
         if as_json:
             shapes.emit(shapes.plan(applied.plan, applied.rerun))
-        return _finish(session, applied, workflows, and_work, slots, as_json)
+        return finish(session, applied, workflows, and_work, slots, as_json)
 
 
 def _changed(session: Session, selection: Selection) -> Mapping[int, tuple[Reason, ...]]:
@@ -134,7 +134,8 @@ def _planned(
         raise
 
 
-def _tell_nothing(as_json: bool, text: str) -> None:
+def tell_nothing(as_json: bool, text: str = "nothing selected") -> None:
+    """That there is nothing to do, and why."""
     if as_json:
         shapes.emit(shapes.nothing_planned())
     else:
@@ -150,7 +151,8 @@ def _tell_kept(proposal: Proposal, path: Path | None, as_json: bool) -> None:
         click.echo("a dry run: nothing is changed")
 
 
-def _ask(yes: bool, as_json: bool) -> None:
+def ask(yes: bool, as_json: bool) -> None:
+    """Refused when the user does not want it, or cannot be asked."""
     if yes:
         return
     if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -160,6 +162,7 @@ def _ask(yes: bool, as_json: bool) -> None:
 
 
 def tell_spec_changed(session: Session, workflows: list[int]) -> None:
+    """That the file on disk is not what runs."""
     for workflow in workflows:
         status = look.status(session, str(workflow))[0]
         if status.spec_changed:
@@ -183,9 +186,10 @@ def _tell_definition(session: Session, proposal: Proposal, workflows: list[int])
     click.echo(f"definition: pinned to {earlier} (the latest is {newest})")
 
 
-def _finish(
+def finish(
     session: Session, applied: Applied, workflows: list[int], and_work: bool, slots: int | None, as_json: bool
 ) -> int:
+    """Say what was applied, and run it where that was asked for; the exit code."""
     if not as_json:
         tell_applied(applied, and_work=and_work)
     if not and_work:
@@ -216,7 +220,8 @@ _SHOWN_EVERY = 0.2
 
 def tell_applied(applied: Applied, *, and_work: bool = False) -> None:
     """`rerun 3 is applied: 12 ready; no runner is alive: rekindle work`."""
-    text = f"rerun {applied.rerun} is applied: {applied.ready:,} ready"
+    held = f", {applied.held:,} held until `rekindle restart`" if applied.held else ""
+    text = f"rerun {applied.rerun} is applied: {applied.ready:,} ready{held}"
     if applied.ready and not applied.runner_alive and not and_work:
         text += "; no runner is alive: rekindle work"
     click.echo(text)

@@ -11,7 +11,8 @@ from rekindle.cli.drawing import Column
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
-from rekindle.cli.planshow import FIRST, draw_plan
+from rekindle.cli.planshow import FIRST, draw_accepted, draw_plan
+from rekindle.domain.rerun import RESET_HOLD
 from rekindle.engine import look
 
 _HERE = "rekindle.cli.reruns"
@@ -87,7 +88,7 @@ def asked(request: object) -> str:
     return ", ".join(parts)
 
 
-_PLAIN = {"from": "beginning", "downstream": "all", "definition": "latest"}
+_PLAIN = {"from": "beginning", "downstream": "all", "definition": "latest", "hold": RESET_HOLD}
 
 
 def _worded(key: str, value: object) -> str:
@@ -130,6 +131,9 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
         )
     )
     click.echo("")
+    if record.kind == "accept":
+        draw_accepted(record.plan.jobs, None if verbose else FIRST)
+        return
     draw_plan(record.plan, verbose=verbose)
     for result, what in (("reinstated", "reinstated, not run"), ("runs", "to run, for something had changed")):
         jobs = [drawing.flat(job.name) for job in record.plan.jobs if checked.get(job.id, {}).get("result") == result]

@@ -15,7 +15,7 @@ from rekindle.domain.plan_form import plan_to_json
 from rekindle.domain.rerun import RefusedJob, RerunPlan, RerunRecord
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask
-from rekindle.engine.results import JobRow, Submitted, WorkflowStatus, WorkReport
+from rekindle.engine.results import JobRow, Restarting, Submitted, WorkflowStatus, WorkReport
 
 
 def emit(document: Mapping[str, Any]) -> None:
@@ -60,6 +60,7 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "failures": [failure(group) for group in status.failures],
         "runners": [runner(one) for one in status.runners],
         "spec_changed": status.spec_changed,
+        "held": dict(status.held),
     }
 
 
@@ -226,6 +227,13 @@ def nothing_planned(refused: Iterable[RefusedJob] = ()) -> dict[str, Any]:
     return plan(RerunPlan(jobs=(), refused=tuple(refused)), None)
 
 
+def restart(found: Restarting, rerun: int | None) -> dict[str, Any]:
+    """A restart, planned or applied; without a proposal there is nothing to do."""
+    whole = nothing_planned() if found.proposal is None else plan(found.proposal.plan, rerun)
+    left = {"running": found.running, "stays": found.stays}
+    return whole | {key: [{"id": job.id, "name": job.name} for job in jobs] for key, jobs in left.items()}
+
+
 def rerun(record: RerunRecord, touched: int) -> dict[str, Any]:
     """A rerun as it is listed."""
     return {
@@ -270,6 +278,7 @@ def report(one: WorkReport) -> dict[str, Any]:
         "never_fit": [{"name": name, "asks": asks} for name, asks in one.never_fit],
         "interrupted": one.interrupted,
         "recovered": one.recovered,
+        "held": dict(one.held),
         "reinstated": one.reinstated,
     }
 

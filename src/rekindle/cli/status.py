@@ -10,6 +10,7 @@ from rekindle.cli import drawing, explaining, shapes
 from rekindle.cli.drawing import Column
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
+from rekindle.cli.working import held_lines
 from rekindle.domain.states import State
 from rekindle.engine import look
 from rekindle.engine.results import WorkflowStatus
@@ -73,13 +74,15 @@ def _cells(one: WorkflowStatus) -> tuple[str, ...]:
 def _beneath(one: WorkflowStatus, *, several: bool) -> None:
     """What else there is to say of a workflow: its bar, failures, and whether its spec file has changed."""
     bar = _bar(one) if sys.stdout.isatty() else ""
-    if not (bar or one.failures or one.spec_changed):
+    if not (bar or one.failures or one.spec_changed or one.held):
         return
     click.echo(f"\n{drawing.flat(one.workflow.name)}" if several else "")
     if bar:
         click.echo(f"  {bar}")
     if one.failures:
         click.echo(explaining.group_lines(one.failures, indent=2, most=5))
+    for line in held_lines(one.held, str(one.workflow.id)):
+        click.echo(f"  {line}")
     if one.spec_changed:
         click.echo(f"  the spec file differs from revision {one.workflow.revision}: ", nl=False)
         click.echo(f"rekindle workflows diff {one.workflow.id}")
@@ -106,6 +109,6 @@ def _runners(found: list[WorkflowStatus]) -> None:
         slots = drawing.many(runner.slots, "slot")
         since = drawing.clock_time(runner.started)
         click.echo(f"\nrunner {runner.id} is alive: {runner.host}, pid {runner.pid}, {slots}, since {since}")
-    waiting = sum(one.counts.get(State.READY, 0) for one in found)
+    waiting = sum(one.counts.get(State.READY, 0) - sum(one.held.values()) for one in found)
     if waiting and not alive:
         click.echo(f"\n{waiting:,} ready; no runner is alive: rekindle work")

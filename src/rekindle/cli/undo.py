@@ -16,7 +16,8 @@ from rekindle.engine import rerun as engine
 @click.argument("rerun", required=False, type=click.IntRange(min=1), metavar="[RERUN]")
 @json_option
 def undo(rerun: int | None, as_json: bool) -> None:
-    """Take a rerun back: the newest manual one, or RERUN. Refused once anything that it reset has started.
+    """Take a rerun back: the newest that you asked for (`rerun`, `restart`, `reset`, `accept`), or RERUN. Refused once
+    anything that it reset has started.
 
     \b
     Example:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import click
 
 from rekindle.cli import drawing, explaining
 from rekindle.cli.progress import display
+from rekindle.domain.rerun import RESET_HOLD
 from rekindle.engine import look
 from rekindle.engine.results import WorkOptions, WorkReport
 from rekindle.engine.session import Session
@@ -43,12 +46,24 @@ def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
         click.echo(f"{jobs} reinstated, not run: what {_they(report.reinstated)} on is unchanged", err=True)
     for name, asks in report.never_fit:
         click.echo(f"{drawing.coloured('held')} {drawing.flat(name)} can never start here: {asks}", err=True)
+    for line in held_lines(report.held, workflow):
+        click.echo(line, err=True)
     if report.interrupted:
         click.echo("interrupted: what ran is canceled and recorded", err=True)
     if report.failed:
         groups = look.failures(session, workflow)
         click.echo(explaining.group_lines(groups, most=5), err=True)
     tell_next(report, workflow)
+
+
+def held_lines(held: Mapping[str, int], workflow: str | None) -> Iterator[str]:
+    """`3 jobs are held: reset    let go: rekindle restart -w 1`, for each reason."""
+    scope = f" -w {workflow}" if workflow else ""
+    for reason, number in held.items():
+        jobs = f"{drawing.many(number, 'job')} {'is' if number == 1 else 'are'} {drawing.coloured('held')}"
+        what = f": {drawing.flat(reason)}" if reason != "held" else ""
+        way = f"restart{scope}" if reason == RESET_HOLD else f"release{scope} -f held=true"
+        yield f"{jobs}{what}    let go: rekindle {way}"
 
 
 def _they(number: int) -> str:

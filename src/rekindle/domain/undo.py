@@ -17,13 +17,7 @@ def decide_undo(views: Sequence[UndoView]) -> list[Restore]:
     """What to write for each job of a rerun, by id. UndoRefused, naming the jobs, when a later rerun that stands
     has touched any of them, or when any has started since."""
     jobs = sorted(views, key=lambda view: view.id)
-    later = [view for view in jobs if view.later_reruns]
-    if later:
-        newest = max(rerun for view in later for rerun in view.later_reruns)
-        raise UndoRefused(
-            f"rerun {newest} came later and touched {_names(later)}",
-            hint=f"undo {newest} first: rekindle undo {newest}",
-        )
+    refuse_later(jobs)
     started = [view for view in jobs if view.attempt not in (None, view.restore.attempt)]
     if started:
         verb = "has" if len(started) == 1 else "have"
@@ -32,6 +26,18 @@ def decide_undo(views: Sequence[UndoView]) -> list[Restore]:
             hint="what has started cannot be taken back; `rekindle attempts list` shows the earlier attempts",
         )
     return [(view.id, view.version, view.restore, view.archives) for view in jobs]
+
+
+def refuse_later(views: Sequence[UndoView]) -> None:
+    """UndoRefused, naming the jobs, when a later rerun that stands has touched any of them. It is all that keeps an
+    `accept` from being taken back, which has reset nothing."""
+    later = [view for view in views if view.later_reruns]
+    if later:
+        newest = max(rerun for view in later for rerun in view.later_reruns)
+        raise UndoRefused(
+            f"rerun {newest} came later and touched {_names(later)}",
+            hint=f"undo {newest} first: rekindle undo {newest}",
+        )
 
 
 def _names(views: Sequence[UndoView]) -> str:

@@ -125,23 +125,25 @@ def _status(session: Session, archive: Archive, workflow: Workflow, runners: tup
     if first is not None:
         running = any(counts.get(state) for state in ACTIVE)
         seconds = max(0.0, (session.clock() if running or last is None else last) - first)
+    held = archive.jobs.held_back(workflow.id) if counts.get(State.READY) else {}
     return WorkflowStatus(
         workflow=workflow,
-        state=workflow_state(counts),
+        state=workflow_state(counts, sum(held.values())),
         counts=counts,
         seconds=seconds,
         failures=tuple(archive.attempts.failures(workflow.id)) if counts.get(State.FAILED) else (),
         runners=runners,
         spec_changed=_spec_changed(workflow),
+        held=held,
     )
 
 
-def workflow_state(counts: dict[State, int]) -> WorkflowState:
-    """The one word for a workflow, from how many of its jobs are in which state."""
+def workflow_state(counts: Mapping[State, int], held: int = 0) -> WorkflowState:
+    """The one word for a workflow, from how many of its jobs are in which state; `held` of the ready ones are held."""
     if any(counts.get(state) for state in ACTIVE):
         return "running"
     if counts.get(State.READY):
-        return "ready"
+        return "ready" if counts[State.READY] > held else "held"
     if counts.get(State.FAILED):
         return "failed"
     if counts.get(State.CANCELED):

@@ -13,7 +13,7 @@ from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Rekindle
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
 from rekindle.domain.rerun import How, Reason, RerunPlan, SavedFile
 from rekindle.domain.states import State
-from rekindle.domain.undo import decide_undo
+from rekindle.domain.undo import decide_undo, refuse_later
 from rekindle.engine.fan_outs import planning_views
 from rekindle.engine.presence import is_alive
 from rekindle.engine.results import Applied, Proposal, Undone
@@ -62,14 +62,14 @@ def apply(session: Session, proposal: Proposal, tell: Tell | None = None) -> App
             f"the folder in which {gone[0].name} goes on is gone: {gone[0].manner.folder}", hint="plan the rerun again"
         )
     with saving(session.store.folder, plan, tell) as saved, session.store.write() as archive:
-        rerun = archive.reruns.apply(plan, "manual", proposal.request, proposal.note, now, saved.files)
+        rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
         saved.commit()
         alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
     ring(session.store.folder, alive)
     retired = {job for one in proposal.plan.dynamic for job in one.retires}
-    idle = {job.id for job in proposal.plan.jobs if job.holds} | retired
-    ready = sum(job.after is State.READY and job.id not in idle for job in proposal.plan.jobs)
-    return Applied(rerun, proposal.plan, ready, runner_alive=bool(alive))
+    held = sum(job.holds is not None for job in plan.jobs)
+    ready = sum(job.after is State.READY and job.holds is None and job.id not in retired for job in plan.jobs)
+    return Applied(rerun, plan, ready, runner_alive=bool(alive), held=held)
 
 
 def save(session: Session, proposal: Proposal, path: Path) -> None:
@@ -109,8 +109,8 @@ def load(session: Session, path: Path) -> Proposal:
 
 
 def undo(session: Session, rerun: int | None = None) -> Undone:
-    """Take a rerun back: the newest manual one, or the one named. UndoRefused, naming the jobs, once anything that
-    it reset has started."""
+    """Take a rerun back: the newest that somebody asked for, or the one named. UndoRefused, naming the jobs, once
+    anything that it reset has started."""
     with session.store.read() as archive:
         number = archive.reruns.newest_manual() if rerun is None else rerun
         saved = _saved(archive, number)
@@ -121,7 +121,7 @@ def undo(session: Session, rerun: int | None = None) -> Undone:
 def _saved(archive: Archive, number: int | None) -> list[SavedFile]:
     """The files that undoing a rerun puts back; none when it cannot be undone."""
     record = archive.reruns.get(number) if number is not None else None
-    if number is None or record is None or record.undone is not None:
+    if number is None or record is None or record.undone is not None or record.kind == "accept":
         return []
     views = archive.reruns.undo_views(number)
     decide_undo(views)
@@ -137,7 +137,12 @@ def _undo(session: Session, rerun: int | None, number: int | None, put_back: Cal
             raise NotFound(what, hint="`rekindle reruns list` names them")
         if record.undone is not None:
             raise NotFound(f"rerun {number} has been undone already", hint="`rekindle reruns list` names them")
-        archive.reruns.undo(number, decide_undo(archive.reruns.undo_views(number)), now)
+        views = archive.reruns.undo_views(number)
+        if record.kind == "accept":
+            refuse_later(views)
+            archive.reruns.void(number, now)
+        else:
+            archive.reruns.undo(number, decide_undo(views), now)
         jobs = archive.jobs.get([job.id for job in record.plan.jobs])
         restored = put_back()
         alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]

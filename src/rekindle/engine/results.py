@@ -26,6 +26,7 @@ class WorkflowStatus:
     failures: tuple[FailureGroup, ...]
     runners: tuple[Runner, ...]  # alive now
     spec_changed: bool | None  # the file differs from the stored revision; None: it cannot be read, or there is none
+    held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs that are ready but for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,26 @@ class Proposal:
     plan: RerunPlan
     request: Mapping[str, Any]
     note: str | None = None
+    kind: Literal["manual", "restart", "reset"] = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Restarting:
+    """A restart that is planned and not applied; `proposal` is None where there is nothing to do."""
+
+    proposal: Proposal | None
+    running: tuple[Job, ...]  # left alone
+    stays: tuple[Job, ...]  # failed by themselves, and current: they stay as they are
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What was accepted: the jobs of the plan, which resets nothing, with what had changed of each. `rerun` is None
+    where all were current already."""
+
+    rerun: int | None
+    plan: RerunPlan
+    current: tuple[int, ...]  # jobs of which nothing had changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +91,9 @@ class Applied:
 
     rerun: int
     plan: RerunPlan
-    ready: int  # jobs that the plan made READY
+    ready: int  # jobs that the plan made READY, and that are not held
     runner_alive: bool
+    held: int = 0  # jobs that the plan holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,4 +171,5 @@ class WorkReport:
     never_fit: tuple[tuple[str, str], ...] = ()  # (job, what it asks that this runner does not have)
     interrupted: bool = False
     recovered: int = 0  # attempts found lost at the start and started again
+    held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs left that are ready but for that
     reinstated: int = 0  # jobs that did not run, because what they depend on had not changed

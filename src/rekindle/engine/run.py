@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from rekindle.domain.errors import BadValue, Refused, StoreError
 from rekindle.domain.models import Runner
 from rekindle.domain.packing import Room
+from rekindle.domain.states import State
 from rekindle.engine.claiming import Scope
 from rekindle.engine.look import find_workflow
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
@@ -66,7 +68,8 @@ def work(
         archive.runners.end(runner.id, now)
         if report.completed or report.failed or report.canceled or report.reinstated:
             archive.events.add(now, "worked", scope.workflow, _summary(runner, report))
-    return report
+        held = archive.jobs.held_back(scope.workflow) if report.counts.get(State.READY) else {}
+    return replace(report, held=held)
 
 
 def _summary(runner: Runner, report: WorkReport) -> dict[str, int | bool]:

@@ -54,6 +54,11 @@ class Jobs:
     def hold(self, ids: Sequence[int], reason: str | None) -> None:
         self._db.change(SQL["hold"], jobs=as_set(ids), reason=reason)
 
+    def held_back(self, workflow: int | None) -> dict[str, int]:
+        if workflow is None:
+            return dict(self._db.rows(SQL["held_back"]))
+        return dict(self._db.rows(SQL["held_back_in_workflow"], workflow=workflow))
+
     def cancel(self, ids: Sequence[int]) -> None:
         self._db.change(SQL["cancel"], jobs=as_set(ids))
 

@@ -28,6 +28,7 @@ from rekindle.domain.models import (
     StepOutcome,
     Workflow,
 )
+from rekindle.domain.prints import Basis
 from rekindle.domain.rerun import Graph, JobView, Pointers, RerunPlan, RerunRecord, SavedFile, UndoView
 from rekindle.domain.selection import Predicate
 from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Subtasks
@@ -189,6 +190,10 @@ class Jobs(Protocol):
         """Hold with a reason, or with None release."""
         ...
 
+    def held_back(self, workflow: int | None) -> dict[str, int]:
+        """How many jobs are READY and held, by reason; archived workflows left out."""
+        ...
+
     def cancel(self, ids: Sequence[int]) -> None:
         """Set the flag of jobs that have no attempt. Their states move by `Queue.move`."""
         ...
@@ -254,7 +259,7 @@ class Reruns(Protocol):
         ...
 
     def newest_manual(self) -> int | None:
-        """The newest manual rerun that is not undone."""
+        """The newest rerun that somebody asked for (manual, restart, reset, accept) and that is not undone."""
         ...
 
     def undo_views(self, rerun: int) -> list[UndoView]:
@@ -264,6 +269,17 @@ class Reruns(Protocol):
     def undo(self, rerun: int, restore: Sequence[tuple[int, int, Pointers, Sequence[int]]], now: float) -> None:
         """(job, version, pointers, attempts that become live again): write them under the guard of the versions,
         then derive unmet counts and states of these jobs and their children afresh, with counts; mark it undone."""
+        ...
+
+    def accept(
+        self, plan: RerunPlan, bases: Mapping[int, Basis], request: Mapping[str, Any], note: str | None, now: float
+    ) -> int:
+        """Record that by attempt these bases are what it is measured by from now on: a rerun of kind `accept` that
+        resets nothing; the jobs' versions move. PlanOutdated as `apply`. Returns the rerun's id."""
+        ...
+
+    def void(self, rerun: int, now: float) -> None:
+        """Mark a rerun of kind `accept` undone: its bases hold no more, and its jobs' versions move."""
         ...
 
 

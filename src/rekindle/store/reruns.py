@@ -13,6 +13,7 @@ from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import find_cycle
 from rekindle.domain.plan_form import taken_from_json
 from rekindle.domain.planning import pointers_after
+from rekindle.domain.prints import Basis
 from rekindle.domain.rerun import (
     PLAIN,
     Expected,
@@ -34,6 +35,7 @@ from rekindle.store.classes import reclassify
 from rekindle.store.database import Database, Row
 from rekindle.store.deriving import derive_afresh
 from rekindle.store.events import NO_LIMIT, Events
+from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.queries import as_set, load
 from rekindle.store.queue import CountKey, add_counts
 from rekindle.store.rowshape import STATES, choice_of, choice_text
@@ -162,6 +164,27 @@ class Reruns:
         children = {row[0] for row in self._db.rows(SQL["children"], jobs=jobs)}
         derive_afresh(self._db, children | touched | {job for job, *_ in restore})
         self._db.change(SQL["mark_undone"], rerun=rerun, now=now)
+        self._tell("undone", rerun, None, jobs, now)
+
+    def accept(
+        self, plan: RerunPlan, bases: Mapping[int, Basis], request: Mapping[str, Any], note: str | None, now: float
+    ) -> int:
+        self._refuse_outdated(plan)
+        jobs = as_set(job.id for job in plan.jobs)
+        pointers = {row[0]: _pointers(row) for row in self._db.rows(SQL["pointers"], jobs=jobs)}
+        rerun = self._insert(plan, "accept", request, note, now)
+        self._db.change_each(
+            SQL["insert_rerun_job"], [_record(rerun, job, pointers[job.id], None) for job in plan.jobs]
+        )
+        Fingerprints(self._db).accept(rerun, bases)
+        self._db.change(SQL["touch"], jobs=jobs)
+        self._tell("rerun", rerun, "accept", jobs, now)
+        return rerun
+
+    def void(self, rerun: int, now: float) -> None:
+        jobs = as_set(row[0] for row in self._db.rows(SQL["planned_jobs"], rerun=rerun))
+        self._db.change(SQL["mark_undone"], rerun=rerun, now=now)
+        self._db.change(SQL["touch"], jobs=jobs)
         self._tell("undone", rerun, None, jobs, now)
 
     def _take_out(self, rerun: int, plan: RerunPlan) -> list[PlannedJob]:

@@ -147,10 +147,10 @@ class Fingerprint:
         return tuple(self._reader.content(name, path, by.get(name), tell) for name, path in paths.items())
 
     def _large(self, paths: Mapping[str, str]) -> bool:
-        unread = 0
+        effort = 0
         for name, path in paths.items():
-            unread += self._reader.effort(path, self._by_mtime.get(name))
-            if unread > LARGE:
+            effort += self._reader.effort(path, self._by_mtime.get(name))
+            if effort > LARGE:
                 return True
         return False
 

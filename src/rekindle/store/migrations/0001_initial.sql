@@ -92,6 +92,8 @@ CREATE INDEX job_ready ON job (workflow, resource_class, priority DESC, id)
 -- READY with an attempt in reserve: it is looked at whether that one still holds, before the job may be claimed.
 CREATE INDEX job_check ON job (workflow, id)
     WHERE state = 1 AND held IS NULL AND retired = 0 AND reserve IS NOT NULL;
+-- Few are held, and whoever wonders why nothing runs asks for them.
+CREATE INDEX job_held ON job (workflow, state) WHERE held IS NOT NULL;
 CREATE INDEX job_added ON job (added_by) WHERE added_by IS NOT NULL;
 CREATE INDEX job_delayed ON job (not_before) WHERE not_before IS NOT NULL;
 -- What users ask for most. A job that goes well never enters it, so that it costs the hot path nothing.
@@ -208,7 +210,7 @@ CREATE INDEX patch_by_attempt ON patch (attempt);
 
 CREATE TABLE rerun (
     id         INTEGER PRIMARY KEY,
-    kind       TEXT NOT NULL,            -- manual, retry, supervise, recovery
+    kind       TEXT NOT NULL,            -- manual, restart, reset, accept; retry, supervise, recovery
     at         REAL NOT NULL,
     digest     TEXT NOT NULL,
     request    TEXT NOT NULL,            -- JSON: selection and how, as asked

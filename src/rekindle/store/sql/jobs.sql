@@ -32,6 +32,17 @@ SELECT name, id, retired FROM job WHERE workflow = :workflow AND name IN @names 
 -- Hold jobs with a reason, or release them.
 UPDATE job SET held = :reason, version = version + 1 WHERE id IN @jobs;
 
+-- name: held_back
+-- How many jobs would be ready to run were they not held, by reason.
+SELECT job.held, count(*) FROM job JOIN workflow ON workflow.id = job.workflow
+WHERE job.held IS NOT NULL AND job.state = 1 AND job.retired = 0 AND workflow.archived IS NULL
+GROUP BY job.held ORDER BY job.held;
+
+-- name: held_back_in_workflow
+-- The same of one workflow.
+SELECT held, count(*) FROM job WHERE workflow = :workflow AND held IS NOT NULL AND state = 1 AND retired = 0
+GROUP BY held ORDER BY held;
+
 -- name: cancel
 -- Jobs that are not to run, though they have no attempt that could tell it.
 UPDATE job SET canceled = 1 WHERE id IN @jobs AND attempt IS NULL;

@@ -151,8 +151,8 @@ WHERE job = :job AND rerun = (
 SELECT job, checked FROM rerun_job WHERE rerun = :rerun AND checked IS NOT NULL;
 
 -- name: newest_manual
--- The newest manual rerun that stands.
-SELECT max(id) FROM rerun WHERE kind = 'manual' AND undone IS NULL;
+-- The newest rerun that somebody asked for and that stands.
+SELECT max(id) FROM rerun WHERE kind IN ('manual', 'restart', 'reset', 'accept') AND undone IS NULL;
 
 -- name: undo_views
 -- A rerun's jobs now, and what they had.
@@ -191,6 +191,10 @@ SELECT DISTINCT child FROM edge WHERE parent IN @jobs;
 -- name: mark_undone
 -- A rerun that has been taken back.
 UPDATE rerun SET undone = :now WHERE id = :rerun AND undone IS NULL;
+
+-- name: touch
+-- What plans rest on is no longer so, though nothing of the jobs themselves has changed.
+UPDATE job SET version = version + 1 WHERE id IN @jobs;
 
 -- name: workflows_of_jobs
 -- Whose jobs these are, and how many of them.

@@ -1,0 +1,65 @@
+"""`rekindle reset`: plan, show, ask, apply; what is reset waits for a restart."""
+
+from __future__ import annotations
+
+import click
+
+from rekindle.cli import shapes
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, selection_options, wanted_to_act
+from rekindle.cli.planshow import draw_plan
+from rekindle.cli.reading import reading_shown
+from rekindle.cli.rerun import ask, tell_applied, tell_nothing
+from rekindle.domain.errors import PlanRefused
+from rekindle.engine import look
+from rekindle.engine import rerun as engine
+from rekindle.engine.resetting import plan_reset
+from rekindle.query.selections import Flags
+
+
+@click.command()
+@selection_options
+@click.option("--note", metavar="TEXT", help="Kept with the rerun, for whoever reads the history.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan.")
+@json_option
+def reset(flags: Flags, note: str | None, dry_run: bool, yes: bool, verbose: bool, as_json: bool) -> int:
+    """Archive a SELECTION and hold it until `restart`, or `release`, lets it go.
+
+    Everything that needs one of these jobs is reset too, and waits for them. Their attempts are kept; `rekindle undo`
+    takes the reset back.
+
+    \b
+    Example:
+      rekindle reset -s failed --dry-run
+      rekindle reset 4-9 --yes --note 'the disk was full'
+    """
+    selection = wanted_to_act(flags, "reset")
+    with opened() as session:
+        with reading_shown() as tell:
+            ids = look.select(session, selection, tell)
+        if not ids:
+            tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
+            return 0
+        try:
+            proposal = plan_reset(session, ids, {"selection": flags.typed()}, note)
+        except PlanRefused as refusal:
+            if as_json:
+                shapes.emit(shapes.nothing_planned(refusal.refused))
+            raise
+        if not as_json:
+            draw_plan(proposal.plan, verbose=verbose)
+        if dry_run:
+            if as_json:
+                shapes.emit(shapes.plan(proposal.plan, None))
+            else:
+                click.echo("a dry run: nothing is changed")
+            return 0
+        ask(yes, as_json)
+        applied = engine.apply(session, proposal)
+        if as_json:
+            shapes.emit(shapes.plan(applied.plan, applied.rerun))
+        else:
+            tell_applied(applied)
+        return 0

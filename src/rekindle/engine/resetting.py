@@ -1,0 +1,22 @@
+"""Resetting: jobs go back to before they ran, and wait there until somebody lets them go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rekindle.domain.asking import how_to_json
+from rekindle.domain.rerun import RESET_HOLD, How
+from rekindle.engine import rerun
+from rekindle.engine.results import Proposal
+from rekindle.engine.session import Session
+
+RESET = How(hold=RESET_HOLD)
+
+
+def plan_reset(session: Session, ids: Sequence[int], request: Mapping[str, Any], note: str | None = None) -> Proposal:
+    """What resetting these jobs would do: their attempts are archived, everything below them is reset too, and they
+    are held. PlanRefused, with every job's reason, when none can be reset."""
+    asked = {**request, "how": how_to_json(RESET)}
+    return replace(rerun.plan(session, [(ids, RESET)], asked, note), kind="reset")

@@ -1,0 +1,485 @@
+"""Restarting a workflow: what was cut off, what is stale, what was reset by hand, and everything below; no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import NotFound, PlanRefused, Refused
+from rekindle.domain.models import NewAttempt
+from rekindle.domain.overrides import Overrides, modified_of
+from rekindle.domain.rerun import RESET_HOLD, How
+from rekindle.domain.selection import Selection
+from rekindle.domain.states import State
+from rekindle.engine import control, look, rerun
+from rekindle.engine.accepting import accept
+from rekindle.engine.claiming import give_back
+from rekindle.engine.resetting import plan_reset
+from rekindle.engine.restart import plan_restart, the_workflow
+from rekindle.engine.results import WorkOptions
+from rekindle.engine.run import work
+from rekindle.testing import Outcome, ScriptedExecutor
+
+W, R, Q, X, C, F, K = State
+
+DIAMOND = """
+    name: diamond
+    params: {alpha: 1, beta: 2}
+    jobs:
+      top: {run: "tr a b < ${inputs.raw} > ${outputs.o}; echo top >> ran", inputs: {raw: raw}, outputs: {o: top.txt}}
+      left:
+        run: "echo ${params.alpha} | cat ${inputs.i} - > ${outputs.o}; echo left >> ran"
+        inputs: {i: top.txt}
+        outputs: {o: left.txt}
+      right:
+        run: "wc -c < ${inputs.i} > ${outputs.o}; echo right >> ran"
+        inputs: {i: top.txt}
+        outputs: {o: right.txt}
+      bottom:
+        run: "cat ${inputs.l} ${inputs.r} > ${outputs.o}; echo bottom >> ran"
+        inputs: {l: left.txt, r: right.txt}
+        outputs: {o: bottom.txt}
+      alone: {run: "cat ${inputs.p} > ${outputs.o}; echo alone >> ran", inputs: {p: private}, outputs: {o: alone.txt}}
+"""
+EVERY = {"top", "left", "right", "bottom", "alone"}
+
+
+@pytest.fixture
+def diamond(project):
+    (project.folder / "raw").write_text("aaa\n")
+    (project.folder / "private").write_text("zzz\n")
+    assert project.run(DIAMOND).exit_code == 0
+    (project.folder / "ran").unlink()
+    return project
+
+
+def planned(project, **asked):
+    return plan_restart(project.session, the_workflow(project.session, None), **asked)
+
+
+def restart(project, **asked):
+    """The jobs that the restart resets or lets go, by name, with what became of them; none where nothing is to do."""
+    found = planned(project, **asked)
+    if found.proposal is None:
+        return {}
+    applied = rerun.apply(project.session, found.proposal)
+    project.check()
+    return {job.name: job.after for job in applied.plan.jobs}
+
+
+def ids(project):
+    return look.select(project.session, Selection(everything=True))
+
+
+def ran(project):
+    """What has run since the last question."""
+    path = project.folder / "ran"
+    names = path.read_text().split() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return names
+
+
+def dump(project, *, files=True):
+    """The whole database as text; without `files` the cache of what files hold is left out."""
+    path = Path(project.session.store.folder) / "store.db"
+    with closing(sqlite3.connect(path)) as database:
+        lines = list(database.iterdump())
+    return [line for line in lines if files or not line.startswith('INSERT INTO "file"')]
+
+
+def edit(project, name, text=None):
+    path = project.folder / name
+    path.unlink() if text is None else path.write_text(text)
+
+
+# Nothing to do
+
+
+def test_a_restart_with_nothing_to_do_writes_nothing(diamond):
+    before = dump(diamond, files=False)
+    assert restart(diamond) == {}
+    again = dump(diamond)  # what files hold is known by now
+    assert restart(diamond) == {}
+    assert dump(diamond) == again
+    assert dump(diamond, files=False) == before
+    os.utime(diamond.folder / "raw")
+    assert restart(diamond) == {}
+    assert diamond.work().completed == 0
+
+
+def test_a_restart_that_is_only_planned_changes_nothing(diamond):
+    edit(diamond, "raw", "other")
+    rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("alone")], {}))
+    before = dump(diamond, files=False)
+    assert planned(diamond).proposal == planned(diamond).proposal
+    plan_reset(diamond.session, [diamond.job("right")], {})
+    assert dump(diamond, files=False) == before
+
+
+# What is stale
+
+
+@pytest.mark.parametrize(
+    ("edited", "stale", "follows"),
+    [
+        ({"raw": "abc\n"}, {"top"}, {"left", "right", "bottom"}),
+        ({"private": "y"}, {"alone"}, set()),
+        ({"top.txt": "edited"}, {"top", "left", "right"}, {"bottom"}),
+        ({"top.txt": None}, {"top", "left", "right"}, {"bottom"}),
+        ({"right.txt": None}, {"right", "bottom"}, set()),
+        ({"bottom.txt": None, "private": "y"}, {"bottom", "alone"}, set()),
+        ({"alone.txt": "zzz\n"}, set(), set()),
+    ],
+    ids=["input", "other input", "edited between", "gone between", "gone", "two", "same content"],
+)
+def test_what_changed_runs_again_with_what_is_below_and_nothing_else(diamond, edited, stale, follows):
+    for name, text in edited.items():
+        edit(diamond, name, text)
+    found = planned(diamond)
+    jobs = found.proposal.plan.jobs if found.proposal else ()
+    roots = {job.name for job in jobs if any(reason.kind in ("input", "output") for reason in job.reasons)}
+    assert (roots, {job.name for job in jobs} - roots) == (stale, follows)
+    restart(diamond)
+    assert diamond.work().exit_code == 0
+    assert sorted(ran(diamond)) == sorted(stale | follows)
+    assert restart(diamond) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "again"),
+    [
+        ("tr a b", "tr a c", {"top", "left", "right", "bottom"}),
+        ("alpha: 1", "alpha: 5", {"left", "bottom"}),
+        ("beta: 2", "beta: 5", set()),
+        ("right: {run", "right: {priority: 9, resources: {cpus: 2}, retry: {max: 3}, run", set()),
+        ("alone: {run", "alone: {env: {A: b}, run", {"alone"}),
+    ],
+)
+def test_a_revision_restarts_what_it_made_stale(diamond, old, new, again):
+    diamond.submit(DIAMOND.replace(old, new))
+    assert set(restart(diamond)) == again
+    assert diamond.work().exit_code == 0
+    assert set(ran(diamond)) == again
+    assert restart(diamond) == {}
+
+
+def test_what_was_modified_is_kept_through_a_restart(diamond):
+    diamond.rerun("left", how=How(overrides=Overrides.asked({"alpha": 7})))
+    diamond.work()
+    assert restart(diamond) == {}
+    edit(diamond, "raw", "abc\n")
+    restart(diamond)
+    diamond.work()
+    assert modified_of(diamond.attempts("left")[-1].overrides).params == {"alpha": 7}
+    assert (diamond.folder / "left.txt").read_text() == "bbc\n7\n"
+
+
+# What was cut off
+
+
+CHAIN = "{name: chain, jobs: {a: {run: 'true'}, b: {needs: [a], run: 'true'}, c: {needs: [b], run: 'true'}}}"
+
+
+def ended(project, text, **outcomes):
+    """Submit and run with a scripted executor: jobs of these names end so."""
+    project.submit(text)
+    executor = ScriptedExecutor(
+        project.session.store.folder, lambda one: outcomes.get(one.name, Outcome()), project.session.clock
+    )
+    work(project.session, WorkOptions(slots=1, executor="scripted"), executor=executor)
+
+
+@pytest.mark.parametrize("cause", [Cause.SIGNAL, Cause.OOM, Cause.TIMEOUT, Cause.START, Cause.MISSING_INPUT])
+def test_what_was_cut_off_runs_again_and_what_waited_for_it(project, cause):
+    ended(project, CHAIN, b=Outcome(fails_at="run", cause=cause))
+    assert project.states() == {"a": C, "b": F, "c": W}
+    assert restart(project) == {"b": R, "c": W}
+    assert project.work().exit_code == 0
+
+
+@pytest.mark.parametrize("cause", [Cause.EXIT, Cause.EXCEPTION, Cause.MISSING_OUTPUT, Cause.SUBTASKS])
+def test_what_failed_by_itself_stays_and_is_named(project, cause):
+    ended(project, CHAIN, b=Outcome(fails_at="run", cause=cause))
+    found = planned(project)
+    assert (found.proposal, [job.name for job in found.stays]) == (None, ["b"])
+
+
+def test_what_failed_by_itself_runs_again_below_what_does(diamond):
+    diamond.submit(DIAMOND.replace("echo bottom >> ran", "echo bottom >> ran; test -e ok"))
+    restart(diamond)
+    diamond.work()
+    assert diamond.states()["bottom"] is F
+    edit(diamond, "raw", "abc\n")
+    found = planned(diamond)
+    assert {job.name for job in found.proposal.plan.jobs} == {"top", "left", "right", "bottom"}
+    assert found.stays == ()
+
+
+def test_what_is_lost_again_and_again_is_restarted(project):
+    ended(project, CHAIN, b=Outcome(fails_at="run", cause=Cause.LOST))
+    lost = project.attempts("b")
+    assert {one.cause for one in lost} == {Cause.LOST}
+    assert restart(project) == {"b": R, "c": W}
+
+
+def test_what_was_canceled_runs_again_whether_or_not_it_had_started(project):
+    project.submit(CHAIN)
+    control.cancel(project.session, [project.job("b")])
+    project.work()
+    assert project.states() == {"a": C, "b": K, "c": W}
+    assert restart(project) == {"b": R, "c": W}
+    project.work()
+    ended(project, CHAIN.replace("chain", "other"), a=Outcome(fails_at="run", cause=Cause.CANCELED))
+    assert plan_restart(project.session, look.find_workflow(project.session, "other")).proposal is not None
+
+
+def test_what_failed_by_itself_runs_again_when_it_is_stale(project):
+    (project.folder / "data").write_text("bad")
+    text = "{name: one, jobs: {a: {run: 'grep good data', inputs: {d: data}}, b: {needs: [a], run: 'true'}}}"
+    assert project.run(text).exit_code == 2
+    assert restart(project) == {}
+    (project.folder / "data").write_text("good")
+    assert restart(project) == {"a": R, "b": W}
+    assert project.work().exit_code == 0
+
+
+FAN = """
+    name: fan
+    jobs:
+      a:
+        workdir: WORKDIR
+        steps: [{name: one, run: "true"}, {name: two, each: [x, y], run: "true"}, {name: three, run: "true"}]
+      b: {needs: [a], run: "true"}
+      c: {run: "true"}
+"""
+
+
+@pytest.mark.parametrize(("workdir", "start"), [("project", "two"), ("attempt", "beginning")])
+def test_what_was_cut_off_amid_a_fan_out_goes_on_there_if_it_can(project, workdir, start):
+    """The folder of a scripted attempt was never made: it is as good as gone."""
+    out = Outcome(fails_at="two", cause=Cause.TIMEOUT)
+    ended(project, FAN.replace("WORKDIR", workdir), a=out, c=Outcome(fails_at="run", cause=Cause.OOM))
+    plan = planned(project).proposal.plan
+    assert {job.name: job.start for job in plan.jobs} == {"a": start, "b": "beginning", "c": "beginning"}
+    assert plan.refused == ()
+
+
+def test_what_runs_is_left_alone_and_named_and_what_would_disturb_it_is_refused(diamond):
+    """`right` runs, while `top` and `alone` are stale and `left` is held by a reset."""
+    rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("left")], {}))
+    diamond.rerun("right")
+    edit(diamond, "raw", "abc\n")
+    edit(diamond, "private", "y")
+    attempt = claimed(diamond)
+    found = planned(diamond)
+    assert [job.name for job in found.running] == ["right"]
+    plan = found.proposal.plan
+    assert {job.name for job in plan.jobs} == {"left", "alone"}
+    [refused] = plan.refused
+    assert (refused.name, "`right` is queued, and it needs `top`" in refused.why) == ("top", True)
+    assert restart(diamond) == {"left": R, "alone": R}
+    give_up(diamond, attempt)
+
+
+def claimed(project):
+    """Somebody takes what is ready, and nothing is heard of it."""
+    workflow = the_workflow(project.session, None).id
+    with project.session.store.write() as archive:
+        jobs = [
+            job
+            for ready in archive.queue.ready_classes(workflow)
+            for job in archive.queue.ready(workflow, ready.resource_class, 9, 0.0)
+        ]
+        first = archive.queue.next_attempt()
+        attempts = [NewAttempt(first + at, f"t{first + at}", job, "/nowhere") for at, job in enumerate(jobs)]
+        archive.queue.claim(attempts, 1, 0.0)
+    return attempts
+
+
+def give_up(project, attempts):
+    with project.session.store.write() as archive:
+        give_back(archive, [one.job.id for one in attempts])
+
+
+# What was reset
+
+
+def test_a_reset_archives_and_holds_exactly_the_job_and_resets_what_is_below(diamond):
+    applied = rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("left")], {}))
+    diamond.check()
+    assert (applied.ready, applied.held) == (0, 1)
+    rows = {row.job.name: row.job for row in look.jobs(diamond.session, ids(diamond))}
+    assert {name: (one.state, one.held) for name, one in rows.items()} == {
+        "top": (C, None),
+        "left": (R, RESET_HOLD),
+        "right": (C, None),
+        "bottom": (W, None),
+        "alone": (C, None),
+    }
+    report = diamond.work()
+    assert (report.completed, report.held) == (0, {RESET_HOLD: 1})
+    assert restart(diamond) == {"left": R}
+    diamond.work()
+    assert ran(diamond) == ["left", "bottom"]
+
+
+def test_only_what_was_reset_is_let_go_whatever_else_there_is_to_do(diamond):
+    rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("alone"), diamond.job("bottom")], {}))
+    edit(diamond, "raw", "abc\n")
+    assert restart(diamond, only_uninitialized=True) == {"alone": R, "bottom": R}
+    assert restart(diamond, only_uninitialized=True) == {}
+    diamond.work()
+    assert sorted(ran(diamond)) == ["alone", "bottom"]
+    assert set(restart(diamond)) == {"top", "left", "right", "bottom"}
+
+
+def test_what_was_reset_below_something_stale_is_let_go_and_waits_for_it(diamond):
+    rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("right")], {}))
+    edit(diamond, "raw", "abcd\n")
+    assert restart(diamond) == {"top": R, "left": W, "right": W, "bottom": W}
+    diamond.work()
+    assert sorted(ran(diamond)) == ["bottom", "left", "right", "top"]
+
+
+def test_release_lets_a_reset_job_go_too_and_a_user_hold_is_not_let_go_by_a_restart(diamond):
+    rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("alone")], {}))
+    control.release(diamond.session, [diamond.job("alone")])
+    diamond.work()
+    assert ran(diamond) == ["alone"]
+    control.hold(diamond.session, [diamond.job("alone")], "waiting")
+    assert restart(diamond) == {}
+
+
+def test_a_job_that_has_never_run_is_held_by_a_reset(project):
+    project.submit(CHAIN)
+    rerun.apply(project.session, plan_reset(project.session, [project.job("b")], {}))
+    project.work()
+    assert project.states() == {"a": C, "b": R, "c": W}
+    restart(project)
+    assert project.work().exit_code == 0
+
+
+def test_what_cannot_be_reset_is_refused_by_name(diamond):
+    rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("left")], {}))
+    with pytest.raises(PlanRefused, match=r"left: it is held \(reset\)"):
+        plan_reset(diamond.session, [diamond.job("left")], {})
+    some = plan_reset(diamond.session, [diamond.job("left"), diamond.job("alone")], {})
+    assert ([job.name for job in some.plan.jobs], [job.name for job in some.plan.refused]) == (["alone"], ["left"])
+
+
+# Undo
+
+
+def test_each_kind_is_undone_and_a_bare_undo_means_the_newest_of_them(diamond):
+    first = essence(diamond)
+    rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("left")], {}))
+    second = essence(diamond)
+    edit(diamond, "private", "y")
+    restart(diamond)
+    third = essence(diamond)
+    edit(diamond, "right.txt", "other")
+    accept(diamond.session, [diamond.job("right")], {})
+    assert essence(diamond) == third
+    kinds = [record.kind for record, _ in look.reruns(diamond.session)]
+    assert kinds == ["accept", "restart", "reset"]
+    for number, before in [(3, third), (2, second), (1, first)]:
+        assert rerun.undo(diamond.session).rerun == number
+        assert essence(diamond) == before
+        diamond.check()
+    with pytest.raises(NotFound, match="no rerun to undo"):
+        rerun.undo(diamond.session)
+
+
+def essence(project):
+    """Everything of the jobs but their versions, which only grow."""
+    rows = look.jobs(project.session, ids(project))
+    return {row.job.name: (row.job.state, row.job.held, row.job.attempt, row.job.unmet) for row in rows}
+
+
+# What refuses a restart
+
+
+def test_a_missing_input_that_no_job_makes_refuses_the_restart_before_anything_is_done(diamond):
+    edit(diamond, "private")
+    edit(diamond, "raw", "abc\n")
+    before = dump(diamond, files=False)
+    with pytest.raises(Refused, match=f"alone reads {diamond.folder / 'private'}"):
+        planned(diamond)
+    assert dump(diamond, files=False) == before
+    edit(diamond, "private", "back")
+    edit(diamond, "top.txt")  # a job makes it
+    assert set(restart(diamond)) == EVERY
+
+
+def test_what_is_let_go_is_not_let_go_to_a_missing_input_and_what_is_held_for_good_may_lack_its_own(diamond):
+    rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("alone")], {}))
+    edit(diamond, "private")
+    for only in (True, False):
+        with pytest.raises(Refused, match="alone reads"):
+            planned(diamond, only_uninitialized=only)
+    control.release(diamond.session, [diamond.job("alone")])
+    control.hold(diamond.session, [diamond.job("alone")], "no data yet")
+    edit(diamond, "raw", "abc\n")
+    assert set(restart(diamond)) == {"top", "left", "right", "bottom"}
+
+
+def test_a_missing_input_that_only_what_still_waits_would_read_refuses_too(project):
+    project.submit("{name: one, jobs: {a: {run: 'kill -9 $$'}, b: {needs: [a], run: 'true', inputs: {i: gone}}}}")
+    project.work()
+    with pytest.raises(Refused, match="b reads"):
+        planned(project)
+    (project.folder / "gone").touch()
+    assert set(restart(project)) == {"a", "b"}
+
+
+def test_inputs_in_a_folder_that_a_job_makes_and_those_named_by_values_are_looked_for_where_they_will_be(project):
+    (project.folder / "raw-1").touch()
+    project.submit(
+        """
+        name: folders
+        params: {n: 1}
+        jobs:
+          make: {run: "kill -9 $$", outputs: {d: d}, inputs: {r: "raw-${params.n}"}}
+          use: {run: "cat ${inputs.x}", inputs: {x: d/x}, needs: [make]}
+        """
+    )
+    project.work()
+    assert set(restart(project)) == {"make", "use"}
+    rerun.undo(project.session)
+    project.submit((project.folder / "spec.yaml").read_text().replace("params: {n: 1}", "params: {n: 2}"))
+    with pytest.raises(Refused, match="raw-2"):
+        planned(project)
+
+
+def test_without_a_key_the_only_workflow_is_meant(project):
+    with pytest.raises(NotFound, match="holds no workflow"):
+        the_workflow(project.session, None)
+    project.submit(CHAIN)
+    assert the_workflow(project.session, None).name == "chain"
+    project.submit(CHAIN.replace("chain", "other"), "other.yaml")
+    with pytest.raises(Refused, match="2 workflows: 1 chain, 2 other"):
+        the_workflow(project.session, None)
+    assert the_workflow(project.session, "2").name == "other"
+
+
+def test_a_restart_is_recorded_with_why_each_job_ran_again(diamond):
+    edit(diamond, "raw", "abc\n")
+    restart(diamond, note="new data")
+    record = look.rerun(diamond.session, 1)
+    assert (record.kind, record.note, json.dumps(dict(record.request))) == (
+        "restart",
+        "new data",
+        '{"selection": {"workflow": "diamond"}}',
+    )
+    assert {job.name: [reason.kind.value for reason in job.reasons] for job in record.plan.jobs} == {
+        "top": ["selected", "input"],
+        "left": ["upstream"],
+        "right": ["upstream"],
+        "bottom": ["upstream"],
+    }
