@@ -12,7 +12,7 @@ from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, FailureGroup
 from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.rerun import How
-from rekindle.engine import accepting, control, look, rerun, resetting, staleness
+from rekindle.engine import accepting, control, look, rerun, resetting, resubmitting, staleness
 from rekindle.engine.restart import plan_restart, the_workflow
 from rekindle.engine.results import (
     Accepted,
@@ -20,6 +20,7 @@ from rekindle.engine.results import (
     Canceled,
     Held,
     JobRow,
+    Preview,
     Proposal,
     Restarting,
     Submitted,
@@ -31,7 +32,7 @@ from rekindle.engine.results import (
 from rekindle.engine.run import work
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.staleness import Verdict
-from rekindle.engine.submit import submit
+from rekindle.engine.submit import preview, submit
 from rekindle.query.selections import Flags, parse_selection
 from rekindle.spec.builder import Workflow as _Builder
 
@@ -79,11 +80,7 @@ class Client:
 
     def submit(self, definition: Definition | Path | str, **params: str) -> Submitted:
         """Store a definition, or a spec file with `params` as `--param` takes them."""
-        if not isinstance(definition, Definition):
-            from rekindle.spec import load
-
-            definition = load(Path(definition), params=params)
-        return submit(self._session, definition)
+        return submit(self._session, _definition(definition, params))
 
     def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
         """Run what is ready, to the end."""
@@ -114,11 +111,32 @@ class Client:
         """Whether each of these jobs would run again, and why or why not. Files are read to find out."""
         return staleness.verdicts(self._session, ids)
 
-    def plan_rerun(self, selection: Sequence[int], how: How | None = None, *, note: str | None = None) -> Proposal:
-        """What rerunning these jobs would do. PlanRefused when nothing of it can be done."""
+    def preview(self, definition: Definition | Path | str, **params: str) -> Preview:
+        """What `submit` would do; nothing is changed."""
+        return preview(self._session, _definition(definition, params))
+
+    def plan_rerun(
+        self,
+        selection: Sequence[int],
+        how: How | None = None,
+        *,
+        note: str | None = None,
+        submit: Definition | Path | str | None = None,
+    ) -> Proposal:
+        """What rerunning these jobs would do. PlanRefused when nothing of it can be done. With `submit` a definition
+        or a spec file becomes the next revision of its workflow first: `apply` does both, or neither."""
         how = how or How()
-        request = {"jobs": list(selection), "how": how_to_json(how)}
-        return rerun.plan(self._session, [(selection, how)], request, note)
+        request: dict[str, Any] = {"jobs": list(selection), "how": how_to_json(how)}
+        if submit is None:
+            return rerun.plan(self._session, [(selection, how)], request, note)
+        if not selection:
+            raise UsageError("no job is selected", hint="`submit` alone makes the new revision")
+        definition = _definition(submit, {})
+        requests = [(tuple(selection), how)]
+        request = {**request, "submit": definition.source}
+        found = resubmitting.propose(self._session, definition, lambda _: requests, request, note)
+        assert isinstance(found, Proposal)
+        return found
 
     def plan_restart(
         self, workflow: str | None = None, *, only_uninitialized: bool = False, note: str | None = None
@@ -146,7 +164,7 @@ class Client:
 
     def apply(self, plan: Proposal) -> Applied:
         """Do what was planned. PlanOutdated when any of its jobs has moved since."""
-        return rerun.apply(self._session, plan)
+        return resubmitting.apply(self._session, plan)
 
     def undo(self, rerun_id: int | None = None) -> Undone:
         """Take a rerun back: the newest that somebody asked for, or the one named."""
@@ -163,6 +181,14 @@ class Client:
     def release(self, ids: Sequence[int]) -> Held:
         """Take holds back."""
         return control.release(self._session, ids)
+
+
+def _definition(given: Definition | Path | str, params: Mapping[str, str]) -> Definition:
+    if isinstance(given, Definition):
+        return given
+    from rekindle.spec import load
+
+    return load(Path(given), params=params)
 
 
 _FLAGS = {"state": "states", "filter": "filters", "query": "queries", "id": "ids", "name": "names", "all": "everything"}

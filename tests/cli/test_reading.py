@@ -42,7 +42,13 @@ def test_text_fits_80_columns_and_has_no_colour_where_there_is_no_terminal(diamo
 def test_a_plan_is_shown_with_its_sum(still: Shell) -> None:
     out = still("rerun", "top", "--dry-run").out
     assert "4 jobs run again: 1 selected, 3 downstream" in out
-    assert "needs top" in out
+    assert [line[4:16].rstrip() for line in out.splitlines()[1:6]] == [
+        "top",
+        "├─ left",
+        "│  └─ bottom",
+        "└─ right",
+        "   └─ bottom",
+    ]
     assert "nothing is changed" in out
 
 
@@ -53,13 +59,31 @@ def test_a_rerun_ends_with_what_to_type_next(diamond: Shell) -> None:
 
 
 def test_a_long_plan_shows_its_first_rows(shell: Shell) -> None:
-    shell.write("name: many\njobs: {job: {matrix: {i: {range: [0, 50]}}, run: 'true'}}\n")
+    names = [f"j{first}{second}" for first in "abcde" for second in "vwxyz"]
+    shell.write("name: many\njobs: {" + ", ".join(f"{name}: {{run: 'true'}}" for name in names) + "}\n")
     shell("run", "spec.yaml", "-j", "2")
     short, long = shell("rerun", "--all", "--dry-run").out, shell("rerun", "--all", "--dry-run", "-v").out
-    assert "and 30 more jobs" in short
-    assert "job[i=49]" not in short
+    assert "and 5 more jobs" in short
+    assert "jez" not in short
+    assert "jez" in long
+    assert "25 jobs run again: 25 selected" in short
+
+
+def test_similar_jobs_of_a_plan_are_one_line(shell: Shell) -> None:
+    shell.write("""
+        name: many
+        jobs:
+          cut: {run: "true"}
+          job: {matrix: {i: {range: [0, 50]}}, needs: [cut], run: "true"}
+          sum: {needs: ["job*"], run: "true"}
+        """)
+    shell("run", "spec.yaml", "-j", "2")
+    short, long = shell("rerun", "cut", "--dry-run").out, shell("rerun", "cut", "--dry-run", "-v").out
+    assert "2-51  └─ job[*] ×50" in short
+    assert "52       └─ sum" in short
     assert "job[i=49]" in long
-    assert "50 jobs run again: 50 selected" in short
+    assert "expected: about " in short
+    assert "(52 attempts)" in short
 
 
 def test_a_job_that_failed_is_explained(shell: Shell) -> None:

@@ -42,7 +42,7 @@ def test_reasons_in_words_fit_the_terminal(chain: Shell) -> None:
     (chain.folder / "b.txt").unlink()
     chain.write(SPEC.replace("cat ${inputs.raw}", "cat < ${inputs.raw}").replace("alpha: 1", "alpha: 2"))
     before = chain("why", "a")
-    assert "the spec file differs from revision 1 of chain" in before.err
+    assert "chain: the spec file differs from revision 1" in before.err
     assert chain("submit", "spec.yaml").code == 0
     done = chain("why", "-w", "chain")
     assert done.code == 0

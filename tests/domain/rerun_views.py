@@ -31,11 +31,11 @@ def graph(*edges: tuple[int, int]) -> Graph:
     return Graph(children, parents)
 
 
-def ran(*states: State, number: int = 7, seconds: float | None = 2.0, state: State | None = None) -> AttemptView:
+def ran(*states: State, number: int = 7, state: State | None = None) -> AttemptView:
     """An attempt whose steps a, b, c, … ended in these states, and which ended as the last of them."""
     steps = tuple(StepView(position, "abcdef"[position], step) for position, step in enumerate(states))
     end = state or states[-1]
-    return AttemptView(number, end, "exit" if end is State.FAILED else None, seconds, steps)
+    return AttemptView(number, end, "exit" if end is State.FAILED else None, steps)
 
 
 def job(number: int, state: State, **more: Any) -> JobView:

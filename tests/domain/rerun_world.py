@@ -265,7 +265,7 @@ class World:
             unmet=standing.unmet,
             attempt=attempt
             and AttemptView(
-                attempt.id, attempt.state, cause.get(attempt.state), 1.0, tuple(attempt.steps), self._folders(attempt)
+                attempt.id, attempt.state, cause.get(attempt.state), tuple(attempt.steps), self._folders(attempt)
             ),
             reserve=pointers.reserve,
             pinned_to=pointers.pinned_to,

@@ -10,7 +10,7 @@ from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, ran, world
 
 from rekindle.domain.errors import NotFound
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
-from rekindle.domain.rerun import RESET_HOLD, Expected, Graph, How, Pointers, ReasonKind, StepView
+from rekindle.domain.rerun import RESET_HOLD, Graph, How, Pointers, ReasonKind, StepView
 
 DIAMOND = graph((1, 2), (1, 3), (2, 4), (3, 4))
 
@@ -130,11 +130,6 @@ def test_a_completed_descendant_keeps_its_attempt_in_reserve_and_no_other_does()
     assert {planned.id: planned.reserve for planned in decided.jobs} == {1: None, 2: 102, 3: None, 4: 90, 5: None}
     assert [planned.after for planned in decided.jobs[1:]] == [W] * 4
     assert [reason.kind for reason in decided.jobs[1].reasons] == [ReasonKind.UPSTREAM, ReasonKind.RESERVE]
-
-
-def test_what_may_be_spared_is_no_certain_cost():
-    decided = asked(CHANGED, [job(1, C), job(2, C), job(3, C)], CHAIN, 1)
-    assert decided.expected == Expected(attempts=1, seconds=2.0, reserved=2, reserved_seconds=4.0)
 
 
 def test_all_beats_changed_and_changed_beats_none():
@@ -421,13 +416,7 @@ def test_a_job_asked_for_in_two_manners_is_refused():
     assert [planned.id for planned in decided.jobs] == [1]
 
 
-# Cost, outputs, form
-
-
-def test_the_cost_is_what_earlier_attempts_took():
-    jobs = [job(1, C, attempt=ran(C, seconds=2.5)), job(2, C, attempt=ran(C, seconds=None)), job(3, R)]
-    decided = plan(jobs, graph((1, 2), (1, 3)), 1)
-    assert decided.expected == Expected(attempts=3, seconds=2.5, unknown=2)
+# Outputs, form
 
 
 def test_outputs_that_may_exist_are_told_once():
@@ -479,10 +468,14 @@ def test_a_plan_survives_json():
     assert document["refused"] == [{"id": 4, "name": "j4", "why": decided.refused[0].why}]
     assert document["expected"] == {
         "attempts": 3,
-        "seconds": 4.0,
-        "unknown": 1,
+        "seconds": 0.0,
+        "unknown": 3,
+        "core_seconds": 0.0,
+        "wall_seconds": 0.0,
+        "guessed": 0,
         "reserved": 0,
         "reserved_seconds": 0.0,
+        "cores": 1.0,
     }
 
 

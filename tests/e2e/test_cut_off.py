@@ -30,7 +30,7 @@ def verdicts(project):
 def test_an_edit_that_the_next_job_does_not_pass_on_goes_no_further(chain):
     chain.write("raw", "first\nother\n")
     planned = chain.rekindle("rerun", "--changed", "--downstream", "changed", "--dry-run").stdout
-    assert "needs a; unless unchanged" in planned
+    assert planned.count("unless unchanged") == 4  # three jobs, and their number
     assert "1 job runs again: 1 selected; 3 more unless unchanged" in planned
     done = chain.rekindle("rerun", "--changed", "--downstream", "changed", "--yes", "--work")
     assert chain.ran() == ["a", "b", "c", "d", "a", "b"]

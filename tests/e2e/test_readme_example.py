@@ -17,6 +17,7 @@ VARYING = (
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), "LASTED"),
     (re.compile(r"\b\d+(\.\d+)? ?[KMG]i?B?\b"), "SIZE"),
     (re.compile(r"\b[0-9a-f]{10,12}\b"), "DIGEST"),  # another Python has other frames
+    (re.compile(r"of (one core's|[\d.]+ cores') work"), "of so many cores' work"),
     (re.compile(r" +"), " "),
 )
 

@@ -49,6 +49,11 @@ def submit(store: Store, jobs: Mapping[str, Sequence[str]], **more: Any) -> int:
         return archive.workflows.add(definition(jobs, **more), 1.0)
 
 
+def revise(store, workflow, jobs, **more):
+    with store.write() as archive:
+        return archive.workflows.revise(workflow, definition(jobs, **more), 9.0)
+
+
 def ids(store: Store, workflow: int, retired: bool = False) -> dict[str, int]:
     """The jobs of a workflow by name."""
     with store.read() as archive:

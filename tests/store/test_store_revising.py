@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from store_driving import DIAMOND, apply, claim, definition, ids, plan, run, states, submit, template
+from store_driving import DIAMOND, apply, claim, ids, plan, revise, run, states, submit, template
 
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources, Step
 from rekindle.domain.errors import PlanOutdated
@@ -11,11 +11,6 @@ from rekindle.domain.rerun import FROM_FAILED_STEP, How
 from rekindle.domain.states import State
 
 W, R, Q, X, C, F, K = State
-
-
-def revise(store, workflow, jobs, **more):
-    with store.write() as archive:
-        return archive.workflows.revise(workflow, definition(jobs, **more), 9.0)
 
 
 def test_a_workflow_is_found_as_it_was_submitted(store):

@@ -17,6 +17,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else.")
 """`as_json`."""
 
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what submitting would do, and change nothing.")
+"""`dry_run`."""
+
 workflow_option = click.option("-w", "--workflow", metavar="ID|NAME", help="Only this workflow.")
 """`workflow`."""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 
 import click
 
-from rekindle.cli import drawing, modified, reasons
+from rekindle.cli import drawing, explaining, modified, plantree, reasons, revisionshow
 from rekindle.cli.drawing import Column
-from rekindle.domain.rerun import Expected, PlannedJob, Reason, ReasonKind, RefusedJob, RerunPlan
+from rekindle.cli.plantree import Line
+from rekindle.domain.rerun import FROM_BEGINNING, Expected, PlannedJob, Reason, ReasonKind, RefusedJob, RerunPlan
 
 FIRST = 20
 """Rows of a plan, refusals or overwritten files that are shown without -v."""
@@ -18,12 +20,12 @@ FIRST = 20
 _FOLDERS = {"copy": "in a copy", "same": "same folder"}
 
 
-def draw_plan(plan: RerunPlan, *, verbose: bool) -> None:
-    """The whole plan: its jobs, what is refused and why, warnings, files overwritten, the cost, and the sum."""
+def draw_plan(plan: RerunPlan, children: Mapping[int, Sequence[int]], *, verbose: bool) -> None:
+    """The whole plan: its jobs as a tree, what is refused and why, warnings, files overwritten, the cost, and the sum.
+    `children` are the jobs that need each of the plan's."""
     most = None if verbose else FIRST
     retired = {job for one in plan.dynamic for job in one.retires}
-    click.echo(_jobs_table(plan.jobs[:most], retired))
-    _more(len(plan.jobs), most, "job")
+    _draw_jobs(plan.jobs, children, retired, most)
     _draw_changes(plan.jobs, most)
     if plan.refused:
         click.echo("\nrefused:")
@@ -39,6 +41,14 @@ def draw_plan(plan: RerunPlan, *, verbose: bool) -> None:
     click.echo(f"\n{summary(plan)}")
     if cost := _cost(plan):
         click.echo(cost)
+
+
+def draw_revision(plan: RerunPlan, children: Mapping[int, Sequence[int]], *, verbose: bool) -> None:
+    """What a new revision did: its jobs as a tree, and the sum."""
+    if plan.jobs:
+        _draw_jobs(plan.jobs, children, (), None if verbose else FIRST)
+        click.echo("")
+    click.echo(revisionshow.summary(plan))
 
 
 def _draw_changes(jobs: Sequence[PlannedJob], most: int | None) -> None:
@@ -107,44 +117,71 @@ def _kind(job: PlannedJob) -> str:
     return "let go" if ReasonKind.RELEASED in kinds else "downstream"
 
 
-def _jobs_table(jobs: Sequence[PlannedJob], retired: Collection[int]) -> str:
+def _draw_jobs(
+    jobs: Sequence[PlannedJob], children: Mapping[int, Sequence[int]], retired: Collection[int], most: int | None
+) -> None:
+    def looks(job: PlannedJob) -> tuple[str, ...]:
+        return _looks(job, job.id in retired)
+
+    shown = list(islice(plantree.lines(jobs, children, None if most is None else looks), most))
     columns = [
-        Column("ID", right=True),
-        Column("NAME", cut="middle"),
+        Column("ID", cut="end"),
+        Column("JOB", cut="middle"),
         Column("BEFORE"),
-        Column(""),
         Column("AFTER"),
-        Column("START", cut="end"),
+        Column("START", cut="end", drop=True),
         Column("WHY", cut="end"),
     ]
-    rows = [
-        (
-            str(job.id),
-            job.name,
-            job.before.label,
-            "->",
-            "retired" if job.id in retired else "held" if job.holds else job.after.label,
-            "" if job.id in retired or _is_left(job) else _start(job),
-            "; ".join(why(reason) for reason in job.reasons),
-        )
-        for job in jobs
-    ]
-    return drawing.table(columns, rows)
+    click.echo(drawing.table(columns, [_cells(line, retired) for line in shown]))
+    told = sum(len(line.jobs) for line in shown if not line.again)
+    _more(len(jobs), told, "job")
 
 
-def _start(job: PlannedJob) -> str:
-    return f"{job.start}, {_FOLDERS[job.manner.take]}" if job.manner.take else job.start
+def _cells(line: Line, retired: Collection[int]) -> tuple[str, ...]:
+    if line.again:
+        return ("", line.name, "", "", "", "see above")
+    first = line.jobs[0]
+    return (explaining.ids([job.id for job in line.jobs]), line.name, *_looks(first, first.id in retired, line.lead))
+
+
+def _looks(job: PlannedJob, retired: bool, lead: str = "…") -> tuple[str, ...]:
+    """What is told of a job beside its name. Below another (with a `lead`) it goes without saying that it needs it, and
+    where it starts; what a revision changes does not start."""
+    changed = any(reason.kind in _REVISED for reason in job.reasons)
+    start = "" if changed or (lead and job.start == FROM_BEGINNING) else job.start
+    start += f", {_FOLDERS[job.manner.take]}" if job.manner.take else ""
+    texts = [why(reason) for reason in job.reasons if not (lead and reason.kind is ReasonKind.UPSTREAM)]
+    return (
+        job.before.label,
+        "retired" if retired else "held" if job.holds else job.after.label,
+        "" if retired or _is_left(job) else start,
+        "; ".join(texts),
+    )
+
+
+_REVISED = (ReasonKind.ADDED, ReasonKind.RETIRED, ReasonKind.REDEFINED, ReasonKind.REWIRED)
+
+_WORDS = {
+    ReasonKind.ADDED: "added",
+    ReasonKind.RETIRED: "left out",
+}
 
 
 def why(reason: Reason) -> str:
     """One reason in words."""
     detail = reason.detail
+    who = detail.get("name") or detail.get("job")
+    if reason.kind in _WORDS:
+        return _WORDS[reason.kind]
+    if reason.kind is ReasonKind.SELECTED:
+        cause = detail.get("cause")
+        return f"selected ({cause})" if cause else "selected"
     if reason.kind is ReasonKind.UPSTREAM:
-        return f"needs {detail.get('name') or detail.get('job')}"
+        return f"needs {who}"
     if reason.kind is ReasonKind.RECOVERY:
         return f"recovery kept by rerun {detail.get('rerun')}"
     if reason.kind is ReasonKind.DYNAMIC:
-        return f"set free from {detail.get('name') or detail.get('job')}"
+        return f"set free from {who}"
     if reason.kind is ReasonKind.SUBTASKS:
         kept = f", {detail['keep']:,} kept" if detail.get("keep") else ""
         return f"{drawing.many(detail.get('run', 0), 'subtask')}{kept}"
@@ -156,28 +193,40 @@ def why(reason: Reason) -> str:
         return f"let go: it was held ({detail.get('held')})"
     if reason.kind is ReasonKind.PARTIAL:
         return f"accepts {detail.get('completed'):,} subtasks, gives up {detail.get('given_up'):,}"
-    if reason.kind is not ReasonKind.SELECTED:
-        return reasons.in_short(reason)
-    cause = detail.get("cause")
-    return f"selected ({cause})" if cause else "selected"
+    if reason.kind is ReasonKind.REDEFINED:
+        return f"{', '.join(detail['fields'])} changed" if detail.get("fields") else "redefined"
+    if reason.kind is ReasonKind.REWIRED:
+        return _rewired(detail.get("gained", 0), detail.get("lost", 0))
+    return reasons.in_short(reason)
+
+
+def _rewired(gained: int, lost: int) -> str:
+    parts = [f"{gained:,} more"] if gained else []
+    parts += [f"{lost:,} less"] if lost else []
+    return f"needs {' and '.join(parts)}"
 
 
 def _cost(plan: RerunPlan) -> str:
-    expected = plan.expected
-    if not expected.attempts:
-        return _possible(expected)
-    unknown = f", {expected.unknown:,} of them unknown" if expected.unknown else ""
-    known = expected.attempts - expected.unknown
-    time = f", about {drawing.lasting(expected.seconds)} of running time" if known > 0 else ""
-    more = _possible(expected)
-    return f"expected: {drawing.many(expected.attempts, 'attempt')}{time}{unknown}" + (f"\n{more}" if more else "")
+    """`expected: about 3h 20m of 4 cores' work (12 attempts; 2 are guesses)`."""
+    one = plan.expected
+    if not one.attempts:
+        return _possible(one)
+    counted = [drawing.many(one.attempts, "attempt")]
+    counted += [f"{one.guessed:,} {'is a guess' if one.guessed == 1 else 'are guesses'}"] if one.guessed else []
+    more = f"\n{_possible(one)}" if one.reserved else ""
+    if one.unknown == one.attempts:
+        return f"expected: {counted[0]}; how long is not known{more}"
+    counted += [f"{one.unknown:,} unknown"] if one.unknown else []
+    cores = "one core's" if one.cores == 1 else f"{one.cores:g} cores'"
+    return f"expected: about {drawing.lasting(one.wall_seconds)} of {cores} work ({'; '.join(counted)}){more}"
 
 
-def _possible(expected: Expected) -> str:
-    if not expected.reserved:
+def _possible(one: Expected) -> str:
+    """What comes on top where nothing can be spared."""
+    if not one.reserved:
         return ""
-    time = f", about {drawing.lasting(expected.reserved_seconds)} more" if expected.reserved_seconds else ""
-    return f"at most: {drawing.many(expected.reserved, 'attempt')}{time}, where something comes out changed"
+    time = f", about {drawing.lasting(one.reserved_seconds)} of running time" if one.reserved_seconds else ""
+    return f"at most: {drawing.many(one.reserved, 'attempt')} more{time}, where something comes out changed"
 
 
 def _more(number: int, most: int | None, thing: str) -> None:

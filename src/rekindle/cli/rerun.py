@@ -10,12 +10,14 @@ from pathlib import Path
 
 import click
 
-from rekindle.cli import drawing, shapes
+from rekindle.cli import drawing, revisionshapes, revisionshow, shapes
 from rekindle.cli.howoptions import how_options
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options, wanted_to_act
 from rekindle.cli.planshow import draw_plan
 from rekindle.cli.reading import reading_shown
+from rekindle.cli.rerunsubmit import check_submit, proposed, tell_unknown
+from rekindle.cli.specnote import spec_note
 from rekindle.cli.subtasks import FanOutFlags, fan_out_options
 from rekindle.cli.working import work_shown
 from rekindle.domain.asking import how_to_json
@@ -23,7 +25,7 @@ from rekindle.domain.errors import PlanRefused, Refused, UsageError
 from rekindle.domain.quantities import format_size
 from rekindle.domain.rerun import How, Reason
 from rekindle.domain.selection import Selection
-from rekindle.engine import look, staleness
+from rekindle.engine import look, resubmitting, staleness
 from rekindle.engine import rerun as engine
 from rekindle.engine.results import Applied, Proposal, WorkOptions
 from rekindle.engine.session import Session
@@ -36,6 +38,8 @@ from rekindle.query.selections import Flags
 @how_options
 @fan_out_options
 @click.option("--note", metavar="TEXT", help="Kept with the rerun, for whoever reads the history.")
+@click.option("--submit", "spec", metavar="SPEC", help="Submit SPEC as the next revision first, in the same step.")
+@click.option("--param", multiple=True, metavar="K=V", help="With --submit: set a parameter; repeat for more.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.option("--save-plan", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan; do not apply it.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -48,6 +52,8 @@ def rerun(
     how: How,
     fan_out: FanOutFlags,
     note: str | None,
+    spec: str | None,
+    param: tuple[str, ...],
     dry_run: bool,
     save_plan: Path | None,
     yes: bool,
@@ -73,33 +79,32 @@ def rerun(
       rekindle rerun slices --from failed-step --subtasks 0,3-5
       rekindle rerun slices --accept-partial
       rekindle rerun -w sweep --changed --work
+      rekindle rerun 'train*' --submit sweep.yaml
     """
     selection = wanted_to_act(flags, "rerun")
     if slots is not None and not and_work:
         raise UsageError("-j says how to work", hint="add --work, or leave it out")
+    check_submit(spec, param, save_plan)
+    if selection.changed:
+        how = replace(how, keep_modified=True)  # what is modified is not stale for that: it stays
+    request = {"selection": flags.typed(), "how": how_to_json(how := fan_out.how(how))}
     with opened() as session:
-        why = _changed(session, selection) if selection.changed else None
-        ids = list(why) if why is not None else look.select(session, selection)
-        if not ids:
-            tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
+        if spec is not None:
+            proposal = proposed(session, spec, param, selection, how, request, note, slots, as_json=as_json)
+        else:
+            proposal = _planned(session, selection, how, request, note, slots, as_json)
+        if proposal is None:
             return 0
-        workflows = workflows_of(session, ids)
-        tell_spec_changed(session, workflows)
-        if why is not None:
-            how = replace(how, keep_modified=True)  # what is modified is not stale for that: it stays
-        proposal = _planned(session, ids, fan_out.how(how), flags, note, as_json, why)
         if not as_json:
-            _tell_definition(session, proposal, workflows)
-            draw_plan(proposal.plan, verbose=verbose)
-        if save_plan is not None:
-            engine.save(session, proposal, save_plan)
+            _draw(session, proposal, verbose)
         if dry_run or save_plan is not None:
-            _tell_kept(proposal, save_plan, as_json)
+            _keep(session, proposal, save_plan, as_json)
             return 0
         ask(yes, as_json)
-        applied = engine.apply(session, proposal, saving_shown())
+        applied = resubmitting.apply(session, proposal, saving_shown())
         if as_json:
-            shapes.emit(shapes.plan(applied.plan, applied.rerun))
+            shapes.emit(_document(proposal, applied))
+        workflows = workflows_of(session, [job.id for job in applied.plan.jobs])
         return finish(session, applied, workflows, and_work, slots, as_json)
 
 
@@ -108,26 +113,28 @@ def _changed(session: Session, selection: Selection) -> Mapping[int, tuple[Reaso
     ids = look.select(session, replace(selection, changed=False))
     with reading_shown() as tell:
         found = staleness.changed(session, ids, tell)
-    if found.unknown:
-        number = len(found.unknown)
-        declare, are = ("declares", "is") if number == 1 else ("declare", "are")
-        text = f"{drawing.many(number, 'job')} {declare} nothing to compare, and {are} left alone; -n NAME names {{}}"
-        click.echo(text.format("it" if number == 1 else "them"), err=True)
+    tell_unknown(len(found.unknown))
     return found.stale
 
 
 def _planned(
     session: Session,
-    ids: list[int],
+    selection: Selection,
     how: How,
-    flags: Flags,
+    request: Mapping[str, object],
     note: str | None,
+    slots: int | None,
     as_json: bool,
-    why: Mapping[int, tuple[Reason, ...]] | None,
-) -> Proposal:
-    request = {"selection": flags.typed(), "how": how_to_json(how)}
+) -> Proposal | None:
+    """The plan; None, and it is said, where nothing is selected."""
+    why = _changed(session, selection) if selection.changed else None
+    ids = list(why) if why is not None else look.select(session, selection)
+    if not ids:
+        tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
+        return None
+    tell_spec_changed(session, workflows_of(session, ids))
     try:
-        return engine.plan(session, [(ids, how)], request, note, why)
+        return engine.plan(session, [(ids, how)], request, note, why, slots=slots)
     except PlanRefused as refusal:
         if as_json:
             shapes.emit(shapes.nothing_planned(refusal.refused))
@@ -142,9 +149,33 @@ def tell_nothing(as_json: bool, text: str = "nothing selected") -> None:
         click.echo(text)
 
 
-def _tell_kept(proposal: Proposal, path: Path | None, as_json: bool) -> None:
+def _document(proposal: Proposal, applied: Applied | None) -> dict[str, object]:
+    """The plan in JSON; with the submission that it rests on."""
+    document = shapes.plan(proposal.plan, applied.rerun if applied else None)
+    if proposal.foreseen is None:
+        return document
+    preview = proposal.foreseen.preview
+    told = revisionshapes.preview(preview)
+    if applied is not None and applied.submitted is not None:
+        told |= {"dry_run": False, "rerun": applied.submitted.rerun}
+    return {**document, "submitted": told}
+
+
+def _draw(session: Session, proposal: Proposal, verbose: bool) -> None:
+    if proposal.foreseen is not None:
+        revisionshow.draw_preview(proposal.foreseen.preview, verbose=verbose)
+        click.echo("")
+    else:
+        _tell_definition(session, proposal)
+    draw_plan(proposal.plan, proposal.children, verbose=verbose)
+
+
+def _keep(session: Session, proposal: Proposal, path: Path | None, as_json: bool) -> None:
+    """The plan is not applied: save it where that was asked for, and say so."""
+    if path is not None:
+        engine.save(session, proposal, path)
     if as_json:
-        shapes.emit(shapes.plan(proposal.plan, None))
+        shapes.emit(_document(proposal, None))
     if path is not None:
         click.echo(f"saved: `rekindle apply {path}` applies it, unless its jobs have moved by then", err=as_json)
     elif not as_json:
@@ -165,15 +196,15 @@ def tell_spec_changed(session: Session, workflows: list[int]) -> None:
     """That the file on disk is not what runs."""
     for workflow in workflows:
         status = look.status(session, str(workflow))[0]
-        if status.spec_changed:
-            owner = status.workflow
-            which = f"revision {owner.revision} of {drawing.flat(owner.name)}"
-            click.echo(f"note: the spec file differs from {which}, which is what runs", err=True)
-            click.echo(f"  hint: `rekindle submit {owner.source}` takes the file in first", err=True)
+        if (note := spec_note(status)) is not None:
+            click.echo(f"note: {drawing.flat(status.workflow.name)}: {note[0]}", err=True)
+            takes_in = "; `--submit FILE` takes it in" if status.spec == "changed" else ""
+            click.echo(f"  hint: `{note[1]}` shows it{takes_in}", err=True)
 
 
-def _tell_definition(session: Session, proposal: Proposal, workflows: list[int]) -> None:
+def _tell_definition(session: Session, proposal: Proposal) -> None:
     """Which revision is meant, where there are several."""
+    workflows = workflows_of(session, [job.id for job in proposal.plan.jobs])
     latest = {one: look.status(session, str(one))[0].workflow.revision for one in workflows}
     if max(latest.values()) == 1:
         return

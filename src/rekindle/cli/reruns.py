@@ -11,7 +11,7 @@ from rekindle.cli.drawing import Column
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
-from rekindle.cli.planshow import FIRST, draw_accepted, draw_plan
+from rekindle.cli.planshow import FIRST, draw_accepted, draw_plan, draw_revision
 from rekindle.domain.rerun import RESET_HOLD
 from rekindle.engine import look
 
@@ -78,9 +78,11 @@ def list_reruns(workflow: str | None, limit: int | None, as_json: bool) -> None:
 
 
 def asked(request: object) -> str:
-    """A request in few words: `states failed, from failed-step`."""
+    """A request in few words: `states failed, from failed-step`; `revision 3 of sweep`."""
     if not isinstance(request, dict):
         return ""
+    if "revision" in request:
+        return f"revision {request['revision']} of {request.get('name')}"
     selection, how = request.get("selection"), request.get("how")
     parts = [_worded(key, value) for key, value in selection.items()] if isinstance(selection, dict) else []
     if isinstance(how, dict):
@@ -113,6 +115,7 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
     """
     with opened() as session:
         record = look.rerun(session, rerun)
+        children = look.children_of(session, [job.id for job in record.plan.jobs])
         checked = look.checks(session, rerun)
     if as_json:
         listed = shapes.rerun(record, len(record.plan.jobs))
@@ -134,7 +137,12 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
     if record.kind == "accept":
         draw_accepted(record.plan.jobs, None if verbose else FIRST)
         return
-    draw_plan(record.plan, verbose=verbose)
+    if record.kind == "revision":
+        draw_revision(record.plan, children, verbose=verbose)
+        workflow, number = record.request["workflow"], record.request["revision"]
+        click.echo(f"look: rekindle workflows diff {workflow} {number - 1} {number}")
+        return
+    draw_plan(record.plan, children, verbose=verbose)
     for result, what in (("reinstated", "reinstated, not run"), ("runs", "to run, for something had changed")):
         jobs = [drawing.flat(job.name) for job in record.plan.jobs if checked.get(job.id, {}).get("result") == result]
         if jobs:

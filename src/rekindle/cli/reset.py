@@ -49,7 +49,7 @@ def reset(flags: Flags, note: str | None, dry_run: bool, yes: bool, verbose: boo
                 shapes.emit(shapes.nothing_planned(refusal.refused))
             raise
         if not as_json:
-            draw_plan(proposal.plan, verbose=verbose)
+            draw_plan(proposal.plan, proposal.children, verbose=verbose)
         if dry_run:
             if as_json:
                 shapes.emit(shapes.plan(proposal.plan, None))

@@ -73,7 +73,7 @@ def restart(
         proposal = found.proposal
         if not as_json:
             if proposal is not None:
-                draw_plan(proposal.plan, verbose=verbose)
+                draw_plan(proposal.plan, proposal.children, verbose=verbose)
             _tell_left(found)
         if proposal is None or dry_run:
             _tell_unapplied(found, as_json, only_uninitialized)

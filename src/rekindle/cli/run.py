@@ -6,9 +6,17 @@ import click
 
 from rekindle.cli import drawing, shapes
 from rekindle.cli.opening import opened
-from rekindle.cli.options import capacity_options, json_option, licences, pairs, read_duration, spec_options
+from rekindle.cli.options import (
+    capacity_options,
+    dry_run_option,
+    json_option,
+    licences,
+    pairs,
+    read_duration,
+    spec_options,
+)
 from rekindle.cli.reading import reading_shown
-from rekindle.cli.submit import submitted, tell_submitted
+from rekindle.cli.submit import show_preview, submitted, tell_submitted
 from rekindle.cli.working import work_shown
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
@@ -23,6 +31,7 @@ _TO_DO = (State.READY, State.QUEUED, State.RUNNING)
 @spec_options
 @capacity_options
 @click.option("--wait-timeout", callback=read_duration, metavar="D", help="Start nothing new after so long; exit 6.")
+@dry_run_option
 @json_option
 def run(
     spec: str,
@@ -35,6 +44,7 @@ def run(
     gpus: int,
     licence: tuple[str, ...],
     wait_timeout: float | None,
+    dry_run: bool,
     as_json: bool,
 ) -> int:
     """Submit SPEC and run it to the end.
@@ -48,6 +58,9 @@ def run(
     """
     pairs("--param", param)
     given = licences(licence)
+    if dry_run:
+        show_preview(spec, param, name, new, verbose=False, as_json=as_json)
+        return 0
     with opened(create=True) as session:
         done = submitted(session, spec, param, name, new)
         tell_submitted(done)

@@ -61,6 +61,7 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "runners": [runner(one) for one in status.runners],
         "spec_changed": status.spec_changed,
         "held": dict(status.held),
+        "spec": status.spec,
     }
 
 
@@ -264,6 +265,7 @@ def submitted(one: Submitted) -> dict[str, Any]:
         "added": list(one.added),
         "retired": list(one.retired),
         "changed": list(one.changed),
+        "rerun": one.rerun,
     }
 
 

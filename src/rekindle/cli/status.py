@@ -10,6 +10,7 @@ from rekindle.cli import drawing, explaining, shapes
 from rekindle.cli.drawing import Column
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
+from rekindle.cli.specnote import spec_note
 from rekindle.cli.working import held_lines
 from rekindle.domain.states import State
 from rekindle.engine import look
@@ -74,7 +75,8 @@ def _cells(one: WorkflowStatus) -> tuple[str, ...]:
 def _beneath(one: WorkflowStatus, *, several: bool) -> None:
     """What else there is to say of a workflow: its bar, failures, and whether its spec file has changed."""
     bar = _bar(one) if sys.stdout.isatty() else ""
-    if not (bar or one.failures or one.spec_changed or one.held):
+    note = spec_note(one)
+    if not (bar or one.failures or one.held or note):
         return
     click.echo(f"\n{drawing.flat(one.workflow.name)}" if several else "")
     if bar:
@@ -83,9 +85,9 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
         click.echo(explaining.group_lines(one.failures, indent=2, most=5))
     for line in held_lines(one.held, str(one.workflow.id)):
         click.echo(f"  {line}")
-    if one.spec_changed:
-        click.echo(f"  the spec file differs from revision {one.workflow.revision}: ", nl=False)
-        click.echo(f"rekindle workflows diff {one.workflow.id}")
+    if note:
+        click.echo(f"  {note[0]}")
+        click.echo(f"    look: {note[1]}")
 
 
 def _bar(one: WorkflowStatus) -> str:

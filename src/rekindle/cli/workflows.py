@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -11,18 +10,18 @@ from rekindle.cli import drawing, shapes
 from rekindle.cli.drawing import Column
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.opening import opened
-from rekindle.cli.options import json_option, pairs
+from rekindle.cli.options import json_option
 from rekindle.domain.definition import JobTemplate, Step
 from rekindle.domain.errors import Refused
 from rekindle.engine import look
-from rekindle.engine.results import Submitted, WorkflowStatus
+from rekindle.engine.results import WorkflowStatus
 
 _HERE = "rekindle.cli.workflows"
 
 COMMANDS = {
     "list": Entry(f"{_HERE}:list_workflows", "List the workflows of the store."),
     "show": Entry(f"{_HERE}:show", "Show one workflow: where it comes from, its templates, how it stands."),
-    "diff": Entry(f"{_HERE}:diff", "Tell what submitting the spec file again would change."),
+    "diff": Entry("rekindle.cli.workflowsdiff:diff", "Show what differs between two revisions, or from a spec file."),
     "archive": Entry(f"{_HERE}:archive", "Set a workflow aside: it is neither run nor listed."),
     "delete": Entry(f"{_HERE}:delete", "Remove a workflow with all its history."),
 }
@@ -96,17 +95,34 @@ def show(workflow: str, as_json: bool) -> None:
     with opened() as session:
         status = look.status(session, workflow)[0]
         templates = look.templates(session, status.workflow.id)
+        revisions = look.history(session, status.workflow.id)
     if as_json:
         document = shapes.workflow_status(status)
         document["templates"] = [shapes.template(template) for template in templates]
+        document["revisions"] = [
+            {"revision": one.number, "submitted": shapes.iso(one.submitted), "rerun": one.rerun} for one in revisions
+        ]
         shapes.emit(document)
         return
     _draw(status, templates)
+    if len(revisions) > 1:
+        columns = [Column("REVISION", right=True), Column("SUBMITTED"), Column("RERUN", right=True)]
+        rows = [(str(one.number), drawing.when(one.submitted), str(one.rerun or "")) for one in revisions]
+        click.echo(f"\n{drawing.table(columns, rows)}")
+
+
+_SPEC = {
+    "same": "as in the file",
+    "changed": "the file differs",
+    "invalid": "the file differs, and has mistakes in it",
+    "gone": "the file is gone",
+    "unreadable": "the file cannot be read",
+}
 
 
 def _draw(status: WorkflowStatus, templates: list[JobTemplate]) -> None:
     one = status.workflow
-    spec = {True: "differs from the file", False: "as in the file", None: ""}[status.spec_changed]
+    spec = _SPEC.get(status.spec, "")
     click.echo(
         drawing.details(
             [
@@ -137,51 +153,6 @@ def _does(step: Step) -> str:
     if step.call:
         return f"call {step.call}"
     return step.run if isinstance(step.run, str) else " ".join(step.run or ())
-
-
-@click.command()
-@click.argument("workflow", metavar="WORKFLOW")
-@click.option("--param", multiple=True, metavar="K=V", help="As if submitted with this parameter; repeat for more.")
-@json_option
-def diff(workflow: str, param: tuple[str, ...], as_json: bool) -> None:
-    """Tell what submitting the spec file again would change. Nothing is stored.
-
-    \b
-    Example:
-      rekindle workflows diff sweep
-    """
-    from rekindle.engine.submit import differences
-    from rekindle.spec import load
-
-    with opened() as session:
-        known = look.find_workflow(session, workflow)
-        if known.source is None:
-            raise Refused(f"{known.name} was made by the Python API: there is no file to compare with")
-        definition = load(Path(known.source), params=pairs("--param", param))
-        would = differences(session, known.id, definition)
-    if as_json:
-        shapes.emit(shapes.submitted(would))
-        return
-    if would.unchanged:
-        click.echo(f"{known.name}: the spec file is as stored in revision {known.revision}")
-        return
-    click.echo(f"{known.name}: revision {would.revision} would be new")
-    draw_changes(would)
-
-
-def draw_changes(change: Submitted, most: int = 20) -> None:
-    """Names of jobs added, retired and changed, the first so many of each."""
-    for sign, colour, names in (
-        ("+", "green", change.added),
-        ("-", "red", change.retired),
-        ("~", "yellow", change.changed),
-    ):
-        for name in names[:most]:
-            click.echo(click.style(f"  {sign} {drawing.flat(name)}", fg=colour))
-        if len(names) > most:
-            click.echo(click.style(f"  {sign} … {len(names) - most:,} more", fg=colour))
-    if not (change.added or change.retired or change.changed):
-        click.echo("  no job is added, retired or changed (parameters or comments are)")
 
 
 @click.command()

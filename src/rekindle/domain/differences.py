@@ -37,10 +37,17 @@ def differences(a: Attempt, b: Attempt, template_a: JobTemplate, template_b: Job
         _results(a, b),
         (_steps(a), _steps(b)),
     )
-    return [found for one, other in sections for found in _unlike(one, other)]
+    return [found for one, other in sections for found in unlike(one, other)]
 
 
-def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+def template_differences(a: JobTemplate, b: JobTemplate) -> Iterator[Difference]:
+    """The fields in which two templates are not alike, without `template.` in front; their names do not count."""
+    one, other = ({name.removeprefix("template."): value for name, value in _defined(each).items()} for each in (a, b))
+    return (found for found in unlike(one, other) if found.field != "name")
+
+
+def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+    """The keys of which two mappings do not have equal values."""
     for name in dict.fromkeys((*a, *b)):
         one, other = a.get(name), b.get(name)
         # as JSON text, because Python takes true and 1 for the same value

@@ -127,6 +127,16 @@ class Workflow:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """One submitted definition of a workflow."""
+
+    number: int  # from 1
+    submitted: float
+    source_digest: str | None = None
+    rerun: int | None = None  # that has recorded what it did, of kind `revision`; None: it is the first
+
+
+@dataclass(frozen=True, slots=True)
 class Runner:
     """A process that claims ready jobs, under a lease."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 from typing import Any
 
 from rekindle.domain.rerun import (
@@ -30,13 +30,7 @@ def plan_to_json(plan: RerunPlan) -> dict[str, Any]:
         "jobs": [_job_to_json(job) for job in plan.jobs],
         "refused": [{"id": job.id, "name": job.name, "why": job.why} for job in plan.refused],
         "warnings": list(plan.warnings),
-        "expected": {
-            "attempts": plan.expected.attempts,
-            "seconds": plan.expected.seconds,
-            "unknown": plan.expected.unknown,
-            "reserved": plan.expected.reserved,
-            "reserved_seconds": plan.expected.reserved_seconds,
-        },
+        "expected": asdict(plan.expected),
         "overwrites": list(plan.overwrites),
         "reads": [list(read) for read in plan.reads],
         "dynamic": [_taken_to_json(one) for one in plan.dynamic],
@@ -46,12 +40,11 @@ def plan_to_json(plan: RerunPlan) -> dict[str, Any]:
 def plan_from_json(document: Mapping[str, Any]) -> RerunPlan:
     """The plan that `plan_to_json` wrote, other keys ignored. KeyError, TypeError or ValueError when it is not
     one, or when it has been altered since (its digest differs)."""
-    expected = document["expected"]
     plan = RerunPlan(
         jobs=tuple(_job_from_json(job) for job in document["jobs"]),
         refused=tuple(RefusedJob(job["id"], job["name"], job["why"]) for job in document["refused"]),
         warnings=tuple(document["warnings"]),
-        expected=Expected(**expected),
+        expected=Expected(**document["expected"]),
         overwrites=tuple(document["overwrites"]),
         reads=tuple((job, version) for job, version in document["reads"]),
         dynamic=tuple(taken_from_json(one) for one in document.get("dynamic", ())),

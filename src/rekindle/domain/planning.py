@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from rekindle.domain.costs import NOTHING_KNOWN, Past, expected_cost
 from rekindle.domain.errors import NotFound
 from rekindle.domain.manner import Course, Exists, find_course
 from rekindle.domain.naming import named
@@ -40,6 +41,7 @@ def plan_rerun(
     exists: Exists = everything,
     why: Why = NO_REASONS,
     earlier: Mapping[int, JobView] = NOT_PINNED,
+    past: Past = NOTHING_KNOWN,
 ) -> RerunPlan:
     """The plan for running the jobs of `requests` again, each in its manner, and what is below them.
 
@@ -47,7 +49,8 @@ def plan_rerun(
     be rerun is refused by name and the others are planned; when none can, `jobs` is empty. NotFound when `views`
     lacks a job that is asked for. `exists` tells whether there is a file or folder at an absolute path. `why` are
     the reasons for which jobs that are asked for are stale. `earlier` has the views of jobs that may be pinned, with
-    the definition to which (see domain.pinning). The same arguments give the same plan, digest included."""
+    the definition to which (see domain.pinning); `past` tells what earlier attempts took. The same arguments give
+    the same plan, digest included."""
     asked, refused = _sort_out(views, graph, requests, earlier, exists)
     ways = {job: way for job, way in spreading(requests).items() if job in asked}
     refused |= disturbing(views, graph, ways)
@@ -65,7 +68,7 @@ def plan_rerun(
                 RefusedJob(job, views[job].name, refused[job]) for job in sorted(refused) if job not in reach.above
             ),
             warnings=(*scope.warnings(refused), *away.warnings(jobs)),
-            expected=scope.expected(running),
+            expected=expected_cost(running, away.views, away.graph, past),
             overwrites=scope.overwrites(running),
             reads=scope.reads(),
             dynamic=away.taken,

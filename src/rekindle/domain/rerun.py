@@ -74,6 +74,10 @@ class ReasonKind(enum.StrEnum):
     FAILED = "failed"  # detail: state, cause
     AGGREGATE = "aggregate"  # it runs whenever anything it needs has run
     UNKNOWN = "unknown"  # it declares nothing that could be compared, or ran before anything was recorded
+    ADDED = "added"  # by a revision. detail: revision
+    RETIRED = "retired"  # a revision leaves it out. detail: revision
+    REDEFINED = "redefined"  # by a revision. detail: revision, fields: of its definition and its matrix values
+    REWIRED = "rewired"  # by a revision: it needs others. detail: revision, gained, lost (numbers of jobs)
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): it goes on with a part of a fan-out
 
 
@@ -111,7 +115,6 @@ class AttemptView:
     id: int
     state: State
     cause: str | None = None
-    seconds: float | None = None
     steps: tuple[StepView, ...] = ()
     folders: tuple[str, ...] = ()  # that may hold what the attempt's steps and those it keeps left: the first there is
 
@@ -218,13 +221,17 @@ class RefusedJob:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the plan will cost, from earlier attempts."""
+    """What the plan will cost, from earlier attempts: see domain.costs."""
 
     attempts: int = 0
-    seconds: float = 0.0  # of running time, summed over attempts that are known
+    seconds: float = 0.0  # of running time, summed over attempts of which something is known
     unknown: int = 0  # attempts of which nothing is known
+    core_seconds: float = 0.0  # running time, times the cpus taken
+    wall_seconds: float = 0.0  # at least so long it takes until the last has ended
+    guessed: int = 0  # attempts that are told by what others of the same template took
     reserved: int = 0  # jobs more that run only if what they depend on comes out changed
     reserved_seconds: float = 0.0  # of running time, should all of these run
+    cores: float = 1.0  # that `wall_seconds` reckons with
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +11,7 @@ from rekindle.domain.manner import Course, Exists, as_it_stands, overwritten, re
 from rekindle.domain.naming import named
 from rekindle.domain.pinning import as_defined, pin
 from rekindle.domain.reach import Reach
-from rekindle.domain.rerun import Expected, Graph, How, JobView, Manner, PlannedJob, Reason, ReasonKind
+from rekindle.domain.rerun import Graph, How, JobView, Manner, PlannedJob, Reason, ReasonKind
 from rekindle.domain.resume import BEGINNING
 from rekindle.domain.states import ENDED, State
 from rekindle.domain.undynamic import Away
@@ -187,24 +186,6 @@ class Scope:
         every = self.reset | self.left
         outside = {parent for job in every for parent in self.graph.parents.get(job, ())}
         return tuple((job, self.views[job].version) for job in sorted(outside - every))
-
-    def expected(self, jobs: Iterable[PlannedJob]) -> Expected:
-        """From the attempts that are archived: an upper bound where steps are kept."""
-        running = [job for job in jobs if not job.stays or job.releases]
-        sure = [job for job in running if job.reserve is None]
-        known = self._seconds(sure)
-        spared = [job for job in running if job.reserve is not None]
-        return Expected(
-            attempts=len(sure),
-            seconds=math.fsum(known),
-            unknown=len(sure) - len(known),
-            reserved=len(spared),
-            reserved_seconds=math.fsum(self._seconds(spared)),
-        )
-
-    def _seconds(self, jobs: Sequence[PlannedJob]) -> list[float]:
-        attempts = [self.views[job.id].attempt for job in jobs]
-        return [attempt.seconds for attempt in attempts if attempt is not None and attempt.seconds is not None]
 
     def warnings(self, refused: Mapping[int, str]) -> Iterable[str]:
         """What a user should know before saying yes. `refused` are selected jobs; those among them that run again

@@ -57,8 +57,13 @@ def planning_views(
     """(views, graph, views by earlier definitions): what the planner reads for these requests."""
     views, graph = archive.reruns.views(sorted({job for jobs, _ in requests for job in jobs}))
     earlier = archive.reruns.defined_by(views, pins(views, graph, requests))
-    resumed = {job for jobs, how in requests if _may_resume(how) for job in jobs}
+    resumed = resuming(requests)
     return with_fan_outs(archive, views, resumed), graph, with_fan_outs(archive, earlier, resumed)
+
+
+def resuming(requests: Iterable[tuple[Sequence[int], How]]) -> set[int]:
+    """The jobs of requests under which one may start at a fan-out, or behind it."""
+    return {job for jobs, how in requests if _may_resume(how) for job in jobs}
 
 
 def _may_resume(how: How) -> bool:

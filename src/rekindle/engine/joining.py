@@ -41,14 +41,17 @@ def first_adders(archive: Archive, jobs: Sequence[int]) -> dict[int, str]:
     return found
 
 
-def join_revision(archive: Archive, known: Workflow, revised: Revised) -> None:
+def join_revision(archive: Archive, known: Workflow, revised: Revised) -> list[int]:
     """After a revision: what the retired jobs had added goes with them, edges to retired jobs go, and no circle may
-    have come about. SubmitRefused where one has; the transaction is then broken off."""
+    have come about. SubmitRefused where one has; the transaction is then broken off. Returns the added jobs that
+    went."""
+    went: list[int] = []
     if revised.retired:
         named = archive.jobs.named(list(revised.retired), known.id)
         gone = [job for jobs in named.values() for job in jobs]
         ending = archive.acts.in_force(gone).values()
         retired, ended = retired_with(ending, sets_below(archive, list(ending)))
+        went = sorted(set(retired) - set(gone))
         archive.acts.end(ended, sorted({*gone, *retired}))
     if archive.acts.has_edges(known.id):
         edges = archive.workflows.edges(known.id)
@@ -61,3 +64,4 @@ def join_revision(archive: Archive, known: Workflow, revised: Revised) -> None:
                 f"with the jobs that actions added, jobs would need each other in a circle: {' before '.join(names)}",
                 hint="rerun the job that added them with --undo-dynamic first",
             )
+    return went

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.domain.definition import JobTemplate
-from rekindle.domain.errors import NotFound
-from rekindle.domain.models import Attempt, Event, FailureGroup, Job, Runner, Workflow
+from rekindle.domain.errors import NotFound, SpecError
+from rekindle.domain.models import Attempt, Event, FailureGroup, Job, Revision, Runner, Workflow
 from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.rerun import RerunRecord
 from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
@@ -16,7 +16,7 @@ from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Subtask
 from rekindle.engine.presence import is_alive
 from rekindle.engine.reading import Tell
-from rekindle.engine.results import JobRow, WorkflowState, WorkflowStatus
+from rekindle.engine.results import JobRow, SpecState, WorkflowState, WorkflowStatus
 from rekindle.engine.session import Session
 from rekindle.engine.staleness import changed
 from rekindle.journal.places import attempt_folder, read_progress, saved_outputs
@@ -36,15 +36,20 @@ def select(session: Session, selection: Selection, tell: Tell | None = None) -> 
 
 def _selected(session: Session, selection: Selection) -> list[int]:
     with session.store.read() as archive:
-        workflow = _workflow(archive, selection.workflow).id if selection.workflow else None
-        where = _with_signature(archive, selection)
-        if not selection.jobs:
-            return archive.jobs.select(where, workflow)
-        named = _named(archive, selection.jobs, workflow)
-        if where == Every():
-            return named
-        keep = set(named)
-        return [job for job in archive.jobs.select(where, workflow) if job in keep]
+        return selected(archive, selection)
+
+
+def selected(archive: Archive, selection: Selection) -> list[int]:
+    """The same, within a transaction."""
+    workflow = _workflow(archive, selection.workflow).id if selection.workflow else None
+    where = _with_signature(archive, selection)
+    if not selection.jobs:
+        return archive.jobs.select(where, workflow)
+    named = _named(archive, selection.jobs, workflow)
+    if where == Every():
+        return named
+    keep = set(named)
+    return [job for job in archive.jobs.select(where, workflow) if job in keep]
 
 
 def _with_signature(archive: Archive, selection: Selection) -> Predicate:
@@ -110,6 +115,12 @@ def templates(session: Session, workflow: int) -> list[JobTemplate]:
         return [template for _, template in archive.workflows.templates(workflow)]
 
 
+def history(session: Session, workflow: int) -> list[Revision]:
+    """The revisions of a workflow, oldest first."""
+    with session.store.read() as archive:
+        return archive.workflows.revisions(workflow)
+
+
 def status(session: Session, workflow: str | None = None) -> list[WorkflowStatus]:
     """Each workflow at a glance (or one); reads counts, not jobs."""
     with session.store.read() as archive:
@@ -133,8 +144,8 @@ def _status(session: Session, archive: Archive, workflow: Workflow, runners: tup
         seconds=seconds,
         failures=tuple(archive.attempts.failures(workflow.id)) if counts.get(State.FAILED) else (),
         runners=runners,
-        spec_changed=_spec_changed(workflow),
         held=held,
+        spec=spec_state(workflow),
     )
 
 
@@ -153,14 +164,31 @@ def workflow_state(counts: Mapping[State, int], held: int = 0) -> WorkflowState:
     return "completed" if counts.get(State.COMPLETED) else "empty"
 
 
-def _spec_changed(workflow: Workflow) -> bool | None:
+def spec_state(workflow: Workflow) -> SpecState:
+    """How a workflow's spec file stands to the stored revision. A file that differs is read: that takes as long as
+    submitting it does. Parameters given with `--param` do not count."""
     if workflow.source is None or workflow.source_digest is None:
-        return None
+        return "none"
+    path = Path(workflow.source)
     try:
-        content = Path(workflow.source).read_bytes()
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return "gone"
     except OSError:
-        return None
-    return digest_of(content) != workflow.source_digest
+        return "unreadable"
+    if digest_of(content) == workflow.source_digest:
+        return "same"
+    return "changed" if _can_be_read(path) else "invalid"
+
+
+def _can_be_read(path: Path) -> bool:
+    from rekindle.spec import load
+
+    try:
+        load(path)
+    except SpecError:
+        return False
+    return True
 
 
 def digest_of(content: bytes) -> str:
@@ -194,6 +222,12 @@ def children(session: Session, ids: Sequence[int]) -> dict[int, list[Job]]:
     """The jobs that need each of these."""
     with session.store.read() as archive:
         return _jobs_of(archive, archive.jobs.children(ids))
+
+
+def children_of(session: Session, ids: Sequence[int]) -> dict[int, list[int]]:
+    """The ids of the jobs that need each of these."""
+    with session.store.read() as archive:
+        return archive.jobs.children(ids)
 
 
 def _jobs_of(archive: Archive, neighbours: dict[int, list[int]]) -> dict[int, list[Job]]:

@@ -23,6 +23,7 @@ from rekindle.domain.states import State
 from rekindle.engine.claiming import give_back
 from rekindle.engine.fan_outs import end_subtasks, planning_views, was_amid_fan_out
 from rekindle.engine.ingest import Page, end_move
+from rekindle.engine.machine import processors
 from rekindle.engine.presence import is_alive
 from rekindle.journal.copies import remove_tree
 from rekindle.journal.ledger import mend, read
@@ -166,11 +167,12 @@ def rerun_lost(archive: Archive, jobs: Sequence[int], now: float) -> tuple[int, 
         return ()
     views, graph, earlier = planning_views(archive, [(chosen, _GO_ON)])
     amid = [job for job in chosen if was_amid_fan_out(earlier.get(job, views[job]))]
-    plan = plan_rerun(views, graph, _manners(chosen, amid), earlier=earlier)
+    past = archive.attempts.past(views, amid, float(processors()))
+    plan = plan_rerun(views, graph, _manners(chosen, amid), earlier=earlier, past=past)
     if plan.refused:  # what cannot go on there starts as it had started
         refused = {job.id for job in plan.refused}
         again = _manners(chosen, [job for job in amid if job not in refused])
-        plan = plan_rerun(views, graph, again, earlier=earlier)
+        plan = plan_rerun(views, graph, again, earlier=earlier, past=past)
     if plan.jobs:
         archive.reruns.apply(plan, "recovery", {"jobs": chosen}, "lost with their runner", now)
     return tuple(job.id for job in plan.jobs)

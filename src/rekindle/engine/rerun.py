@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rekindle.domain.asking import check_how
-from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError
+from rekindle.domain.costs import Past
+from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError, UndoRefused
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
-from rekindle.domain.rerun import How, Reason, RerunPlan, SavedFile
+from rekindle.domain.rerun import Graph, How, JobView, Reason, RerunPlan, SavedFile
 from rekindle.domain.states import State
 from rekindle.domain.undo import decide_undo, refuse_later
-from rekindle.engine.fan_outs import planning_views
+from rekindle.engine.fan_outs import planning_views, resuming
+from rekindle.engine.machine import processors
 from rekindle.engine.presence import is_alive
 from rekindle.engine.results import Applied, Proposal, Undone
 from rekindle.engine.saving import Tell, restoring, saving
@@ -31,20 +34,54 @@ def plan(
     request: Mapping[str, Any],
     note: str | None = None,
     why: Mapping[int, tuple[Reason, ...]] | None = None,
+    *,
+    slots: int | None = None,
 ) -> Proposal:
     """What a rerun would do. `request` is what was asked, in words that can be recorded; `why` are the reasons for
-    which jobs are stale, where that is why they were selected.
+    which jobs are stale, where that is why they were selected; `slots` is how many jobs will run at once, where that is
+    known.
 
     PlanRefused, with every job's reason, when nothing of it can be done.
     """
+    with session.store.read() as archive:
+        prospect = survey(archive, requests, slots)
+    return decide(prospect, requests, request, note, why)
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a plan rests on, as one transaction found it."""
+
+    views: Mapping[int, JobView]
+    graph: Graph
+    earlier: Mapping[int, JobView]
+    past: Past
+
+
+def survey(archive: Archive, requests: Requests, slots: int | None = None) -> Prospect:
+    """Everything that planning these requests reads from the store."""
     for _, how in requests:
         check_how(how)
-    with session.store.read() as archive:
-        views, graph, earlier = planning_views(archive, requests)
-    decided = plan_rerun(views, graph, requests, os.path.exists, why or {}, earlier)
+    views, graph, earlier = planning_views(archive, requests)
+    selected = {job for jobs, _ in requests for job in jobs}
+    kept = {job for job in selected if job in views and views[job].keep_recovery is not None}
+    cores = float(slots or processors())
+    return Prospect(views, graph, earlier, archive.attempts.past(views, resuming(requests) | kept, cores))
+
+
+def decide(
+    prospect: Prospect,
+    requests: Requests,
+    request: Mapping[str, Any],
+    note: str | None = None,
+    why: Mapping[int, tuple[Reason, ...]] | None = None,
+) -> Proposal:
+    """The plan for requests; looks at which outputs and folders are there. PlanRefused as `plan` says."""
+    found = prospect
+    decided = plan_rerun(found.views, found.graph, requests, os.path.exists, why or {}, found.earlier, found.past)
     if not decided.jobs:
         raise _all_refused(decided)
-    return Proposal(decided, request, note)
+    return Proposal(decided, request, note, children=prospect.graph.children)
 
 
 def _all_refused(decided: RerunPlan) -> PlanRefused:
@@ -53,7 +90,11 @@ def _all_refused(decided: RerunPlan) -> PlanRefused:
     return PlanRefused(f"nothing can be rerun: {first}{more}", refused=decided.refused)
 
 
-def apply(session: Session, proposal: Proposal, tell: Tell | None = None) -> Applied:
+First = Callable[[Archive], None]
+"""What is done before a plan is written, in the same transaction."""
+
+
+def apply(session: Session, proposal: Proposal, tell: Tell | None = None, first: First | None = None) -> Applied:
     """Do what was planned, in one transaction. PlanOutdated when any of its jobs has moved since. Outputs that are to
     be saved are copied before, `tell` being told how far that is; Refused when one cannot be."""
     plan, now = proposal.plan, session.clock()
@@ -62,6 +103,8 @@ def apply(session: Session, proposal: Proposal, tell: Tell | None = None) -> App
             f"the folder in which {gone[0].name} goes on is gone: {gone[0].manner.folder}", hint="plan the rerun again"
         )
     with saving(session.store.folder, plan, tell) as saved, session.store.write() as archive:
+        if first is not None:
+            first(archive)
         rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
         saved.commit()
         alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
@@ -113,9 +156,23 @@ def undo(session: Session, rerun: int | None = None) -> Undone:
     anything that it reset has started."""
     with session.store.read() as archive:
         number = archive.reruns.newest_manual() if rerun is None else rerun
+        _refuse_revision(archive, number)
         saved = _saved(archive, number)
     with restoring(saved) as put_back:
         return _undo(session, rerun, number, put_back)
+
+
+def _refuse_revision(archive: Archive, number: int | None) -> None:
+    """UndoRefused for what has recorded a submission: definitions go forward."""
+    record = archive.reruns.get(number) if number is not None else None
+    if record is None or record.kind != "revision":
+        return
+    name, revision = record.request.get("name"), record.request.get("revision")
+    file = record.request.get("source") or "…"
+    raise UndoRefused(
+        f"rerun {number} is the submission of revision {revision} of {name}, which is not taken back",
+        hint=f"submit the earlier file again, as the next revision: rekindle submit {file}",
+    )
 
 
 def _saved(archive: Archive, number: int | None) -> list[SavedFile]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rekindle.domain.definition import Resources
+from rekindle.domain.definition import Definition, Resources
 from rekindle.domain.models import Attempt, FailureGroup, Job, Runner, Workflow
-from rekindle.domain.rerun import RerunPlan
+from rekindle.domain.rerun import How, Reason, RerunPlan
+from rekindle.domain.revisions import RevisionDiff
 from rekindle.domain.states import State
+from rekindle.store.port import Archive
 
 WorkflowState = Literal["completed", "running", "ready", "failed", "canceled", "held", "waiting", "empty"]
+
+SpecState = Literal["none", "same", "changed", "invalid", "gone", "unreadable"]
+"""How the spec file stands to the latest revision: as stored, different, different and no spec any more, not there,
+there and not to be read; none: the workflow was made by the Python API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +31,13 @@ class WorkflowStatus:
     seconds: float | None
     failures: tuple[FailureGroup, ...]
     runners: tuple[Runner, ...]  # alive now
-    spec_changed: bool | None  # the file differs from the stored revision; None: it cannot be read, or there is none
+    spec: SpecState = "none"
     held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs that are ready but for that
+
+    @property
+    def spec_changed(self) -> bool | None:
+        """The file differs from the stored revision; None: it is not there, cannot be read, or there is none."""
+        return {"same": False, "changed": True, "invalid": True}.get(self.spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +65,40 @@ class Submitted:
     added: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    rerun: int | None = None  # of kind `revision`, that has recorded it
+    plan: RerunPlan | None = None  # what it did to which jobs, of a new revision
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a submission would do."""
+
+    submitted: Submitted
+    diff: RevisionDiff = field(default_factory=RevisionDiff)  # from the latest revision; empty for a new workflow
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A rerun that is planned and not applied. `request` is what was asked, for the record."""
+    """A rerun that is planned and not applied. `request` is what was asked, for the record; `children` are the jobs
+    that need each of the plan's, where the planner had them at hand."""
 
     plan: RerunPlan
     request: Mapping[str, Any]
     note: str | None = None
     kind: Literal["manual", "restart", "reset"] = "manual"
+    children: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    foreseen: Foreseen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """The submission that a rerun rests on: made in the same transaction, just before. `pick` says, once it is made,
+    which jobs are meant and how they run again."""
+
+    definition: Definition
+    preview: Preview
+    pick: Callable[[Archive], Sequence[tuple[Sequence[int], How]]]
+    why: Mapping[int, tuple[Reason, ...]] = field(default_factory=dict)  # the jobs are stale, where that is why
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +129,7 @@ class Applied:
     ready: int  # jobs that the plan made READY, and that are not held
     runner_alive: bool
     held: int = 0  # jobs that the plan holds
+    submitted: Submitted | None = None  # the revision that was made with it
 
 
 @dataclass(frozen=True, slots=True)

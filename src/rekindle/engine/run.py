@@ -13,6 +13,7 @@ from rekindle.domain.packing import Room
 from rekindle.domain.states import State
 from rekindle.engine.claiming import Scope
 from rekindle.engine.look import find_workflow
+from rekindle.engine.machine import processors
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
 from rekindle.engine.runner import LEASE_SECONDS, Shift
 from rekindle.engine.session import Session
@@ -90,11 +91,6 @@ def _abandon(session: Session, runner: Runner) -> None:
             archive.runners.abandon(runner.id)
     except StoreError:
         return  # then the end of this process tells
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def _total(options: WorkOptions, slots: int) -> Room:

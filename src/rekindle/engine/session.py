@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rekindle.domain.errors import NotFound
 from rekindle.store.opening import open_store
-from rekindle.store.port import Store
+from rekindle.store.port import Archive, Store
 
 STORE_FOLDER = ".rekindle"
 STORE_VARIABLE = "REKINDLE_STORE"
@@ -32,6 +33,21 @@ class Session:
     def close(self) -> None:
         """Close the store."""
         self.store.close()
+
+
+@contextmanager
+def tentative(session: Session) -> Iterator[Archive]:
+    """A transaction that writes, and of which nothing is kept: to see what would come of something."""
+    try:
+        with session.store.write() as archive:
+            yield archive
+            raise _Seen
+    except _Seen:
+        return
+
+
+class _Seen(Exception):
+    """What was to be seen has been: leaves a transaction so that it is rolled back."""
 
 
 def open_session(url: str | None = None, *, create: bool = True, directory: Path | None = None) -> Session:

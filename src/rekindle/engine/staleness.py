@@ -64,14 +64,23 @@ def assess(session: Session, jobs: Iterable[int], tell: Tell | None = None) -> t
     read is remembered. `tell` is called meanwhile, and ends it by what it raises."""
     with session.store.read() as archive:
         measured = gather(archive, archive.measures.ended(jobs), os.environ)
+    return measured, judged(session, measured, tell)
+
+
+def judged(session: Session, measured: Measured, tell: Tell | None = None) -> dict[int, Assessment]:
+    """What was gathered, compared with what files hold; what had to be read is remembered."""
     contents = take(measured.requests, measured.known, tell)
     _remember(session, contents.seen)
-    return measured, measured.judge(contents)
+    return measured.judge(contents)
 
 
 def changed(session: Session, jobs: Sequence[int], tell: Tell | None = None) -> Changed:
     """What is stale among these jobs."""
-    _, found = assess(session, jobs, tell)
+    return changed_among(assess(session, jobs, tell)[1])
+
+
+def changed_among(found: Mapping[int, Assessment]) -> Changed:
+    """What is stale among jobs that were assessed."""
     return Changed(
         {job: one.reasons for job, one in found.items() if one.reasons},
         tuple(job for job, one in found.items() if not (one.reasons or one.comparable)),

@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 
 from rekindle.domain.definition import Definition
-from rekindle.domain.errors import NotFound, Refused, SubmitRefused
-from rekindle.domain.models import Workflow
+from rekindle.domain.errors import NotFound, Refused
+from rekindle.domain.revisions import compare
 from rekindle.domain.states import ACTIVE
 from rekindle.engine.folders import attempt_files
-from rekindle.engine.joining import first_adders, join_revision, refuse_taken_names
 from rekindle.engine.look import digest_of
 from rekindle.engine.presence import is_alive
-from rekindle.engine.results import Submitted
-from rekindle.engine.session import Session
+from rekindle.engine.results import Preview, Submitted
+from rekindle.engine.revising import outline_of, resubmit
+from rekindle.engine.session import Session, tentative
 from rekindle.engine.wake import ring
 from rekindle.journal.copies import remove_tree
 from rekindle.journal.places import attempt_folder, subtasks_folder
@@ -30,21 +30,35 @@ def submit(session: Session, definition: Definition, *, name: str | None = None,
     A name that the store does not have, or `new`: a new workflow. A name it has, from the same folder: its next
     revision, or nothing when definition and parameters are the same. From another folder: SubmitRefused.
     """
-    definition = _identified(dataclasses.replace(definition, name=name) if name else definition)
+    definition = identified(definition, name)
     now = session.clock()
     with session.store.write() as archive:
         known = None if new else archive.workflows.find(definition.name)
-        if known is None:
-            submitted = _created(archive, definition, now)
-        else:
-            submitted = _resubmitted(archive, known, definition, now)
+        submitted = resubmit(archive, known, definition, now) if known else _created(archive, definition, now)
         runners = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
     ring(session.store.folder, runners)
     return submitted
 
 
-def _identified(definition: Definition) -> Definition:
-    """A definition made in Python has no file whose digest tells whether it changed: take its content's."""
+def preview(session: Session, definition: Definition, *, name: str | None = None, new: bool = False) -> Preview:
+    """What `submit` would do, and refuse; nothing is changed."""
+    definition = identified(definition, name)
+    with tentative(session) as archive:
+        known = None if new else archive.workflows.find(definition.name)
+        if known is None:
+            return Preview(_created(archive, definition, session.clock()))
+        before = archive.workflows.outline(known.id, known.revision)
+        submitted = resubmit(archive, known, definition, session.clock())
+        if submitted.unchanged:
+            return Preview(submitted)
+        return Preview(submitted, compare(before, outline_of(definition)))
+
+
+def identified(definition: Definition, name: str | None = None) -> Definition:
+    """A definition as it is stored, under another name if one is given. One that was made in Python has no file whose
+    digest tells whether it changed: it gets that of its content."""
+    if name:
+        definition = dataclasses.replace(definition, name=name)
     if definition.source_digest is not None:
         return definition
     content = msgspec.json.encode(
@@ -57,53 +71,6 @@ def _created(archive: Archive, definition: Definition, now: float) -> Submitted:
     workflow = archive.workflows.add(definition, now)
     archive.events.add(now, "submitted", workflow, {"name": definition.name, "jobs": len(definition.jobs)})
     return Submitted(workflow, definition.name, revision=1, jobs=len(definition.jobs), created=True)
-
-
-def _resubmitted(archive: Archive, known: Workflow, definition: Definition, now: float) -> Submitted:
-    if known.directory != definition.directory:
-        raise SubmitRefused(
-            f"this store has a workflow {known.name!r} from another folder, {known.directory}",
-            hint="--as NAME submits this one under a name of its own",
-        )
-    params = archive.workflows.params(known.id, known.revision)
-    if known.source_digest == definition.source_digest and params == dict(definition.params):
-        return Submitted(known.id, known.name, known.revision, jobs=len(definition.jobs), created=False, unchanged=True)
-    _refuse_losing_what_runs(archive, known, definition)
-    refuse_taken_names(archive, known, definition)
-    revised = archive.workflows.revise(known.id, definition, now)
-    join_revision(archive, known, revised)
-    detail = {
-        "revision": revised.revision,
-        "added": len(revised.added),
-        "retired": len(revised.retired),
-        "changed": len(revised.changed),
-    }
-    archive.events.add(now, "revised", known.id, detail)
-    return Submitted(
-        known.id,
-        known.name,
-        revised.revision,
-        jobs=len(definition.jobs),
-        created=False,
-        added=revised.added,
-        retired=revised.retired,
-        changed=revised.changed,
-    )
-
-
-def _refuse_losing_what_runs(archive: Archive, known: Workflow, definition: Definition) -> None:
-    active = [attempt.job for attempt in archive.attempts.active() if attempt.workflow == known.id]
-    if not active:
-        return
-    kept = {job.name for job in definition.jobs}
-    jobs = archive.jobs.get(sorted(active))
-    adders = first_adders(archive, [job.id for job in jobs if job.added_by is not None])
-    gone = [job.name for job in jobs if adders.get(job.id, job.name) not in kept]
-    if gone:
-        raise SubmitRefused(
-            f"the new revision leaves out jobs that run now: {', '.join(gone[:10])}",
-            hint="wait for them, or end them with `rekindle cancel`",
-        )
 
 
 def archive_workflow(session: Session, workflow: int, back: bool = False) -> None:
@@ -140,23 +107,3 @@ def _refuse_while_active(archive: Archive, workflow: int, what: str) -> None:
         raise NotFound(f"no such workflow: {workflow}")
     if any(found.counts.get(state) for state in ACTIVE):
         raise Refused(f"{found.name} runs and cannot be {what}", hint=f"rekindle cancel -w {found.id}")
-
-
-def differences(session: Session, workflow: int, definition: Definition) -> Submitted:
-    """What submitting `definition` as the next revision would do; nothing is changed."""
-
-    class _Looked(Exception):
-        """Leaves the transaction, so that nothing of it is kept."""
-
-    with session.store.read() as archive:
-        known = archive.workflows.find(workflow)
-    if known is None:
-        raise NotFound(f"no such workflow: {workflow}")
-    definition = dataclasses.replace(_identified(definition), name=known.name)
-    answer: list[Submitted] = []
-    try:
-        with session.store.write() as archive:
-            answer.append(_resubmitted(archive, known, definition, session.clock()))
-            raise _Looked
-    except _Looked:
-        return answer[0]

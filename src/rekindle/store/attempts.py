@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rekindle.domain.causes import Cause
+from rekindle.domain.costs import Past
 from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
 from rekindle.store.database import Database, Row
+from rekindle.store.past import past_of
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import attempt_of, step_of
 
@@ -72,6 +74,9 @@ class Attempts:
             listed = ", ".join(found[:10]) + (" …" if len(found) > 10 else "")
             raise UsageError(f"several signatures begin with {prefix}: {listed}", hint="give more of its digits")
         return found[0] if found else None
+
+    def past(self, jobs: Collection[int], resuming: Collection[int], cores: float) -> Past:
+        return past_of(self._db, jobs, resuming, cores)
 
     def _active_of(self, runner: int) -> list[Row]:
         return self._db.rows(SQL["active_of_runner"], runner=runner)

@@ -6,7 +6,7 @@ does not stand there any more is an error (StoreUnavailable: the caller decided 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from rekindle.domain.models import (
     ReadyClass,
     ReadyJob,
     Reserved,
+    Revision,
     Runner,
     Standing,
     StepOutcome,
@@ -30,7 +31,9 @@ from rekindle.domain.models import (
 )
 from rekindle.domain.prints import Basis
 from rekindle.domain.rerun import Graph, JobView, Pointers, RerunPlan, RerunRecord, SavedFile, UndoView
+from rekindle.domain.revisions import Outline, RevisedJob
 from rekindle.domain.selection import Predicate
+from rekindle.domain.states import State
 from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Subtasks
 
 
@@ -69,6 +72,22 @@ class Workflows(Protocol):
         """The parameters of a revision."""
         ...
 
+    def revisions(self, workflow: int) -> list[Revision]:
+        """Its revisions, oldest first."""
+        ...
+
+    def outline(self, workflow: int, revision: int) -> Outline:
+        """What a revision was, the latest or any before it, without what actions have added since."""
+        ...
+
+    def standing(self, jobs: Collection[int]) -> dict[int, tuple[str, State, int]]:
+        """(name, state, how much of what it needs is not done) of jobs."""
+        ...
+
+    def recorded(self, workflow: int, revision: int, rerun: int) -> None:
+        """A revision's plan is this rerun."""
+        ...
+
     def archive(self, workflow: int, at: float | None) -> None:
         """Archive it, or with None bring it back."""
         ...
@@ -88,12 +107,14 @@ class Workflows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Revised:
-    """What a revision did: names of jobs added, retired, and changed (another template body or binding)."""
+    """What a revision did: names of jobs added, retired, and changed (another template body or binding); and every
+    job that it touched, those that only need others than before too."""
 
     revision: int
     added: tuple[str, ...]
     retired: tuple[str, ...]
     changed: tuple[str, ...]
+    jobs: tuple[RevisedJob, ...] = ()
 
 
 class Queue(Protocol):
@@ -239,6 +260,10 @@ class Reruns(Protocol):
         """Write a plan: the rerun and its jobs, attempts archived, pointers, resource classes, unmet counts, states
         and counts. `saved`: by job, the outputs that have been saved, for undo.
         PlanOutdated, naming the jobs, when any job's version has moved. Returns the rerun's id."""
+        ...
+
+    def record(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
+        """Write down a plan of which everything is done already, and which undo does not take back."""
         ...
 
     def get(self, rerun: int) -> RerunRecord | None:

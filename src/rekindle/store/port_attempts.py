@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from rekindle.domain.acting import ActingSet, Effects, Patch
 from rekindle.domain.causes import Cause
+from rekindle.domain.costs import Past
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.models import Attempt, FailureGroup
 from rekindle.domain.prints import Basis, FileSeen, NeededJob, Prints, Subject
@@ -44,6 +45,11 @@ class Attempts(Protocol):
 
     def signature(self, prefix: str) -> str | None:
         """The digest that begins so; None when none does; UsageError when several do."""
+        ...
+
+    def past(self, jobs: Collection[int], resuming: Collection[int], cores: float) -> Past:
+        """What attempts of these jobs, and of others of their templates, took; of `resuming` by step too. `cores` is
+        what there is to run on."""
         ...
 
 

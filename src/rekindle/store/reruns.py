@@ -103,6 +103,11 @@ class Reruns:
         self._tell("rerun", rerun, kind, jobs, now)
         return rerun
 
+    def record(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
+        rerun = self._insert(plan, kind, request, note, now)
+        self._db.change_each(SQL["insert_rerun_job"], (_record(rerun, job, Pointers(), None) for job in plan.jobs))
+        return rerun
+
     def get(self, rerun: int) -> RerunRecord | None:
         row = self._db.row(SQL["rerun"], rerun=rerun)
         if row is None:

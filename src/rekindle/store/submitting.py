@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from rekindle.domain.definition import Definition
+from rekindle.domain.differences import template_differences
+from rekindle.domain.rerun import Reason, ReasonKind
+from rekindle.domain.revisions import RevisedJob, revision_reason
 from rekindle.domain.states import State
 from rekindle.store.classes import reclassify
 from rekindle.store.database import Database, Row
@@ -15,7 +18,9 @@ from rekindle.store.deriving import derive_afresh
 from rekindle.store.port import Revised
 from rekindle.store.queries import as_set, load
 from rekindle.store.queue import CountKey, add_counts
-from rekindle.store.templates import StoredTemplate, Templates, binding_text, step_names
+from rekindle.store.revisions import Back, Edge, remember
+from rekindle.store.rowshape import STATES
+from rekindle.store.templates import StoredTemplate, Templates, binding_text, step_names, template_by_id
 
 SQL = load("submitting")
 
@@ -78,20 +83,49 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
     database.change(SQL["retire_jobs"], jobs=as_set(gone))
     ids = [matched.ids[job.name] for job in definition.jobs]
     rewired = _rewire(database, workflow, {(ids[parent], ids[child]) for parent, child in definition.edges})
-    derive_afresh(database, rewired | matched.touched | set(gone), counts=False)
+    added = sorted(matched.touched)
+    remember(database, workflow, revision, Back(added, gone, matched.former, rewired.gained, rewired.lost))
+    derive_afresh(database, rewired.children | matched.touched | set(gone), counts=False)
     reclassify(database, [row[0] for row in database.rows(SQL["modified_jobs"], workflow=workflow)], counts=False)
     database.change(SQL["clear_counts"], workflow=workflow)
     database.change(SQL["count_afresh"], workflow=workflow)
-    names = {row[0]: name for name, row in known.items()}
+    names = {row[_ID]: name for name, row in known.items()} | {row[0]: row[2] for row in matched.new}
     return Revised(
         revision,
         added=tuple(matched.added),
         retired=tuple(names[job] for job in sorted(gone)),
         changed=tuple(matched.changed),
+        jobs=_told(revision, matched, gone, rewired, names, {row[0]: row for row in known.values()}),
     )
 
 
-_ID, _NAME, _TEMPLATE, _BINDING, _RETIRED, _RESUME_ATTEMPT, _RESUME_STEP, _SUBTASKS, _PINNED_TO = range(9)
+def _told(
+    revision: int, matched: _Matched, gone: list[int], rewired: _Rewiring, names: dict[int, str], rows: dict[int, Row]
+) -> tuple[RevisedJob, ...]:
+    """What the revision did to each job, for the record."""
+    reasons: dict[int, tuple[Reason, ...]] = dict.fromkeys(
+        matched.touched, (revision_reason(ReasonKind.ADDED, revision),)
+    )
+    reasons |= dict.fromkeys(gone, (revision_reason(ReasonKind.RETIRED, revision),))
+    alike: dict[int, tuple[Reason, ...]] = {}  # one for all jobs that changed in the same way
+    for job, fields in matched.fields.items():
+        if id(fields) not in alike:
+            alike[id(fields)] = (revision_reason(ReasonKind.REDEFINED, revision, fields=fields),)
+        reasons[job] = alike[id(fields)]
+    gained, lost = Counter(child for _, child in rewired.gained), Counter(child for _, child in rewired.lost)
+    for job in rewired.children - matched.touched - set(gone):
+        more = revision_reason(ReasonKind.REWIRED, revision, gained=gained[job], lost=lost[job])
+        reasons[job] = (*reasons.get(job, ()), more)
+    found = []
+    for job in sorted(reasons):
+        row = rows.get(job)
+        version, before = (0, State.WAITING) if row is None else (row[_VERSION], STATES[row[_STATE]])
+        found.append(RevisedJob(job, names[job], version, before, reasons[job]))
+    return tuple(found)
+
+
+_ID, _TEMPLATE, _BINDING, _RETIRED, _RESUME_ATTEMPT, _RESUME_STEP, _SUBTASKS, _PINNED_TO = 0, *range(2, 9)
+_STATE, _VERSION = 9, 10
 """Columns of `submitted_jobs`."""
 
 
@@ -102,6 +136,8 @@ class _Matched:
     ids: dict[str, int] = field(default_factory=dict)  # of every job of the definition
     new: list[Row] = field(default_factory=list)
     redefined: list[Row] = field(default_factory=list)
+    former: list[tuple[int, int, str]] = field(default_factory=list)  # of those redefined: job, template, binding
+    fields: dict[int, list[str]] = field(default_factory=dict)  # by job that was changed: in which
     rebound: list[Row] = field(default_factory=list)  # jobs that get other matrix values
     touched: set[int] = field(default_factory=set)  # new, or back from retirement
     added: list[str] = field(default_factory=list)
@@ -111,7 +147,7 @@ class _Matched:
 def _match(
     database: Database, workflow: int, definition: Definition, templates: Templates, known: dict[str, Row]
 ) -> _Matched:
-    matched = _Matched()
+    matched, fields = _Matched(), _Fields(database)
     following = int(database.value(SQL["highest_job"])) + 1
     for job in definition.jobs:
         stored, binding, row = templates[job.template], binding_text(job.binding), known.get(job.name)
@@ -124,15 +160,34 @@ def _match(
             if differs or row[_RETIRED]:
                 resume = _resume(database, row, stored.id)
                 matched.redefined.append((number, stored.id, binding, stored.priority, stored.resource_class, *resume))
+            if differs:
+                matched.former.append((number, row[_TEMPLATE], row[_BINDING]))
             if row[_BINDING] != binding:
                 matched.rebound.append((number,))
             if differs and not row[_RETIRED]:
                 matched.changed.append(job.name)
+                matched.fields[number] = fields(row[_TEMPLATE], stored.id, row[_BINDING] != binding)
         if row is None or row[_RETIRED]:
             matched.added.append(job.name)
             matched.touched.add(number)
         matched.ids[job.name] = number
     return matched
+
+
+class _Fields:
+    """The names of the fields in which two templates differ, worked out once a pair."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._known: dict[tuple[int, int, bool], list[str]] = {}
+
+    def __call__(self, before: int, after: int, bound: bool) -> list[str]:
+        found = self._known.get((before, after, bound))
+        if found is None:
+            one, other = template_by_id(self._db, before), template_by_id(self._db, after)
+            found = [each.field for each in template_differences(one, other)] + ["matrix"] * bound
+            self._known[before, after, bound] = found
+        return found
 
 
 def _resume(database: Database, row: Row, template: int) -> tuple[int | None, int, str | None]:
@@ -147,16 +202,28 @@ def _resume(database: Database, row: Row, template: int) -> tuple[int | None, in
     return attempt, step, subtasks if before[step : step + 1] == now[step : step + 1] else None
 
 
-def _rewire(database: Database, workflow: int, wanted: set[tuple[int, int]]) -> set[int]:
-    """Make these the workflow's submitted edges; returns the children whose needs have changed. Plans rest on what
-    a job leads to, hence the versions of the parents."""
+@dataclass(frozen=True, slots=True)
+class _Rewiring:
+    """Edges that a revision brought and took away."""
+
+    gained: list[Edge]
+    lost: list[Edge]
+
+    @property
+    def children(self) -> set[int]:
+        """The jobs whose needs have changed."""
+        return {child for _, child in self.gained + self.lost}
+
+
+def _rewire(database: Database, workflow: int, wanted: set[Edge]) -> _Rewiring:
+    """Make these the workflow's submitted edges. Plans rest on what a job leads to, hence the versions of the
+    parents."""
     present = {(parent, child) for parent, child in database.rows(SQL["submitted_edges"], workflow=workflow)}
-    gone, new = sorted(present - wanted), sorted(wanted - present)
-    database.change_each(SQL["delete_edge"], gone)
-    database.change_each(SQL["insert_edge"], new)
-    moved = gone + new
-    database.change(SQL["bump_versions"], jobs=as_set({job for edge in moved for job in edge}))
-    return {child for _, child in moved}
+    moved = _Rewiring(sorted(wanted - present), sorted(present - wanted))
+    database.change_each(SQL["delete_edge"], moved.lost)
+    database.change_each(SQL["insert_edge"], moved.gained)
+    database.change(SQL["bump_versions"], jobs=as_set({job for edge in moved.gained + moved.lost for job in edge}))
+    return moved
 
 
 def _insert_revision(database: Database, workflow: int, number: int, definition: Definition, now: float) -> None:

@@ -83,7 +83,7 @@ def _view(
 ) -> JobView:
     number, name, state, version, template, binding, held, canceled, retired, unmet, *rest = row
     reserve, resume_attempt, resume_step, overrides, not_before, workflow, revision, archived, *live = rest
-    attempt, attempt_state, cause, seconds, keep_recovery, take, take_folder, directory, *_ = live
+    attempt, attempt_state, cause, keep_recovery, take, take_folder, directory, *_ = live
     subtasks, pinned_to, last = live[-3:]
     names, body = definitions.template(template)
     params = definitions.params(workflow, revision)
@@ -101,9 +101,7 @@ def _view(
         unmet,
         None
         if attempt is None
-        else AttemptView(
-            attempt, STATES[attempt_state], cause, seconds, steps.get(attempt, ()), folders.get(attempt, ())
-        ),
+        else AttemptView(attempt, STATES[attempt_state], cause, steps.get(attempt, ()), folders.get(attempt, ())),
         reserve,
         resume_attempt,
         resume_step,
@@ -178,7 +176,7 @@ def _folders(database: Database, rows: Sequence[Row]) -> dict[int, tuple[str, ..
     return {attempt: tuple(dict.fromkeys(folders)) for attempt, folders in found.items()}
 
 
-_ATTEMPT, _FOLDER, _BUILDS_ON = 18, 26, 27
+_ATTEMPT, _FOLDER, _BUILDS_ON = 18, 25, 26
 """Columns of `full_views`."""
 
 

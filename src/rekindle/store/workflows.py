@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
 from rekindle.domain.definition import Definition, JobTemplate
-from rekindle.domain.models import Workflow
+from rekindle.domain.models import Revision, Workflow
+from rekindle.domain.revisions import Outline
 from rekindle.domain.states import State
+from rekindle.store import revisions
 from rekindle.store.database import Database, Row
 from rekindle.store.port import Revised
 from rekindle.store.queries import load
@@ -59,6 +62,18 @@ class Workflows:
     def params(self, workflow: int, revision: int) -> dict[str, Any]:
         text = self._db.value(SQL["params"], workflow=workflow, revision=revision)
         return msgspec.json.decode(text, type=dict[str, Any])
+
+    def revisions(self, workflow: int) -> list[Revision]:
+        return revisions.listing(self._db, workflow)
+
+    def outline(self, workflow: int, revision: int) -> Outline:
+        return revisions.outline_of(self._db, workflow, revision)
+
+    def standing(self, jobs: Collection[int]) -> dict[int, tuple[str, State, int]]:
+        return revisions.standing(self._db, jobs)
+
+    def recorded(self, workflow: int, revision: int, rerun: int) -> None:
+        self._db.change(SQL["set_rerun"], workflow=workflow, number=revision, rerun=rerun)
 
     def archive(self, workflow: int, at: float | None) -> None:
         self._db.change(SQL["set_archived"], id=workflow, at=at)

@@ -27,6 +27,8 @@ CREATE TABLE revision (
     submitted     REAL NOT NULL,
     params        TEXT NOT NULL,     -- JSON
     source_digest TEXT,
+    rerun         INTEGER,           -- -> rerun.id, of kind 'revision': what it did; null: it is the first
+    earlier       BLOB,              -- deflated JSON: how jobs and edges were before; see rekindle.store.revisions
     PRIMARY KEY (workflow, number)
 ) WITHOUT ROWID;
 
@@ -210,7 +212,7 @@ CREATE INDEX patch_by_attempt ON patch (attempt);
 
 CREATE TABLE rerun (
     id         INTEGER PRIMARY KEY,
-    kind       TEXT NOT NULL,            -- manual, restart, reset, accept; retry, supervise, recovery
+    kind       TEXT NOT NULL,            -- manual, restart, reset, accept, revision; retry, supervise, recovery
     at         REAL NOT NULL,
     digest     TEXT NOT NULL,
     request    TEXT NOT NULL,            -- JSON: selection and how, as asked
@@ -228,7 +230,7 @@ CREATE TABLE rerun_job (
     rerun          INTEGER NOT NULL REFERENCES rerun,
     job            INTEGER NOT NULL REFERENCES job,
     version        INTEGER NOT NULL,     -- that the plan was bound to
-    before         INTEGER NOT NULL,     -- state
+    before         INTEGER NOT NULL,     -- state; of a job that a revision adds: WAITING
     after          INTEGER NOT NULL,
     unmet          INTEGER NOT NULL,     -- after
     start          TEXT NOT NULL,        -- 'beginning' or a step's name

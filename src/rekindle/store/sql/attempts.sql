@@ -100,3 +100,30 @@ ORDER BY attempt.signature, attempt.job;
 -- name: signatures
 -- Signatures that begin so: at most eleven, one more than an error names.
 SELECT digest FROM signature WHERE digest >= :prefix AND digest < :beyond ORDER BY digest LIMIT 11;
+
+-- name: durations
+-- How long attempts of jobs took that ran from the beginning and completed.
+SELECT job, ended - started FROM attempt
+WHERE job IN @jobs AND state = 4 AND start_step = 0 AND started IS NOT NULL;
+
+-- name: templates_of
+-- The templates of jobs.
+SELECT id, template FROM job WHERE id IN @jobs;
+
+-- name: durations_alike
+-- The same as durations, of all jobs that have these templates now, by template.
+SELECT job.template, attempt.ended - attempt.started FROM job JOIN attempt ON attempt.job = job.id
+WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
+    AND attempt.state = 4 AND attempt.start_step = 0 AND attempt.started IS NOT NULL;
+
+-- name: step_durations
+-- How long the completed steps of attempts of jobs took, by job and name.
+SELECT attempt.job, step.name, step.ended - step.started FROM attempt JOIN step ON step.attempt = attempt.id
+WHERE attempt.job IN @jobs AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;
+
+-- name: step_durations_alike
+-- The same of all jobs that have these templates now, by template and name.
+SELECT job.template, step.name, step.ended - step.started
+FROM job JOIN attempt ON attempt.job = job.id JOIN step ON step.attempt = attempt.id
+WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
+    AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;

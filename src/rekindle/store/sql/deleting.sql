@@ -55,10 +55,6 @@ DELETE FROM attempt WHERE job IN (SELECT id FROM job WHERE workflow = :workflow)
 -- What reruns did to its jobs.
 DELETE FROM rerun_job WHERE job IN (SELECT id FROM job WHERE workflow = :workflow);
 
--- name: delete_reruns
--- Reruns of which nothing is left.
-DELETE FROM rerun WHERE NOT EXISTS (SELECT 1 FROM rerun_job WHERE rerun_job.rerun = rerun.id);
-
 -- name: delete_edges
 -- Its edges.
 DELETE FROM edge WHERE parent IN (SELECT id FROM job WHERE workflow = :workflow);
@@ -78,6 +74,11 @@ DELETE FROM template WHERE workflow = :workflow;
 -- name: delete_revisions
 -- Its revisions.
 DELETE FROM revision WHERE workflow = :workflow;
+
+-- name: delete_reruns
+-- Reruns of which nothing is left.
+DELETE FROM rerun WHERE NOT EXISTS (SELECT 1 FROM rerun_job WHERE rerun_job.rerun = rerun.id)
+    AND id NOT IN (SELECT rerun FROM revision WHERE rerun IS NOT NULL);
 
 -- name: delete_events
 -- What happened to it.

@@ -18,7 +18,7 @@ SELECT parent, child FROM edge WHERE child IN @jobs ORDER BY child, parent;
 SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.held, job.canceled, job.retired,
     job.unmet, job.reserve, job.resume_attempt, job.resume_step, job.overrides, job.not_before, job.workflow,
     workflow.revision, workflow.archived IS NOT NULL, attempt.id, attempt.state, attempt.cause,
-    attempt.ended - attempt.started, job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder,
+    job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder,
     attempt.builds_on, job.subtasks, job.pinned_to,
     CASE WHEN job.attempt IS NULL AND job.attempts > 0
         THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END
@@ -126,7 +126,7 @@ SELECT {rerun_columns} FROM rerun
 WHERE EXISTS (
     SELECT 1 FROM rerun_job JOIN job ON job.id = rerun_job.job
     WHERE rerun_job.rerun = rerun.id AND job.workflow = :workflow
-)
+) OR rerun.id IN (SELECT revision.rerun FROM revision WHERE revision.workflow = :workflow)
 ORDER BY rerun.id DESC LIMIT :limit;
 
 -- name: planned_jobs
@@ -165,11 +165,11 @@ FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun
 SELECT id, state FROM attempt WHERE id IN @attempts;
 
 -- name: later_reruns
--- Newer reruns that stand and touched the same jobs.
+-- Newer reruns that stand and touched the same jobs; revisions leave alone what undo puts back.
 SELECT earlier.job, later.rerun
 FROM rerun_job AS earlier JOIN rerun_job AS later ON later.job = earlier.job AND later.rerun > earlier.rerun
     JOIN rerun ON rerun.id = later.rerun
-WHERE earlier.rerun = :rerun AND rerun.undone IS NULL ORDER BY earlier.job, later.rerun;
+WHERE earlier.rerun = :rerun AND rerun.undone IS NULL AND rerun.kind <> 'revision' ORDER BY earlier.job, later.rerun;
 
 -- name: restore_job
 -- Put a job's pointers back, if nothing has moved it.

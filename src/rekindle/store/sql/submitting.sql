@@ -58,7 +58,7 @@ WHERE job.workflow = :workflow AND edge.added_by IS NULL;
 
 -- name: submitted_jobs
 -- The jobs of a workflow that no action added, retired ones included, as a revision compares them.
-SELECT id, name, template, binding, retired, resume_attempt, resume_step, subtasks, pinned_to FROM job
+SELECT id, name, template, binding, retired, resume_attempt, resume_step, subtasks, pinned_to, state, version FROM job
 WHERE workflow = :workflow AND added_by IS NULL;
 
 -- name: keep_binding

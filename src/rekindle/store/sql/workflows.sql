@@ -46,3 +46,7 @@ UPDATE workflow SET archived = :at WHERE id = :id;
 -- name: span
 -- When its first attempt started and its last one ended.
 SELECT started, ended FROM workflow WHERE id = :id;
+
+-- name: set_rerun
+-- The recorded plan of a revision.
+UPDATE revision SET rerun = :rerun WHERE workflow = :workflow AND number = :number;

@@ -1,0 +1,133 @@
+"""A new revision and a rerun of its jobs: both in one transaction, or neither."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, SubmitRefused
+from rekindle.domain.rerun import How
+from rekindle.domain.selection import Compare, Op, Selection
+from rekindle.domain.states import State
+from rekindle.engine import look, resubmitting
+from rekindle.engine.results import Preview, Proposal
+from rekindle.spec import load
+
+C, F, W, R = State.COMPLETED, State.FAILED, State.WAITING, State.READY
+
+FIRST = """
+    name: w
+    jobs:
+      a: {run: "true"}
+      b: {needs: [a], run: "false"}
+      c: {needs: [b], run: "true"}
+    """
+MENDED = """
+    name: w
+    jobs:
+      a: {run: "true"}
+      b: {needs: [a], run: "true"}
+      c: {needs: [b], run: "true"}
+      d: {needs: [b], run: "true"}
+    """
+FAILED = Selection(where=Compare("state", Op.EQ, F))
+
+
+def proposed(project, text, selection=FAILED, how=None, path="next.yaml", slots=1000):
+    (project.folder / path).write_text(textwrap.dedent(text))
+    definition = resubmitting.meant(project.session, load(project.folder / path), selection.workflow)
+    pick = resubmitting.picked(definition, selection, how or How())
+    return resubmitting.propose(project.session, definition, pick, {"asked": "so"}, slots=slots)
+
+
+def everything(project):
+    with project.session.store.read() as archive:
+        jobs = archive.jobs.get(archive.jobs.select(Selection().where, 1, True))
+        return archive.workflows.find("w"), jobs, archive.reruns.listing(None), archive.events.listing(None)
+
+
+def test_the_plan_is_of_the_new_revision_and_nothing_is_done_until_it_is_applied(project):
+    project.run(FIRST)
+    before = everything(project)
+    found = proposed(project, MENDED)
+    assert isinstance(found, Proposal)
+    assert {job.name: job.after for job in found.plan.jobs} == {"b": R, "c": W, "d": W}
+    assert found.foreseen.preview.submitted.added == ("d",)
+    assert everything(project) == before
+    applied = resubmitting.apply(project.session, found)
+    assert (applied.submitted.revision, applied.ready) == (2, 1)
+    assert [(one.kind, touched) for one, touched in look.reruns(project.session)] == [("manual", 3), ("revision", 2)]
+    assert project.work().completed == 3
+    assert set(project.states().values()) == {C}
+
+
+def test_the_selection_is_made_in_the_new_revision(project):
+    project.run(FIRST)
+    with pytest.raises(NotFound, match="no such job in this workflow: d"):
+        proposed(project, FIRST.replace("false", "true"), Selection(jobs=("d",)))
+    found = proposed(project, MENDED.replace("c: {", "c2: {"), Selection(jobs=("b", "d")))
+    assert [job.name for job in found.plan.jobs] == ["b", "c2", "d"]
+    assert [job.name for job in found.plan.refused] == []
+
+
+def test_when_nothing_can_be_rerun_nothing_is_submitted(project):
+    project.run(FIRST)
+    before = everything(project)
+    with pytest.raises(PlanRefused, match="it is waiting") as refused:
+        proposed(project, MENDED, Selection(jobs=("d",)))
+    assert "nothing is submitted either" in refused.value.hint
+    nothing = proposed(project, MENDED, Selection(where=Compare("state", Op.EQ, State.CANCELED)))
+    assert isinstance(nothing, Preview)
+    assert everything(project) == before
+
+
+def test_a_file_as_it_was_stored_makes_no_revision(project):
+    project.run(FIRST)
+    applied = resubmitting.apply(project.session, proposed(project, FIRST, path="spec.yaml"))
+    assert applied.submitted.unchanged
+    assert [one.kind for one, _ in look.reruns(project.session)] == ["manual"]
+
+
+def test_only_jobs_of_the_spec_s_workflow_are_meant(project):
+    project.run(FIRST)
+    project.submit(FIRST.replace("name: w", "name: v"), name="v.yaml")
+    project.work()
+    found = proposed(project, MENDED)
+    assert {job.name for job in found.plan.jobs if job.before is F} == {"b"}
+    with pytest.raises(SubmitRefused, match="-w names 'v'"):
+        proposed(project, MENDED, Selection(workflow="v"))
+    with pytest.raises(NotFound, match="'other'"):
+        proposed(project, MENDED.replace("name: w", "name: other"))
+
+
+def test_a_workflow_that_was_submitted_under_another_name_is_named_with_it(project):
+    project.submit(FIRST.replace("name: w", "name: x"), name="next.yaml")
+    project.work()
+    project.submit(FIRST, name="named.yaml")
+    found = proposed(project, MENDED.replace("name: w", "name: y"), Selection(workflow="x", jobs=("a",)))
+    assert isinstance(found, Proposal)
+
+
+@pytest.mark.parametrize("moved", ["a job ended", "another revision", "the jobs that are meant"])
+def test_what_would_come_out_otherwise_than_seen_is_refused_as_a_whole(project, moved):
+    project.run(FIRST)
+    found = proposed(project, MENDED)
+    if moved == "a job ended":
+        project.rerun("b")
+    elif moved == "another revision":
+        project.submit(FIRST.replace("c: {", "e: {"))
+    else:
+        with project.session.store.write() as archive:
+            archive.jobs.hold([2], "meanwhile")
+    before = everything(project)
+    with pytest.raises(PlanOutdated):
+        resubmitting.apply(project.session, found)
+    assert everything(project) == before
+
+
+def test_what_it_costs_may_be_told_otherwise_meanwhile(project):
+    project.run(FIRST)
+    found = proposed(project, MENDED, slots=7)
+    assert found.plan.expected.cores == 7.0
+    assert resubmitting.apply(project.session, found).submitted.revision == 2
