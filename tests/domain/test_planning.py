@@ -10,7 +10,7 @@ from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, ran, world
 
 from rekindle.domain.errors import NotFound
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
-from rekindle.domain.rerun import RESET_HOLD, Graph, How, Pointers, ReasonKind, StepView
+from rekindle.domain.rerun import RESET_HOLD, Graph, How, Pointers, Reason, ReasonKind, StepView
 
 DIAMOND = graph((1, 2), (1, 3), (2, 4), (3, 4))
 
@@ -130,6 +130,19 @@ def test_a_completed_descendant_keeps_its_attempt_in_reserve_and_no_other_does()
     assert {planned.id: planned.reserve for planned in decided.jobs} == {1: None, 2: 102, 3: None, 4: 90, 5: None}
     assert [planned.after for planned in decided.jobs[1:]] == [W] * 4
     assert [reason.kind for reason in decided.jobs[1].reasons] == [ReasonKind.UPSTREAM, ReasonKind.RESERVE]
+
+
+def test_what_is_stale_below_what_is_stale_may_be_spared_once_that_has_run():
+    jobs, why = [job(1, C), job(2, C), job(3, F)], {n: (Reason(ReasonKind.INPUT, {"name": "i"}),) for n in (1, 2, 3)}
+    views, stale = world(jobs, CHAIN), How(downstream="changed", keep_modified=True)
+    decided = plan_rerun(views, CHAIN, [([1, 2, 3], stale)], why=why)
+    assert [planned.reserve for planned in decided.jobs] == [None, 102, None]
+    kinds = [{reason.kind for reason in planned.reasons} for planned in decided.jobs]
+    assert [ReasonKind.SELECTED in one for one in kinds] == [True, False, True]
+    assert all(ReasonKind.INPUT in one for one in kinds)
+    for named, reasons in ((stale, {}), (replace(stale, downstream="all"), why)):
+        picked = plan_rerun(views, CHAIN, [([1, 2, 3], named)], why=reasons)
+        assert [planned.reserve for planned in picked.jobs] == [None, None, None]
 
 
 def test_all_beats_changed_and_changed_beats_none():

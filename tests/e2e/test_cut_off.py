@@ -27,6 +27,14 @@ def verdicts(project):
     return {job["name"]: job["stale"] for job in project.ask("why", "-w", "chain")["jobs"]}
 
 
+def test_a_file_that_is_made_again_as_it_was_spares_those_who_read_it(chain):
+    (chain.folder / "b.out").unlink()
+    assert verdicts(chain) == {"a": False, "b": True, "c": True, "d": False}
+    chain.rekindle("rerun", "--changed", "--downstream", "changed", "--yes", "--work")
+    assert chain.ran() == ["a", "b", "c", "d", "b"]
+    assert verdicts(chain) == dict.fromkeys("abcd", False)
+
+
 def test_an_edit_that_the_next_job_does_not_pass_on_goes_no_further(chain):
     chain.write("raw", "first\nother\n")
     planned = chain.rekindle("rerun", "--changed", "--downstream", "changed", "--dry-run").stdout

@@ -16,7 +16,7 @@ from rekindle.domain.manner import Course, Exists, find_course
 from rekindle.domain.naming import named
 from rekindle.domain.pinning import as_defined, pin
 from rekindle.domain.plan_form import plan_from_json, plan_to_json, seal
-from rekindle.domain.reach import Requests, disturbing, find_reach, spreading
+from rekindle.domain.reach import Requests, disturbing, find_reach, left_to_the_check, spreading
 from rekindle.domain.rerun import RESET_HOLD, Graph, How, JobView, PlannedJob, Pointers, RefusedJob, RerunPlan
 from rekindle.domain.scope import Root, Scope, Why, is_done
 from rekindle.domain.states import ACTIVE, State
@@ -48,13 +48,16 @@ def plan_rerun(
     `views` and `graph` hold the jobs asked for, all their descendants, and the parents of both. A job that cannot
     be rerun is refused by name and the others are planned; when none can, `jobs` is empty. NotFound when `views`
     lacks a job that is asked for. `exists` tells whether there is a file or folder at an absolute path. `why` are
-    the reasons for which jobs that are asked for are stale. `earlier` has the views of jobs that may be pinned, with
-    the definition to which (see domain.pinning); `past` tells what earlier attempts took. The same arguments give
-    the same plan, digest included."""
+    the reasons for which jobs that are asked for are stale: under `changed` those of them that are below others may
+    be spared too, should they be as they were once these have run. `earlier` has the views of jobs that may be
+    pinned, with the definition to which (see domain.pinning); `past` tells what earlier attempts took. The same
+    arguments give the same plan, digest included."""
     asked, refused = _sort_out(views, graph, requests, earlier, exists)
     ways = {job: way for job, way in spreading(requests).items() if job in asked}
     refused |= disturbing(views, graph, ways)
     roots = {job: root for job, root in asked.items() if job not in refused}
+    for job in left_to_the_check(views, graph, {job: root.how for job, root in roots.items()}, why):
+        del roots[job]
     reach = find_reach(graph, {job: way for job, way in ways.items() if job in roots})
     saving = any(how.keep_outputs for _, how in requests)
     away = take_back(views, graph, requests, roots)

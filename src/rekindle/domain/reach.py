@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from rekindle.domain.graph import nearest_start
 from rekindle.domain.rerun import Graph, How, JobView
-from rekindle.domain.states import ACTIVE
+from rekindle.domain.states import ACTIVE, State
 
 Requests = Sequence[tuple[Sequence[int], How]]
 """Jobs, and how they shall run again."""
@@ -44,6 +44,27 @@ def find_reach(graph: Graph, roots: Mapping[int, Downstream]) -> Reach:
     everything, above = below("all"), below("all", "changed")
     beside = {job: root for job, root in below("none").items() if job not in above and job not in roots}
     return Reach(above, frozenset(above.keys() - everything.keys() - roots.keys()), beside)
+
+
+def left_to_the_check(
+    views: Mapping[int, JobView], graph: Graph, asked: Mapping[int, How], stale: Container[int]
+) -> list[int]:
+    """Those of the jobs asked for that are so for nothing but being stale, below others whose rerun may well mend
+    that: a file that is missing or altered is there again. What is still stale then runs."""
+    plain = How(downstream="changed", keep_modified=True)
+    others = [
+        job
+        for job, how in asked.items()
+        if job in stale and how == plain and _is_complete(views[job]) and views[job].keep_recovery is None
+    ]
+    if not others:
+        return []
+    above = nearest_start(graph.children, list(asked))
+    return [job for job in others if job in above]
+
+
+def _is_complete(view: JobView) -> bool:
+    return view.attempt is not None and view.attempt.state is State.COMPLETED
 
 
 def disturbing(views: Mapping[int, JobView], graph: Graph, roots: Mapping[int, Downstream]) -> dict[int, str]:

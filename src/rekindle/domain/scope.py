@@ -163,9 +163,9 @@ class Scope:
         if root is not None:
             cause = view.attempt.cause if view.attempt else None
             reasons.append(Reason(ReasonKind.SELECTED, {"state": view.state.label, "cause": cause}))
-            reasons += self.why.get(view.id, ())
-            if (more := root.course.start.reason) is not None:
-                reasons.append(more)
+        reasons += self.why.get(view.id, ())
+        if root is not None and (more := root.course.start.reason) is not None:
+            reasons.append(more)
         if self._is_let_go(view):
             reasons.append(Reason(ReasonKind.RELEASED, {"held": view.held}))
         above = self.reach.above.get(view.id)
