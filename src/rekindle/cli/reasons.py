@@ -107,10 +107,12 @@ def _digests(detail: Any) -> str:
 
 
 def _shown(digest: str) -> str:
-    """The beginning of a digest; of what is told by its time of modification, its size."""
+    """The beginning of a digest; of what is told by its time of modification, that and its size."""
     if digest.startswith("mtime:"):
-        _, size, *when = digest.split(":")
-        return format_size(int(size)) if when and size.isdecimal() else digest[6 : 6 + _SHORT]
+        _, size, *modified = digest.split(":")
+        if not (modified and size.isdecimal() and modified[0].isdecimal()):
+            return digest[6 : 6 + _SHORT]
+        return f"{format_size(int(size))} of {drawing.when(int(modified[0]) / 1e9)}"
     return digest[:_SHORT]
 
 
