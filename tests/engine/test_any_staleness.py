@@ -67,10 +67,10 @@ STEPS = st.one_of(
     st.tuples(st.just("touch"), FILES, st.none()),
     st.tuples(st.just("param"), st.sampled_from(PARAMS), st.integers(0, 1)),
     st.tuples(st.just("text"), st.integers(0, 5), st.integers(0, 1)),
-    st.tuples(st.just("rerun"), st.integers(0, 5), st.sampled_from(["all", "none"])),
-    st.tuples(st.just("plan"), st.integers(0, 5), st.sampled_from(["all", "none"])),
+    st.tuples(st.just("rerun"), st.integers(0, 5), st.sampled_from(["all", "changed", "none"])),
+    st.tuples(st.just("plan"), st.integers(0, 5), st.sampled_from(["all", "changed", "none"])),
     st.tuples(st.just("work"), st.none(), st.none()),
-    st.tuples(st.just("rerun stale"), st.none(), st.none()),
+    st.tuples(st.just("rerun stale"), st.none(), st.sampled_from(["all", "changed"])),
 )
 
 
@@ -195,6 +195,13 @@ class World:
             return
         rerun.apply(self.session, plan)
 
+    def rerun_stale(self, downstream: str) -> None:
+        """As the command line does it: what is stale, with the reasons, as it was modified."""
+        why = staleness.changed(self.session, [row.job.id for row in self.jobs().values()]).stale
+        if why:
+            how = How(downstream=downstream, keep_modified=True)  # type: ignore[arg-type]
+            rerun.apply(self.session, rerun.plan(self.session, [(list(why), how)], {}, why=why))
+
     def step(self, kind: str, what: object, how: object) -> None:
         path = self.folder / str(what)
         if kind == "edit":
@@ -211,10 +218,12 @@ class World:
             self.submit()
         elif kind in ("rerun", "plan") and isinstance(what, int):
             self.rerun([what % len(self.shapes)], str(how))
-        elif kind == "rerun stale" and (stale := self.stale()):
-            self.rerun(sorted(stale))
+        elif kind == "rerun stale":
+            self.rerun_stale(str(how))
         if kind in ("rerun", "rerun stale", "work"):
             self.work()
+        if kind == "rerun stale":
+            assert self.stale() == set()
 
 
 @given(made=shapes(), steps=st.lists(STEPS, max_size=12))
