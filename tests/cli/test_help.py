@@ -122,7 +122,7 @@ def test_completion_knows_commands_and_flags() -> None:
         }
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False).stdout
 
-    assert complete("rekindle re", 1).split() == ["plain,rerun", "plain,reruns", "plain,release"]
+    assert complete("rekindle rel", 1).split() == ["plain,release"]
     assert "plain,list" in complete("rekindle jobs ", 2).split()
     assert "plain,--dry-run" in complete("rekindle rerun --", 2).split()
 
