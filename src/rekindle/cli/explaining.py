@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -18,33 +20,40 @@ _CODES = {
     127: "the command was not found",
     130: "ended by Ctrl-C (SIGINT)",
     134: "it aborted (SIGABRT)",
-    137: "killed (SIGKILL): often out of memory",
+    137: "killed (SIGKILL): by somebody, or out of memory",
     139: "it crashed (SIGSEGV)",
     143: "ended by SIGTERM",
     152: "it ran out of processor time (SIGXCPU)",
 }
 
+_OOM = "killed because memory ran out"
+
 
 def cause(attempt: Attempt | StepOutcome) -> str:
-    """`exit 3`, `signal 9`, `timeout`; "" for one that did not fail."""
+    """`exit 3`, `signal SIGKILL`, `timeout`; "" for one that did not fail."""
     if attempt.cause is None:
         return ""
     if attempt.cause == "exit" and attempt.exit_code is not None:
         return f"exit {attempt.exit_code}"
     if attempt.cause == "signal" and attempt.signal is not None:
-        return f"signal {attempt.signal}"
+        return f"signal {_signal_name(attempt.signal)}"
     return attempt.cause.value
 
 
 def meaning(attempt: Attempt | StepOutcome) -> str:
     """What its exit code or signal usually means; "" where there is nothing to say."""
+    if attempt.cause == "oom":
+        return _OOM
     if attempt.signal is not None:
-        try:
-            name = signal.Signals(attempt.signal).name
-        except ValueError:
-            return f"signal {attempt.signal}"
-        return _CODES.get(128 + attempt.signal, f"ended by {name}")
+        return _CODES.get(128 + attempt.signal, f"ended by {_signal_name(attempt.signal)}")
     return _CODES.get(attempt.exit_code or 0, "")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # realtime signals have only a number
+        return str(number)
 
 
 def ending(attempt: Attempt | StepOutcome) -> str:
@@ -62,7 +71,27 @@ def failure(attempt: Attempt) -> str:
         if headline and headline not in (text, f"exit code {attempt.exit_code}"):
             lines.append(f"  {headline}")
         lines += [f"  {click.style('│', dim=True)} {line}" for line in drawing.safe(text).rstrip().splitlines()[-20:]]
+    lines += [f"  evidence: {seen}"] if (seen := evidence(attempt.evidence)) else []
     return "\n".join(lines)
+
+
+def evidence(text: str | None) -> str:
+    """What a cause was concluded from, in one line: `limit 64.0 MiB, peak 210.0 MiB, seen by samples of its memory`."""
+    return drawing.flat(", ".join(_said(name, value) for name, value in json.loads(text or "{}").items() if value))
+
+
+def _said(name: str, value: Any) -> str:
+    if name == "at":
+        return f"at {drawing.clock_time(value)}"
+    if name.endswith("_bytes"):
+        return f"{_words(name, '_bytes')} {format_size(value)}"
+    if name.endswith("_seconds"):
+        return f"{_words(name, '_seconds')} {drawing.lasting(value)}"
+    return f"{_words(name)} {value}"
+
+
+def _words(name: str, unit: str = "") -> str:
+    return name.removesuffix(unit).replace("_", " ")
 
 
 def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str]) -> str:

@@ -136,6 +136,7 @@ def attempt(one: Attempt, workdir: str | None, subtasks: SubtaskCounts | None = 
         "exit_code": one.exit_code,
         "signal": one.signal,
         "error": _error(one),
+        "evidence": _evidence(one.evidence),
         "signature": one.signature,
         "verdict": one.verdict,
         "host": one.host,
@@ -159,6 +160,14 @@ def attempt(one: Attempt, workdir: str | None, subtasks: SubtaskCounts | None = 
         "overrides": _overrides(one.overrides),
         "steps": [_step(step, (subtasks or {}).get((one.id, step.position), {})) for step in one.steps],
     }
+
+
+def _evidence(text: str | None) -> dict[str, Any] | None:
+    """What a cause was concluded from; `at` is when that was seen."""
+    if text is None:
+        return None
+    found = json.loads(text)
+    return {**found, "at": iso(found["at"])} if "at" in found else found
 
 
 def _error(one: Attempt) -> dict[str, str] | None:

@@ -77,6 +77,7 @@ class Attempt:
     binding: str | None = None  # JSON text: the matrix values, where they are not those that the job has now
     code: str | None = None  # digest of the modules that its functions come from
     pinned_to: int | None = None  # the attempt whose definition it took; None: the latest
+    evidence: str | None = None  # JSON text: what the cause was concluded from
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +271,7 @@ class Ending:
     steps: Sequence[StepOutcome] = ()
     partial: bool = False  # it went on with a part of a fan-out
     code: str | None = None  # digest of the modules that its functions come from
+    evidence: str | None = None  # JSON text: what the cause was concluded from
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,7 @@ def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> E
         steps=record.steps,
         partial=record.partial,
         code=record.code,
+        evidence=record.evidence,
     )
 
 

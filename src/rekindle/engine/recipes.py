@@ -79,6 +79,7 @@ class Recipes:
             store=self._identity,
             cpus=takes.cpus,
             by_mtime=dict(body.by_mtime),
+            memory=body.resources.memory,
         )
 
 
@@ -132,6 +133,7 @@ def assignments(
                 cpus=modified.cpus,
                 fan_outs=(fan_outs or {}).get(attempt.id, ()),
                 began=began.get(job.resume_attempt or 0),
+                memory=modified.memory,
             )
         )
     return with_known_inputs(archive, recipes.__getitem__, made)

@@ -6,6 +6,7 @@ next one finds everything as it was.
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -143,6 +144,7 @@ def _lost(attempt: Attempt, runner: Runner, canceled: bool, now: float) -> Endin
     failure = Failure(message=message)
     cause = Cause.CANCELED if canceled else Cause.LOST
     found = signature(cause, "", "lost with its runner", "", "")
+    evidence = {"runner": runner.id, "runner_pid": runner.pid, "worker": attempt.worker, "seen": "its worker is gone"}
     return Ending(
         attempt=attempt.id,
         state=State.CANCELED if canceled else State.FAILED,
@@ -154,6 +156,7 @@ def _lost(attempt: Attempt, runner: Runner, canceled: bool, now: float) -> Endin
         pid_start=attempt.pid_start,
         cause=cause,
         failure=failure,
+        evidence=json.dumps(evidence),
         signature=None if canceled else (found.digest, found.type, found.message),
     )
 

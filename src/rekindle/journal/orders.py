@@ -27,6 +27,7 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     store: str = ""  # identity of the store, for the environment
     cpus: float = 1.0
     by_mtime: dict[str, int] = {}  # inputs and outputs that are told by their mtime, from so many bytes
+    memory: int = 0  # bytes that an attempt's processes may hold together; 0: no limit
 
     @property
     def keeps_folder(self) -> bool:
@@ -67,6 +68,7 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     cpus: float | None = None  # where they differ from the recipe's
     seen: tuple[FileSeen, ...] = ()  # what is known of its larger inputs: an equal look spares reading them
     began: Prints | None = None  # what the attempt that it goes on from depended on
+    memory: int | None = None  # where it differs from the recipe's
 
     @property
     def beside(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 # Positions in /proc/PID/stat behind the command's closing parenthesis (proc(5) counts from 1, with the pid first).
@@ -42,6 +42,47 @@ def children_of(parent: int) -> list[int]:
     except FileNotFoundError:  # a kernel without that file
         wanted = b"%d" % parent
         return [pid for pid, fields in _all() if fields[_PARENT] == wanted]
+
+
+def descendants_of(roots: Iterable[int]) -> list[int]:
+    """These processes and all that they and theirs have started, zombies included; parents first."""
+    children = _children_of_threads if _tells_children() else _by_parent().get
+    waiting, found = list(roots), dict[int, None]()
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found[pid] = None
+            waiting += children(pid) or ()
+    return list(found)
+
+
+@cache
+def _tells_children() -> bool:
+    """Whether the kernel has a file of each thread's children."""
+    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+
+
+def _children_of_threads(parent: int) -> list[int]:
+    """The children of a process, whichever of its threads has started them."""
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{parent}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return found
+    for thread in threads:
+        try:
+            with open(f"/proc/{parent}/task/{thread}/children", "rb") as file:
+                found += [int(pid) for pid in file.read().split()]
+        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            continue
+    return found
+
+
+def _by_parent() -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for pid, fields in _all():
+        found.setdefault(int(fields[_PARENT]), []).append(pid)
+    return found
 
 
 def started_with(variables: dict[bytes, str]) -> list[tuple[int, str]]:

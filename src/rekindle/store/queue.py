@@ -149,7 +149,7 @@ class Queue:
     def _explanation(self, ending: Ending) -> Row:
         said = ending.failure
         texts = (None, None, None, None) if said is None else (said.type, said.message, said.traceback, said.stderr)
-        return (ending.attempt, self._signature(ending), *texts)
+        return (ending.attempt, self._signature(ending), *texts, ending.evidence)
 
     def _signature(self, ending: Ending) -> int | None:
         if ending.signature is None:

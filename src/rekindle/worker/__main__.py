@@ -12,6 +12,7 @@ import sys
 import time
 
 from rekindle.journal.ledger import Writer
+from rekindle.journal.oomkills import OomKills
 from rekindle.journal.places import clear_scratch
 from rekindle.journal.processes import boot_id, start_of
 from rekindle.journal.records import Opened
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> None:
         folders=Folders(f"{scratch}/spare"),
         hosts=Hosts(journal, scratch),
         fingerprints=Fingerprints(),
+        kills=OomKills(),
         surroundings=own_surroundings(),
         scratch=scratch,
     )

@@ -8,7 +8,10 @@ from rekindle.domain.causes import Cause
 from rekindle.worker.findings import StepEnd
 
 GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL for a command that has to end."""
+"""Seconds between SIGTERM and SIGKILL for a command that has to end, and for all that it has started."""
+
+LINGER = 0.05
+"""Seconds between two looks at whether what a command has left behind has used its grace."""
 
 
 class Activity(Protocol):
@@ -30,8 +33,9 @@ class Activity(Protocol):
         """Look at what has happened by `now` (monotonic); the step's end, once it has ended."""
         ...
 
-    def stop(self, cause: Cause, message: str, now: float) -> None:
-        """Make it end, for this cause (CANCELED or TIMEOUT). The end comes from a later `turn`."""
+    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:
+        """Make it end, for this cause (CANCELED, TIMEOUT or OOM), within `grace` seconds. The end comes from a later
+        `turn`."""
         ...
 
     def hurry(self, now: float) -> None:

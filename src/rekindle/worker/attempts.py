@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,15 +14,17 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import StepOutcome
 from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment, Recipe
+from rekindle.journal.processes import children_of
 from rekindle.journal.records import Ended, Started, StepEnded, StepStarted
-from rekindle.worker.activity import Activity
-from rekindle.worker.batches import over_limit
+from rekindle.worker.activity import GRACE, Activity
 from rekindle.worker.calls import CallStep
 from rekindle.worker.commands import Command
 from rekindle.worker.copying import FolderCopy
 from rekindle.worker.fan_outs import FanOutStep, document
 from rekindle.worker.findings import StepEnd, Totals, ended_before_steps, ended_of, failed, outcome_of
 from rekindle.worker.frame import Frame, forget_inputs, tell_inputs
+from rekindle.worker.halts import Halt, canceled, judged, over_memory, over_time
+from rekindle.worker.memory import Gauge, held_at_most
 from rekindle.worker.preparing import prepare, with_outputs
 from rekindle.worker.reading import Reading
 from rekindle.worker.staging import take_effect
@@ -51,7 +54,10 @@ class Attempt:
         self._totals = Totals()
         self._started = time.time()
         self._limit = None if frame.time is None else time.monotonic() + frame.time
-        self._stopped: tuple[Cause, str] | None = None
+        self._stopped: Halt | None = None
+        self._gauge: Gauge | None = None  # while a step runs that has a limit of memory
+        self._held: dict[int, int] = {}  # what the host for calls held before that step
+        self._kills = 0  # of the kernel, before that step
         self._quiet = True
         self._activity: Activity | None = None
         self._told = False  # that it has started
@@ -79,27 +85,38 @@ class Attempt:
     def due(self) -> float | None:
         """When to look although nothing has happened."""
         due = None if self._activity is None else self._activity.due
-        if self._stopped is not None or self._limit is None:
+        if self._stopped is not None:
             return due
-        return self._limit if due is None else min(due, self._limit)
+        gauged = None if self._gauge is None else self._gauge.due
+        return min((at for at in (due, self._limit, gauged) if at is not None), default=None)
 
     def turn(self, now: float) -> None:
         """See what has happened, and go on with the next step."""
         if self._activity is None:
             return
         if self._limit is not None and now >= self._limit and self._frame.time is not None:
-            self.stop(Cause.TIMEOUT, over_limit(self._frame.time), now)
+            self._stop(over_time(self._frame.time, now - self._limit + self._frame.time), now)
+        if self._gauge is not None and now >= self._gauge.due and self._stopped is None:
+            self._measure(self._gauge, now)
         self._go_on(self._activity.turn(now))
 
-    def stop(self, cause: Cause, message: str, now: float) -> None:
+    def cancel(self, now: float) -> None:
         """Make it end; canceled once more, without a grace."""
-        if self._activity is None:
-            return
-        if self._stopped is None:
-            self._stopped = cause, message
-            self._activity.stop(cause, message, now)
-        elif cause is Cause.CANCELED:
+        if self._stopped is not None and self._activity is not None:
             self._activity.hurry(now)
+        self._stop(canceled(), now)
+
+    def _stop(self, halt: Halt, now: float, grace: float = GRACE) -> None:
+        if self._activity is not None and self._stopped is None:
+            self._stopped = halt
+            self._activity.stop(halt.cause, halt.message, now, grace)
+
+    def _measure(self, gauge: Gauge, now: float) -> None:
+        """End it at once if its processes hold more than they may."""
+        before = sum(self._held.get(pid, 0) for pid in self._tools.hosts.own())
+        held = gauge.over(self._frame.memory, before)
+        if held is not None:
+            self._stop(over_memory(self._frame.memory, held), now, grace=0.0)
 
     def _go_on(self, end: StepEnd | None) -> None:
         """What ran has ended (None: it has not): the next step, or the end."""
@@ -109,9 +126,12 @@ class Attempt:
             self._conclude(*self._last, end)
             return
         while end is not None:
-            activity, self._activity = self._activity, None
+            activity, self._activity, self._gauge = self._activity, None, None
             if activity is not None:
                 self._quiet = self._quiet and activity.quiet
+                end = judged(end, self._tools.kills, self._kills)
+            if self._stopped is not None:
+                end = self._stopped.told(end)
             end, exits = take_effect(end, self._frame)
             last = exits or self._position == len(self._recipe.steps) - 1
             self._partial = self._partial or (isinstance(activity, FanOutStep) and activity.partial)
@@ -230,10 +250,19 @@ class Attempt:
             self._finish(StepEnd(State.COMPLETED, now, time.time()), exits=False)
             return None
         try:
+            self._watch()
             self._activity = self._activity_of_step()
         except RekindleError as error:
             return failed(now, Cause.START, str(error))
         return None
+
+    def _watch(self) -> None:
+        """Before a step begins: what is to be compared when it ends, or holds too much."""
+        tools, now = self._tools, time.monotonic()
+        self._kills = tools.kills.count(now)
+        if self._frame.memory:
+            self._held = {pid: held_at_most(pid) for pid in tools.hosts.own()}
+            self._gauge = Gauge(lambda: children_of(os.getpid()), now)
 
     def _tell_start(self) -> None:
         self._tools.teller.add(Started(self.assignment.attempt, self.assignment.token, time.time()))

@@ -7,17 +7,22 @@ when the host has died. To end one and not the next it makes the host stand stil
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Collection, Sequence
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.states import State
 from rekindle.journal.ledger import mend, read
+from rekindle.journal.oomkills import OomKills
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended, Started
 from rekindle.worker.calls import CallHost, Hosts, death
 from rekindle.worker.findings import StepEnd, Totals, canceled_before, ended_of, never_started, outcome_of
-from rekindle.worker.frame import forget_inputs, time_limit
+from rekindle.worker.frame import forget_inputs, memory_limit, time_limit
+from rekindle.worker.halts import Halt, canceled, judged, over_memory, over_time
+from rekindle.worker.memory import Gauge
+from rekindle.worker.reaping import signal_trees
 from rekindle.worker.telling import BREATH, Teller
 from rekindle.worker.wire import TURN, Batch, Done
 
@@ -30,14 +35,21 @@ class CallBatch:
     """Some attempts of one recipe, in the hands of the host."""
 
     def __init__(
-        self, hosts: Hosts, teller: Teller, recipe: Recipe, work: Sequence[Assignment], code: str | None
+        self,
+        hosts: Hosts,
+        teller: Teller,
+        kills: OomKills,
+        recipe: Recipe,
+        work: Sequence[Assignment],
+        code: str | None,
     ) -> None:
         """`code` is the digest of the modules that the function is."""
         self._hosts, self._teller, self._recipe, self._code = hosts, teller, recipe, code
+        self._kills = kills
         self._work = list(work)
         limits = [limit for one in work if (limit := time_limit(recipe, one)) is not None]
         self._shortest = min(limits) if limits else None
-        self._stopped: tuple[Cause, str] | None = None
+        self._stopped: Halt | None = None
         self._wanted: set[str] = set()
         self._host: CallHost = hosts.get(recipe.directory)
         self._offset = os.fstat(teller.journal.fd).st_size
@@ -47,12 +59,16 @@ class CallBatch:
         self._look_at: float | None = None if self._shortest is None else now + self._shortest
         self._tell_at: float | None = now + BREATH
         self._size = self._offset
+        self._kills_before = kills.count(now)
+        limited = any(memory_limit(recipe, one) for one in work)
+        self._gauge = Gauge(lambda: [self._host.pid], now) if limited else None
         self.done = 0
 
     @property
     def due(self) -> float | None:
         """When to look although nothing is readable."""
-        return min((at for at in (self._look_at, self._tell_at) if at is not None), default=None)
+        gauged = None if self._gauge is None else self._gauge.due
+        return min((at for at in (self._look_at, self._tell_at, gauged) if at is not None), default=None)
 
     @property
     def handles(self) -> list[int]:
@@ -74,6 +90,8 @@ class CallBatch:
             self._see_growth(now)
         if self._look_at is not None and now >= self._look_at:
             self._look(now)
+        if self._gauge is not None and now >= self._gauge.due:
+            self._measure(self._gauge, now)
         return None
 
     def _see_growth(self, now: float) -> None:
@@ -108,31 +126,53 @@ class CallBatch:
         """End the call that runs if it must end, and say when to look again."""
         started = self._host.board.start
         overdue = self._shortest is not None and started and now >= started + self._shortest
-        if (overdue or self._running_is_wanted()) and self._host.stand_still():
-            self._stopped = self._verdict(now)
-            if self._stopped is not None:
-                os.kill(self._host.pid, 9)
-                self._look_at = self._tell_at = None
-                return
-            self._host.go_on()
+        if (overdue or self._running_is_wanted()) and self._halt(now):
+            return
         self._look_at = now + LOOK_AGAIN if self._wanted else self._next_limit(now)
+
+    def _halt(self, now: float) -> bool:
+        """Make the host stand still, and end it if the call that runs must end; whether it was."""
+        if self._stopped is not None or not self._host.stand_still():
+            return False
+        self._stopped = self._verdict(now)
+        if self._stopped is None:
+            self._host.go_on()
+            return False
+        signal_trees(self._host.pid, (), signal.SIGKILL)
+        self._look_at = self._tell_at = self._gauge = None
+        return True
+
+    def _measure(self, gauge: Gauge, now: float) -> None:
+        """End the call that runs if it holds more than it may."""
+        gauge.postpone(now)
+        at = self._host.board.claimed
+        if at < len(self._work) and self._overheld(self._work[at]) is not None:
+            self._halt(now)
+
+    def _overheld(self, assignment: Assignment) -> Halt | None:
+        """Why a call must end for what it holds; None: it need not, or has not begun."""
+        board, limit = self._host.board, memory_limit(self._recipe, assignment)
+        if self._gauge is None or not limit or not board.start:
+            return None
+        held = self._gauge.over(limit, board.held)
+        return None if held is None else over_memory(limit, held)
 
     def _running_is_wanted(self) -> bool:
         return bool(self._wanted) and (running := self._running()) is not None and running[0].token in self._wanted
 
-    def _verdict(self, now: float) -> tuple[Cause, str] | None:
+    def _verdict(self, now: float) -> Halt | None:
         """Why the call that runs must end; the host stands still."""
         running = self._running()
         if running is None:
             return None
         assignment = running[0]
         if assignment.token in self._wanted:
-            return Cause.CANCELED, "canceled while it ran"
+            return canceled()
         limit = time_limit(self._recipe, assignment)
         started = self._host.board.start
         if limit is not None and started and now >= started + limit:
-            return Cause.TIMEOUT, over_limit(limit)
-        return None
+            return over_time(limit, now - started)
+        return self._overheld(assignment)
 
     def _next_limit(self, now: float) -> float | None:
         """When the call that runs may be over its limit; short ones are looked at again and again, cheaply."""
@@ -163,7 +203,7 @@ class CallBatch:
         if running is not None:
             assignment, started = running
             stderr = self._host.salvage(assignment.beside, 0)
-            self._tell(assignment, started, death(started, code, peak, self._stopped, stderr))
+            self._tell(assignment, started, self._death(started, code, peak, stderr))
             ended.add(assignment.token)
         elif not ended and self._work:
             assignment = self._work[0]
@@ -173,6 +213,12 @@ class CallBatch:
             ended.add(assignment.token)
         self.done = len(ended)
         return self._unwanted([assignment for assignment in self._work if assignment.token not in ended])
+
+    def _death(self, started: float, code: int, peak: int, stderr: str) -> StepEnd:
+        if self._stopped is None:
+            return judged(death(started, code, peak, None, stderr), self._kills, self._kills_before)
+        halt = self._stopped
+        return halt.told(death(started, code, peak, (halt.cause, halt.message), stderr))
 
     def _unwanted(self, left: list[Assignment]) -> list[Assignment]:
         """What is still to do of what was not started; what is canceled is told."""
@@ -191,8 +237,3 @@ class CallBatch:
             os.rmdir(assignment.folder)
         except OSError:
             return  # something is in it: it stays
-
-
-def over_limit(seconds: float) -> str:
-    """What a timeout says."""
-    return f"ran longer than its limit of {seconds:g} s"

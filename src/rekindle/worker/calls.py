@@ -12,6 +12,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment, Recipe
+from rekindle.worker.activity import GRACE
 from rekindle.worker.capture import Capture
 from rekindle.worker.findings import StepEnd, signal_name
 from rekindle.worker.reaping import end_leftovers, kill_group, wait_for
@@ -185,7 +186,7 @@ class CallStep:
         """Nothing is due by itself."""
         return None
 
-    def stop(self, cause: Cause, message: str, now: float) -> None:  # noqa: ARG002 - at once, without a grace
+    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:  # noqa: ARG002 - at once
         """Kill the host."""
         if self._stopped is None:
             self._stopped = cause, message

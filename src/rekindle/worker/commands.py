@@ -18,12 +18,12 @@ from rekindle.domain.errors import BadValue
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment
-from rekindle.worker.activity import GRACE
+from rekindle.worker.activity import GRACE, LINGER
 from rekindle.worker.capture import Prints
 from rekindle.worker.findings import StartError, StepEnd, signal_name
 from rekindle.worker.folders import take_result
 from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, Frame
-from rekindle.worker.reaping import end_leftovers, kill_group
+from rekindle.worker.reaping import end_leftovers, kill_group, orphans, signal_trees
 from rekindle.worker.spawn import spawn
 from rekindle.worker.staging import left_action, refused
 
@@ -51,6 +51,7 @@ class Command:
         frame.variables["REKINDLE_ACTION"] = f"{assignment.folder}/{ACTION_NAME}"
         self._stopped: tuple[Cause, str] | None = None
         self._kill_at: float | None = None
+        self._look_at: float | None = None  # it has ended, what it has left has not
         self.quiet = True
         self.started = time.time()
         self._pid = spawn(argv, frame.environment, frame.directory, capture.out, capture.err)
@@ -63,21 +64,22 @@ class Command:
 
     @property
     def handles(self) -> list[int]:
-        """The process's pidfd."""
-        return [self._handle]
+        """The process's pidfd, while it runs."""
+        return [self._handle] if self._look_at is None else []
 
     @property
     def due(self) -> float | None:
-        """When its grace ends."""
-        return self._kill_at
+        """When its grace ends, or what it has left behind may have ended."""
+        return min((at for at in (self._kill_at, self._look_at) if at is not None), default=None)
 
-    def stop(self, cause: Cause, message: str, now: float) -> None:
-        """Ask it to end; after its grace it is killed."""
+    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:
+        """Ask it to end, and all that it has started, wherever that went; after the grace it is killed."""
         if self._stopped is None:
             self._stopped = cause, message
-            self._kill_at = now + GRACE
-            kill_group(self._pid, signal.SIGTERM)
-            kill_group(self._pid, signal.SIGCONT)  # one that is stopped would not see it
+            self._kill_at = now + grace
+            if grace > 0:
+                self._signal(signal.SIGTERM)
+                self._signal(signal.SIGCONT)  # one that is stopped would not see it
 
     def hurry(self, now: float) -> None:
         """Its grace is over."""
@@ -86,10 +88,13 @@ class Command:
 
     def turn(self, now: float) -> StepEnd | None:
         """Reap it when it has ended; kill it when its grace is over."""
+        if self._kill_at is not None and now >= self._kill_at:
+            self._signal(signal.SIGKILL)
+            self._kill_at = None
         if not ended(self._handle):
-            if self._kill_at is not None and now >= self._kill_at:
-                kill_group(self._pid)
-                self._kill_at = None
+            return None
+        if self._kill_at is not None and orphans(self._own(), self._pid):
+            self._look_at = min(now + LINGER, self._kill_at)
             return None
         os.close(self._handle)
         # The leader is not reaped yet, so that its number still means this group.
@@ -103,6 +108,9 @@ class Command:
         return msgspec.structs.replace(
             end, cpu_seconds=usage.ru_utime + usage.ru_stime + cpu, max_rss_bytes=usage.ru_maxrss * 1024
         )
+
+    def _signal(self, number: int) -> None:
+        signal_trees(self._pid, orphans(self._own(), self._pid), number)
 
     def _conclude(self, code: int) -> StepEnd:
         """What an exit code (negative: the signal that killed it) means."""

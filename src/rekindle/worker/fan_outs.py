@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -20,10 +21,11 @@ from rekindle.journal.items import settled
 from rekindle.journal.orders import FanOut
 from rekindle.journal.places import log_path
 from rekindle.journal.records import FannedOut, Subtasks
-from rekindle.worker.activity import Activity
+from rekindle.worker.activity import GRACE, LINGER, Activity
 from rekindle.worker.calls import CallStep
 from rekindle.worker.commands import Command
 from rekindle.worker.findings import StepEnd, Totals, failed
+from rekindle.worker.halts import judged
 from rekindle.worker.items import items_of, items_step
 from rekindle.worker.reaping import end_leftovers
 from rekindle.worker.staging import refused
@@ -47,6 +49,8 @@ class FanOutStep:
         self._running: dict[int, Activity] = {}
         self._tries: dict[int, int] = {}
         self._ends: dict[int, SubtaskEnd] = {}  # the last of each
+        self._kills: dict[int, int] = {}  # of the kernel, when each was started
+        self._kill_at = self._look_at = 0.0
         self._news: list[SubtaskEnd] = []  # not journalled yet
         self._first_failure: tuple[Known, StepEnd] | None = None
         self._totals = Totals()
@@ -80,24 +84,28 @@ class FanOutStep:
 
     @property
     def due(self) -> float | None:
-        """When a grace ends; at once when nothing runs."""
+        """When a grace ends, or what was left behind may have ended; at once when nothing runs."""
         if self._finding is not None:
             return self._finding.due
         if not self._running:
-            return 0.0
+            return self._look_at
         return min((activity.due for activity in self._running.values() if activity.due is not None), default=None)
 
-    def stop(self, cause: Cause, message: str, now: float) -> None:
-        """End all that runs, and start nothing more."""
+    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:
+        """End all that runs, also what subtasks have left behind, and start nothing more."""
         if self._stopped is not None:
             return
         self._stopped = cause, message
+        self._kill_at = now + grace
         self._waiting.clear()
         for activity in self._under_way():
-            activity.stop(cause, message, now)
+            activity.stop(cause, message, now, grace)
+        if self._pool is not None:
+            self._pool.signal_strays(signal.SIGTERM if grace > 0 else signal.SIGKILL)
 
     def hurry(self, now: float) -> None:
         """End all that still runs at once."""
+        self._kill_at = self._look_at = now
         for activity in self._under_way():
             activity.hurry(now)
 
@@ -126,6 +134,9 @@ class FanOutStep:
                 self._take(one, end)
         self._fill()
         if self._running:
+            return None
+        if self._stopped is not None and now < self._kill_at and self._pool is not None and self._pool.strays():
+            self._look_at = min(now + LINGER, self._kill_at)
             return None
         return self._conclude(division)
 
@@ -179,7 +190,9 @@ class FanOutStep:
                 self._tries[one.index] += 1
             self._tell([(one.index, self._tries[one.index]) for one in batch])
             self._site.tools.teller.flush()
+            kills = self._site.tools.kills.count(time.monotonic())
             for one in batch:
+                self._kills[one.index] = kills
                 begun = time.time()
                 try:
                     self._running[one.index] = pool.start(one)
@@ -199,6 +212,7 @@ class FanOutStep:
         """A subtask has ended."""
         if end.action is not None and end.completed:
             end = refused(end, _NO_ACTION)
+        end = judged(end, self._site.tools.kills, self._kills[one.index])
         if self._pool is not None:
             self._pool.clear(one, end)
         told = SubtaskEnd(

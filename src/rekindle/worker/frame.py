@@ -29,6 +29,7 @@ class Frame(msgspec.Struct):
     outputs: dict[str, str]
     scope: dict[str, Any]
     time: float | None  # seconds
+    memory: int  # bytes; 0: no limit
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,6 +80,7 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
         outputs=outputs,
         scope=scope,
         time=time_limit(recipe, assignment),
+        memory=memory_limit(recipe, assignment),
     )
 
 
@@ -96,6 +98,11 @@ def frame_of_subtask(frame: Frame, subtask: Subtask) -> Frame:
 def time_limit(recipe: Recipe, assignment: Assignment) -> float | None:
     """Seconds of wall time that the attempt has; None: as long as it takes."""
     return recipe.time if assignment.time is None else assignment.time
+
+
+def memory_limit(recipe: Recipe, assignment: Assignment) -> int:
+    """Bytes that the attempt's processes may hold together; 0: as much as there is."""
+    return recipe.memory if assignment.memory is None else assignment.memory
 
 
 def tell_inputs(frame: Frame, assignment: Assignment, *, there: bool = False) -> None:

@@ -30,9 +30,18 @@ from rekindle.worker.context import Context
 from rekindle.worker.findings import StepEnd, Totals, ended_of, failed, outcome_of
 from rekindle.worker.fingerprints import Fingerprints
 from rekindle.worker.folders import Folders
-from rekindle.worker.frame import Frame, forget_inputs, frame_of, frame_of_subtask, own_surroundings, tell_inputs
+from rekindle.worker.frame import (
+    Frame,
+    forget_inputs,
+    frame_of,
+    frame_of_subtask,
+    memory_limit,
+    own_surroundings,
+    tell_inputs,
+)
 from rekindle.worker.freshness import Freshness
 from rekindle.worker.items import items_step
+from rekindle.worker.memory import held_at_most
 from rekindle.worker.preparing import prepare, with_outputs
 from rekindle.worker.reaping import become_subreaper, childless, die_with_parent
 from rekindle.worker.staging import take_effect
@@ -57,6 +66,7 @@ class Host:
         self._children_cpu = 0.0
         self._pid = os.getpid()
         self._pid_start = start_of(self._pid)
+        self._served = False  # no call has been made here
         self._clean = True  # no call has left a process behind
         self._redirect()
 
@@ -80,7 +90,7 @@ class Host:
         for position, assignment in enumerate(batch.work):
             if done and time.monotonic() >= until:
                 break
-            fresh = self._freshness.changed() is None
+            fresh = self._freshness.changed() is None and not self._laden(assignment)
             if not fresh or not self._board.claim(position):
                 break
             self._attempt(assignment, batch.code)
@@ -91,6 +101,15 @@ class Host:
         if self._ended is not None:
             self._tell()
         return Done(done, fresh)
+
+    def _laden(self, assignment: Assignment) -> bool:
+        """Before a call with a limit of memory: what earlier ones have left here is more than that. What it is does
+        not count for this call, which would otherwise have to answer for it."""
+        limit = memory_limit(self._recipes[assignment.recipe], assignment)
+        if not limit:
+            return False
+        self._board.held = held = held_at_most(self._pid)
+        return self._served and held > limit
 
     def _tell(self, *records: Record) -> None:
         """Journal these, behind the end that is still to be told."""
@@ -128,9 +147,9 @@ class Host:
 
     def _one(self, task: One) -> Answer:
         """One step of an attempt whose folder and records are the worker's."""
-        if self._freshness.changed() is not None:
-            return Answer(None, fresh=False)
         assignment = task.assignment
+        if self._freshness.changed() is not None or self._laden(assignment):
+            return Answer(None, fresh=False)
         recipe = self._recipes[assignment.recipe]
         frame = frame_of(recipe, assignment, self._surroundings)
         tell_inputs(frame, assignment, there=True)
@@ -148,6 +167,7 @@ class Host:
         self, step: Step, position: int, frame: Frame, recipe: Recipe, assignment: Assignment, last: bool
     ) -> StepEnd:
         """Call the step's function and say how it ended, with its output where it belongs."""
+        self._served = True
         started = time.time()
         before = time.process_time()
         try:

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from itertools import islice, takewhile
 
-from rekindle.domain.causes import Cause
 from rekindle.journal.orders import Assign, Assignment, Cancel, Order, Recall, Recipe, Stop
 from rekindle.journal.records import Closed, Returned
 from rekindle.worker.attempts import Attempt, begin
@@ -106,7 +105,7 @@ class Bench:
         work = list(takewhile(lambda one: one.recipe == recipe.id and not one.copy_from, first))
         for _ in work:
             self._queue.popleft()
-        self._batch = CallBatch(self._tools.hosts, teller, recipe, work, code)
+        self._batch = CallBatch(self._tools.hosts, teller, self._tools.kills, recipe, work, code)
 
     def _turn(self) -> None:
         """See what has become of what runs."""
@@ -171,6 +170,6 @@ class Bench:
 
     def _cancel_running(self, wanted: Collection[str]) -> None:
         if self._attempt is not None and self._attempt.assignment.token in wanted:
-            self._attempt.stop(Cause.CANCELED, "canceled while it ran", time.monotonic())
+            self._attempt.cancel(time.monotonic())
         elif self._batch is not None:
             self._batch.cancel(wanted)

@@ -11,6 +11,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.files.digests import Tell
+from rekindle.worker.activity import GRACE
 from rekindle.worker.findings import StepEnd
 
 
@@ -42,7 +43,7 @@ class Reading:
         """Nothing is due by itself."""
         return None
 
-    def stop(self, cause: Cause, message: str, now: float) -> None:  # noqa: ARG002 - at once, without a grace
+    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:  # noqa: ARG002 - at once
         """End it behind the piece at hand."""
         if self._stopped is None:
             self._stopped = cause, message

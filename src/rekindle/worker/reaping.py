@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import time
 from collections.abc import Collection
 
-from rekindle.journal.processes import children_of
+from rekindle.journal.processes import children_of, descendants_of, start_of
 
 PATIENCE = 5.0
 """Seconds that a killed process is given to go; one that hangs in the kernel is left behind then."""
@@ -20,6 +21,35 @@ def kill_group(leader: int, number: int = signal.SIGKILL) -> None:
         os.killpg(leader, number)
     except (ProcessLookupError, PermissionError):  # none left, or only some with another user's rights
         return
+
+
+def signal_trees(leader: int, orphans: Collection[int], number: int) -> None:
+    """Send a signal to a process group (0: none), to what its leader has started outside of it, and to the trees of
+    `orphans`; none gets it twice."""
+    trees = descendants_of([leader, *orphans] if leader else orphans)
+    outside = [pid for pid in trees if not in_group(pid, leader)]
+    if leader:
+        kill_group(leader, number)
+    for pid in outside:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def in_group(pid: int, leader: int) -> bool:
+    """A process belongs to a process group; one that is gone does not."""
+    try:
+        return os.getpgid(pid) == leader
+    except ProcessLookupError:
+        return False
+
+
+def orphans(keep: Collection[int], leader: int = 0) -> list[int]:
+    """The living children of this process but those of `keep`, of which only those of the group of `leader` count."""
+    return [
+        pid
+        for pid in children_of(os.getpid())
+        if pid != leader and (pid not in keep or in_group(pid, leader)) and start_of(pid) is not None
+    ]
 
 
 def end_leftovers(keep: Collection[int] = ()) -> tuple[bool, float]:

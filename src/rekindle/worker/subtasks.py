@@ -27,6 +27,7 @@ from rekindle.worker.capture import TAIL
 from rekindle.worker.commands import Command
 from rekindle.worker.findings import StartError, StepEnd
 from rekindle.worker.frame import Frame, frame_of_subtask
+from rekindle.worker.reaping import orphans, signal_trees
 from rekindle.worker.tools import Tools
 from rekindle.worker.wire import Subtask
 
@@ -94,6 +95,14 @@ class Pool:
             return
         self._commands.pop(one.index, None)
         site.tools.folders.clear(folder, quiet=True)
+
+    def strays(self) -> list[int]:
+        """What subtasks have left behind: living children of this process that no subtask is, nor a host."""
+        return orphans({*self._all_hosts(), *(command.pid for command in self._commands.values())})
+
+    def signal_strays(self, number: int) -> None:
+        """Send a signal to what subtasks have left behind, and to all that this has started."""
+        signal_trees(0, self.strays(), number)
 
     def close(self) -> None:
         """All have ended: let extra hosts go, and remove folders that nothing is in."""

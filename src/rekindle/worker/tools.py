@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rekindle.journal.oomkills import OomKills
 from rekindle.worker.calls import Hosts
 from rekindle.worker.capture import Capture
 from rekindle.worker.fingerprints import Fingerprints
@@ -20,5 +21,6 @@ class Tools:
     folders: Folders
     hosts: Hosts
     fingerprints: Fingerprints
+    kills: OomKills
     surroundings: dict[str, str]  # this process's environment
     scratch: str  # the worker's own folder

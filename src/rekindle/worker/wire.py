@@ -94,13 +94,14 @@ class Lines:
         return [self._decode(line) for line in lines]
 
 
-_START, _CLAIMED, _HALT = 0, 8, 12
-_SIZE = 16
+_START, _CLAIMED, _HALT, _HELD = 0, 8, 12, 16
+_SIZE = 24
 
 
 class Board:
     """The bytes that a worker and its host share: when the call that runs began (monotonic seconds; 0: none runs),
-    which of its batch the host has claimed, and whether it shall claim no more.
+    what the host held before it (bytes; where the call has a limit), which of its batch the host has claimed, and
+    whether it shall claim no more.
 
     The host claims first and looks for the halt then: what lies behind the claimed one when the halt was set, and the
     host was seen to stand still, is never started."""
@@ -141,6 +142,15 @@ class Board:
     @start.setter
     def start(self, at: float) -> None:
         struct.pack_into("=d", self._memory, _START, at)
+
+    @property
+    def held(self) -> int:
+        """What the host held before the call that runs."""
+        return int(struct.unpack_from("=Q", self._memory, _HELD)[0])
+
+    @held.setter
+    def held(self, size: int) -> None:
+        struct.pack_into("=Q", self._memory, _HELD, size)
 
     def close(self) -> None:
         """Give the memory back."""

@@ -74,9 +74,9 @@ WHERE id = :attempt AND (state = 2 OR state = 3);
 
 -- name: explain_attempt
 -- What a failed attempt said.
--- row: attempt, signature, error_type, error_message, error_traceback, error_stderr
+-- row: attempt, signature, error_type, error_message, error_traceback, error_stderr, evidence
 UPDATE attempt SET signature = :signature, error_type = :error_type, error_message = :error_message,
-    error_traceback = :error_traceback, error_stderr = :error_stderr
+    error_traceback = :error_traceback, error_stderr = :error_stderr, evidence = :evidence
 WHERE id = :attempt;
 
 -- name: find_signature
