@@ -74,6 +74,9 @@ def test_a_timeout_kills_the_whole_group(floor: Floor, tmp_path: Path) -> None:
     assert (end.state, end.cause) == (State.FAILED, Cause.TIMEOUT)
     assert end.failure is not None
     assert "0.5 s" in end.failure.message
+    evidence = json.loads(end.evidence or "")
+    assert evidence["limit_seconds"] == 0.5
+    assert evidence["elapsed_seconds"] >= 0.5
     pid = pid_in(child)
     assert pid is not None
     assert not alive(pid)

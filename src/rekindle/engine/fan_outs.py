@@ -22,7 +22,7 @@ from rekindle.journal.orders import FanOut
 from rekindle.journal.records import FannedOut, Subtasks
 from rekindle.store.port import Archive
 
-_WITH_ATTEMPT = (Cause.LOST, Cause.CANCELED)
+_WITH_ATTEMPT = (Cause.LOST, Cause.CANCELED, Cause.OOM)
 """Causes with which an attempt ends without its worker having told of all that ran."""
 
 

@@ -7,7 +7,9 @@ import os
 import select
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.models import Failure, StepOutcome
@@ -15,6 +17,7 @@ from rekindle.domain.states import State
 from rekindle.executors.workers import WorkerProcess
 from rekindle.journal.copies import remove_tree
 from rekindle.journal.ledger import Writer, mend
+from rekindle.journal.oomkills import OomKills
 from rekindle.journal.orders import Assignment
 from rekindle.journal.places import clear_scratch, copy_part, forget_progress, rescue_logs
 from rekindle.journal.processes import session_members, started_with
@@ -24,8 +27,9 @@ _PATIENCE = 5.0  # seconds for a killed process to go
 _TAIL = 2048  # bytes of what a worker wrote to its own stderr
 
 
-def settle(worker: WorkerProcess) -> None:
+def settle(worker: WorkerProcess, kills: OomKills) -> None:
     """The worker's process has ended and is not reaped yet: end all that is left of it, complete its journal, reap it.
+    `kills`: how often the kernel has killed for want of memory.
 
     Until it is reaped its number is not given to another, so that its session is surely its own."""
     worker.catch_up()
@@ -35,15 +39,15 @@ def settle(worker: WorkerProcess) -> None:
     worker.catch_up()
     code = worker.reap()
     if worker.given or code != 0:
-        _tell(worker, code)
+        _tell(worker, code, kills.since(worker.kills) if code == -signal.SIGKILL else None)
     clear_scratch(worker.scratch)
 
 
-def _tell(worker: WorkerProcess, code: int) -> None:
+def _tell(worker: WorkerProcess, code: int, oom: Mapping[str, Any] | None) -> None:
     now = time.time()
     lost = [one for token, one in worker.given.items() if token in worker.started]
     never = [one for token, one in worker.given.items() if token not in worker.started]
-    records: list[Record] = [_lost(worker, one, code, now) for one in lost]
+    records: list[Record] = [_lost(worker, one, code, oom, now) for one in lost]
     if never:
         records.append(Returned(tuple(one.token for one in never), tuple(one.attempt for one in never)))
     for one in lost:
@@ -57,23 +61,33 @@ def _tell(worker: WorkerProcess, code: int) -> None:
     journal.close()
 
 
-def _lost(worker: WorkerProcess, assignment: Assignment, code: int, now: float) -> Ended:
+def _lost(worker: WorkerProcess, assignment: Assignment, code: int, oom: Mapping[str, Any] | None, now: float) -> Ended:
+    """The end of what a worker ran when it died. `oom`: the evidence that memory had run out."""
+    cause = Cause.LOST if oom is None else Cause.OOM
     position, begun = worker.begun[assignment.token]
     steps = worker.recipes[assignment.recipe].steps
     outcomes = tuple(  # none behind the last step, where an attempt begins that has nothing left to do
-        StepOutcome(position, step.name, State.FAILED, Cause.LOST, started=begun, ended=now)
+        StepOutcome(position, step.name, State.FAILED, cause, started=begun, ended=now)
         for step in steps[position : position + 1]
     )
     death = f"was killed by {_name(-code)}" if code < 0 else f"ended with exit code {code}"
     message = f"its worker (pid {worker.info.pid}) {death}"
-    evidence = {"worker": worker.info.name, "pid": worker.info.pid, "exit_code": code, "stderr": _tail(worker)}
+    if oom is not None:
+        message += ": the kernel was out of memory"
+    evidence = {
+        **(oom or {}),
+        "worker": worker.info.name,
+        "pid": worker.info.pid,
+        "exit_code": code,
+        "stderr": _tail(worker),
+    }
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
         at=now,
         state=State.FAILED,
         started=worker.started[assignment.token],
-        cause=Cause.LOST,
+        cause=cause,
         failure=Failure(message=message),
         evidence=json.dumps(evidence),
         steps=outcomes,

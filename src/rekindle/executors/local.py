@@ -14,7 +14,11 @@ from rekindle.domain.errors import ExecutorError
 from rekindle.executors.aftermath import settle
 from rekindle.executors.port import WorkerGone, WorkerInfo
 from rekindle.executors.workers import WorkerProcess
+from rekindle.journal.oomkills import OomKills
 from rekindle.journal.orders import Assignment, Cancel, Order, Recall, Recipe, Stop
+
+_KILLS_AGE = 5.0
+"""Seconds for which a worker that has just died may have been killed before it was given its last work."""
 
 
 class LocalExecutor:
@@ -28,6 +32,7 @@ class LocalExecutor:
         self._workers: dict[str, WorkerProcess] = {}
         self._ended: dict[str, bool] = {}  # name -> whether it had ever begun to work
         self._gone: list[WorkerGone] = []
+        self._kills = OomKills()
         # One pipe for all: a byte in it says that some journal has grown.
         self._wake, self._bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -37,7 +42,9 @@ class LocalExecutor:
 
     def assign(self, worker: str, recipes: Sequence[Recipe], work: Sequence[Assignment]) -> None:
         """Give work to a worker. One that has died meanwhile gives it back when `gone` sees that."""
-        self._worker(worker).assign(recipes, work)
+        told = self._worker(worker)
+        told.kills = self._kills.count(time.monotonic(), _KILLS_AGE)
+        told.assign(recipes, work)
 
     def cancel(self, worker: str, tokens: Sequence[str]) -> None:
         """End these."""
@@ -140,7 +147,7 @@ class LocalExecutor:
 
     def _settle(self, worker: WorkerProcess) -> None:
         name = worker.info.name
-        settle(worker)
+        settle(worker, self._kills)
         self._ended[name] = worker.opened
         del self._workers[name]
         self._gone.append(WorkerGone(name))

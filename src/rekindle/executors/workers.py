@@ -43,6 +43,7 @@ class WorkerProcess:
         self.given: dict[str, Assignment] = {}  # by token: not told yet, as far as the journal has been read
         self.begun: dict[str, tuple[int, float]] = {}  # of those, the step that was begun last, and when
         self.started: dict[str, float] = {}  # and when the first one was
+        self.kills = 0  # of the kernel, for want of memory, before it was given work last
         self.opened = False
         self._position = 0
         self._prune_at = _PRUNE

@@ -1,0 +1,126 @@
+"""Whoever has to end is asked first, and killed after a while: the command, and all that it has started."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from floor import Floor, alive, pid_in
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.definition import Each, Step
+from rekindle.domain.states import State
+from rekindle.journal.orders import Assignment
+
+DAEMON = (
+    "import os, signal, sys, time\n"
+    "def tell(path, text):\n"
+    "    open(path + '.new', 'w').write(text)\n"
+    "    os.rename(path + '.new', path)\n"
+    "path, stubborn = sys.argv[1], sys.argv[2] == 'stubborn'\n"
+    "if os.fork(): os._exit(0)\n"
+    "os.setsid()\n"
+    "if os.fork(): os._exit(0)\n"
+    "def end(*_):\n"
+    "    tell(path + '.asked', 'once\\n')\n"
+    "    if stubborn: return\n"
+    "    time.sleep(0.4)\n"
+    "    tell(path + '.done', 'tidy\\n')\n"
+    "    os._exit(0)\n"
+    "signal.signal(signal.SIGTERM, end)\n"
+    "tell(path, f'{os.getpid()}\\n')\n"
+    "while True: time.sleep(1)\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def daemon(floor: Floor) -> None:
+    """A program that leaves its parent, its group and its session; asked to end, it takes its time, or never does."""
+    floor.module("daemon", DAEMON)
+
+
+def left_by(floor: Floor, line: str, each: Each | None = None) -> tuple[Assignment, int]:
+    """An attempt at a command that leaves such a daemon, once that is there; and the daemon."""
+    work = floor.make(floor.recipe(Step("main", run=line, each=each)))
+    floor.give(work)
+    pid = floor.until(lambda: pid_in(floor.project / "d"))
+    return work, pid
+
+
+@pytest.mark.parametrize("each", [None, Each(items=(1,))], ids=["command", "subtask"])
+def test_a_daemon_that_ignores_sigterm_is_killed_after_the_grace(floor: Floor, each: Each | None) -> None:
+    work, pid = left_by(floor, "python3 daemon.py d stubborn; sleep 600", each)
+    floor.executor.cancel(floor.workers[0].name, [work.token])
+    end = floor.end_of(work)
+    assert (end.state, end.cause) == (State.CANCELED, Cause.CANCELED)
+    assert (floor.project / "d.asked").exists()
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize("each", [None, Each(items=(1,))], ids=["command", "subtask"])
+def test_a_daemon_that_tidies_up_when_asked_has_the_time_for_that(floor: Floor, each: Each | None) -> None:
+    """The command itself has ended long before."""
+    work, pid = left_by(floor, "python3 daemon.py d tidy; exec sleep 600", each)
+    floor.executor.cancel(floor.workers[0].name, [work.token])
+    assert floor.end_of(work).state == State.CANCELED
+    assert (floor.project / "d.done").exists()
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize("each", [None, Each(items=(1,))], ids=["command", "subtask"])
+def test_what_a_shell_waits_for_has_its_grace_although_the_shell_dies_at_once(floor: Floor, each: Each | None) -> None:
+    program = (
+        "import os, signal, time\n"
+        "def end(*_):\n"
+        "    time.sleep(0.4)\n"
+        "    open('tidy', 'w').close()\n"
+        "    os._exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "open('ready', 'w').close()\n"
+        "while True: time.sleep(1)\n"
+    )
+    floor.module("slow", program)
+    work = floor.make(floor.recipe(Step("main", run="python3 slow.py | cat", each=each)))
+    floor.give(work)
+    floor.until((floor.project / "ready").exists)
+    floor.executor.cancel(floor.workers[0].name, [work.token])
+    assert floor.end_of(work).cause == Cause.CANCELED
+    assert (floor.project / "tidy").exists()
+
+
+def test_nobody_is_asked_twice(floor: Floor) -> None:
+    floor.module(
+        "count",
+        "import os, signal, time\n"
+        "seen = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: seen.append(1))\n"
+        "open('ready', 'w').close()\n"
+        "while not seen: time.sleep(0.01)\n"
+        "time.sleep(0.3)\n"
+        "open('seen', 'w').write(str(len(seen)))\n",
+    )
+    work = floor.make(floor.recipe(Step("main", run="python3 count.py")))
+    floor.give(work)
+    floor.until((floor.project / "ready").exists)
+    floor.executor.cancel(floor.workers[0].name, [work.token])
+    floor.end_of(work)
+    assert (floor.project / "seen").read_text() == "1"
+
+
+def test_a_second_cancel_ends_the_grace(floor: Floor) -> None:
+    work, pid = left_by(floor, "python3 daemon.py d stubborn; exec sleep 600")
+    for _ in range(2):
+        floor.executor.cancel(floor.workers[0].name, [work.token])
+    assert floor.end_of(work).cause == Cause.CANCELED
+    assert not alive(pid)
+
+
+def test_a_process_that_is_stopped_is_ended_too(floor: Floor, tmp_path: Path) -> None:
+    work, pid = left_by(floor, "python3 daemon.py d tidy; exec sleep 600")
+    os.kill(pid, signal.SIGSTOP)
+    floor.executor.cancel(floor.workers[0].name, [work.token])
+    floor.end_of(work)
+    assert (floor.project / "d.done").exists()
+    assert not alive(pid)
