@@ -48,7 +48,7 @@ _OPTIONS = (
         "--set", "set_", multiple=True, metavar="K=V", help="Set a parameter for these jobs; repeat it for more."
     ),
     click.option("--env", multiple=True, metavar="K=V", help="Set an environment variable; repeat it for more."),
-    click.option("--memory", metavar="SIZE|xF", help="Ask for so much memory, or F times as much as now."),
+    click.option("--memory", metavar="SIZE|xF", help="Allow so much memory, or F times as much as now."),
     click.option("--time", metavar="DURATION|xF", help="Allow so much time, or F times as much as now."),
     click.option("--cpus", type=float, metavar="N", help="Take N cpus."),
     click.option(

@@ -91,6 +91,7 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "verdict": live.verdict if live else None,
         "cause": live.cause.value if live and live.cause else None,
         "exit_code": live.exit_code if live else None,
+        "evidence": _evidence(live.evidence) if live else None,
         "signature": live.signature if live else None,
         "attempts": one.attempts,
         "attempt": one.attempt,
