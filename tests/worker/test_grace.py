@@ -124,3 +124,38 @@ def test_a_process_that_is_stopped_is_ended_too(floor: Floor, tmp_path: Path) ->
     floor.end_of(work)
     assert (floor.project / "d.done").exists()
     assert not alive(pid)
+
+
+@pytest.mark.parametrize("kind", ["call", "call step", "subtask"])
+@pytest.mark.parametrize("manner", ["tidy", "stubborn"])
+def test_what_a_call_has_started_has_its_grace(floor: Floor, kind: str, manner: str) -> None:
+    floor.module(
+        "m",
+        "import subprocess, time\n"
+        f"def f(): subprocess.run(['python3', 'daemon.py', 'd', '{manner}']); time.sleep(600)\n"
+        "def g(): return 1\n",
+    )
+    each = Each(items=(1,)) if kind == "subtask" else None
+    main = Step("main", call="m:f", each=each)
+    work = floor.make(floor.recipe(*((main, Step("then", run="/bin/true")) if kind == "call step" else (main,))))
+    behind = floor.make(floor.recipe(Step("main", call="m:g")))
+    floor.give(work, behind)
+    pid = floor.until(lambda: pid_in(floor.project / "d"))
+    floor.executor.cancel(floor.workers[0].name, [work.token])
+    assert floor.end_of(work).cause == Cause.CANCELED
+    assert (floor.project / "d.asked").exists()
+    assert (floor.project / "d.done").exists() == (manner == "tidy")
+    assert not alive(pid)
+    assert floor.end_of(behind).result == "1"
+
+
+def test_a_second_cancel_ends_the_grace_of_what_a_call_has_started(floor: Floor) -> None:
+    line = "subprocess.run(['python3', 'daemon.py', 'd', 'stubborn']); time.sleep(600)"
+    floor.module("m", f"import subprocess, time\ndef f(): {line}\n")
+    work = floor.make(floor.recipe(Step("main", call="m:f")))
+    floor.give(work)
+    pid = floor.until(lambda: pid_in(floor.project / "d"))
+    for _ in range(2):
+        floor.executor.cancel(floor.workers[0].name, [work.token])
+    assert floor.end_of(work).cause == Cause.CANCELED
+    assert not alive(pid)

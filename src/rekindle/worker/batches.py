@@ -7,7 +7,6 @@ when the host has died. To end one and not the next it makes the host stand stil
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Collection, Sequence
 
@@ -17,12 +16,12 @@ from rekindle.journal.ledger import mend, read
 from rekindle.journal.oomkills import OomKills
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended, Started
-from rekindle.worker.calls import CallHost, Hosts, death
+from rekindle.worker.activity import GRACE
+from rekindle.worker.calls import CallGrace, CallHost, Hosts, death
 from rekindle.worker.findings import StepEnd, Totals, canceled_before, ended_of, never_started, outcome_of
 from rekindle.worker.frame import forget_inputs, memory_limit, time_limit
 from rekindle.worker.halts import Halt, canceled, judged, over_memory, over_time
 from rekindle.worker.memory import Gauge
-from rekindle.worker.reaping import signal_trees
 from rekindle.worker.telling import BREATH, Teller
 from rekindle.worker.wire import TURN, Batch, Done
 
@@ -50,6 +49,8 @@ class CallBatch:
         limits = [limit for one in work if (limit := time_limit(recipe, one)) is not None]
         self._shortest = min(limits) if limits else None
         self._stopped: Halt | None = None
+        self._halted = ""  # the token of the call that was stopped
+        self._grace = CallGrace()
         self._wanted: set[str] = set()
         self._host: CallHost = hosts.get(recipe.directory)
         self._offset = os.fstat(teller.journal.fd).st_size
@@ -68,7 +69,9 @@ class CallBatch:
     def due(self) -> float | None:
         """When to look although nothing is readable."""
         gauged = None if self._gauge is None else self._gauge.due
-        return min((at for at in (self._look_at, self._tell_at, gauged) if at is not None), default=None)
+        return min(
+            (at for at in (self._look_at, self._tell_at, gauged, self._grace.due) if at is not None), default=None
+        )
 
     @property
     def handles(self) -> list[int]:
@@ -78,6 +81,7 @@ class CallBatch:
     def turn(self, now: float) -> list[Assignment] | None:
         """Look at what has happened; when the batch is over, those of it that were not started."""
         gone = not self._host.alive
+        self._grace.turn(self._host, now)
         for answer in self._host.answers():
             if isinstance(answer, Done):
                 self.done = answer.count
@@ -107,7 +111,7 @@ class CallBatch:
 
     def withdraw(self) -> list[Assignment]:
         """Take back what the host has not claimed: it will not start that."""
-        if not self._host.stand_still():
+        if self._stopped is not None or not self._host.stand_still():
             return []
         board = self._host.board
         board.halt()
@@ -119,7 +123,9 @@ class CallBatch:
     def cancel(self, tokens: Collection[str]) -> None:
         """End the one that runs if it is among these. What is not claimed has been withdrawn before."""
         self._wanted |= {one.token for one in self._work if one.token in tokens}
-        if self._wanted:
+        if self._halted in tokens:
+            self._grace.end(time.monotonic())
+        elif self._wanted and self._stopped is None:
             self._look(time.monotonic())
 
     def _look(self, now: float) -> None:
@@ -138,8 +144,10 @@ class CallBatch:
         if self._stopped is None:
             self._host.go_on()
             return False
-        signal_trees(self._host.pid, (), signal.SIGKILL)
+        running = self._running()
+        self._halted = running[0].token if running else ""
         self._look_at = self._tell_at = self._gauge = None
+        self._grace.begin(self._host, now, 0.0 if self._stopped.cause is Cause.OOM else GRACE)
         return True
 
     def _measure(self, gauge: Gauge, now: float) -> None:

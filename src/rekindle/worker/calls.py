@@ -12,10 +12,11 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment, Recipe
-from rekindle.worker.activity import GRACE
+from rekindle.journal.processes import descendants_of, start_of
+from rekindle.worker.activity import GRACE, LINGER
 from rekindle.worker.capture import Capture
 from rekindle.worker.findings import StepEnd, signal_name
-from rekindle.worker.reaping import end_leftovers, kill_group, wait_for
+from rekindle.worker.reaping import end_leftovers, kill_group, signal_each, signal_trees, wait_for
 from rekindle.worker.wire import BOARD, ORDERS, REPLIES, Answer, Batch, Board, Lines, One, Reply, Subtask, send
 
 FAREWELL = 1.0
@@ -72,6 +73,23 @@ class CallHost:
     def go_on(self) -> None:
         """Let a stopped process continue."""
         os.kill(self.pid, signal.SIGCONT)
+
+    def ask(self) -> bool:
+        """Make it stand still for good, and ask what its call has started to end; whether that is anything."""
+        if not self.stand_still():
+            return False
+        started = self.started()
+        signal_each(started, signal.SIGTERM)
+        signal_each(started, signal.SIGCONT)  # one that is stopped would not see it
+        return bool(started)
+
+    def started(self) -> list[int]:
+        """What its call has started and still runs."""
+        return [pid for pid in descendants_of([self.pid]) if pid != self.pid and start_of(pid) is not None]
+
+    def kill(self) -> None:
+        """Kill it and all that it has started."""
+        signal_trees(self.pid, (), signal.SIGKILL)
 
     def bury(self, patience: float = 0.0, keep: Collection[int] = ()) -> tuple[int, int]:
         """End it and all that it started (not the children of this process in `keep`): it is asked to leave, and killed
@@ -151,6 +169,36 @@ class Hosts:
         return () if self._host is None else (self._host.pid,)
 
 
+class CallGrace:
+    """The time that what a call has started is given to end, once the call must. The call itself has none."""
+
+    def __init__(self) -> None:
+        self.due: float | None = None
+        self._kill_at = 0.0
+
+    def begin(self, host: CallHost, now: float, grace: float) -> None:
+        """Ask all of it to end; kill it at once where there is no grace, or nobody to have it."""
+        if grace > 0 and host.ask():
+            self.due, self._kill_at = now + LINGER, now + grace
+        else:
+            host.kill()
+
+    def end(self, now: float) -> None:
+        """Give no more time."""
+        if self.due is not None:
+            self.due = self._kill_at = now
+
+    def turn(self, host: CallHost, now: float) -> None:
+        """Kill the rest when the grace is over or nobody needs it."""
+        if self.due is None or now < self.due:
+            return
+        if now < self._kill_at and host.alive and host.started():
+            self.due = min(now + LINGER, self._kill_at)
+        else:
+            self.due = None
+            host.kill()
+
+
 class CallStep:
     """One step of an attempt that is a call, as the loop sees it. The records are the worker's."""
 
@@ -168,6 +216,7 @@ class CallStep:
         self._hosts, self._recipe = hosts, recipe
         self._task = One(assignment, position, items, subtask)
         self._stopped: tuple[Cause, str] | None = None
+        self._grace = CallGrace()
         self.quiet = True
         self.started = time.time()
         self._begin()
@@ -183,23 +232,25 @@ class CallStep:
 
     @property
     def due(self) -> float | None:
-        """Nothing is due by itself."""
-        return None
+        """When what it has started may have ended, of its grace."""
+        return self._grace.due
 
-    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:  # noqa: ARG002 - at once
-        """Kill the host."""
+    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:
+        """Let the call go no further; what it has started has the grace, and then all of it is killed."""
         if self._stopped is None:
             self._stopped = cause, message
-            kill_group(self._host.pid)
+            self._grace.begin(self._host, now, grace)
 
     def hurry(self, now: float) -> None:
-        """A call has no grace: it has been killed already."""
+        """Its grace is over."""
+        self._grace.end(now)
 
-    def turn(self, now: float) -> StepEnd | None:  # noqa: ARG002 - it has no clock of its own
+    def turn(self, now: float) -> StepEnd | None:
         """The answer, or what the host's death means."""
         gone = not self._host.alive
+        self._grace.turn(self._host, now)
         for answer in self._host.answers():
-            if not isinstance(answer, Answer):
+            if self._stopped is not None or not isinstance(answer, Answer):
                 continue
             if not answer.fresh:
                 self._hosts.retire()
@@ -207,8 +258,7 @@ class CallStep:
                 self._begin()
                 return None
             self.quiet = answer.fresh
-            if self._stopped is None:
-                return answer.end
+            return answer.end
         if not gone:
             return None
         code, peak = self._host.bury(keep=self._hosts.others())

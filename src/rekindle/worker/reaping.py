@@ -30,7 +30,12 @@ def signal_trees(leader: int, orphans: Collection[int], number: int) -> None:
     outside = [pid for pid in trees if not in_group(pid, leader)]
     if leader:
         kill_group(leader, number)
-    for pid in outside:
+    signal_each(outside, number)
+
+
+def signal_each(pids: Collection[int], number: int) -> None:
+    """Send a signal to processes, as far as they are there and ours."""
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
