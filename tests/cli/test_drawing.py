@@ -93,4 +93,4 @@ def test_codes_are_explained(code: int | None, signal: int | None, words: str) -
     cause = Cause.SIGNAL if signal else Cause.EXIT
     attempt = Attempt(1, 1, 1, 1, "t", State.FAILED, 1, 1, cause=cause, exit_code=code, signal=signal)
     assert words in explaining.meaning(attempt)
-    assert explaining.ending(attempt).startswith(f"signal {signal}" if signal else f"exit {code}")
+    assert explaining.ending(attempt).startswith(f"signal {words}" if signal else f"exit {code}")
