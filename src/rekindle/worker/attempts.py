@@ -224,6 +224,8 @@ class Attempt:
         if end.completed:
             self._before.popleft()
             return self._prepare()
+        if self._stopped is not None:
+            end = self._stopped.told(end)
         self._end(ended_before_steps(self.assignment, self._started, end))
         return None
 

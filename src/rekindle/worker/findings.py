@@ -114,6 +114,7 @@ def ended_before_steps(assignment: Assignment, started: float, end: StepEnd) -> 
         started=started,
         cause=end.cause,
         failure=end.failure,
+        evidence=end.evidence,
     )
 
 
