@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rekindle.domain.errors import BadValue, UsageError
-from rekindle.domain.overrides import Amount, Overrides, check_overrides
+from rekindle.domain.overrides import Overrides, check_overrides
+from rekindle.domain.quantities import Amount
 from rekindle.domain.rerun import How
 
 

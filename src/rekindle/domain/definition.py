@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rekindle.domain.causes import Cause
+from rekindle.domain.quantities import Amount
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
@@ -49,6 +52,27 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryRule:
+    """When a job that failed runs again by itself, and how: see domain.retrying. What it asks for holds together:
+    `causes`, `exit_codes` and `error` where they are given."""
+
+    max: int  # retries of the job since a person last reset it
+    causes: tuple[Cause, ...] = ()
+    exit_codes: tuple[int, ...] = ()
+    error: str | None = None  # a regular expression, found in what the attempt said
+    delay: float = 0.0  # seconds before the first retry
+    backoff: float = 1.0  # each delay is so many times the one before
+    max_delay: float | None = None
+    jitter: float = 0.0  # the share of the delay by which it varies, up or down
+    memory: Amount | None = None
+    time: Amount | None = None
+    max_memory: int | None = None  # bytes that growing stops at
+    max_time: float | None = None
+    other_host: bool = False  # not on the host where it failed, as long as another works
+    start: Literal["beginning", "failed-step"] = "beginning"
+
+
+@dataclass(frozen=True, slots=True)
 class JobTemplate:
     """What all jobs of one entry of the spec share. Texts may hold `${…}` (see domain.substitution)."""
 
@@ -63,6 +87,7 @@ class JobTemplate:
     by_mtime: Mapping[str, int] = field(default_factory=dict)  # inputs and outputs told by size and mtime, not by
     # content, when they have so many bytes or more (0: always)
     aggregate: bool = False  # runs again whenever anything it needs has run again
+    retry: tuple[RetryRule, ...] = ()  # the first that fits a failure decides
 
 
 @dataclass(frozen=True, slots=True)

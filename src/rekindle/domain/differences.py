@@ -13,6 +13,7 @@ from typing import Any
 
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
 from rekindle.domain.models import Attempt, StepOutcome
+from rekindle.domain.retrying import rule_to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def _flat(path: str, value: Any) -> dict[str, Any]:
         value = {**_fields(value), "licences": dict(value.licences)}
     elif isinstance(value, Each):
         value = _fields(value)
+    elif path == "template.retry":
+        value = {str(at): rule_to_json(rule) for at, rule in enumerate(value, 1)}
     if isinstance(value, Mapping):
         return {name: end for key, inner in value.items() for name, end in _flat(f"{path}.{key}", inner).items()}
     return {path: list(value) if isinstance(value, tuple) else value}

@@ -14,19 +14,11 @@ from typing import Any
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue, RekindleError
-from rekindle.domain.quantities import parse_duration, parse_size
+from rekindle.domain.quantities import Amount, parse_duration, parse_size
 from rekindle.domain.substitution import references
 
 _MOST = 2**63
 _FACTOR_FORM = "a factor is written like x1.5"
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """A resource as asked for on a rerun: `value` itself, or `factor` times what the job has. Exactly one is set."""
-
-    value: float | None = None
-    factor: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

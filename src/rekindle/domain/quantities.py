@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 
 from rekindle.domain.errors import BadValue
@@ -42,6 +43,14 @@ _DURATIONS = "write it like 200ms, 90s, 10m, 1h30m, 2d, PT1H30M, 04:00:00 or 1-0
 _POWERS = "BKMGTPE"
 _SIZE = re.compile(rf"(?P<number>{_NUMBER})\s*(?:(?P<power>[KMGTPE])(?:i?B|i)?|B)", re.IGNORECASE)
 _SIZES = "write it like 512M, 8G, 8GiB or 1.5T"
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A resource as asked for: `value` itself, or `factor` times what the job has. Exactly one is set."""
+
+    value: float | None = None
+    factor: float | None = None
 
 
 def parse_duration(text: str | int | float) -> float:

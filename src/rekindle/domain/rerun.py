@@ -46,6 +46,8 @@ class How:
     overrides: Overrides | None = None
     keep_modified: bool = False  # let earlier overrides last, under the new ones
     again: bool = False  # as it was to be: from where it last started, with what was modified (retries, recovery)
+    not_before: float | None = None  # a retry that is delayed
+    avoids: str | None = None  # the host where it failed: not there, as long as another works
     automatic: bool = False  # nobody asked: what has completed below did so without this attempt, and stays
 
 
@@ -78,6 +80,7 @@ class ReasonKind(enum.StrEnum):
     RETIRED = "retired"  # a revision leaves it out. detail: revision
     REDEFINED = "redefined"  # by a revision. detail: revision, fields: of its definition and its matrix values
     REWIRED = "rewired"  # by a revision: it needs others. detail: revision, gained, lost (numbers of jobs)
+    RETRY = "retry"  # detail: retry, of (numbers), cause, delay (seconds), avoids (a host; null: none), alone
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): it goes on with a part of a fan-out
 
 
@@ -158,6 +161,7 @@ class JobView:
     last: int | None = None  # the newest attempt that it has had; read where none is live
     aggregate: bool = False
     template: int = 0  # the row of the definition told here
+    avoids: str | None = None  # the host that its next attempt keeps away from
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,8 @@ class Manner:
     overrides: str | None = None  # JSON text: see domain.overrides
     changes: tuple[Change, ...] = ()
     saves: tuple[str, ...] = ()  # outputs, absolute, that are saved with the attempt that is archived
+    not_before: float | None = None
+    avoids: str | None = None  # a host
 
 
 PLAIN = Manner()
@@ -276,6 +282,7 @@ class Pointers:
     folder: str | None = None
     subtasks: Choice | None = None
     pinned_to: int | None = None
+    avoids: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
