@@ -209,9 +209,7 @@ def test_each_problem_is_told_with_its_place(tmp_path: Path, text: str, expected
 @pytest.mark.parametrize(
     ("text", "key", "place"),
     [
-        (HEAD + "  x: {run: x, retry: {max: 2}}", "retry", "3:15"),
         (HEAD + "  x: {run: x, when: finished}", "when: finished", "3:21"),
-        ("name: a\ndefaults: {retry: {max: 1}}\njobs: {x: {run: x}}", "retry", "2:12"),
     ],
 )
 def test_keys_of_later_versions_are_refused_by_name(tmp_path: Path, text: str, key: str, place: str) -> None:
@@ -223,7 +221,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
     text = """\
 name: sweep
 projct: alloys
-defaults: {resources: {cpus: -1, memory: 512, time: 10}, retry: {max: 2}}
+defaults: {resources: {cpus: -1, memory: 512, time: 10}, retry: {max: -2}}
 env: {OMP_NUM_THREADS: }
 jobs:
   prepare:
@@ -240,7 +238,7 @@ jobs:
     run: b
 """
     assert [problem.split(": ")[0] for problem in told(tmp_path, text)] == [
-        *("s.yaml:2:1", "s.yaml:3:30", "s.yaml:3:42", "s.yaml:3:53", "s.yaml:3:58", "s.yaml:4:24", "s.yaml:7:10"),
+        *("s.yaml:2:1", "s.yaml:3:30", "s.yaml:3:42", "s.yaml:3:53", "s.yaml:3:71", "s.yaml:4:24", "s.yaml:7:10"),
         *("s.yaml:9:5", "s.yaml:11:9", "s.yaml:13:22", "s.yaml:14:10", "s.yaml:16:17"),
     ]
 
@@ -320,7 +318,7 @@ rum = "x"
 [jobs.y.steps.env]
 """
     assert [problem.split(" (")[0] for problem in told(tmp_path, text, ".toml")] == [
-        "s.toml:2:1: `retry` is not yet supported",
+        "s.toml:2:1: a spec has no key 'retry'",
         "s.toml:2:9: a date or time cannot be used: 2020-01-01",
         "s.toml:5:10: 'b c' cannot be a name in `inputs`",
         "s.toml:9:1: the step 'a' has neither `run` nor `call`",

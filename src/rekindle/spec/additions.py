@@ -1,6 +1,7 @@
 """Jobs that a running job adds: read by the code that reads `jobs:`, with the same checks.
 
-What an entry does not say, it has from the job that adds it: resources, environment, working directory, priority.
+What an entry does not say, it has from the job that adds it: resources, environment, working directory, priority,
+retry.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _drafts(
     entries: Sequence[Mapping[str, Any]], base: JobTemplate, params: Mapping[str, Any], problems: Problems
 ) -> tuple[list[Draft], set[str]]:
     env = {name: Placed(text, Place(path="env").at(name)) for name, text in base.env.items()}
-    defaults = Defaults(base.resources, base.workdir, env, None, base.priority, Telling())
+    defaults = Defaults(base.resources, base.workdir, env, None, base.priority, Telling(), base.retry)
     drafts, unknown = [], set()
     for entry in entries:
         name = str(entry["name"])

@@ -71,6 +71,7 @@ class Workflow:
         parallel: int | None = None,
         aggregate: bool | None = None,
         when: str | None = None,
+        retry: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""
@@ -97,6 +98,7 @@ class Workflow:
             parallel=parallel,
             aggregate=aggregate,
             when=when,
+            retry=retry,
         )
         return JobHandle(name)
 

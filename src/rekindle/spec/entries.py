@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from rekindle.domain.definition import JobTemplate, Resources
+from rekindle.domain.definition import JobTemplate, Resources, RetryRule
 from rekindle.spec.declared import Telling, by_mtime, read_declared, read_telling
 from rekindle.spec.fan_outs import FAN_OUT_KEYS
 from rekindle.spec.matrix import Expansion, read_expansion
@@ -15,6 +15,7 @@ from rekindle.spec.nodes import Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Place, Placed, Problems
 from rekindle.spec.references import Known, check_text
 from rekindle.spec.resources import read_resources
+from rekindle.spec.retries import read_retry
 from rekindle.spec.steps import read_steps
 from rekindle.spec.values import (
     VARIABLE_NAME,
@@ -49,8 +50,9 @@ JOB_KEYS = (
     "env",
     "aggregate",
     "when",
+    "retry",
 )
-_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority", "files")
+_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority", "files", "retry")
 _OURS = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
 
@@ -64,6 +66,7 @@ class Defaults:
     shell: str | None
     priority: int
     files: Telling
+    retry: tuple[RetryRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ def read_defaults(root: Table, problems: Problems) -> Defaults:
         shell=plain_text(found.get("shell"), "`shell`", problems),
         priority=whole_number(found.get("priority"), "`priority`", problems) or 0,
         files=read_telling(found.get("files"), problems),
+        retry=read_retry(found.get("retry"), (), None, problems),
     )
 
 
@@ -105,17 +109,19 @@ def read_job(
     _check_when(job, problems)
     env = {**base.env, **read_env(job.get("env"), problems)}
     priority = whole_number(job.get("priority"), "`priority`", problems)
+    resources = read_resources(job.get("resources"), base.resources, problems)
     template = JobTemplate(
         name=name,
         steps=read_steps(name, place, job, base.shell, at_work, problems),
         inputs={key: path.text for key, path in inputs.paths.items()},
         outputs={key: path.text for key, path in outputs.paths.items()},
         env={key: value.text for key, value in _sound(env, for_env, problems).items()},
-        resources=read_resources(job.get("resources"), base.resources, problems),
+        resources=resources,
         priority=base.priority if priority is None else priority,
         workdir=_workdir(job, base.workdir, problems),
         by_mtime=by_mtime(inputs, outputs, problems),
         aggregate=yes_or_no(job.get("aggregate"), "`aggregate`", problems),
+        retry=read_retry(job.get("retry"), base.retry, resources, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(

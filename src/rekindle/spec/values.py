@@ -16,10 +16,6 @@ from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Place, Problems
 
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
-_LATER = {
-    "retry": "rerun failed jobs with `rekindle rerun -s failed`",
-}
-"""Keys of the language that this version does not act on, and what there is instead. They are refused by name."""
 
 
 def table(node: Node | None, what: str, problems: Problems) -> Table | None:
@@ -31,13 +27,9 @@ def table(node: Node | None, what: str, problems: Problems) -> Table | None:
 
 
 def check_keys(found: Table, known: Collection[str], what: str, problems: Problems) -> None:
-    """Every key is one of `known`; those that a later version will know are refused by name."""
+    """Every key is one of `known`."""
     for key, entry in found.entries.items():
-        if key in known:
-            continue
-        if key in _LATER:
-            problems.add(entry.place, f"`{key}` is not yet supported", _LATER[key])
-        else:
+        if key not in known:
             problems.add(entry.place, f"{what} has no key {key!r:.60}", did_you_mean(key, known))
 
 
