@@ -471,6 +471,8 @@ def test_a_plan_survives_json():
         "overrides": None,
         "changes": [],
         "saves": [],
+        "not_before": None,
+        "avoids": None,
         "subtasks": None,
         "reserve": None,
         "pinned_to": None,

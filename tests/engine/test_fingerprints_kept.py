@@ -109,7 +109,7 @@ def test_what_is_told_of_an_attempt_that_has_ended_changes_nothing(project):
     records = [Sources("c0de", {"m": "1"}), Started(attempt.id, attempt.token, 1.0), ended]
     page = Page(attempt.worker, records, 10**6)
     with project.session.store.write() as archive:
-        ingest(archive, [page], "here")
+        ingest(archive, [page], "here", 3.0)
     assert kept(project, "files") == {}
     with project.session.store.read() as archive:
         assert archive.fingerprints.sources(["c0de"]) == {"c0de": {"m": "1"}}

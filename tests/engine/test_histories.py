@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, Step
+from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, RetryRule, Step
 from rekindle.domain.errors import PlanRefused, Refused
 from rekindle.domain.lifecycle import derive_state
 from rekindle.domain.models import Attempt, Job
@@ -92,12 +92,25 @@ HOWS = st.one_of(
 )
 
 
-def definition(jobs: int, edges: set[tuple[int, int]], steps: int, items: int) -> Definition:
+POLICIES = st.sampled_from(
+    [
+        (),
+        (),
+        (RetryRule(max=1),),
+        (RetryRule(max=2, delay=30.0, backoff=2.0, jitter=0.5, start="failed-step"),),
+        (RetryRule(max=1, causes=(Cause.TIMEOUT,)), RetryRule(max=2, causes=(Cause.LOST,), other_host=True)),
+    ]
+)
+
+
+def definition(
+    jobs: int, edges: set[tuple[int, int]], steps: int, items: int, retry: tuple[RetryRule, ...] = ()
+) -> Definition:
     """The second step is a fan-out over so many items, or with none an ordinary one."""
     fan_out = (
         Step("two", run="true ${item}", each=Each(items=tuple(range(items)))) if items else Step("two", run="true")
     )
-    template = JobTemplate("job", (Step("one", run="true"), fan_out, Step("three", run="true"))[:steps])
+    template = JobTemplate("job", (Step("one", run="true"), fan_out, Step("three", run="true"))[:steps], retry=retry)
     nodes = [JobNode(f"job{n}", 0) for n in range(jobs)]
     return Definition("random", "/nowhere", [template], nodes, sorted(edges))
 
@@ -107,7 +120,7 @@ def definitions(draw: st.DrawFn) -> Definition:
     jobs = draw(st.integers(1, 7))
     pairs = [(parent, child) for child in range(jobs) for parent in range(child)]
     edges = draw(st.sets(st.sampled_from(pairs), max_size=10)) if pairs else set()
-    return definition(jobs, edges, draw(st.integers(1, 3)), draw(st.sampled_from([0, 0, 3, 4])))
+    return definition(jobs, edges, draw(st.integers(1, 3)), draw(st.sampled_from([0, 0, 3, 4])), draw(POLICIES))
 
 
 class Histories(RuleBasedStateMachine):
@@ -122,6 +135,7 @@ class Histories(RuleBasedStateMachine):
         self.patch.setattr("rekindle.engine.checks.ThreadPoolExecutor", InlineExecutor)
         self.session = Session(self.session.store, self.clock)
         self.known: dict[int, Attempt] = {}
+        self.most: dict[int, int] = {}  # by job: how many retries any policy of it has allowed
         self.good: dict[int, set[int]] = {}  # by attempt: the subtasks that are complete in it, kept ones too
 
     def teardown(self) -> None:
@@ -375,6 +389,18 @@ class Histories(RuleBasedStateMachine):
                 earlier = attempts[one.pinned_to]
                 assert earlier.job == one.job
                 assert (earlier.template, earlier.revision) == (one.template, one.revision)
+
+    @invariant()
+    def retries_stay_within_their_bounds(self) -> None:
+        jobs = self._jobs()
+        with self.session.store.read() as archive:
+            retried = archive.reruns.retries(sorted(jobs))
+            policies = {job.id: archive.workflows.template(job.template).retry for job in jobs.values()}
+        bounds = {number: max((rule.max for rule in policies[number]), default=0) for number in jobs}
+        for number, job in jobs.items():
+            self.most[number] = max(self.most.get(number, 0), bounds[number])  # a revision may have lowered it
+            assert retried.get(number, 0) <= self.most[number]
+            assert job.not_before is None or job.attempt is None
 
     @invariant()
     def a_job_has_at_most_one_live_attempt(self) -> None:

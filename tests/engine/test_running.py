@@ -419,7 +419,7 @@ def test_an_outcome_is_taken_in_once_and_never_moves_a_job_whose_attempt_is_arch
         Ended(attempt.id, attempt.token, 2.0, int(State.FAILED), cause="exit"),
     ]
     with project.session.store.write() as archive:
-        told = ingest(archive, [Page(attempt.worker, records, 10**6)], "here")
+        told = ingest(archive, [Page(attempt.worker, records, 10**6)], "here", 3.0)
     assert told.ended == []
     assert project.states() == before
 

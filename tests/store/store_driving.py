@@ -69,10 +69,11 @@ def states(store: Store, workflow: int) -> dict[str, State]:
 
 def claim_in(archive: Archive, workflow: int, limit: int = 1000, now: float = 2.0, runner: int = 1) -> list[NewAttempt]:
     """Claim what is ready, inside a transaction."""
+    archive.queue.fall_due(now)
     jobs = [
         job
         for ready in archive.queue.ready_classes(workflow)
-        for job in archive.queue.ready(workflow, ready.resource_class, limit, now)
+        for job in archive.queue.ready(workflow, ready.resource_class, limit)
     ][:limit]
     first = archive.queue.next_attempt()
     attempts = [NewAttempt(first + at, f"token{first + at}", job, f"/a/{first + at}") for at, job in enumerate(jobs)]

@@ -157,12 +157,14 @@ def test_held_and_delayed_jobs_are_not_ready(store):
         archive.jobs.hold([jobs["a"]], "looks odd")
         store._connection.execute("UPDATE job SET not_before = 50 WHERE id = ?", (jobs["b"],))
         assert archive.jobs.get([jobs["a"]])[0].held == "looks odd"
-        assert (archive.queue.next_due(workflow), archive.queue.next_due(None)) == (50.0, 50.0)
+        assert (archive.queue.next_due(workflow, 49.0), archive.queue.next_due(None, 49.0)) == (50.0, 50.0)
+        assert archive.queue.delayed(49.0) == {workflow: 1}
+        assert (archive.queue.next_due(workflow, 50.0), archive.queue.delayed(50.0)) == (None, {})
     assert [one.job.name for one in claim(store, workflow, now=49.0)] == ["c"]
     assert [one.job.name for one in claim(store, workflow, now=50.0)] == ["b"]
     with store.write() as archive:
         archive.jobs.hold([jobs["a"]], None)
-        assert archive.queue.next_due(None) is None
+        assert archive.queue.next_due(None, 0.0) is None
     assert [one.job.name for one in claim(store, workflow)] == ["a"]
 
 
@@ -252,7 +254,7 @@ def details(store, statement: str, **values: object) -> str:
 def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
     from rekindle.store.queue import SQL
 
-    told = details(store, SQL["ready"].text, workflow=1, resource_class=1, now=1.0, limit=5)
+    told = details(store, SQL["ready"].text, workflow=1, resource_class=1, host="", limit=5)
     assert "job_ready" in told
     assert "TEMP B-TREE" not in told
 

@@ -34,7 +34,7 @@ class Course:
 def find_course(view: JobView, how: How, exists: Exists) -> Course | str:
     """What `how` means for a selected job, or in words why it cannot be done so."""
     if how.again:
-        return _as_before(view)
+        return _as_before(view, how)
     start, attempt, kept_by = _start(view, how)
     if isinstance(start, str):
         return start
@@ -51,7 +51,9 @@ def find_course(view: JobView, how: How, exists: Exists) -> Course | str:
     if isinstance(taken, str):
         return taken
     take, folder = taken
-    manner = Manner(take, folder, kept, modified.text(), _changes(view, modified))
+    manner = Manner(
+        take, folder, kept, modified.text(), _changes(view, modified), not_before=how.not_before, avoids=how.avoids
+    )
     return Course(start, manner, attempt if start.resumes or take else None, kept_by, warning)
 
 
@@ -74,13 +76,25 @@ def as_it_stands(job: PlannedJob, view: JobView) -> PlannedJob:
     )
 
 
-def _as_before(view: JobView) -> Course:
-    """The last attempt over again: from the same step, with the same folder and modifications."""
+def _as_before(view: JobView, how: How) -> Course | str:
+    """The last attempt over again: from the same step, with the same folder and modifications, and those that are
+    asked for on top."""
+    modified = _modified(view, replace(how, keep_modified=True))
+    if isinstance(modified, str):
+        return modified
     at, names = view.resume_step, view.steps[: view.resume_step]
     start = BEGINNING
     if view.resume_attempt is not None and (view.subtasks is not None or at) and at <= len(view.steps):
         start = Start(at, view.steps[at] if at < len(view.steps) else END, names, subtasks=view.subtasks)
-    manner = Manner(view.take, view.folder, view.keep_recovery, view.overrides)
+    manner = Manner(
+        view.take,
+        view.folder,
+        view.keep_recovery,
+        modified.text(),
+        _changes(view, modified),
+        not_before=how.not_before,
+        avoids=how.avoids,
+    )
     return Course(start, manner, view.resume_attempt if start.resumes or view.take else None)
 
 

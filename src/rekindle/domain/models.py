@@ -109,6 +109,7 @@ class Job:
     take: str | None = None  # how the next attempt gets its folder: a "copy" of, or the "same" as …
     take_folder: str | None = None  # … this one
     pinned_to: int | None = None  # the next attempts take their definition from this one; None: the latest
+    avoids: str | None = None  # the host where it failed: not there, as long as another works
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +246,7 @@ class Standing:
     resource_class: int
     job_state: State
     job_attempt: int | None
+    cancel_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,8 @@ def _is_uncommon(job: PlannedJob) -> bool:
 
 def _manner_row(manner: Manner) -> tuple[Any, ...]:
     changes = [(change.name, change.before, change.after) for change in manner.changes]
-    return (manner.take, manner.folder, manner.keep_recovery, manner.overrides, changes, manner.saves)
+    later = () if manner.not_before is None and manner.avoids is None else (manner.not_before, manner.avoids)
+    return (manner.take, manner.folder, manner.keep_recovery, manner.overrides, changes, manner.saves, *later)
 
 
 def _job_to_json(job: PlannedJob) -> dict[str, Any]:
@@ -140,6 +141,8 @@ def _job_to_json(job: PlannedJob) -> dict[str, Any]:
             {"name": change.name, "before": change.before, "after": change.after} for change in job.manner.changes
         ],
         "saves": list(job.manner.saves),
+        "not_before": job.manner.not_before,
+        "avoids": job.manner.avoids,
         "subtasks": list(job.subtasks) if isinstance(job.subtasks, tuple) else job.subtasks,
         "reserve": job.reserve,
         "pinned_to": job.pinned_to,
@@ -182,6 +185,8 @@ def _manner_from_json(job: Mapping[str, Any]) -> Manner:
         overrides=None if overrides is None else json.dumps(overrides, sort_keys=True),
         changes=tuple(Change(one["name"], one["before"], one["after"]) for one in job["changes"]),
         saves=tuple(job["saves"]),
+        not_before=job["not_before"],
+        avoids=job["avoids"],
     )
 
 

@@ -95,6 +95,7 @@ def pointers_before(view: JobView) -> Pointers:
         folder=view.folder,
         subtasks=view.subtasks,
         pinned_to=view.pinned_to,
+        avoids=view.avoids,
     )
 
 
@@ -107,6 +108,7 @@ def pointers_after(job: PlannedJob, before: Pointers) -> Pointers:
     return Pointers(
         reserve=job.reserve,
         held=held,
+        not_before=manner.not_before,
         resume_attempt=job.resume_attempt,
         resume_step=job.resume_step,
         overrides=manner.overrides,
@@ -115,6 +117,7 @@ def pointers_after(job: PlannedJob, before: Pointers) -> Pointers:
         folder=manner.folder,
         subtasks=job.subtasks,
         pinned_to=job.pinned_to,
+        avoids=manner.avoids,
     )
 
 
@@ -158,7 +161,8 @@ def _own_refusal(views: Mapping[int, JobView], graph: Graph, view: JobView, hows
         return "" if view.held == RESET_HOLD else _not_reset(view)
     if view.state in ACTIVE:
         return f"it is {view.state.label}; cancel it first: rekindle cancel {shlex.quote(view.name)}"
-    if view.held is not None:
+    by_itself = all(how.again or how.automatic for how in hows)
+    if view.held is not None and not by_itself:  # what runs again by itself is held still
         reason = "" if view.held == "held" else f" ({view.held})"
         return f"it is held{reason}; release it first: rekindle release {shlex.quote(view.name)}"
     if any(how.hold for how in hows):

@@ -11,6 +11,7 @@ from rekindle.domain.models import Job, Move, NewAttempt, ReadyClass, ReadyJob
 from rekindle.domain.packing import Room, never_fits, pack
 from rekindle.engine.bench import MOST_STOCK, STOCK_SECONDS, Bench, Flight, Pace
 from rekindle.engine.fan_outs import fan_outs_of, goes_on_with_a_part
+from rekindle.engine.presence import works_elsewhere
 from rekindle.engine.recipes import Recipes, assignments, kept_steps
 from rekindle.journal.orders import FanOut
 from rekindle.journal.places import attempt_folder
@@ -27,6 +28,7 @@ class Scope:
     total: Room
     runner: int
     store_folder: str
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,16 @@ def _offer(
 ) -> Offer:
     """The ready jobs to choose from: of each class no more than all workers together could take."""
     idle = sum(bench.idle for bench in benches)
+    # A job that failed here and is to run on another host does so as long as there is one.
+    here = scope.host if works_elsewhere(archive, scope.host, now) else ""
+    archive.queue.fall_due(now)
     offer: Offer = []
     for ready in archive.queue.ready_classes(scope.workflow):
         busy = [bench for bench in benches if bench.resource_class == ready.resource_class and not bench.idle]
         if not idle and not busy:
             continue
         why = never_fits(scope.total, ready.resources)
-        jobs = archive.queue.ready(ready.workflow, ready.resource_class, 1, now)
+        jobs = archive.queue.ready(ready.workflow, ready.resource_class, 1, here)
         if not jobs:
             continue
         if why is not None:
@@ -108,7 +113,7 @@ def _offer(
             continue
         want = idle + (idle + len(busy)) * pace.depth(jobs[0].template)
         if want > 1 and ready.ready > 1:
-            jobs = archive.queue.ready(ready.workflow, ready.resource_class, want, now)
+            jobs = archive.queue.ready(ready.workflow, ready.resource_class, want, here)
         offer.append((ready, jobs))
     return offer
 

@@ -13,6 +13,7 @@ from rekindle.domain.definition import Each, JobTemplate
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Attempt, Ending, NewAttempt, StepOutcome
 from rekindle.domain.pinning import pins
+from rekindle.domain.reach import spreading
 from rekindle.domain.rerun import FROM_BEGINNING, FanOutView, Graph, How, JobView
 from rekindle.domain.resume import completed_steps
 from rekindle.domain.states import State
@@ -55,7 +56,9 @@ def planning_views(
     archive: Archive, requests: Sequence[tuple[Sequence[int], How]]
 ) -> tuple[Mapping[int, JobView], Graph, Mapping[int, JobView]]:
     """(views, graph, views by earlier definitions): what the planner reads for these requests."""
-    views, graph = archive.reruns.views(sorted({job for jobs, _ in requests for job in jobs}))
+    by_itself = {job for jobs, how in requests if how.again or how.automatic for job in jobs}
+    alone = by_itself - spreading(requests).keys()
+    views, graph = archive.reruns.views(sorted({job for jobs, _ in requests for job in jobs}), alone)
     earlier = archive.reruns.defined_by(views, pins(views, graph, requests))
     resumed = resuming(requests)
     return with_fan_outs(archive, views, resumed), graph, with_fan_outs(archive, earlier, resumed)

@@ -16,6 +16,7 @@ from rekindle.domain.signatures import signature
 from rekindle.domain.states import ENDED, State
 from rekindle.engine.actions import act
 from rekindle.engine.fan_outs import end_subtasks, take_in
+from rekindle.engine.retrying import retry
 from rekindle.journal.records import Ended, FannedOut, Record, Returned, Sources, Started, StepEnded, Subtasks
 from rekindle.store.port import Archive
 
@@ -31,12 +32,13 @@ class Page:
 
 @dataclass(slots=True)
 class Told:
-    """What a batch of pages told: attempts that started or ended, with their final states and running times, and
-    the tokens of those that were given back."""
+    """What a batch of pages told: attempts that started or ended, with their final states and running times, the
+    tokens of those that were given back, and the jobs that run again by themselves."""
 
     started: list[int] = field(default_factory=list)
     ended: list[tuple[int, State, float]] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
+    retried: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -49,8 +51,9 @@ class _Batch:
     returned: list[str] = field(default_factory=list)
 
 
-def ingest(archive: Archive, pages: Iterable[Page], host: str) -> Told:
-    """Write what the pages hold, and advance the journals' positions with it."""
+def ingest(archive: Archive, pages: Iterable[Page], host: str, now: float) -> Told:
+    """Write what the pages hold, and advance the journals' positions with it. What failed and is to run again by
+    itself does so from `now` on."""
     batch = _Batch()
     for page in pages:
         for record in page.records:
@@ -62,12 +65,18 @@ def ingest(archive: Archive, pages: Iterable[Page], host: str) -> Told:
     archive.queue.steps([(one.attempt, one.step) for one in batch.steps if _is_news(standing, one.attempt, one.token)])
     take_in(archive, [one for one in batch.fan_outs if _is_news(standing, one.attempt, one.token)])
     # Ends first: actions take effect on a graph whose attempts stand as their jobs do.
-    moves = _ends(archive, batch, standing, host, told)
+    ends = _ends(archive, batch, standing, host, told)
+    moves = [
+        end_move(known, ending.state, ran=ending.started is not None)
+        for ending, known in ends
+        if known.job_attempt == ending.attempt
+    ]
     moves += _starts(archive, batch, standing, host, told)
     archive.queue.move(moves)
     done = [move.job for move in moves if move.after is State.COMPLETED]
     if done:
         archive.queue.move(archive.queue.completed(done))
+    told.retried = retry(archive, ends, now)
     return told
 
 
@@ -107,22 +116,22 @@ def _starts(archive: Archive, batch: _Batch, standing: dict[int, Standing], host
     return moves
 
 
-def _ends(archive: Archive, batch: _Batch, standing: dict[int, Standing], host: str, told: Told) -> list[Move]:
-    endings, moves = [], []
+def _ends(
+    archive: Archive, batch: _Batch, standing: dict[int, Standing], host: str, told: Told
+) -> list[tuple[Ending, Standing]]:
+    """Write the ends, and tell of which jobs' attempts they are. Jobs have not moved yet."""
+    endings = []
     for attempt, (worker, record) in batch.ends.items():
         if _is_news(standing, attempt, record.token):
             start = batch.starts.get(attempt)
             endings.append(ending_of(record, worker, host, start[1] if start else None))
     endings = act(archive, endings, standing)
     for ending in endings:
-        attempt, known = ending.attempt, standing[ending.attempt]
-        told.ended.append((attempt, ending.state, ending.ended - (ending.started or ending.ended)))
-        if known.job_attempt == attempt:
-            moves.append(end_move(known, ending.state, ran=ending.started is not None))
+        told.ended.append((ending.attempt, ending.state, ending.ended - (ending.started or ending.ended)))
     archive.queue.end(endings)
     _fingerprints(archive, batch, endings)
     end_subtasks(archive, endings)
-    return moves
+    return [(ending, standing[ending.attempt]) for ending in endings]
 
 
 def _fingerprints(archive: Archive, batch: _Batch, endings: Sequence[Ending]) -> None:

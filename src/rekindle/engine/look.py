@@ -10,7 +10,7 @@ from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound, SpecError
 from rekindle.domain.models import Attempt, Event, FailureGroup, Job, Revision, Runner, Workflow
 from rekindle.domain.nearest import did_you_mean
-from rekindle.domain.rerun import RerunRecord
+from rekindle.domain.rerun import Reason, RerunRecord
 from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Subtask
@@ -126,10 +126,13 @@ def status(session: Session, workflow: str | None = None) -> list[WorkflowStatus
     with session.store.read() as archive:
         chosen = [_workflow(archive, workflow)] if workflow else archive.workflows.listing()
         runners = tuple(runner for runner in archive.runners.alive() if is_alive(runner))
-        return [_status(session, archive, one, runners) for one in chosen]
+        delayed = archive.queue.delayed(session.clock())
+        return [_status(session, archive, one, runners, delayed.get(one.id, 0)) for one in chosen]
 
 
-def _status(session: Session, archive: Archive, workflow: Workflow, runners: tuple[Runner, ...]) -> WorkflowStatus:
+def _status(
+    session: Session, archive: Archive, workflow: Workflow, runners: tuple[Runner, ...], delayed: int
+) -> WorkflowStatus:
     counts = {state: n for state, n in workflow.counts.items() if n}
     first, last = archive.workflows.span(workflow.id)
     seconds = None
@@ -146,6 +149,7 @@ def _status(session: Session, archive: Archive, workflow: Workflow, runners: tup
         runners=runners,
         held=held,
         spec=spec_state(workflow),
+        delayed=delayed,
     )
 
 
@@ -286,6 +290,16 @@ def failures(session: Session, workflow: str | None = None) -> list[FailureGroup
     """Live failed attempts, grouped by signature, largest group first."""
     with session.store.read() as archive:
         return archive.attempts.failures(_workflow(archive, workflow).id if workflow else None)
+
+
+def retries(session: Session, jobs: Sequence[int]) -> tuple[dict[int, Reason], dict[int, Reason]]:
+    """Of these jobs: why attempts are retries, by attempt, and why those that have a retry before them do, by job."""
+    with session.store.read() as archive:
+        told = archive.reruns.retried(jobs)
+    return (
+        {attempt: reason for _, attempt, reason in told if attempt is not None},
+        {job: reason for job, attempt, reason in told if attempt is None},
+    )
 
 
 def reruns(session: Session, workflow: str | None = None, limit: int | None = None) -> list[tuple[RerunRecord, int]]:

@@ -26,6 +26,7 @@ from rekindle.engine.fan_outs import end_subtasks, planning_views, was_amid_fan_
 from rekindle.engine.ingest import Page, end_move
 from rekindle.engine.machine import processors
 from rekindle.engine.presence import is_alive
+from rekindle.engine.retrying import bounded_by_policy, retry
 from rekindle.journal.copies import remove_tree
 from rekindle.journal.ledger import mend, read
 from rekindle.journal.places import attempt_folder, copy_part, forget_progress
@@ -135,8 +136,11 @@ def _end_lost(archive: Archive, attempts: Sequence[Attempt], runner: Runner, now
     archive.queue.end(endings)
     end_subtasks(archive, endings)
     archive.queue.move(moves)
-    lost = [attempt for attempt in attempts if attempt.id not in wanted and attempt.archived_by is None]
-    return rerun_lost(archive, [attempt.job for attempt in lost], now)
+    lost = [attempt.job for attempt in attempts if attempt.id not in wanted and attempt.archived_by is None]
+    bounded = bounded_by_policy(archive, lost)
+    ended = [(ending, standing[ending.attempt]) for ending in endings]
+    retried = retry(archive, [one for one in ended if one[1].job in bounded], now)
+    return (*rerun_lost(archive, [job for job in lost if job not in bounded], now), *sorted(retried))
 
 
 def _lost(attempt: Attempt, runner: Runner, canceled: bool, now: float) -> Ending:
@@ -164,8 +168,10 @@ def _lost(attempt: Attempt, runner: Runner, canceled: bool, now: float) -> Endin
 def rerun_lost(archive: Archive, jobs: Sequence[int], now: float) -> tuple[int, ...]:
     """Plan and apply the rerun of jobs whose attempts were lost, except those that are lost again and again: from
     the beginning, or from the fan-out amid which they were lost, whose complete subtasks do not run again.
+    One that is held is left to whoever holds it, and those whose retry policy names what is lost are not for here.
     Returns the jobs that run again."""
-    chosen = [job for job in jobs if not _lost_too_often(archive, job)]
+    free = [job.id for job in archive.jobs.get(jobs) if job.held is None]
+    chosen = [job for job in free if not _lost_too_often(archive, job)]
     if not chosen:
         return ()
     views, graph, earlier = planning_views(archive, [(chosen, _GO_ON)])

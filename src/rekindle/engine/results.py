@@ -33,6 +33,7 @@ class WorkflowStatus:
     runners: tuple[Runner, ...]  # alive now
     spec: SpecState = "none"
     held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs that are ready but for that
+    delayed: int = 0  # jobs that wait for their retry
 
     @property
     def spec_changed(self) -> bool | None:
@@ -193,6 +194,8 @@ class Progress:
     failed: int  # of those
     seconds: float
     reinstated: int = 0  # jobs that were done without running: what they depend on had not changed
+    retried: int = 0  # attempts that failed, and whose jobs run again by themselves
+    delayed: int = 0  # jobs that wait for their retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,3 +212,4 @@ class WorkReport:
     recovered: int = 0  # attempts found lost at the start and started again
     held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs left that are ready but for that
     reinstated: int = 0  # jobs that did not run, because what they depend on had not changed
+    retried: int = 0  # attempts that failed, and whose jobs ran again by themselves

@@ -50,7 +50,9 @@ def work(
             session.clock(),
             LEASE_SECONDS,
         )
-    scope = Scope(workflow.id if workflow else None, _total(options, slots), runner.id, session.store.folder)
+    scope = Scope(
+        workflow.id if workflow else None, _total(options, slots), runner.id, session.store.folder, runner.host
+    )
     bell = Bell(session.store.folder, runner.id)
     try:
         with Interrupts() as interrupts:

@@ -73,6 +73,7 @@ class Shift:
         self._checks = Checks(session, scope.workflow, os.environ, lambda: ring(scope.store_folder, [runner.id]))
         self._began = self._turned = self._told_at = self._recovered_at = time.monotonic()
         self._seen_version = -1
+        self._due: float | None = None  # when the next delayed job may be claimed
         self._more_ready = True
         self._stopping = self._timed_out = False
         self._canceled_at: float | None = None
@@ -115,17 +116,17 @@ class Shift:
         version = self._session.store.data_version()
         looked = version != self._seen_version
         recovering = any(all(orphan.gone for orphan in estate.orphans) for estate in self._estates)
-        checked = self._checks.done
-        if not (gathered or gone or looked or self._more_ready or self._returned or recovering or checked):
+        checked, now = self._checks.done, self._session.clock()
+        due = self._due is not None and self._due <= now
+        if not (gathered or gone or looked or self._more_ready or self._returned or recovering or checked or due):
             return
-        now = self._session.clock()
         with self._session.store.write() as archive:
             if not archive.runners.renew(self._runner.id, self._runner.epoch, now + LEASE_SECONDS):
                 raise Superseded(
                     f"runner {self._runner.id} was taken for dead and another has taken over; nothing was changed",
                     hint="start it again: rekindle work",
                 )
-            told = ingest(archive, gathered, self._runner.host)
+            told = ingest(archive, gathered, self._runner.host, now)
             self._take_in(told)
             replaced = self._bury(archive, gone)
             self._settle_estates(archive, now)
@@ -135,6 +136,7 @@ class Shift:
                 self._returned.clear()
             wanted = archive.attempts.wanted_cancel(self._runner.id) if looked else []
             claimed = None if self._stopping else self._claim(archive, now)
+            self._due = archive.queue.next_due(self._scope.workflow, now)
         self._turned = time.monotonic()
         self._seen_version = self._session.store.data_version()
         if checked:
@@ -176,7 +178,7 @@ class Shift:
             flight = bench.flights.pop(attempt) if bench else None
             if flight is not None:
                 self._pace.learn(flight.template, seconds)
-                self._tally.ended(flight.job, state)
+                self._tally.ended(flight.job, state, again=flight.job in told.retried)
         tokens = set(told.returned)
         if tokens:
             for bench in self._benches.values():
@@ -295,6 +297,8 @@ class Shift:
             len(bench.flights) > 1 and not bench.recalled for bench in self._benches.values()
         ):
             timeout = RECALL_SECONDS
+        if self._due is not None:
+            timeout = min(timeout, max(0.0, self._due - self._session.clock()))
         if self._tell is not None:
             timeout = min(timeout, 0.2)
         return timeout
@@ -331,12 +335,10 @@ class Shift:
         now = time.monotonic()
         with self._session.store.read() as archive:
             counts = _counts(archive, self._scope.workflow)
-            due = archive.queue.next_due(self._scope.workflow)
-        if self._options.watch or due is not None or any(counts.get(state) for state in ACTIVE):
+        if self._options.watch or self._due is not None or any(counts.get(state) for state in ACTIVE):
             if now - self._recovered_at > RECOVER_SECONDS:
                 self._recovered_at = now
                 self._look_for_dead()
-            self._seen_version = -1 if due is not None and due <= self._session.clock() else self._seen_version
             return False
         return True
 
@@ -353,10 +355,14 @@ class Shift:
         self._told_at = now
         with self._session.store.read() as archive:
             counts = _counts(archive, self._scope.workflow)
+            delayed = archive.queue.delayed(self._session.clock()) if self._due is not None else {}
         running = [next(iter(bench.flights.values())).name for bench in self._benches.values() if bench.flights]
-        ended = self._tally.completed + self._tally.failures + self._tally.cancels
-        seconds, reinstated = now - self._began, self._tally.reinstated
-        self._tell(Progress(counts, tuple(running), ended, self._tally.failures, seconds, reinstated))
+        tally, seconds = self._tally, now - self._began
+        mine = {self._scope.workflow} if self._scope.workflow is not None else delayed.keys()
+        waiting = sum(n for workflow, n in delayed.items() if workflow in mine)
+        ended = tally.completed + tally.failures + tally.cancels + tally.retried
+        shown = (tuple(running), ended, tally.failures, seconds, tally.reinstated, tally.retried, waiting)
+        self._tell(Progress(counts, *shown))
 
     def _report(self) -> WorkReport:
         with self._session.store.read() as archive:

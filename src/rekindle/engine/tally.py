@@ -16,18 +16,21 @@ class Tally:
     completed: int = 0
     failures: int = 0
     cancels: int = 0
+    retried: int = 0
     recovered: int = 0
     reinstated: int = 0
     failed_jobs: set[int] = field(default_factory=set)
     canceled_jobs: set[int] = field(default_factory=set)
     never_fit: dict[int, tuple[str, str]] = field(default_factory=dict)
 
-    def ended(self, job: int, state: State) -> None:
-        """One more attempt of a job ended."""
+    def ended(self, job: int, state: State, *, again: bool) -> None:
+        """One more attempt of a job ended; `again`: it runs again by itself, and has not failed until then."""
         self.failed_jobs.discard(job)
         self.canceled_jobs.discard(job)
         if state is State.COMPLETED:
             self.completed += 1
+        elif again:
+            self.retried += 1
         elif state is State.FAILED:
             self.failures += 1
             self.failed_jobs.add(job)
@@ -58,4 +61,5 @@ class Tally:
             interrupted=interrupted,
             recovered=self.recovered,
             reinstated=self.reinstated,
+            retried=self.retried,
         )

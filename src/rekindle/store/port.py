@@ -30,7 +30,7 @@ from rekindle.domain.models import (
     Workflow,
 )
 from rekindle.domain.prints import Basis
-from rekindle.domain.rerun import Graph, JobView, Pointers, RerunPlan, RerunRecord, SavedFile, UndoView
+from rekindle.domain.rerun import Graph, JobView, Pointers, Reason, RerunPlan, RerunRecord, SavedFile, UndoView
 from rekindle.domain.revisions import Outline, RevisedJob
 from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
@@ -124,8 +124,9 @@ class Queue(Protocol):
         """What is ready, by workflow and resource class, read from the counts; archived workflows left out."""
         ...
 
-    def ready(self, workflow: int, resource_class: int, limit: int, now: float) -> list[ReadyJob]:
-        """The first ready jobs of a class: not held, not delayed beyond `now`; highest priority first, then by id."""
+    def ready(self, workflow: int, resource_class: int, limit: int, host: str = "") -> list[ReadyJob]:
+        """The first ready jobs of a class: not held, not delayed, not avoiding `host`; highest priority first, then by
+        id."""
         ...
 
     def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
@@ -183,8 +184,16 @@ class Queue(Protocol):
         """These jobs are to run: they may be claimed (version + 1)."""
         ...
 
-    def next_due(self, workflow: int | None) -> float | None:
-        """When the earliest delayed ready job falls due; None: none is delayed."""
+    def fall_due(self, now: float) -> None:
+        """Jobs whose delay is over by `now` are delayed no more."""
+        ...
+
+    def next_due(self, workflow: int | None, now: float) -> float | None:
+        """When the earliest delayed ready job falls due after `now`; None: none is delayed."""
+        ...
+
+    def delayed(self, now: float) -> dict[int, int]:
+        """By workflow, how many ready jobs wait for their time."""
         ...
 
 
@@ -239,8 +248,9 @@ class Jobs(Protocol):
 class Reruns(Protocol):
     """Plans: what they read, and what they write."""
 
-    def views(self, selected: Sequence[int]) -> tuple[dict[int, JobView], Graph]:
-        """The selected jobs, all their descendants, and every parent of either, with the edges among them."""
+    def views(self, selected: Sequence[int], alone: Collection[int] = ()) -> tuple[dict[int, JobView], Graph]:
+        """The selected jobs, all their descendants (of those `alone`, none), and every parent of either, with the
+        edges among them."""
         ...
 
     def defined_by(self, views: Mapping[int, JobView], attempts: Mapping[int, int]) -> dict[int, JobView]:
@@ -281,6 +291,14 @@ class Reruns(Protocol):
     def note_checks(self, checks: Sequence[tuple[int, int, Mapping[str, Any]]]) -> None:
         """(job, attempt, what came of looking at it): kept with the newest rerun that stands and put the attempt in
         reserve."""
+        ...
+
+    def retries(self, jobs: Sequence[int]) -> dict[int, int]:
+        """By job, how often it has been retried since a person last reset it; never: it is not there."""
+        ...
+
+    def retried(self, jobs: Sequence[int]) -> list[tuple[int, int | None, Reason]]:
+        """(job, attempt, why): the attempts of these jobs that are retries, oldest first. No attempt: it is due."""
         ...
 
     def newest_manual(self) -> int | None:

@@ -34,8 +34,8 @@ class Queue:
         resources = known_resources(self._db, {row[1] for row in rows})
         return [ReadyClass(owner, number, resources[number], ready) for owner, number, ready in rows]
 
-    def ready(self, workflow: int, resource_class: int, limit: int, now: float) -> list[ReadyJob]:
-        rows = self._db.rows(SQL["ready"], workflow=workflow, resource_class=resource_class, limit=limit, now=now)
+    def ready(self, workflow: int, resource_class: int, limit: int, host: str = "") -> list[ReadyJob]:
+        rows = self._db.rows(SQL["ready"], workflow=workflow, resource_class=resource_class, limit=limit, host=host)
         return [ReadyJob(*row) for row in rows]
 
     def next_attempt(self) -> int:
@@ -136,12 +136,18 @@ class Queue:
         if jobs:
             _expect(self._db.change(SQL["drop_reserves"], jobs=as_set(jobs)), len(jobs), "to run")
 
-    def next_due(self, workflow: int | None) -> float | None:
+    def fall_due(self, now: float) -> None:
+        self._db.change(SQL["fall_due"], now=now)
+
+    def next_due(self, workflow: int | None, now: float) -> float | None:
         if workflow is None:
-            due: float | None = self._db.value(SQL["next_due"])
+            due: float | None = self._db.value(SQL["next_due"], now=now)
         else:
-            due = self._db.value(SQL["next_due_of_one"], workflow=workflow)
+            due = self._db.value(SQL["next_due_of_one"], workflow=workflow, now=now)
         return due
+
+    def delayed(self, now: float) -> dict[int, int]:
+        return dict(self._db.rows(SQL["delayed"], now=now))
 
     def _extend_spans(self, attempts: Sequence[int]) -> None:
         self._db.change_each(SQL["extend_span"], self._db.rows(SQL["spans"], attempts=as_set(attempts)))
@@ -166,8 +172,9 @@ class Queue:
 
 
 def _standing(row: Row) -> Standing:
-    attempt, token, state, archived, job, name, workflow, number, job_state, live = row
-    return Standing(attempt, token, STATES[state], archived != 0, job, name, workflow, number, STATES[job_state], live)
+    attempt, token, state, archived, job, name, workflow, number, job_state, live, cancel = row
+    stands = (job, name, workflow, number, STATES[job_state], live, cancel != 0)
+    return Standing(attempt, token, STATES[state], archived != 0, *stands)
 
 
 def add_counts(database: Database, deltas: Counter[CountKey]) -> None:

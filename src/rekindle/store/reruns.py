@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -58,8 +58,8 @@ class Reruns:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def views(self, selected: Sequence[int]) -> tuple[dict[int, JobView], Graph]:
-        return rerun_views(self._db, selected)
+    def views(self, selected: Sequence[int], alone: Collection[int] = ()) -> tuple[dict[int, JobView], Graph]:
+        return rerun_views(self._db, selected, alone)
 
     def defined_by(self, views: Mapping[int, JobView], attempts: Mapping[int, int]) -> dict[int, JobView]:
         return as_defined_by(self._db, views, attempts)
@@ -128,6 +128,19 @@ class Reruns:
     def note_checks(self, checks: Sequence[tuple[int, int, Mapping[str, Any]]]) -> None:
         rows = [(_text(dict(checked)), job, reserve) for job, reserve, checked in checks]
         self._db.change_each(SQL["note_check"], rows)
+
+    def retries(self, jobs: Sequence[int]) -> dict[int, int]:
+        return dict(self._db.rows(SQL["retries"], jobs=as_set(jobs)))
+
+    def retried(self, jobs: Sequence[int]) -> list[tuple[int, int | None, Reason]]:
+        rows = self._db.rows(SQL["retried"], jobs=as_set(jobs))
+        told = ((job, attempt, msgspec.json.decode(reasons)) for job, attempt, reasons in rows)
+        return [
+            (job, attempt, Reason(ReasonKind.RETRY, one["detail"]))
+            for job, attempt, reasons in told
+            for one in reasons
+            if one["kind"] == ReasonKind.RETRY
+        ]
 
     def newest_manual(self) -> int | None:
         newest: int | None = self._db.value(SQL["newest_manual"])
@@ -296,14 +309,15 @@ def _record(rerun: int, job: PlannedJob, pointers: Pointers, saved: Sequence[Sav
 def _reset(rerun: int, job: PlannedJob, after: Pointers) -> Row:
     kept_by = rerun if after.keep_recovery == 0 else after.keep_recovery
     recovery = (after.resume_attempt, after.resume_step, after.overrides, kept_by, after.take, after.folder)
-    flags = (after.reserve, after.held)
-    return (int(job.after), job.unmet, *flags, *recovery, choice_text(after.subtasks), after.pinned_to, job.id)
+    flags = (after.reserve, after.held, after.not_before)
+    rest = (choice_text(after.subtasks), after.pinned_to, after.avoids)
+    return (int(job.after), job.unmet, *flags, *recovery, *rest, job.id)
 
 
 def _pointers(row: Row) -> Pointers:
-    attempt, reserve, held, canceled, *rest, subtasks, pinned_to = row[3:]
+    attempt, reserve, held, canceled, *rest, subtasks, pinned_to, avoids = row[3:]
     pointers = Pointers(attempt, reserve, held, canceled != 0, *rest)
-    return replace(pointers, subtasks=choice_of(subtasks), pinned_to=pinned_to)
+    return replace(pointers, subtasks=choice_of(subtasks), pinned_to=pinned_to, avoids=avoids)
 
 
 def _pointer_columns(pointers: Pointers) -> Row:
@@ -321,6 +335,7 @@ def _pointer_columns(pointers: Pointers) -> Row:
         pointers.folder,
         choice_text(pointers.subtasks),
         pointers.pinned_to,
+        pointers.avoids,
     )
 
 

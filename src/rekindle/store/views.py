@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +22,15 @@ from rekindle.store.templates import template_by_id
 SQL = load("reruns")
 
 
-def rerun_views(database: Database, selected: Sequence[int]) -> tuple[dict[int, JobView], Graph]:
-    """The selected jobs, all their descendants, and every parent of either, with the edges among them. Of a job
-    that is only a parent no more is told than its name, state and version. What the actions of these jobs have held
-    or canceled is there too, wherever it stands."""
-    reached = sorted(row[0] for row in database.rows(SQL["reached"], jobs=as_set(selected)))
+def rerun_views(
+    database: Database, selected: Sequence[int], alone: Collection[int] = ()
+) -> tuple[dict[int, JobView], Graph]:
+    """The selected jobs, the descendants of all but those `alone`, and every parent of these, with the edges among
+    them. Of a job that is only a parent no more is told than its name, state and version. What the actions of these
+    jobs have held or canceled is there too, wherever it stands."""
+    starts = [job for job in selected if job not in alone]
+    below = database.rows(SQL["reached"], jobs=as_set(starts)) if starts else ()
+    reached = sorted({*selected, *(row[0] for row in below)})
     acting = sets_in_force(database, reached)
     stopped = {patch.job for one in acting.values() for patch in one.patches if patch.kind in (CANCEL, HOLD)}
     wanted = as_set(sorted({*reached, *stopped}))
@@ -84,7 +88,7 @@ def _view(
     number, name, state, version, template, binding, held, canceled, retired, unmet, *rest = row
     reserve, resume_attempt, resume_step, overrides, not_before, workflow, revision, archived, *live = rest
     attempt, attempt_state, cause, keep_recovery, take, take_folder, directory, *_ = live
-    subtasks, pinned_to, last = live[-3:]
+    avoids, subtasks, pinned_to, last = live[-4:]
     names, body = definitions.template(template)
     params = definitions.params(workflow, revision)
     if changes:
@@ -124,6 +128,7 @@ def _view(
         last=last,
         aggregate=body.aggregate,
         template=template,
+        avoids=avoids,
     )
 
 

@@ -22,6 +22,7 @@ from rekindle.journal.ledger import Writer
 from rekindle.journal.orders import Assignment, FanOut, Recipe
 from rekindle.journal.places import journal_path
 from rekindle.journal.records import Ended, FannedOut, Returned, Started, StepEnded, Subtasks
+from rekindle.testing.clock import FakeClock
 from rekindle.testing.crashing import Crash
 from rekindle.worker.fingerprints import Fingerprint, Fingerprints
 from rekindle.worker.frame import frame_of
@@ -37,6 +38,7 @@ class Outcome:
     exit_code: int | None = 1
     message: str = "scripted"
     crash: bool = False
+    max_rss_bytes: int | None = None
     action: str | None = None  # JSON text of the dynamic action that its first step stages
     bad: frozenset[int] = frozenset()  # indices of the subtasks that fail, in every fan-out
     result: str | None = None  # JSON text, of an attempt that completes
@@ -89,7 +91,9 @@ class ScriptedExecutor:
             self._writers[worker].append(Returned(tokens, attempts))
 
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:  # noqa: ARG002 - nobody is waited for
-        """One attempt for each worker."""
+        """One attempt for each worker. When there is none, the time passes at once."""
+        if isinstance(self._clock, FakeClock) and not any(self._queues.values()):
+            self._clock.advance(timeout or 0.0)
         for worker, queue in list(self._queues.items()):
             if queue:
                 self._perform(worker, queue.popleft())
@@ -216,6 +220,7 @@ class ScriptedExecutor:
             failure=Failure(message=outcome.message) if failed else None,
             steps=(end,),
             result=None if failed else outcome.result,
+            max_rss_bytes=outcome.max_rss_bytes,
         )
 
     def _die(self, worker: str, one: Assignment, started: float) -> None:

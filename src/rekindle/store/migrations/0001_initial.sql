@@ -77,7 +77,8 @@ CREATE TABLE job (
     held           TEXT,                 -- the reason; null: not held
     canceled       INTEGER NOT NULL DEFAULT 0,
     retired        INTEGER NOT NULL DEFAULT 0,
-    not_before     REAL,                 -- a delayed retry
+    not_before     REAL,                 -- a delayed retry; null once that time has come
+    avoids         TEXT,                 -- the host where it failed, and where it does not run while another works
     added_by       INTEGER,              -- the attempt whose action added it
     resume_attempt INTEGER,              -- the next attempt builds on this one ...
     resume_step    INTEGER NOT NULL DEFAULT 0,
@@ -90,7 +91,7 @@ CREATE TABLE job (
     UNIQUE (workflow, name)
 );
 CREATE INDEX job_ready ON job (workflow, resource_class, priority DESC, id)
-    WHERE state = 1 AND held IS NULL AND retired = 0 AND reserve IS NULL;
+    WHERE state = 1 AND held IS NULL AND retired = 0 AND reserve IS NULL AND not_before IS NULL;
 -- READY with an attempt in reserve: it is looked at whether that one still holds, before the job may be claimed.
 CREATE INDEX job_check ON job (workflow, id)
     WHERE state = 1 AND held IS NULL AND retired = 0 AND reserve IS NOT NULL;

@@ -25,7 +25,7 @@ SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template),
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
 WHERE job.workflow = :workflow AND job.resource_class = :resource_class
     AND job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NULL
-    AND (job.not_before IS NULL OR job.not_before <= :now)
+    AND job.not_before IS NULL AND (job.avoids IS NULL OR job.avoids <> :host)
 ORDER BY job.priority DESC, job.id LIMIT :limit;
 
 -- name: highest_attempt
@@ -48,12 +48,13 @@ VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner,
 -- A ready job gets its live attempt and is QUEUED.
 -- row: attempt, job
 UPDATE job SET state = 2, version = version + 1, attempts = attempts + 1, attempt = :attempt
-WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0 AND reserve IS NULL;
+WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0 AND reserve IS NULL
+    AND not_before IS NULL;
 
 -- name: standing
 -- Where attempts and their jobs stand.
 SELECT attempt.id, attempt.token, attempt.state, attempt.archived_by IS NOT NULL, job.id, job.name, job.workflow,
-    job.resource_class, job.state, job.attempt
+    job.resource_class, job.state, job.attempt, attempt.cancel
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
 
 -- name: start_attempt
@@ -194,14 +195,24 @@ UPDATE attempt SET archived_by = NULL WHERE id IN @attempts AND archived_by IS N
 -- Jobs that are to run.
 UPDATE job SET reserve = NULL, version = version + 1 WHERE id IN @jobs AND reserve IS NOT NULL;
 
+-- name: fall_due
+-- Jobs whose delay is over are delayed no more.
+UPDATE job SET not_before = NULL WHERE not_before <= :now;
+
 -- name: next_due
--- When the earliest delayed ready job falls due.
-SELECT min(job.not_before) FROM job JOIN workflow ON workflow.id = job.workflow
-WHERE job.not_before IS NOT NULL AND job.state = 1 AND job.held IS NULL AND job.retired = 0
-    AND workflow.archived IS NULL;
+-- When the earliest delayed ready job falls due after now.
+SELECT job.not_before FROM job JOIN workflow ON workflow.id = job.workflow
+WHERE job.not_before > :now AND job.state = 1 AND job.held IS NULL AND job.retired = 0 AND workflow.archived IS NULL
+ORDER BY job.not_before LIMIT 1;
 
 -- name: next_due_of_one
--- When the earliest delayed ready job of a workflow falls due.
-SELECT min(job.not_before) FROM job
-WHERE job.not_before IS NOT NULL AND job.workflow = :workflow AND job.state = 1 AND job.held IS NULL
-    AND job.retired = 0;
+-- When the earliest delayed ready job of a workflow falls due after now.
+SELECT job.not_before FROM job
+WHERE job.not_before > :now AND job.workflow = :workflow AND job.state = 1 AND job.held IS NULL AND job.retired = 0
+ORDER BY job.not_before LIMIT 1;
+
+-- name: delayed
+-- How many ready jobs wait for their time, by workflow.
+SELECT job.workflow, count(*) FROM job
+WHERE job.not_before > :now AND job.state = 1 AND job.held IS NULL AND job.retired = 0
+GROUP BY job.workflow;

@@ -19,7 +19,7 @@ SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.
     job.unmet, job.reserve, job.resume_attempt, job.resume_step, job.overrides, job.not_before, job.workflow,
     workflow.revision, workflow.archived IS NOT NULL, attempt.id, attempt.state, attempt.cause,
     job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder,
-    attempt.builds_on, job.subtasks, job.pinned_to,
+    attempt.builds_on, job.avoids, job.subtasks, job.pinned_to,
     CASE WHEN job.attempt IS NULL AND job.attempts > 0
         THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
@@ -60,7 +60,7 @@ SELECT id, version, name FROM job WHERE id IN @jobs;
 -- name: pointers
 -- What a rerun changes of jobs.
 SELECT id, workflow, resource_class, attempt, reserve, held, canceled, not_before, resume_attempt, resume_step,
-    overrides, keep_recovery, workdir, folder, subtasks, pinned_to
+    overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids
 FROM job WHERE id IN @jobs;
 
 -- name: insert_rerun
@@ -95,11 +95,11 @@ UPDATE attempt SET archived_by = :rerun WHERE id IN @attempts AND archived_by IS
 
 -- name: reset_job
 -- A job as its plan leaves it, reset.
--- row: state, unmet, reserve, held, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, job
+-- row: state, unmet, reserve, held, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, job
 UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, reserve = :reserve, held = :held, canceled = 0,
-    not_before = NULL, resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
+    not_before = :not_before, resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
     keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
-    pinned_to = :pinned_to, version = version + 1
+    pinned_to = :pinned_to, avoids = :avoids, version = version + 1
 WHERE id = :job;
 
 -- name: leave_job
@@ -160,6 +160,37 @@ SELECT rerun_job.job, job.name, job.version, job.state, job.attempt, rerun_job.p
     rerun_job.saved
 FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
 
+-- name: retries
+-- How often jobs have run again by themselves since a person last reset them.
+SELECT rerun_job.job, count(*) FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
+WHERE rerun_job.job IN @jobs AND rerun.kind = 'retry' AND rerun.undone IS NULL AND rerun_job.rerun > coalesce((
+    SELECT max(reset.rerun) FROM rerun_job AS reset JOIN rerun AS asked ON asked.id = reset.rerun
+    WHERE reset.job = rerun_job.job AND reset.stays = 0 AND asked.kind IN ('manual', 'restart', 'reset')
+        AND asked.undone IS NULL
+), 0)
+GROUP BY rerun_job.job;
+
+-- name: retried
+-- The retries of jobs, the attempts that they led to (null: to none yet), and why they were. One is left out when
+-- something else reset the job before it ran.
+WITH retry AS (
+    SELECT rerun_job.rerun, rerun_job.job, rerun_job.reasons, (
+        SELECT min(following.id)
+        FROM attempt AS failed JOIN attempt AS following ON following.job = failed.job AND following.id > failed.id
+        WHERE failed.job = rerun_job.job AND failed.archived_by = rerun.id
+    ) AS attempt
+    FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
+    WHERE rerun_job.job IN @jobs AND rerun.kind = 'retry' AND rerun.undone IS NULL
+)
+SELECT retry.job, retry.attempt, retry.reasons FROM retry LEFT JOIN attempt ON attempt.id = retry.attempt
+WHERE NOT EXISTS (
+    SELECT 1 FROM rerun_job AS reset JOIN rerun ON rerun.id = reset.rerun
+    WHERE reset.job = retry.job AND reset.rerun > retry.rerun AND reset.stays = 0 AND reset.archives = '[]'
+        AND rerun.kind NOT IN ('accept', 'revision') AND rerun.undone IS NULL
+        AND rerun.at <= coalesce(attempt.queued, rerun.at)
+)
+ORDER BY retry.rerun;
+
 -- name: attempt_states
 -- The states of attempts.
 SELECT id, state FROM attempt WHERE id IN @attempts;
@@ -173,11 +204,11 @@ WHERE earlier.rerun = :rerun AND rerun.undone IS NULL AND rerun.kind <> 'revisio
 
 -- name: restore_job
 -- Put a job's pointers back, if nothing has moved it.
--- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, job, version
+-- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, job, version
 UPDATE job SET attempt = :attempt, reserve = :reserve, held = :held, canceled = :canceled, not_before = :not_before,
     resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
     keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
-    pinned_to = :pinned_to, version = version + 1
+    pinned_to = :pinned_to, avoids = :avoids, version = version + 1
 WHERE id = :job AND version = :version;
 
 -- name: revive_attempts

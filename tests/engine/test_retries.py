@@ -1,0 +1,282 @@
+"""Retries: what failed runs again by itself, through the rerun path. Processes are scripted, the rest is real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import NotFound
+from rekindle.domain.models import Attempt
+from rekindle.domain.rerun import How, Reason, RerunRecord
+from rekindle.domain.states import State
+from rekindle.engine import control, look, rerun, staleness
+from rekindle.engine.results import WorkOptions, WorkReport
+from rekindle.engine.run import work
+from rekindle.engine.session import Session
+from rekindle.journal.orders import Assignment
+from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor
+
+G = 2**30
+FAILS = Outcome(fails_at="run", exit_code=75)
+
+
+class Scripted:
+    """A project whose jobs go as a script says, under a clock that does not wait."""
+
+    def __init__(self, project) -> None:
+        self.project, self.clock = project, FakeClock()
+        project.session = Session(project.session.store, self.clock)
+
+    def work(self, script: Callable[[Assignment], Outcome], slots: int = 1, crash_at: int = 0) -> WorkReport | None:
+        """Work to the end; with `crash_at` the process dies before the so many-th transaction is committed."""
+        store = self.project.session.store
+        executor = ScriptedExecutor(store.folder, script, self.clock)
+        session = Session(CrashingStore(store, crash_at, "before"), self.clock) if crash_at else self.project.session
+        try:
+            return work(session, WorkOptions(slots=slots, memory=64 * G), executor=executor)
+        except Crash:
+            executor.close(0)
+            with store.write() as archive:
+                for runner in archive.runners.alive():
+                    archive.runners.abandon(runner.id)
+            return None
+        finally:
+            self.project.check()
+
+    def retries(self) -> list[RerunRecord]:
+        found = [record for record, _ in look.reruns(self.project.session) if record.kind == "retry"]
+        return [look.rerun(self.project.session, one.id) for one in reversed(found)]
+
+
+@pytest.fixture
+def scripted(project):
+    return Scripted(project)
+
+
+def fails(times: int, outcome: Outcome = FAILS) -> Callable[[Assignment], Outcome]:
+    """The first so many attempts of each job."""
+    return lambda one: outcome if one.number <= times else Outcome()
+
+
+def one_job(rule: str, more: str = "") -> str:
+    return f"{{name: retried, jobs: {{a: {{run: x, retry: {rule}{more}}}}}}}"
+
+
+def attempts(scripted: Scripted, job: str = "a") -> list[Attempt]:
+    return scripted.project.attempts(job)
+
+
+def test_a_job_that_fails_twice_and_passes_is_retried_twice_each_time_later(scripted):
+    scripted.project.submit(one_job("{max: 3, delay: 30s, backoff: 2}"))
+    report = scripted.work(fails(2))
+    assert (report.exit_code, report.completed, report.failed, report.retried) == (0, 1, 0, 2)
+    first, second, third = attempts(scripted)
+    assert [one.state for one in (first, second, third)] == [State.FAILED, State.FAILED, State.COMPLETED]
+    assert 30 <= second.queued - first.ended < 40
+    assert 60 <= third.queued - second.ended < 70
+    one, two = scripted.retries()
+    assert (first.archived_by, second.archived_by, third.archived_by) == (one.id, two.id, None)
+    assert (one.note, two.note) == ("retry 1 of 3: exit", "retry 2 of 3: exit")
+    assert [reason.detail for reason in two.plan.jobs[0].reasons if reason.kind == "retry"] == [
+        {"retry": 2, "of": 3, "cause": "exit", "delay": 60.0}
+    ]
+    by_attempt, waiting = look.retries(scripted.project.session, [scripted.project.job("a")])
+    assert {number: (why.detail["retry"], why.detail["of"]) for number, why in by_attempt.items()} == {
+        second.id: (1, 3),
+        third.id: (2, 3),
+    }
+    assert waiting == {}
+
+
+def test_it_stops_at_its_maximum_and_begins_anew_once_a_person_has_reset_it(scripted):
+    scripted.project.submit(one_job("{max: 2}"))
+    report = scripted.work(fails(100))
+    assert (report.exit_code, report.failed, report.retried) == (2, 1, 2)
+    assert len(attempts(scripted)) == 3
+    scripted.project.rerun("a")
+    assert scripted.work(fails(100)).exit_code == 2
+    assert [one.note for one in scripted.retries()] == ["retry 1 of 2: exit", "retry 2 of 2: exit"] * 2
+
+
+def test_what_failed_together_is_one_rerun(scripted):
+    scripted.project.submit(
+        """
+        name: many
+        jobs:
+          a: {matrix: {n: {range: [0, 40]}}, run: x, retry: {max: 1}}
+          after: {needs: [a], run: x}
+        """
+    )
+    assert scripted.work(fails(1), slots=8).exit_code == 2, "what has no policy stays failed"
+    found = scripted.retries()
+    assert sum(len(one.plan.jobs) for one in found) == 40
+    assert len(found) <= 10
+    assert scripted.project.states()["after"] is State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("outcome", "tries"),
+    [
+        (FAILS, 3),
+        (Outcome(fails_at="run", exit_code=1), 1),
+        (Outcome(fails_at="run", cause=Cause.EXCEPTION, exit_code=None, message="Temporary trouble"), 2),
+        (Outcome(fails_at="run", cause=Cause.EXCEPTION, exit_code=None, message="trouble"), 1),
+        (Outcome(fails_at="run", cause=Cause.CANCELED, exit_code=None), 1),
+    ],
+)
+def test_rules_are_taken_in_their_order(scripted, outcome, tries):
+    rules = '[{max: 2, exit_codes: [10, 75]}, {max: 1, on: exception, error: "(?i)temporary"}]'
+    scripted.project.submit(one_job(rules))
+    scripted.work(fails(100, outcome))
+    assert len(attempts(scripted)) == tries
+
+
+def test_memory_grows_from_what_was_used_and_stays_grown(scripted):
+    scripted.project.submit(one_job("{max: 3, on: oom, memory: x1.5, max_memory: 6G}", ", resources: {memory: 2G}"))
+    script = fails(3, Outcome(fails_at="run", cause=Cause.OOM, exit_code=None, max_rss_bytes=3 * G))
+    assert scripted.work(script).exit_code == 0
+    found = [json.loads(one.overrides or "{}").get("memory") for one in attempts(scripted)]
+    assert found == [None, 4.5 * G, 6 * G, 6 * G]
+    (row,) = look.jobs(scripted.project.session, [scripted.project.job("a")])
+    assert row.resources.memory == 6 * G
+    (change,) = scripted.retries()[0].plan.jobs[0].manner.changes
+    assert (change.name, change.before, change.after) == ("memory", 2 * G, 4.5 * G)
+
+
+def test_a_retry_goes_on_at_the_failed_step_when_its_policy_says_so(scripted):
+    steps = "steps: [{name: one, run: x}, {name: two, run: x}]"
+    a, b = f"a: {{{steps}, retry: {{max: 1, from: failed-step}}}}", f"b: {{{steps}, retry: {{max: 1}}}}"
+    scripted.project.submit(f"{{name: s, jobs: {{{a}, {b}}}}}")
+    assert scripted.work(fails(1, Outcome(fails_at="two"))).exit_code == 0
+    assert (attempts(scripted, "a")[1].start_step, attempts(scripted, "b")[1].start_step) == (1, 0)
+
+
+def test_what_is_held_is_retried_once_it_is_released(scripted):
+    scripted.project.submit(one_job("{max: 1}"))
+    job = scripted.project.job("a")
+
+    def held_meanwhile(one: Assignment) -> Outcome:
+        if one.number == 1:
+            control.hold(scripted.project.session, [job])
+            return FAILS
+        return Outcome()
+
+    scripted.work(held_meanwhile)
+    assert scripted.project.states() == {"a": State.READY}
+    control.release(scripted.project.session, [job])
+    assert scripted.work(held_meanwhile).exit_code == 0
+
+
+def test_what_was_to_be_ended_is_not_retried(scripted):
+    scripted.project.submit(one_job("{max: 1}"))
+    job = scripted.project.job("a")
+
+    def canceled_meanwhile(one: Assignment) -> Outcome:
+        control.cancel(scripted.project.session, [job])
+        return FAILS
+
+    assert scripted.work(canceled_meanwhile).exit_code == 2
+    assert (scripted.project.states(), scripted.retries()) == ({"a": State.FAILED}, [])
+
+
+def test_a_retry_that_waits_is_undone_like_any_rerun_and_never_by_a_bare_undo(scripted):
+    scripted.project.submit(one_job("{max: 1, delay: 1h}"))
+    job = scripted.project.job("a")
+
+    def held_meanwhile(one: Assignment) -> Outcome:
+        control.hold(scripted.project.session, [job])
+        return FAILS
+
+    scripted.work(held_meanwhile)
+    control.release(scripted.project.session, [job])
+    (status,) = look.status(scripted.project.session)
+    assert (status.delayed, status.state) == (1, "ready")
+    _, waiting = look.retries(scripted.project.session, [job])
+    assert waiting[job].detail["retry"] == 1
+    with pytest.raises(NotFound):
+        rerun.undo(scripted.project.session)
+    (retry,) = scripted.retries()
+    rerun.undo(scripted.project.session, retry.id)
+    assert scripted.project.states() == {"a": State.FAILED}
+    (row,) = look.jobs(scripted.project.session, [job])
+    assert row.job.not_before is None
+    control.release(scripted.project.session, [job])  # undo has put back that it was held
+    scripted.project.rerun("a")
+    assert scripted.work(fails(0)).exit_code == 0
+
+
+@pytest.mark.parametrize(("rule", "tries"), [("{max: 1, on: lost}", 2), ("{max: 9}", 3), ("[]", 3)])
+def test_a_policy_that_names_what_is_lost_bounds_it_and_any_other_does_not(scripted, rule, tries):
+    scripted.project.submit(one_job(rule))
+    script = fails(100, Outcome(fails_at="run", crash=True))
+    for _ in range(6):
+        scripted.work(script)
+    assert [one.cause for one in attempts(scripted)] == [Cause.LOST] * tries
+    kinds = {record.kind for record, _ in look.reruns(scripted.project.session)}
+    assert kinds == {"retry" if "lost" in rule else "recovery"}
+
+
+@pytest.mark.parametrize("crash_at", range(1, 12))
+def test_no_retry_is_forgotten_or_doubled_whenever_the_runner_dies(scripted, crash_at):
+    scripted.project.submit(one_job("{max: 2, delay: 1s}"))
+    scripted.work(fails(2), crash_at=crash_at)
+    assert scripted.work(fails(2)).exit_code == 0
+    found = attempts(scripted)
+    assert [one.state for one in found if one.cause is not Cause.LOST][-1] is State.COMPLETED
+    assert len(scripted.retries()) == sum(one.cause is Cause.EXIT for one in found) <= 2
+
+
+def why_of(record: RerunRecord) -> Reason:
+    return next(reason for reason in record.plan.jobs[0].reasons if reason.kind == "retry")
+
+
+def test_the_host_where_it_failed_is_avoided_only_while_another_works(scripted):
+    scripted.project.submit(one_job("{max: 2, other_host: true}"))
+    assert scripted.work(fails(1)).exit_code == 0, "on one host it runs where it failed"
+    first, _ = attempts(scripted)
+    detail = why_of(scripted.retries()[0]).detail
+    assert (detail["avoids"], detail["alone"]) == (first.host, True)
+    (row,) = look.jobs(scripted.project.session, [first.job])
+    assert row.job.avoids == first.host
+
+
+def test_a_job_that_avoids_a_host_is_not_offered_there(scripted):
+    scripted.project.submit(one_job("{max: 1, other_host: true}"))
+    job = scripted.project.job("a")
+
+    def held_meanwhile(one: Assignment) -> Outcome:
+        control.hold(scripted.project.session, [job])
+        return FAILS
+
+    scripted.work(held_meanwhile)
+    control.release(scripted.project.session, [job])
+    (failed,) = attempts(scripted)
+    with scripted.project.session.store.write() as archive:
+        (ready,) = archive.queue.ready_classes(None)
+        offered = {
+            host: archive.queue.ready(ready.workflow, ready.resource_class, 9, host)
+            for host in (failed.host, "elsewhere", "")
+        }
+    assert {host: len(jobs) for host, jobs in offered.items()} == {failed.host: 0, "elsewhere": 1, "": 1}
+
+
+def test_another_policy_makes_nothing_stale(scripted):
+    scripted.project.submit("{name: r, jobs: {a: {run: x, inputs: {i: spec.yaml}, retry: {max: 1}}}}")
+    (scripted.project.folder / "input").touch()
+    scripted.project.submit("{name: r, jobs: {a: {run: x, inputs: {i: input}, retry: {max: 1}}}}")
+    assert scripted.work(fails(0)).exit_code == 0
+    assert scripted.project.submit("{name: r, jobs: {a: {run: x, inputs: {i: input}}}}").changed == ("a",)
+    job = scripted.project.job("a")
+    _, assessed = staleness.assess(scripted.project.session, [job])
+    assert assessed[job].reasons == ()
+
+
+def test_below_a_retried_job_nothing_is_touched(scripted):
+    scripted.project.submit("{name: r, jobs: {a: {run: x, retry: {max: 1}}, b: {run: x, needs: [a]}}}")
+    assert scripted.work(fails(1)).exit_code == 2
+    scripted.project.rerun("b", how=How())
+    (retry,) = scripted.retries()
+    assert [job.name for job in retry.plan.jobs] == ["a"]
