@@ -208,12 +208,12 @@ def test_looking_at_nothing_is_an_empty_list(lasting_diamond: Project) -> None:
 
 def test_a_spec_with_mistakes_names_each_with_its_place(project: Project) -> None:
     project.spec(
-        "name: wrong\njobs:\n  a: {rum: 'true'}\n  b: {run: 'true', needs: [c]}\n  d: {run: 'true', retry: {max: 2}}\n"
+        "name: wrong\njobs:\n  a: {rum: 'true'}\n  b: {run: 'true', needs: [c]}\n  d: {run: 'true', retry: {max: x}}\n"
     )
     done = project.rekindle("run", "spec.yaml", expect=1)
     assert re.search(r"spec\.yaml:3:\d+: .*rum.*run", done.stderr)
     assert re.search(r"spec\.yaml:4:\d+: .*c\b", done.stderr)
-    assert re.search(r"spec\.yaml:5:\d+: .*(retry.*not yet|not yet.*retry)", done.stderr)
+    assert re.search(r"spec\.yaml:5:\d+: .*max.* must be a whole number", done.stderr)
     assert not (project.folder / "ran.txt").exists()
 
 

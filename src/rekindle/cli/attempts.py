@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rekindle.cli import drawing, explaining, shapes
+from rekindle.cli import drawing, explaining, reasons, shapes
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.modified import modifications
 from rekindle.cli.opening import opened
@@ -13,6 +13,7 @@ from rekindle.cli.subtasks import FIRST, subtasks_table
 from rekindle.domain.acting import ActingSet
 from rekindle.domain.models import Attempt
 from rekindle.domain.quantities import format_size
+from rekindle.domain.rerun import Reason
 from rekindle.engine import acted, look
 from rekindle.engine.whereabouts import workdirs
 from rekindle.query.selections import Flags, parse_selection
@@ -57,13 +58,14 @@ def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
         folders = workdirs(session, found) if as_json else {}
         counts = look.subtask_counts(session, found) if as_json else {}
         jobs = sorted({one.job for one in found})
+        retries, _ = look.retries(session, jobs)
         names = {} if as_json else {row.job.id: row.job.name for row in look.jobs(session, jobs)}
     if as_json:
-        shapes.emit({"attempts": [shapes.attempt(one, folders.get(one.id), counts) for one in found]})
+        shapes.emit({"attempts": [shapes.attempt(one, folders.get(one.id), counts, retries) for one in found]})
     elif not found:
         click.echo("nothing selected" if chosen == [] else "no attempts yet")
     else:
-        click.echo(explaining.attempts_table(found, names))
+        click.echo(explaining.attempts_table(found, names, retries))
 
 
 @click.command()
@@ -84,18 +86,18 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         acting = acted.in_force(session, [found.job]).get(found.job)
         in_force = acting if acting is not None and acting.attempt == found.id else None
         copying, saved = look.copying(session, found), look.saved(session, found.id)
-        counts = look.subtask_counts(session, [found])
+        counts, (retries, _) = look.subtask_counts(session, [found]), look.retries(session, [found.job])
         subtasks = look.subtasks(session, found) if counts else {}
         steps = look.step_names(session, found) if counts else ()
     if as_json:
-        document = shapes.attempt(found, workdir, counts)
+        document = shapes.attempt(found, workdir, counts, retries)
         names = list(in_force.names) if in_force else []
         told = {"done": copying[0], "whole": copying[1]} if copying else None
         more = {"actions_in_force": in_force is not None, "added": names, "copying": told, "saved_outputs": saved}
         listed = [shapes.subtask(steps[step], one) for step, several in subtasks.items() for one in several]
         shapes.emit({**document, **more, "subtasks": listed})
         return
-    click.echo(_facts(found, row.job.name, row.workflow, workdir))
+    click.echo(_facts(found, row.job.name, row.workflow, workdir, retries.get(found.id)))
     if copying:
         click.echo(f"copying the folder it goes on in: {format_size(copying[0])} of {format_size(copying[1])}")
     if saved:
@@ -129,13 +131,14 @@ def _defined(one: Attempt) -> str:
     return f"pinned: that of attempt {one.pinned_to}" if one.pinned_to is not None else ""
 
 
-def _facts(one: Attempt, name: str, workflow: str, workdir: str | None) -> str:
+def _facts(one: Attempt, name: str, workflow: str, workdir: str | None, retry: Reason | None) -> str:
     where = f"{one.host} (pid {one.pid})" if one.host and one.pid else one.host or ""
     return drawing.details(
         [
             ("attempt", f"{one.id}, number {one.number} of job {one.job} {drawing.flat(name)}"),
             ("workflow", f"{one.workflow} {workflow}, revision {one.revision}"),
             ("definition", _defined(one)),
+            ("retry", reasons.in_short(retry) if retry is not None else ""),
             ("state", one.state.label),
             ("cause", explaining.ending(one)),
             ("signature", one.signature or ""),

@@ -11,9 +11,11 @@ import click
 
 from rekindle.cli import drawing
 from rekindle.cli.drawing import Column
+from rekindle.cli.reasons import which_retry
 from rekindle.cli.shapes import seconds
 from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
 from rekindle.domain.quantities import format_size
+from rekindle.domain.rerun import Reason
 
 _CODES = {
     126: "found, but it cannot be executed (no permission, or not a program)",
@@ -94,8 +96,8 @@ def _words(name: str, unit: str = "") -> str:
     return name.removesuffix(unit).replace("_", " ")
 
 
-def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str]) -> str:
-    """One line an attempt; `names` are the jobs' (none: the jobs' column is left out)."""
+def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str], retries: Mapping[int, Reason]) -> str:
+    """One line an attempt; `names` are the jobs' (none: the jobs' column is left out), `retries` say which are."""
     columns = [
         Column("ID", right=True),
         Column("JOB", cut="middle", drop=True),
@@ -110,11 +112,12 @@ def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str]) -> str
         Column("NOTE", cut="end", drop=True),
     ]
     several = len({one.revision for one in attempts}) > 1
-    return drawing.table(columns, [_cells(one, names, several) for one in attempts])
+    return drawing.table(columns, [_cells(one, names, several, retries.get(one.id)) for one in attempts])
 
 
-def _cells(one: Attempt, names: Mapping[int, str], several: bool) -> tuple[str, ...]:
-    notes = [f"archived by rerun {one.archived_by}"] if one.archived_by is not None else []
+def _cells(one: Attempt, names: Mapping[int, str], several: bool, retry: Reason | None) -> tuple[str, ...]:
+    notes = [which_retry(retry)] if retry is not None else []
+    notes += [f"archived by rerun {one.archived_by}"] if one.archived_by is not None else []
     notes += [f"from step {one.start_step + 1}"] if one.start_step else []
     notes += ["pinned"] if one.pinned_to is not None else []
     notes += ["modified"] if one.overrides is not None else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -18,6 +18,7 @@ from rekindle.cli.reading import reading_shown
 from rekindle.domain.acting import Patch
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.quantities import format_size
+from rekindle.domain.rerun import Reason
 from rekindle.domain.selection import Selection
 from rekindle.domain.staleness import Assessment
 from rekindle.domain.states import State
@@ -88,6 +89,7 @@ def _table(rows: list[JobRow]) -> str:
 def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
     job, live = row.job, row.attempt
     notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
+    notes += [f"retry at {drawing.when(job.not_before)}"] if job.not_before is not None else []
     notes += ["retired"] if job.retired else []
     notes += ["partial"] if row.partial else []
     notes += ["runs unless unchanged"] if job.reserve is not None else []
@@ -119,7 +121,7 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         ids = look.select(session, Selection(workflow=workflow, jobs=parse_words([job])))
         rows = look.jobs(session, ids)
         needs, needed = look.parents(session, ids), look.children(session, ids)
-        history = look.attempts(session, ids)
+        history, (retries, waiting) = look.attempts(session, ids), look.retries(session, ids)
         adders, patches = acted.adders(session, ids), acted.patches(session, ids)
         with reading_shown() as tell:
             _, assessed = staleness.assess(session, ids, tell)
@@ -127,6 +129,7 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         documents = [
             {
                 **shapes.job(row, assessed[row.job.id].stale if row.job.id in assessed else False),
+                "retry": shapes.retry(waiting.get(row.job.id)),
                 "needs": [_neighbour(one) for one in needs.get(row.job.id, [])],
                 "needed_by": [_neighbour(one) for one in needed.get(row.job.id, [])],
                 "attempt_ids": [one.id for one in history if one.job == row.job.id],
@@ -143,7 +146,9 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         click.echo("\n" if at else "", nl=False)
         own = [one for one in history if one.job == row.job.id]
         dynamic = _dynamic(adders.get(row.job.id), patches.get(row.job.id, []))
-        _draw(row, needs.get(row.job.id, []), needed.get(row.job.id, []), own, dynamic, assessed.get(row.job.id))
+        again = [("next", _next_try(row.job, waiting.get(row.job.id)))]
+        facts = [("stale", _stale(row.job.id, assessed.get(row.job.id))), *again, *dynamic]
+        _draw(row, needs.get(row.job.id, []), needed.get(row.job.id, []), own, facts, retries)
 
 
 def _neighbour(job: Job) -> dict[str, object]:
@@ -162,8 +167,8 @@ def _draw(
     needs: list[Job],
     needed: list[Job],
     history: list[Attempt],
-    dynamic: list[tuple[str, str]],
-    assessed: Assessment | None,
+    facts: list[tuple[str, str]],
+    retries: Mapping[int, Reason],
 ) -> None:
     job = row.job
     binding = json.loads(job.binding or "{}")
@@ -173,10 +178,9 @@ def _draw(
                 ("job", f"{job.id} {drawing.flat(job.name)}"),
                 ("workflow", f"{job.workflow} {row.workflow}"),
                 ("state", job.state.label),
-                ("stale", _stale(job.id, assessed)),
                 ("held", job.held or ""),
                 ("retired", _retired(job)),
-                *dynamic,
+                *facts,
                 ("partial", _partial(row)),
                 ("matrix", ", ".join(f"{key}={value}" for key, value in binding.items())),
                 ("takes", _takes(row)),
@@ -198,7 +202,7 @@ def _draw(
         click.echo("\nno attempts yet")
         return
     click.echo("")
-    click.echo(explaining.attempts_table(history, {}))
+    click.echo(explaining.attempts_table(history, {}, retries))
     newest = history[-1]
     if newest.cause is not None:
         click.echo("")
@@ -212,6 +216,13 @@ def _stale(job: int, found: Assessment | None, most: int = 3) -> str:
     lines = [reasons.in_short(reason) for reason in found.reasons[:most]]
     more = len(found.reasons) - most
     return "\n".join([*lines, f"… {more:,} more: rekindle why {job}"] if more > 0 else lines)
+
+
+def _next_try(job: Job, reason: Reason | None) -> str:
+    if reason is None:
+        return ""
+    due = f"; it starts at {drawing.when(job.not_before)}" if job.not_before is not None else ""
+    return f"{reasons.in_short(reason)}{due}"
 
 
 def _retired(job: Job) -> str:

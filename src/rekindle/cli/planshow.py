@@ -150,13 +150,19 @@ def _looks(job: PlannedJob, retired: bool, lead: str = "…") -> tuple[str, ...]
     changed = any(reason.kind in _REVISED for reason in job.reasons)
     start = "" if changed or (lead and job.start == FROM_BEGINNING) else job.start
     start += f", {_FOLDERS[job.manner.take]}" if job.manner.take else ""
-    texts = [why(reason) for reason in job.reasons if not (lead and reason.kind is ReasonKind.UPSTREAM)]
+    texts = [why(reason) for reason in _told(job.reasons) if not (lead and reason.kind is ReasonKind.UPSTREAM)]
     return (
         job.before.label,
         "retired" if retired else "held" if job.holds else job.after.label,
         "" if retired or _is_left(job) else start,
         "; ".join(texts),
     )
+
+
+def _told(reasons: Sequence[Reason]) -> Sequence[Reason]:
+    """Nobody selected what is retried."""
+    retried = any(reason.kind is ReasonKind.RETRY for reason in reasons)
+    return [reason for reason in reasons if not (retried and reason.kind is ReasonKind.SELECTED)]
 
 
 _REVISED = (ReasonKind.ADDED, ReasonKind.RETIRED, ReasonKind.REDEFINED, ReasonKind.REWIRED)

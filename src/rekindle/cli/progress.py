@@ -64,8 +64,11 @@ class News:
 
 def summary(progress: Progress) -> str:
     """Counts by state and the time, in one line."""
-    spared = f", {progress.reinstated:,} reinstated" if progress.reinstated else ""
-    return f"{drawing.counted(progress.counts.items())}{spared} after {drawing.lasting(progress.seconds)}"
+    parts = [drawing.counted(progress.counts.items())]
+    parts += [f"{progress.reinstated:,} reinstated"] if progress.reinstated else []
+    parts += [f"{progress.retried:,} retried"] if progress.retried else []
+    parts += [f"{progress.delayed:,} waiting for a retry"] if progress.delayed else []
+    return f"{', '.join(parts)} after {drawing.lasting(progress.seconds)}"
 
 
 def share(progress: Progress) -> tuple[int, int]:

@@ -56,6 +56,8 @@ def in_short(reason: Reason) -> str:
         return f"variable {name} {_happened(detail, 'is not set any more', 'is set now')}"
     if kind is ReasonKind.CODE:
         return f"module {drawing.flat(str(detail.get('module')))} {_happened(detail, 'is gone', 'is new')}"
+    if kind is ReasonKind.RETRY:
+        return f"{which_retry(reason)}: {detail.get('cause')}{_delayed(detail)}{_elsewhere(detail)}"
     if kind is ReasonKind.FAILED:
         cause = detail.get("cause")
         return f"{detail.get('state', 'failed')}{f' ({cause})' if cause else ''}"
@@ -82,6 +84,24 @@ def in_full(reason: Reason) -> Iterator[str]:
             yield f"  {click.style(f'+ {after}', fg='green')}"
     else:
         yield head
+
+
+def which_retry(reason: Reason) -> str:
+    """`retry 1 of 2`."""
+    return f"retry {reason.detail.get('retry')} of {reason.detail.get('of')}"
+
+
+def _delayed(detail: Any) -> str:
+    delay = detail.get("delay")
+    return f", {drawing.lasting(delay)} later" if delay else ""
+
+
+def _elsewhere(detail: Any) -> str:
+    host = detail.get("avoids")
+    if host is None:
+        return ""
+    host = drawing.flat(str(host))
+    return f", on {host} again: no other host works" if detail.get("alone") else f", not on {host}"
 
 
 def _happened(detail: Any, gone: str, fresh: str) -> str:

@@ -12,7 +12,8 @@ import click
 from rekindle.domain.definition import Each, JobTemplate, Resources
 from rekindle.domain.models import Attempt, Event, FailureGroup, Runner, StepOutcome, Workflow
 from rekindle.domain.plan_form import plan_to_json
-from rekindle.domain.rerun import RefusedJob, RerunPlan, RerunRecord
+from rekindle.domain.rerun import Reason, RefusedJob, RerunPlan, RerunRecord
+from rekindle.domain.retrying import rule_to_json
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask
 from rekindle.engine.results import JobRow, Restarting, Submitted, WorkflowStatus, WorkReport
@@ -62,6 +63,7 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "spec_changed": status.spec_changed,
         "held": dict(status.held),
         "spec": status.spec,
+        "delayed": status.delayed,
     }
 
 
@@ -106,6 +108,8 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "unmet": one.unmet,
         "overrides": _overrides(one.overrides),
         "keep_recovery": one.keep_recovery,
+        "not_before": iso(one.not_before),
+        "avoids": one.avoids,
         "resources": resources(row.resources),
         "started": iso(live.started) if live else None,
         "ended": iso(live.ended) if live else None,
@@ -122,11 +126,21 @@ def seconds(started: float | None, ended: float | None) -> float | None:
     return None if started is None or ended is None else round(max(0.0, ended - started), 6)
 
 
+def retry(reason: Reason | None) -> dict[str, Any] | None:
+    """Which retry an attempt is, of how many, and after what; None: it is none."""
+    return None if reason is None else dict(reason.detail)
+
+
 SubtaskCounts = Mapping[tuple[int, int], Mapping[State, int]]
 
 
-def attempt(one: Attempt, workdir: str | None, subtasks: SubtaskCounts | None = None) -> dict[str, Any]:
-    """An attempt with its steps, and by (attempt, step) how many subtasks are in which state."""
+def attempt(
+    one: Attempt,
+    workdir: str | None,
+    subtasks: SubtaskCounts | None = None,
+    retries: Mapping[int, Reason] | None = None,
+) -> dict[str, Any]:
+    """An attempt with its steps, by (attempt, step) how many subtasks are in which state, and which are retries."""
     return {
         "id": one.id,
         "job": one.job,
@@ -159,6 +173,7 @@ def attempt(one: Attempt, workdir: str | None, subtasks: SubtaskCounts | None = 
         "partial": one.partial,
         "modified": one.overrides is not None,
         "overrides": _overrides(one.overrides),
+        "retry": retry((retries or {}).get(one.id)),
         "steps": [_step(step, (subtasks or {}).get((one.id, step.position), {})) for step in one.steps],
     }
 
@@ -230,7 +245,9 @@ def failure(group: FailureGroup) -> dict[str, Any]:
 
 def plan(one: RerunPlan, rerun: int | None) -> dict[str, Any]:
     """A rerun, planned or applied (`rerun` is its number). What else the plan has read is for saved plans only."""
-    return {"rerun": rerun, **{key: value for key, value in plan_to_json(one).items() if key != "reads"}}
+    document = {key: value for key, value in plan_to_json(one).items() if key != "reads"}
+    jobs = [{**job, "not_before": iso(job["not_before"])} for job in document["jobs"]]
+    return {"rerun": rerun, **document, "jobs": jobs}
 
 
 def nothing_planned(refused: Iterable[RefusedJob] = ()) -> dict[str, Any]:
@@ -292,6 +309,7 @@ def report(one: WorkReport) -> dict[str, Any]:
         "recovered": one.recovered,
         "held": dict(one.held),
         "reinstated": one.reinstated,
+        "retried": one.retried,
     }
 
 
@@ -316,6 +334,7 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "resources": resources(one.resources),
         "priority": one.priority,
         "workdir": one.workdir,
+        "retry": [rule_to_json(rule) for rule in one.retry],
     }
 
 

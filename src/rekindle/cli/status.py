@@ -76,13 +76,15 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
     """What else there is to say of a workflow: its bar, failures, and whether its spec file has changed."""
     bar = _bar(one) if sys.stdout.isatty() else ""
     note = spec_note(one)
-    if not (bar or one.failures or one.held or note):
+    if not (bar or one.failures or one.held or one.delayed or note):
         return
     click.echo(f"\n{drawing.flat(one.workflow.name)}" if several else "")
     if bar:
         click.echo(f"  {bar}")
     if one.failures:
         click.echo(explaining.group_lines(one.failures, indent=2, most=5))
+    if one.delayed:
+        click.echo(f"  {one.delayed:,} wait{'s' if one.delayed == 1 else ''} for a retry")
     for line in held_lines(one.held, str(one.workflow.id)):
         click.echo(f"  {line}")
     if note:

@@ -1,0 +1,72 @@
+"""Jobs that fail and run again by themselves, with real processes and the real command line."""
+
+from __future__ import annotations
+
+import json
+
+from project_folder import Project
+
+FLAKY = """
+name: flaky
+jobs:
+  flaky:
+    run: |
+      echo flaky >> ran.txt
+      if [ $REKINDLE_ATTEMPT -lt 3 ]; then echo "a temporary trouble" >&2; exit 75; fi
+      touch passed
+    resources: {memory: 256M, time: 1m}
+    retry: {max: 3, exit_codes: [10, 75], delay: 200ms, backoff: 2, memory: x1.5, max_memory: 512M, time: x2}
+  wrong: {run: "exit 3", retry: {max: 3, exit_codes: [10, 75]}}
+  long: {run: "while [ ! -e passed ]; do sleep 0.01; done"}
+"""
+
+
+def test_a_job_fails_twice_and_passes_while_another_runs(project: Project) -> None:
+    project.spec(FLAKY)
+    done = project.rekindle("run", "spec.yaml", "-j", "2", expect=2)
+    assert project.ran() == ["flaky"] * 3
+    assert "2 attempts failed and were retried" in done.stderr
+    assert project.states() == {"flaky": "completed", "wrong": "failed", "long": "completed"}
+    (flaky, wrong, _) = (project.ask("attempts", "list", name)["attempts"] for name in ("flaky", "wrong", "long"))
+    assert len(wrong) == 1
+    assert [one["state"] for one in flaky] == ["failed", "failed", "completed"]
+    assert [one["archived"] for one in flaky] == [True, True, False]
+    tried = [one["retry"] and (one["retry"]["retry"], one["retry"]["of"], one["retry"]["delay"]) for one in flaky]
+    assert tried == [None, (1, 3, 0.2), (2, 3, 0.4)]
+    memory = [(one["overrides"] or {}).get("memory") for one in flaky]
+    assert memory == [None, 384 * 2**20, 512 * 2**20]
+    assert [(one["overrides"] or {}).get("time") for one in flaky] == [None, 120.0, 240.0]
+
+
+def test_retries_are_shown_wherever_one_looks(project: Project) -> None:
+    project.spec(FLAKY)
+    project.rekindle("run", "spec.yaml", "-j", "2", expect=2)
+    project.env["COLUMNS"] = "200"  # nothing is cut
+    last = project.ask("attempts", "list", "flaky")["attempts"][-1]
+    shown = project.rekindle("attempts", "show", str(last["id"])).stdout
+    assert "retry 2 of 3: exit" in shown
+    assert "512.0 MiB" in shown
+    assert "retry 1 of 3" in project.rekindle("attempts", "list", "flaky").stdout
+    assert "retry 2 of 3" in project.rekindle("jobs", "show", "flaky").stdout
+    listed = project.ask("reruns", "list")["reruns"]
+    assert [(one["kind"], one["note"]) for one in listed] == [
+        ("retry", "retry 2 of 3: exit"),
+        ("retry", "retry 1 of 3: exit"),
+    ]
+    rerun = project.ask("reruns", "show", str(listed[0]["rerun"]))
+    assert {"kind": "retry", "retry": 2, "of": 3, "cause": "exit", "delay": 0.4} in rerun["jobs"][0]["reasons"]
+    assert "retry 2 of 3: exit" in project.rekindle("reruns", "show", str(listed[0]["rerun"])).stdout
+    assert "no rerun to undo" in project.rekindle("undo", expect=1).stderr
+
+
+def test_a_retry_that_is_far_off_is_told_of_and_kept(project: Project) -> None:
+    project.spec('{name: later, jobs: {a: {run: "exit 1", retry: {max: 1, delay: 1h}}}}')
+    project.rekindle("run", "spec.yaml", "--wait-timeout", "1s", expect=6)
+    assert "1 waits for a retry" in project.rekindle("status").stdout
+    (workflow,) = project.ask("status")["workflows"]
+    assert (workflow["delayed"], workflow["counts"]) == (1, {"ready": 1})
+    job = json.loads(project.rekindle("jobs", "show", "a", "--json").stdout)
+    assert job["not_before"] is not None
+    assert (job["retry"]["retry"], job["retry"]["of"]) == (1, 1)
+    assert "retry 1 of 1: exit" in project.rekindle("jobs", "show", "a").stdout
+    assert "retry at" in project.rekindle("jobs", "list").stdout
