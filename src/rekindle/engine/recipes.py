@@ -79,7 +79,7 @@ class Recipes:
             store=self._identity,
             cpus=takes.cpus,
             by_mtime=dict(body.by_mtime),
-            memory=body.resources.memory,
+            memory=takes.memory,
         )
 
 
