@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ DEBUG = "REKINDLE_DEBUG"
 WRONG_COMMAND_LINE = 64
 INTERRUPTED = 130  # 128 + SIGINT, as a shell tells it
 READER_GONE = 141  # 128 + SIGPIPE
+GARBAGE = 50_000
+"""Objects between two looks for garbage in circles. A hundred thousand jobs are a million objects and no circle:
+Python's own 700 would spend a quarter of a plan's time on looking at them again and again."""
 
 COMMANDS = {
     "run": Entry("rekindle.cli.run:run", "Submit SPEC and run it to the end."),
@@ -85,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 all well, 1 failed or refused, 2 jobs failed, 5 canceled, 6 timed out, 64 the command line is wrong.
     An error nobody foresaw leaves as it is; `sys.excepthook` makes one line of it unless $REKINDLE_DEBUG is set."""
+    gc.set_threshold(GARBAGE)
     if not os.environ.get(DEBUG):
         sys.excepthook = _unforeseen
     for stream in (sys.stdout, sys.stderr):
