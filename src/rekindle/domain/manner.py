@@ -139,6 +139,8 @@ def _folder(
 
 def _modified(view: JobView, how: How) -> Modified | str:
     """What differs from the job's definition after the rerun, or in words why that cannot be."""
+    if how.overrides is None and view.overrides is None:
+        return NOTHING
     asked = how.overrides or Overrides()
     for name in asked.params:
         if name not in view.params:

@@ -11,7 +11,7 @@ from rekindle.engine.session import Session
 def workflows_of(session: Session, jobs: Sequence[int]) -> list[int]:
     """The ids of the workflows that these jobs are of, each once, in order."""
     with session.store.read() as archive:
-        return sorted({job.workflow for job in archive.jobs.get(jobs)})
+        return archive.jobs.workflows(jobs)
 
 
 def workdirs(session: Session, attempts: Sequence[Attempt]) -> dict[int, str | None]:

@@ -48,6 +48,9 @@ class Jobs:
         known = {row[0]: job_of(row) for row in self._db.rows(SQL["jobs_by_id"], jobs=as_set(ids))}
         return [known[number] for number in ids if number in known]
 
+    def workflows(self, ids: Sequence[int]) -> list[int]:
+        return [row[0] for row in self._db.rows(SQL["workflows_of"], jobs=as_set(ids))]
+
     def live(self, ids: Sequence[int]) -> dict[int, Attempt]:
         return live_attempts(self._db, ids)
 

@@ -212,6 +212,10 @@ class Jobs(Protocol):
         """Jobs by id, in the order of ids."""
         ...
 
+    def workflows(self, ids: Sequence[int]) -> list[int]:
+        """The workflows that these jobs are of, each once, in order."""
+        ...
+
     def live(self, ids: Sequence[int]) -> dict[int, Attempt]:
         """The live attempts (without steps) of these jobs, by job."""
         ...

@@ -11,6 +11,10 @@ job.workdir, job.folder, job.pinned_to, job.avoids;
 -- Jobs by id.
 SELECT {job_columns} FROM job WHERE job.id IN @jobs ORDER BY job.id;
 
+-- name: workflows_of
+-- The workflows of some jobs.
+SELECT DISTINCT workflow FROM job WHERE id IN @jobs ORDER BY workflow;
+
 -- name: ids_that_exist
 -- Those of some ids that jobs have.
 SELECT id FROM job WHERE id IN @jobs;
