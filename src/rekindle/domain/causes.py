@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from rekindle.domain.states import State
+
 
 class Cause(enum.StrEnum):
     """How an attempt, step or subtask that did not succeed came to its end."""
@@ -19,3 +21,10 @@ class Cause(enum.StrEnum):
     MISSING_OUTPUT = "missing_output"
     SUBTASKS = "subtasks"  # more of them failed than allowed
     CANCELED = "canceled"
+
+
+def state_after(cause: Cause | None) -> State:
+    """The state in which something has ended that ended for a cause, or for none."""
+    if cause is None:
+        return State.COMPLETED
+    return State.CANCELED if cause is Cause.CANCELED else State.FAILED

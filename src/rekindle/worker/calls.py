@@ -8,9 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Collection
 
-from rekindle.domain.causes import Cause
+from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.models import Failure
-from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import descendants_of, start_of
 from rekindle.worker.activity import GRACE, LINGER
@@ -124,9 +123,8 @@ def death(started: float, code: int, peak: int, stopped: tuple[Cause, str] | Non
         cause, message = Cause.SIGNAL, f"the call's process was killed by {signal_name(number)}"
     else:
         cause, message = Cause.EXIT, f"the call ended its process with exit code {code}"
-    state = State.CANCELED if cause is Cause.CANCELED else State.FAILED
     return StepEnd(
-        state,
+        state_after(cause),
         started,
         time.time(),
         cause,

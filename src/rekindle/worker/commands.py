@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from rekindle.domain.causes import Cause
+from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.commandline import CommandLine, compile_command
 from rekindle.domain.definition import Step
 from rekindle.domain.errors import BadValue
@@ -125,10 +125,16 @@ class Command:
         if cause is None:
             end = StepEnd(State.COMPLETED, self.started, now, exit_code=exit_code, result=result, action=action)
             return end if misdeed is None else refused(end, misdeed, self._capture.tail())
-        state = State.CANCELED if cause is Cause.CANCELED else State.FAILED
         failure = Failure(message=message, stderr=self._capture.tail())
         return StepEnd(
-            state, self.started, now, cause, exit_code, number, failure=failure, result=None if trouble else result
+            state_after(cause),
+            self.started,
+            now,
+            cause,
+            exit_code,
+            number,
+            failure=failure,
+            result=None if trouble else result,
         )
 
     def _cause(self, code: int) -> tuple[Cause | None, str, int | None]:

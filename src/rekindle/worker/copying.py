@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.journal.copies import copy_tree, remove_tree, size_of
 from rekindle.journal.orders import Assignment
@@ -21,7 +20,7 @@ from rekindle.journal.places import copy_part, forget_progress, write_progress
 from rekindle.worker.activity import GRACE
 from rekindle.worker.capture import Capture
 from rekindle.worker.commands import ended
-from rekindle.worker.findings import StepEnd, signal_name
+from rekindle.worker.findings import StepEnd, failed, signal_name, stopped
 from rekindle.worker.frame import ACTION_NAME, RESULT_NAME
 from rekindle.worker.reaping import kill_group
 from rekindle.worker.spawn import spawn
@@ -85,9 +84,7 @@ class FolderCopy:
 
     def _conclude(self, code: int) -> StepEnd:
         if self._stopped is not None:
-            cause, message = self._stopped
-            state = State.CANCELED if cause is Cause.CANCELED else State.FAILED
-            return StepEnd(state, self.started, time.time(), cause, failure=Failure(message=message))
+            return stopped(self.started, *self._stopped)
         if code:
             said = self._capture.tail().strip().splitlines()
             why = f"it was killed by {signal_name(-code)}" if code < 0 else said[-1] if said else f"exit code {code}"
@@ -99,8 +96,7 @@ class FolderCopy:
         return StepEnd(State.COMPLETED, self.started, time.time())
 
     def _failed(self, why: str) -> StepEnd:
-        failure = Failure(message=f"cannot copy the folder {self._source}: {why}")
-        return StepEnd(State.FAILED, self.started, time.time(), Cause.START, failure=failure)
+        return failed(self.started, Cause.START, f"cannot copy the folder {self._source}: {why}")
 
 
 def main(arguments: list[str]) -> int:

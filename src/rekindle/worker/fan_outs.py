@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.actions import BadAction
-from rekindle.domain.causes import Cause
+from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.definition import Each
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure
@@ -271,9 +271,8 @@ class FanOutStep:
             failure = Failure(
                 told.type if told else "", message, told.traceback if told else "", told.stderr if told else ""
             )
-        state = State.COMPLETED if cause is None else State.CANCELED if cause is Cause.CANCELED else State.FAILED
         return StepEnd(
-            state,
+            state_after(cause),
             self.started,
             time.time(),
             cause,

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rekindle.domain.causes import Cause
+from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import State
@@ -133,6 +133,11 @@ def never_started(assignment: Assignment, state: State, cause: Cause, message: s
 def canceled_before(assignment: Assignment) -> Ended:
     """The record of an attempt that was canceled before it started."""
     return never_started(assignment, State.CANCELED, Cause.CANCELED, "canceled before it started")
+
+
+def stopped(started: float, cause: Cause, message: str) -> StepEnd:
+    """A step that was made to end, now."""
+    return StepEnd(state_after(cause), started, time.time(), cause, failure=Failure(message=message))
 
 
 def failed(started: float, cause: Cause, message: str, **more: Any) -> StepEnd:

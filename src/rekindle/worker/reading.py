@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.files.digests import Tell
 from rekindle.worker.activity import GRACE
-from rekindle.worker.findings import StepEnd
+from rekindle.worker.findings import StepEnd, stopped
 
 
 class _Halted(Exception):
@@ -63,9 +62,7 @@ class Reading:
             raise self._trouble
         if self._stopped is None:
             return StepEnd(State.COMPLETED, self.started, time.time())
-        cause, message = self._stopped
-        state = State.CANCELED if cause is Cause.CANCELED else State.FAILED
-        return StepEnd(state, self.started, time.time(), cause, failure=Failure(message=message))
+        return stopped(self.started, *self._stopped)
 
     def _run(self) -> None:
         try:
