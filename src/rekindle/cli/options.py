@@ -122,6 +122,39 @@ def spec_options(command: Command) -> Command:
     return command
 
 
+def plan_options(command: Command) -> Command:
+    """`note`, `dry_run`, `yes` and `verbose`: of whatever shows a plan, asks, and applies it."""
+    for decorate in reversed(
+        (
+            click.option("--note", metavar="TEXT", help="Kept with the rerun, for whoever reads the history."),
+            click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
+            click.option("--yes", "-y", is_flag=True, help="Do not ask."),
+            click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan."),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def then_work_options(command: Command) -> Command:
+    """`and_work` and `slots`: of whatever may run what it has made ready. See `check_then_work`."""
+    slots = click.IntRange(min=1)
+    for decorate in reversed(
+        (
+            click.option("--work", "and_work", is_flag=True, help="Run it at once."),
+            click.option("-j", "--jobs", "slots", type=slots, metavar="N", help="With --work: N jobs at once."),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+def check_then_work(and_work: bool, slots: int | None) -> None:
+    """UsageError for a number of jobs at once where none are run."""
+    if slots is not None and not and_work:
+        raise UsageError("-j says how to work", hint="add --work, or leave it out")
+
+
 def capacity_options(command: Command) -> Command:
     """`slots`, `executor`, `memory`, `gpus` and `licence`: what a runner has to give."""
     for decorate in reversed(

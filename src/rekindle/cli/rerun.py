@@ -13,7 +13,14 @@ import click
 from rekindle.cli import drawing, revisionshapes, revisionshow, shapes
 from rekindle.cli.howoptions import how_options
 from rekindle.cli.opening import opened
-from rekindle.cli.options import json_option, selection_options, wanted_to_act
+from rekindle.cli.options import (
+    check_then_work,
+    json_option,
+    plan_options,
+    selection_options,
+    then_work_options,
+    wanted_to_act,
+)
 from rekindle.cli.planshow import draw_plan
 from rekindle.cli.reading import reading_shown
 from rekindle.cli.rerunsubmit import check_submit, proposed, tell_unknown
@@ -21,7 +28,7 @@ from rekindle.cli.specnote import spec_note
 from rekindle.cli.subtasks import FanOutFlags, fan_out_options
 from rekindle.cli.working import work_shown
 from rekindle.domain.asking import how_to_json
-from rekindle.domain.errors import PlanRefused, Refused, UsageError
+from rekindle.domain.errors import PlanRefused, Refused
 from rekindle.domain.quantities import format_size
 from rekindle.domain.rerun import How, Reason
 from rekindle.domain.selection import Selection
@@ -37,15 +44,11 @@ from rekindle.query.selections import Flags
 @selection_options
 @how_options
 @fan_out_options
-@click.option("--note", metavar="TEXT", help="Kept with the rerun, for whoever reads the history.")
 @click.option("--submit", "spec", metavar="SPEC", help="Submit SPEC as the next revision first, in the same step.")
 @click.option("--param", multiple=True, metavar="K=V", help="With --submit: set a parameter; repeat for more.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.option("--save-plan", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan; do not apply it.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--work", "and_work", is_flag=True, help="Run it at once.")
-@click.option("-j", "--jobs", "slots", type=click.IntRange(min=1), metavar="N", help="With --work: N jobs at once.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan.")
+@plan_options
+@then_work_options
 @json_option
 def rerun(
     flags: Flags,
@@ -82,8 +85,7 @@ def rerun(
       rekindle rerun 'train*' --submit sweep.yaml
     """
     selection = wanted_to_act(flags, "rerun")
-    if slots is not None and not and_work:
-        raise UsageError("-j says how to work", hint="add --work, or leave it out")
+    check_then_work(and_work, slots)
     check_submit(spec, param, save_plan)
     if selection.changed:
         how = replace(how, keep_modified=True)  # what is modified is not stale for that: it stays

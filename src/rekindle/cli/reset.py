@@ -6,7 +6,7 @@ import click
 
 from rekindle.cli import shapes
 from rekindle.cli.opening import opened
-from rekindle.cli.options import json_option, selection_options, wanted_to_act
+from rekindle.cli.options import json_option, plan_options, selection_options, wanted_to_act
 from rekindle.cli.planshow import draw_plan
 from rekindle.cli.reading import reading_shown
 from rekindle.cli.rerun import ask, tell_applied, tell_nothing
@@ -19,10 +19,7 @@ from rekindle.query.selections import Flags
 
 @click.command()
 @selection_options
-@click.option("--note", metavar="TEXT", help="Kept with the rerun, for whoever reads the history.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan.")
+@plan_options
 @json_option
 def reset(flags: Flags, note: str | None, dry_run: bool, yes: bool, verbose: bool, as_json: bool) -> int:
     """Archive a SELECTION and hold it until `restart`, or `release`, lets it go.

@@ -8,7 +8,7 @@ import click
 
 from rekindle.cli import drawing, shapes
 from rekindle.cli.opening import opened
-from rekindle.cli.options import json_option
+from rekindle.cli.options import check_then_work, json_option, plan_options, then_work_options
 from rekindle.cli.planshow import draw_plan
 from rekindle.cli.reading import reading_shown
 from rekindle.cli.rerun import ask, finish, saving_shown, tell_spec_changed
@@ -25,12 +25,8 @@ _NAMED = 5
 @click.argument("key", required=False, metavar="[WORKFLOW]")
 @click.option("-w", "--workflow", metavar="ID|NAME", help="The workflow. [default: the only one of the store]")
 @click.option("--only-uninitialized", is_flag=True, help="Only let go what `reset` holds; look for nothing else.")
-@click.option("--note", metavar="TEXT", help="Kept with the rerun, for whoever reads the history.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--work", "and_work", is_flag=True, help="Run it at once.")
-@click.option("-j", "--jobs", "slots", type=click.IntRange(min=1), metavar="N", help="With --work: N jobs at once.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan.")
+@plan_options
+@then_work_options
 @json_option
 def restart(
     key: str | None,
@@ -58,8 +54,7 @@ def restart(
     """
     if key is not None and workflow is not None and key != workflow:
         raise UsageError(f"both {key!r} and -w {workflow!r}: which of them?", hint="name one workflow")
-    if slots is not None and not and_work:
-        raise UsageError("-j says how to work", hint="add --work, or leave it out")
+    check_then_work(and_work, slots)
     with opened() as session:
         chosen = the_workflow(session, key or workflow)
         tell_spec_changed(session, [chosen.id])
