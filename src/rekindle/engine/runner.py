@@ -14,9 +14,9 @@ from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.bench import STOCK_SECONDS, Bench, Flight, Pace
 from rekindle.engine.checks import Checks
 from rekindle.engine.claiming import Claimed, Scope, claim, give_back
+from rekindle.engine.estates import Estates
 from rekindle.engine.ingest import Page, Told, ingest
 from rekindle.engine.recipes import Recipes
-from rekindle.engine.recovery import Estate, pages, settle, take_over_dead
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
 from rekindle.engine.session import Session
 from rekindle.engine.signals import Interrupts
@@ -67,7 +67,7 @@ class Shift:
         self._options, self._bell, self._interrupts, self._tell = options, bell, interrupts, tell
         self._benches: dict[str, Bench] = {}
         self._returned: list[Flight] = []
-        self._estates: list[Estate] = []
+        self._estates = Estates(scope.store_folder)
         self._pace, self._tally = Pace(), Tally()
         self._recipes = Recipes(session.store.identity)
         self._checks = Checks(session, scope.workflow, os.environ, lambda: ring(scope.store_folder, [runner.id]))
@@ -97,7 +97,7 @@ class Shift:
 
     def _open(self, slots: int) -> None:
         with self._session.store.write() as archive:
-            self._estates += take_over_dead(archive, self._scope.store_folder)
+            self._estates.take_over(archive)
         workers = self._executor.open(slots)
         with self._session.store.write() as archive:
             for info in workers:
@@ -115,10 +115,10 @@ class Shift:
         gathered = self._gather()
         version = self._session.store.data_version()
         looked = version != self._seen_version
-        recovering = any(all(orphan.gone for orphan in estate.orphans) for estate in self._estates)
         checked, now = self._checks.done, self._session.clock()
         due = self._due is not None and self._due <= now
-        if not (gathered or gone or looked or self._more_ready or self._returned or recovering or checked or due):
+        ripe = self._estates.ripe
+        if not (gathered or gone or looked or self._more_ready or self._returned or ripe or checked or due):
             return
         with self._session.store.write() as archive:
             if not archive.runners.renew(self._runner.id, self._runner.epoch, now + LEASE_SECONDS):
@@ -157,19 +157,15 @@ class Shift:
             records, position = read(Path(bench.info.journal), bench.position)
             if records:
                 found.append(Page(bench.info.name, records, position))
-        for estate in self._estates:
-            found += pages(estate.orphans)
-        return found
+        return found + self._estates.gather()
 
     def _advance(self, gathered: Sequence[Page]) -> None:
         """The pages are in the store: read on behind them."""
-        orphans = {orphan.worker: orphan for estate in self._estates for orphan in estate.orphans}
         for page in gathered:
             bench = self._benches.get(page.worker)
             if bench is not None:
                 bench.position, bench.heard = page.position, self._turned
-            elif page.worker in orphans:
-                orphans[page.worker].position = page.position
+        self._estates.advance(gathered)
 
     def _take_in(self, told: Told) -> None:
         owners = {attempt: bench for bench in self._benches.values() for attempt in bench.flights}
@@ -201,11 +197,9 @@ class Shift:
         return replaced
 
     def _settle_estates(self, archive: Archive, now: float) -> None:
-        for estate in list(self._estates):
-            if all(orphan.gone for orphan in estate.orphans) and not pages(estate.orphans):
-                self._tally.recovered += len(settle(archive, estate, now))
-                self._estates.remove(estate)
-                self._more_ready = True
+        if self._estates.ripe:
+            self._tally.recovered += self._estates.settle(archive, now)
+            self._more_ready = True
 
     # --- giving out work
 
@@ -344,7 +338,7 @@ class Shift:
 
     def _look_for_dead(self) -> None:
         with self._session.store.write() as archive:
-            self._estates += take_over_dead(archive, self._scope.store_folder)
+            self._estates.take_over(archive)
 
     # --- telling
 
