@@ -44,7 +44,7 @@ def settle(worker: WorkerProcess, kills: OomKills) -> None:
 
 
 def _tell(worker: WorkerProcess, code: int, oom: Mapping[str, Any] | None) -> None:
-    now = time.time()
+    now = time.monotonic()
     lost = [one for token, one in worker.given.items() if token in worker.started]
     never = [one for token, one in worker.given.items() if token not in worker.started]
     records: list[Record] = [_lost(worker, one, code, oom, now) for one in lost]
@@ -57,17 +57,19 @@ def _tell(worker: WorkerProcess, code: int, oom: Mapping[str, Any] | None) -> No
         if not one.own and not worker.recipes[one.recipe].keeps_folder:
             _remove_if_empty(one.folder)
     journal = Writer(worker.info.journal)
-    journal.append(*records, Closed(at=now))
+    journal.append(*records, Closed(at=time.time()))
     journal.close()
 
 
 def _lost(worker: WorkerProcess, assignment: Assignment, code: int, oom: Mapping[str, Any] | None, now: float) -> Ended:
-    """The end of what a worker ran when it died. `oom`: the evidence that memory had run out."""
+    """The end of what a worker ran when it died. `oom`: the evidence that memory had run out; `now` is monotonic."""
     cause = Cause.LOST if oom is None else Cause.OOM
     position, begun = worker.begun[assignment.token]
+    start = worker.started[assignment.token]
+    ended = max(begun, start.now(now))
     steps = worker.recipes[assignment.recipe].steps
     outcomes = tuple(  # none behind the last step, where an attempt begins that has nothing left to do
-        StepOutcome(position, step.name, State.FAILED, cause, started=begun, ended=now)
+        StepOutcome(position, step.name, State.FAILED, cause, started=begun, ended=ended)
         for step in steps[position : position + 1]
     )
     death = f"was killed by {_name(-code)}" if code < 0 else f"ended with exit code {code}"
@@ -84,9 +86,9 @@ def _lost(worker: WorkerProcess, assignment: Assignment, code: int, oom: Mapping
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
-        at=now,
+        at=ended,
         state=State.FAILED,
-        started=worker.started[assignment.token],
+        started=start.at,
         cause=cause,
         failure=Failure(message=message),
         evidence=json.dumps(evidence),

@@ -27,13 +27,21 @@ class Started(msgspec.Struct, tag="started", frozen=True, omit_defaults=True):
     """An attempt begins. This is written before its first process is made, so that no death in between can hide
     that it may have run; `pid` is therefore known for a call only (the worker's call host, which leads a process
     group). All processes of an attempt belong to the session that the worker leads (Opened has its pid), unless they
-    left it; those still have REKINDLE_DIR in their environment."""
+    left it; those still have REKINDLE_DIR in their environment.
+
+    Later records of the attempt are dated by `at` and the time that has passed since; with `clock` (monotonic seconds
+    of this boot) another process can do so that tells its end."""
 
     attempt: int
     token: str
     at: float
     pid: int | None = None
     pid_start: int | None = None
+    clock: float | None = None
+
+    def now(self, clock: float) -> float:
+        """The date when the monotonic clock shows `clock`."""
+        return self.at if self.clock is None else self.at + max(0.0, clock - self.clock)
 
 
 class StepStarted(msgspec.Struct, tag="step_started", frozen=True, omit_defaults=True):

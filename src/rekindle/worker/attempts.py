@@ -15,13 +15,14 @@ from rekindle.domain.models import StepOutcome
 from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import children_of
-from rekindle.journal.records import Ended, Started, StepEnded, StepStarted
+from rekindle.journal.records import Ended, StepEnded, StepStarted
 from rekindle.worker.activity import GRACE, Activity
 from rekindle.worker.calls import CallStep
+from rekindle.worker.clock import date
 from rekindle.worker.commands import Command
 from rekindle.worker.copying import FolderCopy
 from rekindle.worker.fan_outs import FanOutStep, document
-from rekindle.worker.findings import StepEnd, Totals, ended_before_steps, ended_of, failed, outcome_of
+from rekindle.worker.findings import StepEnd, Totals, begun, ended_before_steps, ended_of, failed, outcome_of
 from rekindle.worker.frame import Frame, forget_inputs, tell_inputs
 from rekindle.worker.halts import Halt, canceled, judged, over_memory, over_time
 from rekindle.worker.memory import Gauge, held_at_most
@@ -52,7 +53,7 @@ class Attempt:
         self._partial = False
         self._position = assignment.start_step
         self._totals = Totals()
-        self._started = time.time()
+        self._started = date()
         self._limit = None if frame.time is None else time.monotonic() + frame.time
         self._stopped: Halt | None = None
         self._gauge: Gauge | None = None  # while a step runs that has a limit of memory
@@ -214,7 +215,7 @@ class Attempt:
             self._activity = self._before[0]()
         except (RekindleError, OSError) as error:
             message = f"cannot copy the folder {self.assignment.copy_from}: {error}"
-            return self._prepared(failed(time.time(), Cause.START, message))
+            return self._prepared(failed(date(), Cause.START, message))
         return None
 
     def _prepared(self, end: StepEnd) -> StepEnd | None:
@@ -242,14 +243,14 @@ class Attempt:
         """Tell that the step at hand begins, and begin it; its end where it does not start.
 
         It is told first: should this process die in between, nobody believes that the step has not run."""
-        assignment, now = self.assignment, time.time()
+        assignment, now = self.assignment, date()
         if not self._told:
             self._tell_start()
         else:
             self._tools.teller.add(StepStarted(assignment.attempt, assignment.token, self._position, now))
         self._tools.teller.flush()
         if self._position == len(self._recipe.steps):  # behind a fan-out of which a part was accepted
-            self._finish(StepEnd(State.COMPLETED, now, time.time()), exits=False)
+            self._finish(StepEnd(State.COMPLETED, now, date()), exits=False)
             return None
         try:
             self._watch()
@@ -267,7 +268,7 @@ class Attempt:
             self._gauge = Gauge(lambda: children_of(os.getpid()), now)
 
     def _tell_start(self) -> None:
-        self._tools.teller.add(Started(self.assignment.attempt, self.assignment.token, time.time()))
+        self._tools.teller.add(begun(self.assignment))
         self._told = True
 
     def _activity_of_step(self) -> Activity:

@@ -188,14 +188,14 @@ class CallBatch:
             return None
         return max((self._host.board.start or now) + self._shortest, now + LOOK_AGAIN)
 
-    def _running(self) -> tuple[Assignment, float] | None:
-        """The attempt that was started and has not ended, and when it was started; by the journal."""
+    def _running(self) -> tuple[Assignment, Started] | None:
+        """The attempt that was started and has not ended, and its start; by the journal."""
         records, _ = read(self._teller.journal.path, self._offset)
         ended = {record.token for record in records if isinstance(record, Ended)}
         by_token = {assignment.token: assignment for assignment in self._work}
         for record in reversed(records):
             if isinstance(record, Started) and record.token in by_token and record.token not in ended:
-                return by_token[record.token], record.at
+                return by_token[record.token], record
         return None
 
     def _after_death(self) -> list[Assignment]:
@@ -209,9 +209,9 @@ class CallBatch:
         ended = {record.token for record in records if isinstance(record, Ended)}
         running = self._running()
         if running is not None:
-            assignment, started = running
+            assignment, start = running
             stderr = self._host.salvage(assignment.beside, 0)
-            self._tell(assignment, started, self._death(started, code, peak, stderr))
+            self._tell(assignment, start.at, self._death(start, code, peak, stderr))
             ended.add(assignment.token)
         elif not ended and self._work:
             assignment = self._work[0]
@@ -222,11 +222,11 @@ class CallBatch:
         self.done = len(ended)
         return self._unwanted([assignment for assignment in self._work if assignment.token not in ended])
 
-    def _death(self, started: float, code: int, peak: int, stderr: str) -> StepEnd:
-        if self._stopped is None:
-            return judged(death(started, code, peak, None, stderr), self._kills, self._kills_before)
-        halt = self._stopped
-        return halt.told(death(started, code, peak, (halt.cause, halt.message), stderr))
+    def _death(self, start: Started, code: int, peak: int, stderr: str) -> StepEnd:
+        ended, halt = start.now(time.monotonic()), self._stopped
+        if halt is None:
+            return judged(death(start.at, ended, code, peak, None, stderr), self._kills, self._kills_before)
+        return halt.told(death(start.at, ended, code, peak, (halt.cause, halt.message), stderr))
 
     def _unwanted(self, left: list[Assignment]) -> list[Assignment]:
         """What is still to do of what was not started; what is canceled is told."""

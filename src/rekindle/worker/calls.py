@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Collection
+
+import msgspec
 
 from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.models import Failure
@@ -14,6 +15,7 @@ from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import descendants_of, start_of
 from rekindle.worker.activity import GRACE, LINGER
 from rekindle.worker.capture import Capture
+from rekindle.worker.clock import date
 from rekindle.worker.findings import StepEnd, signal_name
 from rekindle.worker.reaping import end_leftovers, kill_group, signal_each, signal_trees, wait_for
 from rekindle.worker.wire import BOARD, ORDERS, REPLIES, Answer, Batch, Board, Lines, One, Reply, Subtask, send
@@ -113,7 +115,9 @@ class CallHost:
         return tail
 
 
-def death(started: float, code: int, peak: int, stopped: tuple[Cause, str] | None, stderr: str) -> StepEnd:
+def death(
+    started: float, ended: float, code: int, peak: int, stopped: tuple[Cause, str] | None, stderr: str
+) -> StepEnd:
     """How a step ended whose call took its host down."""
     number = -code if code < 0 else None
     exit_code = code if code >= 0 else None
@@ -126,7 +130,7 @@ def death(started: float, code: int, peak: int, stopped: tuple[Cause, str] | Non
     return StepEnd(
         state_after(cause),
         started,
-        time.time(),
+        ended,
         cause,
         exit_code,
         number,
@@ -216,7 +220,7 @@ class CallStep:
         self._stopped: tuple[Cause, str] | None = None
         self._grace = CallGrace()
         self.quiet = True
-        self.started = time.time()
+        self.started = date()
         self._begin()
 
     def _begin(self) -> None:
@@ -256,14 +260,20 @@ class CallStep:
                 self._begin()
                 return None
             self.quiet = answer.fresh
-            return answer.end
+            return _dated_here(answer.end)
         if not gone:
             return None
         code, peak = self._host.bury(keep=self._hosts.others())
         self._hosts.forget()
         folder = self._task.subtask.folder if self._task.subtask else self._task.assignment.beside
         stderr = self._host.salvage(folder, self._task.position)
-        return death(self.started, code, peak, self._stopped, stderr)
+        return death(self.started, date(), code, peak, self._stopped, stderr)
+
+
+def _dated_here(end: StepEnd) -> StepEnd:
+    """The host reads the wall clock for itself: what counts is how long the step took, to now."""
+    now = date()
+    return msgspec.structs.replace(end, started=now - (end.ended - end.started), ended=now)
 
 
 def _start(argv: list[str], fds: dict[int, int]) -> int:

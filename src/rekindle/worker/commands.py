@@ -6,7 +6,6 @@ import json
 import os
 import select
 import signal
-import time
 from collections.abc import Callable, Collection
 
 import msgspec
@@ -20,6 +19,7 @@ from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment
 from rekindle.worker.activity import GRACE, LINGER
 from rekindle.worker.capture import Prints
+from rekindle.worker.clock import date
 from rekindle.worker.findings import StartError, StepEnd, signal_name
 from rekindle.worker.folders import take_result
 from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, Frame
@@ -53,7 +53,7 @@ class Command:
         self._kill_at: float | None = None
         self._look_at: float | None = None  # it has ended, what it has left has not
         self.quiet = True
-        self.started = time.time()
+        self.started = date()
         self._pid = spawn(argv, frame.environment, frame.directory, capture.out, capture.err)
         self._handle = os.pidfd_open(self._pid)
 
@@ -114,7 +114,7 @@ class Command:
 
     def _conclude(self, code: int) -> StepEnd:
         """What an exit code (negative: the signal that killed it) means."""
-        now = time.time()
+        now = date()
         result, trouble = _result(self._folder)
         action, misdeed = left_action(self._folder)
         cause, message, number = self._cause(code)

@@ -19,6 +19,7 @@ from rekindle.journal.orders import Assignment
 from rekindle.journal.places import copy_part, forget_progress, write_progress
 from rekindle.worker.activity import GRACE
 from rekindle.worker.capture import Capture
+from rekindle.worker.clock import date
 from rekindle.worker.commands import ended
 from rekindle.worker.findings import StepEnd, failed, signal_name, stopped
 from rekindle.worker.frame import ACTION_NAME, RESULT_NAME
@@ -41,7 +42,7 @@ class FolderCopy:
         self._part = copy_part(self._own)
         self._stopped: tuple[Cause, str] | None = None
         self.quiet = True
-        self.started = time.time()
+        self.started = date()
         parent = os.path.dirname(self._folder)
         os.makedirs(parent, exist_ok=True)
         remove_tree(self._part)
@@ -93,7 +94,7 @@ class FolderCopy:
             os.rename(self._part, self._folder)
         except OSError as error:
             return self._failed(error.strerror or str(error))
-        return StepEnd(State.COMPLETED, self.started, time.time())
+        return StepEnd(State.COMPLETED, self.started, date())
 
     def _failed(self, why: str) -> StepEnd:
         return failed(self.started, Cause.START, f"cannot copy the folder {self._source}: {why}")

@@ -23,6 +23,7 @@ from rekindle.journal.places import log_path
 from rekindle.journal.records import FannedOut, Subtasks
 from rekindle.worker.activity import GRACE, LINGER, Activity
 from rekindle.worker.calls import CallStep
+from rekindle.worker.clock import date
 from rekindle.worker.commands import Command
 from rekindle.worker.findings import StepEnd, Totals, failed
 from rekindle.worker.halts import judged
@@ -58,7 +59,7 @@ class FanOutStep:
         self._pool: Pool | None = None
         self.quiet = True
         self.partial = False
-        self.started = time.time()
+        self.started = date()
         self._finding = self._find()
 
     def _find(self) -> Activity | None:
@@ -193,7 +194,7 @@ class FanOutStep:
             kills = self._site.tools.kills.count(time.monotonic())
             for one in batch:
                 self._kills[one.index] = kills
-                begun = time.time()
+                begun = date()
                 try:
                     self._running[one.index] = pool.start(one)
                 except RekindleError as error:
@@ -274,7 +275,7 @@ class FanOutStep:
         return StepEnd(
             state_after(cause),
             self.started,
-            time.time(),
+            date(),
             cause,
             failure=failure,
             cpu_seconds=self._totals.cpu_seconds,

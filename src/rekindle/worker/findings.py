@@ -14,7 +14,8 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment
-from rekindle.journal.records import Ended
+from rekindle.journal.records import Ended, Started
+from rekindle.worker.clock import date
 
 
 class StepEnd(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -104,6 +105,11 @@ def ended_of(
     )
 
 
+def begun(assignment: Assignment, pid: int | None = None, pid_start: int | None = None) -> Started:
+    """The record of an attempt's start, now."""
+    return Started(assignment.attempt, assignment.token, date(), pid, pid_start, time.monotonic())
+
+
 def ended_before_steps(assignment: Assignment, started: float, end: StepEnd) -> Ended:
     """The record of an attempt that began, and ended before any step of it did."""
     return Ended(
@@ -123,7 +129,7 @@ def never_started(assignment: Assignment, state: State, cause: Cause, message: s
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
-        at=time.time(),
+        at=date(),
         state=state,
         cause=cause,
         failure=Failure(message=message),
@@ -137,13 +143,13 @@ def canceled_before(assignment: Assignment) -> Ended:
 
 def stopped(started: float, cause: Cause, message: str) -> StepEnd:
     """A step that was made to end, now."""
-    return StepEnd(state_after(cause), started, time.time(), cause, failure=Failure(message=message))
+    return StepEnd(state_after(cause), started, date(), cause, failure=Failure(message=message))
 
 
 def failed(started: float, cause: Cause, message: str, **more: Any) -> StepEnd:
     """A step that failed now, with `message`."""
     failure = Failure(message=message, stderr=more.pop("stderr", ""), traceback=more.pop("traceback", ""))
-    return StepEnd(State.FAILED, started, time.time(), cause, failure=failure, **more)
+    return StepEnd(State.FAILED, started, date(), cause, failure=failure, **more)
 
 
 def signal_name(number: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import msgspec
 
 from rekindle.domain.causes import Cause
 from rekindle.journal.oomkills import OomKills
+from rekindle.worker.clock import date
 from rekindle.worker.findings import StepEnd
 
 _BY_A_KILL = (Cause.SIGNAL, Cause.EXIT)
@@ -54,7 +54,7 @@ def over_memory(limit: int, held: int) -> Halt:
     from rekindle.domain.quantities import format_size
 
     seen = "a sample of what its processes held"
-    evidence = {"limit_bytes": limit, "peak_bytes": held, "seen": seen, "at": time.time()}
+    evidence = {"limit_bytes": limit, "peak_bytes": held, "seen": seen, "at": date()}
     return Halt(Cause.OOM, f"held {format_size(held)}, over its limit of {format_size(limit)}", evidence, held)
 
 

@@ -23,11 +23,12 @@ from rekindle.domain.substitution import render_value
 from rekindle.journal.ledger import Writer
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import start_of
-from rekindle.journal.records import Ended, Record, Started
+from rekindle.journal.records import Ended, Record
 from rekindle.worker.callables import Finding, Functions, call, flush
 from rekindle.worker.capture import Capture
+from rekindle.worker.clock import CLOCK, date
 from rekindle.worker.context import Context
-from rekindle.worker.findings import StepEnd, Totals, ended_of, failed, outcome_of
+from rekindle.worker.findings import StepEnd, Totals, begun, ended_of, failed, outcome_of
 from rekindle.worker.fingerprints import Fingerprints
 from rekindle.worker.folders import Folders
 from rekindle.worker.frame import (
@@ -120,15 +121,16 @@ class Host:
 
     def _attempt(self, assignment: Assignment, code: str | None) -> None:
         """Make an attempt of one step. Its end is journalled before the next one starts, and with that start."""
+        CLOCK.set()
         recipe = self._recipes[assignment.recipe]
         step = recipe.steps[0]
         frame = prepare(recipe, assignment, self._surroundings, self._folders)
         if isinstance(frame, Ended):
             self._tell(frame)
             return
-        started = time.time()
+        start = begun(assignment, self._pid, self._pid_start)
         self._board.start = time.monotonic()
-        self._tell(Started(assignment.attempt, assignment.token, started, self._pid, self._pid_start))
+        self._tell(start)
         fingerprint = self._fingerprints.begin(recipe, assignment, frame)
         if fingerprint is not None:
             fingerprint.take_inputs()
@@ -138,7 +140,7 @@ class Host:
             self._folders.clear(assignment.folder, self._clean)
         forget_inputs(assignment)
         totals = Totals(end.cpu_seconds, end.max_rss_bytes)
-        ended = ended_of(assignment, started, outcome_of(0, step.name, end), end, totals, code=code)
+        ended = ended_of(assignment, start.at, outcome_of(0, step.name, end), end, totals, code=code)
         if fingerprint is not None:
             if end.completed:
                 fingerprint.take_outputs()
@@ -147,6 +149,7 @@ class Host:
 
     def _one(self, task: One) -> Answer:
         """One step of an attempt whose folder and records are the worker's."""
+        CLOCK.set()
         assignment = task.assignment
         if self._freshness.changed() is not None or self._laden(assignment):
             return Answer(None, fresh=False)
@@ -168,7 +171,7 @@ class Host:
     ) -> StepEnd:
         """Call the step's function and say how it ended, with its output where it belongs."""
         self._served = True
-        started = time.time()
+        started = date()
         before = time.process_time()
         try:
             os.chdir(frame.directory)
@@ -231,7 +234,7 @@ def _end_of(finding: Finding, started: float, cpu_seconds: float, stderr: str) -
     return StepEnd(
         State.COMPLETED if finding.cause is None else State.FAILED,
         started,
-        time.time(),
+        date(),
         finding.cause,
         finding.exit_code,
         failure=failure,

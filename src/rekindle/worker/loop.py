@@ -14,6 +14,7 @@ from rekindle.journal.orders import Assign, Assignment, Cancel, Order, Recall, R
 from rekindle.journal.records import Closed, Returned
 from rekindle.worker.attempts import Attempt, begin
 from rekindle.worker.batches import LARGEST, CallBatch
+from rekindle.worker.clock import CLOCK, date
 from rekindle.worker.findings import canceled_before
 from rekindle.worker.telling import BREATH
 from rekindle.worker.tools import Tools
@@ -56,6 +57,8 @@ class Bench:
                 breath=LONG_BREATH if fanned_out else BREATH,
             )
             readable = self._wait()
+            if self._idle:
+                CLOCK.set()
             if self._alarm in readable:
                 os.read(self._alarm, 64)
                 self._stop()
@@ -63,7 +66,7 @@ class Bench:
                 self._obey()
             self._turn()
         self._tools.hosts.retire()
-        self._tools.teller.add(Closed(at=time.time()))
+        self._tools.teller.add(Closed(at=date()))
         self._tools.teller.flush()
         self._tools.teller.ring(time.monotonic(), urgent=True)
 
@@ -90,6 +93,7 @@ class Bench:
     def _fill(self) -> None:
         """Begin what is next, when nothing runs."""
         while self._idle and self._queue:
+            CLOCK.set()
             recipe = self._recipes[self._queue[0].recipe]
             first, alone = recipe.steps[0], bool(self._queue[0].copy_from)
             if len(recipe.steps) == 1 and first.call is not None and first.each is None and not alone:

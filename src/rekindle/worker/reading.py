@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.states import State
 from rekindle.files.digests import Tell
 from rekindle.worker.activity import GRACE
+from rekindle.worker.clock import date
 from rekindle.worker.findings import StepEnd, stopped
 
 
@@ -24,7 +24,7 @@ class Reading:
     def __init__(self, read: Callable[[Tell], None]) -> None:
         """Start it. `read` calls what it is given for each piece."""
         self.quiet = True
-        self.started = time.time()
+        self.started = date()
         self._read = read
         self._stopped: tuple[Cause, str] | None = None
         self._trouble: BaseException | None = None
@@ -61,7 +61,7 @@ class Reading:
         if self._trouble is not None:
             raise self._trouble
         if self._stopped is None:
-            return StepEnd(State.COMPLETED, self.started, time.time())
+            return StepEnd(State.COMPLETED, self.started, date())
         return stopped(self.started, *self._stopped)
 
     def _run(self) -> None:
