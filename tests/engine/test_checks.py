@@ -300,7 +300,7 @@ def test_a_runner_that_dies_while_looking_strands_nothing(looking, at, when):
     except Crash:
         with looking.session.store.write() as archive:
             for runner in archive.runners.alive():
-                archive.runners.abandon(runner.id)
+                archive.runners.abandon(runner.id, runner.epoch)
     looking.check()
     looking.work()
     assert set(looking.states().values()) == {State.COMPLETED}

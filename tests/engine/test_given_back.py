@@ -24,7 +24,7 @@ def die_with_a_claim(project) -> None:
         work(session, WorkOptions(slots=1, executor="scripted"), executor=executor)
     with project.session.store.write() as archive:
         for runner in archive.runners.alive():
-            archive.runners.abandon(runner.id)
+            archive.runners.abandon(runner.id, runner.epoch)
     assert project.states()["a"] is State.QUEUED
 
 

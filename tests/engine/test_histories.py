@@ -214,7 +214,7 @@ class Histories(RuleBasedStateMachine):
         """Whoever looks for the crashed runner's process must not find this one."""
         with self.session.store.write() as archive:
             for runner in archive.runners.alive():
-                archive.runners.abandon(runner.id)
+                archive.runners.abandon(runner.id, runner.epoch)
 
     @rule(
         data=st.data(),

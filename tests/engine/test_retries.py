@@ -41,7 +41,7 @@ class Scripted:
             executor.close(0)
             with store.write() as archive:
                 for runner in archive.runners.alive():
-                    archive.runners.abandon(runner.id)
+                    archive.runners.abandon(runner.id, runner.epoch)
             return None
         finally:
             self.project.check()

@@ -17,6 +17,7 @@ from store_driving import (
 )
 
 from rekindle.domain.errors import UsageError
+from rekindle.domain.models import Place
 from rekindle.domain.states import State
 from rekindle.store.opening import open_store
 
@@ -117,22 +118,27 @@ def test_events_are_told_oldest_first_and_the_newest_when_limited(store):
 
 def test_a_lease_is_renewed_until_somebody_takes_over_and_one_does(store):
     with store.write() as archive:
-        runner = archive.runners.register("h", "boot", 1, 2, "local", 4, 10.0, 60.0)
+        runner = archive.runners.register(Place("h", "boot", 1, 2, 3), "local", 4, 10.0, 60.0)
         assert archive.runners.alive() == [runner]
         assert (runner.expires, runner.epoch) == (70.0, 1)
         assert archive.runners.renew(runner.id, 1, 80.0)
-        assert archive.runners.take_over(runner.id, 1)
+        keeper = archive.runners.register(Place("h", "boot", 4, 5, 3), "local", 1, 10.0, 60.0)
+        assert archive.runners.with_room() == [runner.id, keeper.id]
+        assert archive.runners.take_over(runner.id, 1, keeper.id)
         assert not archive.runners.take_over(runner.id, 1)
+        archive.runners.abandon(runner.id, 1)
+        found = archive.runners.find(runner.id)
+        assert (found.epoch, found.keeper, found.pid_start, found.pid_space) == (2, keeper.id, 2, 3)
         assert not archive.runners.renew(runner.id, 1, 90.0)
         assert archive.runners.renew(runner.id, 2, 90.0)
         archive.runners.end(runner.id, 20.0)
-        assert archive.runners.alive() == []
+        assert archive.runners.alive() == [keeper]
         assert not archive.runners.renew(runner.id, 2, 99.0)
 
 
 def test_journals_are_open_until_closed_and_know_how_far_they_were_read(store):
     with store.write() as archive:
-        runner = archive.runners.register("h", "boot", 1, 2, "local", 4, 10.0, 60.0)
+        runner = archive.runners.register(Place("h", "boot", 1, 2, 3), "local", 4, 10.0, 60.0)
         archive.runners.open_journal(runner.id, "w1", "journal/w1", 5, 6)
         archive.runners.open_journal(runner.id, "w2", "journal/w2", 7, 8)
         archive.runners.advance("w1", 120)

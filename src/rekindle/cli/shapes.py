@@ -16,7 +16,7 @@ from rekindle.domain.rerun import Reason, RefusedJob, RerunPlan, RerunRecord
 from rekindle.domain.retrying import rule_to_json
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask
-from rekindle.engine.results import JobRow, Restarting, Submitted, WorkflowStatus, WorkReport
+from rekindle.engine.results import DeadRunner, JobRow, Restarting, Submitted, WorkflowStatus, WorkReport
 
 
 def emit(document: Mapping[str, Any]) -> None:
@@ -60,6 +60,7 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "seconds": status.seconds,
         "failures": [failure(group) for group in status.failures],
         "runners": [runner(one) for one in status.runners],
+        "dead_runners": [dead_runner(one) for one in status.dead_runners],
         "spec_changed": status.spec_changed,
         "held": dict(status.held),
         "spec": status.spec,
@@ -68,7 +69,7 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
 
 
 def runner(one: Runner) -> dict[str, Any]:
-    """A runner that is alive."""
+    """A runner as `status` tells it."""
     return {
         "id": one.id,
         "host": one.host,
@@ -77,6 +78,11 @@ def runner(one: Runner) -> dict[str, Any]:
         "slots": one.slots,
         "started": iso(one.started),
     }
+
+
+def dead_runner(one: DeadRunner) -> dict[str, Any]:
+    """A runner that is not alive and has left something behind."""
+    return {**runner(one.runner), "why": one.why, "keeper": one.keeper}
 
 
 def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:

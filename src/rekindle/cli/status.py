@@ -14,7 +14,7 @@ from rekindle.cli.specnote import spec_note
 from rekindle.cli.working import held_lines
 from rekindle.domain.states import State
 from rekindle.engine import look
-from rekindle.engine.results import WorkflowStatus
+from rekindle.engine.results import DeadRunner, WorkflowStatus
 
 _BAR = 40
 _SIGNS = ((State.COMPLETED, "green"), (State.FAILED, "red"), (State.CANCELED, "magenta"))
@@ -107,12 +107,29 @@ def _bar(one: WorkflowStatus) -> str:
 
 
 def _runners(found: list[WorkflowStatus]) -> None:
-    """Whether anybody runs what is ready."""
+    """Whether anybody runs what is ready, and takes up what dead runners have left."""
     alive = {runner.id: runner for one in found for runner in one.runners}
     for runner in alive.values():
         slots = drawing.many(runner.slots, "slot")
         since = drawing.clock_time(runner.started)
         click.echo(f"\nrunner {runner.id} is alive: {runner.host}, pid {runner.pid}, {slots}, since {since}")
+    dead = {one.runner.id: one for status in found for one in status.dead_runners}
+    for one in dead.values():
+        click.echo(f"\n{_dead(one)}")
     waiting = sum(one.counts.get(State.READY, 0) - sum(one.held.values()) for one in found)
     if waiting and not alive:
         click.echo(f"\n{waiting:,} ready; no runner is alive: rekindle work")
+
+
+_WHY = {
+    "gone": "is dead",
+    "expired": "has let its lease expire",
+    "superseded": "was taken for dead, and does not know yet",
+}
+
+
+def _dead(one: DeadRunner) -> str:
+    who = f"runner {one.runner.id} ({one.runner.host}, pid {one.runner.pid}) {_WHY[one.why]}"
+    if one.keeper is not None:
+        return f"{who}; runner {one.keeper} sees to what it left"
+    return f"{who}; nobody sees to what it left: rekindle work"

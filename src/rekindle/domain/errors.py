@@ -11,6 +11,7 @@ RekindleError                   what is wrong, about what, and what to do next
 │   ├── PlanRefused             every job of a rerun was refused
 │   ├── PlanOutdated            a saved plan whose jobs have moved since
 │   ├── UndoRefused             what the rerun reset has started since
+│   ├── Superseded              a runner that another has taken over from
 │   └── SubmitRefused           a workflow of that name belongs to another folder, or cannot change now
 ├── IllegalTransition           an event that the state does not know; carries the job's story
 ├── StoreError                  the archive
@@ -109,6 +110,10 @@ class PlanOutdated(Refused):
 
 class UndoRefused(Refused):
     """A rerun that cannot be undone any more."""
+
+
+class Superseded(Refused):
+    """A runner was taken for dead, and another sees to what it left: it must not write any more."""
 
 
 class SubmitRefused(Refused):

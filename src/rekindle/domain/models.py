@@ -139,8 +139,21 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Which process is meant, wherever it is: `pid` and `pid_start` (clock ticks after boot) name it in the namespace
+    `pid_space` of the boot `boot_id` of a host."""
+
+    host: str
+    boot_id: str
+    pid: int
+    pid_start: int
+    pid_space: int
+
+
+@dataclass(frozen=True, slots=True)
 class Runner:
-    """A process that claims ready jobs, under a lease."""
+    """A process that claims ready jobs, under a lease. Its epoch is 1 as long as nobody has taken over; `keeper` is the
+    runner that took over last."""
 
     id: int
     host: str
@@ -153,6 +166,8 @@ class Runner:
     expires: float
     epoch: int
     ended: float | None = None
+    pid_space: int = 0
+    keeper: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Claimed:
 
     work: Mapping[str, list[Flight]]
     never_fit: Mapping[int, tuple[str, str]]  # by resource class
+    left: int = 0  # jobs that are ready still, at most: held and delayed ones are counted too
 
     @property
     def any(self) -> bool:
@@ -49,11 +50,12 @@ def claim(
 ) -> Claimed:
     """Claim for every worker what it can take now; the attempts are written, their workers are not told yet."""
     never: dict[int, tuple[str, str]] = {}
-    offer = _offer(archive, scope, benches, pace, now, never)
+    classes = archive.queue.ready_classes(scope.workflow)
+    offer = _offer(archive, scope, classes, benches, pace, now, never)
     chosen = _choose(offer, benches, pace, free)
     jobs = [(worker, job) for worker, picked in chosen.items() for job in picked]
     if not jobs:
-        return Claimed({}, never)
+        return Claimed({}, never, sum(one.ready for one in classes))
     attempts = _claimed(archive, scope, [job for _, job in jobs], now)
     work: dict[str, list[Flight]] = {}
     kept = kept_steps(archive, recipes, attempts)
@@ -64,7 +66,7 @@ def claim(
         number = job.resource_class
         flight = Flight(job.id, job.name, job.workflow, job.template, number, assignment, takes[number])
         work.setdefault(worker, []).append(flight)
-    return Claimed(work, never)
+    return Claimed(work, never, sum(one.ready for one in classes) - len(jobs))
 
 
 def _claimed(archive: Archive, scope: Scope, jobs: Sequence[ReadyJob], now: float) -> list[NewAttempt]:
@@ -92,15 +94,20 @@ def _fan_outs(archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt]
 
 
 def _offer(
-    archive: Archive, scope: Scope, benches: Sequence[Bench], pace: Pace, now: float, never: dict[int, tuple[str, str]]
+    archive: Archive,
+    scope: Scope,
+    classes: Sequence[ReadyClass],
+    benches: Sequence[Bench],
+    pace: Pace,
+    now: float,
+    never: dict[int, tuple[str, str]],
 ) -> Offer:
     """The ready jobs to choose from: of each class no more than all workers together could take."""
     idle = sum(bench.idle for bench in benches)
     # A job that failed here and is to run on another host does so as long as there is one.
     here = scope.host if works_elsewhere(archive, scope.host, now) else ""
-    archive.queue.fall_due(now)
     offer: Offer = []
-    for ready in archive.queue.ready_classes(scope.workflow):
+    for ready in classes:
         busy = [bench for bench in benches if bench.resource_class == ready.resource_class and not bench.idle]
         if not idle and not busy:
             continue

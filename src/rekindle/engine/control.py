@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Job, Move
 from rekindle.domain.states import ACTIVE, ENDED
-from rekindle.engine.presence import is_alive
+from rekindle.engine.presence import alive
 from rekindle.engine.results import Canceled, Held
 from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
@@ -18,6 +18,7 @@ def cancel(session: Session, ids: Sequence[int]) -> Canceled:
     """End what runs, and keep what has not started from starting. What has ended is left as it is.
 
     Jobs that run are ended by their runner, which is woken; they are CANCELED once their processes are gone."""
+    now = session.clock()
     with session.store.write() as archive:
         jobs = archive.jobs.get(ids)
         idle = [job for job in jobs if job.state not in ACTIVE and job.state not in ENDED and not job.retired]
@@ -30,9 +31,9 @@ def cancel(session: Session, ids: Sequence[int]) -> Canceled:
             asked=tuple(job.id for job in active),
             ended=tuple(job.id for job in jobs if job.state in ENDED),
         )
-        _tell(archive, session.clock(), "canceled", [*idle, *active])
-        alive = _alive(archive)
-    ring(session.store.folder, alive)
+        _tell(archive, now, "canceled", [*idle, *active])
+        runners = alive(archive, now)
+    ring(session.store.folder, runners)
     return answer
 
 
@@ -52,19 +53,16 @@ def release(session: Session, ids: Sequence[int]) -> Held:
 
 
 def _set_hold(session: Session, ids: Sequence[int], reason: str | None) -> Held:
+    now = session.clock()
     with session.store.write() as archive:
         jobs = archive.jobs.get(ids)
         changed = [job for job in jobs if (job.held is None) == (reason is not None)]
         archive.jobs.hold([job.id for job in changed], reason)
-        _tell(archive, session.clock(), "held" if reason is not None else "released", changed)
-        alive = _alive(archive)
-    ring(session.store.folder, alive)
+        _tell(archive, now, "held" if reason is not None else "released", changed)
+        runners = alive(archive, now)
+    ring(session.store.folder, runners)
     touched = {job.id for job in changed}
     return Held(tuple(sorted(touched)), tuple(job.id for job in jobs if job.id not in touched))
-
-
-def _alive(archive: Archive) -> list[int]:
-    return [runner.id for runner in archive.runners.alive() if is_alive(runner)]
 
 
 def _tell(archive: Archive, now: float, kind: str, jobs: Sequence[Job]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rekindle.domain.models import Runner
 from rekindle.engine.ingest import Page
 from rekindle.engine.recovery import Estate, pages, settle, take_over_dead
 from rekindle.store.port import Archive
@@ -24,9 +25,9 @@ class Estates:
         """Some of it can be settled."""
         return any(all(orphan.gone for orphan in estate.orphans) for estate in self._left)
 
-    def take_over(self, archive: Archive) -> None:
-        """Those of all runners that are dead and that nobody else takes over in this moment."""
-        self._left += take_over_dead(archive, self._store_folder)
+    def take_over(self, archive: Archive, dead: Iterable[Runner], keeper: int) -> None:
+        """Those of these runners that nobody else has taken over; `keeper` is the runner that does."""
+        self._left += take_over_dead(archive, dead, keeper, self._store_folder)
 
     def gather(self) -> list[Page]:
         """What their workers have journalled since it was read last."""

@@ -14,9 +14,9 @@ from rekindle.domain.rerun import Reason, RerunRecord
 from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Subtask
-from rekindle.engine.presence import is_alive
+from rekindle.engine.presence import roll_call
 from rekindle.engine.reading import Tell
-from rekindle.engine.results import JobRow, SpecState, WorkflowState, WorkflowStatus
+from rekindle.engine.results import DeadRunner, JobRow, SpecState, WorkflowState, WorkflowStatus
 from rekindle.engine.session import Session
 from rekindle.engine.staleness import changed
 from rekindle.journal.places import attempt_folder, read_progress, saved_outputs
@@ -125,13 +125,17 @@ def status(session: Session, workflow: str | None = None) -> list[WorkflowStatus
     """Each workflow at a glance (or one); reads counts, not jobs."""
     with session.store.read() as archive:
         chosen = [_workflow(archive, workflow)] if workflow else archive.workflows.listing()
-        runners = tuple(runner for runner in archive.runners.alive() if is_alive(runner))
+        runners = roll_call(archive, session.clock())
         delayed = archive.queue.delayed(session.clock())
         return [_status(session, archive, one, runners, delayed.get(one.id, 0)) for one in chosen]
 
 
 def _status(
-    session: Session, archive: Archive, workflow: Workflow, runners: tuple[Runner, ...], delayed: int
+    session: Session,
+    archive: Archive,
+    workflow: Workflow,
+    runners: tuple[Sequence[Runner], Sequence[DeadRunner]],
+    delayed: int,
 ) -> WorkflowStatus:
     counts = {state: n for state, n in workflow.counts.items() if n}
     first, last = archive.workflows.span(workflow.id)
@@ -146,7 +150,8 @@ def _status(
         counts=counts,
         seconds=seconds,
         failures=tuple(archive.attempts.failures(workflow.id)) if counts.get(State.FAILED) else (),
-        runners=runners,
+        runners=tuple(runners[0]),
+        dead_runners=tuple(runners[1]),
         held=held,
         spec=spec_state(workflow),
         delayed=delayed,

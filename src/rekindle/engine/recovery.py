@@ -25,7 +25,6 @@ from rekindle.engine.claiming import give_back
 from rekindle.engine.fan_outs import end_subtasks, planning_views, was_amid_fan_out
 from rekindle.engine.ingest import Page, end_move
 from rekindle.engine.machine import processors
-from rekindle.engine.presence import is_alive
 from rekindle.engine.retrying import bounded_by_policy, retry
 from rekindle.journal.copies import remove_tree
 from rekindle.journal.ledger import mend, read
@@ -66,11 +65,11 @@ class Estate:
     store_folder: str
 
 
-def take_over_dead(archive: Archive, store_folder: str) -> list[Estate]:
-    """The estates of all runners that are dead and that nobody else has taken over in this moment."""
+def take_over_dead(archive: Archive, dead: Iterable[Runner], keeper: int, store_folder: str) -> list[Estate]:
+    """The estates of these runners, as far as nobody else has taken them over: `keeper` is who does."""
     estates = []
-    for runner in archive.runners.alive():
-        if is_alive(runner) or not archive.runners.take_over(runner.id, runner.epoch):
+    for runner in dead:
+        if not archive.runners.take_over(runner.id, runner.epoch, keeper):
             continue
         orphans = [
             Orphan(worker, Path(store_folder, path), pid, pid_start, runner.boot_id, position)

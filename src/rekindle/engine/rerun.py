@@ -18,7 +18,7 @@ from rekindle.domain.states import State
 from rekindle.domain.undo import decide_undo, refuse_later
 from rekindle.engine.fan_outs import planning_views, resuming
 from rekindle.engine.machine import processors
-from rekindle.engine.presence import is_alive
+from rekindle.engine.presence import alive
 from rekindle.engine.results import Applied, Proposal, Undone
 from rekindle.engine.saving import Tell, restoring, saving
 from rekindle.engine.session import Session
@@ -107,12 +107,12 @@ def apply(session: Session, proposal: Proposal, tell: Tell | None = None, first:
             first(archive)
         rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
         saved.commit()
-        alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
-    ring(session.store.folder, alive)
+        runners = alive(archive, now)
+    ring(session.store.folder, runners)
     retired = {job for one in proposal.plan.dynamic for job in one.retires}
     held = sum(job.holds is not None for job in plan.jobs)
     ready = sum(job.after is State.READY and job.holds is None and job.id not in retired for job in plan.jobs)
-    return Applied(rerun, plan, ready, runner_alive=bool(alive), held=held)
+    return Applied(rerun, plan, ready, runner_alive=bool(runners), held=held)
 
 
 def save(session: Session, proposal: Proposal, path: Path) -> None:
@@ -202,6 +202,6 @@ def _undo(session: Session, rerun: int | None, number: int | None, put_back: Cal
             archive.reruns.undo(number, decide_undo(views), now)
         jobs = archive.jobs.get([job.id for job in record.plan.jobs])
         restored = put_back()
-        alive = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
-    ring(session.store.folder, alive)
+        runners = alive(archive, now)
+    ring(session.store.folder, runners)
     return Undone(number, tuple((job.id, job.name, job.state) for job in jobs), restored)

@@ -21,6 +21,16 @@ there and not to be read; none: the workflow was made by the Python API."""
 
 
 @dataclass(frozen=True, slots=True)
+class DeadRunner:
+    """A runner that has left something behind. `why`: its process is gone; its lease has expired; or another has taken
+    over, and it does not know yet. `keeper`: the living runner that sees to what it left; None: nobody does."""
+
+    runner: Runner
+    why: str  # gone, expired, superseded
+    keeper: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowStatus:
     """One workflow at a glance. `counts` holds only states that occur; `seconds` is the wall time from the first
     start to the last end (or now, while something runs); None: nothing has started."""
@@ -31,6 +41,7 @@ class WorkflowStatus:
     seconds: float | None
     failures: tuple[FailureGroup, ...]
     runners: tuple[Runner, ...]  # alive now
+    dead_runners: tuple[DeadRunner, ...] = ()
     spec: SpecState = "none"
     held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs that are ready but for that
     delayed: int = 0  # jobs that wait for their retry

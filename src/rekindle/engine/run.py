@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,15 +11,16 @@ from rekindle.domain.models import Runner
 from rekindle.domain.packing import Room
 from rekindle.domain.states import State
 from rekindle.engine.claiming import Scope
+from rekindle.engine.lease import LEASE_SECONDS, Lease
 from rekindle.engine.look import find_workflow
 from rekindle.engine.machine import processors
+from rekindle.engine.presence import here
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
-from rekindle.engine.runner import LEASE_SECONDS, Shift
+from rekindle.engine.runner import Shift
 from rekindle.engine.session import Session
 from rekindle.engine.signals import Interrupts
 from rekindle.engine.wake import Bell
 from rekindle.executors.port import Executor
-from rekindle.journal.processes import boot_id, start_of
 
 Tell = Callable[[Progress], None]
 
@@ -31,7 +31,8 @@ def work(
     """Run until nothing is ready, running or adoptable (with `watch`: until interrupted).
 
     The first SIGINT or SIGTERM cancels what runs, records it, and ends the run with `interrupted`; a second one
-    does not wait for grace periods. `tell` is called a few times a second. `executor` stands in for the one that
+    does not wait for grace periods. Whatever else breaks the run off, Superseded among it, what runs goes on to its
+    end, which the next runner takes in. `tell` is called a few times a second. `executor` stands in for the one that
     the options name.
     """
     workflow = find_workflow(session, options.workflow) if options.workflow else None
@@ -40,38 +41,28 @@ def work(
     slots = options.slots or processors()
     executor = executor or load_executor(options.executor, session)
     with session.store.write() as archive:
-        runner = archive.runners.register(
-            socket.gethostname(),
-            boot_id(),
-            os.getpid(),
-            start_of(os.getpid()) or 0,
-            executor.name,
-            slots,
-            session.clock(),
-            LEASE_SECONDS,
-        )
+        runner = archive.runners.register(here(), executor.name, slots, session.clock(), LEASE_SECONDS)
+    lease = Lease(session, runner)
     scope = Scope(
         workflow.id if workflow else None, _total(options, slots), runner.id, session.store.folder, runner.host
     )
     bell = Bell(session.store.folder, runner.id)
     try:
         with Interrupts() as interrupts:
-            shift = Shift(session, executor, runner, scope, options, bell, interrupts, tell)
-            try:
-                report = shift.run(slots)
-            finally:
-                executor.close(grace=0.0)
+            report = Shift(session, executor, runner, lease, scope, options, bell, interrupts, tell).run(slots)
+        executor.close(grace=0.0)
+        now = session.clock()
+        with lease.write(now) as archive:
+            archive.runners.end(runner.id, now)
+            if report.completed or report.failed or report.canceled or report.reinstated:
+                archive.events.add(now, "worked", scope.workflow, _summary(runner, report))
+            held = archive.jobs.held_back(scope.workflow) if report.counts.get(State.READY) else {}
     except BaseException:  # whatever broke the run off, what it had under way is left to the next runner
+        executor.leave()
         _abandon(session, runner)
         raise
     finally:
         bell.close()
-    now = session.clock()
-    with session.store.write() as archive:
-        archive.runners.end(runner.id, now)
-        if report.completed or report.failed or report.canceled or report.reinstated:
-            archive.events.add(now, "worked", scope.workflow, _summary(runner, report))
-        held = archive.jobs.held_back(scope.workflow) if report.counts.get(State.READY) else {}
     return replace(report, held=held)
 
 
@@ -90,7 +81,7 @@ def _abandon(session: Session, runner: Runner) -> None:
     """The run broke off, and what it had under way is not accounted for: the next runner does that."""
     try:
         with session.store.write() as archive:
-            archive.runners.abandon(runner.id)
+            archive.runners.abandon(runner.id, runner.epoch)
     except StoreError:
         return  # then the end of this process tells
 

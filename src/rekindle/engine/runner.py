@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rekindle.domain.errors import Refused
 from rekindle.domain.models import Runner
 from rekindle.domain.packing import Room
 from rekindle.domain.states import ACTIVE, State
+from rekindle.engine.alarm import Alarm
 from rekindle.engine.bench import STOCK_SECONDS, Bench, Flight, Pace
 from rekindle.engine.checks import Checks
 from rekindle.engine.claiming import Claimed, Scope, claim, give_back
 from rekindle.engine.estates import Estates
 from rekindle.engine.ingest import Page, Told, ingest
+from rekindle.engine.lease import Lease
+from rekindle.engine.neighbours import Neighbours
 from rekindle.engine.recipes import Recipes
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
 from rekindle.engine.session import Session
@@ -26,27 +28,20 @@ from rekindle.executors.port import Executor, WorkerInfo
 from rekindle.journal.ledger import read
 from rekindle.store.port import Archive
 
-LEASE_SECONDS = 30.0
-"""For how long a runner may be silent before another host takes it for dead."""
-
 BATCH_SECONDS = 0.02
 """While every worker has work before it, outcomes gather for so long before they are written together."""
 
-IDLE_SECONDS = 0.5
-"""How often a runner that waits for others looks at the store, should it not be woken."""
-
-RECOVER_SECONDS = 2.0
-"""How often a waiting runner looks for others that have died."""
+IDLE_SECONDS = 2.0
+"""How often a runner that waits looks at the store although nobody has rung: from another host nobody can."""
 
 RECALL_SECONDS = 0.1
 """When a worker has nothing to do and another's work has not moved for so long, that one gives back."""
 
+TELL_SECONDS = 0.2
+"""How often a runner tells how far it is."""
+
 GRACE_SECONDS = 5.0
 """How long an interrupted run waits for the ends of what it cancels."""
-
-
-class Superseded(Refused):
-    """Another runner has taken this one for dead and taken over: it must not write any more."""
 
 
 class Shift:
@@ -57,6 +52,7 @@ class Shift:
         session: Session,
         executor: Executor,
         runner: Runner,
+        lease: Lease,
         scope: Scope,
         options: WorkOptions,
         bell: Bell,
@@ -65,15 +61,16 @@ class Shift:
     ) -> None:
         self._session, self._executor, self._runner, self._scope = session, executor, runner, scope
         self._options, self._bell, self._interrupts, self._tell = options, bell, interrupts, tell
+        self._lease, self._neighbours = lease, Neighbours(runner.id)
         self._benches: dict[str, Bench] = {}
         self._returned: list[Flight] = []
         self._estates = Estates(scope.store_folder)
         self._pace, self._tally = Pace(), Tally()
         self._recipes = Recipes(session.store.identity)
         self._checks = Checks(session, scope.workflow, os.environ, lambda: ring(scope.store_folder, [runner.id]))
-        self._began = self._turned = self._told_at = self._recovered_at = time.monotonic()
+        self._began = self._turned = self._told_at = time.monotonic()
         self._seen_version = -1
-        self._due: float | None = None  # when the next delayed job may be claimed
+        self._alarm = Alarm()  # for the next delayed job
         self._more_ready = True
         self._stopping = self._timed_out = False
         self._canceled_at: float | None = None
@@ -90,18 +87,20 @@ class Shift:
                     return self._report()
                 self._pause()
                 self._heed_interrupts()
+                self._look_around()
         finally:
+            self._neighbours.close()
             self._checks.close()
 
     # --- workers
 
     def _open(self, slots: int) -> None:
-        with self._session.store.write() as archive:
-            self._estates.take_over(archive)
+        self._take_over()
         workers = self._executor.open(slots)
-        with self._session.store.write() as archive:
+        with self._lease.write(self._session.clock()) as archive:
             for info in workers:
                 self._seat(archive, info)
+        ring(self._scope.store_folder, self._neighbours.others)
 
     def _seat(self, archive: Archive, info: WorkerInfo) -> None:
         path = str(Path(info.journal).relative_to(self._scope.store_folder))
@@ -116,16 +115,11 @@ class Shift:
         version = self._session.store.data_version()
         looked = version != self._seen_version
         checked, now = self._checks.done, self._session.clock()
-        due = self._due is not None and self._due <= now
+        due = self._alarm.seconds(now) == 0 or time.monotonic() >= self._lease.due
         ripe = self._estates.ripe
         if not (gathered or gone or looked or self._more_ready or self._returned or ripe or checked or due):
             return
-        with self._session.store.write() as archive:
-            if not archive.runners.renew(self._runner.id, self._runner.epoch, now + LEASE_SECONDS):
-                raise Superseded(
-                    f"runner {self._runner.id} was taken for dead and another has taken over; nothing was changed",
-                    hint="start it again: rekindle work",
-                )
+        with self._lease.write(now) as archive:
             told = ingest(archive, gathered, self._runner.host, now)
             self._take_in(told)
             replaced = self._bury(archive, gone)
@@ -135,8 +129,11 @@ class Shift:
                 give_back(archive, sorted(flight.job for flight in self._returned))
                 self._returned.clear()
             wanted = archive.attempts.wanted_cancel(self._runner.id) if looked else []
+            archive.queue.fall_due(self._alarm.latest(now))
             claimed = None if self._stopping else self._claim(archive, now)
-            self._due = archive.queue.next_due(self._scope.workflow, now)
+            self._alarm.set(archive.queue.next_due(self._scope.workflow, now), now)
+            news = bool(told.ended or told.returned or gone or ripe or checked)
+            others = archive.runners.with_room() if news and self._concerns_others(claimed) else []
         self._turned = time.monotonic()
         self._seen_version = self._session.store.data_version()
         if checked:
@@ -150,6 +147,7 @@ class Shift:
         if claimed is not None:
             self._hand_out(claimed)
         self._cancel(wanted)
+        ring(self._scope.store_folder, [one for one in others if one != self._runner.id])
 
     def _gather(self) -> list[Page]:
         found = []
@@ -196,12 +194,22 @@ class Shift:
                 replaced.append(info)
         return replaced
 
+    def _concerns_others(self, claimed: Claimed | None) -> bool:
+        """After a turn that ended something: there is more to do than was claimed, or nothing at all."""
+        if not self._neighbours.others:
+            return False
+        return claimed is None or claimed.left > 0 or not (claimed.any or self._busy)
+
     def _settle_estates(self, archive: Archive, now: float) -> None:
         if self._estates.ripe:
             self._tally.recovered += self._estates.settle(archive, now)
             self._more_ready = True
 
     # --- giving out work
+
+    @property
+    def _busy(self) -> bool:
+        return any(not bench.idle for bench in self._benches.values())
 
     def _free(self) -> Room:
         free = self._scope.total
@@ -266,13 +274,16 @@ class Shift:
     # --- waiting and ending
 
     def _pause(self) -> None:
-        readable = self._executor.wait(self._timeout(), (self._bell.fd, self._interrupts.fd))
+        others = () if self._stopping else self._neighbours.handles
+        readable = self._executor.wait(self._timeout(), (self._bell.fd, self._interrupts.fd, *others))
         if self._bell.fd in readable:
             self._bell.hush()
             self._seen_version = -1
         if self._interrupts.fd in readable:
             self._interrupts.hush()
             return
+        if readable:  # one has come, or ended
+            self._neighbours.due = self._turned
         self._recall_what_is_stuck()
         rest = self._turned + BATCH_SECONDS - time.monotonic()
         if rest > 0 and self._well_stocked():
@@ -291,11 +302,16 @@ class Shift:
             len(bench.flights) > 1 and not bench.recalled for bench in self._benches.values()
         ):
             timeout = RECALL_SECONDS
-        if self._due is not None:
-            timeout = min(timeout, max(0.0, self._due - self._session.clock()))
+        dues = [self._lease.due]
+        if not self._stopping:
+            dues.append(self._neighbours.due)
+            if self._options.wait_timeout is not None:
+                dues.append(self._began + self._options.wait_timeout)
+        elif self._canceled_at is not None:
+            dues.append(self._canceled_at + GRACE_SECONDS)
         if self._tell is not None:
-            timeout = min(timeout, 0.2)
-        return timeout
+            dues.append(self._told_at + TELL_SECONDS)
+        return max(0.0, min(timeout, min(dues) - time.monotonic(), self._alarm.seconds(self._session.clock())))
 
     def _heed_interrupts(self) -> None:
         limit = self._options.wait_timeout
@@ -320,36 +336,45 @@ class Shift:
                 self._executor.recall(bench.info.name)
 
     def _finished(self) -> bool:
-        if self._returned or self._more_ready or any(not bench.idle for bench in self._benches.values()):
+        if self._returned or self._more_ready or self._busy:
             return False
         if self._stopping:
             return True
         if self._estates or self._checks.under_way:
             return False
-        now = time.monotonic()
+        if self._options.watch or self._alarm.is_set:
+            return False
         with self._session.store.read() as archive:
             counts = _counts(archive, self._scope.workflow)
-        if self._options.watch or self._due is not None or any(counts.get(state) for state in ACTIVE):
-            if now - self._recovered_at > RECOVER_SECONDS:
-                self._recovered_at = now
-                self._look_for_dead()
-            return False
-        return True
+        return not any(counts.get(state) for state in ACTIVE)
 
-    def _look_for_dead(self) -> None:
-        with self._session.store.write() as archive:
-            self._estates.take_over(archive)
+    # --- the others
+
+    def _look_around(self) -> None:
+        """See whether another runner has died, also while there is enough to do; take over from one that has."""
+        if self._stopping or time.monotonic() < self._neighbours.due:
+            return
+        with self._session.store.read() as archive:
+            dead = self._neighbours.look(archive, self._session.clock())
+        if dead:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """One runner alone succeeds for each that is dead."""
+        now = self._session.clock()
+        with self._lease.write(now) as archive:
+            self._estates.take_over(archive, self._neighbours.look(archive, now), self._runner.id)
 
     # --- telling
 
     def _report_progress(self) -> None:
         now = time.monotonic()
-        if self._tell is None or now - self._told_at < 0.2:
+        if self._tell is None or now - self._told_at < TELL_SECONDS:
             return
         self._told_at = now
         with self._session.store.read() as archive:
             counts = _counts(archive, self._scope.workflow)
-            delayed = archive.queue.delayed(self._session.clock()) if self._due is not None else {}
+            delayed = archive.queue.delayed(self._session.clock()) if self._alarm.is_set else {}
         running = [next(iter(bench.flights.values())).name for bench in self._benches.values() if bench.flights]
         tally, seconds = self._tally, now - self._began
         mine = {self._scope.workflow} if self._scope.workflow is not None else delayed.keys()

@@ -14,7 +14,7 @@ from rekindle.domain.revisions import compare
 from rekindle.domain.states import ACTIVE
 from rekindle.engine.folders import attempt_files
 from rekindle.engine.look import digest_of
-from rekindle.engine.presence import is_alive
+from rekindle.engine.presence import alive
 from rekindle.engine.results import Preview, Submitted
 from rekindle.engine.revising import outline_of, resubmit
 from rekindle.engine.session import Session, tentative
@@ -35,7 +35,7 @@ def submit(session: Session, definition: Definition, *, name: str | None = None,
     with session.store.write() as archive:
         known = None if new else archive.workflows.find(definition.name)
         submitted = resubmit(archive, known, definition, now) if known else _created(archive, definition, now)
-        runners = [runner.id for runner in archive.runners.alive() if is_alive(runner)]
+        runners = alive(archive, now)
     ring(session.store.folder, runners)
     return submitted
 
@@ -81,6 +81,8 @@ def archive_workflow(session: Session, workflow: int, back: bool = False) -> Non
             _refuse_while_active(archive, workflow, "archived")
         archive.workflows.archive(workflow, None if back else now)
         archive.events.add(now, "unarchived" if back else "archived", workflow, {})
+        runners = alive(archive, now)
+    ring(session.store.folder, runners)
 
 
 def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> None:

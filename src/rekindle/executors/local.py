@@ -83,6 +83,13 @@ class LocalExecutor:
             )
         return self._start()
 
+    def leave(self) -> None:
+        """Close the workers' orders, which makes them go when they have finished."""
+        for worker in self._workers.values():
+            worker.leave()
+        self._workers.clear()
+        self._close_wake()
+
     def close(self, grace: float) -> None:
         """Stop all workers: in order if they end within `grace` seconds, else by force."""
         for worker in self._workers.values():
@@ -97,6 +104,9 @@ class LocalExecutor:
             worker.kill()
             _await(worker.handle)
             self._settle(worker)
+        self._close_wake()
+
+    def _close_wake(self) -> None:
         if self._wake >= 0:
             os.close(self._wake)
             os.close(self._bell)

@@ -64,6 +64,11 @@ class Executor(Protocol):
         """A new worker in the place of one that is gone."""
         ...
 
+    def leave(self) -> None:
+        """Give no more orders and wait for nobody: each worker gives back what it has not started, finishes what runs,
+        journals it and goes. Once closed, there is nobody to leave."""
+        ...
+
     def close(self, grace: float) -> None:
         """Ask all workers to stop, wait up to `grace` seconds for what runs, then kill what is left (and
         journal it as the executor does for any worker that died)."""

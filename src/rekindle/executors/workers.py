@@ -42,7 +42,7 @@ class WorkerProcess:
         self.recipes: dict[int, Recipe] = {}
         self.given: dict[str, Assignment] = {}  # by token: not told yet, as far as the journal has been read
         self.begun: dict[str, tuple[int, float]] = {}  # of those, the step that was begun last, and when
-        self.started: dict[str, float] = {}  # and when the first one was
+        self.started: dict[str, Started] = {}  # and how the attempt was begun
         self.kills = 0  # of the kernel, for want of memory, before it was given work last
         self.opened = False
         self._position = 0
@@ -90,6 +90,11 @@ class WorkerProcess:
         self._orders = -1
         self._backlog.clear()
 
+    def leave(self) -> None:
+        """Let it finish what runs and go, with nobody who waits for that here."""
+        self.close_orders()
+        os.close(self.handle)
+
     def kill(self) -> None:
         """End it at once; the executor tells what it can tell no more."""
         signal.pidfd_send_signal(self.handle, signal.SIGKILL)
@@ -107,7 +112,7 @@ class WorkerProcess:
         records, self._position, _ = read_past_damage(self.info.journal, self._position)
         for record in records:
             if isinstance(record, Started):
-                self.started[record.token] = record.at
+                self.started[record.token] = record
                 self.begun[record.token] = self._first_step(record.token), record.at
             elif isinstance(record, StepStarted):
                 self.begun[record.token] = record.step, record.at

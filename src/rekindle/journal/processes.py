@@ -20,6 +20,16 @@ def boot_id() -> str:
         return file.read().strip()
 
 
+@cache
+def pid_space() -> int:
+    """The number of the namespace in which this process sees others: the same pid is another's in another one. 0: the
+    kernel does not tell."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
 def start_of(pid: int) -> int | None:
     """When a process started, in clock ticks after boot; None: there is none (a zombie counts as none)."""
     fields = _stat(pid)

@@ -20,6 +20,7 @@ from rekindle.domain.models import (
     Move,
     Needed,
     NewAttempt,
+    Place,
     ReadyClass,
     ReadyJob,
     Reserved,
@@ -333,10 +334,8 @@ class Reruns(Protocol):
 class Runners(Protocol):
     """Runners, leases and their workers' journals."""
 
-    def register(
-        self, host: str, boot_id: str, pid: int, pid_start: int, executor: str, slots: int, now: float, lease: float
-    ) -> Runner:
-        """A new runner, alive until now + lease."""
+    def register(self, place: Place, executor: str, slots: int, now: float, lease: float) -> Runner:
+        """A new runner, alive until now + lease, of epoch 1."""
         ...
 
     def renew(self, runner: int, epoch: int, until: float) -> bool:
@@ -347,16 +346,26 @@ class Runners(Protocol):
         """It ended, or was found dead."""
         ...
 
-    def abandon(self, runner: int) -> None:
-        """Its process lives, and does nothing more for it: from now on it counts as dead."""
+    def abandon(self, runner: int, epoch: int) -> None:
+        """Its process lives, and does nothing more for it: from now on it counts as dead. Nothing is changed once
+        another has taken over."""
         ...
 
-    def take_over(self, runner: int, epoch: int) -> bool:
-        """Raise the epoch of a dead runner, if it still stands at `epoch`: exactly one caller gets True."""
+    def take_over(self, runner: int, epoch: int, keeper: int | None = None) -> bool:
+        """Raise the epoch of a dead runner, if it still stands at `epoch`: exactly one caller gets True. `keeper` is
+        the runner that sees to what it left from now on, if it is one."""
+        ...
+
+    def find(self, runner: int) -> Runner | None:
+        """A runner, also one that has ended."""
         ...
 
     def alive(self) -> list[Runner]:
-        """Runners that have not ended, by the rows alone."""
+        """Runners that have not ended, by the rows alone: whether they are alive is for engine.presence to say."""
+        ...
+
+    def with_room(self) -> list[int]:
+        """The ids of those of them that have fewer active attempts than slots."""
         ...
 
     def open_journal(self, runner: int, worker: str, path: str, pid: int, pid_start: int) -> None:

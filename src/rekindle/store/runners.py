@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rekindle.domain.models import Runner
+from rekindle.domain.models import Place, Runner
 from rekindle.store.database import Database
 from rekindle.store.queries import load
 
@@ -15,21 +15,32 @@ class Runners:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def register(
-        self, host: str, boot_id: str, pid: int, pid_start: int, executor: str, slots: int, now: float, lease: float
-    ) -> Runner:
+    def register(self, place: Place, executor: str, slots: int, now: float, lease: float) -> Runner:
         number = self._db.insert(
             SQL["insert_runner"],
-            host=host,
-            boot_id=boot_id,
-            pid=pid,
-            pid_start=pid_start,
+            host=place.host,
+            boot_id=place.boot_id,
+            pid=place.pid,
+            pid_start=place.pid_start,
+            pid_space=place.pid_space,
             executor=executor,
             slots=slots,
             started=now,
             expires=now + lease,
         )
-        return Runner(number, host, boot_id, pid, pid_start, executor, slots, now, now + lease, epoch=1)
+        return Runner(
+            number,
+            place.host,
+            place.boot_id,
+            place.pid,
+            place.pid_start,
+            executor,
+            slots,
+            now,
+            now + lease,
+            epoch=1,
+            pid_space=place.pid_space,
+        )
 
     def renew(self, runner: int, epoch: int, until: float) -> bool:
         return self._db.change(SQL["renew"], runner=runner, epoch=epoch, until=until) == 1
@@ -37,14 +48,21 @@ class Runners:
     def end(self, runner: int, now: float) -> None:
         self._db.change(SQL["end_runner"], runner=runner, now=now)
 
-    def abandon(self, runner: int) -> None:
-        self._db.change(SQL["abandon"], runner=runner)
+    def abandon(self, runner: int, epoch: int) -> None:
+        self._db.change(SQL["abandon"], runner=runner, epoch=epoch)
 
-    def take_over(self, runner: int, epoch: int) -> bool:
-        return self._db.change(SQL["take_over"], runner=runner, epoch=epoch) == 1
+    def take_over(self, runner: int, epoch: int, keeper: int | None = None) -> bool:
+        return self._db.change(SQL["take_over"], runner=runner, epoch=epoch, keeper=keeper) == 1
+
+    def find(self, runner: int) -> Runner | None:
+        row = self._db.row(SQL["runner"], runner=runner)
+        return None if row is None else Runner(*row)
 
     def alive(self) -> list[Runner]:
         return [Runner(*row) for row in self._db.rows(SQL["alive"])]
+
+    def with_room(self) -> list[int]:
+        return [row[0] for row in self._db.rows(SQL["with_room"])]
 
     def open_journal(self, runner: int, worker: str, path: str, pid: int, pid_start: int) -> None:
         self._db.change(SQL["open_journal"], runner=runner, worker=worker, path=path, pid=pid, pid_start=pid_start)

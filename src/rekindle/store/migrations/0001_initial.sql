@@ -260,12 +260,14 @@ CREATE TABLE runner (
     boot_id   TEXT NOT NULL,
     pid       INTEGER NOT NULL,
     pid_start INTEGER NOT NULL,
+    pid_space INTEGER NOT NULL,          -- the namespace in which pid means it
     executor  TEXT NOT NULL,
     slots     INTEGER NOT NULL,
-    epoch     INTEGER NOT NULL,
+    epoch     INTEGER NOT NULL,          -- raised by each that takes over what it left
     started   REAL NOT NULL,
     expires   REAL NOT NULL,
-    ended     REAL
+    ended     REAL,
+    keeper    INTEGER REFERENCES runner  -- the runner that took over last
 );
 CREATE INDEX runner_alive ON runner (id) WHERE ended IS NULL;
 

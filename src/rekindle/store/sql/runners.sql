@@ -2,8 +2,8 @@
 
 -- name: insert_runner
 -- A new runner.
-INSERT INTO runner (host, boot_id, pid, pid_start, executor, slots, epoch, started, expires)
-VALUES (:host, :boot_id, :pid, :pid_start, :executor, :slots, 1, :started, :expires);
+INSERT INTO runner (host, boot_id, pid, pid_start, pid_space, executor, slots, epoch, started, expires)
+VALUES (:host, :boot_id, :pid, :pid_start, :pid_space, :executor, :slots, 1, :started, :expires);
 
 -- name: renew
 -- Extend a lease that nobody has taken over.
@@ -14,17 +14,29 @@ UPDATE runner SET expires = :until WHERE id = :runner AND epoch = :epoch AND end
 UPDATE runner SET ended = :now WHERE id = :runner AND ended IS NULL;
 
 -- name: abandon
--- No process starts at such a time, so that the runner counts as dead.
-UPDATE runner SET pid_start = -1 WHERE id = :runner AND ended IS NULL;
+-- No process starts at such a time, and no lease ends so early: the runner counts as dead, whoever looks.
+UPDATE runner SET pid_start = -1, expires = 0 WHERE id = :runner AND epoch = :epoch AND ended IS NULL;
 
 -- name: take_over
 -- Raise the epoch of a dead runner: one caller succeeds.
-UPDATE runner SET epoch = epoch + 1 WHERE id = :runner AND epoch = :epoch AND ended IS NULL;
+UPDATE runner SET epoch = epoch + 1, keeper = :keeper WHERE id = :runner AND epoch = :epoch AND ended IS NULL;
+
+-- name: runner
+-- A runner, whatever has become of it.
+SELECT id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper
+FROM runner WHERE id = :runner;
 
 -- name: alive
 -- Runners that have not ended.
-SELECT id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended FROM runner
-WHERE ended IS NULL ORDER BY id;
+SELECT id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper
+FROM runner WHERE ended IS NULL ORDER BY id;
+
+-- name: with_room
+-- Runners that have not ended and run less at once than they could.
+SELECT id FROM runner
+WHERE ended IS NULL
+    AND (SELECT count(*) FROM attempt WHERE attempt.runner = runner.id AND attempt.state IN (2, 3)) < slots
+ORDER BY id;
 
 -- name: open_journal
 -- A worker's journal.
