@@ -14,6 +14,7 @@ from benchmarks.staleness import staleness
 from benchmarks.startup import startup
 from benchmarks.throughput import calls, commands
 from benchmarks.timing import CommandFailed
+from benchmarks.waking import waking
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ ROWS = {
     "calls": Row("10,000 Python calls beside a pool", lambda: calls(10_000, 3), lambda: calls(1_000, 2)),
     "reruns": Row("10,000 jobs, 1,000 failed", lambda: reruns(10_000, 1_000, 5), lambda: reruns(1_000, 100, 3)),
     "large": Row("100,000 jobs, 1,000 failed", lambda: reruns(100_000, 1_000, 5), lambda: reruns(10_000, 100, 2)),
+    "waking": Row("a submission beside a runner that waits", lambda: waking(50), lambda: waking(10)),
     "stale": Row("100,000 jobs, 100,000 files", lambda: staleness(100_000, 5), lambda: staleness(10_000, 3)),
 }
 

@@ -44,7 +44,7 @@ class Neighbours:
         dead = {number for number, runner in found.items() if self._is_dead(runner, now, moment)}
         self.others = [number for number in found if number not in dead]
         self._watch([found[number] for number in self.others])
-        self._leases = {number: self._leases[number] for number in self.others if number in self._leases}
+        self._leases = {number: one for number, one in self._leases.items() if number in found}
         self.due = moment + LOOK_SECONDS
         cared = {*self.others, self._runner}
         return [found[number] for number in sorted(dead) if found[number].keeper not in cared]

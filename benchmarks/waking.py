@@ -1,0 +1,63 @@
+"""How soon a runner that waits begins what is submitted."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from benchmarks.projects import REKINDLE, project
+from benchmarks.timing import CommandFailed, Measured, show_times
+from rekindle import Client, Workflow
+from rekindle.domain.models import Attempt
+from rekindle.domain.states import State
+
+PATIENCE = 60.0
+REST = 0.3  # seconds between two submissions: the runner has gone to sleep again
+
+
+def waking(rounds: int) -> None:
+    """`rekindle work --watch` with nothing to do; from each submission's commit to the claim, and to the start."""
+    with project({"run": ["/bin/true"]}, 1) as folder, Client(str(folder / ".rekindle")) as client:
+        runner = subprocess.Popen([REKINDLE, "work", "--watch", "-j", "2"], cwd=folder, stderr=subprocess.DEVNULL)
+        try:
+            submit_and_wait(client, folder, "first")
+            used = cpu_seconds(runner.pid)
+            found = [submit_and_wait(client, folder, f"w{number}") for number in range(rounds)]
+            time.sleep(REST)
+            spent = cpu_seconds(runner.pid) - used
+            used, began = cpu_seconds(runner.pid), time.perf_counter()
+            time.sleep(20 * REST)
+            idle = (cpu_seconds(runner.pid) - used) / (time.perf_counter() - began)
+        finally:
+            runner.terminate()
+            runner.wait(PATIENCE)
+    claims = tuple((one.queued or 0.0) - committed for committed, one in found)
+    starts = tuple((one.started or 0.0) - committed for committed, one in found)
+    rows = [Measured("commit to claim", claims), Measured("commit to start", starts)]
+    show_times(f"Waking a runner that waits, {rounds} times", rows)
+    print(f"   processor: {spent / rounds * 1000:.1f} ms a job, {100 * idle:.2f} % of one while nothing is there")
+
+
+def submit_and_wait(client: Client, folder: Path, name: str) -> tuple[float, Attempt]:
+    """(when the submission was committed, the attempt once it has ended)."""
+    time.sleep(REST)
+    workflow = Workflow(name, directory=str(folder))
+    workflow.job("only", run=["/bin/true"])
+    submitted = client.submit(workflow.definition())
+    committed = time.time()
+    limit = time.monotonic() + PATIENCE
+    while time.monotonic() < limit:
+        for one in client.attempts(client.select(workflow=str(submitted.workflow))):
+            if one.state is State.COMPLETED:
+                return committed, one
+        time.sleep(0.01)
+    raise CommandFailed(f"{name} was not run within {PATIENCE:g} s")
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of processors so far."""
+    import psutil
+
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
