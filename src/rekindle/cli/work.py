@@ -30,6 +30,10 @@ def work(
 ) -> int:
     """Run what is ready until nothing is left to run.
 
+    Several may work on one store. When one dies, what it ran goes on to its end, and another takes that in: at once
+    where it can see that the process is gone, else when the lease of 30 s is over. One that was taken for dead writes
+    nothing more and exits 1.
+
     Exit code: 0 all that ran completed, 2 some failed, 5 canceled (Ctrl-C), 6 timed out.
 
     \b

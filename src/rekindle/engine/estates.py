@@ -25,7 +25,7 @@ class Estates:
         """Some of it can be settled."""
         return any(all(orphan.gone for orphan in estate.orphans) for estate in self._left)
 
-    def take_over(self, archive: Archive, dead: Iterable[Runner], keeper: int) -> None:
+    def take_over(self, archive: Archive, dead: Iterable[Runner], keeper: int | None) -> None:
         """Those of these runners that nobody else has taken over; `keeper` is the runner that does."""
         self._left += take_over_dead(archive, dead, keeper, self._store_folder)
 

@@ -65,7 +65,7 @@ class Estate:
     store_folder: str
 
 
-def take_over_dead(archive: Archive, dead: Iterable[Runner], keeper: int, store_folder: str) -> list[Estate]:
+def take_over_dead(archive: Archive, dead: Iterable[Runner], keeper: int | None, store_folder: str) -> list[Estate]:
     """The estates of these runners, as far as nobody else has taken them over: `keeper` is who does."""
     estates = []
     for runner in dead:
