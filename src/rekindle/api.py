@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rekindle.domain.asking import how_to_json
 from rekindle.domain.definition import Definition
@@ -12,7 +12,7 @@ from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, FailureGroup
 from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.rerun import How
-from rekindle.engine import accepting, control, look, rerun, resetting, resubmitting, staleness
+from rekindle.engine import accepting, control, look, reattaching, rerun, resetting, resubmitting, staleness
 from rekindle.engine.restart import plan_restart, the_workflow
 from rekindle.engine.results import (
     Accepted,
@@ -22,6 +22,7 @@ from rekindle.engine.results import (
     JobRow,
     Preview,
     Proposal,
+    Reattachment,
     Restarting,
     Submitted,
     Undone,
@@ -61,14 +62,14 @@ class Workflow(_Builder):
             return work(session, WorkOptions(str(stored.workflow), slots=jobs, wait_timeout=wait_timeout))
 
 
-class Client:
-    """What the command line gives, as calls. Use it as a context manager, or close it."""
+class _Looking:
+    """An open store, and what there is to see in it."""
 
     def __init__(self, store: str | None = None, *, create: bool = True) -> None:
         """Open the store that is meant: a path or URL, else as the command line finds it."""
         self._session: Session = open_session(store, create=create)
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,14 +78,6 @@ class Client:
     def close(self) -> None:
         """Close the store."""
         self._session.close()
-
-    def submit(self, definition: Definition | Path | str, **params: str) -> Submitted:
-        """Store a definition, or a spec file with `params` as `--param` takes them."""
-        return submit(self._session, _definition(definition, params))
-
-    def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
-        """Run what is ready, to the end."""
-        return work(self._session, WorkOptions(workflow, slots=jobs))
 
     def status(self, workflow: str | None = None) -> list[WorkflowStatus]:
         """Each workflow at a glance."""
@@ -110,6 +103,18 @@ class Client:
     def why(self, ids: Sequence[int]) -> list[Verdict]:
         """Whether each of these jobs would run again, and why or why not. Files are read to find out."""
         return staleness.verdicts(self._session, ids)
+
+
+class Client(_Looking):
+    """What the command line gives, as calls. Use it as a context manager, or close it."""
+
+    def submit(self, definition: Definition | Path | str, **params: str) -> Submitted:
+        """Store a definition, or a spec file with `params` as `--param` takes them."""
+        return submit(self._session, _definition(definition, params))
+
+    def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
+        """Run what is ready, to the end."""
+        return work(self._session, WorkOptions(workflow, slots=jobs))
 
     def preview(self, definition: Definition | Path | str, **params: str) -> Preview:
         """What `submit` would do; nothing is changed."""
@@ -152,6 +157,15 @@ class Client:
         holds (`only_uninitialized`: nothing but that). None: there is nothing to do, and nothing was written."""
         found = self.plan_restart(workflow, only_uninitialized=only_uninitialized, note=note)
         return None if found.proposal is None else rerun.apply(self._session, found.proposal)
+
+    def plan_reattach(self, ids: Sequence[int]) -> Reattachment:
+        """What `reattach` would find of these jobs; nothing is changed."""
+        return reattaching.plan_reattach(self._session, ids)
+
+    def reattach(self, ids: Sequence[int]) -> Reattachment:
+        """See what has become of these jobs, whose runner has vanished, and take it in: what finished is recorded, what
+        is lost runs again, what runs on is left to it. `work` takes in the ends of that."""
+        return reattaching.reattach(self._session, ids)
 
     def reset(self, ids: Sequence[int], *, note: str | None = None) -> Applied:
         """Archive these jobs' attempts, with everything below them, and hold the jobs until a restart."""

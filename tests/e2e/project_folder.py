@@ -8,9 +8,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -64,15 +64,19 @@ class Project:
         """The JSON document that a command answers."""
         return json.loads(self.rekindle(*words, "--json", expect=expect).stdout)
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """A command in the background, in a session of its own."""
+    def start(self, *words: str, errors: str = os.devnull) -> subprocess.Popen[bytes]:
+        """A command in the background, in a session of its own; `errors`: the file that its stderr goes to."""
+        with open(self.folder / errors, "wb") as stderr:
+            return self._start(words, stderr)
+
+    def _start(self, words: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [COMMAND, *words],
             cwd=self.folder,
             env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             start_new_session=True,
         )
         self.started.append(process)

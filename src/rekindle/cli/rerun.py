@@ -23,6 +23,7 @@ from rekindle.cli.options import (
 )
 from rekindle.cli.planshow import draw_plan
 from rekindle.cli.reading import reading_shown
+from rekindle.cli.reattach import check_reattach, reattach_option, reattach_shown
 from rekindle.cli.rerunsubmit import check_submit, proposed, tell_unknown
 from rekindle.cli.specnote import spec_note
 from rekindle.cli.subtasks import FanOutFlags, fan_out_options
@@ -44,6 +45,7 @@ from rekindle.query.selections import Flags
 @selection_options
 @how_options
 @fan_out_options
+@reattach_option
 @click.option("--submit", "spec", metavar="SPEC", help="Submit SPEC as the next revision first, in the same step.")
 @click.option("--param", multiple=True, metavar="K=V", help="With --submit: set a parameter; repeat for more.")
 @click.option("--save-plan", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan; do not apply it.")
@@ -54,6 +56,7 @@ def rerun(
     flags: Flags,
     how: How,
     fan_out: FanOutFlags,
+    reattach: bool,
     note: str | None,
     spec: str | None,
     param: tuple[str, ...],
@@ -83,10 +86,15 @@ def rerun(
       rekindle rerun slices --accept-partial
       rekindle rerun -w sweep --changed --work
       rekindle rerun 'train*' --submit sweep.yaml
+      rekindle rerun -s running --reattach --work
     """
     selection = wanted_to_act(flags, "rerun")
     check_then_work(and_work, slots)
     check_submit(spec, param, save_plan)
+    if reattach:
+        check_reattach(how, fan_out, spec, param, save_plan, note)
+        with opened() as session:
+            return reattach_shown(session, selection, slots, dry_run=dry_run, yes=yes, and_work=and_work, json=as_json)
     if selection.changed:
         how = replace(how, keep_modified=True)  # what is modified is not stale for that: it stays
     request = {"selection": flags.typed(), "how": how_to_json(how := fan_out.how(how))}
@@ -103,11 +111,15 @@ def rerun(
             _keep(session, proposal, save_plan, as_json)
             return 0
         ask(yes, as_json)
-        applied = resubmitting.apply(session, proposal, saving_shown())
-        if as_json:
-            shapes.emit(_document(proposal, applied))
-        workflows = workflows_of(session, [job.id for job in applied.plan.jobs])
-        return finish(session, applied, workflows, and_work, slots, as_json)
+        return _apply(session, proposal, and_work, slots, as_json)
+
+
+def _apply(session: Session, proposal: Proposal, and_work: bool, slots: int | None, as_json: bool) -> int:
+    applied = resubmitting.apply(session, proposal, saving_shown())
+    if as_json:
+        shapes.emit(_document(proposal, applied))
+    workflows = workflows_of(session, [job.id for job in applied.plan.jobs])
+    return finish(session, applied, workflows, and_work, slots, as_json)
 
 
 def _changed(session: Session, selection: Selection) -> Mapping[int, tuple[Reason, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -313,6 +314,8 @@ def report(one: WorkReport) -> dict[str, Any]:
         "never_fit": [{"name": name, "asks": asks} for name, asks in one.never_fit],
         "interrupted": one.interrupted,
         "recovered": one.recovered,
+        "inherited": dataclasses.asdict(one.inherited),
+        "stuck": [{"name": name, "pids": list(pids)} for name, pids in one.stuck],
         "held": dict(one.held),
         "reinstated": one.reinstated,
         "retried": one.retried,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
@@ -10,7 +10,7 @@ from rekindle.cli import drawing, explaining
 from rekindle.cli.progress import display
 from rekindle.domain.rerun import RESET_HOLD
 from rekindle.engine import look
-from rekindle.engine.results import WorkOptions, WorkReport
+from rekindle.engine.results import Inherited, WorkOptions, WorkReport
 from rekindle.engine.session import Session
 
 
@@ -32,9 +32,8 @@ def _kinds(session: Session, workflow: str | None) -> dict[str, str]:
 
 
 def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
-    if report.recovered:
-        attempts = drawing.many(report.recovered, "attempt")
-        click.echo(f"{attempts} of a runner that vanished had been lost: run again", err=True)
+    if report.inherited.found:
+        click.echo(inherited_line(report.inherited), err=True)
     ran = [
         f"{number:,} {drawing.coloured(word)}"
         for number, word in ((report.completed, "completed"), (report.failed, "failed"), (report.canceled, "canceled"))
@@ -49,6 +48,8 @@ def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
         click.echo(f"{jobs} reinstated, not run: what {_they(report.reinstated)} on is unchanged", err=True)
     for name, asks in report.never_fit:
         click.echo(f"{drawing.coloured('held')} {drawing.flat(name)} can never start here: {asks}", err=True)
+    for name, pids in report.stuck:
+        click.echo(stuck_line(name, pids), err=True)
     for line in held_lines(report.held, workflow):
         click.echo(line, err=True)
     if report.interrupted:
@@ -57,6 +58,27 @@ def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
         groups = look.failures(session, workflow)
         click.echo(explaining.group_lines(groups, most=5), err=True)
     tell_next(report, workflow)
+
+
+def inherited_line(found: Inherited) -> str:
+    """`3 jobs of a runner that vanished: 1 adopted, 1 finished meanwhile, 1 lost and run again`."""
+    kinds = (
+        (found.adopted, "adopted"),
+        (found.finished, "finished meanwhile"),
+        (min(found.again, found.lost), "lost and run again"),
+        (max(0, found.lost - found.again), "lost"),
+        (found.unstarted, "not started yet"),
+    )
+    said = ", ".join(f"{number:,} {word}" for number, word in kinds if number)
+    return f"{drawing.many(found.found, 'job')} of a runner that vanished: {said}"
+
+
+def stuck_line(name: str, pids: Sequence[int]) -> str:
+    """That a job waits, for what, and what to do."""
+    return (
+        f"{drawing.flat(name)} waits: its worker has died, and processes of it cannot be killed: "
+        f"{', '.join(map(str, pids))}    end them, then: rekindle work"
+    )
 
 
 def held_lines(held: Mapping[str, int], workflow: str | None) -> Iterator[str]:

@@ -69,6 +69,11 @@ def roll_call(archive: Archive, now: float) -> tuple[list[Runner], list[DeadRunn
     return list(there.values()), dead
 
 
+def unattended(archive: Archive, now: float) -> list[Runner]:
+    """Runners that are dead, and what they left nobody sees to who lives."""
+    return [dead.runner for dead in roll_call(archive, now)[1] if dead.keeper is None]
+
+
 def works_elsewhere(archive: Archive, host: str, now: float) -> bool:
     """A runner on another host than this one holds its lease."""
     return any(runner.host != host and runner.expires > now for runner in archive.runners.alive())

@@ -1,240 +1,180 @@
-"""After a runner has died: what its workers still do is waited for, what they did is read, what was lost runs again.
+"""What a dead runner has left, settled piece by piece: nothing waits for more than it has to.
 
-The dead runner's row stays open until all of its workers are gone; should the runner that took over die too, the
-next one finds everything as it was.
+What a worker gives back is ready again with the turn that reads it. What a worker had started and not ended is lost
+once the worker and all that it had started are gone. What no worker has told of is given back once none can begin it
+any more. The dead runner's row stays open until all is settled; should the runner that took over die too, the next one
+finds everything as it was.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import signal
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from rekindle.domain.causes import Cause
-from rekindle.domain.errors import ExecutorError
-from rekindle.domain.models import Attempt, Ending, Failure, Runner
-from rekindle.domain.planning import plan_rerun
-from rekindle.domain.rerun import FROM_FAILED_STEP, How
-from rekindle.domain.signatures import signature
+from rekindle.domain.models import Attempt, Runner
 from rekindle.domain.states import State
 from rekindle.engine.claiming import give_back
-from rekindle.engine.fan_outs import end_subtasks, planning_views, was_amid_fan_out
-from rekindle.engine.ingest import Page, end_move
-from rekindle.engine.machine import processors
-from rekindle.engine.retrying import bounded_by_policy, retry
+from rekindle.engine.lost import Lost, end_lost
+from rekindle.engine.orphans import Clinging, Orphan, kill
 from rekindle.journal.copies import remove_tree
-from rekindle.journal.ledger import mend, read
-from rekindle.journal.places import attempt_folder, copy_part, forget_progress
-from rekindle.journal.processes import boot_id, start_of, started_with
+from rekindle.journal.places import (
+    attempt_folder,
+    clear_scratch,
+    copy_part,
+    forget_progress,
+    rescue_logs,
+    scratch_path,
+)
+from rekindle.journal.processes import started_with
 from rekindle.store.port import Archive
-
-LOST_IN_A_ROW = 3
-"""So many attempts of a job lost one after the other are not chance: it stays failed, and a user decides."""
-
-KILL_ROUNDS = 20
-"""How often the processes of lost attempts are looked for and killed, until none is found."""
-
-
-@dataclass(slots=True)
-class Orphan:
-    """A worker whose runner is dead: it finishes what it runs, journals it, and goes."""
-
-    worker: str
-    path: Path
-    pid: int
-    pid_start: int
-    boot_id: str
-    position: int
-
-    @property
-    def gone(self) -> bool:
-        """Its process is not there any more."""
-        return self.boot_id != boot_id() or start_of(self.pid) != self.pid_start
 
 
 @dataclass(slots=True)
 class Estate:
-    """What a dead runner left behind."""
+    """What a dead runner left behind. `active` are the attempts that had not ended when it was taken over."""
 
-    runner: Runner
+    runner: Runner  # with the epoch since it was taken over
     orphans: list[Orphan]
+    active: dict[int, Attempt]
     store_folder: str
+    clinging: dict[int, Clinging] = field(default_factory=dict)  # by attempt: what lives still after its worker's end
+    ran: set[int] = field(default_factory=set)  # of those, what had processes though nothing told that it had begun
+    lost: int = 0
+    unstarted: int = 0
+
+    @property
+    def ripe(self) -> bool:
+        """Something can be settled that could not before."""
+        return any(orphan.told for orphan in self.orphans)
+
+    def stuck(self) -> dict[int, tuple[int, ...]]:
+        """Attempts that cannot be ended, because processes of theirs cannot: these."""
+        found = {number: one.pids for number, one in self.clinging.items() if one.stuck}
+        left = {one.worker: one.left.pids for one in self.orphans if one.left is not None and one.left.stuck}
+        return found | {number: left[one.worker] for number, one in self.active.items() if one.worker in left}
+
+
+@dataclass(slots=True)
+class Settled:
+    """What has become of a part of an estate: attempts that were given back, that were lost, and that run on in the
+    care of whoever took over. `over`: nothing is left of it."""
+
+    unstarted: tuple[int, ...]
+    lost: Lost
+    adopted: tuple[int, ...]
+    over: bool
 
 
 def take_over_dead(archive: Archive, dead: Iterable[Runner], keeper: int | None, store_folder: str) -> list[Estate]:
-    """The estates of these runners, as far as nobody else has taken them over: `keeper` is who does."""
+    """The estates of these runners, as far as nobody else has taken them over: `keeper` is the runner that does."""
     estates = []
     for runner in dead:
         if not archive.runners.take_over(runner.id, runner.epoch, keeper):
             continue
-        orphans = [
-            Orphan(worker, Path(store_folder, path), pid, pid_start, runner.boot_id, position)
-            for worker, path, pid, pid_start, position in archive.runners.journals(runner.id)
-        ]
-        estates.append(Estate(runner, orphans, store_folder))
+        found = archive.runners.find(runner.id)
+        assert found is not None
+        estates.append(estate_of(archive, found, store_folder))
     return estates
 
 
-def pages(orphans: Iterable[Orphan]) -> list[Page]:
-    """What these workers have journalled since they were read last. A dead one's torn last line is cut off."""
-    found = []
-    for orphan in orphans:
-        if not orphan.path.exists():
-            continue
-        if orphan.gone:
-            mend(orphan.path)
-        records, position = read(orphan.path, orphan.position)
-        if records:
-            found.append(Page(orphan.worker, records, position))
-    return found
+def estate_of(archive: Archive, runner: Runner, store_folder: str) -> Estate:
+    """What a runner has left, as its rows tell."""
+    orphans = [
+        Orphan(worker, Path(store_folder, path), pid, pid_start, runner.boot_id, position)
+        for worker, path, pid, pid_start, position in archive.runners.journals(runner.id)
+    ]
+    active = {attempt.id: attempt for attempt in archive.attempts.active(runner.id)}
+    return Estate(runner, orphans, active, store_folder)
 
 
-def settle(archive: Archive, estate: Estate, now: float) -> tuple[int, ...]:
-    """All workers of a dead runner are gone and their journals are ingested: what never started is ready again;
-    what did is ended as lost (or canceled, where that was asked for), its processes killed, and runs again.
+def is_held(archive: Archive, estate: Estate) -> bool:
+    """Nobody has taken it over since."""
+    found = archive.runners.find(estate.runner.id)
+    return found is not None and found.ended is None and found.epoch == estate.runner.epoch
 
-    Returns the lost attempts that run again."""
+
+def settle(archive: Archive, estate: Estate, returned: Collection[str], now: float) -> Settled:
+    """Settle what can be; its workers' journals are ingested as far as they have been read. `returned` are the tokens
+    that they have given back since the last time."""
     left = archive.attempts.active(estate.runner.id)
-    strays = kill_strays([attempt.folder for attempt in left if attempt.folder])
-    never_started = [attempt for attempt in left if attempt.state is State.QUEUED and attempt.folder not in strays]
-    for attempt in left:
-        _drop_half_copy(attempt_folder(estate.store_folder, attempt.id))
-    kept = {attempt.id for attempt in never_started}
     wanted = {number for number, _ in archive.attempts.wanted_cancel(estate.runner.id)}
-    canceled = {attempt.job for attempt in never_started if attempt.id in wanted}
-    give_back(archive, sorted(attempt.job for attempt in never_started), canceled)
-    again = _end_lost(archive, [attempt for attempt in left if attempt.id not in kept], estate.runner, now)
-    for orphan in estate.orphans:
-        archive.runners.close_journal(orphan.worker)
-    archive.runners.end(estate.runner.id, now)
-    detail = {"runner": estate.runner.id, "lost": len(left) - len(kept), "never_started": len(kept)}
-    archive.events.add(now, "recovered", None, detail)
-    return again
+    lost, unstarted = _to_settle(estate, left, returned)
+    for attempt in (*lost, *unstarted):
+        _clear(archive, estate, attempt)
+    back = [one for one in unstarted if one.archived_by is None]
+    give_back(archive, sorted(one.job for one in back), {one.job for one in back if one.id in wanted})
+    stale = [one for one in unstarted if one.archived_by is not None]  # no job's claim any more
+    ended = end_lost(archive, [*lost, *stale], wanted, estate.runner, now)
+    settled = {one.id for one in (*lost, *unstarted)}
+    estate.active = {one.id: one for one in left if one.id not in settled}
+    estate.lost, estate.unstarted = estate.lost + len(lost), estate.unstarted + len(unstarted)
+    _close(archive, estate, now)
+    living = {orphan.worker for orphan in estate.orphans if not orphan.gone}
+    adopted = tuple(one.id for one in estate.active.values() if one.worker in living)
+    return Settled(tuple(one.id for one in back), ended, adopted, over=not estate.active)
 
 
-def _drop_half_copy(own: str) -> None:
-    """Remove the folder that an attempt was copying when its worker died."""
+def _to_settle(
+    estate: Estate, left: Sequence[Attempt], returned: Collection[str]
+) -> tuple[list[Attempt], list[Attempt]]:
+    """Of the attempts that have not ended: those that are lost, and those that were never started and will not be. What
+    has a process still is none of these, before that has ended."""
+    workers = [orphan for orphan in estate.orphans if not orphan.told]
+    names = {orphan.worker for orphan in workers}
+    begun = [one for one in left if one.state is State.RUNNING and one.worker not in names]
+    queued = [one for one in left if one.state is State.QUEUED]
+    told = [one for one in queued if one.token in returned]
+    untold = [one for one in queued if one.token not in returned and not _may_begin(workers, one)]
+    free = _without_processes(estate, [*begun, *untold])
+    lost = [one for one in [*begun, *untold] if one.id in free and (one.state is State.RUNNING or one.id in estate.ran)]
+    return lost, [*told, *(one for one in untold if one.id in free and one.id not in estate.ran)]
+
+
+def _may_begin(workers: Sequence[Orphan], attempt: Attempt) -> bool:
+    return any(worker.could_begin(attempt.token) for worker in workers)
+
+
+def _without_processes(estate: Estate, attempts: Sequence[Attempt]) -> set[int]:
+    """Kill every process that belongs to one of these attempts (its environment says so), wherever it has gone; the
+    attempts that have none."""
+    folders = {one.folder: one.id for one in attempts if one.folder}
+    wanted = {f"REKINDLE_DIR={folder}".encode(): folder for folder in folders}
+    found: dict[int, list[int]] = {}
+    for pid, folder in started_with(wanted) if wanted else ():
+        found.setdefault(folders[folder], []).append(pid)
+    for number, pids in found.items():
+        kill(pids)
+        known = estate.clinging.get(number)
+        estate.clinging[number] = Clinging(tuple(pids)) if known is None else Clinging(tuple(pids), known.since)
+    for number in [number for number in estate.clinging if number not in found]:
+        del estate.clinging[number]
+    estate.ran |= found.keys()
+    return {one.id for one in attempts} - found.keys()
+
+
+def _clear(archive: Archive, estate: Estate, attempt: Attempt) -> None:
+    """Keep what its last step had printed, and remove the folder that it was copying, when its worker died."""
+    own = attempt_folder(estate.store_folder, attempt.id)
+    known = archive.attempts.get(attempt.id)
+    if attempt.worker is not None and known is not None:
+        position = max([attempt.start_step, *(step.position + 1 for step in known.steps)])
+        rescue_logs(scratch_path(estate.store_folder, attempt.worker), own, position)
     forget_progress(own)
     remove_tree(copy_part(own))
 
 
-def _end_lost(archive: Archive, attempts: Sequence[Attempt], runner: Runner, now: float) -> tuple[int, ...]:
-    wanted = {number for number, _ in archive.attempts.wanted_cancel(runner.id)}
-    standing = archive.queue.standing([attempt.id for attempt in attempts])
-    endings, moves = [], []
-    for attempt in attempts:
-        known = standing[attempt.id]
-        ending = _lost(attempt, runner, attempt.id in wanted, now)
-        endings.append(ending)
-        if known.job_attempt == attempt.id:
-            moves.append(end_move(known, ending.state, ran=True))
-    archive.queue.end(endings)
-    end_subtasks(archive, endings)
-    archive.queue.move(moves)
-    lost = [attempt.job for attempt in attempts if attempt.id not in wanted and attempt.archived_by is None]
-    bounded = bounded_by_policy(archive, lost)
-    ended = [(ending, standing[ending.attempt]) for ending in endings]
-    retried = retry(archive, [one for one in ended if one[1].job in bounded], now)
-    return (*rerun_lost(archive, [job for job in lost if job not in bounded], now), *sorted(retried))
-
-
-def _lost(attempt: Attempt, runner: Runner, canceled: bool, now: float) -> Ending:
-    message = f"runner {runner.id} (pid {runner.pid} on {runner.host}) and the worker died under it"
-    failure = Failure(message=message)
-    cause = Cause.CANCELED if canceled else Cause.LOST
-    found = signature(cause, "", "lost with its runner", "", "")
-    evidence = {"runner": runner.id, "runner_pid": runner.pid, "worker": attempt.worker, "seen": "its worker is gone"}
-    return Ending(
-        attempt=attempt.id,
-        state=State.CANCELED if canceled else State.FAILED,
-        ended=now,
-        started=attempt.started or attempt.queued,
-        worker=attempt.worker,
-        host=attempt.host or runner.host,
-        pid=attempt.pid,
-        pid_start=attempt.pid_start,
-        cause=cause,
-        failure=failure,
-        evidence=json.dumps(evidence),
-        signature=None if canceled else (found.digest, found.type, found.message),
-    )
-
-
-def rerun_lost(archive: Archive, jobs: Sequence[int], now: float) -> tuple[int, ...]:
-    """Plan and apply the rerun of jobs whose attempts were lost, except those that are lost again and again: from
-    the beginning, or from the fan-out amid which they were lost, whose complete subtasks do not run again.
-    One that is held is left to whoever holds it, and those whose retry policy names what is lost are not for here.
-    Returns the jobs that run again."""
-    free = [job.id for job in archive.jobs.get(jobs) if job.held is None]
-    chosen = [job for job in free if not _lost_too_often(archive, job)]
-    if not chosen:
-        return ()
-    views, graph, earlier = planning_views(archive, [(chosen, _GO_ON)])
-    amid = [job for job in chosen if was_amid_fan_out(earlier.get(job, views[job]))]
-    past = archive.attempts.past(views, amid, float(processors()))
-    plan = plan_rerun(views, graph, _manners(chosen, amid), earlier=earlier, past=past)
-    if plan.refused:  # what cannot go on there starts as it had started
-        refused = {job.id for job in plan.refused}
-        again = _manners(chosen, [job for job in amid if job not in refused])
-        plan = plan_rerun(views, graph, again, earlier=earlier, past=past)
-    if plan.jobs:
-        archive.reruns.apply(plan, "recovery", {"jobs": chosen}, "lost with their runner", now)
-    return tuple(job.id for job in plan.jobs)
-
-
-_GO_ON = How(FROM_FAILED_STEP, keep_modified=True, automatic=True)
-
-
-def _manners(lost: Sequence[int], amid: Sequence[int]) -> list[tuple[list[int], How]]:
-    """Those lost amid a fan-out go on there; the others are made over again."""
-    return [(list(amid), _GO_ON), ([job for job in lost if job not in amid], How(again=True))]
-
-
-def _lost_too_often(archive: Archive, job: int) -> bool:
-    last = archive.attempts.listing([job], None)[-LOST_IN_A_ROW:]
-    return len(last) == LOST_IN_A_ROW and all(attempt.cause is Cause.LOST for attempt in last)
-
-
-def kill_strays(folders: Sequence[str]) -> set[str]:
-    """Kill every process that belongs to one of these attempts (its environment says so), and wait until they are
-    gone. Returns the folders of attempts that had such processes."""
-    wanted = {f"REKINDLE_DIR={folder}".encode(): folder for folder in folders}
-    found: set[str] = set()
-    if not wanted:
-        return found
-    for _ in range(KILL_ROUNDS):
-        strays = started_with(wanted)
-        if not strays:
-            return found
-        for pid, folder in strays:
-            found.add(folder)
-            _kill(pid)
-    raise ExecutorError(
-        f"processes of lost attempts cannot be killed: {', '.join(str(pid) for pid, _ in strays)}",
-        hint="end them, then `rekindle work` again",
-    )
-
-
-def _kill(pid: int) -> None:
-    """SIGKILL a process and wait for its end, whoever's child it is."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        _await(handle)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(handle)
-
-
-def _await(handle: int) -> None:
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    poll.poll(5000)
+def _close(archive: Archive, estate: Estate, now: float) -> None:
+    """Close the journals of workers that are gone; all of them, and the runner, when nothing that any worker could
+    begin or end is left."""
+    over = not estate.active
+    for orphan in [orphan for orphan in estate.orphans if over or orphan.told]:
+        archive.runners.close_journal(orphan.worker)
+        orphan.forget()
+        estate.orphans.remove(orphan)
+        if orphan.gone:
+            clear_scratch(scratch_path(estate.store_folder, orphan.worker))
+    if over:
+        archive.runners.end(estate.runner.id, now)
+        detail = {"runner": estate.runner.id, "lost": estate.lost, "never_started": estate.unstarted}
+        archive.events.add(now, "recovered", None, detail)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, Resources
 from rekindle.domain.models import Attempt, FailureGroup, Job, Runner, Workflow
 from rekindle.domain.rerun import How, Reason, RerunPlan
@@ -145,6 +146,32 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Reattached:
+    """What was found of a job whose attempt had not ended. `finished`: it had meanwhile, with this state and cause;
+    `running`: its worker runs on; `gone`: lost with its worker, or never started; `attended`: a runner that lives sees
+    to it; `none`: it has no such attempt. `state` is the attempt's where it finished, else the job's."""
+
+    id: int
+    name: str
+    found: Literal["finished", "running", "gone", "attended", "none"]
+    state: State
+    cause: Cause | None = None
+    pid: int | None = None  # of the call's process, else of its worker
+    worker: str | None = None
+    since: float | None = None  # when the attempt started
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reattachment:
+    """What was found of some jobs; `rerun` is the one in which those that were lost run again."""
+
+    jobs: tuple[Reattached, ...]
+    runner_alive: bool
+    rerun: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Undone:
     """A rerun that was taken back, and the jobs it gave back, with their states now."""
 
@@ -210,6 +237,18 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Inherited:
+    """What a run found of runners that had vanished, in attempts. One that was adopted may have been lost later."""
+
+    found: int = 0
+    adopted: int = 0  # ran on without their runner
+    finished: int = 0  # had ended meanwhile
+    lost: int = 0
+    again: int = 0  # jobs that run again of those
+    unstarted: int = 0  # had been claimed and never started
+
+
+@dataclass(frozen=True, slots=True)
 class WorkReport:
     """How a run ended. The exit code covers the jobs it ran: 0, 2 (some failed), 5 (canceled), 6 (timed out)."""
 
@@ -220,7 +259,9 @@ class WorkReport:
     counts: Mapping[State, int]
     never_fit: tuple[tuple[str, str], ...] = ()  # (job, what it asks that this runner does not have)
     interrupted: bool = False
-    recovered: int = 0  # attempts found lost at the start and started again
+    recovered: int = 0  # attempts of vanished runners that were lost, and whose jobs run again
     held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs left that are ready but for that
     reinstated: int = 0  # jobs that did not run, because what they depend on had not changed
     retried: int = 0  # attempts that failed, and whose jobs ran again by themselves
+    inherited: Inherited = field(default_factory=Inherited)
+    stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (job, processes that cannot be ended, for which it waits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rekindle.domain.models import Runner
@@ -89,6 +90,7 @@ class Shift:
                 self._heed_interrupts()
                 self._look_around()
         finally:
+            self._estates.close()
             self._neighbours.close()
             self._checks.close()
 
@@ -123,7 +125,7 @@ class Shift:
             told = ingest(archive, gathered, self._runner.host, now)
             self._take_in(told)
             replaced = self._bury(archive, gone)
-            self._settle_estates(archive, now)
+            self._settle_estates(archive, told, now, looked=looked)
             reinstated = self._checks.settle(archive, now) if checked else 0
             if self._stopping:
                 give_back(archive, sorted(flight.job for flight in self._returned))
@@ -200,10 +202,15 @@ class Shift:
             return False
         return claimed is None or claimed.left > 0 or not (claimed.any or self._busy)
 
-    def _settle_estates(self, archive: Archive, now: float) -> None:
-        if self._estates.ripe:
-            self._tally.recovered += self._estates.settle(archive, now)
-            self._more_ready = True
+    def _settle_estates(self, archive: Archive, told: Told, now: float, *, looked: bool) -> None:
+        if not self._estates:
+            return
+        self._more_ready |= self._estates.ripe
+        for job, state in self._estates.settle(archive, told, now):
+            self._tally.ended(job, state, again=False)
+        self._tally.inherited = self._estates.found.counts()
+        if looked:
+            self._estates.cancel_wanted(archive)
 
     # --- giving out work
 
@@ -274,7 +281,7 @@ class Shift:
     # --- waiting and ending
 
     def _pause(self) -> None:
-        others = () if self._stopping else self._neighbours.handles
+        others = self._estates.handles if self._stopping else (*self._estates.handles, *self._neighbours.handles)
         readable = self._executor.wait(self._timeout(), (self._bell.fd, self._interrupts.fd, *others))
         if self._bell.fd in readable:
             self._bell.hush()
@@ -296,7 +303,7 @@ class Shift:
     def _timeout(self) -> float:
         """Until something is due that nobody wakes us for."""
         timeout = IDLE_SECONDS
-        if self._estates or self._returned:
+        if self._returned:
             timeout = 0.05
         elif any(bench.idle for bench in self._benches.values()) and any(
             len(bench.flights) > 1 and not bench.recalled for bench in self._benches.values()
@@ -311,6 +318,8 @@ class Shift:
             dues.append(self._canceled_at + GRACE_SECONDS)
         if self._tell is not None:
             dues.append(self._told_at + TELL_SECONDS)
+        if self._estates:
+            dues.append(self._estates.due)
         return max(0.0, min(timeout, min(dues) - time.monotonic(), self._alarm.seconds(self._session.clock())))
 
     def _heed_interrupts(self) -> None:
@@ -340,13 +349,13 @@ class Shift:
             return False
         if self._stopping:
             return True
-        if self._estates or self._checks.under_way:
+        if self._estates.goes_on or self._checks.under_way:
             return False
         if self._options.watch or self._alarm.is_set:
             return False
         with self._session.store.read() as archive:
             counts = _counts(archive, self._scope.workflow)
-        return not any(counts.get(state) for state in ACTIVE)
+        return sum(counts.get(state, 0) for state in ACTIVE) <= len(self._stuck())
 
     # --- the others
 
@@ -384,10 +393,18 @@ class Shift:
         self._tell(Progress(counts, *shown))
 
     def _report(self) -> WorkReport:
+        stuck = dict(self._stuck())
         with self._session.store.read() as archive:
             counts = _counts(archive, self._scope.workflow)
+            named = tuple((job.name, stuck[job.id]) for job in archive.jobs.get(sorted(stuck)))
         left = any(counts.get(state) for state in (State.READY, State.WAITING))
-        return self._tally.report(counts, interrupted=self._canceled_at is not None, timed_out=self._timed_out and left)
+        interrupted, timed_out = self._canceled_at is not None, self._timed_out and left
+        return replace(self._tally.report(counts, interrupted=interrupted, timed_out=timed_out), stuck=named)
+
+    def _stuck(self) -> list[tuple[int, tuple[int, ...]]]:
+        """(job, processes) of what it works on and cannot wait for."""
+        here = self._scope.workflow
+        return [(one.job, pids) for one, pids in self._estates.stuck().values() if here in (None, one.workflow)]
 
 
 def _counts(archive: Archive, workflow: int | None) -> dict[State, int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rekindle.domain.states import State
-from rekindle.engine.results import WorkReport
+from rekindle.engine.results import Inherited, WorkReport
 
 
 @dataclass(slots=True)
@@ -17,8 +17,8 @@ class Tally:
     failures: int = 0
     cancels: int = 0
     retried: int = 0
-    recovered: int = 0
     reinstated: int = 0
+    inherited: Inherited = field(default_factory=Inherited)
     failed_jobs: set[int] = field(default_factory=set)
     canceled_jobs: set[int] = field(default_factory=set)
     never_fit: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -59,7 +59,8 @@ class Tally:
             counts=dict(counts),
             never_fit=tuple(self.never_fit.values()),
             interrupted=interrupted,
-            recovered=self.recovered,
+            recovered=self.inherited.again,
+            inherited=self.inherited,
             reinstated=self.reinstated,
             retried=self.retried,
         )

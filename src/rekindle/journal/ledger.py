@@ -42,10 +42,11 @@ def line_of(record: Record) -> bytes:
 class Writer:
     """Appends to a journal. Several processes may have the same file open: each `append` arrives whole."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the file, made when it is not there."""
+    def __init__(self, path: str | os.PathLike[str], *, exclusive: bool = False) -> None:
+        """Open the file, made when it is not there; `exclusive`: it must not be (FileExistsError)."""
         self.path = os.fspath(path)
-        self.fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        once = os.O_EXCL if exclusive else 0
+        self.fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | once, 0o644)
 
     def append(self, *records: Record) -> None:
         """Write these records with one system call. JournalError when the disk does not take them."""
@@ -99,18 +100,35 @@ def read_past_damage(path: str | os.PathLike[str], offset: int = 0) -> tuple[lis
     return records, offset, damaged
 
 
+def first(path: str | os.PathLike[str]) -> Record | None:
+    """The first record of a journal; None: there is none yet, or it is damaged."""
+    try:
+        with open(path, "rb") as file:
+            line = file.readline()
+    except FileNotFoundError:
+        return None
+    if not line.endswith(b"\n"):
+        return None
+    entry, _ = _entry(line[:-1], 0)
+    return None if isinstance(entry, Damage) else entry
+
+
 def _entries(path: str | os.PathLike[str], offset: int) -> Iterator[tuple[Record | Damage, int]]:
     """(what stands in a whole line, the offset behind it)."""
     for line in _whole_lines(path, offset):
-        start, offset = offset, offset + len(line) + 1
-        text = line[_SUM + 1 :]
-        try:
-            if int(line[:_SUM], 16) != crc32(text) or line[_SUM : _SUM + 1] != b" ":
-                yield Damage(start, len(line) + 1, "its check sum is wrong"), offset
-                continue
-            yield _decode(text), offset
-        except (ValueError, msgspec.MsgspecError) as error:
-            yield Damage(start, len(line) + 1, str(error)), offset
+        entry, offset = _entry(line, offset)
+        yield entry, offset
+
+
+def _entry(line: bytes, start: int) -> tuple[Record | Damage, int]:
+    """What stands in a line that begins at `start`, and the offset behind it."""
+    end, text = start + len(line) + 1, line[_SUM + 1 :]
+    try:
+        if int(line[:_SUM], 16) != crc32(text) or line[_SUM : _SUM + 1] != b" ":
+            return Damage(start, len(line) + 1, "its check sum is wrong"), end
+        return _decode(text), end
+    except (ValueError, msgspec.MsgspecError) as error:
+        return Damage(start, len(line) + 1, str(error)), end
 
 
 def _whole_lines(path: str | os.PathLike[str], offset: int) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from functools import cache
 
@@ -11,6 +12,10 @@ _STATE = 0
 _PARENT = 1
 _SESSION = 3
 _START = 19
+
+
+CANCEL = signal.SIGUSR1
+"""Tells a worker, which has lost its runner and reads no orders any more, to cancel what it runs."""
 
 
 @cache

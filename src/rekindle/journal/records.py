@@ -23,6 +23,13 @@ class Opened(msgspec.Struct, tag="opened", frozen=True, omit_defaults=True):
     version: int = HEADER_VERSION
 
 
+class Sealed(msgspec.Struct, tag="sealed", frozen=True, omit_defaults=True):
+    """The first line, and the only one, of a journal that its worker has not created in time: it begins nothing."""
+
+    by: str  # who has reconciled what the worker's runner left
+    at: float
+
+
 class Started(msgspec.Struct, tag="started", frozen=True, omit_defaults=True):
     """An attempt begins. This is written before its first process is made, so that no death in between can hide
     that it may have run; `pid` is therefore known for a call only (the worker's call host, which leads a process
@@ -124,10 +131,30 @@ class Returned(msgspec.Struct, tag="returned", frozen=True, omit_defaults=True):
     attempts: tuple[int, ...]
 
 
+class Leaving(msgspec.Struct, tag="leaving", frozen=True, omit_defaults=True):
+    """The worker takes nothing more, because it was told to stop or has lost its runner. Of what it was given and has
+    not told of it may begin these, and surely nothing else."""
+
+    tokens: tuple[str, ...] = ()
+
+
 class Closed(msgspec.Struct, tag="closed", frozen=True, omit_defaults=True):
     """The last line: the worker ended in order and everything it was given is told."""
 
     at: float
 
 
-Record = Opened | Started | StepStarted | StepEnded | FannedOut | Subtasks | Sources | Ended | Returned | Closed
+Record = (
+    Opened
+    | Sealed
+    | Started
+    | StepStarted
+    | StepEnded
+    | FannedOut
+    | Subtasks
+    | Sources
+    | Ended
+    | Returned
+    | Leaving
+    | Closed
+)

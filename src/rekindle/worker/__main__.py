@@ -1,6 +1,8 @@
 """A worker's process: `python -P -m rekindle.worker NAME JOURNAL SCRATCH WAKE`.
 
-Orders come on stdin (journal.orders); WAKE is a descriptor on which a byte wakes the runner. SIGTERM means Stop.
+Orders come on stdin (journal.orders); WAKE is a descriptor on which a byte wakes the runner. SIGTERM means Stop;
+SIGUSR1 means to stop and to cancel what runs, for whoever has no pipe to it. It creates JOURNAL, and goes if that is
+there: see journal.opening.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ import socket
 import sys
 import time
 
-from rekindle.journal.ledger import Writer
 from rekindle.journal.oomkills import OomKills
+from rekindle.journal.opening import open_own
 from rekindle.journal.places import clear_scratch
-from rekindle.journal.processes import boot_id, start_of
+from rekindle.journal.processes import CANCEL, boot_id, start_of
 from rekindle.journal.records import Opened
 from rekindle.worker.calls import Hosts
 from rekindle.worker.capture import Capture
@@ -32,11 +34,14 @@ def main(arguments: list[str]) -> None:
     name, journal, scratch, wake = arguments
     os.set_inheritable(int(wake), False)
     os.set_blocking(0, False)
-    alarm = _alarm_for_sigterm()
+    alarm = _alarm_for_signals()
     become_subreaper()
-    teller = Teller(Writer(journal), int(wake))
-    teller.add(Opened(name, socket.gethostname(), boot_id(), os.getpid(), start_of(os.getpid()) or 0, time.time()))
-    teller.flush()
+    pid = os.getpid()
+    own = open_own(journal, Opened(name, socket.gethostname(), boot_id(), pid, start_of(pid) or 0, time.time()))
+    if own is None:
+        clear_scratch(scratch)
+        return
+    teller = Teller(own, int(wake))
     tools = Tools(
         teller=teller,
         capture=Capture(f"{scratch}/"),
@@ -51,11 +56,13 @@ def main(arguments: list[str]) -> None:
     clear_scratch(scratch)
 
 
-def _alarm_for_sigterm() -> int:
-    """A descriptor that becomes readable when SIGTERM has come; SIGINT is for the terminal's own processes."""
+def _alarm_for_signals() -> int:
+    """A descriptor from which the numbers of SIGTERM and SIGUSR1 can be read when they have come; SIGINT is for the
+    terminal's own processes."""
     alarm, bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    for number in (signal.SIGTERM, CANCEL):
+        signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
     return alarm
 

@@ -74,6 +74,11 @@ class CallBatch:
         )
 
     @property
+    def tokens(self) -> tuple[str, ...]:
+        """Of the calls that are the host's: made, under way, or still to come."""
+        return tuple(one.token for one in self._work)
+
+    @property
     def handles(self) -> list[int]:
         """Where the report or the host's death is seen."""
         return [self._host.replies, self._host.handle]

@@ -11,7 +11,8 @@ from collections.abc import Collection, Sequence
 from itertools import islice, takewhile
 
 from rekindle.journal.orders import Assign, Assignment, Cancel, Order, Recall, Recipe, Stop
-from rekindle.journal.records import Closed, Returned
+from rekindle.journal.processes import CANCEL
+from rekindle.journal.records import Closed, Leaving, Returned
 from rekindle.worker.attempts import Attempt, begin
 from rekindle.worker.batches import LARGEST, CallBatch
 from rekindle.worker.clock import CLOCK, date
@@ -33,7 +34,7 @@ class Bench:
     """One slot: what it has to do, and what it does."""
 
     def __init__(self, tools: Tools, alarm: int) -> None:
-        """`alarm` is a descriptor that becomes readable when the worker shall stop."""
+        """`alarm` is a descriptor that becomes readable when the worker shall stop: the numbers of signals."""
         self._tools, self._alarm = tools, alarm
         self._orders = Lines(STDIN, Order)
         self._recipes: dict[int, Recipe] = {}
@@ -60,8 +61,10 @@ class Bench:
             if self._idle:
                 CLOCK.set()
             if self._alarm in readable:
-                os.read(self._alarm, 64)
+                numbers = os.read(self._alarm, 64)
                 self._stop()
+                if CANCEL in numbers:
+                    self._cancel_running(self._tokens())
             if STDIN in readable:
                 self._obey()
             self._turn()
@@ -146,9 +149,17 @@ class Bench:
 
     def _stop(self) -> None:
         """Give back what has not started; what runs goes on to its end."""
-        self._stopping = True
+        told, self._stopping = self._stopping, True
         self._withdraw()
         self._give_back()
+        if not told:
+            self._tools.teller.add(Leaving(self._tokens()))
+
+    def _tokens(self) -> tuple[str, ...]:
+        """Of what is in hand: it runs, or may still begin."""
+        if self._batch is not None:
+            return self._batch.tokens
+        return () if self._attempt is None else (self._attempt.assignment.token,)
 
     def _withdraw(self) -> None:
         """Take what is not started out of the host's hands."""
