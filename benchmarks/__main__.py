@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from benchmarks.reruns import reruns
 from benchmarks.staleness import staleness
 from benchmarks.startup import startup
-from benchmarks.throughput import calls, commands
+from benchmarks.throughput import calls, commands, durable
 from benchmarks.timing import CommandFailed
 from benchmarks.waking import waking
 
@@ -30,6 +30,7 @@ ROWS = {
     "startup": Row("rekindle --help", lambda: startup(20), lambda: startup(5)),
     "commands": Row("10,000 commands beside xargs", lambda: commands(10_000, 3), lambda: commands(1_000, 2)),
     "calls": Row("10,000 Python calls beside a pool", lambda: calls(10_000, 3), lambda: calls(1_000, 2)),
+    "durable": Row("durability full beside normal", lambda: durable(2_000, 3), lambda: durable(300, 2)),
     "reruns": Row("10,000 jobs, 1,000 failed", lambda: reruns(10_000, 1_000, 5), lambda: reruns(1_000, 100, 3)),
     "large": Row("100,000 jobs, 1,000 failed", lambda: reruns(100_000, 1_000, 5), lambda: reruns(10_000, 100, 2)),
     "waking": Row("a submission beside a runner that waits", lambda: waking(50), lambda: waking(10)),

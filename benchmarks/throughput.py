@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +50,24 @@ def calls(count: int, rounds: int) -> None:
     show_rates(f"{count:,} Python calls (no-op), {SLOTS} slots: whole commands", count, ours, limit)
 
 
-def run_all(job: dict[str, Any], count: int) -> None:
+def durable(count: int, rounds: int) -> None:
+    """What it costs that a power cut takes back nothing: the same commands and calls with REKINDLE_DURABILITY=full."""
+    for what, job in (
+        ("commands (/bin/true)", {"run": ["/bin/true"]}),
+        ("Python calls (no-op)", {"call": "work:nothing"}),
+    ):
+        normal, full = in_turn(
+            rounds,
+            ("normal", partial(run_all, job, count)),
+            ("full", partial(run_all, job, count, ["env", "REKINDLE_DURABILITY=full"])),
+        )
+        show_rates(f"{count:,} {what}, durability full beside normal: whole commands", count, full, normal)
+
+
+def run_all(job: dict[str, Any], count: int, prefix: Sequence[str] = ()) -> None:
     """A new store, `count` jobs, run to the end."""
     with project(job, count) as folder:
-        command([REKINDLE, "run", "spec.json", "-j", str(SLOTS)], folder)
+        command([*prefix, REKINDLE, "run", "spec.json", "-j", str(SLOTS)], folder)
 
 
 def pool(count: int) -> None:

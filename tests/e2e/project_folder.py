@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,6 +33,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.started: list[subprocess.Popen[bytes]] = []
+        self.command = [str(COMMAND)]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("REKINDLE_")}
         # The specs say `python3`: let it be the one that runs the tests.
         self.env = {**kept, "PATH": f"{COMMAND.parent}{os.pathsep}{kept['PATH']}"}
@@ -47,7 +48,7 @@ class Project:
     def rekindle(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         """One command to its end, with the exit code that is expected."""
         done = subprocess.run(
-            [COMMAND, *words],
+            [*self.command, *words],
             cwd=self.folder,
             env=self.env,
             capture_output=True,
@@ -64,14 +65,10 @@ class Project:
         """The JSON document that a command answers."""
         return json.loads(self.rekindle(*words, "--json", expect=expect).stdout)
 
-    def start(self, *words: str, errors: str = os.devnull) -> subprocess.Popen[bytes]:
-        """A command in the background, in a session of its own; `errors`: the file that its stderr goes to."""
-        with open(self.folder / errors, "wb") as stderr:
-            return self._start(words, stderr)
-
-    def _start(self, words: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, stderr: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """A command in the background, in a session of its own."""
         process = subprocess.Popen(
-            [COMMAND, *words],
+            [*self.command, *words],
             cwd=self.folder,
             env=self.env,
             stdin=subprocess.DEVNULL,

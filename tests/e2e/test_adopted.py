@@ -58,7 +58,8 @@ def test_what_runs_is_adopted_and_runs_once(project: Project) -> None:
     vanish(runner)
     let(project, "b")
     until(lambda: workers(project)["b"] not in psutil.pids(), "b has finished, and nobody has seen it")
-    following = project.start("work", "-j", "1", errors="said")
+    with (project.folder / "said").open("wb") as errors:
+        following = project.start("work", "-j", "1", stderr=errors)
     until(lambda: project.states()["b"] == "completed", "b is taken in")
     assert project.states()["a"] == "running"
     let(project, "a")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.errors import JournalError
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import State
-from rekindle.journal.ledger import Writer, line_of, mend, read, read_past_damage
+from rekindle.journal.ledger import Damage, Writer, fill, line_of, mend, read, read_past_damage
 from rekindle.journal.records import Closed, Ended, Opened, Record, Returned, Started, StepEnded, StepStarted
 
 OUTCOME = StepOutcome(0, "run", State.FAILED, cause=Cause.EXIT, exit_code=3, started=1.5, ended=2.5)
@@ -88,7 +90,7 @@ def test_mending_finds_a_line_end_that_is_far_back(tmp_path: Path) -> None:
     write(path, RECORDS[:1])
     whole = path.stat().st_size
     with path.open("ab") as file:
-        file.write(b"\0" * 300_000)
+        file.write(b"x" * 300_000)
     assert mend(path) == 300_000
     assert path.stat().st_size == whole
 
@@ -103,7 +105,7 @@ def test_a_flipped_byte_is_never_taken_for_a_record(
     content[position] ^= flip
     path.write_bytes(content)
     records, offset, damaged = read_past_damage(path)
-    assert damaged or offset < len(content), "the damage is seen, or the last newline is gone and the end is torn"
+    assert damaged or offset < len(content) or records == RECORDS, "the damage is seen, or only a newline is gone"
     assert [record for record in records if record in RECORDS] == records
 
 
@@ -112,7 +114,7 @@ def test_damage_in_the_middle_is_refused_with_its_place_and_can_be_passed_over(t
     lines = [line_of(record) for record in RECORDS]
     bad = b"0" * 8 + lines[1][8:]
     path.write_bytes(lines[0] + bad + b"".join(lines[2:]))
-    with pytest.raises(JournalError, match=rf"w\.jsonl: the line at byte {len(lines[0])} is damaged"):
+    with pytest.raises(JournalError, match=rf"w\.jsonl: {len(bad)} bytes from byte {len(lines[0])} on cannot be read"):
         read(path)
     records, offset, damaged = read_past_damage(path)
     assert records == [RECORDS[0], *RECORDS[2:]]
@@ -133,3 +135,101 @@ def test_a_full_disk_is_told_with_the_journals_name() -> None:
     with pytest.raises(JournalError, match=r"/dev/full.*No space left"):
         writer.append(RECORDS[0])
     writer.close()
+
+
+def torn_writer(path: Path, record: Record, taken: int) -> Writer:
+    """A writer of which the disk has taken only so many bytes of a line."""
+    writer = Writer(path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + taken, resource.RLIM_INFINITY))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            writer.write(line_of(record))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    return writer
+
+
+@given(taken=st.integers(min_value=0), interrupted=st.booleans())
+def test_a_line_that_the_disk_took_a_piece_of_is_written_again_and_harms_no_other_writers(
+    tmp_path_factory: pytest.TempPathFactory, taken: int, interrupted: bool
+) -> None:
+    path = tmp_path_factory.mktemp("piece") / "w.jsonl"
+    write(path, RECORDS[:2])
+    taken %= len(line_of(RECORDS[4]))
+    writer = torn_writer(path, RECORDS[4], taken)
+    if interrupted:
+        write(path, [RECORDS[2]])
+    writer.append(RECORDS[4])
+    writer.append(RECORDS[5])
+    writer.close()
+    told = [RECORDS[2]] if interrupted else []
+    assert read_past_damage(path) == ([*RECORDS[:2], *told, RECORDS[4], RECORDS[5]], path.stat().st_size, [])
+
+
+def test_two_writers_with_torn_lines_both_come_through(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    write(path, RECORDS[:1])
+    one = torn_writer(path, RECORDS[1], 20)
+    other = torn_writer(path, RECORDS[2], 5)
+    other.append(RECORDS[2])
+    one.append(RECORDS[1])
+    for writer in (one, other):
+        writer.close()
+    assert read_past_damage(path)[0] == [RECORDS[0], RECORDS[2], RECORDS[1]]
+    assert read_past_damage(path)[2] == []
+
+
+def test_records_behind_damage_on_their_own_line_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    write(path, RECORDS[:1])
+    begin = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(b"\0" * 100)
+    write(path, RECORDS[1:])
+    records, offset, damaged = read_past_damage(path)
+    assert records == RECORDS
+    assert offset == path.stat().st_size
+    assert [(damage.offset, damage.length) for damage in damaged] == [(begin, 100)]
+
+
+def test_the_zeroes_that_a_power_cut_leaves_at_the_end_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    write(path, RECORDS[:2])
+    begin = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(b"1234abcd {" + b"\0" * 4000)
+    assert read_past_damage(path) == (RECORDS[:2], begin, [])
+    assert mend(path) == 4010
+    records, offset, damaged = read_past_damage(path)
+    assert records == RECORDS[:2]
+    assert offset == path.stat().st_size
+    assert [(damage.offset, damage.length) for damage in damaged] == [(begin, 4011)]
+
+
+def test_neighbouring_damage_is_told_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    write(path, RECORDS[:1])
+    begin = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(b"rubbish\nmore\n\n")
+    write(path, RECORDS[1:])
+    assert read_past_damage(path)[0] == RECORDS
+    assert [(damage.offset, damage.length) for damage in read_past_damage(path)[2]] == [(begin, 14)]
+
+
+def test_a_journal_that_was_cut_short_is_named_once_and_read_on_behind_what_had_been_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.jsonl"
+    write(path, RECORDS)
+    _, offset = read(path)
+    os.truncate(path, offset - 30)
+    assert read_past_damage(path, offset)[2] == [Damage(offset - 30, 30, "it has been cut short")]
+    fill(path, offset)
+    write(path, RECORDS[:2])
+    assert read_past_damage(path, offset) == (RECORDS[:2], path.stat().st_size, [])
+
+
+def test_a_journal_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match=r"cannot read the journal .*Is a directory"):
+        read(tmp_path)
+    with pytest.raises(JournalError, match=r"cannot write the journal .*Is a directory"):
+        Writer(tmp_path)

@@ -319,6 +319,7 @@ def report(one: WorkReport) -> dict[str, Any]:
         "held": dict(one.held),
         "reinstated": one.reinstated,
         "retried": one.retried,
+        "damaged": list(one.damaged),
     }
 
 

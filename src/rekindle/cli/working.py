@@ -34,6 +34,9 @@ def _kinds(session: Session, workflow: str | None) -> dict[str, str]:
 def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
     if report.inherited.found:
         click.echo(inherited_line(report.inherited), err=True)
+    for line in report.damaged[:1]:
+        more = f" (and {len(report.damaged) - 1} more: rekindle events list)" if len(report.damaged) > 1 else ""
+        click.echo(f"warning: {line}; what it may have told of counts as lost, and runs again{more}", err=True)
     ran = [
         f"{number:,} {drawing.coloured(word)}"
         for number, word in ((report.completed, "completed"), (report.failed, "failed"), (report.canceled, "canceled"))

@@ -41,6 +41,7 @@ class Bench:
     flights: dict[int, Flight] = field(default_factory=dict)  # by attempt, in the order given
     heard: float = 0.0  # monotonic: when its journal last grew, or it was given work while idle
     recalled: bool = False
+    retired: bool = False  # it is given no more: its journal is damaged
 
     @property
     def idle(self) -> bool:

@@ -6,8 +6,10 @@ record about an archived attempt is kept on that attempt and moves no job.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.lifecycle import Event, transition
@@ -17,28 +19,43 @@ from rekindle.domain.states import ENDED, State
 from rekindle.engine.actions import act
 from rekindle.engine.fan_outs import end_subtasks, take_in
 from rekindle.engine.retrying import retry
+from rekindle.journal.ledger import Damage, fill, read_past_damage
 from rekindle.journal.records import Ended, FannedOut, Record, Returned, Sources, Started, StepEnded, Subtasks
 from rekindle.store.port import Archive
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one worker's journal holds from where it was read last: records, and the position behind them."""
+    """What one worker's journal holds from where it was read last: records, the position behind them, and what between
+    them cannot be read."""
 
     worker: str
     records: Sequence[Record]
     position: int
+    damaged: Sequence[Damage] = ()
+
+
+def read_page(worker: str, journal: Path, position: int) -> Page | None:
+    """What a journal holds from `position` on; None: nothing new. One that was cut short is filled up, so that
+    positions never move backwards. JournalError when it cannot be read."""
+    records, behind, damaged = read_past_damage(journal, position)
+    if damaged and damaged[0].offset < position:
+        fill(journal, position)
+    return Page(worker, records, behind, damaged) if records or damaged else None
 
 
 @dataclass(slots=True)
 class Told:
     """What a batch of pages told: attempts that started or ended, with their final states and running times, the
-    tokens of those that were given back, and the jobs that run again by themselves."""
+    tokens of those that were given back, the jobs that run again by themselves, what could not be read, and the jobs
+    whose attempts were lost to that."""
 
     started: list[int] = field(default_factory=list)
     ended: list[tuple[int, State, float]] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
     retried: set[int] = field(default_factory=set)
+    damaged: list[str] = field(default_factory=list)
+    unread: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -51,7 +68,7 @@ class _Batch:
     returned: list[str] = field(default_factory=list)
 
 
-def ingest(archive: Archive, pages: Iterable[Page], host: str, now: float) -> Told:
+def ingest(archive: Archive, pages: Sequence[Page], host: str, now: float) -> Told:
     """Write what the pages hold, and advance the journals' positions with it. What failed and is to run again by
     itself does so from `now` on."""
     batch = _Batch()
@@ -59,9 +76,10 @@ def ingest(archive: Archive, pages: Iterable[Page], host: str, now: float) -> To
         for record in page.records:
             _sort(batch, page.worker, record)
         archive.runners.advance(page.worker, page.position)
+    damaged = _damaged(archive, pages, now)
     others = (record.attempt for records in (batch.steps, batch.fan_outs) for record in records)
     standing = archive.queue.standing({*batch.starts, *batch.ends, *others})
-    told = Told(returned=batch.returned)
+    told = Told(returned=batch.returned, damaged=damaged)
     archive.queue.steps([(one.attempt, one.step) for one in batch.steps if _is_news(standing, one.attempt, one.token)])
     take_in(archive, [one for one in batch.fan_outs if _is_news(standing, one.attempt, one.token)])
     # Ends first: actions take effect on a graph whose attempts stand as their jobs do.
@@ -77,7 +95,25 @@ def ingest(archive: Archive, pages: Iterable[Page], host: str, now: float) -> To
     if done:
         archive.queue.move(archive.queue.completed(done))
     told.retried = retry(archive, ends, now)
+    told.unread = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_unread(ending)}
     return told
+
+
+def _damaged(archive: Archive, pages: Sequence[Page], now: float) -> list[str]:
+    """Record once what cannot be read of the journals: whoever settles what is left of a worker must know of it."""
+    told = []
+    for page in pages:
+        for one in page.damaged:
+            journal = archive.runners.damage(page.worker, one.offset, one.length)
+            detail = {"journal": journal, "byte": one.offset, "length": one.length, "reason": one.reason}
+            archive.events.add(now, "damaged", None, detail)
+            told.append(one.told(journal))
+    return told
+
+
+def _is_unread(ending: Ending) -> bool:
+    """Its end, or that it had none, may have stood where its journal cannot be read."""
+    return ending.cause is Cause.LOST and "damaged" in json.loads(ending.evidence or "{}")
 
 
 def _sort(batch: _Batch, worker: str, record: Record) -> None:

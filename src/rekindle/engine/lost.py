@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.models import Attempt, Ending, Failure, Runner, Standing
@@ -13,13 +14,17 @@ from rekindle.domain.rerun import FROM_FAILED_STEP, How
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import State
 from rekindle.engine.fan_outs import end_subtasks, planning_views, was_amid_fan_out
-from rekindle.engine.ingest import end_move
+from rekindle.engine.ingest import Told, end_move
 from rekindle.engine.machine import processors
 from rekindle.engine.retrying import bounded_by_policy, retry
 from rekindle.store.port import Archive
 
 LOST_IN_A_ROW = 3
 """So many attempts of a job lost one after the other are not chance: it stays failed, and a user decides."""
+
+
+Damages = Sequence[tuple[str, int, int]]
+"""(journal, byte, length) of what cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,12 @@ class Lost:
 
 
 def end_lost(
-    archive: Archive, attempts: Sequence[Attempt], wanted: Collection[int], runner: Runner, now: float
+    archive: Archive,
+    attempts: Sequence[Attempt],
+    wanted: Collection[int],
+    runner: Runner,
+    damages: Damages,
+    now: float,
 ) -> Lost:
     """End attempts of which no process is left, as lost; as canceled where their end was asked for (`wanted`). What
     was lost runs again."""
@@ -41,7 +51,7 @@ def end_lost(
     endings, moves = [], []
     for attempt in attempts:
         known = standing[attempt.id]
-        ending = _ending(attempt, runner, attempt.id in wanted, now)
+        ending = _ending(attempt, runner, damages, attempt.id in wanted, now)
         endings.append(ending)
         if known.job_attempt == attempt.id:
             moves.append(end_move(known, ending.state, ran=True))
@@ -53,6 +63,15 @@ def end_lost(
     return Lost({one.attempt: (standing[one.attempt].job, one.state) for one in endings}, again, rerun)
 
 
+def rerun_unread(archive: Archive, told: Told, now: float) -> None:
+    """What was lost because a journal of a runner that lives cannot be read runs again, too."""
+    lost = sorted(told.unread - told.retried)
+    if not lost:
+        return
+    bounded = bounded_by_policy(archive, lost)
+    told.retried |= _rerun_lost(archive, [job for job in lost if job not in bounded], now)[1]
+
+
 def _run_again(
     archive: Archive, lost: Sequence[int], ended: Sequence[tuple[Ending, Standing]], now: float
 ) -> tuple[frozenset[int], int | None]:
@@ -62,15 +81,24 @@ def _run_again(
     return frozenset((retried | jobs) & set(lost)), rerun
 
 
-def _ending(attempt: Attempt, runner: Runner, canceled: bool, now: float) -> Ending:
+def _ending(attempt: Attempt, runner: Runner, damages: Damages, canceled: bool, now: float) -> Ending:
     message = f"runner {runner.id} (pid {runner.pid} on {runner.host}) and the worker died under it"
+    if damages:
+        message += f"; {damages[0][0]} is damaged, and may have told the end"
     cause = Cause.CANCELED if canceled else Cause.LOST
     found = signature(cause, "", "lost with its runner", "", "")
-    evidence = {"runner": runner.id, "runner_pid": runner.pid, "worker": attempt.worker, "seen": "its worker is gone"}
+    evidence: dict[str, Any] = {
+        "runner": runner.id,
+        "runner_pid": runner.pid,
+        "worker": attempt.worker,
+        "seen": "its worker is gone",
+    }
+    if damages:
+        evidence["damaged"] = [{"journal": path, "byte": byte, "length": size} for path, byte, size in damages]
     return Ending(
         attempt=attempt.id,
         state=State.CANCELED if canceled else State.FAILED,
-        ended=now,
+        ended=max(now, attempt.started or now),
         started=attempt.started or attempt.queued,
         worker=attempt.worker,
         host=attempt.host or runner.host,

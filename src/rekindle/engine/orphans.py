@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rekindle.engine.ingest import Page
-from rekindle.journal.ledger import mend, read
+from rekindle.engine.ingest import Page, read_page
+from rekindle.journal.ledger import mend, read_past_damage
 from rekindle.journal.opening import seal
 from rekindle.journal.processes import CANCEL, boot_id, session_members, start_of
 from rekindle.journal.records import Leaving, Sealed
@@ -86,17 +86,20 @@ class Orphan:
         over = self.gone and not self._kill_rest()
         if over:
             mend(self.path)
-        page = self.look()
+        page = self._take_in(read_page(self.worker, self.path, self.position))
         self.told = over
         return page
 
     def look(self) -> Page | None:
         """The same, and nothing is done."""
-        records, position = read(self.path, self.position)
-        for record in records:
+        records, position, damaged = read_past_damage(self.path, self.position)
+        return self._take_in(Page(self.worker, records, position, damaged) if records or damaged else None)
+
+    def _take_in(self, page: Page | None) -> Page | None:
+        for record in page.records if page is not None else ():
             if isinstance(record, Leaving):
                 self._may_begin = frozenset(record.tokens)
-        return Page(self.worker, records, position) if records else None
+        return page
 
     def cancel(self) -> None:
         """Have it cancel what it runs, once: it reads no orders any more."""

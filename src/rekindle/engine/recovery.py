@@ -96,16 +96,18 @@ def is_held(archive: Archive, estate: Estate) -> bool:
 
 def settle(archive: Archive, estate: Estate, returned: Collection[str], now: float) -> Settled:
     """Settle what can be; its workers' journals are ingested as far as they have been read. `returned` are the tokens
-    that they have given back since the last time."""
+    that they have given back since the last time. Where a journal cannot be read it may have told that something had
+    started: then all that nobody has given back counts as started."""
     left = archive.attempts.active(estate.runner.id)
     wanted = {number for number, _ in archive.attempts.wanted_cancel(estate.runner.id)}
-    lost, unstarted = _to_settle(estate, left, returned)
+    damages = archive.runners.damages(estate.runner.id)
+    lost, unstarted = _to_settle(estate, left, returned, unread=bool(damages))
     for attempt in (*lost, *unstarted):
         _clear(archive, estate, attempt)
     back = [one for one in unstarted if one.archived_by is None]
     give_back(archive, sorted(one.job for one in back), {one.job for one in back if one.id in wanted})
     stale = [one for one in unstarted if one.archived_by is not None]  # no job's claim any more
-    ended = end_lost(archive, [*lost, *stale], wanted, estate.runner, now)
+    ended = end_lost(archive, [*lost, *stale], wanted, estate.runner, damages, now)
     settled = {one.id for one in (*lost, *unstarted)}
     estate.active = {one.id: one for one in left if one.id not in settled}
     estate.lost, estate.unstarted = estate.lost + len(lost), estate.unstarted + len(unstarted)
@@ -116,7 +118,7 @@ def settle(archive: Archive, estate: Estate, returned: Collection[str], now: flo
 
 
 def _to_settle(
-    estate: Estate, left: Sequence[Attempt], returned: Collection[str]
+    estate: Estate, left: Sequence[Attempt], returned: Collection[str], *, unread: bool
 ) -> tuple[list[Attempt], list[Attempt]]:
     """Of the attempts that have not ended: those that are lost, and those that were never started and will not be. What
     has a process still is none of these, before that has ended."""
@@ -127,8 +129,9 @@ def _to_settle(
     told = [one for one in queued if one.token in returned]
     untold = [one for one in queued if one.token not in returned and not _may_begin(workers, one)]
     free = _without_processes(estate, [*begun, *untold])
-    lost = [one for one in [*begun, *untold] if one.id in free and (one.state is State.RUNNING or one.id in estate.ran)]
-    return lost, [*told, *(one for one in untold if one.id in free and one.id not in estate.ran)]
+    ran = {one.id for one in (left if unread else begun)} | estate.ran
+    lost = [one for one in [*begun, *untold] if one.id in free and one.id in ran]
+    return lost, [*told, *(one for one in untold if one.id in free and one.id not in ran)]
 
 
 def _may_begin(workers: Sequence[Orphan], attempt: Attempt) -> bool:

@@ -265,3 +265,4 @@ class WorkReport:
     retried: int = 0  # attempts that failed, and whose jobs ran again by themselves
     inherited: Inherited = field(default_factory=Inherited)
     stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (job, processes that cannot be ended, for which it waits)
+    damaged: tuple[str, ...] = ()  # what could not be read of journals

@@ -16,8 +16,9 @@ from rekindle.engine.bench import STOCK_SECONDS, Bench, Flight, Pace
 from rekindle.engine.checks import Checks
 from rekindle.engine.claiming import Claimed, Scope, claim, give_back
 from rekindle.engine.estates import Estates
-from rekindle.engine.ingest import Page, Told, ingest
+from rekindle.engine.ingest import Page, Told, ingest, read_page
 from rekindle.engine.lease import Lease
+from rekindle.engine.lost import rerun_unread
 from rekindle.engine.neighbours import Neighbours
 from rekindle.engine.recipes import Recipes
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
@@ -26,7 +27,6 @@ from rekindle.engine.signals import Interrupts
 from rekindle.engine.tally import Tally
 from rekindle.engine.wake import Bell, ring
 from rekindle.executors.port import Executor, WorkerInfo
-from rekindle.journal.ledger import read
 from rekindle.store.port import Archive
 
 BATCH_SECONDS = 0.02
@@ -123,6 +123,7 @@ class Shift:
             return
         with self._lease.write(now) as archive:
             told = ingest(archive, gathered, self._runner.host, now)
+            rerun_unread(archive, told, now)
             self._take_in(told)
             replaced = self._bury(archive, gone)
             self._settle_estates(archive, told, now, looked=looked)
@@ -154,9 +155,13 @@ class Shift:
     def _gather(self) -> list[Page]:
         found = []
         for bench in self._benches.values():
-            records, position = read(Path(bench.info.journal), bench.position)
-            if records:
-                found.append(Page(bench.info.name, records, position))
+            page = read_page(bench.info.name, Path(bench.info.journal), bench.position)
+            if page is None:
+                continue
+            found.append(page)
+            if page.damaged and not bench.retired:  # what it has told is known for sure once it has ended
+                bench.retired = True
+                self._executor.retire(bench.info.name)
         return found + self._estates.gather()
 
     def _advance(self, gathered: Sequence[Page]) -> None:
@@ -175,6 +180,7 @@ class Shift:
             if flight is not None:
                 self._pace.learn(flight.template, seconds)
                 self._tally.ended(flight.job, state, again=flight.job in told.retried)
+        self._tally.damaged += told.damaged
         tokens = set(told.returned)
         if tokens:
             for bench in self._benches.values():
@@ -226,11 +232,15 @@ class Shift:
         return free
 
     def _claim(self, archive: Archive, now: float) -> Claimed:
-        benches = [bench for bench in self._benches.values() if not self._returned or not bench.idle]
+        benches = [bench for bench in self._open_benches() if not self._returned or not bench.idle]
         claimed = claim(archive, self._scope, benches, self._pace, self._recipes, now, self._free())
         self._tally.never_fit = dict(claimed.never_fit)
         self._more_ready = False
         return claimed
+
+    def _open_benches(self) -> list[Bench]:
+        """Those that are given work."""
+        return [bench for bench in self._benches.values() if not bench.retired]
 
     def _hand_out(self, claimed: Claimed) -> None:
         for name, flights in claimed.work.items():
@@ -239,7 +249,7 @@ class Shift:
 
     def _hand_out_returned(self) -> None:
         """What was given back goes to idle workers: in turn, as far as it fits, short work several at a time."""
-        idle = [bench for bench in self._benches.values() if bench.idle]
+        idle = [bench for bench in self._open_benches() if bench.idle]
         while self._returned and idle:
             first = self._returned[0]
             if not self._free().fits(first.resources):
@@ -345,7 +355,7 @@ class Shift:
                 self._executor.recall(bench.info.name)
 
     def _finished(self) -> bool:
-        if self._returned or self._more_ready or self._busy:
+        if self._returned or self._more_ready or self._busy or any(one.retired for one in self._benches.values()):
             return False
         if self._stopping:
             return True

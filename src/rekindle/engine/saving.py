@@ -30,19 +30,29 @@ class Saving:
 
     files: dict[int, tuple[SavedFile, ...]] = field(default_factory=dict)  # by job
     places: list[str] = field(default_factory=list)  # folders, whose content is still in `_part` of each
+    placed: list[str] = field(default_factory=list)  # those whose content is there
 
     def commit(self) -> None:
-        """Put every copy in its place; one that an undone rerun has left there goes."""
-        for place in self.places:
-            remove_tree(place)
-            Path(_part(place)).rename(place)
-        self.places.clear()
+        """Put every copy in its place; one that an undone rerun has left there goes. Refused when that cannot be."""
+        try:
+            while self.places:
+                place = self.places[-1]
+                remove_tree(place)
+                if Path(_part(place)).exists():  # there was something to save
+                    Path(_part(place)).rename(place)
+                    self.placed.append(place)
+                self.places.pop()
+        except OSError as error:
+            raise Refused(
+                f"nothing is changed: saved outputs cannot be put into {place}: {error.strerror or error}",
+                hint="check the store's disk, or leave out --keep-outputs",
+            ) from error
 
 
 @contextlib.contextmanager
 def saving(store_folder: str, plan: RerunPlan, tell: Tell | None) -> Iterator[Saving]:
     """Copy the outputs that a plan saves. Refused, with nothing left behind, when one cannot be copied; nothing is
-    left either of what is not committed within the block."""
+    left either when the block fails, even after its `commit`, or does not call that."""
     jobs = [job for job in plan.jobs if job.manner.saves and job.archives]
     found = Saving()
     try:
@@ -52,6 +62,10 @@ def saving(store_folder: str, plan: RerunPlan, tell: Tell | None) -> Iterator[Sa
             found.places.append(place)
             found.files[job.id] = _save(job, place, count)
         yield found
+    except BaseException:
+        for place in found.placed:
+            remove_tree(place)
+        raise
     finally:
         for place in found.places:
             remove_tree(_part(place))
@@ -123,12 +137,15 @@ def _digest(path: str) -> str:
 @contextlib.contextmanager
 def restoring(saved: Sequence[SavedFile]) -> Iterator[Callable[[], tuple[str, ...]]]:
     """Lay copies of the saved files that are not as they were beside their places. The block is given what puts them
-    there, one rename each, and tells which; what it does not put there is removed. UndoRefused when that cannot be."""
+    there, one rename each, and tells which. When the block fails, what was there is put back; what it does not put
+    there is removed. UndoRefused when that cannot be."""
     laid: dict[str, str] = {}
+    aside: dict[str, str | None] = {}  # by path: where what was there is until the block has succeeded; None: nothing
 
     def put() -> tuple[str, ...]:
         paths = tuple(laid)
         for path, draft in list(laid.items()):
+            aside[path] = _put_aside(path)
             Path(draft).replace(path)
             del laid[path]
         return paths
@@ -138,14 +155,36 @@ def restoring(saved: Sequence[SavedFile]) -> Iterator[Callable[[], tuple[str, ..
             if not _as_it_was(one):
                 laid[one.path] = _lay(one)
         yield put
-    except OSError as error:
+    except BaseException as error:
+        for path, kept in aside.items():
+            if kept is None:
+                Path(path).unlink(missing_ok=True)
+            else:
+                Path(kept).replace(path)
+        aside.clear()
+        if not isinstance(error, OSError):
+            raise
         raise UndoRefused(
             f"a file cannot be put back: {error.strerror or error} ({error.filename})",
             hint="nothing was undone; mend that and try again",
         ) from error
     finally:
-        for draft in laid.values():
-            Path(draft).unlink(missing_ok=True)
+        for left in (*laid.values(), *aside.values()):
+            if left is not None:
+                Path(left).unlink(missing_ok=True)
+
+
+def _put_aside(path: str) -> str | None:
+    """Give what is at a path a second name; None: nothing is there."""
+    kept = f"{path}.rekindle-undone"
+    Path(kept).unlink(missing_ok=True)
+    try:
+        os.link(path, kept, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except PermissionError:  # a file system without second names
+        Path(path).rename(kept)
+    return kept
 
 
 def _as_it_was(one: SavedFile) -> bool:

@@ -19,6 +19,7 @@ class Tally:
     retried: int = 0
     reinstated: int = 0
     inherited: Inherited = field(default_factory=Inherited)
+    damaged: list[str] = field(default_factory=list)
     failed_jobs: set[int] = field(default_factory=set)
     canceled_jobs: set[int] = field(default_factory=set)
     never_fit: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -63,4 +64,5 @@ class Tally:
             inherited=self.inherited,
             reinstated=self.reinstated,
             retried=self.retried,
+            damaged=tuple(self.damaged),
         )

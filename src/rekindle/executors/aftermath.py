@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.domain.causes import Cause
+from rekindle.domain.errors import ExecutorError
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import State
 from rekindle.executors.workers import WorkerProcess
@@ -21,15 +22,15 @@ from rekindle.journal.oomkills import OomKills
 from rekindle.journal.orders import Assignment
 from rekindle.journal.places import clear_scratch, copy_part, forget_progress, rescue_logs
 from rekindle.journal.processes import session_members, started_with
-from rekindle.journal.records import Closed, Ended, Record, Returned
+from rekindle.journal.records import Closed, Ended, Record, Returned, Started
 
 _PATIENCE = 5.0  # seconds for a killed process to go
-_TAIL = 2048  # bytes of what a worker wrote to its own stderr
 
 
 def settle(worker: WorkerProcess, kills: OomKills) -> None:
     """The worker's process has ended and is not reaped yet: end all that is left of it, complete its journal, reap it.
-    `kills`: how often the kernel has killed for want of memory.
+    `kills`: how often the kernel has killed for want of memory. JournalError when the journal cannot be completed: the
+    next runner finds it as it is, and concludes the same.
 
     Until it is reaped its number is not given to another, so that its session is surely its own."""
     worker.catch_up()
@@ -38,20 +39,30 @@ def settle(worker: WorkerProcess, kills: OomKills) -> None:
     mend(worker.info.journal)
     worker.catch_up()
     code = worker.reap()
-    if worker.given or code != 0:
-        _tell(worker, code, kills.since(worker.kills) if code == -signal.SIGKILL else None)
-    clear_scratch(worker.scratch)
+    try:
+        if worker.given or code != 0:
+            _tell(worker, code, kills.since(worker.kills) if code == -signal.SIGKILL else None)
+        clear_scratch(worker.scratch)
+    except OSError as error:
+        raise ExecutorError(
+            f"what worker {worker.info.name} has left in {worker.scratch} cannot be put away: {error.strerror}",
+            hint="check its disk, and who may write there; then `rekindle work` goes on",
+        ) from error
 
 
 def _tell(worker: WorkerProcess, code: int, oom: Mapping[str, Any] | None) -> None:
+    """Tell of what it was given and has not told: it is lost, where it had started, or where its journal is damaged and
+    may have told the start."""
     now = time.monotonic()
-    lost = [one for token, one in worker.given.items() if token in worker.started]
-    never = [one for token, one in worker.given.items() if token not in worker.started]
+    begun = worker.given if worker.damaged else worker.started
+    lost = [one for token, one in worker.given.items() if token in begun]
+    never = [one for token, one in worker.given.items() if token not in begun]
     records: list[Record] = [_lost(worker, one, code, oom, now) for one in lost]
     if never:
         records.append(Returned(tuple(one.token for one in never), tuple(one.attempt for one in never)))
     for one in lost:
-        rescue_logs(worker.scratch, one.beside, worker.begun[one.token][0])
+        if one.token in worker.begun:
+            rescue_logs(worker.scratch, one.beside, worker.begun[one.token][0])
         forget_progress(one.beside)
         remove_tree(copy_part(one.beside))
         if not one.own and not worker.recipes[one.recipe].keeps_folder:
@@ -64,8 +75,8 @@ def _tell(worker: WorkerProcess, code: int, oom: Mapping[str, Any] | None) -> No
 def _lost(worker: WorkerProcess, assignment: Assignment, code: int, oom: Mapping[str, Any] | None, now: float) -> Ended:
     """The end of what a worker ran when it died. `oom`: the evidence that memory had run out; `now` is monotonic."""
     cause = Cause.LOST if oom is None else Cause.OOM
-    position, begun = worker.begun[assignment.token]
-    start = worker.started[assignment.token]
+    start = worker.started.get(assignment.token) or Started(assignment.attempt, assignment.token, time.time())
+    position, begun = worker.begun.get(assignment.token, (assignment.start_step, start.at))
     ended = max(begun, start.now(now))
     steps = worker.recipes[assignment.recipe].steps
     outcomes = tuple(  # none behind the last step, where an attempt begins that has nothing left to do
@@ -76,13 +87,16 @@ def _lost(worker: WorkerProcess, assignment: Assignment, code: int, oom: Mapping
     message = f"its worker (pid {worker.info.pid}) {death}"
     if oom is not None:
         message += ": the kernel was out of memory"
-    evidence = {
+    evidence: dict[str, Any] = {
         **(oom or {}),
         "worker": worker.info.name,
         "pid": worker.info.pid,
         "exit_code": code,
-        "stderr": _tail(worker),
+        "stderr": worker.said(),
     }
+    if worker.damaged:
+        evidence["damaged"] = worker.damaged
+        message += "; its journal is damaged, and may have told the end"
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
@@ -128,13 +142,6 @@ def _kill(pid: int, limit: float) -> None:
         return
     finally:
         os.close(handle)
-
-
-def _tail(worker: WorkerProcess) -> str:
-    try:
-        return worker.errors.read_bytes()[-_TAIL:].decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def _remove_if_empty(folder: str) -> None:

@@ -9,13 +9,15 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import ExitStack
 
-from rekindle.domain.errors import ExecutorError
+from rekindle.domain.errors import ExecutorError, JournalError
 from rekindle.executors.aftermath import settle
 from rekindle.executors.port import WorkerGone, WorkerInfo
 from rekindle.executors.workers import WorkerProcess
 from rekindle.journal.oomkills import OomKills
 from rekindle.journal.orders import Assignment, Cancel, Order, Recall, Recipe, Stop
+from rekindle.journal.troubles import trouble_heard
 
 _KILLS_AGE = 5.0
 """Seconds for which a worker that has just died may have been killed before it was given its last work."""
@@ -30,7 +32,7 @@ class LocalExecutor:
         """`store_folder`: absolute; journals are made in its `journal`, workers' own files in its `run`."""
         self._store, self._python = store_folder, python
         self._workers: dict[str, WorkerProcess] = {}
-        self._ended: dict[str, bool] = {}  # name -> whether it had ever begun to work
+        self._stillborn: dict[str, str] = {}  # those that ended before they began to work, and what they said
         self._gone: list[WorkerGone] = []
         self._kills = OomKills()
         # One pipe for all: a byte in it says that some journal has grown.
@@ -54,17 +56,24 @@ class LocalExecutor:
         """Ask for what has not started."""
         self._order(worker, Recall())
 
+    def retire(self, worker: str) -> None:
+        """Let it finish what runs, and end."""
+        self._order(worker, Stop())
+
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
-        """Wait for news; the readable ones of `also`. Once closed, there is nothing to wait for."""
+        """Wait for news; the readable ones of `also`. Once closed, there is nothing to wait for. JournalError when a
+        worker says that it cannot write its journal."""
         if self._wake < 0:
             return []
         limit = None if timeout is None else time.monotonic() + timeout
+        said = b""
         while True:
             readable = self._poll(limit, also)
             if readable or self._gone or (limit is not None and time.monotonic() >= limit):
                 break
         if self._wake in readable:
-            self._hush()
+            said = self._hush()
+        _raise_trouble(said)
         return [fd for fd in also if fd in readable]
 
     def gone(self) -> Sequence[WorkerGone]:
@@ -76,9 +85,10 @@ class LocalExecutor:
 
     def replace(self, worker: str) -> WorkerInfo:
         """Another worker. ExecutorError when the one that is gone never began: the next would not either."""
-        if not self._ended.get(worker, True):
+        if worker in self._stillborn:
+            said = self._stillborn[worker]
             raise ExecutorError(
-                f"worker {worker} ended before it began to work",
+                f"worker {worker} ended before it began to work{': ' if said else ''}{said}",
                 hint=f"try `{self._python} -P -m rekindle.worker`: it must start and complain of missing arguments",
             )
         return self._start()
@@ -100,11 +110,12 @@ class LocalExecutor:
             self._hush()
             for worker in self._dead():
                 self._settle(worker)
-        for worker in list(self._workers.values()):
-            worker.kill()
-            _await(worker.handle)
-            self._settle(worker)
-        self._close_wake()
+        try:
+            with ExitStack() as left:  # one whose journal cannot be completed does not keep the others alive
+                for worker in self._workers.values():
+                    left.callback(self._end, worker)
+        finally:
+            self._close_wake()
 
     def _close_wake(self) -> None:
         if self._wake >= 0:
@@ -147,20 +158,31 @@ class LocalExecutor:
                 readable.add(fd)
         return readable
 
-    def _hush(self) -> None:
-        """Empty the wake pipe."""
+    def _hush(self) -> bytes:
+        """Empty the wake pipe; what was in it."""
+        said = b""
         try:
-            while len(os.read(self._wake, 65536)) == 65536:
-                pass
+            while True:
+                said += os.read(self._wake, 65536)
+                if len(said) % 65536:
+                    return said
         except BlockingIOError:
-            return
+            return said
+
+    def _end(self, worker: WorkerProcess) -> None:
+        worker.kill()
+        _await(worker.handle)
+        self._settle(worker)
 
     def _settle(self, worker: WorkerProcess) -> None:
+        """Whatever its end brings to light, it is gone."""
         name = worker.info.name
-        settle(worker, self._kills)
-        self._ended[name] = worker.opened
         del self._workers[name]
         self._gone.append(WorkerGone(name))
+        said = worker.last_words()
+        settle(worker, self._kills)
+        if not worker.opened:
+            self._stillborn[name] = said
 
     def _dead(self) -> list[WorkerProcess]:
         """Those whose process has ended."""
@@ -169,6 +191,18 @@ class LocalExecutor:
             poll.register(worker.handle, select.POLLIN)
         ended = {fd for fd, _ in poll.poll(0)} if self._workers else set()
         return [worker for worker in self._workers.values() if worker.handle in ended]
+
+
+def _raise_trouble(said: bytes) -> None:
+    """JournalError when a worker has said that its disk fails."""
+    trouble = trouble_heard(said)
+    if trouble is not None:
+        journal, number = trouble
+        raise JournalError(
+            f"a worker cannot write its journal {journal}: {os.strerror(number)}",
+            hint="it keeps what it has to tell and tries again: make room there, or see who may write; then `rekindle "
+            "work` goes on",
+        )
 
 
 def _await(handle: int) -> None:

@@ -51,6 +51,10 @@ class Executor(Protocol):
         """Ask a worker to give back what it has not started (it journals `Returned`)."""
         ...
 
+    def retire(self, worker: str) -> None:
+        """Have no more of a worker: it gives back what it has not started, finishes what runs and ends."""
+        ...
+
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
         """Block until a journal may have grown, a worker has gone, a descriptor of `also` is readable, or
         `timeout` seconds (None: without bound) have passed. Returns the readable ones of `also`."""

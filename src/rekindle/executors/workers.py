@@ -19,6 +19,7 @@ from rekindle.journal.processes import start_of
 from rekindle.journal.records import Ended, Opened, Returned, Started, StepStarted
 
 _WAKE = 3  # the descriptor that a worker is started with
+_TAIL = 2048  # bytes of what a worker wrote to its own stderr
 _PRUNE = 8192  # so many attempts given before those that are told are forgotten
 
 _encode = msgspec.json.Encoder().encode
@@ -31,8 +32,13 @@ class WorkerProcess:
         """Start it with its journal and scratch in the folder `store`. ExecutorError when it cannot be started."""
         journal = journal_path(store, name)
         self.scratch = scratch_path(store, name)
-        Path(journal).parent.mkdir(parents=True, exist_ok=True)
-        Path(self.scratch).mkdir(parents=True)
+        try:
+            Path(journal).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.scratch).mkdir(parents=True)
+        except OSError as error:
+            raise ExecutorError(
+                f"no worker can be started in {store}: {error.strerror}", hint="check its disk, and who may write there"
+            ) from error
         self.errors = Path(self.scratch, "worker.err")
         argv = [python, "-P", "-m", "rekindle.worker", name, journal, self.scratch, str(_WAKE)]
         self._orders, pid = _start(argv, str(self.errors), wake)
@@ -45,6 +51,7 @@ class WorkerProcess:
         self.started: dict[str, Started] = {}  # and how the attempt was begun
         self.kills = 0  # of the kernel, for want of memory, before it was given work last
         self.opened = False
+        self.damaged: list[str] = []  # what of its journal cannot be read
         self._position = 0
         self._prune_at = _PRUNE
 
@@ -109,7 +116,8 @@ class WorkerProcess:
 
     def catch_up(self) -> None:
         """Read on in its journal and forget what is told. A damaged line tells nothing: its attempt stays untold."""
-        records, self._position, _ = read_past_damage(self.info.journal, self._position)
+        records, self._position, damaged = read_past_damage(self.info.journal, self._position)
+        self.damaged += [one.told(self.info.journal) for one in damaged]
         for record in records:
             if isinstance(record, Started):
                 self.started[record.token] = record
@@ -123,6 +131,18 @@ class WorkerProcess:
                     self._forget(token)
             elif isinstance(record, Opened):
                 self.opened = True
+
+    def last_words(self) -> str:
+        """The last line that it wrote to its stderr."""
+        lines = self.said().strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def said(self) -> str:
+        """The end of what it wrote to its stderr."""
+        try:
+            return self.errors.read_bytes()[-_TAIL:].decode(errors="replace")
+        except OSError:
+            return ""
 
     def _first_step(self, token: str) -> int:
         assignment = self.given.get(token)

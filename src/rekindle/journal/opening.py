@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import os
 
-from rekindle.domain.errors import JournalError
 from rekindle.journal.ledger import Writer, first
 from rekindle.journal.records import Opened, Sealed
 
 
-def open_own(path: str, opened: Opened) -> Writer | None:
+def open_own(path: str, opened: Opened, *, durable: bool = False) -> Writer | None:
     """A worker's own journal, with its first line; None: it is sealed, and the worker has to go."""
     try:
-        journal = Writer(path, exclusive=True)
+        journal = Writer(path, exclusive=True, durable=durable)
     except FileExistsError:
         return None
     journal.append(opened)
@@ -35,10 +34,6 @@ def seal(path: str | os.PathLike[str], sealed: Sealed) -> bool:
         journal = Writer(path, exclusive=True)
     except FileExistsError:
         return is_sealed(path)
-    except OSError as error:
-        raise JournalError(
-            f"cannot make the journal {os.fspath(path)}: {error.strerror}", hint="mend that file system, then try again"
-        ) from error
     try:
         journal.append(sealed)
     finally:

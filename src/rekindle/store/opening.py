@@ -15,24 +15,23 @@ from rekindle.store.place import HOST_FILE, claim_host, refuse_network, this_hos
 from rekindle.store.port import Store
 from rekindle.store.queries import load
 from rekindle.store.schema import APPLICATION, migrate, migrations
-from rekindle.store.sqlite import PATIENCE, SqliteStore, connect
-from rekindle.store.translating import translate
+from rekindle.store.sqlite import FILE, PATIENCE, SqliteStore, connect
+from rekindle.store.translating import cannot_open, is_full, translate
 
 SQL = load("opening")
-
-FILE = "store.db"
 
 _IGNORED = ".gitignore"
 _SCHEME = "sqlite://"
 
 
-def open_store(url: str, *, create: bool, patience: float = PATIENCE) -> Store:
+def open_store(url: str, *, create: bool, patience: float = PATIENCE, durable: bool = False) -> Store:
     """Open the store that `url` names: a folder, `sqlite:///absolute/folder`, or the `store.db` in it.
 
     With `create` a folder that is not there, or is empty, becomes a new store. `patience` is how many seconds to wait
-    for another process's transaction. Errors: NotFound (none there), BadValue (no such kind of store), StoreDamaged
-    (something else is there, or it is corrupt), StoreVersion, StoreUnavailable (not to be written or opened, on a
-    network file system, or of another host).
+    for another process's transaction; `durable`: what is committed survives a power cut. A store that nobody can write,
+    on a disk that is mounted read-only or in another's folder, can be looked at. Errors: NotFound (none there),
+    BadValue (no such kind of store), StoreDamaged (something else is there, or it is corrupt), StoreVersion,
+    StoreUnavailable (not to be written or opened, on a network file system, or of another host).
     """
     folder = folder_of(url)
     refuse_network(folder)
@@ -41,7 +40,7 @@ def open_store(url: str, *, create: bool, patience: float = PATIENCE) -> Store:
             raise NotFound(f"no store at {folder}", hint="`rekindle run SPEC` makes one; --store names another")
         _create(folder)
     claim_host(folder, this_host())
-    return _opened(folder, patience)
+    return _opened(folder, patience, durable)
 
 
 def _is_there(file: Path) -> bool:
@@ -67,16 +66,40 @@ def folder_of(url: str) -> Path:
     return path.parent if path.name == FILE else path
 
 
-def _opened(folder: Path, patience: float) -> SqliteStore:
-    with ExitStack() as on_error:
+def _opened(folder: Path, patience: float, durable: bool) -> SqliteStore:
+    try:
         try:
-            connection = connect(folder / FILE, patience)
-            on_error.callback(connection.close)
-            identity = _identity(connection, folder)
-        except sqlite3.DatabaseError as error:
-            raise translate(error, str(folder)) from error
+            return _connected(folder, connect(folder / FILE, patience, durable=durable))
+        except sqlite3.OperationalError as error:
+            if not _is_unchanging(folder, error):
+                raise
+            return _connected(folder, connect(folder / FILE, patience, unchanging=True))
+    except sqlite3.DatabaseError as error:
+        raise translate(error, str(folder)) from error
+
+
+def _connected(folder: Path, connection: sqlite3.Connection) -> SqliteStore:
+    with ExitStack() as on_error:
+        on_error.callback(connection.close)
+        identity = _identity(connection, folder)
         on_error.pop_all()
     return SqliteStore(connection, folder, identity)
+
+
+def _is_unchanging(folder: Path, error: sqlite3.OperationalError) -> bool:
+    """The store cannot be opened because the files beside it, which every connection needs, cannot be made: there is no
+    room, or nobody may. Then nobody writes, and it can be looked at, as it is, if all of it is in its own file.
+    StoreUnavailable when it is not."""
+    log = folder / f"{FILE}-wal"
+    hindered = cannot_open(error) and (is_full(str(folder)) or not os.access(folder, os.W_OK))
+    if not hindered or not os.access(folder / FILE, os.R_OK):
+        return False
+    if log.exists() and log.stat().st_size:
+        raise StoreUnavailable(
+            f"the store {folder} cannot be written, and what was written last is still in {log.name}",
+            hint="copy the folder to where it can be written, and name that: --store FOLDER",
+        )
+    return True
 
 
 def _identity(connection: sqlite3.Connection, folder: Path) -> str:

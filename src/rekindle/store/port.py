@@ -380,6 +380,15 @@ class Runners(Protocol):
         """Everything before `position` has been ingested, in this transaction."""
         ...
 
+    def damage(self, worker: str, byte: int, length: int) -> str:
+        """So many bytes of a worker's journal could not be read. Returns the journal's path, relative to the store."""
+        ...
+
+    def damages(self, runner: int) -> list[tuple[str, int, int]]:
+        """(path, byte, length) of where, for the first time, journals of a runner that are not closed could not be
+        read."""
+        ...
+
     def close_journal(self, worker: str) -> None:
         """Nothing more will come from it."""
         ...
@@ -431,7 +440,8 @@ class Store(Protocol):
         ...
 
     def data_version(self) -> int:
-        """A number that changes when another connection has committed: cheap to poll."""
+        """A number that changes when another connection has committed: cheap to poll. StoreUnavailable when the store
+        has been removed."""
         ...
 
     def close(self) -> None: ...

@@ -73,5 +73,11 @@ class Runners:
     def advance(self, worker: str, position: int) -> None:
         self._db.change(SQL["advance"], worker=worker, position=position)
 
+    def damage(self, worker: str, byte: int, length: int) -> str:
+        return str(self._db.value(SQL["damage"], worker=worker, byte=byte, length=length))
+
+    def damages(self, runner: int) -> list[tuple[str, int, int]]:
+        return [(row[0], row[1], row[2]) for row in self._db.rows(SQL["damages"], runner=runner)]
+
     def close_journal(self, worker: str) -> None:
         self._db.change(SQL["close_journal"], worker=worker)

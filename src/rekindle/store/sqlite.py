@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from rekindle.domain.errors import StoreUnavailable
 from rekindle.store import port, port_attempts
 from rekindle.store.acts import Acts
 from rekindle.store.attempts import Attempts
@@ -27,17 +28,32 @@ from rekindle.store.workflows import Workflows
 
 SQL = load("connection")
 
+FILE = "store.db"
+
 PATIENCE = 30.0
 """Seconds to wait for another process's transaction."""
 
 
-def connect(path: Path, patience: float = PATIENCE) -> sqlite3.Connection:
-    """A connection as every store has it. Raises sqlite3.Error."""
-    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, cached_statements=256)
-    for setting in ("synchronous", "foreign_keys", "cache", "temporary", "checkpoint"):
+def connect(
+    path: Path, patience: float = PATIENCE, *, durable: bool = False, unchanging: bool = False
+) -> sqlite3.Connection:
+    """A connection as every store has it. Raises sqlite3.Error. `durable`: what is committed survives a power cut.
+    `unchanging`: nobody can write to the file, which is read without its log and locks."""
+    name = f"{path.as_uri()}?immutable=1" if unchanging else path.as_uri()
+    connection = sqlite3.connect(name, uri=True, timeout=patience, isolation_level=None, cached_statements=256)
+    for setting in ("durable" if durable else "synchronous", "foreign_keys", "cache", "temporary", "checkpoint"):
         connection.execute(SQL[setting].text)
     connection.create_function("search", 2, search, deterministic=True)
     return connection
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    """What tells a file from every other; None: it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class SqliteArchive:
@@ -68,6 +84,7 @@ class SqliteStore:
         self.identity = identity
         self.folder = str(folder)
         self._connection = connection
+        self._file = _which(self._path)
         self._database = Database(connection)
         self._archive = SqliteArchive(self._database)
 
@@ -77,7 +94,16 @@ class SqliteStore:
     def write(self) -> AbstractContextManager[port.Archive]:
         return self._transaction("BEGIN IMMEDIATE")
 
+    @property
+    def _path(self) -> Path:
+        return Path(self.folder, FILE)
+
     def data_version(self) -> int:
+        if _which(self._path) != self._file:
+            raise StoreUnavailable(
+                f"the store {self.folder} has been removed, or another one put in its place",
+                hint="what was under way there is lost with it; start again",
+            )
         try:
             version: int = self._connection.execute(SQL["data_version"].text).fetchone()[0]
         except sqlite3.Error as error:

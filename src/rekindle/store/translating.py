@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable
@@ -24,6 +25,27 @@ _DAMAGED = {
     sqlite3.SQLITE_CONSTRAINT: "contradicts itself",
 }
 
+
+def cannot_open(error: sqlite3.Error) -> bool:
+    """It was not possible to open, or to make, one of the store's files."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _HINDERED
+
+
+def is_full(path: str) -> bool:
+    """There is no room on the disk for the files that SQLite has beside the store while it is open."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _LEAST
+
+
+_HINDERED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
+"""What it says when it cannot make one of its files, for whatever reason."""
+
+_LEAST = 1 << 16
+"""Bytes: 32 KiB of shared memory, and the beginning of a log."""
+
 _PRIMARY = 0xFF
 """An extended code has its primary code in the lowest byte."""
 
@@ -31,6 +53,8 @@ _PRIMARY = 0xFF
 def translate(error: sqlite3.Error, path: str) -> StoreError:
     """The error to raise instead; the caller raises it from the original."""
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+    if code in _HINDERED and is_full(path):
+        code = sqlite3.SQLITE_FULL
     if code in _UNAVAILABLE:
         what, hint = _UNAVAILABLE[code]
         return StoreUnavailable(f"the store {path} {what} ({error})", hint=hint)

@@ -90,6 +90,17 @@ class ScriptedExecutor:
             queue.clear()
             self._writers[worker].append(Returned(tokens, attempts))
 
+    def retire(self, worker: str) -> None:
+        """It ends at once, and gives back what it has."""
+        self.recall(worker)
+        del self._queues[worker]
+        self._writers.pop(worker).close()
+        self._gone.append(WorkerGone(worker))
+
+    def leave(self) -> None:
+        """Nothing runs between two calls."""
+        self.close(0.0)
+
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:  # noqa: ARG002 - nobody is waited for
         """One attempt for each worker. When there is none, the time passes at once."""
         if isinstance(self._clock, FakeClock) and not any(self._queues.values()):
@@ -107,10 +118,6 @@ class ScriptedExecutor:
     def replace(self, worker: str) -> WorkerInfo:  # noqa: ARG002 - all are alike
         """Another one."""
         return self._start()
-
-    def leave(self) -> None:
-        """Nothing runs between two calls: as when it is closed."""
-        self.close(0.0)
 
     def close(self, grace: float) -> None:  # noqa: ARG002 - nothing runs between two calls
         """Nothing more comes."""

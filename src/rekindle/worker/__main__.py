@@ -7,12 +7,14 @@ there: see journal.opening.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import sys
 import time
 
+from rekindle.journal.durability import is_full
 from rekindle.journal.oomkills import OomKills
 from rekindle.journal.opening import open_own
 from rekindle.journal.places import clear_scratch
@@ -37,23 +39,25 @@ def main(arguments: list[str]) -> None:
     alarm = _alarm_for_signals()
     become_subreaper()
     pid = os.getpid()
-    own = open_own(journal, Opened(name, socket.gethostname(), boot_id(), pid, start_of(pid) or 0, time.time()))
+    opened = Opened(name, socket.gethostname(), boot_id(), pid, start_of(pid) or 0, time.time())
+    own = open_own(journal, opened, durable=is_full(os.environ))
     if own is None:
         clear_scratch(scratch)
         return
     teller = Teller(own, int(wake))
     tools = Tools(
         teller=teller,
-        capture=Capture(f"{scratch}/"),
-        folders=Folders(f"{scratch}/spare"),
-        hosts=Hosts(journal, scratch),
+        capture=Capture(f"{scratch}/", teller.storage),
+        folders=Folders(f"{scratch}/spare", teller.storage),
+        hosts=Hosts(journal, scratch, teller.storage),
         fingerprints=Fingerprints(),
         kills=OomKills(),
         surroundings=own_surroundings(),
         scratch=scratch,
     )
     Bench(tools, alarm).run()
-    clear_scratch(scratch)
+    with contextlib.suppress(OSError):  # then the executor does it, or nobody needs it any more
+        clear_scratch(scratch)
 
 
 def _alarm_for_signals() -> int:

@@ -237,7 +237,7 @@ class Attempt:
         inputs = msgspec.json.decode(self.assignment.inputs or "{}")
         inputs[name] = {**inputs.get(name, {}), **shown}
         self.assignment = msgspec.structs.replace(self.assignment, inputs=msgspec.json.encode(inputs).decode())
-        tell_inputs(self._frame, self.assignment)
+        self._tools.teller.storage.insist(lambda: tell_inputs(self._frame, self.assignment))
 
     def _start_step(self) -> StepEnd | None:
         """Tell that the step at hand begins, and begin it; its end where it does not start.

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.states import State
-from rekindle.journal.ledger import mend, read
+from rekindle.journal.ledger import mend, read_past_damage
 from rekindle.journal.oomkills import OomKills
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended, Started
@@ -22,6 +22,7 @@ from rekindle.worker.findings import StepEnd, Totals, canceled_before, ended_of,
 from rekindle.worker.frame import forget_inputs, memory_limit, time_limit
 from rekindle.worker.halts import Halt, canceled, judged, over_memory, over_time
 from rekindle.worker.memory import Gauge
+from rekindle.worker.patience import AGAIN
 from rekindle.worker.telling import BREATH, Teller
 from rekindle.worker.wire import TURN, Batch, Done
 
@@ -63,6 +64,7 @@ class CallBatch:
         self._kills_before = kills.count(now)
         limited = any(memory_limit(recipe, one) for one in work)
         self._gauge = Gauge(lambda: [self._host.pid], now) if limited else None
+        self._trouble = 0  # the host's with the disk
         self.done = 0
 
     @property
@@ -110,9 +112,13 @@ class CallBatch:
         if size != self._size:
             self._size = size
             self._teller.others()
+        trouble = self._host.board.trouble
+        if trouble or self._trouble:
+            self._trouble = trouble
+            self._teller.complain(trouble)
         start = self._host.board.start
         settled = start and now - start > TURN + BREATH
-        self._tell_at = None if settled else now + BREATH
+        self._tell_at = now + AGAIN if trouble else None if settled else now + BREATH
 
     def withdraw(self) -> list[Assignment]:
         """Take back what the host has not claimed: it will not start that."""
@@ -195,7 +201,7 @@ class CallBatch:
 
     def _running(self) -> tuple[Assignment, Started] | None:
         """The attempt that was started and has not ended, and its start; by the journal."""
-        records, _ = read(self._teller.journal.path, self._offset)
+        records, _, _ = read_past_damage(self._teller.journal.path, self._offset)
         ended = {record.token for record in records if isinstance(record, Ended)}
         by_token = {assignment.token: assignment for assignment in self._work}
         for record in reversed(records):
@@ -209,8 +215,8 @@ class CallBatch:
         A host that dies before it has started anything would do so again: the first of the batch fails."""
         code, peak = self._host.bury()
         self._hosts.forget()
-        mend(self._teller.journal.path)
-        records, _ = read(self._teller.journal.path, self._offset)
+        self._teller.storage.insist(lambda: mend(self._teller.journal.path))
+        records, _, _ = read_past_damage(self._teller.journal.path, self._offset)
         ended = {record.token for record in records if isinstance(record, Ended)}
         running = self._running()
         if running is not None:

@@ -17,6 +17,7 @@ from rekindle.worker.activity import GRACE, LINGER
 from rekindle.worker.capture import Capture
 from rekindle.worker.clock import date
 from rekindle.worker.findings import StepEnd, signal_name
+from rekindle.worker.patience import Storage
 from rekindle.worker.reaping import end_leftovers, kill_group, signal_each, signal_trees, wait_for
 from rekindle.worker.wire import BOARD, ORDERS, REPLIES, Answer, Batch, Board, Lines, One, Reply, Subtask, send
 
@@ -27,9 +28,10 @@ FAREWELL = 1.0
 class CallHost:
     """A host process for one project directory, from its start to its end."""
 
-    def __init__(self, project: str, journal: str, scratch: str) -> None:
+    def __init__(self, project: str, journal: str, scratch: str, storage: Storage) -> None:
         """Start it. OSError when that is not possible."""
         self.project = project
+        self._storage = storage
         self._scratch = scratch
         self._known: set[int] = set()
         board = Board.make()
@@ -108,7 +110,7 @@ class CallHost:
 
     def salvage(self, own: str, position: int) -> str:
         """After its end: move what its last call printed to where it stays; returns the tail of stderr."""
-        capture = Capture.found(f"{self._scratch}/call.")
+        capture = Capture.found(f"{self._scratch}/call.", self._storage)
         tail = capture.tail()
         capture.keep(own, position)
         capture.close()
@@ -142,9 +144,11 @@ def death(
 class Hosts:
     """The host at hand, if any: made when it is needed, replaced when it has to be."""
 
-    def __init__(self, journal: str, scratch: str, others: Callable[[], Collection[int]] = tuple) -> None:
+    def __init__(
+        self, journal: str, scratch: str, storage: Storage, others: Callable[[], Collection[int]] = tuple
+    ) -> None:
         """`others`: processes beside it that outlive it."""
-        self._journal, self._scratch = journal, scratch
+        self._journal, self._scratch, self._storage = journal, scratch, storage
         self.others = others
         self._host: CallHost | None = None
 
@@ -153,7 +157,7 @@ class Hosts:
         if self._host is not None and (self._host.project != project or not self._host.alive):
             self.retire()
         if self._host is None:
-            self._host = CallHost(project, self._journal, self._scratch)
+            self._host = CallHost(project, self._journal, self._scratch, self._storage)
         return self._host
 
     def forget(self) -> None:

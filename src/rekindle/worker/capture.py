@@ -6,6 +6,7 @@ import os
 from typing import Protocol
 
 from rekindle.journal.places import STREAMS, log_path
+from rekindle.worker.patience import Storage
 
 TAIL = 8 * 1024
 """Bytes of stderr that are kept with a failure."""
@@ -31,14 +32,15 @@ class Capture:
     """A pair of open files for stdout and stderr. While a step runs they are `<prefix>out` and `<prefix>err`; when it
     has ended and printed they are at `log_path(…)`."""
 
-    def __init__(self, prefix: str, flags: int = _FLAGS) -> None:
+    def __init__(self, prefix: str, storage: Storage, flags: int = _FLAGS) -> None:
         self._paths = (f"{prefix}out", f"{prefix}err")
-        self._fds = [os.open(path, flags, 0o644) for path in self._paths]
+        self._storage = storage
+        self._fds = [self._open(path, flags) for path in self._paths]
 
     @classmethod
-    def found(cls, prefix: str) -> Capture:
+    def found(cls, prefix: str, storage: Storage) -> Capture:
         """The pair that a process left behind, with what is in it."""
-        return cls(prefix, _FLAGS & ~os.O_TRUNC)
+        return cls(prefix, storage, _FLAGS & ~os.O_TRUNC)
 
     def close(self) -> None:
         """Close both files."""
@@ -75,9 +77,21 @@ class Capture:
         path, fd = self._paths[stream], self._fds[stream]
         if os.fstat(fd).st_size:
             kept = log_path(own, position, STREAMS[stream])
-            os.makedirs(os.path.dirname(kept), exist_ok=True)  # the step may have removed it
-            os.rename(path, kept)
+            self._storage.insist(lambda: _move(path, kept))
         else:
-            os.unlink(path)
+            self._storage.insist(lambda: os.unlink(path))
         os.close(fd)
-        self._fds[stream] = os.open(path, _FLAGS, 0o644)
+        self._fds[stream] = self._open(path, _FLAGS)
+
+    def _open(self, path: str, flags: int) -> int:
+        return self._storage.insist(lambda: os.open(path, flags, 0o644))
+
+
+def _move(path: str, kept: str) -> None:
+    try:
+        os.rename(path, kept)
+    except FileNotFoundError:
+        if not os.path.exists(path):  # the store is gone: nothing of it is made anew
+            raise
+        os.makedirs(os.path.dirname(kept), exist_ok=True)  # the step may have removed it
+        os.rename(path, kept)

@@ -13,6 +13,7 @@ import os
 
 from rekindle.domain.errors import BadValue
 from rekindle.worker.frame import ACTION_NAME, RESULT_NAME
+from rekindle.worker.patience import FAILING, Storage
 
 MOST_RESULT = 16 * 1024 * 1024
 """Bytes of a result that are taken."""
@@ -24,17 +25,23 @@ _ELSEWHERE = (errno.EXDEV, errno.EPERM, errno.EACCES)
 class Folders:
     """Makes and clears attempts' folders. `spare` is the path of the one at hand, on the same file system."""
 
-    def __init__(self, spare: str) -> None:
-        self._spare = spare
+    def __init__(self, spare: str, storage: Storage) -> None:
+        self._spare, self.storage = spare, storage
         self._mode = 0  # of the spare; 0: there is none
 
     def make(self, folder: str) -> None:
-        """Put a folder there. One that holds files already is taken as it is. OSError when it cannot be made."""
+        """Put a folder there. One that holds files already is taken as it is. OSError when it cannot be made, and not
+        for want of room or the like: that is waited for."""
+        self.storage.insist(lambda: self._make(folder))
+
+    def _make(self, folder: str) -> None:
         if not self._mode:
             self._new_spare()
         try:
             os.rename(self._spare, folder)
         except FileNotFoundError:
+            if not os.path.exists(self._spare):  # the store is gone: nothing of it is made anew
+                raise
             os.makedirs(os.path.dirname(folder), exist_ok=True)
             os.rename(self._spare, folder)
         except OSError as error:
@@ -55,8 +62,8 @@ class Folders:
             else:
                 os.rmdir(folder)
         except OSError as error:
-            if error.errno not in (*_IN_USE, errno.ENOENT, *_ELSEWHERE):
-                raise
+            if error.errno not in (*_IN_USE, errno.ENOENT, *_ELSEWHERE, *FAILING):
+                raise  # an empty folder that cannot be removed does no harm
 
     def _new_spare(self) -> None:
         with contextlib.suppress(FileExistsError):
@@ -92,7 +99,8 @@ def _take(path: str, variable: str) -> str | None:
         raise BadValue(f"{variable} cannot be read: {error.strerror}") from error
     with open(fd, "rb") as file:
         content = file.read(MOST_RESULT + 1)
-    os.unlink(path)
+    with contextlib.suppress(OSError):  # then it stays; nobody looks at it again
+        os.unlink(path)
     if len(content) > MOST_RESULT:
         raise BadValue(f"{variable} is larger than 16 MiB", hint="write large data to a file, and its path here")
     try:

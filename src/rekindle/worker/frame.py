@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -121,8 +122,9 @@ def tell_inputs(frame: Frame, assignment: Assignment, *, there: bool = False) ->
 
 def forget_inputs(assignment: Assignment) -> None:
     """Remove the file that `tell_inputs` may have written."""
-    if len(assignment.inputs) * 4 > LONGEST_INPUTS and os.path.exists(path := inputs_path(assignment)):
-        os.unlink(path)
+    if len(assignment.inputs) * 4 > LONGEST_INPUTS:
+        with contextlib.suppress(OSError):
+            os.unlink(inputs_path(assignment))
 
 
 def inputs_path(assignment: Assignment) -> str:

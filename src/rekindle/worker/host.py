@@ -20,7 +20,8 @@ from rekindle.domain.definition import Step
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.states import State
 from rekindle.domain.substitution import render_value
-from rekindle.journal.ledger import Writer
+from rekindle.journal.durability import is_full
+from rekindle.journal.ledger import Writer, line_of
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import start_of
 from rekindle.journal.records import Ended, Record
@@ -43,6 +44,7 @@ from rekindle.worker.frame import (
 from rekindle.worker.freshness import Freshness
 from rekindle.worker.items import items_step
 from rekindle.worker.memory import held_at_most
+from rekindle.worker.patience import Storage
 from rekindle.worker.preparing import prepare, with_outputs
 from rekindle.worker.reaping import become_subreaper, childless, die_with_parent
 from rekindle.worker.staging import take_effect
@@ -53,11 +55,12 @@ class Host:
     """Runs what its worker sends, one call after the other."""
 
     def __init__(self, journal: str, scratch: str) -> None:
-        self._journal = Writer(journal)
+        self._board = board = Board(BOARD)
+        self._journal = Writer(journal, durable=is_full(os.environ))
+        self._storage = Storage(board.complain, lambda: self._journal.gone)
         self._ended: Ended | None = None  # told with the next start, in one line
-        self._capture = Capture(f"{scratch}/call.")
-        self._folders = Folders(f"{scratch}/call.spare")
-        self._board = Board(BOARD)
+        self._capture = Capture(f"{scratch}/call.", self._storage)
+        self._folders = Folders(f"{scratch}/call.spare", self._storage)
         self._functions = Functions()
         self._fingerprints = Fingerprints()
         self._freshness = Freshness()
@@ -116,8 +119,9 @@ class Host:
         """Journal these, behind the end that is still to be told."""
         if self._ended is not None:
             records = (self._ended, *records)
-            self._ended = None
-        self._journal.append(*records)
+        lines = b"".join(map(line_of, records))
+        self._storage.insist(lambda: self._journal.write(lines))
+        self._ended = None
 
     def _attempt(self, assignment: Assignment, code: str | None) -> None:
         """Make an attempt of one step. Its end is journalled before the next one starts, and with that start."""
@@ -129,8 +133,8 @@ class Host:
             self._tell(frame)
             return
         start = begun(assignment, self._pid, self._pid_start)
-        self._board.start = time.monotonic()
         self._tell(start)
+        self._board.start = time.monotonic()
         fingerprint = self._fingerprints.begin(recipe, assignment, frame)
         if fingerprint is not None:
             fingerprint.take_inputs()

@@ -50,10 +50,11 @@ class Bench:
             self._fill()
             if self._stopping and self._idle:
                 break
-            self._tools.teller.flush()
+            now = time.monotonic()
+            self._tools.teller.offer(now)
             fanned_out = self._attempt is not None and self._attempt.fanned_out
             self._tools.teller.ring(
-                time.monotonic(),
+                now,
                 urgent=len(self._queue) < NEARLY_OUT and not fanned_out,
                 breath=LONG_BREATH if fanned_out else BREATH,
             )
@@ -94,8 +95,8 @@ class Bench:
         return {fd for fd, _ in poll.poll(milliseconds)}
 
     def _fill(self) -> None:
-        """Begin what is next, when nothing runs."""
-        while self._idle and self._queue:
+        """Begin what is next, when nothing runs and what did is told."""
+        while self._idle and self._queue and not self._tools.teller.storage.trouble:
             CLOCK.set()
             recipe = self._recipes[self._queue[0].recipe]
             first, alone = recipe.steps[0], bool(self._queue[0].copy_from)

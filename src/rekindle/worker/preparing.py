@@ -34,7 +34,7 @@ def prepare(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, s
         if assignment.own:
             os.makedirs(os.path.dirname(assignment.own), exist_ok=True)
             drop_leftovers(assignment.folder)
-        tell_inputs(frame, assignment)
+        folders.storage.insist(lambda: tell_inputs(frame, assignment))
     except OSError as error:
         message = f"cannot make the attempt's folder {assignment.folder}: {error.strerror}"
         return never_started(assignment, State.FAILED, Cause.START, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Pool:
             raise StartError(f"cannot make the subtask's folder {folder}: {error.strerror}") from error
         frame = frame_of_subtask(site.frame, subtask)
         try:
-            log = Log(folder, site.position)
+            log = site.tools.teller.storage.insist(lambda: Log(folder, site.position))
         except OSError as error:
             raise StartError(f"cannot open the subtask's log in {folder}: {error.strerror}") from error
         try:
@@ -91,7 +92,7 @@ class Pool:
         folder = subtask_folder(site.assignment.beside, site.position, one.index)
         if one.index in self._busy:
             self._idle.append(self._busy.pop(one.index))
-            _keep_traceback(end, log_path(folder, site.position, "err"))
+            site.tools.teller.storage.insist(lambda: _keep_traceback(end, log_path(folder, site.position, "err")))
             return
         self._commands.pop(one.index, None)
         site.tools.folders.clear(folder, quiet=True)
@@ -117,8 +118,8 @@ class Pool:
         if self.size == 1:
             return tools.hosts
         scratch = self._scratch(len(self._hosts))
-        os.makedirs(scratch, exist_ok=True)
-        hosts = Hosts(tools.teller.journal.path, scratch, self._all_hosts)
+        tools.teller.storage.insist(lambda: os.makedirs(scratch, exist_ok=True))
+        hosts = Hosts(tools.teller.journal.path, scratch, tools.teller.storage, self._all_hosts)
         self._hosts.append(hosts)
         return hosts
 
@@ -167,7 +168,8 @@ class Log:
         """It has ended: close the files, and remove those that are empty."""
         for path, fd in zip(self._paths, self._fds, strict=True):
             if not os.fstat(fd).st_size:
-                os.unlink(path)
+                with contextlib.suppress(OSError):  # an empty log does no harm
+                    os.unlink(path)
             os.close(fd)
         return True
 

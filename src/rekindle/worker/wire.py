@@ -94,14 +94,14 @@ class Lines:
         return [self._decode(line) for line in lines]
 
 
-_START, _CLAIMED, _HALT, _HELD = 0, 8, 12, 16
-_SIZE = 24
+_START, _CLAIMED, _HALT, _HELD, _TROUBLE = 0, 8, 12, 16, 24
+_SIZE = 28
 
 
 class Board:
     """The bytes that a worker and its host share: when the call that runs began (monotonic seconds; 0: none runs),
-    what the host held before it (bytes; where the call has a limit), which of its batch the host has claimed, and
-    whether it shall claim no more.
+    what the host held before it (bytes; where the call has a limit), which of its batch the host has claimed,
+    whether it shall claim no more, and the error with which the disk fails the host.
 
     The host claims first and looks for the halt then: what lies behind the claimed one when the halt was set, and the
     host was seen to stand still, is never started."""
@@ -151,6 +151,15 @@ class Board:
     @held.setter
     def held(self, size: int) -> None:
         struct.pack_into("=Q", self._memory, _HELD, size)
+
+    @property
+    def trouble(self) -> int:
+        """With what error (its number) the disk keeps the host from going on; 0: it does not."""
+        return int(struct.unpack_from("=I", self._memory, _TROUBLE)[0])
+
+    def complain(self, number: int) -> None:
+        """The host's: tell of that, or with 0 that it has ended."""
+        struct.pack_into("=I", self._memory, _TROUBLE, number)
 
     def close(self) -> None:
         """Give the memory back."""

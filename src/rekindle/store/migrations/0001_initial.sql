@@ -278,6 +278,8 @@ CREATE TABLE journal (
     pid       INTEGER NOT NULL,
     pid_start INTEGER NOT NULL,
     position  INTEGER NOT NULL DEFAULT 0,  -- bytes that have been ingested
+    damaged   INTEGER,                   -- the byte from which on some of them could not be read, for the first time
+    damaged_length INTEGER,
     closed    INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX journal_open ON journal (runner) WHERE closed = 0;

@@ -4,6 +4,10 @@
 -- A commit survives the process; the last ones may be lost with the machine, never half of one.
 PRAGMA synchronous = NORMAL;
 
+-- name: durable
+-- A commit survives the machine.
+PRAGMA synchronous = FULL;
+
 -- name: foreign_keys
 -- What is referred to is there.
 PRAGMA foreign_keys = ON;

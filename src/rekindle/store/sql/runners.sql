@@ -50,6 +50,16 @@ SELECT worker, path, pid, pid_start, position FROM journal WHERE runner = :runne
 -- Everything before a position has been ingested.
 UPDATE journal SET position = :position WHERE worker = :worker;
 
+-- name: damage
+-- Something of a journal cannot be read: where the first of it is.
+UPDATE journal SET damaged = coalesce(damaged, :byte), damaged_length = coalesce(damaged_length, :length)
+WHERE worker = :worker RETURNING path;
+
+-- name: damages
+-- Where a runner's journals that are not closed cannot be read.
+SELECT path, damaged, damaged_length FROM journal
+WHERE runner = :runner AND closed = 0 AND damaged IS NOT NULL ORDER BY worker;
+
 -- name: close_journal
 -- Nothing more will come from it.
 UPDATE journal SET closed = 1 WHERE worker = :worker;
