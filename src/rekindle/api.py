@@ -144,18 +144,33 @@ class Client(_Looking):
         return found
 
     def plan_restart(
-        self, workflow: str | None = None, *, only_uninitialized: bool = False, note: str | None = None
+        self,
+        workflow: str | None = None,
+        *,
+        only_uninitialized: bool = False,
+        cancel_running: bool = False,
+        note: str | None = None,
     ) -> Restarting:
         """What restarting a workflow (by default the only one of the store) would do: see `restart`."""
         chosen = the_workflow(self._session, workflow)
-        return plan_restart(self._session, chosen, only_uninitialized=only_uninitialized, note=note)
+        return plan_restart(
+            self._session, chosen, only_uninitialized=only_uninitialized, cancel_running=cancel_running, note=note
+        )
 
     def restart(
-        self, workflow: str | None = None, *, only_uninitialized: bool = False, note: str | None = None
+        self,
+        workflow: str | None = None,
+        *,
+        only_uninitialized: bool = False,
+        cancel_running: bool = False,
+        note: str | None = None,
     ) -> Applied | None:
         """Run again whatever has to in a workflow: what was killed, lost or canceled, what is stale, and what `reset`
-        holds (`only_uninitialized`: nothing but that). None: there is nothing to do, and nothing was written."""
-        found = self.plan_restart(workflow, only_uninitialized=only_uninitialized, note=note)
+        holds (`only_uninitialized`: nothing but that). `cancel_running`: also what would disturb a job that runs, which
+        is canceled first. None: there is nothing to do, and nothing was written."""
+        found = self.plan_restart(
+            workflow, only_uninitialized=only_uninitialized, cancel_running=cancel_running, note=note
+        )
         return None if found.proposal is None else rerun.apply(self._session, found.proposal)
 
     def plan_reattach(self, ids: Sequence[int]) -> Reattachment:
@@ -167,9 +182,11 @@ class Client(_Looking):
         is lost runs again, what runs on is left to it. `work` takes in the ends of that."""
         return reattaching.reattach(self._session, ids)
 
-    def reset(self, ids: Sequence[int], *, note: str | None = None) -> Applied:
-        """Archive these jobs' attempts, with everything below them, and hold the jobs until a restart."""
-        proposal = resetting.plan_reset(self._session, ids, {"jobs": list(ids)}, note)
+    def reset(self, ids: Sequence[int], *, cancel_running: bool = False, note: str | None = None) -> Applied:
+        """Archive these jobs' attempts, with everything below them, and hold the jobs until a restart.
+        `cancel_running`: also of those that run, which are canceled."""
+        request = {"jobs": list(ids)}
+        proposal = resetting.plan_reset(self._session, ids, request, note, cancel_running=cancel_running)
         return rerun.apply(self._session, proposal)
 
     def accept(self, ids: Sequence[int], *, note: str | None = None) -> Accepted:

@@ -13,7 +13,7 @@ from rekindle.domain.definition import Resources
 from rekindle.domain.errors import PlanOutdated
 from rekindle.domain.lifecycle import Event, derive_state, transition
 from rekindle.domain.planning import pointers_after, pointers_before
-from rekindle.domain.rerun import AttemptView, Graph, JobView, Pointers, RerunPlan, StepView, UndoView
+from rekindle.domain.rerun import AttemptView, Graph, JobView, Pointers, ReasonKind, RerunPlan, StepView, UndoView
 from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.domain.undo import decide_undo
 
@@ -84,6 +84,7 @@ class World:
         assert standing.pointers.held is None
         assert standing.pointers.reserve is None, "claimed before its reserve was looked at"
         assert not [a for a in self.attempts.values() if a.job == job and a.state in ACTIVE], "claimed twice"
+        assert job not in self.awaiting(), "claimed while something ran that it would disturb"
         assert all(self.jobs[parent].state is State.COMPLETED for parent in self.graph.parents[job])
         number = len(self.attempts) + 1
         pointers = standing.pointers
@@ -143,9 +144,25 @@ class World:
         if event is Event.COMPLETE:
             self._release_children(job)
 
-    def late_outcome(self, attempt: int) -> None:
-        """A record about an archived attempt: noted on it, and nothing else."""
-        self.attempts[attempt].notes += 1
+    def late_outcome(self, attempt: int, state: State) -> None:
+        """A record about an archived attempt: noted on it, and nothing else. It ends by that, if it had not ended."""
+        one = self.attempts[attempt]
+        one.notes += 1
+        one.state = state if one.state in ACTIVE else one.state
+
+    def leaving(self) -> list[LiveAttempt]:
+        """Attempts that were archived while they ran, and that have not ended."""
+        return [one for one in self.attempts.values() if one.archived_by and one.state in ACTIVE]
+
+    def awaiting(self) -> set[int]:
+        """Jobs that must not start before such attempts have ended: theirs, and what is to run again above those."""
+        found = {one.job for one in self.leaving()}
+        level = list(found)
+        while level:
+            above = {parent for job in level for parent in self.graph.parents[job]} - found
+            level = [job for job in above if self.jobs[job].state is not State.COMPLETED]
+            found.update(level)
+        return found
 
     def cancel_idle(self, job: int) -> None:
         standing = self.jobs[job]
@@ -176,7 +193,9 @@ class World:
             if planned.stays:
                 assert not planned.archives
             else:
-                transition(standing.state, Event.RESET, standing.name)  # raises where the law forbids it
+                cancels = any(reason.kind is ReasonKind.CANCELS for reason in planned.reasons)
+                event = Event.CANCEL_AND_RESET if cancels else Event.RESET
+                transition(standing.state, event, standing.name)  # raises where the law forbids it
             for attempt in planned.archives:
                 self.attempts[attempt].archived_by = number
             after = pointers_after(planned, standing.pointers)

@@ -18,6 +18,7 @@ LEGAL = {
     Event.FAIL: {"queued": "failed", "running": "failed"},
     Event.CANCEL: dict.fromkeys(("waiting", "ready", "queued", "running"), "canceled"),
     Event.RESET: dict.fromkeys(("waiting", "ready", "completed", "failed", "canceled"), "waiting"),
+    Event.CANCEL_AND_RESET: {"queued": "waiting", "running": "waiting"},
     Event.REINSTATE: {"waiting": "completed", "ready": "completed"},
 }
 
@@ -33,8 +34,9 @@ def test_every_event_in_every_state_is_either_in_the_law_or_raises_with_the_stor
     assert (raised.value.state, raised.value.event) == (state.label, event.value)
 
 
-def test_a_job_that_runs_is_never_reset():
+def test_a_job_that_runs_is_never_reset_but_where_it_is_canceled_for_that():
     assert not any((state, Event.RESET) in TRANSITIONS for state in ACTIVE)
+    assert {state for state, event in TRANSITIONS if event is Event.CANCEL_AND_RESET} == ACTIVE
 
 
 def test_every_state_can_be_reached_and_left():

@@ -250,7 +250,7 @@ def test_a_waiting_job_below_another_selected_one_is_simply_part_of_the_plan():
 @pytest.mark.parametrize(("state", "word"), [(Q, "queued"), (X, "running")])
 def test_a_job_that_runs_is_refused(state, word):
     decided = plan([job(1, state), job(2, F)], graph(), 1, 2)
-    assert refusals(decided) == {1: f"it is {word}; cancel it first: rekindle cancel j1"}
+    assert refusals(decided) == {1: f"it is {word}; cancel it first: --cancel-running, or rekindle cancel j1"}
     assert states(decided) == {2: ("failed", "ready")}
 
 
@@ -262,7 +262,8 @@ def test_a_command_that_is_named_can_be_typed_as_it_stands():
 def test_what_would_disturb_a_running_job_is_refused_by_its_name_and_the_rest_is_planned():
     jobs = [job(1, C), job(2, C), job(3, X), job(4, F)]
     decided = plan(jobs, graph((1, 2), (2, 3)), 1, 4)
-    assert refusals(decided) == {1: "`j3` is running, and it needs `j1`; cancel it first: rekindle cancel j3"}
+    why = "`j3` is running, and it needs `j1`; cancel it first: --cancel-running, or rekindle cancel j3"
+    assert refusals(decided) == {1: why}
     assert [planned.id for planned in decided.jobs] == [4]
 
 

@@ -40,6 +40,7 @@ HOWS = st.builds(
     downstream=st.sampled_from(["all", "changed", "changed", "none"]),
     definition=st.sampled_from(["latest", "pinned"]),
     hold=st.sampled_from([None, None, None, RESET_HOLD]),
+    cancel_running=st.booleans(),
 )
 
 
@@ -61,7 +62,9 @@ class Reruns(RuleBasedStateMachine):
         return [job.id for job in jobs if job.state in states and (held or job.pointers.held is None)]
 
     def _claimable(self):
-        return [job for job in self._jobs(State.READY, held=False) if self.world.jobs[job].pointers.reserve is None]
+        ready = [job for job in self._jobs(State.READY, held=False) if self.world.jobs[job].pointers.reserve is None]
+        awaiting = self.world.awaiting()
+        return [job for job in ready if job not in awaiting]
 
     def _to_check(self):
         return [job for job in self._jobs(State.READY, held=False) if self.world.jobs[job].pointers.reserve is not None]
@@ -86,6 +89,8 @@ class Reruns(RuleBasedStateMachine):
     @precondition(lambda self: self._jobs(State.READY, State.RUNNING, held=False))
     @rule(failing=st.sets(st.integers(0, 6), max_size=2), steps=st.integers(0, 3))
     def work_until_nothing_is_ready(self, failing, steps):
+        for one in self.world.leaving():
+            self.world.late_outcome(one.id, State.CANCELED)
         while jobs := self._jobs(State.READY, State.QUEUED, State.RUNNING, held=False):
             for job in jobs:
                 if job in self._to_check():
@@ -113,7 +118,8 @@ class Reruns(RuleBasedStateMachine):
         """9: an outcome for an archived attempt changes no job's state."""
         before = self._standing()
         archived = [attempt.id for attempt in self.world.attempts.values() if attempt.archived_by]
-        self.world.late_outcome(data.draw(st.sampled_from(archived)))
+        state = data.draw(st.sampled_from([State.COMPLETED, State.FAILED, State.CANCELED]))
+        self.world.late_outcome(data.draw(st.sampled_from(archived)), state)
         assert self._standing() == before
 
     # Flags
@@ -184,6 +190,7 @@ class Reruns(RuleBasedStateMachine):
     def _check_start(self, job, how):
         """7, for steps: what completed without a gap is kept where that was asked for, or kept for later reruns."""
         start = how.start if how else "beginning"
+        assert self.world.jobs[job.id].state not in ACTIVE or any(r.kind is ReasonKind.CANCELS for r in job.reasons)
         pointers = self.world.jobs[job.id].pointers
         attempt = pointers.attempt
         steps = self.world.attempts[attempt].steps if attempt else []
@@ -249,7 +256,16 @@ class Reruns(RuleBasedStateMachine):
             return descendants(self.world.graph.children, [job for job, way in selected.items() if way in ways])
 
         reset = below("all", "changed")
-        return reset, reset - below("all") - selected.keys(), below("none") - reset - selected.keys()
+        ran = {
+            child
+            for job, way in selected.items()
+            if way == "none"
+            for child in self.world.graph.children[job]
+            if self.world.jobs[child].state in ACTIVE and child not in selected
+        }
+        spared = reset - below("all") - selected.keys()
+        reset = reset | ran  # what runs on what `none` takes away runs again too
+        return reset, spared, below("none") - reset - selected.keys()
 
     def _check_plan(self, decided, asked):
         selected = {job.id for job in decided.jobs if _is_selected(job)}
@@ -261,7 +277,12 @@ class Reruns(RuleBasedStateMachine):
         assert asked.keys() <= selected | released | refused | below | left  # everyone is answered
         assert not refused & (selected | below | released)
         assert selected | released <= asked.keys()
-        assert all(self.world.jobs[job].state not in ACTIVE for job in selected | below)
+        active = {job for job in selected | below if self.world.jobs[job].state in ACTIVE}
+        assert all(set(planned[job].archives) for job in active)
+        roots = {job for job in selected if not asked[job].cancel_running}
+        assert not active & (
+            roots | descendants(self.world.graph.children, {r for r in roots if asked[r].downstream != "none"})
+        )
         for job in decided.jobs:
             standing = self.world.jobs[job.id]
             assert job.stays == (job.id not in selected | below)
@@ -340,8 +361,7 @@ class Reruns(RuleBasedStateMachine):
         assert len(self.world.attempts) >= self.attempts_seen
         self.attempts_seen = len(self.world.attempts)
         for attempt in self.world.attempts.values():
-            if attempt.archived_by:
-                assert ended(attempt)
+            if attempt.archived_by and ended(attempt):
                 assert self.archived_states.setdefault(attempt.id, attempt.state) is attempt.state
 
 

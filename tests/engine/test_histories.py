@@ -7,12 +7,15 @@ import dataclasses
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from undisturbed import nothing_is_disturbed
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, RetryRule, Step
@@ -64,6 +67,7 @@ RESULTS = st.builds(Outcome, result=st.sampled_from(["1", "1", "2"]))
 
 OUTCOMES = st.one_of(
     st.just(Outcome()),
+    st.builds(Outcome, waits=st.integers(1, 4)),
     RESULTS,
     RESULTS,
     st.builds(Outcome, bad=BAD),
@@ -81,12 +85,14 @@ HOWS = st.one_of(
         downstream=st.sampled_from(["all", "changed", "changed", "none"]),
         definition=st.sampled_from(["latest", "latest", "pinned"]),
         hold=st.sampled_from([None, None, None, RESET_HOLD]),
+        cancel_running=st.booleans(),
     ),
     st.builds(
         How,
         start=st.sampled_from(["beginning", "failed-step", "two"]),
         undo_dynamic=st.just(True),
         downstream=st.sampled_from(["all", "changed"]),
+        cancel_running=st.booleans(),
     ),
     st.just(How(release=True)),
 )
@@ -163,9 +169,56 @@ class Histories(RuleBasedStateMachine):
         store = CrashingStore(self.session.store, at, when)  # type: ignore[arg-type]
         self._work(Session(store, self.clock), outcomes, slots)
 
-    def _work(self, session: Session, outcomes: list[Outcome], slots: int) -> None:
+    @rule(
+        data=st.data(),
+        outcomes=st.lists(OUTCOMES.map(lambda one: dataclasses.replace(one, waits=3)), max_size=12),
+        slots=st.integers(1, 3),
+        at=st.integers(1, 3),
+        downstream=st.sampled_from(["all", "changed", "none"]),
+        crash=st.integers(0, 12),
+        undo=st.booleans(),
+    )
+    def run_and_cancel_what_runs(
+        self,
+        data: st.DataObject,
+        outcomes: list[Outcome],
+        slots: int,
+        at: int,
+        downstream: Literal["all", "changed", "none"],
+        crash: int,
+        undo: bool,
+    ) -> None:
+        """Amid a run some of its jobs are rerun, what runs of them or below them canceled; the runner may die then."""
+        jobs, ran = self._some(data), 0
+
+        def amid() -> None:
+            nonlocal ran
+            ran += 1
+            if ran != at:
+                return
+            try:
+                rerun.plan_and_apply(self.session, [(jobs, How(downstream=downstream, cancel_running=True))], {})
+                if undo:
+                    rerun.undo(self.session)
+            except Refused:
+                return
+
+        store = CrashingStore(self.session.store, crash, "after") if crash else self.session.store
+        self._work(Session(store, self.clock), outcomes, slots, amid)  # type: ignore[arg-type]
+
+    def _work(
+        self, session: Session, outcomes: list[Outcome], slots: int, amid: Callable[[], None] | None = None
+    ) -> None:
         script = iter(outcomes)
-        executor = ScriptedExecutor(self.session.store.folder, lambda one: self._next(script, one), self.clock)
+
+        def next_outcome(one: Assignment) -> Outcome:
+            nothing_is_disturbed(self.session)
+            if amid is not None:
+                amid()
+                nothing_is_disturbed(self.session)
+            return next(script, Outcome())
+
+        executor = ScriptedExecutor(self.session.store.folder, next_outcome, self.clock)
         reserved = {job.id: job.reserve for job in self._jobs().values() if job.reserve is not None}
         finished = {job.name for job in self._jobs().values() if job.state is State.COMPLETED and not job.retired}
         try:
@@ -173,7 +226,7 @@ class Histories(RuleBasedStateMachine):
         except Crash:
             executor.close(0)
             self._bury()
-        assert not {name for name, _, _ in executor.ran} & finished, "a completed job ran again unasked"
+        assert amid or not {name for name, _, _ in executor.ran} & finished, "a completed job ran again unasked"
         self._what_was_reinstated_still_holds(reserved)
         for attempt, earlier, ends in executor.fanned:
             self._no_good_subtask_ran_again(attempt, earlier, ends)
@@ -205,10 +258,6 @@ class Histories(RuleBasedStateMachine):
         for one in ends:
             (good.add if one.state is State.COMPLETED else good.discard)(one.index)
         self.good[attempt] = good
-
-    @staticmethod
-    def _next(script: object, one: Assignment) -> Outcome:
-        return next(script, Outcome())  # type: ignore[call-overload]
 
     def _bury(self) -> None:
         """Whoever looks for the crashed runner's process must not find this one."""
@@ -350,6 +399,10 @@ class Histories(RuleBasedStateMachine):
     def the_archive_agrees_with_itself(self) -> None:
         with self.session.store.read() as archive:
             assert archive.check() == []
+
+    @invariant()
+    def nothing_runs_beside_what_it_would_disturb(self) -> None:
+        nothing_is_disturbed(self.session)
 
     @invariant()
     def states_follow_from_pointers(self) -> None:

@@ -165,7 +165,7 @@ def test_what_changed_runs_again_with_what_is_below_and_nothing_else(diamond, ed
         ("tr a b", "tr a c", {"top", "left", "right", "bottom"}),
         ("alpha: 1", "alpha: 5", {"left", "bottom"}),
         ("beta: 2", "beta: 5", set()),
-        ("right: {run", "right: {priority: 9, resources: {cpus: 2}, retry: {max: 3}, run", set()),
+        ("right: {run", "right: {priority: 9, resources: {cpus: 2}, retry: {max: 3}, grace: 1m, run", set()),
         ("alone: {run", "alone: {env: {A: b}, run", {"alone"}),
     ],
 )
@@ -312,7 +312,7 @@ def claimed(project):
 
 def give_up(project, attempts):
     with project.session.store.write() as archive:
-        give_back(archive, [one.job.id for one in attempts])
+        give_back(archive, [one.id for one in attempts], 0.0)
 
 
 # What was reset

@@ -28,6 +28,7 @@ KEYS = [
         "licences",
         "range",
         "retry",
+        "grace",
         "each",
         "when",
         "aggregate",
@@ -67,7 +68,9 @@ RESOURCES = st.one_of(TREES, tables(SCALARS))
 JOB = st.fixed_dictionaries(
     {},
     optional={
-        **dict.fromkeys(("run", "call", "args", "shell", "needs", "priority", "workdir", "env", "retry"), TREES),
+        **dict.fromkeys(
+            ("run", "call", "args", "shell", "needs", "priority", "workdir", "env", "retry", "grace"), TREES
+        ),
         **{key: st.one_of(TREES, tables(st.one_of(TEXTS, SCALARS))) for key in ("inputs", "outputs")},
         **{key: st.one_of(TREES, tables(st.lists(SCALARS, max_size=4))) for key in ("matrix", "zip")},
         "steps": st.one_of(TREES, st.lists(STEP, max_size=3)),

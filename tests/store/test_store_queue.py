@@ -184,7 +184,7 @@ def test_a_claim_given_back_leaves_no_trace_but_its_number_is_not_given_again(st
         archive.queue.steps([(second.id, StepOutcome(0, "one", C, kept_from=1))])
         archive.fingerprints.put_needed({first.id: {7: 1}, second.id: {7: 1}})
         archive.fingerprints.put_patched({second.id: {"x": 1}})
-        archive.queue.release([second.job.id])
+        archive.queue.release({second.id: second.job.id})
         archive.queue.move([Move(second.job.id, workflow, second.job.resource_class, Q, R)])
     with store.read() as archive:
         job = archive.jobs.get([second.job.id])[0]
@@ -200,7 +200,7 @@ def test_a_claim_that_has_started_is_not_given_back(store):
     attempts = claim(store, workflow)
     start(store, attempts)
     with pytest.raises(StoreUnavailable), store.write() as archive:
-        archive.queue.release([attempts[0].job.id])
+        archive.queue.release({attempts[0].id: attempts[0].job.id})
 
 
 def test_standing_tells_the_attempt_and_its_job(store):

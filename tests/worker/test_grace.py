@@ -159,3 +159,44 @@ def test_a_second_cancel_ends_the_grace_of_what_a_call_has_started(floor: Floor)
         floor.executor.cancel(floor.workers[0].name, [work.token])
     assert floor.end_of(work).cause == Cause.CANCELED
     assert not alive(pid)
+
+
+TIDY = "import subprocess, time\ndef f(): subprocess.run(['python3', 'daemon.py', 'd', 'tidy']); time.sleep(600)\n"
+
+
+@pytest.mark.parametrize("kind", ["command", "subtask", "call"])
+def test_without_a_grace_nobody_is_asked(floor: Floor, kind: str) -> None:
+    floor.module("m", TIDY)
+    line = "python3 daemon.py d tidy; exec sleep 600"
+    each = Each(items=(1,)) if kind == "subtask" else None
+    main = Step("main", call="m:f") if kind == "call" else Step("main", run=line, each=each)
+    work = floor.make(floor.recipe(main, grace=0.0))
+    floor.give(work)
+    pid = floor.until(lambda: pid_in(floor.project / "d"))
+    floor.executor.cancel(floor.workers[0].name, [work.token])
+    assert floor.end_of(work).cause == Cause.CANCELED
+    assert not (floor.project / "d.asked").exists()
+    assert not alive(pid)
+
+
+def test_what_is_out_of_time_is_not_asked_either(floor: Floor) -> None:
+    line = "trap 'touch asked; exit' TERM; while :; do sleep 0.01; done"
+    assert floor.command(line, grace=0.0, time=0.5).cause == Cause.TIMEOUT
+    assert not (floor.project / "asked").exists()
+
+
+@pytest.mark.parametrize("kind", ["command", "call step", "call"])
+def test_an_orphan_ends_what_it_runs_when_whoever_takes_over_wants_that(floor: Floor, kind: str) -> None:
+    floor.module("m", TIDY)
+    line = "python3 daemon.py d tidy; exec sleep 600"
+    main = Step("main", run=line) if kind == "command" else Step("main", call="m:f")
+    then = (Step("then", run="true"),) if kind == "call step" else ()
+    recipe = floor.recipe(main, *then, grace=60.0)
+    work, behind = floor.make(recipe), floor.make(recipe)
+    floor.give(work, behind)
+    pid = floor.until(lambda: pid_in(floor.project / "d"))
+    os.kill(floor.workers[0].pid, signal.SIGUSR1)
+    assert floor.end_of(work).cause == Cause.CANCELED
+    assert floor.until(floor.returned) == [behind.token]
+    assert (floor.project / "d.done").exists()
+    assert not alive(pid)

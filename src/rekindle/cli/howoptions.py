@@ -56,6 +56,11 @@ _OPTIONS = (
     ),
     click.option("--keep-modified", is_flag=True, help="Keep what an earlier rerun modified, under this one's."),
     click.option(
+        "--cancel-running",
+        is_flag=True,
+        help="Cancel what runs and would be reset; nothing starts before it has ended.",
+    ),
+    click.option(
         "--undo-dynamic",
         is_flag=True,
         help="Take back what actions of the jobs that run again had added, changed, held or canceled.",
@@ -77,6 +82,7 @@ _NAMES = (
     "keep_modified",
     "undo_dynamic",
     "keep_outputs",
+    "cancel_running",
 )
 
 
@@ -113,6 +119,7 @@ def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, **more: A
         keep_modified=more.pop("keep_modified"),
         undo_dynamic=more.pop("undo_dynamic"),
         keep_outputs=more.pop("keep_outputs"),
+        cancel_running=more.pop("cancel_running"),
         overrides=_overrides(**more),
     )
 

@@ -58,6 +58,8 @@ def in_short(reason: Reason) -> str:
         return f"module {drawing.flat(str(detail.get('module')))} {_happened(detail, 'is gone', 'is new')}"
     if kind is ReasonKind.RETRY:
         return f"{which_retry(reason)}: {detail.get('cause')}{_delayed(detail)}{_elsewhere(detail)}"
+    if kind is ReasonKind.CANCELS:
+        return f"{detail.get('state')}: canceled first"
     if kind is ReasonKind.FAILED:
         cause = detail.get("cause")
         return f"{detail.get('state', 'failed')}{f' ({cause})' if cause else ''}"

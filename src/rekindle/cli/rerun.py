@@ -31,7 +31,7 @@ from rekindle.cli.working import work_shown
 from rekindle.domain.asking import how_to_json
 from rekindle.domain.errors import PlanRefused, Refused
 from rekindle.domain.quantities import format_size
-from rekindle.domain.rerun import How, Reason
+from rekindle.domain.rerun import How, Reason, ReasonKind
 from rekindle.domain.selection import Selection
 from rekindle.engine import look, resubmitting, staleness
 from rekindle.engine import rerun as engine
@@ -99,10 +99,12 @@ def rerun(
         how = replace(how, keep_modified=True)  # what is modified is not stale for that: it stays
     request = {"selection": flags.typed(), "how": how_to_json(how := fan_out.how(how))}
     with opened() as session:
+        applied = None
         if spec is not None:
             proposal = proposed(session, spec, param, selection, how, request, note, slots, as_json=as_json)
         else:
-            proposal = _planned(session, selection, how, request, note, slots, as_json)
+            at_once = yes and how.cancel_running and not (how.keep_outputs or dry_run or save_plan)
+            proposal, applied = _planned(session, selection, how, request, note, slots, as_json, at_once=at_once)
         if proposal is None:
             return 0
         if not as_json:
@@ -110,12 +112,19 @@ def rerun(
         if dry_run or save_plan is not None:
             _keep(session, proposal, save_plan, as_json)
             return 0
-        ask(yes, as_json)
-        return _apply(session, proposal, and_work, slots, as_json)
+        if applied is None:
+            applied = _asked(session, proposal, yes, as_json)
+        return _done(session, proposal, applied, and_work, slots, as_json)
 
 
-def _apply(session: Session, proposal: Proposal, and_work: bool, slots: int | None, as_json: bool) -> int:
-    applied = resubmitting.apply(session, proposal, saving_shown())
+def _asked(session: Session, proposal: Proposal, yes: bool, as_json: bool) -> Applied:
+    ask(yes, as_json)
+    return resubmitting.apply(session, proposal, saving_shown())
+
+
+def _done(
+    session: Session, proposal: Proposal, applied: Applied, and_work: bool, slots: int | None, as_json: bool
+) -> int:
     if as_json:
         shapes.emit(_document(proposal, applied))
     workflows = workflows_of(session, [job.id for job in applied.plan.jobs])
@@ -139,16 +148,20 @@ def _planned(
     note: str | None,
     slots: int | None,
     as_json: bool,
-) -> Proposal | None:
-    """The plan; None, and it is said, where nothing is selected."""
+    *,
+    at_once: bool,
+) -> tuple[Proposal | None, Applied | None]:
+    """The plan, and what became of it if it is applied at once; None, and it is said, where nothing is selected."""
     why = _changed(session, selection) if selection.changed else None
     ids = list(why) if why is not None else look.select(session, selection)
     if not ids:
         tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
-        return None
+        return None, None
     tell_spec_changed(session, workflows_of(session, ids))
     try:
-        return engine.plan(session, [(ids, how)], request, note, why, slots=slots)
+        if at_once:
+            return engine.plan_and_apply(session, [(ids, how)], request, note, why, slots=slots)
+        return engine.plan(session, [(ids, how)], request, note, why, slots=slots), None
     except PlanRefused as refusal:
         if as_json:
             shapes.emit(shapes.nothing_planned(refusal.refused))
@@ -267,6 +280,8 @@ def tell_applied(applied: Applied, *, and_work: bool = False) -> None:
     """`rerun 3 is applied: 12 ready; no runner is alive: rekindle work`."""
     held = f", {applied.held:,} held until `rekindle restart`" if applied.held else ""
     text = f"rerun {applied.rerun} is applied: {applied.ready:,} ready{held}"
+    if ending := sum(reason.kind is ReasonKind.CANCELS for job in applied.plan.jobs for reason in job.reasons):
+        text += f" once {drawing.many(ending, 'running job')} {'has' if ending == 1 else 'have'} ended"
     if applied.ready and not applied.runner_alive and not and_work:
         text += "; no runner is alive: rekindle work"
     click.echo(text)

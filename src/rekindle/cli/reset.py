@@ -19,9 +19,12 @@ from rekindle.query.selections import Flags
 
 @click.command()
 @selection_options
+@click.option("--cancel-running", is_flag=True, help="Cancel those that run first.")
 @plan_options
 @json_option
-def reset(flags: Flags, note: str | None, dry_run: bool, yes: bool, verbose: bool, as_json: bool) -> int:
+def reset(
+    flags: Flags, cancel_running: bool, note: str | None, dry_run: bool, yes: bool, verbose: bool, as_json: bool
+) -> int:
     """Archive a SELECTION and hold it until `restart`, or `release`, lets it go.
 
     Everything that needs one of these jobs is reset too, and waits for them. Their attempts are kept; `rekindle undo`
@@ -40,7 +43,8 @@ def reset(flags: Flags, note: str | None, dry_run: bool, yes: bool, verbose: boo
             tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
             return 0
         try:
-            proposal = plan_reset(session, ids, {"selection": flags.typed()}, note)
+            request = {"selection": flags.typed()}
+            proposal = plan_reset(session, ids, request, note, cancel_running=cancel_running)
         except PlanRefused as refusal:
             if as_json:
                 shapes.emit(shapes.nothing_planned(refusal.refused))

@@ -25,6 +25,7 @@ _NAMED = 5
 @click.argument("key", required=False, metavar="[WORKFLOW]")
 @click.option("-w", "--workflow", metavar="ID|NAME", help="The workflow. [default: the only one of the store]")
 @click.option("--only-uninitialized", is_flag=True, help="Only let go what `reset` holds; look for nothing else.")
+@click.option("--cancel-running", is_flag=True, help="Cancel what runs below what has to run again.")
 @plan_options
 @then_work_options
 @json_option
@@ -32,6 +33,7 @@ def restart(
     key: str | None,
     workflow: str | None,
     only_uninitialized: bool,
+    cancel_running: bool,
     note: str | None,
     dry_run: bool,
     yes: bool,
@@ -60,7 +62,14 @@ def restart(
         tell_spec_changed(session, [chosen.id])
         try:
             with reading_shown() as tell:
-                found = plan_restart(session, chosen, only_uninitialized=only_uninitialized, note=note, tell=tell)
+                found = plan_restart(
+                    session,
+                    chosen,
+                    only_uninitialized=only_uninitialized,
+                    cancel_running=cancel_running,
+                    note=note,
+                    tell=tell,
+                )
         except PlanRefused as refusal:
             if as_json:
                 shapes.emit(shapes.nothing_planned(refusal.refused))

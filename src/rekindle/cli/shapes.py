@@ -66,6 +66,7 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "held": dict(status.held),
         "spec": status.spec,
         "delayed": status.delayed,
+        "leaving": status.leaving,
     }
 
 
@@ -117,6 +118,7 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "keep_recovery": one.keep_recovery,
         "not_before": iso(one.not_before),
         "avoids": one.avoids,
+        "awaits": list(row.awaits),
         "resources": resources(row.resources),
         "started": iso(live.started) if live else None,
         "ended": iso(live.ended) if live else None,
@@ -345,6 +347,7 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "priority": one.priority,
         "workdir": one.workdir,
         "retry": [rule_to_json(rule) for rule in one.retry],
+        "grace": one.grace,
     }
 
 

@@ -76,7 +76,7 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
     """What else there is to say of a workflow: its bar, failures, and whether its spec file has changed."""
     bar = _bar(one) if sys.stdout.isatty() else ""
     note = spec_note(one)
-    if not (bar or one.failures or one.held or one.delayed or note):
+    if not (bar or one.failures or one.held or one.delayed or one.leaving or note):
         return
     click.echo(f"\n{drawing.flat(one.workflow.name)}" if several else "")
     if bar:
@@ -85,6 +85,9 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
         click.echo(explaining.group_lines(one.failures, indent=2, most=5))
     if one.delayed:
         click.echo(f"  {one.delayed:,} wait{'s' if one.delayed == 1 else ''} for a retry")
+    if one.leaving:
+        have = "has" if one.leaving == 1 else "have"
+        click.echo(f"  {drawing.many(one.leaving, 'canceled attempt')} {have} not ended: what would disturb it waits")
     for line in held_lines(one.held, str(one.workflow.id)):
         click.echo(f"  {line}")
     if note:

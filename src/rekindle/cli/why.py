@@ -80,6 +80,7 @@ def _shape(one: Verdict) -> dict[str, Any]:
         "verdict": one.word,
         "reasons": [_reason(reason) for reason in one.reasons],
         "accepted": one.accepted,
+        "awaits": list(one.awaits),
         "checked": checked
         and {
             "rerun": checked.rerun,
@@ -184,6 +185,9 @@ def _said(one: Verdict) -> str:
         return f"would run again: {drawing.flat(above['name'])} ({above['job']}), which it rests on, is stale"
     if word in ("new", "reset"):
         begun = "has not run yet" if word == "new" else "was reset and runs again"
+        if one.awaits:
+            attempts = f"attempt{'s' if len(one.awaits) > 1 else ''} {', '.join(map(str, one.awaits))}"
+            return f"was reset and runs again after the end of {attempts}, which it would disturb"
         waits = "when it is released" if job.held is not None else "in its turn"
         if job.reserve is not None:
             return "was reset, and runs only if what it depends on has changed"

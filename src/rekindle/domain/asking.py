@@ -53,6 +53,7 @@ def how_to_json(how: How) -> dict[str, Any]:
         "keep_outputs": how.keep_outputs,
         "undo_dynamic": how.undo_dynamic,
         "release": how.release,
+        "cancel_running": how.cancel_running,
     }
     return asked | {name: True for name, on in flags.items() if on}
 

@@ -12,6 +12,9 @@ from typing import Any, Literal
 from rekindle.domain.causes import Cause
 from rekindle.domain.quantities import Amount
 
+GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL, where a job says nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
@@ -88,6 +91,7 @@ class JobTemplate:
     # content, when they have so many bytes or more (0: always)
     aggregate: bool = False  # runs again whenever anything it needs has run again
     retry: tuple[RetryRule, ...] = ()  # the first that fits a failure decides
+    grace: float = GRACE  # seconds between SIGTERM and SIGKILL for what is canceled or out of time
 
 
 @dataclass(frozen=True, slots=True)

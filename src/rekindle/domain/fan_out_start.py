@@ -14,7 +14,7 @@ from rekindle.domain.rerun import (
     ReasonKind,
 )
 from rekindle.domain.resume import Start, completed_steps, find_start
-from rekindle.domain.states import State
+from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Choice, Division, Known, divide, ranges
 
 END = "end"
@@ -85,7 +85,7 @@ def _resumed(view: JobView, how: How, start: Start, fan_out: FanOutView) -> Star
         if how.subtasks is None and how.start != FROM_FAILED_STEP:
             choice, division = "all", divide(items, fan_out.known, "all")
             notes.append(f"every subtask of `{name}` of `{view.name}` is complete: all of them run again")
-        elif view.attempt is None or view.attempt.cause not in _FROM_OUTSIDE or start.warning:
+        elif not _ended_from_outside(view) or start.warning:
             return f"every subtask of step `{name}` is complete: --subtasks all runs them all again"
     notes += _changed(name, view.name, division)
     detail = {
@@ -97,6 +97,12 @@ def _resumed(view: JobView, how: How, start: Start, fan_out: FanOutView) -> Star
     }
     reason = Reason(ReasonKind.SUBTASKS, detail)
     return replace(start, label=name, warning="; ".join(notes), subtasks=choice, reason=reason)
+
+
+def _ended_from_outside(view: JobView) -> bool:
+    """Whatever its steps did; what runs, and is canceled first, ends so too."""
+    one = view.attempt
+    return one is not None and (one.state in ACTIVE or one.cause in _FROM_OUTSIDE)
 
 
 def _changed(step: str, job: str, division: Division) -> list[str]:

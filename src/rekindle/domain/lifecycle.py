@@ -20,6 +20,7 @@ class Event(enum.StrEnum):
     FAIL = "fail"
     CANCEL = "cancel"
     RESET = "reset"  # a rerun archived its attempt
+    CANCEL_AND_RESET = "cancel and reset"  # … which had not ended: its end is asked for
     REINSTATE = "reinstate"  # its reserve attempt still holds
 
 
@@ -44,10 +45,13 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (_C, Event.RESET): _W,
     (_F, Event.RESET): _W,
     (_K, Event.RESET): _W,
+    (_Q, Event.CANCEL_AND_RESET): _W,
+    (_X, Event.CANCEL_AND_RESET): _W,
     (_W, Event.REINSTATE): _C,
     (_R, Event.REINSTATE): _C,
 }
-"""`(state, event) -> state`. A reset leads to WAITING; NEEDS_MET follows when nothing is unmet."""
+"""`(state, event) -> state`. A reset leads to WAITING; NEEDS_MET follows when nothing is unmet. A job that was reset
+while it ran is not claimed before that attempt has ended: the archive sees to it."""
 
 
 def transition(state: State, event: Event, story: str) -> State:

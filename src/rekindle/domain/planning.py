@@ -16,7 +16,15 @@ from rekindle.domain.manner import Course, Exists, find_course
 from rekindle.domain.naming import named
 from rekindle.domain.pinning import as_defined, pin
 from rekindle.domain.plan_form import plan_from_json, plan_to_json, seal
-from rekindle.domain.reach import Requests, disturbing, find_reach, left_to_the_check, spreading
+from rekindle.domain.reach import (
+    Requests,
+    canceling,
+    disturbing,
+    find_reach,
+    left_to_the_check,
+    running_beside,
+    spreading,
+)
 from rekindle.domain.rerun import RESET_HOLD, Graph, How, JobView, PlannedJob, Pointers, RefusedJob, RerunPlan
 from rekindle.domain.scope import Root, Scope, Why, is_done
 from rekindle.domain.states import ACTIVE, State
@@ -54,11 +62,13 @@ def plan_rerun(
     arguments give the same plan, digest included."""
     asked, refused = _sort_out(views, graph, requests, earlier, exists)
     ways = {job: way for job, way in spreading(requests).items() if job in asked}
-    refused |= disturbing(views, graph, ways)
+    canceled = canceling(requests)
+    refused |= disturbing(views, graph, {job: way for job, way in ways.items() if job not in canceled})
     roots = {job: root for job, root in asked.items() if job not in refused}
     for job in left_to_the_check(views, graph, {job: root.how for job, root in roots.items()}, why):
         del roots[job]
-    reach = find_reach(graph, {job: way for job, way in ways.items() if job in roots})
+    ways = {job: way for job, way in ways.items() if job in roots}
+    reach = find_reach(graph, ways, running_beside(views, graph, ways))
     saving = any(how.keep_outputs for _, how in requests)
     away = take_back(views, graph, requests, roots)
     scope = Scope(away, earlier, roots, reach, exists, saving, why)
@@ -159,8 +169,9 @@ def _own_refusal(views: Mapping[int, JobView], graph: Graph, view: JobView, hows
         return "it is retired: the latest revision of its workflow does not have it any more"
     if any(how.release for how in hows):
         return "" if view.held == RESET_HOLD else _not_reset(view)
-    if view.state in ACTIVE:
-        return f"it is {view.state.label}; cancel it first: rekindle cancel {shlex.quote(view.name)}"
+    if view.state in ACTIVE and not all(how.cancel_running for how in hows):
+        cancel = f"rekindle cancel {shlex.quote(view.name)}"
+        return f"it is {view.state.label}; cancel it first: --cancel-running, or {cancel}"
     by_itself = all(how.again or how.automatic for how in hows)
     if view.held is not None and not by_itself:  # what runs again by itself is held still
         reason = "" if view.held == "held" else f" ({view.held})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rekindle.domain.graph import nearest_start
@@ -35,15 +35,22 @@ def spreading(requests: Requests) -> dict[int, Downstream]:
     }
 
 
-def find_reach(graph: Graph, roots: Mapping[int, Downstream]) -> Reach:
-    """What these jobs reach, each in its way."""
+def canceling(requests: Requests) -> set[int]:
+    """Jobs asked for whose rerun cancels what would be reset under its process."""
+    return {job for jobs, how in requests if how.cancel_running for job in jobs}
+
+
+def find_reach(graph: Graph, roots: Mapping[int, Downstream], cut_short: Mapping[int, int]) -> Reach:
+    """What these jobs reach, each in its way. `cut_short`: jobs below those with `none` that are reset all the same,
+    because they run (see `running_beside`)."""
 
     def below(*ways: Downstream) -> dict[int, int]:
         return nearest_start(graph.children, [job for job, way in roots.items() if way in ways])
 
-    everything, above = below("all"), below("all", "changed")
+    everything, reset = below("all"), below("all", "changed")
+    above = {**{job: root for job, root in cut_short.items() if job not in roots}, **reset}
     beside = {job: root for job, root in below("none").items() if job not in above and job not in roots}
-    return Reach(above, frozenset(above.keys() - everything.keys() - roots.keys()), beside)
+    return Reach(above, frozenset(reset.keys() - everything.keys() - roots.keys()), beside)
 
 
 def left_to_the_check(
@@ -55,7 +62,10 @@ def left_to_the_check(
     others = [
         job
         for job, how in asked.items()
-        if job in stale and how == plain and _is_complete(views[job]) and views[job].keep_recovery is None
+        if job in stale
+        and replace(how, cancel_running=False) == plain
+        and _is_complete(views[job])
+        and views[job].keep_recovery is None
     ]
     if not others:
         return []
@@ -65,6 +75,16 @@ def left_to_the_check(
 
 def _is_complete(view: JobView) -> bool:
     return view.attempt is not None and view.attempt.state is State.COMPLETED
+
+
+def running_beside(views: Mapping[int, JobView], graph: Graph, roots: Mapping[int, Downstream]) -> dict[int, int]:
+    """Jobs that run on what those asked for with `none` have given them -> the first of these."""
+    found: dict[int, int] = {}
+    for job in sorted(job for job, way in roots.items() if way == "none"):
+        for child in graph.children.get(job, ()):
+            if views[child].state in ACTIVE:
+                found.setdefault(child, job)
+    return found
 
 
 def disturbing(views: Mapping[int, JobView], graph: Graph, roots: Mapping[int, Downstream]) -> dict[int, str]:
@@ -85,5 +105,5 @@ def disturbing(views: Mapping[int, JobView], graph: Graph, roots: Mapping[int, D
 def _disturbed(active: JobView, view: JobView) -> str:
     return (
         f"`{active.name}` is {active.state.label}, and it needs `{view.name}`; "
-        f"cancel it first: rekindle cancel {shlex.quote(active.name)}"
+        f"cancel it first: --cancel-running, or rekindle cancel {shlex.quote(active.name)}"
     )

@@ -48,6 +48,7 @@ class How:
     again: bool = False  # as it was to be: from where it last started, with what was modified (retries, recovery)
     not_before: float | None = None  # a retry that is delayed
     avoids: str | None = None  # the host where it failed: not there, as long as another works
+    cancel_running: bool = False  # what runs, and would be reset under its process, is canceled first
     automatic: bool = False  # nobody asked: what has completed below did so without this attempt, and stays
 
 
@@ -81,6 +82,7 @@ class ReasonKind(enum.StrEnum):
     REDEFINED = "redefined"  # by a revision. detail: revision, fields: of its definition and its matrix values
     REWIRED = "rewired"  # by a revision: it needs others. detail: revision, gained, lost (numbers of jobs)
     RETRY = "retry"  # detail: retry, of (numbers), cause, delay (seconds), avoids (a host; null: none), alone
+    CANCELS = "cancels"  # detail: attempt, state: it runs, and is canceled first
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): it goes on with a part of a fan-out
 
 

@@ -13,7 +13,7 @@ from rekindle.domain.pinning import as_defined, pin
 from rekindle.domain.reach import Reach
 from rekindle.domain.rerun import Graph, How, JobView, Manner, PlannedJob, Reason, ReasonKind
 from rekindle.domain.resume import BEGINNING
-from rekindle.domain.states import ENDED, State
+from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.domain.undynamic import Away
 
 Why = Mapping[int, tuple[Reason, ...]]
@@ -147,7 +147,8 @@ class Scope:
 
     def _manner(self, view: JobView, root: Root | None) -> Manner:
         manner = root.course.manner if root else reset_below(view)
-        return with_saves(manner, view, self.exists) if self.saving and view.attempt else manner
+        made = view.attempt is not None and view.state not in ACTIVE  # what runs is still at its outputs
+        return with_saves(manner, view, self.exists) if self.saving and made else manner
 
     def overwrites(self, jobs: Iterable[PlannedJob]) -> tuple[str, ...]:
         """The outputs of earlier attempts that are there and will be written again, saved before or not."""
@@ -163,6 +164,8 @@ class Scope:
         if root is not None:
             cause = view.attempt.cause if view.attempt else None
             reasons.append(Reason(ReasonKind.SELECTED, {"state": view.state.label, "cause": cause}))
+        if view.id in self.reset and view.state in ACTIVE and view.attempt is not None:
+            reasons.append(Reason(ReasonKind.CANCELS, {"attempt": view.attempt.id, "state": view.state.label}))
         reasons += self.why.get(view.id, ())
         if root is not None and (more := root.course.start.reason) is not None:
             reasons.append(more)
@@ -200,6 +203,9 @@ class Scope:
         if lost := [view.name for view in below if view.keep_recovery is not None and view.id not in self.roots]:
             loses = "loses" if len(lost) == 1 else "lose"
             yield f"{named(lost)} {loses} the resume point that was kept: what it rests on runs again"
+        if canceled := [self.views[job].name for job in sorted(self.reset) if self.views[job].state in ACTIVE]:
+            run, are = ("run", "are") if len(canceled) > 1 else ("runs", "is")
+            yield f"{named(canceled)} {run} now and {are} canceled first: nothing that would disturb it starts before"
         yield from self._stale_warnings()
         for job, root in self.roots.items():
             start = root.course.start

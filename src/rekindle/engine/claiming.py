@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rekindle.domain.causes import Cause
 from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Job, Move, NewAttempt, ReadyClass, ReadyJob
+from rekindle.domain.models import Ending, Failure, Job, Move, NewAttempt, ReadyClass, ReadyJob
 from rekindle.domain.packing import Room, never_fits, pack
+from rekindle.domain.states import State
 from rekindle.engine.bench import MOST_STOCK, STOCK_SECONDS, Bench, Flight, Pace
 from rekindle.engine.fan_outs import fan_outs_of, goes_on_with_a_part
 from rekindle.engine.presence import works_elsewhere
@@ -164,12 +166,22 @@ def _stock_up(takers: Sequence[Bench], jobs: Sequence[ReadyJob], pace: Pace, cho
             chosen[bench.info.name] = given
 
 
-def give_back(archive: Archive, ids: Sequence[int], canceled: Collection[int] = ()) -> None:
-    """Take back the claim on jobs of which nothing has started. They are ready again, or wait for what a revision has
-    made them need meanwhile; those whose end was asked for are canceled."""
-    archive.queue.release(ids)
-    archive.queue.move([_given_back(job, job.id in canceled) for job in archive.jobs.get(ids)])
-    archive.jobs.cancel([job for job in ids if job in canceled])
+def give_back(archive: Archive, attempts: Sequence[int], now: float) -> None:
+    """Take back claims of which nothing has started. Their jobs are ready again, or wait for what a revision has made
+    them need meanwhile; those whose end was asked for are canceled. An attempt that a rerun has archived meanwhile ends
+    as canceled, and moves no job."""
+    standing = archive.queue.standing(attempts)
+    live = {number: known.job for number, known in standing.items() if not known.archived}
+    canceled = {known.job for known in standing.values() if known.cancel_asked and not known.archived}
+    archive.queue.release(live)
+    archive.queue.move([_given_back(job, job.id in canceled) for job in archive.jobs.get(sorted(live.values()))])
+    archive.jobs.cancel(sorted(canceled))
+    archive.queue.end([_canceled_before(number, now) for number in sorted(standing.keys() - live.keys())])
+
+
+def _canceled_before(attempt: int, now: float) -> Ending:
+    failure = Failure(message="canceled before it started")
+    return Ending(attempt, State.CANCELED, now, cause=Cause.CANCELED, failure=failure)
 
 
 def _given_back(job: Job, canceled: bool) -> Move:

@@ -46,12 +46,13 @@ def read_page(worker: str, journal: Path, position: int) -> Page | None:
 
 @dataclass(slots=True)
 class Told:
-    """What a batch of pages told: attempts that started or ended, with their final states and running times, the
-    tokens of those that were given back, the jobs that run again by themselves, what could not be read, and the jobs
-    whose attempts were lost to that."""
+    """What a batch of pages told: attempts that started or ended, with their final states and running times, those of
+    them that a rerun had archived, the tokens of those that were given back, the jobs that run again by themselves,
+    what could not be read, and the jobs whose attempts were lost to that."""
 
     started: list[int] = field(default_factory=list)
     ended: list[tuple[int, State, float]] = field(default_factory=list)
+    archived: set[int] = field(default_factory=set)
     returned: list[str] = field(default_factory=list)
     retried: set[int] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
@@ -162,6 +163,7 @@ def _ends(
             start = batch.starts.get(attempt)
             endings.append(ending_of(record, worker, host, start[1] if start else None))
     endings = act(archive, endings, standing)
+    told.archived = {ending.attempt for ending in endings if standing[ending.attempt].archived}
     for ending in endings:
         told.ended.append((ending.attempt, ending.state, ending.ended - (ending.started or ending.ended)))
     archive.queue.end(endings)

@@ -144,9 +144,10 @@ def _status(
         running = any(counts.get(state) for state in ACTIVE)
         seconds = max(0.0, (session.clock() if running or last is None else last) - first)
     held = archive.jobs.held_back(workflow.id) if counts.get(State.READY) else {}
+    leaving = archive.queue.leaving(workflow.id)
     return WorkflowStatus(
         workflow=workflow,
-        state=workflow_state(counts, sum(held.values())),
+        state="running" if leaving else workflow_state(counts, sum(held.values())),
         counts=counts,
         seconds=seconds,
         failures=tuple(archive.attempts.failures(workflow.id)) if counts.get(State.FAILED) else (),
@@ -155,6 +156,7 @@ def _status(
         held=held,
         spec=spec_state(workflow),
         delayed=delayed,
+        leaving=leaving,
     )
 
 
@@ -214,9 +216,16 @@ def jobs(session: Session, ids: Sequence[int]) -> list[JobRow]:
         live = archive.jobs.live(ids)
         names = {workflow.id: workflow.name for workflow in archive.workflows.listing(archived=True)}
         resources = archive.jobs.resources({job.resource_class for job in rows})
-        partial = archive.subtasks.partial(ids)
+        partial, awaited = archive.subtasks.partial(ids), archive.queue.awaited(ids)
         return [
-            JobRow(job, names[job.workflow], live.get(job.id), resources[job.resource_class], job.id in partial)
+            JobRow(
+                job,
+                names[job.workflow],
+                live.get(job.id),
+                resources[job.resource_class],
+                job.id in partial,
+                tuple(awaited.get(job.id, ())),
+            )
             for job in rows
         ]
 

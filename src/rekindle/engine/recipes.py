@@ -54,7 +54,8 @@ class Recipes:
         return found
 
     def of(self, archive: Archive, workflow: int, template: int, revision: int, latest: int | None = None) -> Recipe:
-        """The recipe of a template under a revision's parameters, which takes what the `latest` template says."""
+        """The recipe of a template under a revision's parameters, which takes what the `latest` template says, and has
+        its grace."""
         key = (template, revision, latest or template)
         found = self._known.get(key)
         if found is None:
@@ -64,7 +65,7 @@ class Recipes:
 
     def _make(self, archive: Archive, workflow: int, template: int, revision: int, latest: int) -> Recipe:
         body, owner = self.template(archive, template), self.workflow(archive, workflow)
-        takes = self.template(archive, latest).resources
+        now = self.template(archive, latest)
         return Recipe(
             id=len(self._known) + 1,
             workflow=owner.name,
@@ -75,11 +76,12 @@ class Recipes:
             env=dict(body.env),
             params=archive.workflows.params(workflow, revision),
             workdir=body.workdir,
-            time=takes.time,
+            time=now.resources.time,
             store=self._identity,
-            cpus=takes.cpus,
+            cpus=now.resources.cpus,
             by_mtime=dict(body.by_mtime),
-            memory=takes.memory,
+            memory=now.resources.memory,
+            grace=now.grace,
         )
 
 

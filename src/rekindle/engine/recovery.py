@@ -104,17 +104,15 @@ def settle(archive: Archive, estate: Estate, returned: Collection[str], now: flo
     lost, unstarted = _to_settle(estate, left, returned, unread=bool(damages))
     for attempt in (*lost, *unstarted):
         _clear(archive, estate, attempt)
-    back = [one for one in unstarted if one.archived_by is None]
-    give_back(archive, sorted(one.job for one in back), {one.job for one in back if one.id in wanted})
-    stale = [one for one in unstarted if one.archived_by is not None]  # no job's claim any more
-    ended = end_lost(archive, [*lost, *stale], wanted, estate.runner, damages, now)
+    give_back(archive, sorted(one.id for one in unstarted), now)
+    ended = end_lost(archive, lost, wanted, estate.runner, damages, now)
     settled = {one.id for one in (*lost, *unstarted)}
     estate.active = {one.id: one for one in left if one.id not in settled}
     estate.lost, estate.unstarted = estate.lost + len(lost), estate.unstarted + len(unstarted)
     _close(archive, estate, now)
     living = {orphan.worker for orphan in estate.orphans if not orphan.gone}
     adopted = tuple(one.id for one in estate.active.values() if one.worker in living)
-    return Settled(tuple(one.id for one in back), ended, adopted, over=not estate.active)
+    return Settled(tuple(one.id for one in unstarted), ended, adopted, over=not estate.active)
 
 
 def _to_settle(

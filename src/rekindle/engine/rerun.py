@@ -13,8 +13,8 @@ from rekindle.domain.asking import check_how
 from rekindle.domain.costs import Past
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError, UndoRefused
 from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
-from rekindle.domain.rerun import Graph, How, JobView, Reason, RerunPlan, SavedFile
-from rekindle.domain.states import State
+from rekindle.domain.rerun import Graph, How, JobView, Reason, RerunPlan, RerunRecord, SavedFile, UndoView
+from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.undo import decide_undo, refuse_later
 from rekindle.engine.fan_outs import planning_views, resuming
 from rekindle.engine.machine import processors
@@ -109,7 +109,32 @@ def apply(session: Session, proposal: Proposal, tell: Tell | None = None, first:
         saved.commit()
         runners = alive(archive, now)
     ring(session.store.folder, runners)
-    retired = {job for one in proposal.plan.dynamic for job in one.retires}
+    return _applied(rerun, plan, runners)
+
+
+def plan_and_apply(
+    session: Session,
+    requests: Requests,
+    request: Mapping[str, Any],
+    note: str | None = None,
+    why: Mapping[int, tuple[Reason, ...]] | None = None,
+    *,
+    slots: int | None = None,
+) -> tuple[Proposal, Applied]:
+    """Plan a rerun and do it in one transaction, for whoever need not see it first: nothing moves in between, which
+    among jobs that run something always does. Outputs are not saved. PlanRefused as `plan` says."""
+    with session.store.write() as archive:
+        proposal = decide(survey(archive, requests, slots), requests, request, note, why)
+        plan = proposal.plan
+        now = session.clock()
+        rerun = archive.reruns.apply(plan, proposal.kind, request, note, now)
+        runners = alive(archive, now)
+    ring(session.store.folder, runners)
+    return proposal, _applied(rerun, plan, runners)
+
+
+def _applied(rerun: int, plan: RerunPlan, runners: Sequence[int]) -> Applied:
+    retired = {job for one in plan.dynamic for job in one.retires}
     held = sum(job.holds is not None for job in plan.jobs)
     ready = sum(job.after is State.READY and job.holds is None and job.id not in retired for job in plan.jobs)
     return Applied(rerun, plan, ready, runner_alive=bool(runners), held=held)
@@ -185,6 +210,25 @@ def _saved(archive: Archive, number: int | None) -> list[SavedFile]:
     return [one for view in views for one in view.saved]
 
 
+def _refuse_unacted(archive: Archive, record: RerunRecord, views: Sequence[UndoView]) -> None:
+    """UndoRefused where an attempt would come back that completed after it was archived, and whose actions have not
+    taken effect: what needs its job would go on as if there were none."""
+    ran = {job.id for job in record.plan.jobs if job.before in ACTIVE}
+    back = {
+        view.restore.attempt: view.name
+        for view in views
+        if view.restore.attempt is not None and view.id in ran and view.restored_state is State.COMPLETED
+    }
+    staged = archive.acts.staged(sorted(back))
+    if staged:
+        attempt = min(staged)
+        raise UndoRefused(
+            f"attempt {attempt} of `{back[attempt]}` completed after it was to be canceled, and its actions have not "
+            "taken effect",
+            hint="let the job run again: rekindle work",
+        )
+
+
 def _undo(session: Session, rerun: int | None, number: int | None, put_back: Callable[[], tuple[str, ...]]) -> Undone:
     now = session.clock()
     with session.store.write() as archive:
@@ -199,7 +243,9 @@ def _undo(session: Session, rerun: int | None, number: int | None, put_back: Cal
             refuse_later(views)
             archive.reruns.void(number, now)
         else:
-            archive.reruns.undo(number, decide_undo(views), now)
+            restore = decide_undo(views)
+            _refuse_unacted(archive, record, views)
+            archive.reruns.undo(number, restore, now)
         jobs = archive.jobs.get([job.id for job in record.plan.jobs])
         restored = put_back()
         runners = alive(archive, now)

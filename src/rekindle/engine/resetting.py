@@ -12,11 +12,18 @@ from rekindle.engine import rerun
 from rekindle.engine.results import Proposal
 from rekindle.engine.session import Session
 
-RESET = How(hold=RESET_HOLD)
 
-
-def plan_reset(session: Session, ids: Sequence[int], request: Mapping[str, Any], note: str | None = None) -> Proposal:
+def plan_reset(
+    session: Session,
+    ids: Sequence[int],
+    request: Mapping[str, Any],
+    note: str | None = None,
+    *,
+    cancel_running: bool = False,
+) -> Proposal:
     """What resetting these jobs would do: their attempts are archived, everything below them is reset too, and they
-    are held. PlanRefused, with every job's reason, when none can be reset."""
-    asked = {**request, "how": how_to_json(RESET)}
-    return replace(rerun.plan(session, [(ids, RESET)], asked, note), kind="reset")
+    are held; with `cancel_running` those that run are canceled first. PlanRefused, with every job's reason, when none
+    can be reset."""
+    how = How(hold=RESET_HOLD, cancel_running=cancel_running)
+    asked = {**request, "how": how_to_json(how)}
+    return replace(rerun.plan(session, [(ids, how)], asked, note), kind="reset")

@@ -46,6 +46,7 @@ def plan_restart(
     workflow: Workflow,
     *,
     only_uninitialized: bool = False,
+    cancel_running: bool = False,
     note: str | None = None,
     tell: Tell | None = None,
 ) -> Restarting:
@@ -53,8 +54,9 @@ def plan_restart(
 
     Jobs run again that did not come to an end of their own, or whose inputs, definition or the like have changed, with
     everything below them, modified as they were; jobs that were reset by hand are let go (`only_uninitialized`: only
-    these). Refused when a job that would run needs a file that is not there and that no job makes; PlanRefused, with
-    each job's reason, when there is something to do and none of it can be done."""
+    these). What runs is left alone, and what would disturb it is refused; with `cancel_running` what runs there is
+    canceled first. Refused when a job that would run needs a file that is not there and that no job makes; PlanRefused,
+    with each job's reason, when there is something to do and none of it can be done."""
     if workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
     begun = _begun(session, workflow, only_uninitialized, tell)
@@ -63,19 +65,31 @@ def plan_restart(
     request: dict[str, Any] = {"selection": {"workflow": workflow.name}}
     if only_uninitialized:
         request["how"] = {"only_uninitialized": True}
-    proposal = _proposal(session, begun, request, note)
+    if cancel_running:
+        request["how"] = {**request.get("how", {}), "cancel_running": True}
+    proposal = _proposal(session, begun, request, note, cancel_running=cancel_running)
     _refuse_missing(session, workflow, proposal.plan.jobs, others=not only_uninitialized)
     planned = {job.id for job in proposal.plan.jobs}
     stays = tuple(job for job in begun.stays if job.id not in planned)
-    return Restarting(replace(proposal, kind="restart"), begun.running, stays)
+    running = tuple(job for job in begun.running if job.id not in planned)
+    return Restarting(replace(proposal, kind="restart"), running, stays)
 
 
-def _proposal(session: Session, begun: Restart, request: Mapping[str, Any], note: str | None) -> Proposal:
+def _proposal(
+    session: Session, begun: Restart, request: Mapping[str, Any], note: str | None, *, cancel_running: bool
+) -> Proposal:
     """What was cut off amid a fan-out goes on there if it can, and else starts over."""
+
+    def planned(begun: Restart) -> Proposal:
+        requests = [
+            (jobs, how if how.release else replace(how, cancel_running=cancel_running)) for jobs, how in begun.requests
+        ]
+        return rerun.plan(session, requests, request, note, begun.why)
+
     amid = _amid_fan_outs(session, [job for jobs, how in begun.requests if how == CUT_OFF for job in jobs])
     if amid:
         try:
-            proposal = rerun.plan(session, going_on(begun, amid).requests, request, note, begun.why)
+            proposal = planned(going_on(begun, amid))
         except PlanRefused as refusal:
             refused = {job.id for job in refusal.refused}
         else:
@@ -83,7 +97,7 @@ def _proposal(session: Session, begun: Restart, request: Mapping[str, Any], note
             if not refused & amid:
                 return proposal
         begun = going_on(begun, amid - refused)
-    return rerun.plan(session, begun.requests, request, note, begun.why)
+    return planned(begun)
 
 
 def _amid_fan_outs(session: Session, jobs: Sequence[int]) -> set[int]:

@@ -46,6 +46,7 @@ class WorkflowStatus:
     spec: SpecState = "none"
     held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs that are ready but for that
     delayed: int = 0  # jobs that wait for their retry
+    leaving: int = 0  # attempts that a rerun has archived and canceled, and that have not ended yet
 
     @property
     def spec_changed(self) -> bool | None:
@@ -56,13 +57,15 @@ class WorkflowStatus:
 @dataclass(frozen=True, slots=True)
 class JobRow:
     """A job, its live attempt, its workflow's name and its resources. `partial`: the attempt rests on a part of a
-    fan-out's subtasks, its own or one upstream."""
+    fan-out's subtasks, its own or one upstream. `awaits`: canceled attempts, without whose end a ready job does not
+    start, for it would disturb them."""
 
     job: Job
     workflow: str
     attempt: Attempt | None
     resources: Resources
     partial: bool = False
+    awaits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ RECALL_SECONDS = 0.1
 TELL_SECONDS = 0.2
 """How often a runner tells how far it is."""
 
-GRACE_SECONDS = 5.0
-"""How long an interrupted run waits for the ends of what it cancels."""
+PATIENCE_SECONDS = 3.0
+"""How long an interrupted run waits, beyond their graces, for the ends of what it cancels."""
 
 
 class Shift:
@@ -65,6 +65,7 @@ class Shift:
         self._lease, self._neighbours = lease, Neighbours(runner.id)
         self._benches: dict[str, Bench] = {}
         self._returned: list[Flight] = []
+        self._canceled: set[int] = set()  # attempts whose workers have been asked to end them
         self._estates = Estates(scope.store_folder)
         self._pace, self._tally = Pace(), Tally()
         self._recipes = Recipes(session.store.identity)
@@ -75,6 +76,7 @@ class Shift:
         self._more_ready = True
         self._stopping = self._timed_out = False
         self._canceled_at: float | None = None
+        self._kill_at: float | None = None
         self._heeded = 0  # interrupts
 
     def run(self, slots: int) -> WorkReport:
@@ -126,12 +128,10 @@ class Shift:
             rerun_unread(archive, told, now)
             self._take_in(told)
             replaced = self._bury(archive, gone)
-            self._settle_estates(archive, told, now, looked=looked)
+            self._settle_estates(archive, told, now)
             reinstated = self._checks.settle(archive, now) if checked else 0
-            if self._stopping:
-                give_back(archive, sorted(flight.job for flight in self._returned))
-                self._returned.clear()
-            wanted = archive.attempts.wanted_cancel(self._runner.id) if looked else []
+            wanted = archive.attempts.wanted_cancel(self._runner.id) if looked or self._returned else []
+            self._give_back(archive, wanted, now)
             archive.queue.fall_due(self._alarm.latest(now))
             claimed = None if self._stopping else self._claim(archive, now)
             self._alarm.set(archive.queue.next_due(self._scope.workflow, now), now)
@@ -179,7 +179,8 @@ class Shift:
             flight = bench.flights.pop(attempt) if bench else None
             if flight is not None:
                 self._pace.learn(flight.template, seconds)
-                self._tally.ended(flight.job, state, again=flight.job in told.retried)
+                if attempt not in told.archived:  # its job runs again, and has not come to an end by that
+                    self._tally.ended(flight.job, state, again=flight.job in told.retried)
         self._tally.damaged += told.damaged
         tokens = set(told.returned)
         if tokens:
@@ -208,15 +209,23 @@ class Shift:
             return False
         return claimed is None or claimed.left > 0 or not (claimed.any or self._busy)
 
-    def _settle_estates(self, archive: Archive, told: Told, now: float, *, looked: bool) -> None:
+    def _settle_estates(self, archive: Archive, told: Told, now: float) -> None:
         if not self._estates:
             return
         self._more_ready |= self._estates.ripe
         for job, state in self._estates.settle(archive, told, now):
             self._tally.ended(job, state, again=False)
         self._tally.inherited = self._estates.found.counts()
-        if looked:
-            self._estates.cancel_wanted(archive)
+        self._estates.cancel_wanted(archive)
+
+    def _give_back(self, archive: Archive, wanted: Sequence[tuple[int, str]], now: float) -> None:
+        """Of what no worker has: what is not to run, and when stopping everything."""
+        unwanted = {attempt for attempt, _ in wanted}
+        gone = [one for one in self._returned if self._stopping or one.assignment.attempt in unwanted]
+        if gone:
+            back = {one.assignment.attempt for one in gone}
+            give_back(archive, sorted(back), now)
+            self._returned = [one for one in self._returned if one.assignment.attempt not in back]
 
     # --- giving out work
 
@@ -273,9 +282,11 @@ class Shift:
         self._executor.assign(bench.info.name, list(recipes.values()), [flight.assignment for flight in flights])
 
     def _cancel(self, wanted: Sequence[tuple[int, str]]) -> None:
+        """Once each: to be told again means to have no grace."""
         for attempt, token in wanted:
             for bench in self._benches.values():
-                if attempt in bench.flights:
+                if attempt in bench.flights and attempt not in self._canceled:
+                    self._canceled.add(attempt)
                     self._executor.cancel(bench.info.name, [token])
 
     def _recall_what_is_stuck(self) -> None:
@@ -324,8 +335,8 @@ class Shift:
             dues.append(self._neighbours.due)
             if self._options.wait_timeout is not None:
                 dues.append(self._began + self._options.wait_timeout)
-        elif self._canceled_at is not None:
-            dues.append(self._canceled_at + GRACE_SECONDS)
+        elif self._kill_at is not None:
+            dues.append(self._kill_at)
         if self._tell is not None:
             dues.append(self._told_at + TELL_SECONDS)
         if self._estates:
@@ -338,15 +349,20 @@ class Shift:
             self._stopping = self._timed_out = True
             self._recall_all()
         if self._interrupts.count <= self._heeded:
-            if self._canceled_at is not None and time.monotonic() - self._canceled_at > GRACE_SECONDS:
+            if self._kill_at is not None and time.monotonic() > self._kill_at:
                 self._executor.close(grace=0.0)
             return
         self._heeded = self._interrupts.count
         if self._canceled_at is None:
             self._stopping, self._canceled_at = True, time.monotonic()
+            self._kill_at = self._canceled_at + self._longest_grace() + PATIENCE_SECONDS
             self._recall_all()
         for bench in self._benches.values():
             self._executor.cancel(bench.info.name, [one.assignment.token for one in bench.flights.values()])
+
+    def _longest_grace(self) -> float:
+        flights = [flight for bench in self._benches.values() for flight in bench.flights.values()]
+        return max((self._recipes[flight.assignment.recipe].grace for flight in flights), default=0.0)
 
     def _recall_all(self) -> None:
         for bench in self._benches.values():
@@ -365,7 +381,8 @@ class Shift:
             return False
         with self._session.store.read() as archive:
             counts = _counts(archive, self._scope.workflow)
-        return sum(counts.get(state, 0) for state in ACTIVE) <= len(self._stuck())
+            leaving = archive.queue.leaving(self._scope.workflow)
+        return sum(counts.get(state, 0) for state in ACTIVE) + leaving <= len(self._stuck())
 
     # --- the others
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rekindle.domain.errors import StoreUnavailable
@@ -52,6 +52,7 @@ class Verdict:
     reasons: tuple[Reason, ...] = ()
     accepted: int | None = None
     checked: Checked | None = None
+    awaits: tuple[int, ...] = ()  # canceled attempts, without whose end it does not start
 
     @property
     def stale(self) -> bool | None:
@@ -105,6 +106,7 @@ def verdicts(session: Session, jobs: Sequence[int], tell: Tell | None = None) ->
         rows = {job.id: job for job in archive.jobs.get(jobs)}
         edges = archive.measures.needs(every)
         checked = archive.measures.checked(jobs)
+        awaited = archive.queue.awaited(jobs)
         ended = archive.jobs.live([job.id for job in rows.values() if job.state in (State.FAILED, State.CANCELED)])
     measured, found = assess(session, every, tell)
     children: dict[int, list[int]] = {}
@@ -113,11 +115,12 @@ def verdicts(session: Session, jobs: Sequence[int], tell: Tell | None = None) ->
     stale = [job for job, one in found.items() if one.reasons]
     nearest = nearest_start(children, stale)
     names = _names(session, {nearest[job] for job in jobs if job in nearest})
-    return [
+    told = (
         _verdict(rows[job], found.get(job), nearest.get(job), names, measured, checked.get(job), ended.get(job))
         for job in jobs
         if job in rows
-    ]
+    )
+    return [replace(one, awaits=tuple(awaited.get(one.job.id, ()))) for one in told]
 
 
 def _names(session: Session, jobs: Iterable[int]) -> dict[int, str]:

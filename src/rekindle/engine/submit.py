@@ -107,5 +107,5 @@ def _refuse_while_active(archive: Archive, workflow: int, what: str) -> None:
     found = archive.workflows.find(workflow)
     if found is None:
         raise NotFound(f"no such workflow: {workflow}")
-    if any(found.counts.get(state) for state in ACTIVE):
+    if any(found.counts.get(state) for state in ACTIVE) or archive.queue.leaving(workflow):
         raise Refused(f"{found.name} runs and cannot be {what}", hint=f"rekindle cancel -w {found.id}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from rekindle.domain.definition import Step
+from rekindle.domain.definition import GRACE, Step
 from rekindle.domain.prints import FileSeen, Prints
 from rekindle.domain.subtasks import Choice, Known
 
@@ -28,6 +28,7 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     cpus: float = 1.0
     by_mtime: dict[str, int] = {}  # inputs and outputs that are told by their mtime, from so many bytes
     memory: int = 0  # bytes that an attempt's processes may hold together; 0: no limit
+    grace: float = GRACE  # seconds between SIGTERM and SIGKILL
 
     @property
     def keeps_folder(self) -> bool:

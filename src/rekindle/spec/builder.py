@@ -72,6 +72,7 @@ class Workflow:
         aggregate: bool | None = None,
         when: str | None = None,
         retry: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        grace: str | None = None,
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""
@@ -99,6 +100,7 @@ class Workflow:
             aggregate=aggregate,
             when=when,
             retry=retry,
+            grace=grace,
         )
         return JobHandle(name)
 

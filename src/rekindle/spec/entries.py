@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from rekindle.domain.definition import JobTemplate, Resources, RetryRule
+from rekindle.domain.definition import GRACE, JobTemplate, Resources, RetryRule
+from rekindle.domain.quantities import parse_duration
 from rekindle.spec.declared import Telling, by_mtime, read_declared, read_telling
 from rekindle.spec.fan_outs import FAN_OUT_KEYS
 from rekindle.spec.matrix import Expansion, read_expansion
 from rekindle.spec.nodes import Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Place, Placed, Problems
 from rekindle.spec.references import Known, check_text
-from rekindle.spec.resources import read_resources
+from rekindle.spec.resources import quantity, read_resources
 from rekindle.spec.retries import read_retry
 from rekindle.spec.steps import read_steps
 from rekindle.spec.values import (
@@ -51,8 +52,9 @@ JOB_KEYS = (
     "aggregate",
     "when",
     "retry",
+    "grace",
 )
-_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority", "files", "retry")
+_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace")
 _OURS = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
 
@@ -67,6 +69,7 @@ class Defaults:
     priority: int
     files: Telling
     retry: tuple[RetryRule, ...] = ()
+    grace: float = GRACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ def read_defaults(root: Table, problems: Problems) -> Defaults:
         priority=whole_number(found.get("priority"), "`priority`", problems) or 0,
         files=read_telling(found.get("files"), problems),
         retry=read_retry(found.get("retry"), (), None, problems),
+        grace=_grace(found, GRACE, problems),
     )
 
 
@@ -122,6 +126,7 @@ def read_job(
         by_mtime=by_mtime(inputs, outputs, problems),
         aggregate=yes_or_no(job.get("aggregate"), "`aggregate`", problems),
         retry=read_retry(job.get("retry"), base.retry, resources, problems),
+        grace=_grace(job, base.grace, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(
@@ -143,6 +148,14 @@ def _sound(texts: Mapping[_Key, Placed], known: Known, problems: Problems) -> di
         if len(problems) == before:
             good[key] = found
     return good
+
+
+def _grace(found: Table, base: float, problems: Problems) -> float:
+    given = quantity(found.get("grace"), "grace", parse_duration, problems, _GRACE, none=True)
+    return base if given is None else given
+
+
+_GRACE = "as in `grace: 30s`: how long after SIGTERM before SIGKILL"
 
 
 def _workdir(found: Table, base: Workdir, problems: Problems) -> Workdir:

@@ -39,8 +39,10 @@ def quantity(
     parse: Callable[[str | int | float], float],
     problems: Problems,
     form: str = "as in `memory: 512M` or `time: 1h30m`",
+    *,
+    none: bool = False,
 ) -> float | None:
-    """A size or duration, with its unit; `form` shows how one is written."""
+    """A size or duration, with its unit; `form` shows how one is written. `none`: it may be 0."""
     if node is None:
         return None
     if not isinstance(node, Scalar) or node.value is None or len(node.text) > _LONGEST_QUANTITY:
@@ -51,8 +53,9 @@ def quantity(
     except BadValue as error:
         problems.add(node.place, f"`{key}`: {error.message}", error.hint)
         return None
-    if not 0 < amount < 2**63:
-        problems.add(node.place, f"`{key}` is out of range: {describe(node)}", "leave it out to set no limit")
+    if not (0 < amount < 2**63 or (none and amount == 0)):
+        hint = form if none else "leave it out to set no limit"
+        problems.add(node.place, f"`{key}` is out of range: {describe(node)}", hint)
         return None
     return amount
 

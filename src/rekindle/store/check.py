@@ -29,6 +29,8 @@ def check(database: Database) -> list[str]:
         found.append(f"job {number} {name}: it is pinned to {attempt}, which is no attempt of it")
     for number, name, active, _ in database.rows(SQL["active"]):
         found.append(f"job {number} {name}: {active} attempts have not ended")
+    for number, name, attempt, _ in database.rows(SQL["leaving"]):
+        found.append(f"job {number} {name}: attempt {attempt} is archived, and nobody asks it to end")
     for workflow, resource_class, state, n, derived in database.rows(SQL["counts"]):
         label = STATES[state].label
         found.append(f"workflow {workflow}, class {resource_class}: counts {n} {label} jobs, and {derived} are")

@@ -126,8 +126,8 @@ class Queue(Protocol):
         ...
 
     def ready(self, workflow: int, resource_class: int, limit: int, host: str = "") -> list[ReadyJob]:
-        """The first ready jobs of a class: not held, not delayed, not avoiding `host`; highest priority first, then by
-        id."""
+        """The first ready jobs of a class: not held, not delayed, not avoiding `host`, and not awaiting the end of an
+        attempt that a rerun has archived (see `awaited`); highest priority first, then by id."""
         ...
 
     def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
@@ -163,10 +163,19 @@ class Queue(Protocol):
         WAITING -> READY of those with nothing left (not canceled, not retired), for the caller to `move`."""
         ...
 
-    def release(self, jobs: Sequence[int]) -> None:
-        """Take back the claim on jobs whose live attempt is QUEUED and was never started: the attempt's row, a
-        reservation that never became an execution, is removed, the pointer cleared, and the number given back.
+    def release(self, attempts: Mapping[int, int]) -> None:
+        """By attempt, the job of which it is the live one, QUEUED and never started: take back the claim. The attempt's
+        row, a reservation that never became an execution, is removed, the pointer cleared, and the number given back.
         Jobs move by `move`."""
+        ...
+
+    def leaving(self, workflow: int | None) -> int:
+        """How many attempts that reruns have archived have not ended yet. They are asked to."""
+        ...
+
+    def awaited(self, jobs: Sequence[int]) -> dict[int, list[int]]:
+        """By job, of those among these that are READY and must not start before such attempts have ended: which. They
+        are the job's own, and those of what is below it, as far down as nothing between is done."""
         ...
 
     def reserved(self, workflow: int | None, limit: int) -> list[Reserved]:

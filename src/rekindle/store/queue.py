@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.lifecycle import Event, transition
@@ -99,18 +99,27 @@ class Queue:
             if unmet == n and state == State.WAITING and not canceled and not retired
         ]
 
-    def release(self, jobs: Sequence[int]) -> None:
-        if not jobs:
+    def release(self, attempts: Mapping[int, int]) -> None:
+        if not attempts:
             return
-        wanted = as_set(jobs)
-        attempts = [row[0] for row in self._db.rows(SQL["unstarted_claims"], jobs=wanted)]
-        _expect(len(attempts), len(set(jobs)), "released")
-        self._db.change(SQL["remember_attempts"], highest=max(attempts))
         released = as_set(attempts)
-        self._db.change(SQL["unclaim_jobs"], attempts=released, jobs=wanted)
+        _expect(len(self._db.rows(SQL["unstarted_claims"], attempts=released)), len(attempts), "released")
+        self._db.change(SQL["remember_attempts"], highest=max(attempts))
+        self._db.change(SQL["unclaim_jobs"], attempts=released, jobs=as_set(attempts.values()))
         self._db.change(SQL["delete_steps"], attempts=released)
         self._db.change(SQL["delete_fingerprints"], attempts=released)
         self._db.change(SQL["delete_attempts"], attempts=released)
+
+    def leaving(self, workflow: int | None) -> int:
+        if workflow is None:
+            return int(self._db.value(SQL["leaving"]))
+        return int(self._db.value(SQL["leaving_of_one"], workflow=workflow))
+
+    def awaited(self, jobs: Sequence[int]) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for job, attempt in self._db.rows(SQL["awaited"], jobs=as_set(jobs)):
+            found.setdefault(job, []).append(attempt)
+        return found
 
     def reserved(self, workflow: int | None, limit: int) -> list[Reserved]:
         if workflow is None:

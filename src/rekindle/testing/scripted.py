@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,17 @@ class Outcome:
     result: str | None = None  # JSON text, of an attempt that completes
     prints: Prints | None = None  # what it depended on; None: what a worker would record, from the files that are there
     code: str | None = None  # digest of its functions' modules; None: in the same way
+    waits: int = 0  # it runs for so many more waits, and may be canceled meanwhile
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """An attempt that has started and goes on."""
+
+    one: Assignment
+    outcome: Outcome
+    started: float
+    waits: int
 
 
 class ScriptedExecutor:
@@ -56,6 +68,7 @@ class ScriptedExecutor:
         self._store, self._script, self._clock = store_folder, script, clock
         self._recipes: dict[int, Recipe] = {}
         self._queues: dict[str, deque[Assignment]] = {}
+        self._under_way: dict[str, _UnderWay] = {}
         self._writers: dict[str, Writer] = {}
         self._gone: list[WorkerGone] = []
         self._made = 0
@@ -75,11 +88,17 @@ class ScriptedExecutor:
         self._queues[worker].extend(work)
 
     def cancel(self, worker: str, tokens: Sequence[str]) -> None:
-        """What has not had its turn ends canceled."""
+        """What has not had its turn, or goes on, ends canceled."""
         queue = self._queues[worker]
         for one in [one for one in queue if one.token in tokens]:
             queue.remove(one)
             ended = Ended(one.attempt, one.token, self._clock(), int(State.CANCELED), cause=Cause.CANCELED)
+            self._writers[worker].append(ended)
+        going = self._under_way.get(worker)
+        if going is not None and going.one.token in tokens:
+            del self._under_way[worker]
+            state, cause = int(State.CANCELED), Cause.CANCELED
+            ended = Ended(going.one.attempt, going.one.token, self._clock(), state, going.started, cause)
             self._writers[worker].append(ended)
 
     def recall(self, worker: str) -> None:
@@ -94,6 +113,7 @@ class ScriptedExecutor:
         """It ends at once, and gives back what it has."""
         self.recall(worker)
         del self._queues[worker]
+        self._under_way.pop(worker, None)
         self._writers.pop(worker).close()
         self._gone.append(WorkerGone(worker))
 
@@ -101,14 +121,20 @@ class ScriptedExecutor:
         """Nothing runs between two calls."""
         self.close(0.0)
 
-    def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:  # noqa: ARG002 - nobody is waited for
+    def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
         """One attempt for each worker. When there is none, the time passes at once."""
-        if isinstance(self._clock, FakeClock) and not any(self._queues.values()):
+        if isinstance(self._clock, FakeClock) and not self._under_way and not any(self._queues.values()):
             self._clock.advance(timeout or 0.0)
         for worker, queue in list(self._queues.items()):
-            if queue:
-                self._perform(worker, queue.popleft())
-        return []
+            if worker in self._under_way:
+                self._under_way[worker].waits -= 1
+            elif queue:
+                self._under_way[worker] = self._begin(worker, queue.popleft())
+            else:
+                continue
+            if self._under_way[worker].waits < 0:
+                self._perform(worker, self._under_way.pop(worker))
+        return [fd for fd in also if select.select([fd], [], [], 0)[0]]
 
     def gone(self) -> Sequence[WorkerGone]:
         """Workers that died since the last call."""
@@ -125,6 +151,7 @@ class ScriptedExecutor:
             writer.close()
         self._writers.clear()
         self._queues.clear()
+        self._under_way.clear()
 
     def _start(self) -> WorkerInfo:
         self._made += 1
@@ -134,10 +161,13 @@ class ScriptedExecutor:
         self._queues[name], self._writers[name] = deque(), Writer(path)
         return WorkerInfo(name, path, os.getpid(), pid_start=-1)  # no process of its own: dead to whoever looks for it
 
-    def _perform(self, worker: str, one: Assignment) -> None:
-        outcome, journal = self._script(one), self._writers[worker]
-        started = self._clock()
-        journal.append(Started(one.attempt, one.token, started))
+    def _begin(self, worker: str, one: Assignment) -> _UnderWay:
+        outcome, started = self._script(one), self._clock()
+        self._writers[worker].append(Started(one.attempt, one.token, started))
+        return _UnderWay(one, outcome, started, outcome.waits - 1)
+
+    def _perform(self, worker: str, going: _UnderWay) -> None:
+        one, outcome, started, journal = going.one, going.outcome, going.started, self._writers[worker]
         recipe = self._recipes[one.recipe]
         fingerprint = self._fingerprint(recipe, one)
         steps = list(enumerate(recipe.steps))[one.start_step :]

@@ -7,9 +7,6 @@ from typing import Protocol
 from rekindle.domain.causes import Cause
 from rekindle.worker.findings import StepEnd
 
-GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL for a command that has to end, and for all that it has started."""
-
 LINGER = 0.05
 """Seconds between two looks at whether what a command has left behind has used its grace."""
 
@@ -33,9 +30,9 @@ class Activity(Protocol):
         """Look at what has happened by `now` (monotonic); the step's end, once it has ended."""
         ...
 
-    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:
-        """Make it end, for this cause (CANCELED, TIMEOUT or OOM), within `grace` seconds. The end comes from a later
-        `turn`."""
+    def stop(self, cause: Cause, message: str, now: float, grace: float) -> None:
+        """Make it end, for this cause (CANCELED, TIMEOUT or OOM). Between SIGTERM and SIGKILL a command, and all that
+        it has started, has `grace` seconds. The end comes from a later `turn`."""
         ...
 
     def hurry(self, now: float) -> None:

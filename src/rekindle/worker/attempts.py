@@ -16,7 +16,7 @@ from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import children_of
 from rekindle.journal.records import Ended, StepEnded, StepStarted
-from rekindle.worker.activity import GRACE, Activity
+from rekindle.worker.activity import Activity
 from rekindle.worker.calls import CallStep
 from rekindle.worker.clock import date
 from rekindle.worker.commands import Command
@@ -107,9 +107,10 @@ class Attempt:
             self._activity.hurry(now)
         self._stop(canceled(), now)
 
-    def _stop(self, halt: Halt, now: float, grace: float = GRACE) -> None:
+    def _stop(self, halt: Halt, now: float) -> None:
         if self._activity is not None and self._stopped is None:
             self._stopped = halt
+            grace = 0.0 if halt.cause is Cause.OOM else self._recipe.grace
             self._activity.stop(halt.cause, halt.message, now, grace)
 
     def _measure(self, gauge: Gauge, now: float) -> None:
@@ -117,7 +118,7 @@ class Attempt:
         before = sum(self._held.get(pid, 0) for pid in self._tools.hosts.own())
         held = gauge.over(self._frame.memory, before)
         if held is not None:
-            self._stop(over_memory(self._frame.memory, held), now, grace=0.0)
+            self._stop(over_memory(self._frame.memory, held), now)
 
     def _go_on(self, end: StepEnd | None) -> None:
         """What ran has ended (None: it has not): the next step, or the end."""

@@ -16,7 +16,6 @@ from rekindle.journal.ledger import mend, read_past_damage
 from rekindle.journal.oomkills import OomKills
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended, Started
-from rekindle.worker.activity import GRACE
 from rekindle.worker.calls import CallGrace, CallHost, Hosts, death
 from rekindle.worker.findings import StepEnd, Totals, canceled_before, ended_of, never_started, outcome_of
 from rekindle.worker.frame import forget_inputs, memory_limit, time_limit
@@ -158,7 +157,7 @@ class CallBatch:
         running = self._running()
         self._halted = running[0].token if running else ""
         self._look_at = self._tell_at = self._gauge = None
-        self._grace.begin(self._host, now, 0.0 if self._stopped.cause is Cause.OOM else GRACE)
+        self._grace.begin(self._host, now, 0.0 if self._stopped.cause is Cause.OOM else self._recipe.grace)
         return True
 
     def _measure(self, gauge: Gauge, now: float) -> None:

@@ -13,7 +13,7 @@ from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.models import Failure
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import descendants_of, start_of
-from rekindle.worker.activity import GRACE, LINGER
+from rekindle.worker.activity import LINGER
 from rekindle.worker.capture import Capture
 from rekindle.worker.clock import date
 from rekindle.worker.findings import StepEnd, signal_name
@@ -241,7 +241,7 @@ class CallStep:
         """When what it has started may have ended, of its grace."""
         return self._grace.due
 
-    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:
+    def stop(self, cause: Cause, message: str, now: float, grace: float) -> None:
         """Let the call go no further; what it has started has the grace, and then all of it is killed."""
         if self._stopped is None:
             self._stopped = cause, message

@@ -17,7 +17,7 @@ from rekindle.domain.errors import BadValue
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.journal.orders import Assignment
-from rekindle.worker.activity import GRACE, LINGER
+from rekindle.worker.activity import LINGER
 from rekindle.worker.capture import Prints
 from rekindle.worker.clock import date
 from rekindle.worker.findings import StartError, StepEnd, signal_name
@@ -72,7 +72,7 @@ class Command:
         """When its grace ends, or what it has left behind may have ended."""
         return min((at for at in (self._kill_at, self._look_at) if at is not None), default=None)
 
-    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:
+    def stop(self, cause: Cause, message: str, now: float, grace: float) -> None:
         """Ask it to end, and all that it has started, wherever that went; after the grace it is killed."""
         if self._stopped is None:
             self._stopped = cause, message

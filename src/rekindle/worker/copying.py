@@ -17,7 +17,6 @@ from rekindle.domain.states import State
 from rekindle.journal.copies import copy_tree, remove_tree, size_of
 from rekindle.journal.orders import Assignment
 from rekindle.journal.places import copy_part, forget_progress, write_progress
-from rekindle.worker.activity import GRACE
 from rekindle.worker.capture import Capture
 from rekindle.worker.clock import date
 from rekindle.worker.commands import ended
@@ -61,7 +60,7 @@ class FolderCopy:
         """Nothing is due by itself."""
         return None
 
-    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:  # noqa: ARG002 - at once
+    def stop(self, cause: Cause, message: str, now: float, grace: float) -> None:  # noqa: ARG002 - at once
         """Kill it."""
         if self._stopped is None:
             self._stopped = cause, message

@@ -21,7 +21,7 @@ from rekindle.journal.items import settled
 from rekindle.journal.orders import FanOut
 from rekindle.journal.places import log_path
 from rekindle.journal.records import FannedOut, Subtasks
-from rekindle.worker.activity import GRACE, LINGER, Activity
+from rekindle.worker.activity import LINGER, Activity
 from rekindle.worker.calls import CallStep
 from rekindle.worker.clock import date
 from rekindle.worker.commands import Command
@@ -92,7 +92,7 @@ class FanOutStep:
             return self._look_at
         return min((activity.due for activity in self._running.values() if activity.due is not None), default=None)
 
-    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:
+    def stop(self, cause: Cause, message: str, now: float, grace: float) -> None:
         """End all that runs, also what subtasks have left behind, and start nothing more."""
         if self._stopped is not None:
             return

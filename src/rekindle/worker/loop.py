@@ -22,6 +22,9 @@ from rekindle.worker.tools import Tools
 from rekindle.worker.wire import Lines
 
 STDIN = 0
+LONGEST_WAIT = 24 * 3600 * 1000
+"""Milliseconds; poll(2) takes no more than 24 days."""
+
 NEARLY_OUT = 4
 """With fewer attempts than this before it, a worker tells its runner of each end at once."""
 
@@ -62,10 +65,7 @@ class Bench:
             if self._idle:
                 CLOCK.set()
             if self._alarm in readable:
-                numbers = os.read(self._alarm, 64)
-                self._stop()
-                if CANCEL in numbers:
-                    self._cancel_running(self._tokens())
+                self._heed(os.read(self._alarm, 64))
             if STDIN in readable:
                 self._obey()
             self._turn()
@@ -91,7 +91,9 @@ class Bench:
             for handle in running.handles:
                 poll.register(handle, select.POLLIN)
         first = min((due for due in dues if due is not None), default=None)
-        milliseconds = None if first is None else max(0, math.ceil((first - time.monotonic()) * 1000))
+        milliseconds = None
+        if first is not None:
+            milliseconds = min(LONGEST_WAIT, max(0, math.ceil((first - time.monotonic()) * 1000)))
         return {fd for fd, _ in poll.poll(milliseconds)}
 
     def _fill(self) -> None:
@@ -147,6 +149,13 @@ class Bench:
                 self._stop()
         if self._orders.ended or self._stopping:
             self._stop()
+
+    def _heed(self, signals: bytes) -> None:
+        """SIGTERM means to stop. CANCEL comes from whoever has taken over from this worker's runner, which is dead:
+        what still runs is canceled."""
+        self._stop()
+        if CANCEL in signals:
+            self._cancel_running(self._tokens())
 
     def _stop(self) -> None:
         """Give back what has not started; what runs goes on to its end."""

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from rekindle.domain.causes import Cause
 from rekindle.domain.states import State
 from rekindle.files.digests import Tell
-from rekindle.worker.activity import GRACE
 from rekindle.worker.clock import date
 from rekindle.worker.findings import StepEnd, stopped
 
@@ -42,7 +41,7 @@ class Reading:
         """Nothing is due by itself."""
         return None
 
-    def stop(self, cause: Cause, message: str, now: float, grace: float = GRACE) -> None:  # noqa: ARG002 - at once
+    def stop(self, cause: Cause, message: str, now: float, grace: float) -> None:  # noqa: ARG002 - at once
         """End it behind the piece at hand."""
         if self._stopped is None:
             self._stopped = cause, message

@@ -157,6 +157,8 @@ CREATE INDEX attempt_by_job ON attempt (job);
 CREATE INDEX attempt_acting ON attempt (job) WHERE acts = 1;
 CREATE INDEX attempt_partial ON attempt (id) WHERE partial = 1;
 CREATE INDEX attempt_active ON attempt (runner) WHERE state IN (2, 3);
+-- What a rerun has archived and asked to end: until it has ended, nothing is claimed that would disturb it.
+CREATE INDEX attempt_leaving ON attempt (job) WHERE archived_by IS NOT NULL AND state IN (2, 3);
 CREATE INDEX attempt_failed ON attempt (workflow, signature, job) WHERE signature IS NOT NULL AND archived_by IS NULL;
 
 CREATE TABLE step (

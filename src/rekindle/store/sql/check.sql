@@ -69,6 +69,12 @@ SELECT job.id, job.name, count(*), 1
 FROM attempt JOIN job ON job.id = attempt.job
 WHERE attempt.state IN (2, 3) GROUP BY job.id, job.name HAVING count(*) > 1 ORDER BY job.id;
 
+-- name: leaving
+-- Attempts that a rerun has archived, that have not ended, and that nobody asks to.
+SELECT job.id, job.name, attempt.id, NULL
+FROM attempt JOIN job ON job.id = attempt.job
+WHERE attempt.archived_by IS NOT NULL AND attempt.state IN (2, 3) AND attempt.cancel = 0 ORDER BY attempt.id;
+
 -- name: counts
 -- Counts that are not how many jobs there are: workflow, resource class, state, is, should be.
 SELECT workflow, resource_class, state, sum(written), sum(derived) FROM (

@@ -15,9 +15,23 @@ WHERE workflow_count.workflow = :workflow AND workflow_count.state = 1 AND workf
     AND workflow.archived IS NULL
 ORDER BY workflow_count.resource_class;
 
+-- name: awaiting
+-- The jobs that must not start yet: those of attempts that a rerun has archived and that have not ended, and what is
+-- to run again above them, for it would change under them what they read. What is done above stays as it is, and what
+-- is above that changes nothing for them.
+(
+    WITH RECURSIVE awaiting (id) AS (
+        SELECT job FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3)
+        UNION
+        SELECT job.id FROM awaiting JOIN edge ON edge.child = awaiting.id JOIN job ON job.id = edge.parent
+        WHERE job.state <> 4
+    )
+    SELECT id FROM awaiting
+);
+
 -- name: ready
--- The first ready jobs of a class, by the index that holds nothing else. One that is pinned takes its definition from
--- that attempt, and what it takes of the machine from the latest.
+-- The first ready jobs of a class, by the index that holds nothing else, without those that await an attempt's end. One
+-- that is pinned takes its definition from that attempt, and what it takes of the machine from the latest.
 SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template),
     coalesce(pinned.revision, workflow.revision), coalesce(pinned.binding, job.binding), job.attempts, job.priority,
     job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder, job.subtasks,
@@ -25,7 +39,7 @@ SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template),
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
 WHERE job.workflow = :workflow AND job.resource_class = :resource_class
     AND job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NULL
-    AND job.not_before IS NULL AND (job.avoids IS NULL OR job.avoids <> :host)
+    AND job.not_before IS NULL AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {awaiting}
 ORDER BY job.priority DESC, job.id LIMIT :limit;
 
 -- name: highest_attempt
@@ -45,11 +59,33 @@ VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner,
     :start_step, :overrides, :binding, :pinned_to);
 
 -- name: claim_job
--- A ready job gets its live attempt and is QUEUED.
+-- A ready job gets its live attempt and is QUEUED, if none that it had before still runs.
 -- row: attempt, job
 UPDATE job SET state = 2, version = version + 1, attempts = attempts + 1, attempt = :attempt
 WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0 AND reserve IS NULL
-    AND not_before IS NULL;
+    AND not_before IS NULL AND NOT EXISTS (
+        SELECT 1 FROM attempt WHERE attempt.job = job.id AND archived_by IS NOT NULL AND attempt.state IN (2, 3)
+    );
+
+-- name: leaving
+-- How many attempts that reruns have archived have not ended.
+SELECT count(*) FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3);
+
+-- name: leaving_of_one
+-- Those of a workflow.
+SELECT count(*) FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3) AND workflow = :workflow;
+
+-- name: awaited
+-- The ready jobs among some that await the end of attempts, and which.
+WITH RECURSIVE awaited (job, attempt) AS (
+    SELECT job, id FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3)
+    UNION
+    SELECT job.id, awaited.attempt
+    FROM awaited JOIN edge ON edge.child = awaited.job JOIN job ON job.id = edge.parent
+    WHERE job.state <> 4
+)
+SELECT awaited.job, awaited.attempt FROM awaited JOIN job ON job.id = awaited.job
+WHERE job.id IN @jobs AND job.state = 1 ORDER BY awaited.job, awaited.attempt;
 
 -- name: standing
 -- Where attempts and their jobs stand.
@@ -132,9 +168,9 @@ FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents GROUP BY
 UPDATE job SET unmet = unmet - :n, version = version + 1 WHERE id = :job;
 
 -- name: unstarted_claims
--- The live attempts of jobs that are queued and never started.
-SELECT attempt.id FROM job JOIN attempt ON attempt.id = job.attempt
-WHERE job.id IN @jobs AND attempt.state = 2 AND attempt.started IS NULL;
+-- Those of some attempts that are their jobs' live ones, queued and never started.
+SELECT attempt.id FROM attempt JOIN job ON job.id = attempt.job AND job.attempt = attempt.id
+WHERE attempt.id IN @attempts AND attempt.state = 2 AND attempt.started IS NULL;
 
 -- name: remember_attempts
 -- Ids of attempts are not given out twice: folders and journals name them.

@@ -90,8 +90,9 @@ SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
 WHERE job.workflow IN (SELECT workflow FROM job WHERE id IN @jobs);
 
 -- name: archive_attempts
--- Attempts that a rerun archives: they stay, and are live no more.
-UPDATE attempt SET archived_by = :rerun WHERE id IN @attempts AND archived_by IS NULL;
+-- Attempts that a rerun archives: they stay, and are live no more. Those that have not ended are asked to.
+UPDATE attempt SET archived_by = :rerun, cancel = CASE WHEN state IN (2, 3) THEN 1 ELSE cancel END
+WHERE id IN @attempts AND archived_by IS NULL;
 
 -- name: reset_job
 -- A job as its plan leaves it, reset.
