@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
-from rekindle.domain.differences import Difference, differences
+from rekindle.domain.differences import Around, Difference, differences
 from rekindle.domain.models import Attempt, StepOutcome
+from rekindle.domain.prints import Content, Prints
 from rekindle.domain.states import State
 
 FIT = JobTemplate("fit", (Step("load", run=("cp", "a", "b")), Step("fit", run="fit --fast")), env={"N": "1"})
@@ -74,10 +75,35 @@ def test_what_a_rerun_modified() -> None:
     }
 
 
-def test_results_are_compared_by_key_when_both_are_objects() -> None:
+def test_results_are_compared_path_by_path() -> None:
     a, b = replace(DONE, result='{"k": [1], "s": true, "gone": 1}'), replace(DONE, result='{"s": 1, "k": [1]}')
     assert told(a, b) == {"result.s": (True, 1), "result.gone": (1, None)}
     assert told(a, replace(DONE, result="[1]")) == {"result": ({"k": [1], "s": True, "gone": 1}, [1])}
+
+
+def test_results_part_within_objects_and_lists_of_one_length() -> None:
+    a, b = replace(DONE, result='{"k": {"x": [1, {"y": 2}]}}'), replace(DONE, result='{"k": {"x": [1, {"y": 3}]}}')
+    assert told(a, b) == {"result.k.x[1].y": (2, 3)}
+    assert told(a, replace(DONE, result='{"k": {"x": [1]}}')) == {"result.k.x": ([1, {"y": 2}], [1])}
+
+
+def test_what_one_has_not_recorded_is_not_compared() -> None:
+    model = Content("model", "/x", "aa")
+    one = Around(
+        {"p": 1}, {"m": 1}, Resources(), {"mod": "1"}, Prints((Content("i", "/i", "11"),), (model,), {"E": "e"})
+    )
+    other = Around({"p": 1}, {"m": 1})
+    assert differences(DONE, DONE, FIT, FIT, one, other) == []
+    unlike = replace(one, resources=Resources(memory=5), code={"mod": "2"}, needed={"up": "x"})
+    found = differences(DONE, DONE, FIT, FIT, one, replace(unlike, prints=Prints((), (replace(model, digest="bb"),))))
+    assert {each.field: (each.a, each.b) for each in found} == {
+        "resources.memory": (0, 5),
+        "code.mod": ("1", "2"),
+        "inputs.i": ("11", None),
+        "environment.E": ("e", None),
+        "needs.up": (None, "x"),
+        "outputs.model": ("aa", "bb"),
+    }
 
 
 def test_steps_are_compared_by_name() -> None:

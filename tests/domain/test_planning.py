@@ -474,6 +474,7 @@ def test_a_plan_survives_json():
         "saves": [],
         "not_before": None,
         "avoids": None,
+        "repeats": 0,
         "subtasks": None,
         "reserve": None,
         "pinned_to": None,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from rekindle.cli.options import pairs
+from rekindle.domain.asking import MOST_RUNS
 from rekindle.domain.errors import UsageError
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun import FROM_BEGINNING, How
@@ -54,6 +55,13 @@ _OPTIONS = (
     click.option(
         "--keep-outputs", is_flag=True, help="Save declared outputs before they are overwritten; undo puts them back."
     ),
+    click.option(
+        "--repeat",
+        type=click.IntRange(min=1, max=MOST_RUNS),
+        metavar="N",
+        help="Run them N times, whatever comes of each, to measure how flaky they are: each time is an attempt of its "
+        "own and writes over the outputs. What needs them waits for the last, which counts.",
+    ),
     click.option("--keep-modified", is_flag=True, help="Keep what an earlier rerun modified, under this one's."),
     click.option(
         "--cancel-running",
@@ -83,6 +91,7 @@ _NAMES = (
     "undo_dynamic",
     "keep_outputs",
     "cancel_running",
+    "repeat",
 )
 
 
@@ -110,6 +119,7 @@ def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, **more: A
             "--keep-recovery keeps a resume point, and --from beginning has none", hint="--from failed-step has"
         )
     recovery: Any = "keep" if keep_recovery else "clear" if clear_recovery or start == FROM_BEGINNING else None
+    repeat: int | None = more.pop("repeat")
     return How(
         start=start or FROM_BEGINNING,
         downstream=more.pop("downstream"),
@@ -120,6 +130,7 @@ def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, **more: A
         undo_dynamic=more.pop("undo_dynamic"),
         keep_outputs=more.pop("keep_outputs"),
         cancel_running=more.pop("cancel_running"),
+        repeats=None if repeat is None else repeat - 1,
         overrides=_overrides(**more),
     )
 

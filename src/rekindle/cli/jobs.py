@@ -10,19 +10,22 @@ import click
 
 from rekindle.cli import drawing, explaining, reasons, shapes
 from rekindle.cli.drawing import Column
+from rekindle.cli.flaky import WORDS
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.modified import modifications
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.reading import reading_shown
 from rekindle.domain.acting import Patch
+from rekindle.domain.flakiness import Passed
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.quantities import format_size
 from rekindle.domain.rerun import Reason
 from rekindle.domain.selection import Selection
 from rekindle.domain.staleness import Assessment
-from rekindle.domain.states import State
+from rekindle.domain.states import ACTIVE, State
 from rekindle.engine import acted, look, staleness
+from rekindle.engine.flaky import how_passed
 from rekindle.engine.results import JobRow
 from rekindle.query.selections import Flags, parse_selection
 from rekindle.query.words import parse_words
@@ -126,10 +129,12 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         adders, patches = acted.adders(session, ids), acted.patches(session, ids)
         with reading_shown() as tell:
             _, assessed = staleness.assess(session, ids, tell)
+        passed = how_passed(session, ids)
     if as_json:
         documents = [
             {
                 **shapes.job(row, assessed[row.job.id].stale if row.job.id in assessed else False),
+                "passed": passed.get(row.job.id),
                 "retry": shapes.retry(waiting.get(row.job.id)),
                 "needs": [_neighbour(one) for one in needs.get(row.job.id, [])],
                 "needed_by": [_neighbour(one) for one in needed.get(row.job.id, [])],
@@ -147,8 +152,9 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         click.echo("\n" if at else "", nl=False)
         own = [one for one in history if one.job == row.job.id]
         dynamic = _dynamic(adders.get(row.job.id), patches.get(row.job.id, []))
-        again = [("next", _next_try(row.job, waiting.get(row.job.id)))]
-        facts = [("stale", _stale(row.job.id, assessed.get(row.job.id))), *again, *dynamic]
+        again = [("next", _next_try(row.job, waiting.get(row.job.id))), ("repeats", _repeats(row.job))]
+        came = WORDS[passed[row.job.id]] if passed.get(row.job.id, Passed.PLAIN) is not Passed.PLAIN else ""
+        facts = [("by history", came), ("stale", _stale(row.job.id, assessed.get(row.job.id))), *again, *dynamic]
         _draw(row, needs.get(row.job.id, []), needed.get(row.job.id, []), own, facts, retries)
 
 
@@ -217,6 +223,13 @@ def _stale(job: int, found: Assessment | None, most: int = 3) -> str:
     lines = [reasons.in_short(reason) for reason in found.reasons[:most]]
     more = len(found.reasons) - most
     return "\n".join([*lines, f"… {more:,} more: rekindle why {job}"] if more > 0 else lines)
+
+
+def _repeats(job: Job) -> str:
+    return f"{job.repeats:,} more after that" if job.repeats and job.state in _TO_COME else ""
+
+
+_TO_COME = (State.WAITING, State.READY, *ACTIVE)
 
 
 def _next_try(job: Job, reason: Reason | None) -> str:

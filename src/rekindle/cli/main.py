@@ -33,6 +33,7 @@ COMMANDS = {
     ),
     "logs": Entry("rekindle.cli.logs:logs", "Print what a job printed."),
     "failures": Entry("rekindle.cli.failures:failures", "Group failed attempts by how they failed."),
+    "flaky": Entry("rekindle.cli.flaky:flaky", "Show which jobs fail now and then, and how often."),
     "why": Entry("rekindle.cli.why:why", "Tell whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
     "restart": Entry("rekindle.cli.restart:restart", "Run again whatever has to, in a whole workflow."),

@@ -27,6 +27,7 @@ def draw_plan(plan: RerunPlan, children: Mapping[int, Sequence[int]], *, verbose
     retired = {job for one in plan.dynamic for job in one.retires}
     _draw_jobs(plan.jobs, children, retired, most)
     _draw_changes(plan.jobs, most)
+    _draw_repeats(plan.jobs)
     if plan.refused:
         click.echo("\nrefused:")
         draw_refused(plan.refused, most)
@@ -64,6 +65,13 @@ def _draw_changes(jobs: Sequence[PlannedJob], most: int | None) -> None:
         of = drawing.flat(changed[0]) if len(changed) == 1 else drawing.many(len(changed), "job")
         click.echo(f"  {text} ({of})")
     _more(len(names), most, "change")
+
+
+def _draw_repeats(jobs: Sequence[PlannedJob]) -> None:
+    """How often jobs run, of a plan by which they do so more than once."""
+    for runs, number in sorted(Counter(1 + job.manner.repeats for job in jobs if job.manner.repeats).items()):
+        ends = "runs" if number == 1 else "run"
+        click.echo(f"\nrepeated: {drawing.many(number, 'job')} {ends} {runs:,} times; the last one counts")
 
 
 def draw_accepted(jobs: Sequence[PlannedJob], most: int | None) -> None:
@@ -160,9 +168,9 @@ def _looks(job: PlannedJob, retired: bool, lead: str = "…") -> tuple[str, ...]
 
 
 def _told(reasons: Sequence[Reason]) -> Sequence[Reason]:
-    """Nobody selected what is retried."""
-    retried = any(reason.kind is ReasonKind.RETRY for reason in reasons)
-    return [reason for reason in reasons if not (retried and reason.kind is ReasonKind.SELECTED)]
+    """Nobody selected what is retried or repeated."""
+    by_itself = any(reason.kind in (ReasonKind.RETRY, ReasonKind.REPEAT) for reason in reasons)
+    return [reason for reason in reasons if not (by_itself and reason.kind is ReasonKind.SELECTED)]
 
 
 _REVISED = (ReasonKind.ADDED, ReasonKind.RETIRED, ReasonKind.REDEFINED, ReasonKind.REWIRED)

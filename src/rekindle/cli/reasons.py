@@ -60,6 +60,8 @@ def in_short(reason: Reason) -> str:
         return f"{which_retry(reason)}: {detail.get('cause')}{_delayed(detail)}{_elsewhere(detail)}"
     if kind is ReasonKind.CANCELS:
         return f"{detail.get('state')}: canceled first"
+    if kind is ReasonKind.REPEAT:
+        return f"repeated, {detail['left']:,} more to come" if detail.get("left") else "repeated for the last time"
     if kind is ReasonKind.FAILED:
         cause = detail.get("cause")
         return f"{detail.get('state', 'failed')}{f' ({cause})' if cause else ''}"
@@ -75,7 +77,7 @@ def in_full(reason: Reason) -> Iterator[str]:
         yield f"  {drawing.flat(str(detail.get('path', '')))}{_digests(detail)}"
     elif kind is ReasonKind.DEFINITION and _COMMAND.fullmatch(str(detail.get("field"))):
         yield head
-        yield from (f"  {line}" for line in _diff(detail.get("before"), detail.get("after")))
+        yield from (f"  {line}" for line in command_diff(detail.get("before"), detail.get("after")))
     elif kind in (ReasonKind.DEFINITION, ReasonKind.PARAMETER):
         before, after = (_value(detail.get(side)) for side in ("before", "after"))
         if max(len(before), len(after)) <= _LONG:
@@ -125,10 +127,10 @@ def _digests(detail: Any) -> str:
     before, after = detail.get("before"), detail.get("after")
     if not (before and after):
         return ""
-    return f" ({_shown(before)} -> {_shown(after)})"
+    return f" ({digest_shown(before)} -> {digest_shown(after)})"
 
 
-def _shown(digest: str) -> str:
+def digest_shown(digest: str) -> str:
     """The beginning of a digest; of what is told by its time of modification, that and its size."""
     if digest.startswith("mtime:"):
         _, size, *modified = digest.split(":")
@@ -144,7 +146,7 @@ def _value(value: Any) -> str:
     return drawing.flat(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _diff(before: Any, after: Any) -> Iterator[str]:
+def command_diff(before: Any, after: Any) -> Iterator[str]:
     """Two commands as a unified diff: a line of it for each line of a shell's text, or each word of a list."""
     lines = difflib.unified_diff(_lines(before), _lines(after), n=1, lineterm="")
     for line in list(lines)[2:]:

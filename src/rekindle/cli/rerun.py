@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from rekindle.cli import drawing, revisionshapes, revisionshow, shapes
+from rekindle.cli import drawing, flaky, revisionshapes, revisionshow, shapes
 from rekindle.cli.howoptions import how_options
 from rekindle.cli.opening import opened
 from rekindle.cli.options import (
@@ -41,6 +42,22 @@ from rekindle.engine.whereabouts import workflows_of
 from rekindle.query.selections import Flags
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is to become of the plan, as the options say."""
+
+    note: str | None
+    spec: str | None
+    param: tuple[str, ...]
+    dry_run: bool
+    save_plan: Path | None
+    yes: bool
+    and_work: bool
+    slots: int | None
+    verbose: bool
+    as_json: bool
+
+
 @click.command()
 @selection_options
 @how_options
@@ -57,16 +74,7 @@ def rerun(
     how: How,
     fan_out: FanOutFlags,
     reattach: bool,
-    note: str | None,
-    spec: str | None,
-    param: tuple[str, ...],
-    dry_run: bool,
-    save_plan: Path | None,
-    yes: bool,
-    and_work: bool,
-    slots: int | None,
-    verbose: bool,
-    as_json: bool,
+    **wishes: Any,
 ) -> int:
     """Plan a rerun of a SELECTION, show it, and apply it.
 
@@ -87,48 +95,44 @@ def rerun(
       rekindle rerun -w sweep --changed --work
       rekindle rerun 'train*' --submit sweep.yaml
       rekindle rerun -s running --reattach --work
+      rekindle rerun 'test*' --repeat 20 --downstream none --work
     """
     selection = wanted_to_act(flags, "rerun")
-    check_then_work(and_work, slots)
-    check_submit(spec, param, save_plan)
-    if reattach:
-        check_reattach(how, fan_out, spec, param, save_plan, note)
-        with opened() as session:
-            return reattach_shown(session, selection, slots, dry_run=dry_run, yes=yes, and_work=and_work, json=as_json)
+    wanted = Wishes(**wishes)
+    check_then_work(wanted.and_work, wanted.slots)
+    check_submit(wanted.spec, wanted.param, wanted.save_plan)
+    if not reattach:
+        return _rerun(flags, selection, fan_out.how(how), wanted)
+    check_reattach(how, fan_out, wanted.spec, wanted.param, wanted.save_plan, wanted.note)
+    with opened() as session:
+        only = {"dry_run": wanted.dry_run, "yes": wanted.yes, "and_work": wanted.and_work, "json": wanted.as_json}
+        return reattach_shown(session, selection, wanted.slots, **only)
+
+
+def _rerun(flags: Flags, selection: Selection, how: How, wanted: Wishes) -> int:
     if selection.changed:
         how = replace(how, keep_modified=True)  # what is modified is not stale for that: it stays
-    request = {"selection": flags.typed(), "how": how_to_json(how := fan_out.how(how))}
+    request = {"selection": flags.typed(), "how": how_to_json(how)}
+    note, slots, as_json, keeps = wanted.note, wanted.slots, wanted.as_json, wanted.dry_run or wanted.save_plan
     with opened() as session:
         applied = None
-        if spec is not None:
+        if wanted.spec is not None:
+            spec, param = wanted.spec, wanted.param
             proposal = proposed(session, spec, param, selection, how, request, note, slots, as_json=as_json)
         else:
-            at_once = yes and how.cancel_running and not (how.keep_outputs or dry_run or save_plan)
+            at_once = wanted.yes and how.cancel_running and not (how.keep_outputs or keeps)
             proposal, applied = _planned(session, selection, how, request, note, slots, as_json, at_once=at_once)
         if proposal is None:
             return 0
         if not as_json:
-            _draw(session, proposal, verbose)
-        if dry_run or save_plan is not None:
-            _keep(session, proposal, save_plan, as_json)
+            _draw(session, proposal, wanted.verbose)
+        if keeps:
+            _keep(session, proposal, wanted.save_plan, as_json)
             return 0
         if applied is None:
-            applied = _asked(session, proposal, yes, as_json)
-        return _done(session, proposal, applied, and_work, slots, as_json)
-
-
-def _asked(session: Session, proposal: Proposal, yes: bool, as_json: bool) -> Applied:
-    ask(yes, as_json)
-    return resubmitting.apply(session, proposal, saving_shown())
-
-
-def _done(
-    session: Session, proposal: Proposal, applied: Applied, and_work: bool, slots: int | None, as_json: bool
-) -> int:
-    if as_json:
-        shapes.emit(_document(proposal, applied))
-    workflows = workflows_of(session, [job.id for job in applied.plan.jobs])
-    return finish(session, applied, workflows, and_work, slots, as_json)
+            ask(wanted.yes, as_json)
+            applied = resubmitting.apply(session, proposal, saving_shown())
+        return _carry_out(session, proposal, applied, wanted.and_work, slots, as_json, how.repeats is not None)
 
 
 def _changed(session: Session, selection: Selection) -> Mapping[int, tuple[Reason, ...]]:
@@ -186,6 +190,33 @@ def _document(proposal: Proposal, applied: Applied | None) -> dict[str, object]:
     if applied is not None and applied.submitted is not None:
         told |= {"dry_run": False, "rerun": applied.submitted.rerun}
     return {**document, "submitted": told}
+
+
+def _carry_out(
+    session: Session,
+    proposal: Proposal,
+    applied: Applied,
+    and_work: bool,
+    slots: int | None,
+    as_json: bool,
+    repeated: bool,
+) -> int:
+    """Say what was applied, and run it where that was asked for. What was repeated ends with how often it has failed,
+    which in JSON stands beside the plan."""
+    measures = and_work and repeated
+    if as_json and not measures:
+        shapes.emit(_document(proposal, applied))
+    workflows = workflows_of(session, [job.id for job in applied.plan.jobs])
+    code = finish(session, applied, workflows, and_work, slots, as_json)
+    if measures:
+        jobs = [job.id for job in applied.plan.jobs if any(one.kind is ReasonKind.SELECTED for one in job.reasons)]
+        found, rows = flaky.measured(session, jobs, every=True)
+        if as_json:
+            shapes.emit({**_document(proposal, applied), **flaky.document(found, rows)})
+        else:
+            click.echo("")
+            flaky.draw(found, rows, len(jobs))
+    return code
 
 
 def _draw(session: Session, proposal: Proposal, verbose: bool) -> None:

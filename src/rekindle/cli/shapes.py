@@ -119,6 +119,7 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "not_before": iso(one.not_before),
         "avoids": one.avoids,
         "awaits": list(row.awaits),
+        "repeats": one.repeats,
         "resources": resources(row.resources),
         "started": iso(live.started) if live else None,
         "ended": iso(live.ended) if live else None,

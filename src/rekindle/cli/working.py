@@ -45,7 +45,7 @@ def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
     click.echo(f"ran: {', '.join(ran) or 'nothing'}; jobs now: {drawing.counted(report.counts.items())}", err=True)
     if report.retried:
         failed = drawing.many(report.retried, "attempt")
-        click.echo(f"{failed} failed and {'was' if report.retried == 1 else 'were'} retried", err=True)
+        click.echo(f"{failed} failed, of jobs that ran again by themselves", err=True)
     if report.reinstated:
         jobs = drawing.many(report.reinstated, "job")
         click.echo(f"{jobs} reinstated, not run: what {_they(report.reinstated)} on is unchanged", err=True)

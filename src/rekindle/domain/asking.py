@@ -9,6 +9,9 @@ from rekindle.domain.overrides import Overrides, check_overrides
 from rekindle.domain.quantities import Amount
 from rekindle.domain.rerun import How
 
+MOST_RUNS = 10_000
+"""So often a rerun runs its jobs at the most."""
+
 
 def check_how(how: How) -> None:
     """UsageError for a manner that contradicts itself, BadValue for a value that is not one."""
@@ -29,6 +32,10 @@ def check_how(how: How) -> None:
         check_overrides(how.overrides)
     if how.release and how != How(release=True):
         raise UsageError("`release` only lets go what was reset: it takes nothing beside it")
+    if how.repeats is not None and not 0 <= how.repeats < MOST_RUNS:
+        raise BadValue(f"jobs cannot run {how.repeats + 1:,} times", hint=f"1 to {MOST_RUNS:,}")
+    if how.repeats and how.hold is not None:
+        raise UsageError("what is held does not run: it cannot be repeated")
     if how.again and how != How(again=True):
         raise UsageError("`again` is the last attempt as it was: it takes nothing beside it")
 
@@ -42,6 +49,8 @@ def how_to_json(how: How) -> dict[str, Any]:
         asked["hold"] = how.hold
     if how.workdir is not None:
         asked["workdir"] = how.workdir
+    if how.repeats is not None:
+        asked["repeat"] = how.repeats + 1
     if how.recovery is not None:
         asked[f"{how.recovery}_recovery"] = True
     if how.subtasks is not None:

@@ -31,9 +31,9 @@ NOTHING_KNOWN = Past()
 
 
 def expected_cost(jobs: Sequence[PlannedJob], views: Mapping[int, JobView], graph: Graph, past: Past) -> Expected:
-    """The cost of `jobs`, each of which runs once, except those that stay as they are. Those with an attempt in reserve
-    may not have to, and are counted apart. The wall time is that of the longest chain of jobs that need each other, or
-    of all the work shared among the cores, whichever is more."""
+    """The cost of `jobs`, each of which runs once, or as often as it is repeated, except those that stay as they are.
+    Those with an attempt in reserve may not have to, and are counted apart. The wall time is that of the longest chain
+    of jobs that need each other, or of all the work shared among the cores, whichever is more."""
     reserved = [job for job in jobs if job.reserve is not None]
     jobs = [job for job in jobs if job.reserve is None and (job.releases or not job.stays)]
     perhaps = [found[0] for job in reserved if (found := _seconds(job, views[job.id], past)) is not None]
@@ -44,15 +44,16 @@ def expected_cost(jobs: Sequence[PlannedJob], views: Mapping[int, JobView], grap
         found = _seconds(job, views[job.id], past)
         if found is None:
             continue
-        taken[job.id], guess = found
-        guessed += guess
+        once, guess = found
+        taken[job.id] = once * _runs(job)
+        guessed += guess * _runs(job)
         seconds += taken[job.id]
         core_seconds += taken[job.id] * _cpus(views[job.id].resources, job.manner.overrides)
     wall = max(_longest_chain([job.id for job in jobs], taken, graph), core_seconds / past.cores)
     return Expected(
-        attempts=len(jobs),
+        attempts=sum(_runs(job) for job in jobs),
         seconds=_told(seconds),
-        unknown=len(jobs) - len(taken),
+        unknown=sum(_runs(job) for job in jobs if job.id not in taken),
         core_seconds=_told(core_seconds),
         wall_seconds=_told(wall),
         guessed=guessed,
@@ -60,6 +61,10 @@ def expected_cost(jobs: Sequence[PlannedJob], views: Mapping[int, JobView], grap
         reserved_seconds=_told(math.fsum(perhaps)),
         cores=past.cores,
     )
+
+
+def _runs(job: PlannedJob) -> int:
+    return 1 + job.manner.repeats
 
 
 def _seconds(job: PlannedJob, view: JobView, past: Past) -> tuple[float, bool] | None:

@@ -52,7 +52,14 @@ def find_course(view: JobView, how: How, exists: Exists) -> Course | str:
         return taken
     take, folder = taken
     manner = Manner(
-        take, folder, kept, modified.text(), _changes(view, modified), not_before=how.not_before, avoids=how.avoids
+        take,
+        folder,
+        kept,
+        modified.text(),
+        _changes(view, modified),
+        not_before=how.not_before,
+        avoids=how.avoids,
+        repeats=_repeats(view, how),
     )
     return Course(start, manner, attempt if start.resumes or take else None, kept_by, warning)
 
@@ -71,7 +78,7 @@ def as_it_stands(job: PlannedJob, view: JobView) -> PlannedJob:
         keeps=view.steps[: view.resume_step] if resumes else job.keeps,
         resume_attempt=view.resume_attempt,
         resume_step=view.resume_step,
-        manner=Manner(view.take, view.folder, view.keep_recovery, view.overrides),
+        manner=Manner(view.take, view.folder, view.keep_recovery, view.overrides, repeats=view.repeats),
         subtasks=view.subtasks,
     )
 
@@ -94,8 +101,16 @@ def _as_before(view: JobView, how: How) -> Course | str:
         _changes(view, modified),
         not_before=how.not_before,
         avoids=how.avoids,
+        repeats=_repeats(view, how),
     )
     return Course(start, manner, view.resume_attempt if start.resumes or view.take else None)
+
+
+def _repeats(view: JobView, how: How) -> int:
+    """How often more it runs after that: what nobody asked for takes nothing away from what somebody did."""
+    if how.repeats is not None:
+        return how.repeats
+    return view.repeats if how.again or how.automatic else 0
 
 
 def _start(view: JobView, how: How) -> tuple[Start | str, int | None, int | None]:

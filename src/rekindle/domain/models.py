@@ -110,6 +110,7 @@ class Job:
     take_folder: str | None = None  # … this one
     pinned_to: int | None = None  # the next attempts take their definition from this one; None: the latest
     avoids: str | None = None  # the host where it failed: not there, as long as another works
+    repeats: int = 0  # how often more it runs after its live, or its next, attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +263,7 @@ class Standing:
     job_state: State
     job_attempt: int | None
     cancel_asked: bool = False
+    repeats: int = 0  # how often more the job runs after that
 
 
 @dataclass(frozen=True, slots=True)

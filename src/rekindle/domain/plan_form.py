@@ -116,7 +116,8 @@ def _is_uncommon(job: PlannedJob) -> bool:
 def _manner_row(manner: Manner) -> tuple[Any, ...]:
     changes = [(change.name, change.before, change.after) for change in manner.changes]
     later = () if manner.not_before is None and manner.avoids is None else (manner.not_before, manner.avoids)
-    return (manner.take, manner.folder, manner.keep_recovery, manner.overrides, changes, manner.saves, *later)
+    kept = (manner.take, manner.folder, manner.keep_recovery, manner.overrides, changes, manner.saves)
+    return (*kept, *later, *((("repeats", manner.repeats),) if manner.repeats else ()))
 
 
 def _job_to_json(job: PlannedJob) -> dict[str, Any]:
@@ -143,6 +144,7 @@ def _job_to_json(job: PlannedJob) -> dict[str, Any]:
         "saves": list(job.manner.saves),
         "not_before": job.manner.not_before,
         "avoids": job.manner.avoids,
+        "repeats": job.manner.repeats,
         "subtasks": list(job.subtasks) if isinstance(job.subtasks, tuple) else job.subtasks,
         "reserve": job.reserve,
         "pinned_to": job.pinned_to,
@@ -187,6 +189,7 @@ def _manner_from_json(job: Mapping[str, Any]) -> Manner:
         saves=tuple(job["saves"]),
         not_before=job["not_before"],
         avoids=job["avoids"],
+        repeats=job["repeats"],
     )
 
 

@@ -106,6 +106,7 @@ def pointers_before(view: JobView) -> Pointers:
         subtasks=view.subtasks,
         pinned_to=view.pinned_to,
         avoids=view.avoids,
+        repeats=view.repeats,
     )
 
 
@@ -128,6 +129,7 @@ def pointers_after(job: PlannedJob, before: Pointers) -> Pointers:
         subtasks=job.subtasks,
         pinned_to=job.pinned_to,
         avoids=manner.avoids,
+        repeats=manner.repeats,
     )
 
 

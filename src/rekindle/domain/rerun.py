@@ -49,6 +49,8 @@ class How:
     not_before: float | None = None  # a retry that is delayed
     avoids: str | None = None  # the host where it failed: not there, as long as another works
     cancel_running: bool = False  # what runs, and would be reset under its process, is canceled first
+    repeats: int | None = None  # how often more they run after that, whatever comes of it; None: not at all, and what
+    # runs again by itself as often as it was to
     automatic: bool = False  # nobody asked: what has completed below did so without this attempt, and stays
 
 
@@ -83,6 +85,7 @@ class ReasonKind(enum.StrEnum):
     REWIRED = "rewired"  # by a revision: it needs others. detail: revision, gained, lost (numbers of jobs)
     RETRY = "retry"  # detail: retry, of (numbers), cause, delay (seconds), avoids (a host; null: none), alone
     CANCELS = "cancels"  # detail: attempt, state: it runs, and is canceled first
+    REPEAT = "repeat"  # detail: left: how often more it runs after that
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): it goes on with a part of a fan-out
 
 
@@ -164,6 +167,7 @@ class JobView:
     aggregate: bool = False
     template: int = 0  # the row of the definition told here
     avoids: str | None = None  # the host that its next attempt keeps away from
+    repeats: int = 0  # how often more it runs after its live, or its next, attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,7 @@ class Manner:
     saves: tuple[str, ...] = ()  # outputs, absolute, that are saved with the attempt that is archived
     not_before: float | None = None
     avoids: str | None = None  # a host
+    repeats: int = 0  # how often more it runs after its next attempt
 
 
 PLAIN = Manner()
@@ -285,6 +290,7 @@ class Pointers:
     subtasks: Choice | None = None
     pinned_to: int | None = None
     avoids: str | None = None
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)

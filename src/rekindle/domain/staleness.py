@@ -101,6 +101,17 @@ def redefined(then: Defined, now: Defined, modified: Modified = NOTHING) -> tupl
     return tuple(reasons)
 
 
+def essence(one: Defined, modified: Modified = NOTHING) -> str:
+    """All of a definition, filled in, that matters to the result, as one text: what differs in nothing has the same."""
+    used = used_by(one.template, modified.env)
+    params = {**one.params, **modified.params}
+    values = [
+        values if used.everything else {".".join(path): _at(values, path) for path in paths}
+        for values, paths in ((params, used.params), (one.matrix, used.matrix))
+    ]
+    return _text([fields_of(one.template, modified.env), *values])
+
+
 def fields_of(template: JobTemplate, env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The fields that matter to the result, by dotted name, as JSON values. Steps go by their names, since one that
     is put in moves those behind it."""

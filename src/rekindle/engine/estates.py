@@ -165,7 +165,7 @@ class Estates:
             if one is not None:
                 if number not in self.found.adopted:
                     self.found.finished.add(number)
-                if one.job not in told.retried:
+                if one.job not in told.again:
                     ends.append((one.job, state))
         return ends
 

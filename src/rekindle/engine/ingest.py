@@ -18,6 +18,7 @@ from rekindle.domain.signatures import signature
 from rekindle.domain.states import ENDED, State
 from rekindle.engine.actions import act
 from rekindle.engine.fan_outs import end_subtasks, take_in
+from rekindle.engine.repeating import repeat
 from rekindle.engine.retrying import retry
 from rekindle.journal.ledger import Damage, fill, read_past_damage
 from rekindle.journal.records import Ended, FannedOut, Record, Returned, Sources, Started, StepEnded, Subtasks
@@ -47,14 +48,14 @@ def read_page(worker: str, journal: Path, position: int) -> Page | None:
 @dataclass(slots=True)
 class Told:
     """What a batch of pages told: attempts that started or ended, with their final states and running times, those of
-    them that a rerun had archived, the tokens of those that were given back, the jobs that run again by themselves,
-    what could not be read, and the jobs whose attempts were lost to that."""
+    them that a rerun had archived, the tokens of those that were given back, the jobs that run again by themselves
+    (retried or repeated), what could not be read, and the jobs whose attempts were lost to that."""
 
     started: list[int] = field(default_factory=list)
     ended: list[tuple[int, State, float]] = field(default_factory=list)
     archived: set[int] = field(default_factory=set)
     returned: list[str] = field(default_factory=list)
-    retried: set[int] = field(default_factory=set)
+    again: set[int] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
     unread: set[int] = field(default_factory=set)
 
@@ -92,10 +93,11 @@ def ingest(archive: Archive, pages: Sequence[Page], host: str, now: float) -> To
     ]
     moves += _starts(archive, batch, standing, host, told)
     archive.queue.move(moves)
-    done = [move.job for move in moves if move.after is State.COMPLETED]
+    repeated = repeat(archive, ends, now)
+    done = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
     if done:
         archive.queue.move(archive.queue.completed(done))
-    told.retried = retry(archive, ends, now)
+    told.again = repeated | retry(archive, [one for one in ends if one[1].job not in repeated], now)
     told.unread = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_unread(ending)}
     return told
 

@@ -65,11 +65,11 @@ def end_lost(
 
 def rerun_unread(archive: Archive, told: Told, now: float) -> None:
     """What was lost because a journal of a runner that lives cannot be read runs again, too."""
-    lost = sorted(told.unread - told.retried)
+    lost = sorted(told.unread - told.again)
     if not lost:
         return
     bounded = bounded_by_policy(archive, lost)
-    told.retried |= _rerun_lost(archive, [job for job in lost if job not in bounded], now)[1]
+    told.again |= _rerun_lost(archive, [job for job in lost if job not in bounded], now)[1]
 
 
 def _run_again(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, Resources
+from rekindle.domain.differences import Difference
 from rekindle.domain.models import Attempt, FailureGroup, Job, Runner, Workflow
 from rekindle.domain.rerun import How, Reason, RerunPlan
 from rekindle.domain.revisions import RevisionDiff
@@ -209,6 +210,39 @@ class LogFile:
     stream: Literal["stdout", "stderr"]
     path: str
     final: bool  # the step has ended: nothing more will come
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDiff:
+    """An output that two attempts have made differently. Pairs are of the one and the other attempt."""
+
+    name: str
+    at: tuple[str | None, str | None]  # where its content still is: in its place, or saved
+    lost: tuple[str | None, str | None]  # in words why it is nowhere
+    lines: tuple[str, ...] = ()  # that differ, with `- ` and `+ ` before them
+    why: str = ""  # there are none, though both are there
+
+
+@dataclass(frozen=True, slots=True)
+class LogParting:
+    """The first line in which what two attempts printed differs; None: there it ends."""
+
+    step: str
+    stream: Literal["stdout", "stderr"]
+    line: int  # from 1
+    a: str | None
+    b: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two attempts, and all in which they are not alike."""
+
+    a: Attempt
+    b: Attempt
+    fields: Sequence[Difference]
+    outputs: tuple[OutputDiff, ...]
+    logs: tuple[LogParting, ...]
 
 
 @dataclass(frozen=True, slots=True)

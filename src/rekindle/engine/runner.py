@@ -180,7 +180,7 @@ class Shift:
             if flight is not None:
                 self._pace.learn(flight.template, seconds)
                 if attempt not in told.archived:  # its job runs again, and has not come to an end by that
-                    self._tally.ended(flight.job, state, again=flight.job in told.retried)
+                    self._tally.ended(flight.job, state, again=flight.job in told.again)
         self._tally.damaged += told.damaged
         tokens = set(told.returned)
         if tokens:

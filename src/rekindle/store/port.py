@@ -36,6 +36,7 @@ from rekindle.domain.revisions import Outline, RevisedJob
 from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Subtasks
+from rekindle.store.port_tries import Tries
 
 
 class Workflows(Protocol):
@@ -319,6 +320,10 @@ class Reruns(Protocol):
         """The newest rerun that somebody asked for (manual, restart, reset, accept) and that is not undone."""
         ...
 
+    def saved(self, attempt: int) -> tuple[SavedFile, ...]:
+        """The outputs of an attempt that the rerun which archived it has saved."""
+        ...
+
     def undo_views(self, rerun: int) -> list[UndoView]:
         """Its jobs, as undo needs them."""
         ...
@@ -425,6 +430,7 @@ class Archive(Protocol):
     subtasks: Subtasks
     fingerprints: Fingerprints
     measures: Measures
+    tries: Tries
     runners: Runners
     events: Events
 

@@ -181,8 +181,8 @@ class Queue:
 
 
 def _standing(row: Row) -> Standing:
-    attempt, token, state, archived, job, name, workflow, number, job_state, live, cancel = row
-    stands = (job, name, workflow, number, STATES[job_state], live, cancel != 0)
+    attempt, token, state, archived, job, name, workflow, number, job_state, live, cancel, repeats = row
+    stands = (job, name, workflow, number, STATES[job_state], live, cancel != 0, repeats)
     return Standing(attempt, token, STATES[state], archived != 0, *stands)
 
 

@@ -146,6 +146,10 @@ class Reruns:
         newest: int | None = self._db.value(SQL["newest_manual"])
         return newest
 
+    def saved(self, attempt: int) -> tuple[SavedFile, ...]:
+        saved: str | None = self._db.value(SQL["saved"], attempt=attempt)
+        return () if saved is None else _SAVED.decode(saved)
+
     def undo_views(self, rerun: int) -> list[UndoView]:
         rows = [(*row[:5], _POINTERS.decode(row[5]), *row[6:]) for row in self._db.rows(SQL["undo_views"], rerun=rerun)]
         attempts = as_set(row[5].attempt for row in rows if row[5].attempt is not None)
@@ -310,14 +314,14 @@ def _reset(rerun: int, job: PlannedJob, after: Pointers) -> Row:
     kept_by = rerun if after.keep_recovery == 0 else after.keep_recovery
     recovery = (after.resume_attempt, after.resume_step, after.overrides, kept_by, after.take, after.folder)
     flags = (after.reserve, after.held, after.not_before)
-    rest = (choice_text(after.subtasks), after.pinned_to, after.avoids)
+    rest = (choice_text(after.subtasks), after.pinned_to, after.avoids, after.repeats)
     return (int(job.after), job.unmet, *flags, *recovery, *rest, job.id)
 
 
 def _pointers(row: Row) -> Pointers:
-    attempt, reserve, held, canceled, *rest, subtasks, pinned_to, avoids = row[3:]
+    attempt, reserve, held, canceled, *rest, subtasks, pinned_to, avoids, repeats = row[3:]
     pointers = Pointers(attempt, reserve, held, canceled != 0, *rest)
-    return replace(pointers, subtasks=choice_of(subtasks), pinned_to=pinned_to, avoids=avoids)
+    return replace(pointers, subtasks=choice_of(subtasks), pinned_to=pinned_to, avoids=avoids, repeats=repeats)
 
 
 def _pointer_columns(pointers: Pointers) -> Row:
@@ -336,6 +340,7 @@ def _pointer_columns(pointers: Pointers) -> Row:
         choice_text(pointers.subtasks),
         pointers.pinned_to,
         pointers.avoids,
+        pointers.repeats,
     )
 
 

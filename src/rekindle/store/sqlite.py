@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rekindle.domain.errors import StoreUnavailable
-from rekindle.store import port, port_attempts
+from rekindle.store import port, port_attempts, port_tries
 from rekindle.store.acts import Acts
 from rekindle.store.attempts import Attempts
 from rekindle.store.check import check
@@ -24,6 +24,7 @@ from rekindle.store.reruns import Reruns
 from rekindle.store.runners import Runners
 from rekindle.store.subtasks import Subtasks
 from rekindle.store.translating import translate
+from rekindle.store.tries import Tries
 from rekindle.store.workflows import Workflows
 
 SQL = load("connection")
@@ -70,6 +71,7 @@ class SqliteArchive:
         self.subtasks: port_attempts.Subtasks = Subtasks(database)
         self.fingerprints: port_attempts.Fingerprints = Fingerprints(database)
         self.measures: port_attempts.Measures = Measures(database)
+        self.tries: port_tries.Tries = Tries(database)
         self.runners: port.Runners = Runners(database)
         self.events: port.Events = Events(database)
 

@@ -88,7 +88,7 @@ def _view(
     number, name, state, version, template, binding, held, canceled, retired, unmet, *rest = row
     reserve, resume_attempt, resume_step, overrides, not_before, workflow, revision, archived, *live = rest
     attempt, attempt_state, cause, keep_recovery, take, take_folder, directory, *_ = live
-    avoids, subtasks, pinned_to, last = live[-4:]
+    repeats, avoids, subtasks, pinned_to, last = live[-5:]
     names, body = definitions.template(template)
     params = definitions.params(workflow, revision)
     if changes:
@@ -129,6 +129,7 @@ def _view(
         aggregate=body.aggregate,
         template=template,
         avoids=avoids,
+        repeats=repeats,
     )
 
 

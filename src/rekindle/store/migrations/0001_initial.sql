@@ -79,6 +79,7 @@ CREATE TABLE job (
     retired        INTEGER NOT NULL DEFAULT 0,
     not_before     REAL,                 -- a delayed retry; null once that time has come
     avoids         TEXT,                 -- the host where it failed, and where it does not run while another works
+    repeats        INTEGER NOT NULL DEFAULT 0,  -- how often more it runs after its live, or its next, attempt
     added_by       INTEGER,              -- the attempt whose action added it
     resume_attempt INTEGER,              -- the next attempt builds on this one ...
     resume_step    INTEGER NOT NULL DEFAULT 0,
@@ -215,7 +216,7 @@ CREATE INDEX patch_by_attempt ON patch (attempt);
 
 CREATE TABLE rerun (
     id         INTEGER PRIMARY KEY,
-    kind       TEXT NOT NULL,            -- manual, restart, reset, accept, revision; retry, supervise, recovery
+    kind       TEXT NOT NULL,            -- manual, restart, reset, accept, revision; retry, repeat, supervise, recovery
     at         REAL NOT NULL,
     digest     TEXT NOT NULL,
     request    TEXT NOT NULL,            -- JSON: selection and how, as asked

@@ -5,7 +5,7 @@
 job.id, job.workflow, job.name, job.state, job.template, job.binding, job.version, job.unmet, job.priority,
 job.resource_class, job.held, job.canceled, job.retired, job.attempt, job.reserve, job.attempts, job.not_before,
 job.added_by, job.resume_attempt, job.resume_step, job.overrides, job.keep_recovery,
-job.workdir, job.folder, job.pinned_to, job.avoids;
+job.workdir, job.folder, job.pinned_to, job.avoids, job.repeats;
 
 -- name: jobs_by_id
 -- Jobs by id.

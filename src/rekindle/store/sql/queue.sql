@@ -90,7 +90,7 @@ WHERE job.id IN @jobs AND job.state = 1 ORDER BY awaited.job, awaited.attempt;
 -- name: standing
 -- Where attempts and their jobs stand.
 SELECT attempt.id, attempt.token, attempt.state, attempt.archived_by IS NOT NULL, job.id, job.name, job.workflow,
-    job.resource_class, job.state, job.attempt, attempt.cancel
+    job.resource_class, job.state, job.attempt, attempt.cancel, job.repeats
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
 
 -- name: start_attempt

@@ -19,7 +19,7 @@ SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.
     job.unmet, job.reserve, job.resume_attempt, job.resume_step, job.overrides, job.not_before, job.workflow,
     workflow.revision, workflow.archived IS NOT NULL, attempt.id, attempt.state, attempt.cause,
     job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder,
-    attempt.builds_on, job.avoids, job.subtasks, job.pinned_to,
+    attempt.builds_on, job.repeats, job.avoids, job.subtasks, job.pinned_to,
     CASE WHEN job.attempt IS NULL AND job.attempts > 0
         THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
@@ -60,7 +60,7 @@ SELECT id, version, name FROM job WHERE id IN @jobs;
 -- name: pointers
 -- What a rerun changes of jobs.
 SELECT id, workflow, resource_class, attempt, reserve, held, canceled, not_before, resume_attempt, resume_step,
-    overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids
+    overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats
 FROM job WHERE id IN @jobs;
 
 -- name: insert_rerun
@@ -96,11 +96,11 @@ WHERE id IN @attempts AND archived_by IS NULL;
 
 -- name: reset_job
 -- A job as its plan leaves it, reset.
--- row: state, unmet, reserve, held, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, job
+-- row: state, unmet, reserve, held, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats, job
 UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, reserve = :reserve, held = :held, canceled = 0,
     not_before = :not_before, resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
     keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
-    pinned_to = :pinned_to, avoids = :avoids, version = version + 1
+    pinned_to = :pinned_to, avoids = :avoids, repeats = :repeats, version = version + 1
 WHERE id = :job;
 
 -- name: leave_job
@@ -155,6 +155,12 @@ SELECT job, checked FROM rerun_job WHERE rerun = :rerun AND checked IS NOT NULL;
 -- The newest rerun that somebody asked for and that stands.
 SELECT max(id) FROM rerun WHERE kind IN ('manual', 'restart', 'reset', 'accept') AND undone IS NULL;
 
+-- name: saved
+-- The outputs of an attempt that the rerun which archived it has saved.
+SELECT rerun_job.saved FROM attempt
+    JOIN rerun_job ON rerun_job.rerun = attempt.archived_by AND rerun_job.job = attempt.job
+WHERE attempt.id = :attempt;
+
 -- name: undo_views
 -- A rerun's jobs now, and what they had.
 SELECT rerun_job.job, job.name, job.version, job.state, job.attempt, rerun_job.pointers, rerun_job.archives,
@@ -205,11 +211,11 @@ WHERE earlier.rerun = :rerun AND rerun.undone IS NULL AND rerun.kind <> 'revisio
 
 -- name: restore_job
 -- Put a job's pointers back, if nothing has moved it.
--- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, job, version
+-- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats, job, version
 UPDATE job SET attempt = :attempt, reserve = :reserve, held = :held, canceled = :canceled, not_before = :not_before,
     resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
     keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
-    pinned_to = :pinned_to, avoids = :avoids, version = version + 1
+    pinned_to = :pinned_to, avoids = :avoids, repeats = :repeats, version = version + 1
 WHERE id = :job AND version = :version;
 
 -- name: revive_attempts
