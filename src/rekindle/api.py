@@ -32,7 +32,7 @@ from rekindle.engine.results import (
 )
 from rekindle.engine.run import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.staleness import Verdict
+from rekindle.engine.staleness import Explained
 from rekindle.engine.submit import preview, submit
 from rekindle.query.selections import Flags, parse_selection
 from rekindle.spec.builder import Workflow as _Builder
@@ -100,9 +100,9 @@ class _Looking:
         """Live failed attempts, grouped by signature."""
         return look.failures(self._session, workflow)
 
-    def why(self, ids: Sequence[int]) -> list[Verdict]:
+    def why(self, ids: Sequence[int]) -> list[Explained]:
         """Whether each of these jobs would run again, and why or why not. Files are read to find out."""
-        return staleness.verdicts(self._session, ids)
+        return staleness.explain(self._session, ids)
 
 
 class Client(_Looking):

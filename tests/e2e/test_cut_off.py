@@ -23,16 +23,16 @@ def chain(project):
     return project
 
 
-def verdicts(project):
+def stale(project):
     return {job["name"]: job["stale"] for job in project.ask("why", "-w", "chain")["jobs"]}
 
 
 def test_a_file_that_is_made_again_as_it_was_spares_those_who_read_it(chain):
     (chain.folder / "b.out").unlink()
-    assert verdicts(chain) == {"a": False, "b": True, "c": True, "d": False}
+    assert stale(chain) == {"a": False, "b": True, "c": True, "d": False}
     chain.rekindle("rerun", "--changed", "--downstream", "changed", "--yes", "--work")
     assert chain.ran() == ["a", "b", "c", "d", "b"]
-    assert verdicts(chain) == dict.fromkeys("abcd", False)
+    assert stale(chain) == dict.fromkeys("abcd", False)
 
 
 def test_an_edit_that_the_next_job_does_not_pass_on_goes_no_further(chain):
@@ -43,7 +43,7 @@ def test_an_edit_that_the_next_job_does_not_pass_on_goes_no_further(chain):
     done = chain.rekindle("rerun", "--changed", "--downstream", "changed", "--yes", "--work")
     assert chain.ran() == ["a", "b", "c", "d", "a", "b"]
     assert "2 jobs reinstated, not run: what they depend on is unchanged" in done.stderr
-    assert verdicts(chain) == dict.fromkeys("abcd", False)
+    assert stale(chain) == dict.fromkeys("abcd", False)
     assert "not run: inputs unchanged (rerun 1)" in chain.rekindle("why", "c").stdout
     shown = chain.rekindle("reruns", "show", "1").stdout
     assert "reinstated, not run: c, d" in shown
@@ -56,18 +56,18 @@ def test_a_job_runs_whose_own_output_is_gone(chain):
     (chain.folder / "c.out").unlink()
     chain.rekindle("rerun", "a", "--downstream", "changed", "--yes", "--work")
     assert chain.ran() == ["a", "b", "c", "d", "a", "b", "c"]
-    assert verdicts(chain) == dict.fromkeys("abcd", False)
+    assert stale(chain) == dict.fromkeys("abcd", False)
 
 
 def test_what_is_left_below_is_stale_and_runs_when_that_is_asked_for(chain):
     chain.write("raw", "other\n")
     chain.rekindle("rerun", "a", "--downstream", "none", "--yes", "--work")
     assert chain.ran()[4:] == ["a"]
-    stale = verdicts(chain)
-    assert (stale["a"], stale["b"]) == (False, True)
+    found = stale(chain)
+    assert (found["a"], found["b"]) == (False, True)
     chain.rekindle("rerun", "--changed", "--yes", "--work")
     assert chain.ran()[4:] == ["a", "b", "c", "d"]
-    assert verdicts(chain) == dict.fromkeys("abcd", False)
+    assert stale(chain) == dict.fromkeys("abcd", False)
 
 
 def test_a_pinned_rerun_says_which_revision_it_runs(chain):

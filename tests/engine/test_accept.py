@@ -11,7 +11,7 @@ from rekindle.domain.states import State
 from rekindle.engine import accepting, look, rerun
 from rekindle.engine.accepting import accept
 from rekindle.engine.reading import take
-from rekindle.engine.staleness import changed, verdicts
+from rekindle.engine.staleness import changed, explain
 
 W, R, Q, X, C, F, K = State
 
@@ -61,8 +61,8 @@ def test_a_change_is_accepted_and_what_follows_stays_as_it_is(chain):
     assert chain.work().completed == 0
     after = look.jobs(chain.session, every(chain))
     assert [(row.job.state, row.job.attempt) for row in after] == [(row.job.state, row.job.attempt) for row in before]
-    [verdict] = verdicts(chain.session, [chain.job("a")])
-    assert (verdict.word, verdict.accepted) == ("current", 1)
+    [found] = explain(chain.session, [chain.job("a")])
+    assert (found.word, found.accepted) == ("current", 1)
     record = look.rerun(chain.session, 1)
     assert (record.kind, record.note) == ("accept", "a comment")
     assert [reason.kind.value for reason in record.plan.jobs[0].reasons] == ["input"]

@@ -229,12 +229,12 @@ def test_undo_brings_reserves_back_as_live_attempts_and_earlier_reserves_as_rese
     assert ran(chain) == []
 
 
-# Between the look and the verdict
+# Between the look and what is written of it
 
 
 @pytest.fixture
 def looking(chain):
-    """Three jobs in reserve; a look at `b` is done, and its verdict is not written."""
+    """Three jobs in reserve; a look at `b` is done, and what came of it is not written."""
     held = waiting_to_be_checked(chain)
     control.release(chain.session, [held])
     return chain
@@ -274,7 +274,7 @@ def revised_now(project):
 
 
 @pytest.mark.parametrize("meanwhile", [held_now, canceled_now, rerun_now, revised_now])
-def test_a_verdict_on_a_job_that_has_moved_meanwhile_is_dropped(looking, meanwhile):
+def test_a_look_at_a_job_that_has_moved_meanwhile_is_dropped(looking, meanwhile):
     checks = look_at(looking)
     meanwhile(looking)
     before = job(looking, "b")

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -41,8 +41,9 @@ STEPS = ("one", "two", "three")
 
 ADDED = st.lists(
     st.builds(
-        lambda name, needs: {"name": name, "run": "true", "needs": needs},
+        lambda name, when, needs: {"name": name, "run": "true", "when": when, "needs": needs},
         st.sampled_from(["x", "y", "z"]),
+        st.sampled_from(["completed", "completed", "finished"]),
         st.lists(st.sampled_from(["job0", "job1", "job2", "x"]), max_size=1),
     ),
     max_size=2,
@@ -110,15 +111,23 @@ POLICIES = st.sampled_from(
 
 
 def definition(
-    jobs: int, edges: set[tuple[int, int]], steps: int, items: int, retry: tuple[RetryRule, ...] = ()
+    jobs: int,
+    edges: set[tuple[int, int]],
+    steps: int,
+    items: int,
+    retry: tuple[RetryRule, ...] = (),
+    kinds: Sequence[int] = (),
 ) -> Definition:
-    """The second step is a fan-out over so many items, or with none an ordinary one."""
+    """The second step is a fan-out over so many items, or with none an ordinary one. `kinds` say of which template each
+    job is: an ordinary one, one that needs others only finished, an aggregate."""
     fan_out = (
         Step("two", run="true ${item}", each=Each(items=tuple(range(items)))) if items else Step("two", run="true")
     )
     template = JobTemplate("job", (Step("one", run="true"), fan_out, Step("three", run="true"))[:steps], retry=retry)
-    nodes = [JobNode(f"job{n}", 0) for n in range(jobs)]
-    return Definition("random", "/nowhere", [template], nodes, sorted(edges))
+    finished = dataclasses.replace(template, name="finished", when="finished")
+    aggregate = dataclasses.replace(template, name="aggregate", aggregate=True)
+    nodes = [JobNode(f"job{n}", kinds[n] if kinds else 0) for n in range(jobs)]
+    return Definition("random", "/nowhere", [template, finished, aggregate], nodes, sorted(edges))
 
 
 @st.composite
@@ -126,7 +135,8 @@ def definitions(draw: st.DrawFn) -> Definition:
     jobs = draw(st.integers(1, 7))
     pairs = [(parent, child) for child in range(jobs) for parent in range(child)]
     edges = draw(st.sets(st.sampled_from(pairs), max_size=10)) if pairs else set()
-    return definition(jobs, edges, draw(st.integers(1, 3)), draw(st.sampled_from([0, 0, 3, 4])), draw(POLICIES))
+    kinds = draw(st.lists(st.sampled_from([0, 0, 1, 1, 2]), min_size=jobs, max_size=jobs))
+    return definition(jobs, edges, draw(st.integers(1, 3)), draw(st.sampled_from([0, 0, 3, 4])), draw(POLICIES), kinds)
 
 
 class Histories(RuleBasedStateMachine):

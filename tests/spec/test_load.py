@@ -281,9 +281,12 @@ def test_what_defaults_say_of_files_holds_for_those_that_do_not(read: Load) -> N
     assert x.by_mtime == {"a": 2**20, "c": 0, "d": 2**21, "e": 2**20}
 
 
-def test_an_aggregate_is_told_and_when_completed_is_what_is_always_meant(read: Load) -> None:
+def test_an_aggregate_is_told_and_when_a_job_runs(read: Load) -> None:
     definition = read("name: a\njobs: {x: {run: x, aggregate: true, when: completed}, y: {run: y, aggregate: false}}")
     assert [one.aggregate for one in definition.templates] == [True, False]
+    assert [one.when for one in definition.templates] == ["completed", "completed"]
+    [template] = read("name: a\njobs: {x: {run: x, when: finished}}").templates
+    assert template.when == "finished"
 
 
 def test_files_that_are_described_make_edges_too(read: Load) -> None:

@@ -206,17 +206,6 @@ def test_each_problem_is_told_with_its_place(tmp_path: Path, text: str, expected
     assert told(tmp_path, text) == [expected]
 
 
-@pytest.mark.parametrize(
-    ("text", "key", "place"),
-    [
-        (HEAD + "  x: {run: x, when: finished}", "when: finished", "3:21"),
-    ],
-)
-def test_keys_of_later_versions_are_refused_by_name(tmp_path: Path, text: str, key: str, place: str) -> None:
-    (only,) = told(tmp_path, text)
-    assert only.startswith(f"s.yaml:{place}: `{key}` is not yet supported (")
-
-
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = """\
 name: sweep

@@ -53,12 +53,15 @@ def test_jobs_come_in_the_order_they_are_asked_for(store):
     assert workflow == 1
 
 
-def test_upstream_tells_what_completed_and_its_result(store):
+def test_upstream_tells_how_what_is_needed_stands_and_the_results_of_what_completed(store):
     workflow = submit(store, DIAMOND)
     attempts = claim(store, workflow)
     end(store, [completed_ending(attempts[0].id, '{"x":1}')])
     with store.read() as archive:
-        assert archive.jobs.upstream([1, 2, 4]) == {2: [("top", '{"x":1}', 1, 1)]}
+        found = archive.jobs.upstream([1, 2, 4])
+    assert {job: [one.name for one in needed] for job, needed in found.items()} == {2: ["top"], 4: ["left", "right"]}
+    assert found[2] == [("top", '{"x":1}', 1, 1, State.COMPLETED, 1, None)]
+    assert {(one.result, one.attempt, one.state) for one in found[4]} == {(None, None, State.READY)}
 
 
 def test_live_attempts_leave_archived_ones_out(store):

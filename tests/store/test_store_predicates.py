@@ -26,6 +26,7 @@ from rekindle.domain.fields import FIELDS
 from rekindle.domain.models import Attempt, Failure, Job
 from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Not, Op, Predicate
 from rekindle.domain.states import State
+from rekindle.domain.verdicts import Verdict, Word
 from rekindle.store.opening import open_store
 from rekindle.store.port import Store
 
@@ -65,7 +66,7 @@ def world(tmp_path_factory) -> Iterator[tuple[Store, int]]:
         cpu_seconds=1.5,
         max_rss_bytes=1000,
         host="node1",
-        verdict="warning",
+        verdict=Verdict(Word.WARNING, "too warm"),
     )
     with store.write() as archive:
         end_in(archive, endings)
@@ -153,6 +154,8 @@ class Oracle:
                 return (getattr(failure, field.partition(".")[2]) or None) if failure else None
         if FIELDS[field].of == "job":
             return getattr(job, field)
+        if field == "verdict":
+            return attempt.verdict.word.value if attempt and attempt.verdict else None
         return getattr(attempt, field) if attempt else None
 
 

@@ -16,6 +16,7 @@ from rekindle.cli.shapes import seconds
 from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
 from rekindle.domain.quantities import format_size
 from rekindle.domain.rerun import Reason
+from rekindle.domain.verdicts import Verdict
 
 _CODES = {
     126: "found, but it cannot be executed (no permission, or not a program)",
@@ -118,7 +119,8 @@ def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str], retrie
 def _cells(one: Attempt, names: Mapping[int, str], several: bool, retry: Reason | None) -> tuple[str, ...]:
     notes = [which_retry(retry)] if retry is not None else []
     notes += [f"archived by rerun {one.archived_by}"] if one.archived_by is not None else []
-    notes += [f"from step {one.start_step + 1}"] if one.start_step else []
+    notes += [verdict(one.verdict)] if one.verdict is not None else []
+    notes += [builds_on(one)] if one.start_step else []
     notes += ["pinned"] if one.pinned_to is not None else []
     notes += ["modified"] if one.overrides is not None else []
     notes += ["partial"] if one.partial else []
@@ -135,6 +137,25 @@ def _cells(one: Attempt, names: Mapping[int, str], several: bool, retry: Reason 
         format_size(one.max_rss_bytes) if one.max_rss_bytes is not None else "",
         ", ".join(notes),
     )
+
+
+def verdict(one: Verdict | None) -> str:
+    """`warning: too warm`."""
+    if one is None:
+        return ""
+    return f"{one.word.value}: {drawing.flat(one.message)}" if one.message else one.word.value
+
+
+def builds_on(one: Attempt) -> str:
+    """Where an attempt that keeps steps starts, and whose they are: `from metrics, on experience of attempt 3`."""
+    names = {step.position: drawing.flat(step.name) for step in one.steps}
+    start = names.get(one.start_step, f"step {one.start_step + 1}")
+    by: dict[int, list[str]] = {}
+    for step in one.steps:
+        if step.kept_from is not None:
+            by.setdefault(step.kept_from, []).append(names[step.position])
+    told = [f"{', '.join(listed)} of attempt {whose}" for whose, listed in by.items()]
+    return f"from {start}, on {' and '.join(told) or f'attempt {one.builds_on}'}"
 
 
 def steps_table(steps: Sequence[StepOutcome]) -> str:

@@ -95,6 +95,7 @@ def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
     notes += [f"retry at {drawing.when(job.not_before)}"] if job.not_before is not None else []
     notes += [f"after the end of attempt {', '.join(map(str, row.awaits))}"] if row.awaits else []
     notes += ["retired"] if job.retired else []
+    notes += [explaining.verdict(row.verdict)] if row.verdict is not None else []
     notes += ["partial"] if row.partial else []
     notes += ["runs unless unchanged"] if job.reserve is not None else []
     return (
@@ -185,6 +186,7 @@ def _draw(
                 ("job", f"{job.id} {drawing.flat(job.name)}"),
                 ("workflow", f"{job.workflow} {row.workflow}"),
                 ("state", job.state.label),
+                ("verdict", explaining.verdict(row.verdict)),
                 ("held", job.held or ""),
                 ("retired", _retired(job)),
                 *facts,

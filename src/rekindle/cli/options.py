@@ -10,6 +10,7 @@ import click
 
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.selection import Selection
+from rekindle.domain.verdicts import Word
 from rekindle.query.selections import Flags, parse_selection
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -177,6 +178,23 @@ def capacity_options(command: Command) -> Command:
     ):
         command = decorate(command)
     return command
+
+
+def fail_on_option(command: Command) -> Command:
+    """`fail_on`: which verdicts make the exit code another than 0."""
+    help_text = "Exit 7 while blockers stand, 8 while warnings do: blocker, warning, or both with a comma."
+    return click.option("--fail-on", callback=_read_words, metavar="VERDICTS", help=help_text)(command)
+
+
+def _read_words(_: click.Context, param: click.Parameter, text: str | None) -> frozenset[Word]:
+    return frozenset(_read_word(param, word) for word in text.split(",")) if text is not None else frozenset()
+
+
+def _read_word(param: click.Parameter, text: str) -> Word:
+    for word in (Word.WARNING, Word.BLOCKER):
+        if text.strip().lower() == word.value:
+            return word
+    raise BadValue(f"{param.opts[-1]}: {text.strip()!r} is neither warning nor blocker", hint="--fail-on blocker")
 
 
 def licences(texts: tuple[str, ...]) -> dict[str, int]:

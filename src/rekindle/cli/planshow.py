@@ -26,6 +26,7 @@ def draw_plan(plan: RerunPlan, children: Mapping[int, Sequence[int]], *, verbose
     most = None if verbose else FIRST
     retired = {job for one in plan.dynamic for job in one.retires}
     _draw_jobs(plan.jobs, children, retired, most)
+    _draw_kept(plan.jobs, most)
     _draw_changes(plan.jobs, most)
     _draw_repeats(plan.jobs)
     if plan.refused:
@@ -50,6 +51,22 @@ def draw_revision(plan: RerunPlan, children: Mapping[int, Sequence[int]], *, ver
         _draw_jobs(plan.jobs, children, (), None if verbose else FIRST)
         click.echo("")
     click.echo(revisionshow.summary(plan))
+
+
+def _draw_kept(jobs: Sequence[PlannedJob], most: int | None) -> None:
+    """On what of which earlier attempts those go on that do not start at the beginning."""
+    kept: dict[str, list[PlannedJob]] = {}
+    for job in jobs:
+        if job.keeps:
+            kept.setdefault(f"from {job.start}, on {', '.join(job.keeps)}", []).append(job)
+    if not kept:
+        return
+    click.echo("\nkept:")
+    for text, alike in list(kept.items())[:most]:
+        of = drawing.flat(alike[0].name) if len(alike) == 1 else drawing.many(len(alike), "job")
+        whose = explaining.ids(sorted(job.resume_attempt for job in alike if job.resume_attempt is not None))
+        click.echo(f"  {drawing.flat(text)} of attempt{'s' if len(alike) > 1 else ''} {whose} ({of})")
+    _more(len(kept), most, "way")
 
 
 def _draw_changes(jobs: Sequence[PlannedJob], most: int | None) -> None:

@@ -29,7 +29,7 @@ _OF_JOBS = {
     ReasonKind.RESULT: "what {name} came to changed",
     ReasonKind.OPAQUE: "{name} ran again, and left nothing to compare",
     ReasonKind.NEEDS: "needs {name}, which is not done",
-    ReasonKind.AGGREGATE: "aggregate, and {name} ran again",
+    ReasonKind.AGGREGATE: "runs again whenever {name} has, and that ran again",
     ReasonKind.STAYS: "stays as it is, though {name} runs again",
 }
 

@@ -9,6 +9,7 @@ from rekindle.cli.opening import opened
 from rekindle.cli.options import (
     capacity_options,
     dry_run_option,
+    fail_on_option,
     json_option,
     licences,
     pairs,
@@ -17,9 +18,10 @@ from rekindle.cli.options import (
 )
 from rekindle.cli.reading import reading_shown
 from rekindle.cli.submit import show_preview, submitted, tell_submitted
-from rekindle.cli.working import work_shown
+from rekindle.cli.working import found_code, work_shown
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
+from rekindle.domain.verdicts import Word
 from rekindle.engine import look, staleness
 from rekindle.engine.results import Submitted, WorkflowStatus, WorkOptions, WorkReport
 from rekindle.engine.session import Session
@@ -31,6 +33,7 @@ _TO_DO = (State.READY, State.QUEUED, State.RUNNING)
 @spec_options
 @capacity_options
 @click.option("--wait-timeout", callback=read_duration, metavar="D", help="Start nothing new after so long; exit 6.")
+@fail_on_option
 @dry_run_option
 @json_option
 def run(
@@ -44,13 +47,15 @@ def run(
     gpus: int,
     licence: tuple[str, ...],
     wait_timeout: float | None,
+    fail_on: frozenset[Word],
     dry_run: bool,
     as_json: bool,
 ) -> int:
     """Submit SPEC and run it to the end.
 
     Exit code: 0 all well, 2 jobs failed, 5 canceled (Ctrl-C), 6 timed out; where nothing is ready: 0 all completed
-    and current, 2 failed jobs stand, 1 the new revision or parameters make jobs stale.
+    and current, 2 failed jobs stand, 1 the new revision or parameters make jobs stale; with --fail-on, where it would
+    be 0: 7 while blockers stand, 8 while warnings do.
 
     \b
     Example:
@@ -80,6 +85,7 @@ def run(
             code = report.exit_code
         else:
             code = _nothing_ready(session, status)
+        code = code or found_code(session, str(done.workflow), fail_on)
         after = look.status(session, str(done.workflow))[0]
     if as_json:
         shapes.emit(_document(done, after, report, code))

@@ -17,6 +17,7 @@ from rekindle.domain.rerun import Reason, RefusedJob, RerunPlan, RerunRecord
 from rekindle.domain.retrying import rule_to_json
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask
+from rekindle.domain.verdicts import Verdict
 from rekindle.engine.results import DeadRunner, JobRow, Restarting, Submitted, WorkflowStatus, WorkReport
 
 
@@ -67,6 +68,8 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "spec": status.spec,
         "delayed": status.delayed,
         "leaving": status.leaving,
+        "status": status.status.value,
+        "statuses": {one.value: number for one, number in status.statuses.items()},
     }
 
 
@@ -98,7 +101,8 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "state": one.state.label,
         "held": one.held is not None,
         "held_reason": one.held,
-        "verdict": live.verdict if live else None,
+        **_verdict(row.verdict),
+        "status": row.status.value,
         "cause": live.cause.value if live and live.cause else None,
         "exit_code": live.exit_code if live else None,
         "evidence": _evidence(live.evidence) if live else None,
@@ -125,6 +129,10 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "ended": iso(live.ended) if live else None,
         "seconds": seconds(live.started, live.ended) if live else None,
     }
+
+
+def _verdict(one: Verdict | None) -> dict[str, str | None]:
+    return {"verdict": one.word.value if one else None, "verdict_message": one.message if one else None}
 
 
 def _overrides(text: str | None) -> Any:
@@ -163,7 +171,7 @@ def attempt(
         "error": _error(one),
         "evidence": _evidence(one.evidence),
         "signature": one.signature,
-        "verdict": one.verdict,
+        **_verdict(one.verdict),
         "host": one.host,
         "pid": one.pid,
         "workdir": workdir,
@@ -237,6 +245,7 @@ def _step(step: StepOutcome, subtasks: Mapping[State, int]) -> dict[str, Any]:
         "kept_from": step.kept_from,
         "result": json.loads(step.result) if step.result else None,
         "action": json.loads(step.action) if step.action else None,
+        **_verdict(step.verdict),
         "subtasks": counts(subtasks),
     }
 
@@ -347,6 +356,8 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "resources": resources(one.resources),
         "priority": one.priority,
         "workdir": one.workdir,
+        "aggregate": one.aggregate,
+        "when": one.when,
         "retry": [rule_to_json(rule) for rule in one.retry],
         "grace": one.grace,
     }

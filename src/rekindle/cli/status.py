@@ -13,6 +13,7 @@ from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.specnote import spec_note
 from rekindle.cli.working import held_lines
 from rekindle.domain.states import State
+from rekindle.domain.verdicts import Word
 from rekindle.engine import look
 from rekindle.engine.results import DeadRunner, WorkflowStatus
 
@@ -76,13 +77,15 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
     """What else there is to say of a workflow: its bar, failures, and whether its spec file has changed."""
     bar = _bar(one) if sys.stdout.isatty() else ""
     note = spec_note(one)
-    if not (bar or one.failures or one.held or one.delayed or one.leaving or note):
+    if not (bar or one.failures or one.held or one.delayed or one.leaving or one.found or note):
         return
     click.echo(f"\n{drawing.flat(one.workflow.name)}" if several else "")
     if bar:
         click.echo(f"  {bar}")
     if one.failures:
         click.echo(explaining.group_lines(one.failures, indent=2, most=5))
+    if one.found:
+        click.echo(f"  found: {', '.join(f'{one.found[word]:,} {word.value}' for word in Word if word in one.found)}")
     if one.delayed:
         click.echo(f"  {one.delayed:,} wait{'s' if one.delayed == 1 else ''} for a retry")
     if one.leaving:

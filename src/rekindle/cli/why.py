@@ -18,7 +18,7 @@ from rekindle.domain.rerun import Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.engine import look, staleness
 from rekindle.engine.session import Session
-from rekindle.engine.staleness import Verdict
+from rekindle.engine.staleness import Explained
 from rekindle.engine.whereabouts import workflows_of
 from rekindle.query.selections import Flags, parse_selection
 
@@ -50,7 +50,7 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
         raise UsageError("say which jobs to explain", hint="for instance `rekindle why train`, -w WORKFLOW, or --all")
     with opened() as session:
         with reading_shown() as tell:
-            found = staleness.verdicts(session, look.select(session, selection, tell), tell)
+            found = staleness.explain(session, look.select(session, selection, tell), tell)
         workflows = workflows_of(session, [one.job.id for one in found])
         tell_spec_changed(session, workflows)
         notes = _notes(session, found)
@@ -62,13 +62,13 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
         _draw(found, notes, verbose, workflows)
 
 
-def _notes(session: Session, found: Sequence[Verdict]) -> dict[int, str]:
+def _notes(session: Session, found: Sequence[Explained]) -> dict[int, str]:
     """What was said when things were accepted, by rerun."""
     numbers = {one.accepted for one in found if one.accepted is not None}
     return {number: note for number in numbers if (note := look.rerun(session, number).note)}
 
 
-def _shape(one: Verdict) -> dict[str, Any]:
+def _shape(one: Explained) -> dict[str, Any]:
     job, checked = one.job, one.checked
     return {
         "id": job.id,
@@ -95,10 +95,10 @@ def _reason(reason: Reason) -> dict[str, Any]:
     return {"kind": reason.kind.value, **reason.detail}
 
 
-def _draw(found: Sequence[Verdict], notes: Mapping[int, str], verbose: bool, workflows: Sequence[int]) -> None:
+def _draw(found: Sequence[Explained], notes: Mapping[int, str], verbose: bool, workflows: Sequence[int]) -> None:
     """Jobs of which the same is true, together; of many those first that are not as they should be."""
     telling = found if verbose or len(found) <= _FIRST else [one for one in found if one.word not in _QUIET]
-    alike: dict[tuple[str, ...], list[Verdict]] = {}
+    alike: dict[tuple[str, ...], list[Explained]] = {}
     for one in telling:
         alike.setdefault(tuple(_lines(one, notes, verbose)), []).append(one)
     shown = 0
@@ -116,7 +116,7 @@ def _draw(found: Sequence[Verdict], notes: Mapping[int, str], verbose: bool, wor
         click.echo(f"again: rekindle rerun{scope} --changed --work")
 
 
-def _draw_heads(group: Sequence[Verdict], verbose: bool) -> None:
+def _draw_heads(group: Sequence[Explained], verbose: bool) -> None:
     heads = [
         (f"{one.job.id} {drawing.flat(one.job.name)}", one.job.state.label)
         for one in (group if verbose or len(group) <= _HEADS + 1 else group[:_HEADS])
@@ -144,13 +144,13 @@ _IN_ALL = {
 }
 
 
-def _summed_up(found: Sequence[Verdict]) -> str:
+def _summed_up(found: Sequence[Explained]) -> str:
     counts = Counter(one.word for one in found)
     parts = [f"{counts[word]:,} {text}" for word, text in _IN_ALL.items() if counts[word]]  # type: ignore[index]
     return f"{drawing.many(len(found), 'job')}: {', '.join(parts)}"
 
 
-def _lines(one: Verdict, notes: Mapping[int, str], verbose: bool) -> Iterator[str]:
+def _lines(one: Explained, notes: Mapping[int, str], verbose: bool) -> Iterator[str]:
     yield _said(one)
     if one.word == "stale":
         shown = one.reasons if verbose else one.reasons[:_FIRST]
@@ -164,7 +164,7 @@ def _lines(one: Verdict, notes: Mapping[int, str], verbose: bool) -> Iterator[st
         yield from _checked(one)
 
 
-def _checked(one: Verdict) -> Iterator[str]:
+def _checked(one: Explained) -> Iterator[str]:
     checked = one.checked
     if checked is None:
         return
@@ -177,8 +177,8 @@ def _checked(one: Verdict) -> Iterator[str]:
         yield f"rerun {checked.rerun} did not spare it: it declares nothing that could be compared"
 
 
-def _said(one: Verdict) -> str:
-    """The verdict in a sentence."""
+def _said(one: Explained) -> str:
+    """What there is to say of it, in a sentence."""
     job, word = one.job, one.word
     if word == "upstream":
         above = next(reason.detail for reason in one.reasons if reason.kind is ReasonKind.UPSTREAM)

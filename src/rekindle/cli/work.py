@@ -6,8 +6,9 @@ import click
 
 from rekindle.cli import shapes
 from rekindle.cli.opening import opened
-from rekindle.cli.options import capacity_options, json_option, licences, read_duration, workflow_option
-from rekindle.cli.working import work_shown
+from rekindle.cli.options import capacity_options, fail_on_option, json_option, licences, read_duration, workflow_option
+from rekindle.cli.working import found_code, work_shown
+from rekindle.domain.verdicts import Word
 from rekindle.engine.results import WorkOptions
 
 
@@ -16,6 +17,7 @@ from rekindle.engine.results import WorkOptions
 @capacity_options
 @click.option("--watch", is_flag=True, help="When nothing is left to run, wait for more.")
 @click.option("--wait-timeout", callback=read_duration, metavar="D", help="Start nothing new after so long; exit 6.")
+@fail_on_option
 @json_option
 def work(
     workflow: str | None,
@@ -26,6 +28,7 @@ def work(
     licence: tuple[str, ...],
     watch: bool,
     wait_timeout: float | None,
+    fail_on: frozenset[Word],
     as_json: bool,
 ) -> int:
     """Run what is ready until nothing is left to run.
@@ -34,7 +37,8 @@ def work(
     where it can see that the process is gone, else when the lease of 30 s is over. One that was taken for dead writes
     nothing more and exits 1.
 
-    Exit code: 0 all that ran completed, 2 some failed, 5 canceled (Ctrl-C), 6 timed out.
+    Exit code: 0 all that ran completed, 2 some failed, 5 canceled (Ctrl-C), 6 timed out; with --fail-on, where it would
+    be 0: 7 while blockers stand (of the workflow, or of all), 8 while warnings do.
 
     \b
     Example:
@@ -53,6 +57,7 @@ def work(
     )
     with opened() as session:
         report = work_shown(session, options, quiet=as_json)
+        code = report.exit_code or found_code(session, workflow, fail_on)
     if as_json:
-        shapes.emit(shapes.report(report))
-    return report.exit_code
+        shapes.emit({**shapes.report(report), "exit_code": code})
+    return code

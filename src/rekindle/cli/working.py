@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import click
 
 from rekindle.cli import drawing, explaining
 from rekindle.cli.progress import display
 from rekindle.domain.rerun import RESET_HOLD
+from rekindle.domain.verdicts import Status, Word, exit_code_for
 from rekindle.engine import look
 from rekindle.engine.results import Inherited, WorkOptions, WorkReport
 from rekindle.engine.session import Session
@@ -82,6 +84,22 @@ def stuck_line(name: str, pids: Sequence[int]) -> str:
         f"{drawing.flat(name)} waits: its worker has died, and processes of it cannot be killed: "
         f"{', '.join(map(str, pids))}    end them, then: rekindle work"
     )
+
+
+def found_code(session: Session, workflow: str | None, asked: Collection[Word]) -> int:
+    """The exit code for verdicts that stand, of a workflow or of all, where they were asked for; they are told."""
+    if not asked:
+        return 0
+    statuses = Counter[Status]()
+    for one in look.status(session, workflow):
+        statuses.update(one.statuses)
+    code = exit_code_for(statuses, asked)
+    for word in sorted(asked):
+        if number := statuses[Status(word.value)]:
+            scope = f" -w {workflow}" if workflow else ""
+            stand = f"{drawing.many(number, word.value)} stand{'s' if number == 1 else ''}"
+            click.echo(f"{stand}    look: rekindle jobs list{scope} -f verdict={word.value}", err=True)
+    return code
 
 
 def held_lines(held: Mapping[str, int], workflow: str | None) -> Iterator[str]:

@@ -14,6 +14,8 @@ from rekindle.domain.quantities import Amount
 
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL, where a job says nothing else."""
+When = Literal["completed", "finished"]
+"""What a job waits for, of all that it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,14 @@ class JobTemplate:
     by_mtime: Mapping[str, int] = field(default_factory=dict)  # inputs and outputs told by size and mtime, not by
     # content, when they have so many bytes or more (0: always)
     aggregate: bool = False  # runs again whenever anything it needs has run again
+    when: When = "completed"  # or "finished": failed, canceled and unreachable will do too
     retry: tuple[RetryRule, ...] = ()  # the first that fits a failure decides
     grace: float = GRACE  # seconds between SIGTERM and SIGKILL for what is canceled or out of time
+
+    @property
+    def runs_whenever(self) -> bool:
+        """It runs again whenever anything that it needs has run, and is told how each of these ended."""
+        return self.aggregate or self.when == "finished"
 
 
 @dataclass(frozen=True, slots=True)

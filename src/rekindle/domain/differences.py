@@ -143,6 +143,8 @@ def _ending(one: Attempt | StepOutcome) -> dict[str, Any]:
         "state": one.state.label,
         "cause": one.cause.value if one.cause else None,
         "exit_code": one.exit_code,
+        "verdict": one.verdict.word.value if one.verdict else None,
+        "verdict_message": one.verdict.message if one.verdict else None,
         "signal": one.signal,
     }
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Resources
 from rekindle.domain.states import State
+from rekindle.domain.verdicts import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class StepOutcome:
     result: str | None = None  # JSON text
     kept_from: int | None = None  # the attempt that did it, where this one did not
     action: str | None = None  # JSON text: the dynamic action that it staged
+    verdict: Verdict | None = None  # what it found
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Attempt:
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
     result: str | None = None  # JSON text
-    verdict: str | None = None
+    verdict: Verdict | None = None  # what it found
     builds_on: int | None = None  # the attempt whose steps it keeps
     start_step: int = 0  # the position at which it started
     overrides: str | None = None  # JSON text; not None: modified
@@ -229,12 +231,15 @@ class Reserved:
 
 
 class Needed(NamedTuple):
-    """A job that another needs, by its live COMPLETED attempt."""
+    """A job that another needs, and its live attempt. It has completed, unless it is needed only finished."""
 
     name: str
-    result: str | None  # JSON text
+    result: str | None  # JSON text, of one that completed
     job: int
-    attempt: int
+    attempt: int | None
+    state: State = State.COMPLETED  # the job's
+    number: int | None = None  # the attempt's, within the job
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +291,7 @@ class Ending:
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
     result: str | None = None
-    verdict: str | None = None
+    verdict: Verdict | None = None
     steps: Sequence[StepOutcome] = ()
     partial: bool = False  # it went on with a part of a fan-out
     code: str | None = None  # digest of the modules that its functions come from

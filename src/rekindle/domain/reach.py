@@ -96,10 +96,18 @@ def disturbing(views: Mapping[int, JobView], graph: Graph, roots: Mapping[int, D
     met = nearest_start(graph.parents, active, within={*starts, *below}) if active else {}
     found = {job: met[job] for job in starts if job in met}
     for job in roots.keys() - set(starts):
-        running = [child for child in graph.children.get(job, ()) if views[child].state in ACTIVE]
+        running = [child for child in _resting_on(views, graph, job) if views[child].state in ACTIVE]
         if running:
             found[job] = min(running)
     return {job: _disturbed(views[running], views[job]) for job, running in found.items()}
+
+
+def _resting_on(views: Mapping[int, JobView], graph: Graph, job: int) -> set[int]:
+    """What needs a job; and what has not waited for others that need it, since they could not be reached."""
+    below = nearest_start(graph.children, [job])
+    idle = {child for child in below if views[child].attempt is None and not views[child].when_finished}
+    past = {child for one in {job, *idle} for child in graph.children.get(one, ())}
+    return {*graph.children.get(job, ()), *(child for child in past if views[child].when_finished)}
 
 
 def _disturbed(active: JobView, view: JobView) -> str:

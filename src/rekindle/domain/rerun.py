@@ -77,7 +77,7 @@ class ReasonKind(enum.StrEnum):
     NEEDS = "needs"  # detail: job, name: it needs this job, which is not done
     NEVER_RAN = "never_ran"
     FAILED = "failed"  # detail: state, cause
-    AGGREGATE = "aggregate"  # it runs whenever anything it needs has run
+    AGGREGATE = "aggregate"  # detail: job, name: it runs whenever anything it needs has run
     UNKNOWN = "unknown"  # it declares nothing that could be compared, or ran before anything was recorded
     ADDED = "added"  # by a revision. detail: revision
     RETIRED = "retired"  # a revision leaves it out. detail: revision
@@ -165,9 +165,16 @@ class JobView:
     pinned_to: int | None = None
     last: int | None = None  # the newest attempt that it has had; read where none is live
     aggregate: bool = False
+    when_finished: bool = False  # it needs others only finished
+    given_up: bool = False  # of a job that is only a parent: it failed, was canceled, or cannot be reached
     template: int = 0  # the row of the definition told here
     avoids: str | None = None  # the host that its next attempt keeps away from
     repeats: int = 0  # how often more it runs after its live, or its next, attempt
+
+    @property
+    def runs_whenever(self) -> bool:
+        """It runs again whenever anything that it needs has run: nothing spares it."""
+        return self.aggregate or self.when_finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from rekindle.domain.finishing import given_up
 from rekindle.domain.lifecycle import derive_state
 from rekindle.domain.manner import Course, Exists, as_it_stands, overwritten, reset_below, with_saves
 from rekindle.domain.naming import named
@@ -13,7 +14,7 @@ from rekindle.domain.pinning import as_defined, pin
 from rekindle.domain.reach import Reach
 from rekindle.domain.rerun import Graph, How, JobView, Manner, PlannedJob, Reason, ReasonKind
 from rekindle.domain.resume import BEGINNING
-from rekindle.domain.states import ACTIVE, ENDED, State
+from rekindle.domain.states import ACTIVE, ENDED, ENDED_BADLY, State
 from rekindle.domain.undynamic import Away
 
 Why = Mapping[int, tuple[Reason, ...]]
@@ -65,7 +66,8 @@ class Scope:
         """The jobs that are not reset, and of which something is written all the same: those let go, and those of
         which less is done than before of what they need."""
         ends = (child for job in self.roots for child in self.graph.children.get(job, ()) if child in self.reach.beside)
-        moved = {child for child in ends if self._unmet(self.views[child]) != self.views[child].unmet}
+        lenient = (job for job in self.reach.beside if self.views[job].when_finished)
+        moved = {job for job in {*ends, *lenient} if self._unmet(self.views[job]) != self.views[job].unmet}
         return (moved | self.asked.keys()) - self.reset
 
     @cached_property
@@ -125,7 +127,19 @@ class Scope:
 
     def _unmet(self, view: JobView) -> int:
         parents = self.graph.parents.get(view.id, ())
-        return sum(1 for parent in parents if parent in self.reset or not is_done(self.views[parent]))
+        hopeless = self._given_up if view.when_finished else ()
+        return sum(
+            parent not in hopeless and (parent in self.reset or not is_done(self.views[parent])) for parent in parents
+        )
+
+    @cached_property
+    def _given_up(self) -> set[int]:
+        """The jobs that will not complete as the rerun leaves them."""
+        left = [view for job, view in self.views.items() if job not in self.reset]
+        badly = {view.id for view in left if view.given_up or view.state in ENDED_BADLY}
+        idle = self.reset | {view.id for view in left if view.attempt is None and view.state is State.WAITING}
+        lenient = {view.id for view in self.views.values() if view.when_finished}
+        return given_up(badly, idle - lenient, self.graph.children)
 
     def _is_let_go(self, view: JobView) -> bool:
         return view.id in self.asked and self.asked[view.id].how.release
@@ -139,7 +153,7 @@ class Scope:
         whose actions are taken back with this rerun."""
         if view.id in self.away.freed:
             return view.reserve
-        if view.id not in self.reach.spared or view.aggregate or view.id in self._acted:
+        if view.id not in self.reach.spared or view.runs_whenever or view.id in self._acted:
             return None
         if view.attempt is None:
             return view.reserve

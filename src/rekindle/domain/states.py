@@ -39,6 +39,9 @@ class State(enum.IntEnum):
 ENDED = frozenset({State.COMPLETED, State.FAILED, State.CANCELED})
 """States that an attempt does not leave."""
 
+ENDED_BADLY = frozenset({State.FAILED, State.CANCELED})
+"""Those of them after which there is nothing to go on with."""
+
 ACTIVE = frozenset({State.QUEUED, State.RUNNING})
 """States in which an attempt exists that has not ended."""
 

@@ -2,7 +2,7 @@
 still what would come out, it is live again, and the job is done without having run.
 
 What the store knows is gathered in a reading transaction, files are read in a thread of its own in none, and the
-verdict is written with the runner's next turn, for those jobs that stand as they stood. Nothing is written before:
+outcome is written with the runner's next turn, for those jobs that stand as they stood. Nothing is written before:
 a runner that dies amid this leaves the jobs to the next one, and two runners that look at the same do no harm.
 """
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from rekindle.engine.measuring import Measured
 
 BATCH = 1000
-"""So many jobs are looked at together: their verdicts come together, and what is below them waits for all."""
+"""So many jobs are looked at together: their outcomes come together, and what is below them waits for all."""
 
 NAMED = 20
 """So many names of reinstated jobs are kept with an event."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Looked:
     """What became of looking at a reserve. No reasons: it still holds."""
 
     job: Reserved
@@ -43,7 +43,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    verdicts: Sequence[Verdict]
+    looked: Sequence[Looked]
     seen: Sequence[FileSeen]
 
 
@@ -61,12 +61,12 @@ class Checks:
 
     @property
     def under_way(self) -> bool:
-        """Verdicts will come, or are there."""
+        """Outcomes will come, or are there."""
         return self._under_way is not None
 
     @property
     def done(self) -> bool:
-        """Verdicts are there to be written."""
+        """Outcomes are there to be written."""
         return self._under_way is not None and self._under_way.done()
 
     def begin(self) -> None:
@@ -85,15 +85,15 @@ class Checks:
         self._under_way.add_done_callback(lambda _: self._wake())
 
     def settle(self, archive: Archive, now: float) -> int:
-        """Write the verdicts that are there, and release what is below; returns how many jobs were reinstated."""
+        """Write what is known by now, and release what is below; returns how many jobs were reinstated."""
         if self._under_way is None or not self._under_way.done():
             return 0
         found = self._under_way.result()
         archive.fingerprints.remember_files(found.seen)
-        standing = archive.queue.still_reserved([verdict.job for verdict in found.verdicts])
-        verdicts = [verdict for verdict in found.verdicts if verdict.job.id in standing]
-        write(archive, verdicts, now)
-        return sum(not verdict.reasons for verdict in verdicts)
+        standing = archive.queue.still_reserved([one.job for one in found.looked])
+        looked = [one for one in found.looked if one.job.id in standing]
+        write(archive, looked, now)
+        return sum(not one.reasons for one in looked)
 
     def settled(self) -> None:
         """The transaction of `settle` is committed."""
@@ -113,16 +113,16 @@ class Checks:
         with contextlib.suppress(OSError):  # a disk fails: the jobs run, and their attempts say what they meet
             contents = take(measured.requests, measured.known, self._stop_when_closed)
         if contents is None:
-            return _Found([Verdict(job, (Reason(ReasonKind.UNKNOWN),)) for job in jobs], ())
+            return _Found([Looked(job, (Reason(ReasonKind.UNKNOWN),)) for job in jobs], ())
         assessed = measured.judge(contents)
-        verdicts = []
+        looked = []
         for job in jobs:
             one = assessed.get(job.id)
             reasons = one.reasons if one is not None else ()
             if one is None or not (reasons or one.comparable):
                 reasons = (Reason(ReasonKind.UNKNOWN),)
-            verdicts.append(Verdict(job, reasons))
-        return _Found(verdicts, contents.seen)
+            looked.append(Looked(job, reasons))
+        return _Found(looked, contents.seen)
 
     def _stop_when_closed(self, *_: int) -> None:
         if self._closed.is_set():
@@ -133,24 +133,24 @@ class _Closed(Exception):
     """The runner has ended."""
 
 
-def write(archive: Archive, verdicts: Sequence[Verdict], now: float) -> None:
+def write(archive: Archive, looked: Sequence[Looked], now: float) -> None:
     """Reinstate what holds and release what is below it; the rest is to run. All of them stand as they stood."""
-    if not verdicts:
+    if not looked:
         return
-    kept = [verdict.job for verdict in verdicts if not verdict.reasons]
-    changed = [verdict.job for verdict in verdicts if verdict.reasons]
+    kept = [one.job for one in looked if not one.reasons]
+    changed = [one.job for one in looked if one.reasons]
     archive.reruns.note_checks(
         [
             (
-                verdict.job.id,
-                verdict.job.reserve,
+                one.job.id,
+                one.job.reserve,
                 {
                     "at": now,
-                    "result": "runs" if verdict.reasons else "reinstated",
-                    "reasons": [{"kind": reason.kind.value, **reason.detail} for reason in verdict.reasons],
+                    "result": "runs" if one.reasons else "reinstated",
+                    "reasons": [{"kind": reason.kind.value, **reason.detail} for reason in one.reasons],
                 },
             )
-            for verdict in verdicts
+            for one in looked
         ]
     )
     archive.queue.drop_reserves([job.id for job in changed])

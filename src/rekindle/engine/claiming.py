@@ -176,6 +176,7 @@ def give_back(archive: Archive, attempts: Sequence[int], now: float) -> None:
     archive.queue.release(live)
     archive.queue.move([_given_back(job, job.id in canceled) for job in archive.jobs.get(sorted(live.values()))])
     archive.jobs.cancel(sorted(canceled))
+    archive.queue.move(archive.queue.gave_up(sorted(canceled)))
     archive.queue.end([_canceled_before(number, now) for number in sorted(standing.keys() - live.keys())])
 
 

@@ -24,6 +24,7 @@ def cancel(session: Session, ids: Sequence[int]) -> Canceled:
         idle = [job for job in jobs if job.state not in ACTIVE and job.state not in ENDED and not job.retired]
         archive.jobs.cancel([job.id for job in idle])
         archive.queue.move([_canceled(job) for job in idle])
+        archive.queue.move(archive.queue.gave_up([job.id for job in idle], idle=True))
         active = [job for job in jobs if job.state in ACTIVE]
         archive.attempts.want_cancel([job.attempt for job in active if job.attempt is not None])
         answer = Canceled(

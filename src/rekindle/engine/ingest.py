@@ -15,7 +15,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Ending, Move, Standing
 from rekindle.domain.signatures import signature
-from rekindle.domain.states import ENDED, State
+from rekindle.domain.states import ENDED, ENDED_BADLY, State
 from rekindle.engine.actions import act
 from rekindle.engine.fan_outs import end_subtasks, take_in
 from rekindle.engine.repeating import repeat
@@ -99,6 +99,9 @@ def ingest(archive: Archive, pages: Sequence[Page], host: str, now: float) -> To
         archive.queue.move(archive.queue.completed(done))
     told.again = repeated | retry(archive, [one for one in ends if one[1].job not in repeated], now)
     told.unread = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_unread(ending)}
+    again = told.again | told.unread
+    over = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in again]
+    archive.queue.move(archive.queue.gave_up(over))
     return told
 
 

@@ -157,6 +157,7 @@ def _status(
         spec=spec_state(workflow),
         delayed=delayed,
         leaving=leaving,
+        found=archive.attempts.found(workflow.id) if counts.get(State.COMPLETED) else {},
     )
 
 

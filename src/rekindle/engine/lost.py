@@ -69,7 +69,9 @@ def rerun_unread(archive: Archive, told: Told, now: float) -> None:
     if not lost:
         return
     bounded = bounded_by_policy(archive, lost)
-    told.again |= _rerun_lost(archive, [job for job in lost if job not in bounded], now)[1]
+    again = _rerun_lost(archive, [job for job in lost if job not in bounded], now)[1]
+    archive.queue.move(archive.queue.gave_up([job for job in lost if job not in again]))
+    told.again |= again
 
 
 def _run_again(
@@ -78,6 +80,7 @@ def _run_again(
     bounded = bounded_by_policy(archive, lost)
     retried = retry(archive, [one for one in ended if one[1].job in bounded], now)
     rerun, jobs = _rerun_lost(archive, [job for job in lost if job not in bounded], now)
+    archive.queue.move(archive.queue.gave_up([one.job for _, one in ended if one.job not in retried | jobs]))
     return frozenset((retried | jobs) & set(lost)), rerun
 
 

@@ -101,8 +101,7 @@ def gather(
     ids = [one.attempt for one in subjects]
     accepted = archive.fingerprints.accepted(ids)
     definitions = Definitions(archive, subjects, accepted)
-    aggregates = {number for number, body in definitions.templates.items() if body.aggregate}
-    needs = needing(archive, subjects, accepted, aggregates, whole)
+    needs = needing(archive, subjects, accepted, definitions.templates, whole)
     prints = archive.fingerprints.files(ids)
     sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
     measures = []

@@ -30,35 +30,50 @@ class Needs:
 
 
 def needing(
-    archive: Archive, subjects: Sequence[Subject], accepted: Accepted, aggregates: Collection[int], whole: bool
+    archive: Archive,
+    subjects: Sequence[Subject],
+    accepted: Accepted,
+    templates: Mapping[int, JobTemplate],
+    whole: bool,
 ) -> Needs:
-    """Compare for each of `subjects`; `accepted` are theirs, `aggregates` the templates that run again with anything
-    they need. With `whole` what is needed is told even where it has not changed."""
+    """Compare for each of `subjects`; `accepted` are theirs, `templates` hold those of their jobs now. With `whole`
+    what is needed is told even where it has not changed."""
     parents: dict[int, list[int]] = {}
     for child, parent in archive.measures.needs(one.job for one in subjects):
         parents.setdefault(child, []).append(parent)
     recorded = archive.fingerprints.needed(one.attempt for one in subjects)
     jobs = _jobs(archive, {job for needed in parents.values() for job in needed})
     taken = archive.fingerprints.accepted(one.attempt for one in jobs.values() if one.attempt is not None)
-    stands = {
-        number: one.attempt if one.state is State.COMPLETED and one.attempt not in taken else 0
-        for number, one in jobs.items()
-    }
+    lenient = [one for one in subjects if templates[one.template_now].when == "finished"]
+    finished = archive.measures.given_up({job for one in lenient for job in parents.get(one.job, ())})
     asked: list[tuple[Subject, Mapping[int, int], list[int]]] = []
     for one in subjects:
         now, then = parents.get(one.job, []), recorded.get(one.attempt, {})
-        if not whole and one.attempt not in accepted and then == {job: stands[job] for job in now}:
+        if not whole and one.attempt not in accepted and then == _as_it_stands(jobs, now, finished, taken):
             continue
         if now or then or one.attempt in accepted:
             asked.append((one, then, now))
     jobs |= _jobs(archive, {job for _, then, _ in asked for job in then} - jobs.keys())
     jobs |= _jobs(archive, {job for one, _, _ in asked for job in _basis_needed(accepted, one)} - jobs.keys())
-    past = _Past(archive, jobs, taken, {attempt for _, then, _ in asked for attempt in then.values()}, asked)
-    reasons = {one.attempt: tuple(past.reasons(one, then, now, accepted, aggregates)) for one, then, now in asked}
+    past = _Past(archive, jobs, taken, finished, templates, asked)
+    reasons = {one.attempt: tuple(past.reasons(one, then, now, accepted)) for one, then, now in asked}
     told = _told(archive, jobs.values())
     tells = {one.attempt for one in subjects if any(job in told for job in parents.get(one.job, ()))}
-    came = {one.attempt: past.came(now) for one, _, now in asked} if whole else {}
+    came = {one.attempt: past.came(one, now) for one, _, now in asked} if whole else {}
     return Needs(reasons, tells, came, past.results if whole else {})
+
+
+def _as_it_stands(
+    jobs: Mapping[int, NeededJob], now: Iterable[int], finished: Collection[int], taken: Accepted
+) -> dict[int, int | None]:
+    """As it would be recorded now, of the jobs that are needed: their attempts, 0 for one that cannot be reached; None
+    where it could not be, or is measured by something else since. `finished` will do, though not completed."""
+    return {
+        job: one.attempt or 0
+        if (one := jobs[job]).attempt not in taken and (one.state is State.COMPLETED or job in finished)
+        else None
+        for job in now
+    }
 
 
 def _basis_needed(accepted: Accepted, one: Subject) -> Collection[int]:
@@ -88,13 +103,13 @@ class _Past:
         archive: Archive,
         jobs: Mapping[int, NeededJob],
         taken: Accepted,
-        earlier: Collection[int],
+        finished: Collection[int],
+        templates: Mapping[int, JobTemplate],
         asked: Sequence[tuple[Subject, Mapping[int, int], list[int]]],
     ) -> None:
-        self._jobs = jobs
-        wanted = set(earlier) | {
-            attempt for _, _, now in asked for job in now if (attempt := jobs[job].attempt) is not None
-        }
+        self._jobs, self._finished, self._defined = jobs, finished, templates
+        earlier = {attempt for _, then, _ in asked for attempt in then.values() if attempt}
+        wanted = earlier | {attempt for _, _, now in asked for job in now if (attempt := jobs[job].attempt) is not None}
         self._taken = {**taken, **archive.fingerprints.accepted(wanted - taken.keys())}
         self._at = archive.measures.accepted_at({rerun for rerun, _ in self._taken.values()}) if self._taken else {}
         self.results: dict[int, str | None] = {}
@@ -112,7 +127,6 @@ class _Past:
         then: Mapping[int, int],
         now: Sequence[int],
         accepted: Accepted,
-        aggregates: Collection[int],
     ) -> list[Reason]:
         """Why an attempt does not stand on what its job needs now."""
         basis = accepted[one.attempt][1] if one.attempt in accepted else None
@@ -120,20 +134,25 @@ class _Past:
         found: list[Reason | None] = []
         for job in dict.fromkeys((*now, *before)):
             named = {"job": job, "name": self._jobs[job].name if job in self._jobs else str(job)}
-            if job in now and self._jobs[job].state is not State.COMPLETED:
+            if job in now and not self._will_do(one, job):
                 found.append(Reason(ReasonKind.NEEDS, named))
                 continue
-            ran = basis is None and job in now and job in then and then[job] != self._jobs[job].attempt
-            if ran and one.template_now in aggregates:
+            ran = basis is None and job in now and job in then and then[job] != (self._jobs[job].attempt or 0)
+            if ran and self._defined[one.template_now].runs_whenever:
                 found.append(Reason(ReasonKind.AGGREGATE, named))
                 continue
             after = self._now(job) if job in now else None
             found.append(other_result(job, str(named["name"]), before.get(job), after))
         return [reason for reason in found if reason is not None]
 
-    def came(self, now: Sequence[int]) -> dict[int, str]:
-        """What these jobs came to, by job; those that are not done are left out."""
-        return {job: self._now(job) for job in now if self._jobs[job].state is State.COMPLETED}
+    def came(self, one: Subject, now: Sequence[int]) -> dict[int, str]:
+        """What these jobs came to, by job; those that do not do for it as they stand are left out."""
+        return {job: self._now(job) for job in now if self._will_do(one, job)}
+
+    def _will_do(self, one: Subject, job: int) -> bool:
+        """A job that it needs is done, as far as it needs that."""
+        lenient = self._defined[one.template_now].when == "finished"
+        return self._jobs[job].state is State.COMPLETED or (lenient and job in self._finished)
 
     def _now(self, job: int) -> str:
         attempt = self._jobs[job].attempt

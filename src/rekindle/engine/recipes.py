@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import Needed, NewAttempt, StepOutcome, Workflow
 from rekindle.domain.overrides import modified_of
 from rekindle.domain.prints import Prints
+from rekindle.domain.states import State
 from rekindle.domain.substitution import render
 from rekindle.domain.subtasks import known_of
+from rekindle.domain.verdicts import worst
 from rekindle.engine.fan_outs import complete_document, kept_whole
 from rekindle.engine.known_inputs import with_known_inputs
 from rekindle.engine.params import changes_in_force, patched, staged_changes, told
@@ -95,12 +97,12 @@ def assignments(
     """What to tell a worker about these attempts, `kept` being the steps that they need not do, and `fan_outs` what
     earlier attempts did of theirs. What each of them depends on by then is recorded."""
     upstream = archive.jobs.upstream([attempt.job.id for attempt in attempts])
-    inputs = _upstream_documents(archive, recipes, upstream)
+    inputs = _upstream_documents(archive, recipes, upstream, _telling(archive, recipes, attempts))
     changes = changes_in_force(archive, [attempt.job.id for attempt in attempts])
     began = _began(archive, [one.job.resume_attempt for one in attempts if one.job.resume_attempt is not None])
     archive.fingerprints.put_needed(
         {
-            one.id: {need.job: need.attempt for need in upstream[one.job.id]}
+            one.id: {need.job: need.attempt or 0 for need in upstream[one.job.id]}
             for one in attempts
             if one.job.id in upstream
         }
@@ -136,6 +138,7 @@ def assignments(
                 fan_outs=(fan_outs or {}).get(attempt.id, ()),
                 began=began.get(job.resume_attempt or 0),
                 memory=modified.memory,
+                verdict=worst(step.verdict for step in steps),
             )
         )
     return with_known_inputs(archive, recipes.__getitem__, made)
@@ -180,12 +183,23 @@ def _results(steps: Sequence[StepOutcome]) -> dict[str, Any]:
     return {step.name: None if step.result is None else msgspec.json.decode(step.result) for step in steps}
 
 
-def _upstream_documents(archive: Archive, recipes: Recipes, upstream: Mapping[int, Sequence[Needed]]) -> dict[int, str]:
+def _telling(archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt]) -> set[int]:
+    """The jobs that are told how what they need has ended."""
+    found = ((one.job.id, one.job.latest or one.job.template) for one in attempts)
+    return {job for job, template in found if recipes.template(archive, template).runs_whenever}
+
+
+def _upstream_documents(
+    archive: Archive, recipes: Recipes, upstream: Mapping[int, Sequence[Needed]], telling: Collection[int]
+) -> dict[int, str]:
     """REKINDLE_INPUTS for each job that needs others: JSON `{job name: {"result": …, "outputs": {name: path}}}`
-    of the live attempts of what it needs; paths are absolute."""
+    of the live attempts of what it needs, both empty for one that did not complete; paths are absolute. Those among
+    `telling` are told more: see `_how_it_ended`."""
     if not upstream:
         return {}
-    parents = sorted({need.job for needed in upstream.values() for need in needed})
+    every = [need for needed in upstream.values() for need in needed]
+    parents = sorted({need.job for need in every if need.state is State.COMPLETED})
+    partial = archive.subtasks.partial(parents) if telling else set()
     outputs = _outputs(archive, recipes, parents)
     fanned_out = _fanned_out(archive, recipes, parents)
     documents = {}
@@ -194,11 +208,24 @@ def _upstream_documents(archive: Archive, recipes: Recipes, upstream: Mapping[in
             need.name: {
                 "result": _raw(need.result) if need.result is not None else fanned_out.get(need.job),
                 "outputs": outputs.get(need.job, {}),
+                **(_how_it_ended(need, partial) if job in telling else {}),
             }
             for need in needed
         }
         documents[job] = msgspec.json.encode(document).decode()
     return documents
+
+
+def _how_it_ended(need: Needed, partial: Collection[int]) -> dict[str, Any]:
+    """What an aggregate, or a job that needs others only finished, is told of each: its state (`waiting`: it cannot be
+    reached), its verdict, whether it rests on a part of a fan-out's subtasks, and the number of its attempt."""
+    return {
+        "state": need.state.label,
+        "verdict": need.verdict.word.value if need.verdict else None,
+        "verdict_message": need.verdict.message if need.verdict else None,
+        "partial": need.job in partial,
+        "attempt": need.number,
+    }
 
 
 def _raw(result: str | None) -> msgspec.Raw | None:

@@ -13,6 +13,7 @@ from rekindle.domain.models import Attempt, FailureGroup, Job, Runner, Workflow
 from rekindle.domain.rerun import How, Reason, RerunPlan
 from rekindle.domain.revisions import RevisionDiff
 from rekindle.domain.states import State
+from rekindle.domain.verdicts import Status, Verdict, Word, status_of, statuses_of, worst_status
 from rekindle.store.port import Archive
 
 WorkflowState = Literal["completed", "running", "ready", "failed", "canceled", "held", "waiting", "empty"]
@@ -48,6 +49,17 @@ class WorkflowStatus:
     held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs that are ready but for that
     delayed: int = 0  # jobs that wait for their retry
     leaving: int = 0  # attempts that a rerun has archived and canceled, and that have not ended yet
+    found: Mapping[Word, int] = field(default_factory=dict)  # warnings and blockers that stand
+
+    @property
+    def status(self) -> Status:
+        """State and verdicts in one word."""
+        return worst_status(self.counts, self.found)
+
+    @property
+    def statuses(self) -> dict[Status, int]:
+        """How many jobs have which status."""
+        return statuses_of(self.counts, self.found)
 
     @property
     def spec_changed(self) -> bool | None:
@@ -67,6 +79,16 @@ class JobRow:
     resources: Resources
     partial: bool = False
     awaits: tuple[int, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What its live attempt found."""
+        return self.attempt.verdict if self.attempt else None
+
+    @property
+    def status(self) -> Status:
+        """State and verdict in one word."""
+        return status_of(self.job.state, self.verdict.word if self.verdict else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Explained:
     """Whether a job would run again, and why or why not. `accepted`: the rerun (of kind `accept`) that its attempt is
     measured by."""
 
@@ -98,7 +98,7 @@ def _remember(session: Session, seen: Sequence[FileSeen]) -> None:
         return  # what could not be remembered is read again
 
 
-def verdicts(session: Session, jobs: Sequence[int], tell: Tell | None = None) -> list[Verdict]:
+def explain(session: Session, jobs: Sequence[int], tell: Tell | None = None) -> list[Explained]:
     """What there is to say of each of these jobs, in their order. All that is above them is looked at too."""
     with session.store.read() as archive:
         above = archive.measures.above(jobs)
@@ -116,7 +116,7 @@ def verdicts(session: Session, jobs: Sequence[int], tell: Tell | None = None) ->
     nearest = nearest_start(children, stale)
     names = _names(session, {nearest[job] for job in jobs if job in nearest})
     told = (
-        _verdict(rows[job], found.get(job), nearest.get(job), names, measured, checked.get(job), ended.get(job))
+        _explained(rows[job], found.get(job), nearest.get(job), names, measured, checked.get(job), ended.get(job))
         for job in jobs
         if job in rows
     )
@@ -128,7 +128,7 @@ def _names(session: Session, jobs: Iterable[int]) -> dict[int, str]:
         return {job.id: job.name for job in archive.jobs.get(sorted(jobs))}
 
 
-def _verdict(
+def _explained(
     job: Job,
     found: Assessment | None,
     above: int | None,
@@ -136,7 +136,7 @@ def _verdict(
     measured: Measured,
     checked: tuple[int, int | None, dict[str, Any]] | None,
     ended: Attempt | None,
-) -> Verdict:
+) -> Explained:
     word, reasons = _word(job, found), found.reasons if found else ()
     if above is not None and word in ("current", "unknown"):
         word = "upstream"
@@ -149,7 +149,7 @@ def _verdict(
     if word == "unknown":
         reasons = (Reason(ReasonKind.UNKNOWN),)
     accepted = measured.accepted.get(found.attempt) if found else None
-    return Verdict(job, word, reasons, accepted, _checked(job, checked))
+    return Explained(job, word, reasons, accepted, _checked(job, checked))
 
 
 def _word(job: Job, found: Assessment | None) -> Word:

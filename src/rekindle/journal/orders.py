@@ -9,6 +9,7 @@ import msgspec
 from rekindle.domain.definition import GRACE, Step
 from rekindle.domain.prints import FileSeen, Prints
 from rekindle.domain.subtasks import Choice, Known
+from rekindle.domain.verdicts import Verdict
 
 
 class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
@@ -70,6 +71,7 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     seen: tuple[FileSeen, ...] = ()  # what is known of its larger inputs: an equal look spares reading them
     began: Prints | None = None  # what the attempt that it goes on from depended on
     memory: int | None = None  # where it differs from the recipe's
+    verdict: Verdict | None = None  # what the steps that are kept have found
 
     @property
     def beside(self) -> str:

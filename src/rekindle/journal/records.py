@@ -7,6 +7,7 @@ import msgspec
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.prints import FileSeen, Prints
 from rekindle.domain.subtasks import SubtaskEnd
+from rekindle.domain.verdicts import Verdict
 
 HEADER_VERSION = 1
 
@@ -85,7 +86,7 @@ class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
     result: str | None = None  # JSON text of the last step's result, or None
-    verdict: str | None = None
+    verdict: Verdict | None = None  # the worst of all steps, kept ones too
     evidence: str | None = None  # JSON text: what the cause was concluded from
     steps: tuple[StepOutcome, ...] = ()  # the step it ended with, and those left out behind it; () where none was begun
     partial: bool = False  # it went on with a part of a fan-out's subtasks

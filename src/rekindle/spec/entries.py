@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from rekindle.domain.definition import GRACE, JobTemplate, Resources, RetryRule
+from rekindle.domain.definition import GRACE, JobTemplate, Resources, RetryRule, When
 from rekindle.domain.quantities import parse_duration
 from rekindle.spec.declared import Telling, by_mtime, read_declared, read_telling
 from rekindle.spec.fan_outs import FAN_OUT_KEYS
@@ -110,7 +110,6 @@ def read_job(
     for_env = Known(params, matrix=expansion.keys, env=True)
     inputs, outputs = (read_declared(job.get(kind), kind, base.files, problems) for kind in ("inputs", "outputs"))
     at_work = Known(params, matrix=expansion.keys, inputs=inputs.paths, outputs=outputs.paths, env=True)
-    _check_when(job, problems)
     env = {**base.env, **read_env(job.get("env"), problems)}
     priority = whole_number(job.get("priority"), "`priority`", problems)
     resources = read_resources(job.get("resources"), base.resources, problems)
@@ -125,6 +124,7 @@ def read_job(
         workdir=_workdir(job, base.workdir, problems),
         by_mtime=by_mtime(inputs, outputs, problems),
         aggregate=yes_or_no(job.get("aggregate"), "`aggregate`", problems),
+        when=_when(job, problems),
         retry=read_retry(job.get("retry"), base.retry, resources, problems),
         grace=_grace(job, base.grace, problems),
     )
@@ -179,11 +179,9 @@ def read_env(node: Node | None, problems: Problems) -> dict[str, Placed]:
     return env
 
 
-def _check_when(job: Table, problems: Problems) -> None:
+def _when(job: Table, problems: Problems) -> When:
     word = one_of(job.get("when"), ("completed", "finished"), "`when`", problems)
-    if word == "finished":
-        place = job.entries["when"].node.place
-        problems.add(place, "`when: finished` is not yet supported", "a job runs when all that it needs has completed")
+    return "finished" if word == "finished" else "completed"
 
 
 def _needs(node: Node | None, problems: Problems) -> list[Placed]:

@@ -13,11 +13,11 @@ from rekindle.domain.acting import CANCEL, HOLD, SET, ActingSet, Effects, Patch
 from rekindle.domain.actions import Change
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.store.classes import reclassify
+from rekindle.store.counts import CountKey, add_counts
 from rekindle.store.database import Database
 from rekindle.store.deriving import derive_afresh
 from rekindle.store.port_attempts import Adder, StagedAction
 from rekindle.store.queries import as_set, load
-from rekindle.store.queue import CountKey, add_counts
 from rekindle.store.templates import Templates, binding_text
 
 SQL = load("acts")
@@ -121,7 +121,7 @@ class Acts:
         fresh = set(effects.new)
         for name, job in effects.ids.items():
             template, binding = stored[nodes[name].template], binding_text(nodes[name].binding)
-            rest = (template.priority, template.resource_class, attempt)
+            rest = (template.priority, template.resource_class, template.when_finished, attempt)
             if job in fresh:
                 new.append((job, workflow, name, template.id, binding, *rest))
             else:

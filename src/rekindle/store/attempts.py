@@ -8,6 +8,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.costs import Past
 from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
+from rekindle.domain.verdicts import Word
 from rekindle.store.database import Database, Row
 from rekindle.store.past import past_of
 from rekindle.store.queries import as_set, load
@@ -67,6 +68,9 @@ class Attempts:
             for (digest, cause, name, message), failed in jobs.items()
         ]
         return sorted(groups, key=lambda group: (-group.count, group.signature))
+
+    def found(self, workflow: int) -> dict[Word, int]:
+        return {Word(word): n for word, n in self._db.rows(SQL["found"], workflow=workflow)}
 
     def signature(self, prefix: str) -> str | None:
         found = [row[0] for row in self._db.rows(SQL["signatures"], prefix=prefix, beyond=prefix + BEYOND)]

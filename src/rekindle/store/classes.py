@@ -7,10 +7,10 @@ from collections.abc import Collection
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.overrides import modified_of
+from rekindle.store.counts import CountKey, add_counts
 from rekindle.store.database import Database, Row
 from rekindle.store.jobs import known_resources
 from rekindle.store.queries import as_set, load
-from rekindle.store.queue import CountKey, add_counts
 from rekindle.store.templates import class_of, template_by_id
 
 SQL = load("classes")

@@ -11,7 +11,7 @@ from rekindle.store.attempts import live_attempts
 from rekindle.store.database import Database, Row
 from rekindle.store.predicates import compile_selection
 from rekindle.store.queries import as_set, load
-from rekindle.store.rowshape import job_of, resources_of
+from rekindle.store.rowshape import STATES, job_of, resources_of, verdict_of
 
 SQL = load("jobs")
 
@@ -76,8 +76,11 @@ class Jobs:
 
     def upstream(self, ids: Sequence[int]) -> dict[int, list[Needed]]:
         found: dict[int, list[Needed]] = {}
-        for child, *needed in self._db.rows(SQL["upstream"], jobs=as_set(ids)):
-            found.setdefault(child, []).append(Needed(*needed))
+        for child, name, result, job, attempt, state, number, word, message in self._db.rows(
+            SQL["upstream"], jobs=as_set(ids)
+        ):
+            needed = Needed(name, result, job, attempt, STATES[state], number, verdict_of(word, message))
+            found.setdefault(child, []).append(needed)
         return found
 
 

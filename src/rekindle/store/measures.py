@@ -10,6 +10,7 @@ import msgspec
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.prints import NeededJob, Subject
 from rekindle.store.database import Database
+from rekindle.store.finishing import given_up_among
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES
 from rekindle.store.templates import decode_template
@@ -54,6 +55,10 @@ class Measures:
 
     def above(self, jobs: Iterable[int]) -> set[int]:
         return {row[0] for row in self._db.rows(SQL["above"], jobs=as_set(jobs))}
+
+    def given_up(self, jobs: Iterable[int]) -> set[int]:
+        wanted = set(jobs)
+        return given_up_among(self._db, wanted) if wanted else set()
 
     def checked(self, jobs: Iterable[int]) -> dict[int, tuple[int, int | None, dict[str, Any]]]:
         rows = self._db.rows(SQL["checked"], jobs=as_set(jobs))

@@ -159,6 +159,12 @@ class Queue(Protocol):
         """Change jobs' states (version + 1) and the counts; every row must stand at `before`."""
         ...
 
+    def gave_up(self, jobs: Sequence[int], *, idle: bool = False) -> list[Move]:
+        """These jobs have failed or were canceled and do not run again by themselves: for those that need them, or
+        what they keep from running, only finished (`when: finished`), less is missing. Returns the moves of those that
+        may run now. `idle`: they had not run, and may have counted as finished before."""
+        ...
+
     def completed(self, parents: Sequence[int]) -> list[Move]:
         """Lower the unmet counts of the children of jobs that have just become COMPLETED; returns the moves
         WAITING -> READY of those with nothing left (not canceled, not retired), for the caller to `move`."""
@@ -256,7 +262,7 @@ class Jobs(Protocol):
         ...
 
     def upstream(self, ids: Sequence[int]) -> dict[int, list[Needed]]:
-        """For each job what it needs, as far as that has a live COMPLETED attempt."""
+        """For each job what it needs, and how that stands; the results of those that have completed."""
         ...
 
 

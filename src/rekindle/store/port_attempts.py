@@ -14,6 +14,7 @@ from rekindle.domain.models import Attempt, FailureGroup
 from rekindle.domain.prints import Basis, FileSeen, NeededJob, Prints, Subject
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd
+from rekindle.domain.verdicts import Word
 
 
 class Attempts(Protocol):
@@ -41,6 +42,11 @@ class Attempts(Protocol):
 
     def failures(self, workflow: int | None) -> list[FailureGroup]:
         """Live failed attempts by signature, largest group first."""
+        ...
+
+    def found(self, workflow: int) -> dict[Word, int]:
+        """How many jobs of a workflow, not retired, have found what by their live attempts; those that passed are
+        left out."""
         ...
 
     def signature(self, prefix: str) -> str | None:
@@ -267,6 +273,10 @@ class Measures(Protocol):
 
     def above(self, jobs: Iterable[int]) -> set[int]:
         """Everything above these jobs."""
+        ...
+
+    def given_up(self, jobs: Iterable[int]) -> set[int]:
+        """Those of some jobs that have failed, were canceled, or can no longer be reached."""
         ...
 
     def checked(self, jobs: Iterable[int]) -> dict[int, tuple[int, int | None, dict[str, Any]]]:

@@ -9,15 +9,15 @@ from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Ending, Move, NewAttempt, ReadyClass, ReadyJob, Reserved, Standing, StepOutcome
 from rekindle.domain.states import State
+from rekindle.store.counts import CountKey, add_counts
 from rekindle.store.database import Database, Row
+from rekindle.store.deriving import derive_afresh
+from rekindle.store.finishing import concerned
 from rekindle.store.jobs import known_resources
 from rekindle.store.queries import as_set, load
-from rekindle.store.rowshape import STATES
+from rekindle.store.rowshape import STATES, verdict_columns
 
 SQL = load("queue")
-
-CountKey = tuple[int, int, int]
-"""Workflow, resource class, state."""
 
 
 class Queue:
@@ -91,13 +91,25 @@ class Queue:
         add_counts(self._db, deltas)
 
     def completed(self, parents: Sequence[int]) -> list[Move]:
-        rows = self._db.rows(SQL["children_of_completed"], parents=as_set(parents))
+        return self._released(self._db.rows(SQL["children_of_completed"], parents=as_set(parents)))
+
+    def _released(self, rows: Sequence[Row]) -> list[Move]:
+        """Less is missing of what these need; the moves of those for which nothing is."""
         self._db.change_each(SQL["lower_unmet"], [(n, child) for child, n, *_ in rows])
         return [
             Move(child, workflow, number, State.WAITING, transition(State.WAITING, Event.NEEDS_MET, f"job {child}"))
             for child, n, workflow, number, state, unmet, canceled, retired in rows
             if unmet == n and state == State.WAITING and not canceled and not retired
         ]
+
+    def gave_up(self, jobs: Sequence[int], *, idle: bool = False) -> list[Move]:
+        found = concerned(self._db, jobs)
+        if not found.jobs:
+            return []
+        if idle or found.between:  # some may have waited in vain before, for something else
+            derive_afresh(self._db, jobs)
+            return []
+        return self._released(self._db.rows(SQL["children_of_given_up"], parents=as_set(jobs)))
 
     def release(self, attempts: Mapping[int, int]) -> None:
         if not attempts:
@@ -186,11 +198,6 @@ def _standing(row: Row) -> Standing:
     return Standing(attempt, token, STATES[state], archived != 0, *stands)
 
 
-def add_counts(database: Database, deltas: Counter[CountKey]) -> None:
-    """Change the counts of (workflow, resource class, state) by so many each."""
-    database.change_each(SQL["add_to_count"], [(*key[:2], int(key[2]), n) for key, n in deltas.items() if n])
-
-
 def _expect(changed: int, wanted: int, what: str) -> None:
     """Everything was decided on rows as they stood: if one does not stand there any more, nothing is written."""
     if changed != wanted:
@@ -237,7 +244,7 @@ def _end(ending: Ending) -> Row:
         ending.cpu_seconds,
         ending.max_rss_bytes,
         ending.result,
-        ending.verdict,
+        *verdict_columns(ending.verdict),
         int(ending.partial),
         ending.code,
     )
@@ -257,4 +264,5 @@ def _step(attempt: int, step: StepOutcome) -> Row:
         step.result,
         step.kept_from,
         step.action,
+        *verdict_columns(step.verdict),
     )

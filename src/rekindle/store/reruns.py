@@ -32,12 +32,13 @@ from rekindle.domain.rerun import (
 )
 from rekindle.store.acts import RemovedEdge, bring_back, retired_among, take_out
 from rekindle.store.classes import reclassify
+from rekindle.store.counts import CountKey, add_counts
 from rekindle.store.database import Database, Row
 from rekindle.store.deriving import derive_afresh
 from rekindle.store.events import NO_LIMIT, Events
 from rekindle.store.fingerprints import Fingerprints
+from rekindle.store.finishing import there_are
 from rekindle.store.queries import as_set, load
-from rekindle.store.queue import CountKey, add_counts
 from rekindle.store.rowshape import STATES, choice_of, choice_text
 from rekindle.store.views import as_defined_by, rerun_views
 
@@ -47,6 +48,9 @@ _ENCODER = msgspec.json.Encoder()
 _POINTERS = msgspec.json.Decoder(Pointers)
 _MANNER = msgspec.json.Decoder(Manner)
 _SAVED = msgspec.json.Decoder(tuple[SavedFile, ...])
+
+_BY_ITSELF = ("retry", "recovery")
+"""Kinds of reruns of what has ended in this very transaction: nothing has counted it as finished."""
 
 _OVERRIDES = 10
 """A column of `pointers`."""
@@ -100,6 +104,8 @@ class Reruns:
         archived = [attempt for job in plan.jobs for attempt in job.archives]
         if self._db.change(SQL["archive_attempts"], rerun=rerun, attempts=as_set(archived)) != len(archived):
             raise PlanOutdated("an attempt that the plan archives is not live any more", hint="plan the rerun again")
+        if kind not in _BY_ITSELF:
+            self._settle([job.id for job in plan.jobs])
         self._tell("rerun", rerun, kind, jobs, now)
         return rerun
 
@@ -208,6 +214,11 @@ class Reruns:
         self._db.change(SQL["mark_undone"], rerun=rerun, now=now)
         self._db.change(SQL["touch"], jobs=jobs)
         self._tell("undone", rerun, None, jobs, now)
+
+    def _settle(self, planned: Sequence[int]) -> None:
+        """What is finished may have been so for others than the plan knew of."""
+        if there_are(self._db, planned):
+            derive_afresh(self._db, planned)
 
     def _take_out(self, rerun: int, plan: RerunPlan) -> list[PlannedJob]:
         """Take the plan's sets of actions out of force, and remember what goes; returns the jobs that are retired."""

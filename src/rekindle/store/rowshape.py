@@ -11,6 +11,7 @@ from rekindle.domain.definition import Resources
 from rekindle.domain.models import Attempt, Failure, Job, StepOutcome
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Choice
+from rekindle.domain.verdicts import Verdict, Word
 from rekindle.store.database import Row
 
 STATES: tuple[State, ...] = tuple(State)
@@ -27,7 +28,8 @@ def job_of(row: Row) -> Job:
 
 def step_of(row: Row) -> StepOutcome:
     """A row of `step_columns`, behind the attempt's id."""
-    return StepOutcome(row[1], row[2], STATES[row[3]], CAUSES[row[4]], *row[5:])
+    values = [*row[1:3], STATES[row[3]], CAUSES[row[4]], *row[5:12], verdict_of(row[12], row[13])]
+    return StepOutcome(*values)
 
 
 def attempt_of(row: Row, steps: Sequence[StepOutcome] = ()) -> Attempt:
@@ -36,8 +38,19 @@ def attempt_of(row: Row, steps: Sequence[StepOutcome] = ()) -> Attempt:
     failure = None if said == (None, None, None, None) else Failure(*(text or "" for text in said))
     cause = CAUSES[row[8]]
     front = [*row[:5], STATES[row[5]], *row[6:8], cause, *row[9:11], failure]
-    values = [*front, *row[15:32], row[32] != 0, row[33], tuple(steps), *row[34:]]
+    verdict = verdict_of(row[28], row[38])
+    values = [*front, *row[15:28], verdict, *row[29:32], row[32] != 0, row[33], tuple(steps), *row[34:38]]
     return Attempt(*values)
+
+
+def verdict_columns(verdict: Verdict | None) -> tuple[str | None, str | None]:
+    """The two columns of a verdict."""
+    return (None, None) if verdict is None else (verdict.word.value, verdict.message)
+
+
+def verdict_of(word: str | None, message: str | None) -> Verdict | None:
+    """The verdict of its two columns."""
+    return None if word is None else Verdict(Word(word), message or "")
 
 
 def resources_of(row: Row) -> Resources:

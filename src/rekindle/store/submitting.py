@@ -13,11 +13,11 @@ from rekindle.domain.rerun import Reason, ReasonKind
 from rekindle.domain.revisions import RevisedJob, revision_reason
 from rekindle.domain.states import State
 from rekindle.store.classes import reclassify
+from rekindle.store.counts import CountKey, add_counts
 from rekindle.store.database import Database, Row
 from rekindle.store.deriving import derive_afresh
 from rekindle.store.port import Revised
 from rekindle.store.queries import as_set, load
-from rekindle.store.queue import CountKey, add_counts
 from rekindle.store.revisions import Back, Edge, remember
 from rekindle.store.rowshape import STATES
 from rekindle.store.templates import StoredTemplate, Templates, binding_text, step_names, template_by_id
@@ -85,7 +85,7 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
     rewired = _rewire(database, workflow, {(ids[parent], ids[child]) for parent, child in definition.edges})
     added = sorted(matched.touched)
     remember(database, workflow, revision, Back(added, gone, matched.former, rewired.gained, rewired.lost))
-    derive_afresh(database, rewired.children | matched.touched | set(gone), counts=False)
+    derive_afresh(database, rewired.children | matched.touched | matched.rephrased | set(gone), counts=False)
     reclassify(database, [row[0] for row in database.rows(SQL["modified_jobs"], workflow=workflow)], counts=False)
     database.change(SQL["clear_counts"], workflow=workflow)
     database.change(SQL["count_afresh"], workflow=workflow)
@@ -125,7 +125,7 @@ def _told(
 
 
 _ID, _TEMPLATE, _BINDING, _RETIRED, _RESUME_ATTEMPT, _RESUME_STEP, _SUBTASKS, _PINNED_TO = 0, *range(2, 9)
-_STATE, _VERSION = 9, 10
+_STATE, _VERSION, _WHEN_FINISHED = 9, 10, 11
 """Columns of `submitted_jobs`."""
 
 
@@ -140,6 +140,7 @@ class _Matched:
     fields: dict[int, list[str]] = field(default_factory=dict)  # by job that was changed: in which
     rebound: list[Row] = field(default_factory=list)  # jobs that get other matrix values
     touched: set[int] = field(default_factory=set)  # new, or back from retirement
+    rephrased: set[int] = field(default_factory=set)  # they say otherwise when they run
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
 
@@ -159,7 +160,10 @@ def _match(
             differs = (row[_TEMPLATE], row[_BINDING]) != (stored.id, binding)
             if differs or row[_RETIRED]:
                 resume = _resume(database, row, stored.id)
-                matched.redefined.append((number, stored.id, binding, stored.priority, stored.resource_class, *resume))
+                taken = (stored.priority, stored.resource_class, stored.when_finished)
+                matched.redefined.append((number, stored.id, binding, *taken, *resume))
+            if row[_WHEN_FINISHED] != stored.when_finished:
+                matched.rephrased.add(number)
             if differs:
                 matched.former.append((number, row[_TEMPLATE], row[_BINDING]))
             if row[_BINDING] != binding:
@@ -239,4 +243,5 @@ def _insert_revision(database: Database, workflow: int, number: int, definition:
 
 def _job(number: int, workflow: int, name: str, template: StoredTemplate, binding: str, unmet: int) -> Row:
     state = 0 if unmet else 1  # WAITING, READY: as plain numbers, a hundred thousand times
-    return (number, workflow, name, template.id, binding, state, unmet, template.priority, template.resource_class)
+    taken = (template.priority, template.resource_class, template.when_finished)
+    return (number, workflow, name, template.id, binding, state, unmet, *taken)

@@ -26,6 +26,7 @@ class StoredTemplate:
     id: int
     resource_class: int
     priority: int
+    when_finished: bool
 
 
 class Templates:
@@ -45,7 +46,7 @@ class Templates:
             if number is None:
                 number = known[body] = following + len(fresh)
                 fresh.append((number, workflow, revision, template.name, body, resource_class))
-            self._stored.append(StoredTemplate(number, resource_class, template.priority))
+            self._stored.append(StoredTemplate(number, resource_class, template.priority, template.when == "finished"))
         database.change_each(SQL["insert_template"], fresh)
 
     def __getitem__(self, position: int) -> StoredTemplate:

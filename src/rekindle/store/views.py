@@ -15,6 +15,7 @@ from rekindle.domain.rerun import AttemptView, Graph, JobView, StepView
 from rekindle.domain.substitution import render
 from rekindle.store.acts import changes_of, sets_in_force
 from rekindle.store.database import Database, Row
+from rekindle.store.finishing import given_up_among
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES, choice_of
 from rekindle.store.templates import template_by_id
@@ -45,9 +46,10 @@ def rerun_views(
     folders = _folders(database, rows)
     changes = changes_of(database, wanted)
     views = {row[0]: _view(row, definitions, steps, folders, changes.get(row[0], ())) for row in rows}
-    outside = as_set(sorted(children.keys() - views.keys()))
-    for number, name, state, version in database.rows(SQL["parent_views"], jobs=outside):
-        views[number] = JobView(number, name, STATES[state], version)
+    outside = sorted(children.keys() - views.keys())
+    hopeless = given_up_among(database, outside) if any(view.when_finished for view in views.values()) else ()
+    for number, name, state, version in database.rows(SQL["parent_views"], jobs=as_set(outside)):
+        views[number] = JobView(number, name, STATES[state], version, given_up=number in hopeless)
     views |= {job: replace(views[job], acting=one) for job, one in acting.items()}
     views |= {row[0]: replace(views[row[0]], added=True) for row in database.rows(SQL["added"], jobs=wanted)}
     return views, Graph(children, parents)
@@ -88,7 +90,7 @@ def _view(
     number, name, state, version, template, binding, held, canceled, retired, unmet, *rest = row
     reserve, resume_attempt, resume_step, overrides, not_before, workflow, revision, archived, *live = rest
     attempt, attempt_state, cause, keep_recovery, take, take_folder, directory, *_ = live
-    repeats, avoids, subtasks, pinned_to, last = live[-5:]
+    repeats, avoids, subtasks, pinned_to, last, when_finished = live[-6:]
     names, body = definitions.template(template)
     params = definitions.params(workflow, revision)
     if changes:
@@ -127,6 +129,7 @@ def _view(
         pinned_to=pinned_to,
         last=last,
         aggregate=body.aggregate,
+        when_finished=when_finished != 0,
         template=template,
         avoids=avoids,
         repeats=repeats,

@@ -52,7 +52,7 @@ class Attempt:
         self._fan_outs = {one.step: one for one in assignment.fan_outs}
         self._partial = False
         self._position = assignment.start_step
-        self._totals = Totals()
+        self._totals = Totals(verdict=assignment.verdict)
         self._started = date()
         self._limit = None if frame.time is None else time.monotonic() + frame.time
         self._stopped: Halt | None = None

@@ -150,7 +150,7 @@ class CallBatch:
         """Make the host stand still, and end it if the call that runs must end; whether it was."""
         if self._stopped is not None or not self._host.stand_still():
             return False
-        self._stopped = self._verdict(now)
+        self._stopped = self._must_end(now)
         if self._stopped is None:
             self._host.go_on()
             return False
@@ -178,7 +178,7 @@ class CallBatch:
     def _running_is_wanted(self) -> bool:
         return bool(self._wanted) and (running := self._running()) is not None and running[0].token in self._wanted
 
-    def _verdict(self, now: float) -> Halt | None:
+    def _must_end(self, now: float) -> Halt | None:
         """Why the call that runs must end; the host stands still."""
         running = self._running()
         if running is None:

@@ -13,6 +13,7 @@ import msgspec
 from rekindle.domain.actions import BAD_ACTION, Action, BadAction, action_document, read_action
 from rekindle.domain.causes import Cause
 from rekindle.domain.models import Failure
+from rekindle.domain.verdicts import Verdict
 from rekindle.worker.findings import StartError
 from rekindle.worker.folders import MOST_RESULT
 
@@ -28,6 +29,7 @@ class Finding(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     exit_code: int | None = None
     action: str | None = None  # JSON text
+    verdict: Verdict | None = None
 
     @classmethod
     def not_started(cls, message: str, kind: str = "", traceback: str = "") -> Finding:

@@ -22,10 +22,10 @@ from rekindle.worker.capture import Prints
 from rekindle.worker.clock import date
 from rekindle.worker.findings import StartError, StepEnd, signal_name
 from rekindle.worker.folders import take_result
-from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, Frame
+from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, VERDICT_NAME, Frame
 from rekindle.worker.reaping import end_leftovers, kill_group, orphans, signal_trees
 from rekindle.worker.spawn import spawn
-from rekindle.worker.staging import left_action, refused
+from rekindle.worker.staging import left_action, left_verdict, refused, unread
 
 _SHELLS_SIGNAL = 128  # a shell ends with 128 + n when its last command was killed by signal n
 
@@ -49,6 +49,7 @@ class Command:
         frame.variables["REKINDLE_STEP"] = step.name
         frame.variables["REKINDLE_RESULT"] = f"{assignment.folder}/{RESULT_NAME}"
         frame.variables["REKINDLE_ACTION"] = f"{assignment.folder}/{ACTION_NAME}"
+        frame.variables["REKINDLE_VERDICT"] = f"{assignment.folder}/{VERDICT_NAME}"
         self._stopped: tuple[Cause, str] | None = None
         self._kill_at: float | None = None
         self._look_at: float | None = None  # it has ended, what it has left has not
@@ -117,14 +118,19 @@ class Command:
         now = date()
         result, trouble = _result(self._folder)
         action, misdeed = left_action(self._folder)
+        verdict, misreading = left_verdict(self._folder)
         cause, message, number = self._cause(code)
         exit_code = code if code >= 0 else None
         if cause is None and trouble is not None:
             failure = Failure("BadResult", str(trouble), stderr=self._capture.tail())
             return StepEnd(State.FAILED, self.started, now, Cause.EXCEPTION, exit_code, failure=failure)
         if cause is None:
-            end = StepEnd(State.COMPLETED, self.started, now, exit_code=exit_code, result=result, action=action)
-            return end if misdeed is None else refused(end, misdeed, self._capture.tail())
+            end = StepEnd(State.COMPLETED, self.started, now, None, exit_code, result=result)
+            if misreading is not None:
+                return unread(end, misreading, self._capture.tail())
+            if misdeed is not None:
+                return refused(end, misdeed, self._capture.tail())
+            return msgspec.structs.replace(end, action=action, verdict=verdict)
         failure = Failure(message=message, stderr=self._capture.tail())
         return StepEnd(
             state_after(cause),

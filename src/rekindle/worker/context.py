@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rekindle.domain.verdicts import Verdict, give_verdict, worst
 from rekindle.journal.orders import Assignment, Recipe
 
 
@@ -15,7 +16,7 @@ class Context:
 
     workflow, job_name, step: names · job: the job's id · attempt: the attempt's number within the job, from 1 ·
     params: the workflow's parameters · matrix: the job's matrix values · steps: results of this attempt's earlier
-    steps, by name · item: of a fan-out step, the item that this call is for.
+    steps, by name · item: of a fan-out step, the item that this call is for · given: the verdict so far.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Context:
         self.steps: Mapping[str, Any] = assignment.kept
         self._folder = assignment.folder
         self._inputs = assignment.inputs
+        self.given: Verdict | None = None
 
     @property
     def dir(self) -> Path:
@@ -40,8 +42,14 @@ class Context:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def verdict(self, word: str, message: str = "") -> None:
+        """Say what was found: `passed`, `warning` or `blocker`, and why. Of several the worst counts, and of those as
+        bad the first. BadVerdict (a ValueError) for another word."""
+        self.given = worst((self.given, give_verdict(word, message)))
+
     @property
     def inputs(self) -> dict[str, Any]:
-        """The jobs that this one needs, by name: `{"result": …, "outputs": {name: absolute path}}`."""
+        """The jobs that this one needs, by name: `{"result": …, "outputs": {name: absolute path}}`; for an aggregate,
+        or with `when: finished`, `state`, `verdict`, `verdict_message`, `partial` and `attempt` (its number) too."""
         found: dict[str, Any] = json.loads(self._inputs) if self._inputs else {}
         return found

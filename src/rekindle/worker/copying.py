@@ -21,7 +21,7 @@ from rekindle.worker.capture import Capture
 from rekindle.worker.clock import date
 from rekindle.worker.commands import ended
 from rekindle.worker.findings import StepEnd, failed, signal_name, stopped
-from rekindle.worker.frame import ACTION_NAME, RESULT_NAME
+from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, VERDICT_NAME
 from rekindle.worker.reaping import kill_group
 from rekindle.worker.spawn import spawn
 
@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> int:
                 write_progress(own, done, whole)
 
         tell(0)
-        copy_tree(source, copy_part(own), tell, (RESULT_NAME, ACTION_NAME))
+        copy_tree(source, copy_part(own), tell, (RESULT_NAME, ACTION_NAME, VERDICT_NAME))
     except OSError as error:
         print(error.strerror or error, f"({error.filename})" if error.filename else "", file=sys.stderr)
         return 1

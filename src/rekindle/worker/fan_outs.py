@@ -17,6 +17,7 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Division, Known, SubtaskEnd, divide
+from rekindle.domain.verdicts import BadVerdict
 from rekindle.journal.items import settled
 from rekindle.journal.orders import FanOut
 from rekindle.journal.places import log_path
@@ -29,9 +30,12 @@ from rekindle.worker.findings import StepEnd, Totals, failed
 from rekindle.worker.halts import judged
 from rekindle.worker.items import items_of, items_step
 from rekindle.worker.reaping import end_leftovers
-from rekindle.worker.staging import refused
+from rekindle.worker.staging import refused, unread
 from rekindle.worker.subtasks import Pool, Site
 
+_NO_VERDICT = BadVerdict(
+    "a fan-out step cannot give a verdict, nor can its subtasks", hint="let a step behind it say what they found"
+)
 _NO_ACTION = BadAction("a fan-out step cannot act yet, nor can its subtasks", hint="let a step behind it act")
 _SHOWN = 120  # characters of an item in a message
 
@@ -118,8 +122,7 @@ class FanOutStep:
                 return None
             self.quiet = self._finding.quiet
             self._finding = None
-            if end.action is not None and end.completed:
-                end = refused(end, _NO_ACTION)
+            end = _by_itself(end)
             if not end.completed:
                 return end
             try:
@@ -211,8 +214,7 @@ class FanOutStep:
 
     def _take(self, one: Known, end: StepEnd) -> None:
         """A subtask has ended."""
-        if end.action is not None and end.completed:
-            end = refused(end, _NO_ACTION)
+        end = _by_itself(end)
         end = judged(end, self._site.tools.kills, self._kills[one.index])
         if self._pool is not None:
             self._pool.clear(one, end)
@@ -281,6 +283,15 @@ class FanOutStep:
             cpu_seconds=self._totals.cpu_seconds,
             max_rss_bytes=self._totals.max_rss_bytes,
         )
+
+
+def _by_itself(end: StepEnd) -> StepEnd:
+    """What looks for items, and each subtask, does its own work: there is nowhere to keep more than its result."""
+    if end.verdict is not None and end.completed:
+        return unread(end, _NO_VERDICT)
+    if end.action is not None and end.completed:
+        return refused(end, _NO_ACTION)
+    return end
 
 
 def document(complete: Sequence[tuple[str, str | None]]) -> dict[str, Any]:

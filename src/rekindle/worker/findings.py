@@ -13,6 +13,7 @@ from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import State
+from rekindle.domain.verdicts import Verdict, worst
 from rekindle.journal.orders import Assignment
 from rekindle.journal.records import Ended, Started
 from rekindle.worker.clock import date
@@ -33,6 +34,7 @@ class StepEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
     action: str | None = None  # JSON text
+    verdict: Verdict | None = None
 
     @property
     def completed(self) -> bool:
@@ -46,17 +48,20 @@ class StartError(RekindleError):
 
 @dataclass(slots=True)
 class Totals:
-    """What the steps of an attempt took together."""
+    """What the steps of an attempt took together, and the worst that they found."""
 
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
+    verdict: Verdict | None = None
 
     def add(self, end: StepEnd) -> None:
-        """Count one more step: processor times add up, the peak of memory is the highest."""
+        """Count one more step: processor times add up, the peak of memory is the highest, the verdict the worst."""
         if end.cpu_seconds is not None:
             self.cpu_seconds = (self.cpu_seconds or 0.0) + end.cpu_seconds
         if end.max_rss_bytes is not None:
             self.max_rss_bytes = max(self.max_rss_bytes or 0, end.max_rss_bytes)
+        if end.verdict is not None:
+            self.verdict = worst((self.verdict, end.verdict))
 
 
 def outcome_of(position: int, name: str, end: StepEnd) -> StepOutcome:
@@ -72,6 +77,7 @@ def outcome_of(position: int, name: str, end: StepEnd) -> StepOutcome:
         end.ended,
         end.result,
         action=end.action if end.completed else None,
+        verdict=end.verdict if end.completed else None,
     )
 
 
@@ -99,6 +105,7 @@ def ended_of(
         cpu_seconds=totals.cpu_seconds,
         max_rss_bytes=totals.max_rss_bytes,
         result=end.result,
+        verdict=totals.verdict if end.completed else None,
         evidence=end.evidence,
         steps=(step, *left_out),
         code=code,

@@ -12,7 +12,7 @@ import errno
 import os
 
 from rekindle.domain.errors import BadValue
-from rekindle.worker.frame import ACTION_NAME, RESULT_NAME
+from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, VERDICT_NAME
 from rekindle.worker.patience import FAILING, Storage
 
 MOST_RESULT = 16 * 1024 * 1024
@@ -73,8 +73,8 @@ class Folders:
 
 
 def drop_leftovers(folder: str) -> None:
-    """Remove what a step of an earlier attempt, which was killed, may have left there as its result or action."""
-    for name in (RESULT_NAME, ACTION_NAME):
+    """Remove the result, action or verdict that a step of an earlier attempt, which was killed, may have left there."""
+    for name in (RESULT_NAME, ACTION_NAME, VERDICT_NAME):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{folder}/{name}")
 
@@ -88,6 +88,11 @@ def take_result(folder: str) -> str | None:
 def take_action(folder: str) -> str | None:
     """What was written to $REKINDLE_ACTION, and remove it, in the same way."""
     return _take(f"{folder}/{ACTION_NAME}", "$REKINDLE_ACTION")
+
+
+def take_verdict(folder: str) -> str | None:
+    """What was written to $REKINDLE_VERDICT, and remove it, in the same way."""
+    return _take(f"{folder}/{VERDICT_NAME}", "$REKINDLE_VERDICT")
 
 
 def _take(path: str, variable: str) -> str | None:

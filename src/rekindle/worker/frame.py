@@ -18,6 +18,7 @@ LONGEST_INPUTS = 96 * 1024
 
 RESULT_NAME = ".rekindle.result"
 ACTION_NAME = ".rekindle.action"
+VERDICT_NAME = ".rekindle.verdict"
 
 
 class Frame(msgspec.Struct):

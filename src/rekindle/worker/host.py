@@ -143,7 +143,7 @@ class Host:
         if not assignment.own:
             self._folders.clear(assignment.folder, self._clean)
         forget_inputs(assignment)
-        totals = Totals(end.cpu_seconds, end.max_rss_bytes)
+        totals = Totals(end.cpu_seconds, end.max_rss_bytes, end.verdict)
         ended = ended_of(assignment, start.at, outcome_of(0, step.name, end), end, totals, code=code)
         if fingerprint is not None:
             if end.completed:
@@ -203,9 +203,11 @@ class Host:
             arguments: dict[str, Any] = render_value(step.args, frame.scope)
         except RekindleError as error:
             return Finding.not_started(str(error))
-        if takes_context and "ctx" not in arguments:
-            arguments["ctx"] = Context(recipe, assignment, step.name, frame.scope["params"], frame.scope.get("item"))
-        return call(function, arguments)
+        if not takes_context or "ctx" in arguments:
+            return call(function, arguments)
+        context = Context(recipe, assignment, step.name, frame.scope["params"], frame.scope.get("item"))
+        finding = call(function, {**arguments, "ctx": context})
+        return finding if context.given is None else msgspec.structs.replace(finding, verdict=context.given)
 
     def _apply(self, variables: dict[str, str]) -> None:
         """Make this process's environment that of the attempt, with as few changes as may be."""
@@ -244,6 +246,7 @@ def _end_of(finding: Finding, started: float, cpu_seconds: float, stderr: str) -
         failure=failure,
         result=finding.result,
         action=finding.action,
+        verdict=finding.verdict if finding.cause is None else None,
         cpu_seconds=cpu_seconds,
         # The highest that this process ever had: a call's own share is at most that.
         max_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

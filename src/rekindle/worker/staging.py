@@ -1,4 +1,4 @@
-"""A step's action, staged: read from where the step left it, told with the step, its parameters seen by later steps."""
+"""A step's verdict and action: read from where the step left them, told with it; later steps see what it has set."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.errors import BadValue
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
+from rekindle.domain.verdicts import BAD_VERDICT, Verdict, read_verdict
 from rekindle.worker.findings import StepEnd
-from rekindle.worker.folders import take_action
+from rekindle.worker.folders import take_action, take_verdict
 from rekindle.worker.frame import Frame
 
 
@@ -27,6 +28,15 @@ def left_action(folder: str) -> tuple[str | None, BadValue | None]:
         return None, error
     except (msgspec.DecodeError, json.JSONDecodeError) as error:
         return None, BadAction(f"$REKINDLE_ACTION is not JSON: {error}", hint="write one JSON object")
+
+
+def left_verdict(folder: str) -> tuple[Verdict | None, BadValue | None]:
+    """(the verdict that a command left, what is wrong with it)."""
+    try:
+        text = take_verdict(folder)
+        return None if text is None else read_verdict(text), None
+    except BadValue as error:
+        return None, error
 
 
 def written(document: object) -> str | None:
@@ -49,5 +59,15 @@ def take_effect(end: StepEnd, frame: Frame) -> tuple[StepEnd, bool]:
 
 def refused(end: StepEnd, error: BadValue, stderr: str = "") -> StepEnd:
     """The end of a step whose action cannot be taken."""
-    failure = Failure(BAD_ACTION, str(error), stderr=stderr)
-    return msgspec.structs.replace(end, state=State.FAILED, cause=Cause.EXCEPTION, failure=failure, action=None)
+    return _failed(end, Failure(BAD_ACTION, str(error), stderr=stderr))
+
+
+def unread(end: StepEnd, error: BadValue, stderr: str = "") -> StepEnd:
+    """The end of a step whose verdict cannot be taken."""
+    return _failed(end, Failure(BAD_VERDICT, str(error), stderr=stderr))
+
+
+def _failed(end: StepEnd, failure: Failure) -> StepEnd:
+    return msgspec.structs.replace(
+        end, state=State.FAILED, cause=Cause.EXCEPTION, failure=failure, action=None, verdict=None
+    )

@@ -77,6 +77,7 @@ CREATE TABLE job (
     held           TEXT,                 -- the reason; null: not held
     canceled       INTEGER NOT NULL DEFAULT 0,
     retired        INTEGER NOT NULL DEFAULT 0,
+    when_finished  INTEGER NOT NULL DEFAULT 0,  -- for it, what has ended or can no longer be reached is done
     not_before     REAL,                 -- a delayed retry; null once that time has come
     avoids         TEXT,                 -- the host where it failed, and where it does not run while another works
     repeats        INTEGER NOT NULL DEFAULT 0,  -- how often more it runs after its live, or its next, attempt
@@ -98,6 +99,7 @@ CREATE INDEX job_check ON job (workflow, id)
     WHERE state = 1 AND held IS NULL AND retired = 0 AND reserve IS NOT NULL;
 -- Few are held, and whoever wonders why nothing runs asks for them.
 CREATE INDEX job_held ON job (workflow, state) WHERE held IS NOT NULL;
+CREATE INDEX job_when_finished ON job (workflow) WHERE when_finished = 1;
 CREATE INDEX job_added ON job (added_by) WHERE added_by IS NOT NULL;
 CREATE INDEX job_delayed ON job (not_before) WHERE not_before IS NOT NULL;
 -- What users ask for most. A job that goes well never enters it, so that it costs the hot path nothing.
@@ -145,7 +147,8 @@ CREATE TABLE attempt (
     cpu_seconds     REAL,
     max_rss_bytes   INTEGER,
     result          TEXT,                -- JSON
-    verdict         TEXT,
+    verdict         TEXT,                -- passed, warning, blocker ...
+    verdict_message TEXT,                -- ... and why
     builds_on       INTEGER,             -- the attempt whose steps it keeps
     start_step      INTEGER NOT NULL DEFAULT 0,
     overrides       TEXT,                -- JSON; not null: modified
@@ -160,6 +163,9 @@ CREATE INDEX attempt_partial ON attempt (id) WHERE partial = 1;
 CREATE INDEX attempt_active ON attempt (runner) WHERE state IN (2, 3);
 -- What a rerun has archived and asked to end: until it has ended, nothing is claimed that would disturb it.
 CREATE INDEX attempt_leaving ON attempt (job) WHERE archived_by IS NOT NULL AND state IN (2, 3);
+-- Of most jobs there is nothing to say; those that passed never enter it.
+CREATE INDEX attempt_found ON attempt (workflow, verdict, job)
+    WHERE verdict IN ('warning', 'blocker') AND archived_by IS NULL;
 CREATE INDEX attempt_failed ON attempt (workflow, signature, job) WHERE signature IS NOT NULL AND archived_by IS NULL;
 
 CREATE TABLE step (
@@ -175,6 +181,8 @@ CREATE TABLE step (
     result    TEXT,                      -- JSON
     kept_from INTEGER,                   -- the attempt that did it
     action    TEXT,                      -- JSON: the dynamic action that it staged
+    verdict   TEXT,
+    verdict_message TEXT,
     PRIMARY KEY (attempt, position)
 ) WITHOUT ROWID;
 CREATE INDEX step_action ON step (attempt) WHERE action IS NOT NULL;

@@ -66,9 +66,9 @@ SELECT coalesce(max(id), 0) + 1 FROM (
 
 -- name: insert_added
 -- A job that an action adds; its state and needs are derived afterwards.
--- row: id, workflow, name, template, binding, priority, resource_class, added_by
-INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class, added_by)
-VALUES (:id, :workflow, :name, :template, :binding, 1, 0, :priority, :resource_class, :added_by);
+-- row: id, workflow, name, template, binding, priority, resource_class, when_finished, added_by
+INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class, when_finished, added_by)
+VALUES (:id, :workflow, :name, :template, :binding, 1, 0, :priority, :resource_class, :when_finished, :added_by);
 
 -- name: keep_bindings
 -- Jobs are about to be added again: their attempts keep the matrix values that they ran with.
@@ -77,10 +77,11 @@ WHERE job IN @jobs AND binding IS NULL;
 
 -- name: redefine_added
 -- A job that is added again: as it is defined now, and nothing of an earlier plan for it.
--- row: id, template, binding, priority, resource_class, added_by
+-- row: id, template, binding, priority, resource_class, when_finished, added_by
 UPDATE job
 SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
-    added_by = :added_by, retired = 0, canceled = 0, resume_attempt = NULL, resume_step = 0, version = version + 1
+    when_finished = :when_finished, added_by = :added_by, retired = 0, canceled = 0,
+    resume_attempt = NULL, resume_step = 0, version = version + 1
 WHERE id = :id;
 
 -- name: insert_edge

@@ -7,12 +7,13 @@ attempt.template, attempt.cause, attempt.exit_code, attempt.signal, attempt.erro
 attempt.error_traceback, attempt.error_stderr, signature.digest, attempt.host, attempt.pid, attempt.pid_start,
 attempt.worker, attempt.runner, attempt.folder, attempt.queued, attempt.started, attempt.ended, attempt.cpu_seconds,
 attempt.max_rss_bytes, attempt.result, attempt.verdict, attempt.builds_on, attempt.start_step, attempt.overrides,
-attempt.partial, attempt.archived_by, attempt.binding, attempt.code, attempt.pinned_to, attempt.evidence;
+attempt.partial, attempt.archived_by, attempt.binding, attempt.code, attempt.pinned_to, attempt.evidence,
+attempt.verdict_message;
 
 -- name: step_columns
 -- Everything about a step, behind its attempt.
 step.attempt, step.position, step.name, step.state, step.cause, step.exit_code, step.signal, step.started, step.ended,
-step.result, step.kept_from, step.action;
+step.result, step.kept_from, step.action, step.verdict, step.verdict_message;
 
 -- name: attempts_of_all
 -- Every attempt, oldest first; with `live` only those that no rerun has archived.
@@ -95,6 +96,13 @@ FROM attempt JOIN signature ON signature.id = attempt.signature JOIN job ON job.
 WHERE attempt.workflow = :workflow AND attempt.signature IS NOT NULL AND attempt.archived_by IS NULL
     AND job.retired = 0 AND attempt.state = 5
 ORDER BY attempt.signature, attempt.job;
+
+-- name: found
+-- How many jobs of a workflow have found what, by the index of what was not plainly passed.
+SELECT attempt.verdict, count(*) FROM attempt JOIN job ON job.id = attempt.job
+WHERE attempt.workflow = :workflow AND attempt.verdict IN ('warning', 'blocker') AND attempt.archived_by IS NULL
+    AND job.retired = 0
+GROUP BY attempt.verdict;
 
 -- name: signatures
 -- Signatures that begin so: at most eleven, one more than an error names.

@@ -1,15 +1,30 @@
 -- What is derived from attempts and edges, beside what is written. Each block answers (id, name, is, should be).
 
+-- name: given_up
+-- Jobs that have failed, were canceled, or wait, whatever else completes, for one of these: by attempts and edges alone.
+WITH RECURSIVE given_up (id) AS (
+    SELECT job.id FROM job LEFT JOIN attempt ON attempt.id = job.attempt
+    WHERE attempt.state IN (5, 6) OR (attempt.id IS NULL AND job.canceled <> 0)
+    UNION
+    SELECT job.id FROM given_up JOIN edge ON edge.parent = given_up.id JOIN job ON job.id = edge.child
+    WHERE job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0
+);
+
+-- name: not_done
+-- Of a job's parents those that are not done; for one that needs them only finished, those that are given up are.
+edge.child = job.id AND parent.state <> 4
+    AND NOT (job.when_finished = 1 AND parent.id IN (SELECT id FROM given_up));
+
 -- name: states
 -- Jobs whose state is not what follows from their live attempt, their cancellation and what they need.
+{given_up}
 SELECT id, name, state, derived FROM (
     SELECT job.id, job.name, job.state,
         CASE
             WHEN attempt.id IS NOT NULL THEN attempt.state
             WHEN job.canceled <> 0 THEN 6
             WHEN EXISTS (
-                SELECT 1 FROM edge JOIN job AS parent ON parent.id = edge.parent
-                WHERE edge.child = job.id AND parent.state <> 4
+                SELECT 1 FROM edge JOIN job AS parent ON parent.id = edge.parent WHERE {not_done}
             ) THEN 0
             ELSE 1
         END AS derived
@@ -18,10 +33,10 @@ SELECT id, name, state, derived FROM (
 
 -- name: unmet
 -- Jobs whose count of unmet needs is not how many of their parents are not done.
+{given_up}
 SELECT id, name, unmet, derived FROM (
     SELECT job.id, job.name, job.unmet, (
-        SELECT count(*) FROM edge JOIN job AS parent ON parent.id = edge.parent
-        WHERE edge.child = job.id AND parent.state <> 4
+        SELECT count(*) FROM edge JOIN job AS parent ON parent.id = edge.parent WHERE {not_done}
     ) AS derived
     FROM job
 ) AS told WHERE unmet <> derived ORDER BY id;

@@ -2,7 +2,8 @@
 
 -- name: pointers
 -- Jobs as they stand, with the state of their live attempt.
-SELECT job.id, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired, attempt.state
+SELECT job.id, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired, attempt.state,
+    job.when_finished
 FROM job LEFT JOIN attempt ON attempt.id = job.attempt WHERE job.id IN @jobs;
 
 -- name: needs

@@ -64,7 +64,8 @@ SELECT parent, child FROM edge WHERE parent IN @jobs ORDER BY parent, child;
 SELECT id, cpus, memory, gpus, time, licences FROM resource_class WHERE id IN @classes;
 
 -- name: upstream
--- What jobs need, with the attempts that completed it and their results.
-SELECT edge.child, job.name, attempt.result, job.id, attempt.id
-FROM edge JOIN job ON job.id = edge.parent JOIN attempt ON attempt.id = job.attempt AND attempt.state = 4
+-- What jobs need, and how that stands: the live attempts, with the results of those that completed.
+SELECT edge.child, job.name, CASE WHEN attempt.state = 4 THEN attempt.result END, job.id, attempt.id, job.state,
+    attempt.number, attempt.verdict, attempt.verdict_message
+FROM edge JOIN job ON job.id = edge.parent LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE edge.child IN @jobs ORDER BY edge.child, edge.parent;

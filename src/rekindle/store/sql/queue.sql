@@ -101,11 +101,12 @@ WHERE id = :attempt AND state = 2;
 
 -- name: end_attempt
 -- An attempt that had not ended has; what its start told and its end does not is kept.
--- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict, partial, code
+-- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict, verdict_message, partial, code
 UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, started),
     worker = coalesce(:worker, worker), host = coalesce(:host, host), pid = coalesce(:pid, pid),
     pid_start = coalesce(:pid_start, pid_start), cause = :cause, exit_code = :exit_code, signal = :signal,
     cpu_seconds = :cpu_seconds, max_rss_bytes = :max_rss_bytes, result = :result, verdict = :verdict,
+    verdict_message = :verdict_message,
     partial = max(partial, :partial), code = coalesce(:code, code)
 WHERE id = :attempt AND (state = 2 OR state = 3);
 
@@ -126,13 +127,15 @@ INSERT INTO signature (digest, cause, type, message) VALUES (:digest, :cause, :t
 
 -- name: write_step
 -- How a step of an attempt ended; told again, it replaces what was told.
--- row: attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action
-INSERT INTO step (attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action)
+-- row: attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action, verdict, verdict_message
+INSERT INTO step (attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action,
+    verdict, verdict_message)
 VALUES (:attempt, :position, :name, :state, :cause, :exit_code, :signal, :started, :ended, :result, :kept_from,
-    :action)
+    :action, :verdict, :verdict_message)
 ON CONFLICT (attempt, position) DO UPDATE SET name = excluded.name, state = excluded.state, cause = excluded.cause,
     exit_code = excluded.exit_code, signal = excluded.signal, started = excluded.started, ended = excluded.ended,
-    result = excluded.result, kept_from = excluded.kept_from, action = excluded.action;
+    result = excluded.result, kept_from = excluded.kept_from, action = excluded.action,
+    verdict = excluded.verdict, verdict_message = excluded.verdict_message;
 
 -- name: spans
 -- The first start and the last end among some attempts, by workflow.
@@ -151,16 +154,15 @@ WHERE id = :workflow;
 -- row: after, job, before
 UPDATE job SET state = :after, version = version + 1 WHERE id = :job AND state = :before AND retired = 0;
 
--- name: add_to_count
--- Change how many jobs of a class are in a state.
--- row: workflow, resource_class, state, n
-INSERT INTO workflow_count (workflow, resource_class, state, n) VALUES (:workflow, :resource_class, :state, :n)
-ON CONFLICT (workflow, resource_class, state) DO UPDATE SET n = workflow_count.n + excluded.n;
-
 -- name: children_of_completed
 -- The children of jobs, with how many of the jobs each of them needs.
 SELECT edge.child, count(*), job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
 FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents GROUP BY edge.child;
+
+-- name: children_of_given_up
+-- The same of those children that need the jobs only finished.
+SELECT edge.child, count(*), job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
+FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents AND job.when_finished = 1 GROUP BY edge.child;
 
 -- name: lower_unmet
 -- Less of what a job needs is missing. Plans rest on that, hence the version.

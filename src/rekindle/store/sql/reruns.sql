@@ -21,7 +21,8 @@ SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.
     job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder,
     attempt.builds_on, job.repeats, job.avoids, job.subtasks, job.pinned_to,
     CASE WHEN job.attempt IS NULL AND job.attempts > 0
-        THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END
+        THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END,
+    job.when_finished
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE job.id IN @jobs;
 

@@ -28,9 +28,9 @@ VALUES (:workflow, :number, :submitted, :params, :source_digest);
 
 -- name: insert_job
 -- A new job, READY or WAITING.
--- row: id, workflow, name, template, binding, state, unmet, priority, resource_class
-INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class)
-VALUES (:id, :workflow, :name, :template, :binding, :state, :unmet, :priority, :resource_class);
+-- row: id, workflow, name, template, binding, state, unmet, priority, resource_class, when_finished
+INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class, when_finished)
+VALUES (:id, :workflow, :name, :template, :binding, :state, :unmet, :priority, :resource_class, :when_finished);
 
 -- name: insert_edge
 -- The child needs the parent.
@@ -58,7 +58,9 @@ WHERE job.workflow = :workflow AND edge.added_by IS NULL;
 
 -- name: submitted_jobs
 -- The jobs of a workflow that no action added, retired ones included, as a revision compares them.
-SELECT id, name, template, binding, retired, resume_attempt, resume_step, subtasks, pinned_to, state, version FROM job
+SELECT id, name, template, binding, retired, resume_attempt, resume_step, subtasks, pinned_to, state, version,
+    when_finished
+FROM job
 WHERE workflow = :workflow AND added_by IS NULL;
 
 -- name: keep_binding
@@ -68,10 +70,11 @@ UPDATE attempt SET binding = (SELECT binding FROM job WHERE id = :job) WHERE job
 
 -- name: redefine_job
 -- Give a job a revision's template and binding; it is in the workflow again if it had been retired.
--- row: id, template, binding, priority, resource_class, resume_attempt, resume_step, subtasks
+-- row: id, template, binding, priority, resource_class, when_finished, resume_attempt, resume_step, subtasks
 UPDATE job
 SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
-    resume_attempt = :resume_attempt, resume_step = :resume_step, subtasks = :subtasks, retired = 0, version = version + 1
+    when_finished = :when_finished, resume_attempt = :resume_attempt, resume_step = :resume_step,
+    subtasks = :subtasks, retired = 0, version = version + 1
 WHERE id = :id;
 
 -- name: retire_jobs

@@ -1,4 +1,4 @@
-"""Verdicts and their reasons: what is not told by files and definitions alone."""
+"""What is said of jobs, and for which reasons: what is not told by files and definitions alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rekindle.domain.states import State
 from rekindle.engine import control, look, rerun, staleness
 from rekindle.engine.measuring import gather
 from rekindle.engine.reading import take
-from rekindle.engine.staleness import Verdict
+from rekindle.engine.staleness import Explained
 
 CHAIN = """
 name: chain
@@ -33,17 +33,17 @@ def chain(project: Project) -> Project:
     return project
 
 
-def verdicts(project: Project) -> dict[str, Verdict]:
+def explain(project: Project) -> dict[str, Explained]:
     ids = look.select(project.session, Selection(everything=True))
-    return {one.job.name: one for one in staleness.verdicts(project.session, ids)}
+    return {one.job.name: one for one in staleness.explain(project.session, ids)}
 
 
 def words(project: Project) -> dict[str, str]:
-    return {name: one.word for name, one in verdicts(project).items()}
+    return {name: one.word for name, one in explain(project).items()}
 
 
 def kinds(project: Project, name: str) -> list[ReasonKind]:
-    return [reason.kind for reason in verdicts(project)[name].reasons]
+    return [reason.kind for reason in explain(project)[name].reasons]
 
 
 def edit_live(project: Project, name: str) -> int:
@@ -52,7 +52,7 @@ def edit_live(project: Project, name: str) -> int:
 
 def test_jobs_without_anything_to_compare_are_unknown_and_not_stale(chain: Project) -> None:
     assert words(chain) == {"a": "current", "b": "current", "c": "unknown", "lone": "unknown"}
-    found = verdicts(chain)
+    found = explain(chain)
     assert (found["lone"].stale, found["a"].stale) == (None, False)
     ids = look.select(chain.session, Selection(everything=True))
     assert staleness.changed(chain.session, ids).unknown == (chain.job("c"), chain.job("lone"))
@@ -60,7 +60,7 @@ def test_jobs_without_anything_to_compare_are_unknown_and_not_stale(chain: Proje
 
 def test_a_job_below_one_that_is_stale_names_the_nearest(chain: Project) -> None:
     (chain.folder / "raw.txt").write_text("other\n")
-    found = verdicts(chain)
+    found = explain(chain)
     assert words(chain) == {"a": "stale", "b": "upstream", "c": "upstream", "lone": "unknown"}
     assert [reason.detail for reason in found["c"].reasons] == [{"job": chain.job("a"), "name": "a"}]
     [reason] = found["a"].reasons
@@ -68,9 +68,9 @@ def test_a_job_below_one_that_is_stale_names_the_nearest(chain: Project) -> None
     assert reason.detail["before"] != reason.detail["after"]
 
 
-def test_a_verdict_on_some_jobs_looks_at_all_above_them(chain: Project) -> None:
+def test_explaining_some_jobs_looks_at_all_above_them(chain: Project) -> None:
     (chain.folder / "raw.txt").write_text("other\n")
-    [found] = staleness.verdicts(chain.session, [chain.job("c")])
+    [found] = staleness.explain(chain.session, [chain.job("c")])
     assert (found.word, found.stale) == ("upstream", False)
 
 
@@ -87,7 +87,7 @@ def test_a_job_that_failed_for_a_missing_input_is_stale_once_it_is_there(project
     project.run("name: f\njobs:\n  f: {run: 'true', inputs: {raw: raw.txt}}\n")
     assert words(project) == {"f": "failed"}
     (project.folder / "raw.txt").write_text("here\n")
-    [reason] = verdicts(project)["f"].reasons
+    [reason] = explain(project)["f"].reasons
     assert (reason.kind, reason.detail["before"]) == (ReasonKind.INPUT, None)
 
 
@@ -202,7 +202,7 @@ def test_an_attempt_knows_the_matrix_values_that_it_ran_with(project: Project) -
     project.run(spec.replace("VALUE", "1"))
     before = look.attempts(project.session, None)[0]
     project.submit(spec.replace("VALUE", "'1'"))
-    [found] = [one for one in verdicts(project).values() if not one.job.retired]
+    [found] = [one for one in explain(project).values() if not one.job.retired]
     [reason] = found.reasons
     assert reason.detail == {"name": "matrix.k", "before": 1, "after": "1"}
     [after] = [one for one in look.attempts(project.session, None) if one.id == before.id]
@@ -244,7 +244,7 @@ def accept(project: Project, *names: str) -> dict[int, Basis]:
 def test_a_look_writes_nothing_but_what_files_held(chain: Project) -> None:
     (chain.folder / "raw.txt").write_text("other\n")
     before = states_and_versions(chain)
-    verdicts(chain)
+    explain(chain)
     assert states_and_versions(chain) == before
     assert set(chain.states().values()) == {State.COMPLETED}
 
