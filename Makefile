@@ -1,7 +1,7 @@
 # Each target works alone on a fresh clone: scripts/setup makes .venv once and installs what is needed.
 # PYTHON=/path/to/python chooses the interpreter, JOBS=4 the number of test processes.
 
-export PYTHON JOBS
+export PYTHON JOBS ARGS
 
 PY := .venv/bin/python
 
@@ -13,6 +13,7 @@ help: ## list the targets
 
 test: ## style, types, import contract and tests
 	@scripts/setup dev
+	@scripts/debian-packages
 	@scripts/check
 
 demo: ## a sweep on handwritten digits that fails, is mended and is rerun
@@ -23,8 +24,9 @@ bench: ## what it costs, beside xargs and a process pool (ARGS="--quick" for a s
 	@scripts/setup dev
 	@$(PY) -m benchmarks $(ARGS)
 
-soak: ## the long tests that `make test` leaves out
+soak: ## the long tests that `make test` leaves out (ARGS="-k everything" for some of them)
 	@scripts/setup dev
+	@scripts/debian-packages
 	@scripts/soak
 
 clean: ## remove .venv, caches and builds
