@@ -1,0 +1,179 @@
+"""What supervising does with a batch that has come to rest: run again what failed, or stop, and why.
+
+One round is: wait until nothing of the workflow can run, look, decide. What is decided is written with the rerun in one
+transaction, so that whoever goes on after a death decides nothing twice.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import BadValue
+
+NO_GROUP = ""
+"""The group of a job to which the word that groups does not apply."""
+
+
+class End(enum.StrEnum):
+    """Why supervising ends."""
+
+    CLEAN = "clean"  # nothing is left that was to be run again
+    MAX_RERUNS = "max_reruns"
+    FAILURE_PERCENT = "failure_percent"
+    GROUPS = "groups"  # all that is left is of groups that were stopped
+    BUDGET = "budget"
+    CANCELED = "canceled"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What all reruns together may take; None: as much as they like."""
+
+    attempts: int | None = None
+    core_seconds: float | None = None
+    seconds: float | None = None  # of wall time, since supervising began
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What was asked for."""
+
+    max_reruns: int = 1
+    max_failure_percent: float = 50.0
+    on: frozenset[str] = frozenset({"error"})  # statuses, as rekindle.domain.statuses names them
+    on_causes: frozenset[Cause] = frozenset()  # none: whatever the cause
+    group_by: str | None = None
+    max_group_percent: float | None = None
+    budget: Budget = field(default_factory=Budget)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A job of the batch as it came to rest. An aggregate is no test: it runs again with the others, and counts in no
+    percentage."""
+
+    job: int
+    status: str
+    cause: Cause | None = None
+    signature: str | None = None
+    group: str = NO_GROUP
+    aggregate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the reruns so far have taken, and what the one at hand is expected to."""
+
+    attempts: int = 0
+    core_seconds: float = 0.0
+    seconds: float = 0.0
+    next_attempts: int = 0
+    next_core_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Run `rerun` again, or end. `stopped` are groups that are left as they are, with their percentages."""
+
+    rerun: tuple[int, ...] = ()
+    end: End | None = None
+    why: str = ""
+    percent: float = 0.0
+    matching: int = 0
+    total: int = 0
+    stopped: Mapping[str, float] = field(default_factory=dict)
+
+
+def check_guards(guards: Guards) -> None:
+    """BadValue, before anything is done, for what makes no sense."""
+    if guards.max_reruns < 0:
+        raise BadValue(f"--max-reruns {guards.max_reruns}: it cannot be negative", hint="0 reruns nothing")
+    for option, percent in (
+        ("--max-failure-percent", guards.max_failure_percent),
+        ("--max-group-percent", guards.max_group_percent),
+    ):
+        if percent is not None and not 0 < percent <= 100:
+            raise BadValue(f"{option} {percent:g}: a percentage is above 0 and at most 100", hint=f"{option} 50")
+    if guards.max_group_percent is not None and guards.group_by is None:
+        raise BadValue("--max-group-percent says nothing of which groups", hint="add --group-by signature")
+    if not guards.on:
+        raise BadValue("--on names no status", hint="--on error")
+
+
+def decide_round(rerun: int, jobs: Sequence[Candidate], guards: Guards) -> Decision:
+    """What to do with a batch at rest after `rerun` reruns. Guards that depend on what the next rerun is expected to
+    cost are `within_budget`'s.
+
+    The order of the rules is that of ReSim's supervise (CLI 0.65): the last round, a canceled batch, nothing that
+    matches, the percentage; groups come after."""
+    counted = [one for one in jobs if not one.aggregate]
+    matching = [one for one in jobs if _matches(one, guards)]
+    failing = sum(not one.aggregate for one in matching)
+    percent = 100.0 * failing / len(counted) if counted else 0.0
+    found = Decision(percent=percent, matching=len(matching), total=len(counted))
+    if not matching:
+        end = End.CANCELED if _canceled(jobs, guards) else End.CLEAN
+        return _ended(found, end, "nothing is left to run again")
+    if _canceled(jobs, guards):
+        return _ended(found, End.CANCELED, "jobs were canceled: a batch that was canceled is not run again")
+    if rerun >= guards.max_reruns:
+        times = "once" if guards.max_reruns == 1 else f"{guards.max_reruns} times"
+        return _ended(found, End.MAX_RERUNS, f"it has been run again {times}, which is the most")
+    if percent > guards.max_failure_percent:
+        why = f"{percent:.1f} % fail, more than {guards.max_failure_percent:g} %"
+        return _ended(found, End.FAILURE_PERCENT, why)
+    stopped = _stopped(counted, matching, guards)
+    left = tuple(sorted(one.job for one in matching if one.group not in stopped or one.aggregate))
+    if not any(one.group not in stopped for one in matching):
+        why = "every group that fails does so too often: " + ", ".join(f"{name or '(none)'}" for name in stopped)
+        return _ended(found, End.GROUPS, why, stopped)
+    return Decision(left, None, "", percent, len(matching), len(counted), stopped)
+
+
+def within_budget(budget: Budget, spent: Spent) -> str | None:
+    """Why the next rerun would take more than is left; None: it fits."""
+    if budget.attempts is not None and spent.attempts + spent.next_attempts > budget.attempts:
+        return (
+            f"{spent.next_attempts} attempts more would be {spent.attempts + spent.next_attempts}, "
+            f"of {budget.attempts} at the most"
+        )
+    core = spent.core_seconds + spent.next_core_seconds
+    if budget.core_seconds is not None and core > budget.core_seconds:
+        return f"it would come to {core / 3600:.2f} core-hours, of {budget.core_seconds / 3600:.2f} at the most"
+    if budget.seconds is not None and spent.seconds >= budget.seconds:
+        return f"the time for it is over ({budget.seconds:g} s)"
+    return None
+
+
+def _matches(one: Candidate, guards: Guards) -> bool:
+    return one.status in guards.on and (not guards.on_causes or one.cause in guards.on_causes)
+
+
+def _canceled(jobs: Collection[Candidate], guards: Guards) -> bool:
+    return "canceled" not in guards.on and any(one.status == "canceled" for one in jobs)
+
+
+def _stopped(counted: Sequence[Candidate], matching: Sequence[Candidate], guards: Guards) -> dict[str, float]:
+    """Groups that fail too often, with their percentages. A signature is of those that failed alone: its share is
+    that of the whole batch."""
+    if guards.max_group_percent is None:
+        return {}
+    failing: dict[str, int] = {}
+    for one in matching:
+        if not one.aggregate:
+            failing[one.group] = failing.get(one.group, 0) + 1
+    found = {}
+    for group, number in sorted(failing.items()):
+        of = len(counted) if guards.group_by == "signature" else sum(one.group == group for one in counted)
+        percent = 100.0 * number / of
+        if percent > guards.max_group_percent:
+            found[group] = percent
+    return found
+
+
+def _ended(found: Decision, end: End, why: str, stopped: Mapping[str, float] | None = None) -> Decision:
+    return Decision((), end, why, found.percent, found.matching, found.total, stopped or {})

@@ -1,0 +1,188 @@
+"""What supervising does with a batch at rest."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import BadValue
+from rekindle.domain.supervising import (
+    Budget,
+    Candidate,
+    End,
+    Guards,
+    Spent,
+    check_guards,
+    decide_round,
+    within_budget,
+)
+
+
+def batch(statuses, **more):
+    return [Candidate(at, status, **more) for at, status in enumerate(statuses.split(), start=1)]
+
+
+# The boundaries of ReSim's supervise: strictly greater stops
+
+
+@pytest.mark.parametrize(
+    ("statuses", "limit", "rerun", "end"),
+    [
+        ("error passed", 50, (1,), None),
+        ("error error passed", 34, (), End.FAILURE_PERCENT),
+        ("error passed passed", 34, (1,), None),
+        ("error error passed", 66, (), End.FAILURE_PERCENT),
+        ("error error passed", 67, (1, 2), None),
+        ("error error", 100, (1, 2), None),
+        ("error " + "passed " * 99, 1, (1,), None),
+        ("error error " + "passed " * 98, 1, (), End.FAILURE_PERCENT),
+        ("passed passed", 50, (), End.CLEAN),
+        ("passed warning blocker", 50, (), End.CLEAN),
+        ("", 50, (), End.CLEAN),
+    ],
+)
+def test_a_failure_percentage_above_the_limit_ends_it(statuses, limit, rerun, end):
+    decided = decide_round(0, batch(statuses), Guards(max_failure_percent=limit))
+    assert (decided.rerun, decided.end) == (rerun, end)
+
+
+@pytest.mark.parametrize(("rerun", "most", "end"), [(0, 0, End.MAX_RERUNS), (0, 1, None), (1, 1, End.MAX_RERUNS)])
+def test_it_runs_again_so_many_times_at_the_most(rerun, most, end):
+    assert decide_round(rerun, batch("error passed"), Guards(max_reruns=most)).end is end
+
+
+def test_a_batch_that_is_clean_after_its_last_rerun_ended_well():
+    assert decide_round(1, batch("passed passed"), Guards(max_reruns=1)).end is End.CLEAN
+
+
+def test_a_canceled_batch_is_not_run_again():
+    decided = decide_round(0, batch("error canceled passed passed"), Guards())
+    assert (decided.rerun, decided.end) == ((), End.CANCELED)
+    assert decide_round(0, batch("canceled passed"), Guards()).end is End.CANCELED
+
+
+def test_canceled_jobs_run_again_where_that_is_asked_for():
+    guards = Guards(on=frozenset({"error", "canceled"}))
+    assert decide_round(0, batch("error canceled passed passed"), guards).rerun == (1, 2)
+
+
+def test_only_the_statuses_asked_for_match():
+    guards = Guards(on=frozenset({"warning", "blocker"}))
+    assert decide_round(0, batch("error warning blocker passed passed"), guards).rerun == (2, 3)
+
+
+def test_only_the_causes_asked_for_match():
+    jobs = [
+        Candidate(1, "error", Cause.EXIT),
+        Candidate(2, "error", Cause.OOM),
+        Candidate(3, "passed"),
+        Candidate(4, "passed"),
+    ]
+    assert decide_round(0, jobs, Guards(on_causes=frozenset({Cause.OOM}))).rerun == (2,)
+
+
+def test_an_aggregate_runs_again_with_the_others_and_counts_in_no_percentage():
+    jobs = [*batch("error passed"), Candidate(9, "error", aggregate=True)]
+    decided = decide_round(0, jobs, Guards(max_failure_percent=50))
+    assert decided.rerun == (1, 9)
+    assert (decided.percent, decided.total) == (50.0, 2)
+
+
+def test_only_an_aggregate_that_failed_is_run_again():
+    jobs = [*batch("passed passed"), Candidate(9, "error", aggregate=True)]
+    assert decide_round(0, jobs, Guards(max_failure_percent=1)).rerun == (9,)
+
+
+# Groups
+
+
+def hosts(**groups):
+    found = []
+    for group, statuses in groups.items():
+        found += [Candidate(len(found) + at, one, group=group) for at, one in enumerate(statuses.split(), start=1)]
+    return found
+
+
+def test_a_group_that_fails_too_often_stops_and_the_others_go_on():
+    jobs = hosts(n1="error error error passed", n2="error passed passed passed")
+    decided = decide_round(0, jobs, Guards(group_by="host", max_group_percent=50))
+    assert decided.rerun == (5,)
+    assert decided.stopped == {"n1": 75.0}
+
+
+def test_a_group_at_its_limit_goes_on():
+    jobs = hosts(n1="error passed", n2="passed passed")
+    assert decide_round(0, jobs, Guards(group_by="host", max_group_percent=50)).rerun == (1,)
+
+
+def test_when_every_group_that_fails_is_stopped_it_ends():
+    jobs = hosts(n1="error error error passed", n2="passed passed passed passed")
+    decided = decide_round(0, jobs, Guards(group_by="host", max_group_percent=50))
+    assert (decided.rerun, decided.end, decided.stopped) == ((), End.GROUPS, {"n1": 75.0})
+
+
+def test_the_share_of_a_signature_is_that_of_the_whole_batch():
+    jobs = hosts(aaa="error error error", bbb="error", none="passed passed passed passed passed passed")
+    decided = decide_round(0, jobs, Guards(group_by="signature", max_group_percent=25))
+    assert decided.rerun == (4,)
+    assert decided.stopped == {"aaa": 30.0}
+
+
+# Budgets
+
+
+@pytest.mark.parametrize(
+    ("budget", "spent", "fits"),
+    [
+        (Budget(attempts=10), Spent(attempts=4, next_attempts=6), True),
+        (Budget(attempts=10), Spent(attempts=4, next_attempts=7), False),
+        (Budget(core_seconds=3600), Spent(core_seconds=3000, next_core_seconds=600), True),
+        (Budget(core_seconds=3600), Spent(core_seconds=3000, next_core_seconds=601), False),
+        (Budget(seconds=60), Spent(seconds=59.9), True),
+        (Budget(seconds=60), Spent(seconds=60), False),
+        (Budget(), Spent(10**6, 1e9, 1e9, 10**6, 1e9), True),
+    ],
+)
+def test_a_rerun_beyond_the_budget_is_not_made(budget, spent, fits):
+    assert (within_budget(budget, spent) is None) is fits
+
+
+# What makes no sense is refused before anything is done
+
+
+@pytest.mark.parametrize("percent", [1, 50, 100, 0.5])
+def test_a_percentage_within_bounds_is_taken(percent):
+    check_guards(Guards(max_failure_percent=percent))
+
+
+@pytest.mark.parametrize(
+    "guards",
+    [
+        Guards(max_failure_percent=0),
+        Guards(max_failure_percent=101),
+        Guards(max_failure_percent=-3),
+        Guards(max_failure_percent=float("nan")),
+        Guards(max_reruns=-1),
+        Guards(max_group_percent=50),
+        Guards(group_by="host", max_group_percent=0),
+        Guards(on=frozenset()),
+    ],
+)
+def test_guards_that_make_no_sense_are_refused(guards):
+    with pytest.raises(BadValue):
+        check_guards(guards)
+
+
+STATUS = st.sampled_from(["passed", "warning", "blocker", "error"])
+
+
+@given(st.lists(STATUS, max_size=30), st.integers(1, 100), st.integers(0, 3))
+def test_a_round_reruns_all_that_matches_or_nothing(statuses, limit, rerun):
+    jobs = batch(" ".join(statuses))
+    decided = decide_round(rerun, jobs, Guards(max_reruns=3, max_failure_percent=limit))
+    errors = tuple(one.job for one in jobs if one.status == "error")
+    assert decided.rerun in ((), errors)
+    assert bool(decided.rerun) == (decided.end is None)
+    assert bool(decided.rerun) == (bool(errors) and rerun < 3 and 100 * len(errors) <= limit * len(jobs))
