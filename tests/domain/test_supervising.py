@@ -7,21 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.errors import BadValue
+from rekindle.domain.errors import UsageError
+from rekindle.domain.guards import Budget, Guards, check_guards, read_causes, read_statuses
 from rekindle.domain.supervising import (
-    Budget,
     Candidate,
     End,
-    Guards,
+    Grouped,
     Spent,
-    check_guards,
     decide_round,
+    group_of,
     within_budget,
 )
+from rekindle.domain.verdicts import Status
 
 
 def batch(statuses, **more):
-    return [Candidate(at, status, **more) for at, status in enumerate(statuses.split(), start=1)]
+    return [Candidate(at, Status(status), **more) for at, status in enumerate(statuses.split(), start=1)]
 
 
 # The boundaries of ReSim's supervise: strictly greater stops
@@ -64,35 +65,46 @@ def test_a_canceled_batch_is_not_run_again():
 
 
 def test_canceled_jobs_run_again_where_that_is_asked_for():
-    guards = Guards(on=frozenset({"error", "canceled"}))
+    guards = Guards(on=frozenset({Status.ERROR, Status.CANCELED}))
     assert decide_round(0, batch("error canceled passed passed"), guards).rerun == (1, 2)
 
 
 def test_only_the_statuses_asked_for_match():
-    guards = Guards(on=frozenset({"warning", "blocker"}))
+    guards = Guards(on=frozenset({Status.WARNING, Status.BLOCKER}))
     assert decide_round(0, batch("error warning blocker passed passed"), guards).rerun == (2, 3)
 
 
 def test_only_the_causes_asked_for_match():
     jobs = [
-        Candidate(1, "error", Cause.EXIT),
-        Candidate(2, "error", Cause.OOM),
-        Candidate(3, "passed"),
-        Candidate(4, "passed"),
+        Candidate(1, Status.ERROR, Cause.EXIT),
+        Candidate(2, Status.ERROR, Cause.OOM),
+        Candidate(3, Status.PASSED),
+        Candidate(4, Status.PASSED),
     ]
     assert decide_round(0, jobs, Guards(on_causes=frozenset({Cause.OOM}))).rerun == (2,)
 
 
 def test_an_aggregate_runs_again_with_the_others_and_counts_in_no_percentage():
-    jobs = [*batch("error passed"), Candidate(9, "error", aggregate=True)]
+    jobs = [*batch("error passed"), Candidate(9, Status.ERROR, aggregate=True)]
     decided = decide_round(0, jobs, Guards(max_failure_percent=50))
     assert decided.rerun == (1, 9)
     assert (decided.percent, decided.total) == (50.0, 2)
 
 
 def test_only_an_aggregate_that_failed_is_run_again():
-    jobs = [*batch("passed passed"), Candidate(9, "error", aggregate=True)]
+    jobs = [*batch("passed passed"), Candidate(9, Status.ERROR, aggregate=True)]
     assert decide_round(0, jobs, Guards(max_failure_percent=1)).rerun == (9,)
+
+
+def test_a_cause_is_asked_of_those_that_have_one():
+    jobs = [
+        Candidate(1, Status.WARNING),
+        Candidate(2, Status.ERROR, Cause.EXIT),
+        Candidate(3, Status.ERROR, Cause.LOST),
+        Candidate(4, Status.PASSED),
+    ]
+    on = frozenset({Status.ERROR, Status.WARNING})
+    assert decide_round(0, jobs, Guards(on=on, on_causes=frozenset({Cause.LOST}))).rerun == (1, 3)
 
 
 # Groups
@@ -101,7 +113,9 @@ def test_only_an_aggregate_that_failed_is_run_again():
 def hosts(**groups):
     found = []
     for group, statuses in groups.items():
-        found += [Candidate(len(found) + at, one, group=group) for at, one in enumerate(statuses.split(), start=1)]
+        found += [
+            Candidate(len(found) + at, Status(one), group=group) for at, one in enumerate(statuses.split(), start=1)
+        ]
     return found
 
 
@@ -128,6 +142,33 @@ def test_the_share_of_a_signature_is_that_of_the_whole_batch():
     decided = decide_round(0, jobs, Guards(group_by="signature", max_group_percent=25))
     assert decided.rerun == (4,)
     assert decided.stopped == {"aaa": 30.0}
+
+
+def test_an_aggregate_does_not_keep_a_batch_going_whose_groups_are_stopped():
+    jobs = [*hosts(n1="error error passed", n2="passed"), Candidate(9, Status.ERROR, group="n2", aggregate=True)]
+    assert decide_round(0, jobs, Guards(group_by="host", max_group_percent=50)).end is End.GROUPS
+
+
+def test_the_share_of_a_cause_is_that_of_the_whole_batch():
+    jobs = hosts(oom="error error", exit="error", none="passed passed passed passed passed")
+    decided = decide_round(0, jobs, Guards(group_by="cause", max_group_percent=20))
+    assert (decided.rerun, decided.stopped) == ((3,), {"oom": 25.0})
+
+
+@pytest.mark.parametrize(
+    ("by", "group"),
+    [
+        (None, ""),
+        ("host", "n1"),
+        ("signature", "3f9a"),
+        ("cause", "oom"),
+        ("template", "train"),
+        ("matrix.alpha", "0.1"),
+        ("matrix.beta", ""),
+    ],
+)
+def test_a_job_is_of_the_group_that_the_word_says(by, group):
+    assert group_of(by, Grouped("n1", "3f9a", Cause.OOM, "train", {"alpha": 0.1})) == group
 
 
 # Budgets
@@ -168,11 +209,45 @@ def test_a_percentage_within_bounds_is_taken(percent):
         Guards(max_group_percent=50),
         Guards(group_by="host", max_group_percent=0),
         Guards(on=frozenset()),
+        Guards(group_by="moon"),
+        Guards(group_by="matrix"),
+        Guards(group_by="matrix."),
+        Guards(budget=Budget(attempts=-1)),
+        Guards(budget=Budget(core_seconds=-0.5)),
+        Guards(budget=Budget(seconds=float("inf"))),
     ],
 )
 def test_guards_that_make_no_sense_are_refused(guards):
-    with pytest.raises(BadValue):
+    with pytest.raises(UsageError):
         check_guards(guards)
+
+
+@pytest.mark.parametrize("by", ["host", "signature", "cause", "template", "matrix.alpha", "matrix.a.b"])
+def test_groups_that_are_known_are_taken(by):
+    check_guards(Guards(group_by=by))
+
+
+def test_statuses_and_causes_are_read_in_any_case():
+    assert read_statuses("--on", ["Warning,ERROR", "blocker"]) == {Status.WARNING, Status.ERROR, Status.BLOCKER}
+    assert read_statuses("--on", ["cancelled"]) == {Status.CANCELED}
+    assert read_causes("--on-cause", ["OOM, timeout"]) == {Cause.OOM, Cause.TIMEOUT}
+
+
+@pytest.mark.parametrize(
+    ("read", "words", "said"),
+    [
+        (read_statuses, ["failed"], "`error`"),
+        (read_statuses, ["bloker"], "did you mean `blocker`?"),
+        (read_statuses, ["error,passed"], "passed"),
+        (read_statuses, ["running"], "running"),
+        (read_causes, ["out of memory"], "out of memory"),
+        (read_causes, ["time"], "did you mean `timeout`?"),
+    ],
+)
+def test_a_word_that_nobody_knows_is_refused(read, words, said):
+    with pytest.raises(UsageError) as refused:
+        read("--on", words)
+    assert said in str(refused.value)
 
 
 STATUS = st.sampled_from(["passed", "warning", "blocker", "error"])

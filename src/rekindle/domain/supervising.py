@@ -9,9 +9,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.errors import BadValue
+from rekindle.domain.guards import Budget, Guards
+from rekindle.domain.verdicts import Status
 
 NO_GROUP = ""
 """The group of a job to which the word that groups does not apply."""
@@ -27,28 +29,8 @@ class End(enum.StrEnum):
     BUDGET = "budget"
     CANCELED = "canceled"
     TIMED_OUT = "timed_out"
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What all reruns together may take; None: as much as they like."""
-
-    attempts: int | None = None
-    core_seconds: float | None = None
-    seconds: float | None = None  # of wall time, since supervising began
-
-
-@dataclass(frozen=True, slots=True)
-class Guards:
-    """What was asked for."""
-
-    max_reruns: int = 1
-    max_failure_percent: float = 50.0
-    on: frozenset[str] = frozenset({"error"})  # statuses, as rekindle.domain.statuses names them
-    on_causes: frozenset[Cause] = frozenset()  # none: whatever the cause
-    group_by: str | None = None
-    max_group_percent: float | None = None
-    budget: Budget = field(default_factory=Budget)
+    REFUSED = "refused"  # none of what is left can be rerun as it stands
+    GIVEN_UP = "given_up"  # it died, and supervising began anew in another way
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +39,22 @@ class Candidate:
     percentage."""
 
     job: int
-    status: str
+    status: Status
     cause: Cause | None = None
     signature: str | None = None
     group: str = NO_GROUP
     aggregate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """What a job may be grouped by."""
+
+    host: str | None = None
+    signature: str | None = None
+    cause: Cause | None = None
+    template: str = ""
+    matrix: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +81,14 @@ class Decision:
     stopped: Mapping[str, float] = field(default_factory=dict)
 
 
-def check_guards(guards: Guards) -> None:
-    """BadValue, before anything is done, for what makes no sense."""
-    if guards.max_reruns < 0:
-        raise BadValue(f"--max-reruns {guards.max_reruns}: it cannot be negative", hint="0 reruns nothing")
-    for option, percent in (
-        ("--max-failure-percent", guards.max_failure_percent),
-        ("--max-group-percent", guards.max_group_percent),
-    ):
-        if percent is not None and not 0 < percent <= 100:
-            raise BadValue(f"{option} {percent:g}: a percentage is above 0 and at most 100", hint=f"{option} 50")
-    if guards.max_group_percent is not None and guards.group_by is None:
-        raise BadValue("--max-group-percent says nothing of which groups", hint="add --group-by signature")
-    if not guards.on:
-        raise BadValue("--on names no status", hint="--on error")
+def group_of(by: str | None, one: Grouped) -> str:
+    """The group of a job."""
+    match (by or "").partition("."):
+        case ("host" | "signature" | "cause" | "template" as word, _, _):
+            return getattr(one, word) or NO_GROUP
+        case ("matrix", _, key):
+            return str(one.matrix.get(key, NO_GROUP))
+    return NO_GROUP
 
 
 def decide_round(rerun: int, jobs: Sequence[Candidate], guards: Guards) -> Decision:
@@ -128,7 +115,7 @@ def decide_round(rerun: int, jobs: Sequence[Candidate], guards: Guards) -> Decis
         return _ended(found, End.FAILURE_PERCENT, why)
     stopped = _stopped(counted, matching, guards)
     left = tuple(sorted(one.job for one in matching if one.group not in stopped or one.aggregate))
-    if not any(one.group not in stopped for one in matching):
+    if failing and all(one.group in stopped for one in matching if not one.aggregate):
         why = "every group that fails does so too often: " + ", ".join(f"{name or '(none)'}" for name in stopped)
         return _ended(found, End.GROUPS, why, stopped)
     return Decision(left, None, "", percent, len(matching), len(counted), stopped)
@@ -150,16 +137,16 @@ def within_budget(budget: Budget, spent: Spent) -> str | None:
 
 
 def _matches(one: Candidate, guards: Guards) -> bool:
-    return one.status in guards.on and (not guards.on_causes or one.cause in guards.on_causes)
+    return one.status in guards.on and (not guards.on_causes or one.cause is None or one.cause in guards.on_causes)
 
 
 def _canceled(jobs: Collection[Candidate], guards: Guards) -> bool:
-    return "canceled" not in guards.on and any(one.status == "canceled" for one in jobs)
+    return Status.CANCELED not in guards.on and any(one.status is Status.CANCELED for one in jobs)
 
 
 def _stopped(counted: Sequence[Candidate], matching: Sequence[Candidate], guards: Guards) -> dict[str, float]:
-    """Groups that fail too often, with their percentages. A signature is of those that failed alone: its share is
-    that of the whole batch."""
+    """Groups that fail too often, with their percentages. Those that failed alone have a signature and a cause: the
+    share of such a group is that of the whole batch."""
     if guards.max_group_percent is None:
         return {}
     failing: dict[str, int] = {}
@@ -168,7 +155,7 @@ def _stopped(counted: Sequence[Candidate], matching: Sequence[Candidate], guards
             failing[one.group] = failing.get(one.group, 0) + 1
     found = {}
     for group, number in sorted(failing.items()):
-        of = len(counted) if guards.group_by == "signature" else sum(one.group == group for one in counted)
+        of = len(counted) if guards.group_by in _OF_FAILURES else sum(one.group == group for one in counted)
         percent = 100.0 * number / of
         if percent > guards.max_group_percent:
             found[group] = percent
@@ -177,3 +164,7 @@ def _stopped(counted: Sequence[Candidate], matching: Sequence[Candidate], guards
 
 def _ended(found: Decision, end: End, why: str, stopped: Mapping[str, float] | None = None) -> Decision:
     return Decision((), end, why, found.percent, found.matching, found.total, stopped or {})
+
+
+_OF_FAILURES = frozenset({"signature", "cause"})
+"""Groups that only what failed is of."""
