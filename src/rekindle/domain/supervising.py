@@ -9,11 +9,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.guards import Budget, Guards
-from rekindle.domain.verdicts import Status
+from rekindle.domain.models import Place
+from rekindle.domain.states import State
+from rekindle.domain.verdicts import Status, Word, status_of
 
 NO_GROUP = ""
 """The group of a job to which the word that groups does not apply."""
@@ -31,6 +33,41 @@ class End(enum.StrEnum):
     TIMED_OUT = "timed_out"
     REFUSED = "refused"  # none of what is left can be rerun as it stands
     GIVEN_UP = "given_up"  # it died, and supervising began anew in another way
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """Somebody supervises a workflow, or has. `asked` is the JSON text of what was asked for."""
+
+    id: int
+    workflow: int
+    asked: str
+    began: float
+    owner: Place
+    outcome: End | None = None  # it ends, and that may not be told yet
+    report: str | None = None  # JSON text: what is to be told
+    ended: float | None = None  # it has been told
+
+
+class Member(NamedTuple):
+    """A job of a batch, and what its live attempt came to."""
+
+    id: int
+    name: str
+    state: State
+    template: int
+    binding: str  # JSON text: the matrix values
+    held: bool
+    attempts: int
+    cause: Cause | None
+    host: str | None
+    signature: str | None
+    found: Word | None
+
+    @property
+    def status(self) -> Status:
+        """State and verdict in one word."""
+        return status_of(self.state, self.found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from rekindle.domain.revisions import Outline, RevisedJob
 from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Subtasks
+from rekindle.store.port_supervisions import Supervisions
 from rekindle.store.port_tries import Tries
 
 
@@ -438,6 +439,7 @@ class Archive(Protocol):
     measures: Measures
     tries: Tries
     runners: Runners
+    supervisions: Supervisions
     events: Events
 
     def check(self) -> list[str]:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rekindle.domain.errors import StoreUnavailable
-from rekindle.store import port, port_attempts, port_tries
+from rekindle.store import port, port_attempts, port_supervisions, port_tries
 from rekindle.store.acts import Acts
 from rekindle.store.attempts import Attempts
 from rekindle.store.check import check
@@ -23,6 +23,7 @@ from rekindle.store.queue import Queue
 from rekindle.store.reruns import Reruns
 from rekindle.store.runners import Runners
 from rekindle.store.subtasks import Subtasks
+from rekindle.store.supervisions import Supervisions
 from rekindle.store.translating import translate
 from rekindle.store.tries import Tries
 from rekindle.store.workflows import Workflows
@@ -73,6 +74,7 @@ class SqliteArchive:
         self.measures: port_attempts.Measures = Measures(database)
         self.tries: port_tries.Tries = Tries(database)
         self.runners: port.Runners = Runners(database)
+        self.supervisions: port_supervisions.Supervisions = Supervisions(database)
         self.events: port.Events = Events(database)
 
     def check(self) -> list[str]:

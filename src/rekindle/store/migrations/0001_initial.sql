@@ -238,6 +238,24 @@ CREATE TABLE rerun (
     dynamic    TEXT NOT NULL DEFAULT '{}'  -- JSON: the sets that it took out of force, and what they had brought
 );
 
+CREATE INDEX rerun_supervised ON rerun (id) WHERE kind = 'supervise';
+
+CREATE TABLE supervision (
+    id        INTEGER PRIMARY KEY,
+    workflow  INTEGER NOT NULL REFERENCES workflow,
+    asked     TEXT NOT NULL,             -- JSON: the guards; its reruns name it in their requests
+    began     REAL NOT NULL,
+    host      TEXT NOT NULL,             -- who supervises now ...
+    boot_id   TEXT NOT NULL,
+    pid       INTEGER NOT NULL,
+    pid_start INTEGER NOT NULL,
+    pid_space INTEGER NOT NULL,          -- ... in which namespace of processes
+    outcome   TEXT,                      -- why it ends; null: it goes on
+    report    TEXT,                      -- JSON of domain.supervised.Report: to be told, or told
+    ended     REAL                       -- it has been told
+);
+CREATE UNIQUE INDEX supervision_open ON supervision (workflow) WHERE ended IS NULL;
+
 CREATE TABLE rerun_job (
     rerun          INTEGER NOT NULL REFERENCES rerun,
     job            INTEGER NOT NULL REFERENCES job,

@@ -80,6 +80,10 @@ DELETE FROM revision WHERE workflow = :workflow;
 DELETE FROM rerun WHERE NOT EXISTS (SELECT 1 FROM rerun_job WHERE rerun_job.rerun = rerun.id)
     AND id NOT IN (SELECT rerun FROM revision WHERE rerun IS NOT NULL);
 
+-- name: delete_supervisions
+-- Whoever has supervised it.
+DELETE FROM supervision WHERE workflow = :workflow;
+
 -- name: delete_events
 -- What happened to it.
 DELETE FROM event WHERE workflow = :workflow;
