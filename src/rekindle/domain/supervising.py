@@ -7,8 +7,9 @@ transaction, so that whoever goes on after a death decides nothing twice.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from rekindle.domain.causes import Cause
@@ -135,10 +136,11 @@ def decide_round(rerun: int, jobs: Sequence[Candidate], guards: Guards) -> Decis
     The order of the rules is that of ReSim's supervise (CLI 0.65): the last round, a canceled batch, nothing that
     matches, the percentage; groups come after."""
     counted = [one for one in jobs if not one.aggregate]
-    matching = [one for one in jobs if _matches(one, guards)]
+    matching = [one for one in jobs if matches(one, guards)]
     failing = sum(not one.aggregate for one in matching)
     percent = 100.0 * failing / len(counted) if counted else 0.0
-    found = Decision(percent=percent, matching=len(matching), total=len(counted))
+    stopped = _stopped(counted, matching, guards)
+    found = Decision(percent=percent, matching=len(matching), total=len(counted), stopped=stopped)
     if not matching:
         end = End.CANCELED if _canceled(jobs, guards) else End.CLEAN
         return _ended(found, end, "nothing is left to run again")
@@ -150,12 +152,16 @@ def decide_round(rerun: int, jobs: Sequence[Candidate], guards: Guards) -> Decis
     if percent > guards.max_failure_percent:
         why = f"{percent:.1f} % fail, more than {guards.max_failure_percent:g} %"
         return _ended(found, End.FAILURE_PERCENT, why)
-    stopped = _stopped(counted, matching, guards)
     left = tuple(sorted(one.job for one in matching if one.group not in stopped or one.aggregate))
     if failing and all(one.group in stopped for one in matching if not one.aggregate):
         why = "every group that fails does so too often: " + ", ".join(f"{name or '(none)'}" for name in stopped)
-        return _ended(found, End.GROUPS, why, stopped)
-    return Decision(left, None, "", percent, len(matching), len(counted), stopped)
+        return _ended(found, End.GROUPS, why)
+    return replace(found, rerun=left)
+
+
+def matches(one: Candidate, guards: Guards) -> bool:
+    """The job is what was asked to be run again."""
+    return one.status in guards.on and (not guards.on_causes or one.cause is None or one.cause in guards.on_causes)
 
 
 def within_budget(budget: Budget, spent: Spent) -> str | None:
@@ -173,10 +179,6 @@ def within_budget(budget: Budget, spent: Spent) -> str | None:
     return None
 
 
-def _matches(one: Candidate, guards: Guards) -> bool:
-    return one.status in guards.on and (not guards.on_causes or one.cause is None or one.cause in guards.on_causes)
-
-
 def _canceled(jobs: Collection[Candidate], guards: Guards) -> bool:
     return Status.CANCELED not in guards.on and any(one.status is Status.CANCELED for one in jobs)
 
@@ -186,21 +188,18 @@ def _stopped(counted: Sequence[Candidate], matching: Sequence[Candidate], guards
     share of such a group is that of the whole batch."""
     if guards.max_group_percent is None:
         return {}
-    failing: dict[str, int] = {}
-    for one in matching:
-        if not one.aggregate:
-            failing[one.group] = failing.get(one.group, 0) + 1
+    failing = Counter(one.group for one in matching if not one.aggregate)
+    sizes = Counter(one.group for one in counted)
     found = {}
     for group, number in sorted(failing.items()):
-        of = len(counted) if guards.group_by in _OF_FAILURES else sum(one.group == group for one in counted)
-        percent = 100.0 * number / of
+        percent = 100.0 * number / (len(counted) if guards.group_by in _OF_FAILURES else sizes[group])
         if percent > guards.max_group_percent:
             found[group] = percent
     return found
 
 
-def _ended(found: Decision, end: End, why: str, stopped: Mapping[str, float] | None = None) -> Decision:
-    return Decision((), end, why, found.percent, found.matching, found.total, stopped or {})
+def _ended(found: Decision, end: End, why: str) -> Decision:
+    return replace(found, end=end, why=why)
 
 
 _OF_FAILURES = frozenset({"signature", "cause"})

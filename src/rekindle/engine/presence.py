@@ -77,3 +77,11 @@ def unattended(archive: Archive, now: float) -> list[Runner]:
 def works_elsewhere(archive: Archive, host: str, now: float) -> bool:
     """A runner on another host than this one holds its lease."""
     return any(runner.host != host and runner.expires > now for runner in archive.runners.alive())
+
+
+def is_there(place: Place) -> bool | None:
+    """Whether a process is there; None: it cannot be seen from here, on another host or in another namespace of
+    processes (a container)."""
+    if (place.boot_id, place.pid_space) == (boot_id(), pid_space()):
+        return start_of(place.pid) == place.pid_start
+    return False if place.host == socket.gethostname() and place.boot_id != boot_id() else None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, Resources
 from rekindle.domain.differences import Difference
+from rekindle.domain.guards import Guards
 from rekindle.domain.models import Attempt, FailureGroup, Job, Runner, Workflow
 from rekindle.domain.rerun import How, Reason, RerunPlan
 from rekindle.domain.revisions import RevisionDiff
@@ -124,7 +125,7 @@ class Proposal:
     plan: RerunPlan
     request: Mapping[str, Any]
     note: str | None = None
-    kind: Literal["manual", "restart", "reset"] = "manual"
+    kind: Literal["manual", "restart", "reset", "supervise"] = "manual"
     children: Mapping[int, Sequence[int]] = field(default_factory=dict)
     foreseen: Foreseen | None = None
 
@@ -325,3 +326,33 @@ class WorkReport:
     inherited: Inherited = field(default_factory=Inherited)
     stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (job, processes that cannot be ended, for which it waits)
     damaged: tuple[str, ...] = ()  # what could not be read of journals
+
+
+@dataclass(frozen=True, slots=True)
+class SuperviseOptions:
+    """What to supervise, and how. Durations are in seconds."""
+
+    workflow: str  # id or name
+    guards: Guards = field(default_factory=Guards)
+    poll: float = 30.0  # at the latest so long after another look, should nobody ring
+    wait_timeout: float | None = None  # of each round
+    note: str | None = None
+    take_over: bool = False  # although nobody can see from here whether its process is there
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Supervising begins, or goes on where one that died had come to."""
+
+    supervision: int
+    reruns: int  # so far
+    resumed: bool
+    given_up: int | None = None  # another one, that had died and was asked for other things
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """There is something to run, and nobody is there to run it."""
+
+    active: int  # jobs that somebody had begun
+    claimable: int  # that are ready, or will be when their time has come

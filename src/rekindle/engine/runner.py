@@ -139,6 +139,7 @@ class Shift:
             others = archive.runners.with_room() if news and self._concerns_others(claimed) else []
         self._turned = time.monotonic()
         self._seen_version = self._session.store.data_version()
+        ring(self._scope.store_folder, ())
         if checked:
             self._checks.settled()
             self._tally.reinstated += reinstated

@@ -1,0 +1,471 @@
+"""Supervising: rounds, guards, groups, budgets, going on after a death. Processes are scripted, the rest is real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+
+from rekindle import Client, Workflow
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import PlanOutdated, Refused, StoreUnavailable, UsageError
+from rekindle.domain.flakiness import Passed
+from rekindle.domain.guards import Budget, Guards
+from rekindle.domain.rerun import How
+from rekindle.domain.states import State
+from rekindle.domain.supervised import Report
+from rekindle.domain.supervising import End
+from rekindle.domain.verdicts import Status
+from rekindle.engine import control, look, rerun
+from rekindle.engine import rounds as engine
+from rekindle.engine.results import Begun, SuperviseOptions, WorkOptions, WorkReport
+from rekindle.engine.run import work
+from rekindle.engine.session import Session
+from rekindle.engine.supervise import supervise, told
+from rekindle.journal.orders import Assignment
+from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor
+
+ALWAYS = 10**6
+G = 2**30
+
+
+class Batch:
+    """Tests of a batch: by the number of one, in how many of its first attempts it fails."""
+
+    def __init__(self, project) -> None:
+        self.project, self.clock = project, FakeClock()
+        project.session = Session(project.session.store, self.clock)
+        self.fails: Mapping[str, int] = {}
+        self.outcome: Callable[[Assignment], Outcome] = lambda _: Outcome(fails_at="run", message="broken")
+        self.ran: list[tuple[str, int]] = []
+        self.heard: list[object] = []
+
+    def submit(self, tests: int = 4, more: str = "", test: str = "run: x") -> None:
+        matrix = f"matrix: {{i: {{range: [0, {tests}]}}}}"
+        self.project.submit(f"name: batch\njobs:\n  test: {{{matrix}, {test}}}\n{more}")
+
+    def script(self, one: Assignment) -> Outcome:
+        self.ran.append((one.name, one.number))
+        return self.outcome(one) if one.number <= self.fails.get(one.name, 0) else Outcome(result="1")
+
+    def run(self, left: float | None, session: Session | None = None) -> WorkReport:
+        executor = ScriptedExecutor(self.project.session.store.folder, self.script, self.clock)
+        options = WorkOptions("batch", slots=2, wait_timeout=left, memory=64 * G)
+        try:
+            return work(session or self.project.session, options, executor=executor)
+        finally:
+            executor.close(0)
+
+    def supervise(self, guards: Guards | None = None, **more) -> Report:
+        options = SuperviseOptions("batch", guards or Guards(), **more)
+        try:
+            report = supervise(self.project.session, options, self.run, self.heard.append)
+        finally:
+            self.project.check()
+        told(self.project.session, report)
+        return report
+
+    def reruns(self) -> list[tuple[str, ...]]:
+        """The names of the jobs of each rerun by supervising, oldest first."""
+        found = [one for one, _ in look.reruns(self.project.session) if one.kind == "supervise"]
+        plans = [look.rerun(self.project.session, one.id).plan for one in reversed(found)]
+        return [tuple(job.name for job in plan.jobs) for plan in plans]
+
+    def attempts(self) -> dict[str, int]:
+        ids = self.project.session and [self.project.job(name) for name in self.project.states()]
+        return {row.job.name: row.job.attempts for row in look.jobs(self.project.session, ids)}
+
+
+@pytest.fixture
+def batch(project):
+    return Batch(project)
+
+
+def test(i: int) -> str:
+    return f"test[i={i}]"
+
+
+test.__test__ = False
+
+
+# What ReSim's supervise does, at its boundaries
+
+
+def test_a_batch_that_passes_is_not_run_again(batch):
+    batch.submit()
+    report = batch.supervise()
+    assert (report.end, report.reruns, report.exit_code(())) == (End.CLEAN, 0, 0)
+    assert batch.reruns() == []
+
+
+def test_what_failed_is_run_again_to_success(batch):
+    batch.submit()
+    batch.fails = {test(1): 1}
+    report = batch.supervise()
+    assert (report.end, report.reruns, report.exit_code(())) == (End.CLEAN, 1, 0)
+    assert batch.reruns() == [(test(1),)]
+    (fixed,) = report.fixed
+    assert (fixed.name, fixed.attempts, fixed.passed) == (test(1), 2, Passed.FLAKY)
+    assert [(one.percent, one.matching, one.total) for one in report.rounds] == [(25.0, 1, 4), (0.0, 0, 4)]
+
+
+def test_what_fails_still_after_its_rerun_is_an_error(batch):
+    batch.submit()
+    batch.fails = {test(1): ALWAYS}
+    report = batch.supervise()
+    assert (report.end, report.reruns, report.exit_code(())) == (End.MAX_RERUNS, 1, 2)
+    assert [(one.name, one.why) for one in report.left] == [(test(1), "it has been run again once, which is the most")]
+    assert [(one.cause, one.message, one.jobs) for one in report.failing] == [
+        ("exit", "broken", (batch.project.job(test(1)),))
+    ]
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_it_runs_again_so_often_at_the_most(batch, most):
+    batch.submit()
+    batch.fails = {test(0): ALWAYS}
+    assert batch.supervise(Guards(max_reruns=most)).reruns == most
+    assert batch.attempts() == {test(0): 1 + most, test(1): 1, test(2): 1, test(3): 1}
+
+
+@pytest.mark.parametrize(
+    ("tests", "failing", "limit", "end"),
+    [(2, 1, 50, End.CLEAN), (3, 2, 34, End.FAILURE_PERCENT), (3, 1, 34, End.CLEAN), (3, 2, 67, End.CLEAN)],
+)
+def test_a_percentage_strictly_above_the_limit_ends_it(batch, tests, failing, limit, end):
+    batch.submit(tests)
+    batch.fails = {test(i): 1 for i in range(failing)}
+    report = batch.supervise(Guards(max_failure_percent=limit))
+    assert (report.end, report.reruns) == (end, 1 if end is End.CLEAN else 0)
+    assert report.exit_code(()) == (0 if end is End.CLEAN else 2)
+
+
+def test_a_batch_that_was_canceled_is_not_run_again(batch):
+    batch.submit()
+    batch.fails = {test(1): 1}
+    control.cancel(batch.project.session, [batch.project.job(test(2))])
+    report = batch.supervise()
+    assert (report.end, report.reruns) == (End.CANCELED, 0)
+    assert report.exit_code(()) == 2  # an error does not hide behind it
+    assert batch.supervise(Guards(on=frozenset({Status.ERROR, Status.CANCELED}))).exit_code(()) == 0
+
+
+def test_canceled_alone_is_5(batch):
+    batch.submit()
+    control.cancel(batch.project.session, [batch.project.job(test(2))])
+    assert batch.supervise().exit_code(()) == 5
+
+
+def test_nothing_new_starts_after_the_time_of_a_round(batch):
+    batch.submit()
+    report = batch.supervise(wait_timeout=0.0)
+    assert (report.end, report.reruns, report.exit_code(())) == (End.TIMED_OUT, 0, 6)
+    assert set(report.statuses) <= {Status.QUEUED, Status.PASSED}
+
+
+@pytest.mark.parametrize("guards", [Guards(max_reruns=-1), Guards(max_failure_percent=0), Guards(group_by="moon")])
+def test_what_makes_no_sense_is_refused_before_anything_is_done(batch, guards):
+    batch.submit()
+    with pytest.raises(UsageError):
+        batch.supervise(guards)
+    assert batch.ran == batch.heard == []
+
+
+# What is run again
+
+
+def test_only_the_causes_asked_for_are_run_again(batch):
+    batch.submit(8)
+    batch.fails = {test(0): ALWAYS, test(1): 1}
+    batch.outcome = lambda one: Outcome(fails_at="run", cause=Cause.EXIT if one.name == test(0) else Cause.TIMEOUT)
+    report = batch.supervise(Guards(on_causes=frozenset({Cause.TIMEOUT})))
+    assert batch.reruns() == [(test(1),)]
+    assert [(one.name, one.why) for one in report.left] == [(test(0), "its cause is not asked for")]
+    assert report.exit_code(()) == 2
+
+
+def test_a_report_runs_again_over_what_was_run_again_and_counts_in_no_percentage(batch):
+    batch.submit(4, '  report: {needs: ["test*"], aggregate: true, run: x}\n')
+    batch.fails = {test(1): 1}
+    report = batch.supervise()
+    assert [one.total for one in report.rounds] == [4, 4]
+    assert batch.reruns() == [(test(1), "report")]
+    assert batch.attempts()["report"] == 1
+    assert batch.project.states()["report"] is State.COMPLETED
+
+
+def test_what_somebody_had_modified_stays_so(batch):
+    batch.submit()
+    batch.fails = {test(1): 2}
+    batch.run(None)
+    how = How(overrides=rerun_memory("2G"))
+    batch.project.rerun(test(1), how=how)
+    report = batch.supervise()
+    assert report.fixed[0].passed is Passed.FLAKY or report.fixed[0].passed is Passed.MODIFIED
+    assert '"memory"' in batch.project.attempts(test(1), live=True)[0].overrides
+
+
+def rerun_memory(size: str):
+    from rekindle.domain.overrides import Overrides
+
+    return Overrides.asked({}, {}, size, None, None)
+
+
+def test_what_is_held_is_named_with_the_reason(batch):
+    batch.submit()
+    batch.fails = {test(1): 1, test(2): 1}
+    batch.run(None)
+    control.hold(batch.project.session, [batch.project.job(test(2))])
+    report = batch.supervise()
+    assert batch.reruns() == [(test(1),)]
+    assert [(one.name, "it is held" in one.why) for one in report.left] == [(test(2), True)]
+    assert report.exit_code(()) == 2
+
+
+def test_where_nothing_can_be_run_again_it_ends(batch):
+    batch.submit()
+    batch.fails = {test(2): 1}
+    batch.run(None)
+    control.hold(batch.project.session, [batch.project.job(test(2))])
+    report = batch.supervise(Guards(max_reruns=5))
+    assert (report.end, report.reruns) == (End.REFUSED, 0)
+    assert "it is held" in report.left[0].why
+
+
+# Groups and budgets
+
+
+def test_one_broken_group_does_not_stop_the_others(batch):
+    batch.submit(4, "  other: {matrix: {i: {range: [0, 4]}}, run: x}\n")
+    batch.fails = {test(0): ALWAYS, test(1): ALWAYS, test(2): ALWAYS, "other[i=3]": 1}
+    report = batch.supervise(Guards(group_by="template", max_group_percent=50))
+    assert batch.reruns() == [("other[i=3]",)]
+    assert report.rounds[0].stopped == {"test": 75.0}
+    assert {one.why for one in report.left} == {"its template test fails too often: 75.0 %"}
+    assert (report.end, report.exit_code(())) == (End.MAX_RERUNS, 2)
+    assert [one.name for one in report.fixed] == ["other[i=3]"]
+
+
+def test_it_ends_when_all_that_fails_is_of_stopped_groups(batch):
+    batch.submit(4)
+    batch.fails = {test(0): ALWAYS}
+    report = batch.supervise(Guards(max_reruns=9, group_by="matrix.i", max_group_percent=50))
+    assert (report.end, report.reruns) == (End.GROUPS, 0)
+
+
+@pytest.mark.parametrize(("most", "reruns"), [(0, 0), (1, 1), (2, 2), (9, 3)])
+def test_reruns_take_no_more_attempts_than_are_given(batch, most, reruns):
+    batch.submit()
+    batch.fails = {test(0): ALWAYS}
+    report = batch.supervise(Guards(max_reruns=3, budget=Budget(attempts=most)))
+    assert (report.reruns, report.attempts) == (reruns, reruns)
+    assert report.end is (End.MAX_RERUNS if most == 9 else End.BUDGET)
+
+
+def test_reruns_take_no_more_time_than_is_given(batch):
+    batch.submit()
+    batch.fails = {test(0): ALWAYS}
+    batch.outcome = lambda _: batch.clock.advance(100) or Outcome(fails_at="run")
+    report = batch.supervise(Guards(max_reruns=9, budget=Budget(seconds=250)))
+    assert (report.end, report.reruns) == (End.BUDGET, 2)
+
+
+def test_reruns_take_no_more_core_hours_than_are_given(batch):
+    batch.submit(test="run: x, resources: {cpus: 2}")
+    batch.fails = {test(0): ALWAYS}
+    batch.clock.tick = 100.0
+    report = batch.supervise(Guards(max_reruns=20, budget=Budget(core_seconds=3000)))
+    assert report.end is End.BUDGET
+    (failed,) = {one.ended - one.started for one in batch.project.attempts(test(0))}
+    (passed,) = {one.ended - one.started for one in batch.project.attempts(test(1))}
+    assert report.core_seconds == report.reruns * 2 * failed
+    assert report.core_seconds + 2 * passed > 3000 >= report.core_seconds  # such jobs have taken so long
+
+
+# Others at the same time
+
+
+def test_a_rerun_by_somebody_else_in_between_is_looked_at_again(batch, monkeypatch):
+    batch.submit()
+    batch.fails = {test(1): 2}
+    others = iter([True])
+    decide = engine.decide
+
+    def meanwhile(*words, **more):
+        proposal = decide(*words, **more)
+        if next(others, False):
+            batch.project.rerun(test(1))
+        return proposal
+
+    monkeypatch.setattr(engine, "decide", meanwhile)
+    report = batch.supervise()
+    assert (report.end, report.reruns, batch.attempts()[test(1)]) == (End.CLEAN, 1, 3)
+
+
+def test_a_conflict_that_does_not_end_is_told_and_can_be_gone_on_from(batch, monkeypatch):
+    batch.submit()
+    batch.fails = {test(1): 1}
+    tried = []
+
+    def never(*_, **__):
+        tried.append(True)
+        raise PlanOutdated("`test[i=1]` has moved since the plan was made")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "apply", never)
+        with pytest.raises(Refused, match="5 times"):
+            batch.supervise()
+    assert len(tried) == 5
+    assert batch.supervise().reruns == 1
+    assert [one.resumed for one in batch.heard if isinstance(one, Begun)] == [False, True]
+
+
+def test_a_rerun_that_is_taken_back_counts(batch):
+    batch.submit()
+    batch.fails = {test(1): ALWAYS}
+    batch.run(None)
+    undone = []
+
+    def run(left):
+        if batch.reruns() and not undone:
+            undone.append(rerun.undo(batch.project.session, look.reruns(batch.project.session)[0][0].id))
+        return batch.run(left)
+
+    report = supervise(batch.project.session, SuperviseOptions("batch"), run)
+    assert (report.end, report.reruns, batch.attempts()[test(1)]) == (End.MAX_RERUNS, 1, 1)
+
+
+def test_a_bare_undo_passes_it_over(batch):
+    batch.submit()
+    batch.fails = {test(1): ALWAYS}
+    batch.run(None)
+    batch.project.rerun(test(0))
+    manual = look.reruns(batch.project.session)[0][0].id
+    batch.supervise()
+    with batch.project.session.store.read() as archive:
+        assert archive.reruns.newest_manual() == manual
+
+
+# Deaths
+
+
+class Die:
+    """Supervise with a store that dies around its so many-th transaction, then start again until it has told."""
+
+    def __init__(self, batch: Batch, when: str) -> None:
+        self.batch, self.when = batch, when
+
+    def once(self, at: int, guards: Guards) -> bool:
+        """Whether it got to its end before it died."""
+        store = self.batch.project.session.store
+        session = Session(CrashingStore(store, at, self.when), self.batch.clock)
+        try:
+            report = supervise(session, SuperviseOptions("batch", guards), lambda left: self.batch.run(left, session))
+            told(session, report)
+        except Crash:
+            with store.write() as archive:
+                for runner in archive.runners.alive():
+                    archive.runners.abandon(runner.id, runner.epoch)
+            return False
+        return True
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_whenever_it_dies_the_reruns_are_as_many_as_they_would_have_been(project, tmp_path, when):
+    guards = Guards(max_reruns=2)
+    at, ended = 0, False
+    while not ended:
+        at += 1
+        folder = tmp_path / f"{when}-{at}"
+        folder.mkdir()
+        batch = Batch(type(project)(folder))
+        batch.submit()
+        batch.fails = {test(0): ALWAYS, test(1): 1}
+        ended = Die(batch, when).once(at, guards)
+        if not ended and not _is_told(batch):
+            report = batch.supervise(guards)
+            assert report.end is End.MAX_RERUNS
+        assert batch.reruns() == [(test(0), test(1)), (test(0),)], at
+        assert _is_told(batch), at
+        batch.project.session.close()
+    assert at > 10
+
+
+def _is_told(batch: Batch) -> bool:
+    with batch.project.session.store.read() as archive:
+        one = archive.supervisions.get(1)
+    return one is not None and one.ended is not None
+
+
+def test_one_that_died_and_was_asked_for_other_things_is_given_up(batch):
+    batch.submit()
+    batch.fails = {test(0): ALWAYS}
+    report = supervise(batch.project.session, SuperviseOptions("batch"), batch.run)
+    assert report.reruns == 1  # and nobody has told it
+    assert batch.supervise(Guards(max_reruns=2)).reruns == 2
+    (begun,) = [one for one in batch.heard if isinstance(one, Begun)]
+    assert (begun.resumed, begun.given_up, begun.reruns) == (False, report.supervision, 0)
+
+
+def test_an_end_that_nobody_was_told_is_told_again(batch):
+    batch.submit()
+    batch.fails = {test(0): ALWAYS}
+    first = supervise(batch.project.session, SuperviseOptions("batch"), batch.run)
+    before = list(batch.ran)
+    assert batch.supervise() == first
+    assert batch.ran == before
+    assert batch.supervise().supervision != first.supervision  # and this one begins anew
+
+
+def test_nobody_goes_on_for_one_that_cannot_be_seen_unless_told_to(batch):
+    batch.submit()
+    store = batch.project.session.store
+    supervise(batch.project.session, SuperviseOptions("batch"), batch.run)
+    with store.write() as archive:
+        one = archive.supervisions.standing(1)
+        archive.supervisions.take(one.id, replace(one.owner, host="elsewhere", boot_id="another", pid=4711))
+    with pytest.raises(Refused, match="pid 4711 on elsewhere") as refused:
+        batch.supervise()
+    assert "--take-over" in refused.value.hint
+    assert batch.supervise(take_over=True).supervision == 1
+
+
+class Away:
+    """A store that is not there when it is read for the so many-th times."""
+
+    def __init__(self, store, when: set[int]) -> None:
+        self._store, self._when, self.reads = store, when, 0
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    def read(self):
+        self.reads += 1
+        if self.reads in self._when:
+            raise StoreUnavailable("the store is locked")
+        return self._store.read()
+
+
+@pytest.mark.parametrize(("when", "ends_well"), [({2, 3, 4}, True), ({2, 3, 4, 5, 6}, False)])
+def test_a_store_that_is_away_for_a_moment_is_waited_for(batch, when, ends_well):
+    batch.submit()
+    batch.run(None)
+    session = Session(Away(batch.project.session.store, when), batch.clock)
+    options = SuperviseOptions("batch", poll=0.001)
+    if ends_well:
+        assert supervise(session, options, None).end is End.CLEAN
+    else:
+        with pytest.raises(StoreUnavailable):
+            supervise(session, options, None)
+
+
+def test_python_code_supervises_as_the_command_line_does(tmp_path):
+    flow = Workflow("batch", directory=tmp_path)
+    flow.job("ok", run="true")
+    flow.job("flaky", run="test -e seen || { touch seen; exit 3; }")
+    with Client(str(tmp_path / ".rekindle")) as client:
+        client.submit(flow.definition())
+        report = client.supervise("batch", Guards(max_reruns=2), jobs=2)
+        assert (report.end, report.reruns, [one.name for one in report.fixed]) == (End.CLEAN, 1, ["flaky"])
+        assert client.supervise("batch").supervision == report.supervision + 1
