@@ -8,17 +8,20 @@ if TYPE_CHECKING:
     from rekindle.api import Client, Workflow
     from rekindle.domain.actions import Action
     from rekindle.domain.errors import RekindleError
+    from rekindle.domain.guards import Budget, Guards
     from rekindle.domain.overrides import Overrides
     from rekindle.domain.rerun import How
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Action", "Client", "How", "Overrides", "RekindleError", "Workflow", "__version__"]
+__all__ = ["Action", "Budget", "Client", "Guards", "How", "Overrides", "RekindleError", "Workflow", "__version__"]
 
 _HOMES = {
     "Client": "rekindle.api",
     "Workflow": "rekindle.api",
     "Action": "rekindle.domain.actions",
+    "Budget": "rekindle.domain.guards",
+    "Guards": "rekindle.domain.guards",
     "Overrides": "rekindle.domain.overrides",
     "RekindleError": "rekindle.domain.errors",
     "How": "rekindle.domain.rerun",

@@ -9,9 +9,11 @@ from typing import Any, Self
 from rekindle.domain.asking import how_to_json
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
+from rekindle.domain.guards import Guards
 from rekindle.domain.models import Attempt, FailureGroup
 from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.rerun import How
+from rekindle.domain.supervised import Report
 from rekindle.engine import accepting, control, look, reattaching, rerun, resetting, resubmitting, staleness
 from rekindle.engine.restart import plan_restart, the_workflow
 from rekindle.engine.results import (
@@ -25,6 +27,7 @@ from rekindle.engine.results import (
     Reattachment,
     Restarting,
     Submitted,
+    SuperviseOptions,
     Undone,
     WorkflowStatus,
     WorkOptions,
@@ -34,6 +37,7 @@ from rekindle.engine.run import work
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.staleness import Explained
 from rekindle.engine.submit import preview, submit
+from rekindle.engine.supervise import supervise, told
 from rekindle.query.selections import Flags, parse_selection
 from rekindle.spec.builder import Workflow as _Builder
 
@@ -115,6 +119,27 @@ class Client(_Looking):
     def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
         """Run what is ready, to the end."""
         return work(self._session, WorkOptions(workflow, slots=jobs))
+
+    def supervise(
+        self,
+        workflow: str,
+        guards: Guards | None = None,
+        *,
+        jobs: int | None = None,
+        elsewhere: bool = False,
+        wait_timeout: float | None = None,
+        note: str | None = None,
+    ) -> Report:
+        """Run a workflow, and run again what fails, within guards: see `supervise`. `elsewhere`: others work on it.
+        `wait_timeout` is in seconds, for each round."""
+
+        def run(left: float | None) -> WorkReport:
+            return work(self._session, WorkOptions(workflow, slots=jobs, wait_timeout=left))
+
+        options = SuperviseOptions(workflow, guards or Guards(), wait_timeout=wait_timeout, note=note)
+        report = supervise(self._session, options, None if elsewhere else run)
+        told(self._session, report)
+        return report
 
     def preview(self, definition: Definition | Path | str, **params: str) -> Preview:
         """What `submit` would do; nothing is changed."""

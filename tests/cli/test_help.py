@@ -16,7 +16,8 @@ from rekindle.cli.main import cli, main
 
 HEAVY = {"rich", "psycopg", "starlette", "distributed", "sqlite3", "yaml", "msgspec", "psutil", "blake3", "asyncio"}
 SPOKEN = {
-    (): "run submit work status logs failures rerun restart reset accept apply undo cancel hold release completion",
+    (): "run submit work supervise status logs failures rerun restart reset accept apply undo cancel hold release "
+    "completion",
     ("workflows",): "list show diff archive delete",
     ("jobs",): "list show",
     ("attempts",): "list show",

@@ -36,6 +36,7 @@ COMMANDS = {
     "flaky": Entry("rekindle.cli.flaky:flaky", "Show which jobs fail now and then, and how often."),
     "why": Entry("rekindle.cli.why:why", "Tell whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
+    "supervise": Entry("rekindle.cli.supervise:supervise", "Run WORKFLOW, and run again what fails, within guards."),
     "restart": Entry("rekindle.cli.restart:restart", "Run again whatever has to, in a whole workflow."),
     "reset": Entry("rekindle.cli.reset:reset", "Archive a SELECTION and hold it until `restart`."),
     "accept": Entry("rekindle.cli.accept:accept", "Let what changed count as the same, for a SELECTION."),

@@ -18,12 +18,17 @@ from rekindle.engine.session import Session
 
 def work_shown(session: Session, options: WorkOptions, *, quiet: bool) -> WorkReport:
     """Work with progress on stderr, and the closing summary there. `quiet` (for --json): no live line."""
+    report = progress_shown(session, options, quiet=quiet)
+    _close(session, options.workflow, report)
+    return report
+
+
+def progress_shown(session: Session, options: WorkOptions, *, quiet: bool) -> WorkReport:
+    """The same without the summary."""
     from rekindle.engine.run import work
 
     with display(lambda: _kinds(session, options.workflow), quiet=quiet) as shown:
-        report = work(session, options, shown)
-    _close(session, options.workflow, report)
-    return report
+        return work(session, options, shown)
 
 
 def _kinds(session: Session, workflow: str | None) -> dict[str, str]:
