@@ -72,7 +72,7 @@ class Run:
             executor.close(0)
             with self.session.store.write() as archive:
                 for runner in archive.runners.alive():
-                    archive.runners.abandon(runner.id)
+                    archive.runners.abandon(runner.id, runner.epoch)
 
     def outcome(self, one: Assignment) -> Outcome:
         """It goes well, and takes a while; meanwhile somebody wants something else."""

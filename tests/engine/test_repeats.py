@@ -45,7 +45,7 @@ def run(project) -> Callable[..., WorkReport | None]:
             executor.close(0)
             with store.write() as archive:
                 for runner in archive.runners.alive():
-                    archive.runners.abandon(runner.id)
+                    archive.runners.abandon(runner.id, runner.epoch)
             return None
         finally:
             project.check()

@@ -74,7 +74,7 @@ class Checks:
         if self._under_way is not None:
             return
         with self._session.store.read() as archive:
-            jobs = archive.queue.reserved(self._workflow, BATCH)
+            jobs = archive.reserves.listing(self._workflow, BATCH)
             if not jobs:
                 return
             from rekindle.engine.measuring import gather  # most runs never need it
@@ -90,7 +90,7 @@ class Checks:
             return 0
         found = self._under_way.result()
         archive.fingerprints.remember_files(found.seen)
-        standing = archive.queue.still_reserved([one.job for one in found.looked])
+        standing = archive.reserves.standing([one.job for one in found.looked])
         looked = [one for one in found.looked if one.job.id in standing]
         write(archive, looked, now)
         return sum(not one.reasons for one in looked)
@@ -153,8 +153,8 @@ def write(archive: Archive, looked: Sequence[Looked], now: float) -> None:
             for one in looked
         ]
     )
-    archive.queue.drop_reserves([job.id for job in changed])
-    archive.queue.reinstate([(job.id, job.reserve) for job in kept])
+    archive.reserves.drop([job.id for job in changed])
+    archive.reserves.reinstate([(job.id, job.reserve) for job in kept])
     archive.queue.move([_reinstated(job) for job in kept])
     if kept:
         archive.queue.move(archive.queue.completed([job.id for job in kept]))

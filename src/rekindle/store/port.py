@@ -23,7 +23,6 @@ from rekindle.domain.models import (
     Place,
     ReadyClass,
     ReadyJob,
-    Reserved,
     Revision,
     Runner,
     Standing,
@@ -35,7 +34,7 @@ from rekindle.domain.rerun import Graph, JobView, Pointers, Reason, RerunPlan, R
 from rekindle.domain.revisions import Outline, RevisedJob
 from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
-from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Subtasks
+from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Reserves, Subtasks
 from rekindle.store.port_supervisions import Supervisions
 from rekindle.store.port_tries import Tries
 
@@ -184,22 +183,6 @@ class Queue(Protocol):
     def awaited(self, jobs: Sequence[int]) -> dict[int, list[int]]:
         """By job, of those among these that are READY and must not start before such attempts have ended: which. They
         are the job's own, and those of what is below it, as far down as nothing between is done."""
-        ...
-
-    def reserved(self, workflow: int | None, limit: int) -> list[Reserved]:
-        """Ready jobs with an attempt in reserve, by id: not held, nor of an archived workflow."""
-        ...
-
-    def still_reserved(self, jobs: Sequence[Reserved]) -> set[int]:
-        """Those of these jobs, by id, that stand as they stood, version included, and still wait to be looked at."""
-        ...
-
-    def reinstate(self, reserves: Sequence[tuple[int, int]]) -> None:
-        """(job, attempt): the attempt in reserve is the job's live one again. Jobs move by `move`."""
-        ...
-
-    def drop_reserves(self, jobs: Sequence[int]) -> None:
-        """These jobs are to run: they may be claimed (version + 1)."""
         ...
 
     def fall_due(self, now: float) -> None:
@@ -437,6 +420,7 @@ class Archive(Protocol):
     subtasks: Subtasks
     fingerprints: Fingerprints
     measures: Measures
+    reserves: Reserves
     tries: Tries
     runners: Runners
     supervisions: Supervisions

@@ -10,7 +10,7 @@ from rekindle.domain.acting import ActingSet, Effects, Patch
 from rekindle.domain.causes import Cause
 from rekindle.domain.costs import Past
 from rekindle.domain.definition import JobNode, JobTemplate
-from rekindle.domain.models import Attempt, FailureGroup
+from rekindle.domain.models import Attempt, FailureGroup, Reserved
 from rekindle.domain.prints import Basis, FileSeen, NeededJob, Prints, Subject
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd
@@ -282,4 +282,24 @@ class Measures(Protocol):
     def checked(self, jobs: Iterable[int]) -> dict[int, tuple[int, int | None, dict[str, Any]]]:
         """(rerun, reserve, what came of it), of the newest look at whether a reserve still held, where there was one
         under a rerun that is not undone: `{"at", "result": "reinstated" or "runs", "reasons": [{"kind", …}]}`."""
+        ...
+
+
+class Reserves(Protocol):
+    """Attempts in reserve: of ready jobs that are looked at before they run."""
+
+    def listing(self, workflow: int | None, limit: int) -> list[Reserved]:
+        """Ready jobs with an attempt in reserve, by id: not held, nor of an archived workflow."""
+        ...
+
+    def standing(self, jobs: Sequence[Reserved]) -> set[int]:
+        """Those of these jobs, by id, that stand as they stood, version included, and still wait to be looked at."""
+        ...
+
+    def reinstate(self, reserves: Sequence[tuple[int, int]]) -> None:
+        """(job, attempt): the attempt in reserve is the job's live one again. Jobs move by `move`."""
+        ...
+
+    def drop(self, jobs: Sequence[int]) -> None:
+        """These jobs are to run: they may be claimed (version + 1)."""
         ...

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Ending, Move, NewAttempt, ReadyClass, ReadyJob, Reserved, Standing, StepOutcome
+from rekindle.domain.models import Ending, Move, NewAttempt, ReadyClass, ReadyJob, Standing, StepOutcome
 from rekindle.domain.states import State
 from rekindle.store.counts import CountKey, add_counts
 from rekindle.store.database import Database, Row
@@ -44,7 +44,7 @@ class Queue:
     def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
         self._db.change_each(SQL["insert_attempt"], [_reservation(attempt, runner, now) for attempt in attempts])
         claimed = self._db.change_each(SQL["claim_job"], [(attempt.id, attempt.job.id) for attempt in attempts])
-        _expect(claimed, len(attempts), "claimed")
+        expect(claimed, len(attempts), "claimed")
         deltas: Counter[CountKey] = Counter()
         for (workflow, number), n in Counter((one.job.workflow, one.job.resource_class) for one in attempts).items():
             deltas[workflow, number, State.READY] -= n
@@ -58,14 +58,14 @@ class Queue:
     def start(self, started: Sequence[tuple[int, float, str, str, int | None, int | None]]) -> None:
         if not started:
             return
-        _expect(self._db.change_each(SQL["start_attempt"], started), len(started), "started")
+        expect(self._db.change_each(SQL["start_attempt"], started), len(started), "started")
         self._extend_spans([row[0] for row in started])
 
     def end(self, endings: Sequence[Ending]) -> None:
         if not endings:
             return
         ended = self._db.change_each(SQL["end_attempt"], [_end(ending) for ending in endings])
-        _expect(ended, len(endings), "ended")
+        expect(ended, len(endings), "ended")
         self._db.change_each(
             SQL["write_step"], [_step(ending.attempt, step) for ending in endings for step in ending.steps]
         )
@@ -82,7 +82,7 @@ class Queue:
         if not moves:
             return
         moved = self._db.change_each(SQL["move_job"], [(int(move.after), move.job, int(move.before)) for move in moves])
-        _expect(moved, len(moves), "moved")
+        expect(moved, len(moves), "moved")
         deltas: Counter[CountKey] = Counter()
         kinds = Counter((move.workflow, move.resource_class, move.before, move.after) for move in moves)
         for (workflow, number, before, after), n in kinds.items():
@@ -115,7 +115,7 @@ class Queue:
         if not attempts:
             return
         released = as_set(attempts)
-        _expect(len(self._db.rows(SQL["unstarted_claims"], attempts=released)), len(attempts), "released")
+        expect(len(self._db.rows(SQL["unstarted_claims"], attempts=released)), len(attempts), "released")
         self._db.change(SQL["remember_attempts"], highest=max(attempts))
         self._db.change(SQL["unclaim_jobs"], attempts=released, jobs=as_set(attempts.values()))
         self._db.change(SQL["delete_steps"], attempts=released)
@@ -132,30 +132,6 @@ class Queue:
         for job, attempt in self._db.rows(SQL["awaited"], jobs=as_set(jobs)):
             found.setdefault(job, []).append(attempt)
         return found
-
-    def reserved(self, workflow: int | None, limit: int) -> list[Reserved]:
-        if workflow is None:
-            rows = self._db.rows(SQL["reserved"], limit=limit)
-        else:
-            rows = self._db.rows(SQL["reserved_of_one"], workflow=workflow, limit=limit)
-        return [Reserved(*row) for row in rows]
-
-    def still_reserved(self, jobs: Sequence[Reserved]) -> set[int]:
-        rows = self._db.rows(SQL["still_reserved"], jobs=as_set(job.id for job in jobs))
-        standing = {row[0]: Reserved(*row) for row in rows}
-        return {job.id for job in jobs if standing.get(job.id) == job}
-
-    def reinstate(self, reserves: Sequence[tuple[int, int]]) -> None:
-        if not reserves:
-            return
-        rows = [(attempt, job) for job, attempt in reserves]
-        _expect(self._db.change_each(SQL["reinstate_job"], rows), len(rows), "reinstated")
-        attempts = as_set(attempt for _, attempt in reserves)
-        _expect(self._db.change(SQL["unarchive_attempts"], attempts=attempts), len(rows), "live again")
-
-    def drop_reserves(self, jobs: Sequence[int]) -> None:
-        if jobs:
-            _expect(self._db.change(SQL["drop_reserves"], jobs=as_set(jobs)), len(jobs), "to run")
 
     def fall_due(self, now: float) -> None:
         self._db.change(SQL["fall_due"], now=now)
@@ -198,7 +174,7 @@ def _standing(row: Row) -> Standing:
     return Standing(attempt, token, STATES[state], archived != 0, *stands)
 
 
-def _expect(changed: int, wanted: int, what: str) -> None:
+def expect(changed: int, wanted: int, what: str) -> None:
     """Everything was decided on rows as they stood: if one does not stand there any more, nothing is written."""
     if changed != wanted:
         raise StoreUnavailable(

@@ -21,6 +21,7 @@ from rekindle.store.predicates import search
 from rekindle.store.queries import load
 from rekindle.store.queue import Queue
 from rekindle.store.reruns import Reruns
+from rekindle.store.reserves import Reserves
 from rekindle.store.runners import Runners
 from rekindle.store.subtasks import Subtasks
 from rekindle.store.supervisions import Supervisions
@@ -72,6 +73,7 @@ class SqliteArchive:
         self.subtasks: port_attempts.Subtasks = Subtasks(database)
         self.fingerprints: port_attempts.Fingerprints = Fingerprints(database)
         self.measures: port_attempts.Measures = Measures(database)
+        self.reserves: port_attempts.Reserves = Reserves(database)
         self.tries: port_tries.Tries = Tries(database)
         self.runners: port.Runners = Runners(database)
         self.supervisions: port_supervisions.Supervisions = Supervisions(database)
