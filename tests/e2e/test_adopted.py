@@ -196,7 +196,7 @@ def test_reattaching_says_what_it_finds_and_takes_it_in(project: Project) -> Non
     assert project.states() == {"a": "completed", "b": "running", "c": "ready", "d": "waiting"}
 
     again = project.rekindle("rerun", "b", "--reattach", "--yes")
-    assert "1 runs on: `rekindle work` takes in their ends" in again.stdout
+    assert "1 runs on: `rekindle work` takes in its end" in again.stdout
     let(project, "b", "c")
     done = project.rekindle("rerun", "b", "--reattach", "--yes", "--work", "-j", "1")
     assert "ran: " in done.stderr

@@ -79,7 +79,8 @@ def _show(found: Reattachment, *, as_json: bool) -> None:
         click.echo(f"rerun {found.rerun} is applied: what was lost runs again")
     run_on = sum(one.found == "running" for one in found.jobs)
     if run_on and not found.runner_alive:
-        click.echo(f"{run_on:,} run{'s' if run_on == 1 else ''} on: `rekindle work` takes in their ends")
+        of = "its end" if run_on == 1 else "their ends"
+        click.echo(f"{run_on:,} run{'s' if run_on == 1 else ''} on: `rekindle work` takes in {of}")
 
 
 def _tell_nothing(as_json: bool) -> None:
