@@ -100,9 +100,9 @@ class _Looking:
         """Attempts with their steps, archived ones too unless only `live` ones are wanted."""
         return look.attempts(self._session, ids, live=live)
 
-    def failures(self, workflow: str | None = None) -> list[FailureGroup]:
-        """Live failed attempts, grouped by signature."""
-        return look.failures(self._session, workflow)
+    def failures(self, workflow: str | None = None, *, archived: bool = False) -> list[FailureGroup]:
+        """Live failed attempts, grouped by signature; with `archived` all that ever failed."""
+        return look.failures(self._session, workflow, archived)
 
     def why(self, ids: Sequence[int]) -> list[Explained]:
         """Whether each of these jobs would run again, and why or why not. Files are read to find out."""
@@ -152,19 +152,22 @@ class Client(_Looking):
         *,
         note: str | None = None,
         submit: Definition | Path | str | None = None,
+        canary: int | None = None,
     ) -> Proposal:
         """What rerunning these jobs would do. PlanRefused when nothing of it can be done. With `submit` a definition
-        or a spec file becomes the next revision of its workflow first: `apply` does both, or neither."""
+        or a spec file becomes the next revision of its workflow first: `apply` does both, or neither. With `canary` so
+        many of those that failed alike run first, and the others only once these have passed."""
         how = how or How()
-        request: dict[str, Any] = {"jobs": list(selection), "how": how_to_json(how)}
+        asked = how_to_json(how) | ({} if canary is None else {"canary": canary})
+        request: dict[str, Any] = {"jobs": list(selection), "how": asked}
         if submit is None:
-            return rerun.plan(self._session, [(selection, how)], request, note)
+            return rerun.plan(self._session, [(selection, how)], request, note, canary=canary)
         if not selection:
             raise UsageError("no job is selected", hint="`submit` alone makes the new revision")
         definition = _definition(submit, {})
         requests = [(tuple(selection), how)]
         request = {**request, "submit": definition.source}
-        found = resubmitting.propose(self._session, definition, lambda _: requests, request, note)
+        found = resubmitting.propose(self._session, definition, lambda _: requests, request, note, canary=canary)
         assert isinstance(found, Proposal)
         return found
 

@@ -56,7 +56,7 @@ def test_a_filter_that_matches_nothing_is_well(still: Shell, command: list[str],
     [
         (["jobs", "list"], {"jobs": []}),
         (["attempts", "list"], {"attempts": []}),
-        (["cancel"], {"canceled": [], "asked": [], "ended": []}),
+        (["cancel"], {"canceled": [], "asked": [], "ended": [], "left_out": []}),
         (["hold"], {"held": [], "already": []}),
         (["release"], {"released": [], "already": []}),
     ],

@@ -97,7 +97,14 @@ def test_a_plan_and_the_rerun_that_it_becomes(diamond: Shell) -> None:
 
 def test_failures(still: Shell) -> None:
     (one,) = still("failures", "--json").json["failures"]
-    assert set(one) == {"signature", "cause", "type", "message", "count", "jobs"}
+    assert set(one) == {
+        *("signature", "cause", "type", "message", "count", "jobs"),
+        *("first", "last", "hosts", "example"),
+    }
+    assert TIME.fullmatch(one["first"])
+    assert [host["count"] for host in one["hosts"]] == [1]
+    assert one["example"]["name"] == "left"
+    assert one["example"]["tail"][-1] == "no such alloy: Xy"
     assert (one["cause"], one["message"], one["count"]) == ("exit", "no such alloy: Xy", 1)
     assert [job["id"] for job in still("jobs", "list", "left", "--json").json["jobs"]] == one["jobs"]
 

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from undisturbed import nothing_is_disturbed
 
+from rekindle.domain.canaries import Outcome as Decided
+from rekindle.domain.canaries import judge
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, RetryRule, Step
 from rekindle.domain.errors import PlanRefused, Refused
@@ -341,6 +343,30 @@ class Histories(RuleBasedStateMachine):
         except Refused:
             return
         self._work(self.session, outcomes, slots=2)
+
+    @rule(outcomes=st.lists(OUTCOMES, max_size=12), n=st.integers(1, 2), at=st.integers(0, 15))
+    def try_canaries_of_what_failed(self, outcomes: list[Outcome], n: int, at: int) -> None:
+        failed = [job.id for job in self._jobs().values() if job.state is State.FAILED and not job.retired]
+        try:
+            proposal = rerun.plan(self.session, [(failed, How(keep_modified=True))], {}, canary=n)
+        except Refused:
+            return
+        before = self._jobs()
+        applied = rerun.apply(self.session, proposal)
+        self._holds_what_was_planned(proposal.plan, before)
+        waits = {job: group.id for job, group in look.waiting_for(self.session, failed).items()}
+        assert waits.keys() == {job for one in proposal.canaries for job, _ in one.waits}
+        session = Session(CrashingStore(self.session.store, at, "before"), self.clock) if at else self.session  # type: ignore[arg-type]
+        self._work(session, outcomes, slots=2)
+        groups, now = {one.id: one for one in look.canaries(self.session, applied.rerun)}, self._jobs()
+        for job, number in waits.items():
+            if groups[number].outcome is not Decided.RELEASED:
+                assert now[job].attempt == before[job].attempt, "what waits ran though its canaries had not passed"
+
+    @invariant()
+    def whatever_can_be_decided_of_canaries_is(self) -> None:
+        with self.session.store.read() as archive:
+            assert [one for one in archive.canaries.open() if judge(one) is not None] == []
 
     @rule(
         data=st.data(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from store_driving import (
     DIAMOND,
@@ -95,6 +97,24 @@ def test_failures_are_grouped_largest_first(store):
         groups = archive.attempts.failures(workflow)
         assert archive.attempts.failures(None) == groups
     assert [(one.message, one.count, one.jobs) for one in groups] == [("common", 4, (2, 3, 4, 5)), ("rare", 1, (1,))]
+
+
+def test_failures_are_told_with_times_and_hosts_and_over_all_history(store):
+    workflow = submit(store, {f"j{n}": [] for n in range(4)})
+    for rerun in (True, False):
+        attempts = claim(store, workflow)
+        rows = [replace(failure_ending(one.id), host=f"node{one.job.id % 3}", ended=float(one.id)) for one in attempts]
+        end(store, rows)
+        if rerun:
+            apply(store, plan(store, [1, 2]))
+    with store.read() as archive:
+        (live,) = archive.attempts.failures(workflow)
+        (every,) = archive.attempts.failures(None, archived=True)
+    assert (live.count, live.jobs, live.newest) == (4, (1, 2, 3, 4), 6)
+    assert (live.first, live.last) == (3.0, 6.0)
+    assert live.hosts == (("node1", 2), ("node0", 1), ("node2", 1))
+    assert (every.count, every.jobs, every.first) == (6, (1, 2, 3, 4), 1.0)
+    assert every.hosts == (("node1", 3), ("node2", 2), ("node0", 1))
 
 
 def test_a_signature_is_found_by_its_beginning(store):

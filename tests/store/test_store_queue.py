@@ -263,7 +263,9 @@ def test_what_has_not_ended_and_what_failed_is_found_by_index(store):
     from rekindle.store.attempts import SQL
 
     assert "attempt_active" in details(store, SQL["active_of_runner"].text, runner=1)
-    assert "attempt_failed" in details(store, SQL["failures_of_workflow"].text, workflow=1)
+    told = details(store, SQL["failures_of_workflow"].text, workflow=1, archived=False)
+    assert "attempt USING COVERING INDEX attempt_failed" in told
+    assert "USING COVERING INDEX attempt_failed" in details(store, SQL["failures"].text, archived=True)
 
 
 def test_a_status_reads_counts_and_no_jobs(store):

@@ -28,12 +28,14 @@ def cancel(flags: Flags, as_json: bool) -> None:
     with opened() as session:
         done = control.cancel(session, look.select(session, selection))
     if as_json:
-        shapes.emit({"canceled": list(done.now), "asked": list(done.asked), "ended": list(done.ended)})
+        told = {"canceled": done.now, "asked": done.asked, "ended": done.ended, "left_out": done.left_out}
+        shapes.emit({key: list(jobs) for key, jobs in told.items()})
     else:
         _tell(
             (done.now, "canceled before starting"),
             (done.asked, "running, being ended"),
             (done.ended, "already ended"),
+            (done.left_out, "no longer waiting for canaries"),
         )
 
 

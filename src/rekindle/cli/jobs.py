@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from rekindle.cli import drawing, explaining, reasons, shapes
+from rekindle.cli import canaries, drawing, explaining, reasons, shapes
 from rekindle.cli.drawing import Column
 from rekindle.cli.flaky import WORDS
 from rekindle.cli.lazy import Entry, LazyGroup
@@ -130,7 +130,7 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         adders, patches = acted.adders(session, ids), acted.patches(session, ids)
         with reading_shown() as tell:
             _, assessed = staleness.assess(session, ids, tell)
-        passed = how_passed(session, ids)
+        passed, waits = how_passed(session, ids), look.waiting_for(session, ids)
     if as_json:
         documents = [
             {
@@ -140,6 +140,7 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
                 "needs": [_neighbour(one) for one in needs.get(row.job.id, [])],
                 "needed_by": [_neighbour(one) for one in needed.get(row.job.id, [])],
                 "attempt_ids": [one.id for one in history if one.job == row.job.id],
+                "canaries": canaries.group_shape(waits[row.job.id]) if row.job.id in waits else None,
                 "added_by_job": adders[row.job.id].job if row.job.id in adders else None,
                 "patches": [
                     {"attempt": attempt, one.kind: one.content} for one, attempt in patches.get(row.job.id, ())
@@ -154,6 +155,7 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         own = [one for one in history if one.job == row.job.id]
         dynamic = _dynamic(adders.get(row.job.id), patches.get(row.job.id, []))
         again = [("next", _next_try(row.job, waiting.get(row.job.id))), ("repeats", _repeats(row.job))]
+        again += [("canaries", canaries.why(waits[row.job.id]))] if row.job.id in waits else []
         came = WORDS[passed[row.job.id]] if passed.get(row.job.id, Passed.PLAIN) is not Passed.PLAIN else ""
         facts = [("by history", came), ("stale", _stale(row.job.id, assessed.get(row.job.id))), *again, *dynamic]
         _draw(row, needs.get(row.job.id, []), needed.get(row.job.id, []), own, facts, retries)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from rekindle.cli import drawing, flaky, revisionshapes, revisionshow, shapes
+from rekindle.cli import canaries, drawing, flaky, revisionshapes, revisionshow, shapes
 from rekindle.cli.howoptions import how_options
 from rekindle.cli.opening import opened
 from rekindle.cli.options import (
@@ -46,6 +46,7 @@ from rekindle.query.selections import Flags
 class Wishes:
     """What is to become of the plan, as the options say."""
 
+    canary: int | None
     note: str | None
     spec: str | None
     param: tuple[str, ...]
@@ -63,6 +64,12 @@ class Wishes:
 @how_options
 @fan_out_options
 @reattach_option
+@click.option(
+    "--canary",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of the jobs that failed alike run N first, and the others only when these pass.",
+)
 @click.option("--submit", "spec", metavar="SPEC", help="Submit SPEC as the next revision first, in the same step.")
 @click.option("--param", multiple=True, metavar="K=V", help="With --submit: set a parameter; repeat for more.")
 @click.option("--save-plan", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan; do not apply it.")
@@ -96,6 +103,7 @@ def rerun(
       rekindle rerun 'train*' --submit sweep.yaml
       rekindle rerun -s running --reattach --work
       rekindle rerun 'test*' --repeat 20 --downstream none --work
+      rekindle rerun -s failed --canary 2 --work
     """
     selection = wanted_to_act(flags, "rerun")
     wanted = Wishes(**wishes)
@@ -112,16 +120,20 @@ def rerun(
 def _rerun(flags: Flags, selection: Selection, how: How, wanted: Wishes) -> int:
     if selection.changed:
         how = replace(how, keep_modified=True)  # what is modified is not stale for that: it stays
-    request = {"selection": flags.typed(), "how": how_to_json(how)}
+    canary = wanted.canary
+    asked = how_to_json(how) | ({} if canary is None else {"canary": canary})
+    request = {"selection": flags.typed(), "how": asked}
     note, slots, as_json, keeps = wanted.note, wanted.slots, wanted.as_json, wanted.dry_run or wanted.save_plan
     with opened() as session:
         applied = None
         if wanted.spec is not None:
             spec, param = wanted.spec, wanted.param
-            proposal = proposed(session, spec, param, selection, how, request, note, slots, as_json=as_json)
+            proposal = proposed(session, spec, param, selection, how, request, note, slots, canary, as_json=as_json)
         else:
             at_once = wanted.yes and how.cancel_running and not (how.keep_outputs or keeps)
-            proposal, applied = _planned(session, selection, how, request, note, slots, as_json, at_once=at_once)
+            proposal, applied = _planned(
+                session, selection, how, request, note, slots, canary, as_json, at_once=at_once
+            )
         if proposal is None:
             return 0
         if not as_json:
@@ -151,6 +163,7 @@ def _planned(
     request: Mapping[str, object],
     note: str | None,
     slots: int | None,
+    canary: int | None,
     as_json: bool,
     *,
     at_once: bool,
@@ -164,8 +177,8 @@ def _planned(
     tell_spec_changed(session, workflows_of(session, ids))
     try:
         if at_once:
-            return engine.plan_and_apply(session, [(ids, how)], request, note, why, slots=slots)
-        return engine.plan(session, [(ids, how)], request, note, why, slots=slots), None
+            return engine.plan_and_apply(session, [(ids, how)], request, note, why, slots=slots, canary=canary)
+        return engine.plan(session, [(ids, how)], request, note, why, slots=slots, canary=canary), None
     except PlanRefused as refusal:
         if as_json:
             shapes.emit(shapes.nothing_planned(refusal.refused))
@@ -183,6 +196,7 @@ def tell_nothing(as_json: bool, text: str = "nothing selected") -> None:
 def _document(proposal: Proposal, applied: Applied | None) -> dict[str, object]:
     """The plan in JSON; with the submission that it rests on."""
     document = shapes.plan(proposal.plan, applied.rerun if applied else None)
+    document["canaries"] = [canaries.choice_shape(one) for one in proposal.canaries]
     if proposal.foreseen is None:
         return document
     preview = proposal.foreseen.preview
@@ -226,6 +240,7 @@ def _draw(session: Session, proposal: Proposal, verbose: bool) -> None:
     else:
         _tell_definition(session, proposal)
     draw_plan(proposal.plan, proposal.children, verbose=verbose)
+    canaries.draw_choices(proposal.canaries)
 
 
 def _keep(session: Session, proposal: Proposal, path: Path | None, as_json: bool) -> None:
@@ -313,6 +328,8 @@ def tell_applied(applied: Applied, *, and_work: bool = False) -> None:
     text = f"rerun {applied.rerun} is applied: {applied.ready:,} ready{held}"
     if ending := sum(reason.kind is ReasonKind.CANCELS for job in applied.plan.jobs for reason in job.reasons):
         text += f" once {drawing.many(ending, 'running job')} {'has' if ending == 1 else 'have'} ended"
+    if waiting := sum(len(one.waits) for one in applied.canaries):
+        text += f", {waiting:,} wait{'s' if waiting == 1 else ''} for canaries"
     if applied.ready and not applied.runner_alive and not and_work:
         text += "; no runner is alive: rekindle work"
     click.echo(text)

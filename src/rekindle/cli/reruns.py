@@ -6,7 +6,7 @@ import json
 
 import click
 
-from rekindle.cli import drawing, shapes
+from rekindle.cli import canaries, drawing, shapes
 from rekindle.cli.drawing import Column
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.opening import opened
@@ -117,10 +117,12 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
         record = look.rerun(session, rerun)
         children = look.children_of(session, [job.id for job in record.plan.jobs])
         checked = look.checks(session, rerun)
+        groups = look.canaries(session, rerun)
     if as_json:
         listed = shapes.rerun(record, len(record.plan.jobs))
         told = [{"id": job, **came} for job, came in sorted(checked.items())]
-        shapes.emit({**listed, **shapes.plan(record.plan, record.id), "checked": told})
+        waits = [canaries.group_shape(one) for one in groups]
+        shapes.emit({**listed, **shapes.plan(record.plan, record.id), "checked": told, "canaries": waits})
         return
     click.echo(
         drawing.details(
@@ -143,6 +145,7 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
         click.echo(f"look: rekindle workflows diff {workflow} {number - 1} {number}")
         return
     draw_plan(record.plan, children, verbose=verbose)
+    canaries.draw_groups(groups)
     for result, what in (("reinstated", "reinstated, not run"), ("runs", "to run, for something had changed")):
         jobs = [drawing.flat(job.name) for job in record.plan.jobs if checked.get(job.id, {}).get("result") == result]
         if jobs:

@@ -39,6 +39,7 @@ def proposed(
     request: Mapping[str, Any],
     note: str | None,
     slots: int | None,
+    canary: int | None,
     *,
     as_json: bool,
 ) -> Proposal | None:
@@ -56,7 +57,7 @@ def proposed(
         pick, why = resubmitting.these(list(changed.stale), how), changed.stale
     asked = {**request, "submit": definition.source}
     try:
-        found = resubmitting.propose(session, definition, pick, asked, note, why=why, slots=slots)
+        found = resubmitting.propose(session, definition, pick, asked, note, why=why, slots=slots, canary=canary)
     except PlanRefused as refusal:
         if as_json:
             shapes.emit(shapes.nothing_planned(refusal.refused))

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from rekindle.cli.canaries import group_shape
 from rekindle.domain.definition import Each, JobTemplate, Resources
 from rekindle.domain.models import Attempt, Event, FailureGroup, Runner, StepOutcome, Workflow
 from rekindle.domain.plan_form import plan_to_json
@@ -70,6 +71,7 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "leaving": status.leaving,
         "status": status.status.value,
         "statuses": {one.value: number for one, number in status.statuses.items()},
+        "canaries": [group_shape(one) for one in status.canaries],
     }
 
 
@@ -259,6 +261,9 @@ def failure(group: FailureGroup) -> dict[str, Any]:
         "message": group.message,
         "count": group.count,
         "jobs": list(group.jobs),
+        "first": iso(group.first),
+        "last": iso(group.last),
+        "hosts": [{"host": host, "count": count} for host, count in group.hosts],
     }
 
 
@@ -332,6 +337,7 @@ def report(one: WorkReport) -> dict[str, Any]:
         "reinstated": one.reinstated,
         "retried": one.retried,
         "damaged": list(one.damaged),
+        "canaries": [group_shape(group) for group in one.canaries],
     }
 
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from rekindle.cli import drawing, explaining, shapes
+from rekindle.cli import canaries, drawing, explaining, shapes
 from rekindle.cli.drawing import Column
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
@@ -77,7 +77,7 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
     """What else there is to say of a workflow: its bar, failures, and whether its spec file has changed."""
     bar = _bar(one) if sys.stdout.isatty() else ""
     note = spec_note(one)
-    if not (bar or one.failures or one.held or one.delayed or one.leaving or one.found or note):
+    if not (bar or one.failures or one.held or one.delayed or one.leaving or one.found or one.canaries or note):
         return
     click.echo(f"\n{drawing.flat(one.workflow.name)}" if several else "")
     if bar:
@@ -91,6 +91,8 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
     if one.leaving:
         have = "has" if one.leaving == 1 else "have"
         click.echo(f"  {drawing.many(one.leaving, 'canceled attempt')} {have} not ended: what would disturb it waits")
+    for group in one.canaries:
+        click.echo(f"  {canaries.line(group)}")
     for line in held_lines(one.held, str(one.workflow.id)):
         click.echo(f"  {line}")
     if note:

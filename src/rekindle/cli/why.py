@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from rekindle.cli import drawing, reasons, shapes
+from rekindle.cli import canaries, drawing, reasons, shapes
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.reading import reading_shown
 from rekindle.cli.rerun import tell_spec_changed
+from rekindle.domain.canaries import Group
 from rekindle.domain.errors import UsageError
 from rekindle.domain.rerun import Reason, ReasonKind
 from rekindle.domain.states import State
@@ -54,12 +55,13 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
         workflows = workflows_of(session, [one.job.id for one in found])
         tell_spec_changed(session, workflows)
         notes = _notes(session, found)
+        waits = look.waiting_for(session, [one.job.id for one in found])
     if as_json:
-        shapes.emit({"jobs": [_shape(one) for one in found]})
+        shapes.emit({"jobs": [_shape(one, waits.get(one.job.id)) for one in found]})
     elif not found:
         click.echo("nothing is stale" if selection.changed else "nothing selected")
     else:
-        _draw(found, notes, verbose, workflows)
+        _draw(found, notes, waits, verbose, workflows)
 
 
 def _notes(session: Session, found: Sequence[Explained]) -> dict[int, str]:
@@ -68,7 +70,7 @@ def _notes(session: Session, found: Sequence[Explained]) -> dict[int, str]:
     return {number: note for number in numbers if (note := look.rerun(session, number).note)}
 
 
-def _shape(one: Explained) -> dict[str, Any]:
+def _shape(one: Explained, waits: Group | None) -> dict[str, Any]:
     job, checked = one.job, one.checked
     return {
         "id": job.id,
@@ -88,6 +90,7 @@ def _shape(one: Explained) -> dict[str, Any]:
             "result": "reinstated" if checked.reinstated else "runs",
             "reasons": [_reason(reason) for reason in checked.reasons],
         },
+        "canaries": waits and canaries.group_shape(waits),
     }
 
 
@@ -95,12 +98,18 @@ def _reason(reason: Reason) -> dict[str, Any]:
     return {"kind": reason.kind.value, **reason.detail}
 
 
-def _draw(found: Sequence[Explained], notes: Mapping[int, str], verbose: bool, workflows: Sequence[int]) -> None:
+def _draw(
+    found: Sequence[Explained],
+    notes: Mapping[int, str],
+    waits: Mapping[int, Group],
+    verbose: bool,
+    workflows: Sequence[int],
+) -> None:
     """Jobs of which the same is true, together; of many those first that are not as they should be."""
     telling = found if verbose or len(found) <= _FIRST else [one for one in found if one.word not in _QUIET]
     alike: dict[tuple[str, ...], list[Explained]] = {}
     for one in telling:
-        alike.setdefault(tuple(_lines(one, notes, verbose)), []).append(one)
+        alike.setdefault(tuple(_lines(one, notes, waits.get(one.job.id), verbose)), []).append(one)
     shown = 0
     for lines, group in list(alike.items())[: None if verbose else _FIRST]:
         _draw_heads(group, verbose)
@@ -150,8 +159,10 @@ def _summed_up(found: Sequence[Explained]) -> str:
     return f"{drawing.many(len(found), 'job')}: {', '.join(parts)}"
 
 
-def _lines(one: Explained, notes: Mapping[int, str], verbose: bool) -> Iterator[str]:
+def _lines(one: Explained, notes: Mapping[int, str], waits: Group | None, verbose: bool) -> Iterator[str]:
     yield _said(one)
+    if waits is not None:
+        yield canaries.why(waits)
     if one.word == "stale":
         shown = one.reasons if verbose else one.reasons[:_FIRST]
         yield from (f"  {line}" for reason in shown for line in reasons.in_full(reason))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import click
 
-from rekindle.cli import drawing, explaining
+from rekindle.cli import canaries, drawing, explaining
 from rekindle.cli.progress import display
 from rekindle.domain.rerun import RESET_HOLD
 from rekindle.domain.verdicts import Status, Word, exit_code_for
@@ -53,6 +53,8 @@ def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
     if report.retried:
         failed = drawing.many(report.retried, "attempt")
         click.echo(f"{failed} failed, of jobs that ran again by themselves", err=True)
+    for line in canaries.decided_lines(report.canaries):
+        click.echo(line, err=True)
     if report.reinstated:
         jobs = drawing.many(report.reinstated, "job")
         click.echo(f"{jobs} reinstated, not run: what {_they(report.reinstated)} on is unchanged", err=True)

@@ -311,11 +311,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Live failed attempts that failed alike."""
+    """Attempts that failed alike: live ones, or all there have been."""
 
     signature: str
     cause: Cause
     type: str
     message: str
-    count: int
+    count: int  # attempts
     jobs: tuple[int, ...]
+    first: float | None = None  # when the first of them ended …
+    last: float | None = None  # … and the last
+    hosts: tuple[tuple[str, int], ...] = ()  # (host, attempts), those with most first
+    newest: int | None = None  # attempt

@@ -2,7 +2,7 @@
 
 A signature is made of the cause, the exception's type, the normalised message and the innermost frames (file and
 function; no line numbers, so that an edit further up does not split a group). The message of a command is the last line
-that it wrote to stderr; a Python traceback there is read as one.
+that it wrote to stderr, without what runtimes add below their errors; a Python traceback there is read as one.
 """
 
 from __future__ import annotations
@@ -50,14 +50,15 @@ def signature(cause: str, type: str, message: str, traceback: str, stderr: str) 
 def normalised(text: str) -> str:
     """The first line of a text that has words, with what varies taken out.
 
-    Numbers, times, addresses and random names become `#`, paths their last part, quoted phrases `…`. Quoted names stay,
-    and so do the numbers that say what went wrong: `[Errno 2]`, `exit code 3`, `HTTP 404`.
+    Numbers with their units, times, addresses and random names become `#`, paths their last part, quoted phrases `…`.
+    Quoted names stay, and so do the numbers that say what went wrong: `[Errno 2]`, `exit code 3`, `HTTP 404`.
     """
     line = next(iter(_lines(text[:_TAIL])), "")
     line = _QUOTED_PATH.sub(lambda found: found[1] + _base_name(found[2]) + found[3], " ".join(line.split()))
     line = _PATH.sub(_shortened_path, line)
     line = _VARYING.sub(lambda found: found["kept"] or (f"tmp{_ANY}" if found["temporary"] else _ANY), line)
-    line = _LISTED.sub(_ANY, line)
+    line = _LISTED.sub(_ANY, _MEASURED.sub(_ANY, line))
+    line = _HOSTS.sub(rf"{_ANY}: task {_ANY}", _EVENTS.sub(r"\1", line))
     line = _QUOTED.sub(_shortened_quote, line)
     return line if len(line) <= _MESSAGE else line[: _MESSAGE - 1] + "…"
 
@@ -78,24 +79,46 @@ _EXTENSION = re.compile(r"\.[A-Za-z]\w{0,7}\.?$")
 _VARYING = re.compile(
     r"""
       (?P<kept>(?i:\b
-          (?: errno | (?:exit|status|error|return)[ ](?:code|status) | exit(?:ed)?(?:[ ]with)? | status | signal
+          (?: errno | (?:exit|status|error|return)[ ]?(?:code|status) | exit(?:ed)?(?:[ ]with)? | status | signal
             | HTTP(?:[ ]Error)? )
-          [ :=]{0,2}\d+\b))
+          [ :=]{0,2}\d+\b) | (?<=\][ ])Error[ ]\d+$)
+    | (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[ ]\d{1,2}[ ]\d\d:\d\d:\d\d
     | \d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?
-    | \d\d:\d\d:\d\d(?:[.,]\d+)?
+    | (?:\b\d+[ ]days?,[ ])?\d+:\d\d:\d\d(?:[.,]\d+)?
+    | (?<![\w:])(?=[0-9a-fA-F:]*\d)[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{0,4}){3,7}(?![\w:])
+    | (?<![\w:])(?=[a-fA-F:]*\d)[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,6}::
+        (?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,6})?(?![\w:])
+    | (?<=StepId=)\d[\w.+]*\b
+    | (?<=\.nfs)[0-9a-fA-F]{16,}
     | [0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
     | 0x[0-9a-fA-F]+
     | (?<![A-Za-z0-9])(?P<temporary>tmp[._-]?[A-Za-z0-9_]{6,12})(?![A-Za-z0-9_])
     | (?<![A-Za-z0-9])(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}(?![A-Za-z0-9])
+    | (?<![A-Za-z0-9])(?=[A-F]*\d)(?=\d*[A-F])[0-9A-F]{8,}(?![A-Za-z0-9])
     | (?:(?<!\w)[-+])?\d+(?:[._]\d+)*(?:[eE][-+]?\d+)?
     """,
     re.VERBOSE,
 )
-_LISTED = re.compile(rf"{_ANY}(?:(?:,[ ]?|[ ]){_ANY})+")
+_MEASURED = re.compile(rf"{_ANY}(?:[ ]?(?:[kKMGTP]i?B|[Bb]ytes)|(?:ms|us|ns|s|min|m|h|d)(?={_ANY}|\b))")
+_LISTED = re.compile(rf"{_ANY}(?:(?:,[ ]?|[ -])?{_ANY})+")
+_EVENTS = re.compile(r"\b(oom_kill event)s\b")
+_HOSTS = re.compile(rf"(?:{_ANY}|\[{_ANY}\]): tasks? {_ANY}")
 _QUOTED = re.compile(
     r"(?<!\w)(?:'([^']*)'|\"([^\"]*)\"|`([^`]*)`)(?!\w)|\u2018([^\u2019]*)\u2019|\u201c([^\u201d]*)\u201d"
 )
 _NAME = re.compile(r"[\w.#:/@<>\[\]=,+-]*")
+
+
+_ADDED = re.compile(
+    r"""
+      note:[ ](?:run[ ]with[ ]`RUST_BACKTRACE|Some[ ]details[ ]are[ ]omitted)
+    | \s+at[ ].*\)$ | \s+\.\.\.[ ]\d+[ ](?:more|common)
+    | [= ]*(?:\d+[ ](?:failed|passed|error|errors|skipped|warnings?|xfailed|xpassed|deselected)(?:,[ ]|[ ]))+in[ ]
+    | NOTE:[ ]invoking[ ]MPI_ABORT | You[ ]may[ ]or[ ]may[ ]not[ ]see[ ]output | exactly[ ]when[ ]Open[ ]MPI
+    """,
+    re.VERBOSE,
+)
+"""What follows on an error, whatever it is: frames of Java, hints of Rust, sums of pytest, notes of Open MPI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +134,7 @@ def _told(lines: Sequence[str]) -> _Told | None:
     """What a command's stderr tells: its last traceback, else its last line; None when it is silent."""
     if not lines:
         return None
-    return _traceback(lines) or _alone(lines[-1])
+    return _traceback(lines) or _alone(next((line for line in reversed(lines) if not _ADDED.match(line)), lines[-1]))
 
 
 def _traceback(lines: Sequence[str]) -> _Told | None:

@@ -20,6 +20,7 @@ from rekindle.domain.models import Move, Reserved
 from rekindle.domain.prints import FileSeen
 from rekindle.domain.rerun import Reason, ReasonKind
 from rekindle.domain.states import State
+from rekindle.engine.canaries import settle
 from rekindle.engine.session import Session
 from rekindle.store.port import Archive
 
@@ -163,6 +164,8 @@ def write(archive: Archive, looked: Sequence[Looked], now: float) -> None:
         to_run = sum(job.workflow == workflow for job in changed)
         detail = {"jobs": len(names), "names": names[:NAMED], "to_run": to_run}
         archive.events.add(now, "reinstated", workflow, detail)
+    if kept:
+        settle(archive, now)
 
 
 def _reinstated(job: Reserved) -> Move:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Job, Move
 from rekindle.domain.states import ACTIVE, ENDED
+from rekindle.engine.canaries import settle
 from rekindle.engine.presence import alive
 from rekindle.engine.results import Canceled, Held
 from rekindle.engine.session import Session
@@ -17,7 +18,8 @@ from rekindle.store.port import Archive
 def cancel(session: Session, ids: Sequence[int]) -> Canceled:
     """End what runs, and keep what has not started from starting. What has ended is left as it is.
 
-    Jobs that run are ended by their runner, which is woken; they are CANCELED once their processes are gone."""
+    Jobs that run are ended by their runner, which is woken; they are CANCELED once their processes are gone. What has
+    failed and waits for a canary does so no more."""
     now = session.clock()
     with session.store.write() as archive:
         jobs = archive.jobs.get(ids)
@@ -27,12 +29,17 @@ def cancel(session: Session, ids: Sequence[int]) -> Canceled:
         archive.queue.move(archive.queue.gave_up([job.id for job in idle], idle=True))
         active = [job for job in jobs if job.state in ACTIVE]
         archive.attempts.want_cancel([job.attempt for job in active if job.attempt is not None])
+        ended = tuple(job.id for job in jobs if job.state in ENDED)
+        groups = archive.canaries.of_jobs(ended)
         answer = Canceled(
             now=tuple(job.id for job in idle),
             asked=tuple(job.id for job in active),
-            ended=tuple(job.id for job in jobs if job.state in ENDED),
+            ended=ended,
+            left_out=tuple(job for job in ended if job in groups and groups[job].outcome is None),
         )
         _tell(archive, now, "canceled", [*idle, *active])
+        archive.canaries.leave(answer.left_out)
+        settle(archive, now)
         runners = alive(archive, now)
     ring(session.store.folder, runners)
     return answer

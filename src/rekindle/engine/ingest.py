@@ -17,6 +17,7 @@ from rekindle.domain.models import Ending, Move, Standing
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import ENDED, ENDED_BADLY, State
 from rekindle.engine.actions import act
+from rekindle.engine.canaries import settle
 from rekindle.engine.fan_outs import end_subtasks, take_in
 from rekindle.engine.repeating import repeat
 from rekindle.engine.retrying import retry
@@ -102,6 +103,8 @@ def ingest(archive: Archive, pages: Sequence[Page], host: str, now: float) -> To
     again = told.again | told.unread
     over = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in again]
     archive.queue.move(archive.queue.gave_up(over))
+    if ends and not told.unread:  # of these it is not decided yet whether they run again
+        settle(archive, now)
     return told
 
 

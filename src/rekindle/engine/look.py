@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rekindle.domain.canaries import Group
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound, SpecError
 from rekindle.domain.models import Attempt, Event, FailureGroup, Job, Revision, Runner, Workflow
@@ -158,6 +159,7 @@ def _status(
         delayed=delayed,
         leaving=leaving,
         found=archive.attempts.found(workflow.id) if counts.get(State.COMPLETED) else {},
+        canaries=tuple(archive.canaries.of_workflow(workflow.id)),
     )
 
 
@@ -301,10 +303,10 @@ def step_names(session: Session, attempt: Attempt) -> tuple[str, ...]:
         return tuple(step.name for step in archive.workflows.template(attempt.template).steps)
 
 
-def failures(session: Session, workflow: str | None = None) -> list[FailureGroup]:
-    """Live failed attempts, grouped by signature, largest group first."""
+def failures(session: Session, workflow: str | None = None, archived: bool = False) -> list[FailureGroup]:
+    """Live failed attempts, grouped by signature, largest group first; with `archived` all that ever failed."""
     with session.store.read() as archive:
-        return archive.attempts.failures(_workflow(archive, workflow).id if workflow else None)
+        return archive.attempts.failures(_workflow(archive, workflow).id if workflow else None, archived)
 
 
 def retries(session: Session, jobs: Sequence[int]) -> tuple[dict[int, Reason], dict[int, Reason]]:
@@ -330,6 +332,18 @@ def rerun(session: Session, number: int) -> RerunRecord:
     if found is None:
         raise NotFound(f"no such rerun: {number}", hint="`rekindle reruns list` names them")
     return found
+
+
+def canaries(session: Session, rerun: int) -> list[Group]:
+    """The groups whose canaries a rerun ran, as they stand."""
+    with session.store.read() as archive:
+        return archive.canaries.of_rerun(rerun)
+
+
+def waiting_for(session: Session, jobs: Sequence[int]) -> dict[int, Group]:
+    """By job, the group in which it waits for canaries, or would if that had not been stopped."""
+    with session.store.read() as archive:
+        return archive.canaries.of_jobs(jobs)
 
 
 def checks(session: Session, rerun: int) -> dict[int, dict[str, Any]]:

@@ -13,6 +13,7 @@ from rekindle.domain.planning import plan_rerun
 from rekindle.domain.rerun import FROM_FAILED_STEP, How
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import State
+from rekindle.engine.canaries import settle
 from rekindle.engine.fan_outs import end_subtasks, planning_views, was_amid_fan_out
 from rekindle.engine.ingest import Told, end_move
 from rekindle.engine.machine import processors
@@ -72,6 +73,7 @@ def rerun_unread(archive: Archive, told: Told, now: float) -> None:
     again = _rerun_lost(archive, [job for job in lost if job not in bounded], now)[1]
     archive.queue.move(archive.queue.gave_up([job for job in lost if job not in again]))
     told.again |= again
+    settle(archive, now)
 
 
 def _run_again(
@@ -81,6 +83,7 @@ def _run_again(
     retried = retry(archive, [one for one in ended if one[1].job in bounded], now)
     rerun, jobs = _rerun_lost(archive, [job for job in lost if job not in bounded], now)
     archive.queue.move(archive.queue.gave_up([one.job for _, one in ended if one.job not in retried | jobs]))
+    settle(archive, now)
     return frozenset((retried | jobs) & set(lost)), rerun
 
 

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rekindle.domain.asking import check_how
-from rekindle.domain.costs import Past
-from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError, UndoRefused
-from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
-from rekindle.domain.rerun import Graph, How, JobView, Reason, RerunPlan, RerunRecord, SavedFile, UndoView
+import msgspec
+
+from rekindle.domain.canaries import Choice
+from rekindle.domain.errors import NotFound, PlanOutdated, RekindleError, UndoRefused
+from rekindle.domain.planning import plan_from_json, plan_to_json
+from rekindle.domain.rerun import Reason, RerunRecord, SavedFile, UndoView
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.undo import decide_undo, refuse_later
-from rekindle.engine.fan_outs import planning_views, resuming
-from rekindle.engine.machine import processors
+from rekindle.engine.canaries import settle
 from rekindle.engine.presence import alive
+from rekindle.engine.prospects import Prospect, Requests, decide, survey
 from rekindle.engine.results import Applied, Proposal, Undone
 from rekindle.engine.saving import Tell, restoring, saving
 from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
 from rekindle.store.port import Archive
 
-Requests = Sequence[tuple[Sequence[int], How]]
+__all__ = ["Prospect", "Requests", "apply", "decide", "load", "plan", "save", "survey", "undo"]
 
 
 def plan(
@@ -36,58 +35,17 @@ def plan(
     why: Mapping[int, tuple[Reason, ...]] | None = None,
     *,
     slots: int | None = None,
+    canary: int | None = None,
 ) -> Proposal:
     """What a rerun would do. `request` is what was asked, in words that can be recorded; `why` are the reasons for
     which jobs are stale, where that is why they were selected; `slots` is how many jobs will run at once, where that is
-    known.
+    known. With `canary` so many jobs of each signature run first: see `survey`.
 
     PlanRefused, with every job's reason, when nothing of it can be done.
     """
     with session.store.read() as archive:
-        prospect = survey(archive, requests, slots)
+        prospect = survey(archive, requests, slots, canary)
     return decide(prospect, requests, request, note, why)
-
-
-@dataclass(frozen=True, slots=True)
-class Prospect:
-    """What a plan rests on, as one transaction found it."""
-
-    views: Mapping[int, JobView]
-    graph: Graph
-    earlier: Mapping[int, JobView]
-    past: Past
-
-
-def survey(archive: Archive, requests: Requests, slots: int | None = None) -> Prospect:
-    """Everything that planning these requests reads from the store."""
-    for _, how in requests:
-        check_how(how)
-    views, graph, earlier = planning_views(archive, requests)
-    selected = {job for jobs, _ in requests for job in jobs}
-    kept = {job for job in selected if job in views and views[job].keep_recovery is not None}
-    cores = float(slots or processors())
-    return Prospect(views, graph, earlier, archive.attempts.past(views, resuming(requests) | kept, cores))
-
-
-def decide(
-    prospect: Prospect,
-    requests: Requests,
-    request: Mapping[str, Any],
-    note: str | None = None,
-    why: Mapping[int, tuple[Reason, ...]] | None = None,
-) -> Proposal:
-    """The plan for requests; looks at which outputs and folders are there. PlanRefused as `plan` says."""
-    found = prospect
-    decided = plan_rerun(found.views, found.graph, requests, os.path.exists, why or {}, found.earlier, found.past)
-    if not decided.jobs:
-        raise _all_refused(decided)
-    return Proposal(decided, request, note, children=prospect.graph.children)
-
-
-def _all_refused(decided: RerunPlan) -> PlanRefused:
-    first = "; ".join(f"{job.name}: {job.why}" for job in decided.refused[:5])
-    more = f"; and {len(decided.refused) - 5} more" if len(decided.refused) > 5 else ""
-    return PlanRefused(f"nothing can be rerun: {first}{more}", refused=decided.refused)
 
 
 First = Callable[[Archive], None]
@@ -106,10 +64,12 @@ def apply(session: Session, proposal: Proposal, tell: Tell | None = None, first:
         if first is not None:
             first(archive)
         rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
+        archive.canaries.begin(rerun, proposal.canaries)
+        settle(archive, now)  # it may have retired canaries of others
         saved.commit()
         runners = alive(archive, now)
     ring(session.store.folder, runners)
-    return _applied(rerun, plan, runners)
+    return _applied(rerun, proposal, runners)
 
 
 def plan_and_apply(
@@ -120,24 +80,28 @@ def plan_and_apply(
     why: Mapping[int, tuple[Reason, ...]] | None = None,
     *,
     slots: int | None = None,
+    canary: int | None = None,
 ) -> tuple[Proposal, Applied]:
     """Plan a rerun and do it in one transaction, for whoever need not see it first: nothing moves in between, which
     among jobs that run something always does. Outputs are not saved. PlanRefused as `plan` says."""
     with session.store.write() as archive:
-        proposal = decide(survey(archive, requests, slots), requests, request, note, why)
-        plan = proposal.plan
+        proposal = decide(survey(archive, requests, slots, canary), requests, request, note, why)
         now = session.clock()
-        rerun = archive.reruns.apply(plan, proposal.kind, request, note, now)
+        rerun = archive.reruns.apply(proposal.plan, proposal.kind, request, note, now)
+        archive.canaries.begin(rerun, proposal.canaries)
+        settle(archive, now)
         runners = alive(archive, now)
     ring(session.store.folder, runners)
-    return proposal, _applied(rerun, plan, runners)
+    return proposal, _applied(rerun, proposal, runners)
 
 
-def _applied(rerun: int, plan: RerunPlan, runners: Sequence[int]) -> Applied:
+def _applied(rerun: int, proposal: Proposal, runners: Sequence[int]) -> Applied:
+    plan = proposal.plan
     retired = {job for one in plan.dynamic for job in one.retires}
     held = sum(job.holds is not None for job in plan.jobs)
     ready = sum(job.after is State.READY and job.holds is None and job.id not in retired for job in plan.jobs)
-    return Applied(rerun, plan, ready, runner_alive=bool(runners), held=held)
+    canaries = proposal.canaries
+    return Applied(rerun, plan, ready, runner_alive=bool(runners), held=held, canaries=canaries)
 
 
 def save(session: Session, proposal: Proposal, path: Path) -> None:
@@ -148,6 +112,7 @@ def save(session: Session, proposal: Proposal, path: Path) -> None:
         "request": dict(proposal.request),
         "note": proposal.note,
         "plan": plan_to_json(proposal.plan),
+        "canaries": msgspec.to_builtins(proposal.canaries),
     }
     draft = path.with_name(path.name + ".part")
     try:
@@ -163,13 +128,15 @@ def load(session: Session, path: Path) -> Proposal:
         document = json.loads(path.read_text())
         if document["rekindle_plan"] != 1:
             raise RekindleError(f"{path} was saved by another version of rekindle", hint="plan the rerun again")
-        proposal = Proposal(plan_from_json(document["plan"]), document["request"], document["note"])
+        canaries = msgspec.convert(document.get("canaries", []), tuple[Choice, ...])
+        plan = plan_from_json(document["plan"])
+        proposal = Proposal(plan, document["request"], document["note"], canaries=canaries)
         identity = document["store"]
     except FileNotFoundError:
         raise NotFound(f"no such file: {path}", hint="`rekindle rerun … --save-plan FILE` writes one") from None
     except OSError as error:
         raise RekindleError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
         raise RekindleError(f"{path} is not a saved plan", hint="`rekindle rerun … --save-plan FILE`") from error
     if identity != session.store.identity:
         raise PlanOutdated(f"{path} is a plan for another store", hint="--store names the one it was made with")

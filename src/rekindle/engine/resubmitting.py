@@ -17,8 +17,8 @@ from rekindle.domain.scope import Why
 from rekindle.domain.selection import Selection
 from rekindle.engine.look import selected
 from rekindle.engine.measuring import Measured, gather
+from rekindle.engine.prospects import Prospect, Requests, decide, survey
 from rekindle.engine.reading import Tell
-from rekindle.engine.rerun import Prospect, Requests, decide, survey
 from rekindle.engine.rerun import apply as apply_plan
 from rekindle.engine.results import Applied, Foreseen, Preview, Proposal, Submitted
 from rekindle.engine.revising import outline_of, resubmit
@@ -104,6 +104,7 @@ def propose(
     *,
     why: Why | None = None,
     slots: int | None = None,
+    canary: int | None = None,
 ) -> Proposal | Preview:
     """What submitting `definition` as the next revision of its workflow, and then rerunning what `pick` says, would
     do; nothing is changed. A Preview of the submission alone when no job is meant. PlanRefused when none of the jobs
@@ -111,7 +112,7 @@ def propose(
 
     def look(archive: Archive) -> tuple[Requests, Prospect]:
         requests = pick(archive)
-        return requests, survey(archive, requests, slots)
+        return requests, survey(archive, requests, slots, canary)
 
     definition = identified(definition)
     preview, (requests, prospect) = foresee(session, definition, look)
@@ -122,7 +123,7 @@ def propose(
     except PlanRefused as refusal:
         hint = "nothing is submitted either: `rekindle submit` does that alone"
         raise PlanRefused(refusal.message, hint=hint, refused=refusal.refused) from None
-    return replace(proposal, foreseen=Foreseen(definition, preview, pick, why or {}))
+    return replace(proposal, foreseen=Foreseen(definition, preview, pick, why or {}, canary))
 
 
 def apply(session: Session, proposal: Proposal, tell: Saving | None = None) -> Applied:
@@ -147,8 +148,10 @@ def _refuse_otherwise(archive: Archive, proposal: Proposal, foreseen: Foreseen, 
     seen, requests = foreseen.preview.submitted, foreseen.pick(archive)
     same = done.revision == seen.revision and _essence(done.plan) == _essence(seen.plan)
     if same and any(jobs for jobs, _ in requests):
-        now = decide(survey(archive, requests), requests, proposal.request, proposal.note, foreseen.why)
-        same = _essence(now.plan) == _essence(proposal.plan)
+        now = decide(
+            survey(archive, requests, None, foreseen.canary), requests, proposal.request, proposal.note, foreseen.why
+        )
+        same = _essence(now.plan) == _essence(proposal.plan) and now.canaries == proposal.canaries
     if not same:
         raise PlanOutdated(
             "jobs have moved since the plan was made: submitting and rerunning would do something else now",

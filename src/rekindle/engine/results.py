@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rekindle.domain.canaries import Choice, Group
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, Resources
 from rekindle.domain.differences import Difference
@@ -61,6 +62,8 @@ class WorkflowStatus:
     def statuses(self) -> dict[Status, int]:
         """How many jobs have which status."""
         return statuses_of(self.counts, self.found)
+
+    canaries: tuple[Group, ...] = ()  # that wait for their canaries, or were stopped and stand as they stood
 
     @property
     def spec_changed(self) -> bool | None:
@@ -128,6 +131,7 @@ class Proposal:
     kind: Literal["manual", "restart", "reset", "supervise"] = "manual"
     children: Mapping[int, Sequence[int]] = field(default_factory=dict)
     foreseen: Foreseen | None = None
+    canaries: tuple[Choice, ...] = ()  # the groups of which a part runs first, and the rest only when that has passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,7 @@ class Foreseen:
     preview: Preview
     pick: Callable[[Archive], Sequence[tuple[Sequence[int], How]]]
     why: Mapping[int, tuple[Reason, ...]] = field(default_factory=dict)  # the jobs are stale, where that is why
+    canary: int | None = None  # so many of each signature run first
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,7 @@ class Applied:
     runner_alive: bool
     held: int = 0  # jobs that the plan holds
     submitted: Submitted | None = None  # the revision that was made with it
+    canaries: tuple[Choice, ...] = ()  # the groups of which a part runs first
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,7 @@ class Canceled:
     now: tuple[int, ...]  # had not started: canceled at once
     asked: tuple[int, ...]  # run: their runner has been asked to end them
     ended: tuple[int, ...]  # had ended before: left as they are
+    left_out: tuple[int, ...] = ()  # of those: had failed and waited for canaries, which they do no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +333,7 @@ class WorkReport:
     inherited: Inherited = field(default_factory=Inherited)
     stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (job, processes that cannot be ended, for which it waits)
     damaged: tuple[str, ...] = ()  # what could not be read of journals
+    canaries: tuple[Group, ...] = ()  # whose canaries decided, in this time, what becomes of the rest
 
 
 @dataclass(frozen=True, slots=True)

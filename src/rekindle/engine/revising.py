@@ -16,6 +16,7 @@ from rekindle.domain.revisions import (
     revision_plan,
     revision_reason,
 )
+from rekindle.engine.canaries import settle
 from rekindle.engine.joining import first_adders, join_revision, refuse_taken_names
 from rekindle.engine.results import Submitted
 from rekindle.engine.session import Session
@@ -55,6 +56,7 @@ def resubmit(archive: Archive, known: Workflow, definition: Definition, now: flo
         "changed": len(revised.changed),
     }
     archive.events.add(now, "revised", known.id, detail)
+    settle(archive, now)
     return Submitted(
         known.id,
         known.name,

@@ -70,6 +70,7 @@ class Shift:
         self._pace, self._tally = Pace(), Tally()
         self._recipes = Recipes(session.store.identity)
         self._checks = Checks(session, scope.workflow, os.environ, lambda: ring(scope.store_folder, [runner.id]))
+        self._began_at = session.clock()
         self._began = self._turned = self._told_at = time.monotonic()
         self._seen_version = -1
         self._alarm = Alarm()  # for the next delayed job
@@ -424,10 +425,12 @@ class Shift:
         stuck = dict(self._stuck())
         with self._session.store.read() as archive:
             counts = _counts(archive, self._scope.workflow)
+            decided = archive.canaries.decided(self._scope.workflow, self._began_at)
             named = tuple((job.name, stuck[job.id]) for job in archive.jobs.get(sorted(stuck)))
         left = any(counts.get(state) for state in (State.READY, State.WAITING))
         interrupted, timed_out = self._canceled_at is not None, self._timed_out and left
-        return replace(self._tally.report(counts, interrupted=interrupted, timed_out=timed_out), stuck=named)
+        report = self._tally.report(counts, interrupted=interrupted, timed_out=timed_out)
+        return replace(report, stuck=named, canaries=tuple(decided))
 
     def _stuck(self) -> list[tuple[int, tuple[int, ...]]]:
         """(job, processes) of what it works on and cannot wait for."""

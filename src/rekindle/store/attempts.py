@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import msgspec
+
 from rekindle.domain.causes import Cause
 from rekindle.domain.costs import Past
 from rekindle.domain.errors import UsageError
@@ -55,18 +57,20 @@ class Attempts:
     def wanted_cancel(self, runner: int) -> list[tuple[int, str]]:
         return [(number, token) for number, token in self._db.rows(SQL["wanted_cancel"], runner=runner)]
 
-    def failures(self, workflow: int | None) -> list[FailureGroup]:
+    def some(self, attempts: Collection[int]) -> list[Attempt]:
+        wanted = as_set(attempts)
+        rows = self._db.rows(SQL["attempts_by_id"], attempts=wanted)
+        return _with_steps(rows, self._db.rows(SQL["steps_of_attempts"], attempts=wanted))
+
+    def failures(self, workflow: int | None, archived: bool = False) -> list[FailureGroup]:
         if workflow is None:
-            rows = self._db.rows(SQL["failures"])
+            rows = self._db.rows(SQL["failures"], archived=archived)
         else:
-            rows = self._db.rows(SQL["failures_of_workflow"], workflow=workflow)
-        jobs: dict[tuple[str, ...], list[int]] = {}
-        for *kind, job in rows:
-            jobs.setdefault(tuple(kind), []).append(job)
-        groups = [
-            FailureGroup(digest, Cause(cause), name, message, len(failed), tuple(failed))
-            for (digest, cause, name, message), failed in jobs.items()
-        ]
+            rows = self._db.rows(SQL["failures_of_workflow"], workflow=workflow, archived=archived)
+        kinds: dict[str, list[Row]] = {}
+        for row in rows:
+            kinds.setdefault(row[0], []).append(row)
+        groups = [_failure_group(alike) for alike in kinds.values()]
         return sorted(groups, key=lambda group: (-group.count, group.signature))
 
     def found(self, workflow: int) -> dict[Word, int]:
@@ -89,6 +93,25 @@ class Attempts:
 def live_attempts(database: Database, jobs: Sequence[int]) -> dict[int, Attempt]:
     """The live attempts (without steps) of jobs, by job."""
     return {row[1]: attempt_of(row) for row in database.rows(SQL["live_of_jobs"], jobs=as_set(jobs))}
+
+
+def _failure_group(rows: Sequence[Row]) -> FailureGroup:
+    """The rows of one signature, one for each host."""
+    digest, cause, name, message, *_ = rows[0]
+    hosts = sorted(((row[4], row[5]) for row in rows if row[4] is not None), key=lambda one: (-one[1], one[0]))
+    jobs = {job for row in rows for job in msgspec.json.decode(row[9], type=list[int])}
+    return FailureGroup(
+        digest,
+        Cause(cause),
+        name,
+        message,
+        count=sum(row[5] for row in rows),
+        jobs=tuple(sorted(jobs)),
+        first=min((row[6] for row in rows if row[6] is not None), default=None),
+        last=max((row[7] for row in rows if row[7] is not None), default=None),
+        hosts=tuple(hosts),
+        newest=max(row[8] for row in rows),
+    )
 
 
 def _with_steps(rows: Sequence[Row], steps: Sequence[Row]) -> list[Attempt]:

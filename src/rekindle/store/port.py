@@ -35,6 +35,7 @@ from rekindle.domain.revisions import Outline, RevisedJob
 from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Reserves, Subtasks
+from rekindle.store.port_canaries import Canaries
 from rekindle.store.port_supervisions import Supervisions
 from rekindle.store.port_tries import Tries
 
@@ -416,6 +417,7 @@ class Archive(Protocol):
     queue: Queue
     attempts: Attempts
     reruns: Reruns
+    canaries: Canaries
     acts: Acts
     subtasks: Subtasks
     fingerprints: Fingerprints

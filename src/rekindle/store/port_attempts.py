@@ -40,8 +40,13 @@ class Attempts(Protocol):
         """(attempt, token) of a runner's active attempts whose end was asked for."""
         ...
 
-    def failures(self, workflow: int | None) -> list[FailureGroup]:
-        """Live failed attempts by signature, largest group first."""
+    def some(self, attempts: Collection[int]) -> list[Attempt]:
+        """These, with their steps, by id."""
+        ...
+
+    def failures(self, workflow: int | None, archived: bool = False) -> list[FailureGroup]:
+        """Failed attempts by signature, largest group first: live ones; with `archived` all there have been, of
+        archived workflows and jobs that are retired too."""
         ...
 
     def found(self, workflow: int) -> dict[Word, int]:

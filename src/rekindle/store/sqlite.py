@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rekindle.domain.errors import StoreUnavailable
-from rekindle.store import port, port_attempts, port_supervisions, port_tries
+from rekindle.store import port, port_attempts, port_canaries, port_supervisions, port_tries
 from rekindle.store.acts import Acts
 from rekindle.store.attempts import Attempts
+from rekindle.store.canaries import Canaries
 from rekindle.store.check import check
 from rekindle.store.database import Database
 from rekindle.store.events import Events
@@ -69,6 +70,7 @@ class SqliteArchive:
         self.queue: port.Queue = Queue(database)
         self.attempts: port_attempts.Attempts = Attempts(database)
         self.reruns: port.Reruns = Reruns(database)
+        self.canaries: port_canaries.Canaries = Canaries(database)
         self.acts: port_attempts.Acts = Acts(database)
         self.subtasks: port_attempts.Subtasks = Subtasks(database)
         self.fingerprints: port_attempts.Fingerprints = Fingerprints(database)

@@ -166,7 +166,9 @@ CREATE INDEX attempt_leaving ON attempt (job) WHERE archived_by IS NOT NULL AND 
 -- Of most jobs there is nothing to say; those that passed never enter it.
 CREATE INDEX attempt_found ON attempt (workflow, verdict, job)
     WHERE verdict IN ('warning', 'blocker') AND archived_by IS NULL;
-CREATE INDEX attempt_failed ON attempt (workflow, signature, job) WHERE signature IS NOT NULL AND archived_by IS NULL;
+-- All that grouping failures reads: 100,000 of them are counted without looking at one attempt.
+CREATE INDEX attempt_failed ON attempt (workflow, signature, host, archived_by, ended, job)
+    WHERE signature IS NOT NULL;
 
 CREATE TABLE step (
     attempt   INTEGER NOT NULL REFERENCES attempt,
@@ -224,7 +226,7 @@ CREATE INDEX patch_by_attempt ON patch (attempt);
 
 CREATE TABLE rerun (
     id         INTEGER PRIMARY KEY,
-    kind       TEXT NOT NULL,            -- manual, restart, reset, accept, revision; retry, repeat, supervise, recovery
+    kind       TEXT NOT NULL,            -- manual, restart, reset, accept, revision; retry, repeat, canary, supervise, recovery
     at         REAL NOT NULL,
     digest     TEXT NOT NULL,
     request    TEXT NOT NULL,            -- JSON: selection and how, as asked
@@ -282,6 +284,30 @@ CREATE TABLE rerun_job (
     PRIMARY KEY (rerun, job)
 ) WITHOUT ROWID;
 CREATE INDEX rerun_job_by_job ON rerun_job (job, rerun);
+
+CREATE TABLE canary_group (
+    id        INTEGER PRIMARY KEY,
+    rerun     INTEGER NOT NULL REFERENCES rerun,  -- that ran the canaries
+    workflow  INTEGER NOT NULL REFERENCES workflow,
+    signature INTEGER NOT NULL REFERENCES signature,
+    how       TEXT NOT NULL,             -- JSON of domain.rerun.How: how the rest runs again
+    outcome   TEXT,                      -- released, stopped, dropped; null: not decided
+    why       TEXT,
+    released  INTEGER,                   -- -> rerun.id, of kind 'canary': the rest
+    ended     REAL                       -- when it was decided
+);
+CREATE INDEX canary_group_open ON canary_group (id) WHERE outcome IS NULL;
+CREATE INDEX canary_group_by_rerun ON canary_group (rerun);
+CREATE INDEX canary_group_by_workflow ON canary_group (workflow, outcome);
+
+CREATE TABLE canary (
+    canary_group INTEGER NOT NULL REFERENCES canary_group,
+    role         TEXT NOT NULL,          -- canary; waits (as long as its attempt is live); left: was taken out
+    job          INTEGER NOT NULL REFERENCES job,
+    attempt      INTEGER,                -- of one that waits: its live one, which failed
+    PRIMARY KEY (canary_group, role, job)
+) WITHOUT ROWID;
+CREATE INDEX canary_by_job ON canary (job);
 
 CREATE TABLE runner (
     id        INTEGER PRIMARY KEY,

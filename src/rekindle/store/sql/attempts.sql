@@ -58,6 +58,11 @@ WHERE job.id IN @jobs;
 SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE attempt.id = :attempt;
 
+-- name: attempts_by_id
+-- Some attempts.
+SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE attempt.id IN @attempts ORDER BY attempt.id;
+
 -- name: steps_of_attempts
 -- The steps of some attempts.
 SELECT {step_columns} FROM step WHERE step.attempt IN @attempts ORDER BY step.attempt, step.position;
@@ -80,22 +85,27 @@ UPDATE attempt SET cancel = 1 WHERE id IN @attempts AND state IN (2, 3);
 -- A runner's attempts whose end was asked for.
 SELECT id, token FROM attempt WHERE state IN (2, 3) AND runner = :runner AND cancel = 1 ORDER BY id;
 
+-- name: failure_columns
+-- How often attempts failed in one way on one host, when they first and last did, the newest of them, and whose they are.
+signature.digest, signature.cause, signature.type, signature.message, attempt.host, count(*), min(attempt.ended),
+max(attempt.ended), max(attempt.id), json_group_array(attempt.job);
+
 -- name: failures
--- Live failed attempts of what is not archived or retired, with their signatures.
-SELECT signature.digest, signature.cause, signature.type, signature.message, attempt.job
+-- Failed attempts by signature and host: live ones of what is not archived or retired, or all there have been.
+SELECT {failure_columns}
 FROM workflow JOIN attempt ON attempt.workflow = workflow.id JOIN signature ON signature.id = attempt.signature
     JOIN job ON job.id = attempt.job
-WHERE workflow.archived IS NULL AND attempt.signature IS NOT NULL AND attempt.archived_by IS NULL
-    AND job.retired = 0 AND attempt.state = 5
-ORDER BY attempt.signature, attempt.job;
+WHERE attempt.signature IS NOT NULL
+    AND (:archived = 1 OR (workflow.archived IS NULL AND attempt.archived_by IS NULL AND job.retired = 0))
+GROUP BY attempt.signature, attempt.host;
 
 -- name: failures_of_workflow
 -- The same for one workflow.
-SELECT signature.digest, signature.cause, signature.type, signature.message, attempt.job
+SELECT {failure_columns}
 FROM attempt JOIN signature ON signature.id = attempt.signature JOIN job ON job.id = attempt.job
-WHERE attempt.workflow = :workflow AND attempt.signature IS NOT NULL AND attempt.archived_by IS NULL
-    AND job.retired = 0 AND attempt.state = 5
-ORDER BY attempt.signature, attempt.job;
+WHERE attempt.workflow = :workflow AND attempt.signature IS NOT NULL
+    AND (:archived = 1 OR (attempt.archived_by IS NULL AND job.retired = 0))
+GROUP BY attempt.signature, attempt.host;
 
 -- name: found
 -- How many jobs of a workflow have found what, by the index of what was not plainly passed.

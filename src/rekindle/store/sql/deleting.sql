@@ -55,6 +55,14 @@ DELETE FROM attempt WHERE job IN (SELECT id FROM job WHERE workflow = :workflow)
 -- What reruns did to its jobs.
 DELETE FROM rerun_job WHERE job IN (SELECT id FROM job WHERE workflow = :workflow);
 
+-- name: delete_canaries
+-- Which of its jobs waited for which.
+DELETE FROM canary WHERE canary_group IN (SELECT id FROM canary_group WHERE workflow = :workflow);
+
+-- name: delete_canary_groups
+-- Its groups of which a part ran first.
+DELETE FROM canary_group WHERE workflow = :workflow;
+
 -- name: delete_edges
 -- Its edges.
 DELETE FROM edge WHERE parent IN (SELECT id FROM job WHERE workflow = :workflow);
