@@ -72,7 +72,7 @@ class Batch:
             executor.close(0)
             with store.write() as archive:
                 for runner in archive.runners.alive():
-                    archive.runners.abandon(runner.id)
+                    archive.runners.abandon(runner.id, runner.epoch)
             return None
         finally:
             self.ran = [name for name, *_ in executor.ran]

@@ -213,6 +213,8 @@ def _undo(session: Session, rerun: int | None, number: int | None, put_back: Cal
             restore = decide_undo(views)
             _refuse_unacted(archive, record, views)
             archive.reruns.undo(number, restore, now)
+            archive.canaries.drop(number, now)
+            settle(archive, now)  # canaries of others may be completed again
         jobs = archive.jobs.get([job.id for job in record.plan.jobs])
         restored = put_back()
         runners = alive(archive, now)
