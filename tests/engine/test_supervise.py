@@ -431,6 +431,28 @@ def test_nobody_goes_on_for_one_that_cannot_be_seen_unless_told_to(batch):
     assert batch.supervise(take_over=True).supervision == 1
 
 
+def test_canaries_run_first_in_each_round(batch):
+    batch.submit(tests=20)
+    batch.fails = {test(at): ALWAYS for at in range(6)} | {test(at): 1 for at in range(6, 9)}
+    said = {test(at): "cold" for at in range(6)}
+    batch.outcome = lambda one: Outcome(fails_at="run", message=said.get(one.name, "hot"))
+    report = batch.supervise(Guards(max_reruns=1, canary=1))
+    again = [name for name, number in batch.ran if number > 1]
+    assert sorted(again) == sorted([test(0), *(test(at) for at in range(6, 9))])
+    assert [one.name for one in report.fixed] == [test(at) for at in range(6, 9)]
+    why = {one.name: one.why for one in report.left}
+    assert set(why) == {test(at) for at in range(6)}
+    assert "canary" in why[test(3)]
+
+
+def test_what_waits_for_canaries_counts_in_the_budget(batch):
+    batch.submit(tests=20)
+    batch.fails = {test(at): ALWAYS for at in range(6)}
+    report = batch.supervise(Guards(max_reruns=1, canary=1, budget=Budget(attempts=5)))
+    assert report.end is End.BUDGET
+    assert all(number == 1 for _, number in batch.ran)
+
+
 class Away:
     """A store that is not there when it is read for the so many-th times."""
 

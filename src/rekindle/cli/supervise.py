@@ -50,6 +50,12 @@ _GUARDS = (
         metavar="P",
         help="Leave groups alone of which more than P percent match; of all jobs, for signature and cause.",
     ),
+    click.option(
+        "--canary",
+        type=int,
+        metavar="N",
+        help="In each round run N of those that failed alike first, and the others only when these pass.",
+    ),
     click.option("--max-attempts", type=int, metavar="N", help="All reruns together take N attempts at most."),
     click.option("--max-core-hours", type=float, metavar="H", help="They take H hours of a core at most."),
     click.option("--max-time", callback=read_duration, metavar="D", help="None begins later than D after the start."),
@@ -62,6 +68,7 @@ _GUARD_NAMES = (
     "on_cause",
     "group_by",
     "max_group_percent",
+    "canary",
     "max_attempts",
     "max_core_hours",
     "max_time",
@@ -91,6 +98,7 @@ def _guards(**given: Any) -> Guards:
         on_causes=read_causes("--on-cause", given["on_cause"]),
         group_by=given["group_by"],
         max_group_percent=given["max_group_percent"],
+        canary=given["canary"],
         budget=Budget(given["max_attempts"], None if hours is None else hours * 3600, given["max_time"]),
     )
     check_guards(guards)

@@ -32,6 +32,7 @@ class Guards:
     on_causes: frozenset[Cause] = frozenset()  # of those that have a cause; none: whatever it is
     group_by: str | None = None
     max_group_percent: float | None = None
+    canary: int | None = None  # so many of each signature first, and the rest only when these pass
     budget: Budget = field(default_factory=Budget)
 
 
@@ -47,6 +48,8 @@ def check_guards(guards: Guards) -> None:
             raise BadValue(f"{option} {percent:g}: a percentage is above 0 and at most 100", hint=f"{option} 50")
     if guards.max_group_percent is not None and guards.group_by is None:
         raise BadValue("--max-group-percent says nothing of which groups", hint="add --group-by signature")
+    if guards.canary is not None and guards.canary < 1:
+        raise BadValue(f"--canary {guards.canary}: at least one job of each kind runs first", hint="--canary 1")
     if not guards.on:
         raise BadValue("--on names no status", hint="--on error")
     if guards.group_by is not None:

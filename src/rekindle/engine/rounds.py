@@ -146,14 +146,14 @@ class Rounds:
             if decision.end is not None:
                 return decision
             requests = [(decision.rerun, HOW)]
-            prospect = survey(archive, requests)
+            prospect = survey(archive, requests, canary=self._guards.canary)
             spent = spent_so_far(archive, self._supervision, done, self._session.clock())
             first = archive.queue.next_attempt()
         try:
             proposal = decide(prospect, requests, {}, self._options.note)
         except PlanRefused as refused:
             return replace(decision, rerun=(), end=End.REFUSED, why=refused.message)
-        if (why := within_budget(self._guards.budget, _with_next(spent, proposal.plan))) is not None:
+        if (why := within_budget(self._guards.budget, _with_next(spent, proposal))) is not None:
             return replace(decision, rerun=(), end=End.BUDGET, why=why)
         request = self._request(decision, proposal.plan, len(done) + 1, first)
         self._apply(replace(proposal, kind="supervise", request=request))
@@ -203,9 +203,11 @@ class Rounds:
         return report
 
 
-def _with_next(spent: Spent, plan: RerunPlan) -> Spent:
-    expected = plan.expected
-    return replace(spent, next_attempts=expected.attempts, next_core_seconds=expected.core_seconds)
+def _with_next(spent: Spent, proposal: Proposal) -> Spent:
+    """With what comes next; what waits for canaries counts as an attempt each, of which nothing more is known."""
+    expected = proposal.plan.expected
+    attempts = expected.attempts + sum(len(one.waits) for one in proposal.canaries)
+    return replace(spent, next_attempts=attempts, next_core_seconds=expected.core_seconds)
 
 
 def _timed_out(limit: float | None) -> Decision:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rekindle.domain.canaries import Outcome
 from rekindle.domain.guards import Guards
 from rekindle.domain.models import Workflow
 from rekindle.domain.supervised import Report, Round, failing_ones, fixed_ones, left_ones, statuses_now
@@ -34,8 +35,10 @@ def report_of(
         groups = archive.attempts.failures(workflow.id)
         spent = spent_so_far(archive, supervision, done, session.clock())
         last = archive.reruns.get(done[-1][0]) if done else None
+        stopped = archive.canaries.of_jobs([one.job for one in jobs])
     ran = {job for _, request in done for job in request["jobs"]}
     refused = {job.id: job.why for job in last.plan.refused} if last else {}
+    refused |= {job: group.why for job, group in stopped.items() if group.outcome is Outcome.STOPPED}
     rounds = [round_of(number, request) for number, request in done]
     if decision.total:
         seen = (decision.percent, decision.matching, decision.total)
