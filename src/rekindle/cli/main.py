@@ -10,6 +10,7 @@ from types import TracebackType
 
 import click
 
+from rekindle.cli.embassies import DIALECTS
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.domain.errors import RekindleError, SpecError
 
@@ -47,6 +48,8 @@ COMMANDS = {
     "cancel": Entry("rekindle.cli.control:cancel", "End jobs that run, and keep others from starting."),
     "hold": Entry("rekindle.cli.control:hold", "Keep jobs from starting until they are released."),
     "release": Entry("rekindle.cli.control:release", "Let held jobs start again."),
+    "dialects": Entry("rekindle.cli.dialects:dialects", "Speak the commands of other systems."),
+    **DIALECTS,
     "completion": Entry("rekindle.cli.completion:completion", "Print the completion script for a shell."),
 }
 

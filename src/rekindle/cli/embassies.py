@@ -1,0 +1,10 @@
+"""Which commands of other systems there are. A dialect is imported when its command is used, and never from here."""
+
+from __future__ import annotations
+
+from rekindle.cli.lazy import Entry
+
+DIALECTS = {
+    "torc": Entry("rekindle.dialects.torc.commands:torc", "Speak torc: its spec files and its commands."),
+}
+"""Each is a command of `rekindle`, and an executable that `rekindle dialects install` writes."""

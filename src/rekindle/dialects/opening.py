@@ -1,0 +1,13 @@
+"""The store that the command line means, opened for as long as a dialect's command runs."""
+
+from __future__ import annotations
+
+import click
+
+from rekindle.engine.session import Session, open_session
+
+
+def opened(*, create: bool = False) -> Session:
+    """An open session (a context manager). Without `create` a store that is not there is NotFound."""
+    url = click.get_current_context().find_root().params.get("store")
+    return open_session(url, create=create)

@@ -1,0 +1,1 @@
+"""torc's spec files and commands."""
