@@ -116,6 +116,12 @@ def templates(session: Session, workflow: int) -> list[JobTemplate]:
         return [template for _, template in archive.workflows.templates(workflow)]
 
 
+def params(session: Session, workflow: Workflow) -> dict[str, Any]:
+    """The parameters of a workflow's latest revision."""
+    with session.store.read() as archive:
+        return archive.workflows.params(workflow.id, workflow.revision)
+
+
 def history(session: Session, workflow: int) -> list[Revision]:
     """The revisions of a workflow, oldest first."""
     with session.store.read() as archive:

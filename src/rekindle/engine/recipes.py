@@ -84,6 +84,7 @@ class Recipes:
             by_mtime=dict(body.by_mtime),
             memory=now.resources.memory,
             grace=now.grace,
+            workflow_id=owner.id,
         )
 
 

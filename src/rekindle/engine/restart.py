@@ -49,17 +49,19 @@ def plan_restart(
     cancel_running: bool = False,
     note: str | None = None,
     tell: Tell | None = None,
+    also: Mapping[int, tuple[Reason, ...]] | None = None,
 ) -> Restarting:
     """What restarting would do; nothing is written but what files hold, should they have been read for it.
 
     Jobs run again that did not come to an end of their own, or whose inputs, definition or the like have changed, with
     everything below them, modified as they were; jobs that were reset by hand are let go (`only_uninitialized`: only
     these). What runs is left alone, and what would disturb it is refused; with `cancel_running` what runs there is
-    canceled first. Refused when a job that would run needs a file that is not there and that no job makes; PlanRefused,
-    with each job's reason, when there is something to do and none of it can be done."""
+    canceled first. `also`: jobs that have to run again, should they have ended, for reasons that the caller knows.
+    Refused when a job that would run needs a file that is not there and that no job makes; PlanRefused, with each
+    job's reason, when there is something to do and none of it can be done."""
     if workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
-    begun = _begun(session, workflow, only_uninitialized, tell)
+    begun = _begun(session, workflow, only_uninitialized, tell, also or {})
     if not begun.requests:
         return Restarting(None, begun.running, begun.stays)
     request: dict[str, Any] = {"selection": {"workflow": workflow.name}}
@@ -112,8 +114,14 @@ def _amid_fan_outs(session: Session, jobs: Sequence[int]) -> set[int]:
         return {job for job in fanning if was_amid_fan_out(views[job])}
 
 
-def _begun(session: Session, workflow: Workflow, only_reset: bool, tell: Tell | None) -> Restart:
-    stale = {} if only_reset else _stale(session, workflow.id, tell)
+def _begun(
+    session: Session,
+    workflow: Workflow,
+    only_reset: bool,
+    tell: Tell | None,
+    also: Mapping[int, tuple[Reason, ...]],
+) -> Restart:
+    stale = {} if only_reset else _stale(session, workflow.id, tell, also)
     with session.store.read() as archive:
         ids = set(archive.jobs.select(Compare("state", Op.IN, list(_LOOKED_AT)), workflow.id))
         ids.update(archive.jobs.select(Compare("held", Op.EQ, True), workflow.id))
@@ -122,11 +130,18 @@ def _begun(session: Session, workflow: Workflow, only_reset: bool, tell: Tell | 
     return begin_restart(jobs, {job: one.cause for job, one in live.items()}, stale, only_reset=only_reset)
 
 
-def _stale(session: Session, workflow: int, tell: Tell | None) -> Mapping[int, tuple[Reason, ...]]:
+def _stale(
+    session: Session, workflow: int, tell: Tell | None, also: Mapping[int, tuple[Reason, ...]]
+) -> Mapping[int, tuple[Reason, ...]]:
     """By job, what has changed since its live attempt."""
     with session.store.read() as archive:
         ended = archive.jobs.select(Compare("state", Op.IN, sorted(ENDED)), workflow)
-    return changed(session, ended, tell).stale
+    return {**{job: also[job] for job in ended if job in also}, **changed(session, ended, tell).stale}
+
+
+def check_inputs(session: Session, workflow: Workflow) -> None:
+    """Refused when a job that is to run needs a file that is not there and that no job makes."""
+    _refuse_missing(session, workflow, (), others=True)
 
 
 def _refuse_missing(session: Session, workflow: Workflow, planned: Sequence[PlannedJob], *, others: bool) -> None:
@@ -146,6 +161,6 @@ def _missing(gone: Sequence[Missing]) -> Refused:
     more = f"; and {len(gone) - _NAMED:,} more" if len(gone) > _NAMED else ""
     there = "a file that is not there" if len(gone) == 1 else "files that are not there"
     return Refused(
-        f"nothing is restarted, for want of {there} and that no job makes: {first}{more}",
-        hint="put it there, then `rekindle restart` again",
+        f"nothing is started, for want of {there} and that no job makes: {first}{more}",
+        hint="put it there, then try again",
     )

@@ -30,6 +30,7 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     by_mtime: dict[str, int] = {}  # inputs and outputs that are told by their mtime, from so many bytes
     memory: int = 0  # bytes that an attempt's processes may hold together; 0: no limit
     grace: float = GRACE  # seconds between SIGTERM and SIGKILL
+    workflow_id: int = 0
 
     @property
     def keeps_folder(self) -> bool:

@@ -13,6 +13,8 @@ from rekindle.domain.substitution import Reference
 from rekindle.spec.problems import Place, Problems
 
 _JOB_FACTS = ("name",)
+_FACTS_AT_WORK = (*_JOB_FACTS, "id", "workflow", "attempt")
+"""Of a job that has been stored, and of an attempt of it: for commands and variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,9 @@ def _env(reference: Reference, known: Known) -> _Wrong:
 def _job(reference: Reference, known: Known) -> _Wrong:
     if not known.job:
         return "no job is there yet", "only ${params.…} can be used here"
-    return _name(reference, "fact of a job", _JOB_FACTS, "job") or _no_deeper(reference)
+    if not known.env and reference.path[0] in _FACTS_AT_WORK[len(_JOB_FACTS) :]:
+        return "is not known yet where this is settled", "commands and variables can use it"
+    return _name(reference, "fact of a job", _FACTS_AT_WORK, "job") or _no_deeper(reference)
 
 
 def _steps(reference: Reference, known: Known) -> _Wrong:

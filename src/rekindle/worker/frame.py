@@ -57,7 +57,12 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
     scope: dict[str, Any] = {
         "params": params,
         "matrix": assignment.binding,
-        "job": {"name": assignment.name, "id": assignment.job},
+        "job": {
+            "name": assignment.name,
+            "id": assignment.job,
+            "workflow": recipe.workflow_id,
+            "attempt": assignment.number,
+        },
         "steps": {name: {"result": result} for name, result in assignment.kept.items()},
     }
     texts = recipe.env if assignment.env is None else {**recipe.env, **assignment.env}
