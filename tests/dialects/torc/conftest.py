@@ -1,0 +1,76 @@
+"""A project's folder, and torc's commands called in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torc_folder import Torc
+
+
+@pytest.fixture(scope="session")
+def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with what `rekindle dialects install` writes."""
+    folder = tmp_path_factory.mktemp("bin")
+    subprocess.run([sys.executable, "-m", "rekindle", "dialects", "install", folder], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def torc(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, executables: Path
+) -> Torc:
+    """`rekindle torc` in an empty folder, without a terminal."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("REKINDLE_STORE", "TORC_WORKFLOW_KEY", "TORC_WORKFLOW_ID"):
+        monkeypatch.delenv(name, raising=False)
+    path = [str(executables), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(path))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; put it back afterwards
+    return Torc(tmp_path, capsys)
+
+
+DIAMOND = """\
+name: diamond
+files:
+  - {name: raw, path: raw.csv}
+  - {name: first, path: first.txt}
+  - {name: left, path: left.txt}
+  - {name: right, path: right.txt}
+  - {name: last, path: last.txt}
+jobs:
+  - {name: top, command: "cp ${files.input.raw} ${files.output.first}"}
+  - {name: left, command: "sort ${files.input.first} > ${files.output.left}"}
+  - {name: right, command: "tac ${files.input.first} > ${files.output.right}"}
+  - {name: bottom, command: "cat ${files.input.left} ${files.input.right} > ${files.output.last}"}
+"""
+
+
+@pytest.fixture
+def diamond(torc: Torc) -> Torc:
+    """Four jobs with files between them, run to the end."""
+    torc.write("raw.csv", "b\na\n")
+    torc.create(DIAMOND)
+    assert torc("jobs", "run", "-j", "2").code == 0
+    return torc
+
+
+FAILING = """\
+name: failing
+jobs:
+  - {name: good, command: "true"}
+  - {name: bad, command: "echo tried >> tries; test -e mended"}
+  - {name: worse, command: "test -e mended || exit 3"}
+  - {name: below, command: "true", depends_on: [bad]}
+"""
+
+
+@pytest.fixture
+def failing(torc: Torc) -> Torc:
+    """Four jobs without files, of which one failed with 1 and one with 3."""
+    torc.create(FAILING)
+    assert torc("jobs", "run", "-j", "2").code == 2
+    return torc

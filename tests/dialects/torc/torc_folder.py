@@ -1,0 +1,74 @@
+"""torc's commands, called in a folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rekindle.cli.main import main
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Torc:
+    """`rekindle torc …` in a folder of its own."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capture = capture
+
+    def __call__(self, *words: str) -> Done:
+        """In this process."""
+        self._capture.readouterr()
+        code = main(["torc", *words])
+        out, err = self._capture.readouterr()
+        return Done(code, out, err)
+
+    def json(self, *words: str) -> Any:
+        """The one document of a command that succeeds."""
+        done = self("-F", "json", *words)
+        assert done.code == 0, done.err
+        return json.loads(done.out)
+
+    def shell(self, line: str) -> Done:
+        """A line as one types it, where `torc` is installed."""
+        done = subprocess.run(["bash", "-c", line], cwd=self.folder, capture_output=True, text=True, timeout=120)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def write(self, name: str, text: str) -> Path:
+        """A file in the folder."""
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def create(self, spec: str, name: str = "workflow.yaml", *flags: str) -> Done:
+        """Store a spec."""
+        self.write(name, spec)
+        done = self("workflows", "create", *flags, name)
+        assert done.code == 0, done.err
+        return done
+
+    def statuses(self, *filters: str) -> dict[str, str]:
+        """By name of a job."""
+        words = [word for one in filters for word in ("-f", one)]
+        return {job["name"]: job["status"] for job in self.json("jobs", "list", *words)["jobs"]}
+
+    def keys(self) -> dict[str, str]:
+        """By name of a job."""
+        return {job["name"]: job["key"] for job in self.json("jobs", "list")["jobs"]}
+
+    def again(self) -> set[str]:
+        """The jobs that a restart would run again."""
+        return {job["name"] for job in self.json("workflows", "restart", "--dry-run")["jobs"]}
