@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from torc_folder import Torc
+from torc_folder import DIAMOND, FAILING, Torc
 
 
 @pytest.fixture(scope="session")
@@ -33,22 +33,6 @@ def torc(
     return Torc(tmp_path, capsys)
 
 
-DIAMOND = """\
-name: diamond
-files:
-  - {name: raw, path: raw.csv}
-  - {name: first, path: first.txt}
-  - {name: left, path: left.txt}
-  - {name: right, path: right.txt}
-  - {name: last, path: last.txt}
-jobs:
-  - {name: top, command: "cp ${files.input.raw} ${files.output.first}"}
-  - {name: left, command: "sort ${files.input.first} > ${files.output.left}"}
-  - {name: right, command: "tac ${files.input.first} > ${files.output.right}"}
-  - {name: bottom, command: "cat ${files.input.left} ${files.input.right} > ${files.output.last}"}
-"""
-
-
 @pytest.fixture
 def diamond(torc: Torc) -> Torc:
     """Four jobs with files between them, run to the end."""
@@ -56,16 +40,6 @@ def diamond(torc: Torc) -> Torc:
     torc.create(DIAMOND)
     assert torc("jobs", "run", "-j", "2").code == 0
     return torc
-
-
-FAILING = """\
-name: failing
-jobs:
-  - {name: good, command: "true"}
-  - {name: bad, command: "echo tried >> tries; test -e mended"}
-  - {name: worse, command: "test -e mended || exit 3"}
-  - {name: below, command: "true", depends_on: [bad]}
-"""
 
 
 @pytest.fixture

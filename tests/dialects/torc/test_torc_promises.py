@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,8 +114,7 @@ def test_t4_jobs_that_run_are_left_alone_and_named(torc: Torc) -> None:
     runner = subprocess.Popen(["torc", "jobs", "run", "-j", "2"], cwd=torc.folder)
     try:
         wait_for(torc.folder / "began")
-        while torc.statuses()["killed"] != "terminated":
-            time.sleep(0.05)
+        wait_until(lambda: torc.statuses()["killed"] == "terminated")
         document = torc.json("workflows", "restart", "--dry-run")
         assert [job["name"] for job in document["running"]] == ["runs"]
         assert [job["name"] for job in document["jobs"]] == ["killed"]
@@ -213,8 +213,7 @@ def test_t11_while_others_run_only_what_is_uninitialized_is_let_go(torc: Torc) -
     runner = subprocess.Popen(["torc", "jobs", "run", "-j", "3"], cwd=torc.folder)
     try:
         wait_for(torc.folder / "began")
-        while {*torc.statuses().values()} != {"submitted", "done", "terminated"}:
-            time.sleep(0.05)
+        wait_until(lambda: {*torc.statuses().values()} == {"submitted", "done", "terminated"})
         assert torc("jobs", "reset-status", "bad").code == 0
         document = torc.json("workflows", "restart", "--only-uninitialized")
         assert [job["name"] for job in document["jobs"]] == ["bad"]
@@ -238,11 +237,16 @@ def test_t12_a_job_that_was_cut_off_by_its_time_is_restarted_with_that_cause(tor
 
 
 def wait_for(path: Path) -> None:
-    """Until a file is there, at most half a minute."""
-    end = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < end, f"{path.name} never came"
-        time.sleep(0.02)
+    """Until a file is there."""
+    wait_until(path.exists)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """At most a minute."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
 
 
 def descendants(pid: int) -> list[int]:

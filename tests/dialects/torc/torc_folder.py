@@ -12,6 +12,30 @@ import pytest
 
 from rekindle.cli.main import main
 
+DIAMOND = """\
+name: diamond
+files:
+  - {name: raw, path: raw.csv}
+  - {name: first, path: first.txt}
+  - {name: left, path: left.txt}
+  - {name: right, path: right.txt}
+  - {name: last, path: last.txt}
+jobs:
+  - {name: top, command: "cp ${files.input.raw} ${files.output.first}"}
+  - {name: left, command: "sort ${files.input.first} > ${files.output.left}"}
+  - {name: right, command: "tac ${files.input.first} > ${files.output.right}"}
+  - {name: bottom, command: "cat ${files.input.left} ${files.input.right} > ${files.output.last}"}
+"""
+
+FAILING = """\
+name: failing
+jobs:
+  - {name: good, command: "true"}
+  - {name: bad, command: "echo tried >> tries; test -e mended"}
+  - {name: worse, command: "test -e mended || exit 3"}
+  - {name: below, command: "true", depends_on: [bad]}
+"""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -44,7 +68,9 @@ class Torc:
 
     def shell(self, line: str) -> Done:
         """A line as one types it, where `torc` is installed."""
-        done = subprocess.run(["bash", "-c", line], cwd=self.folder, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
+        )
         return Done(done.returncode, done.stdout, done.stderr)
 
     def write(self, name: str, text: str) -> Path:

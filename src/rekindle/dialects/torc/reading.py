@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ _WITHOUT_EFFECT = (
 """Of how torc itself works; taken, so that files are read unchanged."""
 
 
+FolderOf = Callable[[str], str]
+"""Where, below the project's folder, the workflow of a name keeps its user data."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A torc spec, read and checked."""
@@ -42,8 +47,8 @@ class Loaded:
     records: Records
 
 
-def load(path: Path, folder: str) -> Loaded:
-    """Read and check a torc spec. `folder`, below the project's, is where the workflow keeps its user data.
+def load(path: Path, folder_of: FolderOf) -> Loaded:
+    """Read and check a torc spec.
 
     Raises SpecError with every problem, each with its line and column."""
     content = read_bytes(path)
@@ -53,12 +58,13 @@ def load(path: Path, folder: str) -> Loaded:
     else:
         root = read_tree(content, path.suffix, problems)
     directory = str(path.parent.resolve())
-    made, records = _translated(root, directory, folder, problems)
+    made, records = _translated(root, directory, folder_of, problems)
     definition = assemble(made, {}, Origin(directory), problems)
-    return Loaded(replace(definition, source_digest=blake3(content + folder.encode()).hexdigest()), records)
+    digest = blake3(content + records.folder.encode()).hexdigest()
+    return Loaded(replace(definition, source_digest=digest), records)
 
 
-def load_commands(path: Path, name: str, folder: str) -> Loaded:
+def load_commands(path: Path, name: str, folder_of: FolderOf) -> Loaded:
     """A file with a command on each line: a job for each, with nothing between them."""
     lines = read_bytes(path).decode(errors="replace").splitlines()
     commands = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
@@ -66,20 +72,8 @@ def load_commands(path: Path, name: str, folder: str) -> Loaded:
     problems = Problems(str(path))
     root = from_python({"name": name, "jobs": jobs}, Place(), problems)
     directory = str(path.parent.resolve())
-    made, records = _translated(root, directory, folder, problems)
+    made, records = _translated(root, directory, folder_of, problems)
     return Loaded(assemble(made, {}, Origin(directory), problems), records)
-
-
-def workflow_name(path: Path) -> str:
-    """The name that a spec gives, for the folder of its user data; "" where it cannot be told."""
-    content = read_bytes(path)
-    problems = Problems(str(path))
-    if path.suffix.lower() == ".json5":
-        root = _json5(content, path, problems)
-    else:
-        root = read_tree(content, path.suffix, problems)
-    node = root.get("name") if isinstance(root, Table) else None
-    return node.text if isinstance(node, Scalar) else ""
 
 
 def _json5(content: bytes, path: Path, problems: Problems) -> Node | None:
@@ -90,10 +84,14 @@ def _json5(content: bytes, path: Path, problems: Problems) -> Node | None:
     return read_json5(text, problems)
 
 
-def _translated(root: Node | None, directory: str, folder: str, problems: Problems) -> tuple[Node | None, Records]:
+def _translated(
+    root: Node | None, directory: str, folder_of: FolderOf, problems: Problems
+) -> tuple[Node | None, Records]:
     top = table(root, "the spec", problems)
     if top is None:
-        return None, Records(folder)
+        return None, Records("")
+    name = top.get("name")
+    folder = folder_of(name.text if isinstance(name, Scalar) else "")
     check_keys(top, (*_READ, *_READ_TOO, *_WITHOUT_EFFECT), "a torc spec", problems)
     shared = read_parameters(top, problems)
     named = read_named(top, shared, problems)

@@ -46,19 +46,22 @@ class Records:
     user_data: dict[str, Datum] = field(default_factory=dict)
 
 
-def new_folder(directory: Path, name: str) -> str:
-    """A folder of its own for a workflow of that name, below the project's; it is made now."""
+def free_folder(directory: Path, name: str) -> str:
+    """A folder that is not there yet, for a workflow of that name, below the project's."""
     base = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "workflow"
-    for number in itertools.count(1):
-        folder = f"{OUTPUT_FOLDER}/{base}-{number}"
-        try:
-            (directory / folder / "user_data").mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise RekindleError(f"cannot make {directory / folder}: {error.strerror}") from error
-        return folder
-    raise AssertionError("there is always a next number")
+    names = (f"{OUTPUT_FOLDER}/{base}-{number}" for number in itertools.count(1))
+    return next(folder for folder in names if not (directory / folder).exists())
+
+
+def make_folder(directory: Path, folder: str) -> bool:
+    """Make it; False: somebody else has."""
+    try:
+        (directory / folder / "user_data").mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise RekindleError(f"cannot make {directory / folder}: {error.strerror}") from error
+    return True
 
 
 def folder_of(session: Session, workflow: Workflow) -> str | None:
