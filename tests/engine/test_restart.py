@@ -14,14 +14,14 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.errors import NotFound, PlanRefused, Refused
 from rekindle.domain.models import NewAttempt
 from rekindle.domain.overrides import Overrides, modified_of
-from rekindle.domain.rerun import RESET_HOLD, How
+from rekindle.domain.rerun import RESET_HOLD, How, Reason, ReasonKind
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.engine import control, look, rerun
 from rekindle.engine.accepting import accept
 from rekindle.engine.claiming import give_back
 from rekindle.engine.resetting import plan_reset
-from rekindle.engine.restart import plan_restart, the_workflow
+from rekindle.engine.restart import check_inputs, plan_restart, the_workflow
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.run import work
 from rekindle.testing import Outcome, ScriptedExecutor
@@ -175,6 +175,29 @@ def test_a_revision_restarts_what_it_made_stale(diamond, old, new, again):
     assert diamond.work().exit_code == 0
     assert set(ran(diamond)) == again
     assert restart(diamond) == {}
+
+
+def test_what_the_caller_names_runs_again_for_the_reason_that_it_gives(diamond):
+    left = look.select(diamond.session, Selection(jobs=("left",)))[0]
+    reason = Reason(ReasonKind.OUTPUT, {"name": "o", "path": "left.txt", "before": None, "after": None})
+    workflow = the_workflow(diamond.session, None)
+    found = plan_restart(diamond.session, workflow, also={left: (reason,)})
+    assert found.proposal is not None
+    planned = {job.name: job.reasons for job in found.proposal.plan.jobs}
+    assert set(planned) == {"left", "bottom"}
+    assert reason in planned["left"]
+    reset = plan_restart(diamond.session, workflow, only_uninitialized=True, also={left: (reason,)})
+    assert reset.proposal is None
+
+
+def test_inputs_that_no_job_makes_are_checked_before_anything_runs(diamond):
+    workflow = the_workflow(diamond.session, None)
+    check_inputs(diamond.session, workflow)
+    (diamond.folder / "private").unlink()
+    check_inputs(diamond.session, workflow)  # what has run does not need it any more
+    rerun.apply(diamond.session, rerun.plan(diamond.session, [(look.select(diamond.session, Selection()), How())], {}))
+    with pytest.raises(Refused, match=r"alone reads .*private"):
+        check_inputs(diamond.session, workflow)
 
 
 def test_what_was_modified_is_kept_through_a_restart(diamond):

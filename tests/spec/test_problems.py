@@ -164,6 +164,9 @@ ONE_PROBLEM = {
     "(did you mean `name`?)",
     HEAD + "  x: {run: 'echo ${job.name.x}'}": "s.yaml:3:12: ${job.name.x}: ${job.name} is one value and holds nothing "
     "named 'x' (write ${job.name})",
+    HEAD
+    + "  x: {run: 'echo ${job.attempt}', env: {A: '${job.attempt}'}}": "s.yaml:3:12: ${job.attempt}: is known only "
+    "when an attempt starts (give it to a variable with `env`, and use that)",
     HEAD + "  x: {run: x, outputs: {o: '${env.HOME}/x'}}": "s.yaml:3:28: ${env.HOME}: variables cannot be used here "
     "(paths, needs and variables are settled early: they can use params, matrix and job.name)",
     HEAD + "  x: {call: 'm:f', args: {a: [{b: '${params.b}'}]}}": "s.yaml:3:35: ${params.b}: there is no parameter 'b' "

@@ -13,8 +13,8 @@ from rekindle.domain.substitution import Reference
 from rekindle.spec.problems import Place, Problems
 
 _JOB_FACTS = ("name",)
-_FACTS_AT_WORK = (*_JOB_FACTS, "id", "workflow", "attempt")
-"""Of a job that has been stored, and of an attempt of it: for commands and variables."""
+_FACTS_OF_ATTEMPTS = ("id", "workflow", "attempt")
+"""Of an attempt that starts; `env:` alone is written out so late everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,11 @@ def _env(reference: Reference, known: Known) -> _Wrong:
 def _job(reference: Reference, known: Known) -> _Wrong:
     if not known.job:
         return "no job is there yet", "only ${params.…} can be used here"
-    if not known.env and reference.path[0] in _FACTS_AT_WORK[len(_JOB_FACTS) :]:
-        return "is not known yet where this is settled", "commands and variables can use it"
-    return _name(reference, "fact of a job", _FACTS_AT_WORK, "job") or _no_deeper(reference)
+    in_env = known.env and known.inputs is None
+    if not in_env and reference.path[0] in _FACTS_OF_ATTEMPTS:
+        return "is known only when an attempt starts", "give it to a variable with `env`, and use that"
+    facts = (*_JOB_FACTS, *_FACTS_OF_ATTEMPTS) if in_env else _JOB_FACTS
+    return _name(reference, "fact of a job", facts, "job") or _no_deeper(reference)
 
 
 def _steps(reference: Reference, known: Known) -> _Wrong:
