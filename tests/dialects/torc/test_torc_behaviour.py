@@ -129,6 +129,7 @@ def test_commands_are_bash_s(torc: Torc) -> None:
     torc.create("name: a\njobs: [{name: x, command: 'a=(1 2); [[ ${#a[@]} == 2 ]] && cat <(echo ${a[1]}) > seen'}]\n")
     assert torc("jobs", "run").code == 0
     assert (torc.folder / "seen").read_text() == "2\n"
+    assert "${#a[@]}" in torc.json("jobs", "list")["jobs"][0]["command"]
 
 
 HANDED_ON = """\
@@ -234,3 +235,28 @@ def test_a_canceled_workflow_is_restarted(torc: Torc) -> None:
     torc("workflows", "restart")
     assert torc("jobs", "run").code == 0
     assert torc.json("workflows", "list")["workflows"][0]["run_id"] == 2
+
+
+def test_resetting_all_jobs_waits_for_the_restart(diamond: Torc) -> None:
+    assert diamond.json("workflows", "reset-status", "--dry-run")["dry_run"] is True
+    assert set(diamond.statuses().values()) == {"done"}
+    assert diamond("workflows", "reset-status").code == 0
+    assert set(diamond.statuses().values()) == {"uninitialized"}
+    assert diamond("workflows", "restart", "--only-uninitialized").code == 0
+    assert diamond.statuses() == {"top": "ready", "left": "blocked", "right": "blocked", "bottom": "blocked"}
+
+
+def test_a_workflow_that_did_not_come_through_torc_is_listed_and_restarted_too(torc: Torc) -> None:
+    jobs = "  x: {run: 'test -e ${params.p}'}\n  y: {run: [test, a b]}\n"
+    torc.write("spec.yaml", f"name: ours\nparams: {{p: go}}\njobs:\n{jobs}")
+    assert torc.shell("rekindle run spec.yaml").code == 2
+    commands = {job["name"]: (job["status"], job["command"]) for job in torc.json("jobs", "list")["jobs"]}
+    assert commands == {"x": ("done", "test -e ${params.p}"), "y": ("done", "test 'a b'")}
+    assert torc.json("files", "list") == {"files": []}
+    assert torc.json("user-data", "list") == {"user_data": []}
+    assert torc("workflows", "reset-status", "--failed-only").code == 0
+    assert torc.statuses() == {"x": "uninitialized", "y": "done"}
+    torc.write("w.yaml", "name: ours\njobs: [{name: x, command: 'true'}]\n")
+    done = torc("workflows", "create", "--update", "w.yaml")
+    assert done.code == 1
+    assert "did not come through torc" in done.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -137,7 +138,7 @@ def _job(row: JobRow, body: JobTemplate | None, doomed: bool, runs: Runs) -> dic
         "key": str(job.id),
         "id": job.id,
         "name": job.name,
-        "command": body.steps[0].run if body else None,
+        "command": _command(body) if body else None,
         "status": status_of(job, live, doomed),
         "return_code": return_code(live) if live is not None and ended else None,
         "run_id": runs.of(live) if live else None,
@@ -147,6 +148,14 @@ def _job(row: JobRow, body: JobTemplate | None, doomed: bool, runs: Runs) -> dic
         "cause": live.cause.value if live and live.cause else None,
         "later_status": LATER_WORDS.get(job.state),
     }
+
+
+def _command(body: JobTemplate) -> str | None:
+    """As the shell gets it; of a job that did not come through torc, its first step's."""
+    run = body.steps[0].run
+    if run is None or isinstance(run, str):
+        return run and run.replace("$${", "${")
+    return shlex.join(run)
 
 
 def _doomed(session: Session, rows: Sequence[JobRow], bodies: Mapping[str, JobTemplate]) -> set[int]:
