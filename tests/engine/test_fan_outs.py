@@ -400,3 +400,13 @@ def test_a_hundred_failed_of_ten_thousand_are_planned_at_once_and_only_they_are_
     assert project.work().exit_code == 0
     assert rows(project, project.attempts("x")[-1].id) == 100
     assert look.subtask_counts(project.session, project.attempts("x")[-1:]) == {(2, 0): {State.COMPLETED: 10_000}}
+
+
+def test_of_several_manners_it_is_told_which_are_possible_and_nothing_is_changed(failed):
+    hows = {"again": How(), "resume": FAILED_STEP, "accept": How(accept_partial=True), "store": How("store")}
+    job = failed.job("slices")
+    found = rerun.possible(failed.session, job, hows)
+    assert [name for name, why in found.items() if why is None] == ["again", "resume", "accept"]
+    assert "step `process`, which comes before, has not completed" in found["store"]
+    assert rerun.possible(failed.session, job, {}) == {}
+    assert failed.states()["slices"] is State.FAILED

@@ -6,5 +6,6 @@ from rekindle.cli.lazy import Entry
 
 DIALECTS = {
     "torc": Entry("rekindle.dialects.torc.commands:torc", "Speak torc: its spec files and its commands."),
+    "ziggy": Entry("rekindle.dialects.ziggy.commands:ziggy", "Speak Ziggy: the commands of its console."),
 }
 """Each is a command of `rekindle`, and an executable that `rekindle dialects install` writes."""

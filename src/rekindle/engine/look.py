@@ -309,6 +309,13 @@ def step_names(session: Session, attempt: Attempt) -> tuple[str, ...]:
         return tuple(step.name for step in archive.workflows.template(attempt.template).steps)
 
 
+def templates_of(session: Session, jobs: Sequence[Job]) -> dict[int, JobTemplate]:
+    """The template of each of these jobs, by job."""
+    with session.store.read() as archive:
+        bodies = archive.measures.bodies({job.template for job in jobs})
+    return {job.id: bodies[job.template] for job in jobs}
+
+
 def failures(session: Session, workflow: str | None = None, archived: bool = False) -> list[FailureGroup]:
     """Live failed attempts, grouped by signature, largest group first; with `archived` all that ever failed."""
     with session.store.read() as archive:

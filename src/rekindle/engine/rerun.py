@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.canaries import Choice
-from rekindle.domain.errors import NotFound, PlanOutdated, RekindleError, UndoRefused
+from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError, UndoRefused
 from rekindle.domain.planning import plan_from_json, plan_to_json
 from rekindle.domain.rerun import Reason, RerunRecord, SavedFile, UndoView
 from rekindle.domain.states import ACTIVE, State
@@ -46,6 +46,18 @@ def plan(
     with session.store.read() as archive:
         prospect = survey(archive, requests, slots, canary)
     return decide(prospect, requests, request, note, why)
+
+
+def possible(session: Session, job: int, hows: Mapping[str, How]) -> dict[str, str | None]:
+    """In which of several manners, each under a name, a job could be rerun now: None, or in words why it cannot."""
+    found: dict[str, str | None] = {}
+    for name, how in hows.items():
+        try:
+            refused = plan(session, [([job], how)], {}).plan.refused
+        except PlanRefused as refusal:
+            refused = refusal.refused
+        found[name] = next((one.why for one in refused if one.id == job), None)
+    return found
 
 
 First = Callable[[Archive], None]

@@ -1,0 +1,1 @@
+"""Ziggy's console commands."""

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from ziggy_sample import Pipeline
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """The sample pipeline in a folder of its own; nothing has run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REKINDLE_STORE", raising=False)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; put it back afterwards
+    return Pipeline(tmp_path, capsys)
+
+
+@pytest.fixture
+def failed(pipeline: Pipeline) -> Pipeline:
+    """It has run, and subtask 0 of each permuter task has failed: tasks 1 and 2 of instance 1."""
+    pipeline.console("start", "sample", "Test 1", "--work", "-j", "2", expect=2)
+    pipeline.ran()
+    return pipeline
