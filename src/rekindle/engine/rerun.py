@@ -12,7 +12,7 @@ import msgspec
 from rekindle.domain.canaries import Choice
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError, UndoRefused
 from rekindle.domain.planning import plan_from_json, plan_to_json
-from rekindle.domain.rerun import Reason, RerunRecord, SavedFile, UndoView
+from rekindle.domain.rerun import How, Reason, RerunRecord, SavedFile, UndoView
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.undo import decide_undo, refuse_later
 from rekindle.engine.canaries import settle
