@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rekindle.api import Client, Workflow
     from rekindle.domain.actions import Action
+    from rekindle.domain.batches.guards import Budget, Guards
     from rekindle.domain.errors import RekindleError
-    from rekindle.domain.guards import Budget, Guards
     from rekindle.domain.overrides import Overrides
-    from rekindle.domain.rerun import How
+    from rekindle.domain.rerunning.rerun import How
 
 __version__ = "0.1.0.dev0"
 
@@ -20,11 +20,11 @@ _HOMES = {
     "Client": "rekindle.api",
     "Workflow": "rekindle.api",
     "Action": "rekindle.domain.actions",
-    "Budget": "rekindle.domain.guards",
-    "Guards": "rekindle.domain.guards",
+    "Budget": "rekindle.domain.batches.guards",
+    "Guards": "rekindle.domain.batches.guards",
     "Overrides": "rekindle.domain.overrides",
     "RekindleError": "rekindle.domain.errors",
-    "How": "rekindle.domain.rerun",
+    "How": "rekindle.domain.rerunning.rerun",
 }
 
 

@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from rekindle.domain.asking import how_to_json
+from rekindle.domain.batches.guards import Guards
+from rekindle.domain.batches.supervised import Report
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
-from rekindle.domain.guards import Guards
 from rekindle.domain.models import Attempt, FailureGroup
-from rekindle.domain.nearest import did_you_mean
-from rekindle.domain.rerun import How
-from rekindle.domain.supervised import Report
-from rekindle.engine import accepting, control, look, reattaching, rerun, resetting, resubmitting, staleness
-from rekindle.engine.restart import plan_restart, the_workflow
+from rekindle.domain.rerunning.asking import how_to_json
+from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.engine.changes import staleness
+from rekindle.engine.changes.staleness import Explained
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import accepting, control, rerun, resetting, resubmitting
+from rekindle.engine.rerunning.restart import plan_restart, the_workflow
 from rekindle.engine.results import (
     Accepted,
     Applied,
@@ -33,11 +36,11 @@ from rekindle.engine.results import (
     WorkOptions,
     WorkReport,
 )
-from rekindle.engine.run import work
+from rekindle.engine.running import reattaching
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.staleness import Explained
-from rekindle.engine.submit import preview, submit
-from rekindle.engine.supervise import supervise, told
+from rekindle.engine.submitting.submit import preview, submit
+from rekindle.engine.supervising.supervise import supervise, told
 from rekindle.query.selections import Flags, parse_selection
 from rekindle.spec.builder import Workflow as _Builder
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from rekindle.cli import drawing, explaining
-from rekindle.cli.drawing import Column
+from rekindle.cli.showing import drawing, explaining
+from rekindle.cli.showing.drawing import Column
 from rekindle.domain.causes import Cause
 from rekindle.domain.models import Attempt
 from rekindle.domain.states import State

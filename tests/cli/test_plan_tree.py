@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rekindle.cli.plantree import lines
-from rekindle.domain.rerun import PlannedJob
+from rekindle.cli.showing.plantree import lines
+from rekindle.domain.rerunning.rerun import PlannedJob
 from rekindle.domain.states import State
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rekindle.domain.planning import plan_rerun
-from rekindle.domain.rerun import AttemptView, Graph, How, JobView, RerunPlan, StepView
+from rekindle.domain.rerunning.planning import plan_rerun
+from rekindle.domain.rerunning.rerun import AttemptView, Graph, How, JobView, RerunPlan, StepView
 from rekindle.domain.states import ACTIVE, ENDED, State
 
 C, F, K, W, R, Q, X = (

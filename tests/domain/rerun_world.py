@@ -12,10 +12,19 @@ from dataclasses import dataclass, field, replace
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import PlanOutdated
 from rekindle.domain.lifecycle import Event, derive_state, transition
-from rekindle.domain.planning import pointers_after, pointers_before
-from rekindle.domain.rerun import AttemptView, Graph, JobView, Pointers, ReasonKind, RerunPlan, StepView, UndoView
+from rekindle.domain.rerunning.planning import pointers_after, pointers_before
+from rekindle.domain.rerunning.rerun import (
+    AttemptView,
+    Graph,
+    JobView,
+    Pointers,
+    ReasonKind,
+    RerunPlan,
+    StepView,
+    UndoView,
+)
+from rekindle.domain.rerunning.undo import decide_undo
 from rekindle.domain.states import ACTIVE, ENDED, State
-from rekindle.domain.undo import decide_undo
 
 STEPS = ("fetch", "fit", "score")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rekindle.domain.canaries import Canary, Group, Outcome, Struck, choose, judge
-from rekindle.domain.rerun import How
+from rekindle.domain.batches.canaries import Canary, Group, Outcome, Struck, choose, judge
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import ENDED, State
 
 HOW = How()

@@ -7,9 +7,9 @@ import json
 import pytest
 from rerun_views import C, F, K, Q, W, X, graph, job, ran, world
 
-from rekindle.domain.asking import how_to_json
-from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
-from rekindle.domain.rerun import RESET_HOLD, How, Reason, ReasonKind
+from rekindle.domain.rerunning.asking import how_to_json
+from rekindle.domain.rerunning.planning import plan_from_json, plan_rerun, plan_to_json
+from rekindle.domain.rerunning.rerun import RESET_HOLD, How, Reason, ReasonKind
 from rekindle.domain.states import State
 
 CANCEL = How(cancel_running=True)

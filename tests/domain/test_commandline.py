@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rekindle.domain.commandline import CommandLine, compile_command
 from rekindle.domain.errors import BadValue, UnknownWord
+from rekindle.domain.texts.commandline import CommandLine, compile_command
 
 SHELLS = [shell for shell in ("/bin/sh", "bash") if shutil.which(shell)]
 SHOW = (

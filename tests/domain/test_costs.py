@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from rerun_views import C, F, graph, job, plan, ran, world
 
-from rekindle.domain.costs import Past, expected_cost
 from rekindle.domain.definition import Resources
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.planning import plan_rerun
-from rekindle.domain.rerun import Expected, Graph, How, JobView
+from rekindle.domain.rerunning.costs import Past, expected_cost
+from rekindle.domain.rerunning.planning import plan_rerun
+from rekindle.domain.rerunning.rerun import Expected, Graph, How, JobView
 
 
 def cost(jobs: Sequence[JobView], edges: Graph, past: Past, selected: int = 1, how: How | None = None) -> Expected:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rekindle.domain.causes import Cause
+from rekindle.domain.changes.differences import Around, Difference, differences
+from rekindle.domain.changes.prints import Content, Prints
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
-from rekindle.domain.differences import Around, Difference, differences
 from rekindle.domain.models import Attempt, StepOutcome
-from rekindle.domain.prints import Content, Prints
 from rekindle.domain.states import State
 
 FIT = JobTemplate("fit", (Step("load", run=("cp", "a", "b")), Step("fit", run="fit --fast")), env={"N": "1"})

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rerun_views import C, F, K, R, W, X, graph, job
 
 from rekindle.domain.finishing import given_up
-from rekindle.domain.planning import plan_rerun
-from rekindle.domain.rerun import Graph, How, JobView, RerunPlan
+from rekindle.domain.rerunning.planning import plan_rerun
+from rekindle.domain.rerunning.rerun import Graph, How, JobView, RerunPlan
 
 
 @st.composite

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rekindle.domain.batches.flakiness import Flakiness, Passed, Tried, by_certainty, flakiness, merged, passed, wilson
+from rekindle.domain.changes.staleness import Defined, essence
 from rekindle.domain.definition import JobTemplate, Resources, Step
-from rekindle.domain.flakiness import Flakiness, Passed, Tried, by_certainty, flakiness, merged, passed, wilson
 from rekindle.domain.overrides import Modified
-from rekindle.domain.staleness import Defined, essence
 
 
 def history(text: str, job: int = 1) -> list[Tried]:

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from rerun_views import C, F, K, R, W, graph, job, ran, world
 
-from rekindle.domain.asking import check_how, how_to_json
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.overrides import Modified, Overrides, modified_of
-from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
-from rekindle.domain.quantities import Amount
-from rekindle.domain.rerun import Change, How, Reason, ReasonKind
+from rekindle.domain.rerunning.asking import check_how, how_to_json
+from rekindle.domain.rerunning.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
+from rekindle.domain.rerunning.rerun import Change, How, Reason, ReasonKind
+from rekindle.domain.texts.quantities import Amount
 
 STEPS = ("a", "b", "c")
 

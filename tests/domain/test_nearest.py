@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rekindle.domain.nearest import did_you_mean, nearest
+from rekindle.domain.texts.nearest import did_you_mean, nearest
 
 KEYS = ("name", "needs", "matrix", "priority", "workdir")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from rekindle.domain.changes.outside import functions_called, outer_variables
 from rekindle.domain.definition import Each, Step
-from rekindle.domain.outside import functions_called, outer_variables
 
 TEXT = "${env.A} $B ${env.C} $${env.D} ${params.E}"
 STEPS = {

@@ -9,8 +9,8 @@ import pytest
 from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, ran, world
 
 from rekindle.domain.errors import NotFound
-from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
-from rekindle.domain.rerun import RESET_HOLD, Graph, How, Pointers, Reason, ReasonKind, StepView
+from rekindle.domain.rerunning.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
+from rekindle.domain.rerunning.rerun import RESET_HOLD, Graph, How, Pointers, Reason, ReasonKind, StepView
 
 DIAMOND = graph((1, 2), (1, 3), (2, 4), (3, 4))
 

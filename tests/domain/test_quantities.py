@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rekindle.domain.errors import BadValue
-from rekindle.domain.quantities import format_duration, format_size, parse_duration, parse_size
+from rekindle.domain.texts.quantities import format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import descendants
 from rekindle.domain.lifecycle import Event
 from rekindle.domain.overrides import NOTHING, Modified, Overrides, modified_of
-from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json
-from rekindle.domain.rerun import RESET_HOLD, How, ReasonKind, RerunPlan
+from rekindle.domain.rerunning.planning import plan_from_json, plan_rerun, plan_to_json
+from rekindle.domain.rerunning.rerun import RESET_HOLD, How, ReasonKind, RerunPlan
 from rekindle.domain.states import ACTIVE, State
 
 STARTS = ["beginning", "failed-step", *STEPS]

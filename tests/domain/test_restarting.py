@@ -14,9 +14,9 @@ from rerun_views import world as settled
 from rekindle.domain.causes import Cause
 from rekindle.domain.lifecycle import derive_state
 from rekindle.domain.models import Job
-from rekindle.domain.planning import plan_rerun, pointers_after, pointers_before
-from rekindle.domain.rerun import RESET_HOLD, Graph, JobView, Reason, ReasonKind
-from rekindle.domain.restarting import CUT_OFF, RELEASE, STALE, begin_restart, ended_by_itself
+from rekindle.domain.rerunning.planning import plan_rerun, pointers_after, pointers_before
+from rekindle.domain.rerunning.rerun import RESET_HOLD, Graph, JobView, Reason, ReasonKind
+from rekindle.domain.rerunning.restarting import CUT_OFF, RELEASE, STALE, begin_restart, ended_by_itself
 from rekindle.domain.states import State
 
 W, R, Q, X, C, F, K = State

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Resources, RetryRule
 from rekindle.domain.models import Failure
-from rekindle.domain.quantities import Amount
-from rekindle.domain.retrying import HOPELESS, LONGEST_DELAY, Failed, decide_retry, delay_of, rule_to_json
+from rekindle.domain.rerunning.retrying import HOPELESS, LONGEST_DELAY, Failed, decide_retry, delay_of, rule_to_json
+from rekindle.domain.texts.quantities import Amount
 
 G = 2**30
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rekindle.domain.definition import JobTemplate, Resources, Step
-from rekindle.domain.differences import Difference
-from rekindle.domain.rerun import ReasonKind
-from rekindle.domain.revisions import (
+from rekindle.domain.changes.differences import Difference
+from rekindle.domain.changes.revisions import (
     JobsOf,
     Outline,
     Redefined,
@@ -19,6 +17,8 @@ from rekindle.domain.revisions import (
     revision_plan,
     revision_reason,
 )
+from rekindle.domain.definition import JobTemplate, Resources, Step
+from rekindle.domain.rerunning.rerun import ReasonKind
 from rekindle.domain.states import State
 
 

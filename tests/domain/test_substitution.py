@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rekindle.domain.errors import UnknownWord
-from rekindle.domain.substitution import Reference, lookup, parse, references, render, render_value, word
+from rekindle.domain.texts.substitution import Reference, lookup, parse, references, render, render_value, word
 
 SCOPE: dict[str, Any] = {
     "params": {"alpha": 0.1, "deep": {"list": [10, {"x": True}]}, "n-1": 1},

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rerun_views import C, F, graph, job, ran, world
 
-from rekindle.domain.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
-from rekindle.domain.rerun import FanOutView, How
+from rekindle.domain.rerunning.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
+from rekindle.domain.rerunning.rerun import FanOutView, How
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Known, Layer, Subtask, compose, divide, item_text, known_of, ranges
 

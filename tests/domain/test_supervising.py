@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rekindle.domain.causes import Cause
-from rekindle.domain.errors import UsageError
-from rekindle.domain.guards import Budget, Guards, check_guards, read_causes, read_statuses
-from rekindle.domain.supervising import (
+from rekindle.domain.batches.guards import Budget, Guards, check_guards, read_causes, read_statuses
+from rekindle.domain.batches.supervising import (
     Candidate,
     End,
     Grouped,
@@ -18,6 +16,8 @@ from rekindle.domain.supervising import (
     group_of,
     within_budget,
 )
+from rekindle.domain.causes import Cause
+from rekindle.domain.errors import UsageError
 from rekindle.domain.verdicts import Status
 
 

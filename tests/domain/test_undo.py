@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from rekindle.domain.errors import UndoRefused
-from rekindle.domain.rerun import Pointers, UndoView
+from rekindle.domain.rerunning.rerun import Pointers, UndoView
+from rekindle.domain.rerunning.undo import decide_undo
 from rekindle.domain.states import State
-from rekindle.domain.undo import decide_undo
 
 
 def view(number: int, **more):

@@ -13,7 +13,7 @@ from project_folder import PATIENCE, Project, until
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.selection import Selection
-from rekindle.engine import look
+from rekindle.engine.looking import look
 from rekindle.engine.session import Session, open_session
 
 BATCH = """

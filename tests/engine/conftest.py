@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine import look, rerun
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import rerun
 from rekindle.engine.results import Applied, Submitted, WorkOptions, WorkReport
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submit import submit
+from rekindle.engine.submitting.submit import submit
 from rekindle.spec import load
 
 

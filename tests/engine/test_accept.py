@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from rekindle.domain.errors import PlanOutdated, PlanRefused, UndoRefused
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine import accepting, look, rerun
-from rekindle.engine.accepting import accept
-from rekindle.engine.reading import take
-from rekindle.engine.staleness import changed, explain
+from rekindle.engine.changes.reading import take
+from rekindle.engine.changes.staleness import changed, explain
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import accepting, rerun
+from rekindle.engine.rerunning.accepting import accept
 
 W, R, Q, X, C, F, K = State
 

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from rekindle.domain.models import Runner
-from rekindle.engine.alarm import Alarm
-from rekindle.engine.neighbours import Neighbours
 from rekindle.engine.presence import Presence, here, is_alive, presence
+from rekindle.engine.running.alarm import Alarm
+from rekindle.engine.running.neighbours import Neighbours
 from rekindle.journal.processes import boot_id, pid_space
 from rekindle.journal.records import Started
 from rekindle.worker.clock import Clock

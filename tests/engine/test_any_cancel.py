@@ -16,14 +16,15 @@ from undisturbed import nothing_is_disturbed
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
 from rekindle.domain.errors import Refused
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Every
 from rekindle.domain.states import ENDED, State
-from rekindle.engine import look, rerun
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submit import submit
+from rekindle.engine.submitting.submit import submit
 from rekindle.journal.orders import Assignment
 from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, Outcome, ScriptedExecutor
 
@@ -131,7 +132,7 @@ def test_nothing_is_disturbed_and_all_is_done(
         "any", "/nowhere", [JobTemplate("job", steps)], [JobNode(f"job{n}", 0) for n in range(jobs)], inside
     )
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch().context() as patch:
-        patch.setattr("rekindle.engine.checks.ThreadPoolExecutor", InlineExecutor)
+        patch.setattr("rekindle.engine.running.checks.ThreadPoolExecutor", InlineExecutor)
         opened = open_session(str(Path(folder) / ".rekindle"))
         session = Session(opened.store, FakeClock())
         try:

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
 from rekindle.domain.errors import PlanRefused
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED, State
-from rekindle.engine import look, rerun, staleness
+from rekindle.engine.changes import staleness
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submit import submit
+from rekindle.engine.submitting.submit import submit
 from rekindle.journal.orders import Assignment
 from rekindle.testing import FakeClock, Outcome, ScriptedExecutor
 

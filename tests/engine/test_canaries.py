@@ -8,17 +8,18 @@ from dataclasses import replace
 
 import pytest
 
-from rekindle.domain.canaries import Group, Outcome
+from rekindle.domain.batches.canaries import Group, Outcome
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import BadValue, PlanOutdated, UsageError
 from rekindle.domain.models import Event
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ACTIVE, State
-from rekindle.engine import control, look, rerun, resetting, resubmitting
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import control, rerun, resetting, resubmitting
 from rekindle.engine.results import Applied, Proposal, WorkOptions, WorkReport
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session
 from rekindle.journal.orders import Assignment
 from rekindle.spec import load

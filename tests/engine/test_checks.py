@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rekindle.domain.rerun import How, ReasonKind
+from rekindle.domain.rerunning.rerun import How, ReasonKind
 from rekindle.domain.states import State
-from rekindle.engine import control, look, rerun
-from rekindle.engine.checks import Checks
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import control, rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.checks import Checks
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session
 from rekindle.testing import Crash, CrashingStore
 
@@ -335,7 +336,7 @@ def test_jobs_are_claimed_while_files_are_read(project, monkeypatch):
 
             return super().submit(late)
 
-    monkeypatch.setattr("rekindle.engine.checks.ThreadPoolExecutor", Late)
+    monkeypatch.setattr("rekindle.engine.running.checks.ThreadPoolExecutor", Late)
     project.rerun("a", "mute", "next", "later", how=CHANGED)
     assert project.work().reinstated == 1
     assert waited == [True]

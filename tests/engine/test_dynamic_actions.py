@@ -10,7 +10,8 @@ import pytest
 from rekindle.domain.causes import Cause
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine import look, rerun
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import rerun
 
 DONE, READY, WAITING, FAILED, CANCELED = State.COMPLETED, State.READY, State.WAITING, State.FAILED, State.CANCELED
 
@@ -108,7 +109,7 @@ def show(ctx):
 
 
 def test_later_steps_see_what_a_step_sets_also_when_a_resumed_attempt_keeps_it(project):
-    from rekindle.domain.rerun import How
+    from rekindle.domain.rerunning.rerun import How
 
     write(project, {"set": {"x": 5, "_unset": {"gone": ""}, "_push": {"list": 1}}})
     (project.folder / "calls.py").write_text(SHOW)
@@ -247,7 +248,7 @@ def test_a_rerun_of_a_job_that_had_added_jobs_runs_one_generation_of_them(projec
 
 
 def how(**more: object):
-    from rekindle.domain.rerun import How
+    from rekindle.domain.rerunning.rerun import How
 
     return How(**more)  # type: ignore[arg-type]
 

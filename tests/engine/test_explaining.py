@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 from tests.engine.conftest import Project
 
+from rekindle.domain.changes.prints import Basis
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.prints import Basis
-from rekindle.domain.rerun import How, ReasonKind
+from rekindle.domain.rerunning.rerun import How, ReasonKind
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine import control, look, rerun, staleness
-from rekindle.engine.measuring import gather
-from rekindle.engine.reading import take
-from rekindle.engine.staleness import Explained
+from rekindle.engine.changes import staleness
+from rekindle.engine.changes.measuring import gather
+from rekindle.engine.changes.reading import take
+from rekindle.engine.changes.staleness import Explained
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import control, rerun
 
 CHAIN = """
 name: chain

@@ -12,9 +12,10 @@ import pytest
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import PlanRefused
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
-from rekindle.engine import logs, look, rerun
+from rekindle.engine.looking import logs, look
+from rekindle.engine.rerunning import rerun
 
 SLICES = """
     name: slices

@@ -9,13 +9,14 @@ import pytest
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import UndoRefused
 from rekindle.domain.models import NewAttempt, StepOutcome
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import SubtaskEnd
-from rekindle.engine import look, rerun
-from rekindle.engine.claiming import give_back
-from rekindle.engine.ingest import Page, ingest
-from rekindle.engine.resetting import plan_reset
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import rerun
+from rekindle.engine.rerunning.resetting import plan_reset
+from rekindle.engine.running.claiming import give_back
+from rekindle.engine.running.ingest import Page, ingest
 from rekindle.journal.records import Ended, FannedOut, Record, Returned, Started, StepEnded, Subtasks
 
 SPEC = """

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.prints import Content, Prints
-from rekindle.domain.rerun import FROM_FAILED_STEP, How
+from rekindle.domain.changes.prints import Content, Prints
+from rekindle.domain.rerunning.rerun import FROM_FAILED_STEP, How
 from rekindle.domain.states import State
-from rekindle.engine import rerun
+from rekindle.engine.rerunning import rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session
 from rekindle.files.digests import digest_of
 from rekindle.files.sources import digest_of_modules
@@ -97,7 +97,7 @@ def test_a_rerun_records_its_own_and_leaves_the_archived(project):
 
 
 def test_what_is_told_of_an_attempt_that_has_ended_changes_nothing(project):
-    from rekindle.engine.ingest import Page, ingest
+    from rekindle.engine.running.ingest import Page, ingest
     from rekindle.journal.records import Ended, Sources, Started
 
     put(project.folder / "raw", "x")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rekindle.domain.flakiness import Passed
+from rekindle.domain.batches.flakiness import Passed
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun import How
-from rekindle.engine.flaky import flaky, how_passed
+from rekindle.domain.rerunning.rerun import How
+from rekindle.engine.looking.flaky import flaky, how_passed
 
 SPEC = """
 name: tests

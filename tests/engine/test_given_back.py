@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rekindle.domain.states import State
-from rekindle.engine import control
+from rekindle.engine.rerunning import control
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session
 from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor
 

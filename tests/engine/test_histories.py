@@ -17,25 +17,26 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from undisturbed import nothing_is_disturbed
 
-from rekindle.domain.canaries import Outcome as Decided
-from rekindle.domain.canaries import judge
+from rekindle.domain.batches.canaries import Outcome as Decided
+from rekindle.domain.batches.canaries import judge
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, RetryRule, Step
 from rekindle.domain.errors import PlanRefused, Refused
 from rekindle.domain.lifecycle import derive_state
 from rekindle.domain.models import Attempt, Job
-from rekindle.domain.rerun import RESET_HOLD, How
+from rekindle.domain.rerunning.rerun import RESET_HOLD, How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED, State
 from rekindle.domain.subtasks import SubtaskEnd
-from rekindle.engine import control, look, rerun
-from rekindle.engine.accepting import accept
-from rekindle.engine.restart import plan_restart, the_workflow
+from rekindle.engine.changes.staleness import changed
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import control, rerun
+from rekindle.engine.rerunning.accepting import accept
+from rekindle.engine.rerunning.restart import plan_restart, the_workflow
 from rekindle.engine.results import Proposal, WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.staleness import changed
-from rekindle.engine.submit import submit
+from rekindle.engine.submitting.submit import submit
 from rekindle.journal.orders import Assignment, FanOut
 from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, Outcome, ScriptedExecutor
 
@@ -150,7 +151,7 @@ class Histories(RuleBasedStateMachine):
         self.session = open_session(str(self.folder / ".rekindle"))
         self.clock = FakeClock()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("rekindle.engine.checks.ThreadPoolExecutor", InlineExecutor)
+        self.patch.setattr("rekindle.engine.running.checks.ThreadPoolExecutor", InlineExecutor)
         self.session = Session(self.session.store, self.clock)
         self.known: dict[int, Attempt] = {}
         self.most: dict[int, int] = {}  # by job: how many retries any policy of it has allowed

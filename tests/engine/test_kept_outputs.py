@@ -9,8 +9,8 @@ import pytest
 from blake3 import blake3
 
 from rekindle.domain.errors import PlanOutdated, Refused, UndoRefused
-from rekindle.domain.rerun import How
-from rekindle.engine import rerun, saving
+from rekindle.domain.rerunning.rerun import How
+from rekindle.engine.rerunning import rerun, saving
 from rekindle.journal.places import attempt_folder, saved_outputs
 
 MADE = """

@@ -14,11 +14,11 @@ import pytest
 
 from rekindle.domain.errors import StoreUnavailable, Superseded
 from rekindle.domain.states import State
-from rekindle.engine import look
-from rekindle.engine.lease import Lease
+from rekindle.engine.looking import look
 from rekindle.engine.presence import here
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.lease import Lease
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session
 from rekindle.journal.processes import start_of
 
@@ -27,9 +27,9 @@ BOUND = 120.0
 WATCH = """
 import sys
 from rekindle.domain.errors import Superseded
-from rekindle.engine import lease
+from rekindle.engine.running import lease
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import open_session
 lease.LEASE_SECONDS, lease.RENEW_SECONDS = float(sys.argv[2]), float(sys.argv[2]) / 3
 with open_session(sys.argv[1]) as session:

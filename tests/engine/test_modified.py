@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from rekindle.domain.overrides import Overrides, modified_of
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
-from rekindle.engine import look, rerun
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import rerun
 
 TUNED = """
     name: tuned

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from rekindle.domain.errors import PlanRefused
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
-from rekindle.engine import look, rerun
 from rekindle.engine.fan_outs import planning_views
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import rerun
 
 FIRST = """
     name: pinned

@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
+from rekindle.domain.batches.flakiness import Passed
 from rekindle.domain.errors import BadValue, UndoRefused
-from rekindle.domain.flakiness import Passed
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
-from rekindle.engine import control, look, rerun
-from rekindle.engine.flaky import flaky, how_passed
+from rekindle.engine.looking import look
+from rekindle.engine.looking.flaky import flaky, how_passed
+from rekindle.engine.rerunning import control, rerun
 from rekindle.engine.results import WorkOptions, WorkReport
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session
 from rekindle.journal.orders import Assignment
 from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor

@@ -14,16 +14,17 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.errors import NotFound, PlanRefused, Refused
 from rekindle.domain.models import NewAttempt
 from rekindle.domain.overrides import Overrides, modified_of
-from rekindle.domain.rerun import RESET_HOLD, How, Reason, ReasonKind
+from rekindle.domain.rerunning.rerun import RESET_HOLD, How, Reason, ReasonKind
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine import control, look, rerun
-from rekindle.engine.accepting import accept
-from rekindle.engine.claiming import give_back
-from rekindle.engine.resetting import plan_reset
-from rekindle.engine.restart import check_inputs, plan_restart, the_workflow
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import control, rerun
+from rekindle.engine.rerunning.accepting import accept
+from rekindle.engine.rerunning.resetting import plan_reset
+from rekindle.engine.rerunning.restart import check_inputs, plan_restart, the_workflow
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.claiming import give_back
+from rekindle.engine.running.run import work
 from rekindle.testing import Outcome, ScriptedExecutor
 
 W, R, Q, X, C, F, K = State

@@ -7,10 +7,11 @@ import textwrap
 import pytest
 
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, SubmitRefused
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import State
-from rekindle.engine import look, resubmitting
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import resubmitting
 from rekindle.engine.results import Preview, Proposal
 from rekindle.spec import load
 

@@ -10,11 +10,13 @@ import pytest
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import NotFound
 from rekindle.domain.models import Attempt
-from rekindle.domain.rerun import How, Reason, RerunRecord
+from rekindle.domain.rerunning.rerun import How, Reason, RerunRecord
 from rekindle.domain.states import State
-from rekindle.engine import control, look, rerun, staleness
+from rekindle.engine.changes import staleness
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import control, rerun
 from rekindle.engine.results import WorkOptions, WorkReport
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session
 from rekindle.journal.orders import Assignment
 from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor

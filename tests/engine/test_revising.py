@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from rekindle.domain.errors import NotFound, SubmitRefused, UndoRefused
-from rekindle.domain.rerun import ReasonKind
+from rekindle.domain.rerunning.rerun import ReasonKind
 from rekindle.domain.states import State
-from rekindle.engine import look, rerun
-from rekindle.engine.revising import compare_revisions
-from rekindle.engine.submit import delete_workflow, preview
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import rerun
+from rekindle.engine.submitting.revising import compare_revisions
+from rekindle.engine.submitting.submit import delete_workflow, preview
 from rekindle.spec import load
 
 C, F, W, R = State.COMPLETED, State.FAILED, State.WAITING, State.READY

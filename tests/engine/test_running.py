@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
-from rekindle.engine import control, logs, look, rerun
+from rekindle.engine.looking import logs, look
+from rekindle.engine.rerunning import control, rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import open_session
 from rekindle.journal.processes import started_with
 
@@ -288,7 +289,7 @@ def test_a_worker_that_is_killed_loses_its_attempt_only(project):
 
 RUNNER = """
 import sys
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.session import open_session
 from rekindle.journal.processes import started_with
@@ -410,7 +411,7 @@ def test_a_python_callable_runs_and_its_result_is_kept(project):
 
 @pytest.mark.parametrize("archived", [False, True])
 def test_an_outcome_is_taken_in_once_and_never_moves_a_job_whose_attempt_is_archived(project, archived):
-    from rekindle.engine.ingest import Page, ingest
+    from rekindle.engine.running.ingest import Page, ingest
     from rekindle.journal.records import Ended, Started
 
     project.run("{name: one, jobs: {a: {run: 'true'}, b: {run: 'true', needs: [a]}}}")

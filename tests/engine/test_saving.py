@@ -9,8 +9,8 @@ import pytest
 from blake3 import blake3
 
 from rekindle.domain.errors import StoreUnavailable
-from rekindle.domain.rerun import SavedFile
-from rekindle.engine.saving import Saving, restoring
+from rekindle.domain.rerunning.rerun import SavedFile
+from rekindle.engine.rerunning.saving import Saving, restoring
 
 
 def saved(path: Path, kept: Path) -> SavedFile:

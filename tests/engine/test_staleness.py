@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from tests.engine.conftest import Project
 
-from rekindle.domain.rerun import How, ReasonKind
+from rekindle.domain.rerunning.rerun import How, ReasonKind
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine import look, rerun, staleness
+from rekindle.engine.changes import staleness
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import rerun
 
 SPEC = """
 name: made

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable
 
 from rekindle.domain.states import State
-from rekindle.engine import orphans, recovery
+from rekindle.engine.running import orphans, recovery
 from rekindle.journal.processes import session_members, start_of
 
 RUNNER = """
 import sys
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.session import open_session
 with open_session(sys.argv[1]) as session:

@@ -8,21 +8,22 @@ from dataclasses import replace
 import pytest
 
 from rekindle import Client, Workflow
+from rekindle.domain.batches.flakiness import Passed
+from rekindle.domain.batches.guards import Budget, Guards
+from rekindle.domain.batches.supervised import Report
+from rekindle.domain.batches.supervising import End
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import PlanOutdated, Refused, StoreUnavailable, UsageError
-from rekindle.domain.flakiness import Passed
-from rekindle.domain.guards import Budget, Guards
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
-from rekindle.domain.supervised import Report
-from rekindle.domain.supervising import End
 from rekindle.domain.verdicts import Status
-from rekindle.engine import control, look, rerun
-from rekindle.engine import rounds as engine
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import control, rerun
 from rekindle.engine.results import Begun, SuperviseOptions, WorkOptions, WorkReport
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import Session
-from rekindle.engine.supervise import supervise, told
+from rekindle.engine.supervising import rounds as engine
+from rekindle.engine.supervising.supervise import supervise, told
 from rekindle.journal.orders import Assignment
 from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor
 

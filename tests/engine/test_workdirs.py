@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from rekindle.domain.errors import PlanOutdated, PlanRefused
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
-from rekindle.engine import control, logs, rerun
+from rekindle.engine.looking import logs
+from rekindle.engine.rerunning import control, rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.run import work
+from rekindle.engine.running.run import work
 from rekindle.engine.session import open_session
 from rekindle.journal.places import attempt_folder, copy_part, copy_progress
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rekindle.domain.prints import ABSENT
+from rekindle.domain.changes.prints import ABSENT
 from rekindle.files.digests import COARSE_SLACK, SLACK, digest_of, glance, look, mtime_digest, read_file, settled
 from rekindle.files.reading import OPENING, Reader
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rekindle.domain.prints import ABSENT
+from rekindle.domain.changes.prints import ABSENT
 from rekindle.files.digests import digest_of
 from rekindle.files.sources import Sources, digest_of_modules, modules_of, search_path
 
@@ -43,7 +43,7 @@ TREES: dict[str, tuple[dict[str, str], set[str]]] = {
     "a package before a module": ({"m.py": "import a", "a/__init__.py": "import b", "a.py": "import c", "b.py": "",
                                    "c.py": ""}, {"m", "a", "b"}),
     "what is installed": ({"m.py": "import a", "site-packages/a.py": "import b", "b.py": ""}, {"m"}),
-    "rekindle itself": ({"m.py": "from rekindle import Action\nimport rekindle.domain.prints"}, {"m"}),
+    "rekindle itself": ({"m.py": "from rekindle import Action\nimport rekindle.domain.changes.prints"}, {"m"}),
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import SpecError
 from rekindle.domain.graph import find_cycle
-from rekindle.domain.substitution import render
+from rekindle.domain.texts.substitution import render
 from rekindle.spec.assemble import Origin, assemble
 from rekindle.spec.nodes import from_python
 from rekindle.spec.problems import Place, Problems

@@ -10,7 +10,7 @@ from test_problems import HEAD, told
 from rekindle import Workflow
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import RetryRule
-from rekindle.domain.quantities import Amount
+from rekindle.domain.texts.quantities import Amount
 from rekindle.spec import load
 
 EVERYTHING = """\

@@ -9,11 +9,11 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources, Step
 from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Ending, Failure, Move, NewAttempt, StepOutcome
-from rekindle.domain.planning import plan_rerun
-from rekindle.domain.rerun import How, RerunPlan
+from rekindle.domain.rerunning.planning import plan_rerun
+from rekindle.domain.rerunning.rerun import How, RerunPlan
+from rekindle.domain.rerunning.undo import decide_undo
 from rekindle.domain.selection import Every
 from rekindle.domain.states import State
-from rekindle.domain.undo import decide_undo
 from rekindle.store.port import Archive, Store
 
 EVENTS = {State.COMPLETED: Event.COMPLETE, State.FAILED: Event.FAIL, State.CANCELED: Event.CANCEL}

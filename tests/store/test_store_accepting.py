@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from store_driving import DIAMOND, apply, faults, ids, plan, run, states, submit
 
+from rekindle.domain.changes.prints import Basis, Content, Prints
 from rekindle.domain.errors import PlanOutdated
-from rekindle.domain.plan_form import seal
-from rekindle.domain.prints import Basis, Content, Prints
-from rekindle.domain.rerun import PlannedJob, Reason, ReasonKind, RerunPlan
+from rekindle.domain.rerunning.plan_form import seal
+from rekindle.domain.rerunning.rerun import PlannedJob, Reason, ReasonKind, RerunPlan
 from rekindle.domain.states import State
 
 EDITED = Basis(1, 1, "{}", needed={1: "ab"}, prints=Prints(inputs=(Content("raw", "/p/raw", "cd"),)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from store_driving import apply, claim, end, failure_ending, ids, plan, submit
 
-from rekindle.domain.costs import Past
 from rekindle.domain.models import Ending, StepOutcome
+from rekindle.domain.rerunning.costs import Past
 from rekindle.domain.states import State
 
 C = State.COMPLETED

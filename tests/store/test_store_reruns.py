@@ -23,9 +23,9 @@ from store_driving import (
 )
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused
-from rekindle.domain.rerun import FROM_FAILED_STEP, How, Pointers
+from rekindle.domain.rerunning.rerun import FROM_FAILED_STEP, How, Pointers
+from rekindle.domain.rerunning.undo import decide_undo
 from rekindle.domain.states import State
-from rekindle.domain.undo import decide_undo
 from rekindle.store.opening import open_store
 
 W, R, Q, X, C, F, K = State

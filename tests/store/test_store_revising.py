@@ -7,7 +7,7 @@ from store_driving import DIAMOND, apply, claim, ids, plan, revise, run, states,
 
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources, Step
 from rekindle.domain.errors import PlanOutdated
-from rekindle.domain.rerun import FROM_FAILED_STEP, How
+from rekindle.domain.rerunning.rerun import FROM_FAILED_STEP, How
 from rekindle.domain.states import State
 
 W, R, Q, X, C, F, K = State

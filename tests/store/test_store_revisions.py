@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_driving import definition, ids, revise, run, submit
 
+from rekindle.domain.changes.revisions import Outline
 from rekindle.domain.definition import Definition, JobTemplate, Step
-from rekindle.domain.rerun import ReasonKind
-from rekindle.domain.revisions import Outline
+from rekindle.domain.rerunning.rerun import ReasonKind
 from rekindle.store.opening import open_store
 
 NAMES = "abcdef"

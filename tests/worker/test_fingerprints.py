@@ -9,8 +9,8 @@ import pytest
 from floor import Floor
 
 from rekindle.domain.causes import Cause
+from rekindle.domain.changes.prints import ABSENT, Content, FileSeen, Prints
 from rekindle.domain.definition import Each, Step
-from rekindle.domain.prints import ABSENT, Content, FileSeen, Prints
 from rekindle.domain.states import State
 from rekindle.files.digests import digest_of, text_digest
 from rekindle.files.sources import digest_of_modules, modules_of

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from rekindle.cli.options import pairs
-from rekindle.domain.asking import MOST_RUNS
 from rekindle.domain.errors import UsageError
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun import FROM_BEGINNING, How
+from rekindle.domain.rerunning.asking import MOST_RUNS
+from rekindle.domain.rerunning.rerun import FROM_BEGINNING, How
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
             from rekindle.domain.errors import UnknownWord
-            from rekindle.domain.nearest import did_you_mean
+            from rekindle.domain.texts.nearest import did_you_mean
 
             raise UnknownWord(f"{ctx.command_path} has no command {name!r}", hint=did_you_mean(name, self.entries))
         return super().resolve_command(ctx, args)

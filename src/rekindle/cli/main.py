@@ -23,34 +23,38 @@ GARBAGE = 50_000
 Python's own 700 would spend a quarter of a plan's time on looking at them again and again."""
 
 COMMANDS = {
-    "run": Entry("rekindle.cli.run:run", "Submit SPEC and run it to the end."),
-    "submit": Entry("rekindle.cli.submit:submit", "Store SPEC as a workflow, and run nothing."),
-    "work": Entry("rekindle.cli.work:work", "Run what is ready until nothing is left to run."),
-    "status": Entry("rekindle.cli.status:status", "Show each workflow at a glance."),
-    "workflows": Entry("rekindle.cli.workflows:workflows", "List, show, compare, archive and delete workflows."),
-    "jobs": Entry("rekindle.cli.jobs:jobs", "List and show jobs."),
-    "attempts": Entry(
-        "rekindle.cli.attempts:attempts", "List, show and compare attempts: every execution there has been."
+    "run": Entry("rekindle.cli.commands.run:run", "Submit SPEC and run it to the end."),
+    "submit": Entry("rekindle.cli.commands.submit:submit", "Store SPEC as a workflow, and run nothing."),
+    "work": Entry("rekindle.cli.commands.work:work", "Run what is ready until nothing is left to run."),
+    "status": Entry("rekindle.cli.commands.status:status", "Show each workflow at a glance."),
+    "workflows": Entry(
+        "rekindle.cli.commands.workflows:workflows", "List, show, compare, archive and delete workflows."
     ),
-    "logs": Entry("rekindle.cli.logs:logs", "Print what a job printed."),
-    "failures": Entry("rekindle.cli.failures:failures", "Group failed attempts by how they failed."),
-    "flaky": Entry("rekindle.cli.flaky:flaky", "Show which jobs fail now and then, and how often."),
-    "why": Entry("rekindle.cli.why:why", "Tell whether jobs would run again, and why or why not."),
-    "rerun": Entry("rekindle.cli.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
-    "supervise": Entry("rekindle.cli.supervise:supervise", "Run WORKFLOW, and run again what fails, within guards."),
-    "restart": Entry("rekindle.cli.restart:restart", "Run again whatever has to, in a whole workflow."),
-    "reset": Entry("rekindle.cli.reset:reset", "Archive a SELECTION and hold it until `restart`."),
-    "accept": Entry("rekindle.cli.accept:accept", "Let what changed count as the same, for a SELECTION."),
-    "apply": Entry("rekindle.cli.apply:apply", "Apply a plan that `rerun --save-plan` saved."),
-    "undo": Entry("rekindle.cli.undo:undo", "Take a rerun back."),
-    "reruns": Entry("rekindle.cli.reruns:reruns", "List and show the reruns that were applied."),
-    "events": Entry("rekindle.cli.events:events", "List what happened in the store."),
-    "cancel": Entry("rekindle.cli.control:cancel", "End jobs that run, and keep others from starting."),
-    "hold": Entry("rekindle.cli.control:hold", "Keep jobs from starting until they are released."),
-    "release": Entry("rekindle.cli.control:release", "Let held jobs start again."),
-    "dialects": Entry("rekindle.cli.dialects:dialects", "Speak the commands of other systems."),
+    "jobs": Entry("rekindle.cli.commands.jobs:jobs", "List and show jobs."),
+    "attempts": Entry(
+        "rekindle.cli.commands.attempts:attempts", "List, show and compare attempts: every execution there has been."
+    ),
+    "logs": Entry("rekindle.cli.commands.logs:logs", "Print what a job printed."),
+    "failures": Entry("rekindle.cli.commands.failures:failures", "Group failed attempts by how they failed."),
+    "flaky": Entry("rekindle.cli.commands.flaky:flaky", "Show which jobs fail now and then, and how often."),
+    "why": Entry("rekindle.cli.commands.why:why", "Tell whether jobs would run again, and why or why not."),
+    "rerun": Entry("rekindle.cli.commands.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
+    "supervise": Entry(
+        "rekindle.cli.commands.supervise:supervise", "Run WORKFLOW, and run again what fails, within guards."
+    ),
+    "restart": Entry("rekindle.cli.commands.restart:restart", "Run again whatever has to, in a whole workflow."),
+    "reset": Entry("rekindle.cli.commands.reset:reset", "Archive a SELECTION and hold it until `restart`."),
+    "accept": Entry("rekindle.cli.commands.accept:accept", "Let what changed count as the same, for a SELECTION."),
+    "apply": Entry("rekindle.cli.commands.apply:apply", "Apply a plan that `rerun --save-plan` saved."),
+    "undo": Entry("rekindle.cli.commands.undo:undo", "Take a rerun back."),
+    "reruns": Entry("rekindle.cli.commands.reruns:reruns", "List and show the reruns that were applied."),
+    "events": Entry("rekindle.cli.commands.events:events", "List what happened in the store."),
+    "cancel": Entry("rekindle.cli.commands.control:cancel", "End jobs that run, and keep others from starting."),
+    "hold": Entry("rekindle.cli.commands.control:hold", "Keep jobs from starting until they are released."),
+    "release": Entry("rekindle.cli.commands.control:release", "Let held jobs start again."),
+    "dialects": Entry("rekindle.cli.commands.dialects:dialects", "Speak the commands of other systems."),
     **DIALECTS,
-    "completion": Entry("rekindle.cli.completion:completion", "Print the completion script for a shell."),
+    "completion": Entry("rekindle.cli.commands.completion:completion", "Print the completion script for a shell."),
 }
 
 

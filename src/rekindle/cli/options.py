@@ -79,14 +79,14 @@ def wanted_to_act(flags: Flags, verb: str, for_instance: str = "-s failed") -> S
 
 def read_duration(_: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """An option's callback: seconds, from `90s`, `1h30m` …; BadValue names the option."""
-    from rekindle.domain.quantities import parse_duration
+    from rekindle.domain.texts.quantities import parse_duration
 
     return None if value is None else _named(parse_duration, value, param)
 
 
 def read_size(_: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """An option's callback: bytes, from `512M`, `8G` …; BadValue names the option."""
-    from rekindle.domain.quantities import parse_size
+    from rekindle.domain.texts.quantities import parse_size
 
     return None if value is None else int(_named(parse_size, value, param))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rekindle.domain.errors import BadValue
-from rekindle.domain.nearest import did_you_mean
+from rekindle.domain.texts.nearest import did_you_mean
 
 BAD_ACTION = "BadAction"
 """The type under which a failure for an action's sake is recorded."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.quantities import Amount
+from rekindle.domain.texts.quantities import Amount
 
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL, where a job says nothing else."""

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rekindle.domain.rerun import RefusedJob
+    from rekindle.domain.rerunning.rerun import RefusedJob
 
 
 class RekindleError(Exception):

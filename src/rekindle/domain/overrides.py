@@ -14,8 +14,8 @@ from typing import Any
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue, RekindleError
-from rekindle.domain.quantities import Amount, parse_duration, parse_size
-from rekindle.domain.substitution import references
+from rekindle.domain.texts.quantities import Amount, parse_duration, parse_size
+from rekindle.domain.texts.substitution import references
 
 _MOST = 2**63
 _FACTOR_FORM = "a factor is written like x1.5"

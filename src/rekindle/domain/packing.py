@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.models import ReadyClass, ReadyJob
-from rekindle.domain.quantities import format_duration, format_size
+from rekindle.domain.texts.quantities import format_duration, format_size
 
 _GRAIN = 6  # decimals of a cpu: thirds are taken and given back without leaving crumbs
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, Refused
 from rekindle.domain.graph import Edge, descendants
-from rekindle.domain.nearest import did_you_mean
+from rekindle.domain.texts.nearest import did_you_mean
 
 
 def portion(definition: Definition, first: str | None = None, last: str | None = None) -> Definition:

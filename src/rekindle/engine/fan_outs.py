@@ -12,10 +12,10 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Each, JobTemplate
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Attempt, Ending, NewAttempt, StepOutcome
-from rekindle.domain.pinning import pins
-from rekindle.domain.reach import spreading
-from rekindle.domain.rerun import FROM_BEGINNING, FanOutView, Graph, How, JobView
-from rekindle.domain.resume import completed_steps
+from rekindle.domain.rerunning.pinning import pins
+from rekindle.domain.rerunning.reach import spreading
+from rekindle.domain.rerunning.rerun import FROM_BEGINNING, FanOutView, Graph, How, JobView
+from rekindle.domain.rerunning.resume import completed_steps
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Choice, Known, known_of
 from rekindle.journal.items import settled

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rekindle.domain.canaries import Choice, Group
+from rekindle.domain.batches.canaries import Choice, Group
+from rekindle.domain.batches.guards import Guards
 from rekindle.domain.causes import Cause
+from rekindle.domain.changes.differences import Difference
+from rekindle.domain.changes.revisions import RevisionDiff
 from rekindle.domain.definition import Definition, Resources
-from rekindle.domain.differences import Difference
-from rekindle.domain.guards import Guards
 from rekindle.domain.models import Attempt, FailureGroup, Job, Runner, Workflow
-from rekindle.domain.rerun import How, Reason, RerunPlan
-from rekindle.domain.revisions import RevisionDiff
+from rekindle.domain.rerunning.rerun import How, Reason, RerunPlan
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Status, Verdict, Word, status_of, statuses_of, worst_status
 from rekindle.store.port import Archive

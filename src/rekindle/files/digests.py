@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from rekindle.domain.prints import ABSENT, FileSeen
+from rekindle.domain.changes.prints import ABSENT, FileSeen
 
 CHUNK = 4 * 1024 * 1024
 """Bytes that are read at a time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from rekindle.domain.prints import Content, FileSeen
+from rekindle.domain.changes.prints import Content, FileSeen
 from rekindle.files.digests import Tell, digest_by, digest_of, entries, glance, look, read_file, settled
 
 OPENING = 32 * 1024

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from rekindle.domain.prints import ABSENT
+from rekindle.domain.changes.prints import ABSENT
 from rekindle.files.digests import Look, look, settled
 from rekindle.files.finding import Finder, Found
 from rekindle.files.imports import imports_of

@@ -8,8 +8,8 @@ from typing import Any
 
 from rekindle.domain.definition import Each
 from rekindle.domain.errors import BadValue
-from rekindle.domain.substitution import render_value, word
 from rekindle.domain.subtasks import item_text, repeated
+from rekindle.domain.texts.substitution import render_value, word
 
 
 def settled(each: Each, scope: Mapping[str, Any], directory: str) -> list[str] | None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from rekindle.domain.changes.prints import FileSeen, Prints
 from rekindle.domain.definition import GRACE, Step
-from rekindle.domain.prints import FileSeen, Prints
 from rekindle.domain.subtasks import Choice, Known
 from rekindle.domain.verdicts import Verdict
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from rekindle.domain.changes.prints import FileSeen, Prints
 from rekindle.domain.models import Failure, StepOutcome
-from rekindle.domain.prints import FileSeen, Prints
 from rekindle.domain.subtasks import SubtaskEnd
 from rekindle.domain.verdicts import Verdict
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rekindle.domain.errors import BadSelection, UnknownWord
 from rekindle.domain.fields import FIELDS, PREFIXES, Kind
-from rekindle.domain.nearest import did_you_mean
-from rekindle.domain.patterns import pattern_of
 from rekindle.domain.selection import AnyOf, Compare, Every, Not, Op, Predicate
+from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.domain.texts.patterns import pattern_of
 from rekindle.query.typed import Value, moment, scalar, typed
 
 ORDERED = frozenset({Op.LT, Op.LE, Op.GT, Op.GE})

@@ -7,8 +7,8 @@ from typing import Any
 
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS, PREFIXES
-from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.selection import AnyOf, Compare, Every, Not, Op, Predicate
+from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.query.comparing import comparison, known_kind
 
 _COMPARING = {"$gt": Op.GT, "$gte": Op.GE, "$lt": Op.LT, "$lte": Op.LE, "$ne": Op.NE, "$regex": Op.REGEX}

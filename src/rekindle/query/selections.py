@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rekindle.domain.errors import BadSelection
-from rekindle.domain.patterns import pattern_of
 from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Op, Predicate, Selection
 from rekindle.domain.states import State
+from rekindle.domain.texts.patterns import pattern_of
 from rekindle.query.documents import parse_document
 from rekindle.query.filters import parse_filter
 from rekindle.query.words import has_wildcard, parse_ids, parse_words

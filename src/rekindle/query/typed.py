@@ -10,9 +10,9 @@ from typing import TypeGuard
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import BadSelection, BadValue, UnknownWord
 from rekindle.domain.fields import Kind
-from rekindle.domain.nearest import did_you_mean
-from rekindle.domain.quantities import parse_duration, parse_size
 from rekindle.domain.states import State
+from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.domain.texts.quantities import parse_duration, parse_size
 
 Value = str | int | float | bool
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.graph import find_cycle
-from rekindle.domain.substitution import references, render
+from rekindle.domain.texts.substitution import references, render
 from rekindle.spec.declared import Telling
 from rekindle.spec.entries import Defaults, Draft, read_job
 from rekindle.spec.flows import Flows

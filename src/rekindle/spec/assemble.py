@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rekindle.domain import substitution
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.graph import find_cycle
-from rekindle.domain.nearest import did_you_mean
+from rekindle.domain.texts import substitution
+from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.spec.entries import Draft, read_defaults, read_job
 from rekindle.spec.flows import Flows
 from rekindle.spec.needs import Needs

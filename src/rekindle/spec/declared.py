@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rekindle.domain.quantities import parse_size
+from rekindle.domain.texts.quantities import parse_size
 from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Placed, Problems
 from rekindle.spec.resources import quantity

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from rekindle.domain.definition import GRACE, JobTemplate, Resources, RetryRule, When
-from rekindle.domain.quantities import parse_duration
+from rekindle.domain.texts.quantities import parse_duration
 from rekindle.spec.declared import Telling, by_mtime, read_declared, read_telling
 from rekindle.spec.fan_outs import FAN_OUT_KEYS
 from rekindle.spec.matrix import Expansion, read_expansion

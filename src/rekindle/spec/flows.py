@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Iterator
 
-from rekindle.domain.substitution import references, render
+from rekindle.domain.texts.substitution import references, render
 from rekindle.spec.problems import Placed, Problems
 from rekindle.spec.roster import Edges, Roster
 

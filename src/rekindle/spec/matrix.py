@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rekindle.domain.substitution import render_value, word
+from rekindle.domain.texts.substitution import render_value, word
 from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe, from_python
 from rekindle.spec.problems import Place, Problems
 from rekindle.spec.references import Known, check_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rekindle.domain.substitution import references, render
+from rekindle.domain.texts.substitution import references, render
 from rekindle.spec.problems import Placed, Problems
 from rekindle.spec.roster import Edges, Roster
 

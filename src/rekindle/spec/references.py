@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rekindle.domain import substitution
 from rekindle.domain.errors import RekindleError
-from rekindle.domain.nearest import did_you_mean
-from rekindle.domain.substitution import Reference
+from rekindle.domain.texts import substitution
+from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.domain.texts.substitution import Reference
 from rekindle.spec.problems import Place, Problems
 
 _JOB_FACTS = ("name",)

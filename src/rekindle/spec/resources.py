@@ -8,7 +8,7 @@ from typing import Any
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue
-from rekindle.domain.quantities import parse_duration, parse_size
+from rekindle.domain.texts.quantities import parse_duration, parse_size
 from rekindle.spec.nodes import Node, Scalar, describe
 from rekindle.spec.problems import Problems
 from rekindle.spec.values import VALUE_NAME, check_keys, named, number, table, whole_number

@@ -11,8 +11,8 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Resources, RetryRule
 from rekindle.domain.errors import BadSelection, BadValue
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.patterns import pattern_of
-from rekindle.domain.quantities import Amount, parse_duration, parse_size
+from rekindle.domain.texts.patterns import pattern_of
+from rekindle.domain.texts.quantities import Amount, parse_duration, parse_size
 from rekindle.spec.nodes import Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Problems
 from rekindle.spec.resources import quantity

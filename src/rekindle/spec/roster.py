@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rekindle.domain.definition import JobNode
-from rekindle.domain.nearest import did_you_mean
+from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.spec.entries import Draft
 from rekindle.spec.matrix import check_names
 from rekindle.spec.problems import Place, Problems

@@ -8,10 +8,10 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from rekindle.domain import substitution
 from rekindle.domain.errors import RekindleError
-from rekindle.domain.nearest import did_you_mean
-from rekindle.domain.rerun import FROM_BEGINNING, FROM_FAILED_STEP
+from rekindle.domain.rerunning.rerun import FROM_BEGINNING, FROM_FAILED_STEP
+from rekindle.domain.texts import substitution
+from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Place, Problems
 

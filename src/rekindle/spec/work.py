@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rekindle.domain.commandline import compile_command
 from rekindle.domain.definition import Step
 from rekindle.domain.errors import RekindleError
+from rekindle.domain.texts.commandline import compile_command
 from rekindle.spec.nodes import Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Problems
 from rekindle.spec.references import Known, check_references, check_text

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.costs import Past
 from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
+from rekindle.domain.rerunning.costs import Past
 from rekindle.domain.verdicts import Word
 from rekindle.store.database import Database, Row
 from rekindle.store.past import past_of

@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from rekindle.domain.canaries import Canary, Choice, Group, Outcome, Struck
+from rekindle.domain.batches.canaries import Canary, Choice, Group, Outcome, Struck
 from rekindle.domain.errors import PlanOutdated
-from rekindle.domain.naming import named
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.naming import named
+from rekindle.domain.rerunning.rerun import How
 from rekindle.store.database import Database, Row
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from rekindle.domain.prints import Basis, FileSeen, Prints
+from rekindle.domain.changes.prints import Basis, FileSeen, Prints
 from rekindle.store.database import Database
 from rekindle.store.queries import as_set, load
 

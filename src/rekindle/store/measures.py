@@ -1,4 +1,4 @@
-"""What measuring attempts reads, of many at once: see rekindle.engine.measuring."""
+"""What measuring attempts reads, of many at once: see rekindle.engine.changes.measuring."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from rekindle.domain.changes.prints import NeededJob, Subject
 from rekindle.domain.definition import JobTemplate
-from rekindle.domain.prints import NeededJob, Subject
 from rekindle.store.database import Database
 from rekindle.store.finishing import given_up_among
 from rekindle.store.queries import as_set, load

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from statistics import median
 
-from rekindle.domain.costs import Past
+from rekindle.domain.rerunning.costs import Past
 from rekindle.store.database import Database, Row
 from rekindle.store.queries import as_set, load
 

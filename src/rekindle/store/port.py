@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rekindle.domain.changes.prints import Basis
+from rekindle.domain.changes.revisions import Outline, RevisedJob
 from rekindle.domain.definition import Definition, JobTemplate, Resources
 from rekindle.domain.models import (
     Attempt,
@@ -29,9 +31,16 @@ from rekindle.domain.models import (
     StepOutcome,
     Workflow,
 )
-from rekindle.domain.prints import Basis
-from rekindle.domain.rerun import Graph, JobView, Pointers, Reason, RerunPlan, RerunRecord, SavedFile, UndoView
-from rekindle.domain.revisions import Outline, RevisedJob
+from rekindle.domain.rerunning.rerun import (
+    Graph,
+    JobView,
+    Pointers,
+    Reason,
+    RerunPlan,
+    RerunRecord,
+    SavedFile,
+    UndoView,
+)
 from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Reserves, Subtasks

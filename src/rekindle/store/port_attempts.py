@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from rekindle.domain.acting import ActingSet, Effects, Patch
 from rekindle.domain.causes import Cause
-from rekindle.domain.costs import Past
+from rekindle.domain.changes.prints import Basis, FileSeen, NeededJob, Prints, Subject
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.models import Attempt, FailureGroup, Reserved
-from rekindle.domain.prints import Basis, FileSeen, NeededJob, Prints, Subject
+from rekindle.domain.rerunning.costs import Past
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd
 from rekindle.domain.verdicts import Word

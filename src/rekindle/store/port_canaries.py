@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from rekindle.domain.canaries import Choice, Group, Outcome, Struck
-from rekindle.domain.rerun import How
+from rekindle.domain.batches.canaries import Choice, Group, Outcome, Struck
+from rekindle.domain.rerunning.rerun import How
 
 
 class Canaries(Protocol):

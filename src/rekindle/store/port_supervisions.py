@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from rekindle.domain.batches.supervising import End, Member, Supervision
 from rekindle.domain.models import Place
-from rekindle.domain.supervising import End, Member, Supervision
 
 
 class Supervisions(Protocol):

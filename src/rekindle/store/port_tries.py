@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from rekindle.domain.flakiness import Failing, OnHost
+from rekindle.domain.batches.flakiness import Failing, OnHost
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ import msgspec
 
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS, PREFIXES
-from rekindle.domain.patterns import pattern_of
 from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Not, Op, Predicate
 from rekindle.domain.states import State
+from rekindle.domain.texts.patterns import pattern_of
 from rekindle.store.queries import load
 
 SQL = load("predicates")

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
+from rekindle.domain.changes.prints import Basis
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import find_cycle
-from rekindle.domain.plan_form import taken_from_json
-from rekindle.domain.planning import pointers_after
-from rekindle.domain.prints import Basis
-from rekindle.domain.rerun import (
+from rekindle.domain.rerunning.plan_form import taken_from_json
+from rekindle.domain.rerunning.planning import pointers_after
+from rekindle.domain.rerunning.rerun import (
     PLAIN,
     Expected,
     Graph,

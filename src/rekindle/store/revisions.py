@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from rekindle.domain.changes.revisions import Outline
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import Revision
-from rekindle.domain.revisions import Outline
 from rekindle.domain.states import State
 from rekindle.store.database import Database
 from rekindle.store.queries import as_set, load

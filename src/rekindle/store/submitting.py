@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from rekindle.domain.changes.differences import template_differences
+from rekindle.domain.changes.revisions import RevisedJob, revision_reason
 from rekindle.domain.definition import Definition
-from rekindle.domain.differences import template_differences
-from rekindle.domain.rerun import Reason, ReasonKind
-from rekindle.domain.revisions import RevisedJob, revision_reason
+from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.store.classes import reclassify
 from rekindle.store.counts import CountKey, add_counts

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from rekindle.domain.batches.supervising import End, Member, Supervision
 from rekindle.domain.models import Place
-from rekindle.domain.supervising import End, Member, Supervision
 from rekindle.domain.verdicts import Word
 from rekindle.store.database import Database, Row
 from rekindle.store.queries import load

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from rekindle.domain.flakiness import Failing, OnHost
+from rekindle.domain.batches.flakiness import Failing, OnHost
 from rekindle.store.database import Database, Row
 from rekindle.store.port_tries import Alike, Tally
 from rekindle.store.queries import as_set, load

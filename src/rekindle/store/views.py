@@ -11,8 +11,8 @@ import msgspec
 from rekindle.domain.acting import CANCEL, HOLD
 from rekindle.domain.actions import Change, effective
 from rekindle.domain.definition import JobTemplate
-from rekindle.domain.rerun import AttemptView, Graph, JobView, StepView
-from rekindle.domain.substitution import render
+from rekindle.domain.rerunning.rerun import AttemptView, Graph, JobView, StepView
+from rekindle.domain.texts.substitution import render
 from rekindle.store.acts import changes_of, sets_in_force
 from rekindle.store.database import Database, Row
 from rekindle.store.finishing import given_up_among

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from rekindle.domain.changes.revisions import Outline
 from rekindle.domain.definition import Definition, JobTemplate
 from rekindle.domain.models import Revision, Workflow
-from rekindle.domain.revisions import Outline
 from rekindle.domain.states import State
 from rekindle.store import revisions
 from rekindle.store.database import Database, Row

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from rekindle.domain.causes import Cause
+from rekindle.domain.changes.prints import Prints
 from rekindle.domain.definition import Each
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure, StepOutcome
-from rekindle.domain.prints import Prints
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import SubtaskEnd, divide, item_text
 from rekindle.executors.port import WorkerGone, WorkerInfo

@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from rekindle.domain.causes import Cause, state_after
-from rekindle.domain.commandline import CommandLine, compile_command
 from rekindle.domain.definition import Step
 from rekindle.domain.errors import BadValue
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
+from rekindle.domain.texts.commandline import CommandLine, compile_command
 from rekindle.journal.orders import Assignment
 from rekindle.worker.activity import LINGER
 from rekindle.worker.capture import Prints

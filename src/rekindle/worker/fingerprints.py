@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from rekindle.domain.outside import functions_called, outer_variables
-from rekindle.domain.prints import ABSENT, Content, FileSeen, Prints
+from rekindle.domain.changes.outside import functions_called, outer_variables
+from rekindle.domain.changes.prints import ABSENT, Content, FileSeen, Prints
 from rekindle.files.digests import Tell, glance, text_digest
 from rekindle.files.reading import Reader
 from rekindle.journal import records

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rekindle.domain.substitution import render, word
+from rekindle.domain.texts.substitution import render, word
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.worker.wire import Subtask
 

@@ -51,7 +51,7 @@ def over_time(limit: float, elapsed: float) -> Halt:
 
 def over_memory(limit: int, held: int) -> Halt:
     """Its processes held more than its limit, in bytes."""
-    from rekindle.domain.quantities import format_size
+    from rekindle.domain.texts.quantities import format_size
 
     seen = "a sample of what its processes held"
     evidence = {"limit_bytes": limit, "peak_bytes": held, "seen": seen, "at": date()}

@@ -19,7 +19,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Step
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.states import State
-from rekindle.domain.substitution import render_value
+from rekindle.domain.texts.substitution import render_value
 from rekindle.journal.durability import is_full
 from rekindle.journal.ledger import Writer, line_of
 from rekindle.journal.orders import Assignment, Recipe

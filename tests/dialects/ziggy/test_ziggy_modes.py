@@ -11,7 +11,7 @@ from rekindle.dialects.ziggy.tasks import Counts, Step, Task, unit_of_work
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import BadValue
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
 
 

@@ -12,7 +12,7 @@ import click
 
 from rekindle.domain.errors import NotFound, Refused
 from rekindle.domain.models import Workflow
-from rekindle.engine import look
+from rekindle.engine.looking import look
 from rekindle.engine.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])

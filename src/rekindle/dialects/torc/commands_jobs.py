@@ -11,7 +11,7 @@ from rekindle.dialects.torc.showing import emit, filter_option, kept, show
 from rekindle.dialects.torc.words import Runs, job_documents, jobs_of, result_document
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED
-from rekindle.engine import look
+from rekindle.engine.looking import look
 from rekindle.engine.results import WorkOptions
 from rekindle.query.words import parse_words
 
@@ -80,7 +80,7 @@ def run(key: str | None, max_parallel_jobs: int | None, poll_interval: float | N
     Example:
       rekindle torc jobs run 1 -j 4
     """
-    from rekindle.engine.run import work
+    from rekindle.engine.running.run import work
 
     with opened() as session:
         workflow = the_workflow(session, key)

@@ -15,9 +15,10 @@ from rekindle.dialects.torc.showing import emit, filter_option, kept, show
 from rekindle.dialects.torc.words import Runs, counted, job_documents, jobs_of
 from rekindle.domain.models import Workflow
 from rekindle.domain.states import State
-from rekindle.engine import control, look, rerun
-from rekindle.engine.resetting import plan_reset
-from rekindle.engine.restart import check_inputs, plan_restart
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import control, rerun
+from rekindle.engine.rerunning.resetting import plan_reset
+from rekindle.engine.rerunning.restart import check_inputs, plan_restart
 from rekindle.engine.results import Restarting
 from rekindle.engine.session import Session
 

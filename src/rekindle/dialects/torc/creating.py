@@ -12,10 +12,10 @@ from rekindle.dialects.torc.reading import Loaded, load, load_commands
 from rekindle.dialects.torc.records import folder_of, free_folder, make_folder, save
 from rekindle.dialects.torc.showing import emit
 from rekindle.domain.errors import NotFound
-from rekindle.engine import look
+from rekindle.engine.looking import look
 from rekindle.engine.results import Submitted
 from rekindle.engine.session import Session
-from rekindle.engine.submit import preview, submit
+from rekindle.engine.submitting.submit import preview, submit
 
 
 def create_from(spec: Path, *, update: bool = False, commands_of: str | None = None) -> None:

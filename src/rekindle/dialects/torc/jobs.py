@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from rekindle.dialects.torc.handlers import recovering, retry_rules
 from rekindle.dialects.torc.named import SWEPT, Named, known, listed, matching, texts
 from rekindle.dialects.torc.sweeps import Binding, fill
-from rekindle.domain.commandline import compile_command
 from rekindle.domain.errors import RekindleError
+from rekindle.domain.texts.commandline import compile_command
 from rekindle.spec.nodes import Entry, Scalar, Table, from_python
 from rekindle.spec.problems import Place, Placed, Problems
 from rekindle.spec.values import check_keys, text, whole_number, yes_or_no

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from rekindle.dialects.torc.sweeps import Binding, Sweep, fill, read_sweep
-from rekindle.domain.nearest import did_you_mean
+from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Place, Placed, Problems
 from rekindle.spec.values import check_keys, table, text, whole_number, yes_or_no

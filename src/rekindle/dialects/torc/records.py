@@ -17,8 +17,8 @@ import msgspec
 
 from rekindle.domain.errors import NotFound, RekindleError
 from rekindle.domain.models import Workflow
-from rekindle.domain.nearest import did_you_mean
-from rekindle.engine import look
+from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.engine.looking import look
 from rekindle.engine.session import Session
 
 FOLDER_PARAM = "torc_folder"

@@ -9,9 +9,9 @@ from pathlib import Path
 from rekindle.dialects.torc.records import Datum, Records, write_text
 from rekindle.dialects.torc.words import jobs_of
 from rekindle.domain.models import Workflow
-from rekindle.domain.rerun import Reason, ReasonKind
+from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.states import ACTIVE
-from rekindle.engine import look
+from rekindle.engine.looking import look
 from rekindle.engine.session import Session
 
 

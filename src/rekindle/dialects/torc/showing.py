@@ -10,7 +10,7 @@ import click
 
 from rekindle.dialects.torc.asked import asked
 from rekindle.domain.errors import BadSelection, UnknownWord
-from rekindle.domain.nearest import did_you_mean
+from rekindle.domain.texts.nearest import did_you_mean
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -10,10 +10,10 @@ from typing import Any
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import Attempt, Job, Workflow
-from rekindle.domain.rerun import RESET_HOLD
-from rekindle.domain.restarting import ended_by_itself
+from rekindle.domain.rerunning.rerun import RESET_HOLD
+from rekindle.domain.rerunning.restarting import ended_by_itself
 from rekindle.domain.states import State
-from rekindle.engine import look
+from rekindle.engine.looking import look
 from rekindle.engine.results import JobRow
 from rekindle.engine.session import Session
 

@@ -11,7 +11,7 @@ from rekindle.dialects.ziggy.logs import log
 from rekindle.dialects.ziggy.restarting import restart
 from rekindle.dialects.ziggy.starting import start
 from rekindle.domain.errors import UnknownWord
-from rekindle.domain.nearest import did_you_mean
+from rekindle.domain.texts.nearest import did_you_mean
 
 
 class Abbreviated(click.Group):

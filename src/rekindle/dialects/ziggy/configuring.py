@@ -14,7 +14,7 @@ from rekindle.dialects.ziggy.options import instance_option, the_instance
 from rekindle.dialects.ziggy.starting import find_pipeline
 from rekindle.domain.definition import JobTemplate, Step
 from rekindle.domain.errors import BadValue, Refused, UsageError
-from rekindle.engine import look
+from rekindle.engine.looking import look
 
 
 class Kind(enum.StrEnum):

@@ -16,7 +16,7 @@ from rekindle.domain.errors import BadValue, Refused, UsageError
 from rekindle.domain.models import Attempt
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED_BADLY, State
-from rekindle.engine import look
+from rekindle.engine.looking import look
 from rekindle.engine.results import WorkflowStatus
 from rekindle.engine.session import Session
 

@@ -11,7 +11,7 @@ from rekindle.dialects.ziggy.options import instance_option, tasks_option, wante
 from rekindle.dialects.ziggy.tasks import read_tasks
 from rekindle.domain.errors import Refused
 from rekindle.domain.states import ENDED
-from rekindle.engine import control
+from rekindle.engine.rerunning import control
 
 
 @click.command()

@@ -14,7 +14,7 @@ from rekindle.dialects.ziggy.tasks import Task, read_tasks
 from rekindle.domain.errors import UsageError
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import State
-from rekindle.engine import logs, look
+from rekindle.engine.looking import logs, look
 from rekindle.engine.results import LogFile
 from rekindle.engine.session import Session
 

@@ -10,7 +10,7 @@ from rekindle.dialects.ziggy.tasks import Step, Task
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import BadValue
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun import FROM_FAILED_STEP, How
+from rekindle.domain.rerunning.rerun import FROM_FAILED_STEP, How
 from rekindle.domain.states import ACTIVE, State
 
 

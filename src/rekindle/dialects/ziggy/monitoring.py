@@ -10,8 +10,8 @@ import click
 from rekindle.dialects.ziggy.modes import Mode
 from rekindle.dialects.ziggy.options import tell_ready
 from rekindle.dialects.ziggy.tasks import Task
-from rekindle.engine import reattaching
 from rekindle.engine.results import Reattached
+from rekindle.engine.running import reattaching
 from rekindle.engine.session import Session
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from rekindle.dialects.ziggy.modes import Mode, meaning
 from rekindle.dialects.ziggy.tasks import Task
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun import How
+from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import ACTIVE
-from rekindle.engine import reattaching
-from rekindle.engine import rerun as engine
+from rekindle.engine.rerunning import rerun as engine
+from rekindle.engine.running import reattaching
 from rekindle.engine.session import Session
 
 

@@ -10,7 +10,7 @@ import click
 from rekindle.domain.errors import BadSelection, BadValue, UsageError
 from rekindle.domain.models import Workflow
 from rekindle.domain.selection import Selection
-from rekindle.engine import look
+from rekindle.engine.looking import look
 from rekindle.engine.results import WorkOptions, WorkReport
 from rekindle.engine.session import Session
 from rekindle.query.words import parse_ids
@@ -79,7 +79,7 @@ def check_work(and_work: bool, slots: int | None) -> None:
 
 def work_now(session: Session, instances: Sequence[int], slots: int | None) -> int:
     """Run what is ready, of the instance if it is only one; the exit code."""
-    from rekindle.engine.run import work
+    from rekindle.engine.running.run import work
 
     only = str(instances[0]) if len(instances) == 1 else None
     report = work(session, WorkOptions(workflow=only, slots=slots))

@@ -25,10 +25,10 @@ from rekindle.dialects.ziggy.options import (
 from rekindle.dialects.ziggy.tasks import Step, Task, read_tasks
 from rekindle.domain.errors import PlanRefused, Refused
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun import FROM_BEGINNING, How, PlannedJob, ReasonKind, RerunPlan
+from rekindle.domain.rerunning.rerun import FROM_BEGINNING, How, PlannedJob, ReasonKind, RerunPlan
 from rekindle.domain.states import ACTIVE
 from rekindle.domain.subtasks import ranges
-from rekindle.engine import rerun as engine
+from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.session import Session
 
 Requests = list[tuple[list[int], How]]

@@ -13,11 +13,11 @@ from rekindle.dialects.ziggy.options import assigned, check_work, tell_ready, wo
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import BadValue, NotFound, SpecError
 from rekindle.domain.models import Workflow
-from rekindle.domain.nearest import did_you_mean
 from rekindle.domain.portion import portion
 from rekindle.domain.states import State
-from rekindle.engine import look
-from rekindle.engine.submit import submit
+from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.engine.looking import look
+from rekindle.engine.submitting.submit import submit
 
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _LARGEST = 4 << 20

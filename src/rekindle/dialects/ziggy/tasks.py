@@ -11,7 +11,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.states import ACTIVE, State
-from rekindle.engine import look
+from rekindle.engine.looking import look
 from rekindle.engine.session import Session
 
 SINGLE = "[single]"

@@ -1,7 +1,7 @@
 -- Groups of which a part runs first, and what waits for it.
 
 -- name: struck
--- Those of some jobs that have failed, by their live attempts, in the order of rekindle.domain.canaries.Struck.
+-- Those of some jobs that have failed, by their live attempts, in the order of rekindle.domain.batches.canaries.Struck.
 SELECT job.id, job.name, job.workflow, job.template, attempt.id, attempt.host, signature.digest, signature.type,
     signature.message
 FROM job JOIN attempt ON attempt.id = job.attempt JOIN signature ON signature.id = attempt.signature

@@ -1,7 +1,7 @@
 -- What measuring attempts reads, of many at once.
 
 -- name: subjects
--- Attempts, beside what their jobs are now; in the order of rekindle.domain.prints.Subject.
+-- Attempts, beside what their jobs are now; in the order of rekindle.domain.changes.prints.Subject.
 SELECT attempt.id, attempt.state, attempt.template, attempt.revision, coalesce(attempt.binding, job.binding),
     attempt.overrides, attempt.code, attempt.folder, attempt.queued, job.id, job.name, job.workflow, job.template,
     job.binding, job.attempt, job.pinned_to
@@ -12,7 +12,7 @@ FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts ORDE
 SELECT child, parent FROM edge WHERE child IN @jobs;
 
 -- name: needed_jobs
--- Jobs that others need, in the order of rekindle.domain.prints.NeededJob.
+-- Jobs that others need, in the order of rekindle.domain.changes.prints.NeededJob.
 SELECT job.id, job.name, job.state, job.attempt, job.template, attempt.result IS NOT NULL
 FROM job LEFT JOIN attempt ON attempt.id = job.attempt WHERE job.id IN @jobs;
 

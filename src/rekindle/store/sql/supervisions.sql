@@ -1,7 +1,7 @@
 -- Supervising: who does it, what was asked, what it has run again, and how a batch stands at rest.
 
 -- name: supervision_columns
--- Everything about one, in the order of rekindle.domain.supervising.Supervision, the place in its five parts.
+-- Everything about one, in the order of rekindle.domain.batches.supervising.Supervision, the place in its five parts.
 id, workflow, asked, began, host, boot_id, pid, pid_start, pid_space, outcome, report, ended;
 
 -- name: standing
@@ -47,7 +47,7 @@ FROM attempt JOIN job ON job.id = attempt.job JOIN resource_class ON resource_cl
 WHERE attempt.id >= :first AND attempt.workflow = :workflow;
 
 -- name: batch
--- A workflow's jobs with what their live attempts came to, in the order of rekindle.domain.supervising.Member.
+-- A workflow's jobs with what their live attempts came to, in the order of rekindle.domain.batches.supervising.Member.
 SELECT job.id, job.name, job.state, job.template, job.binding, job.held IS NOT NULL, job.attempts, attempt.cause,
     attempt.host, signature.digest, attempt.verdict
 FROM job LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature

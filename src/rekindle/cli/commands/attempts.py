@@ -1,0 +1,161 @@
+"""`rekindle attempts`: list and show; `diff` is in `attemptsdiff`."""
+
+from __future__ import annotations
+
+import click
+
+from rekindle.cli.lazy import Entry, LazyGroup
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, selection_options
+from rekindle.cli.showing import drawing, explaining, reasons, shapes
+from rekindle.cli.showing.modified import modifications
+from rekindle.cli.showing.subtasks import FIRST, subtasks_table
+from rekindle.domain.acting import ActingSet
+from rekindle.domain.models import Attempt
+from rekindle.domain.rerunning.rerun import Reason
+from rekindle.domain.texts.quantities import format_size
+from rekindle.engine.acting import acted
+from rekindle.engine.looking import look
+from rekindle.engine.looking.whereabouts import workdirs
+from rekindle.query.selections import Flags, parse_selection
+
+_HERE = "rekindle.cli.commands.attempts"
+
+COMMANDS = {
+    "list": Entry(f"{_HERE}:list_attempts", "List attempts, archived ones too."),
+    "show": Entry(f"{_HERE}:show", "Show everything about an attempt."),
+    "diff": Entry("rekindle.cli.commands.attemptsdiff:diff", "Show what differs between two attempts."),
+}
+
+
+@click.group("attempts", cls=LazyGroup, entries=COMMANDS)
+def attempts() -> None:
+    """List, show and compare attempts: every execution there has been. A rerun archives them and never removes any.
+
+    \b
+    Example:
+      rekindle attempts list train
+      rekindle attempts show 12
+      rekindle attempts diff 12 15
+    """
+
+
+@click.command("list")
+@selection_options
+@click.option("--live", is_flag=True, help="Leave archived ones out.")
+@json_option
+def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
+    """List attempts, archived ones too: of all jobs, or of a SELECTION, oldest first. Archived ones are marked.
+
+    \b
+    Example:
+      rekindle attempts list -s failed
+      rekindle attempts list train --live --json
+    """
+    selection = parse_selection(flags)
+    with opened() as session:
+        chosen = None if selection.empty else look.select(session, selection)
+        found = look.attempts(session, chosen, None, live)
+        folders = workdirs(session, found) if as_json else {}
+        counts = look.subtask_counts(session, found) if as_json else {}
+        jobs = sorted({one.job for one in found})
+        retries, _ = look.retries(session, jobs)
+        names = {} if as_json else {row.job.id: row.job.name for row in look.jobs(session, jobs)}
+    if as_json:
+        shapes.emit({"attempts": [shapes.attempt(one, folders.get(one.id), counts, retries) for one in found]})
+    elif not found:
+        click.echo("nothing selected" if chosen == [] else "no attempts yet")
+    else:
+        click.echo(explaining.attempts_table(found, names, retries))
+
+
+@click.command()
+@click.argument("attempt", type=click.IntRange(min=1), metavar="ID")
+@click.option("-v", "--verbose", is_flag=True, help="Show every subtask of a long fan-out.")
+@json_option
+def show(attempt: int, verbose: bool, as_json: bool) -> None:
+    """Show everything about an attempt: its steps and their subtasks, times, cost, and what it said when it failed.
+
+    \b
+    Example:
+      rekindle attempts show 12
+    """
+    with opened() as session:
+        found = look.attempt(session, attempt)
+        workdir = workdirs(session, [found])[found.id]
+        row = look.jobs(session, [found.job])[0]
+        acting = acted.in_force(session, [found.job]).get(found.job)
+        in_force = acting if acting is not None and acting.attempt == found.id else None
+        copying, saved = look.copying(session, found), look.saved(session, found.id)
+        counts, (retries, _) = look.subtask_counts(session, [found]), look.retries(session, [found.job])
+        subtasks = look.subtasks(session, found) if counts else {}
+        steps = look.step_names(session, found) if counts else ()
+    if as_json:
+        document = shapes.attempt(found, workdir, counts, retries)
+        names = list(in_force.names) if in_force else []
+        told = {"done": copying[0], "whole": copying[1]} if copying else None
+        more = {"actions_in_force": in_force is not None, "added": names, "copying": told, "saved_outputs": saved}
+        listed = [shapes.subtask(steps[step], one) for step, several in subtasks.items() for one in several]
+        shapes.emit({**document, **more, "subtasks": listed})
+        return
+    click.echo(_facts(found, row.job.name, row.workflow, workdir, retries.get(found.id)))
+    if copying:
+        click.echo(f"copying the folder it goes on in: {format_size(copying[0])} of {format_size(copying[1])}")
+    if saved:
+        click.echo(f"its outputs were saved before a rerun wrote over them: {saved}")
+    if found.steps:
+        click.echo("")
+        click.echo(explaining.steps_table(found.steps))
+    if any(step.action for step in found.steps):
+        click.echo("")
+        click.echo(_actions(found, in_force))
+    for step, several in subtasks.items():
+        click.echo("")
+        click.echo(subtasks_table(steps[step], several, most=None if verbose else FIRST))
+    if found.cause is not None:
+        click.echo("")
+        click.echo(explaining.failure(found))
+    click.echo(f"\n`rekindle logs {found.job} --attempt {found.number}` prints what it printed")
+
+
+def _actions(one: Attempt, in_force: ActingSet | None) -> str:
+    """What its steps asked for, and whether that holds."""
+    lines = [f"  {step.name}: {step.action}" for step in one.steps if step.action]
+    head = "actions, in force:" if in_force else "actions, not in force:"
+    added = (
+        [f"  added: {', '.join(drawing.flat(name) for name in in_force.names)}"] if in_force and in_force.added else []
+    )
+    return "\n".join([head, *lines, *added])
+
+
+def _defined(one: Attempt) -> str:
+    return f"pinned: that of attempt {one.pinned_to}" if one.pinned_to is not None else ""
+
+
+def _facts(one: Attempt, name: str, workflow: str, workdir: str | None, retry: Reason | None) -> str:
+    where = f"{one.host} (pid {one.pid})" if one.host and one.pid else one.host or ""
+    return drawing.details(
+        [
+            ("attempt", f"{one.id}, number {one.number} of job {one.job} {drawing.flat(name)}"),
+            ("workflow", f"{one.workflow} {workflow}, revision {one.revision}"),
+            ("definition", _defined(one)),
+            ("retry", reasons.in_short(retry) if retry is not None else ""),
+            ("state", one.state.label),
+            ("cause", explaining.ending(one)),
+            ("signature", one.signature or ""),
+            ("verdict", explaining.verdict(one.verdict)),
+            ("partial", "it goes on without subtasks that failed" if one.partial else ""),
+            ("archived", f"by rerun {one.archived_by}" if one.archived_by is not None else ""),
+            ("builds on", explaining.builds_on(one) if one.builds_on else ""),
+            ("modified", modifications(one.overrides)),
+            ("started", drawing.clock_time(one.started)),
+            ("ended", drawing.clock_time(one.ended)),
+            ("time", drawing.lasting(shapes.seconds(one.started, one.ended))),
+            ("cpu", drawing.lasting(one.cpu_seconds)),
+            ("memory", format_size(one.max_rss_bytes) if one.max_rss_bytes is not None else ""),
+            ("on", where),
+            ("in", workdir or ""),
+            ("own folder", one.folder or ""),
+            ("result", drawing.cut(drawing.flat(one.result or ""), 200)),
+        ]
+    )

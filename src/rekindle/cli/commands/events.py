@@ -1,0 +1,62 @@
+"""`rekindle events`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from rekindle.cli.lazy import Entry, LazyGroup
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, workflow_option
+from rekindle.cli.showing import drawing, shapes
+from rekindle.cli.showing.drawing import Column
+from rekindle.engine.looking import look
+
+COMMANDS = {"list": Entry("rekindle.cli.commands.events:list_events", "List what happened, oldest first.")}
+
+
+@click.group("events", cls=LazyGroup, entries=COMMANDS)
+def events() -> None:
+    """List what happened in the store: submissions, runs, reruns, holds.
+
+    \b
+    Example:
+      rekindle events list --limit 20
+    """
+
+
+@click.command("list")
+@workflow_option
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
+@json_option
+def list_events(workflow: str | None, limit: int | None, as_json: bool) -> None:
+    """List what happened, oldest first.
+
+    \b
+    Example:
+      rekindle events list -w sweep --limit 20
+    """
+    with opened() as session:
+        found = look.events(session, workflow, limit)
+    if as_json:
+        shapes.emit({"events": [shapes.event(one) for one in found]})
+        return
+    if not found:
+        click.echo("nothing has happened yet")
+        return
+    columns = [Column("AT"), Column("WORKFLOW", right=True, drop=True), Column("WHAT"), Column("DETAIL", cut="end")]
+    rows = [
+        (
+            drawing.when(one.at),
+            str(one.workflow) if one.workflow is not None else "",
+            one.kind,
+            ", ".join(f"{key} {_said(value)}" for key, value in one.detail.items()),
+        )
+        for one in found
+    ]
+    click.echo(drawing.table(columns, rows))
+
+
+def _said(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,81 @@
+"""`rekindle submit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rekindle.cli.opening import opened
+from rekindle.cli.options import dry_run_option, json_option, pairs, spec_options
+from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes
+from rekindle.engine.results import Submitted
+from rekindle.engine.session import Session
+
+
+@click.command()
+@spec_options
+@dry_run_option
+@click.option("-v", "--verbose", is_flag=True, help="With --dry-run: name every job.")
+@json_option
+def submit(
+    spec: str, param: tuple[str, ...], name: str | None, new: bool, dry_run: bool, verbose: bool, as_json: bool
+) -> None:
+    """Store SPEC as a workflow, and run nothing. Prints the workflow's id.
+
+    A spec whose workflow is in the store already becomes its next revision, if it has changed.
+
+    \b
+    Example:
+      rekindle submit sweep.yaml --param alpha=0.2
+      rekindle submit sweep.yaml --dry-run
+      rekindle work
+    """
+    if dry_run:
+        show_preview(spec, param, name, new, verbose=verbose, as_json=as_json)
+        return
+    with opened(create=True) as session:
+        done = submitted(session, spec, param, name, new)
+    if as_json:
+        shapes.emit(shapes.submitted(done))
+        return
+    click.echo(done.workflow)
+    tell_submitted(done)
+
+
+def submitted(session: Session, spec: str, param: tuple[str, ...], name: str | None, new: bool) -> Submitted:
+    """Load a spec file and submit it."""
+    from rekindle.engine.submitting import submit as engine
+    from rekindle.spec import load
+
+    return engine.submit(session, load(Path(spec), params=pairs("--param", param)), name=name, new=new)
+
+
+def show_preview(
+    spec: str, param: tuple[str, ...], name: str | None, new: bool, *, verbose: bool, as_json: bool
+) -> None:
+    """Show what submitting a spec file would do; nothing is changed."""
+    from rekindle.engine.submitting import submit as engine
+    from rekindle.spec import load
+
+    definition = load(Path(spec), params=pairs("--param", param))
+    with opened(create=True) as session:
+        found = engine.preview(session, definition, name=name, new=new)
+    if as_json:
+        shapes.emit(revisionshapes.preview(found))
+        return
+    revisionshow.draw_preview(found, verbose=verbose)
+    click.echo("a dry run: nothing is changed")
+
+
+def tell_submitted(done: Submitted) -> None:
+    """Say on stderr what a submission did."""
+    jobs = drawing.many(done.jobs, "job")
+    if done.created:
+        click.echo(f"{done.name}: workflow {done.workflow}, {jobs}", err=True)
+    elif done.unchanged:
+        click.echo(f"{done.name}: workflow {done.workflow}, unchanged since revision {done.revision}, {jobs}", err=True)
+    else:
+        parts = [("added", done.added), ("retired", done.retired), ("changed", done.changed)]
+        said = ", ".join(f"{len(names):,} {what}" for what, names in parts if names) or "no job changed"
+        click.echo(f"{done.name}: workflow {done.workflow}, revision {done.revision}: {said}, {jobs}", err=True)

@@ -1,0 +1,217 @@
+"""`rekindle why`: for each job whether it would run again, and why or why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from rekindle.cli.commands.rerun import tell_spec_changed
+from rekindle.cli.opening import opened
+from rekindle.cli.options import json_option, selection_options
+from rekindle.cli.showing import canaries, drawing, reasons, shapes
+from rekindle.cli.showing.reading import reading_shown
+from rekindle.domain.batches.canaries import Group
+from rekindle.domain.errors import UsageError
+from rekindle.domain.rerunning.rerun import Reason, ReasonKind
+from rekindle.domain.states import State
+from rekindle.engine.changes import staleness
+from rekindle.engine.changes.staleness import Explained
+from rekindle.engine.looking import look
+from rekindle.engine.looking.whereabouts import workflows_of
+from rekindle.engine.session import Session
+from rekindle.query.selections import Flags, parse_selection
+
+_FIRST = 20
+"""Jobs, and reasons of one job, that are shown without -v."""
+
+_HEADS = 3
+"""Jobs of which the same is true that are named without -v."""
+
+
+@click.command()
+@selection_options
+@click.option("-v", "--verbose", is_flag=True, help="Show every job and every reason.")
+@json_option
+def why(flags: Flags, verbose: bool, as_json: bool) -> None:
+    """Tell whether jobs would run again, and why or why not.
+
+    A job of the SELECTION is stale when what its last attempt depended on is not what it was: its definition, the
+    parameters and variables it uses, the functions it calls, its input files, what the jobs that it needs came to; or
+    when its outputs are gone or altered. Files are compared by what they hold. Nothing is changed.
+
+    \b
+    Example:
+      rekindle why train
+      rekindle why -w sweep --changed
+    """
+    selection = parse_selection(flags)
+    if selection.empty:
+        raise UsageError("say which jobs to explain", hint="for instance `rekindle why train`, -w WORKFLOW, or --all")
+    with opened() as session:
+        with reading_shown() as tell:
+            found = staleness.explain(session, look.select(session, selection, tell), tell)
+        workflows = workflows_of(session, [one.job.id for one in found])
+        tell_spec_changed(session, workflows)
+        notes = _notes(session, found)
+        waits = look.waiting_for(session, [one.job.id for one in found])
+    if as_json:
+        shapes.emit({"jobs": [_shape(one, waits.get(one.job.id)) for one in found]})
+    elif not found:
+        click.echo("nothing is stale" if selection.changed else "nothing selected")
+    else:
+        _draw(found, notes, waits, verbose, workflows)
+
+
+def _notes(session: Session, found: Sequence[Explained]) -> dict[int, str]:
+    """What was said when things were accepted, by rerun."""
+    numbers = {one.accepted for one in found if one.accepted is not None}
+    return {number: note for number in numbers if (note := look.rerun(session, number).note)}
+
+
+def _shape(one: Explained, waits: Group | None) -> dict[str, Any]:
+    job, checked = one.job, one.checked
+    return {
+        "id": job.id,
+        "workflow": job.workflow,
+        "name": job.name,
+        "state": job.state.label,
+        "held": job.held is not None,
+        "stale": one.stale,
+        "verdict": one.word,
+        "reasons": [_reason(reason) for reason in one.reasons],
+        "accepted": one.accepted,
+        "awaits": list(one.awaits),
+        "checked": checked
+        and {
+            "rerun": checked.rerun,
+            "at": shapes.iso(checked.at),
+            "result": "reinstated" if checked.reinstated else "runs",
+            "reasons": [_reason(reason) for reason in checked.reasons],
+        },
+        "canaries": waits and canaries.group_shape(waits),
+    }
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    return {"kind": reason.kind.value, **reason.detail}
+
+
+def _draw(
+    found: Sequence[Explained],
+    notes: Mapping[int, str],
+    waits: Mapping[int, Group],
+    verbose: bool,
+    workflows: Sequence[int],
+) -> None:
+    """Jobs of which the same is true, together; of many those first that are not as they should be."""
+    telling = found if verbose or len(found) <= _FIRST else [one for one in found if one.word not in _QUIET]
+    alike: dict[tuple[str, ...], list[Explained]] = {}
+    for one in telling:
+        alike.setdefault(tuple(_lines(one, notes, waits.get(one.job.id), verbose)), []).append(one)
+    shown = 0
+    for lines, group in list(alike.items())[: None if verbose else _FIRST]:
+        _draw_heads(group, verbose)
+        for line in lines:
+            click.echo(f"  {line}")
+        shown += len(group)
+    if len(found) > 1:
+        if shown < len(found):
+            click.echo(f"… and {drawing.many(len(found) - shown, 'more job')} (-v shows all)")
+        click.echo(f"\n{_summed_up(found)}")
+    if any(one.word == "stale" for one in found):
+        scope = f" -w {workflows[0]}" if len(workflows) == 1 else ""
+        click.echo(f"again: rekindle rerun{scope} --changed --work")
+
+
+def _draw_heads(group: Sequence[Explained], verbose: bool) -> None:
+    heads = [
+        (f"{one.job.id} {drawing.flat(one.job.name)}", one.job.state.label)
+        for one in (group if verbose or len(group) <= _HEADS + 1 else group[:_HEADS])
+    ]
+    for head, state in heads:
+        cut = drawing.cut(head, drawing.terminal_width() - len(state) - 2, "middle")
+        click.echo(f"{cut}  {drawing.coloured(state)}")
+    if len(heads) < len(group):
+        click.echo(f"… and {len(group) - len(heads):,} more (-v names them)")
+
+
+_QUIET = ("current", "unknown", "upstream", "new", "reset", "retired")
+
+_IN_ALL = {
+    "stale": "stale",
+    "upstream": "would follow",
+    "current": "current",
+    "unknown": "declare nothing to compare",
+    "failed": "failed",
+    "canceled": "canceled",
+    "active": "running",
+    "reset": "to run again",
+    "new": "not run yet",
+    "retired": "retired",
+}
+
+
+def _summed_up(found: Sequence[Explained]) -> str:
+    counts = Counter(one.word for one in found)
+    parts = [f"{counts[word]:,} {text}" for word, text in _IN_ALL.items() if counts[word]]  # type: ignore[index]
+    return f"{drawing.many(len(found), 'job')}: {', '.join(parts)}"
+
+
+def _lines(one: Explained, notes: Mapping[int, str], waits: Group | None, verbose: bool) -> Iterator[str]:
+    yield _said(one)
+    if waits is not None:
+        yield canaries.why(waits)
+    if one.word == "stale":
+        shown = one.reasons if verbose else one.reasons[:_FIRST]
+        yield from (f"  {line}" for reason in shown for line in reasons.in_full(reason))
+        if len(one.reasons) > len(shown):
+            yield f"  … and {drawing.many(len(one.reasons) - len(shown), 'more reason')} (-v shows all)"
+    if one.accepted is not None:
+        note = notes.get(one.accepted)
+        yield f"measured by what rerun {one.accepted} accepted" + (f" ({drawing.flat(note)})" if note else "")
+    if one.checked is not None:
+        yield from _checked(one)
+
+
+def _checked(one: Explained) -> Iterator[str]:
+    checked = one.checked
+    if checked is None:
+        return
+    if checked.reinstated:
+        yield f"not run: inputs unchanged (rerun {checked.rerun})"
+    elif checked.reasons:
+        more = f", and {len(checked.reasons) - 1} more" if len(checked.reasons) > 1 else ""
+        yield f"rerun {checked.rerun} did not spare it: {reasons.in_short(checked.reasons[0])}{more}"
+    else:
+        yield f"rerun {checked.rerun} did not spare it: it declares nothing that could be compared"
+
+
+def _said(one: Explained) -> str:
+    """What there is to say of it, in a sentence."""
+    job, word = one.job, one.word
+    if word == "upstream":
+        above = next(reason.detail for reason in one.reasons if reason.kind is ReasonKind.UPSTREAM)
+        return f"would run again: {drawing.flat(above['name'])} ({above['job']}), which it rests on, is stale"
+    if word in ("new", "reset"):
+        begun = "has not run yet" if word == "new" else "was reset and runs again"
+        if one.awaits:
+            attempts = f"attempt{'s' if len(one.awaits) > 1 else ''} {', '.join(map(str, one.awaits))}"
+            return f"was reset and runs again after the end of {attempts}, which it would disturb"
+        waits = "when it is released" if job.held is not None else "in its turn"
+        if job.reserve is not None:
+            return "was reset, and runs only if what it depends on has changed"
+        return f"{begun}: it will, {waits}" if word == "new" else f"{begun} {waits}"
+    return _SENTENCES[word] if word != "active" else f"it is {'running' if job.state is State.RUNNING else 'queued'}"
+
+
+_SENTENCES = {
+    "stale": "stale: it would run again, for",
+    "current": "current: nothing it depends on has changed",
+    "unknown": "nobody can know: it declares nothing that could be compared",
+    "failed": "failed, and nothing it depends on has changed: it runs again when asked to",
+    "canceled": "canceled: it runs again when asked to",
+    "retired": "retired: it is no part of its workflow any more",
+}

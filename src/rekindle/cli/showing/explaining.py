@@ -1,0 +1,224 @@
+"""Attempts in words: how one ended, what its codes usually mean, tables of many."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from rekindle.cli.showing import drawing
+from rekindle.cli.showing.drawing import Column
+from rekindle.cli.showing.reasons import which_retry
+from rekindle.cli.showing.shapes import seconds
+from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
+from rekindle.domain.rerunning.rerun import Reason
+from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.verdicts import Verdict
+
+_CODES = {
+    126: "found, but it cannot be executed (no permission, or not a program)",
+    127: "the command was not found",
+    130: "ended by Ctrl-C (SIGINT)",
+    134: "it aborted (SIGABRT)",
+    137: "killed (SIGKILL): by somebody, or out of memory",
+    139: "it crashed (SIGSEGV)",
+    143: "ended by SIGTERM",
+    152: "it ran out of processor time (SIGXCPU)",
+}
+
+_OOM = "killed because memory ran out"
+
+
+def cause(attempt: Attempt | StepOutcome) -> str:
+    """`exit 3`, `signal SIGKILL`, `timeout`; "" for one that did not fail."""
+    if attempt.cause is None:
+        return ""
+    if attempt.cause == "exit" and attempt.exit_code is not None:
+        return f"exit {attempt.exit_code}"
+    if attempt.cause == "signal" and attempt.signal is not None:
+        return f"signal {_signal_name(attempt.signal)}"
+    return attempt.cause.value
+
+
+def meaning(attempt: Attempt | StepOutcome) -> str:
+    """What its exit code or signal usually means; "" where there is nothing to say."""
+    if attempt.cause == "oom":
+        return _OOM
+    if attempt.signal is not None:
+        return _CODES.get(128 + attempt.signal, f"ended by {_signal_name(attempt.signal)}")
+    return _CODES.get(attempt.exit_code or 0, "")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # realtime signals have only a number
+        return str(number)
+
+
+def ending(attempt: Attempt | StepOutcome) -> str:
+    """The cause with its meaning: `exit 127: the command was not found`."""
+    return ": ".join(part for part in (cause(attempt), meaning(attempt)) if part)
+
+
+def failure(attempt: Attempt) -> str:
+    """What an attempt that failed said: its cause, error, traceback and the tail of its stderr."""
+    lines = [f"attempt {attempt.number} {drawing.coloured(attempt.state.label)}: {ending(attempt)}"]
+    told = attempt.failure
+    if told is not None:
+        headline = ": ".join(part for part in (told.type, drawing.flat(told.message)) if part)
+        text = told.traceback or told.stderr
+        if headline and headline not in (text, f"exit code {attempt.exit_code}"):
+            lines.append(f"  {headline}")
+        lines += [f"  {click.style('│', dim=True)} {line}" for line in drawing.safe(text).rstrip().splitlines()[-20:]]
+    lines += [f"  evidence: {seen}"] if (seen := evidence(attempt.evidence)) else []
+    return "\n".join(lines)
+
+
+def evidence(text: str | None) -> str:
+    """What a cause was concluded from, in one line: `limit 64.0 MiB, peak 210.0 MiB, seen by samples of its memory`."""
+    return drawing.flat(", ".join(_said(name, value) for name, value in json.loads(text or "{}").items() if value))
+
+
+def _said(name: str, value: Any) -> str:
+    if name == "at":
+        return f"at {drawing.clock_time(value)}"
+    if name.endswith("_bytes"):
+        return f"{_words(name, '_bytes')} {format_size(value)}"
+    if name.endswith("_seconds"):
+        return f"{_words(name, '_seconds')} {drawing.lasting(value)}"
+    return f"{_words(name)} {value}"
+
+
+def _words(name: str, unit: str = "") -> str:
+    return name.removesuffix(unit).replace("_", " ")
+
+
+def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str], retries: Mapping[int, Reason]) -> str:
+    """One line an attempt; `names` are the jobs' (none: the jobs' column is left out), `retries` say which are."""
+    columns = [
+        Column("ID", right=True),
+        Column("JOB", cut="middle", drop=True),
+        Column("NO", right=True),
+        Column("REV", right=True, drop=True),
+        Column("STATE"),
+        Column("CAUSE", drop=True),
+        Column("STARTED"),
+        Column("TIME", right=True),
+        Column("CPU", right=True, drop=True),
+        Column("MEMORY", right=True, drop=True),
+        Column("NOTE", cut="end", drop=True),
+    ]
+    several = len({one.revision for one in attempts}) > 1
+    return drawing.table(columns, [_cells(one, names, several, retries.get(one.id)) for one in attempts])
+
+
+def _cells(one: Attempt, names: Mapping[int, str], several: bool, retry: Reason | None) -> tuple[str, ...]:
+    notes = [which_retry(retry)] if retry is not None else []
+    notes += [f"archived by rerun {one.archived_by}"] if one.archived_by is not None else []
+    notes += [verdict(one.verdict)] if one.verdict is not None else []
+    notes += [builds_on(one)] if one.start_step else []
+    notes += ["pinned"] if one.pinned_to is not None else []
+    notes += ["modified"] if one.overrides is not None else []
+    notes += ["partial"] if one.partial else []
+    return (
+        str(one.id),
+        names.get(one.job, ""),
+        str(one.number),
+        str(one.revision) if several else "",
+        one.state.label,
+        cause(one),
+        drawing.when(one.started),
+        drawing.lasting(seconds(one.started, one.ended)),
+        drawing.lasting(one.cpu_seconds),
+        format_size(one.max_rss_bytes) if one.max_rss_bytes is not None else "",
+        ", ".join(notes),
+    )
+
+
+def verdict(one: Verdict | None) -> str:
+    """`warning: too warm`."""
+    if one is None:
+        return ""
+    return f"{one.word.value}: {drawing.flat(one.message)}" if one.message else one.word.value
+
+
+def builds_on(one: Attempt) -> str:
+    """Where an attempt that keeps steps starts, and whose they are: `from metrics, on experience of attempt 3`."""
+    names = {step.position: drawing.flat(step.name) for step in one.steps}
+    start = names.get(one.start_step, f"step {one.start_step + 1}")
+    by: dict[int, list[str]] = {}
+    for step in one.steps:
+        if step.kept_from is not None:
+            by.setdefault(step.kept_from, []).append(names[step.position])
+    told = [f"{', '.join(listed)} of attempt {whose}" for whose, listed in by.items()]
+    return f"from {start}, on {' and '.join(told) or f'attempt {one.builds_on}'}"
+
+
+def steps_table(steps: Sequence[StepOutcome]) -> str:
+    """One line a step."""
+    columns = [
+        Column("STEP", right=True),
+        Column("NAME", cut="middle"),
+        Column("STATE"),
+        Column("CAUSE", drop=True),
+        Column("TIME", right=True),
+        Column("NOTE", drop=True),
+    ]
+    rows = [
+        (
+            str(step.position + 1),
+            step.name,
+            step.state.label,
+            cause(step),
+            drawing.lasting(seconds(step.started, step.ended)),
+            f"kept from attempt {step.kept_from}" if step.kept_from is not None else "",
+        )
+        for step in steps
+    ]
+    return drawing.table(columns, rows)
+
+
+def group_lines(groups: Sequence[FailureGroup], *, indent: int = 0, most: int | None = None) -> str:
+    """Failures by signature, one line each, the largest first."""
+    columns = [
+        Column("COUNT", right=True),
+        Column("SIGNATURE"),
+        Column("CAUSE"),
+        Column("ERROR", cut="end"),
+        Column("JOBS", cut="end"),
+    ]
+    rows = [
+        (
+            f"{group.count:,}",
+            group.signature[:10],
+            group.cause.value,
+            said(group),
+            ids(group.jobs),
+        )
+        for group in groups[:most]
+    ]
+    text = drawing.table(columns, rows, indent=indent)
+    if most is not None and len(groups) > most:
+        text += f"\n{' ' * indent}… and {drawing.many(len(groups) - most, 'other kind')}: `rekindle failures`"
+    return text
+
+
+def said(group: FailureGroup) -> str:
+    """The error of a group in one line, or its cause where it said nothing."""
+    words = ": ".join(part for part in (group.type, drawing.flat(group.message)) if part)
+    return words or group.cause.value
+
+
+def ids(jobs: Sequence[int]) -> str:
+    """`1,4-9,12`: as -i takes them."""
+    spans: list[list[int]] = []
+    for job in sorted(jobs):
+        if spans and job == spans[-1][1] + 1:
+            spans[-1][1] = job
+        else:
+            spans.append([job, job])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)

@@ -1,0 +1,165 @@
+"""Reasons in words: in one line, and in as many as it takes."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from rekindle.cli.showing import drawing
+from rekindle.domain.rerunning.rerun import Reason, ReasonKind
+from rekindle.domain.texts.quantities import format_size
+
+_SHORT = 10  # digits of a digest
+_COMMAND = re.compile(r"steps\.(?P<step>.+)\.(?P<items>each\.)?run")
+_LONG = 30  # characters of a value that stand beside its other one
+
+_SIMPLE = {
+    ReasonKind.NEVER_RAN: "has not run yet",
+    ReasonKind.UNKNOWN: "declares nothing that could be compared",
+    ReasonKind.RELEASED: "released",
+}
+
+_OF_JOBS = {
+    ReasonKind.UPSTREAM: "{name} runs again",
+    ReasonKind.RESULT: "what {name} came to changed",
+    ReasonKind.OPAQUE: "{name} ran again, and left nothing to compare",
+    ReasonKind.NEEDS: "needs {name}, which is not done",
+    ReasonKind.AGGREGATE: "runs again whenever {name} has, and that ran again",
+    ReasonKind.STAYS: "stays as it is, though {name} runs again",
+}
+
+
+def in_short(reason: Reason) -> str:
+    """One reason in one line."""
+    detail, kind = reason.detail, reason.kind
+    name = drawing.flat(str(detail.get("name", "")))
+    if kind in _SIMPLE:
+        return _SIMPLE[kind]
+    if kind is ReasonKind.RESULT and (detail.get("before") is None or detail.get("after") is None):
+        return f"needs {name} now" if detail.get("before") is None else f"does not need {name} any more"
+    if kind in _OF_JOBS:
+        return _OF_JOBS[kind].format(name=name or detail.get("job"))
+    if kind in (ReasonKind.INPUT, ReasonKind.OUTPUT):
+        return f"{kind.value} {name} {_happened(detail, 'is missing', 'is there now')}"
+    if kind is ReasonKind.UNSTABLE:
+        return f"input {name} changed while it ran"
+    if kind is ReasonKind.DEFINITION:
+        return f"{_field(str(detail.get('field', '')))} {_happened(detail, 'is left out', 'is new')}"
+    if kind is ReasonKind.PARAMETER:
+        return f"parameter {name} {_happened(detail, 'is left out', 'is new')}"
+    if kind is ReasonKind.ENVIRONMENT:
+        return f"variable {name} {_happened(detail, 'is not set any more', 'is set now')}"
+    if kind is ReasonKind.CODE:
+        return f"module {drawing.flat(str(detail.get('module')))} {_happened(detail, 'is gone', 'is new')}"
+    if kind is ReasonKind.RETRY:
+        return f"{which_retry(reason)}: {detail.get('cause')}{_delayed(detail)}{_elsewhere(detail)}"
+    if kind is ReasonKind.CANCELS:
+        return f"{detail.get('state')}: canceled first"
+    if kind is ReasonKind.REPEAT:
+        return f"repeated, {detail['left']:,} more to come" if detail.get("left") else "repeated for the last time"
+    if kind is ReasonKind.FAILED:
+        cause = detail.get("cause")
+        return f"{detail.get('state', 'failed')}{f' ({cause})' if cause else ''}"
+    return kind.value.replace("_", " ")
+
+
+def in_full(reason: Reason) -> Iterator[str]:
+    """One reason with its values: the line of `in_short`, then lines that go under it."""
+    detail, kind = reason.detail, reason.kind
+    head = in_short(reason)
+    if kind in (ReasonKind.INPUT, ReasonKind.OUTPUT, ReasonKind.UNSTABLE):
+        yield head
+        yield f"  {drawing.flat(str(detail.get('path', '')))}{_digests(detail)}"
+    elif kind is ReasonKind.DEFINITION and _COMMAND.fullmatch(str(detail.get("field"))):
+        yield head
+        yield from (f"  {line}" for line in command_diff(detail.get("before"), detail.get("after")))
+    elif kind in (ReasonKind.DEFINITION, ReasonKind.PARAMETER):
+        before, after = (_value(detail.get(side)) for side in ("before", "after"))
+        if max(len(before), len(after)) <= _LONG:
+            yield f"{head}: {before} -> {after}"
+        else:
+            yield head
+            yield f"  {click.style(f'- {before}', fg='red')}"
+            yield f"  {click.style(f'+ {after}', fg='green')}"
+    else:
+        yield head
+
+
+def which_retry(reason: Reason) -> str:
+    """`retry 1 of 2`."""
+    return f"retry {reason.detail.get('retry')} of {reason.detail.get('of')}"
+
+
+def _delayed(detail: Any) -> str:
+    delay = detail.get("delay")
+    return f", {drawing.lasting(delay)} later" if delay else ""
+
+
+def _elsewhere(detail: Any) -> str:
+    host = detail.get("avoids")
+    if host is None:
+        return ""
+    host = drawing.flat(str(host))
+    return f", on {host} again: no other host works" if detail.get("alone") else f", not on {host}"
+
+
+def _happened(detail: Any, gone: str, fresh: str) -> str:
+    if detail.get("after") is None:
+        return gone
+    return fresh if detail.get("before") is None else "changed"
+
+
+def _field(field: str) -> str:
+    """`steps.fit.run` is what people call the command of step `fit`."""
+    found = _COMMAND.fullmatch(field)
+    if found is None:
+        return drawing.flat(field)
+    what = "command that finds the items" if found["items"] else "command"
+    return f"the {what}" if found["step"] == "run" else f"the {what} of step {drawing.flat(found['step'])}"
+
+
+def _digests(detail: Any) -> str:
+    before, after = detail.get("before"), detail.get("after")
+    if not (before and after):
+        return ""
+    return f" ({digest_shown(before)} -> {digest_shown(after)})"
+
+
+def digest_shown(digest: str) -> str:
+    """The beginning of a digest; of what is told by its time of modification, that and its size."""
+    if digest.startswith("mtime:"):
+        _, size, *modified = digest.split(":")
+        if not (modified and size.isdecimal() and modified[0].isdecimal()):
+            return digest[6 : 6 + _SHORT]
+        return f"{format_size(int(size))} of {drawing.when(int(modified[0]) / 1e9)}"
+    return digest[:_SHORT]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    return drawing.flat(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def command_diff(before: Any, after: Any) -> Iterator[str]:
+    """Two commands as a unified diff: a line of it for each line of a shell's text, or each word of a list."""
+    lines = difflib.unified_diff(_lines(before), _lines(after), n=1, lineterm="")
+    for line in list(lines)[2:]:
+        if line.startswith("@@"):
+            continue
+        colour = {"-": "red", "+": "green"}.get(line[:1])
+        text = f"{line[:1]} {line[1:]}"
+        yield click.style(text, fg=colour) if colour else text
+
+
+def _lines(command: Any) -> Sequence[str]:
+    if command is None:
+        return []
+    if isinstance(command, str):
+        return [drawing.flat(line) for line in command.splitlines()]
+    return [drawing.flat(str(word)) for word in command]

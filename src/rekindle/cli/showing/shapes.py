@@ -1,0 +1,389 @@
+"""The JSON that scripts rely on: keys are added, never renamed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from rekindle.cli.showing.canaries import group_shape
+from rekindle.domain.definition import Each, JobTemplate, Resources
+from rekindle.domain.models import Attempt, Event, FailureGroup, Runner, StepOutcome, Workflow
+from rekindle.domain.rerunning.plan_form import plan_to_json
+from rekindle.domain.rerunning.rerun import Reason, RefusedJob, RerunPlan, RerunRecord
+from rekindle.domain.rerunning.retrying import rule_to_json
+from rekindle.domain.states import State
+from rekindle.domain.subtasks import Subtask
+from rekindle.domain.verdicts import Verdict
+from rekindle.engine.results import DeadRunner, JobRow, Restarting, Submitted, WorkflowStatus, WorkReport
+
+
+def emit(document: Mapping[str, Any]) -> None:
+    """Print one document on stdout."""
+    click.echo(json.dumps(document))
+
+
+def iso(at: float | None) -> str | None:
+    """ISO 8601 in UTC, to the millisecond."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def counts(by_state: Mapping[State, int]) -> dict[str, int]:
+    """Only states that occur, in the order of a job's life."""
+    return {state.label: number for state, number in sorted(by_state.items()) if number}
+
+
+def workflow(one: Workflow) -> dict[str, Any]:
+    """A workflow as it is listed."""
+    return {
+        "id": one.id,
+        "name": one.name,
+        "project": one.project,
+        "directory": one.directory,
+        "source": one.source,
+        "revision": one.revision,
+        "submitted": iso(one.submitted),
+        "archived": one.archived is not None,
+        "counts": counts(one.counts),
+    }
+
+
+def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
+    """A workflow as `status` tells it."""
+    return {
+        **workflow(status.workflow),
+        "state": status.state,
+        "counts": counts(status.counts),
+        "seconds": status.seconds,
+        "failures": [failure(group) for group in status.failures],
+        "runners": [runner(one) for one in status.runners],
+        "dead_runners": [dead_runner(one) for one in status.dead_runners],
+        "spec_changed": status.spec_changed,
+        "held": dict(status.held),
+        "spec": status.spec,
+        "delayed": status.delayed,
+        "leaving": status.leaving,
+        "status": status.status.value,
+        "statuses": {one.value: number for one, number in status.statuses.items()},
+        "canaries": [group_shape(one) for one in status.canaries],
+    }
+
+
+def runner(one: Runner) -> dict[str, Any]:
+    """A runner as `status` tells it."""
+    return {
+        "id": one.id,
+        "host": one.host,
+        "pid": one.pid,
+        "executor": one.executor,
+        "slots": one.slots,
+        "started": iso(one.started),
+    }
+
+
+def dead_runner(one: DeadRunner) -> dict[str, Any]:
+    """A runner that is not alive and has left something behind."""
+    return {**runner(one.runner), "why": one.why, "keeper": one.keeper}
+
+
+def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
+    """A job as it is listed. `stale` is None where nobody has looked, or nobody can know."""
+    one, live = row.job, row.attempt
+    return {
+        "id": one.id,
+        "workflow": one.workflow,
+        "workflow_name": row.workflow,
+        "name": one.name,
+        "state": one.state.label,
+        "held": one.held is not None,
+        "held_reason": one.held,
+        **_verdict(row.verdict),
+        "status": row.status.value,
+        "cause": live.cause.value if live and live.cause else None,
+        "exit_code": live.exit_code if live else None,
+        "evidence": _evidence(live.evidence) if live else None,
+        "signature": live.signature if live else None,
+        "attempts": one.attempts,
+        "attempt": one.attempt,
+        "reserve": one.reserve,
+        "pinned_to": one.pinned_to,
+        "retired": one.retired,
+        "added_by": one.added_by,
+        "stale": stale,
+        "matrix": json.loads(one.binding or "{}"),
+        "partial": row.partial,
+        "priority": one.priority,
+        "unmet": one.unmet,
+        "overrides": _overrides(one.overrides),
+        "keep_recovery": one.keep_recovery,
+        "not_before": iso(one.not_before),
+        "avoids": one.avoids,
+        "awaits": list(row.awaits),
+        "repeats": one.repeats,
+        "resources": resources(row.resources),
+        "started": iso(live.started) if live else None,
+        "ended": iso(live.ended) if live else None,
+        "seconds": seconds(live.started, live.ended) if live else None,
+    }
+
+
+def _verdict(one: Verdict | None) -> dict[str, str | None]:
+    return {"verdict": one.word.value if one else None, "verdict_message": one.message if one else None}
+
+
+def _overrides(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def seconds(started: float | None, ended: float | None) -> float | None:
+    """How long between two times, where both are known."""
+    return None if started is None or ended is None else round(max(0.0, ended - started), 6)
+
+
+def retry(reason: Reason | None) -> dict[str, Any] | None:
+    """Which retry an attempt is, of how many, and after what; None: it is none."""
+    return None if reason is None else dict(reason.detail)
+
+
+SubtaskCounts = Mapping[tuple[int, int], Mapping[State, int]]
+
+
+def attempt(
+    one: Attempt,
+    workdir: str | None,
+    subtasks: SubtaskCounts | None = None,
+    retries: Mapping[int, Reason] | None = None,
+) -> dict[str, Any]:
+    """An attempt with its steps, by (attempt, step) how many subtasks are in which state, and which are retries."""
+    return {
+        "id": one.id,
+        "job": one.job,
+        "workflow": one.workflow,
+        "number": one.number,
+        "state": one.state.label,
+        "cause": one.cause.value if one.cause else None,
+        "exit_code": one.exit_code,
+        "signal": one.signal,
+        "error": _error(one),
+        "evidence": _evidence(one.evidence),
+        "signature": one.signature,
+        **_verdict(one.verdict),
+        "host": one.host,
+        "pid": one.pid,
+        "workdir": workdir,
+        "folder": one.folder,
+        "queued": iso(one.queued),
+        "started": iso(one.started),
+        "ended": iso(one.ended),
+        "cpu_seconds": one.cpu_seconds,
+        "max_rss_bytes": one.max_rss_bytes,
+        "result": json.loads(one.result) if one.result else None,
+        "revision": one.revision,
+        "pinned": one.pinned_to is not None,
+        "pinned_to": one.pinned_to,
+        "builds_on": one.builds_on,
+        "archived": one.archived_by is not None,
+        "archived_by": one.archived_by,
+        "partial": one.partial,
+        "modified": one.overrides is not None,
+        "overrides": _overrides(one.overrides),
+        "retry": retry((retries or {}).get(one.id)),
+        "steps": [_step(step, (subtasks or {}).get((one.id, step.position), {})) for step in one.steps],
+    }
+
+
+def _evidence(text: str | None) -> dict[str, Any] | None:
+    """What a cause was concluded from; `at` is when that was seen."""
+    if text is None:
+        return None
+    found = json.loads(text)
+    return {**found, "at": iso(found["at"])} if "at" in found else found
+
+
+def _error(one: Attempt) -> dict[str, str] | None:
+    if one.failure is None:
+        return None
+    return {
+        "type": one.failure.type,
+        "message": one.failure.message,
+        "traceback": one.failure.traceback,
+        "stderr": one.failure.stderr,
+    }
+
+
+def subtask(step: str, one: Subtask) -> dict[str, Any]:
+    """One item of a fan-out step."""
+    return {
+        "step": step,
+        "index": one.index,
+        "item": json.loads(one.item),
+        "state": one.state.label,
+        "attempts": one.attempts,
+        "cause": one.cause.value if one.cause else None,
+        "exit_code": one.exit_code,
+        "signal": one.signal,
+        "attempt": one.attempt,
+        "started": iso(one.started),
+        "ended": iso(one.ended),
+        "result": json.loads(one.result) if one.result else None,
+    }
+
+
+def _step(step: StepOutcome, subtasks: Mapping[State, int]) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "state": step.state.label,
+        "cause": step.cause.value if step.cause else None,
+        "exit_code": step.exit_code,
+        "signal": step.signal,
+        "started": iso(step.started),
+        "ended": iso(step.ended),
+        "kept_from": step.kept_from,
+        "result": json.loads(step.result) if step.result else None,
+        "action": json.loads(step.action) if step.action else None,
+        **_verdict(step.verdict),
+        "subtasks": counts(subtasks),
+    }
+
+
+def failure(group: FailureGroup) -> dict[str, Any]:
+    """Attempts that failed alike."""
+    return {
+        "signature": group.signature,
+        "cause": group.cause.value,
+        "type": group.type,
+        "message": group.message,
+        "count": group.count,
+        "jobs": list(group.jobs),
+        "first": iso(group.first),
+        "last": iso(group.last),
+        "hosts": [{"host": host, "count": count} for host, count in group.hosts],
+    }
+
+
+def plan(one: RerunPlan, rerun: int | None) -> dict[str, Any]:
+    """A rerun, planned or applied (`rerun` is its number). What else the plan has read is for saved plans only."""
+    document = {key: value for key, value in plan_to_json(one).items() if key != "reads"}
+    jobs = [{**job, "not_before": iso(job["not_before"])} for job in document["jobs"]]
+    return {"rerun": rerun, **document, "jobs": jobs}
+
+
+def nothing_planned(refused: Iterable[RefusedJob] = ()) -> dict[str, Any]:
+    """A rerun in which nothing is done."""
+    return plan(RerunPlan(jobs=(), refused=tuple(refused)), None)
+
+
+def restart(found: Restarting, rerun: int | None) -> dict[str, Any]:
+    """A restart, planned or applied; without a proposal there is nothing to do."""
+    whole = nothing_planned() if found.proposal is None else plan(found.proposal.plan, rerun)
+    left = {"running": found.running, "stays": found.stays}
+    return whole | {key: [{"id": job.id, "name": job.name} for job in jobs] for key, jobs in left.items()}
+
+
+def rerun(record: RerunRecord, touched: int) -> dict[str, Any]:
+    """A rerun as it is listed."""
+    return {
+        "rerun": record.id,
+        "kind": record.kind,
+        "at": iso(record.at),
+        "note": record.note,
+        "undone": iso(record.undone),
+        "jobs": touched,
+        "request": dict(record.request),
+    }
+
+
+def event(one: Event) -> dict[str, Any]:
+    """Something that happened."""
+    return {"id": one.id, "at": iso(one.at), "kind": one.kind, "workflow": one.workflow, "detail": dict(one.detail)}
+
+
+def submitted(one: Submitted) -> dict[str, Any]:
+    """What a submission did."""
+    return {
+        "workflow": one.workflow,
+        "name": one.name,
+        "revision": one.revision,
+        "jobs": one.jobs,
+        "created": one.created,
+        "unchanged": one.unchanged,
+        "added": list(one.added),
+        "retired": list(one.retired),
+        "changed": list(one.changed),
+        "rerun": one.rerun,
+    }
+
+
+def report(one: WorkReport) -> dict[str, Any]:
+    """How a run ended."""
+    return {
+        "exit_code": one.exit_code,
+        "completed": one.completed,
+        "failed": one.failed,
+        "canceled": one.canceled,
+        "counts": counts(one.counts),
+        "never_fit": [{"name": name, "asks": asks} for name, asks in one.never_fit],
+        "interrupted": one.interrupted,
+        "recovered": one.recovered,
+        "inherited": dataclasses.asdict(one.inherited),
+        "stuck": [{"name": name, "pids": list(pids)} for name, pids in one.stuck],
+        "held": dict(one.held),
+        "reinstated": one.reinstated,
+        "retried": one.retried,
+        "damaged": list(one.damaged),
+        "canaries": [group_shape(group) for group in one.canaries],
+    }
+
+
+def template(one: JobTemplate) -> dict[str, Any]:
+    """What all jobs of an entry of the spec share."""
+    return {
+        "name": one.name,
+        "steps": [
+            {
+                "name": step.name,
+                "run": list(step.run) if isinstance(step.run, tuple) else step.run,
+                "shell": step.shell,
+                "call": step.call,
+                "args": dict(step.args),
+                "each": _each(step.each),
+            }
+            for step in one.steps
+        ],
+        "inputs": dict(one.inputs),
+        "outputs": dict(one.outputs),
+        "env": dict(one.env),
+        "resources": resources(one.resources),
+        "priority": one.priority,
+        "workdir": one.workdir,
+        "aggregate": one.aggregate,
+        "when": one.when,
+        "retry": [rule_to_json(rule) for rule in one.retry],
+        "grace": one.grace,
+    }
+
+
+def _each(one: Each | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    found: dict[str, Any] = {"glob": one.glob, "items": None if one.items is None else list(one.items)}
+    found |= {"run": list(one.run) if isinstance(one.run, tuple) else one.run, "shell": one.shell, "call": one.call}
+    found |= {"args": dict(one.args)}
+    return found | {"max_failed": one.max_failed, "resubmit": one.resubmit, "parallel": one.parallel}
+
+
+def resources(one: Resources) -> dict[str, Any]:
+    """What an attempt takes while it runs."""
+    return {
+        "cpus": one.cpus,
+        "memory": one.memory,
+        "gpus": one.gpus,
+        "time": one.time,
+        "licences": dict(one.licences),
+    }

@@ -1,0 +1,1 @@
+"""The law of batches: supervising within guards, canaries, flakiness."""

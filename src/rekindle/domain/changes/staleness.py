@@ -1,0 +1,215 @@
+"""The law of staleness: what an attempt depended on, beside what its job depends on now.
+
+Each part is compared by itself, and what differs becomes typed reasons. Fields of a definition that do not matter to
+the result (names, resources, priority, retries, how files are told apart) do not count, and parameters, matrix values
+and outer variables count only where the definition uses them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rekindle.domain.changes.outside import functions_called, outer_variables, texts_of
+from rekindle.domain.changes.prints import ABSENT, Content
+from rekindle.domain.definition import Each, JobTemplate
+from rekindle.domain.errors import UnknownWord
+from rekindle.domain.overrides import NOTHING, Modified
+from rekindle.domain.rerunning.rerun import Reason, ReasonKind
+from rekindle.domain.texts.substitution import Reference, references
+
+OPAQUE = "attempt:"
+"""What a job came to begins so where it left nothing that could be compared: it is only ever equal to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What became of measuring an attempt. No reasons and `comparable`: it is current; no reasons and not comparable:
+    nobody can know."""
+
+    job: int
+    attempt: int
+    reasons: tuple[Reason, ...]
+    comparable: bool  # it declares inputs, or needs a job that left something to compare
+
+    @property
+    def stale(self) -> bool | None:
+        """None: nobody can know."""
+        return True if self.reasons else False if self.comparable else None
+
+
+@dataclass(frozen=True, slots=True)
+class Defined:
+    """What an attempt runs: a template, and the values that fill it in."""
+
+    template: JobTemplate
+    params: Mapping[str, Any]  # without what a rerun modified
+    matrix: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The values that a template's texts name, as paths into parameters and matrix values. `everything`: it calls a
+    function, which may look at any of them."""
+
+    params: frozenset[tuple[str, ...]]
+    matrix: frozenset[tuple[str, ...]]
+    outer: tuple[str, ...]  # variables that it takes from around it
+    everything: bool
+
+
+def used_by(template: JobTemplate, env: Mapping[str, str] | None = None) -> Used:
+    """What a template uses, with `env` set on top of its own variables."""
+    variables = {**template.env, **(env or {})}
+    params: set[tuple[str, ...]] = set()
+    matrix: set[tuple[str, ...]] = set()
+    texts = [*variables.values(), *template.inputs.values(), *template.outputs.values()]
+    texts += [text for step in template.steps for text in texts_of(step)]
+    for text in texts:
+        for reference in _references(text):
+            if reference.scope == "params":
+                params.add(reference.path)
+            elif reference.scope == "matrix":
+                matrix.add(reference.path)
+    return Used(
+        frozenset(params),
+        frozenset(matrix),
+        outer_variables(template.steps, variables),
+        bool(functions_called(template.steps)),
+    )
+
+
+def redefined(then: Defined, now: Defined, modified: Modified = NOTHING) -> tuple[Reason, ...]:
+    """DEFINITION and PARAMETER reasons. What a rerun has modified stands over both sides."""
+    if then == now and _text(then.params) == _text(now.params) and _text(then.matrix) == _text(now.matrix):
+        return ()
+    reasons: list[Reason] = []
+    if then.template is not now.template:
+        fields, before = fields_of(now.template, modified.env), fields_of(then.template, modified.env)
+        reasons += [
+            Reason(ReasonKind.DEFINITION, {"field": field, "before": before.get(field), "after": fields.get(field)})
+            for field in dict.fromkeys((*fields, *before))
+            if _text(before.get(field)) != _text(fields.get(field))
+        ]
+    used = used_by(now.template, modified.env)
+    params = ({**then.params, **modified.params}, {**now.params, **modified.params})
+    reasons += _values(*params, None if used.everything else used.params, "")
+    reasons += _values(then.matrix, now.matrix, None if used.everything else used.matrix, "matrix.")
+    return tuple(reasons)
+
+
+def essence(one: Defined, modified: Modified = NOTHING) -> str:
+    """All of a definition, filled in, that matters to the result, as one text: what differs in nothing has the same."""
+    used = used_by(one.template, modified.env)
+    params = {**one.params, **modified.params}
+    values = [
+        values if used.everything else {".".join(path): _at(values, path) for path in paths}
+        for values, paths in ((params, used.params), (one.matrix, used.matrix))
+    ]
+    return _text([fields_of(one.template, modified.env), *values])
+
+
+def fields_of(template: JobTemplate, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The fields that matter to the result, by dotted name, as JSON values. Steps go by their names, since one that
+    is put in moves those behind it."""
+    found: dict[str, Any] = {"steps": [step.name for step in template.steps]}
+    for step in template.steps:
+        parts: dict[str, Any] = {"run": step.run, "shell": step.shell, "call": step.call, "args": step.args or None}
+        parts |= {f"each.{name}": value for name, value in _items_of(step.each).items()}
+        found |= {f"steps.{step.name}.{name}": value for name, value in parts.items() if value is not None}
+    for kind, texts in (("inputs", template.inputs), ("outputs", template.outputs)):
+        found |= {f"{kind}.{name}": text for name, text in texts.items()}
+    found |= {f"env.{name}": text for name, text in {**template.env, **(env or {})}.items()}
+    return {**found, "workdir": template.workdir}
+
+
+def _items_of(each: Each | None) -> dict[str, Any]:
+    if each is None:
+        return {}
+    return {"glob": each.glob, "items": each.items, "run": each.run, "shell": each.shell, "call": each.call} | {
+        "args": each.args or None
+    }
+
+
+def _values(
+    before: Mapping[str, Any], after: Mapping[str, Any], used: Iterable[tuple[str, ...]] | None, prefix: str
+) -> Iterator[Reason]:
+    """PARAMETER reasons; `used` None: every value counts."""
+    if before == after and _text(before) == _text(after):
+        return
+    paths = sorted(used if used is not None else {(name,) for name in (*before, *after)})
+    for path in paths:
+        one, other = _at(before, path), _at(after, path)
+        if _text(one) != _text(other):
+            name = prefix + ".".join(path)
+            yield Reason(ReasonKind.PARAMETER, {"name": name, "before": one, "after": other})
+
+
+def _at(values: Any, path: tuple[str, ...]) -> Any:
+    """The value at a path; None where there is none."""
+    for name in path:
+        if isinstance(values, Mapping):
+            values = values.get(name)
+        elif isinstance(values, list | tuple) and name.isdecimal() and int(name) < len(values):
+            values = values[int(name)]
+        else:
+            return None
+    return values
+
+
+def other_code(then: Mapping[str, str], now: Mapping[str, str]) -> list[Reason]:
+    """CODE reasons, from the digests of modules."""
+    return [
+        Reason(ReasonKind.CODE, {"module": name, "before": then.get(name) or None, "after": now.get(name) or None})
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
+
+
+def other_environment(then: Mapping[str, str], now: Mapping[str, str]) -> list[Reason]:
+    """ENVIRONMENT reasons, from the digests of outer variables; a variable that was not recorded does not count."""
+    return [
+        Reason(ReasonKind.ENVIRONMENT, {"name": name, "before": before or None, "after": now.get(name) or None})
+        for name, before in then.items()
+        if before != now.get(name, ABSENT)
+    ]
+
+
+def other_file(kind: ReasonKind, then: Content, path: str, digest: str) -> Reason | None:
+    """The INPUT or OUTPUT reason for a file that is not what it was; `path` and `digest` are what it is now."""
+    if then.digest == digest:
+        return None
+    return Reason(kind, {"name": then.name, "path": path, "before": then.digest or None, "after": digest or None})
+
+
+def other_result(job: int, name: str, before: str | None, after: str | None) -> Reason | None:
+    """What a job that is needed came to, then and now (None: it was, or is, not needed): see `came_to`."""
+    if before == after:
+        return None
+    if after is not None and after.startswith(OPAQUE) and before is not None:
+        return Reason(ReasonKind.OPAQUE, {"job": job, "name": name})
+    return Reason(ReasonKind.RESULT, {"job": job, "name": name, "before": before, "after": after})
+
+
+def came_to(attempt: int, result: str | None, outputs: Iterable[Content]) -> str:
+    """What a completed attempt came to, for the jobs that need it: 32 hexadecimal digits over its result (JSON text)
+    and what its outputs hold. With neither it cannot be compared with another attempt."""
+    made = sorted((one.name, one.digest) for one in outputs)
+    if result is None and not made:
+        return f"{OPAQUE}{attempt}"
+    return hashlib.blake2b(json.dumps([result, made]).encode(), digest_size=16).hexdigest()
+
+
+def _references(text: str) -> tuple[Reference, ...]:
+    try:
+        return references(text) if "${" in text else ()
+    except UnknownWord:  # it cannot run: it names nothing
+        return ()
+
+
+def _text(value: Any) -> str:
+    """As JSON, because Python takes true, 1 and 1.0 for the same value."""
+    return json.dumps(value, sort_keys=True, default=str)

@@ -1,0 +1,1 @@
+"""Texts that people write: values in them, quantities, command lines, patterns."""

@@ -1,0 +1,154 @@
+"""What `${…}` in a spec's texts stands for.
+
+Ours are the dotted names of the scopes below (`${params.alpha}`, `${steps.fit.result.score}`) and `${item}`. Everything
+else with a dollar (`$X`, `${X}`, `${X:-y}`, `$(…)`) belongs to the shell and is left as it is; `$${` is a literal `${`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from rekindle.domain.errors import UnknownWord
+from rekindle.domain.texts.nearest import did_you_mean, nearest
+
+SCOPES = ("params", "matrix", "inputs", "outputs", "env", "job", "steps", "item")
+
+_DOLLAR = re.compile(
+    r"\$\$\{|\$\{(?P<scope>[A-Za-z_]\w*)(?P<rest>\.[^{}]*)?\}" + rf"|\$\{{(?P<open>{'|'.join(SCOPES)})\.[^\s{{}}]*"
+)
+_FORM = "it is written like ${params.alpha}: names of letters, digits, _ and -, with dots between"
+_PATH = re.compile(r"(?:\.[\w-]+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One `${scope.path}` in a text. `offset` counts characters from 0; `text` is how it is written there."""
+
+    scope: str
+    path: tuple[str, ...]
+    offset: int
+    text: str
+
+
+@lru_cache(maxsize=8192)
+def parse(text: str) -> tuple[str | Reference, ...]:
+    """The text as literal pieces and references, in order; neighbouring literals are joined.
+
+    Raises UnknownWord for a dotted name of no known scope, and for a known scope whose name cannot be read.
+    """
+    pieces: list[str | Reference] = []
+    literal: list[str] = []
+    end = 0
+    for found in _DOLLAR.finditer(text):
+        if found["open"]:
+            raise UnknownWord(f"{found[0]} has no closing brace of its own", hint=_FORM)
+        reference = None if found["scope"] is None else _reference(found)
+        literal.append(text[end : found.start()])
+        end = found.end()
+        if reference is None:
+            literal.append("${" if found["scope"] is None else found[0])
+            continue
+        if any(literal):
+            pieces.append("".join(literal))
+        literal.clear()
+        pieces.append(reference)
+    literal.append(text[end:])
+    if any(literal):
+        pieces.append("".join(literal))
+    return tuple(pieces)
+
+
+def references(text: str) -> tuple[Reference, ...]:
+    """Every reference of the text, in order. Raises as `parse` does."""
+    return tuple(piece for piece in parse(text) if isinstance(piece, Reference))
+
+
+def lookup(reference: Reference, scope: Mapping[str, Any]) -> Any:
+    """The value that the reference names. `scope` maps each scope's name to its values (`item` to the item itself).
+
+    Names step into mappings, numbers into lists. Raises UnknownWord naming the reference and the nearest known name.
+    """
+    if reference.scope not in scope:
+        raise UnknownWord(f"{reference.text} has no value here", hint=_absent(reference.scope, scope))
+    value: Any = scope[reference.scope]
+    where = reference.scope
+    for name in reference.path:
+        if isinstance(value, Mapping):
+            if name not in value:
+                raise _unknown(reference, name, where, map(str, value))
+            value = value[name]
+        elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+            if not (name.isdecimal() and int(name) < len(value)):
+                raise _unknown(reference, name, where, map(str, range(len(value))))
+            value = value[int(name)]
+        else:
+            raise _unknown(reference, name, where, ())
+        where = f"{where}.{name}"
+    return value
+
+
+def word(value: Any) -> str:
+    """How a value is written: text as it is, true/false, None as nothing, numbers as in Python, else compact JSON."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return str(value)
+
+
+def render(text: str, scope: Mapping[str, Any]) -> str:
+    """The text with every reference written out, nothing quoted: for paths, environment values and argument vectors."""
+    return "".join(piece if isinstance(piece, str) else word(lookup(piece, scope)) for piece in parse(text))
+
+
+def render_value(value: Any, scope: Mapping[str, Any]) -> Any:
+    """A value with the references of all its texts written out, lists and mappings within (their keys stay).
+
+    A text that is one reference and nothing else becomes the value itself: `"${matrix.seed}"` is the number.
+    """
+    if isinstance(value, str):
+        pieces = parse(value)
+        if len(pieces) == 1 and isinstance(pieces[0], Reference):
+            return lookup(pieces[0], scope)
+        return render(value, scope)
+    if isinstance(value, Mapping):
+        return {key: render_value(inner, scope) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [render_value(inner, scope) for inner in value]
+    return value
+
+
+def _reference(found: re.Match[str]) -> Reference | None:
+    """The reference that a `${…}` is, or None when it belongs to the shell."""
+    scope, rest, text = found["scope"], found["rest"], found[0]
+    if rest is None:
+        return Reference("item", (), found.start(), text) if scope == "item" else None
+    readable = _PATH.fullmatch(rest) is not None
+    if scope in SCOPES:
+        if not readable:
+            raise UnknownWord(f"{text} cannot be read", hint=_FORM)
+        return Reference(scope, tuple(rest[1:].split(".")), found.start(), text)
+    if not readable:
+        return None
+    close = nearest(scope, SCOPES)
+    hint = f"did you mean `${{{close}{rest}}}`?" if close else f"known: {', '.join(SCOPES)}"
+    raise UnknownWord(f"{text} is not known", hint=f"{hint}; for the text itself write `${text}`")
+
+
+def _unknown(reference: Reference, name: str, where: str, known: Iterable[str]) -> UnknownWord:
+    return UnknownWord(f"{reference.text}: there is no `{name}` in {where}", hint=did_you_mean(name, known))
+
+
+def _absent(name: str, scope: Mapping[str, Any]) -> str:
+    if name == "item":
+        return "only a fan-out step has items"
+    return f"known here: {', '.join(scope)}" if scope else ""

@@ -1,0 +1,1 @@
+"""Dynamic actions: what attempts do to the graph."""

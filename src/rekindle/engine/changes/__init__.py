@@ -1,0 +1,1 @@
+"""Change detection: what attempts depended on, and what that is now."""

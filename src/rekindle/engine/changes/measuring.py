@@ -1,0 +1,261 @@
+"""Measuring attempts against the present, in three parts: what the store knows (`gather`, in a transaction), what is on
+disk (`reading.take`, in none), and the law's word on both (`Measured.judge`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rekindle.domain.changes.outside import functions_called
+from rekindle.domain.changes.prints import ABSENT, Basis, Content, FileSeen, Prints, Subject
+from rekindle.domain.changes.staleness import (
+    Assessment,
+    came_to,
+    other_code,
+    other_environment,
+    other_file,
+    used_by,
+)
+from rekindle.domain.rerunning.rerun import Reason, ReasonKind
+from rekindle.domain.states import State
+from rekindle.engine.changes.defining import Compared, Definitions
+from rekindle.engine.changes.needing import Needs, needing
+from rekindle.engine.changes.reading import Contents, Functions, Glance, Requests
+from rekindle.files.digests import text_digest
+from rekindle.store.port import Archive
+
+NO_PRINTS = Prints()
+
+
+@dataclass(slots=True)
+class _Measure:
+    """One attempt, with what it was measured by."""
+
+    subject: Subject
+    made: Compared
+    binding: str  # JSON text: the matrix values now
+    prints: Prints
+    recorded: bool  # its worker told what it depended on
+    paths: tuple[Mapping[str, str], Mapping[str, str]] | None  # inputs and outputs now; None: as recorded
+    code: Mapping[str, str] | None = None  # then, by module
+    functions: Functions | None = None  # now
+    own: frozenset[str] = frozenset()  # its outputs' paths, where it has inputs too
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Attempts, and all that the store knows of what they depended on and depend on now."""
+
+    requests: Requests
+    known: Mapping[str, FileSeen]  # what files held when they were last read
+    accepted: Mapping[int, int]  # by attempt: the rerun that accepted what it is measured by
+    _measures: tuple[_Measure, ...]
+    _needs: Needs
+    _environment: Mapping[str, str]
+
+    def judge(self, contents: Contents) -> dict[int, Assessment]:
+        """By job: whether its attempt is what would come out now. `contents` are the answer to `requests`."""
+        outer = _Outer(self._environment)
+        found = {}
+        for one in self._measures:
+            job, attempt = one.subject.job, one.subject.attempt
+            reasons = one.made.reasons
+            if one.prints is not NO_PRINTS or one.code is not None:
+                reasons = (*reasons, *_outside(one, contents, outer))
+            reasons = (*reasons, *self._needs.reasons.get(attempt, ()))
+            comparable = bool(one.prints.inputs) or attempt in self._needs.tells
+            found[job] = Assessment(job, attempt, reasons, comparable and one.recorded)
+        return found
+
+    def bases(self, contents: Contents, jobs: Collection[int]) -> dict[int, Basis]:
+        """By job: what its attempt would be measured by if the present were accepted, for all of `jobs` at once. Only
+        what was gathered `whole` has it."""
+        outer = _Outer(self._environment)
+        chosen = [one for one in self._measures if one.subject.job in jobs]
+        prints = {one.subject.attempt: _prints_now(one, contents, outer) for one in chosen}
+        moved = {
+            one.subject.job: came_to(attempt, self._needs.results.get(attempt), prints[attempt].outputs)
+            for one in chosen
+            if (attempt := one.subject.attempt) == one.subject.live
+        }
+        bases = {}
+        for one in chosen:
+            attempt, now = one.subject.attempt, one.made.now
+            needed = {job: moved.get(job, digest) for job, digest in self._needs.now.get(attempt, {}).items()}
+            code = dict(contents.code[one.functions]) if one.functions else None
+            bases[one.subject.job] = Basis(
+                now.template, now.revision, one.binding, now.patched, needed, code, prints[attempt]
+            )
+        return bases
+
+
+def gather(
+    archive: Archive, attempts: Mapping[int, int], environment: Mapping[str, str], *, whole: bool = False
+) -> Measured:
+    """What the store knows of these attempts (by job), live or archived, and of what their jobs are now.
+
+    `environment` is where outer variables are looked up. With `whole` all that a Basis needs is gathered too. Only
+    attempts that have ended can be measured."""
+    subjects = archive.measures.subjects(attempts.values())
+    ids = [one.attempt for one in subjects]
+    accepted = archive.fingerprints.accepted(ids)
+    definitions = Definitions(archive, subjects, accepted)
+    needs = needing(archive, subjects, accepted, definitions.templates, whole)
+    prints = archive.fingerprints.files(ids)
+    sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
+    measures = []
+    for one in subjects:
+        basis = accepted[one.attempt][1] if one.attempt in accepted else None
+        code = basis.code if basis else sources.get(one.code or "")
+        recorded = basis.prints if basis else prints.get(one.attempt)
+        measures.append(_measure(one, definitions, recorded, code, whole))
+    requests = _requested(measures)
+    known = archive.fingerprints.known_files(requests.content)
+    if folders := [path for path in requests.content if path not in known]:
+        known |= archive.fingerprints.known_below(folders)
+    by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
+    return Measured(requests, known, by_rerun, tuple(measures), needs, environment)
+
+
+def _measure(
+    one: Subject, definitions: Definitions, recorded: Prints | None, code: Mapping[str, str] | None, whole: bool
+) -> _Measure:
+    made = definitions.of(one)
+    template = definitions.templates[made.now.template]
+    declares = bool(template.inputs or template.outputs)
+    prints = recorded or NO_PRINTS
+    paths = None
+    if declares and (made.moves or (recorded is None and whole)):
+        paths = definitions.paths(one, made.now, definitions.binding(one))
+    named = functions_called(template.steps) if whole else made.functions if code is not None else ()
+    functions = (named, definitions.directory(one.workflow)) if named else None
+    if not made.functions:
+        code = None
+    own = frozenset(content.path for content in prints.outputs) if prints.inputs and prints.outputs else frozenset()
+    told = recorded is not None or not declares
+    binding = definitions.binding(one) if whole else one.binding_now
+    return _Measure(one, made, binding, prints, told, paths, code, functions, own)
+
+
+def _requested(measures: Iterable[_Measure]) -> Requests:
+    """Everything that must be looked at, once."""
+    content: dict[str, None] = {}
+    glances: dict[Glance, None] = {}
+    code: dict[Functions, None] = {}
+    for one in measures:
+        if one.functions is not None:
+            code[one.functions] = None
+        if one.prints is NO_PRINTS and one.paths is None:
+            continue
+        for path, least in _wanted(one):
+            if least is None:
+                content[path] = None
+            else:
+                glances[path, least] = None
+    return Requests(tuple(content), tuple(glances), tuple(code))
+
+
+def _wanted(one: _Measure) -> Iterable[tuple[str, int | None]]:
+    if one.paths is None:
+        files = (*one.prints.inputs, *one.prints.outputs)
+        return [(content.path, None if content.by == "content" else 0) for content in files]
+    return [(path, least) for files in _present(one) for _, path, least, _ in files]
+
+
+_File = tuple[str, str, int | None, Content | None]
+"""(name, path now, as `Glance` or None for content, what was recorded)."""
+
+
+def _present(one: _Measure) -> tuple[list[_File], list[_File]]:
+    """Inputs and outputs as they are declared now, where their paths may differ from those recorded."""
+    found: list[list[_File]] = []
+    for paths, recorded in zip(one.paths or ({}, {}), (one.prints.inputs, one.prints.outputs), strict=True):
+        earlier = {content.name: content for content in recorded}
+        files: list[_File] = []
+        for name, path in paths.items():
+            was = earlier.get(name)
+            least = one.made.now.body.by_mtime.get(name) if was is None else None if was.by == "content" else 0
+            files.append((name, path, least, was))
+        found.append(files)
+    return found[0], found[1]
+
+
+def _digest(contents: Contents, path: str, least: int | None) -> str:
+    return contents.content[path] if least is None else contents.glances[path, least][0]
+
+
+def _outside(one: _Measure, contents: Contents, outer: _Outer) -> list[Reason]:
+    """What lies outside the store and is not as it was."""
+    reasons: list[Reason] = []
+    if one.functions is not None and one.code is not None:
+        now = contents.code[one.functions]
+        if now != one.code:
+            reasons += other_code(one.code, now)
+    prints = one.prints
+    if prints.env:
+        reasons += other_environment(prints.env, {name: outer.digest(name) for name in prints.env})
+    reasons += [
+        Reason(ReasonKind.UNSTABLE, {"name": content.name, "path": content.path})
+        for content in prints.inputs
+        if content.name in prints.unstable
+    ]
+    completed = one.subject.state is State.COMPLETED
+    kinds = (ReasonKind.INPUT, ReasonKind.OUTPUT) if completed else (ReasonKind.INPUT,)
+    if one.paths is None:
+        for kind, files in zip(kinds, (prints.inputs, prints.outputs), strict=False):
+            for content in files:
+                digest = _digest(contents, content.path, None if content.by == "content" else 0)
+                if digest != content.digest and not (kind is ReasonKind.INPUT and content.path in one.own):
+                    reasons += _some(other_file(kind, content, content.path, digest))
+        return reasons
+    for kind, present in zip(kinds, _present(one), strict=False):
+        for _, path, least, was in present:
+            if was is not None and not (kind is ReasonKind.INPUT and path in one.own):
+                reasons += _some(other_file(kind, was, path, _digest(contents, path, least)))
+    return reasons
+
+
+def _some(reason: Reason | None) -> tuple[Reason, ...]:
+    return () if reason is None else (reason,)
+
+
+def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
+    """The present as a worker would have recorded it."""
+    names = {*one.prints.env} if not one.made.reasons else used_by(one.made.now.body).outer
+    env = {name: outer.digest(name) for name in sorted(names)}
+    if one.paths is None:
+        inputs, outputs = (
+            tuple(
+                Content(was.name, was.path, _digest(contents, was.path, None if was.by == "content" else 0), was.by)
+                for was in files
+            )
+            for files in (one.prints.inputs, one.prints.outputs)
+        )
+        return Prints(inputs, outputs, env)
+    inputs, outputs = (
+        tuple(
+            Content(name, path, contents.content[path])
+            if least is None
+            else Content(name, path, *contents.glances[path, least])
+            for name, path, least, _ in files
+        )
+        for files in _present(one)
+    )
+    return Prints(inputs, outputs, env)
+
+
+@dataclass(slots=True)
+class _Outer:
+    """Digests of outer variables, each taken once."""
+
+    environment: Mapping[str, str]
+    known: dict[str, str] = field(default_factory=dict)
+
+    def digest(self, name: str) -> str:
+        """ABSENT where it is not set."""
+        found = self.known.get(name)
+        if found is None:
+            value: Any = self.environment.get(name)
+            found = self.known[name] = ABSENT if value is None else text_digest(value)
+        return found

@@ -1,0 +1,1 @@
+"""Looking: what there is, for whoever asks."""

@@ -1,0 +1,100 @@
+"""Inputs that are not there and that no job makes: whoever starts jobs that read them starts them in vain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.actions import effective
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.models import Job
+from rekindle.domain.overrides import modified_of
+from rekindle.domain.texts.substitution import render
+from rekindle.engine.params import changes_in_force
+from rekindle.store.port import Archive
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A declared input of a job. `path` is absolute."""
+
+    job: str
+    name: str
+    path: str
+
+
+def missing_inputs(archive: Archive, jobs: Sequence[int], overrides: Mapping[int, str | None]) -> list[Missing]:
+    """The inputs of these jobs, as they would be called for an attempt now, that are neither there nor written by
+    anything that their jobs need. `overrides`: JSON texts of jobs that run modified otherwise than they are now."""
+    wanted = _Paths(archive, jobs, overrides)
+    gone = [(job, name, path) for job, name, path in wanted.of_inputs() if not os.path.exists(path)]  # noqa: PTH110 many
+    if not gone:
+        return []
+    readers = sorted({job.id for job, _, _ in gone})
+    needed = archive.jobs.parents(readers)
+    writers = _Paths(archive, sorted({one for ids in needed.values() for one in ids}), {})
+    made: dict[int, list[str]] = {}
+    for job, _, path in writers.of_outputs():
+        made.setdefault(job.id, []).append(path)
+    return [
+        Missing(job.name, name, path)
+        for job, name, path in gone
+        if not any(_within(path, output) for parent in needed[job.id] for output in made.get(parent, ()))
+    ]
+
+
+def _within(path: str, output: str) -> bool:
+    return path == output or path.startswith(output + "/")
+
+
+class _Paths:
+    """What the declared files of some jobs are called."""
+
+    def __init__(self, archive: Archive, jobs: Sequence[int], overrides: Mapping[int, str | None]) -> None:
+        self._archive, self._overrides = archive, overrides
+        self._jobs = archive.jobs.get(jobs)
+        self._templates = {one: archive.workflows.template(one) for one in {job.template for job in self._jobs}}
+        self._changes = changes_in_force(archive, jobs)
+        self._owners = {one: archive.workflows.find(one) for one in {job.workflow for job in self._jobs}}
+        self._params: dict[int, Mapping[str, Any]] = {}
+
+    def of_inputs(self) -> Iterator[tuple[Job, str, str]]:
+        """(job, name, absolute path)."""
+        for job in self._jobs:
+            template = self._templates[job.template]
+            yield from self._rendered(job, template.inputs)
+
+    def of_outputs(self) -> Iterator[tuple[Job, str, str]]:
+        """(job, name, absolute path); those of jobs that run in folders of their own are left out."""
+        for job in self._jobs:
+            template = self._templates[job.template]
+            own_folder = template.workdir == "attempt"
+            for one, name, path in self._rendered(job, template.outputs):
+                if not own_folder or template.outputs[name].startswith("/"):
+                    yield one, name, path
+
+    def _rendered(self, job: Job, texts: Mapping[str, str]) -> Iterator[tuple[Job, str, str]]:
+        owner = self._owners[job.workflow]
+        if not texts or owner is None:
+            return
+        scope = self._scope(job, owner.revision)
+        for name, text in texts.items():
+            try:
+                path = render(text, scope)
+            except RekindleError:  # a value that has not the part which the path names: the attempt will say so
+                continue
+            yield job, name, os.path.normpath(os.path.join(owner.directory, path))  # noqa: PTH118 many
+
+    def _scope(self, job: Job, revision: int) -> dict[str, Any]:
+        if job.workflow not in self._params:
+            self._params[job.workflow] = self._archive.workflows.params(job.workflow, revision)
+        modified = modified_of(self._overrides.get(job.id, job.overrides)).params
+        return {
+            "params": {**effective(self._params[job.workflow], self._changes.get(job.id, ())), **modified},
+            "matrix": msgspec.json.decode(job.binding) if job.binding != "{}" else {},
+            "job": {"name": job.name, "id": job.id},
+        }

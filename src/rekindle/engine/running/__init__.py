@@ -1,0 +1,1 @@
+"""Running: claims, workers, what their journals tell, and what dead runners leave."""

@@ -1,0 +1,158 @@
+"""Reattaching: what has become of jobs whose runner has vanished, found out and taken in as a runner would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rekindle.domain.causes import Cause
+from rekindle.domain.models import Attempt, Job, Runner
+from rekindle.domain.states import ACTIVE, ENDED, State
+from rekindle.engine.presence import alive, is_alive, unattended
+from rekindle.engine.results import Reattached, Reattachment
+from rekindle.engine.running.estates import SOON_SECONDS, Estates
+from rekindle.engine.running.ingest import ingest
+from rekindle.engine.running.orphans import STUCK_SECONDS, Orphan
+from rekindle.engine.running.recovery import estate_of
+from rekindle.engine.session import Session, tentative
+from rekindle.engine.wake import ring
+from rekindle.store.port import Archive
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The jobs that were asked for, as they stood before anything was done."""
+
+    now: float
+    jobs: Sequence[Job]
+    attempts: dict[int, Attempt]  # by job: those that have not ended
+    runners: dict[int, Runner]  # that have not ended, dead ones too
+    dead: dict[int, Runner]  # of those, whose estates hold any of these attempts and nobody sees to
+
+
+def plan_reattach(session: Session, ids: Sequence[int]) -> Reattachment:
+    """What reattaching these jobs would find; nothing is changed."""
+    now = session.clock()
+    with tentative(session) as archive:
+        asked = _asked(archive, ids, now)
+        estates = [estate_of(archive, runner, session.store.folder) for runner in asked.dead.values()]
+        orphans = [orphan for estate in estates for orphan in estate.orphans]
+        for orphan in orphans:
+            orphan.told = not orphan.path.exists()  # it would be kept from beginning
+        pages = [page for orphan in orphans if (page := orphan.look()) is not None]
+        here = next(iter(asked.dead.values())).host if asked.dead else ""
+        ingest(archive, pages, here, now)
+        found = tuple(_told(archive, asked, orphans, {}, job) for job in asked.jobs)
+        runners = alive(archive, now)
+    for orphan in orphans:
+        orphan.forget()
+    return Reattachment(found, bool(runners))
+
+
+def reattach(session: Session, ids: Sequence[int]) -> Reattachment:
+    """Take in what has become of these jobs: what finished unseen is recorded, what is lost ends so and runs again, and
+    what runs on is left to whoever works next. Settles all that their runners have left."""
+    estates, now = Estates(session.store.folder), session.clock()
+    try:
+        with session.store.write() as archive:
+            asked = _asked(archive, ids, now)
+            estates.take_over(archive, asked.dead.values(), None)
+        _settle(session, estates, asked)
+        orphans = estates.orphans()
+        with session.store.read() as archive:
+            lost = dict.fromkeys(estates.found.lost, estates.found.again)
+            asked = replace(asked, runners={runner.id: runner for runner in archive.runners.alive()})
+            found = tuple(_told(archive, asked, orphans, lost, job) for job in asked.jobs)
+            runners = alive(archive, now)
+    finally:
+        estates.close()
+    ring(session.store.folder, runners)
+    reruns = estates.found.reruns
+    return Reattachment(found, bool(runners), reruns[-1] if reruns else None)
+
+
+def _settle(session: Session, estates: Estates, asked: _Asked) -> None:
+    """Read and settle until what is left runs on by itself, or cannot be ended."""
+    hosts = [runner.host for runner in asked.dead.values()]
+    limit = time.monotonic() + 2 * STUCK_SECONDS
+    while estates:
+        pages = estates.gather()
+        if estates.ripe:
+            now = session.clock()
+            with session.store.write() as archive:
+                estates.settle(archive, ingest(archive, pages, hosts[0], now), now)
+            estates.advance(pages)
+        if not estates.hurried or time.monotonic() > limit:
+            return
+        time.sleep(SOON_SECONDS)
+
+
+def _asked(archive: Archive, ids: Sequence[int], now: float) -> _Asked:
+    jobs = archive.jobs.get(ids)
+    active = {job.id: archive.attempts.get(job.attempt) for job in jobs if job.state in ACTIVE and job.attempt}
+    attempts = {job: attempt for job, attempt in active.items() if attempt is not None}
+    owners = {attempt.runner for attempt in attempts.values()}
+    runners = {runner.id: runner for runner in archive.runners.alive()}
+    dead = {runner.id: runner for runner in unattended(archive, now) if runner.id in owners}
+    return _Asked(now, jobs, attempts, runners, dead)
+
+
+def _told(
+    archive: Archive, asked: _Asked, orphans: Sequence[Orphan], lost: dict[int, set[int]], job: Job
+) -> Reattached:
+    """What was found of a job."""
+    before = asked.attempts.get(job.id)
+    if before is None:
+        return Reattached(job.id, job.name, "none", job.state, why=f"it is {job.state.label}, and nothing runs")
+    if before.runner not in asked.dead:
+        return Reattached(job.id, job.name, "attended", job.state, why=_attended(asked, before))
+    (now,) = archive.jobs.get([job.id])
+    after = archive.attempts.get(before.id)
+    if after is None:
+        return Reattached(job.id, job.name, "gone", now.state, why="it had not started; it is ready again")
+    if after.id in lost:
+        again = "it runs again" if job.id in lost[after.id] else "it does not run again by itself"
+        died = "its worker died with its runner; " + again
+        return Reattached(job.id, job.name, "gone", now.state, after.cause, after.pid, after.worker, why=died)
+    if after.state in ENDED:
+        state = State(after.state)
+        why = None if now.state is state else f"it is {now.state.label} now"
+        return Reattached(job.id, job.name, "finished", state, after.cause, after.pid, after.worker, after.started, why)
+    if _keeper(asked, after) is not None:  # somebody was faster
+        return Reattached(job.id, job.name, "attended", now.state, why=_attended(asked, after))
+    return _active(after, now, orphans)
+
+
+def _active(attempt: Attempt, job: Job, orphans: Sequence[Orphan]) -> Reattached:
+    """Of an attempt that has not ended: whether it runs on."""
+    if attempt.state is State.QUEUED:
+        if any(orphan.could_begin(attempt.token) and not orphan.gone for orphan in orphans):
+            why = "not started; a worker that runs on has it, or its neighbour"
+            return Reattached(job.id, job.name, "running", attempt.state, why=why)
+        return Reattached(job.id, job.name, "gone", attempt.state, why="it had not started; it will be ready again")
+    worker = next((one for one in orphans if one.worker == attempt.worker), None)
+    if worker is not None and not worker.gone:
+        pid = attempt.pid or worker.pid
+        return Reattached(
+            job.id, job.name, "running", attempt.state, pid=pid, worker=worker.worker, since=attempt.started
+        )
+    why = "its worker died with its runner; it will run again when nothing of it is left"
+    return Reattached(job.id, job.name, "gone", attempt.state, Cause.LOST, attempt.pid, attempt.worker, why=why)
+
+
+def _attended(asked: _Asked, attempt: Attempt) -> str:
+    runner = asked.runners.get(attempt.runner or 0)
+    if runner is None:
+        return "its runner has ended"
+    keeper = _keeper(asked, attempt)
+    if keeper is not None:
+        return f"runner {keeper.id} (pid {keeper.pid} on {keeper.host}) has adopted it"
+    return f"runner {runner.id} (pid {runner.pid} on {runner.host}) is alive and attends it"
+
+
+def _keeper(asked: _Asked, attempt: Attempt) -> Runner | None:
+    """The runner that lives and has taken over from the attempt's own."""
+    runner = asked.runners.get(attempt.runner or 0)
+    keeper = asked.runners.get(runner.keeper or 0) if runner is not None and not is_alive(runner, asked.now) else None
+    return keeper if keeper is not None and is_alive(keeper, asked.now) else None

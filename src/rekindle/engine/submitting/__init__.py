@@ -1,0 +1,1 @@
+"""Definitions into the store: workflows and their revisions."""

@@ -1,0 +1,125 @@
+"""The next revision of a workflow: made in one transaction, and recorded as a plan. And two revisions, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rekindle.domain.changes.revisions import (
+    Outline,
+    RevisedJob,
+    RevisionDiff,
+    compare,
+    revision_plan,
+    revision_reason,
+)
+from rekindle.domain.definition import Definition
+from rekindle.domain.errors import NotFound, SubmitRefused
+from rekindle.domain.models import Workflow
+from rekindle.domain.rerunning.rerun import ReasonKind, RerunPlan
+from rekindle.engine.acting.joining import first_adders, join_revision, refuse_taken_names
+from rekindle.engine.planning.canaries import settle
+from rekindle.engine.results import Submitted
+from rekindle.engine.session import Session
+from rekindle.store.port import Archive, Revised
+from rekindle.store.templates import binding_text
+
+
+def resubmit(archive: Archive, known: Workflow, definition: Definition, now: float) -> Submitted:
+    """Make a definition the next revision of a workflow, and record what that did as a rerun of kind `revision`;
+    nothing where definition and parameters are as they were. SubmitRefused says what stands in the way."""
+    if known.directory != definition.directory:
+        raise SubmitRefused(
+            f"this store has a workflow {known.name!r} from another folder, {known.directory}",
+            hint="--as NAME submits this one under a name of its own",
+        )
+    params = archive.workflows.params(known.id, known.revision)
+    if known.source_digest == definition.source_digest and params == dict(definition.params):
+        return Submitted(known.id, known.name, known.revision, jobs=len(definition.jobs), created=False, unchanged=True)
+    _refuse_losing_what_runs(archive, known, definition)
+    refuse_taken_names(archive, known, definition)
+    revised = archive.workflows.revise(known.id, definition, now)
+    plan = _plan(archive, revised, join_revision(archive, known, revised))
+    request = {
+        "workflow": known.id,
+        "name": known.name,
+        "revision": revised.revision,
+        "source": definition.source,
+        "params": dict(definition.params),
+    }
+    rerun = archive.reruns.record(plan, "revision", request, None, now)
+    archive.workflows.recorded(known.id, revised.revision, rerun)
+    detail = {
+        "revision": revised.revision,
+        "rerun": rerun,
+        "added": len(revised.added),
+        "retired": len(revised.retired),
+        "changed": len(revised.changed),
+    }
+    archive.events.add(now, "revised", known.id, detail)
+    settle(archive, now)
+    return Submitted(
+        known.id,
+        known.name,
+        revised.revision,
+        jobs=len(definition.jobs),
+        created=False,
+        added=revised.added,
+        retired=revised.retired,
+        changed=revised.changed,
+        rerun=rerun,
+        plan=plan,
+    )
+
+
+def _plan(archive: Archive, revised: Revised, went_along: Sequence[int]) -> RerunPlan:
+    """What the revision did; `went_along` are the jobs that retired ones had added."""
+    jobs = list(revised.jobs)
+    standing = archive.workflows.standing([*(job.id for job in jobs), *went_along])
+    known = {job.id for job in jobs}
+    retired = (revision_reason(ReasonKind.RETIRED, revised.revision),)
+    versions = {job.id: job.version for job in archive.jobs.get(went_along)}
+    for job in went_along:
+        if job not in known:
+            name, state, _ = standing[job]
+            jobs.append(RevisedJob(job, name, versions[job], state, retired))
+    return revision_plan(jobs, standing)
+
+
+def _refuse_losing_what_runs(archive: Archive, known: Workflow, definition: Definition) -> None:
+    active = [attempt.job for attempt in archive.attempts.active() if attempt.workflow == known.id]
+    if not active:
+        return
+    kept = {job.name for job in definition.jobs}
+    jobs = archive.jobs.get(sorted(active))
+    adders = first_adders(archive, [job.id for job in jobs if job.added_by is not None])
+    gone = [job.name for job in jobs if adders.get(job.id, job.name) not in kept]
+    if gone:
+        raise SubmitRefused(
+            f"the new revision leaves out jobs that run now: {', '.join(gone[:10])}",
+            hint="wait for them, or end them with `rekindle cancel`",
+        )
+
+
+def outline_of(definition: Definition) -> Outline:
+    """A definition, as revisions are compared."""
+    names = [job.name for job in definition.jobs]
+    return Outline(
+        params=definition.params,
+        templates=dict(enumerate(definition.templates)),
+        jobs={job.name: (job.template, binding_text(job.binding)) for job in definition.jobs},
+        edges={(names[parent], names[child]) for parent, child in definition.edges},
+    )
+
+
+def compare_revisions(session: Session, workflow: Workflow, a: int, b: int | Definition) -> RevisionDiff:
+    """What differs in `b`, a revision or what may become one, from revision `a`. NotFound names one that is not
+    there."""
+    with session.store.read() as archive:
+        for number in (a, b) if isinstance(b, int) else (a,):
+            if not 1 <= number <= workflow.revision:
+                raise NotFound(
+                    f"{workflow.name} has no revision {number}", hint=f"its revisions are 1 to {workflow.revision}"
+                )
+        one = archive.workflows.outline(workflow.id, a)
+        other = archive.workflows.outline(workflow.id, b) if isinstance(b, int) else outline_of(b)
+    return compare(one, other)

@@ -1,0 +1,111 @@
+"""Submitting a definition: a new workflow, the next revision of one, or nothing new."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from rekindle.domain.changes.revisions import compare
+from rekindle.domain.definition import Definition
+from rekindle.domain.errors import NotFound, Refused
+from rekindle.domain.states import ACTIVE
+from rekindle.engine.folders import attempt_files
+from rekindle.engine.looking.look import digest_of
+from rekindle.engine.presence import alive
+from rekindle.engine.results import Preview, Submitted
+from rekindle.engine.session import Session, tentative
+from rekindle.engine.submitting.revising import outline_of, resubmit
+from rekindle.engine.wake import ring
+from rekindle.journal.copies import remove_tree
+from rekindle.journal.places import attempt_folder, subtasks_folder
+from rekindle.store.port import Archive
+
+
+def submit(session: Session, definition: Definition, *, name: str | None = None, new: bool = False) -> Submitted:
+    """Store a definition.
+
+    A name that the store does not have, or `new`: a new workflow. A name it has, from the same folder: its next
+    revision, or nothing when definition and parameters are the same. From another folder: SubmitRefused.
+    """
+    definition = identified(definition, name)
+    now = session.clock()
+    with session.store.write() as archive:
+        known = None if new else archive.workflows.find(definition.name)
+        submitted = resubmit(archive, known, definition, now) if known else _created(archive, definition, now)
+        runners = alive(archive, now)
+    ring(session.store.folder, runners)
+    return submitted
+
+
+def preview(session: Session, definition: Definition, *, name: str | None = None, new: bool = False) -> Preview:
+    """What `submit` would do, and refuse; nothing is changed."""
+    definition = identified(definition, name)
+    with tentative(session) as archive:
+        known = None if new else archive.workflows.find(definition.name)
+        if known is None:
+            return Preview(_created(archive, definition, session.clock()))
+        before = archive.workflows.outline(known.id, known.revision)
+        submitted = resubmit(archive, known, definition, session.clock())
+        if submitted.unchanged:
+            return Preview(submitted)
+        return Preview(submitted, compare(before, outline_of(definition)))
+
+
+def identified(definition: Definition, name: str | None = None) -> Definition:
+    """A definition as it is stored, under another name if one is given. One that was made in Python has no file whose
+    digest tells whether it changed: it gets that of its content."""
+    if name:
+        definition = dataclasses.replace(definition, name=name)
+    if definition.source_digest is not None:
+        return definition
+    content = msgspec.json.encode(
+        (definition.templates, definition.jobs, definition.edges, definition.directory), order="sorted"
+    )
+    return dataclasses.replace(definition, source_digest=digest_of(content))
+
+
+def _created(archive: Archive, definition: Definition, now: float) -> Submitted:
+    workflow = archive.workflows.add(definition, now)
+    archive.events.add(now, "submitted", workflow, {"name": definition.name, "jobs": len(definition.jobs)})
+    return Submitted(workflow, definition.name, revision=1, jobs=len(definition.jobs), created=True)
+
+
+def archive_workflow(session: Session, workflow: int, back: bool = False) -> None:
+    """Set a workflow aside (it is not run, and left out of lists), or bring it `back`. Refused while it runs."""
+    now = session.clock()
+    with session.store.write() as archive:
+        if not back:
+            _refuse_while_active(archive, workflow, "archived")
+        archive.workflows.archive(workflow, None if back else now)
+        archive.events.add(now, "unarchived" if back else "archived", workflow, {})
+        runners = alive(archive, now)
+    ring(session.store.folder, runners)
+
+
+def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> None:
+    """Remove a workflow with all its history; with `files` its attempts' folders and logs too. Refused while it
+    runs. This cannot be undone."""
+    with session.store.write() as archive:
+        _refuse_while_active(archive, workflow, "deleted")
+        attempts = archive.attempts.listing(None, workflow)
+        folders = {attempt_folder(session.store.folder, attempt.id) for attempt in attempts}
+        folders |= {attempt.folder for attempt in attempts if attempt.folder}
+        archive.workflows.delete(workflow)
+        archive.events.add(session.clock(), "deleted", None, {"workflow": workflow, "attempts": len(attempts)})
+    if files:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(subtasks_folder(folder), ignore_errors=True)
+            for path in attempt_files(Path(folder)):
+                remove_tree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _refuse_while_active(archive: Archive, workflow: int, what: str) -> None:
+    found = archive.workflows.find(workflow)
+    if found is None:
+        raise NotFound(f"no such workflow: {workflow}")
+    if any(found.counts.get(state) for state in ACTIVE) or archive.queue.leaving(workflow):
+        raise Refused(f"{found.name} runs and cannot be {what}", hint=f"rekindle cancel -w {found.id}")

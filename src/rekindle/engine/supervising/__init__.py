@@ -1,0 +1,1 @@
+"""Supervising: a batch is run again in rounds, within guards, until something ends it."""
