@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rekindle.domain.errors import PlanRefused
+from rekindle.domain.rerunning.planning import plan_rerun
 from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
 from rekindle.engine.fan_outs import planning_views
@@ -114,7 +115,7 @@ def test_a_pinned_attempt_that_is_made_over_again_is_pinned_still(revised):
     again = [([revised.job("a")], How(again=True))]
     with revised.session.store.read() as archive:
         views, graph, earlier = planning_views(archive, again)
-    decided = rerun.plan_rerun(views, graph, again, earlier=earlier)
+    decided = plan_rerun(views, graph, again, earlier=earlier)
     assert [job.pinned_to for job in decided.jobs] == [1]
     assert earlier[revised.job("a")].steps == ("old", "last")
 

@@ -210,6 +210,22 @@ def test_a_retry_that_waits_is_undone_like_any_rerun_and_never_by_a_bare_undo(sc
     assert scripted.work(fails(0)).exit_code == 0
 
 
+def test_a_clock_that_is_set_back_makes_no_retry_wait_longer_than_it_was_to(scripted):
+    scripted.project.submit(one_job("{max: 1, delay: 1h}"))
+    job = scripted.project.job("a")
+
+    def held_meanwhile(one: Assignment) -> Outcome:
+        control.hold(scripted.project.session, [job])
+        return FAILS
+
+    scripted.work(held_meanwhile)
+    control.release(scripted.project.session, [job])
+    scripted.clock.advance(-10 * 86400.0)
+    before = scripted.clock()
+    assert scripted.work(fails(0)).exit_code == 0
+    assert scripted.clock() - before < 3600.0
+
+
 @pytest.mark.parametrize(("rule", "tries"), [("{max: 1, on: lost}", 2), ("{max: 9}", 3), ("[]", 3)])
 def test_a_policy_that_names_what_is_lost_bounds_it_and_any_other_does_not(scripted, rule, tries):
     scripted.project.submit(one_job(rule))

@@ -199,6 +199,10 @@ class Queue(Protocol):
         """Jobs whose delay is over by `now` are delayed no more."""
         ...
 
+    def hasten(self, now: float) -> None:
+        """The clock has been set back: jobs whose delay began later than `now` are delayed no more."""
+        ...
+
     def next_due(self, workflow: int | None, now: float) -> float | None:
         """When the earliest delayed ready job falls due after `now`; None: none is delayed."""
         ...

@@ -136,6 +136,9 @@ class Queue:
     def fall_due(self, now: float) -> None:
         self._db.change(SQL["fall_due"], now=now)
 
+    def hasten(self, now: float) -> None:
+        self._db.change(SQL["hasten"], now=now)
+
     def next_due(self, workflow: int | None, now: float) -> float | None:
         if workflow is None:
             due: float | None = self._db.value(SQL["next_due"], now=now)

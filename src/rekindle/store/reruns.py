@@ -91,7 +91,7 @@ class Reruns:
             if job.stays:
                 left.append((int(job.after), job.unmet, after.held, job.id))
             else:
-                resets.append(_reset(rerun, job, after))
+                resets.append(_reset(rerun, job, after, now))
             counts[row[1], row[2], job.before] -= 1
             counts[row[1], row[2], job.after] += 1
         self._db.change_each(SQL["insert_rerun_job"], records)
@@ -321,12 +321,12 @@ def _record(rerun: int, job: PlannedJob, pointers: Pointers, saved: Sequence[Sav
     )
 
 
-def _reset(rerun: int, job: PlannedJob, after: Pointers) -> Row:
+def _reset(rerun: int, job: PlannedJob, after: Pointers, now: float) -> Row:
     kept_by = rerun if after.keep_recovery == 0 else after.keep_recovery
     recovery = (after.resume_attempt, after.resume_step, after.overrides, kept_by, after.take, after.folder)
     flags = (after.reserve, after.held, after.not_before)
     rest = (choice_text(after.subtasks), after.pinned_to, after.avoids, after.repeats)
-    return (int(job.after), job.unmet, *flags, *recovery, *rest, job.id)
+    return (int(job.after), job.unmet, *flags, *recovery, *rest, now, job.id)
 
 
 def _pointers(row: Row) -> Pointers:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 
+_SLACK = 1.0  # seconds that clocks drift apart
+
 
 class Alarm:
     """The earliest date that somebody waits for. It is reached when the clock shows it, or when as much time has passed
@@ -13,6 +15,7 @@ class Alarm:
     def __init__(self) -> None:
         self._date: float | None = None
         self._at = math.inf  # monotonic
+        self._ahead = math.inf  # of the monotonic clock, when it was asked last
 
     @property
     def is_set(self) -> bool:
@@ -24,6 +27,11 @@ class Alarm:
         if date != self._date:
             self._date = date
             self._at = math.inf if date is None else time.monotonic() + date - now
+
+    def set_back(self, now: float) -> bool:
+        """The clock, which shows `now`, has been set back since that was asked last; or nobody has asked yet."""
+        before, self._ahead = self._ahead, now - time.monotonic()
+        return self._ahead < before - _SLACK
 
     def seconds(self, now: float) -> float:
         """How long it still is, at most; 0: reached."""

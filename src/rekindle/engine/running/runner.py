@@ -121,8 +121,8 @@ class Shift:
         looked = version != self._seen_version
         checked, now = self._checks.done, self._session.clock()
         due = self._alarm.seconds(now) == 0 or time.monotonic() >= self._lease.due
-        ripe = self._estates.ripe
-        if not (gathered or gone or looked or self._more_ready or self._returned or ripe or checked or due):
+        ripe, back = self._estates.ripe, self._alarm.set_back(now)
+        if not (gathered or gone or looked or self._more_ready or self._returned or ripe or checked or due or back):
             return
         with self._lease.write(now) as archive:
             told = ingest(archive, gathered, self._runner.host, now)
@@ -134,6 +134,8 @@ class Shift:
             wanted = archive.attempts.wanted_cancel(self._runner.id) if looked or self._returned else []
             self._give_back(archive, wanted, now)
             archive.queue.fall_due(self._alarm.latest(now))
+            if back:
+                archive.queue.hasten(now)
             claimed = None if self._stopping else self._claim(archive, now)
             self._alarm.set(archive.queue.next_due(self._scope.workflow, now), now)
             news = bool(told.ended or told.returned or gone or ripe or checked)

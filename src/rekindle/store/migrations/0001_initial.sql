@@ -79,6 +79,7 @@ CREATE TABLE job (
     retired        INTEGER NOT NULL DEFAULT 0,
     when_finished  INTEGER NOT NULL DEFAULT 0,  -- for it, what has ended or can no longer be reached is done
     not_before     REAL,                 -- a delayed retry; null once that time has come
+    delayed_since  REAL,                 -- when it was last reset: with a delay, its beginning
     avoids         TEXT,                 -- the host where it failed, and where it does not run while another works
     repeats        INTEGER NOT NULL DEFAULT 0,  -- how often more it runs after its live, or its next, attempt
     added_by       INTEGER,              -- the attempt whose action added it

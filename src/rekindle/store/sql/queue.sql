@@ -200,6 +200,10 @@ DELETE FROM attempt WHERE id IN @attempts;
 -- Jobs whose delay is over are delayed no more.
 UPDATE job SET not_before = NULL WHERE not_before <= :now;
 
+-- name: hasten
+-- A delay that began later than now began before the clock was set back.
+UPDATE job SET not_before = NULL WHERE not_before > :now AND delayed_since > :now;
+
 -- name: next_due
 -- When the earliest delayed ready job falls due after now.
 SELECT job.not_before FROM job JOIN workflow ON workflow.id = job.workflow

@@ -97,9 +97,9 @@ WHERE id IN @attempts AND archived_by IS NULL;
 
 -- name: reset_job
 -- A job as its plan leaves it, reset.
--- row: state, unmet, reserve, held, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats, job
+-- row: state, unmet, reserve, held, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats, now, job
 UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, reserve = :reserve, held = :held, canceled = 0,
-    not_before = :not_before, resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
+    not_before = :not_before, delayed_since = :now, resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
     keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
     pinned_to = :pinned_to, avoids = :avoids, repeats = :repeats, version = version + 1
 WHERE id = :job;
