@@ -39,6 +39,28 @@ def test_a_job_fails_twice_and_passes_while_another_runs(project: Project) -> No
     assert [(one["overrides"] or {}).get("time") for one in flaky] == [None, 120.0, 240.0]
 
 
+HUNGRY = """
+name: hungry
+jobs:
+  hungry:
+    run: "echo hungry >> ran.txt; exec python3 -c 'import time; held = bytearray(96 << 20); time.sleep(1)'"
+    resources: {memory: 64M}
+    retry: {max: 1, on: [oom], memory: x2}
+  neighbour: {run: "while [ $(grep -c hungry ran.txt) -lt 2 ]; do sleep 0.02; done; echo neighbour >> ran.txt"}
+"""
+
+
+def test_a_job_that_takes_too_much_memory_is_ended_and_completes_with_more(project: Project) -> None:
+    project.spec(HUNGRY)
+    project.write("ran.txt", "")
+    project.rekindle("run", "spec.yaml", "-j", "2")
+    first, second = project.ask("attempts", "list", "hungry")["attempts"]
+    assert (first["state"], first["cause"], second["state"]) == ("failed", "oom", "completed")
+    assert first["max_rss_bytes"] > 64 * 2**20
+    assert (second["overrides"] or {}).get("memory") == 2 * max(first["max_rss_bytes"], 64 * 2**20)
+    assert (project.ran().count("hungry"), project.ran().count("neighbour")) == (2, 1)
+
+
 def test_retries_are_shown_wherever_one_looks(project: Project) -> None:
     project.spec(FLAKY)
     project.rekindle("run", "spec.yaml", "-j", "2", expect=2)
