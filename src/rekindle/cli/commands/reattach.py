@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from rekindle.cli.asking import ask
 from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.drawing import Column
 from rekindle.cli.showing.subtasks import FanOutFlags
@@ -43,8 +44,6 @@ def reattach_shown(
     session: Session, selection: Selection, slots: int | None, *, dry_run: bool, yes: bool, and_work: bool, json: bool
 ) -> int:
     """Say what is found, ask, take it in, and work where that was asked for; the exit code."""
-    from rekindle.cli.commands.rerun import ask
-
     ids = look.select(session, selection)
     if not ids:
         _tell_nothing(json)

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from rekindle.cli.asking import ask
 from rekindle.cli.commands import flaky
 from rekindle.cli.commands.reattach import check_reattach, reattach_option, reattach_shown
 from rekindle.cli.commands.rerunsubmit import check_submit, proposed, tell_unknown
@@ -30,7 +31,7 @@ from rekindle.cli.showing.reading import reading_shown
 from rekindle.cli.showing.specnote import spec_note
 from rekindle.cli.showing.subtasks import FanOutFlags, fan_out_options
 from rekindle.cli.showing.working import work_shown
-from rekindle.domain.errors import PlanRefused, Refused
+from rekindle.domain.errors import PlanRefused
 from rekindle.domain.rerunning.asking import how_to_json
 from rekindle.domain.rerunning.rerun import How, Reason, ReasonKind
 from rekindle.domain.selection import Selection
@@ -256,16 +257,6 @@ def _keep(session: Session, proposal: Proposal, path: Path | None, as_json: bool
         click.echo(f"saved: `rekindle apply {path}` applies it, unless its jobs have moved by then", err=as_json)
     elif not as_json:
         click.echo("a dry run: nothing is changed")
-
-
-def ask(yes: bool, as_json: bool) -> None:
-    """Refused when the user does not want it, or cannot be asked."""
-    if yes:
-        return
-    if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Refused("nothing is changed: there is no terminal to ask on", hint="add --yes to apply the plan")
-    if not click.confirm("Apply it?", err=True):
-        raise Refused("nothing is changed")
 
 
 def tell_spec_changed(session: Session, workflows: list[int]) -> None:

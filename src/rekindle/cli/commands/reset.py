@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rekindle.cli.commands.rerun import ask, tell_applied, tell_nothing
+from rekindle.cli.asking import ask
+from rekindle.cli.commands.rerun import tell_applied, tell_nothing
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, plan_options, selection_options, wanted_to_act
 from rekindle.cli.showing import shapes

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from rekindle.cli.commands.rerun import ask, finish, saving_shown, tell_spec_changed
+from rekindle.cli.asking import ask
+from rekindle.cli.commands.rerun import finish, saving_shown, tell_spec_changed
 from rekindle.cli.opening import opened
 from rekindle.cli.options import check_then_work, json_option, plan_options, then_work_options
 from rekindle.cli.showing import drawing, shapes
