@@ -43,7 +43,9 @@ HUNGRY = """
 name: hungry
 jobs:
   hungry:
-    run: "echo hungry >> ran.txt; exec python3 -c 'import time; held = bytearray(96 << 20); time.sleep(1)'"
+    run: |
+      echo hungry >> ran.txt
+      exec python3 -c "import time; held = bytearray(96 << 20); time.sleep(60 * (2 - $REKINDLE_ATTEMPT))"
     resources: {memory: 64M}
     retry: {max: 1, on: [oom], memory: x2}
   neighbour: {run: "while [ $(grep -c hungry ran.txt) -lt 2 ]; do sleep 0.02; done; echo neighbour >> ran.txt"}
