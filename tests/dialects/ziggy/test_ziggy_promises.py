@@ -127,7 +127,12 @@ def test_z4_resume_monitoring_takes_in_what_runs_on_and_what_has_finished_unseen
     try:
         for unit in ("set-1", "set-2"):
             until(lambda unit=unit: (pipeline.folder / f"at-{unit}").exists(), f"{unit} runs")
-        until(lambda: list(pipeline.states().values()).count("running") == 2, "both are known to run")
+
+        def executing() -> int:
+            shown = pipeline.console("display", "--instance", "1", "--displayType", "full")
+            return shown.out.count("  EXECUTING")
+
+        until(lambda: executing() == 2, "both are known to be amid their fan-outs")
         attended = pipeline.console("restart", "--restartMode", "RESUME_MONITORING", "--instance", "1", expect=1)
         assert "is alive and attends it" in attended.err
         workers = psutil.Process(runner.pid).children()
