@@ -17,6 +17,7 @@ from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.looking import look
+from rekindle.engine.planning.prospects import decide, survey
 from rekindle.engine.rerunning import control, rerun, resetting, resubmitting
 from rekindle.engine.results import Applied, Proposal, WorkOptions, WorkReport
 from rekindle.engine.running.run import work
@@ -278,8 +279,8 @@ def test_a_workflow_is_deleted_with_what_waits_in_it(batch):
 def test_what_a_supervisor_reruns_has_canaries_too(batch):
     jobs = batch.failed()
     with batch.session.store.read() as archive:
-        prospect = rerun.survey(archive, [(jobs, How(keep_modified=True))], canary=1)
-    proposal = rerun.decide(prospect, [(jobs, How(keep_modified=True))], {})
+        prospect = survey(archive, [(jobs, How(keep_modified=True))], canary=1)
+    proposal = decide(prospect, [(jobs, How(keep_modified=True))], {})
     rerun.apply(batch.session, replace(proposal, kind="restart"))
     assert batch.work().exit_code == 0
     assert [record.kind for record, _ in look.reruns(batch.session)] == ["canary", "canary", "restart"]

@@ -71,6 +71,20 @@ def attempts(scripted: Scripted, job: str = "a") -> list[Attempt]:
     return scripted.project.attempts(job)
 
 
+def waits_for_a_retry(scripted: Scripted) -> int:
+    """A job that has failed and runs again in an hour, with nobody at work."""
+    scripted.project.submit(one_job("{max: 1, delay: 1h}"))
+    job = scripted.project.job("a")
+
+    def held_meanwhile(one: Assignment) -> Outcome:
+        control.hold(scripted.project.session, [job])
+        return FAILS
+
+    scripted.work(held_meanwhile)
+    control.release(scripted.project.session, [job])
+    return job
+
+
 def test_a_job_that_fails_twice_and_passes_is_retried_twice_each_time_later(scripted):
     scripted.project.submit(one_job("{max: 3, delay: 30s, backoff: 2}"))
     report = scripted.work(fails(2))
@@ -185,15 +199,7 @@ def test_what_was_to_be_ended_is_not_retried(scripted):
 
 
 def test_a_retry_that_waits_is_undone_like_any_rerun_and_never_by_a_bare_undo(scripted):
-    scripted.project.submit(one_job("{max: 1, delay: 1h}"))
-    job = scripted.project.job("a")
-
-    def held_meanwhile(one: Assignment) -> Outcome:
-        control.hold(scripted.project.session, [job])
-        return FAILS
-
-    scripted.work(held_meanwhile)
-    control.release(scripted.project.session, [job])
+    job = waits_for_a_retry(scripted)
     (status,) = look.status(scripted.project.session)
     assert (status.delayed, status.state) == (1, "ready")
     _, waiting = look.retries(scripted.project.session, [job])
@@ -211,15 +217,7 @@ def test_a_retry_that_waits_is_undone_like_any_rerun_and_never_by_a_bare_undo(sc
 
 
 def test_a_clock_that_is_set_back_makes_no_retry_wait_longer_than_it_was_to(scripted):
-    scripted.project.submit(one_job("{max: 1, delay: 1h}"))
-    job = scripted.project.job("a")
-
-    def held_meanwhile(one: Assignment) -> Outcome:
-        control.hold(scripted.project.session, [job])
-        return FAILS
-
-    scripted.work(held_meanwhile)
-    control.release(scripted.project.session, [job])
+    waits_for_a_retry(scripted)
     scripted.clock.advance(-10 * 86400.0)
     before = scripted.clock()
     assert scripted.work(fails(0)).exit_code == 0

@@ -16,15 +16,13 @@ from rekindle.domain.rerunning.rerun import How, Reason, RerunRecord, SavedFile,
 from rekindle.domain.rerunning.undo import decide_undo, refuse_later
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.planning.canaries import settle
-from rekindle.engine.planning.prospects import Prospect, Requests, decide, survey
+from rekindle.engine.planning.prospects import Requests, decide, survey
 from rekindle.engine.presence import alive
 from rekindle.engine.rerunning.saving import Tell, restoring, saving
 from rekindle.engine.results import Applied, Proposal, Undone
 from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
 from rekindle.store.port import Archive
-
-__all__ = ["Prospect", "Requests", "apply", "decide", "load", "plan", "save", "survey", "undo"]
 
 
 def plan(

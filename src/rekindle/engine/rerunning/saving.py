@@ -62,7 +62,7 @@ def saving(store_folder: str, plan: RerunPlan, tell: Tell | None) -> Iterator[Sa
             found.places.append(place)
             found.files[job.id] = _save(job, place, count)
         yield found
-    except BaseException:
+    except BaseException:  # an interruption too: nothing that was not committed is left behind
         for place in found.placed:
             remove_tree(place)
         raise
@@ -155,7 +155,7 @@ def restoring(saved: Sequence[SavedFile]) -> Iterator[Callable[[], tuple[str, ..
             if not _as_it_was(one):
                 laid[one.path] = _lay(one)
         yield put
-    except BaseException as error:
+    except BaseException as error:  # an interruption too: what was there is put back
         for path, kept in aside.items():
             if kept is None:
                 Path(path).unlink(missing_ok=True)

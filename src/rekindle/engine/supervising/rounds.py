@@ -14,8 +14,9 @@ from rekindle.domain.batches.supervising import Decision, End, Spent, Supervisio
 from rekindle.domain.errors import PlanOutdated, PlanRefused, Refused, StoreUnavailable
 from rekindle.domain.models import Workflow
 from rekindle.domain.rerunning.rerun import How, RerunPlan
+from rekindle.engine.planning.prospects import decide, survey
 from rekindle.engine.presence import alive
-from rekindle.engine.rerunning.rerun import apply, decide, survey
+from rekindle.engine.rerunning.rerun import apply
 from rekindle.engine.results import Begun, Idle, Proposal, SuperviseOptions, WorkReport
 from rekindle.engine.session import Session
 from rekindle.engine.supervising.batches import Unrest, batch, unrest
