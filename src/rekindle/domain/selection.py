@@ -7,6 +7,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
+from rekindle.domain.documents.shapes import Shape
+
 
 class Op(enum.StrEnum):
     """How a field is compared. REGEX searches anywhere; GLOB knows `*` and `?` only and matches the whole."""
@@ -44,6 +46,15 @@ class ErrorMatches:
 
 
 @dataclass(frozen=True, slots=True)
+class Matches:
+    """A document that is made of the job is what a query asks for: its JSON text, which
+    domain.documents.conditions reads."""
+
+    document: Shape
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
 class Every:
     """All parts hold; with none, everything does."""
 
@@ -64,7 +75,7 @@ class Not:
     part: Predicate
 
 
-Predicate = Compare | ErrorMatches | Every | AnyOf | Not
+Predicate = Compare | ErrorMatches | Matches | Every | AnyOf | Not
 
 
 @dataclass(frozen=True, slots=True)

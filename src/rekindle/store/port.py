@@ -45,6 +45,7 @@ from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Reserves, Subtasks
 from rekindle.store.port_canaries import Canaries
+from rekindle.store.port_documents import Documents
 from rekindle.store.port_supervisions import Supervisions
 from rekindle.store.port_tries import Tries
 
@@ -427,6 +428,7 @@ class Archive(Protocol):
 
     workflows: Workflows
     jobs: Jobs
+    documents: Documents
     queue: Queue
     attempts: Attempts
     reruns: Reruns

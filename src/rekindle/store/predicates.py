@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from rekindle.domain.documents.shapes import Shape
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS, PREFIXES
-from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Not, Op, Predicate
+from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Matches, Not, Op, Predicate
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
-from rekindle.store.queries import load
+from rekindle.store.queries import as_set, load
+from rekindle.store.shapes import SQL as DOCUMENTS
+from rekindle.store.shapes import Around, asked, compile_shape, json_path
 
 SQL = load("predicates")
 
-MATRIX = "matrix."
+MATRIX = "matrix"
 
 _COMPARING = {
     Op.EQ: "equal",
@@ -36,7 +39,7 @@ _LARGEST = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A query for ids of jobs, and its parameters."""
+    """A query for jobs, and its parameters."""
 
     text: str
     values: Mapping[str, Any]
@@ -44,17 +47,22 @@ class Compiled:
 
 def compile_selection(where: Predicate, workflow: int | None, retired: bool) -> Compiled:
     """The query for the jobs for which `where` holds. Retired jobs are left out unless `retired`, or unless `where`
-    speaks of retirement itself. BadSelection names a field, pattern or value that cannot be compared."""
+    speaks of retirement itself; so are archived workflows where none is named. BadSelection names a
+    field, pattern or value that cannot be compared."""
     compiler = _Compiler()
-    parts = [compiler.predicate(where)]
-    if workflow is None:
-        parts.append(SQL["in_any_workflow"].text)
-    else:
-        parts.append(SQL["in_workflow"].text)
-        compiler.values["workflow"] = workflow
-    if not (retired or compiler.of_retired):
-        parts.append(SQL["not_retired"].text)
-    return Compiled(SQL["select_jobs"].text.replace("{where}", " AND ".join(parts)), compiler.values)
+    text = SQL["select_jobs"].text.replace("{where}", compiler.whole(where, workflow, retired))
+    return Compiled(text, compiler.values)
+
+
+def compile_documents(document: Shape, where: Predicate, jobs: Collection[int] | None) -> Compiled:
+    """The query for the jobs for which `where` holds, each with a document; with `jobs` for those among these."""
+    compiler = _Compiler()
+    parts = [compiler.whole(where, None, False)]
+    if jobs is not None:
+        parts.append(DOCUMENTS["among"].text)
+        compiler.values["jobs"] = as_set(jobs)
+    text = DOCUMENTS["documents_of_jobs"].text.replace("{where}", " AND ".join(parts))
+    return Compiled(text.replace("{document}", compile_shape(document, compiler.around)), compiler.values)
 
 
 def search(pattern: str, text: object) -> bool:
@@ -66,6 +74,24 @@ def search(pattern: str, text: object) -> bool:
 class _Compiler:
     values: dict[str, Any] = field(default_factory=dict)
     of_retired: bool = False
+    of_archived: bool = False
+
+    @property
+    def around(self) -> Around:
+        """What documents are made with."""
+        return Around(self._bound, self.predicate, lambda name: self._field(name, None))
+
+    def whole(self, where: Predicate, workflow: int | None, retired: bool) -> str:
+        """The condition itself, and what is left out unless it speaks of it."""
+        parts = [self.predicate(where)]
+        if workflow is not None:
+            parts.append(SQL["in_workflow"].text)
+            self.values["workflow"] = workflow
+        elif not self.of_archived:
+            parts.append(SQL["in_any_workflow"].text)
+        if not (retired or self.of_retired):
+            parts.append(SQL["not_retired"].text)
+        return " AND ".join(parts)
 
     def predicate(self, where: Predicate) -> str:
         """The text of a condition, in brackets where it needs them."""
@@ -80,6 +106,8 @@ class _Compiler:
                 pattern_of(pattern)
                 fragment = SQL["error_any" if archived else "error_live"].text
                 return fragment.replace("{value}", self._bound(pattern))
+            case Matches(document, query):
+                return asked(document, query, self.around)
         return self._compare(where)
 
     def _joined(self, parts: Sequence[Predicate], word: str, empty: str) -> str:
@@ -89,6 +117,7 @@ class _Compiler:
 
     def _compare(self, where: Compare) -> str:
         self.of_retired |= where.field == "retired"
+        self.of_archived |= where.field == "workflow.archived"
         if where.field == "state" and where.op in (Op.EQ, Op.IN):
             wanted = [where.value] if where.op is Op.EQ else where.value
             return _balanced([_state(value) for value in wanted] or [SQL["false"].text], " OR ")
@@ -101,16 +130,26 @@ class _Compiler:
         return text.replace("{value}", self._bound(value))
 
     def _field(self, name: str, value: Any) -> str:
-        """The fragment of a field; a matrix value has the kind of what it is compared with."""
+        """The fragment of a field; of an open family, one of the kind of what it is compared with."""
         if name in FIELDS:
             return SQL["field_" + name.replace(".", "_")].text
-        if not name.startswith(MATRIX):
+        family, _, key = name.partition(".")
+        if f"{family}." not in PREFIXES or not key:
             raise BadSelection(f"unknown field {name!r}", hint="fields are " + ", ".join([*FIELDS, *PREFIXES]))
         if value is None or isinstance(value, list | tuple | set | frozenset):
-            kind = "matrix_any"
+            kind = "any"
         else:
-            kind = "matrix_text" if isinstance(value, str) else "matrix_number"
-        return SQL[kind].text.replace("{key}", self._bound(name.removeprefix(MATRIX)))
+            kind = "text" if isinstance(value, str) else "number"
+        if family != MATRIX:
+            return self._deep(family, key, kind)
+        own = SQL[f"matrix_{kind}"].text.replace("{key}", self._bound(key))
+        if "." not in key or '"' in key:
+            return own
+        return SQL["either"].text.replace("{own}", own).replace("{deep}", self._deep(family, key, kind))
+
+    def _deep(self, family: str, key: str, kind: str) -> str:
+        path = self._bound(json_path(tuple(key.split("."))))
+        return SQL[f"deep_{kind}"].text.replace("{whole}", DOCUMENTS[family].text).replace("{path}", path)
 
     def _value(self, where: Compare) -> Any:
         value = where.value

@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rekindle.domain.errors import StoreUnavailable
-from rekindle.store import port, port_attempts, port_canaries, port_supervisions, port_tries
+from rekindle.store import port, port_attempts, port_canaries, port_documents, port_supervisions, port_tries
 from rekindle.store.acts import Acts
 from rekindle.store.attempts import Attempts
 from rekindle.store.canaries import Canaries
 from rekindle.store.check import check
 from rekindle.store.database import Database
+from rekindle.store.documents import Documents
 from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.jobs import Jobs
@@ -24,6 +25,7 @@ from rekindle.store.queue import Queue
 from rekindle.store.reruns import Reruns
 from rekindle.store.reserves import Reserves
 from rekindle.store.runners import Runners
+from rekindle.store.shapes import add_functions
 from rekindle.store.subtasks import Subtasks
 from rekindle.store.supervisions import Supervisions
 from rekindle.store.translating import translate
@@ -48,6 +50,7 @@ def connect(
     for setting in ("durable" if durable else "synchronous", "foreign_keys", "cache", "temporary", "checkpoint"):
         connection.execute(SQL[setting].text)
     connection.create_function("search", 2, search, deterministic=True)
+    add_functions(connection)
     return connection
 
 
@@ -67,6 +70,7 @@ class SqliteArchive:
         self._db = database
         self.workflows: port.Workflows = Workflows(database)
         self.jobs: port.Jobs = Jobs(database)
+        self.documents: port_documents.Documents = Documents(database)
         self.queue: port.Queue = Queue(database)
         self.attempts: port_attempts.Attempts = Attempts(database)
         self.reruns: port.Reruns = Reruns(database)

@@ -128,6 +128,22 @@ EXISTS (
 -- A matrix value, where it is a text.
 (SELECT value FROM json_each(job.binding) WHERE key = {key} AND type = 'text');
 
+-- name: deep_any
+-- What lies at a path in a stored document, of any kind. `{whole}` is a piece of documents.sql.
+json_extract({whole}, {path});
+
+-- name: deep_number
+-- The same, where it is a number or a truth value.
+(CASE WHEN json_type({whole}, {path}) IN ('integer', 'real', 'true', 'false') THEN json_extract({whole}, {path}) END);
+
+-- name: deep_text
+-- The same, where it is a text.
+(CASE json_type({whole}, {path}) WHEN 'text' THEN json_extract({whole}, {path}) END);
+
+-- name: either
+-- A matrix value of a name with dots, or what lies within one.
+coalesce({own}, {deep});
+
 -- name: field_id
 -- The job's id.
 job.id;
@@ -147,6 +163,10 @@ job.state;
 -- name: field_held
 -- Whether it is held.
 (job.held IS NOT NULL);
+
+-- name: field_held_reason
+-- Why it is held.
+job.held;
 
 -- name: field_retired
 -- Whether a later revision left it out.
@@ -172,6 +192,10 @@ workflow.id;
 -- The workflow's project label.
 workflow.project;
 
+-- name: field_workflow_archived
+-- Whether the workflow is archived.
+(workflow.archived IS NOT NULL);
+
 -- name: field_cause
 -- Why the live attempt did not succeed.
 attempt.cause;
@@ -191,6 +215,22 @@ attempt.host;
 -- name: field_verdict
 -- What it found.
 attempt.verdict;
+
+-- name: field_attempt_id
+-- The live attempt's id.
+attempt.id;
+
+-- name: field_attempt_state
+-- How the live attempt stands.
+attempt.state;
+
+-- name: field_workdir
+-- The folder that it worked in.
+attempt.folder;
+
+-- name: field_queued
+-- When it was handed to an executor.
+attempt.queued;
 
 -- name: field_started
 -- When it started.
