@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rekindle.domain.acting import CANCEL, HOLD, SET, ActingSet, Addition, Patch, Scene, decide_effects, retired_with
-from rekindle.domain.actions import Action, BadAction
+from rekindle.domain.actions import Action, BadAction, Told
 from rekindle.domain.graph import find_cycle
 
 A, B, C = 1, 2, 3  # a job that acts, and two that need it
@@ -43,7 +43,7 @@ def test_what_is_added_again_keeps_its_id_and_what_is_not_is_retired_with_all_it
 def test_patches_go_to_the_children_and_holds_and_cancels_to_those_that_can_take_them():
     change = {"x": 1}
     action = Action(hold_children=True, cancel_children=True)
-    effects = decide_effects(scene(held=[C], idle=[B]), action, [change], [Addition("x")])
+    effects = decide_effects(scene(held=[C], idle=[B]), action, [Told(change)], [Addition("x")])
     assert effects.patches == (
         Patch(B, SET, change),
         Patch(C, SET, change),
@@ -53,6 +53,17 @@ def test_patches_go_to_the_children_and_holds_and_cancels_to_those_that_can_take
     )
     everything = decide_effects(scene(idle=[2, 3, 7]), Action(stop_workflow=True), [], [])
     assert [patch.job for patch in everything.patches] == [2, 3, 7]
+    held = decide_effects(scene(held=[3], idle=[2, 3, 7]), Action(hold_workflow=True), [], [])
+    assert [(patch.job, patch.kind) for patch in held.patches] == [(2, HOLD), (7, HOLD)]
+
+
+def test_a_change_for_all_that_comes_after_reaches_each_of_them_once():
+    near, far = {"x": 1}, {"x": 2}
+    effects = decide_effects(scene(descendants=(C, 7)), Action(), [Told(far, deep=True), Told(near)], [])
+    assert [(patch.job, patch.content) for patch in effects.patches] == [
+        *((job, far) for job in (B, C, 7)),
+        *((job, near) for job in (B, C)),
+    ]
 
 
 def test_a_name_of_another_job_is_refused():

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rekindle.domain.actions import Action, BadAction, Change, apply_change
+from rekindle.domain.actions import Action, BadAction, Change, Told, apply_change
 from rekindle.domain.graph import Edge, find_cycle
 
 SET, HOLD, CANCEL = "set", "hold", "cancel"
@@ -65,8 +65,10 @@ class Scene:
     taken: Mapping[str, str] = field(default_factory=dict)  # names of other jobs, and whose they are
     sets: Mapping[int, ActingSet] = field(default_factory=dict)  # in force, of what it has added, and so on downwards
     children: tuple[int, ...] = ()  # what needs it now: not retired, none of its own additions
+    descendants: tuple[int, ...] = ()  # and what comes after these, where something is for all of them
     held: Collection[int] = ()  # of the children
-    idle: Collection[int] = ()  # of the children and, when the workflow is stopped, of all: not started, not canceled
+    idle: Collection[int] = ()  # of the children and, when the workflow is stopped or held, of all: not started, not
+    # canceled
     next_job: int = 1  # the first id that is free
     edges: Sequence[Edge] = ()  # all of the workflow's, where something added needs what may come after it
 
@@ -84,7 +86,7 @@ class Effects:
     patches: tuple[Patch, ...] = ()
 
 
-def decide_effects(scene: Scene, action: Action, changes: Sequence[Change], additions: Sequence[Addition]) -> Effects:
+def decide_effects(scene: Scene, action: Action, changes: Sequence[Told], additions: Sequence[Addition]) -> Effects:
     """What the merged actions of the attempt do. BadAction, with nothing done, for a name that is another job's and
     for jobs that would need each other in a circle."""
     for one in additions:
@@ -98,8 +100,9 @@ def decide_effects(scene: Scene, action: Action, changes: Sequence[Change], addi
     edges = tuple(dict.fromkeys(_edges(scene, additions, ids)))
     if scene.edges:
         _refuse_circle(scene, ids, gone, edges)
-    targets = (*scene.children, *sorted(ids.values()))
-    patches = [Patch(job, SET, change) for change in changes for job in targets]
+    near, added = scene.children, sorted(ids.values())
+    far = tuple(dict.fromkeys((*near, *scene.descendants)))
+    patches = [Patch(job, SET, one.change) for one in changes for job in (*(far if one.deep else near), *added)]
     return Effects(
         ids=ids,
         new=tuple(job for job in ids.values() if job not in known),
@@ -186,9 +189,11 @@ def _edges(scene: Scene, additions: Sequence[Addition], ids: Mapping[str, int]) 
 
 def _flags(scene: Scene, action: Action) -> Iterable[Patch]:
     """Holds and cancellations of what stood there before the action's own additions."""
-    if action.hold_children:
+    if action.hold_children or action.hold_workflow:
         reason = hold_reason(scene)
-        yield from (Patch(job, HOLD, reason) for job in scene.children if job not in scene.held)
+        near = scene.children if action.hold_children else ()
+        wanted = dict.fromkeys((*near, *(scene.idle if action.hold_workflow else ())))
+        yield from (Patch(job, HOLD, reason) for job in wanted if job not in scene.held)
     if action.cancel_children or action.stop_workflow:
-        wanted = scene.idle if action.stop_workflow else [job for job in scene.children if job in scene.idle]
-        yield from (Patch(job, CANCEL, True) for job in sorted(wanted))
+        ended = scene.idle if action.stop_workflow else [job for job in scene.children if job in scene.idle]
+        yield from (Patch(job, CANCEL, True) for job in sorted(ended))

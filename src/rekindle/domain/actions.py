@@ -20,6 +20,14 @@ Change = Mapping[str, Any]
 """A change of parameters: `{"alpha": 0.2, "_inc": {"tries": 1}}`, plain keys and modifiers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change that a job makes to the parameters of its children; `deep`: of all that comes after it."""
+
+    change: Change
+    deep: bool = False
+
+
 class BadAction(BadValue):
     """An action that cannot be taken."""
 
@@ -30,26 +38,29 @@ class Action:
     later steps of the same attempt see the parameters of `set`.
 
     `set`, `set_children`: parameters of this job's later steps, and of the jobs that need this one; plain keys, and
-    `_set`, `_unset`, `_push`, `_inc` with dotted names · `add`: jobs to run after this one, each as an entry of
-    `jobs:` with a `name` · `detour`: the same, and what needs this job now needs them too · `hold_children`,
-    `cancel_children`: what needs this job now is held, or canceled · `exit`: this job's remaining steps are left out ·
-    `stop_workflow`: every job that has not started is canceled · `result`: the step's result, where a function
-    returns an action."""
+    `_set`, `_unset`, `_push`, `_inc` with dotted names · `set_descendants`: the same for all that comes after this
+    job, however far · `add`: jobs to run after this one, each as an entry of `jobs:` with a `name`, and with `values`
+    where it has matrix values of its own that are no part of its name · `detour`: the same, and what needs this job
+    now needs them too · `hold_children`, `cancel_children`: what needs this job now is held, or canceled · `exit`: this
+    job's remaining steps are left out · `stop_workflow`, `hold_workflow`: every job that has not started is canceled,
+    or held · `result`: the step's result, where a function returns an action."""
 
     set: Change = field(default_factory=dict)
     set_children: Change = field(default_factory=dict)
+    set_descendants: Change = field(default_factory=dict)
     add: Sequence[Mapping[str, Any]] = ()
     detour: Sequence[Mapping[str, Any]] = ()
     hold_children: bool = False
     cancel_children: bool = False
     exit: bool = False
     stop_workflow: bool = False
+    hold_workflow: bool = False
     result: Any = None
 
 
-_CHANGES = ("set", "set_children")
+_CHANGES = ("set", "set_children", "set_descendants")
 _LISTS = ("add", "detour")
-_FLAGS = ("hold_children", "cancel_children", "exit", "stop_workflow")
+_FLAGS = ("hold_children", "cancel_children", "exit", "stop_workflow", "hold_workflow")
 KEYS = (*_CHANGES, *_LISTS, *_FLAGS)
 
 
@@ -75,8 +86,8 @@ def action_document(action: Action) -> dict[str, Any]:
     return {key: list(value) if key in _LISTS else value for key, value in every.items() if value}
 
 
-def merge(actions: Iterable[Action]) -> tuple[Action, tuple[Change, ...]]:
-    """The actions of an attempt's steps, in their order, as one, and their changes to the children in order.
+def merge(actions: Iterable[Action]) -> tuple[Action, tuple[Told, ...]]:
+    """The actions of an attempt's steps, in their order, as one, and their changes to other jobs in order.
     BadAction when two of them add a job of the same name."""
     every = list(actions)
     added: dict[str, None] = {}
@@ -92,8 +103,10 @@ def merge(actions: Iterable[Action]) -> tuple[Action, tuple[Change, ...]]:
         cancel_children=any(action.cancel_children for action in every),
         exit=any(action.exit for action in every),
         stop_workflow=any(action.stop_workflow for action in every),
+        hold_workflow=any(action.hold_workflow for action in every),
     )
-    return one, tuple(action.set_children for action in every if action.set_children)
+    told = ((Told(action.set_children), Told(action.set_descendants, deep=True)) for action in every)
+    return one, tuple(one for pair in told for one in pair if one.change)
 
 
 def apply_change(params: Mapping[str, Any], change: Change) -> dict[str, Any]:

@@ -23,7 +23,7 @@ FIELDS: dict[str, Field] = {
     "template": Field("text", "job", "the name in the spec, without matrix values"),
     "state": Field("state", "job", "waiting, ready, queued, running, completed, failed or canceled"),
     "held": Field("bool", "job", "whether it is held"),
-    "held_reason": Field("text", "job", "why it is held"),
+    "held.reason": Field("text", "job", "why it is held"),
     "retired": Field("bool", "job", "whether a later revision left it out"),
     "priority": Field("int", "job", "higher is claimed first"),
     "attempts": Field("int", "job", "how many attempts there have been"),

@@ -1,7 +1,7 @@
 """Jobs that a running job adds: read by the code that reads `jobs:`, with the same checks.
 
 What an entry does not say, it has from the job that adds it: resources, environment, working directory, priority,
-retry.
+retry. An entry may have `values`: matrix values, of any JSON, for its one job, which keeps the entry's name.
 """
 
 from __future__ import annotations
@@ -75,12 +75,16 @@ def _drafts(
     for entry in entries:
         name = str(entry["name"])
         place = Place(path=name)
-        node = from_python({key: value for key, value in entry.items() if key != "name"}, place, problems)
+        values = entry.get("values")
+        if values is not None and not isinstance(values, Mapping):
+            problems.add(place, f"`values` must be a mapping, and is {values!r:.60}", "as in {alpha: 0.1}")
+            values = None
+        node = from_python({key: one for key, one in entry.items() if key not in ("name", "values")}, place, problems)
         if not JOB_NAME.matches(name):
             problems.add(Place(), f"{name!r:.60} cannot be the name of a job", JOB_NAME.rule)
         if not isinstance(node, Table):
             continue
-        draft = read_job(name, place, node, defaults, params, problems)
+        draft = read_job(name, place, node, defaults, params, problems, values)
         if draft.expansion.sound:
             drafts.append(draft)
         else:

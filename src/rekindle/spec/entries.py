@@ -101,11 +101,17 @@ def read_defaults(root: Table, problems: Problems) -> Defaults:
 
 
 def read_job(
-    name: str, place: Place, job: Table, base: Defaults, params: Mapping[str, Any], problems: Problems
+    name: str,
+    place: Place,
+    job: Table,
+    base: Defaults,
+    params: Mapping[str, Any],
+    problems: Problems,
+    values: Mapping[str, Any] | None = None,
 ) -> Draft:
-    """One entry of `jobs:`."""
+    """One entry of `jobs:`; with `values` it is one job with these matrix values."""
     check_keys(job, JOB_KEYS, "a job", problems)
-    expansion = read_expansion(job, params, problems)
+    expansion = read_expansion(job, params, problems, values)
     early = Known(params, matrix=expansion.keys)
     for_env = Known(params, matrix=expansion.keys, env=True)
     inputs, outputs = (read_declared(job.get(kind), kind, base.files, problems) for kind in ("inputs", "outputs"))

@@ -23,10 +23,11 @@ _Choice = tuple[str, dict[str, Any]]
 
 @dataclass(slots=True)
 class Expansion:
-    """The jobs of one entry. With no axes it is one job, named like the entry."""
+    """The jobs of one entry. With no axes it is one job, named like the entry, with the `given` values."""
 
     axes: list[list[_Choice]] = field(default_factory=list)
     keys: tuple[str, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)
     sound: bool = True  # False: something is wrong, so that the names of the jobs are not known
 
     def __len__(self) -> int:
@@ -35,7 +36,7 @@ class Expansion:
     def jobs(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each job's name and binding: the last key varies fastest."""
         if not self.axes:
-            yield name, {}
+            yield name, dict(self.given)
             return
         for choices in itertools.product(*self.axes):
             binding: dict[str, Any] = {}
@@ -44,10 +45,17 @@ class Expansion:
             yield f"{name}[{','.join([label for label, _ in choices])}]", binding
 
 
-def read_expansion(job: Table, params: Mapping[str, Any], problems: Problems) -> Expansion:
+def read_expansion(
+    job: Table, params: Mapping[str, Any], problems: Problems, given: Mapping[str, Any] | None = None
+) -> Expansion:
     """What the entry's `matrix` and `zip` make: the matrix's values crossed in the order of its keys, crossed with
-    the rows of the zip."""
+    the rows of the zip. With `given` values it has neither."""
     before = len(problems)
+    if given is not None:
+        for kind in ("matrix", "zip"):
+            if kind in job.entries:
+                problems.add(job.entries[kind].place, f"an entry with `values` has no `{kind}`", "it is one job")
+        return Expansion([], tuple(given), dict(given))
     matrix, zipped = (
         {
             key: _values(key, entry, params, problems)

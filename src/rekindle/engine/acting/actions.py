@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import os.path
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from rekindle.domain.acting import SET, ActingSet, Addition, Scene, check_changes, decide_effects
-from rekindle.domain.actions import BAD_ACTION, Action, BadAction, Change, effective, merge, read_action
+from rekindle.domain.actions import BAD_ACTION, Action, BadAction, Change, Told, effective, merge, read_action
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.errors import RekindleError
@@ -82,11 +82,11 @@ class _Stage:
         self._workflow: Workflow = workflow
         self._own = archive.acts.own(known.job)
 
-    def perform(self, action: Action, changes: Sequence[Change], now: float) -> None:
+    def perform(self, action: Action, changes: Sequence[Told], now: float) -> None:
         """Decide, then write. Whatever is wrong is raised before anything is written."""
         params = self._archive.workflows.params(self._workflow.id, self._workflow.revision)
-        templates, nodes, additions = self._read(action, effective(params, changes))
-        scene = self._scene(action, additions)
+        templates, nodes, additions = self._read(action, effective(params, [one.change for one in changes]))
+        scene = self._scene(action, changes, additions)
         self._check(scene, params, changes, additions)
         effects = decide_effects(scene, action, changes, additions)
         self._archive.acts.put(
@@ -121,7 +121,7 @@ class _Stage:
         ]
         return read.templates, {node.name: node for node in read.jobs}, additions
 
-    def _scene(self, action: Action, additions: Sequence[Addition]) -> Scene:
+    def _scene(self, action: Action, changes: Sequence[Told], additions: Sequence[Addition]) -> Scene:
         archive, known = self._archive, self._known
         own = set(self._own.values())
         children = [
@@ -132,12 +132,13 @@ class _Stage:
         names = [one.name for one in additions if one.name not in self._own]
         taken = {name: jobs[0] for name, jobs in archive.jobs.named(names, self._workflow.id).items()}
         in_force = archive.acts.in_force([known.job]).get(known.job)
-        if action.stop_workflow:
+        if action.stop_workflow or action.hold_workflow:
             idle = archive.acts.idle(self._workflow.id)
         else:
             idle = [job.id for job in children if job.attempt is None and not job.canceled]
         needs = {job for one in additions for job in one.needs}
         after = archive.acts.below([*own, known.job]) if needs else set()
+        deep = any(one.deep for one in changes)
         return Scene(
             job=known.job,
             name=known.name,
@@ -147,11 +148,22 @@ class _Stage:
             taken={str(name): self._whose(job) for name, job in taken.items()},
             sets=self._sets_below(in_force),
             children=tuple(job.id for job in children),
-            held=[job.id for job in children if job.held is not None],
+            descendants=self._after([job.id for job in children], own) if deep else (),
+            held=self._held([*idle, *(job.id for job in children)])
+            if action.hold_children or action.hold_workflow
+            else (),
             idle=idle,
             next_job=archive.acts.next_job() if additions else 1,
             edges=archive.workflows.edges(self._workflow.id) if needs & after else (),
         )
+
+    def _held(self, jobs: Sequence[int]) -> list[int]:
+        return [job.id for job in self._archive.jobs.get(sorted(set(jobs))) if job.held is not None]
+
+    def _after(self, children: Sequence[int], own: Collection[int]) -> tuple[int, ...]:
+        """What comes after these, none of them retired or added by this job."""
+        found = sorted(self._archive.acts.below(children) - set(own))
+        return tuple(job.id for job in self._archive.jobs.get(found) if not job.retired)
 
     def _sets_below(self, one: ActingSet | None) -> dict[int, ActingSet]:
         return sets_below(self._archive, [one] if one else [])
@@ -165,28 +177,37 @@ class _Stage:
 
     def _named(self, name: str) -> list[int]:
         """The jobs of the spec that a name, the name of an entry or a glob means."""
+        if name.isdecimal():  # an id: no job's name is digits alone
+            found = self._archive.jobs.named([int(name)], self._workflow.id).get(int(name), [])
+            return [job.id for job in self._archive.jobs.get(found) if not job.retired and job.added_by is None]
         exact = self._archive.jobs.named([name], self._workflow.id).get(name, [])
         pattern = name if "*" in name or "?" in name else f"{name}[*]"
         found = exact or self._archive.jobs.select(Compare("name", Op.GLOB, pattern), self._workflow.id)
         return [job.id for job in self._archive.jobs.get(found) if not job.retired and job.added_by is None]
 
     def _check(
-        self, scene: Scene, params: Mapping[str, Any], changes: Sequence[Change], additions: Sequence[Addition]
+        self, scene: Scene, params: Mapping[str, Any], changes: Sequence[Told], additions: Sequence[Addition]
     ) -> None:
         """What cannot be told from the action alone: changes must fit the children, and nothing is redefined while
         it runs."""
-        if changes:
-            old = scene.in_force.attempt if scene.in_force else None
-            before: dict[str, list[Change]] = {}
-            found = self._archive.acts.patches(scene.children)
-            for child in scene.children:
-                kept = [one.content for one, by in found.get(child, ()) if one.kind == SET and by != old]
-                before[repr(kept)] = kept
-            check_changes([effective(params, kept) for kept in before.values()] or [params], changes)
+        for deep, jobs in ((False, scene.children), (True, scene.descendants)):
+            if changes and (jobs or not deep):
+                self._check_changes(scene, jobs, params, [one.change for one in changes if one.deep or not deep])
         again = [self._own[one.name] for one in additions if one.name in self._own]
         for job in self._archive.jobs.get(again):
             if job.state in ACTIVE:
                 raise BadAction(f"{job.name!r:.80}, which it adds again, is {job.state.label}")
+
+    def _check_changes(
+        self, scene: Scene, jobs: Sequence[int], params: Mapping[str, Any], changes: Sequence[Change]
+    ) -> None:
+        old = scene.in_force.attempt if scene.in_force else None
+        before: dict[str, list[Change]] = {}
+        found = self._archive.acts.patches(jobs)
+        for job in jobs:
+            kept = [one.content for one, by in found.get(job, ()) if one.kind == SET and by != old]
+            before[repr(kept)] = kept
+        check_changes([effective(params, kept) for kept in before.values()] or [params], changes)
 
     def _run_again(self, redefined: Sequence[int], now: float) -> None:
         """What is added again and has an attempt (the adding job had been out of the workflow) is reset by a rerun."""

@@ -1,0 +1,1 @@
+"""FireWorks' workflow files, tasks and commands."""

@@ -1,0 +1,83 @@
+"""What the steps of a firework's job call: each runs one task of the spec, as this attempt is to see it.
+
+It runs where attempts do, and knows of the house no more than they need."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rekindle.dialects.fireworks.spec_changes import changed
+from rekindle.dialects.fireworks.words import CHANGES
+from rekindle.domain.actions import Action
+
+if TYPE_CHECKING:
+    from rekindle.worker.context import Context
+
+STOPPING = ("exit", "additions", "detours", "append_wfs", "defuse_children", "defuse_workflow")
+"""What of an FWAction leaves out the tasks behind it, as FireWorks does."""
+
+
+def perform(task: int, ctx: Context) -> Action:
+    """Run the task at a position of `_tasks`. Returns what it did, as FireWorks' FWAction and as our action."""
+    from rekindle.dialects.fireworks.acting import action_of
+    from rekindle.dialects.fireworks.surroundings import bring_files, parting
+
+    given = given_spec(ctx)
+    tasks = list(given.get("_tasks", ()))
+    planned = len(ctx.matrix["spec"].get("_tasks", ()))
+    spec = given
+    for _, result in sorted(ctx.steps.items(), key=lambda step: int(step[0].partition("-")[0])):
+        spec = changed(spec, result or {})
+    bring_files(spec, again=task > 0)
+    done: dict[str, Any] = {}
+    last = task >= planned - 1
+    for one in tasks[task:] if last else tasks[task : task + 1]:
+        found = _run(one, spec)
+        spec = changed(spec, found)
+        done = merged(done, found)
+        if any(found.get(key) for key in STOPPING):
+            last = True
+            break
+    return action_of(done, parting(spec, ctx) if last else {}, ctx, task)
+
+
+def given_spec(ctx: Context) -> dict[str, Any]:
+    """The spec as this job has it when an attempt begins: that of its file, with what the jobs that it needs have
+    changed."""
+    spec: dict[str, Any] = copy.deepcopy(dict(ctx.matrix["spec"]))
+    for change in changes_for(ctx):
+        spec = changed(spec, change)
+    return spec
+
+
+def changes_for(ctx: Context) -> list[Mapping[str, Any]]:
+    """The changes in force that are for this job, in order: none of the job that added it, and of one that came on
+    several ways only the newest."""
+    newest: dict[Any, Mapping[str, Any]] = {}
+    for change in ctx.params.get(CHANGES, ()):
+        job, attempt, task = change["by"]
+        known = newest.get((job, task))
+        if job != ctx.matrix.get("added_by") and (known is None or known["by"][1] < attempt):
+            newest[job, task] = change
+    return list(newest.values())
+
+
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Two FWActions, in their order, as one."""
+    found: dict[str, Any] = {**one, **other}
+    for key in ("stored_data", "update_spec"):
+        if key in one or key in other:
+            found[key] = {**one.get(key, {}), **other.get(key, {})}
+    for key in ("mod_spec", "additions", "detours", "append_wfs"):
+        if key in one or key in other:
+            found[key] = [*one.get(key, ()), *other.get(key, ())]
+    return found
+
+
+def _run(task: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    from rekindle.dialects.fireworks.tasks import run_task
+
+    found: dict[str, Any] = run_task(copy.deepcopy(dict(task)), copy.deepcopy(dict(spec)))
+    return {key: value for key, value in found.items() if value}

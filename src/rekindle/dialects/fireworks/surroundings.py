@@ -1,0 +1,58 @@
+"""What a launch is given beside its tasks, and what it leaves to the next: files, where it ran, by whom."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rekindle.worker.context import Context
+
+FWORKER_VARIABLE = "REKINDLE_FWORKER"
+"""The environment variable in which rlaunch tells launches of its fworker: JSON, `{"name", "category", "env", …}`."""
+
+
+def fworker() -> dict[str, Any]:
+    """The fworker of this launch; empty where there is none."""
+    found = os.environ.get(FWORKER_VARIABLE)
+    told: dict[str, Any] = json.loads(found) if found else {}
+    return told
+
+
+def bring_files(spec: Mapping[str, Any], *, again: bool) -> None:
+    """Copy what earlier fireworks made (`_files_prev`) to the names of `_files_in`; `again`: only what is not there.
+    FileNotFoundError names what is gone."""
+    made = spec.get("_files_prev") or {}
+    for name, target in (spec.get("_files_in") or {}).items():
+        if name in made and not (again and Path(target).exists()):
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made[name], target)
+
+
+def parting(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
+    """What a launch that completes changes in the specs of its children by itself: where the files of `_files_out` are,
+    with `_pass_job_info` where it and those before it ran, with `_preserve_fworker` by whom."""
+    sets: dict[str, Any] = {}
+    here = str(Path.cwd())
+    if "_files_out" in spec:
+        for name, pattern in (spec["_files_out"] or {}).items():
+            found = sorted(glob.glob(str(Path(here, pattern))))  # noqa: PTH207 - the pattern may be absolute
+            if found:
+                sets[f"_files_prev->{name}"] = found[-1]
+    elif "_files_prev" in spec:
+        sets["_files_prev"] = spec["_files_prev"]
+    modifications: list[dict[str, Any]] = [{"_set": {name: value}} for name, value in sets.items()]
+    if spec.get("_pass_job_info"):
+        info = list(spec.get("_job_info", ()))
+        own = {"fw_id": ctx.job, "name": ctx.matrix["name"], "launch_dir": here}
+        told = [one for one in info if one.get("fw_id") != ctx.job] + [own]
+        modifications += [{"_add_to_set": {"_job_info": one}} for one in told]
+    left: dict[str, Any] = {"mod_spec": modifications} if modifications else {}
+    if spec.get("_preserve_fworker") and fworker().get("name"):
+        left["update_spec"] = {"_fworker": fworker()["name"]}
+    return left

@@ -1,0 +1,99 @@
+"""How a job, an attempt and a workflow stand, in FireWorks' words, and what its words mean here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from rekindle.domain.errors import UnknownWord
+from rekindle.domain.selection import AnyOf, Compare, Every, Not, Op, Predicate
+from rekindle.domain.states import ACTIVE, State
+from rekindle.domain.texts.nearest import did_you_mean
+
+PAUSED, DEFUSED = "paused", "defused"
+"""The reasons of the holds that this dialect makes. A hold for any other reason is a defused one too."""
+
+STATES = ("ARCHIVED", "FIZZLED", "DEFUSED", "PAUSED", "WAITING", "READY", "RESERVED", "RUNNING", "COMPLETED")
+"""FireWorks' own words, in its order."""
+
+_PLAIN = {
+    State.WAITING: "WAITING",
+    State.READY: "READY",
+    State.QUEUED: "RESERVED",
+    State.RUNNING: "RUNNING",
+    State.COMPLETED: "COMPLETED",
+    State.FAILED: "FIZZLED",
+    State.CANCELED: "FIZZLED",
+}
+_GOES_ON = ACTIVE | {State.COMPLETED}
+"""States over which a hold is not told: it keeps nothing from happening."""
+
+
+def fw_state(state: State, held: str | None = None, *, archived: bool = False) -> str:
+    """The word for a job: its state, the reason of its hold, and whether its workflow is archived."""
+    if archived:
+        return "ARCHIVED"
+    if held is not None and state not in _GOES_ON:
+        return "PAUSED" if held == PAUSED else "DEFUSED"
+    return _PLAIN[state]
+
+
+def launch_state(state: State) -> str:
+    """The word for an attempt."""
+    return _PLAIN[state]
+
+
+def wf_state(states: Collection[str], leaves: Collection[str], *, fizzled_stands: bool = True) -> str:
+    """The word for a workflow, from those of its fireworks and of the ones that nothing needs. `fizzled_stands`: one
+    that fizzled keeps something from running."""
+    if leaves and all(one == "COMPLETED" for one in leaves):
+        return "COMPLETED"
+    if states and all(one == "ARCHIVED" for one in states):
+        return "ARCHIVED"
+    for word in ("DEFUSED", "PAUSED"):
+        if word in states:
+            return word
+    if "FIZZLED" in states:
+        return "FIZZLED" if fizzled_stands else "RUNNING"
+    if "COMPLETED" in states or "RUNNING" in states:
+        return "RUNNING"
+    return "RESERVED" if "RESERVED" in states else "READY"
+
+
+def parse_state(word: str) -> str:
+    """The word that a user means, in any case. UnknownWord with a hint for one that FireWorks does not have."""
+    found = word.strip().upper()
+    if found not in STATES:
+        hint = did_you_mean(found, STATES) or "states are " + ", ".join(STATES)
+        raise UnknownWord(f"FireWorks has no state {word!r:.60}", hint=hint)
+    return found
+
+
+def states_meant(word: str) -> tuple[State, ...]:
+    """The states of jobs that a word may stand for, holds aside; none for ARCHIVED, PAUSED and DEFUSED."""
+    return tuple(state for state, plain in _PLAIN.items() if plain == word)
+
+
+def stands(word: str) -> Predicate:
+    """What holds for the jobs that a word is for. What is archived is not told by its jobs: for ARCHIVED everything
+    holds, and whoever asks has to look at the workflows."""
+    if word == "ARCHIVED":
+        return Every()
+    goes_on = Compare("state", Op.IN, sorted(_GOES_ON))
+    held = Compare("held", Op.EQ, True)
+    if word in ("PAUSED", "DEFUSED"):
+        paused = Compare("held.reason", Op.EQ, PAUSED)
+        return Every((held, Not(goes_on), paused if word == "PAUSED" else Not(paused)))
+    plain = Compare("state", Op.IN, states_meant(word))
+    return Every((plain, AnyOf((Not(held), goes_on))))
+
+
+def came_through(params: Mapping[str, object]) -> bool:
+    """Whether a workflow with these parameters came through this dialect."""
+    return isinstance(params.get(WORKFLOW), Mapping)
+
+
+WORKFLOW = "fireworks"
+"""The parameter of a workflow that came through this dialect: `{"name", "metadata", "created_on"}`."""
+
+CHANGES = "firework_changes"
+"""The parameter of a job with what others have changed in its spec."""
