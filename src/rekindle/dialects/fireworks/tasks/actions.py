@@ -73,26 +73,30 @@ def as_json(value: Any) -> Any:
     return str(value)
 
 
-def read_before() -> dict[str, Look]:
-    """How the documents of earlier tasks look, which are not this one's."""
-    return {name: look for name in _FILES if (look := _look(Path(name))) is not None}
+class Left:
+    """What a task writes into its launch's folder for want of a return value. What was there before is not its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = [folder / name for name in _FILES]
+        self._before = [_look(path) for path in self._paths]
+
+    def action(self) -> dict[str, Any] | None:
+        """The FWAction that has been written since; None: none has."""
+        for path, before in zip(self._paths, self._before, strict=True):
+            if _look(path) not in (None, before):
+                return _read(path)
+        return None
 
 
-def left_in_file(before: Mapping[str, Look]) -> dict[str, Any] | None:
-    """The FWAction that a task has written since into its launch's folder; None: it has not."""
-    for name in _FILES:
-        path = Path(name)
-        if _look(path) in (None, before.get(name)):
-            continue
-        text = path.read_text(encoding="utf-8")
-        try:
-            found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        except (ValueError, yaml.YAMLError) as error:
-            raise BadTask(f"{name} cannot be read: {error}") from error
-        if not isinstance(found, Mapping):
-            raise BadTask(f"{name} is an object with the keys of an FWAction, not {found!r:.60}")
-        return {str(key): value for key, value in found.items() if not str(key).startswith("_fw_")}
-    return None
+def _read(path: Path) -> dict[str, Any]:
+    text = path.read_text(encoding="utf-8")
+    try:
+        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise BadTask(f"{path.name} cannot be read: {error}") from error
+    if not isinstance(found, Mapping):
+        raise BadTask(f"{path.name} is an object with the keys of an FWAction, not {found!r:.60}")
+    return {str(key): value for key, value in found.items() if key != "_fw_name"}
 
 
 def _look(path: Path) -> Look | None:

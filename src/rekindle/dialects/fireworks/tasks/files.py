@@ -43,13 +43,9 @@ def delete_files(given: Given, _: Spec) -> None:
 
 def transfer_files(given: Given, _: Spec) -> None:
     """`mode`: move, copy, copy2, copytree, copyfile · `files`: names, or [{src, dest}] · `dest` · `ignore_errors` ·
-    `max_retry` (for all of them together), `retry_delay` (10 seconds) · `shell_interpret` (true): `~` and variables."""
+    `max_retry` (for all of them together), `retry_delay` (10 seconds) · `shell_interpret` (true): `~` and variables.
+    To other hosts (`rtransfer`) FireWorks itself transfers."""
     mode = given.need("mode")
-    if mode == "rtransfer":
-        raise BadTask(
-            "FileTransferTask does not transfer to other hosts (mode `rtransfer`)",
-            hint="use a ScriptTask with scp or rsync",
-        )
     if mode not in _MODES:
         raise BadTask(f"FileTransferTask has no mode {mode!r:.60}", hint=did_you_mean(str(mode), tuple(_MODES)))
     retries = int(given.get("max_retry") or 0)

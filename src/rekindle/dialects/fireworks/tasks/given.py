@@ -15,6 +15,13 @@ class BadTask(RekindleError):
     """A Firetask that cannot be run as it is written."""
 
 
+def needs_package(what: str, package: str) -> BadTask:
+    """What is said where a package of the `fireworks` extra is missing."""
+    return BadTask(
+        f"{what} needs the package {package}, which is not installed", hint="pip install rekindle[fireworks]"
+    )
+
+
 class Given(dict[str, Any]):
     """The parameters of a task, with its name for what is to be said about them."""
 

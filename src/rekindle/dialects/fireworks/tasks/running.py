@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from rekindle.dialects.fireworks.tasks.actions import as_action, left_in_file, read_before
+from rekindle.dialects.fireworks.tasks.actions import Left, as_action
 from rekindle.dialects.fireworks.tasks.archives import archive_dir, compress_dir, decompress_dir
 from rekindle.dialects.fireworks.tasks.command_lines import command_line_task
+from rekindle.dialects.fireworks.tasks.configuration import configuration
+from rekindle.dialects.fireworks.tasks.dataflow import foreach_task, import_data, join_dict, join_list
+from rekindle.dialects.fireworks.tasks.filepad import add_files, ask_for_files, delete_files_of_pad, get_files
 from rekindle.dialects.fireworks.tasks.files import delete_files, transfer_files, write_files
+from rekindle.dialects.fireworks.tasks.foreign import foreign_task
 from rekindle.dialects.fireworks.tasks.functions import py_task
-from rekindle.dialects.fireworks.tasks.given import BadTask, Given, Perform, Spec
+from rekindle.dialects.fireworks.tasks.given import Given, Perform, Spec
 from rekindle.dialects.fireworks.tasks.names import plain_name
 from rekindle.dialects.fireworks.tasks.scripts import script_task
+from rekindle.dialects.fireworks.tasks.templates import write_template
 
 BUILT_IN: dict[str, Perform] = {
     "ScriptTask": script_task,
     "PyTask": py_task,
     "CommandLineTask": command_line_task,
+    "TemplateWriterTask": write_template,
     "FileWriteTask": write_files,
     "FileDeleteTask": delete_files,
     "FileTransferTask": transfer_files,
     "CompressDirTask": compress_dir,
     "DecompressDirTask": decompress_dir,
     "ArchiveDirTask": archive_dir,
+    "ForeachTask": foreach_task,
+    "JoinDictTask": join_dict,
+    "JoinListTask": join_list,
+    "ImportDataTask": import_data,
+    "AddFilesTask": add_files,
+    "GetFilesTask": get_files,
+    "GetFilesByQueryTask": ask_for_files,
+    "DeleteFilesTask": delete_files_of_pad,
 }
 """What `_fw_name` of a task of FireWorks' own means here."""
 
@@ -35,17 +50,20 @@ def run_task(task: dict[str, Any], spec: Spec) -> dict[str, Any]:
     the task writes there counts instead of what it returns. Raises what the task raises; BadTask for one that cannot
     be run; RuntimeError for one that exits.
     """
-    name = plain_name(task.get("_fw_name"))
-    before = read_before()
+    name = plain_name(task.get("_fw_name"), configuration().renamed)
+    given = Given(name, task)
+    left = Left(Path.cwd())
     try:
-        returned = _perform(name)(Given(name, task), spec)
+        returned = _perform(given)(given, spec)
     except SystemExit as error:
         raise RuntimeError(f"{name} called sys.exit({error.code!r})") from error
-    left = left_in_file(before)
-    return as_action(returned if left is None else left)
+    written = left.action()
+    return as_action(returned if written is None else written)
 
 
-def _perform(name: str) -> Perform:
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    raise BadTask(f"there is no Firetask {name!r:.120}")
+def _perform(given: Given) -> Perform:
+    if given.get("filepad_file"):
+        return foreign_task
+    if given.name == "FileTransferTask" and given.get("mode") == "rtransfer":
+        return foreign_task
+    return BUILT_IN.get(given.name, foreign_task)
