@@ -31,7 +31,7 @@ def action_of(found: Mapping[str, Any], left: Mapping[str, Any], ctx: Context, t
         for number, entry in entries.items():
             (detour if leads_on and number in flow.leaves else add).append(entry)
     return Action(
-        result=dict(found) or None,
+        result=merged(found, left) or None,
         set_children={} if found.get("propagate") else pushed,
         set_descendants=pushed if found.get("propagate") else {},
         add=add,
