@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import sqlite3
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
+from rekindle.domain.documents.shapes import Stored
 from rekindle.store import queries, schema
 from rekindle.store.opening import FILE, open_store
 from rekindle.store.queries import FOLDER, as_set, load

@@ -15,10 +15,10 @@ from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Match
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
 from rekindle.store.queries import as_set, load
-from rekindle.store.shapes import SQL as DOCUMENTS
 from rekindle.store.shapes import Around, asked, compile_shape, json_path
 
 SQL = load("predicates")
+DOCUMENTS = load("documents")
 
 MATRIX = "matrix"
 

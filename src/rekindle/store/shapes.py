@@ -11,7 +11,18 @@ import msgspec
 
 from rekindle.domain.actions import effective
 from rekindle.domain.documents.conditions import condition_of
-from rekindle.domain.documents.shapes import Attempts, Choice, Const, Items, Lines, Object, PutOver, Shape, Stored, Value
+from rekindle.domain.documents.shapes import (
+    Attempts,
+    Choice,
+    Const,
+    Items,
+    Lines,
+    Object,
+    PutOver,
+    Shape,
+    Stored,
+    Value,
+)
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS
 from rekindle.domain.selection import Predicate
@@ -35,7 +46,7 @@ def compile_shape(shape: Shape, around: Around) -> str:
     """An expression for the text of a document."""
     match shape:
         case Const(value):
-            return around.bound(_text(value))
+            return SQL["constant"].text.replace("{value}", around.bound(_text(value)))
         case Value(field):
             fragment = SQL[_BY_KIND.get(FIELDS[field].kind, "scalar")].text
             return fragment.replace("{field}", around.field(field))
@@ -60,9 +71,9 @@ def compile_shape(shape: Shape, around: Around) -> str:
             return SQL["archived" if archived else "live"].text.replace("{part}", compile_shape(each, around))
         case Choice(cases):
             parts = [
-                SQL["case"].text.replace("{where}", around.predicate(where)).replace(
-                    "{part}", compile_shape(part, around)
-                )
+                SQL["case"]
+                .text.replace("{where}", around.predicate(where))
+                .replace("{part}", compile_shape(part, around))
                 for where, part in cases
             ]
             return SQL["choice"].text.replace("{parts}", " ".join(parts))

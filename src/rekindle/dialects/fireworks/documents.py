@@ -90,7 +90,9 @@ LAUNCH = Object(
 )
 """The fields of a launch."""
 
-SPEC = PutOver(Stored("matrix", ("spec",)), Stored("params", (CHANGES,)), "update_spec", Stored("matrix", ("added_by",)))
+SPEC = PutOver(
+    Stored("matrix", ("spec",)), Stored("params", (CHANGES,)), "update_spec", Stored("matrix", ("added_by",))
+)
 """A firework's spec with the `update_spec` of what others have changed in it. What a `mod_spec` changes is not seen
 by queries: it is a program, which only the bench runs."""
 
@@ -122,7 +124,17 @@ WITHIN_LAUNCHES: Mapping[str, Shape] = {
 }
 """The launches themselves, by the fields that name them."""
 
-WORKFLOW_FIELDS = tuple("name state metadata nodes links parent_links fw_states created_on updated_on".split())
+WORKFLOW_FIELDS = (
+    "name",
+    "state",
+    "metadata",
+    "nodes",
+    "links",
+    "parent_links",
+    "fw_states",
+    "created_on",
+    "updated_on",
+)
 """The fields of a workflow."""
 
 

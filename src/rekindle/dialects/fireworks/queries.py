@@ -111,7 +111,7 @@ def _plain_ids(value: object) -> tuple[int, ...] | None:
     """The ids that are named, where nothing but ids is."""
     if isinstance(value, dict) and len(value) == 1:
         value = value.get("$in", value.get("$eq"))
-    found = value if isinstance(value, list) else [value]
+    found: list[Any] = value if isinstance(value, list) else [value]
     return tuple(found) if all(type(one) is int and abs(one) < 2**63 for one in found) else None
 
 

@@ -52,7 +52,7 @@ def compare(a: Json, b: Json) -> int:
         return _lists(a, b)
     if mine <= _NULL:
         return 0
-    return (a > b) - (a < b)
+    return int(a > b) - int(a < b)
 
 
 def equal(a: Json, b: Json) -> bool:
