@@ -59,9 +59,22 @@ def planning_views(
     by_itself = {job for jobs, how in requests if how.again or how.automatic for job in jobs}
     alone = by_itself - spreading(requests).keys()
     views, graph = archive.reruns.views(sorted({job for jobs, _ in requests for job in jobs}), alone)
+    views = with_sources(archive, views, requests)
     earlier = archive.reruns.defined_by(views, pins(views, graph, requests))
     resumed = resuming(requests)
     return with_fan_outs(archive, views, resumed), graph, with_fan_outs(archive, earlier, resumed)
+
+
+def with_sources(
+    archive: Archive, views: dict[int, JobView], requests: Sequence[tuple[Sequence[int], How]]
+) -> dict[int, JobView]:
+    """The views, those of jobs for which a request names an attempt to go on from with that attempt."""
+    named = {how.attempt: jobs for jobs, how in requests if how.attempt is not None}
+    if not named:
+        return views
+    found = archive.reruns.sources(sorted(named))
+    sources = {job: view for attempt, (job, view) in found.items() if job in named[attempt]}
+    return views | {job: dataclasses.replace(views[job], source=view) for job, view in sources.items() if job in views}
 
 
 def resuming(requests: Iterable[tuple[Sequence[int], How]]) -> set[int]:

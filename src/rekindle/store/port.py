@@ -32,6 +32,7 @@ from rekindle.domain.models import (
     Workflow,
 )
 from rekindle.domain.rerunning.rerun import (
+    AttemptView,
     Graph,
     JobView,
     Pointers,
@@ -276,6 +277,10 @@ class Reruns(Protocol):
     def defined_by(self, views: Mapping[int, JobView], attempts: Mapping[int, int]) -> dict[int, JobView]:
         """The views of those jobs that are mapped to an attempt of theirs, with the definition that it had (steps,
         outputs, folder, matrix values, parameters, environment)."""
+        ...
+
+    def sources(self, attempts: Sequence[int]) -> dict[int, tuple[int, AttemptView]]:
+        """Attempts, live or archived, as a rerun goes on from them, each with its job."""
         ...
 
     def apply(

@@ -16,6 +16,7 @@ from rekindle.domain.rerunning.plan_form import taken_from_json
 from rekindle.domain.rerunning.planning import pointers_after
 from rekindle.domain.rerunning.rerun import (
     PLAIN,
+    AttemptView,
     Expected,
     Graph,
     JobView,
@@ -40,7 +41,7 @@ from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.finishing import there_are
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES, choice_of, choice_text
-from rekindle.store.views import as_defined_by, rerun_views
+from rekindle.store.views import as_defined_by, attempt_views, rerun_views
 
 SQL = load("reruns")
 
@@ -67,6 +68,9 @@ class Reruns:
 
     def defined_by(self, views: Mapping[int, JobView], attempts: Mapping[int, int]) -> dict[int, JobView]:
         return as_defined_by(self._db, views, attempts)
+
+    def sources(self, attempts: Sequence[int]) -> dict[int, tuple[int, AttemptView]]:
+        return attempt_views(self._db, attempts)
 
     def apply(
         self,

@@ -43,7 +43,7 @@ def rerun_views(
     definitions = _Definitions(database)
     rows = database.rows(SQL["full_views"], jobs=wanted)
     steps = _steps(database.rows(SQL["live_steps"], jobs=wanted))
-    folders = _folders(database, rows)
+    folders = _folders(database, [(row[_ATTEMPT], row[_FOLDER], row[_BUILDS_ON]) for row in rows])
     changes = changes_of(database, wanted)
     views = {row[0]: _view(row, definitions, steps, folders, changes.get(row[0], ())) for row in rows}
     outside = sorted(children.keys() - views.keys())
@@ -53,6 +53,18 @@ def rerun_views(
     views |= {job: replace(views[job], acting=one) for job, one in acting.items()}
     views |= {row[0]: replace(views[row[0]], added=True) for row in database.rows(SQL["added"], jobs=wanted)}
     return views, Graph(children, parents)
+
+
+def attempt_views(database: Database, attempts: Sequence[int]) -> dict[int, tuple[int, AttemptView]]:
+    """Attempts as a rerun may go on from them, each with its job."""
+    wanted = as_set(attempts)
+    rows = database.rows(SQL["sources"], attempts=wanted)
+    steps = _steps(database.rows(SQL["source_steps"], attempts=wanted))
+    folders = _folders(database, [(number, folder, builds_on) for number, _, _, _, folder, builds_on in rows])
+    return {
+        number: (job, AttemptView(number, STATES[state], cause, steps.get(number, ()), folders.get(number, ())))
+        for number, job, state, cause, _, _ in rows
+    }
 
 
 class _Definitions:
@@ -167,12 +179,15 @@ def as_defined_by(database: Database, views: Mapping[int, JobView], attempts: Ma
     return found
 
 
-def _folders(database: Database, rows: Sequence[Row]) -> dict[int, tuple[str, ...]]:
-    """For each live attempt the folders in which what its steps left may be, likeliest first: its own, and as long as
-    it has completed no step of its own (its folder may never have been filled) that of the attempt it builds on."""
-    found: dict[int, list[str]] = {row[_ATTEMPT]: [row[_FOLDER]] for row in rows if row[_FOLDER] is not None}
+def _folders(
+    database: Database, attempts: Sequence[tuple[int, str | None, int | None]]
+) -> dict[int, tuple[str, ...]]:
+    """For each of these attempts, told with its folder and the attempt it builds on, the folders in which what its
+    steps left may be, likeliest first: its own, and as long as it has completed no step of its own (its folder may
+    never have been filled) that of the attempt it builds on."""
+    found: dict[int, list[str]] = {attempt: [folder] for attempt, folder, _ in attempts if folder is not None}
     known: dict[int, Row] = {}
-    asked = {row[_ATTEMPT] for row in rows if row[_BUILDS_ON] is not None}
+    asked = {attempt for attempt, _, builds_on in attempts if builds_on is not None}
     while asked:
         news = {row[0]: row for row in database.rows(SQL["builds_on"], attempts=as_set(sorted(asked)))}
         known |= news

@@ -6,7 +6,7 @@ from typing import Any
 
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.overrides import Overrides, check_overrides
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.rerunning.rerun import FROM_BEGINNING, How
 from rekindle.domain.texts.quantities import Amount
 
 MOST_RUNS = 10_000
@@ -30,6 +30,8 @@ def check_how(how: How) -> None:
         )
     if how.overrides is not None:
         check_overrides(how.overrides)
+    if how.attempt is not None and how.start == FROM_BEGINNING and how.workdir not in ("copy", "same"):
+        raise UsageError("an attempt is named to go on from, and nothing of it is kept", hint="start at the failed step")
     if how.release and how != How(release=True):
         raise UsageError("`release` only lets go what was reset: it takes nothing beside it")
     if how.repeats is not None and not 0 <= how.repeats < MOST_RUNS:
@@ -51,6 +53,8 @@ def how_to_json(how: How) -> dict[str, Any]:
         asked["workdir"] = how.workdir
     if how.repeats is not None:
         asked["repeat"] = how.repeats + 1
+    if how.attempt is not None:
+        asked["attempt"] = how.attempt
     if how.recovery is not None:
         asked[f"{how.recovery}_recovery"] = True
     if how.subtasks is not None:

@@ -180,13 +180,18 @@ def _own_refusal(views: Mapping[int, JobView], graph: Graph, view: JobView, hows
         return f"it is held{reason}; release it first: rekindle release {shlex.quote(view.name)}"
     if any(how.hold for how in hows):
         return ""
-    if view.state is State.READY:
+    if view.state is State.READY and not _drops_resume_point(view, hows):
         return f"it {_still_to_run(view)}: it is ready"
     if view.state is State.WAITING:
         undone = [parent for parent in sorted(graph.parents.get(view.id, ())) if not is_done(views[parent])]
         needs = named(views[parent].name for parent in undone)
         return f"it {_still_to_run(view)}: it is waiting" + (f" for {needs}" if needs else "")
     return ""
+
+
+def _drops_resume_point(view: JobView, hows: Collection[How]) -> bool:
+    """It is to start where an attempt stopped, and that is what is taken back."""
+    return view.resume_attempt is not None and all(how.recovery == "clear" for how in hows)
 
 
 def _not_reset(view: JobView) -> str:
@@ -205,4 +210,10 @@ def _one_course(view: JobView, hows: Sequence[How], earlier: Mapping[int, JobVie
         starts = sorted({f"from {how.start}" for how in hows})
         ways = f", {' and '.join(starts)}" if len(starts) > 1 else ""
         return f"it is asked for in different ways{ways}: name one"
-    return find_course(as_defined(view, pin(view, hows[0]), earlier), hows[0], exists)
+    how = hows[0]
+    view = as_defined(view, pin(view, how), earlier)
+    if how.attempt is not None:
+        if view.source is None:
+            return f"it has no attempt {how.attempt} to go on from"
+        view = replace(view, attempt=view.source, keep_recovery=None, fan_outs=())
+    return find_course(view, how, exists)

@@ -51,6 +51,7 @@ class How:
     cancel_running: bool = False  # what runs, and would be reset under its process, is canceled first
     repeats: int | None = None  # how often more they run after that, whatever comes of it; None: not at all, and what
     # runs again by itself as often as it was to
+    attempt: int | None = None  # go on from this one of the job's attempts; None: from the live one
     automatic: bool = False  # nobody asked: what has completed below did so without this attempt, and stays
 
 
@@ -170,6 +171,7 @@ class JobView:
     template: int = 0  # the row of the definition told here
     avoids: str | None = None  # the host that its next attempt keeps away from
     repeats: int = 0  # how often more it runs after its live, or its next, attempt
+    source: AttemptView | None = None  # the attempt of it that a rerun names to go on from
 
     @property
     def runs_whenever(self) -> bool:

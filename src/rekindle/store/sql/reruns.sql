@@ -44,6 +44,14 @@ FROM attempt WHERE attempt.id IN @attempts;
 SELECT step.attempt, step.position, step.name, step.state, step.kept_from
 FROM job JOIN step ON step.attempt = job.attempt WHERE job.id IN @jobs ORDER BY step.attempt, step.position;
 
+-- name: sources
+-- Attempts, live or archived, that a rerun names to go on from.
+SELECT id, job, state, cause, folder, builds_on FROM attempt WHERE id IN @attempts ORDER BY id;
+
+-- name: source_steps
+-- Their steps.
+SELECT attempt, position, name, state, kept_from FROM step WHERE attempt IN @attempts ORDER BY attempt, position;
+
 -- name: builds_on
 -- What attempts build on, whose folders those are, and whether an attempt has completed a step of its own.
 SELECT attempt.id, attempt.folder, attempt.builds_on, EXISTS (
