@@ -50,9 +50,10 @@ def _canceled(job: Job) -> Move:
     return Move(job.id, job.workflow, job.resource_class, job.state, after)
 
 
-def hold(session: Session, ids: Sequence[int], reason: str = "held") -> Held:
-    """Keep jobs from being claimed until they are released. What runs goes on to its end."""
-    return _set_hold(session, ids, reason)
+def hold(session: Session, ids: Sequence[int], reason: str = "held", *, instead: bool = False) -> Held:
+    """Keep jobs from being claimed until they are released. What runs goes on to its end. With `instead` what is held
+    for another reason is held for this one from now on."""
+    return _set_hold(session, ids, reason, instead=instead)
 
 
 def release(session: Session, ids: Sequence[int]) -> Held:
@@ -60,11 +61,11 @@ def release(session: Session, ids: Sequence[int]) -> Held:
     return _set_hold(session, ids, None)
 
 
-def _set_hold(session: Session, ids: Sequence[int], reason: str | None) -> Held:
+def _set_hold(session: Session, ids: Sequence[int], reason: str | None, *, instead: bool = False) -> Held:
     now = session.clock()
     with session.store.write() as archive:
         jobs = archive.jobs.get(ids)
-        changed = [job for job in jobs if (job.held is None) == (reason is not None)]
+        changed = [job for job in jobs if (job.held is None) == (reason is not None) or (instead and job.held != reason)]
         archive.jobs.hold([job.id for job in changed], reason)
         _tell(archive, now, "held" if reason is not None else "released", changed)
         runners = alive(archive, now)
