@@ -5,6 +5,10 @@ from __future__ import annotations
 from rekindle.cli.lazy import Entry
 
 DIALECTS = {
+    "lpad": Entry(
+        "rekindle.dialects.fireworks.lpad.commands:lpad",
+        "Speak FireWorks: its workflow files and the commands of its LaunchPad.",
+    ),
     "torc": Entry("rekindle.dialects.torc.commands:torc", "Speak torc: its spec files and its commands."),
     "ziggy": Entry("rekindle.dialects.ziggy.commands:ziggy", "Speak Ziggy: the commands of its console."),
 }

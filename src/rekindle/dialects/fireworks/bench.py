@@ -46,20 +46,25 @@ def perform(task: int, ctx: Context) -> Action:
 def given_spec(ctx: Context) -> dict[str, Any]:
     """The spec as this job has it when an attempt begins: that of its file, with what the jobs that it needs have
     changed."""
-    spec: dict[str, Any] = copy.deepcopy(dict(ctx.matrix["spec"]))
-    for change in changes_for(ctx):
+    return spec_of(ctx.matrix, ctx.params)
+
+
+def spec_of(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, of a job with this binding and these parameters."""
+    spec: dict[str, Any] = copy.deepcopy(dict(matrix["spec"]))
+    for change in changes_for(matrix, params):
         spec = changed(spec, change)
     return spec
 
 
-def changes_for(ctx: Context) -> list[Mapping[str, Any]]:
+def changes_for(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The changes in force that are for this job, in order: none of the job that added it, and of one that came on
     several ways only the newest."""
     newest: dict[Any, Mapping[str, Any]] = {}
-    for change in ctx.params.get(CHANGES, ()):
+    for change in params.get(CHANGES, ()):
         job, attempt, task = change["by"]
         known = newest.get((job, task))
-        if job != ctx.matrix.get("added_by") and (known is None or known["by"][1] < attempt):
+        if job != matrix.get("added_by") and (known is None or known["by"][1] < attempt):
             newest[job, task] = change
     return list(newest.values())
 

@@ -1,0 +1,45 @@
+"""How lpad prints: documents as JSON or YAML, and messages, which -s silences."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+"""Of messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """What stands before a command."""
+
+    form: str = "json"
+    messages: bool = True
+
+
+def emit(document: Any) -> None:
+    """A document on stdout."""
+    if _asked().form == "yaml":
+        import yaml
+
+        click.echo(yaml.safe_dump(document, default_flow_style=False, allow_unicode=True))
+    else:
+        click.echo(json.dumps(document, indent=4))
+
+
+def tell(message: str) -> None:
+    """A message on stdout, where FireWorks has its own."""
+    if _asked().messages:
+        click.echo(message)
+
+
+def note(message: str) -> None:
+    """What a user should know beside, on stderr."""
+    click.echo(message, err=True)
+
+
+def _asked() -> Printing:
+    return click.get_current_context().find_object(Printing) or Printing()
