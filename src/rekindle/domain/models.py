@@ -240,6 +240,7 @@ class Needed(NamedTuple):
     state: State = State.COMPLETED  # the job's
     number: int | None = None  # the attempt's, within the job
     verdict: Verdict | None = None
+    failure: Failure | None = None  # of one that failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.models import Attempt, Job, Needed
+from rekindle.domain.models import Attempt, Failure, Job, Needed
 from rekindle.domain.selection import Predicate
 from rekindle.store.attempts import live_attempts
 from rekindle.store.database import Database, Row
@@ -76,11 +76,14 @@ class Jobs:
 
     def upstream(self, ids: Sequence[int]) -> dict[int, list[Needed]]:
         found: dict[int, list[Needed]] = {}
-        for child, name, result, job, attempt, state, number, word, message in self._db.rows(
+        for child, name, result, job, attempt, state, number, word, message, *error in self._db.rows(
             SQL["upstream"], jobs=as_set(ids)
         ):
-            needed = Needed(name, result, job, attempt, STATES[state], number, verdict_of(word, message))
-            found.setdefault(child, []).append(needed)
+            verdict = verdict_of(word, message)
+            failure = None if error[0] is None else Failure(*(one or "" for one in error))
+            found.setdefault(child, []).append(
+                Needed(name, result, job, attempt, STATES[state], number, verdict, failure)
+            )
         return found
 
 

@@ -50,6 +50,7 @@ class Context:
     @property
     def inputs(self) -> dict[str, Any]:
         """The jobs that this one needs, by name: `{"result": …, "outputs": {name: absolute path}}`; for an aggregate,
-        or with `when: finished`, `state`, `verdict`, `verdict_message`, `partial` and `attempt` (its number) too."""
+        or with `when: finished`, `job` (its id), `state`, `verdict`, `verdict_message`, `partial`, `attempt` (its
+        number) and `error` (of one that failed: `type`, `message`, `traceback`, `stderr`) too."""
         found: dict[str, Any] = json.loads(self._inputs) if self._inputs else {}
         return found

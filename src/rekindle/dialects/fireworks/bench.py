@@ -22,12 +22,15 @@ STOPPING = ("exit", "additions", "detours", "append_wfs", "defuse_children", "de
 def perform(task: int, ctx: Context) -> Action:
     """Run the task at a position of `_tasks`. Returns what it did, as FireWorks' FWAction and as our action."""
     from rekindle.dialects.fireworks.acting import action_of
-    from rekindle.dialects.fireworks.surroundings import bring_files, parting
+    from rekindle.dialects.fireworks.surroundings import around, bring_files, parting
 
-    given = given_spec(ctx)
+    given = spec_of(ctx.matrix, ctx.params)
+    twin = twin_of(ctx.matrix, given)
+    if twin is not None:
+        return action_of(twin[task] if task < len(twin) else {}, {}, ctx, task)
     tasks = list(given.get("_tasks", ()))
     planned = len(ctx.matrix["spec"].get("_tasks", ()))
-    spec = given
+    spec = around(given, ctx)
     for _, result in sorted(ctx.steps.items(), key=lambda step: int(step[0].partition("-")[0])):
         spec = changed(spec, result or {})
     bring_files(spec, again=task > 0)
@@ -43,30 +46,20 @@ def perform(task: int, ctx: Context) -> Action:
     return action_of(done, parting(spec, ctx) if last else {}, ctx, task)
 
 
-def given_spec(ctx: Context) -> dict[str, Any]:
-    """The spec as this job has it when an attempt begins: that of its file, with what the jobs that it needs have
-    changed."""
-    return spec_of(ctx.matrix, ctx.params)
-
-
 def spec_of(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, of a job with this binding and these parameters."""
+    """The spec with which an attempt of a firework begins, of a job with this binding and these parameters: that of
+    its file, with what other fireworks have changed, in order; what the one that added it changes is not for it."""
     spec: dict[str, Any] = copy.deepcopy(dict(matrix["spec"]))
-    for change in changes_for(matrix, params):
-        spec = changed(spec, change)
+    for change in params.get(CHANGES, ()):
+        if change["by"][0] != matrix.get("added_by"):
+            spec = changed(spec, change)
     return spec
 
 
-def changes_for(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The changes in force that are for this job, in order: none of the job that added it, and of one that came on
-    several ways only the newest."""
-    newest: dict[Any, Mapping[str, Any]] = {}
-    for change in params.get(CHANGES, ()):
-        job, attempt, task = change["by"]
-        known = newest.get((job, task))
-        if job != matrix.get("added_by") and (known is None or known["by"][1] < attempt):
-            newest[job, task] = change
-    return list(newest.values())
+def twin_of(matrix: Mapping[str, Any], given: Mapping[str, Any]) -> list[Any] | None:
+    """What the tasks of a firework that was alike (see `duplicates`) did, where it ran with this very spec; None: there
+    is none."""
+    return next((one["results"] for one in matrix.get("twins", ()) if one["spec"] == given), None)
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rekindle.dialects.fireworks.flows import Firework, Flow, job_names, plain_name, workflow_name
@@ -28,7 +28,7 @@ def define(flow: Flow, directory: str) -> Definition:
         if shape not in shapes:
             shapes[shape] = len(templates)
             templates.append(template)
-        jobs.append(JobNode(name, shapes[shape], binding_of(firework)))
+        jobs.append(JobNode(name, shapes[shape], binding_of(firework) | _parents(flow, firework, names)))
     at = {one.id: position for position, one in enumerate(flow.fireworks)}
     edges = sorted({(at[parent], at[child]) for parent, children in flow.links.items() for child in children})
     about = {"name": flow.name, "metadata": dict(flow.metadata), "created_on": flow.created_on}
@@ -40,6 +40,15 @@ def define(flow: Flow, directory: str) -> Definition:
         edges=tuple(edges),
         params={WORKFLOW: about},
     )
+
+
+def _parents(flow: Flow, firework: Firework, names: Sequence[str]) -> dict[str, Any]:
+    """Of a firework that runs when others fizzled: what these are, by the names of their jobs."""
+    if not firework.spec.get("_allow_fizzled_parents"):
+        return {}
+    needed = {parent for parent, children in flow.links.items() if firework.id in children}
+    every = zip(flow.fireworks, names, strict=True)
+    return {"parents": {name: {"name": one.name, "spec": dict(one.spec)} for one, name in every if one.id in needed}}
 
 
 def template_of(spec: Mapping[str, Any]) -> JobTemplate:
@@ -73,12 +82,13 @@ def priority_of(spec: Mapping[str, Any]) -> int:
 
 def binding_of(firework: Firework) -> dict[str, Any]:
     """What makes a job this firework."""
-    return {
+    found = {
         "name": firework.name,
-        "fw": firework.id,
+        "fw": firework.id if firework.number is None else firework.number,
         "created_on": firework.created_on,
         "spec": dict(firework.spec),
     }
+    return {**found, "twins": list(firework.twins)} if firework.twins else found
 
 
 _TOLD = 4

@@ -24,6 +24,31 @@ def fworker() -> dict[str, Any]:
     return told
 
 
+def around(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
+    """The spec with what tasks find in it about where they run: `_fw_env`, `_fizzled_parents`."""
+    found = {**spec, "_fw_env": fworker().get("env") or {}}
+    if spec.get("_allow_fizzled_parents"):
+        found["_fizzled_parents"] = fizzled_parents(ctx)
+    return found
+
+
+def fizzled_parents(ctx: Context) -> list[dict[str, Any]]:
+    """The fireworks that this one needs and that did not complete, as FireWorks hands them on."""
+    known = ctx.matrix.get("parents", {})
+    found = []
+    for name, one in ctx.inputs.items():
+        if one.get("state") == "completed":
+            continue
+        error = one.get("error") or {}
+        trace = error.get("traceback") or "\n".join(filter(None, (error.get("message"), error.get("stderr"))))
+        stored = {"_message": "runtime error during task", "_exception": {"_stacktrace": trace, "_details": None}}
+        launch = {"state": "FIZZLED", "action": {"stored_data": stored}}
+        launches = [launch] if one.get("attempt") else []
+        about = known.get(name, {"name": name})
+        found.append({"fw_id": one.get("job"), **about, "state": "FIZZLED", "launches": launches})
+    return found
+
+
 def bring_files(spec: Mapping[str, Any], *, again: bool) -> None:
     """Copy what earlier fireworks made (`_files_prev`) to the names of `_files_in`; `again`: only what is not there.
     FileNotFoundError names what is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -219,13 +220,16 @@ def _upstream_documents(
 
 def _how_it_ended(need: Needed, partial: Collection[int]) -> dict[str, Any]:
     """What an aggregate, or a job that needs others only finished, is told of each: its state (`waiting`: it cannot be
-    reached), its verdict, whether it rests on a part of a fan-out's subtasks, and the number of its attempt."""
+    reached), its verdict, whether it rests on a part of a fan-out's subtasks, the number of its attempt, its own id,
+    and the error of one that failed."""
     return {
+        "job": need.job,
         "state": need.state.label,
         "verdict": need.verdict.word.value if need.verdict else None,
         "verdict_message": need.verdict.message if need.verdict else None,
         "partial": need.job in partial,
         "attempt": need.number,
+        "error": dataclasses.asdict(need.failure) if need.failure else None,
     }
 
 

@@ -24,16 +24,26 @@ from rekindle.journal.places import attempt_folder, subtasks_folder
 from rekindle.store.port import Archive
 
 
-def submit(session: Session, definition: Definition, *, name: str | None = None, new: bool = False) -> Submitted:
+def submit(
+    session: Session,
+    definition: Definition,
+    *,
+    name: str | None = None,
+    new: bool = False,
+    revision_of: int | None = None,
+) -> Submitted:
     """Store a definition.
 
-    A name that the store does not have, or `new`: a new workflow. A name it has, from the same folder: its next
-    revision, or nothing when definition and parameters are the same. From another folder: SubmitRefused.
+    A name that the store does not have, or `new`: a new workflow. A name it has, from the same folder, or the id of a
+    workflow as `revision_of`: its next revision, or nothing when definition and parameters are the same. From another
+    folder: SubmitRefused. NotFound for an id that is not there.
     """
     definition = identified(definition, name)
     now = session.clock()
     with session.store.write() as archive:
-        known = None if new else archive.workflows.find(definition.name)
+        known = None if new else archive.workflows.find(revision_of or definition.name)
+        if known is None and revision_of is not None:
+            raise NotFound(f"no such workflow: {revision_of}")
         submitted = resubmit(archive, known, definition, now) if known else _created(archive, definition, now)
         runners = alive(archive, now)
     ring(session.store.folder, runners)

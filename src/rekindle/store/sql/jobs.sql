@@ -66,6 +66,8 @@ SELECT id, cpus, memory, gpus, time, licences FROM resource_class WHERE id IN @c
 -- name: upstream
 -- What jobs need, and how that stands: the live attempts, with the results of those that completed.
 SELECT edge.child, job.name, CASE WHEN attempt.state = 4 THEN attempt.result END, job.id, attempt.id, job.state,
-    attempt.number, attempt.verdict, attempt.verdict_message
+    attempt.number, attempt.verdict, attempt.verdict_message,
+    CASE WHEN attempt.state = 5 THEN coalesce(attempt.error_type, '') END,
+    attempt.error_message, attempt.error_traceback, attempt.error_stderr
 FROM edge JOIN job ON job.id = edge.parent LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE edge.child IN @jobs ORDER BY edge.child, edge.parent;
