@@ -26,14 +26,8 @@ _EXACT = "DupeFinderExact"
 def with_twins(session: Session, flow: Flow) -> Flow:
     """The workflow, each firework that asks for it told of those in the store with the same spec, and of what they
     did: `job`, `spec` (as it was given) and the `results` of its tasks. SpecError names a finder that is not there."""
+    check_finders(flow, flow.name)
     asking = {one.id: one.spec for one in flow.fireworks if one.spec.get("_dupefinder")}
-    problems = [
-        Problem(0, 0, f"the firework {number} has the `_dupefinder` {name!r:.60}", f"{_EXACT} is the one there is")
-        for number, spec in asking.items()
-        if (name := _finder(spec)) != _EXACT
-    ]
-    if problems:
-        raise SpecError(flow.name, problems)
     if not asking:
         return flow
     found: dict[int, list[dict[str, Any]]] = {}
@@ -46,6 +40,17 @@ def with_twins(session: Session, flow: Flow) -> Flow:
         ]
     fireworks = (dataclasses.replace(one, twins=tuple(found.get(one.id, ()))) for one in flow.fireworks)
     return dataclasses.replace(flow, fireworks=tuple(fireworks))
+
+
+def check_finders(flow: Flow, where: str) -> None:
+    """SpecError names each finder that is not there; `where` stands for the file."""
+    problems = [
+        Problem(0, 0, f"the firework {one.id} has the `_dupefinder` {name!r:.60}", f"{_EXACT} is the one there is")
+        for one in flow.fireworks
+        if one.spec.get("_dupefinder") and (name := _finder(one.spec)) != _EXACT
+    ]
+    if problems:
+        raise SpecError(where, problems)
 
 
 _MOST = 10
