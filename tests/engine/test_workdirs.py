@@ -264,7 +264,7 @@ def test_a_copy_that_fails_fails_the_attempt_and_leaves_no_half_folder(five, mon
     assert (last.state, last.cause) == (State.FAILED, "start")
     assert last.failure.message == f"cannot copy the folder {folder}: No space left on device"
     assert not Path(own).exists()
-    assert not Path(copy_part(own)).exists()
+    assert not Path(copy_part(own, own, "")).exists()
     assert last.started is not None
 
 

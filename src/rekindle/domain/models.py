@@ -80,6 +80,7 @@ class Attempt:
     code: str | None = None  # digest of the modules that its functions come from
     pinned_to: int | None = None  # the attempt whose definition it took; None: the latest
     evidence: str | None = None  # JSON text: what the cause was concluded from
+    shared: bool = False  # others may be in its folder too: it is never removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,7 @@ class Runner:
     ended: float | None = None
     pid_space: int = 0
     keeper: int | None = None
+    label: str = ""  # what it is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,14 @@ class Needed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Workplace:
+    """A place that is given for an attempt to work in. `shared`: others may be in it, or come; it is never removed."""
+
+    path: str  # absolute
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class NewAttempt:
     """An attempt at the moment of its claim."""
 
@@ -251,7 +261,9 @@ class NewAttempt:
     token: str
     job: ReadyJob
     folder: str
-    own: str = ""  # its own path, where it runs in an earlier attempt's folder
+    own: str = ""  # its own path, where that is not its folder: it runs in an earlier attempt's, or in a given place
+    given: bool = False  # in a given place, which is made where it is not there
+    shared: bool = False  # … and in which others may be
 
 
 @dataclass(frozen=True, slots=True)

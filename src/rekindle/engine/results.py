@@ -12,8 +12,9 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.changes.differences import Difference
 from rekindle.domain.changes.revisions import RevisionDiff
 from rekindle.domain.definition import Definition, Resources
-from rekindle.domain.models import Attempt, FailureGroup, Job, Runner, Workflow
+from rekindle.domain.models import Attempt, FailureGroup, Job, ReadyJob, Runner, Workflow, Workplace
 from rekindle.domain.rerunning.rerun import How, Reason, RerunPlan
+from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Status, Verdict, Word, status_of, statuses_of, worst_status
 from rekindle.store.port import Archive
@@ -277,7 +278,10 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class WorkOptions:
-    """How to work. `wait_timeout`: after so many seconds nothing new is started."""
+    """How to work. `wait_timeout`: after so many seconds nothing new is started. `only`: claims are of jobs for which
+    that holds when it claims, of those that are added meanwhile too. `most`: it starts so many attempts and ends.
+    `linger` false: it does not wait for what others run, nor for jobs that wait for their retry. `place` says where
+    jobs with `workdir: attempt` work; it is asked for each attempt, with its id and the time of its claim."""
 
     workflow: str | None = None
     slots: int | None = None  # None: one for each processor
@@ -287,6 +291,11 @@ class WorkOptions:
     memory: int | None = None  # bytes to pack into; None: the machine's
     gpus: int = 0
     licences: Mapping[str, int] = field(default_factory=dict)
+    only: Predicate | None = None
+    most: int | None = None
+    linger: bool = True
+    place: Callable[[ReadyJob, int, float], Workplace | None] | None = None  # None: in the store
+    label: str = ""  # what the runner is called
 
 
 @dataclass(frozen=True, slots=True)

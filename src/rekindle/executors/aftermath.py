@@ -20,7 +20,7 @@ from rekindle.journal.copies import remove_tree
 from rekindle.journal.ledger import Writer, mend
 from rekindle.journal.oomkills import OomKills
 from rekindle.journal.orders import Assignment
-from rekindle.journal.places import clear_scratch, copy_part, forget_progress, rescue_logs
+from rekindle.journal.places import clear_scratch, copy_part, forget_progress, rescue_logs, variable_of
 from rekindle.journal.processes import session_members, started_with
 from rekindle.journal.records import Closed, Ended, Record, Returned, Started
 
@@ -64,7 +64,7 @@ def _tell(worker: WorkerProcess, code: int, oom: Mapping[str, Any] | None) -> No
         if one.token in worker.begun:
             rescue_logs(worker.scratch, one.beside, worker.begun[one.token][0])
         forget_progress(one.beside)
-        remove_tree(copy_part(one.beside))
+        remove_tree(copy_part(one.beside, one.folder, one.token))
         if not one.own and not worker.recipes[one.recipe].keeps_folder:
             _remove_if_empty(one.folder)
     journal = Writer(worker.info.journal)
@@ -119,10 +119,10 @@ def _end_session(leader: int) -> None:
 
 
 def _end_strays(worker: WorkerProcess) -> None:
-    """Kill what has left that session and still has an attempt's folder in its environment."""
-    folders = {f"REKINDLE_DIR={one.folder}".encode(): one.folder for one in worker.given.values()}
+    """Kill what has left that session and still has an attempt's token in its environment."""
+    tokens = {variable_of(token).encode(): token for token in worker.given}
     limit = time.monotonic() + _PATIENCE
-    while folders and (strays := started_with(folders)) and time.monotonic() < limit:
+    while tokens and (strays := started_with(tokens)) and time.monotonic() < limit:
         for pid, _ in strays:
             _kill(pid, limit)
 

@@ -56,7 +56,7 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     name: str
     number: int
     recipe: int
-    folder: str  # absolute; the worker makes it, and removes it when it is left empty
+    folder: str  # absolute; the worker makes it, and removes it when it is left empty and the attempt's own
     binding: dict[str, Any] = {}
     start_step: int = 0
     kept: dict[str, Any] = {}  # results of the steps that are kept, by name
@@ -65,7 +65,7 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     env: dict[str, str] | None = None  # added to the recipe's
     time: float | None = None  # where it differs from the recipe's
     unset: tuple[str, ...] = ()  # parameters of the recipe that this attempt does not have
-    own: str = ""  # absolute: beside what its logs lie; "": beside the folder, which no other attempt has then
+    own: str = ""  # absolute: beside what its own files lie; "": beside the folder, which no other attempt has then
     copy_from: str = ""  # absolute: a folder that `folder` becomes a copy of before the first step; "": none
     fan_outs: tuple[FanOut, ...] = ()  # those before the start, and the one that is resumed
     cpus: float | None = None  # where they differ from the recipe's
@@ -73,11 +73,18 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     began: Prints | None = None  # what the attempt that it goes on from depended on
     memory: int | None = None  # where it differs from the recipe's
     verdict: Verdict | None = None  # what the steps that are kept have found
+    given: bool = False  # its folder is a place that was given, and is made where it is not there
 
     @property
     def beside(self) -> str:
         """The path that the names of the attempt's own files begin with."""
         return self.own or self.folder
+
+    @property
+    def leaves(self) -> str:
+        """The path that the names of what its steps write for us begin with: in its folder, or, where that is not its
+        own and others may be in it, beside its own path."""
+        return self.own or f"{self.folder}/"
 
 
 class Assign(msgspec.Struct, tag="assign", frozen=True, omit_defaults=True):

@@ -25,6 +25,11 @@ def scratch_path(store: str, worker: str) -> str:
     return f"{store}/run/{worker}"
 
 
+def variable_of(token: str) -> str:
+    """What is in the environment of all processes of the attempt with that token, and of no others."""
+    return f"REKINDLE_TOKEN={token}"
+
+
 def attempt_folder(store: str, attempt: int) -> str:
     """An attempt's own path: its folder, unless it runs in an earlier one's, and the beginning of the names of its
     other files. 256 attempts share a parent, 256 parents a grandparent."""
@@ -37,9 +42,10 @@ def log_path(own: str, position: int, stream: Stream) -> str:
     return f"{own}.{position}.{stream}"
 
 
-def copy_part(own: str) -> str:
-    """The copy of an earlier attempt's folder while it is not whole."""
-    return f"{own}.part"
+def copy_part(own: str, folder: str, token: str) -> str:
+    """The copy of an earlier attempt's folder while it is not whole: beside the folder that it becomes. Where that is
+    not the attempt's own, nobody else has a folder of that name."""
+    return f"{own}.part" if folder == own else f"{folder}.{token}.part"
 
 
 def copy_progress(own: str) -> str:

@@ -35,7 +35,7 @@ class Started(msgspec.Struct, tag="started", frozen=True, omit_defaults=True):
     """An attempt begins. This is written before its first process is made, so that no death in between can hide
     that it may have run; `pid` is therefore known for a call only (the worker's call host, which leads a process
     group). All processes of an attempt belong to the session that the worker leads (Opened has its pid), unless they
-    left it; those still have REKINDLE_DIR in their environment.
+    left it; those still have REKINDLE_TOKEN in their environment.
 
     Later records of the attempt are dated by `at` and the time that has passed since; with `clock` (monotonic seconds
     of this boot) another process can do so that tells its end."""

@@ -138,9 +138,12 @@ class Queue(Protocol):
         """What is ready, by workflow and resource class, read from the counts; archived workflows left out."""
         ...
 
-    def ready(self, workflow: int, resource_class: int, limit: int, host: str = "") -> list[ReadyJob]:
+    def ready(
+        self, workflow: int, resource_class: int, limit: int, host: str = "", only: Predicate | None = None
+    ) -> list[ReadyJob]:
         """The first ready jobs of a class: not held, not delayed, not avoiding `host`, and not awaiting the end of an
-        attempt that a rerun has archived (see `awaited`); highest priority first, then by id."""
+        attempt that a rerun has archived (see `awaited`); highest priority first, then by id. With `only` those for
+        which it holds."""
         ...
 
     def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
@@ -358,8 +361,8 @@ class Reruns(Protocol):
 class Runners(Protocol):
     """Runners, leases and their workers' journals."""
 
-    def register(self, place: Place, executor: str, slots: int, now: float, lease: float) -> Runner:
-        """A new runner, alive until now + lease, of epoch 1."""
+    def register(self, place: Place, executor: str, slots: int, now: float, lease: float, label: str = "") -> Runner:
+        """A new runner, alive until now + lease, of epoch 1. `label`: what it is called."""
         ...
 
     def renew(self, runner: int, epoch: int, until: float) -> bool:

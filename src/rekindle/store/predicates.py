@@ -65,6 +65,12 @@ def compile_documents(document: Shape, where: Predicate, jobs: Collection[int] |
     return Compiled(text.replace("{document}", compile_shape(document, compiler.around)), compiler.values)
 
 
+def compile_condition(where: Predicate) -> Compiled:
+    """The condition alone, for a query that has at hand what `select_jobs` has. BadSelection as above."""
+    compiler = _Compiler()
+    return Compiled(compiler.predicate(where), compiler.values)
+
+
 def search(pattern: str, text: object) -> bool:
     """The function behind `search(pattern, text)` in SQL: found anywhere in it; never in what is no text."""
     return isinstance(text, str) and pattern_of(pattern).search(text) is not None

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Ending, Move, NewAttempt, ReadyClass, ReadyJob, Standing, StepOutcome
+from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.store.counts import CountKey, add_counts
 from rekindle.store.database import Database, Row
 from rekindle.store.deriving import derive_afresh
 from rekindle.store.finishing import concerned
 from rekindle.store.jobs import known_resources
+from rekindle.store.predicates import compile_condition
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES, verdict_columns
 
@@ -34,9 +36,15 @@ class Queue:
         resources = known_resources(self._db, {row[1] for row in rows})
         return [ReadyClass(owner, number, resources[number], ready) for owner, number, ready in rows]
 
-    def ready(self, workflow: int, resource_class: int, limit: int, host: str = "") -> list[ReadyJob]:
-        rows = self._db.rows(SQL["ready"], workflow=workflow, resource_class=resource_class, limit=limit, host=host)
-        return [ReadyJob(*row) for row in rows]
+    def ready(
+        self, workflow: int, resource_class: int, limit: int, host: str = "", only: Predicate | None = None
+    ) -> list[ReadyJob]:
+        values = {"workflow": workflow, "resource_class": resource_class, "limit": limit, "host": host}
+        if only is None:
+            return [ReadyJob(*row) for row in self._db.rows(SQL["ready"], **values)]
+        condition = compile_condition(only)
+        text = SQL["ready_of_those"].text.replace("{where}", condition.text)
+        return [ReadyJob(*row) for row in self._db.select(text, {**values, **condition.values})]
 
     def next_attempt(self) -> int:
         return int(self._db.value(SQL["highest_attempt"])) + 1
@@ -198,6 +206,7 @@ def _reservation(attempt: NewAttempt, runner: int, now: float) -> Row:
         job.template,
         runner,
         attempt.folder,
+        int(attempt.shared),
         now,
         job.resume_attempt,
         job.resume_step,

@@ -39,7 +39,7 @@ def attempt_of(row: Row, steps: Sequence[StepOutcome] = ()) -> Attempt:
     cause = CAUSES[row[8]]
     front = [*row[:5], STATES[row[5]], *row[6:8], cause, *row[9:11], failure]
     verdict = verdict_of(row[28], row[38])
-    values = [*front, *row[15:28], verdict, *row[29:32], row[32] != 0, row[33], tuple(steps), *row[34:38]]
+    values = [*front, *row[15:28], verdict, *row[29:32], row[32] != 0, row[33], tuple(steps), *row[34:38], row[39] != 0]
     return Attempt(*values)
 
 

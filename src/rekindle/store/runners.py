@@ -15,7 +15,7 @@ class Runners:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def register(self, place: Place, executor: str, slots: int, now: float, lease: float) -> Runner:
+    def register(self, place: Place, executor: str, slots: int, now: float, lease: float, label: str = "") -> Runner:
         number = self._db.insert(
             SQL["insert_runner"],
             host=place.host,
@@ -27,6 +27,7 @@ class Runners:
             slots=slots,
             started=now,
             expires=now + lease,
+            label=label,
         )
         return Runner(
             number,
@@ -40,6 +41,7 @@ class Runners:
             now + lease,
             epoch=1,
             pid_space=place.pid_space,
+            label=label,
         )
 
     def renew(self, runner: int, epoch: int, until: float) -> bool:

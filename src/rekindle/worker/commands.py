@@ -45,11 +45,11 @@ class Command:
         """Start it. BadValue or UnknownWord for a value that cannot stand in it, StartError when it does not start."""
         self._line, argv = _argument_vector(step, frame)
         self._position, self._capture, self._own = position, capture, own
-        self._folder, self._beside = assignment.folder, assignment.beside
+        self._leaves, self._beside = assignment.leaves, assignment.beside
         frame.variables["REKINDLE_STEP"] = step.name
-        frame.variables["REKINDLE_RESULT"] = f"{assignment.folder}/{RESULT_NAME}"
-        frame.variables["REKINDLE_ACTION"] = f"{assignment.folder}/{ACTION_NAME}"
-        frame.variables["REKINDLE_VERDICT"] = f"{assignment.folder}/{VERDICT_NAME}"
+        frame.variables["REKINDLE_RESULT"] = f"{self._leaves}{RESULT_NAME}"
+        frame.variables["REKINDLE_ACTION"] = f"{self._leaves}{ACTION_NAME}"
+        frame.variables["REKINDLE_VERDICT"] = f"{self._leaves}{VERDICT_NAME}"
         self._stopped: tuple[Cause, str] | None = None
         self._kill_at: float | None = None
         self._look_at: float | None = None  # it has ended, what it has left has not
@@ -116,9 +116,9 @@ class Command:
     def _conclude(self, code: int) -> StepEnd:
         """What an exit code (negative: the signal that killed it) means."""
         now = date()
-        result, trouble = _result(self._folder)
-        action, misdeed = left_action(self._folder)
-        verdict, misreading = left_verdict(self._folder)
+        result, trouble = _result(self._leaves)
+        action, misdeed = left_action(self._leaves)
+        verdict, misreading = left_verdict(self._leaves)
         cause, message, number = self._cause(code)
         exit_code = code if code >= 0 else None
         if cause is None and trouble is not None:
@@ -169,10 +169,10 @@ def ended(handle: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _result(folder: str) -> tuple[str | None, BadValue | None]:
+def _result(leaves: str) -> tuple[str | None, BadValue | None]:
     """(the JSON text that the step left, what is wrong with it)."""
     try:
-        text = take_result(folder)
+        text = take_result(leaves)
         if text is not None:
             msgspec.json.decode(text)
     except BadValue as error:

@@ -1,7 +1,7 @@
 """A folder is copied before an attempt's first step: by a process of its own, so that it can be ended at any time.
 
-`python -P -m rekindle.worker.copying SOURCE OWN` copies SOURCE to a folder beside the attempt's own path, and writes
-there how far it is. The worker moves it to where it belongs when it is whole, and removes it when it is not.
+`python -P -m rekindle.worker.copying SOURCE PART OWN` copies SOURCE to PART, and writes beside the attempt's own path
+how far it is. The worker moves it to where it belongs when it is whole, and removes it when it is not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rekindle.worker.capture import Capture
 from rekindle.worker.clock import date
 from rekindle.worker.commands import ended
 from rekindle.worker.findings import StepEnd, failed, signal_name, stopped
-from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, VERDICT_NAME
+from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, TOKEN, VERDICT_NAME
 from rekindle.worker.reaping import kill_group
 from rekindle.worker.spawn import spawn
 
@@ -38,15 +38,15 @@ class FolderCopy:
         """Start it. StartError or OSError when it does not start."""
         self._source, self._folder, self._own = assignment.copy_from, assignment.folder, assignment.beside
         self._position, self._capture = position, capture
-        self._part = copy_part(self._own)
+        self._part = copy_part(self._own, self._folder, assignment.token)
         self._stopped: tuple[Cause, str] | None = None
         self.quiet = True
         self.started = date()
         parent = os.path.dirname(self._folder)
         os.makedirs(parent, exist_ok=True)
         remove_tree(self._part)
-        argv = [sys.executable, "-P", "-m", "rekindle.worker.copying", self._source, self._own]
-        environment = {**surroundings, "REKINDLE_DIR": self._folder}
+        argv = [sys.executable, "-P", "-m", "rekindle.worker.copying", self._source, self._part, self._own]
+        environment = {**surroundings, "REKINDLE_DIR": self._folder, TOKEN: assignment.token}
         self._pid = spawn(argv, environment, parent, capture.out, capture.err)
         self._handle = os.pidfd_open(self._pid)
 
@@ -101,7 +101,7 @@ class FolderCopy:
 
 def main(arguments: list[str]) -> int:
     """Copy, telling how far it is; the exit code."""
-    source, own = arguments
+    source, part, own = arguments
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         whole = size_of(source)
@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> int:
                 write_progress(own, done, whole)
 
         tell(0)
-        copy_tree(source, copy_part(own), tell, (RESULT_NAME, ACTION_NAME, VERDICT_NAME))
+        copy_tree(source, part, tell, (RESULT_NAME, ACTION_NAME, VERDICT_NAME))
     except OSError as error:
         print(error.strerror or error, f"({error.filename})" if error.filename else "", file=sys.stderr)
         return 1

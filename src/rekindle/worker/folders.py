@@ -72,27 +72,20 @@ class Folders:
         self._mode = self._usual = os.stat(self._spare).st_mode
 
 
-def drop_leftovers(folder: str) -> None:
-    """Remove the result, action or verdict that a step of an earlier attempt, which was killed, may have left there."""
-    for name in (RESULT_NAME, ACTION_NAME, VERDICT_NAME):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{folder}/{name}")
-
-
-def take_result(folder: str) -> str | None:
+def take_result(leaves: str) -> str | None:
     """What was written to $REKINDLE_RESULT, and remove it; None: nothing was. BadValue when it is too long or not
-    UTF-8."""
-    return _take(f"{folder}/{RESULT_NAME}", "$REKINDLE_RESULT")
+    UTF-8. `leaves`: see Assignment.leaves."""
+    return _take(f"{leaves}{RESULT_NAME}", "$REKINDLE_RESULT")
 
 
-def take_action(folder: str) -> str | None:
+def take_action(leaves: str) -> str | None:
     """What was written to $REKINDLE_ACTION, and remove it, in the same way."""
-    return _take(f"{folder}/{ACTION_NAME}", "$REKINDLE_ACTION")
+    return _take(f"{leaves}{ACTION_NAME}", "$REKINDLE_ACTION")
 
 
-def take_verdict(folder: str) -> str | None:
+def take_verdict(leaves: str) -> str | None:
     """What was written to $REKINDLE_VERDICT, and remove it, in the same way."""
-    return _take(f"{folder}/{VERDICT_NAME}", "$REKINDLE_VERDICT")
+    return _take(f"{leaves}{VERDICT_NAME}", "$REKINDLE_VERDICT")
 
 
 def _take(path: str, variable: str) -> str | None:

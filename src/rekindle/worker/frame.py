@@ -16,6 +16,8 @@ from rekindle.worker.wire import Subtask
 LONGEST_INPUTS = 96 * 1024
 """Bytes of REKINDLE_INPUTS that fit into an environment; the kernel takes 128 KiB a variable."""
 
+TOKEN = "REKINDLE_TOKEN"
+
 RESULT_NAME = ".rekindle.result"
 ACTION_NAME = ".rekindle.action"
 VERDICT_NAME = ".rekindle.verdict"
@@ -79,6 +81,7 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
     variables["REKINDLE_JOB_NAME"] = assignment.name
     variables["REKINDLE_ATTEMPT"] = str(assignment.number)
     variables["REKINDLE_DIR"] = folder
+    variables[TOKEN] = assignment.token
     return Frame(
         directory=folder if recipe.workdir == "attempt" else recipe.directory,
         variables=variables,
@@ -151,6 +154,7 @@ _OURS = (
     "REKINDLE_ITEM",
     "REKINDLE_SUBTASK",
     "REKINDLE_DIR",
+    TOKEN,
     "REKINDLE_INPUTS",
     "REKINDLE_RESULT",
     "REKINDLE_VERDICT",

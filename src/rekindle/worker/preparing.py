@@ -15,7 +15,7 @@ from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended
 from rekindle.worker.findings import StepEnd, missing, never_started
 from rekindle.worker.fingerprints import absent_inputs
-from rekindle.worker.folders import Folders, drop_leftovers
+from rekindle.worker.folders import Folders
 from rekindle.worker.frame import Frame, frame_of, tell_inputs
 
 
@@ -25,15 +25,16 @@ def prepare(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, s
         frame = frame_of(recipe, assignment, surroundings)
     except RekindleError as error:
         return never_started(assignment, State.FAILED, Cause.START, str(error))
-    if assignment.own and not os.path.isdir(assignment.folder):
+    if assignment.own and not assignment.given and not os.path.isdir(assignment.folder):
         message = f"the folder of the earlier attempt, {assignment.folder}, is gone"
         return never_started(assignment, State.FAILED, Cause.START, message)
     try:
-        if not assignment.copy_from:
+        if assignment.given and not assignment.copy_from:
+            folders.storage.insist(lambda: os.makedirs(assignment.folder, exist_ok=True))
+        elif not assignment.own and not assignment.copy_from:
             folders.make(assignment.folder)
         if assignment.own:
             os.makedirs(os.path.dirname(assignment.own), exist_ok=True)
-            drop_leftovers(assignment.folder)
         folders.storage.insist(lambda: tell_inputs(frame, assignment))
     except OSError as error:
         message = f"cannot make the attempt's folder {assignment.folder}: {error.strerror}"

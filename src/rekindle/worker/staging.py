@@ -17,10 +17,10 @@ from rekindle.worker.folders import take_action, take_verdict
 from rekindle.worker.frame import Frame
 
 
-def left_action(folder: str) -> tuple[str | None, BadValue | None]:
+def left_action(leaves: str) -> tuple[str | None, BadValue | None]:
     """(the JSON text of the action that a command left, what is wrong with it)."""
     try:
-        text = take_action(folder)
+        text = take_action(leaves)
         if text is None:
             return None, None
         return written(action_document(read_action(msgspec.json.decode(text)))), None
@@ -30,10 +30,10 @@ def left_action(folder: str) -> tuple[str | None, BadValue | None]:
         return None, BadAction(f"$REKINDLE_ACTION is not JSON: {error}", hint="write one JSON object")
 
 
-def left_verdict(folder: str) -> tuple[Verdict | None, BadValue | None]:
+def left_verdict(leaves: str) -> tuple[Verdict | None, BadValue | None]:
     """(the verdict that a command left, what is wrong with it)."""
     try:
-        text = take_verdict(folder)
+        text = take_verdict(leaves)
         return None if text is None else read_verdict(text), None
     except BadValue as error:
         return None, error

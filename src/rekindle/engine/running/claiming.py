@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Ending, Failure, Job, Move, NewAttempt, ReadyClass, ReadyJob
+from rekindle.domain.models import Ending, Failure, Job, Move, NewAttempt, ReadyClass, ReadyJob, Workplace
 from rekindle.domain.packing import Room, never_fits, pack
+from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.engine.fan_outs import fan_outs_of, goes_on_with_a_part
 from rekindle.engine.presence import works_elsewhere
@@ -31,6 +32,8 @@ class Scope:
     runner: int
     store_folder: str
     host: str = ""
+    only: Predicate | None = None  # see engine.results.WorkOptions
+    place: Callable[[ReadyJob, int, float], Workplace | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +51,25 @@ class Claimed:
 
 
 def claim(
-    archive: Archive, scope: Scope, benches: Sequence[Bench], pace: Pace, recipes: Recipes, now: float, free: Room
+    archive: Archive,
+    scope: Scope,
+    benches: Sequence[Bench],
+    pace: Pace,
+    recipes: Recipes,
+    now: float,
+    free: Room,
+    most: int | None = None,
 ) -> Claimed:
-    """Claim for every worker what it can take now; the attempts are written, their workers are not told yet."""
+    """Claim for every worker what it can take now, no more than `most` attempts; they are written, their workers are
+    not told yet."""
     never: dict[int, tuple[str, str]] = {}
     classes = archive.queue.ready_classes(scope.workflow)
     offer = _offer(archive, scope, classes, benches, pace, now, never)
     chosen = _choose(offer, benches, pace, free)
-    jobs = [(worker, job) for worker, picked in chosen.items() for job in picked]
+    jobs = [(worker, job) for worker, picked in chosen.items() for job in picked][:most]
     if not jobs:
         return Claimed({}, never, sum(one.ready for one in classes))
-    attempts = _claimed(archive, scope, [job for _, job in jobs], now)
+    attempts = _claimed(archive, scope, recipes, [job for _, job in jobs], now)
     work: dict[str, list[Flight]] = {}
     kept = kept_steps(archive, recipes, attempts)
     archive.queue.steps([(attempt, step) for attempt, steps in kept.items() for step in steps])
@@ -71,18 +82,27 @@ def claim(
     return Claimed(work, never, sum(one.ready for one in classes) - len(jobs))
 
 
-def _claimed(archive: Archive, scope: Scope, jobs: Sequence[ReadyJob], now: float) -> list[NewAttempt]:
+def _claimed(
+    archive: Archive, scope: Scope, recipes: Recipes, jobs: Sequence[ReadyJob], now: float
+) -> list[NewAttempt]:
     first = archive.queue.next_attempt()
-    attempts = [_new_attempt(scope, first + at, job) for at, job in enumerate(jobs)]
+    attempts = [_new_attempt(archive, scope, recipes, first + at, job, now) for at, job in enumerate(jobs)]
     archive.queue.claim(attempts, scope.runner, now)
     return attempts
 
 
-def _new_attempt(scope: Scope, number: int, job: ReadyJob) -> NewAttempt:
-    own = attempt_folder(scope.store_folder, number)
+def _new_attempt(
+    archive: Archive, scope: Scope, recipes: Recipes, number: int, job: ReadyJob, now: float
+) -> NewAttempt:
+    own, token = attempt_folder(scope.store_folder, number), secrets.token_hex(8)
     if job.take == "same" and job.take_folder:
-        return NewAttempt(number, secrets.token_hex(8), job, job.take_folder, own)
-    return NewAttempt(number, secrets.token_hex(8), job, own)
+        return NewAttempt(number, token, job, job.take_folder, own)
+    if scope.place is not None and recipes.template(archive, job.template).workdir == "attempt":
+        place = scope.place(job, number, now)
+        mingles = place is not None and place.shared and job.take == "copy" and job.take_folder != place.path
+        if place is not None and not mingles:  # a copy is never put among other files
+            return NewAttempt(number, token, job, place.path, own, given=True, shared=place.shared)
+    return NewAttempt(number, token, job, own)
 
 
 def _fan_outs(archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt]) -> dict[int, tuple[FanOut, ...]]:
@@ -114,7 +134,7 @@ def _offer(
         if not idle and not busy:
             continue
         why = never_fits(scope.total, ready.resources)
-        jobs = archive.queue.ready(ready.workflow, ready.resource_class, 1, here)
+        jobs = archive.queue.ready(ready.workflow, ready.resource_class, 1, here, scope.only)
         if not jobs:
             continue
         if why is not None:
@@ -122,7 +142,7 @@ def _offer(
             continue
         want = idle + (idle + len(busy)) * pace.depth(jobs[0].template)
         if want > 1 and ready.ready > 1:
-            jobs = archive.queue.ready(ready.workflow, ready.resource_class, want, here)
+            jobs = archive.queue.ready(ready.workflow, ready.resource_class, want, here, scope.only)
         offer.append((ready, jobs))
     return offer
 

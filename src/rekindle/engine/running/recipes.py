@@ -135,7 +135,8 @@ def assignments(
                 time=modified.time,
                 unset=unset,
                 own=attempt.own,
-                copy_from=job.take_folder or "" if job.take == "copy" else "",
+                given=attempt.given,
+                copy_from=_copied(attempt),
                 cpus=modified.cpus,
                 fan_outs=(fan_outs or {}).get(attempt.id, ()),
                 began=began.get(job.resume_attempt or 0),
@@ -144,6 +145,12 @@ def assignments(
             )
         )
     return with_known_inputs(archive, recipes.__getitem__, made)
+
+
+def _copied(attempt: NewAttempt) -> str:
+    """The folder that the attempt's becomes a copy of; "": it begins as it is."""
+    folder = attempt.job.take_folder or ""
+    return folder if attempt.job.take == "copy" and folder != attempt.folder else ""
 
 
 def _began(archive: Archive, attempts: Sequence[int]) -> dict[int, Prints]:

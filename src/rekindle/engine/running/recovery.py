@@ -25,6 +25,7 @@ from rekindle.journal.places import (
     forget_progress,
     rescue_logs,
     scratch_path,
+    variable_of,
 )
 from rekindle.journal.processes import started_with
 from rekindle.store.port import Archive
@@ -139,11 +140,11 @@ def _may_begin(workers: Sequence[Orphan], attempt: Attempt) -> bool:
 def _without_processes(estate: Estate, attempts: Sequence[Attempt]) -> set[int]:
     """Kill every process that belongs to one of these attempts (its environment says so), wherever it has gone; the
     attempts that have none."""
-    folders = {one.folder: one.id for one in attempts if one.folder}
-    wanted = {f"REKINDLE_DIR={folder}".encode(): folder for folder in folders}
+    tokens = {one.token: one.id for one in attempts}
+    wanted = {variable_of(token).encode(): token for token in tokens}
     found: dict[int, list[int]] = {}
-    for pid, folder in started_with(wanted) if wanted else ():
-        found.setdefault(folders[folder], []).append(pid)
+    for pid, token in started_with(wanted) if wanted else ():
+        found.setdefault(tokens[token], []).append(pid)
     for number, pids in found.items():
         kill(pids)
         known = estate.clinging.get(number)
@@ -162,7 +163,7 @@ def _clear(archive: Archive, estate: Estate, attempt: Attempt) -> None:
         position = max([attempt.start_step, *(step.position + 1 for step in known.steps)])
         rescue_logs(scratch_path(estate.store_folder, attempt.worker), own, position)
     forget_progress(own)
-    remove_tree(copy_part(own))
+    remove_tree(copy_part(own, attempt.folder or own, attempt.token))
 
 
 def _close(archive: Archive, estate: Estate, now: float) -> None:

@@ -41,10 +41,17 @@ def work(
     slots = options.slots or processors()
     executor = executor or load_executor(options.executor, session)
     with session.store.write() as archive:
-        runner = archive.runners.register(here(), executor.name, slots, session.clock(), LEASE_SECONDS)
+        archive.queue.ready(0, 0, 0, only=options.only)  # a condition that cannot be is refused before anything begins
+        runner = archive.runners.register(here(), executor.name, slots, session.clock(), LEASE_SECONDS, options.label)
     lease = Lease(session, runner)
     scope = Scope(
-        workflow.id if workflow else None, _total(options, slots), runner.id, session.store.folder, runner.host
+        workflow.id if workflow else None,
+        _total(options, slots),
+        runner.id,
+        session.store.folder,
+        runner.host,
+        options.only,
+        options.place,
     )
     bell = Bell(session.store.folder, runner.id)
     try:

@@ -24,6 +24,7 @@ from rekindle.engine.running.neighbours import Neighbours
 from rekindle.engine.running.recipes import Recipes
 from rekindle.engine.running.signals import Interrupts
 from rekindle.engine.running.tally import Tally
+from rekindle.engine.running.telling import Telling, counts_of
 from rekindle.engine.session import Session
 from rekindle.engine.wake import Bell, ring
 from rekindle.executors.port import Executor, WorkerInfo
@@ -37,9 +38,6 @@ IDLE_SECONDS = 2.0
 
 RECALL_SECONDS = 0.1
 """When a worker has nothing to do and another's work has not moved for so long, that one gives back."""
-
-TELL_SECONDS = 0.2
-"""How often a runner tells how far it is."""
 
 PATIENCE_SECONDS = 3.0
 """How long an interrupted run waits, beyond their graces, for the ends of what it cancels."""
@@ -61,7 +59,7 @@ class Shift:
         tell: Callable[[Progress], None] | None,
     ) -> None:
         self._session, self._executor, self._runner, self._scope = session, executor, runner, scope
-        self._options, self._bell, self._interrupts, self._tell = options, bell, interrupts, tell
+        self._options, self._bell, self._interrupts = options, bell, interrupts
         self._lease, self._neighbours = lease, Neighbours(runner.id)
         self._benches: dict[str, Bench] = {}
         self._returned: list[Flight] = []
@@ -71,7 +69,9 @@ class Shift:
         self._recipes = Recipes(session.store.identity)
         self._checks = Checks(session, scope.workflow, os.environ, lambda: ring(scope.store_folder, [runner.id]))
         self._began_at = session.clock()
-        self._began = self._turned = self._told_at = time.monotonic()
+        self._began = self._turned = time.monotonic()
+        self._telling = None if tell is None else Telling(session, scope.workflow, tell)
+        self._left = options.most  # so many more attempts may be started; None: any number
         self._seen_version = -1
         self._alarm = Alarm()  # for the next delayed job
         self._more_ready = True
@@ -229,6 +229,7 @@ class Shift:
         if gone:
             back = {one.assignment.attempt for one in gone}
             give_back(archive, sorted(back), now)
+            self._count_claims(-len(back))
             self._returned = [one for one in self._returned if one.assignment.attempt not in back]
 
     # --- giving out work
@@ -246,10 +247,15 @@ class Shift:
 
     def _claim(self, archive: Archive, now: float) -> Claimed:
         benches = [bench for bench in self._open_benches() if not self._returned or not bench.idle]
-        claimed = claim(archive, self._scope, benches, self._pace, self._recipes, now, self._free())
+        claimed = claim(archive, self._scope, benches, self._pace, self._recipes, now, self._free(), self._left)
+        self._count_claims(sum(map(len, claimed.work.values())))
         self._tally.never_fit = dict(claimed.never_fit)
         self._more_ready = False
         return claimed
+
+    def _count_claims(self, number: int) -> None:
+        if self._left is not None:
+            self._left -= number
 
     def _open_benches(self) -> list[Bench]:
         """Those that are given work."""
@@ -341,8 +347,8 @@ class Shift:
                 dues.append(self._began + self._options.wait_timeout)
         elif self._kill_at is not None:
             dues.append(self._kill_at)
-        if self._tell is not None:
-            dues.append(self._told_at + TELL_SECONDS)
+        if self._telling is not None:
+            dues.append(self._telling.due)
         if self._estates:
             dues.append(self._estates.due)
         return max(0.0, min(timeout, min(dues) - time.monotonic(), self._alarm.seconds(self._session.clock())))
@@ -377,14 +383,16 @@ class Shift:
     def _finished(self) -> bool:
         if self._returned or self._more_ready or self._busy or any(one.retired for one in self._benches.values()):
             return False
-        if self._stopping:
+        if self._stopping or self._left == 0:
             return True
         if self._estates.goes_on or self._checks.under_way:
             return False
+        if not self._options.linger:
+            return True
         if self._options.watch or self._alarm.is_set:
             return False
         with self._session.store.read() as archive:
-            counts = _counts(archive, self._scope.workflow)
+            counts = counts_of(archive, self._scope.workflow)
             leaving = archive.queue.leaving(self._scope.workflow)
         return sum(counts.get(state, 0) for state in ACTIVE) + leaving <= len(self._stuck())
 
@@ -408,25 +416,13 @@ class Shift:
     # --- telling
 
     def _report_progress(self) -> None:
-        now = time.monotonic()
-        if self._tell is None or now - self._told_at < TELL_SECONDS:
-            return
-        self._told_at = now
-        with self._session.store.read() as archive:
-            counts = _counts(archive, self._scope.workflow)
-            delayed = archive.queue.delayed(self._session.clock()) if self._alarm.is_set else {}
-        running = [next(iter(bench.flights.values())).name for bench in self._benches.values() if bench.flights]
-        tally, seconds = self._tally, now - self._began
-        mine = {self._scope.workflow} if self._scope.workflow is not None else delayed.keys()
-        waiting = sum(n for workflow, n in delayed.items() if workflow in mine)
-        ended = tally.completed + tally.failures + tally.cancels + tally.retried
-        shown = (tuple(running), ended, tally.failures, seconds, tally.reinstated, tally.retried, waiting)
-        self._tell(Progress(counts, *shown))
+        if self._telling is not None:
+            self._telling.tell(self._tally, self._benches.values(), delayed=self._alarm.is_set)
 
     def _report(self) -> WorkReport:
         stuck = dict(self._stuck())
         with self._session.store.read() as archive:
-            counts = _counts(archive, self._scope.workflow)
+            counts = counts_of(archive, self._scope.workflow)
             decided = archive.canaries.decided(self._scope.workflow, self._began_at)
             named = tuple((job.name, stuck[job.id]) for job in archive.jobs.get(sorted(stuck)))
         left = any(counts.get(state) for state in (State.READY, State.WAITING))
@@ -438,12 +434,3 @@ class Shift:
         """(job, processes) of what it works on and cannot wait for."""
         here = self._scope.workflow
         return [(one.job, pids) for one, pids in self._estates.stuck().values() if here in (None, one.workflow)]
-
-
-def _counts(archive: Archive, workflow: int | None) -> dict[State, int]:
-    found = [archive.workflows.find(workflow)] if workflow is not None else archive.workflows.listing()
-    counts: dict[State, int] = {}
-    for one in found:
-        for state, n in (one.counts if one else {}).items():
-            counts[state] = counts.get(state, 0) + n
-    return counts

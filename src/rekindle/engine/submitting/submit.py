@@ -96,20 +96,22 @@ def archive_workflow(session: Session, workflow: int, back: bool = False) -> Non
 
 
 def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> None:
-    """Remove a workflow with all its history; with `files` its attempts' folders and logs too. Refused while it
-    runs. This cannot be undone."""
+    """Remove a workflow with all its history; with `files` its attempts' folders and logs too, save folders that
+    others may be in. Refused while it runs. This cannot be undone."""
     with session.store.write() as archive:
         _refuse_while_active(archive, workflow, "deleted")
         attempts = archive.attempts.listing(None, workflow)
-        folders = {attempt_folder(session.store.folder, attempt.id) for attempt in attempts}
-        folders |= {attempt.folder for attempt in attempts if attempt.folder}
+        own = {attempt_folder(session.store.folder, attempt.id) for attempt in attempts}
+        folders = own | {attempt.folder for attempt in attempts if attempt.folder}
+        folders -= {attempt.folder for attempt in attempts if attempt.shared}
         archive.workflows.delete(workflow)
         archive.events.add(session.clock(), "deleted", None, {"workflow": workflow, "attempts": len(attempts)})
     if files:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(subtasks_folder(folder), ignore_errors=True)
-            for path in attempt_files(Path(folder)):
+        for beside in own:
+            shutil.rmtree(subtasks_folder(beside), ignore_errors=True)
+            for path in attempt_files(Path(beside)):
                 remove_tree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
 
 

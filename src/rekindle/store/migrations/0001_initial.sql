@@ -133,6 +133,7 @@ CREATE TABLE attempt (
     pid             INTEGER,
     pid_start       INTEGER,
     folder          TEXT,
+    shared          INTEGER NOT NULL DEFAULT 0,  -- others may be in that folder too: it is never removed
     queued          REAL,
     started         REAL,
     ended           REAL,
@@ -323,7 +324,8 @@ CREATE TABLE runner (
     started   REAL NOT NULL,
     expires   REAL NOT NULL,
     ended     REAL,
-    keeper    INTEGER REFERENCES runner  -- the runner that took over last
+    keeper    INTEGER REFERENCES runner, -- the runner that took over last
+    label     TEXT NOT NULL DEFAULT ''   -- what it is called
 );
 CREATE INDEX runner_alive ON runner (id) WHERE ended IS NULL;
 

@@ -29,17 +29,34 @@ ORDER BY workflow_count.resource_class;
     SELECT id FROM awaiting
 );
 
--- name: ready
--- The first ready jobs of a class, by the index that holds nothing else, without those that await an attempt's end. One
--- that is pinned takes its definition from that attempt, and what it takes of the machine from the latest.
+-- name: ready_job
+-- What a claim needs to know. A job that is pinned takes its definition from that attempt, and what it takes of the
+-- machine from the latest.
 SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template),
     coalesce(pinned.revision, workflow.revision), coalesce(pinned.binding, job.binding), job.attempts, job.priority,
     job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder, job.subtasks,
     job.template, pinned.binding, pinned.id
-FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
-WHERE job.workflow = :workflow AND job.resource_class = :resource_class
+FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to;
+
+-- name: of_class
+-- Ready and of one class, by the index that holds nothing else, and not awaiting an attempt's end.
+job.workflow = :workflow AND job.resource_class = :resource_class
     AND job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NULL
-    AND job.not_before IS NULL AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {awaiting}
+    AND job.not_before IS NULL AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {awaiting};
+
+-- name: ready
+-- The first ready jobs of a class.
+{ready_job}
+WHERE {of_class}
+ORDER BY job.priority DESC, job.id LIMIT :limit;
+
+-- name: ready_of_those
+-- The first of those for which a condition holds, composed as those of selections are.
+{ready_job}
+    LEFT JOIN template ON template.id = job.template LEFT JOIN attempt ON attempt.id = job.attempt
+    LEFT JOIN signature ON signature.id = attempt.signature
+WHERE {of_class}
+    AND {where}
 ORDER BY job.priority DESC, job.id LIMIT :limit;
 
 -- name: highest_attempt
@@ -52,11 +69,11 @@ SELECT coalesce(max(id), 0) FROM (
 
 -- name: insert_attempt
 -- An attempt at the moment of its claim.
--- row: id, job, workflow, number, token, revision, template, runner, folder, queued, builds_on, start_step, overrides, binding, pinned_to
-INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, runner, folder, queued, builds_on,
-    start_step, overrides, binding, pinned_to)
-VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner, :folder, :queued, :builds_on,
-    :start_step, :overrides, :binding, :pinned_to);
+-- row: id, job, workflow, number, token, revision, template, runner, folder, shared, queued, builds_on, start_step, overrides, binding, pinned_to
+INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, runner, folder, shared, queued,
+    builds_on, start_step, overrides, binding, pinned_to)
+VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner, :folder, :shared, :queued,
+    :builds_on, :start_step, :overrides, :binding, :pinned_to);
 
 -- name: claim_job
 -- A ready job gets its live attempt and is QUEUED, if none that it had before still runs.

@@ -2,8 +2,9 @@
 
 -- name: insert_runner
 -- A new runner.
-INSERT INTO runner (host, boot_id, pid, pid_start, pid_space, executor, slots, epoch, started, expires)
-VALUES (:host, :boot_id, :pid, :pid_start, :pid_space, :executor, :slots, 1, :started, :expires);
+INSERT INTO runner (host, boot_id, pid, pid_start, pid_space, executor, slots, epoch, started, expires,
+    label)
+VALUES (:host, :boot_id, :pid, :pid_start, :pid_space, :executor, :slots, 1, :started, :expires, :label);
 
 -- name: renew
 -- Extend a lease that nobody has taken over.
@@ -23,12 +24,14 @@ UPDATE runner SET epoch = epoch + 1, keeper = :keeper WHERE id = :runner AND epo
 
 -- name: runner
 -- A runner, whatever has become of it.
-SELECT id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper
+SELECT id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper,
+    label
 FROM runner WHERE id = :runner;
 
 -- name: alive
 -- Runners that have not ended.
-SELECT id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper
+SELECT id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper,
+    label
 FROM runner WHERE ended IS NULL ORDER BY id;
 
 -- name: with_room
