@@ -1,0 +1,89 @@
+"""A runner that claims only some jobs, or so many."""
+
+from __future__ import annotations
+
+import pytest
+
+from rekindle.domain.errors import BadSelection, NotFound
+from rekindle.domain.selection import Compare, Op, Selection
+from rekindle.domain.states import State
+from rekindle.engine.looking.conditions import condition
+
+NINE = """
+    name: nine
+    jobs:
+      a: {matrix: {k: {range: [0, 3]}}, run: "true"}
+      b: {matrix: {k: {range: [0, 3]}}, needs: ["a*"], run: "true", priority: 5}
+      c: {matrix: {k: {range: [0, 3]}}, run: "true", resources: {cpus: 0.5}}
+"""
+
+
+def done(project):
+    return sorted(name for name, state in project.states().items() if state is State.COMPLETED)
+
+
+def test_only_what_holds_is_run_and_what_becomes_ready_by_that(project):
+    project.submit(NINE)
+    report = project.work(only=Compare("matrix.k", Op.LT, 2))
+    assert (report.exit_code, report.completed) == (0, 4)
+    assert done(project) == ["a[k=0]", "a[k=1]", "c[k=0]", "c[k=1]"]
+    assert project.work(only=Compare("name", Op.GLOB, "a*")).completed == 1
+    assert project.work(only=Compare("name", Op.GLOB, "[bc]*")).completed == 0  # brackets are themselves
+    assert project.work().completed == 4
+
+
+def test_jobs_that_are_added_meanwhile_are_claimed_where_the_condition_holds(project):
+    (project.folder / "act").write_text(
+        '{"add": [{"name": "mine-1", "run": "true"}, {"name": "other", "run": "true"}]}'
+    )
+    project.submit("{name: grows, jobs: {mine: {run: 'cp act $REKINDLE_ACTION'}}}")
+    assert project.work(only=condition(project.session, Selection(jobs=("mine*",)))).completed == 2
+    assert done(project) == ["mine", "mine-1"]
+    assert project.states()["other"] is State.READY
+
+
+def test_it_starts_at_most_so_many_and_ends(project):
+    project.submit(NINE)
+    assert project.work(slots=4, most=1).completed == 1
+    assert project.work(slots=2, most=4).completed == 4
+    assert project.work(slots=2, most=9).completed == 4
+
+
+def test_attempts_that_run_again_by_themselves_count(project):
+    project.submit("{name: f, jobs: {job: {run: 'false', retry: {max: 5, on: [exit]}}}}")
+    project.work(most=2)
+    assert len(project.attempts("job")) == 2
+    assert project.states()["job"] is State.READY
+
+
+def test_a_condition_that_cannot_be_is_refused_before_anything_begins(project):
+    project.submit(NINE)
+    with pytest.raises(BadSelection, match="colour"):
+        project.work(only=Compare("colour", Op.EQ, "red"))
+    assert done(project) == []
+    with project.session.store.read() as archive:
+        assert archive.runners.alive() == []
+
+
+def test_a_named_job_must_be_there_and_a_pattern_need_not(project):
+    project.submit(NINE)
+    with pytest.raises(NotFound, match="zeta"):
+        condition(project.session, Selection(jobs=("a[k=0]", "zeta")))
+    both = condition(project.session, Selection(jobs=("a[k=0]", "c*", "zeta*"), where=Compare("matrix.k", Op.EQ, 0)))
+    assert project.work(only=both).completed == 2
+    assert done(project) == ["a[k=0]", "c[k=0]"]
+    assert condition(project.session, Selection(workflow="nine")) is None
+
+
+def test_what_a_runner_is_called_stays_with_what_it_ran(project):
+    project.submit("{name: one, jobs: {job: {run: 'true'}}}")
+    project.work(label="big machine")
+    [attempt] = project.attempts("job")
+    with project.session.store.read() as archive:
+        assert archive.runners.find(attempt.runner).label == "big machine"
+
+
+def test_a_runner_that_does_not_linger_leaves_what_waits_for_its_time(project):
+    project.submit("{name: f, jobs: {job: {run: 'false', retry: {max: 5, delay: 1h, on: [exit]}}}}")
+    assert project.work(linger=False).exit_code == 0
+    assert len(project.attempts("job")) == 1
