@@ -141,6 +141,17 @@ class Oracle:
                 return self.templates.get(job.template)
             case "held":
                 return job.held is not None
+            case "held.reason":
+                return job.held
+            case "workflow.archived":
+                return self.owners[job.id].archived is not None
+            case "attempt.id" | "attempt.state":
+                return getattr(attempt, field.partition(".")[2]) if attempt else None
+            case "last_active":
+                times = [at for one in self.past[job.id] for at in (one.ended or one.started or one.queued,) if at]
+                return max(times, default=None)
+            case "workdir":
+                return attempt.folder if attempt else None
             case "workflow":
                 return self.owners[job.id].name
             case "workflow.id":

@@ -27,6 +27,7 @@ FIELDS: dict[str, Field] = {
     "retired": Field("bool", "job", "whether a later revision left it out"),
     "priority": Field("int", "job", "higher is claimed first"),
     "attempts": Field("int", "job", "how many attempts there have been"),
+    "last_active": Field("time", "job", "when an attempt of it, live or archived, was last queued, started or ended"),
     "workflow": Field("text", "workflow", "the workflow's name"),
     "workflow.id": Field("int", "workflow", "the workflow's id"),
     "project": Field("text", "workflow", "the workflow's project label"),

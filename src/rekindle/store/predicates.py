@@ -15,7 +15,8 @@ from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Match
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
 from rekindle.store.queries import as_set, load
-from rekindle.store.shapes import Around, asked, compile_shape, json_path
+from rekindle.store.shapes import Around, asked, json_path
+from rekindle.store.shapes import document as made
 
 SQL = load("predicates")
 DOCUMENTS = load("documents")
@@ -62,7 +63,7 @@ def compile_documents(document: Shape, where: Predicate, jobs: Collection[int] |
         parts.append(DOCUMENTS["among"].text)
         compiler.values["jobs"] = as_set(jobs)
     text = DOCUMENTS["documents_of_jobs"].text.replace("{where}", " AND ".join(parts))
-    return Compiled(text.replace("{document}", compile_shape(document, compiler.around)), compiler.values)
+    return Compiled(text.replace("{document}", made(document, compiler.around)), compiler.values)
 
 
 def compile_condition(where: Predicate) -> Compiled:

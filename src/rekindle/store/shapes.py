@@ -1,27 +1,27 @@
-"""Documents of jobs, from what describes them to SQL, and what SQL needs for them that SQLite has not."""
+"""Documents of jobs, from what describes them to SQL: it reads what a document is made of, and calls what makes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from sqlite3 import Connection
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from rekindle.domain.actions import effective
 from rekindle.domain.documents.conditions import condition_of
 from rekindle.domain.documents.shapes import (
     Attempts,
     Choice,
     Const,
     Items,
+    Joined,
     Lines,
     Object,
     PutOver,
     Shape,
     Stored,
     Value,
+    WhereItStopped,
 )
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS
@@ -29,8 +29,6 @@ from rekindle.domain.selection import Predicate
 from rekindle.store.queries import load
 
 SQL = load("documents")
-
-_BY_KIND = {"bool": "truth", "time": "moment", "state": "label"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,59 +40,15 @@ class Around:
     field: Callable[[str], str]
 
 
-def compile_shape(shape: Shape, around: Around) -> str:
-    """An expression for the text of a document."""
-    match shape:
-        case Const(value):
-            return SQL["constant"].text.replace("{value}", around.bound(_text(value)))
-        case Value(field):
-            fragment = SQL[_BY_KIND.get(FIELDS[field].kind, "scalar")].text
-            return fragment.replace("{field}", around.field(field))
-        case Lines(fields):
-            lines = [SQL["line"].text.replace("{field}", around.field(field)) for field in fields]
-            return SQL["lines"].text.replace("{parts}", " || ".join(lines))
-        case Stored():
-            return _stored(shape, around)
-        case PutOver(base, by, key, apart):
-            text = SQL["put_over"].text.replace("{part}", _stored(base, around)).replace("{key}", around.bound(key))
-            return text.replace("{by}", _stored(by, around)).replace("{apart}", _stored(apart, around))
-        case Object(entries):
-            parts = [
-                SQL["entry"].text.replace("{key}", around.bound(key)).replace("{part}", compile_shape(part, around))
-                for key, part in entries
-            ]
-            return SQL["object"].text.replace("{parts}", ", ".join(parts))
-        case Items(items):
-            parts = [SQL["item"].text.replace("{part}", compile_shape(part, around)) for part in items]
-            return SQL["items"].text.replace("{parts}", ", ".join(parts))
-        case Attempts(each, archived):
-            return SQL["archived" if archived else "live"].text.replace("{part}", compile_shape(each, around))
-        case Choice(cases):
-            parts = [
-                SQL["case"]
-                .text.replace("{where}", around.predicate(where))
-                .replace("{part}", compile_shape(part, around))
-                for where, part in cases
-            ]
-            return SQL["choice"].text.replace("{parts}", " ".join(parts))
-
-
 def asked(shape: Shape, query: str, around: Around) -> str:
     """The condition that a document is what a query asks for. BadSelection for one that cannot be read."""
     condition_of(query)
-    text = SQL["asked"].text.replace("{document}", compile_shape(shape, around))
-    return text.replace("{query}", around.bound(query))
+    return _called("asked", shape, around).replace("{query}", around.bound(query))
 
 
-def add_functions(connection: Connection) -> None:
-    """Give a connection what the pieces call."""
-    for name, count, function in (
-        ("matches", 2, _matches),
-        ("effective", 2, _effective),
-        ("joined", 1, _joined),
-        ("put_over", 4, _put_over),
-    ):
-        connection.create_function(name, count, function, deterministic=True)
+def document(shape: Shape, around: Around) -> str:
+    """An expression for the text of a document."""
+    return _called("made", shape, around)
 
 
 def json_path(keys: tuple[str, ...]) -> str:
@@ -104,51 +58,49 @@ def json_path(keys: tuple[str, ...]) -> str:
     return "$" + "".join(f'."{key}"' for key in keys)
 
 
-def _stored(shape: Stored, around: Around) -> str:
-    whole = SQL[shape.name].text
-    if not shape.path:
-        return whole
-    text = SQL["within"].text.replace("{path}", around.bound(json_path(shape.path)))
-    return text.replace("{part}", whole)
+def _called(name: str, shape: Shape, around: Around) -> str:
+    taking = _Taking(around)
+    recipe = taking.recipe(shape)
+    text = SQL[name].text.replace("{recipe}", around.bound(msgspec.json.encode(recipe).decode()))
+    return text.replace("{taken}", "".join(f", {one}" for one in taking.taken))
 
 
-def _matches(query: str, document: str) -> bool:
-    return condition_of(query)(msgspec.json.decode(document))
+@dataclass(slots=True)
+class _Taking:
+    """What is read for a document, each thing once, and the recipe that says what is made of it (see store.making).
+    SQL could nest it all, but a condition may not be deep in SQLite."""
 
+    around: Around
+    taken: dict[str, int] = field(default_factory=dict)
 
-def _effective(params: str, patches: str) -> str:
-    changes = [patch["set"] for patch in msgspec.json.decode(patches) if "set" in patch]
-    return _text(effective(msgspec.json.decode(params), changes))
+    def recipe(self, shape: Shape) -> list[Any]:
+        match shape:
+            case Const(value):
+                return ["const", value]
+            case Value(name):
+                return ["value", self._take(self.around.field(name)), FIELDS[name].kind]
+            case Lines(names):
+                return ["lines", [self._take(self.around.field(name)) for name in names]]
+            case Stored(name, path):
+                return ["steps" if name == "steps" else "stored", self._take(SQL[name].text), path]
+            case Joined(parts):
+                return ["joined", [self.recipe(part) for part in parts]]
+            case WhereItStopped(of):
+                return ["stopped", self._take(SQL["stopped_at"].text), self.recipe(of)]
+            case PutOver(base, by, key, apart):
+                return ["put_over", self.recipe(base), self.recipe(by), key, self.recipe(apart)]
+            case Object(entries):
+                return ["object", [(key, self.recipe(part)) for key, part in entries]]
+            case Items(items):
+                return ["items", [self.recipe(part) for part in items]]
+            case Attempts(each, archived):
+                inner = _Taking(self.around)
+                recipe = inner.recipe(each)
+                text = SQL["archived" if archived else "live"].text.replace("{taken}", ", ".join(inner.taken))
+                return ["attempts", self._take(text), recipe]
+            case Choice(cases):
+                taken = [(self._take(self.around.predicate(where)), part) for where, part in cases]
+                return ["choice", [(at, self.recipe(part)) for at, part in taken]]
 
-
-def _joined(results: str) -> str:
-    found: dict[str, Any] = {}
-    for one in msgspec.json.decode(results):
-        for key, value in one.items() if isinstance(one, dict) else ():
-            before = found.get(key)
-            if isinstance(before, dict) and isinstance(value, dict):
-                found[key] = {**before, **value}
-            elif isinstance(before, list) and isinstance(value, list):
-                found[key] = [*before, *value]
-            else:
-                found[key] = value
-    return _text(found)
-
-
-def _put_over(base: str, by: str, key: str, apart: str) -> str:
-    if by == "null":
-        return base
-    found, changes, but = (msgspec.json.decode(text) for text in (base, by, apart))
-    newest: dict[tuple[Any, Any], dict[str, Any]] = {}
-    for change in changes:
-        job, attempt, what = change["by"]
-        known = newest.get((job, what))
-        if job != but and (known is None or known["by"][1] < attempt):
-            newest[job, what] = change
-    for change in newest.values():
-        found |= change.get(key, {})
-    return _text(found)
-
-
-def _text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    def _take(self, expression: str) -> int:
+        return self.taken.setdefault(expression, len(self.taken))

@@ -18,6 +18,7 @@ from rekindle.store.documents import Documents
 from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.jobs import Jobs
+from rekindle.store.making import add_functions
 from rekindle.store.measures import Measures
 from rekindle.store.predicates import search
 from rekindle.store.queries import load
@@ -25,7 +26,6 @@ from rekindle.store.queue import Queue
 from rekindle.store.reruns import Reruns
 from rekindle.store.reserves import Reserves
 from rekindle.store.runners import Runners
-from rekindle.store.shapes import add_functions
 from rekindle.store.subtasks import Subtasks
 from rekindle.store.supervisions import Supervisions
 from rekindle.store.translating import translate

@@ -10,18 +10,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from rekindle.dialects.fireworks.flows import date_text
+from rekindle.dialects.fireworks.launched import NOTHING
 from rekindle.dialects.fireworks.words import CHANGES, STATES, WORKFLOW, fw_state, launch_state, stands, wf_state
 from rekindle.domain.documents.shapes import (
     Attempts,
     Choice,
     Const,
     Items,
+    Joined,
     Lines,
     Object,
     PutOver,
     Shape,
     Stored,
     Value,
+    WhereItStopped,
 )
 from rekindle.domain.selection import AnyOf, Compare, Every, Not, Op, Predicate
 from rekindle.domain.states import State
@@ -43,6 +46,10 @@ def _attempt_is(*states: State) -> Predicate:
     return AnyOf(tuple(Compare("attempt.state", Op.EQ, state) for state in states))
 
 
+def _is_there(field: str) -> Predicate:
+    return Compare(field, Op.EXISTS, True)
+
+
 def _dated(state: Shape, at: str) -> Shape:
     return Object((("state", state), ("created_on", Value(at))))
 
@@ -50,26 +57,36 @@ def _dated(state: Shape, at: str) -> Shape:
 _LAUNCH_STATE = Choice(tuple((_attempt_is(state), Const(launch_state(state))) for state in State))
 
 _RESERVED, _RUNNING = _dated(Const("RESERVED"), "queued"), _dated(Const("RUNNING"), "started")
+_ENDED = _dated(_LAUNCH_STATE, "ended")
 _HISTORY = Choice(
     (
-        (Compare("ended", Op.EXISTS, True), Items((_RESERVED, _RUNNING, _dated(_LAUNCH_STATE, "ended")))),
-        (Compare("started", Op.EXISTS, True), Items((_RESERVED, _RUNNING))),
-        (Compare("queued", Op.EXISTS, True), Items((_RESERVED,))),
+        (Every((_is_there("ended"), _is_there("started"))), Items((_RUNNING, _ENDED))),
+        (_is_there("ended"), Items((_RESERVED, _ENDED))),
+        (_is_there("started"), Items((_RUNNING,))),
+        (_is_there("queued"), Items((_RESERVED,))),
     )
 )
 
+_MESSAGE = Choice(((_is_there("error.message"), Value("error.message")), (Every(), Value("cause"))))
 _STACKTRACE = Choice(
     (
-        (Compare("error.traceback", Op.EXISTS, True), Value("error.traceback")),
-        (Every(), Lines(("error.message", "error.stderr"))),
+        (_is_there("error.traceback"), Value("error.traceback")),
+        (_is_there("error.message"), Lines(("error.message", "error.stderr"))),
+        (Every(), Lines(("cause", "error.stderr"))),
     )
 )
-_EXCEPTION = Object((("_stacktrace", _STACKTRACE), ("_details", Const(None))))
-_FAILURE = Object((("_message", Value("error.message")), ("_exception", _EXCEPTION)))
+_FAILURE = Object(
+    (
+        ("_message", _MESSAGE),
+        ("_task", WhereItStopped(Stored("matrix", ("spec", "_tasks")))),
+        ("_exception", Object((("_stacktrace", _STACKTRACE), ("_details", Const(None))))),
+    )
+)
+_FAILED = Object((("exit", Const(True)), ("stored_data", Joined((Stored("steps", ("stored_data",)), _FAILURE)))))
 _ACTION = Choice(
     (
-        (_attempt_is(State.COMPLETED), Stored("steps")),
-        (_attempt_is(State.FAILED, State.CANCELED), Object((("stored_data", _FAILURE),))),
+        (_attempt_is(State.COMPLETED), Joined((Const(dict(NOTHING)), Stored("steps")))),
+        (_attempt_is(State.FAILED, State.CANCELED), Joined((Const(dict(NOTHING)), _FAILED))),
     )
 )
 
@@ -90,6 +107,8 @@ LAUNCH = Object(
 )
 """The fields of a launch."""
 
+_CREATED = Stored("matrix", ("created_on",))
+
 SPEC = PutOver(
     Stored("matrix", ("spec",)), Stored("params", (CHANGES,)), "update_spec", Stored("matrix", ("added_by",))
 )
@@ -101,16 +120,8 @@ FIREWORK = Object(
         ("fw_id", Value("id")),
         ("name", Stored("matrix", ("name",))),
         ("state", Choice(tuple((state_is(word), Const(word)) for word in STATES))),
-        ("created_on", Stored("matrix", ("created_on",))),
-        (
-            "updated_on",
-            Choice(
-                (
-                    *((Compare(field, Op.EXISTS, True), Value(field)) for field in ("ended", "started", "queued")),
-                    (Every(), Stored("matrix", ("created_on",))),
-                )
-            ),
-        ),
+        ("created_on", _CREATED),
+        ("updated_on", Choice(((_is_there("last_active"), Value("last_active")), (Every(), _CREATED)))),
         ("spec", SPEC),
         ("launches", Attempts(Value("attempt.id"))),
         ("archived_launches", Attempts(Value("attempt.id"), archived=True)),

@@ -47,8 +47,10 @@ def action_document(attempt: Attempt, spec: Mapping[str, Any]) -> dict[str, Any]
     if attempt.state not in ENDED:
         return None
     if attempt.state is State.COMPLETED:
-        return {**_NOTHING, **_results(attempt)}
-    failed = next((step for step in attempt.steps if step.state is not State.COMPLETED and step.kept_from is None), None)
+        return {**NOTHING, **_results(attempt)}
+    failed = next(
+        (step for step in attempt.steps if step.state is not State.COMPLETED and step.kept_from is None), None
+    )
     tasks = list(spec.get("_tasks", ()))
     task = tasks[failed.position] if failed is not None and failed.position < len(tasks) else None
     data = {
@@ -56,10 +58,10 @@ def action_document(attempt: Attempt, spec: Mapping[str, Any]) -> dict[str, Any]
         "_task": task,
         "_exception": {"_stacktrace": _stacktrace(attempt), "_details": None},
     }
-    return {**_NOTHING, "stored_data": {**_results(attempt).get("stored_data", {}), **data}, "exit": True}
+    return {**NOTHING, "stored_data": {**_results(attempt).get("stored_data", {}), **data}, "exit": True}
 
 
-_NOTHING: Mapping[str, Any] = {
+NOTHING: Mapping[str, Any] = {
     "stored_data": {},
     "exit": False,
     "update_spec": {},

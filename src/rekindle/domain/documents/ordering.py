@@ -64,8 +64,17 @@ def sort_key(values: Sequence[Json], *, descending: bool) -> Any:
     """What a document is sorted by that has these values at a path: the first of them in the order that is asked for.
     None at all counts as null, and so does an absent one; a list is sorted by its elements."""
     found = [None if value is ABSENT else value for value in values if not isinstance(value, list)] or [None]
-    key = cmp_to_key(compare)
-    return key(max(found, key=key) if descending else min(found, key=key))
+    return max(map(_key, found)) if descending else min(map(_key, found))
+
+
+_by_compare = cmp_to_key(compare)
+
+
+def _key(value: Json) -> tuple[int, Any]:
+    """Sorts as the value does: what Python compares as we do is left to it."""
+    if value is None:
+        return _NULL, 0
+    return rank(value), _by_compare(value) if isinstance(value, dict) else value
 
 
 def _objects(a: Mapping[str, Json], b: Mapping[str, Json]) -> int:

@@ -22,7 +22,7 @@ class Const:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A field of domain.fields; null where there is none. Times are ISO 8601 in UTC, with milliseconds."""
+    """A field of domain.fields; null where there is none. Times are ISO 8601 in UTC, without a zone."""
 
     field: str
 
@@ -44,6 +44,21 @@ class Stored:
 
     name: Literal["matrix", "params", "result", "steps"]
     path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Objects, each put over those before it as the results of steps are."""
+
+    parts: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WhereItStopped:
+    """The element of a list that stands where the step stands at which the attempt did not complete; null where there
+    is none."""
+
+    of: Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +107,6 @@ class Choice:
     cases: tuple[tuple[Predicate, Shape], ...]
 
 
-Shape: TypeAlias = Const | Value | Lines | Stored | PutOver | Object | Items | Attempts | Choice
+Shape: TypeAlias = (
+    Const | Value | Lines | Stored | Joined | WhereItStopped | PutOver | Object | Items | Attempts | Choice
+)

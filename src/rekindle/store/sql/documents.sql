@@ -1,9 +1,13 @@
--- The pieces that documents of jobs are made of. Each is the text of a JSON value, or NULL; {part} stands for such a
--- piece. They stand where select_jobs of predicates.sql looks.
+-- What documents of jobs are made of, and workflows in outline. What is read stands where select_jobs of
+-- predicates.sql looks.
 
 -- name: asked
--- What a query asks for: `matches` is a function of rekindle.store.shapes, as are the others that SQLite has not.
-matches({query}, {document});
+-- It is what a query asks for: `matches`, like the other functions that SQLite has not, is in rekindle.store.making.
+matches({query}, {recipe}{taken});
+
+-- name: made
+-- The text of a document.
+document({recipe}{taken});
 
 -- name: documents_of_jobs
 -- Jobs with a document of each.
@@ -15,40 +19,6 @@ WHERE {where} ORDER BY job.id;
 -- name: among
 -- These jobs alone.
 job.id IN @jobs;
-
--- name: constant
--- A value that was bound as JSON.
-{value};
-
--- name: scalar
--- A field of a kind that JSON has.
-json_quote({field});
-
--- name: truth
--- A field that is true or false.
-(CASE {field} WHEN 1 THEN 'true' WHEN 0 THEN 'false' END);
-
--- name: moment
--- A time, as text.
-json_quote(strftime('%Y-%m-%dT%H:%M:%f', {field}, 'unixepoch'));
-
--- name: label
--- A state, as text.
-(CASE {field} WHEN 0 THEN '"waiting"' WHEN 1 THEN '"ready"' WHEN 2 THEN '"queued"' WHEN 3 THEN '"running"'
-    WHEN 4 THEN '"completed"' WHEN 5 THEN '"failed"' WHEN 6 THEN '"canceled"' END);
-
--- name: lines
--- Fields, one beneath the other.
-json_quote({parts});
-
--- name: line
--- One of them.
-coalesce({field} || char(10), '');
-
--- name: within
--- What lies at a path; SQLite has no truth values but in JSON.
-(CASE json_type({part}, {path}) WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'
-    ELSE json_quote(json_extract({part}, {path})) END);
 
 -- name: matrix
 -- The job's matrix values.
@@ -67,49 +37,26 @@ ELSE (SELECT params FROM revision WHERE revision.workflow = job.workflow AND rev
 attempt.result;
 
 -- name: steps
--- The results of the attempt's steps, joined.
-(SELECT joined(json_group_array(json(result))) FROM (
+-- The results of the attempt's steps.
+(SELECT json_group_array(json(result)) FROM (
     SELECT step.result FROM step WHERE step.attempt = attempt.id AND step.result IS NOT NULL ORDER BY step.position));
 
--- name: put_over
--- An object with others over it.
-put_over({part}, {by}, {key}, {apart});
-
--- name: object
--- An object of named pieces.
-json_object({parts});
-
--- name: entry
--- One of them.
-{key}, json({part});
-
--- name: items
--- A list of pieces.
-json_array({parts});
-
--- name: item
--- One of them.
-json({part});
+-- name: stopped_at
+-- The position of the step that did not complete.
+(SELECT min(step.position) FROM step
+WHERE step.attempt = attempt.id AND step.state <> 4 AND step.kept_from IS NULL);
 
 -- name: live
--- A list of what is made of each of the job's live attempts.
+-- What is read of each of the job's live attempts.
 (SELECT json_group_array(json(one)) FROM (
-    SELECT {part} AS one FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
+    SELECT json_array({taken}) AS one FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
     WHERE attempt.job = job.id AND attempt.archived_by IS NULL ORDER BY attempt.id));
 
 -- name: archived
 -- The same of its archived ones.
 (SELECT json_group_array(json(one)) FROM (
-    SELECT {part} AS one FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
+    SELECT json_array({taken}) AS one FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
     WHERE attempt.job = job.id AND attempt.archived_by IS NOT NULL ORDER BY attempt.id));
-
--- name: choice
--- The first whose condition holds.
-(CASE {parts} END);
-
--- name: case
--- One of them.
-WHEN {where} THEN {part};
 
 -- name: of_workflows
 -- Workflows whose parameters have one of a name, with these.

@@ -180,6 +180,10 @@ job.priority;
 -- How many attempts there have been.
 job.attempts;
 
+-- name: field_last_active
+-- When an attempt of it was last queued, started or ended.
+(SELECT max(coalesce(past.ended, past.started, past.queued)) FROM attempt AS past WHERE past.job = job.id);
+
 -- name: field_workflow
 -- The workflow's name.
 workflow.name;
