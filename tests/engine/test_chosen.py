@@ -37,8 +37,6 @@ def test_only_what_holds_is_run_and_what_becomes_ready_by_that(project):
 def test_jobs_that_are_added_meanwhile_are_claimed_where_the_condition_holds(project):
     added = [{"name": name, "run": "true"} for name in ("mine-1", "other")]
     (project.folder / "act").write_text(json.dumps({"add": added}))
-        '{"add": [{"name": "mine-1", "run": "true"}, {"name": "other", "run": "true"}]}'
-    )
     project.submit("{name: grows, jobs: {mine: {run: 'cp act $REKINDLE_ACTION'}}}")
     assert project.work(only=condition(project.session, Selection(jobs=("mine*",)))).completed == 2
     assert done(project) == ["mine", "mine-1"]

@@ -36,6 +36,7 @@ FIELDS: dict[str, Field] = {
     "exit_code": Field("int", "attempt", "the return code of its last command"),
     "signal": Field("int", "attempt", "the signal that killed it"),
     "host": Field("text", "attempt", "where it ran"),
+    "runner": Field("text", "attempt", "what its runner is called; without a name, where that ran"),
     "verdict": Field("text", "attempt", "passed, warning or blocker"),
     "attempt.id": Field("int", "attempt", "the live attempt's id"),
     "attempt.state": Field("state", "attempt", "how the live attempt stands, as a job's state"),

@@ -22,12 +22,9 @@ STOPPING = ("exit", "additions", "detours", "append_wfs", "defuse_children", "de
 def perform(task: int, ctx: Context) -> Action:
     """Run the task at a position of `_tasks`. Returns what it did, as FireWorks' FWAction and as our action."""
     from rekindle.dialects.fireworks.acting import action_of
-    from rekindle.dialects.fireworks.surroundings import around, bring_files, parting
+    from rekindle.dialects.fireworks.surroundings import bring_files, fworker, parting
 
-    given = spec_of(ctx.matrix, ctx.params)
-    twin = twin_of(ctx.matrix, given)
-    if twin is not None:
-        return action_of(twin[task] if task < len(twin) else {}, {}, ctx, task)
+    given = {**given_spec(ctx), "_fw_env": fworker().get("env", {})}
     tasks = list(given.get("_tasks", ()))
     planned = len(ctx.matrix["spec"].get("_tasks", ()))
     spec = around(given, ctx)

@@ -96,7 +96,7 @@ LAUNCH = Object(
         ("launch_id", Value("attempt.id")),
         ("state", _LAUNCH_STATE),
         ("host", Value("host")),
-        ("fworker", Object((("name", Value("host")),))),
+        ("fworker", Object((("name", Value("runner")),))),
         ("launch_dir", Value("workdir")),
         ("action", _ACTION),
         ("time_start", Value("started")),

@@ -95,14 +95,14 @@ def _new_attempt(
     archive: Archive, scope: Scope, recipes: Recipes, number: int, job: ReadyJob, now: float
 ) -> NewAttempt:
     own, token = attempt_folder(scope.store_folder, number), secrets.token_hex(8)
-    if job.take == "same" and job.take_folder:
-        return NewAttempt(number, token, job, job.take_folder, own)
+    place = None
     if scope.place is not None and recipes.template(archive, job.template).workdir == "attempt":
         place = scope.place(job, number, now)
-        mingles = place is not None and place.shared and job.take == "copy" and job.take_folder != place.path
-        if place is not None and not mingles:  # a copy is never put among other files
-            return NewAttempt(number, token, job, place.path, own, given=True, shared=place.shared)
-    return NewAttempt(number, token, job, own)
+    if job.take == "same" and job.take_folder:
+        return NewAttempt(number, token, job, job.take_folder, own)
+    if place is None or (place.shared and job.take == "copy" and job.take_folder != place.path):
+        return NewAttempt(number, token, job, own)  # a copy is never put among other files
+    return NewAttempt(number, token, job, place.path, own, given=True, shared=place.shared)
 
 
 def _fan_outs(archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt]) -> dict[int, tuple[FanOut, ...]]:

@@ -216,6 +216,10 @@ attempt.signal;
 -- Where it ran.
 attempt.host;
 
+-- name: field_runner
+-- What its runner is called, or else where that ran.
+(SELECT coalesce(nullif(runner.label, ''), runner.host) FROM runner WHERE runner.id = attempt.runner);
+
 -- name: field_verdict
 -- What it found.
 attempt.verdict;

@@ -1,0 +1,1 @@
+"""rlaunch and qlaunch: which fireworks are launched, where, and by whom."""
