@@ -165,3 +165,45 @@ def test_what_is_left_of_one_attempt_is_ended_and_its_neighbours_in_the_folder_g
     assert (report.exit_code, report.inherited.lost) == (0, 1)
     assert len(project.attempts("nap[k=1]")) == 1
     assert len(project.attempts("nap[k=0]")) == 2
+
+
+SLOW = """
+import os, time, fcntl
+def slowly(*words):
+    time.sleep(600)
+os.copy_file_range = slowly
+def never(*words):
+    raise OSError(95, "no clones")
+fcntl.ioctl = never
+"""
+
+
+def test_a_copy_that_is_killed_leaves_no_half_folder_in_the_place(project, tmp_path, tmp_path_factory):
+    submit(project)
+    there = tmp_path / "there"
+    project.work(place=own_places(there))
+    [first] = project.attempts("job[k=0]")
+    project.rerun("job[k=0]", how=How("failed-step", workdir="copy"))
+    site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(SLOW)
+    slow = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    code = (
+        "import sys\nfrom rekindle.domain.models import Workplace\nfrom rekindle.engine.results import WorkOptions\n"
+        "from rekindle.engine.running.run import work\nfrom rekindle.engine.session import open_session\n"
+        "with open_session(sys.argv[1]) as session:\n"
+        "    work(session, WorkOptions(slots=1, place=lambda *_: Workplace(sys.argv[2] + '/second')))\n"
+    )
+    command = [sys.executable, "-c", code, project.session.store.folder, str(there)]
+    runner = subprocess.Popen(command, env=slow)
+    until(lambda: list(there.glob("second.*.part/made-0")))
+    second = project.attempts("job[k=0]")[-1]
+    with project.session.store.read() as archive:
+        workers = [pid for _, _, pid, _, _ in archive.runners.journals(second.runner)]
+    for pid in (runner.pid, *workers):
+        os.kill(pid, signal.SIGKILL)
+    runner.wait()
+    (tmp_path / "fixed").touch()
+    assert project.work(place=own_places(there)).exit_code == 0
+    last = project.attempts("job[k=0]")[-1]
+    assert [path for path in names(there) if "part" in path or "second" in path] == []
+    assert (Path(last.folder) / "made-0").read_text() == f"{first.folder}\n"

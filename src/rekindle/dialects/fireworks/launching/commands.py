@@ -177,7 +177,8 @@ def _tell_none(session: Session, asked: Asked, done: Launched, firework: int | N
     """Nothing was launched: say so, and of one that was asked for why."""
     if done.launches:
         return
-    click.echo(f"No FireWorks are ready to run and match query! {asked.fworker.filter if firework is None else ''}")
+    query = asked.fworker.filter if firework is None else {"fw_id": firework}
+    click.echo(f"No FireWorks are ready to run and match query! {query}")
     if firework is not None:
         [row] = look.jobs(session, [firework])
         click.echo(f"firework {firework} is {fw_state(row.job.state, row.job.held)}", err=True)
