@@ -80,4 +80,4 @@ def _results(attempt: Attempt) -> list[Any]:
     """What each task did. A task behind one that ended the launch did nothing."""
     known = {step.position: step.result for step in attempt.steps}
     texts = [known.get(at) for at in range(max(known, default=-1) + 1)]
-    return [None if text is None else msgspec.json.decode(text) for text in texts]
+    return [{} if text is None else msgspec.json.decode(text) for text in texts]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rekindle.dialects.fireworks.flows import UNNAMED, UNNAMED_WORKFLOW, Firework, Flow, date_text
-from rekindle.domain.errors import Problem, SpecError
 from rekindle.domain.graph import find_cycle
 from rekindle.spec.files import read_bytes, read_tree
 from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe, from_python
@@ -63,7 +63,7 @@ def _read(root: Node | None, problems: Problems, now: float) -> Flow:
     _refuse_circle(fireworks, links, top.place, problems)
     name = _name(top, "name", UNNAMED_WORKFLOW, problems)
     metadata = _mapping(top.get("metadata"), "`metadata`", problems)
-    created = _date(top, now)
+    created = _date(top, now, problems)
     problems.raise_any()
     return Flow(name, created, tuple(sorted(fireworks, key=lambda one: one.id)), links, metadata)
 
@@ -106,8 +106,9 @@ def _firework(one: Table, number: int, problems: Problems, now: float) -> Firewo
         return None
     _check_tasks(spec, problems)
     name = _name(one, "name", UNNAMED, problems)
+    created = _date(one, now, problems)
     found: dict[str, Any] = data(spec, "`spec`", problems)
-    return None if len(problems) > before else Firework(number, name, found, _date(one, now))
+    return None if len(problems) > before else Firework(number, name, found, created)
 
 
 def _check_tasks(spec: Table, problems: Problems) -> None:
@@ -195,11 +196,14 @@ def _mapping(node: Node | None, what: str, problems: Problems) -> dict[str, Any]
     return {} if found is None else dict(data(found, what, problems))
 
 
-def _date(one: Table, now: float) -> str:
+def _date(one: Table, now: float, problems: Problems) -> str:
+    """In one form, however it is written; without a zone it is UTC."""
     node = one.get("created_on")
-    return node.text if isinstance(node, Scalar) and node.value is not None else date_text(now)
-
-
-def refuse(path: Path, message: str, hint: str = "") -> SpecError:
-    """The error about a whole file."""
-    return SpecError(str(path), [Problem(0, 0, message, hint)])
+    if not isinstance(node, Scalar) or node.value is None:
+        return date_text(now)
+    try:
+        found = datetime.fromisoformat(node.text)
+    except ValueError:
+        problems.add(node.place, f"`created_on` must be a date, and is {describe(node)}", "as in 2012-02-25T12:00:00")
+        return ""
+    return date_text(found.replace(tzinfo=found.tzinfo or UTC).timestamp())

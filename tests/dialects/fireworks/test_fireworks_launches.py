@@ -1,0 +1,253 @@
+"""What fireworks do to one another: specs, files, added workflows, what is defused. Most of it runs at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from flow_folder import Flows, act, fw, py, results, wf
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flows, dict[str, dict[int, int]]]:
+    """All workflows below, run to their ends by one runner."""
+    flows = Flows(tmp_path_factory.mktemp("flows"))
+    show = py("flow_functions.keep", inputs=["x"])
+    workflows = {
+        "near": wf(
+            fw(
+                1,
+                act(update_spec={"x": 1}, mod_spec=[{"_push": {"l": 2}}]),
+                py("flow_functions.keep", inputs=["x", "l"]),
+            ),
+            fw(2, show, l=[1]),
+            fw(3, py("builtins.print"), x=0),
+            links={1: [2], 2: [3]},
+        ),
+        "far": wf(
+            fw(1, act(update_spec={"x": 1}, propagate=True)),
+            fw(2, py("builtins.print")),
+            fw(3, py("builtins.print")),
+            fw(4, show),
+            links={1: [2, 3], 2: [4], 3: [4]},
+        ),
+        "adds": wf(
+            fw(
+                1,
+                act(
+                    update_spec={"x": 1},
+                    additions=[fw(-1, py("builtins.print"), name="extra")],
+                    detours=[
+                        wf(fw(-1, act(update_spec={"y": 2})), fw(-2, show, x="own", name="last"), links={-1: [-2]})
+                    ],
+                ),
+                py("flow_functions.note", "behind"),
+            ),
+            fw(2, show),
+            links={1: [2]},
+        ),
+        "appends": wf(
+            fw(
+                1,
+                act(
+                    mod_spec={"_set": {"x": 5}},
+                    append_wfs=[{"workflow": fw(-9, show), "parents": [], "detour": True}],
+                ),
+            ),
+            fw(2, show),
+            links={1: [2]},
+        ),
+        "defuses": wf(
+            fw(1, act(defuse_children=True)),
+            fw(2, show),
+            fw(3, py("builtins.print")),
+            fw(4, show),
+            links={1: [2], 3: [4]},
+        ),
+        "defuses all": wf(
+            fw(1, py("builtins.print")), fw(2, act(defuse_workflow=True)), fw(3, show), links={1: [2], 2: [3]}
+        ),
+        "exits": wf(fw(1, act(exit=True, stored_data={"a": 1}), py("flow_functions.note", "behind"))),
+        "files": wf(
+            fw(
+                1,
+                {"_fw_name": "ScriptTask", "script": "echo one > a1.txt; echo two > a2.txt"},
+                _files_out={"a": "a*.txt"},
+                _pass_job_info=True,
+                name="makes",
+            ),
+            fw(2, py("builtins.print"), name="passes on", _pass_job_info=True),
+            fw(3, py("flow_functions.keep", inputs=["_job_info"]), _files_in={"a": "in/here.txt"}),
+            links={1: [2], 2: [3]},
+        ),
+        "fizzles": wf(
+            fw(1, py("flow_functions.need", "/nowhere/at/all"), name="bad one"),
+            fw(2, py("builtins.print"), name="good one"),
+            fw(3, py("flow_functions.keep", inputs=["_fizzled_parents"]), _allow_fizzled_parents=True),
+            fw(4, show),
+            links={1: [3, 4], 2: [3]},
+        ),
+        "nothing": wf(fw(1)),
+        "acts": wf(
+            fw(1, act(mod_spec=[{"_push": {"l": 1}}], detours=[fw(-1, py("builtins.print"), name="added")])),
+            fw(2, py("flow_functions.keep", inputs=["l"])),
+            links={1: [2]},
+        ),
+        "resumes": wf(
+            fw(
+                1,
+                py("builtins.sum", [1, 2, 3], outputs=["total"]),
+                py("flow_functions.need", str(flows.folder / "mended"), inputs=["total"]),
+            ),
+            fw(2, py("flow_functions.keep", inputs=["total"])),
+            links={1: [2]},
+        ),
+        "twin": twin(flows.folder, 1),
+    }
+    ids = {name: flows.add({**document, "name": name}) for name, document in workflows.items()}
+    assert flows.run() == 2
+    return flows, ids
+
+
+def test_a_change_of_specs_is_seen_by_later_tasks_and_by_the_children_and_by_nobody_else(ran):
+    flows, every = ran
+    ids = every["near"]
+    assert flows.kept(ids[1]) == [1, [2]]
+    assert (flows.spec(ids[2])["x"], flows.spec(ids[2])["l"]) == (1, [1, 2])
+    assert flows.kept(ids[2]) == [1]
+    assert flows.spec(ids[3])["x"] == 0
+
+
+def test_a_change_that_propagates_reaches_all_that_comes_after_once(ran):
+    flows, every = ran
+    ids = every["far"]
+    assert [flows.spec(ids[number]).get("x") for number in (2, 3, 4)] == [1, 1, 1]
+    assert flows.kept(ids[4]) == [1]
+
+
+def test_additions_and_detours_run_and_what_needs_a_detours_end_waits_for_it(ran):
+    flows, every = ran
+    ids = every["adds"]
+    names = flows.named(ids[1])
+    assert set(names) == {"fw1", "fw2", "extra", "fw-1", "last"}
+    assert [flows.state(number) for number in names.values()] == ["COMPLETED"] * 5
+    assert flows.children(names["last"]) == [ids[2]]
+    assert flows.children(names["extra"]) == []
+    assert names["last"] in flows.children(names["fw-1"])
+    assert not any(Path(one.folder, "behind").exists() for one in flows.launches(ids[1]))
+    # What the adding firework changes is for its children, not for what it adds.
+    assert flows.kept(ids[2]) == [1]
+    assert flows.kept(names["last"]) == ["own"]
+    assert flows.spec(names["last"])["y"] == 2
+    assert "x" not in flows.spec(names["extra"])
+
+
+def test_what_is_appended_gets_the_changes_of_specs_too(ran):
+    flows, every = ran
+    ids = every["appends"]
+    appended = flows.named(ids[1])["fw-9"]
+    assert flows.kept(appended) == [5]
+    assert flows.children(appended) == [ids[2]]
+
+
+def test_defused_children_and_a_defused_workflow_do_not_run(ran):
+    flows, every = ran
+    ids = every["defuses"]
+    assert [flows.state(ids[number]) for number in (1, 2, 3)] == ["COMPLETED", "DEFUSED", "COMPLETED"]
+    assert flows.state(ids[4]) == "FIZZLED"  # its spec has no `x`: it ran
+    ids = every["defuses all"]
+    assert [flows.state(ids[number]) for number in (1, 2, 3)] == ["COMPLETED", "COMPLETED", "DEFUSED"]
+
+
+def test_an_exit_leaves_out_the_tasks_behind_it(ran):
+    flows, every = ran
+    (launch,) = flows.launches(every["exits"][1])
+    assert results(launch)[0] == {"exit": True, "stored_data": {"a": 1}}
+    assert not Path(launch.folder, "behind").exists()
+
+
+def test_files_and_the_places_where_fireworks_ran_are_handed_on(ran):
+    flows, every = ran
+    ids = every["files"]
+    folders = [flows.launches(ids[number])[-1].folder for number in (1, 2, 3)]
+    assert Path(folders[2], "in", "here.txt").read_text() == "two\n"
+    assert flows.kept(ids[3]) == [
+        [
+            {"fw_id": ids[1], "name": "makes", "launch_dir": folders[0]},
+            {"fw_id": ids[2], "name": "passes on", "launch_dir": folders[1]},
+        ]
+    ]
+    (result,) = results(flows.launches(ids[1])[-1])
+    assert result["mod_spec"][0] == {"_set": {"_files_prev->a": f"{folders[0]}/a2.txt"}}
+
+
+def test_a_firework_that_allows_it_is_told_of_the_parents_that_fizzled(ran):
+    flows, every = ran
+    ids = every["fizzles"]
+    ((told,),) = flows.kept(ids[3])
+    assert (told["fw_id"], told["name"], told["state"]) == (ids[1], "bad one", "FIZZLED")
+    assert told["spec"]["_tasks"][0]["func"] == "flow_functions.need"
+    assert "ValueError: not mended" in told["launches"][-1]["action"]["stored_data"]["_exception"]["_stacktrace"]
+    assert [flows.state(ids[number]) for number in (1, 3, 4)] == ["FIZZLED", "COMPLETED", "WAITING"]
+
+
+def test_a_firework_without_tasks_completes(ran):
+    flows, every = ran
+    assert flows.state(every["nothing"][1]) == "COMPLETED"
+
+
+@pytest.fixture(scope="module")
+def again(ran) -> tuple[Flows, dict[str, dict[int, int]], dict[str, int]]:
+    """After them two that are rerun and one that is added again, all run by one more runner."""
+    flows, every = ran
+    before = flows.named(every["acts"][1])
+    (flows.folder / "mended").touch()
+    assert flows("lpad", "rerun_fws", "-i", str(every["acts"][1])) == 0
+    assert [flows.state(number) for number in before.values()] == ["READY", "WAITING", "WAITING"]
+    assert flows("lpad", "rerun_fws", "-i", str(every["resumes"][1]), "--task-level") == 0
+    found = {name: flows.add(twin(flows.folder, x)) for name, x in (("same", 1), ("other", 2))}
+    flows.run()
+    return flows, {**every, **found}, before
+
+
+def twin(folder: Path, x: int) -> dict[str, object]:
+    """Two fireworks that are not to be run twice; the second is given what the first makes of x."""
+    finder = {"_fw_name": "DupeFinderExact"}
+    note = py("flow_functions.note", str(folder / "ran"))
+    return wf(
+        fw(1, note, py("builtins.sum", [x], outputs=["x"]), _dupefinder=finder),
+        fw(2, note, py("flow_functions.keep", inputs=["x"]), _dupefinder=finder),
+        links={1: [2]},
+    )
+
+
+def test_a_rerun_of_what_acted_doubles_nothing(again):
+    flows, every, before = again
+    assert flows.named(every["acts"][1]) == before
+    assert flows.kept(every["acts"][2]) == [[1]]
+    assert [len(flows.launches(number)) for number in before.values()] == [2, 2, 2]
+    assert [flows.state(number) for number in before.values()] == ["COMPLETED"] * 3
+
+
+def test_a_task_that_is_resumed_sees_the_spec_of_the_tasks_before_it(again):
+    flows, every, _ = again
+    ids = every["resumes"]
+    first, second = flows.launches(ids[1])
+    assert first.failure is not None
+    assert (first.failure.message, second.steps[0].kept_from) == ("not mended", first.id)
+    assert (flows.kept(ids[1]), flows.kept(ids[2])) == ([6], [6])
+
+
+def test_a_duplicate_is_not_run_again_where_it_is_given_the_same(again):
+    flows, every, _ = again
+    # Of the same x nothing ran; of another x both did, for the second one was given another x.
+    assert len((flows.folder / "ran").read_text().splitlines()) == 4
+    first, same, other = (
+        [flows.launches(every[name][number])[-1] for number in (1, 2)] for name in ("twin", "same", "other")
+    )
+    assert results(same[0]) == results(first[0])
+    assert not Path(same[1].folder or "", "kept.json").exists()
+    assert json.loads(Path(other[1].folder or "", "kept.json").read_text()) == [2]
+    assert flows.spec(every["same"][2])["x"] == 1
+    assert {flows.state(number) for name in ("same", "other") for number in every[name].values()} == {"COMPLETED"}
