@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rekindle.dialects.fireworks.bench import spec_of
 from rekindle.dialects.fireworks.flows import date_text
 from rekindle.dialects.fireworks.launched import launch_document
 from rekindle.dialects.fireworks.standing import Standing, fireworks_of, standing
-from rekindle.dialects.fireworks.words import WORKFLOW, wf_state
+from rekindle.dialects.fireworks.stored import about, binding_of, specs
+from rekindle.dialects.fireworks.words import wf_state
 from rekindle.domain.models import Attempt, Job, Workflow
 from rekindle.engine.looking import look
 from rekindle.engine.session import Session
@@ -20,28 +19,25 @@ def firework_documents(session: Session, ids: Sequence[int], *, times: bool = Fa
     """Fireworks with their specs as their next launch will have them, and all their launches."""
     fireworks = standing(session, ids)
     attempts = _by_job(look.attempts(session, [one.id for one in fireworks]) if fireworks else [])
-    params = look.params_of(session, [one.id for one in fireworks])
-    return [_firework(one, attempts.get(one.id, ()), params[one.id], times=times) for one in fireworks]
+    given = specs(session, [one.job for one in fireworks])
+    return [_firework(one, attempts.get(one.id, ()), given.get(one.id, {}), times=times) for one in fireworks]
 
 
 def name_of(job: Job) -> str:
     """The name of a firework, as FireWorks has it."""
-    found: str = json.loads(job.binding).get("name", job.name)
+    found: str = binding_of(job).get("name", job.name)
     return found
 
 
-def _firework(
-    one: Standing, attempts: Sequence[Attempt], params: Mapping[str, Any], *, times: bool
-) -> dict[str, Any]:
-    matrix = json.loads(one.job.binding)
-    spec = spec_of(matrix, params) if "spec" in matrix else {}
+def _firework(one: Standing, attempts: Sequence[Attempt], spec: Mapping[str, Any], *, times: bool) -> dict[str, Any]:
+    created = binding_of(one.job).get("created_on")
     live = [launch_document(at, spec, times=times) for at in attempts if at.archived_by is None]
     archived = [launch_document(at, spec, times=times) for at in attempts if at.archived_by is not None]
     found: dict[str, Any] = {
-        "spec": spec,
+        "spec": dict(spec),
         "fw_id": one.id,
-        "created_on": matrix.get("created_on"),
-        "updated_on": _updated(attempts) or matrix.get("created_on"),
+        "created_on": created,
+        "updated_on": _updated(attempts) or created,
     }
     if live:
         found["launches"] = live
@@ -53,15 +49,15 @@ def _firework(
 def summary_document(session: Session, workflow: Workflow, mode: str) -> dict[str, Any]:
     """A workflow at a glance: `less`, `more`, `all` or `reservations` of it."""
     fireworks = standing(session, fireworks_of(session, [workflow.id]))
-    about = look.params(session, workflow).get(WORKFLOW, {})
+    told = about(session, workflow)
     children = look.children_of(session, [one.id for one in fireworks])
     words = {one.id: one.word for one in fireworks}
     leaves = [word for number, word in words.items() if not children.get(number)]
     attempts = _by_job(look.attempts(session, None, workflow.id))
     found: dict[str, Any] = {
         "state": wf_state(list(words.values()), leaves),
-        "name": f"{about.get('name', workflow.name)}--{min(words, default=workflow.id)}",
-        "created_on": about.get("created_on", date_text(workflow.submitted)),
+        "name": f"{told['name']}--{min(words, default=workflow.id)}",
+        "created_on": told["created_on"],
     }
     if mode == "less":
         return {**found, "states_list": "-".join(_initial(word) for word in words.values())}
@@ -71,7 +67,7 @@ def summary_document(session: Session, workflow: Workflow, mode: str) -> dict[st
         found = {
             "links": {names[number]: _names(names, children.get(number, ())) for number in names},
             "parent_links": _parents(names, children),
-            "metadata": about.get("metadata", {}),
+            "metadata": dict(told.get("metadata") or {}),
             **found,
         }
     found["states"] = {names[number]: word for number, word in words.items()}
@@ -86,15 +82,15 @@ def summary_document(session: Session, workflow: Workflow, mode: str) -> dict[st
 def flow_document(session: Session, workflow: Workflow) -> dict[str, Any]:
     """A whole workflow, as `to_dict` of FireWorks' Workflow writes it, and as `lpad add` takes it."""
     ids = fireworks_of(session, [workflow.id])
-    about = look.params(session, workflow).get(WORKFLOW, {})
+    told = about(session, workflow)
     children = look.children_of(session, ids)
     fireworks = firework_documents(session, ids)
-    created = about.get("created_on", date_text(workflow.submitted))
+    created = told["created_on"]
     return {
         "fws": fireworks,
         "links": {str(number): sorted(children.get(number, ())) for number in ids},
-        "name": about.get("name", workflow.name),
-        "metadata": about.get("metadata", {}),
+        "name": told["name"],
+        "metadata": dict(told.get("metadata") or {}),
         "updated_on": max((one["updated_on"] or "" for one in fireworks), default=created),
         "created_on": created,
     }

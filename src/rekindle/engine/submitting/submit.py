@@ -25,25 +25,18 @@ from rekindle.store.port import Archive
 
 
 def submit(
-    session: Session,
-    definition: Definition,
-    *,
-    name: str | None = None,
-    new: bool = False,
-    revision_of: int | None = None,
+    session: Session, definition: Definition, *, name: str | None = None, new: bool = False, of: int | None = None
 ) -> Submitted:
     """Store a definition.
 
-    A name that the store does not have, or `new`: a new workflow. A name it has, from the same folder, or the id of a
-    workflow as `revision_of`: its next revision, or nothing when definition and parameters are the same. From another
-    folder: SubmitRefused. NotFound for an id that is not there.
+    A name that the store does not have, or `new`: a new workflow. A name it has, from the same folder: its next
+    revision, or nothing when definition and parameters are the same. From another folder: SubmitRefused. `of`: the next
+    revision of that workflow, by its id, though others may have its name.
     """
     definition = identified(definition, name)
     now = session.clock()
     with session.store.write() as archive:
-        known = None if new else archive.workflows.find(revision_of or definition.name)
-        if known is None and revision_of is not None:
-            raise NotFound(f"no such workflow: {revision_of}")
+        known = None if new else archive.workflows.find(definition.name if of is None else of)
         submitted = resubmit(archive, known, definition, now) if known else _created(archive, definition, now)
         runners = alive(archive, now)
     ring(session.store.folder, runners)
