@@ -179,9 +179,7 @@ def as_defined_by(database: Database, views: Mapping[int, JobView], attempts: Ma
     return found
 
 
-def _folders(
-    database: Database, attempts: Sequence[tuple[int, str | None, int | None]]
-) -> dict[int, tuple[str, ...]]:
+def _folders(database: Database, attempts: Sequence[tuple[int, str | None, int | None]]) -> dict[int, tuple[str, ...]]:
     """For each of these attempts, told with its folder and the attempt it builds on, the folders in which what its
     steps left may be, likeliest first: its own, and as long as it has completed no step of its own (its folder may
     never have been filled) that of the attempt it builds on."""

@@ -31,7 +31,9 @@ def check_how(how: How) -> None:
     if how.overrides is not None:
         check_overrides(how.overrides)
     if how.attempt is not None and how.start == FROM_BEGINNING and how.workdir not in ("copy", "same"):
-        raise UsageError("an attempt is named to go on from, and nothing of it is kept", hint="start at the failed step")
+        raise UsageError(
+            "an attempt is named to go on from, and nothing of it is kept", hint="start at the failed step"
+        )
     if how.release and how != How(release=True):
         raise UsageError("`release` only lets go what was reset: it takes nothing beside it")
     if how.repeats is not None and not 0 <= how.repeats < MOST_RUNS:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rekindle.domain.actions import effective
 from rekindle.domain.batches.canaries import Group
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound, SpecError
@@ -17,6 +18,7 @@ from rekindle.domain.subtasks import Subtask
 from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.engine.changes.reading import Tell
 from rekindle.engine.changes.staleness import changed
+from rekindle.engine.params import changes_in_force
 from rekindle.engine.presence import roll_call
 from rekindle.engine.results import DeadRunner, JobRow, SpecState, WorkflowState, WorkflowStatus
 from rekindle.engine.session import Session
@@ -120,6 +122,16 @@ def params(session: Session, workflow: Workflow) -> dict[str, Any]:
     """The parameters of a workflow's latest revision."""
     with session.store.read() as archive:
         return archive.workflows.params(workflow.id, workflow.revision)
+
+
+def params_of(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """The parameters of these jobs, with the changes that actions have in force."""
+    with session.store.read() as archive:
+        jobs = archive.jobs.get(ids)
+        owners = {job.workflow: archive.workflows.find(job.workflow) for job in jobs}
+        params = {number: archive.workflows.params(number, owner.revision) for number, owner in owners.items() if owner}
+        changes = changes_in_force(archive, ids)
+        return {job.id: effective(params[job.workflow], changes.get(job.id, ())) for job in jobs}
 
 
 def history(session: Session, workflow: int) -> list[Revision]:

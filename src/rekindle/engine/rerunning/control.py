@@ -65,7 +65,9 @@ def _set_hold(session: Session, ids: Sequence[int], reason: str | None, *, inste
     now = session.clock()
     with session.store.write() as archive:
         jobs = archive.jobs.get(ids)
-        changed = [job for job in jobs if (job.held is None) == (reason is not None) or (instead and job.held != reason)]
+        changed = [
+            job for job in jobs if (job.held is None) == (reason is not None) or (instead and job.held != reason)
+        ]
         archive.jobs.hold([job.id for job in changed], reason)
         _tell(archive, now, "held" if reason is not None else "released", changed)
         runners = alive(archive, now)

@@ -137,7 +137,8 @@ def lpad(
     launchpad_file: str | None,
     loglvl: str,
     silencer: bool,
-    **_: object,
+    config_dir: str | None,  # noqa: ARG001 (kept)
+    logdir: str | None,  # noqa: ARG001 (kept)
 ) -> None:
     """Speak FireWorks: its workflow files and the commands of its LaunchPad.
 

@@ -36,9 +36,7 @@ qid_option = click.option("--qid", metavar="ID", help="Those with this reservati
 @qid_option
 @display_option
 @sort_options
-def get_fws(
-    display_format: str, qid: str | None, most: int, sort: str | None, rsort: str | None, **words: Any
-) -> None:
+def get_fws(display_format: str, qid: str | None, most: int, sort: str | None, rsort: str | None, **words: Any) -> None:
     """Show fireworks: all, or those that are named.
 
     The same words work for the commands that change something: this shows what they would change.
@@ -99,9 +97,7 @@ def get_fws_in_wflows(
 @display_option
 @sort_options
 @click.option("-t", "--table", is_flag=True, help="As a table.")
-def get_wflows(
-    display_format: str, most: int, sort: str | None, rsort: str | None, table: bool, **words: Any
-) -> None:
+def get_wflows(display_format: str, most: int, sort: str | None, rsort: str | None, table: bool, **words: Any) -> None:
     """Show workflows: all, or those that are named.
 
     \b
@@ -147,5 +143,7 @@ def _draw(documents: Sequence[dict[str, Any]]) -> None:
     rows = [columns, *([str(one.get(column, "")) for column in columns] for one in documents)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(columns))]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
-    lines = ["| " + " | ".join(cell.center(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines = [
+        "| " + " | ".join(cell.center(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
     click.echo("\n".join([rule, lines[0], rule, *lines[1:], rule]))

@@ -68,7 +68,11 @@ def _named(what: str) -> Callable[[Command], Command]:
         for option in reversed(
             [
                 click.option(
-                    *("-i", "--fw_id", "ids"), cls=Several, ids=True, metavar="IDS", help=f"{which} by id: 1 2 3 or 1,2,3."
+                    *("-i", "--fw_id", "ids"),
+                    cls=Several,
+                    ids=True,
+                    metavar="IDS",
+                    help=f"{which} by id: 1 2 3 or 1,2,3.",
                 ),
                 click.option("-n", "--name", metavar="NAME", help=f"{what.capitalize()} of this name."),
                 click.option("-s", "--state", type=STATE, help=f"{what.capitalize()} in this state."),
@@ -79,4 +83,3 @@ def _named(what: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
-

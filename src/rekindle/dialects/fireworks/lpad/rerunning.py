@@ -26,9 +26,7 @@ def recovery_options(command: Any) -> Any:
     for option in reversed(
         [
             click.option("--task-level", is_flag=True, help="Only from the task on that failed, or that was lost."),
-            click.option(
-                *("-cp", "--copy-data"), is_flag=True, help="In a copy of the folder of the previous launch."
-            ),
+            click.option(*("-cp", "--copy-data"), is_flag=True, help="In a copy of the folder of the previous launch."),
             click.option("-pd", "--previous-dir", is_flag=True, help="In the folder of the previous launch itself."),
             click.option(
                 "--clear-recovery",
@@ -52,7 +50,11 @@ def recovery_options(command: Any) -> Any:
 @password_option
 @recovery_options
 @click.option(
-    *("-lid", "--launch_id"), "launch_ids", cls=Several, ids=True, metavar="IDS",
+    *("-lid", "--launch_id"),
+    "launch_ids",
+    cls=Several,
+    ids=True,
+    metavar="IDS",
     help="With --task-level: go on from these launches, one for each firework.",
 )
 def rerun_fws(
@@ -90,7 +92,8 @@ def rerun_fws(
         ids = fireworks_meant(session, asked, "rerun")
         if launches and len(launches) != len(ids):
             raise UsageError(
-                f"{len(launches)} launches for {len(ids)} fireworks", hint="name as many launches as fireworks, in order"
+                f"{len(launches)} launches for {len(ids)} fireworks",
+                hint="name as many launches as fireworks, in order",
             )
         agreed(ids, None if dry_run else password) if not dry_run else None
         named = {"fireworks": asked.typed()}

@@ -78,7 +78,9 @@ def workflows_meant(session: Session, asked: Asked, what: str) -> list[int]:
         _refuse_unknown(session, ids)
     found = _workflows(session, asked)
     if asked.name is not None and not found and not select_workflows(session, {"name": asked.name}):
-        raise NotFound(f"no workflow is named {asked.name!r:.100}", hint="`lpad get_wflows` lists them; nothing is done")
+        raise NotFound(
+            f"no workflow is named {asked.name!r:.100}", hint="`lpad get_wflows` lists them; nothing is done"
+        )
     return found
 
 

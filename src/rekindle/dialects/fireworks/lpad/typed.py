@@ -15,7 +15,8 @@ class Several(click.Option):
     """An option that takes all words that follow it: up to the next option, or as long as they are `ids`."""
 
     def __init__(self, *args: Any, ids: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, multiple=True, **kwargs)
+        kwargs["multiple"] = True
+        super().__init__(*args, **kwargs)
         self.ids = ids
 
     def takes(self, word: str) -> bool:

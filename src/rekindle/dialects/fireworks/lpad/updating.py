@@ -26,9 +26,7 @@ _HINT = """as in -u '{"_tasks.1.script": "echo hello"}'"""
 @click.command(cls=Command)
 @firework_options
 @click.option("-u", "--update", required=True, metavar="JSON", help="What to set, by dotted names within the spec.")
-@click.option(
-    "--mongo", is_flag=True, help="""-u is an update of MongoDB's: '{"$unset": {"spec.alpha": ""}}'."""
-)
+@click.option("--mongo", is_flag=True, help="""-u is an update of MongoDB's: '{"$unset": {"spec.alpha": ""}}'.""")
 @password_option
 def update_fws(update: str, mongo: bool, password: str | None, **words: Any) -> None:
     """Change the spec of fireworks.

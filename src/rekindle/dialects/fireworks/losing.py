@@ -1,0 +1,50 @@
+"""Launches of which the process is gone, and of which nobody has told: found, and taken in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rekindle.dialects.fireworks.words import DEFUSED
+from rekindle.domain.selection import Compare, Op, Selection
+from rekindle.domain.states import ACTIVE
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import control
+from rekindle.engine.running import reattaching
+from rekindle.engine.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What has become of fireworks that stand as running, and that no runner sees to. Lost: (fw_id, launch_id)."""
+
+    lost: dict[int, int]
+    finished: frozenset[int]  # have come to an end, which the store does not know of yet
+
+
+def gone(session: Session) -> Gone:
+    """Looked for, and nothing changed."""
+    active = look.select(session, Selection(where=Compare("state", Op.IN, sorted(ACTIVE))))
+    if not active:
+        return Gone({}, frozenset())
+    found = reattaching.plan_reattach(session, active).jobs
+    attempts = {row.job.id: row.job.attempt or 0 for row in look.jobs(session, active)}
+    return Gone(
+        {one.id: attempts[one.id] for one in found if one.found == "gone"},
+        frozenset(one.id for one in found if one.found == "finished"),
+    )
+
+
+def take_in(session: Session, ids: Sequence[int]) -> None:
+    """Record what has become of these: what finished has, what is lost fizzles and runs again."""
+    reattaching.reattach(session, ids)
+
+
+def fizzle(session: Session, ids: Sequence[int]) -> None:
+    """The same, but what is lost does not run again."""
+    free = [row.job.id for row in look.jobs(session, ids) if row.job.held is None]
+    control.hold(session, free, DEFUSED)  # what is held does not run again by itself
+    try:
+        take_in(session, ids)
+    finally:
+        control.release(session, free)
