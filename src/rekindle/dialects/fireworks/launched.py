@@ -51,7 +51,8 @@ def action_document(attempt: Attempt, spec: Mapping[str, Any]) -> dict[str, Any]
     failed = next(
         (step for step in attempt.steps if step.state is not State.COMPLETED and step.kept_from is None), None
     )
-    tasks = list(spec.get("_tasks", ()))
+    own = json.loads(attempt.binding).get("spec", spec) if attempt.binding else spec
+    tasks = list(own.get("_tasks", ()))
     task = tasks[failed.position] if failed is not None and failed.position < len(tasks) else None
     data = {
         "_message": _message(attempt),

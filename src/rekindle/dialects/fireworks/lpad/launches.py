@@ -36,7 +36,7 @@ def get_launchdir(fw_id: int, launch_idx: int) -> None:
         launches = look.attempts(session, [fw_id], live=True)
     if launches and not -len(launches) <= launch_idx < len(launches):
         raise NotFound(f"firework {fw_id} has no launch {launch_idx}: it has {len(launches)}", hint="-1 is the latest")
-    click.echo(launches[launch_idx].folder if launches else None)
+    click.echo(str(launches[launch_idx].folder if launches else None))
 
 
 @click.command(cls=Command)

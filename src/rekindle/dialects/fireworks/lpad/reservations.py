@@ -25,7 +25,7 @@ def get_qids(ids: tuple[str, ...]) -> None:
     """
     with opened() as session:
         for _ in fireworks_meant(session, Asked(ids), "look up"):
-            click.echo(None)
+            click.echo("None")
 
 
 @click.command(cls=Command)

@@ -1,0 +1,125 @@
+"""FireWorks' commands, called in a folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rekindle.cli.main import main
+
+PLACE = "LPAD_PLACE"
+"""The environment variable that tells scripts of the test's folder."""
+
+CHAIN = """\
+name: chain
+metadata: {project: alloys}
+fws:
+- fw_id: 1
+  name: prep
+  spec:
+    alpha: 0.5
+    _tasks:
+    - {_fw_name: PyTask, func: builtins.sum, args: [[1, 2, 3]], outputs: [total]}
+- fw_id: 2
+  name: relax
+  spec:
+    alpha: 1.5
+    _tasks:
+    - {_fw_name: ScriptTask, script: "echo one >> trace; echo one >> $LPAD_PLACE/log", use_shell: true}
+    - {_fw_name: ScriptTask, script: "echo two >> trace; echo two >> $LPAD_PLACE/log", use_shell: true}
+    - {_fw_name: ScriptTask, script: "echo three >> $LPAD_PLACE/log; test -e $LPAD_PLACE/mended", use_shell: true}
+    - {_fw_name: ScriptTask, script: "cat trace > $LPAD_PLACE/result", use_shell: true}
+- fw_id: 3
+  name: after
+  spec: {_tasks: [{_fw_name: ScriptTask, script: "true"}]}
+- fw_id: 4
+  name: odd
+  spec: {_tasks: [{_fw_name: PyTask, func: builtins.int, args: [My custom error message]}]}
+- fw_id: 5
+  name: fine
+  spec: {_tasks: [{_fw_name: ScriptTask, script: "true"}]}
+links: {1: [2], 2: [3]}
+"""
+"""Once run: prep and fine have completed, relax fizzled in its third task, odd with its own message; after waits."""
+
+PREP, RELAX, AFTER, ODD, FINE = 1, 2, 3, 4, 5
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Lpad:
+    """`rekindle lpad …` in a folder of its own."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capture = capture
+
+    def rekindle(self, *words: str) -> Done:
+        """A command of rekindle, in this process."""
+        self._capture.readouterr()
+        code = main(words)
+        out, err = self._capture.readouterr()
+        return Done(code, out, err)
+
+    def __call__(self, *words: str | int) -> Done:
+        """A command of lpad, in this process."""
+        return self.rekindle("lpad", *(str(word) for word in words))
+
+    def ok(self, *words: str | int) -> Done:
+        """The same, of a command that succeeds."""
+        done = self(*words)
+        assert done.code == 0, done.err
+        return done
+
+    def json(self, *words: str | int) -> Any:
+        """The one document of a command that succeeds."""
+        return json.loads(self.ok(*words).out)
+
+    def each(self, *words: str | int) -> list[Any]:
+        """The documents that it prints, of which one alone stands without a list."""
+        found = self.json(*words)
+        return found if isinstance(found, list) else [found]
+
+    def states(self) -> dict[str, str]:
+        """By name of a firework."""
+        return {one["name"]: one["state"] for one in self.each("get_fws")}
+
+    def of(self, number: int) -> dict[str, Any]:
+        """All that is known of a firework."""
+        found: dict[str, Any] = self.json("get_fws", "-i", number, "-d", "all")
+        return found
+
+    def work(self) -> int:
+        """Run what is ready; the exit code."""
+        return self.rekindle("work", "-j", "2").code
+
+    def log(self) -> list[str]:
+        """What tasks have written to the log since it was read last."""
+        path = self.folder / "log"
+        words = path.read_text().split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return words
+
+    def shell(self, line: str) -> Done:
+        """A line as one types it, where `lpad` is installed."""
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def add(self, text: str, name: str = "workflow.yaml") -> Done:
+        """Store a workflow."""
+        (self.folder / name).write_text(text)
+        return self.ok("add", name)
