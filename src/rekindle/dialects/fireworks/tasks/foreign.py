@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rekindle.dialects.fireworks.surroundings import fworker
 from rekindle.dialects.fireworks.tasks.configuration import Configuration, configuration
 from rekindle.dialects.fireworks.tasks.given import BadTask, Given, Spec, needs_package
 
@@ -25,6 +26,11 @@ def foreign_task(given: Given, spec: Spec) -> Any:
     objects in them are objects."""
     found = find_class(given.name)
     task = found.from_dict(dict(given))
+    if spec.get("_add_launchpad_and_fw_id"):
+        task.fw_id = int(os.environ["REKINDLE_JOB"])
+    if spec.get("_add_fworker"):
+        told = {key: value for key, value in fworker().items() if key in ("name", "category", "query", "env")}
+        task.fworker = importlib.import_module("fireworks.core.fworker").FWorker(**told)
     return task.run_task(_decoded(spec))
 
 
