@@ -21,6 +21,7 @@ from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.engine.looking import look
+from rekindle.engine.looking.logs import log_files
 from rekindle.engine.rerunning import rerun
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.run import work
@@ -115,6 +116,16 @@ class Foundry:
         """What the tasks of the newest attempt returned."""
         return [json.loads(step.result or "{}") for step in self.attempts(job)[-1].steps]
 
+    def message(self, job: int) -> str:
+        """Why its newest attempt failed."""
+        failure = self.attempts(job)[-1].failure
+        assert failure is not None
+        return failure.message
+
+    def printed(self, job: int, stream: str) -> str:
+        """What its newest attempt printed."""
+        return "".join(Path(file.path).read_text() for file in log_files(self._session, job) if file.stream == stream)
+
     def added_by(self, job: int) -> list[int]:
         """Jobs of its workflow beside it."""
         workflow = look.jobs(self._session, [job])[0].job.workflow
@@ -146,27 +157,30 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.fixture
-def foundry(tmp_path: Path, installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Foundry]:
+@pytest.fixture(scope="module")
+def foundry(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foundry]:
     """A project; its FW_config.yaml names the package."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "FW_config.yaml").write_text("ADD_USER_PACKAGES: [foundry]\nFW_NAME_UPDATES: {Old Melt: Melt}\n")
+    (folder / "moulds").mkdir()
     known = [str(installed), *filter(None, [os.environ.get("PYTHONPATH")])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(known))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    (tmp_path / "FW_config.yaml").write_text("ADD_USER_PACKAGES: [foundry]\nFW_NAME_UPDATES: {Old Melt: Melt}\n")
-    (tmp_path / "moulds").mkdir()
-    with open_session(str(tmp_path / ".rekindle"), create=True) as session:
-        yield Foundry(tmp_path, session)
+    with pytest.MonkeyPatch.context() as patch, open_session(str(folder / ".rekindle"), create=True) as session:
+        patch.setenv("PYTHONPATH", os.pathsep.join(known))
+        patch.setenv("HOME", str(folder / "home"))
+        patch.setenv("REKINDLE_FWORKER", '{"name": "oven", "env": {"scratch": "/s"}}')
+        patch.delenv("FW_CONFIG_FILE", raising=False)
+        yield Foundry(folder, session)
 
 
 def test_a_firetask_of_an_installed_package_runs_fails_and_resumes(foundry: Foundry) -> None:
-    moulds = str(foundry.folder / "moulds")
     melt = {"_fw_name": "Melt", "metal": "tin", "degrees": 232}
-    cast = {"_fw_name": "{{foundry.firetasks.casting.Cast}}", "moulds": moulds}
+    cast = {"_fw_name": "{{foundry.firetasks.casting.Cast}}", "moulds": str(foundry.folder / "moulds")}
     job = foundry.add(melt, cast, mould="bell")
     foundry.work()
     failed = foundry.attempts(job)[-1]
     assert foundry.state(job) is State.FAILED
     assert failed.cause is Cause.EXCEPTION
+    assert failed.failure is not None
     assert failed.failure.type == "LookupError"
     assert failed.failure.message == "no mould for tin: bell"
     assert "foundry/firetasks/casting.py" in failed.failure.traceback
@@ -185,31 +199,71 @@ def test_a_firetask_of_an_installed_package_runs_fails_and_resumes(foundry: Foun
     assert foundry.did(polish) == [{"stored_data": {"polished": "a bell", "date": False}}]
 
 
-def test_names_and_what_a_firetask_asks_of_its_launch(foundry: Foundry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REKINDLE_FWORKER", '{"name": "oven", "env": {"scratch": "/s"}}')
-    melts = [
-        foundry.add({"_fw_name": name, "metal": "zinc"})
-        for name in ("foundry.firetasks.casting.Melt", "foundry.firetasks.casting:Melt", "Old Melt")
-    ]
-    dated = {"_fw_name": "foundry::Polish", "cast": "x", "started": "2024-01-02T03:04:05"}
-    polish = foundry.add(dated)
-    ask = foundry.add(
-        {"_fw_name": "{{foundry.firetasks.casting.Ask}}"}, _add_launchpad_and_fw_id=True, _add_fworker=True
-    )
-    tutorial = foundry.add({"_fw_name": "Addition Task"}, input_array=[1, 2])
-    hello = foundry.add({"_fw_name": "{{fireworks.examples.custom_firetasks.hello_world.hello_world_task.HelloTask}}"})
-    leave = foundry.add({"_fw_name": "{{foundry.firetasks.casting.Leave}}"}, {"_fw_name": "Melt", "metal": "lead"})
-    unknown = foundry.add({"_fw_name": "Melting"})
-    lacking = foundry.add({"_fw_name": "Melt"})
-    foundry.work()
+LOUD = "echo kneading; echo 'no flour left' >&2; exit 3"
 
-    assert [foundry.did(job)[0]["update_spec"] for job in melts] == [{"melt": {"metal": "zinc"}}] * 3
-    assert foundry.did(polish) == [{"stored_data": {"polished": "x", "date": True}}], "dates are dates"
-    assert foundry.did(ask) == [{"stored_data": {"fw_id": ask, "fworker": "oven", "env": {"scratch": "/s"}}}]
-    assert foundry.did(tutorial)[0]["stored_data"] == {"sum": 3}
-    assert foundry.state(hello) is State.COMPLETED
-    told = {job: foundry.attempts(job)[-1].failure.message for job in (leave, unknown, lacking)}
-    assert told[leave] == "foundry.firetasks.casting.Leave called sys.exit(0)"
-    assert told[unknown].startswith("there is no Firetask 'Melting'; looked in foundry, fireworks.user_objects")
-    assert str(foundry.folder / "FW_config.yaml") in told[unknown]
-    assert "Required parameter metal not specified" in told[lacking]
+
+@pytest.fixture(scope="module")
+def ran(foundry: Foundry) -> dict[str, int]:
+    """Fireworks that ran once, by what each is there for."""
+    of_foundry = "{{foundry.firetasks.casting.%s}}"
+    hello = "{{fireworks.examples.custom_firetasks.hello_world.hello_world_task.HelloTask}}"
+    fireworks: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+        "dotted": ([{"_fw_name": "foundry.firetasks.casting.Melt", "metal": "zinc"}], {}),
+        "colon": ([{"_fw_name": "foundry.firetasks.casting:Melt", "metal": "zinc"}], {}),
+        "renamed": ([{"_fw_name": "Old Melt", "metal": "zinc"}], {}),
+        "unnamed": ([{"_fw_name": "foundry::Polish", "cast": "x", "started": "2024-01-02T03:04:05"}], {}),
+        "asking": ([{"_fw_name": of_foundry % "Ask"}], {"_add_launchpad_and_fw_id": True, "_add_fworker": True}),
+        "adding": ([{"_fw_name": "Addition Task"}], {"input_array": [1, 2]}),
+        "hello": ([{"_fw_name": hello}], {}),
+        "leaving": ([{"_fw_name": of_foundry % "Leave"}, {"_fw_name": "Melt", "metal": "lead"}], {}),
+        "unknown": ([{"_fw_name": "Melting"}], {}),
+        "lacking": ([{"_fw_name": "Melt"}], {}),
+        "loud": ([{"_fw_name": "ScriptTask", "script": LOUD, "store_stdout": True}], {}),
+    }
+    ids = {name: foundry.add(*tasks, **spec) for name, (tasks, spec) in fireworks.items()}
+    foundry.work()
+    return ids
+
+
+@pytest.mark.parametrize("name", ["dotted", "colon", "renamed"])
+def test_a_firetask_goes_by_its_module_or_its_name(name: str, foundry: Foundry, ran: dict[str, int]) -> None:
+    assert foundry.did(ran[name])[0]["update_spec"] == {"melt": {"metal": "zinc"}}
+
+
+def test_a_firetask_without_a_name_goes_by_its_package_and_class(foundry: Foundry, ran: dict[str, int]) -> None:
+    assert foundry.did(ran["unnamed"]) == [{"stored_data": {"polished": "x", "date": True}}], "dates are dates"
+
+
+def test_a_firetask_is_told_its_id_and_its_fworker(foundry: Foundry, ran: dict[str, int]) -> None:
+    told = {"fw_id": ran["asking"], "fworker": "oven", "env": {"scratch": "/s"}}
+    assert foundry.did(ran["asking"]) == [{"stored_data": told}]
+
+
+def test_the_tutorials_firetasks_run(foundry: Foundry, ran: dict[str, int]) -> None:
+    assert foundry.did(ran["adding"])[0]["stored_data"] == {"sum": 3}
+    assert foundry.printed(ran["hello"], "stdout") == "Hello, world!\n"
+
+
+def test_a_firetask_that_exits_has_failed(foundry: Foundry, ran: dict[str, int]) -> None:
+    assert foundry.message(ran["leaving"]) == "foundry.firetasks.casting.Leave called sys.exit(0)"
+    assert len(foundry.attempts(ran["leaving"])[-1].steps) == 1
+
+
+def test_a_name_that_is_nobodys_says_where_it_was_looked_for(foundry: Foundry, ran: dict[str, int]) -> None:
+    message = foundry.message(ran["unknown"])
+    assert message.startswith("there is no Firetask 'Melting'; looked in foundry, fireworks.user_objects")
+    assert f"ADD_USER_PACKAGES of {foundry.folder / 'FW_config.yaml'}" in message
+
+
+def test_a_parameter_that_is_missing_is_told_by_the_firetask(foundry: Foundry, ran: dict[str, int]) -> None:
+    assert "Required parameter metal not specified" in foundry.message(ran["lacking"])
+
+
+def test_what_a_failing_script_prints_is_in_its_log_and_in_its_error(foundry: Foundry, ran: dict[str, int]) -> None:
+    assert foundry.printed(ran["loud"], "stdout") == "kneading\n"
+    assert foundry.printed(ran["loud"], "stderr") == "no flour left\n"
+    failure = foundry.attempts(ran["loud"])[-1].failure
+    assert failure is not None
+    assert failure.message == "ScriptTask fizzled! Return code: [3]"
+    assert "stderr: no flour left\nstdout: kneading\n" in failure.traceback
+    assert failure.stderr == "no flour left\n"
