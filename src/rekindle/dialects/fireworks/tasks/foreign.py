@@ -121,10 +121,11 @@ def _lacks_fireworks(error: ModuleNotFoundError) -> bool:
 
 
 def _decoded(spec: Spec) -> dict[str, Any]:
-    """The spec as FireWorks decodes it; the descriptions of tasks stay as they are."""
+    """The spec as FireWorks decodes it; what is FireWorks' own in it (`_tasks`, `_dupefinder`, …) stays as it is."""
     decode = importlib.import_module("fireworks.utilities.fw_serializers").recursive_deserialize
-    objects: dict[str, Any] = decode(lambda _, found: found)(None, {k: v for k, v in spec.items() if k != "_tasks"})
-    return {**objects, "_tasks": spec["_tasks"]} if "_tasks" in spec else objects
+    theirs = {key: value for key, value in spec.items() if not key.startswith("_")}
+    objects: dict[str, Any] = decode(lambda _, found: found)(None, theirs)
+    return {**spec, **objects}
 
 
 @contextmanager
