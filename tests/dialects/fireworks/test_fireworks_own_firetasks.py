@@ -251,7 +251,7 @@ def test_a_firetask_that_exits_has_failed(foundry: Foundry, ran: dict[str, int])
 
 def test_a_name_that_is_nobodys_says_where_it_was_looked_for(foundry: Foundry, ran: dict[str, int]) -> None:
     message = foundry.message(ran["unknown"])
-    assert message.startswith("there is no Firetask 'Melting'; looked in foundry, fireworks.user_objects")
+    assert message.startswith("there is no Firetask 'Melting'; looked in foundry, fw_tutorials")
     assert f"ADD_USER_PACKAGES of {foundry.folder / 'FW_config.yaml'}" in message
 
 

@@ -20,7 +20,8 @@ from rekindle.domain.states import State
 from rekindle.engine.looking import look
 from rekindle.engine.session import Session
 
-_EXACT = "DupeFinderExact"
+_EXACT, _EXACT_ONCE = "DupeFinderExact", "Dupe Finder Exact"
+"""The finder that there is, and its name in old files."""
 
 
 def with_twins(session: Session, flow: Flow) -> Flow:
@@ -58,9 +59,10 @@ _MOST = 10
 
 
 def _finder(spec: Mapping[str, Any]) -> str:
-    found = spec["_dupefinder"]
-    name = found.get("_fw_name") if isinstance(found, Mapping) else found
-    return str(name).strip("{} ").rsplit(".", 1)[-1].rsplit("::", 1)[-1]
+    finder = spec["_dupefinder"]
+    name = finder.get("_fw_name") if isinstance(finder, Mapping) else finder
+    found = str(name).strip("{} ").rsplit(".", 1)[-1].rsplit("::", 1)[-1]
+    return _EXACT if found == _EXACT_ONCE else found
 
 
 def _done(session: Session) -> Iterator[tuple[Job, Attempt, Mapping[str, Any]]]:

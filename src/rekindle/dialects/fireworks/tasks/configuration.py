@@ -20,7 +20,8 @@ _RENAMED = {
     "TemplateWriter": "TemplateWriterTask",
     "CommandlineTask": "CommandLineTask",
 }
-_FIREWORKS_OWN = ("fireworks.user_objects", "fw_tutorials", "fireworks.features")
+_FIREWORKS_OWN = ("fw_tutorials", "fireworks.features", "fireworks.user_objects")
+"""In the order in which they are looked through: the last one brings in much that has nothing to do with tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def _read(file: Path, _: int) -> Configuration:
     own = [one for one in named if one not in _FIREWORKS_OWN]
     return Configuration(
         file,
-        (*own, *(one for one in named if one in _FIREWORKS_OWN)),
+        (*own, *(one for one in _FIREWORKS_OWN if one in named)),
         {**_RENAMED, **(settings.get("FW_NAME_UPDATES") or {})},
         str(settings.get("TEMPLATE_DIR") or ""),
     )
