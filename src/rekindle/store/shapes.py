@@ -131,7 +131,7 @@ class _Taking:
             case Attempts(each, archived):
                 inner = _Taking(self.around)
                 recipe = inner.recipe(each)
-                text = SQL["archived" if archived else "live"].text.replace("{taken}", ", ".join(inner.taken))
+                text = SQL["archived" if archived else "live"].text.replace("{taken}", ", ".join(inner.taken) or "0")
                 return ["attempts", self._take(text), recipe]
             case Choice(cases):
                 taken = [(self._take(self.around.predicate(where)), part) for where, part in cases]

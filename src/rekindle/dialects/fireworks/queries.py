@@ -44,25 +44,37 @@ def select_fireworks(
     names what cannot be read, and fields that there are not."""
     found = holding(session, fireworks_where(query, launches=launches))
     if sort:
-        shape = _shape_for({field: None for field, _ in sort}, FIREWORK, "fireworks")
-        found = _sorted(documents(session, shape, OURS, found), sort)
+        by = [(f"launches.{field}" if launches and _root(field) in _OF_LAUNCHES else field, way) for field, way in sort]
+        shape = _shape_for({field: None for field, _ in by}, FIREWORK, "fireworks")
+        found = _sorted(documents(session, shape, OURS, found), by)
     return found[: limit or None]
 
 
 def fireworks_where(query: Filter, *, launches: bool = False) -> Predicate:
     """What holds for the fireworks that a filter is for."""
-    read_query(query)
+    query = _checked(query)
     return Every((OURS, _among_launches(query) if launches else _where(query)))
 
 
 def select_workflows(session: Session, query: Filter, *, sort: Sort = (), limit: int = 0) -> list[int]:
     """The ids of the workflows that a filter is for, archived ones too."""
-    condition = read_query(query)
+    query = _checked(query)
     for field in (*_fields(query), *(field for field, _ in sort)):
         _check_root(field, WORKFLOW_FIELDS, "workflows")
     ours = [one for one in outlines(session, WORKFLOW) if came_through(one.params)]
+    condition = read_query(query)
     found = [(one.id, document) for one in ours if condition(document := workflow_document(one))]
     return _sorted(found, sort)[: limit or None]
+
+
+def _checked(query: Filter) -> Filter:
+    """The filter as JSON has it. BadSelection for one that cannot be read."""
+    try:
+        found: Filter = json.loads(json.dumps(query, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as wrong:
+        raise BadSelection(f"the query cannot be written as JSON: {wrong}") from None
+    read_query(found)
+    return found
 
 
 def _where(query: Filter) -> Predicate:
@@ -144,6 +156,9 @@ def _fields(query: Filter) -> Iterable[str]:
             yield key
 
 
+_OF_LAUNCHES = frozenset(key for key, _ in LAUNCH.entries)
+
+
 def _root(field: str) -> str:
     return field.partition(".")[0]
 
@@ -151,7 +166,7 @@ def _root(field: str) -> str:
 def _check_root(field: str, known: Sequence[str], what: str) -> None:
     if _root(field) not in known:
         hint = did_you_mean(_root(field), known)
-        if what == "fireworks" and _root(field) in (key for key, _ in LAUNCH.entries):
+        if what == "fireworks" and _root(field) in _OF_LAUNCHES:
             hint = "launches have one: -lm asks for them"
         raise BadSelection(f"{what} have no field {field!r}", hint=hint or f"they have {', '.join(known)}")
 

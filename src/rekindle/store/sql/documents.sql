@@ -48,15 +48,13 @@ WHERE step.attempt = attempt.id AND step.state <> 4 AND step.kept_from IS NULL);
 
 -- name: live
 -- What is read of each of the job's live attempts.
-(SELECT json_group_array(json(one)) FROM (
-    SELECT json_array({taken}) AS one FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
-    WHERE attempt.job = job.id AND attempt.archived_by IS NULL ORDER BY attempt.id));
+(SELECT gathered(attempt.id, {taken}) FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE attempt.job = job.id AND attempt.archived_by IS NULL);
 
 -- name: archived
 -- The same of its archived ones.
-(SELECT json_group_array(json(one)) FROM (
-    SELECT json_array({taken}) AS one FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
-    WHERE attempt.job = job.id AND attempt.archived_by IS NOT NULL ORDER BY attempt.id));
+(SELECT gathered(attempt.id, {taken}) FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE attempt.job = job.id AND attempt.archived_by IS NOT NULL);
 
 -- name: of_workflows
 -- Workflows whose parameters have one of a name, with these.
