@@ -28,6 +28,8 @@ from rekindle.query.documents import parse_document
         ({"matrix.seed": 0}, Compare("matrix.seed", Op.EQ, 0)),
         ({"matrix.seed": "0"}, Compare("matrix.seed", Op.EQ, "0")),
         ({"matrix": {"model": {"depth": 3}}}, Compare("matrix.model.depth", Op.EQ, 3)),
+        ({"result.loss": {"$lt": 1}}, Compare("result.loss", Op.LT, 1)),
+        ({"params": {"model": {"depth": 3}}}, Compare("params.model.depth", Op.EQ, 3)),
         (
             {"attempts": {"$gt": 1, "$lte": 3}},
             Every((Compare("attempts", Op.GT, 1), Compare("attempts", Op.LE, 3))),

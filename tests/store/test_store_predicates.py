@@ -32,6 +32,8 @@ from rekindle.store.port import Store
 
 MATRIX = [1, 2.5, "1", "x", True, "ab[c]", None, [1], {"k": 1}]
 ALPHA = 'al"pha.x'
+RESULTS = [None, '{"loss": 2, "of": {"k": "x"}}', '{"loss": "x"}', '"loss"', '{"loss": true, "of": [1]}']
+PARAMS = {"x": 1, "deep": {"k": "bad", "n": 2.5}, "off": False}
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,7 @@ def world(tmp_path_factory) -> Iterator[tuple[Store, int]]:
         {name: [names[0]] if at in (5, 6) else [] for at, name in enumerate(names)},
         bindings=bindings,
         template={name: template("other", "one", priority=2) for name in names[::3]},
+        params=PARAMS,
     )
     with store.write() as archive:
         workflow = archive.workflows.add(given_, 1.0)
@@ -52,7 +55,7 @@ def world(tmp_path_factory) -> Iterator[tuple[Store, int]]:
     endings = []
     for at, one in enumerate(attempts[:10]):
         if at % 3 == 0:
-            endings.append(completed_ending(one.id))
+            endings.append(completed_ending(one.id, RESULTS[at // 3]))
         else:
             endings.append(failure_ending(one.id, ["no such file", "Out of MEMORY", "100%_sure"][at % 3]))
     kind = type(endings[0])
@@ -82,6 +85,7 @@ def world(tmp_path_factory) -> Iterator[tuple[Store, int]]:
                 {name: [names[0]] if at in (5, 6) else [] for at, name in enumerate(names) if name in kept},
                 bindings=bindings,
                 template={name: template("other", "one", priority=2) for name in names[::3]},
+                params=PARAMS,
             ),
             2.0,
         )
@@ -93,6 +97,7 @@ class Oracle:
     """The meaning of predicates, read from domain.selection once more."""
 
     def __init__(self, store: Store, workflow: int) -> None:
+        self.workflow = workflow
         with store.read() as archive:
             self.jobs: list[Job] = archive.jobs.get(list(range(1, 40)))
             self.live: dict[int, Attempt] = archive.jobs.live([job.id for job in self.jobs])
@@ -132,9 +137,15 @@ class Oracle:
         return compared(where, self.value(where.field, job))
 
     def value(self, field: str, job: Job) -> Any:
-        if field.startswith("matrix."):
-            return json.loads(job.binding).get(field.removeprefix("matrix."))
         attempt = self.live.get(job.id)
+        if field.startswith("matrix."):
+            found = json.loads(job.binding)
+            key = field.removeprefix("matrix.")
+            return found.get(key) if found.get(key) is not None else deep(found, key)
+        if field.startswith("params."):
+            return deep(PARAMS if self.owners[job.id].id == self.workflow else {}, field.removeprefix("params."))
+        if field.startswith("result."):
+            return deep(json.loads(attempt.result or "null") if attempt else None, field.removeprefix("result."))
         failure = attempt.failure if attempt else None
         match field:
             case "template":
@@ -168,6 +179,12 @@ class Oracle:
         if field == "verdict":
             return attempt.verdict.word.value if attempt and attempt.verdict else None
         return getattr(attempt, field) if attempt else None
+
+
+def deep(found: Any, path: str) -> Any:
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
 
 
 def mentions(where: Predicate, field: str) -> bool:
@@ -227,7 +244,9 @@ def comparisons() -> st.SearchStrategy[Predicate]:
     texts = st.sampled_from(by_kind["text"])
     numbers = st.sampled_from([*by_kind["int"], *by_kind["number"], *by_kind["time"]])
     truths = st.sampled_from(by_kind["bool"])
-    matrix = st.sampled_from(["matrix.k", "matrix." + ALPHA, "matrix.none"])
+    own = ["matrix.k", "matrix." + ALPHA, "matrix.none", "matrix.k.k", "matrix.k.none", "matrix.none.k"]
+    handed = ["params.x", "params.deep.k", "params.deep.n", "params.off", "params.none", "result.loss", "result.of.k"]
+    matrix = st.sampled_from([*own, *handed])
     anything = st.sampled_from([*TEXTS, *NUMBERS, "1", "x", True, False])
     return st.one_of(
         st.builds(Compare, texts, st.sampled_from(ORDERED), st.sampled_from(TEXTS)),

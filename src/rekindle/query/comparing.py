@@ -22,12 +22,12 @@ def comparison(field: str, op: Op, raw: object, place: str, *, text: bool = Fals
     if kind == "time":
         return _within(field, op, raw, place)
     if kind is None:
-        return _matrix(field, op, scalar(raw, place, text=text))
+        return _open(field, op, scalar(raw, place, text=text))
     return Compare(field, op, typed(field, kind, raw, place, text=text))
 
 
 def known_kind(field: str, place: str) -> Kind | None:
-    """The kind of a field; None for a matrix value, whose kind is the stored value's. UnknownWord, with the
+    """The kind of a field; None for one of an open family, whose kind is the stored value's. UnknownWord, with the
     nearest field, for one that nobody knows."""
     if field in FIELDS:
         return FIELDS[field].kind
@@ -74,8 +74,8 @@ def _within(field: str, op: Op, raw: object, place: str) -> Predicate:
             return Compare(field, op, start)
 
 
-def _matrix(field: str, op: Op, readings: tuple[Value, ...]) -> Predicate:
-    """Of a matrix value that can be read as a number or as a text, equality takes both."""
+def _open(field: str, op: Op, readings: tuple[Value, ...]) -> Predicate:
+    """Of a value that can be read as a number or as a text, equality takes both."""
     if len(readings) == 1 or op not in (Op.EQ, Op.NE):
         return Compare(field, op, readings[0])
     same = AnyOf(tuple(Compare(field, Op.EQ, one) for one in readings))

@@ -19,7 +19,7 @@ def add_functions(connection: Connection) -> None:
     """Give a connection what the pieces of documents.sql call."""
     for name, function in (("matches", _matches), ("document", _document), ("effective", _effective)):
         connection.create_function(name, -1, function, deterministic=True)
-    connection.create_aggregate("gathered", -1, _Gathered)
+    connection.create_aggregate("gathered", -1, _Gathered)  # type: ignore[arg-type]  # it thinks all of one column
 
 
 class _Gathered:
