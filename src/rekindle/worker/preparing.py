@@ -36,8 +36,9 @@ def prepare(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, s
         if assignment.own:
             os.makedirs(os.path.dirname(assignment.own), exist_ok=True)
         folders.storage.insist(lambda: tell_inputs(frame, assignment))
-    except OSError as error:
-        message = f"cannot make the attempt's folder {assignment.folder}: {error.strerror}"
+    except (OSError, ValueError) as error:  # a path that was given may hold what no path can
+        why = error.strerror if isinstance(error, OSError) else error
+        message = f"cannot make the attempt's folder {assignment.folder}: {why}"
         return never_started(assignment, State.FAILED, Cause.START, message)
     absent = frame.absent(frame.inputs)
     if absent:

@@ -128,6 +128,12 @@ def test_rapidfire_launches_all_each_in_a_new_folder(pad: Launchpad) -> None:
     assert [(path / "here").read_text().strip() for path in found[:2]] == [str(path) for path in found[:2]]
     assert [pad.folders(at) for at in (1, 2, 3)] == [[path] for path in found]
     assert done.out.count("INFO Created new dir ") == 3
+    described = json.loads((found[1] / "FW.json").read_text())
+    assert (described["fw_id"], described["name"], described["spec"]["_tasks"][0]["script"]) == (
+        2,
+        "f2",
+        ["pwd > here"],
+    )
     assert (found[2] / "FW_job.out").exists()
 
 
@@ -137,6 +143,16 @@ def test_what_is_printed_is_put_into_the_folder_where_that_is_asked(pad: Launchp
     [folder] = launchers(pad.folder)
     assert (folder / "FW_job.out").read_text() == "told\n"
     assert (folder / "FW_job.error").read_text() == "wrong\n"
+
+
+def test_a_place_that_cannot_be_fails_the_launch_and_nothing_else(pad: Launchpad) -> None:
+    pad.add(single("true", _launch_dir="no\0where"))
+    pad.add(single("true"))
+    assert pad("rlaunch", "-s", "rapidfire").code == 0
+    assert list(pad.states().values()) == [State.FAILED, State.COMPLETED]
+    [attempt] = look.attempts(pad.session, [1])
+    assert attempt.failure is not None
+    assert "folder" in attempt.failure.message
 
 
 def test_other_jobs_of_the_store_are_left_alone(pad: Launchpad) -> None:
@@ -303,6 +319,7 @@ def test_a_task_that_failed_goes_on_in_a_copy_or_in_the_same_folder(pad: Launchp
         (("rlaunch", "-c", "nowhere", "rapidfire"), 1, "nowhere"),
         (("rlaunch", "--loglvl", "LOUD", "rapidfire"), 64, "LOUD"),
         (("rlaunch", "multi", "0"), 64, "NUM_JOBS"),
+        (("rlaunch",), 64, "Usage"),
         (("qlaunch", "singleshot", "-f", "1"), 1, "no queue is spoken yet"),
         (("qlaunch", "-r", "-q", "a.yaml", "rapidfire", "-m", "3", "--nlaunches", "infinite"), 1, "rlaunch rapidfire"),
     ],

@@ -22,7 +22,7 @@ STOPPING = ("exit", "additions", "detours", "append_wfs", "defuse_children", "de
 def perform(task: int, ctx: Context) -> Action:
     """Run the task at a position of `_tasks`. Returns what it did, as FireWorks' FWAction and as our action."""
     from rekindle.dialects.fireworks.acting import action_of
-    from rekindle.dialects.fireworks.surroundings import bring_files, fworker, parting
+    from rekindle.dialects.fireworks.surroundings import around, bring_files, describe, parting
 
     given = {**given_spec(ctx), "_fw_env": fworker().get("env", {})}
     tasks = list(given.get("_tasks", ()))
@@ -30,6 +30,7 @@ def perform(task: int, ctx: Context) -> Action:
     spec = around(given, ctx)
     for _, result in sorted(ctx.steps.items(), key=lambda step: int(step[0].partition("-")[0])):
         spec = changed(spec, result or {})
+    describe(given, ctx, again=task > 0)
     bring_files(spec, again=task > 0)
     done: dict[str, Any] = {}
     last = task >= planned - 1

@@ -17,6 +17,10 @@ FWORKER_VARIABLE = "REKINDLE_FWORKER"
 """The environment variable in which rlaunch tells launches of its fworker: JSON, `{"name", "category", "env", …}`."""
 
 
+DESCRIPTION = "FW.json"
+"""The file with the firework, in the folder of its launch."""
+
+
 def fworker() -> dict[str, Any]:
     """The fworker of this launch; empty where there is none."""
     found = os.environ.get(FWORKER_VARIABLE)
@@ -30,6 +34,19 @@ def around(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
     if spec.get("_allow_fizzled_parents"):
         found["_fizzled_parents"] = fizzled_parents(ctx)
     return found
+
+
+def describe(spec: Mapping[str, Any], ctx: Context, *, again: bool) -> None:
+    """Leave the firework as FireWorks does, in FW.json of the launch's folder; `again`: only where there is none."""
+    if again and Path(DESCRIPTION).exists():
+        return
+    about = {
+        "fw_id": ctx.job,
+        "name": ctx.matrix["name"],
+        "created_on": ctx.matrix.get("created_on"),
+        "state": "RUNNING",
+    }
+    Path(DESCRIPTION).write_text(json.dumps({"spec": dict(spec), **about}, indent=4), encoding="utf-8")
 
 
 def fizzled_parents(ctx: Context) -> list[dict[str, Any]]:

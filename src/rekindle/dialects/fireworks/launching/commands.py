@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from rekindle.dialects.fireworks.launching.fworkers import FILE, FWorker, read_fworker
+from rekindle.dialects.fireworks.launching.options import version_option
 from rekindle.dialects.fireworks.launching.rockets import Launched, Rapidfire, launch_many, launch_one
 from rekindle.dialects.fireworks.launching.told import Told, attempts_of, redirect, show_launch
 from rekindle.dialects.fireworks.words import fw_state
@@ -38,6 +39,7 @@ class Asked:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@version_option("rlaunch")
 @click.option("-l", "--launchpad_file", type=click.Path(), help="Taken and without effect: the store is the launchpad.")
 @click.option("-w", "--fworker_file", type=click.Path(), help="Describes this machine: name, category, query, env.")
 @click.option("-c", "--config_dir", type=click.Path(), default=".", help=f"Where {FILE} is, without -w.")

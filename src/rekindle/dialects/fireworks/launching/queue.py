@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
+from rekindle.dialects.fireworks.launching.options import version_option
 from rekindle.domain.errors import Refused
 
 _FOLDER, _FILE = click.Path(), click.Path()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@version_option("qlaunch")
 @click.option("-rh", "--remote_host", multiple=True, help="Hosts to submit from.")
 @click.option("-rc", "--remote_config_dir", multiple=True, help="Folders with the configuration there.")
 @click.option("-ru", "--remote_user", help="Who logs in there.")
