@@ -67,6 +67,8 @@ def test_a_report_runs_once_all_have_finished_and_knows_how_each_ended(batch):
     assert (told["test[n=2]"]["verdict"], told["test[n=2]"]["verdict_message"]) == ("warning", "late")
     failed = told["test[n=3]"]
     assert (failed["state"], failed["result"], failed["outputs"]) == ("failed", None, {})
+    assert (passed["error"], set(failed["error"])) == (None, {"type", "message", "traceback", "stderr"})
+    assert failed["job"] == passed["job"] + 3
     assert (told["after"]["state"], told["after"]["attempt"]) == ("waiting", None)
 
 

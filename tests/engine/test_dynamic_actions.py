@@ -71,6 +71,49 @@ def test_parameters_of_the_children_change(project):
     assert ran(project) == ["a", "b [1,2]"]
 
 
+def test_parameters_of_all_that_comes_after_change(project):
+    action = {"set_descendants": {"x": 2}, "set_children": {"_inc": {"x": 5}}}
+    jobs = "c: {run: 'echo c ${params.x} >> ran', needs: [b]}\nd: {run: 'echo d ${params.x} >> ran'}"
+    assert project.run(spec(project, action, params="{x: 1}", jobs=jobs)).exit_code == 0
+    assert set(ran(project)) == {"a", "b 7", "c 2", "d 1"}
+    project.rerun("a")
+    write(project, {})
+    assert project.work(1).exit_code == 0
+    assert set(ran(project)[4:]) == {"a", "b 1", "c 1"}
+
+
+def test_an_added_job_has_the_values_that_it_is_given_and_keeps_its_name(project):
+    values = {"alpha": {"deep": [1, {"er": "${x}"}]}, "n": 3}
+    action = {"add": [add("x", values=values, run="echo ${job.name} ${matrix.n} >> ran"), add("y", needs=["x"])]}
+    assert project.run(spec(project, action, params="{x: 1}")).exit_code == 0
+    assert "x 3" in ran(project)
+    assert json.loads(look.jobs(project.session, [project.job("x")])[0].job.binding) == values
+
+
+def test_an_added_job_may_need_a_job_by_its_id(project):
+    action = {"add": [add("x", needs=["2"])]}
+    assert project.run(spec(project, action, params="{x: 1}")).exit_code == 0
+    assert ran(project) == ["a", "b 1", "x"]
+
+
+def test_a_whole_workflow_is_held_but_for_what_has_started(project):
+    jobs = "c: {run: 'true', needs: [b]}\nelse: {run: 'true', needs: [a]}\ndone: {run: 'true', priority: 9}"
+    project.submit(spec(project, {"hold_workflow": True}, params="{x: 1}", jobs=jobs))
+    project.work(1)
+    states = project.states()
+    assert (states.pop("a"), states.pop("done")) == (DONE, DONE)
+    assert states == {"b": READY, "else": READY, "c": WAITING}
+    held = {
+        row.job.name: row.job.held
+        for row in look.jobs(project.session, look.select(project.session, Selection(everything=True)))
+    }
+    assert {name for name, why in held.items() if why and why.startswith("by an action of a")} == {"b", "c", "else"}
+    write(project, {})
+    project.rerun("a")
+    assert project.work(1).exit_code == 0
+    assert set(project.states().values()) == {DONE}
+
+
 @pytest.mark.parametrize(
     ("flag", "state"), [("hold_children", READY), ("cancel_children", CANCELED), ("stop_workflow", CANCELED)]
 )

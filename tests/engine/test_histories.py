@@ -60,6 +60,8 @@ ACTIONS = st.fixed_dictionaries(
         "hold_children": st.just(True),
         "cancel_children": st.just(True),
         "stop_workflow": st.just(True),
+        "hold_workflow": st.just(True),
+        "set_descendants": st.just({"alpha": 2}),
     },
 ).map(json.dumps)
 """Some of them name what is not there, or a name twice, or close a circle: those attempts fail."""

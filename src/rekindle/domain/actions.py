@@ -39,7 +39,7 @@ class Action:
 
     `set`, `set_children`: parameters of this job's later steps, and of the jobs that need this one; plain keys, and
     `_set`, `_unset`, `_push`, `_inc` with dotted names · `set_descendants`: the same for all that comes after this
-    job, however far · `add`: jobs to run after this one, each as an entry of `jobs:` with a `name`, and with `values`
+    job, however far, before `set_children` · `add`: jobs to run after this one, each as an entry of `jobs:` with a `name`, and with `values`
     where it has matrix values of its own that are no part of its name · `detour`: the same, and what needs this job
     now needs them too · `hold_children`, `cancel_children`: what needs this job now is held, or canceled · `exit`: this
     job's remaining steps are left out · `stop_workflow`, `hold_workflow`: every job that has not started is canceled,
@@ -105,7 +105,7 @@ def merge(actions: Iterable[Action]) -> tuple[Action, tuple[Told, ...]]:
         stop_workflow=any(action.stop_workflow for action in every),
         hold_workflow=any(action.hold_workflow for action in every),
     )
-    told = ((Told(action.set_children), Told(action.set_descendants, deep=True)) for action in every)
+    told = ((Told(action.set_descendants, deep=True), Told(action.set_children)) for action in every)
     return one, tuple(one for pair in told for one in pair if one.change)
 
 
