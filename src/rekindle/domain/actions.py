@@ -39,11 +39,11 @@ class Action:
 
     `set`, `set_children`: parameters of this job's later steps, and of the jobs that need this one; plain keys, and
     `_set`, `_unset`, `_push`, `_inc` with dotted names · `set_descendants`: the same for all that comes after this
-    job, however far, before `set_children` · `add`: jobs to run after this one, each as an entry of `jobs:` with a `name`, and with `values`
-    where it has matrix values of its own that are no part of its name · `detour`: the same, and what needs this job
-    now needs them too · `hold_children`, `cancel_children`: what needs this job now is held, or canceled · `exit`: this
-    job's remaining steps are left out · `stop_workflow`, `hold_workflow`: every job that has not started is canceled,
-    or held · `result`: the step's result, where a function returns an action."""
+    job, however far, before `set_children` · `add`: jobs to run after this one, each as an entry of `jobs:` with a
+    `name`, and with `values` where it has matrix values of its own that are no part of its name · `detour`: the same,
+    and what needs this job now needs them too · `hold_children`, `cancel_children`: what needs this job now is held,
+    or canceled · `exit`: this job's remaining steps are left out · `stop_workflow`, `hold_workflow`: every job that
+    has not started is canceled, or held · `result`: the step's result, where a function returns an action."""
 
     set: Change = field(default_factory=dict)
     set_children: Change = field(default_factory=dict)
