@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rekindle.dialects.fireworks.surroundings import fworker
 from rekindle.dialects.fireworks.tasks.actions import Left, as_action
 from rekindle.dialects.fireworks.tasks.archives import archive_dir, compress_dir, decompress_dir
 from rekindle.dialects.fireworks.tasks.command_lines import command_line_task
@@ -46,16 +45,16 @@ BUILT_IN: dict[str, Perform] = {
 def run_task(task: dict[str, Any], spec: Spec) -> dict[str, Any]:
     """Run a Firetask in the working directory, which is the launch's.
 
-    `task`: an entry of `_tasks` · `spec`: the spec as this task sees it, but for the fworker's `_fw_env`. Returns the
-    FWAction as a dict of JSON values with FireWorks' keys, empty ones left out. A document `FWAction.json` or
-    `FWAction.yaml` that the task writes there counts instead of what it returns. Raises what the task raises; BadTask
-    for one that cannot be run; RuntimeError for one that exits.
+    `task`: an entry of `_tasks` · `spec`: the spec as this task sees it. Returns the FWAction as a dict of JSON values
+    with FireWorks' keys, empty ones left out. A document `FWAction.json` or `FWAction.yaml` that the task writes there
+    counts instead of what it returns. Raises what the task raises; BadTask for one that cannot be run; RuntimeError for
+    one that exits.
     """
     name = plain_name(task.get("_fw_name"), configuration().renamed)
     given = Given(name, task)
     left = Left(Path.cwd())
     try:
-        returned = _perform(given, {**spec, "_fw_env": fworker().get("env") or {}})
+        returned = _perform(given, spec)
     except SystemExit as error:
         raise RuntimeError(f"{name} called sys.exit({error.code!r})") from error
     written = left.action()
