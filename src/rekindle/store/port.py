@@ -46,7 +46,7 @@ from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Reserves, Subtasks
 from rekindle.store.port_canaries import Canaries
-from rekindle.store.port_documents import Documents
+from rekindle.store.port_histories import Histories
 from rekindle.store.port_supervisions import Supervisions
 from rekindle.store.port_tries import Tries
 
@@ -54,9 +54,9 @@ from rekindle.store.port_tries import Tries
 class Workflows(Protocol):
     """Workflows, their revisions and templates."""
 
-    def add(self, definition: Definition, now: float) -> int:
+    def add(self, definition: Definition, now: float, ids: Sequence[int] = ()) -> int:
         """Store a new workflow at revision 1 with its templates, jobs (READY or WAITING), edges and counts;
-        returns its id. 100,000 jobs take seconds."""
+        returns its id. 100,000 jobs take seconds. `ids`, which must be free, are the jobs' (default: the next)."""
         ...
 
     def revise(self, workflow: int, definition: Definition, now: float) -> Revised:
@@ -447,6 +447,7 @@ class Archive(Protocol):
     measures: Measures
     reserves: Reserves
     tries: Tries
+    histories: Histories
     runners: Runners
     supervisions: Supervisions
     events: Events

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rekindle.domain.errors import StoreUnavailable
-from rekindle.store import port, port_attempts, port_canaries, port_documents, port_supervisions, port_tries
+from rekindle.store import port, port_attempts, port_canaries, port_histories, port_supervisions, port_tries
 from rekindle.store.acts import Acts
 from rekindle.store.attempts import Attempts
 from rekindle.store.canaries import Canaries
@@ -17,6 +17,7 @@ from rekindle.store.database import Database
 from rekindle.store.documents import Documents
 from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
+from rekindle.store.histories import Histories
 from rekindle.store.jobs import Jobs
 from rekindle.store.making import add_functions
 from rekindle.store.measures import Measures
@@ -81,6 +82,7 @@ class SqliteArchive:
         self.measures: port_attempts.Measures = Measures(database)
         self.reserves: port_attempts.Reserves = Reserves(database)
         self.tries: port_tries.Tries = Tries(database)
+        self.histories: port_histories.Histories = Histories(database)
         self.runners: port.Runners = Runners(database)
         self.supervisions: port_supervisions.Supervisions = Supervisions(database)
         self.events: port.Events = Events(database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,7 +26,7 @@ from rekindle.store.templates import StoredTemplate, Templates, binding_text, st
 SQL = load("submitting")
 
 
-def add(database: Database, definition: Definition, now: float) -> int:
+def add(database: Database, definition: Definition, now: float, ids: Sequence[int] = ()) -> int:
     """A new workflow at revision 1; returns its id."""
     workflow = int(database.value(SQL["highest_workflow"])) + 1
     database.change(
@@ -44,11 +45,12 @@ def add(database: Database, definition: Definition, now: float) -> int:
     for _, child in definition.edges:
         unmet[child] += 1
     first = int(database.value(SQL["highest_job"])) + 1
+    numbers = ids or range(first, first + len(definition.jobs))
     database.change_each(
         SQL["insert_job"],
         (
-            _job(first + position, workflow, job.name, templates[job.template], binding_text(job.binding), needs)
-            for position, (job, needs) in enumerate(zip(definition.jobs, unmet, strict=True))
+            _job(number, workflow, job.name, templates[job.template], binding_text(job.binding), needs)
+            for number, job, needs in zip(numbers, definition.jobs, unmet, strict=True)
         ),
     )
     counts: Counter[CountKey] = Counter()
@@ -57,7 +59,7 @@ def add(database: Database, definition: Definition, now: float) -> int:
         counts[workflow, templates[job.template].resource_class, state] += 1
     add_counts(database, counts)
     edges = sorted(definition.edges)  # in the order of the table, which is then written page by page
-    database.change_each(SQL["insert_edge"], ((first + parent, first + child) for parent, child in edges))
+    database.change_each(SQL["insert_edge"], ((numbers[parent], numbers[child]) for parent, child in edges))
     return workflow
 
 

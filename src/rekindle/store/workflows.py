@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -29,8 +29,8 @@ class Workflows:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, definition: Definition, now: float) -> int:
-        return add(self._db, definition, now)
+    def add(self, definition: Definition, now: float, ids: Sequence[int] = ()) -> int:
+        return add(self._db, definition, now, ids)
 
     def revise(self, workflow: int, definition: Definition, now: float) -> Revised:
         return revise(self._db, workflow, definition, now)

@@ -83,6 +83,7 @@ class ReasonKind(enum.StrEnum):
     ADDED = "added"  # by a revision. detail: revision
     RETIRED = "retired"  # a revision leaves it out. detail: revision
     REDEFINED = "redefined"  # by a revision. detail: revision, fields: of its definition and its matrix values
+    IMPORTED = "imported"  # its earlier attempts were archived before it came here
     REWIRED = "rewired"  # by a revision: it needs others. detail: revision, gained, lost (numbers of jobs)
     RETRY = "retry"  # detail: retry, of (numbers), cause, delay (seconds), avoids (a host; null: none), alone
     CANCELS = "cancels"  # detail: attempt, state: it runs, and is canceled first

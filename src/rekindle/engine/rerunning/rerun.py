@@ -158,15 +158,20 @@ def undo(session: Session, rerun: int | None = None) -> Undone:
     anything that it reset has started."""
     with session.store.read() as archive:
         number = archive.reruns.newest_manual() if rerun is None else rerun
-        _refuse_revision(archive, number)
+        _refuse_recorded(archive, number)
         saved = _saved(archive, number)
     with restoring(saved) as put_back:
         return _undo(session, rerun, number, put_back)
 
 
-def _refuse_revision(archive: Archive, number: int | None) -> None:
-    """UndoRefused for what has recorded a submission: definitions go forward."""
+def _refuse_recorded(archive: Archive, number: int | None) -> None:
+    """UndoRefused for what has recorded a submission: definitions go forward, and so do histories."""
     record = archive.reruns.get(number) if number is not None else None
+    if record is not None and record.kind == "import":
+        raise UndoRefused(
+            f"rerun {number} tells of attempts that were archived before they were imported",
+            hint="to take the import itself back: rekindle workflows delete",
+        )
     if record is None or record.kind != "revision":
         return
     name, revision = record.request.get("name"), record.request.get("revision")

@@ -228,7 +228,7 @@ CREATE INDEX patch_by_attempt ON patch (attempt);
 
 CREATE TABLE rerun (
     id         INTEGER PRIMARY KEY,
-    kind       TEXT NOT NULL,            -- manual, restart, reset, accept, revision; retry, repeat, canary, supervise, recovery
+    kind       TEXT NOT NULL,            -- manual, restart, reset, accept, revision, import; retry, repeat, canary, supervise, recovery
     at         REAL NOT NULL,
     digest     TEXT NOT NULL,
     request    TEXT NOT NULL,            -- JSON: selection and how, as asked

@@ -1,0 +1,39 @@
+"""Attempts that were over before the archive knew of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rekindle.store.database import Database, Row
+from rekindle.store.deriving import derive_afresh
+from rekindle.store.port_histories import PastPointers, PastRow
+from rekindle.store.queries import as_set, load
+from rekindle.store.queue import Queue, expect
+
+SQL = load("histories")
+
+
+class Histories:
+    """See rekindle.store.port_histories.Histories."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def write(self, attempts: Sequence[PastRow], pointers: Sequence[PastPointers], jobs: Sequence[int]) -> None:
+        expect(self._db.change_each(SQL["insert_past"], [_past(one) for one in attempts]), len(attempts), "written")
+        Queue(self._db).end([one.ending for one in attempts])
+        expect(self._db.change_each(SQL["point"], [_pointers(one) for one in pointers]), len(pointers), "changed")
+        derive_afresh(self._db, jobs)
+
+    def archive(self, attempts: Sequence[int], rerun: int) -> None:
+        archived = self._db.change(SQL["archive_past"], rerun=rerun, attempts=as_set(attempts))
+        expect(archived, len(attempts), "archived")
+
+
+def _past(one: PastRow) -> Row:
+    place = (one.folder, one.queued, one.builds_on, one.start_step)
+    return (one.ending.attempt, one.job, one.number, one.token, *place)
+
+
+def _pointers(one: PastPointers) -> Row:
+    return (one.job, one.attempts, one.attempt, one.resume_attempt, one.resume_step, one.take, one.folder)

@@ -1,0 +1,22 @@
+-- Attempts that were over before the archive knew of them.
+
+-- name: insert_past
+-- An attempt, as it was before it ended.
+-- row: id, job, number, token, folder, queued, builds_on, start_step
+INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, folder, queued, builds_on, start_step)
+SELECT :id, job.id, job.workflow, :number, :token, 2, workflow.revision, job.template, :folder, :queued, :builds_on,
+    :start_step
+FROM job JOIN workflow ON workflow.id = job.workflow WHERE job.id = :job;
+
+-- name: point
+-- What a job that has never run here points to.
+-- row: job, attempts, attempt, resume_attempt, resume_step, workdir, folder
+UPDATE job SET attempts = :attempts, attempt = :attempt, resume_attempt = :resume_attempt, resume_step = :resume_step,
+    workdir = :workdir, folder = :folder, version = version + 1
+WHERE id = :job AND attempts = 0;
+
+-- name: archive_past
+-- Attempts that are not their jobs' live ones were archived before.
+UPDATE attempt SET archived_by = :rerun
+WHERE id IN @attempts AND archived_by IS NULL
+    AND (SELECT job.attempt FROM job WHERE job.id = attempt.job) IS NOT attempt.id;
