@@ -15,3 +15,11 @@ DIALECTS = {
     "ziggy": Entry("rekindle.dialects.ziggy.commands:ziggy", "Speak Ziggy: the commands of its console."),
 }
 """Each is a command of `rekindle`, and an executable that `rekindle dialects install` writes."""
+
+IMPORTS = {
+    "fireworks": Entry(
+        "rekindle.dialects.fireworks.dumps.command:import_fireworks",
+        "Bring in a LaunchPad's workflows with their whole history.",
+    ),
+}
+"""Each is a command of `rekindle import`."""

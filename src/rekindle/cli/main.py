@@ -54,6 +54,7 @@ COMMANDS = {
     "release": Entry("rekindle.cli.commands.control:release", "Let held jobs start again."),
     "dialects": Entry("rekindle.cli.commands.dialects:dialects", "Speak the commands of other systems."),
     **DIALECTS,
+    "import": Entry("rekindle.cli.commands.importing:importing", "Bring in what ran elsewhere, with its history."),
     "completion": Entry("rekindle.cli.commands.completion:completion", "Print the completion script for a shell."),
 }
 

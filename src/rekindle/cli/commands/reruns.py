@@ -12,7 +12,7 @@ from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.showing import canaries, drawing, shapes
 from rekindle.cli.showing.drawing import Column
 from rekindle.cli.showing.planshow import FIRST, draw_accepted, draw_plan, draw_revision
-from rekindle.domain.rerunning.rerun import RESET_HOLD
+from rekindle.domain.rerunning.rerun import RESET_HOLD, RerunRecord
 from rekindle.engine.looking import look
 
 _HERE = "rekindle.cli.commands.reruns"
@@ -81,6 +81,8 @@ def asked(request: object) -> str:
     """A request in few words: `states failed, from failed-step`; `revision 3 of sweep`."""
     if not isinstance(request, dict):
         return ""
+    if "import" in request:
+        return f"import of {request['import']}"
     if "revision" in request:
         return f"revision {request['revision']} of {request.get('name')}"
     selection, how = request.get("selection"), request.get("how")
@@ -144,6 +146,9 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
         workflow, number = record.request["workflow"], record.request["revision"]
         click.echo(f"look: rekindle workflows diff {workflow} {number - 1} {number}")
         return
+    if record.kind == "import":
+        _draw_imported(record, verbose=verbose)
+        return
     draw_plan(record.plan, children, verbose=verbose)
     canaries.draw_groups(groups)
     for result, what in (("reinstated", "reinstated, not run"), ("runs", "to run, for something had changed")):
@@ -152,3 +157,14 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
             shown = jobs if verbose else jobs[:FIRST]
             more = f" and {len(jobs) - len(shown):,} more" if len(jobs) > len(shown) else ""
             click.echo(f"{what}: {', '.join(shown)}{more}")
+
+
+def _draw_imported(record: RerunRecord, *, verbose: bool) -> None:
+    """Which attempts had been archived before they came here."""
+    jobs = record.plan.jobs if verbose else record.plan.jobs[:FIRST]
+    click.echo("archived before they were imported:")
+    for job in jobs:
+        numbers = ", ".join(str(one) for one in job.archives)
+        click.echo(f"  {drawing.flat(job.name)}: attempt{'s' * (len(job.archives) > 1)} {numbers}")
+    if len(record.plan.jobs) > len(jobs):
+        click.echo(f"  and {len(record.plan.jobs) - len(jobs):,} jobs more: --verbose")

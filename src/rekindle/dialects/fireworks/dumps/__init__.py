@@ -1,0 +1,1 @@
+"""What a LaunchPad's collections hold, as files, becomes workflows with their history."""
