@@ -46,6 +46,7 @@ from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Reserves, Subtasks
 from rekindle.store.port_canaries import Canaries
+from rekindle.store.port_documents import Documents
 from rekindle.store.port_histories import Histories
 from rekindle.store.port_supervisions import Supervisions
 from rekindle.store.port_tries import Tries
