@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from rekindle.dialects.fireworks.dumps.documents import Document, Dump, listed
@@ -72,7 +72,7 @@ def _imported(session: Session) -> dict[str, int]:
     """What has been imported before, by what tells it from others, as which workflow."""
     found = {}
     for workflow in look.workflows(session, archived=True):
-        about = look.params(session, workflow).get(WORKFLOW)
+        about = look.params(session, replace(workflow, revision=1)).get(WORKFLOW)
         if isinstance(about, dict) and IMPORTED in about:
             found[about[IMPORTED]] = workflow.id
     return found

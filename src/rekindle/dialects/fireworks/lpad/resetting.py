@@ -9,15 +9,12 @@ import click
 
 from rekindle.dialects.fireworks.lpad.options import password_option
 from rekindle.dialects.fireworks.lpad.printing import note, tell
+from rekindle.dialects.fireworks.removing import names, refuse_running, remove_all
 from rekindle.dialects.fireworks.stored import workflows
 from rekindle.dialects.opening import opened
 from rekindle.domain.errors import Refused
 from rekindle.domain.models import Workflow
-from rekindle.domain.states import ACTIVE
 from rekindle.engine.looking import look
-from rekindle.engine.submitting.submit import delete_workflow
-
-_NAMED = 20
 
 
 @click.command()
@@ -33,17 +30,14 @@ def reset(password: str | None) -> None:
     with opened(create=True) as session:
         going = workflows(session)
         staying = len(look.workflows(session, archived=True)) - len(going)
-        running = [one for one in going if any(one.counts.get(state) for state in ACTIVE)]
-        if running:
-            raise Refused(f"nothing is removed: {_names(running)} run now", hint="wait for them, or cancel them")
+        refuse_running(going)
         if going:
             _agreed(going, password)
-        for one in going:
-            delete_workflow(session, one.id)
+            remove_all(session)
     count = sum(sum(one.counts.values()) for one in going)
     tell(f"LaunchPad was RESET: {len(going):,} workflows with {count:,} fireworks were removed.")
     if going:
-        tell(f"removed: {_names(going)}")
+        tell(f"removed: {names(going)}")
     if staying:
         note(f"{staying:,} workflows that did not come through FireWorks' commands stay")
 
@@ -61,7 +55,3 @@ def _agreed(going: list[Workflow], password: str | None) -> None:
     if sys.stdin.readline().strip().upper() not in ("Y", "YES"):
         raise Refused("nothing is removed: it needs a Y", hint=f"--password {today} asks nothing")
 
-
-def _names(found: list[Workflow]) -> str:
-    told = ", ".join(f"{one.id} {one.name}" for one in found[:_NAMED])
-    return told + (f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else "")

@@ -1,0 +1,1 @@
+"""LaunchPad: what scripts say to FireWorks, said to a store."""
