@@ -25,7 +25,7 @@ class Changes(Pad):
     """Everything that changes something. What is refused is logged, as FireWorks does, and what is not there is a
     ValueError."""
 
-    def add_wf(self, wf: Any, reassign_all: bool = True) -> dict[int, int]:
+    def add_wf(self, wf: Any, reassign_all: bool = True) -> dict[int, int]:  # noqa: ARG002 (FireWorks' signature)
         """Add a Workflow or a Firework: FireWorks' own object, or its dict. Returns the new ids by the old ones; an
         object is given them. Ids are always new ones, whatever `reassign_all` says."""
         flow = read_document(wf if isinstance(wf, Mapping) else wf.to_dict())
@@ -44,7 +44,7 @@ class Changes(Pad):
         for wf in every:
             self.add_wf(wf)
 
-    def append_wf(self, new_wf: Any, fw_ids: Sequence[int], detour: bool = False, pull_spec_mods: bool = True) -> None:
+    def append_wf(self, *_: Any, **__: Any) -> None:
         """Not there: workflows are appended by the FWAction of a task."""
         raise Impossible(
             "a workflow cannot be appended to another from outside yet",
@@ -54,7 +54,7 @@ class Changes(Pad):
     def rerun_fw(
         self,
         fw_id: int,
-        rerun_duplicates: bool = True,
+        rerun_duplicates: bool = True,  # noqa: ARG002 (FireWorks' signature)
         recover_launch: Literal["last"] | int | None = None,
         recover_mode: Literal["cp", "prev_dir"] | None = None,
     ) -> list[int]:
@@ -90,7 +90,7 @@ class Changes(Pad):
 
         return self._do(resume, fw_id)
 
-    def defuse_fw(self, fw_id: int, rerun_duplicates: bool = True) -> dict[str, Any] | None:
+    def defuse_fw(self, fw_id: int, rerun_duplicates: bool = True) -> dict[str, Any] | None:  # noqa: ARG002 (as there)
         """Defuse a firework; one that has completed or runs is reset first, with what needs it."""
         from rekindle.dialects.fireworks.lpad.holding import defuse
 
