@@ -76,7 +76,9 @@ class Polish(FiretaskBase):
 @explicit_serialize
 class Ask(FiretaskBase):
     def run_task(self, fw_spec):
-        return FWAction(stored_data={"fw_id": self.fw_id, "fworker": self.fworker.name, "env": fw_spec["_fw_env"]})
+        name = self.launchpad.get_fw_dict_by_id(self.fw_id)["name"]
+        asked = {"fw_id": self.fw_id, "name": name, "fworker": self.fworker.name, "env": fw_spec["_fw_env"]}
+        return FWAction(stored_data=asked)
 
 
 @explicit_serialize
@@ -235,7 +237,7 @@ def test_a_firetask_without_a_name_goes_by_its_package_and_class(foundry: Foundr
 
 
 def test_a_firetask_is_told_its_id_and_its_fworker(foundry: Foundry, ran: dict[str, int]) -> None:
-    told = {"fw_id": ran["asking"], "fworker": "oven", "env": {"scratch": "/s"}}
+    told = {"fw_id": ran["asking"], "name": "cast", "fworker": "oven", "env": {"scratch": "/s"}}
     assert foundry.did(ran["asking"]) == [{"stored_data": told}]
 
 

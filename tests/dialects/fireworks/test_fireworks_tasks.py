@@ -266,6 +266,7 @@ def test_command_lines_that_cannot_be(described: dict[str, Any], message: str) -
 
 
 def test_files_are_kept_by_their_identifiers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REKINDLE_STORE", raising=False)
     launch = folder / ".rekindle" / "attempts" / "1"
     launch.mkdir(parents=True)
     monkeypatch.chdir(launch)
@@ -283,7 +284,8 @@ def test_files_are_kept_by_their_identifiers(folder: Path, monkeypatch: pytest.M
         run_task({"_fw_name": "GetFilesTask", "identifiers": ["second", "first"], "dest_dir": "home"}, {})
 
 
-def test_without_a_store_there_is_none() -> None:
+def test_without_a_store_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REKINDLE_STORE", raising=False)
     with pytest.raises(BadTask, match=r"GetFilesTask finds no \.rekindle at or above"):
         run_task({"_fw_name": "GetFilesTask", "identifiers": ["a"]}, {})
 

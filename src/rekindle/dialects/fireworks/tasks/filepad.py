@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.dialects.fireworks.tasks.given import BadTask, Given, Spec
-
-STORE = ".rekindle"
+from rekindle.dialects.fireworks.tasks.stores import store_folder
 
 
 def add_files(given: Given, _: Spec) -> None:
@@ -69,13 +68,8 @@ class _Pad:
 
     @classmethod
     def of(cls, given: Given) -> _Pad:
-        """That of the nearest store at or above the working directory."""
-        here = Path.cwd()
-        for folder in (here, *here.parents):
-            store = folder if folder.name == STORE else folder / STORE
-            if store.is_dir():
-                return cls(store / "filepad")
-        raise BadTask(f"{given.name} finds no {STORE} at or above {here}, where files would be kept")
+        """That of the store."""
+        return cls(store_folder(given.name) / "filepad")
 
     def add(self, identifier: str, path: Path, metadata: Any) -> bool:
         """Keep a file; False: there is one already."""

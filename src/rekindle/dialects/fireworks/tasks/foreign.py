@@ -16,6 +16,7 @@ from typing import Any
 from rekindle.dialects.fireworks.surroundings import fworker
 from rekindle.dialects.fireworks.tasks.configuration import Configuration, configuration
 from rekindle.dialects.fireworks.tasks.given import BadTask, Given, Spec, needs_package
+from rekindle.dialects.fireworks.tasks.stores import nearest_store
 
 _found: dict[str, type[Any]] = {}
 
@@ -27,7 +28,10 @@ def foreign_task(given: Given, spec: Spec) -> Any:
     found = find_class(given.name)
     task = found.from_dict(dict(given))
     if spec.get("_add_launchpad_and_fw_id"):
+        from rekindle.dialects.fireworks import LaunchPad
+
         task.fw_id = int(os.environ["REKINDLE_JOB"])
+        task.launchpad = LaunchPad(store=nearest_store(given.name))
     if spec.get("_add_fworker"):
         told = {key: value for key, value in fworker().items() if key in ("name", "category", "query", "env")}
         task.fworker = importlib.import_module("fireworks.core.fworker").FWorker(**told)
