@@ -9,6 +9,7 @@ DIALECTS = {
         "rekindle.dialects.fireworks.lpad.commands:lpad",
         "Speak FireWorks: its workflow files and the commands of its LaunchPad.",
     ),
+    "torc": Entry("rekindle.dialects.torc.commands:torc", "Speak torc: its spec files and its commands."),
     "rlaunch": Entry("rekindle.dialects.fireworks.launching.commands:rlaunch", "Speak FireWorks: launch fireworks."),
     "qlaunch": Entry("rekindle.dialects.fireworks.launching.queue:qlaunch", "Speak FireWorks: launch them in a queue."),
     "torc": Entry("rekindle.dialects.torc.commands:torc", "Speak torc: its spec files and its commands."),

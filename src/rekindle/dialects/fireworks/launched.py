@@ -12,14 +12,14 @@ from rekindle.dialects.fireworks.words import launch_state
 from rekindle.domain.models import Attempt
 from rekindle.domain.states import ENDED, State
 
-_DEFAULT_WORKER = "Automatically generated Worker"
 
-
-def launch_document(attempt: Attempt, spec: Mapping[str, Any], *, times: bool = False) -> dict[str, Any]:
-    """The launch that an attempt is, of a firework with this spec; with `times` as the collection of launches has it,
-    with when it began and ended."""
+def launch_document(
+    attempt: Attempt, spec: Mapping[str, Any], fworker: str | None = None, *, times: bool = False
+) -> dict[str, Any]:
+    """The launch that an attempt is, of a firework with this spec; `fworker` is the name of who launched it. With
+    `times` as the collection of launches has it, with when it began and ended."""
     told = {
-        "fworker": fworker_of(attempt),
+        "fworker": {"name": fworker or attempt.host, "category": "", "query": "{}", "env": {}},
         "fw_id": attempt.job,
         "launch_dir": attempt.folder,
         "host": attempt.host,
@@ -35,11 +35,6 @@ def launch_document(attempt: Attempt, spec: Mapping[str, Any], *, times: bool = 
     began, ended = attempt.started, attempt.ended
     seconds = ended - began if began is not None and ended is not None else None
     return {**told, "time_start": _date(began), "time_end": _date(ended), "runtime_secs": seconds}
-
-
-def fworker_of(attempt: Attempt) -> dict[str, Any]:
-    """By whom it was launched."""
-    return {"name": attempt.host or _DEFAULT_WORKER, "category": "", "query": "{}", "env": {}}
 
 
 def action_document(attempt: Attempt, spec: Mapping[str, Any]) -> dict[str, Any] | None:

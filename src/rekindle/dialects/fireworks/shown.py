@@ -18,9 +18,15 @@ from rekindle.engine.session import Session
 def firework_documents(session: Session, ids: Sequence[int], *, times: bool = False) -> list[dict[str, Any]]:
     """Fireworks with their specs as their next launch will have them, and all their launches."""
     fireworks = standing(session, ids)
-    attempts = _by_job(look.attempts(session, [one.id for one in fireworks]) if fireworks else [])
+    every = look.attempts(session, [one.id for one in fireworks]) if fireworks else []
+    attempts, names = _by_job(every), look.runner_names(session, every)
     given = specs(session, [one.job for one in fireworks])
-    return [_firework(one, attempts.get(one.id, ()), given.get(one.id, {}), times=times) for one in fireworks]
+    found = []
+    for one in fireworks:
+        spec, own = given.get(one.id, {}), attempts.get(one.id, ())
+        told = [(at, launch_document(at, spec, names.get(at.runner or 0), times=times)) for at in own]
+        found.append(_firework(one, own, spec, told))
+    return found
 
 
 def name_of(job: Job) -> str:
@@ -29,10 +35,15 @@ def name_of(job: Job) -> str:
     return found
 
 
-def _firework(one: Standing, attempts: Sequence[Attempt], spec: Mapping[str, Any], *, times: bool) -> dict[str, Any]:
+def _firework(
+    one: Standing,
+    attempts: Sequence[Attempt],
+    spec: Mapping[str, Any],
+    launches: Sequence[tuple[Attempt, dict[str, Any]]],
+) -> dict[str, Any]:
     created = binding_of(one.job).get("created_on")
-    live = [launch_document(at, spec, times=times) for at in attempts if at.archived_by is None]
-    archived = [launch_document(at, spec, times=times) for at in attempts if at.archived_by is not None]
+    live = [told for attempt, told in launches if attempt.archived_by is None]
+    archived = [told for attempt, told in launches if attempt.archived_by is not None]
     found: dict[str, Any] = {
         "spec": dict(spec),
         "fw_id": one.id,

@@ -291,6 +291,14 @@ def attempt(session: Session, number: int) -> Attempt:
     return found
 
 
+def runner_names(session: Session, attempts: Sequence[Attempt]) -> dict[int, str]:
+    """What the runners of attempts are called, by runner; those without a name, as their hosts."""
+    with session.store.read() as archive:
+        wanted = {one.runner for one in attempts if one.runner is not None}
+        found = (archive.runners.find(number) for number in sorted(wanted))
+        return {one.id: one.label or one.host for one in found if one is not None}
+
+
 def copying(session: Session, attempt: Attempt) -> tuple[int, int] | None:
     """(bytes copied, bytes in all) while an attempt that runs copies the folder in which it goes on."""
     return read_progress(attempt_folder(session.store.folder, attempt.id)) if attempt.state in ACTIVE else None
