@@ -24,6 +24,7 @@ class PastAttempt:
     exit_code: int | None = None
     failure: Failure | None = None
     host: str | None = None
+    runner: str = ""  # what the runner was called that ran it
     folder: str | None = None  # absolute, whether or not it exists
     result: str | None = None  # JSON text
     evidence: str | None = None  # JSON text

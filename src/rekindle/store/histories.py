@@ -20,7 +20,9 @@ class Histories:
         self._db = database
 
     def write(self, attempts: Sequence[PastRow], pointers: Sequence[PastPointers], jobs: Sequence[int]) -> None:
-        expect(self._db.change_each(SQL["insert_past"], [_past(one) for one in attempts]), len(attempts), "written")
+        runners = self._runners(attempts)
+        rows = [_past(one, runners.get((one.runner, one.ending.host))) for one in attempts]
+        expect(self._db.change_each(SQL["insert_past"], rows), len(attempts), "written")
         Queue(self._db).end([one.ending for one in attempts])
         expect(self._db.change_each(SQL["point"], [_pointers(one) for one in pointers]), len(pointers), "changed")
         derive_afresh(self._db, jobs)
@@ -29,9 +31,23 @@ class Histories:
         archived = self._db.change(SQL["archive_past"], rerun=rerun, attempts=as_set(attempts))
         expect(archived, len(attempts), "archived")
 
+    def _runners(self, attempts: Sequence[PastRow]) -> dict[tuple[str, str | None], int]:
+        """Rows of runners that have ended, by what they were called and where they were."""
+        ran: dict[tuple[str, str | None], list[PastRow]] = {}
+        for one in attempts:
+            if one.runner:
+                ran.setdefault((one.runner, one.ending.host), []).append(one)
+        found = {}
+        for (label, host), every in ran.items():
+            ended = max(one.ending.ended for one in every)
+            started = min(one.ending.started or one.ending.ended for one in every)
+            times = {"started": started, "ended": ended}
+            found[label, host] = self._db.insert(SQL["insert_past_runner"], host=host or "", label=label, **times)
+        return found
 
-def _past(one: PastRow) -> Row:
-    place = (one.folder, one.queued, one.builds_on, one.start_step)
+
+def _past(one: PastRow, runner: int | None) -> Row:
+    place = (one.folder, one.queued, one.builds_on, one.start_step, runner)
     return (one.ending.attempt, one.job, one.number, one.token, *place)
 
 

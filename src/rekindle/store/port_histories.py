@@ -22,6 +22,7 @@ class PastRow:
     queued: float | None = None
     builds_on: int | None = None
     start_step: int = 0
+    runner: str = ""  # what the runner was called that ran it; "": not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,9 @@ class Histories(Protocol):
     """What was over before."""
 
     def write(self, attempts: Sequence[PastRow], pointers: Sequence[PastPointers], jobs: Sequence[int]) -> None:
-        """Write attempts and what their jobs, just submitted and never run here, point to; then derive states, unmet
-        counts and counts of `jobs`: all of their workflows'. Those that are not live are to be archived next."""
+        """Write attempts, the runners that ran them, and what their jobs, just submitted and never run here, point to;
+        then derive states, unmet counts and counts of `jobs`: all of their workflows'. Attempts that are not live are
+        to be archived next."""
         ...
 
     def archive(self, attempts: Sequence[int], rerun: int) -> None:

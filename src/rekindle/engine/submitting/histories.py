@@ -89,6 +89,7 @@ def _rows(job: int, past: PastJob, numbers: Sequence[int]) -> Iterator[PastRow]:
             queued=attempt.queued,
             builds_on=None if attempt.builds_on is None else numbers[attempt.builds_on],
             start_step=attempt.start_step,
+            runner=attempt.runner,
         )
 
 

@@ -1,11 +1,17 @@
 -- Attempts that were over before the archive knew of them.
 
+-- name: insert_past_runner
+-- A runner that ran attempts, and ended before. Nothing is known of its process.
+INSERT INTO runner (host, boot_id, pid, pid_start, pid_space, executor, slots, epoch, started, expires, ended, label)
+VALUES (:host, '', 0, 0, 0, 'elsewhere', 1, 1, :started, :ended, :ended, :label);
+
 -- name: insert_past
 -- An attempt, as it was before it ended.
--- row: id, job, number, token, folder, queued, builds_on, start_step
-INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, folder, queued, builds_on, start_step)
+-- row: id, job, number, token, folder, queued, builds_on, start_step, runner
+INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, folder, queued, builds_on, start_step,
+    runner)
 SELECT :id, job.id, job.workflow, :number, :token, 2, workflow.revision, job.template, :folder, :queued, :builds_on,
-    :start_step
+    :start_step, :runner
 FROM job JOIN workflow ON workflow.id = job.workflow WHERE job.id = :job;
 
 -- name: point

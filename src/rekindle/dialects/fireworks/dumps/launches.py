@@ -51,6 +51,7 @@ def past_attempt(
         started=started,
         failure=failure,
         host=_text(launch.get("host")),
+        runner=str((launch.get("fworker") or {}).get("name") or ""),
         folder=_text(launch.get("launch_dir")),
         result=json.dumps(done) if cause is None and done else None,
         steps=outcomes,

@@ -29,7 +29,7 @@ class Changes(Pad):
         """Add a Workflow or a Firework: FireWorks' own object, or its dict. Returns the new ids by the old ones; an
         object is given them. Ids are always new ones, whatever `reassign_all` says."""
         flow = read_document(wf if isinstance(wf, Mapping) else wf.to_dict())
-        with self._opened() as session:
+        with self.opened() as session:
             ids = add_flow(session, flow, str(Path.cwd()))
         if not isinstance(wf, Mapping):
             _renumber(wf, ids)
@@ -67,7 +67,7 @@ class Changes(Pad):
         folder = _FOLDERS[recover_mode] if recover_launch is not None and recover_mode is not None else None
         recovery = Recovery(task_level=recover_launch is not None, folder=folder)
         launches = {fw_id: recover_launch} if isinstance(recover_launch, int) else NO_LAUNCHES
-        with self._opened() as session:
+        with self.opened() as session:
             fireworks(session, [fw_id])
             done = rerun_fireworks(session, [fw_id], recovery, {"jobs": [fw_id]}, launches)
         for number, why in (*done.skipped, *done.refused):
@@ -124,7 +124,7 @@ class Changes(Pad):
         """Archive the workflow of a firework: it is kept, and not run."""
         from rekindle.engine.submitting.submit import archive_workflow
 
-        with self._opened() as session:
+        with self.opened() as session:
             workflow = workflow_of(session, fw_id)
             if workflow.archived is None:
                 archive_workflow(session, workflow.id)
@@ -134,14 +134,14 @@ class Changes(Pad):
         undone."""
         from rekindle.engine.submitting.submit import delete_workflow
 
-        with self._opened() as session:
+        with self.opened() as session:
             delete_workflow(session, workflow_of(session, fw_id).id, files=delete_launch_dirs)
 
     def set_priority(self, fw_id: int, priority: int) -> None:
         """Set a firework's priority: the highest runs first."""
         from rekindle.dialects.fireworks.updating import setting, update_specs
 
-        with self._opened() as session:
+        with self.opened() as session:
             fireworks(session, [fw_id])
             _tell(update_specs(session, [fw_id], setting({"_priority": priority}), STATES))
 
@@ -151,7 +151,7 @@ class Changes(Pad):
         from rekindle.dialects.fireworks.updating import operating, setting, update_specs
 
         change = operating(spec_document) if mongo else setting(spec_document)
-        with self._opened() as session:
+        with self.opened() as session:
             fireworks(session, fw_ids)
             _tell(update_specs(session, list(fw_ids), change))
 
@@ -168,7 +168,7 @@ class Changes(Pad):
                 hint="LaunchPad(store=FOLDER) says which one is meant",
             )
         today = date.today().isoformat()
-        with self._opened() as session:
+        with self.opened() as session:
             count = len(workflows(session))
             if password != today and require_password:
                 raise Impossible(f"Invalid password! Password is today's date: {today}")
@@ -181,14 +181,14 @@ class Changes(Pad):
         LOG.info("LaunchPad was RESET.")
 
     def _do(self, act: Act, fw_id: int) -> dict[str, Any] | None:
-        with self._opened() as session:
+        with self.opened() as session:
             refused = act(session, fireworks(session, [fw_id]))
             _tell(refused)
             (now,) = fireworks(session, [fw_id])
         return None if refused else {"fw_id": now.id, "name": now.job.name, "state": now.word}
 
     def _do_all(self, act: Act, fw_id: int, spared: Sequence[str]) -> None:
-        with self._opened() as session:
+        with self.opened() as session:
             every = standing(session, fireworks_of(session, [workflow_of(session, fw_id).id]))
             _tell(act(session, [one for one in every if one.word not in spared]))
 

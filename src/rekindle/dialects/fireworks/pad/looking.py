@@ -29,7 +29,7 @@ class Looks(Pad):
     ) -> Any:
         """The ids of the fireworks that a query is for (all without one), or how many there are. With
         `launches_mode` the query is over their live launches."""
-        with self._opened() as session:
+        with self.opened() as session:
             found = select_fireworks(session, query or {}, launches=launches_mode, sort=sort or (), limit=limit)
         return len(found) if count_only else found
 
@@ -37,7 +37,7 @@ class Looks(Pad):
         self, query: Query | None = None, sort: Sort | None = None, limit: int = 0, count_only: bool = False
     ) -> Any:
         """Of each workflow that a query is for the id of one firework, or how many workflows there are."""
-        with self._opened() as session:
+        with self.opened() as session:
             found = select_workflows(session, query or {}, sort=sort or (), limit=limit)
             firsts = [min(fireworks_of(session, [one]), default=None) for one in found]
         return len(firsts) if count_only else [one for one in firsts if one is not None]
@@ -52,7 +52,7 @@ class Looks(Pad):
         launches_mode: bool = False,
     ) -> Any:
         """The ids of the fireworks that a query is for, within the workflows that another is for."""
-        with self._opened() as session:
+        with self.opened() as session:
             within = set(fireworks_of(session, select_workflows(session, wf_query or {})))
             every = select_fireworks(session, fw_query or {}, launches=launches_mode, sort=sort or ())
         found = [one for one in every if one in within][: limit or None]
@@ -60,7 +60,7 @@ class Looks(Pad):
 
     def get_fw_dict_by_id(self, fw_id: int) -> dict[str, Any]:
         """A firework with its spec and all of its launches. NoSuch, a ValueError, where there is none."""
-        with self._opened() as session:
+        with self.opened() as session:
             return _document(session, fw_id)
 
     def get_fw_by_id(self, fw_id: int) -> Any:
@@ -71,7 +71,7 @@ class Looks(Pad):
     def get_launch_by_id(self, launch_id: int) -> Any:
         """A launch as an object of FireWorks', which must be installed. NoSuch where there is none."""
         made = real("Launch")
-        with self._opened() as session:
+        with self.opened() as session:
             found = [one for one in look.attempts(session, None) if one.id == launch_id]
             document = _document(session, found[0].job) if found else {"launches": [], "archived_launches": []}
         every = [*document["launches"], *document["archived_launches"]]
@@ -83,7 +83,7 @@ class Looks(Pad):
     def get_wf_by_fw_id(self, fw_id: int) -> Any:
         """The workflow that a firework is of, as an object of FireWorks', which must be installed."""
         made = real("Workflow")
-        with self._opened() as session:
+        with self.opened() as session:
             return made.from_dict(flow_document(session, workflow_of(session, fw_id)))
 
     def get_wf_by_fw_id_lzyfw(self, fw_id: int) -> Any:
@@ -92,13 +92,13 @@ class Looks(Pad):
 
     def get_wf_summary_dict(self, fw_id: int, mode: str = "more") -> dict[str, Any]:
         """The workflow that a firework is of at a glance: `less`, `more`, `all` or `reservations`."""
-        with self._opened() as session:
+        with self.opened() as session:
             found = summary_document(session, workflow_of(session, fw_id), mode)
         return {**found, "name": found["name"].rpartition("--")[0]}
 
     def get_launchdir(self, fw_id: int, launch_idx: int = -1) -> str | None:
         """The folder of a firework's live launch; None: it has none."""
-        with self._opened() as session:
+        with self.opened() as session:
             fireworks(session, [fw_id])
             live = look.attempts(session, [fw_id], live=True)
         return live[launch_idx].folder if live else None
@@ -112,7 +112,7 @@ class Looks(Pad):
         if self.run_exists(fworker):
             return True
         active = self.get_fw_ids({"state": {"$in": ["RUNNING", "RESERVED"]}})
-        with self._opened() as session:
+        with self.opened() as session:
             below = look.children_of(session, active)
         waiting = sorted({child for children in below.values() for child in children})
         return bool(self.get_fw_ids(_launched_by(fworker, {"state": "WAITING", "fw_id": {"$in": waiting}}), limit=1))

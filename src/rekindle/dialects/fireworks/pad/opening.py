@@ -85,7 +85,8 @@ class Pad:
         """As it was given; nothing is logged there."""
         return self.logdir
 
-    def _opened(self) -> Session:
+    def opened(self) -> Session:
+        """The store, open: a context manager."""
         return open_session(self.store, create=True)
 
 

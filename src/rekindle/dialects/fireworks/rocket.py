@@ -1,0 +1,116 @@
+"""`launch_rocket` and `rapidfire`, as scripts call those of FireWorks' rocket_launcher."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rekindle.dialects.fireworks.launching.fworkers import FWorker
+from rekindle.dialects.fireworks.launching.places import Launch
+from rekindle.dialects.fireworks.launching.rockets import SLEEP, Rapidfire, launch_many, launch_one
+from rekindle.dialects.fireworks.launching.told import LEVELS, Told, attempts_of, redirect, show_launch
+from rekindle.dialects.fireworks.pad.launchpad import LaunchPad
+from rekindle.dialects.fireworks.pad.opening import NoSuch, fireworks
+from rekindle.domain.errors import BadValue, Refused
+from rekindle.engine.session import Session
+
+
+def launch_rocket(
+    launchpad: LaunchPad,
+    fworker: Any = None,
+    fw_id: int | None = None,
+    strm_lvl: str = "INFO",
+    pdb_on_exception: bool = False,
+    err_file: Any = None,
+) -> bool:
+    """Launch one firework that is ready, or this one, in the working directory. Returns whether one was launched.
+
+    `fworker` is an FWorker of ours or of FireWorks; `err_file` is written what tasks print to stderr."""
+    _refuse_debugger(pdb_on_exception)
+    told = _told(strm_lvl)
+    with launchpad.opened() as session:
+        if fw_id is not None:
+            fireworks(session, [fw_id])
+        done = launch_one(session, as_fworker(fworker), Path.cwd(), fw_id, told.launch)
+        _show(session, done.launches, told, err_file)
+    return bool(done.launches)
+
+
+def rapidfire(
+    launchpad: LaunchPad,
+    fworker: Any = None,
+    m_dir: str | None = None,
+    nlaunches: int | str = 0,
+    max_loops: int = -1,
+    sleep_time: float | None = None,
+    strm_lvl: str = "INFO",
+    timeout: float | None = None,
+    local_redirect: bool = False,
+    pdb_on_exception: bool = False,
+) -> None:
+    """Launch fireworks until none is ready (`nlaunches` 0), or so many (-1 or "infinite": wait for more), each in a
+    new folder launcher_… in `m_dir` (default: the working directory)."""
+    _refuse_debugger(pdb_on_exception)
+    told = _told(strm_lvl)
+    directory = Path.cwd() if m_dir is None else Path(m_dir).absolute()
+    if not directory.is_dir():
+        raise NoSuch(f"there is no folder {directory}", hint="m_dir is where launches take place")
+    most = -1 if nlaunches == "infinite" else int(nlaunches)
+    how = Rapidfire(
+        most=most if most > 0 else None,
+        endless=most < 0,
+        loops=max_loops if max_loops >= 0 else None,
+        sleep=SLEEP if sleep_time is None else float(sleep_time),
+        timeout=timeout,
+    )
+    with launchpad.opened() as session:
+        done = launch_many(session, as_fworker(fworker), directory, how, told.launch)
+        _show(session, done.launches, told, None)
+        if local_redirect:
+            redirect(session, done.launches)
+
+
+def as_fworker(given: Any) -> FWorker:
+    """An fworker: ours, or what FireWorks' own says of itself; None: one that launches all."""
+    if given is None:
+        return FWorker()
+    if isinstance(given, FWorker):
+        return given
+    found = given.to_dict()
+    category = found.get("category") or ""
+    query = found.get("query") or {}
+    return FWorker(
+        found["name"],
+        category if isinstance(category, str) else tuple(category),
+        json.loads(query) if isinstance(query, str) else query,
+        found.get("env") or {},
+    )
+
+
+def _show(session: Session, launches: Iterable[Launch], told: Told, err_file: Any) -> None:
+    every = list(launches)
+    if not every:
+        told.info("No FireWorks are ready to run and match query!")
+    for attempt in attempts_of(session, every):
+        if told.informs:
+            show_launch(session, attempt)
+        if err_file is not None and attempt.failure is not None:
+            err_file.write(attempt.failure.traceback or attempt.failure.stderr)
+    sys.stdout.flush()
+
+
+def _told(level: str) -> Told:
+    if level.upper() not in LEVELS:
+        raise BadValue(f"there is no level {level!r}", hint="levels are " + ", ".join(LEVELS))
+    return Told(level)
+
+
+def _refuse_debugger(asked: bool) -> None:
+    if asked:
+        raise Refused(
+            "pdb_on_exception: tasks run in processes of their own, without a terminal",
+            hint="the traceback is kept: get_fw_dict_by_id",
+        )
