@@ -151,16 +151,10 @@ def _put_over(base: Any, by: Any, key: str, apart: Any) -> Make:
         found, changes = make(taken), changes_of(taken)
         if not isinstance(found, dict) or not isinstance(changes, list):
             return found
-        but = apart_of(taken)
-        newest: dict[tuple[Any, Any], dict[str, Any]] = {}
+        but, found = apart_of(taken), dict(found)
         for change in changes:
-            job, attempt, what = change["by"]
-            known = newest.get((job, what))
-            if job != but and (known is None or known["by"][1] < attempt):
-                newest[job, what] = change
-        found = dict(found)
-        for change in newest.values():
-            found |= change.get(key, {})
+            if change["by"][0] != but:
+                found |= change.get(key, {})
         return found
 
     return put_over

@@ -224,6 +224,18 @@ def test_every_state_has_its_fireworks(written):
     assert select_fireworks(written.session, {}) == [*first, *second, *later]
 
 
+def test_a_filter_may_be_nested_deeply(written):
+    ids = written.add([{"x": 1}, {"x": 2}])
+    query: dict[str, Any] = {"$or": [{"spec.x": 2}, {"state": "RUNNING"}]}
+    for _ in range(30):
+        query = {"$and": [{"$nor": [{"$nor": [query]}]}, {"state": "READY"}]}
+    assert select_fireworks(written.session, query) == ids[1:]
+    for _ in range(10_000):
+        query = {"$and": [query]}
+    with pytest.raises(BadSelection, match="nested too deeply"):
+        select_fireworks(written.session, query)
+
+
 def test_filters_of_workflows(written):
     one = written.add([{}, {}, {}], [(0, 1)], name="one", metadata={"project": "alloys", "n": 3})
     two = written.add([{}], name="two", metadata={"project": "glass"})

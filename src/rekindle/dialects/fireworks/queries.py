@@ -71,26 +71,29 @@ def _checked(query: Filter) -> Filter:
     """The filter as JSON has it. BadSelection for one that cannot be read."""
     try:
         found: Filter = json.loads(json.dumps(query, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as wrong:
+    except RecursionError:
+        raise BadSelection("the query is nested too deeply") from None
+    except (TypeError, ValueError) as wrong:
         raise BadSelection(f"the query cannot be written as JSON: {wrong}") from None
     read_query(found)
     return found
 
 
-def _where(query: Filter) -> Predicate:
-    """Each key is a condition of its own where the store has a word for it; the others are put to one document."""
+def _where(query: Filter, depth: int = 0) -> Predicate:
+    """Each key is a condition of its own where the store has a word for it; the others are put to one document, and
+    so is what is nested deeper than a store may take."""
     parts: list[Predicate] = []
     rest: dict[str, Any] = {}
     for key, value in query.items():
-        if key in _JOINING:
-            parts.append(_JOINING[key]([_where(part) for part in branches(value, key)]))
+        if key in _JOINING and depth < _DEEPEST:
+            parts.append(_JOINING[key]([_where(part, depth + 1) for part in branches(value, key)]))
         elif key == "state":
             parts.append(AnyOf(tuple(state_is(word) for word in STATES if _holds(key, value, word))))
         elif key == "fw_id" and (known := _plain_ids(value)) is not None:
             parts.append(Compare("id", Op.IN, known))
         elif _root(key) in WITHIN_LAUNCHES:
             parts.append(_asked({key: value}))
-        elif not key.startswith("$"):
+        elif key != "$comment":
             rest[key] = value
     return Every((*parts, _asked(rest)) if rest else tuple(parts))
 
@@ -104,6 +107,9 @@ _JOINING: Mapping[str, Callable[[list[Predicate]], Predicate]] = {
     "$or": lambda parts: AnyOf(tuple(parts)),
     "$nor": lambda parts: Not(AnyOf(tuple(parts))),
 }
+
+
+_DEEPEST = 4
 
 
 def _among_launches(query: Filter) -> Predicate:

@@ -63,9 +63,8 @@ class WhereItStopped:
 
 @dataclass(frozen=True, slots=True)
 class PutOver:
-    """An object, and over it what the changes of a list have under `key`, in their order. A change says by whom it is:
-    `{"by": [job, attempt, what], key: {…}}`. Of several of one job and of one kind only the newest attempt's counts,
-    and none that is by `apart`."""
+    """An object, and over it what the changes of a list have under `key`, in their order. A change says whose it is,
+    `{"by": [job, …], key: {…}}`; those of the job `apart` are left out."""
 
     base: Stored
     by: Stored
