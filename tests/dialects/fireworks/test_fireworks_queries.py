@@ -224,6 +224,25 @@ def test_every_state_has_its_fireworks(written):
     assert select_fireworks(written.session, {}) == [*first, *second, *later]
 
 
+def test_ids_are_compared_as_all_values_are(written):
+    written.add([{}, {}, {}])
+    cases: list[tuple[object, list[int]]] = [
+        (2, [2]),
+        (2.0, [2]),
+        ("2", []),
+        ([2], []),
+        ({"$eq": 2}, [2]),
+        ({"$eq": [2]}, []),
+        ({"$in": [3, 1, 2**70]}, [1, 3]),
+        ({"$in": []}, []),
+        ({"$gt": 1, "$in": [1, 2]}, [2]),
+        ({"$ne": 2}, [1, 3]),
+        (None, []),
+    ]
+    for asked, wanted in cases:
+        assert select_fireworks(written.session, {"fw_id": asked}) == wanted
+
+
 def test_a_filter_may_be_nested_deeply(written):
     ids = written.add([{"x": 1}, {"x": 2}])
     query: dict[str, Any] = {"$or": [{"spec.x": 2}, {"state": "RUNNING"}]}

@@ -127,9 +127,9 @@ def _holds(key: str, value: object, word: str) -> bool:
 
 def _plain_ids(value: object) -> tuple[int, ...] | None:
     """The ids that are named, where nothing but ids is."""
+    found: list[Any] = [value]
     if isinstance(value, dict) and len(value) == 1:
-        value = value.get("$in", value.get("$eq"))
-    found: list[Any] = value if isinstance(value, list) else [value]
+        found = value["$in"] if "$in" in value else [value.get("$eq")]
     return tuple(found) if all(type(one) is int and abs(one) < 2**63 for one in found) else None
 
 
