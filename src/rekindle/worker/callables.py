@@ -158,7 +158,8 @@ def _type_name(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    """The traceback without rekindle's and importlib's own frames around the user's."""
+    """The traceback without rekindle's and importlib's own frames around the user's. Where what fails is rekindle's
+    itself, a dialect's task, it shows where."""
     import linecache
     import traceback
 
@@ -166,13 +167,23 @@ def _traceback(error: BaseException) -> str:
     found: TracebackType | None = error.__traceback__
     while found is not None and _is_ours(found):
         found = found.tb_next
-    text = "".join(traceback.format_exception(type(error), error, found))
+    theirs = found
+    while theirs is not None and (_is_ours(theirs) or _is_of_the_house(theirs)):
+        theirs = theirs.tb_next
+    text = "".join(traceback.format_exception(type(error), error, theirs or found))
     return text if len(text) <= MOST_TRACEBACK else "…" + text[-MOST_TRACEBACK:]
 
 
 def _is_ours(frame: TracebackType) -> bool:
     path = frame.tb_frame.f_code.co_filename
     return path in (__file__, importlib.__file__) or path.startswith("<frozen importlib")
+
+
+def _is_of_the_house(frame: TracebackType) -> bool:
+    return frame.tb_frame.f_code.co_filename.startswith(_HOUSE)
+
+
+_HOUSE = __file__.removesuffix("worker/callables.py")
 
 
 def flush() -> None:

@@ -22,6 +22,7 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.engine.looking import look
 from rekindle.engine.looking.logs import log_files
+from rekindle.engine.looking.whereabouts import workdirs
 from rekindle.engine.rerunning import rerun
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.run import work
@@ -128,6 +129,11 @@ class Foundry:
         """What its newest attempt printed."""
         return "".join(Path(file.path).read_text() for file in log_files(self._session, job) if file.stream == stream)
 
+    def folder_of(self, job: int) -> Path:
+        """Where its newest attempt worked."""
+        (attempt,) = self.attempts(job)
+        return Path(workdirs(self._session, [attempt])[attempt.id] or "")
+
     def added_by(self, job: int) -> list[int]:
         """Jobs of its workflow beside it."""
         workflow = look.jobs(self._session, [job])[0].job.workflow
@@ -186,6 +192,7 @@ def test_a_firetask_of_an_installed_package_runs_fails_and_resumes(foundry: Foun
     assert failed.failure.type == "LookupError"
     assert failed.failure.message == "no mould for tin: bell"
     assert "foundry/firetasks/casting.py" in failed.failure.traceback
+    assert "rekindle" not in failed.failure.traceback
 
     (foundry.folder / "moulds" / "bell").write_text("a bell")
     foundry.resume(job)
@@ -246,6 +253,12 @@ def test_the_tutorials_firetasks_run(foundry: Foundry, ran: dict[str, int]) -> N
     assert foundry.printed(ran["hello"], "stdout") == "Hello, world!\n"
 
 
+def test_the_firework_is_in_its_launchs_folder(foundry: Foundry, ran: dict[str, int]) -> None:
+    written = json.loads((foundry.folder_of(ran["adding"]) / "FW.json").read_text())
+    assert written["spec"] == {"_tasks": [{"_fw_name": "Addition Task"}], "input_array": [1, 2]}
+    assert (written["fw_id"], written["name"]) == (ran["adding"], "cast")
+
+
 def test_a_firetask_that_exits_has_failed(foundry: Foundry, ran: dict[str, int]) -> None:
     assert foundry.message(ran["leaving"]) == "foundry.firetasks.casting.Leave called sys.exit(0)"
     assert len(foundry.attempts(ran["leaving"])[-1].steps) == 1
@@ -266,6 +279,6 @@ def test_what_a_failing_script_prints_is_in_its_log_and_in_its_error(foundry: Fo
     assert foundry.printed(ran["loud"], "stderr") == "no flour left\n"
     failure = foundry.attempts(ran["loud"])[-1].failure
     assert failure is not None
-    assert failure.message == "ScriptTask fizzled! Return code: [3]"
+    assert failure.message == "ScriptTask fizzled! Return code: [3]: no flour left"
     assert "stderr: no flour left\nstdout: kneading\n" in failure.traceback
     assert failure.stderr == "no flour left\n"

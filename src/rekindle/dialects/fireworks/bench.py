@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.spec_changes import changed
@@ -22,7 +23,8 @@ STOPPING = ("exit", "additions", "detours", "append_wfs", "defuse_children", "de
 def perform(task: int, ctx: Context) -> Action:
     """Run the task at a position of `_tasks`. Returns what it did, as FireWorks' FWAction and as our action."""
     from rekindle.dialects.fireworks.acting import action_of
-    from rekindle.dialects.fireworks.surroundings import around, bring_files, describe, parting
+    from rekindle.dialects.fireworks.fw_file import write_firework
+    from rekindle.dialects.fireworks.surroundings import around, bring_files, parting
 
     given = {**given_spec(ctx), "_fw_env": fworker().get("env", {})}
     tasks = list(given.get("_tasks", ()))
@@ -30,7 +32,8 @@ def perform(task: int, ctx: Context) -> Action:
     spec = around(given, ctx)
     for _, result in sorted(ctx.steps.items(), key=lambda step: int(step[0].partition("-")[0])):
         spec = changed(spec, result or {})
-    describe(given, ctx, again=task > 0)
+    if task == 0 or not Path("FW.json").exists():
+        write_firework(given, ctx)
     bring_files(spec, again=task > 0)
     done: dict[str, Any] = {}
     last = task >= planned - 1

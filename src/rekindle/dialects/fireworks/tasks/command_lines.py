@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.dialects.fireworks.tasks.given import BadTask, Given, Spec
-from rekindle.dialects.fireworks.tasks.processes import Printed, tell
+from rekindle.dialects.fireworks.tasks.processes import Printed, failed
 
 Part = dict[str, Any]
 """An input or output: `binding` (prefix, separator), `source` and `target` (type, value)."""
@@ -120,8 +120,8 @@ class _Command:
             )
             process.communicate(self._told)
             if process.returncode:
-                failure = RuntimeError(f"CommandLineTask: {self._words[0]} ended with {process.returncode}")
-                raise tell(failure, self._words, {"stderr": err.tail(), "stdout": out.tail()})
+                message = f"CommandLineTask: {self._words[0]} ended with {process.returncode}"
+                raise failed(message, self._words, out, err)
             return out.text() if self._read_back else ""
 
     def _word(self, part: Part, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What FW_config.yaml says about Firetasks: where users' own are, what was renamed, where templates lie."""
+"""What FW_config.yaml says about launches: where users' own Firetasks are, what was renamed, where templates lie."""
 
 from __future__ import annotations
 
@@ -23,16 +23,20 @@ _RENAMED = {
 _FIREWORKS_OWN = ("fw_tutorials", "fireworks.features", "fireworks.user_objects")
 """In the order in which they are looked through: the last one brings in much that has nothing to do with tasks."""
 
+_PRINT = {"json": "PRINT_FW_JSON", "yaml": "PRINT_FW_YAML"}
+
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """`packages`: where registered Firetasks are looked for, users' first · `renamed`: old names of tasks ·
-    `templates`: the folder of templates, "" where none is set."""
+    `templates`: the folder of templates, "" where none is set · `prints`: of `json` and `yaml`, what a launch's
+    firework is written as into its folder."""
 
     file: Path | None = None
     packages: tuple[str, ...] = _FIREWORKS_OWN
     renamed: Mapping[str, str] = field(default_factory=lambda: _RENAMED)
     templates: str = ""
+    prints: frozenset[str] = frozenset({"json"})
 
 
 def configuration() -> Configuration:
@@ -66,4 +70,5 @@ def _read(file: Path, _: int) -> Configuration:
         (*own, *(one for one in _FIREWORKS_OWN if one in named)),
         {**_RENAMED, **(settings.get("FW_NAME_UPDATES") or {})},
         str(settings.get("TEMPLATE_DIR") or ""),
+        frozenset(form for form, given in (("json", True), ("yaml", False)) if settings.get(_PRINT[form], given)),
     )

@@ -15,6 +15,8 @@ from typing import IO
 TAIL = 4 * 1024
 """Bytes of each stream that are told with a command that failed."""
 
+_LINE = 300  # characters of the last line that are told in a message
+
 
 class Printed:
     """What commands print to stdout (1) or stderr (2) while this is open. It goes to where this process prints to;
@@ -56,8 +58,12 @@ class Printed:
         return found.decode("utf-8", "replace")
 
 
-def tell(error: Exception, command: str | Sequence[str], tails: dict[str, str]) -> Exception:
-    """The error with a command's line and the ends of what it printed below its message, where a traceback shows it."""
+def failed(message: str, command: str | Sequence[str], out: Printed, err: Printed) -> RuntimeError:
+    """The failure of a command: the last line that it wrote to stderr follows the message; its own line and the ends of
+    what it printed stand below, where a traceback shows them."""
+    tails = {"stderr": err.tail(), "stdout": out.tail()}
+    last = next((line.strip() for line in reversed(tails["stderr"].splitlines()) if line.strip()), "")
+    error = RuntimeError(f"{message}: {last[:_LINE]}" if last else message)
     error.add_note(f"command: {command if isinstance(command, str) else subprocess.list2cmdline(command)}")
     for stream, tail in tails.items():
         if tail.strip():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.dialects.fireworks.tasks.given import BadTask, Given, Spec
-from rekindle.dialects.fireworks.tasks.processes import Printed, tell
+from rekindle.dialects.fireworks.tasks.processes import Printed, failed
 
 
 def script_task(given: Given, spec: Spec) -> dict[str, Any]:
@@ -37,8 +37,7 @@ def script_task(given: Given, spec: Spec) -> dict[str, Any]:
         }
         if any(codes) and params.get("fizzle_bad_rc", not params.get("defuse_bad_rc")):
             # The words are FireWorks' own: what looks for failures looks for them.
-            failure = RuntimeError(f"ScriptTask fizzled! Return code: {codes}")
-            raise tell(failure, command, {"stderr": err.tail(), "stdout": out.tail()})
+            raise failed(f"ScriptTask fizzled! Return code: {codes}", command, out, err)
     defuse = any(codes) and bool(params.get("defuse_bad_rc"))
     return {"stored_data": stored, "defuse_children": defuse}
 
