@@ -269,6 +269,30 @@ def test_scripts_are_added_in_sequence(lpad: Lpad) -> None:
     assert lpad.json("get_wflows", "-n", "both")["states_list"] == "REA-W"
 
 
+def test_a_workflow_is_appended_behind_fireworks_and_before_what_needs_them(chain: Lpad) -> None:
+    (chain.folder / "more.yaml").write_text(
+        "fws:\n- {fw_id: 1, name: extra, spec: {_tasks: [{_fw_name: PyTask, func: builtins.dict}]}}\n"
+        "- {fw_id: 2, name: last, spec: {_tasks: [{_fw_name: ScriptTask, script: 'true'}]}}\nlinks: {1: [2]}\n"
+    )
+    assert "id_map: {1: 6, 2: 7}" in chain.ok("append_wflow", "-i", PREP, "-f", "more.yaml").out
+    assert chain.of(6)["spec"]["total"] == 6, "what its parent has changed"
+    assert "id_map: {1: 8, 2: 9}" in chain.ok("append_wflow", "-i", RELAX, "-f", "more.yaml", "--detour").out
+    links = chain.json("get_wflows", "-i", PREP, "-d", "all")["links"]
+    assert links["prep--1"] == ["relax--2", "extra--6"]
+    assert (links["relax--2"], links["last--9"]) == (["after--3", "extra--8"], ["after--3"])
+    (chain.folder / "mended").touch()
+    chain.ok("rerun_fws", "-i", RELAX)
+    assert chain.work() == 0
+    assert {one["fw_id"]: one["state"] for one in chain.json("get_fws")} == {
+        **dict.fromkeys((1, 2, 3, 5, 6, 7, 8, 9), "COMPLETED"),
+        ODD: "FIZZLED",
+    }
+    for words, said in ((["-i", "99"], "no firework 99"), (["-i", "1", "-f", "nowhere.yaml"], "nowhere.yaml")):
+        done = chain("append_wflow", "-f", "more.yaml", *words)
+        assert done.code == 1
+        assert said in done.err
+
+
 # --- specs
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rekindle.dialects.fireworks.defining import define
-from rekindle.dialects.fireworks.flows import Firework
+from rekindle.dialects.fireworks.flows import Firework, Flow
 from rekindle.dialects.fireworks.reading import read_document
 from rekindle.dialects.fireworks.spec_changes import modified
 from rekindle.dialects.fireworks.standing import Standing, standing
@@ -115,9 +115,14 @@ def _changed(session: Session, workflow: Workflow, ids: set[int], change: Change
     """The workflow with the specs of these fireworks changed; of all others nothing is different."""
     flow = flow_of(session, workflow)
     fireworks = tuple(_firework(one, change) if one.id in ids else one for one in flow.fireworks)
-    definition = define(dataclasses.replace(flow, fireworks=fireworks), workflow.directory)
-    rows = look.jobs(session, [one.id for one in fireworks if one.id not in ids])
-    stored = {row.job.name: binding_of(row.job) for row in rows}
+    kept = [one.id for one in fireworks if one.id not in ids]
+    return redefined(session, workflow, dataclasses.replace(flow, fireworks=fireworks), kept)
+
+
+def redefined(session: Session, workflow: Workflow, flow: Flow, kept: Sequence[int]) -> Definition:
+    """What is to be a workflow's next revision; of the fireworks that are `kept` nothing is different."""
+    definition = define(flow, workflow.directory)
+    stored = {row.job.name: binding_of(row.job) for row in look.jobs(session, kept)}
     jobs = [dataclasses.replace(node, binding=stored.get(node.name, node.binding)) for node in definition.jobs]
     return dataclasses.replace(definition, name=workflow.name, jobs=tuple(jobs))
 

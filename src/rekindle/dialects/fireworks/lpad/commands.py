@@ -18,7 +18,7 @@ COMMANDS = {
     "reset": ("resetting:reset", "Remove the workflows that came through FireWorks' commands."),
     "add": ("adding:add", "Add workflows from files."),
     "add_scripts": ("starting:add_scripts", "Add scripts to be run in sequence, as one workflow."),
-    "append_wflow": ("starting:append_wflow", "Append a workflow to another: not yet."),
+    "append_wflow": ("starting:append_wflow", "Append a workflow to one that is stored."),
     "check_wflow": ("files:check_wflow", "Check a workflow: its links, and that it has no circle."),
     "dump_wflow": ("files:dump_wflow", "Write a workflow to a file, as `add` takes it."),
     "get_fws": ("getting:get_fws", "Show fireworks."),

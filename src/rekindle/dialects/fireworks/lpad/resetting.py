@@ -54,4 +54,3 @@ def _agreed(going: list[Workflow], password: str | None) -> None:
     click.echo(question, nl=False, err=True)
     if sys.stdin.readline().strip().upper() not in ("Y", "YES"):
         raise Refused("nothing is removed: it needs a Y", hint=f"--password {today} asks nothing")
-

@@ -7,11 +7,14 @@ from pathlib import Path
 import click
 
 from rekindle.dialects.fireworks.adding import add_flow
+from rekindle.dialects.fireworks.appending import append_flow
+from rekindle.dialects.fireworks.lpad.adding import read_flow
 from rekindle.dialects.fireworks.lpad.printing import tell
 from rekindle.dialects.fireworks.lpad.typed import Command, Several
 from rekindle.dialects.fireworks.reading import read_document
 from rekindle.dialects.opening import opened
-from rekindle.domain.errors import Refused, UsageError
+from rekindle.domain.errors import UsageError
+from rekindle.query.words import parse_ids
 
 
 @click.command(cls=Command)
@@ -58,21 +61,24 @@ def add_scripts(scripts: tuple[str, ...], names: tuple[str, ...], wf_name: str |
 
 
 @click.command(cls=Command)
-@click.option("-i", "--fw_id", "ids", cls=Several, ids=True, metavar="IDS", help="The fireworks that it needs.")
-@click.option("-f", "--wf_file", metavar="FILE", help="The workflow.")
+@click.option(
+    *("-i", "--fw_id", "ids"), cls=Several, ids=True, required=True, metavar="IDS", help="The fireworks that it needs."
+)
+@click.option("-f", "--wf_file", type=click.Path(path_type=Path), required=True, metavar="FILE", help="The workflow.")
 @click.option("-d", "--detour", is_flag=True, help="What needs these fireworks needs it too.")
 @click.option("--no_pull_spec_mods", is_flag=True, help="Without what these fireworks have changed.")
-def append_wflow(**_: object) -> None:
-    """Append a workflow to another: not yet.
+def append_wflow(ids: tuple[str, ...], wf_file: Path, detour: bool, no_pull_spec_mods: bool) -> None:
+    """Append a workflow to one that is stored, behind some of its fireworks.
 
     \b
     Example:
       rekindle lpad append_wflow -i 1 -f more.yaml
+      rekindle lpad append_wflow -i 1,2 -f between.yaml --detour
     """
-    raise Refused(
-        "a workflow is not appended to one that is stored yet",
-        hint="a task can: FWAction(additions=…), or append_wfs; `lpad add` stores one of its own",
-    )
+    flow = read_flow(wf_file)
+    with opened() as session:
+        added = append_flow(session, parse_ids(ids), flow, detour=detour, pull=not no_pull_spec_mods)
+    tell(f"Appended a workflow. id_map: {added}")
 
 
 @click.command(cls=Command)
