@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from flow_folder import Flows, act, fw, py, results, wf
 
+DUPES = {"_fw_name": "DupeFinderExact"}
+
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flows, dict[str, dict[int, int]]]:
@@ -104,6 +106,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flows, dict[str, dict
             links={1: [2]},
         ),
         "twin": twin(flows.folder, 1),
+        "alike": wf(
+            fw(1, *(known := (py("flow_functions.note", str(flows.folder / "once")),)), _dupefinder=DUPES),
+            fw(2, py("builtins.print")),
+            fw(3, *known, _dupefinder=DUPES),
+            links={1: [2], 2: [3]},
+        ),
     }
     ids = {name: flows.add({**document, "name": name}) for name, document in workflows.items()}
     assert flows.run() == 2
@@ -206,6 +214,8 @@ def again(ran) -> tuple[Flows, dict[str, dict[int, int]], dict[str, int]]:
     assert flows("lpad", "rerun_fws", "-i", str(every["acts"][1])) == 0
     assert [flows.state(number) for number in before.values()] == ["READY", "WAITING", "WAITING"]
     assert flows("lpad", "rerun_fws", "-i", str(every["resumes"][1]), "--task-level") == 0
+    assert (flows.folder / "once").read_text() == "ran\n"
+    assert flows("lpad", "rerun_fws", "-i", str(every["alike"][3])) == 0
     found = {name: flows.add(twin(flows.folder, x)) for name, x in (("same", 1), ("other", 2))}
     flows.run()
     return flows, {**every, **found}, before
@@ -213,11 +223,10 @@ def again(ran) -> tuple[Flows, dict[str, dict[int, int]], dict[str, int]]:
 
 def twin(folder: Path, x: int) -> dict[str, object]:
     """Two fireworks that are not to be run twice; the second is given what the first makes of x."""
-    finder = {"_fw_name": "DupeFinderExact"}
     note = py("flow_functions.note", str(folder / "ran"))
     return wf(
-        fw(1, note, py("builtins.sum", [x], outputs=["x"]), _dupefinder=finder),
-        fw(2, note, py("flow_functions.keep", inputs=["x"]), _dupefinder=finder),
+        fw(1, note, py("builtins.sum", [x], outputs=["x"]), _dupefinder=DUPES),
+        fw(2, note, py("flow_functions.keep", inputs=["x"]), _dupefinder=DUPES),
         links={1: [2]},
     )
 
@@ -246,8 +255,17 @@ def test_a_duplicate_is_not_run_again_where_it_is_given_the_same(again):
     first, same, other = (
         [flows.launches(every[name][number])[-1] for number in (1, 2)] for name in ("twin", "same", "other")
     )
-    assert results(same[0]) == results(first[0])
+    assert results(same[0])[0] == {"update_spec": {"x": 1}, "exit": True}
+    assert results(first[0]) == [None, {"update_spec": {"x": 1}}]
     assert not Path(same[1].folder or "", "kept.json").exists()
     assert json.loads(Path(other[1].folder or "", "kept.json").read_text()) == [2]
     assert flows.spec(every["same"][2])["x"] == 1
     assert {flows.state(number) for name in ("same", "other") for number in every[name].values()} == {"COMPLETED"}
+
+
+def test_of_two_alike_in_one_workflow_the_later_is_not_run_until_it_is_rerun(again):
+    flows, every, _ = again
+    ids = every["alike"]
+    assert [flows.state(ids[number]) for number in (1, 2, 3)] == ["COMPLETED"] * 3
+    assert [len(flows.launches(ids[number])) for number in (1, 3)] == [1, 2]
+    assert (flows.folder / "once").read_text() == "ran\nran\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rekindle.dialects.fireworks.defining import define
-from rekindle.dialects.fireworks.duplicates import with_twins
+from rekindle.dialects.fireworks.duplicates import check_finders
 from rekindle.dialects.fireworks.flows import Flow
 from rekindle.domain.models import Workflow
 from rekindle.domain.selection import Selection
@@ -17,7 +17,8 @@ def add_flow(session: Session, flow: Flow, directory: str) -> dict[int, int]:
     """Store a workflow. Returns the ids of its fireworks, by their numbers in it.
 
     `directory`: where the functions and Firetasks that it names are looked for, beside what is installed."""
-    done = submit(session, define(with_twins(session, flow), directory), new=True)
+    check_finders(flow, flow.name)
+    done = submit(session, define(flow, directory), new=True)
     ids = look.select(session, Selection(workflow=str(done.workflow)))
     return {one.id: job for one, job in zip(flow.fireworks, ids, strict=True)}
 

@@ -26,9 +26,15 @@ def perform(task: int, ctx: Context) -> Action:
     from rekindle.dialects.fireworks.fw_file import write_firework
     from rekindle.dialects.fireworks.surroundings import around, bring_files, parting
 
-    given = {**given_spec(ctx), "_fw_env": fworker().get("env", {})}
+    given = spec_of(ctx.matrix, ctx.params)
     tasks = list(given.get("_tasks", ()))
     planned = len(ctx.matrix["spec"].get("_tasks", ()))
+    if task == 0 and given.get("_dupefinder") and ctx.attempt == 1:
+        from rekindle.dialects.fireworks.duplicates import done_alike
+
+        known = done_alike(ctx.job, given)
+        if known is not None:
+            return action_of({**known, "exit": True} if planned > 1 else known, {}, ctx, task)
     spec = around(given, ctx)
     for _, result in sorted(ctx.steps.items(), key=lambda step: int(step[0].partition("-")[0])):
         spec = changed(spec, result or {})
@@ -55,12 +61,6 @@ def spec_of(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, A
         if change["by"][0] != matrix.get("added_by"):
             spec = changed(spec, change)
     return spec
-
-
-def twin_of(matrix: Mapping[str, Any], given: Mapping[str, Any]) -> list[Any] | None:
-    """What the tasks of a firework that was alike (see `duplicates`) did, where it ran with this very spec; None: there
-    is none."""
-    return next((one["results"] for one in matrix.get("twins", ()) if one["spec"] == given), None)
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

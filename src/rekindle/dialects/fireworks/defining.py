@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rekindle.dialects.fireworks.flows import Firework, Flow, job_names, plain_name, workflow_name
@@ -28,9 +29,10 @@ def define(flow: Flow, directory: str) -> Definition:
         if shape not in shapes:
             shapes[shape] = len(templates)
             templates.append(template)
-        jobs.append(JobNode(name, shapes[shape], binding_of(firework) | _parents(flow, firework, names)))
+        jobs.append(JobNode(name, shapes[shape], binding_of(firework)))
     at = {one.id: position for position, one in enumerate(flow.fireworks)}
     edges = sorted({(at[parent], at[child]) for parent, children in flow.links.items() for child in children})
+    _tell_parents(flow, jobs, edges)
     about = {"name": flow.name, "metadata": dict(flow.metadata), "created_on": flow.created_on}
     return Definition(
         name=workflow_name(flow.name),
@@ -42,13 +44,13 @@ def define(flow: Flow, directory: str) -> Definition:
     )
 
 
-def _parents(flow: Flow, firework: Firework, names: Sequence[str]) -> dict[str, Any]:
-    """Of a firework that runs when others fizzled: what these are, by the names of their jobs."""
-    if not firework.spec.get("_allow_fizzled_parents"):
-        return {}
-    needed = {parent for parent, children in flow.links.items() if firework.id in children}
-    every = zip(flow.fireworks, names, strict=True)
-    return {"parents": {name: {"name": one.name, "spec": dict(one.spec)} for one, name in every if one.id in needed}}
+def _tell_parents(flow: Flow, jobs: list[JobNode], edges: Sequence[tuple[int, int]]) -> None:
+    """Tell the fireworks that run when others fizzled what these are, by the names of their jobs."""
+    for parent, child in edges:
+        if flow.fireworks[child].spec.get("_allow_fizzled_parents"):
+            one, node = flow.fireworks[parent], jobs[child]
+            known = {**node.binding.get("parents", {}), jobs[parent].name: {"name": one.name, "spec": dict(one.spec)}}
+            jobs[child] = replace(node, binding={**node.binding, "parents": known})
 
 
 def template_of(spec: Mapping[str, Any]) -> JobTemplate:
@@ -82,13 +84,12 @@ def priority_of(spec: Mapping[str, Any]) -> int:
 
 def binding_of(firework: Firework) -> dict[str, Any]:
     """What makes a job this firework."""
-    found = {
+    return {
         "name": firework.name,
         "fw": firework.id if firework.number is None else firework.number,
         "created_on": firework.created_on,
         "spec": dict(firework.spec),
     }
-    return {**found, "twins": list(firework.twins)} if firework.twins else found
 
 
 _TOLD = 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,6 @@ class Firework:
     created_on: str
     job: str | None = None  # the name of the job that it is; None: it becomes one
     number: int | None = None  # its number in the file that it came from, where that is another
-    twins: Sequence[Mapping[str, Any]] = ()  # see `duplicates`
 
     @property
     def tasks(self) -> tuple[Mapping[str, Any], ...]:

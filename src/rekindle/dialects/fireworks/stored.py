@@ -68,7 +68,6 @@ def flow_of(session: Session, workflow: Workflow) -> Flow:
                 created_on=binding["created_on"],
                 job=job.name,
                 number=binding["fw"],
-                twins=tuple(binding.get("twins", ())),
             )
         )
     links = {job.id: tuple(child for child in children.get(job.id, ()) if child in kept) for job in jobs}
