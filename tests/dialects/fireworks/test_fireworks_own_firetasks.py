@@ -13,17 +13,16 @@ from typing import Any
 
 import pytest
 
+from rekindle.cli.main import main
 from rekindle.dialects.fireworks.defining import define
 from rekindle.dialects.fireworks.reading import read_document
 from rekindle.domain.causes import Cause
 from rekindle.domain.models import Attempt
-from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.engine.looking import look
 from rekindle.engine.looking.logs import log_files
 from rekindle.engine.looking.whereabouts import workdirs
-from rekindle.engine.rerunning import rerun
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.run import work
 from rekindle.engine.session import Session, open_session
@@ -105,8 +104,9 @@ class Foundry:
         work(self._session, WorkOptions(slots=1))
 
     def resume(self, job: int) -> None:
-        """From the task that failed."""
-        rerun.plan_and_apply(self._session, [([job], How("failed-step"))], {})
+        """From the task that failed, in a copy of its folder."""
+        store = str(self.folder / ".rekindle")
+        assert main(["--store", store, "lpad", "rerun_fws", "-i", str(job), "--task-level", "--copy-data"]) == 0
         self.work()
 
     def state(self, job: int) -> State:
@@ -177,6 +177,8 @@ def foundry(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("HOME", str(folder / "home"))
         patch.setenv("REKINDLE_FWORKER", '{"name": "oven", "env": {"scratch": "/s"}}')
         patch.delenv("FW_CONFIG_FILE", raising=False)
+        patch.delenv("REKINDLE_STORE", raising=False)
+        patch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; put it back afterwards
         yield Foundry(folder, session)
 
 
