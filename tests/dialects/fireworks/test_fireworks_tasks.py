@@ -185,9 +185,13 @@ def test_a_file_that_cannot_be_deleted_counts_when_asked_for() -> None:
 
 def test_what_cannot_be_decompressed_stays_as_it_is() -> None:
     Path("broken.gz").write_text("not compressed")
+    Path("broken").write_text("an older one")
     with pytest.raises(OSError, match="gzip"):
         run_task({"_fw_name": "DecompressDirTask"}, {})
-    assert [path.name for path in Path().iterdir()] == ["broken.gz"]
+    assert {path.name: path.read_text() for path in Path().iterdir()} == {
+        "broken.gz": "not compressed",
+        "broken": "an older one",
+    }
     run_task({"_fw_name": "DecompressDirTask", "ignore_errors": True}, {})
 
 
@@ -350,6 +354,27 @@ def test_without_jinja2_templates_say_so(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(BadTask, match="TemplateWriterTask needs the package Jinja2"):
         run_task({"_fw_name": "TemplateWriterTask"}, {})
+
+
+OWN = """
+class One:
+    _fw_name = "Own"
+    @classmethod
+    def from_dict(cls, params): return cls()
+    def run_task(self, spec): return None
+"""
+
+
+def test_a_name_that_is_two_firetasks_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "own_package").mkdir()
+    (folder / "own_package" / "__init__.py").write_text("")
+    (folder / "own_package" / "a.py").write_text(OWN)
+    (folder / "own_package" / "b.py").write_text(OWN)
+    (folder / "elsewhere.yaml").write_text("USER_PACKAGES: [own_package]\n")
+    monkeypatch.setenv("FW_CONFIG_FILE", str(folder / "elsewhere.yaml"))
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(BadTask, match=r"named 'Own': \{\{own_package.a.One\}\}, \{\{own_package.b.One\}\}"):
+        run_task({"_fw_name": "Own"}, {})
 
 
 def test_a_configuration_that_cannot_be_read_is_named(folder: Path) -> None:

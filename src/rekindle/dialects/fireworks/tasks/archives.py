@@ -7,7 +7,7 @@ import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rekindle.dialects.fireworks.tasks.given import BadTask, Given, Spec
 
@@ -55,16 +55,15 @@ def _each(given: Given, do: Callable[[Path], None]) -> None:
             raise
 
 
-Open = Callable[[Path, str], IO[bytes]]
-
-
 def _rewrite(file: Path, read: Any, write: Any, target: Path) -> None:
     """Write a file's content anew beside it, and then remove it. What could not be written whole is not left there."""
+    part = target.with_name(f"{target.name}.part")
     try:
-        with read(file, "rb") as source, write(target, "wb") as out:
+        with read(file, "rb") as source, write(part, "wb") as out:
             shutil.copyfileobj(source, out)
     except (OSError, EOFError):
-        target.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
-    shutil.copystat(file, target)
+    shutil.copystat(file, part)
+    part.replace(target)
     file.unlink()
