@@ -130,6 +130,22 @@ def test_a_function_that_is_not_there(func: str, message: str) -> None:
         function(func)
 
 
+def test_what_an_exception_says_of_itself_is_in_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Diverged(Exception):
+        def to_dict(self) -> dict[str, Any]:
+            return {"steps": 7 / self.args[1], "at": Path("here")}
+
+    def diverge(by: int) -> None:
+        raise Diverged("no minimum", by)
+
+    monkeypatch.setattr("builtins.diverge", diverge, raising=False)
+    with pytest.raises(Diverged) as caught:
+        function("diverge", 7)
+    assert traceback.format_exception(caught.value)[-1] == 'details: {"steps": 1.0, "at": "here"}\n'
+    with pytest.raises(Diverged):
+        function("diverge", 0)
+
+
 def test_as_many_outputs_as_there_are_names_for() -> None:
     with pytest.raises(BadTask, match="PyTask has 2 `outputs`, and sorted returned"):
         function("sorted", [3, 1, 2], outputs=["a", "b"])
