@@ -253,6 +253,15 @@ class Workplace:
     shared: bool = False
 
 
+class Earlier(NamedTuple):
+    """How the attempt of a job before its newest ended."""
+
+    number: int  # within the job
+    state: State
+    cause: Cause | None
+    failure: Failure | None  # of one that failed
+
+
 @dataclass(frozen=True, slots=True)
 class NewAttempt:
     """An attempt at the moment of its claim."""

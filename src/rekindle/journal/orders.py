@@ -74,6 +74,7 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     memory: int | None = None  # where it differs from the recipe's
     verdict: Verdict | None = None  # what the steps that are kept have found
     given: bool = False  # its folder is a place that was given, and is made where it is not there
+    before: str = ""  # JSON text: how the job's attempt before this one ended; "": there was none
 
     @property
     def beside(self) -> str:

@@ -8,13 +8,14 @@ import msgspec
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import UsageError
-from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
+from rekindle.domain.models import Attempt, Earlier, Failure, FailureGroup, StepOutcome
 from rekindle.domain.rerunning.costs import Past
+from rekindle.domain.states import State
 from rekindle.domain.verdicts import Word
 from rekindle.store.database import Database, Row
 from rekindle.store.past import past_of
 from rekindle.store.queries import as_set, load
-from rekindle.store.rowshape import attempt_of, step_of
+from rekindle.store.rowshape import CAUSES, STATES, attempt_of, step_of
 
 SQL = load("attempts")
 
@@ -61,6 +62,13 @@ class Attempts:
         wanted = as_set(attempts)
         rows = self._db.rows(SQL["attempts_by_id"], attempts=wanted)
         return _with_steps(rows, self._db.rows(SQL["steps_of_attempts"], attempts=wanted))
+
+    def earlier(self, jobs: Sequence[int]) -> dict[int, Earlier]:
+        found = {}
+        for job, number, state, cause, *error in self._db.rows(SQL["earlier"], jobs=as_set(jobs)):
+            failure = Failure(*(one or "" for one in error)) if STATES[state] is State.FAILED else None
+            found[job] = Earlier(number, STATES[state], CAUSES[cause], failure)
+        return found
 
     def failures(self, workflow: int | None, archived: bool = False) -> list[FailureGroup]:
         if workflow is None:

@@ -10,7 +10,7 @@ from rekindle.domain.acting import ActingSet, Effects, Patch
 from rekindle.domain.causes import Cause
 from rekindle.domain.changes.prints import Basis, FileSeen, NeededJob, Prints, Subject
 from rekindle.domain.definition import JobNode, JobTemplate
-from rekindle.domain.models import Attempt, FailureGroup, Reserved
+from rekindle.domain.models import Attempt, Earlier, FailureGroup, Reserved
 from rekindle.domain.rerunning.costs import Past
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd
@@ -42,6 +42,10 @@ class Attempts(Protocol):
 
     def some(self, attempts: Collection[int]) -> list[Attempt]:
         """These, with their steps, by id."""
+        ...
+
+    def earlier(self, jobs: Sequence[int]) -> dict[int, Earlier]:
+        """How the attempts before the newest of these jobs ended, by job; of one attempt there is none before."""
         ...
 
     def failures(self, workflow: int | None, archived: bool = False) -> list[FailureGroup]:

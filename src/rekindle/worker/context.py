@@ -33,6 +33,7 @@ class Context:
         self.steps: Mapping[str, Any] = assignment.kept
         self._folder = assignment.folder
         self._inputs = assignment.inputs
+        self._before = assignment.before
         self.given: Verdict | None = None
 
     @property
@@ -46,6 +47,13 @@ class Context:
         """Say what was found: `passed`, `warning` or `blocker`, and why. Of several the worst counts, and of those as
         bad the first. BadVerdict (a ValueError) for another word."""
         self.given = worst((self.given, give_verdict(word, message)))
+
+    @property
+    def before(self) -> dict[str, Any] | None:
+        """How this job's attempt before this one ended: `attempt` (its number), `state`, `cause` and `error` (of one
+        that failed: `type`, `message`, `traceback`, `stderr`). None: there was none."""
+        found: dict[str, Any] | None = json.loads(self._before) if self._before else None
+        return found
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -33,6 +33,14 @@ def note(path, *_):
     with open(path, "a") as file:
         file.write("ran\\n")
 
+class Told(Exception):
+    def to_dict(self):
+        return {"said": self.args[0]}
+
+def tell(path):
+    if not Path(path).exists():
+        raise Told("too hot")
+
 def need(path, *values):
     if not Path(path).exists():
         raise ValueError("not mended")

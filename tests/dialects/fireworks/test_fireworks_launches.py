@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from flow_folder import Flows, act, fw, py, results, wf
+
+from rekindle.dialects.fireworks.launched import launch_document
+from rekindle.dialects.fireworks.surroundings import FWORKER_VARIABLE
 
 DUPES = {"_fw_name": "DupeFinderExact"}
 
@@ -103,6 +107,16 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flows, dict[str, dict
                 py("flow_functions.need", str(flows.folder / "mended"), inputs=["total"]),
             ),
             fw(2, py("flow_functions.keep", inputs=["total"])),
+            links={1: [2]},
+        ),
+        "tells": wf(
+            fw(
+                1,
+                py("flow_functions.tell", str(flows.folder / "mended")),
+                py("flow_functions.keep", inputs=["_exception_details", "_fw_env"]),
+                _preserve_fworker=True,
+            ),
+            fw(2, py("flow_functions.keep", inputs=["_fworker"])),
             links={1: [2]},
         ),
         "twin": twin(flows.folder, 1),
@@ -206,7 +220,15 @@ def test_a_firework_without_tasks_completes(ran):
 
 
 @pytest.fixture(scope="module")
-def again(ran) -> tuple[Flows, dict[str, dict[int, int]], dict[str, int]]:
+def fworker() -> Iterator[None]:
+    """Launches are of an fworker."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FWORKER_VARIABLE, json.dumps({"name": "big", "env": {"scratch": "/s"}}))
+        yield
+
+
+@pytest.fixture(scope="module")
+def again(ran, fworker) -> tuple[Flows, dict[str, dict[int, int]], dict[str, int]]:
     """After them two that are rerun and one that is added again, all run by one more runner."""
     flows, every = ran
     before = flows.named(every["acts"][1])
@@ -215,7 +237,7 @@ def again(ran) -> tuple[Flows, dict[str, dict[int, int]], dict[str, int]]:
     assert [flows.state(number) for number in before.values()] == ["READY", "WAITING", "WAITING"]
     assert flows("lpad", "rerun_fws", "-i", str(every["resumes"][1]), "--task-level") == 0
     assert (flows.folder / "once").read_text() == "ran\n"
-    assert flows("lpad", "rerun_fws", "-i", str(every["alike"][3])) == 0
+    assert flows("lpad", "rerun_fws", "-i", f"{every['alike'][3]},{every['tells'][1]}") == 0
     found = {name: flows.add(twin(flows.folder, x)) for name, x in (("same", 1), ("other", 2))}
     flows.run()
     return flows, {**every, **found}, before
@@ -261,6 +283,20 @@ def test_a_duplicate_is_not_run_again_where_it_is_given_the_same(again):
     assert json.loads(Path(other[1].folder or "", "kept.json").read_text()) == [2]
     assert flows.spec(every["same"][2])["x"] == 1
     assert {flows.state(number) for name in ("same", "other") for number in every[name].values()} == {"COMPLETED"}
+
+
+def test_what_an_exception_tells_of_itself_reaches_the_rerun(again):
+    flows, every, _ = again
+    ids = every["tells"]
+    first = flows.launches(ids[1])[0]
+    action = launch_document(first, flows.spec(ids[1]))["action"]
+    assert action["stored_data"]["_exception"]["_details"] == {"said": "too hot"}
+    assert flows.kept(ids[1]) == [{"said": "too hot"}, {"scratch": "/s"}]
+
+
+def test_launches_are_told_of_their_fworker_and_hand_it_on(again):
+    flows, every, _ = again
+    assert flows.kept(every["tells"][2]) == ["big"]
 
 
 def test_of_two_alike_in_one_workflow_the_later_is_not_run_until_it_is_rerun(again):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rekindle.dialects.fireworks.exception_details import note_details
 from rekindle.dialects.fireworks.spec_changes import changed
 from rekindle.dialects.fireworks.words import CHANGES
 from rekindle.domain.actions import Action
@@ -78,5 +79,9 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 def _run(task: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
     from rekindle.dialects.fireworks.tasks import run_task
 
-    found: dict[str, Any] = run_task(copy.deepcopy(dict(task)), copy.deepcopy(dict(spec)))
+    try:
+        found: dict[str, Any] = run_task(copy.deepcopy(dict(task)), copy.deepcopy(dict(spec)))
+    except Exception as error:
+        note_details(error)
+        raise
     return {key: value for key, value in found.items() if value}

@@ -46,11 +46,13 @@ def define(flow: Flow, directory: str) -> Definition:
 
 def _tell_parents(flow: Flow, jobs: list[JobNode], edges: Sequence[tuple[int, int]]) -> None:
     """Tell the fireworks that run when others fizzled what these are, by the names of their jobs."""
+    known: dict[int, dict[str, Any]] = {}
     for parent, child in edges:
         if flow.fireworks[child].spec.get("_allow_fizzled_parents"):
-            one, node = flow.fireworks[parent], jobs[child]
-            known = {**node.binding.get("parents", {}), jobs[parent].name: {"name": one.name, "spec": dict(one.spec)}}
-            jobs[child] = replace(node, binding={**node.binding, "parents": known})
+            one = flow.fireworks[parent]
+            known.setdefault(child, {})[jobs[parent].name] = {"name": one.name, "spec": dict(one.spec)}
+    for child, parents in known.items():
+        jobs[child] = replace(jobs[child], binding={**jobs[child].binding, "parents": parents})
 
 
 def template_of(spec: Mapping[str, Any]) -> JobTemplate:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rekindle.dialects.fireworks.bench import merged
+from rekindle.dialects.fireworks.exception_details import details_of
 from rekindle.dialects.fireworks.flows import date_text
 from rekindle.dialects.fireworks.words import launch_state
 from rekindle.domain.models import Attempt
@@ -52,7 +53,7 @@ def action_document(attempt: Attempt, spec: Mapping[str, Any]) -> dict[str, Any]
     data = {
         "_message": _message(attempt),
         "_task": task,
-        "_exception": {"_stacktrace": _stacktrace(attempt), "_details": None},
+        "_exception": {"_stacktrace": _stacktrace(attempt), "_details": details_of(_stacktrace(attempt))},
     }
     return {**NOTHING, "stored_data": {**_results(attempt).get("stored_data", {}), **data}, "exit": True}
 

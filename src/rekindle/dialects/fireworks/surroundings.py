@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rekindle.dialects.fireworks.exception_details import details_of
+
 if TYPE_CHECKING:
     from rekindle.worker.context import Context
 
@@ -29,11 +31,14 @@ def fworker() -> dict[str, Any]:
 
 
 def around(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
-    """The spec with what tasks find in it about where they run: `_fw_env`, `_fizzled_parents`."""
+    """The spec with what tasks find in it about where they run: `_fw_env`, `_fizzled_parents`, and
+    `_exception_details` of what the launch before this one raised."""
     found = {**spec, "_fw_env": fworker().get("env") or {}}
     if spec.get("_allow_fizzled_parents"):
         found["_fizzled_parents"] = fizzled_parents(ctx)
-    return found
+    before = ctx.before or {}
+    details = details_of((before.get("error") or {}).get("traceback", ""))
+    return found if details is None else {**found, "_exception_details": details}
 
 
 def describe(spec: Mapping[str, Any], ctx: Context, *, again: bool) -> None:
@@ -58,7 +63,8 @@ def fizzled_parents(ctx: Context) -> list[dict[str, Any]]:
             continue
         error = one.get("error") or {}
         trace = error.get("traceback") or "\n".join(filter(None, (error.get("message"), error.get("stderr"))))
-        stored = {"_message": "runtime error during task", "_exception": {"_stacktrace": trace, "_details": None}}
+        exception = {"_stacktrace": trace, "_details": details_of(trace)}
+        stored = {"_message": "runtime error during task", "_exception": exception}
         launch = {"state": "FIZZLED", "action": {"stored_data": stored}}
         launches = [launch] if one.get("attempt") else []
         about = known.get(name, {"name": name})

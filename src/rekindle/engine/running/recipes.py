@@ -101,6 +101,7 @@ def assignments(
     upstream = archive.jobs.upstream([attempt.job.id for attempt in attempts])
     inputs = _upstream_documents(archive, recipes, upstream, _telling(archive, recipes, attempts))
     changes = changes_in_force(archive, [attempt.job.id for attempt in attempts])
+    earlier = _earlier(archive, [attempt.job.id for attempt in attempts if attempt.job.attempts])
     began = _began(archive, [one.job.resume_attempt for one in attempts if one.job.resume_attempt is not None])
     archive.fingerprints.put_needed(
         {
@@ -135,6 +136,7 @@ def assignments(
                 time=modified.time,
                 unset=unset,
                 own=attempt.own,
+                before=earlier.get(job.id, ""),
                 given=attempt.given,
                 copy_from=_copied(attempt),
                 cpus=modified.cpus,
@@ -145,6 +147,21 @@ def assignments(
             )
         )
     return with_known_inputs(archive, recipes.__getitem__, made)
+
+
+def _earlier(archive: Archive, jobs: Sequence[int]) -> dict[int, str]:
+    """By job, how its attempt before the new one ended, as JSON; most jobs have none."""
+    return {
+        job: msgspec.json.encode(
+            {
+                "attempt": one.number,
+                "state": one.state.label,
+                "cause": one.cause,
+                "error": dataclasses.asdict(one.failure) if one.failure else None,
+            }
+        ).decode()
+        for job, one in (archive.attempts.earlier(jobs) if jobs else {}).items()
+    }
 
 
 def _copied(attempt: NewAttempt) -> str:

@@ -58,6 +58,11 @@ WHERE job.id IN @jobs;
 SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE attempt.id = :attempt;
 
+-- name: earlier
+-- How the attempts before the newest of these jobs ended.
+SELECT job, number, state, cause, error_type, error_message, error_traceback, error_stderr FROM attempt
+WHERE job IN @jobs AND number = (SELECT max(newest.number) - 1 FROM attempt AS newest WHERE newest.job = attempt.job);
+
 -- name: attempts_by_id
 -- Some attempts.
 SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature

@@ -1,0 +1,31 @@
+"""What an exception says of itself beside its text (`to_dict`): FireWorks keeps it with the launch, and gives it to the
+spec of the next one. Here it is a line of the traceback."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_BEGINNING = "_details: "
+
+
+def note_details(error: BaseException) -> None:
+    """Note what the exception's `to_dict` gives, where it has one and that is plain data."""
+    tell = getattr(error, "to_dict", None)
+    if callable(tell):
+        try:
+            text = json.dumps(tell())
+        except Exception:  # noqa: BLE001 - a user's method, asked for what may as well be missing
+            return
+        error.add_note(_BEGINNING + text)
+
+
+def details_of(trace: str) -> Any:
+    """What was noted, of a traceback. None: nothing."""
+    for line in reversed(trace.splitlines()):
+        if line.startswith(_BEGINNING):
+            try:
+                return json.loads(line.removeprefix(_BEGINNING))
+            except ValueError:
+                return None
+    return None
