@@ -23,7 +23,7 @@ def action_of(found: Mapping[str, Any], left: Mapping[str, Any], ctx: Context, t
     for modification in listed(found.get("mod_spec")):
         check(modification)
     own = merged({key: found[key] for key in ("update_spec", "mod_spec") if found.get(key)}, left)
-    pushed = {"_push": {CHANGES: {"by": [ctx.job, ctx.attempt, task], **own}}} if own else {}
+    pushed = {"_push": {CHANGES: {"by": [ctx.job, task], **own}}} if own else {}
     add: list[dict[str, Any]] = []
     detour: list[dict[str, Any]] = []
     for leads_on, hears, parents, flow in _flows(found):
