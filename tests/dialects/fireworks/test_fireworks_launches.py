@@ -94,6 +94,23 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flows, dict[str, dict
             fw(4, show),
             links={1: [3, 4], 2: [3]},
         ),
+        "adds what fizzles": wf(
+            fw(
+                1,
+                act(
+                    additions=wf(
+                        fw(-1, py("flow_functions.need", "/nowhere/at/all"), name="bad one"),
+                        fw(
+                            -2,
+                            py("flow_functions.keep", inputs=["_fizzled_parents"]),
+                            name="told",
+                            _allow_fizzled_parents=True,
+                        ),
+                        links={-1: [-2]},
+                    )
+                ),
+            )
+        ),
         "nothing": wf(fw(1)),
         "acts": wf(
             fw(1, act(mod_spec=[{"_push": {"l": 1}}], detours=[fw(-1, py("builtins.print"), name="added")])),
@@ -212,6 +229,8 @@ def test_a_firework_that_allows_it_is_told_of_the_parents_that_fizzled(ran):
     assert told["spec"]["_tasks"][0]["func"] == "flow_functions.need"
     assert "ValueError: not mended" in told["launches"][-1]["action"]["stored_data"]["_exception"]["_stacktrace"]
     assert [flows.state(ids[number]) for number in (1, 3, 4)] == ["FIZZLED", "COMPLETED", "WAITING"]
+    ((added,),) = flows.kept(flows.named(every["adds what fizzles"][1])["told"])
+    assert (added["name"], added["spec"]["_tasks"][0]["args"]) == ("bad one", ["/nowhere/at/all"])
 
 
 def test_a_firework_without_tasks_completes(ran):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.bench import STOPPING, merged
-from rekindle.dialects.fireworks.defining import binding_of, template_of
+from rekindle.dialects.fireworks.defining import about_parent, binding_of, template_of
 from rekindle.dialects.fireworks.flows import plain_name
 from rekindle.dialects.fireworks.spec_changes import BadChange, check, listed
 from rekindle.dialects.fireworks.words import CHANGES
@@ -28,8 +28,9 @@ def action_of(found: Mapping[str, Any], left: Mapping[str, Any], ctx: Context, t
     detour: list[dict[str, Any]] = []
     for leads_on, hears, parents, flow in _flows(found):
         entries = _entries(flow, ctx, (task, len(add) + len(detour)), hears=hears, parents=parents)
+        ends = flow.leaves if leads_on else set()
         for number, entry in entries.items():
-            (detour if leads_on and number in flow.leaves else add).append(entry)
+            (detour if number in ends else add).append(entry)
     return Action(
         result=merged(found, left) or None,
         set_children={} if found.get("propagate") else pushed,
@@ -67,14 +68,18 @@ def _entries(
         one.id: f"{plain_name(one.name)}.{ctx.job}-{task}-{before + place}"
         for place, one in enumerate(flow.fireworks, 1)
     }
-    needs: dict[int, list[str]] = {one: [str(parent) for parent in parents] for one in flow.roots}
+    known, roots = {one.id: one for one in flow.fireworks}, flow.roots
+    needs: dict[int, list[str]] = {one: [str(parent) for parent in parents] for one in roots}
     for parent, children in flow.links.items():
         for child in children:
             needs.setdefault(child, []).append(names[parent])
     found = {}
     for one in flow.fireworks:
         template = template_of(one.spec)
-        aside = {} if hears and one.id in flow.roots else {"added_by": ctx.job}
+        aside: dict[str, Any] = {} if hears and one.id in roots else {"added_by": ctx.job}
+        if template.when == "finished":
+            above = [known[parent] for parent, children in flow.links.items() if one.id in children]
+            aside["parents"] = {names[each.id]: about_parent(each) for each in above}
         found[one.id] = {
             "name": names[one.id],
             "steps": [{"name": step.name, "call": step.call, "args": dict(step.args)} for step in template.steps],

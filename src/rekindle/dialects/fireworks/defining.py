@@ -49,10 +49,14 @@ def _tell_parents(flow: Flow, jobs: list[JobNode], edges: Sequence[tuple[int, in
     known: dict[int, dict[str, Any]] = {}
     for parent, child in edges:
         if flow.fireworks[child].spec.get("_allow_fizzled_parents"):
-            one = flow.fireworks[parent]
-            known.setdefault(child, {})[jobs[parent].name] = {"name": one.name, "spec": dict(one.spec)}
+            known.setdefault(child, {})[jobs[parent].name] = about_parent(flow.fireworks[parent])
     for child, parents in known.items():
         jobs[child] = replace(jobs[child], binding={**jobs[child].binding, "parents": parents})
+
+
+def about_parent(firework: Firework) -> dict[str, Any]:
+    """What a firework that runs when this one fizzled is told of it beforehand."""
+    return {"name": firework.name, "spec": dict(firework.spec)}
 
 
 def template_of(spec: Mapping[str, Any]) -> JobTemplate:

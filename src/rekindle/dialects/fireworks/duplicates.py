@@ -11,7 +11,7 @@ from typing import Any
 
 from rekindle.dialects.fireworks.bench import merged
 from rekindle.dialects.fireworks.flows import Flow
-from rekindle.domain.errors import Problem, SpecError
+from rekindle.domain.errors import NotFound, Problem, SpecError
 from rekindle.domain.models import Attempt
 from rekindle.domain.states import State
 
@@ -30,11 +30,11 @@ def done_alike(job: int, given: Mapping[str, Any]) -> dict[str, Any] | None:
     from rekindle.engine.session import open_session
 
     try:
-        store = nearest_store("the `_dupefinder`")
-    except BadTask:
+        opened = open_session(nearest_store("the `_dupefinder`"), create=False)
+    except (BadTask, NotFound):
         return None
     query = {"state": "COMPLETED", "spec._dupefinder": {"$exists": True}, "spec._tasks": given["_tasks"]}
-    with open_session(store, create=False) as session:
+    with opened as session:
         found = [row.job for row in look.jobs(session, select_fireworks(session, query)) if row.job.id != job]
         known = specs(session, found)
         alike = [one.id for one in found if known.get(one.id) == given]

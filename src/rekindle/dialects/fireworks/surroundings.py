@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.exception_details import details_of
+from rekindle.domain.states import ENDED_BADLY
 
 if TYPE_CHECKING:
     from rekindle.worker.context import Context
@@ -55,11 +56,11 @@ def describe(spec: Mapping[str, Any], ctx: Context, *, again: bool) -> None:
 
 
 def fizzled_parents(ctx: Context) -> list[dict[str, Any]]:
-    """The fireworks that this one needs and that did not complete, as FireWorks hands them on."""
+    """The fireworks that this one needs and that fizzled, as FireWorks hands them on."""
     known = ctx.matrix.get("parents", {})
     found = []
     for name, one in ctx.inputs.items():
-        if one.get("state") == "completed":
+        if one.get("state") not in _FIZZLED:
             continue
         error = one.get("error") or {}
         trace = error.get("traceback") or "\n".join(filter(None, (error.get("message"), error.get("stderr"))))
@@ -70,6 +71,9 @@ def fizzled_parents(ctx: Context) -> list[dict[str, Any]]:
         about = known.get(name, {"name": name})
         found.append({"fw_id": one.get("job"), **about, "state": "FIZZLED", "launches": launches})
     return found
+
+
+_FIZZLED = tuple(state.label for state in ENDED_BADLY)
 
 
 def bring_files(spec: Mapping[str, Any], *, again: bool) -> None:
