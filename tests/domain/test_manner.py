@@ -251,3 +251,33 @@ def test_states_that_cannot_rerun_are_refused_as_before():
     assert "ready" in why(job(1, R), How(overrides=Overrides.asked(cpus=2)))
     assert "waiting" in why(job(1, W), How(recovery="keep"))
     assert only(job(1, K, canceled=True), How(recovery="clear")).after is R
+
+
+# Another attempt than the latest
+
+
+def test_a_rerun_goes_on_from_the_attempt_that_is_named():
+    view = failed(source=ran(C, C, F, number=4))
+    row = only(view, How("failed-step", attempt=4))
+    assert (row.start, row.keeps, row.resume_attempt, row.resume_step) == ("c", ("a", "b"), 4, 2)
+    assert row.archives == (7,), "the one that is live"
+
+
+def test_an_attempt_that_is_not_the_jobs_is_refused():
+    assert why(failed(), How("failed-step", attempt=4)) == "it has no attempt 4 to go on from"
+
+
+def test_an_attempt_is_named_only_where_something_of_it_is_taken():
+    with pytest.raises(UsageError, match="nothing of it is kept"):
+        check_how(How(attempt=4))
+    check_how(How(attempt=4, workdir="copy"))
+    assert how_to_json(How("failed-step", attempt=4))["attempt"] == 4
+
+
+def test_a_job_that_is_ready_drops_where_it_was_to_start():
+    ready = job(1, R, steps=STEPS, resume_attempt=5, resume_step=2, keep_recovery=3)
+    row = only(ready, How(recovery="clear"))
+    assert (row.before, row.after, row.start, row.resume_attempt, row.archives) == (R, R, "beginning", None, ())
+    assert row.manner.keep_recovery is None
+    assert "it is ready" in why(ready, How())
+    assert "it is ready" in why(job(1, R, steps=STEPS), How(recovery="clear"))

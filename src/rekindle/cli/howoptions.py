@@ -24,6 +24,12 @@ _OPTIONS = (
         help="Where each job starts. [default: beginning, or the resume point that was kept]",
     ),
     click.option(
+        "--from-attempt",
+        type=click.IntRange(min=1),
+        metavar="ID",
+        help="Go on from this attempt of the job, an archived one, and not from its latest.",
+    ),
+    click.option(
         "--downstream",
         type=click.Choice(["all", "changed", "none"]),
         default="all",
@@ -77,6 +83,7 @@ _OPTIONS = (
 
 _NAMES = (
     "start",
+    "from_attempt",
     "downstream",
     "definition",
     "workdir",
@@ -122,6 +129,7 @@ def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, **more: A
     repeat: int | None = more.pop("repeat")
     return How(
         start=start or FROM_BEGINNING,
+        attempt=more.pop("from_attempt"),
         downstream=more.pop("downstream"),
         definition=more.pop("definition"),
         workdir=more.pop("workdir"),

@@ -29,7 +29,7 @@ def get_launchdir(fw_id: int, launch_idx: int) -> None:
     \b
     Example:
       rekindle lpad get_launchdir 3
-      cd $(lpad get_launchdir 3)
+      cd $(rekindle lpad get_launchdir 3)
     """
     with opened() as session:
         if not look.jobs(session, [fw_id]):
