@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -223,6 +224,22 @@ def test_pausing_a_workflow_pauses_what_has_not_started(chain: Lpad) -> None:
     assert list(chain.states().values()) == ["COMPLETED", "FIZZLED", "PAUSED", "PAUSED", "COMPLETED"]
 
 
+def test_what_cannot_be_rerun_is_told_and_the_rest_is(chain: Lpad) -> None:
+    chain.ok("defuse_fws", "-i", ODD)
+    done = chain.ok("rerun_fws", "-i", RELAX, AFTER, ODD, FINE)
+    assert "Finished setting 2 FWs to rerun" in done.out
+    assert "left as it is: 4 odd: it is defused" in done.err
+    assert "left as it is: 3 after: it is WAITING already" in done.err
+    assert chain.states() == {**chain.states(), "relax": "READY", "odd": "DEFUSED", "fine": "READY"}
+
+
+def test_a_dry_run_changes_nothing(chain: Lpad) -> None:
+    before = chain.states()
+    done = chain.ok("rerun_fws", "-s", "FIZZLED", "--dry-run")
+    assert "Would set 2 FWs to rerun" in done.out
+    assert chain.states() == before
+
+
 # --- workflows
 
 
@@ -239,19 +256,19 @@ def test_what_is_archived_can_be_queried_and_does_not_run(chain: Lpad) -> None:
     assert "its workflow is archived" in done.err
 
 
-@pytest.mark.parametrize("flag", [[], ["--ldirs"]], ids=["without folders", "with folders"])
-def test_deleting_a_workflow_keeps_the_folders_unless_they_are_named(lpad: Lpad, flag: list[str]) -> None:
-    lpad.add(
-        '{"name": "a", "spec": {"_tasks": [{"_fw_name": "ScriptTask", "script": "echo x > x", "use_shell": true}]}}',
-        "a.json",
-    )
-    lpad.add(MANY)
-    assert lpad.rekindle("work", "-w", "1").code == 0
-    folder = Path(lpad.ok("get_launchdir", 1).out.strip())
-    assert (folder / "x").exists()
-    lpad.ok("delete_wflows", "-i", 1, *flag)
-    assert (folder / "x").exists() is not bool(flag)
-    assert lpad.json("get_wflows")["name"] == "many--2"
+def test_deleting_a_workflow_keeps_the_folders_unless_they_are_named(lpad: Lpad) -> None:
+    for name in ("kept", "gone"):
+        task = {"_fw_name": "ScriptTask", "script": "echo x > x", "use_shell": True}
+        lpad.add(json.dumps({"name": name, "spec": {"_tasks": [task]}}), f"{name}.json")
+    assert lpad.work() == 0
+    kept, gone = (Path(lpad.ok("get_launchdir", number).out.strip(), "x") for number in (1, 2))
+    assert kept.exists()
+    assert gone.exists()
+    lpad.ok("delete_wflows", "-n", "kept")
+    lpad.ok("delete_wflows", "-i", 2, "--ldirs")
+    assert kept.exists()
+    assert not gone.exists()
+    assert lpad.json("get_wflows") == []
 
 
 def test_a_workflow_is_dumped_and_added_again(chain: Lpad) -> None:
@@ -335,23 +352,47 @@ def test_priorities_decide_who_runs_first(lpad: Lpad) -> None:
 # --- what is lost
 
 
-@pytest.fixture
-def lost(lpad: Lpad) -> Lpad:
-    """A firework whose runner was killed with all that it had started."""
-    lpad.add(
-        "name: cut\nfws:\n- {fw_id: 1, name: long, spec: {_tasks: [{_fw_name: ScriptTask, use_shell: true, "
-        'script: "test -e $LPAD_PLACE/go || { touch $LPAD_PLACE/began; sleep 600; }"}]}}'
-    )
+LONG = (
+    "name: cut\nfws:\n- {fw_id: 1, name: long, spec: {_tasks: [{_fw_name: ScriptTask, use_shell: true, "
+    'script: "test -e $LPAD_PLACE/go || { touch $LPAD_PLACE/began; sleep 600; }"}]}}'
+)
+"""Runs on until it is killed; the second time it is done at once."""
+
+
+@contextmanager
+def running(lpad: Lpad) -> Iterator[subprocess.Popen[bytes]]:
+    """A runner, and the long firework that it runs."""
+    lpad.add(LONG)
     runner = subprocess.Popen([sys.executable, "-m", "rekindle", "work"], cwd=lpad.folder, start_new_session=True)
     try:
         wait_until((lpad.folder / "began").exists)
         wait_until(lambda: lpad.states() == {"long": "RUNNING"})
+        (lpad.folder / "go").touch()
+        yield runner
     finally:
-        for pid in [*descendants(runner.pid), runner.pid]:
-            os.kill(pid, signal.SIGKILL)
+        if runner.poll() is None:
+            for pid in [*descendants(runner.pid), runner.pid]:
+                os.kill(pid, signal.SIGKILL)
         runner.wait()
-    (lpad.folder / "go").touch()
+
+
+@pytest.fixture
+def lost(lpad: Lpad) -> Lpad:
+    """A firework whose runner was killed with all that it had started."""
+    with running(lpad):
+        pass
+    wait_until(lambda: "Lost FireWorks: 1" in lpad.ok("detect_lostruns").out)
     return lpad
+
+
+def test_a_running_firework_that_is_rerun_is_ended_first(lpad: Lpad) -> None:
+    with running(lpad) as runner:
+        assert "cannot be deleted" in lpad("delete_wflows", "-i", 1).err
+        assert lpad("pause_fws", "-i", 1).code == 1
+        assert "Finished setting 1 FWs to rerun" in lpad.ok("rerun_fws", "-i", 1).out
+        runner.wait(timeout=60)
+    assert lpad.states() == {"long": "COMPLETED"}
+    assert [one["state"] for one in lpad.of(1)["archived_launches"]] == ["FIZZLED"]
 
 
 def test_a_lost_run_is_found_at_once_and_runs_again(lost: Lpad) -> None:
@@ -362,7 +403,6 @@ def test_a_lost_run_is_found_at_once_and_runs_again(lost: Lpad) -> None:
     assert "Lost FireWorks: 0" in lost.ok("detect_lostruns", "--time", 3600, "--rerun").out
     assert "Lost FireWorks: 1" in lost.ok("detect_lostruns", "--rerun").out
     assert lost.states() == {"long": "READY"}
-    assert lost.work() == 0
 
 
 def test_a_lost_run_fizzles_where_that_is_asked_for(lost: Lpad) -> None:
