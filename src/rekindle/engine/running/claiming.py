@@ -134,14 +134,15 @@ def _offer(
         if not idle and not busy:
             continue
         why = never_fits(scope.total, ready.resources)
-        jobs = archive.queue.ready(ready.workflow, ready.resource_class, 1, here, scope.only)
+        first = 1 if scope.only is None else 2 * idle + len(busy)  # to look twice at what does not hold takes long
+        jobs = archive.queue.ready(ready.workflow, ready.resource_class, first, here, scope.only)
         if not jobs:
             continue
         if why is not None:
             never[ready.resource_class] = (jobs[0].name, why)
             continue
         want = idle + (idle + len(busy)) * pace.depth(jobs[0].template)
-        if want > 1 and ready.ready > 1:
+        if want > first == len(jobs) < ready.ready:
             jobs = archive.queue.ready(ready.workflow, ready.resource_class, want, here, scope.only)
         offer.append((ready, jobs))
     return offer
