@@ -62,7 +62,7 @@ def test_upstream_tells_how_what_is_needed_stands_and_the_results_of_what_comple
     with store.read() as archive:
         found = archive.jobs.upstream([1, 2, 4])
     assert {job: [one.name for one in needed] for job, needed in found.items()} == {2: ["top"], 4: ["left", "right"]}
-    assert found[2] == [("top", '{"x":1}', 1, 1, State.COMPLETED, 1, None)]
+    assert found[2] == [("top", '{"x":1}', 1, 1, State.COMPLETED, 1, None, None)]
     assert {(one.result, one.attempt, one.state) for one in found[4]} == {(None, None, State.READY)}
 
 
