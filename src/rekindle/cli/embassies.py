@@ -9,10 +9,8 @@ DIALECTS = {
         "rekindle.dialects.fireworks.lpad.commands:lpad",
         "Speak FireWorks: its workflow files and the commands of its LaunchPad.",
     ),
-    "rlaunch": Entry(
-        "rekindle.dialects.fireworks.launching.commands:rlaunch", "Launch fireworks that are ready, here."
-    ),
-    "qlaunch": Entry("rekindle.dialects.fireworks.launching.queue:qlaunch", "Submit launches to a queue: not yet."),
+    "rlaunch": Entry("rekindle.dialects.fireworks.launching.commands:rlaunch", "Speak FireWorks: launch fireworks."),
+    "qlaunch": Entry("rekindle.dialects.fireworks.launching.queue:qlaunch", "Speak FireWorks: launch in a queue."),
     "torc": Entry("rekindle.dialects.torc.commands:torc", "Speak torc: its spec files and its commands."),
     "ziggy": Entry("rekindle.dialects.ziggy.commands:ziggy", "Speak Ziggy: the commands of its console."),
 }

@@ -54,7 +54,7 @@ def rlaunch(
     loglvl: str,
     silencer: bool,
 ) -> None:
-    """Launch fireworks that are ready, here. Other jobs of the store are left alone.
+    """Speak FireWorks: launch fireworks. Other jobs of the store are left alone.
 
     A launch that fails is FIZZLED, and no error of rlaunch: it exits 0, as FireWorks' does.
 

@@ -34,7 +34,7 @@ _FOLDER, _FILE = click.Path(), click.Path()
 @click.option("-c", "--config_dir", type=_FOLDER, default=".", help="Where these files are.")
 @click.option("-fm", "--fill_mode", is_flag=True, help="Submit although nothing is ready.")
 def qlaunch(**_: Any) -> None:
-    """Submit launches to a queue: not yet.
+    """Speak FireWorks: launch in a queue. Not yet.
 
     \b
     Example:
