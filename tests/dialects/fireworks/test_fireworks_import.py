@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rekindle.cli.main import main
+from rekindle.dialects.fireworks import LaunchPad
 from rekindle.dialects.fireworks.words import fw_state
 from rekindle.domain.models import Attempt
 from rekindle.domain.rerunning.rerun import How
@@ -134,6 +135,17 @@ def test_archived_launches_are_archived_attempts(lab: Lab) -> None:
         ("2-PyTask", "failed", None),
     ]
     assert (second.builds_on, second.start_step) == (5, 2)
+
+
+def test_launches_are_found_by_queries_as_they_were(lab: Lab) -> None:
+    lab("import", "fireworks", "dump")
+    pad = LaunchPad()
+    assert len(pad.get_fw_ids({"fworker.name": "lab worker"}, launches_mode=True)) == 12
+    stack = {"action.stored_data._exception._stacktrace": {"$regex": "lattice does not converge"}}
+    assert pad.get_fw_ids(stack, launches_mode=True) == [5, 7]
+    assert pad.get_fw_ids({"archived_launches": 5}) == [5]
+    assert pad.get_fw_dict_by_id(5)["archived_launches"][0]["state"] == "FIZZLED"
+    assert pad.get_wf_summary_dict(3)["states"]["prepare--4"] == "COMPLETED"
 
 
 def test_what_a_launch_did_is_its_result(lab: Lab) -> None:

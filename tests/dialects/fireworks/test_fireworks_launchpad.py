@@ -239,9 +239,9 @@ def test_importing_it_imports_no_fireworks() -> None:
 
 
 SCRIPT = """\
-from fireworks import Firework, PyTask, ScriptTask, Workflow
+from fireworks import Firework, FWorker, PyTask, ScriptTask, Workflow
 from rekindle.dialects.fireworks import LaunchPad
-from rekindle.dialects.fireworks.rocket import rapidfire
+from rekindle.dialects.fireworks.rocket import launch_rocket, rapidfire
 
 launchpad = LaunchPad.auto_load()
 one = Firework([ScriptTask.from_str("echo one")], name="one", spec={"a": 1})
@@ -250,10 +250,15 @@ workflow = Workflow([one, two], name="of objects")
 ids = launchpad.add_wf(workflow)
 assert {one.fw_id, two.fw_id} == set(ids.values()) == {1, 2}, ids
 assert workflow.links[one.fw_id] == [two.fw_id], workflow.links
-alone = Firework([ScriptTask.from_str("echo alone")], name="alone")
+alone = Firework([ScriptTask.from_str("echo alone")], name="alone", spec={"_category": "mine"})
 launchpad.add_wf(alone)
 assert alone.fw_id == 3, alone.fw_id
-rapidfire(launchpad)
+assert launch_rocket(launchpad, FWorker("the first", category="other")) is False
+assert launch_rocket(launchpad, FWorker("the first"), fw_id=3, strm_lvl="ERROR") is True
+rapidfire(launchpad, FWorker("a machine", query={"name": "one"}), nlaunches=1)
+assert launchpad.get_fw_ids({"state": "COMPLETED"}) == [one.fw_id, 3]
+rapidfire(launchpad, m_dir="below")
+assert launchpad.get_fw_ids({"fworker.name": "the first"}, launches_mode=True) == [3]
 found = launchpad.get_fw_by_id(two.fw_id)
 assert isinstance(found, Firework)
 assert (found.state, found.launches[0].action.update_spec) == ("COMPLETED", {"total": 3})
@@ -266,6 +271,8 @@ print("done")
 
 
 def test_a_script_goes_on_with_objects_of_the_real_package(pad: LaunchPad) -> None:
+    Path("below").mkdir()
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert done.stdout.endswith("done\n"), done.stderr
-    assert len([one for one in Path.cwd().iterdir() if one.name.startswith("launcher_")]) == 3
+    assert len(list(Path.cwd().glob("launcher_*"))) == len(list(Path("below").glob("launcher_*"))) == 1
+    assert pad.get_launchdir(3) == str(Path.cwd())

@@ -9,6 +9,7 @@ from rekindle.dialects.fireworks.pad.opening import NoSuch, Pad, fireworks, real
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
 from rekindle.dialects.fireworks.shown import firework_documents, flow_document, summary_document
 from rekindle.dialects.fireworks.standing import fireworks_of
+from rekindle.domain.errors import NotFound
 from rekindle.engine.looking import look
 from rekindle.engine.session import Session
 
@@ -72,13 +73,13 @@ class Looks(Pad):
         """A launch as an object of FireWorks', which must be installed. NoSuch where there is none."""
         made = real("Launch")
         with self.opened() as session:
-            found = [one for one in look.attempts(session, None) if one.id == launch_id]
-            document = _document(session, found[0].job) if found else {"launches": [], "archived_launches": []}
+            try:
+                job = look.attempt(session, launch_id).job
+            except NotFound:
+                raise NoSuch(f"No Launch exists with launch_id: {launch_id}") from None
+            document = _document(session, job)
         every = [*document["launches"], *document["archived_launches"]]
-        launch = next((one for one in every if one["launch_id"] == launch_id), None)
-        if launch is None:
-            raise NoSuch(f"No Launch exists with launch_id: {launch_id}")
-        return made.from_dict(launch)
+        return made.from_dict(next(one for one in every if one["launch_id"] == launch_id))
 
     def get_wf_by_fw_id(self, fw_id: int) -> Any:
         """The workflow that a firework is of, as an object of FireWorks', which must be installed."""
