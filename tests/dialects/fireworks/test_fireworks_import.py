@@ -303,6 +303,16 @@ def test_a_launch_that_is_missing_is_told(lab: Lab) -> None:
     assert lab.states()[4] == "COMPLETED"
 
 
+def test_states_that_do_not_fit_are_told_and_nothing_runs_for_that(lab: Lab) -> None:
+    lab.change(lambda text: text.replace('"state": "ARCHIVED"', '"state": "READY"'), "workflows")
+    lab.change(lambda text: text.replace('"state": "READY"', '"state": "BEREIT"'), "fireworks")
+    code, _, err = lab("import", "fireworks", "dump")
+    assert code == 0
+    assert "firework 13 'archived one': it is ARCHIVED, and its workflow is not; it is DEFUSED" in err
+    assert "firework 16 'ready': its state 'BEREIT' is none of FireWorks'; it follows from its launches" in err
+    assert lab.states()[13] == "DEFUSED"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

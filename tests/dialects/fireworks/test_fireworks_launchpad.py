@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from rekindle.dialects.fireworks import LaunchPad
+from rekindle.dialects.fireworks.rocket import launch_rocket, rapidfire
+from rekindle.domain.errors import BadValue, Refused
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.run import work
 from rekindle.engine.session import open_session
@@ -230,6 +232,17 @@ def test_whether_there_is_something_to_run(pad: LaunchPad) -> None:
 def test_what_cannot_be_done_says_so(pad: LaunchPad) -> None:
     with pytest.raises(ValueError, match="cannot be appended"):
         pad.append_wf(chain(), [1])
+
+
+def test_a_launch_that_cannot_be_says_so(pad: LaunchPad) -> None:
+    with pytest.raises(ValueError, match="there is no folder"):
+        rapidfire(pad, m_dir="nowhere")
+    with pytest.raises(Refused, match="pdb_on_exception"):
+        launch_rocket(pad, pdb_on_exception=True)
+    with pytest.raises(ValueError, match="No Firework exists with id: 7"):
+        launch_rocket(pad, fw_id=7)
+    with pytest.raises(BadValue, match="LOUD"):
+        rapidfire(pad, strm_lvl="LOUD")
 
 
 def test_importing_it_imports_no_fireworks() -> None:

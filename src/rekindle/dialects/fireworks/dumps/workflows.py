@@ -59,11 +59,11 @@ def take(workflow: Document, dump: Dump, directory: str, fresh: Callable[[], int
     definition = define(flow, directory)
     about = {**definition.params[WORKFLOW], IMPORTED: identity(workflow)}
     definition = replace(definition, params={**definition.params, WORKFLOW: about})
+    archived = workflow.get("state") == "ARCHIVED"
     jobs = []
     for firework, node in zip(flow.fireworks, definition.jobs, strict=True):
         steps = [step.name for step in definition.templates[node.template].steps]
-        jobs.append(histories[firework.id].job(steps))
-    archived = workflow.get("state") == "ARCHIVED"
+        jobs.append(histories[firework.id].job(steps, archived=archived))
     submitted = moment(workflow.get("created_on")) or min(
         (at for one in flow.fireworks if (at := moment(one.created_on)) is not None), default=0.0
     )
@@ -135,8 +135,8 @@ class _History:
         self._best = best
         return found
 
-    def job(self, steps: list[str]) -> PastJob:
-        """The job, of which these are the names of the steps."""
+    def job(self, steps: list[str], *, archived: bool) -> PastJob:
+        """The job, of which these are the names of the steps; its workflow may be archived."""
         ids = [one for one, _ in self._launches]
         recovery, take = self._recovery(ids, len(steps))
         attempts = []
@@ -145,6 +145,9 @@ class _History:
         if self._best is None and self.state in ("COMPLETED", "FIZZLED"):
             attempts.append(self._unlaunched())
         held = {"PAUSED": PAUSED, "DEFUSED": DEFUSED}.get(self.state)
+        if self.state == "ARCHIVED" and not archived:
+            held = DEFUSED
+            self._note("it is ARCHIVED, and its workflow is not; it is DEFUSED, for what is archived does not run")
         if self.state not in STATES:
             self._note(f"its state {self.state!r} is none of FireWorks'; it follows from its launches")
         if recovery is not None and self._best is None and self.state != "COMPLETED":
