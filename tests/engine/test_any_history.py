@@ -1,0 +1,101 @@
+"""Whatever histories come with workflows: states follow from them, and reruns can be done and taken back."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rekindle.domain.causes import Cause, state_after
+from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
+from rekindle.domain.errors import PlanRefused
+from rekindle.domain.histories import PastAttempt, PastJob, PastWorkflow
+from rekindle.domain.models import StepOutcome
+from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.states import State
+from rekindle.engine.looking import look
+from rekindle.engine.rerunning import rerun
+from rekindle.engine.session import Session, open_session
+from rekindle.engine.submitting.histories import bring_in
+
+STEPS = ("one", "two", "three")
+TEMPLATE = JobTemplate("work", tuple(Step(name, run="true") for name in STEPS), workdir="attempt")
+FINISHED = JobTemplate("last", TEMPLATE.steps, when="finished")
+
+
+@st.composite
+def attempts(draw: st.DrawFn) -> tuple[PastAttempt, ...]:
+    found: list[PastAttempt] = []
+    count = draw(st.integers(0, 3))
+    live = draw(st.booleans())
+    for number in range(count):
+        cause = draw(st.sampled_from([None, Cause.EXCEPTION, Cause.LOST, Cause.CANCELED]))
+        reached = draw(st.integers(0, 2))
+        steps = [StepOutcome(at, STEPS[at], State.COMPLETED, result="{}") for at in range(reached)]
+        if cause is None:
+            steps = [StepOutcome(at, name, State.COMPLETED) for at, name in enumerate(STEPS)]
+        else:
+            steps.append(StepOutcome(reached, STEPS[reached], state_after(cause), cause))
+        archived = not (live and number == count - 1)
+        found.append(
+            PastAttempt(number + 1.5, cause, archived, started=float(number), steps=tuple(steps), host="there")
+        )
+    return tuple(found)
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> PastJob:
+    history = draw(attempts())
+    held = draw(st.sampled_from([None, None, "paused"]))
+    idle = all(one.archived for one in history)
+    if history and idle and draw(st.booleans()):
+        return PastJob(history, held, resume=len(history) - 1, resume_step=len(history[-1].steps) - 1)
+    return PastJob(history, held)
+
+
+@st.composite
+def workflows(draw: st.DrawFn) -> PastWorkflow:
+    count = draw(st.integers(1, 6))
+    pairs = [(one, other) for other in range(count) for one in range(other)]
+    edges = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+    nodes = [JobNode(f"job-{at}", draw(st.sampled_from([0, 0, 0, 1]))) for at in range(count)]
+    definition = Definition("flow", "/project", [TEMPLATE, FINISHED], nodes, edges)
+    return PastWorkflow(definition, tuple(draw(jobs()) for _ in range(count)), submitted=0.0)
+
+
+def checked(session: Session) -> dict[int, State]:
+    with session.store.read() as archive:
+        assert archive.check() == []
+        ids = sorted(
+            job for one in archive.workflows.listing() for pair in archive.workflows.edges(one.id) for job in pair
+        )
+        return {job.id: job.state for job in archive.jobs.get(ids)}
+
+
+@given(st.lists(workflows(), min_size=1, max_size=2), st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_any_history_is_one_that_could_have_been_here(found, random) -> None:
+    with tempfile.TemporaryDirectory() as folder, open_session(str(Path(folder, ".rekindle"))) as session:
+        brought = bring_in(session, found, "elsewhere")
+        before = checked(session)
+        for past, new in zip(found, brought, strict=True):
+            rows = {row.job.id: row for row in look.jobs(session, new.jobs)}
+            for job, one in zip(new.jobs, past.jobs, strict=True):
+                assert rows[job].job.attempts == len(one.attempts)
+                assert rows[job].job.held == one.held
+                live = [each for each in one.attempts if not each.archived]
+                if live:
+                    assert rows[job].job.state == state_after(live[0].cause)
+        every = [job for new in brought for job in new.jobs]
+        chosen = random.sample(every, random.randint(1, len(every)))
+        how = How(start=random.choice(["beginning", "failed-step"]), workdir="new")
+        try:
+            applied = rerun.apply(session, rerun.plan(session, [(chosen, how)], {"jobs": chosen}))
+        except PlanRefused:
+            assert checked(session) == before
+            return
+        checked(session)
+        rerun.undo(session, applied.rerun)
+        assert checked(session) == before
