@@ -14,6 +14,7 @@ from rekindle.domain.errors import PlanRefused
 from rekindle.domain.histories import PastAttempt, PastJob, PastWorkflow
 from rekindle.domain.models import StepOutcome
 from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.selection import Every
 from rekindle.domain.states import State
 from rekindle.engine.looking import look
 from rekindle.engine.rerunning import rerun
@@ -68,9 +69,7 @@ def workflows(draw: st.DrawFn) -> PastWorkflow:
 def checked(session: Session) -> dict[int, State]:
     with session.store.read() as archive:
         assert archive.check() == []
-        ids = sorted(
-            job for one in archive.workflows.listing() for pair in archive.workflows.edges(one.id) for job in pair
-        )
+        ids = archive.jobs.select(Every(), None)
         return {job.id: job.state for job in archive.jobs.get(ids)}
 
 
