@@ -19,10 +19,11 @@ from rekindle.domain.states import State
 from rekindle.domain.verdicts import Status
 from rekindle.engine.looking import look
 from rekindle.engine.rerunning import control, rerun
-from rekindle.engine.results import Begun, SuperviseOptions, WorkOptions, WorkReport
+from rekindle.engine.results import Begun, Idle, SuperviseOptions, WorkOptions, WorkReport
 from rekindle.engine.running.run import work
 from rekindle.engine.session import Session
 from rekindle.engine.supervising import rounds as engine
+from rekindle.engine.supervising import waiting
 from rekindle.engine.supervising.supervise import supervise, told
 from rekindle.journal.orders import Assignment
 from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor
@@ -492,3 +493,46 @@ def test_python_code_supervises_as_the_command_line_does(tmp_path):
         report = client.supervise("batch", Guards(max_reruns=2), jobs=2)
         assert (report.end, report.reruns, [one.name for one in report.fixed]) == (End.CLEAN, 1, ["flaky"])
         assert client.supervise("batch").supervision == report.supervision + 1
+
+
+# Taking in what is new, and waiting without supervising
+
+
+def test_what_is_new_is_taken_in_once_before_each_rerun(batch):
+    batch.submit(tests=2)
+    batch.fails = {test(0): ALWAYS}
+    taken_in = []
+
+    def refresh() -> None:
+        taken_in.append(len(batch.reruns()))
+        batch.submit(tests=3)
+
+    report = batch.supervise(Guards(max_reruns=2), refresh=refresh)
+    assert taken_in == [0, 1]
+    assert [one.total for one in report.rounds] == [3, 3, 3]
+    assert batch.attempts() == {test(0): 3, test(1): 1, test(2): 1}
+
+
+def test_nothing_is_taken_in_where_nothing_is_run_again(batch):
+    batch.submit()
+    assert batch.supervise(refresh=lambda: pytest.fail("there is no rerun")).reruns == 0
+
+
+def test_waiting_works_on_the_batch_and_changes_nothing_else(batch):
+    batch.submit()
+    batch.fails = {test(0): ALWAYS}
+    workflow = look.find_workflow(batch.project.session, "batch")
+    assert waiting.wait(batch.project.session, workflow, waiting.Patience(), batch.run) is waiting.Rest.RESTED
+    assert batch.attempts() == {test(i): 1 for i in range(4)}
+    assert look.reruns(batch.project.session) == []
+    assert waiting.wait(batch.project.session, workflow, waiting.Patience(), None) is waiting.Rest.RESTED
+
+
+def test_waiting_for_what_nobody_runs_ends_when_the_time_is_over_and_tells(batch):
+    batch.submit()
+    workflow, told = look.find_workflow(batch.project.session, "batch"), []
+    patience = waiting.Patience(poll=60.0, limit=0.0)
+    assert waiting.wait(batch.project.session, workflow, patience, None, told.append) is waiting.Rest.TIMED_OUT
+    assert told == [Idle(0, 4)]
+    with pytest.raises(UsageError):
+        waiting.wait(batch.project.session, workflow, waiting.Patience(poll=0.0), None)

@@ -356,6 +356,7 @@ class SuperviseOptions:
     wait_timeout: float | None = None  # of each round
     note: str | None = None
     take_over: bool = False  # although nobody can see from here whether its process is there
+    refresh: Callable[[], None] | None = None  # takes in what is new, before each rerun
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Waking whoever waits, a runner or a supervisor: one FIFO for each, a byte in it means «look at the store»."""
+"""Waking whoever waits, a runner or a supervisor or who waits for a batch: one FIFO for each, a byte in it means «look at the store»."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["runner", "supervisor"]
+Kind = Literal["runner", "supervisor", "waiter"]
 
 FOLDER = "run"
-_FOLDERS: dict[Kind, str] = {"runner": FOLDER, "supervisor": f"{FOLDER}/supervisors"}
+_FOLDERS: dict[Kind, str] = {"runner": FOLDER, "supervisor": f"{FOLDER}/supervisors", "waiter": f"{FOLDER}/supervisors"}
 
 
 class Bell:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,33 +10,24 @@ import msgspec
 
 from rekindle.domain.batches.supervised import Report, Round
 from rekindle.domain.batches.supervising import Decision, End, Spent, Supervision, decide_round, within_budget
-from rekindle.domain.errors import PlanOutdated, PlanRefused, Refused, StoreUnavailable
+from rekindle.domain.errors import PlanOutdated, PlanRefused, Refused
 from rekindle.domain.models import Workflow
 from rekindle.domain.rerunning.rerun import How, RerunPlan
 from rekindle.engine.planning.prospects import decide, survey
-from rekindle.engine.presence import alive
 from rekindle.engine.rerunning.rerun import apply
-from rekindle.engine.results import Begun, Idle, Proposal, SuperviseOptions, WorkReport
+from rekindle.engine.results import Begun, Idle, Proposal, SuperviseOptions
 from rekindle.engine.session import Session
-from rekindle.engine.supervising.batches import Unrest, batch, unrest
+from rekindle.engine.supervising.batches import batch, unrest
 from rekindle.engine.supervising.supervised import report_of, round_of, spent_so_far
+from rekindle.engine.supervising.waiting import Patience, Rest, Run, Waiting
 from rekindle.engine.wake import Bell
 from rekindle.store.port import Archive
 
 CONFLICTS = 5
 """So often somebody else may get in first, one time after the other."""
 
-FAILED_LOOKS = 5
-"""So often the store may be away, one time after the other, each of which has waited for it."""
-
-BREATH_SECONDS = 0.05
-"""Between two looks, however often somebody rings."""
-
 HOW = How(keep_modified=True)
 """Nobody looks at each job again: what somebody had modified to make it run stays so."""
-
-Run = Callable[[float | None], WorkReport]
-"""Works on the batch until nothing of it is left to run; nothing new after so many seconds."""
 
 Tell = Callable[[Begun | Round | Idle], None]
 
@@ -56,9 +46,10 @@ class Rounds:
         tell: Tell,
     ) -> None:
         self._session, self._workflow, self._supervision = session, workflow, supervision
-        self._options, self._bell, self._run, self._tell = options, bell, run, tell
-        self._guards = options.guards
-        self._never_fit: tuple[tuple[str, str], ...] = ()
+        self._options, self._tell, self._guards = options, tell, options.guards
+        self._fresh = False  # what is new has been taken in for the rerun that comes next
+        patience = Patience(options.poll, options.wait_timeout)
+        self._waiting = Waiting(session, workflow.id, patience, bell, run, tell)
 
     def go(self) -> Report:
         """Round after round, until one ends it."""
@@ -84,62 +75,21 @@ class Rounds:
 
     def _wait(self) -> Decision | None:
         """Until the batch is at rest; else what ends it."""
-        limit = self._options.wait_timeout
-        deadline = None if limit is None else time.monotonic() + limit
-        if self._run is None:
-            return None if self._at_rest_by(deadline) else _timed_out(limit)
-        while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            report = self._run(left)
-            self._never_fit = report.never_fit
-            if report.interrupted:
-                return Decision(end=End.CANCELED, why="it was interrupted")
-            # What cannot run here may run elsewhere: that is waited for as long as anybody else works.
-            again = time.monotonic() + self._options.poll
-            if self._at_rest_by(again if deadline is None else min(again, deadline), deserted=bool(self._never_fit)):
-                return None
-            if deadline is not None and time.monotonic() >= deadline:
-                return _timed_out(limit)
-
-    def _at_rest_by(self, deadline: float | None, *, deserted: bool = False) -> bool:
-        """Wait for the batch to come to rest, until `deadline` (None: however long that takes). `deserted`: what
-        is left once nobody works on it will not be run."""
-        idle, failed = False, 0
-        while True:
-            self._bell.hush()
-            try:
-                left, worked_on = self._look()
-            except StoreUnavailable:
-                failed += 1
-                if failed == FAILED_LOOKS:
-                    raise
-                time.sleep(min(1.0, self._options.poll))
-                continue
-            failed = 0
-            if not left or (deserted and not worked_on):
-                return True
-            if not worked_on and not idle and self._run is None:
-                self._tell(Idle(left.active, left.claimable))
-            idle = not worked_on
-            seconds = self._options.poll if deadline is None else min(self._options.poll, deadline - time.monotonic())
-            if seconds <= 0:
-                return False
-            self._bell.wait(seconds)
-            time.sleep(BREATH_SECONDS)
-
-    def _look(self) -> tuple[Unrest, bool]:
-        """What may still happen, and whether any runner is there."""
-        with self._session.store.read() as archive:
-            return unrest(archive, self._workflow.id), bool(alive(archive, self._session.clock()))
+        rest = self._waiting.until_rest()
+        if rest is Rest.TIMED_OUT:
+            return _timed_out(self._options.wait_timeout)
+        if rest is Rest.INTERRUPTED:
+            return Decision(end=End.CANCELED, why="it was interrupted")
+        return None
 
     # --- deciding
 
     def _round(self) -> Decision | None:
         """Look at the batch and run it again; what ends it, where that is not done. None, too, when it has not come to
-        rest after all."""
+        rest after all, or something new has been taken in."""
         with self._session.store.read() as archive:
             left = unrest(archive, self._workflow.id)
-            if left.active or (left.claimable and not self._never_fit):
+            if left.active or (left.claimable and not self._waiting.never_fit):
                 return None
             _, jobs = batch(archive, self._workflow, self._guards.group_by)
             done = archive.supervisions.reruns(self._supervision.id)
@@ -150,6 +100,10 @@ class Rounds:
             prospect = survey(archive, requests, canary=self._guards.canary)
             spent = spent_so_far(archive, self._supervision, done, self._session.clock())
             first = archive.queue.next_attempt()
+        if self._options.refresh is not None and not self._fresh:
+            self._fresh = True
+            self._options.refresh()
+            return None
         try:
             proposal = decide(prospect, requests, {}, self._options.note)
         except PlanRefused as refused:
@@ -162,6 +116,7 @@ class Rounds:
 
     def _apply(self, proposal: Proposal) -> None:
         applied = apply(self._session, proposal, first=self._refuse_taken_over)
+        self._fresh = False
         self._tell(round_of(applied.rerun, proposal.request))
 
     def _request(self, decision: Decision, plan: RerunPlan, number: int, first: int) -> dict[str, Any]:
@@ -195,7 +150,7 @@ class Rounds:
         """Write how it ends, before anybody is told."""
         assert decision.end is not None
         known = (self._workflow, self._supervision, self._guards)
-        report = report_of(self._session, *known, decision, decision.end, self._never_fit)
+        report = report_of(self._session, *known, decision, decision.end, self._waiting.never_fit)
         with self._session.store.write() as archive:
             self._refuse_taken_over(archive)
             archive.supervisions.conclude(self._supervision.id, report.end, msgspec.json.encode(report).decode())

@@ -19,7 +19,8 @@ from rekindle.engine.looking.look import find_workflow
 from rekindle.engine.presence import here, is_there
 from rekindle.engine.results import Begun, Idle, SuperviseOptions
 from rekindle.engine.session import Session
-from rekindle.engine.supervising.rounds import Rounds, Run, Tell
+from rekindle.engine.supervising.rounds import Rounds, Tell
+from rekindle.engine.supervising.waiting import Run
 from rekindle.engine.wake import Bell
 
 
