@@ -12,6 +12,7 @@ DIALECTS = {
     "rlaunch": Entry("rekindle.dialects.fireworks.launching.commands:rlaunch", "Speak FireWorks: launch fireworks."),
     "qlaunch": Entry("rekindle.dialects.fireworks.launching.queue:qlaunch", "Speak FireWorks: launch in a queue."),
     "torc": Entry("rekindle.dialects.torc.commands:torc", "Speak torc: its spec files and its commands."),
+    "resim": Entry("rekindle.dialects.resim.commands:resim", "Speak ReSim: its commands for batches of tests."),
     "ziggy": Entry("rekindle.dialects.ziggy.commands:ziggy", "Speak Ziggy: the commands of its console."),
 }
 """Each is a command of `rekindle`, and an executable that `rekindle dialects install` writes."""

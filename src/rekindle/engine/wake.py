@@ -1,4 +1,5 @@
-"""Waking whoever waits, a runner or a supervisor or who waits for a batch: one FIFO for each, a byte in it means «look at the store»."""
+"""Waking whoever waits, a runner, a supervisor or who waits for a batch: one FIFO for each, a byte in it means «look
+at the store»."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ def submit(
     """Store a definition.
 
     A name that the store does not have, or `new`: a new workflow. A name it has, from the same folder: its next
-    revision, or nothing when definition and parameters are the same. From another folder: SubmitRefused. `of`: the next
-    revision of that workflow, by its id, though others may have its name.
+    revision, or nothing when definition and parameters are the same. From another folder: SubmitRefused. With `of` it
+    is the next revision of that workflow, where several share a name.
     """
     definition = identified(definition, name)
     now = session.clock()
@@ -43,11 +43,13 @@ def submit(
     return submitted
 
 
-def preview(session: Session, definition: Definition, *, name: str | None = None, new: bool = False) -> Preview:
+def preview(
+    session: Session, definition: Definition, *, name: str | None = None, new: bool = False, of: int | None = None
+) -> Preview:
     """What `submit` would do, and refuse; nothing is changed."""
     definition = identified(definition, name)
     with tentative(session) as archive:
-        known = None if new else archive.workflows.find(definition.name)
+        known = None if new else archive.workflows.find(definition.name if of is None else of)
         if known is None:
             return Preview(_created(archive, definition, session.clock()))
         before = archive.workflows.outline(known.id, known.revision)

@@ -1,0 +1,1 @@
+"""ReSim's commands for batches of tests."""
