@@ -21,7 +21,7 @@ from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.rerunning import resubmitting
 from rekindle.engine.results import Applied, Preview, Proposal
 from rekindle.engine.session import Session
-from rekindle.engine.submitting.submit import submit
+from rekindle.engine.submitting.submit import preview, submit
 
 TRIES = 3
 CONFLICT_SECONDS = 30.0
@@ -91,8 +91,10 @@ def _retried(session: Session, workflow: Workflow, ids: Sequence[int], how: How,
 
 def _rerun(session: Session, batch: Batch, ids: Sequence[int], how: How, sync: bool) -> Applied | None:
     """All of it, or nothing. None: there was nothing to run again but what the test suite has gained."""
-    selected = tests_of(batch, ids) or [one.job.id for one in batch.metrics]
+    selected = tests_of(batch, ids)
     definition = latest_definition(session, batch, sync_with_test_suite=sync)
+    if not selected and not (definition and preview(session, definition, of=batch.workflow.id).submitted.added):
+        selected = [one.job.id for one in batch.metrics]  # they run in any case after tests that are added
     if not selected and definition is None:
         raise Refused(f"{batch.name} has no batch-metrics stage", hint="say which tests: --test-ids ID,ID")
     request = {"selection": {"workflow": batch.workflow.name, "jobs": selected}, "how": how_to_json(how)}

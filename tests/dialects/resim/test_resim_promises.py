@@ -1,0 +1,290 @@
+"""ReSim's document on re-running partial batches, promise by promise."""
+
+from __future__ import annotations
+
+import pytest
+from resim_batch import CONFIG, Lab, until
+
+from rekindle.dialects.resim import rerunning
+
+NATIVE = """\
+name: native
+project: car
+params: {speed: 30}
+jobs:
+  test:
+    matrix: {scene: [a, b]}
+    steps:
+      - {name: experience, run: "echo FIRST ${matrix.scene} ${params.speed} >> ran.txt"}
+      - {name: metrics, run: "true"}
+  summary: {needs: [test], aggregate: true, run: "echo batch-metrics >> ran.txt"}
+"""
+
+
+def ids(lab: Lab, batch: str, *experiences: str) -> str:
+    tests = lab.tests(batch)
+    return ",".join(tests[name]["jobID"] for name in experiences)
+
+
+def test_r1_a_subset_of_the_tests_runs_again(lab: Lab) -> None:
+    batch = lab.create()
+    lab.wait(batch)
+    lab.ran()
+    said = lab.batches("rerun", f"--batch-id={batch}", f"--test-ids={ids(lab, batch, 'merge', 'turn')}")
+    assert said.out == "Batch rerun successfully!\n"
+    assert lab.get(batch)["status"] == "EXPERIENCES_RUNNING"
+    lab.wait(batch)
+    assert lab.ran() == ["batch-metrics", "experience merge", "experience turn", "metrics merge", "metrics turn"]
+    assert [one["runCounter"] for one in lab.tests(batch).values()] == [2, 2, 1]
+
+
+def test_r1_any_other_id_refuses_the_whole_command(lab: Lab) -> None:
+    first, second = lab.create(), lab.create()
+    own, other = ids(lab, first, "merge"), ids(lab, second, "merge")
+    lab.wait(first)
+    before = (lab.rekindle("reruns", "list", "--json").out, lab.tests(first))
+    metrics = str(int(ids(lab, first, "stop")) + 1)
+    for wrong in (other, "11-aa", "merge", "999", f"{own},", metrics):
+        said = lab.batches("rerun", "--batch-id", first, "--test-ids", f"{own},{wrong}", expect=1)
+        assert "hint:" in said.err
+    assert (
+        f"batch 1 {lab.get(first)['friendlyName']} has no such test: {other}"
+        in lab.batches("rerun", "--batch-id", first, "--test-ids", f"{own},{other}", expect=1).err
+    )
+    assert "batch-metrics stage" in lab.batches("rerun", "--batch-id", first, "--test-ids", metrics, expect=1).err
+    assert (lab.rekindle("reruns", "list", "--json").out, lab.tests(first)) == before
+
+
+def test_r2_without_test_ids_only_batch_metrics_run_again(lab: Lab) -> None:
+    batch = lab.create()
+    lab.wait(batch)
+    lab.ran()
+    lab.batches("rerun", "--batch-id", batch)
+    assert lab.get(batch)["status"] == "BATCH_METRICS_QUEUED"
+    lab.wait(batch)
+    assert lab.ran() == ["batch-metrics"]
+    assert len(lab.reports()) == 2
+
+
+def test_r2_is_refused_where_there_are_no_batch_metrics(lab: Lab) -> None:
+    (lab.folder / "resim.yaml").write_text(CONFIG.replace(", metrics_build: scores-2", ""))
+    batch = lab.create()
+    assert "no batch-metrics stage" in lab.batches("rerun", "--batch-id", batch, expect=1).err
+
+
+def test_r3_both_stages_run_again_and_metrics_see_the_new_output_alone(lab: Lab) -> None:
+    batch = lab.create()
+    lab.wait(batch)
+    drive = lab.folder / "drive.sh"
+    drive.write_text(drive.read_text().replace("exit 0", 'echo "$REKINDLE_ATTEMPT" > "only-$REKINDLE_ATTEMPT"'))
+    for _ in range(2):
+        lab.seen()
+        lab.batches("rerun", "--batch-id", batch, "--test-ids", ids(lab, batch, "turn"))
+        lab.wait(batch)
+    assert lab.seen() == ["batch-metrics", "experience turn", "metrics turn: only-3 track.txt "]
+
+
+def test_r4_batch_metrics_see_what_did_not_run_again_and_what_is_fresh(lab: Lab) -> None:
+    batch = lab.create("--parameter", "fog=yes")
+    lab.wait(batch)
+    lab.batches("rerun", "--batch-id", batch, "--test-ids", ids(lab, batch, "turn"))
+    lab.wait(batch)
+    first, second = lab.reports()
+    assert first == {
+        "merge": f'merge attempt 1 at {lab.folder}/scenes/merge 30 {{"fog": "yes"}}\n',
+        "turn": 'turn attempt 1 at s3://scenes/turn 30 {"fog": "yes"}\n',
+        "stop": f'stop attempt 1 at {lab.folder}/scenes/stop 7 {{"fog": "yes"}}\n',
+    }
+    assert second == {**first, "turn": 'turn attempt 2 at s3://scenes/turn 30 {"fog": "yes"}\n'}
+
+
+def test_r5_a_test_runs_again_by_the_latest_definition(lab: Lab) -> None:
+    batch = lab.create("--parameter", "fog=yes")
+    lab.wait(batch)
+    changed = CONFIG.replace("scenes/stop", "scenes/stop-line").replace('SPEED: "30"', 'SPEED: "50"')
+    (lab.folder / "resim.yaml").write_text(changed)
+    lab.batches("rerun", "--batch-id", batch, "--test-ids", ids(lab, batch, "stop", "turn"))
+    lab.wait(batch)
+    report = lab.reports()[-1]
+    assert "/scenes/stop-line 7" in str(report["stop"])
+    assert report["turn"] == 'turn attempt 2 at s3://scenes/turn 50 {"fog": "yes"}\n', "its parameters stay the batch's"
+    assert str(report["merge"]).startswith("merge attempt 1")
+    assert lab.get(batch)["revision"] == 2
+
+
+def test_r5_of_several_batches_of_one_name_the_one_that_is_meant_takes_it_in(lab: Lab) -> None:
+    older, newer = lab.create("--batch-name", "tonight"), lab.create("--batch-name", "tonight")
+    lab.wait(older)
+    (lab.folder / "resim.yaml").write_text(CONFIG.replace('"30"', '"50"'))
+    lab.batches("rerun", "--batch-id", older, "--test-ids", ids(lab, older, "turn"))
+    assert (lab.get(older)["revision"], lab.get(newer)["revision"]) == (2, 1)
+    assert lab.batches("get", "--batch-name", "tonight").json["batchID"] == newer
+
+
+def test_r5_a_spec_file_that_changed_is_submitted_first(lab: Lab) -> None:
+    (lab.folder / "spec.yaml").write_text(NATIVE)
+    lab.rekindle("run", "spec.yaml", "-j", "2", "--param", "speed=50")
+    lab.ran()
+    (lab.folder / "spec.yaml").write_text(NATIVE.replace("FIRST", "LATEST"))
+    lab.batches("rerun", "--batch-id", "1", "--test-ids", "2")
+    lab.wait("1")
+    assert lab.ran() == ["LATEST b 50", "batch-metrics"]
+    (lab.folder / "spec.yaml").write_text("name: [")
+    before = lab.rekindle("reruns", "list", "--json").out
+    assert "spec.yaml" in lab.batches("rerun", "--batch-id", "1", "--test-ids", "2", expect=1).err
+    assert lab.rekindle("reruns", "list", "--json").out == before
+    (lab.folder / "spec.yaml").unlink()
+    lab.batches("rerun", "--batch-id", "1", "--test-ids", "2")
+
+
+def test_r5_what_is_refused_takes_nothing_in(lab: Lab) -> None:
+    batch = lab.create()
+    lab.wait(batch)
+    lab.rekindle("cancel", "-w", batch)
+    test = ids(lab, batch, "merge")
+    lab.rekindle("hold", test)
+    (lab.folder / "resim.yaml").write_text(CONFIG.replace('"30"', '"50"'))
+    lab.batches("rerun", "--batch-id", batch, "--test-ids", test, "--from", "nothing", expect=1)
+    assert lab.get(batch)["revision"] == 1
+    (lab.folder / "resim.yaml").write_text(CONFIG.replace("name: turn", "name: bend"))
+    said = lab.batches("rerun", "--batch-id", batch, "--test-ids", test, expect=1).err
+    assert "turn" in said
+    assert lab.get(batch)["revision"] == 1
+
+
+def test_r5_what_its_suite_has_gained_comes_in_where_that_is_asked_for(lab: Lab) -> None:
+    batch = lab.create()
+    lab.wait(batch)
+    grown = CONFIG.replace("[merge, turn, stop]", "[merge, turn, stop, park]")
+    grown = grown.replace("managed_test_suites", "  - {name: park, description: parks}\nmanaged_test_suites")
+    (lab.folder / "resim.yaml").write_text(grown)
+    lab.ran()
+    lab.batches("rerun", "--batch-id", batch)
+    assert "park" not in lab.tests(batch)
+    lab.batches("rerun", "--batch-id", batch, "--sync-with-test-suite")
+    lab.wait(batch)
+    assert lab.ran() == ["batch-metrics", "experience park", "metrics park"]
+    assert list(lab.reports()[-1]) == ["merge", "turn", "stop", "park"]
+
+
+def test_r6_metrics_alone_run_again_on_the_output_that_is_there(lab: Lab) -> None:
+    """ReSim cannot."""
+    lab.finds("turn", "BLOCKER too close")
+    batch = lab.create()
+    lab.wait(batch)
+    assert lab.tests(batch)["turn"]["conflatedStatus"] == "BLOCKER"
+    lab.seen()
+    lab.finds("turn", "PASSED after all")
+    lab.batches("rerun", "--batch-id", batch, "--test-ids", ids(lab, batch, "turn"), "--from", "metrics")
+    assert lab.tests(batch)["turn"]["jobStatus"] == "METRICS_QUEUED"
+    lab.wait(batch)
+    assert lab.seen() == ["batch-metrics", "metrics turn: track.txt "]
+    assert lab.tests(batch)["turn"]["jobMetricsStatus"] == "PASSED"
+    assert str(lab.reports()[-1]["turn"]).startswith("turn attempt 1")
+    lab.batches("rerun", "--batch-id", batch, "--from", "metrics", expect=1)
+
+
+def test_r7_supervise_waits_and_runs_the_failed_subset_again(lab: Lab) -> None:
+    lab.order("flaky-merge")
+    batch = lab.create()
+    said = lab.supervise(batch)
+    assert "1 of 3 tests match (33.3 %)" in said.err
+    assert "test[experience=merge]: passed after 2 attempts (flaky)" in said.err
+    ran = lab.ran()
+    assert ran.count("experience merge") == 2
+    assert ran.count("experience turn") == 1
+    assert lab.get(batch)["status"] == "SUCCEEDED"
+    assert lab.supervise(batch, "--quiet").err == ""
+
+
+def test_r7_supervise_runs_again_by_the_latest_definition(lab: Lab) -> None:
+    lab.order("broken-turn")
+    batch = lab.create()
+    lab.wait(batch, expect=2)
+    lab.mend("broken-turn")
+    (lab.folder / "resim.yaml").write_text(CONFIG.replace('"30"', '"50"'))
+    assert "revision 2 is taken in" in lab.supervise(batch).err
+    assert lab.reports()[-1]["turn"] == "turn attempt 2 at s3://scenes/turn 50 {}\n"
+
+
+def test_r7_a_file_that_cannot_be_read_is_told_and_what_is_stored_runs(lab: Lab) -> None:
+    lab.order("flaky-turn")
+    batch = lab.create()
+    (lab.folder / "resim.yaml").write_text("builds: [")
+    assert "the latest definition is not taken in" in lab.supervise(batch).err
+    assert lab.get(batch)["status"] == "SUCCEEDED"
+
+
+def test_r8_the_document_s_own_line_and_its_defaults(lab: Lab) -> None:
+    lab.create("--batch-name", "my-batch-name")
+    line = ["--project", "my-project", "--batch-name", "my-batch-name", "--max-rerun-attempts", "3"]
+    line += ["--rerun-max-failure-percent", "30.0", "--rerun-on-states", "Error,Warning"]
+    line += ["--poll-every", "1m", "--wait-timeout", "2h"]
+    said = lab.batches("supervise", *line, expect=1)
+    assert "the project my-project has no such batch" in said.err
+    assert "it is of the project car" in said.err
+    assert lab.ran() == []
+    line[1] = "car"
+    lab.batches("supervise", *line)
+    lab.batches("supervise", "--batch-id", "1", "--rerun-on-states", "eRROr, warning ,BLOCKER")
+
+
+def test_r9_the_exit_code_is_the_batch_s_status(lab: Lab) -> None:
+    batch = lab.create()
+    assert lab.batches("get", "--batch-id", batch, "--exit-status", expect=3).out == ""
+    lab.order("broken-merge")
+    lab.supervise(batch, "--max-rerun-attempts", "0", expect=2)
+    lab.batches("get", "--batch-id", batch, "--exit-status", expect=2)
+    lab.mend("broken-merge")
+    lab.batches("rerun", "--batch-id", batch, "--test-ids", ids(lab, batch, "merge"))
+    lab.batches("get", "--batch-id", batch, "--exit-status", expect=4)
+    lab.supervise(batch)
+    lab.batches("get", "--batch-id", batch, "--exit-status", expect=0)
+
+
+def test_a_batch_that_runs_is_tried_three_times_and_then_reported(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rerunning, "CONFLICT_SECONDS", 0.01)
+    lab.order("stuck-merge")
+    batch = lab.create()
+    runner = lab.in_the_background("work", "-j", "3")
+    try:
+        until(lambda: lab.tests(batch)["merge"]["jobStatus"] == "EXPERIENCE_RUNNING", "it runs")
+        test = ids(lab, batch, "merge")
+        said = lab.batches("rerun", "--batch-id", batch, "--test-ids", test, expect=1).err
+        assert said.count("trying again") == 2
+        assert "tried 3 times" in said
+        lab.mend("stuck-merge")
+        monkeypatch.setattr(rerunning, "TRIES", 6000)
+        lab.batches("rerun", "--batch-id", batch, "--test-ids", test)
+    finally:
+        runner.kill()
+        runner.wait()
+    assert lab.tests(batch)["merge"]["jobStatus"] == "SUBMITTED"
+
+
+def test_a_cancelled_batch_is_never_run_again(lab: Lab) -> None:
+    lab.order("stuck-merge", "broken-turn")
+    batch = lab.create()
+    supervisor = lab.in_the_background(
+        "resim",
+        "batches",
+        "supervise",
+        "--batch-id",
+        batch,
+        "--rerun-on-states",
+        "Error",
+        "--poll-every",
+        "100ms",
+        "-j3",
+    )
+    try:
+        until(lambda: lab.tests(batch)["merge"]["jobStatus"] == "EXPERIENCE_RUNNING", "it runs")
+        until(lambda: lab.tests(batch)["turn"]["jobStatus"] == "ERROR", "it has failed")
+        lab.mend("broken-turn")
+        assert lab.batches("cancel", "--batch-id", batch).out == "Batch cancelled successfully!\n"
+        assert supervisor.wait(timeout=60) == 2, "what failed before is no less an error"
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+    assert [one["runCounter"] for one in lab.tests(batch).values()][:2] == [1, 1]
+    assert "nothing is cancelled" in lab.batches("cancel", "--batch-id", batch).out

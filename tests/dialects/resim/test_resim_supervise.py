@@ -1,0 +1,223 @@
+"""What the tests of ReSim's own supervise pin: statuses, limits, guards, exit codes, durations."""
+
+from __future__ import annotations
+
+import pytest
+from resim_batch import CONFIG, Lab, until
+
+from rekindle.dialects.resim.durations import parse_go_duration
+from rekindle.domain.errors import BadValue
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30s", 30),
+        ("1h", 3600),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        (".5s", 0.5),
+        ("1.s", 1),
+        ("1h1m1s1ms1us1ns", 3661.001001001),
+        ("1µs", 1e-6),
+        ("1μs", 1e-6),
+        ("0", 0),
+        ("-0s", 0),
+        ("+5s", 5),
+        ("30m1h", 5400),
+    ],
+)
+def test_durations_are_read_as_go_reads_them(text: str, seconds: float) -> None:
+    assert parse_go_duration("--wait-timeout", text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3", "1d", "1h 30m", " 1s", "s", ".", ".s", "1x", "-5s", "1e3s", "h1", "1S", "--1s", "9999999h", "٣s"]
+)
+def test_a_duration_that_go_refuses_is_refused_and_never_zero(lab: Lab, text: str) -> None:
+    """In ReSim it is silently zero."""
+    with pytest.raises(BadValue, match="--wait-timeout"):
+        parse_go_duration("--wait-timeout", text)
+
+
+REFUSED = (
+    ("--max-rerun-attempts", "-1", "at least 0"),
+    ("--max-rerun-attempts", "x", "x"),
+    ("--rerun-max-failure-percent", "0", "greater than 0"),
+    ("--rerun-max-failure-percent", "101", "at most 100"),
+    ("--rerun-max-failure-percent", "-3", "greater than 0"),
+    ("--rerun-max-failure-percent", "nan", "greater than 0"),
+    ("--rerun-on-states", "Passed", "unsupported state 'Passed'"),
+    ("--rerun-on-states", "Error,,Warning", "unsupported state ''"),
+    ("--fail-on-states", "Eror", "Error"),
+    ("--poll-every", "soon", "not a duration"),
+    ("--poll-every", "0s", "more than nothing"),
+    ("--wait-timeout", "1d", "not a duration"),
+    ("--wait-timeout", "-1s", "negative"),
+    ("--batch-name", "x", "both --batch-id and --batch-name"),
+    ("--batch-id", "x", "unable to parse"),
+    ("--batch-id", "", "neither"),
+    ("--batch-id", "77", "no such batch"),
+    ("--project", "plane", "no such batch"),
+    ("--nonsense", "x", "--nonsense"),
+)
+
+
+def test_a_value_that_is_refused_ends_with_1_before_anything_is_done(lab: Lab) -> None:
+    batch = lab.create()
+    for option, value, said in REFUSED:
+        known = {"--batch-id": batch, "--rerun-on-states": "Error", option: value}
+        words = [word for pair in known.items() for word in pair]
+        assert said in lab.batches("supervise", *words, expect=1).err, (option, value)
+    assert "--rerun-on-states" in lab.batches("supervise", "--batch-id", batch, expect=1).err
+    assert "did you mean" in lab.batches("supervize", "--batch-id", batch, expect=1).err
+    assert lab.get(batch)["status"] == "SUBMITTED"
+    assert lab.ran() == []
+
+
+@pytest.mark.parametrize("percent", ["1", "50", "100", "0.5"])
+def test_percentages_within_bounds_are_taken(lab: Lab, percent: str) -> None:
+    batch = lab.create()
+    lab.supervise(batch, "--rerun-max-failure-percent", percent, "--max-rerun-attempts", "0", "--quiet")
+
+
+def two(lab: Lab) -> str:
+    """A batch of two tests."""
+    given = ("--project", "car", "--build-id", "planner-7", "--experience-tags", "nightly", "--github")
+    return lab.batches("create", *given).out.strip().removeprefix("batch_id=")
+
+
+def test_half_at_a_limit_of_half_runs_again(lab: Lab) -> None:
+    lab.order("flaky-merge")
+    assert "50.0 %" in lab.supervise(two(lab), "--rerun-max-failure-percent", "50").err
+    assert lab.ran().count("experience merge") == 2
+
+
+def test_two_thirds_at_a_limit_of_34_do_not(lab: Lab) -> None:
+    lab.order("broken-merge", "broken-turn")
+    batch = lab.create()
+    said = lab.supervise(batch, "--rerun-max-failure-percent", "34", expect=2)
+    assert "66.7 % fail, more than 34 %" in said.err
+    assert [one["runCounter"] for one in lab.tests(batch).values()] == [1, 1, 1]
+
+
+def test_it_runs_again_until_it_succeeds(lab: Lab) -> None:
+    drive = lab.folder / "drive.sh"
+    drive.write_text(
+        'echo "experience" >> "$RESIM_CONFIG_DIR/ran.txt"; touch track.txt; test "$REKINDLE_ATTEMPT" = 3\n'
+    )
+    lab.supervise(two(lab), "--max-rerun-attempts", "5", "--rerun-max-failure-percent", "100")
+    assert lab.ran() == ["experience"] * 6
+
+
+def test_one_rerun_that_fails_again_is_an_error(lab: Lab) -> None:
+    lab.order("broken-turn")
+    batch = lab.create()
+    said = lab.supervise(batch, expect=2)
+    assert "it has been run again once, which is the most" in said.err
+    assert lab.tests(batch)["turn"]["runCounter"] == 2
+
+
+def test_at_no_rerun_attempts_nothing_is_run_again(lab: Lab) -> None:
+    lab.order("flaky-turn")
+    batch = lab.create()
+    lab.supervise(batch, "--max-rerun-attempts", "0", expect=2)
+    assert lab.tests(batch)["turn"]["runCounter"] == 1
+    lab.supervise(batch, states="", expect=2)
+    assert lab.tests(batch)["turn"]["runCounter"] == 1
+
+
+def test_only_the_states_that_are_asked_for_run_again(lab: Lab) -> None:
+    lab.order("broken-turn")
+    lab.finds("merge", "WARNING drifts")
+    lab.finds("stop", "BLOCKER ran over it")
+    batch = lab.create()
+    lab.supervise(batch, states="warning", expect=2)
+    assert [one["runCounter"] for one in lab.tests(batch).values()] == [2, 1, 1]
+    lab.supervise(batch, "--rerun-max-failure-percent", "100", states="Blocker,ERROR", expect=2)
+    assert [one["runCounter"] for one in lab.tests(batch).values()] == [2, 2, 2]
+
+
+def test_what_is_worse_decides_the_exit_code_and_hides_nothing(lab: Lab) -> None:
+    lab.finds("merge", "WARNING drifts")
+    lab.finds("stop", "BLOCKER ran over it")
+    lab.order("broken-turn")
+    batch = lab.create("--allowable-failure-percent", "34")
+    never = ("--max-rerun-attempts", "0")
+    said = lab.supervise(batch, *never, states="Error,Blocker,Warning", expect=2)
+    assert [line.split()[-1] for line in said.err.splitlines()[-3:]] == ["WARNING", "ERROR", "BLOCKER"]
+    assert lab.get(batch)["status"] == "SUCCEEDED", "so many errors are allowed"
+    assert lab.get(batch)["conflatedStatus"] == "BLOCKER"
+    assert lab.reports()[-1]["turn"] is None
+    lab.supervise(batch, *never, states="Blocker,Warning", expect=7)
+    lab.supervise(batch, *never, states="Warning", expect=8)
+    lab.supervise(batch, *never, "--fail-on-states", "Warning", states="Error", expect=8)
+    assert lab.supervise(batch, *never, "--quiet", "--fail-on-states", "Error", states="Warning", expect=2).err == ""
+    lab.wait(batch)
+
+
+def test_waiting_ends_with_success_error_cancelled_or_timed_out(lab: Lab) -> None:
+    first = lab.create()
+    timed_out = lab.batches(
+        "wait", "--batch-id", first, "--no-work", "--wait-timeout", "200ms", "--poll-every", "50ms", expect=6
+    )
+    assert "3 to run; no runner is alive" in timed_out.err
+    assert "timed out after 0.2 s, last state SUBMITTED" in timed_out.err
+    assert "SUCCEEDED" in lab.wait(first).err
+    lab.order("broken-stop")
+    assert "ERROR" in lab.wait(lab.create(), expect=2).err
+    cancelled = lab.create()
+    lab.batches("cancel", "--batch-id", cancelled)
+    assert "CANCELLED" in lab.wait(cancelled, expect=5).err
+    lab.supervise(cancelled, expect=5)
+    assert lab.tests(cancelled)["stop"]["conflatedStatus"] == "CANCELLED"
+
+
+def test_waiting_for_what_is_held_is_reported(lab: Lab) -> None:
+    """It has come to rest in a state that is none of the final ones."""
+    batch = lab.create()
+    lab.rekindle("hold", "-w", batch)
+    said = lab.wait(batch, expect=1).err
+    assert "come to rest in the state SUBMITTED" in said
+    assert f"rekindle release -w {batch}" in said
+    lab.supervise(batch, expect=1)
+
+
+def test_a_supervise_that_was_killed_goes_on_where_it_was(lab: Lab) -> None:
+    """ReSim keeps no journal."""
+    lab.order("broken-turn")
+    batch = lab.create()
+    supervisor = lab.in_the_background(
+        *("resim", "batches", "supervise", "--batch-id", batch, "--rerun-on-states", "Error", "-j", "1"),
+        *("--max-rerun-attempts", "2"),
+    )
+    try:
+        until(lambda: lab.tests(batch)["turn"]["runCounter"] >= 2, "it has run again")
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+    lab.supervise(batch, "--max-rerun-attempts", "2", expect=2)
+    reruns = lab.rekindle("reruns", "list", "--json").json["reruns"]
+    assert sum(one["kind"] == "supervise" for one in reruns) == 2
+
+
+def test_earlier_attempts_can_be_looked_at(lab: Lab) -> None:
+    """ReSim's cannot."""
+    lab.order("flaky-merge")
+    batch = lab.create()
+    lab.supervise(batch)
+    test = lab.tests(batch)["merge"]["jobID"]
+    (log,) = lab.batches("logs", "--batch-id", batch, "--test-ids", test).json
+    assert (log["attempt"], log["superseded"], log["executionStep"]) == (1, True, "EXPERIENCE")
+    with open(log["location"]) as file:
+        assert file.read() == "lost the lane\n"
+    assert lab.batches("logs", "--batch-id", batch, "--attempt", "2").json == []
+
+
+def test_a_container_timeout_ends_a_test(lab: Lab) -> None:
+    quick = CONFIG.replace("container_timeout_seconds: 600", "container_timeout_seconds: 1")
+    (lab.folder / "resim.yaml").write_text(quick)
+    lab.order("stuck-stop")
+    batch = lab.create()
+    lab.wait(batch, expect=2)
+    assert lab.tests(batch)["stop"]["executionError"]["errorCode"] == "timeout"
