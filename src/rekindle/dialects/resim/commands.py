@@ -11,8 +11,15 @@ from rekindle.dialects.resim.rerunning import rerun
 from rekindle.dialects.resim.supervising import supervise
 from rekindle.dialects.resim.waiting import wait
 
+_SIGNING_IN = ("--url", "--auth-url", "--client-id", "--client-secret")
+_GROUPS = {"batch": "batches", "test-suite": "test-suites", "suites": "test-suites", "suite": "test-suites"}
 
-@click.group(cls=EndsWithOne)
+
+@click.group(cls=EndsWithOne, also=_GROUPS, anywhere=_SIGNING_IN)
+@click.option("--url", metavar="URL", expose_value=False, help="Without effect, as the next three: there is no server.")
+@click.option("--auth-url", metavar="URL", expose_value=False, help="Without effect.")
+@click.option("--client-id", metavar="ID", expose_value=False, help="Without effect.")
+@click.option("--client-secret", metavar="SECRET", expose_value=False, help="Without effect.")
 def resim() -> None:
     """Speak ReSim: its commands for batches of tests.
 
@@ -24,7 +31,7 @@ def resim() -> None:
     """
 
 
-@click.group(cls=EndsWithOne)
+@click.group(cls=EndsWithOne, also={"jobs": "tests"})
 def batches() -> None:
     """Create, look at, wait for, rerun and supervise batches.
 
