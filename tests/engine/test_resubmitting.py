@@ -13,6 +13,7 @@ from rekindle.domain.states import State
 from rekindle.engine.looking import look
 from rekindle.engine.rerunning import resubmitting
 from rekindle.engine.results import Preview, Proposal
+from rekindle.engine.submitting.submit import preview, submit
 from rekindle.spec import load
 
 C, F, W, R = State.COMPLETED, State.FAILED, State.WAITING, State.READY
@@ -132,3 +133,17 @@ def test_what_it_costs_may_be_told_otherwise_meanwhile(project):
     found = proposed(project, MENDED, slots=7)
     assert found.plan.expected.cores == 7.0
     assert resubmitting.apply(project.session, found).submitted.revision == 2
+
+
+def test_of_several_workflows_of_one_name_the_one_that_is_meant_is_revised(project):
+    project.run(FIRST)
+    newest = project.submit(FIRST, new=True).workflow
+    (project.folder / "next.yaml").write_text(textwrap.dedent(MENDED))
+    definition = load(project.folder / "next.yaml")
+    failed = look.select(project.session, Selection(workflow="1", where=FAILED.where))
+    found = resubmitting.propose(project.session, definition, resubmitting.these(failed, How()), {}, of=1)
+    assert resubmitting.apply(project.session, found).submitted.workflow == 1
+    assert preview(project.session, definition, of=1).submitted.unchanged
+    assert not preview(project.session, definition).submitted.unchanged
+    assert submit(project.session, definition, of=1).unchanged
+    assert look.find_workflow(project.session, str(newest)).revision == 1

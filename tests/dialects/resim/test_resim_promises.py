@@ -98,6 +98,18 @@ def test_r4_batch_metrics_see_what_did_not_run_again_and_what_is_fresh(lab: Lab)
     assert second == {**first, "turn": 'turn attempt 2 at s3://scenes/turn 30 {"fog": "yes"}\n'}
 
 
+def test_r4_batch_metrics_run_again_when_a_test_fails_at_its_rerun_too(lab: Lab) -> None:
+    batch = lab.create()
+    lab.wait(batch)
+    lab.order("broken-turn")
+    lab.batches("rerun", "--batch-id", batch, "--test-ids", ids(lab, batch, "turn"))
+    lab.wait(batch, expect=2)
+    assert [one["turn"] is None for one in lab.reports()] == [False, True]
+    lab.batches("rerun", "--batch-id", batch)
+    lab.wait(batch, expect=2)
+    assert [one["turn"] is None for one in lab.reports()] == [True]
+
+
 def test_r5_a_test_runs_again_by_the_latest_definition(lab: Lab) -> None:
     batch = lab.create("--parameter", "fog=yes")
     lab.wait(batch)

@@ -124,7 +124,9 @@ def find_suite(found: Configured, key: str) -> Suite:
 def _experiences(top: Table, problems: Problems) -> Iterator[Experience]:
     seen: set[str] = set()
     for one, name in _named_tables(top, "experiences", (*_EXPERIENCE, *_EXPERIENCE_WITHOUT_EFFECT), problems):
-        identity = text(one.get("experience_id"), "`experience_id`", problems) or name
+        given = one.get("experience_id")
+        blank = isinstance(given, Scalar) and not given.text.strip("~ ")
+        identity = (None if blank else text(given, "`experience_id`", problems)) or name
         for key in {name, identity} & seen:
             problems.add(one.place, f"there is an experience {key!r:.60} already", "names and ids are of one each")
         seen |= {name, identity}

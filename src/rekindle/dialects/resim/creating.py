@@ -44,7 +44,7 @@ _SHARED = (
         type=int,
         default=0,
         metavar="P",
-        help="With so many percent of errors batch metrics still run, and the batch is no error. [default: 0]",
+        help="So many percent of the tests may have an error, and the batch has succeeded. [default: 0]",
     ),
     click.option("--batch-name", metavar="NAME", help="A name for the batch; it need not be unique."),
     click.option("--account", default="", metavar="NAME", help="Whom the batch is for; kept with it."),
@@ -94,8 +94,8 @@ def create(
     \b
     Example:
       rekindle resim batches create --project car --build-id planner-7 --experience-tags nightly
-      rekindle resim batches create --project car --build-id planner-7 --metrics-build-id scores-2 \\
-          --experiences merge,overtake --parameter speed=30 --batch-name tonight
+      rekindle resim batches create --project car --build-id planner-7 --experiences merge,turn --parameter speed=30
+      rekindle resim batches create --project car --build-id planner-7 --test-suite nightly --metrics-build-id scores-2
     """
     del sync_metrics_config, metrics_config_path, metrics_templates_path
     if experience_tag_ids and experience_tag_names:

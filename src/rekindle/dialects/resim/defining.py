@@ -158,8 +158,7 @@ def _batch_metrics(found: Configured, asked: Asked, metrics: Build) -> Table:
     if "shell" in metrics.entry.entries:
         made.entries["shell"] = metrics.entry.entries["shell"]
     made.entries["aggregate"] = Entry(place, _plain(found, True, place))
-    if asked.allowable_failure_percent:
-        made.entries["when"] = Entry(place, _plain(found, "finished", place))
+    made.entries["when"] = Entry(place, _plain(found, "finished", place))
     return made
 
 

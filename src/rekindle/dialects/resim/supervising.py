@@ -62,8 +62,8 @@ def supervise(
 
     \b
     Example:
-      rekindle resim batches supervise --project car --batch-name tonight --max-rerun-attempts 3 \\
-          --rerun-max-failure-percent 30.0 --rerun-on-states "Error,Warning" --poll-every 1m --wait-timeout 2h
+      rekindle resim batches supervise --project car --batch-name tonight --rerun-on-states "Error,Warning"
+      rekindle resim batches supervise --batch-id 3 --rerun-on-states Error --max-rerun-attempts 3 --wait-timeout 2h
     """
     guards = _guards(max_rerun_attempts, rerun_max_failure_percent, rerun_on_states)
     asked = read_states("--fail-on-states", fail_on_states or rerun_on_states)
