@@ -141,9 +141,9 @@ def test_of_several_workflows_of_one_name_the_one_that_is_meant_is_revised(proje
     (project.folder / "next.yaml").write_text(textwrap.dedent(MENDED))
     definition = load(project.folder / "next.yaml")
     failed = look.select(project.session, Selection(workflow="1", where=FAILED.where))
-    found = resubmitting.propose(project.session, definition, resubmitting.these(failed, How()), {}, of=1)
+    found = resubmitting.propose(project.session, definition, resubmitting.these(failed, How()), {}, revision_of=1)
     assert resubmitting.apply(project.session, found).submitted.workflow == 1
-    assert preview(project.session, definition, of=1).submitted.unchanged
+    assert preview(project.session, definition, revision_of=1).submitted.unchanged
     assert not preview(project.session, definition).submitted.unchanged
-    assert submit(project.session, definition, of=1).unchanged
+    assert submit(project.session, definition, revision_of=1).unchanged
     assert look.find_workflow(project.session, str(newest)).revision == 1

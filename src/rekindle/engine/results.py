@@ -145,7 +145,7 @@ class Foreseen:
     pick: Callable[[Archive], Sequence[tuple[Sequence[int], How]]]
     why: Mapping[int, tuple[Reason, ...]] = field(default_factory=dict)  # the jobs are stale, where that is why
     canary: int | None = None  # so many of each signature run first
-    of: int | None = None  # the workflow that it is a revision of; None: the one of its name
+    revision_of: int | None = None  # the workflow; None: the one of its name
 
 
 @dataclass(frozen=True, slots=True)

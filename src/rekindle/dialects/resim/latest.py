@@ -30,7 +30,7 @@ def latest_definition(session: Session, batch: Batch, *, sync_with_test_suite: b
         raise Refused(f"{batch.name} has no test suite", hint="leave out --sync-with-test-suite")
     else:
         found = _by_spec(batch)
-    if found is None or preview(session, found, of=batch.workflow.id).submitted.unchanged:
+    if found is None or preview(session, found, revision_of=batch.workflow.id).submitted.unchanged:
         return None
     return found
 
@@ -41,7 +41,7 @@ def take_in(session: Session, batch: Batch) -> None:
         found = latest_definition(session, batch)
         if found is None:
             return
-        done = submit(session, found, of=batch.workflow.id)
+        done = submit(session, found, revision_of=batch.workflow.id)
     except RekindleError as error:
         click.echo(f"the latest definition is not taken in: {error}", err=True)
         return

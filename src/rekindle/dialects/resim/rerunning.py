@@ -93,7 +93,9 @@ def _rerun(session: Session, batch: Batch, ids: Sequence[int], how: How, sync: b
     """All of it, or nothing. None: there was nothing to run again but what the test suite has gained."""
     selected = tests_of(batch, ids)
     definition = latest_definition(session, batch, sync_with_test_suite=sync)
-    if not selected and not (definition and preview(session, definition, of=batch.workflow.id).submitted.added):
+    if not selected and not (
+        definition and preview(session, definition, revision_of=batch.workflow.id).submitted.added
+    ):
         selected = [one.job.id for one in batch.metrics]  # they run in any case after tests that are added
     if not selected and definition is None:
         raise Refused(f"{batch.name} has no batch-metrics stage", hint="say which tests: --test-ids ID,ID")
@@ -104,12 +106,12 @@ def _rerun(session: Session, batch: Batch, ids: Sequence[int], how: How, sync: b
             proposal = engine.plan(session, [(selected, how)], request)
         else:
             pick = resubmitting.these(selected, how)
-            proposal = resubmitting.propose(session, definition, pick, request, of=batch.workflow.id)
+            proposal = resubmitting.propose(session, definition, pick, request, revision_of=batch.workflow.id)
     except PlanRefused as refusal:
         raise _refusal(batch, selected, refusal.refused, refusal.message) from refusal
     if isinstance(proposal, Preview):
         assert definition is not None
-        submit(session, definition, of=batch.workflow.id)
+        submit(session, definition, revision_of=batch.workflow.id)
         return None
     if proposal.plan.refused:
         raise _refusal(batch, selected, proposal.plan.refused, "")

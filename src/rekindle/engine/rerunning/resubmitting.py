@@ -84,12 +84,12 @@ def changed_by(session: Session, definition: Definition, selection: Selection, t
 
 
 def foresee(
-    session: Session, definition: Definition, look: Callable[[Archive], T], of: int | None = None
+    session: Session, definition: Definition, look: Callable[[Archive], T], revision_of: int | None = None
 ) -> tuple[Preview, T]:
     """What submitting `definition` as the next revision of its workflow would do, and what `look` sees in an archive
     in which that is done. Nothing is kept. SubmitRefused, NotFound."""
     with tentative(session) as archive:
-        known = _workflow(archive, definition, of)
+        known = _workflow(archive, definition, revision_of)
         before = archive.workflows.outline(known.id, known.revision)
         submitted = resubmit(archive, known, definition, session.clock())
         seen = look(archive)
@@ -107,19 +107,19 @@ def propose(
     why: Why | None = None,
     slots: int | None = None,
     canary: int | None = None,
-    of: int | None = None,
+    revision_of: int | None = None,
 ) -> Proposal | Preview:
     """What submitting `definition` as the next revision of its workflow, and then rerunning what `pick` says, would
     do; nothing is changed. A Preview of the submission alone when no job is meant. PlanRefused when none of the jobs
-    can be rerun, and SubmitRefused: in both cases neither of the two is done. With `of` it is a revision of that
-    workflow, where several share a name."""
+    can be rerun, and SubmitRefused: in both cases neither of the two is done. With `revision_of` it is a revision of
+    that workflow, where several share a name."""
 
     def look(archive: Archive) -> tuple[Requests, Prospect]:
         requests = pick(archive)
         return requests, survey(archive, requests, slots, canary)
 
     definition = identified(definition)
-    preview, (requests, prospect) = foresee(session, definition, look, of)
+    preview, (requests, prospect) = foresee(session, definition, look, revision_of)
     if not any(jobs for jobs, _ in requests):
         return preview
     try:
@@ -127,7 +127,7 @@ def propose(
     except PlanRefused as refusal:
         hint = "nothing is submitted either: `rekindle submit` does that alone"
         raise PlanRefused(refusal.message, hint=hint, refused=refusal.refused) from None
-    return replace(proposal, foreseen=Foreseen(definition, preview, pick, why or {}, canary, of))
+    return replace(proposal, foreseen=Foreseen(definition, preview, pick, why or {}, canary, revision_of))
 
 
 def apply(session: Session, proposal: Proposal, tell: Saving | None = None) -> Applied:
@@ -139,7 +139,7 @@ def apply(session: Session, proposal: Proposal, tell: Saving | None = None) -> A
     done: list[Submitted] = []
 
     def first(archive: Archive) -> None:
-        known = _workflow(archive, foreseen.definition, foreseen.of)
+        known = _workflow(archive, foreseen.definition, foreseen.revision_of)
         done.append(resubmit(archive, known, foreseen.definition, session.clock()))
         _refuse_otherwise(archive, proposal, foreseen, done[0])
 
@@ -168,8 +168,8 @@ def _essence(plan: RerunPlan | None) -> str:
     return "" if plan is None else seal(replace(plan, expected=Expected())).digest
 
 
-def _workflow(archive: Archive, definition: Definition, of: int | None = None) -> Workflow:
-    known = archive.workflows.find(definition.name if of is None else of)
+def _workflow(archive: Archive, definition: Definition, revision_of: int | None = None) -> Workflow:
+    known = archive.workflows.find(revision_of or definition.name)
     if known is None:
         raise NotFound(
             f"this store has no workflow {definition.name!r} of which the spec could be a revision",

@@ -25,18 +25,25 @@ from rekindle.store.port import Archive
 
 
 def submit(
-    session: Session, definition: Definition, *, name: str | None = None, new: bool = False, of: int | None = None
+    session: Session,
+    definition: Definition,
+    *,
+    name: str | None = None,
+    new: bool = False,
+    revision_of: int | None = None,
 ) -> Submitted:
     """Store a definition.
 
-    A name that the store does not have, or `new`: a new workflow. A name it has, from the same folder: its next
-    revision, or nothing when definition and parameters are the same. From another folder: SubmitRefused. With `of` it
-    is the next revision of that workflow, where several share a name.
+    A name that the store does not have, or `new`: a new workflow. A name it has, from the same folder, or the id of a
+    workflow as `revision_of`: its next revision, or nothing when definition and parameters are the same. From another
+    folder: SubmitRefused. NotFound for an id that is not there.
     """
     definition = identified(definition, name)
     now = session.clock()
     with session.store.write() as archive:
-        known = None if new else archive.workflows.find(definition.name if of is None else of)
+        known = None if new else archive.workflows.find(revision_of or definition.name)
+        if known is None and revision_of is not None:
+            raise NotFound(f"no such workflow: {revision_of}")
         submitted = resubmit(archive, known, definition, now) if known else _created(archive, definition, now)
         runners = alive(archive, now)
     ring(session.store.folder, runners)
@@ -44,12 +51,17 @@ def submit(
 
 
 def preview(
-    session: Session, definition: Definition, *, name: str | None = None, new: bool = False, of: int | None = None
+    session: Session,
+    definition: Definition,
+    *,
+    name: str | None = None,
+    new: bool = False,
+    revision_of: int | None = None,
 ) -> Preview:
     """What `submit` would do, and refuse; nothing is changed."""
     definition = identified(definition, name)
     with tentative(session) as archive:
-        known = None if new else archive.workflows.find(definition.name if of is None else of)
+        known = None if new else archive.workflows.find(revision_of or definition.name)
         if known is None:
             return Preview(_created(archive, definition, session.clock()))
         before = archive.workflows.outline(known.id, known.revision)
