@@ -347,3 +347,31 @@ def ready() -> Callable[[int], object]:
     from rekindle.domain.models import ReadyJob
 
     return lambda job: ReadyJob(job, 1, "j", 1, 1, "{}", 0, 0, 1, None, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "here", "take", "shared"),
+    [
+        ({}, False, None, False),
+        ({}, True, None, True),
+        ({}, True, ("copy", "/elsewhere"), False),
+        ({}, True, ("copy", "HERE"), True),
+        ({"_launch_dir": "launcher_of_mine"}, False, None, True),
+        ({"_launch_dir": "~nobody-there/x"}, False, None, True),
+        ({"_launch_dir": "launcher_of_mine"}, True, ("copy", "/elsewhere"), False),
+    ],
+)
+def test_a_copy_has_a_folder_of_its_own_and_what_is_named_may_be_others(
+    tmp_path: Path, spec: dict[str, str], here: bool, take: tuple[str, str] | None, shared: bool
+) -> None:
+    from rekindle.dialects.fireworks.launching.places import LaunchPlaces
+    from rekindle.domain.models import ReadyJob
+
+    how, folder = take or (None, None)
+    binding = json.dumps({"spec": spec})
+    job = ReadyJob(
+        1, 1, "j", 1, 1, binding, 0, 0, 1, None, 0, None, how, folder and folder.replace("HERE", str(tmp_path))
+    )
+    place = LaunchPlaces(str(tmp_path), here)(job, 1, 0.0)
+    assert place.shared is shared
+    assert bool(re.fullmatch(LAUNCHER, Path(place.path).name)) is not shared

@@ -39,18 +39,18 @@ class LaunchPlaces:
         """The place of an attempt that is claimed now."""
         given = json.loads(job.binding).get("spec", {}).get("_launch_dir")
         path = self._path(given) if given else self.directory if self.here else None
-        if path is None or (job.take == "copy" and job.take_folder != path):
+        shared = path is not None and (job.take != "copy" or job.take_folder == path)
+        if path is None or not shared:
             path = f"{self.directory}/{LAUNCHER}{_stamp(now, attempt)}"
-        place = Workplace(path, shared=not path.startswith(f"{self.directory}/{LAUNCHER}"))
         taken = job.take_folder if job.take == "same" else None
-        launch = Launch(job.id, attempt, taken or path, new=taken is None and not place.shared)
+        launch = Launch(job.id, attempt, taken or path, new=taken is None and not shared)
         self.launches.append(launch)
         if self.tell is not None:
             self.tell(launch)
-        return place
+        return Workplace(path, shared)
 
     def _path(self, given: object) -> str:
-        written = os.path.expandvars(Path(str(given)).expanduser())
+        written = os.path.expandvars(os.path.expanduser(str(given)))  # noqa: PTH111 - that of nobody stays as it is
         return str(Path(self.directory, written))
 
 
