@@ -233,6 +233,25 @@ def test_what_cannot_be_rerun_is_told_and_the_rest_is(chain: Lpad) -> None:
     assert chain.states() == {**chain.states(), "relax": "READY", "odd": "DEFUSED", "fine": "READY"}
 
 
+def test_other_jobs_of_the_store_are_left_alone(chain: Lpad) -> None:
+    (chain.folder / "own.yaml").write_text("name: own\njobs: {plain: {run: 'true'}}\n")
+    assert chain.rekindle("submit", "own.yaml").code == 0
+    assert chain.json("get_fws", "-d", "count") == 5
+    done = chain("pause_fws", "-i", ODD, 6)
+    assert done.code == 1
+    assert "no firework 6" in done.err
+    chain.ok("pause_fws", "-q", "{}", "--password", date.today().isoformat())
+    assert '"held": false' in chain.rekindle("jobs", "show", "plain", "--json").out
+
+
+def test_launches_are_named_in_the_order_of_fireworks(chain: Lpad) -> None:
+    launches = {number: chain.of(number)["launches"][0]["launch_id"] for number in (RELAX, ODD)}
+    words = ("--task-level", "-lid", launches[ODD], launches[RELAX])
+    assert chain("rerun_fws", "-i", RELAX, ODD, *words).code == 1
+    chain.ok("rerun_fws", "-i", ODD, RELAX, *words)
+    assert chain("rerun_fws", "-i", ODD, RELAX, "--task-level", "-lid", 1).code == 64
+
+
 def test_a_dry_run_changes_nothing(chain: Lpad) -> None:
     before = chain.states()
     done = chain.ok("rerun_fws", "-s", "FIZZLED", "--dry-run")

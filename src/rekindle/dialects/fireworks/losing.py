@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rekindle.dialects.fireworks.queries import select_fireworks
 from rekindle.dialects.fireworks.words import DEFUSED
-from rekindle.domain.selection import Compare, Op, Selection
-from rekindle.domain.states import ACTIVE
 from rekindle.engine.looking import look
 from rekindle.engine.rerunning import control
 from rekindle.engine.running import reattaching
@@ -24,7 +23,7 @@ class Gone:
 
 def gone(session: Session) -> Gone:
     """Looked for, and nothing changed."""
-    active = look.select(session, Selection(where=Compare("state", Op.IN, sorted(ACTIVE))))
+    active = select_fireworks(session, {"state": {"$in": ["RESERVED", "RUNNING"]}})
     if not active:
         return Gone({}, frozenset())
     found = reattaching.plan_reattach(session, active).jobs

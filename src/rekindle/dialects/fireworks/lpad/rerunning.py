@@ -90,14 +90,16 @@ def rerun_fws(
     asked = Asked(**words)
     with opened() as session:
         ids = fireworks_meant(session, asked, "rerun")
-        if launches and len(launches) != len(ids):
+        order = [one for one in parse_ids(asked.ids) if one in set(ids)] if asked.ids else ids
+        if launches and len(launches) != len(order):
             raise UsageError(
-                f"{len(launches)} launches for {len(ids)} fireworks",
+                f"{len(launches)} launches for {len(order)} fireworks",
                 hint="name as many launches as fireworks, in order",
             )
-        agreed(ids, None if dry_run else password) if not dry_run else None
-        named = {"fireworks": asked.typed()}
-        done = rerun_fireworks(session, ids, recovery, named, dict(zip(ids, launches, strict=False)), dry_run=dry_run)
+        if not dry_run:
+            agreed(ids, password)
+        starts = dict(zip(order, launches, strict=False))
+        done = rerun_fireworks(session, ids, recovery, {"fireworks": asked.typed()}, starts, dry_run=dry_run)
         names = {one.id: one.job.name for one in standing(session, ids)}
     _tell(done, names, dry_run=dry_run)
 

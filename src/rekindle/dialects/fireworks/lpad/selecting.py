@@ -10,7 +10,6 @@ from typing import Any
 
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
 from rekindle.domain.errors import BadSelection, NotFound, UsageError
-from rekindle.engine.looking import look
 from rekindle.engine.session import Session
 from rekindle.query.words import parse_ids
 
@@ -143,7 +142,7 @@ def _refuse_nothing(asked: Asked, message: str) -> None:
 
 
 def _refuse_unknown(session: Session, ids: Sequence[int]) -> None:
-    known = {row.job.id for row in look.jobs(session, ids)}
+    known = set(select_fireworks(session, _of_ids("fw_id", ids)))
     missing = [one for one in ids if one not in known]
     if missing:
         listed = ", ".join(str(one) for one in missing[:10]) + (" …" if len(missing) > 10 else "")
