@@ -36,8 +36,10 @@ class Documents:
         rows = self._db.rows(SQL["of_workflows"], path=json_path((param,)))
         wanted = as_set(row[0] for row in rows)
         jobs: dict[int, dict[int, tuple[State, str | None]]] = {row[0]: {} for row in rows}
-        for workflow, job, state, held in self._db.rows(SQL["jobs_of_workflows"], workflows=wanted):
+        lenient = set()
+        for workflow, job, state, held, when_finished in self._db.rows(SQL["jobs_of_workflows"], workflows=wanted):
             jobs[workflow][job] = (STATES[state], held)
+            lenient.update([job] if when_finished else [])
         edges: dict[int, list[Edge]] = {row[0]: [] for row in rows}
         for workflow, *edge in self._db.rows(SQL["edges_of_workflows"], workflows=wanted):
             edges[workflow].append((edge[0], edge[1]))
@@ -50,6 +52,7 @@ class Documents:
                 msgspec.json.decode(params),
                 jobs[number],
                 tuple(edges[number]),
+                frozenset(lenient & jobs[number].keys()),
             )
             for number, submitted, updated, archived, params in rows
         ]

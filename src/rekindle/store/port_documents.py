@@ -23,6 +23,7 @@ class Outlined:
     params: dict[str, Any]
     jobs: dict[int, tuple[State, str | None]]  # with the reason for which each is held
     edges: tuple[Edge, ...]
+    lenient: frozenset[int] = frozenset()  # the jobs that need others only finished
 
 
 class Documents(Protocol):

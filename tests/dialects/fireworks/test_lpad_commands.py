@@ -18,6 +18,8 @@ import pytest
 import yaml
 from lpad_folder import AFTER, FINE, ODD, PREP, RELAX, Lpad
 
+from rekindle.dialects.fireworks.words import wf_state
+
 MANY = "name: many\nfws:\n" + "".join(
     f'- {{fw_id: {at}, name: one, spec: {{_tasks: [{{_fw_name: ScriptTask, script: "true"}}]}}}}\n'
     for at in range(1, 12)
@@ -70,6 +72,29 @@ def test_workflows_are_shown_in_the_shape_of_fireworks(chain: Lpad) -> None:
     assert chain.json("get_wflows", "-d", "count") == 1
     assert chain.json("get_wfs", "-s", "FIZZLED", "-d", "ids") == 1
     assert "| FIZZLED | chain--1 |" in chain.ok("get_wflows", "-t").out
+
+
+@pytest.mark.parametrize(
+    ("states", "lenient", "word"),
+    [
+        ({1: "COMPLETED", 2: "COMPLETED", 3: "COMPLETED"}, (), "COMPLETED"),
+        ({1: "FIZZLED", 2: "COMPLETED", 3: "COMPLETED"}, (2,), "COMPLETED"),
+        ({1: "FIZZLED", 2: "WAITING", 3: "WAITING"}, (), "FIZZLED"),
+        ({1: "FIZZLED", 2: "READY", 3: "WAITING"}, (2,), "RUNNING"),
+        ({1: "COMPLETED", 2: "COMPLETED", 3: "FIZZLED"}, (3,), "FIZZLED"),
+        ({1: "FIZZLED", 2: "PAUSED", 3: "WAITING"}, (), "PAUSED"),
+        ({1: "PAUSED", 2: "DEFUSED", 3: "WAITING"}, (), "DEFUSED"),
+        ({1: "COMPLETED", 2: "READY", 3: "WAITING"}, (), "RUNNING"),
+        ({1: "RESERVED", 2: "WAITING", 3: "WAITING"}, (), "RESERVED"),
+        ({1: "READY", 2: "WAITING", 3: "WAITING"}, (), "READY"),
+        ({1: "ARCHIVED", 2: "ARCHIVED", 3: "ARCHIVED"}, (), "ARCHIVED"),
+    ],
+    ids=lambda found: found if isinstance(found, str) else "",
+)
+def test_the_state_of_a_workflow_follows_from_its_fireworks(
+    states: dict[int, str], lenient: tuple[int, ...], word: str
+) -> None:
+    assert wf_state(states, {1: [2], 2: [3]}, lenient) == word
 
 
 def test_fireworks_of_workflows_are_shown(chain: Lpad) -> None:

@@ -156,10 +156,9 @@ def workflow_document(found: Outlined) -> dict[str, Any]:
     for parent, child in found.edges:
         links[str(parent)].append(child)
         parents.setdefault(str(child), []).append(parent)
-    leaves = [states[job] for job in found.jobs if not links[str(job)]]
     return {
         "name": about["name"],
-        "state": wf_state(list(states.values()), leaves),
+        "state": wf_state(states, {job: links[str(job)] for job in found.jobs}, found.lenient),
         "metadata": about["metadata"],
         "nodes": list(found.jobs),
         "links": links,

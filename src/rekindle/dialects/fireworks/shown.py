@@ -63,10 +63,10 @@ def summary_document(session: Session, workflow: Workflow, mode: str) -> dict[st
     told = about(session, workflow)
     children = look.children_of(session, [one.id for one in fireworks])
     words = {one.id: one.word for one in fireworks}
-    leaves = [word for number, word in words.items() if not children.get(number)]
+    lenient = {one.id for one in fireworks if binding_of(one.job).get("spec", {}).get("_allow_fizzled_parents")}
     attempts = _by_job(look.attempts(session, None, workflow.id))
     found: dict[str, Any] = {
-        "state": wf_state(list(words.values()), leaves),
+        "state": wf_state(words, children, lenient),
         "name": f"{told['name']}--{min(words, default=workflow.id)}",
         "created_on": told["created_on"],
     }

@@ -42,21 +42,25 @@ def launch_state(state: State) -> str:
     return _PLAIN[state]
 
 
-def wf_state(states: Collection[str], leaves: Collection[str], *, fizzled_stands: bool = True) -> str:
-    """The word for a workflow, from those of its fireworks and of the ones that nothing needs. `fizzled_stands`: one
-    that fizzled keeps something from running."""
-    if leaves and all(one == "COMPLETED" for one in leaves):
+def wf_state(states: Mapping[int, str], children: Mapping[int, Collection[int]], lenient: Collection[int] = ()) -> str:
+    """The word for a workflow, from those of its fireworks and what needs each of them. One that fizzled lets those go
+    on that are `lenient` (`_allow_fizzled_parents`)."""
+    words = set(states.values())
+    leaves = {word for number, word in states.items() if not children.get(number)}
+    if leaves == {"COMPLETED"}:
         return "COMPLETED"
-    if states and all(one == "ARCHIVED" for one in states):
+    if words == {"ARCHIVED"}:
         return "ARCHIVED"
     for word in ("DEFUSED", "PAUSED"):
-        if word in states:
+        if word in words:
             return word
-    if "FIZZLED" in states:
-        return "FIZZLED" if fizzled_stands else "RUNNING"
-    if "COMPLETED" in states or "RUNNING" in states:
+    for number, word in states.items():
+        below = children.get(number)
+        if word == "FIZZLED" and not (below and all(child in lenient for child in below)):
+            return "FIZZLED"
+    if words & {"FIZZLED", "COMPLETED", "RUNNING"}:
         return "RUNNING"
-    return "RESERVED" if "RESERVED" in states else "READY"
+    return "RESERVED" if "RESERVED" in words else "READY"
 
 
 def parse_state(word: str) -> str:

@@ -65,7 +65,8 @@ WHERE json_type(revision.params, :path) IS NOT NULL ORDER BY workflow.id;
 
 -- name: jobs_of_workflows
 -- The jobs of workflows.
-SELECT workflow, id, state, held FROM job WHERE workflow IN @workflows AND retired = 0 ORDER BY id;
+SELECT workflow, id, state, held, when_finished FROM job
+WHERE workflow IN @workflows AND retired = 0 ORDER BY id;
 
 -- name: edges_of_workflows
 -- What needs what in workflows, retired jobs aside.
