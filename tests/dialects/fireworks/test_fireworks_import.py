@@ -138,6 +138,7 @@ def test_archived_launches_are_archived_attempts(lab: Lab) -> None:
 
 
 def test_launches_are_found_by_queries_as_they_were(lab: Lab) -> None:
+    lab.change(lambda text: text.replace('"_details": null', '"_details": {"step": 7}'), "launches")
     lab("import", "fireworks", "dump")
     pad = LaunchPad()
     assert len(pad.get_fw_ids({"fworker.name": "lab worker"}, launches_mode=True)) == 12
@@ -145,6 +146,8 @@ def test_launches_are_found_by_queries_as_they_were(lab: Lab) -> None:
     assert pad.get_fw_ids(stack, launches_mode=True) == [5, 7]
     assert pad.get_fw_ids({"archived_launches": 5}) == [5]
     assert pad.get_fw_dict_by_id(5)["archived_launches"][0]["state"] == "FIZZLED"
+    said = pad.get_fw_dict_by_id(5)["launches"][0]["action"]["stored_data"]["_exception"]
+    assert said["_details"] == {"step": 7}
     assert pad.get_wf_summary_dict(3)["states"]["prepare--4"] == "COMPLETED"
 
 

@@ -29,3 +29,8 @@ def details_of(trace: str) -> Any:
             except ValueError:
                 return None
     return None
+
+
+def with_details(trace: str, details: Any) -> str:
+    """A traceback in which they are noted."""
+    return trace if details is None else f"{trace.rstrip()}\n{_BEGINNING}{json.dumps(details)}\n"

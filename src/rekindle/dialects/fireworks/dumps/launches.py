@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rekindle.dialects.fireworks.dumps.documents import Document, moment
+from rekindle.dialects.fireworks.exception_details import with_details
 from rekindle.domain.causes import Cause
 from rekindle.domain.histories import PastAttempt
 from rekindle.domain.models import Failure, StepOutcome
@@ -89,7 +90,8 @@ def _why(state: Any, action: Mapping[str, Any] | None) -> tuple[Cause | None, Fa
     last = next((line for line in reversed(trace.splitlines()) if _RAISED.fullmatch(line)), "")
     raised = _RAISED.fullmatch(last)
     message = (raised["message"] if raised else None) or str(said.get("_message") or "")
-    return Cause.EXCEPTION, Failure(raised["type"] if raised else "", message, trace)
+    details = exception.get("_details") if isinstance(exception, Mapping) else None
+    return Cause.EXCEPTION, Failure(raised["type"] if raised else "", message, with_details(trace, details))
 
 
 def _steps(
