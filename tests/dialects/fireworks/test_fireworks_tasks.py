@@ -141,7 +141,7 @@ def test_what_an_exception_says_of_itself_is_in_its_traceback(monkeypatch: pytes
     monkeypatch.setattr("builtins.diverge", diverge, raising=False)
     with pytest.raises(Diverged) as caught:
         function("diverge", 7)
-    assert traceback.format_exception(caught.value)[-1] == 'details: {"steps": 1.0, "at": "here"}\n'
+    assert traceback.format_exception(caught.value)[-1] == '_details: {"steps": 1.0, "at": "here"}\n'
     with pytest.raises(Diverged):
         function("diverge", 0)
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rekindle.dialects.fireworks.exception_details import note_details
 from rekindle.dialects.fireworks.spec_changes import changed
 from rekindle.dialects.fireworks.words import CHANGES
 from rekindle.domain.actions import Action
@@ -79,9 +78,5 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 def _run(task: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
     from rekindle.dialects.fireworks.tasks import run_task
 
-    try:
-        found: dict[str, Any] = run_task(copy.deepcopy(dict(task)), copy.deepcopy(dict(spec)))
-    except Exception as error:
-        note_details(error)
-        raise
+    found: dict[str, Any] = run_task(copy.deepcopy(dict(task)), copy.deepcopy(dict(spec)))
     return {key: value for key, value in found.items() if value}

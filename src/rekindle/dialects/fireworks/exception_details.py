@@ -10,11 +10,12 @@ _BEGINNING = "_details: "
 
 
 def note_details(error: BaseException) -> None:
-    """Note what the exception's `to_dict` gives, where it has one and that is plain data."""
-    tell = getattr(error, "to_dict", None)
-    if callable(tell):
+    """Note what the exception's `to_dict` gives, where it has one."""
+    from rekindle.dialects.fireworks.tasks.actions import as_json
+
+    if callable(getattr(error, "to_dict", None)):
         try:
-            text = json.dumps(tell())
+            text = json.dumps(as_json(error))
         except Exception:  # noqa: BLE001 - a user's method, asked for what may as well be missing
             return
         error.add_note(_BEGINNING + text)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from rekindle.dialects.fireworks.tasks.actions import Left, as_action, as_json
+from rekindle.dialects.fireworks.exception_details import note_details
+from rekindle.dialects.fireworks.tasks.actions import Left, as_action
 from rekindle.dialects.fireworks.tasks.archives import archive_dir, compress_dir, decompress_dir
 from rekindle.dialects.fireworks.tasks.command_lines import command_line_task
 from rekindle.dialects.fireworks.tasks.configuration import configuration
@@ -59,20 +59,10 @@ def run_task(task: dict[str, Any], spec: Spec) -> dict[str, Any]:
     except SystemExit as error:
         raise RuntimeError(f"{name} called sys.exit({error.code!r})") from error
     except Exception as error:
-        _add_details(error)
+        note_details(error)
         raise
     written = left.action()
     return as_action(returned if written is None else written)
-
-
-def _add_details(error: Exception) -> None:
-    """What a user's exception says of itself by `to_dict`, below its traceback."""
-    if not callable(getattr(error, "to_dict", None)):
-        return
-    try:
-        error.add_note(f"details: {json.dumps(as_json(error))}")
-    except Exception:  # noqa: BLE001 - whatever it raises, the task has failed for another reason
-        return
 
 
 def _perform(given: Given, spec: Spec) -> Any:
