@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rekindle.dialects.fireworks.queries import select_fireworks
+from rekindle.dialects.fireworks.queries import Filter, select_fireworks
 from rekindle.dialects.fireworks.words import DEFUSED
 from rekindle.engine.looking import look
 from rekindle.engine.rerunning import control
@@ -32,6 +32,29 @@ def gone(session: Session) -> Gone:
         {one.id: attempts[one.id] for one in found if one.found == "gone"},
         frozenset(one.id for one in found if one.found == "finished"),
     )
+
+
+def restricted(
+    session: Session, ids: Sequence[int], query: Filter | None = None, launch_query: Filter | None = None
+) -> set[int]:
+    """Those for which these filters are, over fireworks and over launches."""
+    wanted = set(ids)
+    if query is not None:
+        wanted &= set(select_fireworks(session, query))
+    if launch_query is not None:
+        wanted &= set(select_fireworks(session, launch_query, launches=True))
+    return wanted
+
+
+def aged(session: Session, ids: set[int], least: float, most: float | None = None) -> set[int]:
+    """Those whose launches began so many seconds ago."""
+    now = session.clock()
+    found = set()
+    for attempt in look.attempts(session, sorted(ids), live=True) if ids else ():
+        age = now - (attempt.started or attempt.queued or now)
+        if age >= least and (most is None or age <= most):
+            found.add(attempt.job)
+    return found
 
 
 def take_in(session: Session, ids: Sequence[int]) -> None:

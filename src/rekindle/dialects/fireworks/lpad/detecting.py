@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
-from rekindle.dialects.fireworks.losing import fizzle, gone, take_in
+from rekindle.dialects.fireworks.losing import aged, fizzle, gone, restricted, take_in
 from rekindle.dialects.fireworks.lpad.getting import shown
 from rekindle.dialects.fireworks.lpad.options import DISPLAYS
 from rekindle.dialects.fireworks.lpad.printing import emit, tell
@@ -19,7 +17,6 @@ from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
 from rekindle.engine.looking import look
 from rekindle.engine.rerunning import rerun as engine
-from rekindle.engine.session import Session
 
 _DAY = 24 * 3600
 _RESERVED_FOR = 14 * _DAY
@@ -65,8 +62,9 @@ def detect_lostruns(
     """
     with opened() as session:
         found = gone(session)
-        wanted = _restricted(session, [*found.lost, *found.finished], query, launch_query)
-        wanted &= _aged(session, wanted, max(seconds, min_runtime or 0), max_runtime)
+        filters = [None if one is None else parse_query(one) for one in (query, launch_query)]
+        wanted = restricted(session, [*found.lost, *found.finished], *filters)
+        wanted &= aged(session, wanted, max(seconds, min_runtime or 0), max_runtime)
         lost, ended = sorted(wanted & found.lost.keys()), sorted(wanted & found.finished)
         for ids in (lost, ended):
             if display_format not in (None, "none"):
@@ -119,23 +117,3 @@ def detect_unreserved(seconds: int, reruns: bool, display_format: str | None) ->
 
 def _reserved_before(attempt: Attempt, at: float) -> bool:
     return attempt.state is State.QUEUED and attempt.queued is not None and attempt.queued <= at
-
-
-def _restricted(session: Session, ids: Sequence[int], query: str | None, launch_query: str | None) -> set[int]:
-    wanted = set(ids)
-    if query is not None:
-        wanted &= set(select_fireworks(session, parse_query(query)))
-    if launch_query is not None:
-        wanted &= set(select_fireworks(session, parse_query(launch_query), launches=True))
-    return wanted
-
-
-def _aged(session: Session, ids: set[int], least: float, most: float | None) -> set[int]:
-    """Those whose launches began so long ago."""
-    now = session.clock()
-    found = set()
-    for attempt in look.attempts(session, sorted(ids), live=True) if ids else ():
-        age = now - (attempt.started or attempt.queued or now)
-        if age >= least and (most is None or age <= most):
-            found.add(attempt.job)
-    return found

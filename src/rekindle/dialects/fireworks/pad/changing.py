@@ -44,12 +44,21 @@ class Changes(Pad):
         for wf in every:
             self.add_wf(wf)
 
-    def append_wf(self, *_: Any, **__: Any) -> None:
-        """Not there: workflows are appended by the FWAction of a task."""
-        raise Impossible(
-            "a workflow cannot be appended to another from outside yet",
-            hint="a task's FWAction can: additions, detours, append_wfs",
-        )
+    def append_wf(
+        self, new_wf: Any, fw_ids: Sequence[int], detour: bool = False, pull_spec_mods: bool = True
+    ) -> dict[int, int]:
+        """Append a Workflow or a Firework behind fireworks of one workflow; with `detour` what needs these needs the
+        new ones too. Returns the new ids by the old ones."""
+        from rekindle.dialects.fireworks.appending import append_flow
+
+        flow = read_document(new_wf if isinstance(new_wf, Mapping) else new_wf.to_dict())
+        with self.opened() as session:
+            fireworks(session, fw_ids)
+            ids = append_flow(session, list(fw_ids), flow, detour=detour, pull=pull_spec_mods)
+        if not isinstance(new_wf, Mapping):
+            _renumber(new_wf, ids)
+        LOG.info("Appended a workflow. id_map: %s", ids)
+        return ids
 
     def rerun_fw(
         self,
@@ -154,6 +163,33 @@ class Changes(Pad):
         with self.opened() as session:
             fireworks(session, fw_ids)
             _tell(update_specs(session, list(fw_ids), change))
+
+    def detect_lostruns(
+        self,
+        expiration_secs: float = 0,
+        fizzle: bool = False,
+        rerun: bool = False,
+        max_runtime: float | None = None,
+        min_runtime: float | None = None,
+        refresh: bool = False,
+        query: Mapping[str, Any] | None = None,
+        launch_query: Mapping[str, Any] | None = None,
+    ) -> tuple[list[int], list[int], list[int]]:
+        """What runs no more, and nobody has told: the ids of launches and fireworks that are lost, and of fireworks
+        that have come to an end. That is known at once: `expiration_secs` leaves out what began later. What is lost
+        can be let fizzle, or run again."""
+        from rekindle.dialects.fireworks import losing
+
+        with self.opened() as session:
+            found = losing.gone(session)
+            wanted = losing.restricted(session, [*found.lost, *found.finished], query, launch_query)
+            wanted &= losing.aged(session, wanted, max(expiration_secs, min_runtime or 0), max_runtime)
+            lost, ended = sorted(wanted & found.lost.keys()), sorted(wanted & found.finished)
+            if lost and (fizzle or rerun):
+                losing.take_in(session, lost) if rerun else losing.fizzle(session, lost)
+            if ended and (refresh or fizzle or rerun):
+                losing.take_in(session, ended)
+        return [found.lost[one] for one in lost], lost, ended
 
     def reset(self, password: str, require_password: bool = True, max_reset_wo_password: int = 25) -> None:
         """Remove all workflows that came through FireWorks' commands; others of the store stay. It takes today's date
