@@ -18,7 +18,7 @@ import pytest
 import yaml
 from lpad_folder import AFTER, FINE, ODD, PREP, RELAX, Lpad
 
-from rekindle.dialects.fireworks.words import wf_state
+from rekindle.dialects.fireworks import LaunchPad
 
 MANY = "name: many\nfws:\n" + "".join(
     f'- {{fw_id: {at}, name: one, spec: {{_tasks: [{{_fw_name: ScriptTask, script: "true"}}]}}}}\n'
@@ -450,6 +450,8 @@ def test_a_lost_run_is_found_at_once_and_runs_again(lost: Lpad) -> None:
 
 
 def test_a_lost_run_fizzles_where_that_is_asked_for(lost: Lpad) -> None:
+    assert LaunchPad().detect_lostruns(query={"name": "long"}) == ([1], [1], [])
+    assert LaunchPad().detect_lostruns(expiration_secs=3600, fizzle=True) == ([], [], [])
     lost.ok("detect_lostruns", "--fizzle", "-q", '{"name": "long"}')
     assert lost.states() == {"long": "FIZZLED"}
     (launch,) = lost.of(1)["launches"]
