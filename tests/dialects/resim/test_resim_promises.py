@@ -73,15 +73,14 @@ def test_r2_is_refused_where_there_are_no_batch_metrics(lab: Lab) -> None:
 
 
 def test_r3_both_stages_run_again_and_metrics_see_the_new_output_alone(lab: Lab) -> None:
-    batch = lab.create()
-    lab.wait(batch)
     drive = lab.folder / "drive.sh"
     drive.write_text(drive.read_text().replace("exit 0", 'echo "$REKINDLE_ATTEMPT" > "only-$REKINDLE_ATTEMPT"'))
-    for _ in range(2):
-        lab.seen()
-        lab.batches("rerun", "--batch-id", batch, "--test-ids", ids(lab, batch, "turn"))
-        lab.wait(batch)
-    assert lab.seen() == ["batch-metrics", "experience turn", "metrics turn: only-3 track.txt "]
+    batch = lab.create()
+    lab.wait(batch)
+    assert "metrics turn: only-1 track.txt " in lab.seen()
+    lab.batches("rerun", "--batch-id", batch, "--test-ids", ids(lab, batch, "turn"))
+    lab.wait(batch)
+    assert lab.seen() == ["batch-metrics", "experience turn", "metrics turn: only-2 track.txt "]
 
 
 def test_r4_batch_metrics_see_what_did_not_run_again_and_what_is_fresh(lab: Lab) -> None:
@@ -106,8 +105,7 @@ def test_r4_batch_metrics_run_again_when_a_test_fails_at_its_rerun_too(lab: Lab)
     lab.wait(batch, expect=2)
     assert [one["turn"] is None for one in lab.reports()] == [False, True]
     lab.batches("rerun", "--batch-id", batch)
-    lab.wait(batch, expect=2)
-    assert [one["turn"] is None for one in lab.reports()] == [True]
+    assert lab.get(batch)["status"] == "BATCH_METRICS_QUEUED"
 
 
 def test_r5_a_test_runs_again_by_the_latest_definition(lab: Lab) -> None:
