@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from rekindle.dialects.opening import opened
-from rekindle.dialects.resim.configured import Configured, find_suite, read_configured
-from rekindle.dialects.resim.defining import Asked, choose, define
+from rekindle.dialects.resim.asked import Asked
 from rekindle.dialects.resim.naming import pseudo_unique_name
 from rekindle.dialects.resim.options import parameters, split
 from rekindle.dialects.resim.words import read_batch
@@ -152,6 +151,9 @@ def _create(
     test_suite: str | None,
     metrics_build: str | None,
 ) -> None:
+    from rekindle.dialects.resim.configured import find_suite, read_configured
+    from rekindle.dialects.resim.defining import choose, define
+
     if not (experiences or tags or test_suite):
         raise UsageError("no experience is chosen", hint="--experiences LIST, --experience-tags LIST or --test-suite")
     if not 0 <= allowable_failure_percent <= 100:
@@ -165,7 +167,7 @@ def _create(
     asked = Asked(
         config=str(found.path),
         build=build_id,
-        metrics_build=metrics_build or _of_suite(found, test_suite),
+        metrics_build=metrics_build or (find_suite(found, test_suite).metrics_build if test_suite else None),
         test_suite=test_suite,
         parameters=parameters(parameter),
         allowable_failure_percent=allowable_failure_percent,
@@ -184,10 +186,6 @@ def _create(
         return
     click.echo("Created batch successfully!")
     click.echo(f"Batch ID: {done.workflow}\nBatch name: {done.name}\nStatus: {status}")
-
-
-def _of_suite(found: Configured, suite: str | None) -> str | None:
-    return None if suite is None else find_suite(found, suite).metrics_build
 
 
 def _checked(name: str | None) -> str:

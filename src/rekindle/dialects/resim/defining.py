@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from rekindle.dialects.resim.asked import Asked, told
 from rekindle.dialects.resim.configured import (
     BUILD_KEYS,
     Build,
@@ -22,27 +23,10 @@ from rekindle.spec.assemble import Origin, assemble
 from rekindle.spec.nodes import Entry, Items, Node, Table, from_python
 from rekindle.spec.problems import Place
 
-PARAM = "resim"
-"""The parameter of a workflow that says how it was asked for; only batches that came through this dialect have it."""
-
 EXPERIENCE_STAGE = "experience"
 METRICS_STAGE = "metrics"
 BATCH_METRICS = "batch-metrics"
 _SAMPLE = "x"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a batch was asked to be, beside which experiences it has."""
-
-    config: str  # absolute path of the file
-    build: str
-    metrics_build: str | None = None
-    test_suite: str | None = None
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    allowable_failure_percent: int = 0
-    account: str = ""
-    pool_labels: tuple[str, ...] = ()
 
 
 def choose(
@@ -115,12 +99,11 @@ def _assembled(
     if metrics is not None and "batch" in metrics.entry.entries:
         entries[BATCH_METRICS] = _batch_metrics(found, asked, metrics)
     place = build.entry.place
-    told = {**asdict(asked), "parameters": dict(asked.parameters), "pool_labels": list(asked.pool_labels)}
     jobs = Table(place, {name: Entry(place, entry) for name, entry in entries.items()})
     made: dict[str, Node] = {
         "name": _plain(found, "batch", place),
         "jobs": jobs,
-        "params": _plain(found, {PARAM: told}, place),
+        "params": _plain(found, told(asked), place),
     }
     top = Table(place, {key: Entry(place, node) for key, node in made.items()})
     return assemble(top, {}, Origin(str(found.path.parent)), found.problems)
@@ -208,11 +191,3 @@ def _literal(text: str) -> str:
 
 def _plain(found: Configured, value: object, place: Place) -> Node:
     return from_python(value, place, found.problems)
-
-
-def asked_of(params: Mapping[str, Any]) -> Asked | None:
-    """What a workflow's parameters say of how it was asked for; None: it did not come through this dialect."""
-    told = params.get(PARAM)
-    if not isinstance(told, dict) or "config" not in told:
-        return None
-    return Asked(**{**told, "pool_labels": tuple(told["pool_labels"])})

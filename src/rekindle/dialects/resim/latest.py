@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from rekindle.dialects.resim.configured import read_configured
-from rekindle.dialects.resim.defining import Asked, choose, define
+from rekindle.dialects.resim.asked import Asked
 from rekindle.dialects.resim.words import Batch
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import Refused, RekindleError
@@ -49,6 +48,9 @@ def take_in(session: Session, batch: Batch) -> None:
 
 
 def _by_experiences(batch: Batch, asked: Asked, sync_with_test_suite: bool) -> Definition | None:
+    from rekindle.dialects.resim.configured import read_configured
+    from rekindle.dialects.resim.defining import choose, define
+
     if not sync_with_test_suite and not Path(asked.config).exists():
         return None
     found = read_configured(Path(asked.config))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rekindle.dialects.resim.defining import Asked, asked_of
+from rekindle.dialects.resim.asked import Asked, asked_of
 from rekindle.domain.errors import BadValue, UnknownWord
 from rekindle.domain.models import Attempt, Job, Workflow
 from rekindle.domain.selection import Selection
