@@ -222,3 +222,15 @@ def test_a_container_timeout_ends_a_test(lab: Lab) -> None:
     batch = lab.create()
     lab.wait(batch, expect=2)
     assert lab.tests(batch)["stop"]["executionError"]["errorCode"] == "timeout"
+
+
+def test_waiting_is_woken_by_the_runner_of_others(lab: Lab) -> None:
+    lab.order("slow-turn")
+    batch = lab.create()
+    runner = lab.in_the_background("work", "-j", "1")
+    try:
+        lab.batches("wait", "--batch-id", batch, "--no-work", "--poll-every", "1h", "--wait-timeout", "2m")
+    finally:
+        runner.kill()
+        runner.wait()
+    assert lab.get(batch)["status"] == "SUCCEEDED"
