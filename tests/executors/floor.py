@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,7 @@ class Floor:
         number = self._attempts
         values: dict[str, Any] = {
             "attempt": number,
-            "token": f"token{number}",
+            "token": secrets.token_hex(8),  # what has died is looked for by it, on the whole machine
             "job": 100 + number,
             "name": f"job{number}",
             "number": 1,
