@@ -10,7 +10,7 @@ import pytest
 from flow_folder import Flows, act, fw, py, results, wf
 
 from rekindle.dialects.fireworks.launched import launch_document
-from rekindle.dialects.fireworks.surroundings import FWORKER_VARIABLE
+from rekindle.dialects.fireworks.tasks.fworkers import FWORKER_VARIABLE
 
 DUPES = {"_fw_name": "DupeFinderExact"}
 

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import glob
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rekindle.dialects.fireworks.exception_details import details_of
+from rekindle.dialects.fireworks.tasks.details import details_of
+from rekindle.dialects.fireworks.tasks.fworkers import fworker
 from rekindle.domain.states import ENDED_BADLY
 
 if TYPE_CHECKING:
     from rekindle.worker.context import Context
-
-FWORKER_VARIABLE = "REKINDLE_FWORKER"
-"""The environment variable in which rlaunch tells launches of its fworker: JSON, `{"name", "category", "env", …}`."""
-
-
-DESCRIPTION = "FW.json"
-"""The file with the firework, in the folder of its launch."""
-
-
-def fworker() -> dict[str, Any]:
-    """The fworker of this launch; empty where there is none."""
-    found = os.environ.get(FWORKER_VARIABLE)
-    told: dict[str, Any] = json.loads(found) if found else {}
-    return told
 
 
 def around(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rekindle.dialects.fireworks.dumps.documents import Document, moment
-from rekindle.dialects.fireworks.exception_details import with_details
+from rekindle.dialects.fireworks.tasks.details import with_details
 from rekindle.domain.causes import Cause
 from rekindle.domain.histories import PastAttempt
 from rekindle.domain.models import Failure, StepOutcome

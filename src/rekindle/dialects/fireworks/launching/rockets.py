@@ -13,7 +13,7 @@ from pathlib import Path
 from rekindle.dialects.fireworks.launching.fworkers import FWorker
 from rekindle.dialects.fireworks.launching.places import Launch, LaunchPlaces
 from rekindle.dialects.fireworks.queries import select_fireworks
-from rekindle.dialects.fireworks.surroundings import FWORKER_VARIABLE
+from rekindle.dialects.fireworks.tasks.fworkers import FWORKER_VARIABLE
 from rekindle.domain.errors import NotFound
 from rekindle.domain.selection import Compare, Every, Op
 from rekindle.domain.states import ACTIVE

@@ -84,43 +84,43 @@ class Changes(Pad):
 
     def pause_fw(self, fw_id: int) -> dict[str, Any] | None:
         """Pause a firework that has not started. Returns it, or None where it is left as it is."""
-        from rekindle.dialects.fireworks.lpad.holding import pause
+        from rekindle.dialects.fireworks.holds import pause
 
         return self._do(pause, fw_id)
 
     def resume_fw(self, fw_id: int) -> dict[str, Any] | None:
         """Resume one that is paused."""
-        from rekindle.dialects.fireworks.lpad.holding import resume
+        from rekindle.dialects.fireworks.holds import resume
 
         return self._do(resume, fw_id)
 
     def defuse_fw(self, fw_id: int, rerun_duplicates: bool = True) -> dict[str, Any] | None:  # noqa: ARG002 (as there)
         """Defuse a firework; one that has completed or runs is reset first, with what needs it."""
-        from rekindle.dialects.fireworks.lpad.holding import defuse
+        from rekindle.dialects.fireworks.holds import defuse
 
         return self._do(defuse, fw_id)
 
     def reignite_fw(self, fw_id: int) -> dict[str, Any] | None:
         """Reignite one that is defused. What had fizzled before stays so."""
-        from rekindle.dialects.fireworks.lpad.holding import reignite
+        from rekindle.dialects.fireworks.holds import reignite
 
         return self._do(reignite, fw_id)
 
     def defuse_wf(self, fw_id: int, defuse_all_states: bool = True) -> None:
         """Defuse the workflow of a firework; without `defuse_all_states` what has completed or fizzled stays."""
-        from rekindle.dialects.fireworks.lpad.holding import defuse
+        from rekindle.dialects.fireworks.holds import defuse
 
         self._do_all(defuse, fw_id, () if defuse_all_states else ("COMPLETED", "FIZZLED"))
 
     def pause_wf(self, fw_id: int) -> None:
         """Pause the workflow of a firework."""
-        from rekindle.dialects.fireworks.lpad.holding import pause
+        from rekindle.dialects.fireworks.holds import pause
 
         self._do_all(pause, fw_id, ("COMPLETED", "FIZZLED", "DEFUSED", "RUNNING", "RESERVED"))
 
     def reignite_wf(self, fw_id: int) -> None:
         """Reignite what is defused in the workflow of a firework."""
-        from rekindle.dialects.fireworks.lpad.holding import reignite
+        from rekindle.dialects.fireworks.holds import reignite
 
         self._do_all(reignite, fw_id, tuple(word for word in STATES if word != "DEFUSED"))
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rekindle.dialects.fireworks.surroundings import fworker
 from rekindle.dialects.fireworks.tasks.configuration import Configuration, configuration
+from rekindle.dialects.fireworks.tasks.fworkers import fworker
 from rekindle.dialects.fireworks.tasks.given import BadTask, Given, Spec, needs_package
 from rekindle.dialects.fireworks.tasks.stores import nearest_store
 

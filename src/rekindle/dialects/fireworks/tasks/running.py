@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rekindle.dialects.fireworks.exception_details import note_details
 from rekindle.dialects.fireworks.tasks.actions import Left, as_action
 from rekindle.dialects.fireworks.tasks.archives import archive_dir, compress_dir, decompress_dir
 from rekindle.dialects.fireworks.tasks.command_lines import command_line_task
 from rekindle.dialects.fireworks.tasks.configuration import configuration
 from rekindle.dialects.fireworks.tasks.dataflow import foreach_task, import_data, join_dict, join_list
+from rekindle.dialects.fireworks.tasks.details import note_details
 from rekindle.dialects.fireworks.tasks.filepad import add_files, ask_for_files, delete_files_of_pad, get_files
 from rekindle.dialects.fireworks.tasks.files import delete_files, transfer_files, write_files
 from rekindle.dialects.fireworks.tasks.foreign import foreign_task

@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rekindle.dialects.fireworks.tasks.actions import as_json
+
 _BEGINNING = "_details: "
 
 
 def note_details(error: BaseException) -> None:
     """Note what the exception's `to_dict` gives, where it has one."""
-    from rekindle.dialects.fireworks.tasks.actions import as_json
-
     if callable(getattr(error, "to_dict", None)):
         try:
             text = json.dumps(as_json(error))
