@@ -14,12 +14,14 @@ from rekindle.domain.documents.shapes import (
     Choice,
     Const,
     Items,
+    Joined,
     Lines,
     Object,
     PutOver,
     Shape,
     Stored,
     Value,
+    WhereItStopped,
 )
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS
@@ -36,43 +38,6 @@ class Around:
     bound: Callable[[Any], str]
     predicate: Callable[[Predicate], str]
     field: Callable[[str], str]
-
-
-def compile_shape(shape: Shape, around: Around) -> str:
-    """An expression for the text of a document."""
-    match shape:
-        case Const(value):
-            return SQL["constant"].text.replace("{value}", around.bound(_text(value)))
-        case Value(field):
-            fragment = SQL[_BY_KIND.get(FIELDS[field].kind, "scalar")].text
-            return fragment.replace("{field}", around.field(field))
-        case Lines(fields):
-            lines = [SQL["line"].text.replace("{field}", around.field(field)) for field in fields]
-            return SQL["lines"].text.replace("{parts}", " || ".join(lines))
-        case Stored():
-            return _stored(shape, around)
-        case PutOver(base, by, key, apart):
-            text = SQL["put_over"].text.replace("{part}", _stored(base, around)).replace("{key}", around.bound(key))
-            return text.replace("{by}", _stored(by, around)).replace("{apart}", _stored(apart, around))
-        case Object(entries):
-            parts = [
-                SQL["entry"].text.replace("{key}", around.bound(key)).replace("{part}", compile_shape(part, around))
-                for key, part in entries
-            ]
-            return SQL["object"].text.replace("{parts}", ", ".join(parts))
-        case Items(items):
-            parts = [SQL["item"].text.replace("{part}", compile_shape(part, around)) for part in items]
-            return SQL["items"].text.replace("{parts}", ", ".join(parts))
-        case Attempts(each, archived):
-            return SQL["archived" if archived else "live"].text.replace("{part}", compile_shape(each, around))
-        case Choice(cases):
-            parts = [
-                SQL["case"]
-                .text.replace("{where}", around.predicate(where))
-                .replace("{part}", compile_shape(part, around))
-                for where, part in cases
-            ]
-            return SQL["choice"].text.replace("{parts}", " ".join(parts))
 
 
 def asked(shape: Shape, query: str, around: Around) -> str:

@@ -8,7 +8,15 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rekindle.domain.errors import StoreUnavailable
-from rekindle.store import port, port_attempts, port_canaries, port_histories, port_supervisions, port_tries
+from rekindle.store import (
+    port,
+    port_attempts,
+    port_canaries,
+    port_documents,
+    port_histories,
+    port_supervisions,
+    port_tries,
+)
 from rekindle.store.acts import Acts
 from rekindle.store.attempts import Attempts
 from rekindle.store.canaries import Canaries

@@ -229,15 +229,18 @@ def test_whether_there_is_something_to_run(pad: LaunchPad) -> None:
     assert not pad.future_run_exists()
 
 
-def test_a_workflow_is_appended_behind_fireworks(pad: LaunchPad) -> None:
-    pad.add_wf(chain())
-    pad.append_wf(script("echo more", "more", 7), [1])
-    pad.append_wf(script("echo between", "between", 7), [1], detour=True)
-    links = pad.get_wf_summary_dict(1, "all")["links"]
-    assert links["first--1"] == ["second--2", "more--4", "between--5"]
-    assert links["between--5"] == ["second--2", "more--4"]
-    with pytest.raises(ValueError, match="No Firework exists with id: 9"):
-        pad.append_wf(script("echo lost", "lost", 7), [9])
+def test_a_workflow_is_appended_to_another(failed: LaunchPad) -> None:
+    failed.append_wf(script("echo between", "between", -1), [1], detour=True)
+    (new,) = failed.get_fw_ids({"name": "between"})
+    links = failed.get_wf_summary_dict(1, "all")["links"]
+    assert links["first--1"] == ["second--2", f"between--{new}"]
+    assert links[f"between--{new}"] == ["second--2"]
+    with pytest.raises(ValueError, match="No Firework exists with id: 17"):
+        failed.append_wf(chain(), [17])
+
+
+def test_launches_that_run_are_not_lost_and_nothing_is_where_none_runs(failed: LaunchPad) -> None:
+    assert failed.detect_lostruns() == ([], [], [])
 
 
 def test_a_launch_that_cannot_be_says_so(pad: LaunchPad) -> None:

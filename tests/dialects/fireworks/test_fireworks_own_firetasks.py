@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rekindle.cli.main import main
 from rekindle.dialects.fireworks.defining import define
@@ -169,7 +170,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def foundry(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foundry]:
     """A project; its FW_config.yaml names the package."""
     folder = tmp_path_factory.mktemp("project")
-    (folder / "FW_config.yaml").write_text("ADD_USER_PACKAGES: [foundry]\nFW_NAME_UPDATES: {Old Melt: Melt}\n")
+    config = "ADD_USER_PACKAGES: [foundry]\nFW_NAME_UPDATES: {Old Melt: Melt}\nPRINT_FW_YAML: true\n"
+    (folder / "FW_config.yaml").write_text(config)
     (folder / "moulds").mkdir()
     known = [str(installed), *filter(None, [os.environ.get("PYTHONPATH")])]
     with pytest.MonkeyPatch.context() as patch, open_session(str(folder / ".rekindle"), create=True) as session:
@@ -255,10 +257,12 @@ def test_the_tutorials_firetasks_run(foundry: Foundry, ran: dict[str, int]) -> N
     assert foundry.printed(ran["hello"], "stdout") == "Hello, world!\n"
 
 
-def test_the_firework_is_in_its_launchs_folder(foundry: Foundry, ran: dict[str, int]) -> None:
-    written = json.loads((foundry.folder_of(ran["adding"]) / "FW.json").read_text())
-    assert written["spec"] == {"_tasks": [{"_fw_name": "Addition Task"}], "input_array": [1, 2]}
-    assert (written["fw_id"], written["name"]) == (ran["adding"], "cast")
+def test_the_firework_is_in_its_launchs_folder_as_the_configuration_says(foundry: Foundry, ran: dict[str, int]) -> None:
+    folder = foundry.folder_of(ran["adding"])
+    for text in ((folder / "FW.json").read_text(), (folder / "FW.yaml").read_text()):
+        written = yaml.safe_load(text)
+        assert written["spec"] == {"_tasks": [{"_fw_name": "Addition Task"}], "input_array": [1, 2]}
+        assert (written["fw_id"], written["name"]) == (ran["adding"], "cast")
 
 
 def test_a_firetask_that_exits_has_failed(foundry: Foundry, ran: dict[str, int]) -> None:

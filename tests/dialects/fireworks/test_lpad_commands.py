@@ -19,6 +19,7 @@ import yaml
 from lpad_folder import AFTER, FINE, ODD, PREP, RELAX, Lpad
 
 from rekindle.dialects.fireworks import LaunchPad
+from rekindle.dialects.fireworks.words import wf_state
 
 MANY = "name: many\nfws:\n" + "".join(
     f'- {{fw_id: {at}, name: one, spec: {{_tasks: [{{_fw_name: ScriptTask, script: "true"}}]}}}}\n'

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.spec_changes import changed
@@ -23,8 +22,7 @@ STOPPING = ("exit", "additions", "detours", "append_wfs", "defuse_children", "de
 def perform(task: int, ctx: Context) -> Action:
     """Run the task at a position of `_tasks`. Returns what it did, as FireWorks' FWAction and as our action."""
     from rekindle.dialects.fireworks.acting import action_of
-    from rekindle.dialects.fireworks.fw_file import write_firework
-    from rekindle.dialects.fireworks.surroundings import around, bring_files, parting
+    from rekindle.dialects.fireworks.surroundings import around, bring_files, describe, parting
 
     given = spec_of(ctx.matrix, ctx.params)
     tasks = list(given.get("_tasks", ()))
@@ -38,8 +36,7 @@ def perform(task: int, ctx: Context) -> Action:
     spec = around(given, ctx)
     for _, result in sorted(ctx.steps.items(), key=lambda step: int(step[0].partition("-")[0])):
         spec = changed(spec, result or {})
-    if task == 0 or not Path("FW.json").exists():
-        write_firework(given, ctx)
+    describe(given, ctx, again=task > 0)
     bring_files(spec, again=task > 0)
     done: dict[str, Any] = {}
     last = task >= planned - 1

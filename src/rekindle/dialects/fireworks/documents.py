@@ -107,6 +107,8 @@ LAUNCH = Object(
 )
 """The fields of a launch."""
 
+_CREATED = Stored("matrix", ("created_on",))
+
 SPEC = PutOver(
     Stored("matrix", ("spec",)), Stored("params", (CHANGES,)), "update_spec", Stored("matrix", ("added_by",))
 )

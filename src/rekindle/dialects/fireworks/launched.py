@@ -43,7 +43,7 @@ def action_document(attempt: Attempt, spec: Mapping[str, Any]) -> dict[str, Any]
     if attempt.state not in ENDED:
         return None
     if attempt.state is State.COMPLETED:
-        return {**_NOTHING, **_results(attempt)}
+        return {**NOTHING, **_results(attempt)}
     failed = next(
         (step for step in attempt.steps if step.state is not State.COMPLETED and step.kept_from is None), None
     )

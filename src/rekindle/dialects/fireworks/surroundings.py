@@ -29,16 +29,28 @@ def around(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
 
 
 def describe(spec: Mapping[str, Any], ctx: Context, *, again: bool) -> None:
-    """Leave the firework as FireWorks does, in FW.json of the launch's folder; `again`: only where there is none."""
-    if again and Path(DESCRIPTION).exists():
-        return
+    """Leave the firework as FireWorks does, in FW.json of the launch's folder, or as PRINT_FW_JSON and PRINT_FW_YAML of
+    the configuration say; `again`: only where there is none."""
+    from rekindle.dialects.fireworks.tasks.configuration import configuration
+
     about = {
+        "spec": dict(spec),
         "fw_id": ctx.job,
         "name": ctx.matrix["name"],
         "created_on": ctx.matrix.get("created_on"),
         "state": "RUNNING",
     }
-    Path(DESCRIPTION).write_text(json.dumps({"spec": dict(spec), **about}, indent=4), encoding="utf-8")
+    for form in configuration().prints:
+        path = Path(f"FW.{form}")
+        if again and path.exists():
+            continue
+        if form == "json":
+            text = json.dumps(about, indent=4, ensure_ascii=False)
+        else:
+            import yaml
+
+            text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def fizzled_parents(ctx: Context) -> list[dict[str, Any]]:

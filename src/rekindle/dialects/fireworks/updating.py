@@ -46,7 +46,7 @@ def update_specs(
         number: _changed(session, known[number], {one.id for one in every}, change) for number, every in chosen.items()
     }
     for number, definition in definitions.items():
-        submit(session, definition, of=number)
+        submit(session, definition, revision_of=number)
     return refused
 
 

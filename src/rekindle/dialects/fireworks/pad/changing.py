@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rekindle.dialects.fireworks.adding import add_flow
-from rekindle.dialects.fireworks.appending import append_flow
 from rekindle.dialects.fireworks.pad.opening import LOG, Impossible, Pad, fireworks, workflow_of
 from rekindle.dialects.fireworks.reading import read_document
 from rekindle.dialects.fireworks.rerunning import NO_LAUNCHES, Recovery, rerun_fireworks
@@ -45,15 +44,21 @@ class Changes(Pad):
         for wf in every:
             self.add_wf(wf)
 
-    def append_wf(self, new_wf: Any, fw_ids: Sequence[int], detour: bool = False, pull_spec_mods: bool = True) -> None:
-        """Append a Workflow or a Firework behind fireworks of one workflow; with `detour` before what needs these."""
+    def append_wf(
+        self, new_wf: Any, fw_ids: Sequence[int], detour: bool = False, pull_spec_mods: bool = True
+    ) -> dict[int, int]:
+        """Append a Workflow or a Firework behind fireworks of one workflow; with `detour` what needs these needs the
+        new ones too. Returns the new ids by the old ones."""
+        from rekindle.dialects.fireworks.appending import append_flow
+
         flow = read_document(new_wf if isinstance(new_wf, Mapping) else new_wf.to_dict())
         with self.opened() as session:
             fireworks(session, fw_ids)
-            ids = append_flow(session, fw_ids, flow, detour=detour, pull=pull_spec_mods)
+            ids = append_flow(session, list(fw_ids), flow, detour=detour, pull=pull_spec_mods)
         if not isinstance(new_wf, Mapping):
             _renumber(new_wf, ids)
         LOG.info("Appended a workflow. id_map: %s", ids)
+        return ids
 
     def rerun_fw(
         self,
