@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from rekindle.dialects.fireworks.bench import merged
+from rekindle.dialects.fireworks.fwactions import merged
 from rekindle.dialects.fireworks.spec_changes import BadChange, changed, modified
 
 SPEC = {"a": 1, "l": [1, 2, 1], "d": {"e": {"f": 3}}, "t": "x"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rekindle.dialects.fireworks.bench import STOPPING, merged
 from rekindle.dialects.fireworks.defining import about_parent, binding_of, template_of
 from rekindle.dialects.fireworks.flows import plain_name
+from rekindle.dialects.fireworks.fwactions import STOPPING, merged
 from rekindle.dialects.fireworks.spec_changes import BadChange, check, listed
 from rekindle.dialects.fireworks.words import CHANGES
 from rekindle.domain.actions import Action

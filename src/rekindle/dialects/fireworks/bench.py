@@ -8,22 +8,18 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rekindle.dialects.fireworks.spec_changes import changed
-from rekindle.dialects.fireworks.words import CHANGES
+from rekindle.dialects.fireworks.acting import action_of
+from rekindle.dialects.fireworks.fwactions import STOPPING, merged
+from rekindle.dialects.fireworks.spec_changes import changed, spec_of
+from rekindle.dialects.fireworks.surroundings import around, bring_files, describe, parting
 from rekindle.domain.actions import Action
 
 if TYPE_CHECKING:
     from rekindle.worker.context import Context
 
-STOPPING = ("exit", "additions", "detours", "append_wfs", "defuse_children", "defuse_workflow")
-"""What of an FWAction leaves out the tasks behind it, as FireWorks does."""
-
 
 def perform(task: int, ctx: Context) -> Action:
     """Run the task at a position of `_tasks`. Returns what it did, as FireWorks' FWAction and as our action."""
-    from rekindle.dialects.fireworks.acting import action_of
-    from rekindle.dialects.fireworks.surroundings import around, bring_files, describe, parting
-
     given = spec_of(ctx.matrix, ctx.params)
     tasks = list(given.get("_tasks", ()))
     planned = len(ctx.matrix["spec"].get("_tasks", ()))
@@ -48,28 +44,6 @@ def perform(task: int, ctx: Context) -> Action:
             last = True
             break
     return action_of(done, parting(spec, ctx) if last else {}, ctx, task)
-
-
-def spec_of(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec with which an attempt of a firework begins, of a job with this binding and these parameters: that of
-    its file, with what other fireworks have changed, in order; what the one that added it changes is not for it."""
-    spec: dict[str, Any] = copy.deepcopy(dict(matrix["spec"]))
-    for change in params.get(CHANGES, ()):
-        if change["by"][0] != matrix.get("added_by"):
-            spec = changed(spec, change)
-    return spec
-
-
-def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Two FWActions, in their order, as one."""
-    found: dict[str, Any] = {**one, **other}
-    for key in ("stored_data", "update_spec"):
-        if key in one or key in other:
-            found[key] = {**one.get(key, {}), **other.get(key, {})}
-    for key in ("mod_spec", "additions", "detours", "append_wfs"):
-        if key in one or key in other:
-            found[key] = [*one.get(key, ()), *other.get(key, ())]
-    return found
 
 
 def _run(task: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:

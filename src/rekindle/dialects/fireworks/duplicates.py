@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rekindle.dialects.fireworks.bench import merged
 from rekindle.dialects.fireworks.flows import Flow
+from rekindle.dialects.fireworks.fwactions import merged
 from rekindle.domain.errors import NotFound, Problem, SpecError
 from rekindle.domain.models import Attempt
 from rekindle.domain.states import State

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rekindle.dialects.fireworks.bench import merged
 from rekindle.dialects.fireworks.flows import date_text
+from rekindle.dialects.fireworks.fwactions import merged
 from rekindle.dialects.fireworks.tasks.details import details_of
 from rekindle.dialects.fireworks.words import launch_state
 from rekindle.domain.models import Attempt

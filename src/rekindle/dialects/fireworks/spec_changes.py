@@ -4,9 +4,11 @@ A name within a name is told by an arrow, `a->b`, as FireWorks does; a list is s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rekindle.dialects.fireworks.words import CHANGES
 from rekindle.domain.errors import BadValue
 from rekindle.domain.texts.nearest import did_you_mean
 
@@ -22,6 +24,16 @@ def changed(spec: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
     for modification in listed(change.get("mod_spec")):
         now = modified(now, modification)
     return now
+
+
+def spec_of(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec with which an attempt of a firework begins, of a job with this binding and these parameters: that of
+    its file, with what other fireworks have changed, in order; what the one that added it changes is not for it."""
+    spec: dict[str, Any] = copy.deepcopy(dict(matrix["spec"]))
+    for change in params.get(CHANGES, ()):
+        if change["by"][0] != matrix.get("added_by"):
+            spec = changed(spec, change)
+    return spec
 
 
 def modified(spec: Mapping[str, Any], modification: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from rekindle.dialects.fireworks.bench import spec_of
 from rekindle.dialects.fireworks.flows import Firework, Flow
+from rekindle.dialects.fireworks.spec_changes import spec_of
 from rekindle.dialects.fireworks.words import WORKFLOW, came_through
 from rekindle.domain.errors import Refused
 from rekindle.domain.models import Job, Workflow

@@ -1,0 +1,21 @@
+"""FWActions as documents: what of one leaves out the tasks behind it, and two of them as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+STOPPING = ("exit", "additions", "detours", "append_wfs", "defuse_children", "defuse_workflow")
+"""What of an FWAction leaves out the tasks behind it, as FireWorks does."""
+
+
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Two FWActions, in their order, as one."""
+    found: dict[str, Any] = {**one, **other}
+    for key in ("stored_data", "update_spec"):
+        if key in one or key in other:
+            found[key] = {**one.get(key, {}), **other.get(key, {})}
+    for key in ("mod_spec", "additions", "detours", "append_wfs"):
+        if key in one or key in other:
+            found[key] = [*one.get(key, ()), *other.get(key, ())]
+    return found
