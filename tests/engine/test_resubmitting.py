@@ -144,6 +144,9 @@ def test_of_several_workflows_of_one_name_the_one_that_is_meant_is_revised(proje
     found = resubmitting.propose(project.session, definition, resubmitting.these(failed, How()), {}, revision_of=1)
     assert resubmitting.apply(project.session, found).submitted.workflow == 1
     assert preview(project.session, definition, revision_of=1).submitted.unchanged
+    for act in (preview, submit):
+        with pytest.raises(NotFound):
+            act(project.session, definition, revision_of=99)
     assert not preview(project.session, definition).submitted.unchanged
     assert submit(project.session, definition, revision_of=1).unchanged
     assert look.find_workflow(project.session, str(newest)).revision == 1

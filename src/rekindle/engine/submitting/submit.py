@@ -11,6 +11,7 @@ import msgspec
 from rekindle.domain.changes.revisions import compare
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, Refused
+from rekindle.domain.models import Workflow
 from rekindle.domain.states import ACTIVE
 from rekindle.engine.folders import attempt_files
 from rekindle.engine.looking.look import digest_of
@@ -41,9 +42,7 @@ def submit(
     definition = identified(definition, name)
     now = session.clock()
     with session.store.write() as archive:
-        known = None if new else archive.workflows.find(revision_of or definition.name)
-        if known is None and revision_of is not None:
-            raise NotFound(f"no such workflow: {revision_of}")
+        known = None if new else _known(archive, definition, revision_of)
         submitted = resubmit(archive, known, definition, now) if known else _created(archive, definition, now)
         runners = alive(archive, now)
     ring(session.store.folder, runners)
@@ -61,7 +60,7 @@ def preview(
     """What `submit` would do, and refuse; nothing is changed."""
     definition = identified(definition, name)
     with tentative(session) as archive:
-        known = None if new else archive.workflows.find(revision_of or definition.name)
+        known = None if new else _known(archive, definition, revision_of)
         if known is None:
             return Preview(_created(archive, definition, session.clock()))
         before = archive.workflows.outline(known.id, known.revision)
@@ -82,6 +81,14 @@ def identified(definition: Definition, name: str | None = None) -> Definition:
         (definition.templates, definition.jobs, definition.edges, definition.directory), order="sorted"
     )
     return dataclasses.replace(definition, source_digest=digest_of(content))
+
+
+def _known(archive: Archive, definition: Definition, revision_of: int | None) -> Workflow | None:
+    """The workflow of which it is the next revision; None: it is a new one."""
+    known = archive.workflows.find(revision_of or definition.name)
+    if known is None and revision_of is not None:
+        raise NotFound(f"no such workflow: {revision_of}")
+    return known
 
 
 def _created(archive: Archive, definition: Definition, now: float) -> Submitted:
