@@ -5,14 +5,12 @@ spec. What is rerun is run, whatever it is like."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from rekindle.dialects.fireworks.flows import Flow
-from rekindle.dialects.fireworks.fwactions import merged
+from rekindle.dialects.fireworks.fwactions import done_by
 from rekindle.domain.errors import NotFound, Problem, SpecError
-from rekindle.domain.models import Attempt
 from rekindle.domain.states import State
 
 _EXACT, _EXACT_ONCE = "DupeFinderExact", "Dupe Finder Exact"
@@ -40,7 +38,7 @@ def done_alike(job: int, given: Mapping[str, Any]) -> dict[str, Any] | None:
         alike = [one.id for one in found if known.get(one.id) == given]
         for attempt in reversed(look.attempts(session, alike, live=True) if alike else []):
             if attempt.state is State.COMPLETED:
-                return _action(attempt)
+                return done_by(attempt.steps)
     return None
 
 
@@ -60,12 +58,3 @@ def _finder(spec: Mapping[str, Any]) -> str:
     name = finder.get("_fw_name") if isinstance(finder, Mapping) else finder
     found = str(name).strip("{} ").rsplit(".", 1)[-1].rsplit("::", 1)[-1]
     return _EXACT if found == _EXACT_ONCE else found
-
-
-def _action(attempt: Attempt) -> dict[str, Any]:
-    """What its tasks did, as one."""
-    found: dict[str, Any] = {}
-    for step in attempt.steps:
-        if step.result is not None:
-            found = merged(found, json.loads(step.result))
-    return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rekindle.dialects.fireworks.flows import date_text
-from rekindle.dialects.fireworks.fwactions import merged
+from rekindle.dialects.fireworks.fwactions import done_by
 from rekindle.dialects.fireworks.tasks.details import details_of
 from rekindle.dialects.fireworks.words import launch_state
 from rekindle.domain.models import Attempt
@@ -43,7 +43,7 @@ def action_document(attempt: Attempt, spec: Mapping[str, Any]) -> dict[str, Any]
     if attempt.state not in ENDED:
         return None
     if attempt.state is State.COMPLETED:
-        return {**NOTHING, **_results(attempt)}
+        return {**NOTHING, **done_by(attempt.steps)}
     failed = next(
         (step for step in attempt.steps if step.state is not State.COMPLETED and step.kept_from is None), None
     )
@@ -55,7 +55,7 @@ def action_document(attempt: Attempt, spec: Mapping[str, Any]) -> dict[str, Any]
         "_task": task,
         "_exception": {"_stacktrace": _stacktrace(attempt), "_details": details_of(_stacktrace(attempt))},
     }
-    return {**NOTHING, "stored_data": {**_results(attempt).get("stored_data", {}), **data}, "exit": True}
+    return {**NOTHING, "stored_data": {**done_by(attempt.steps).get("stored_data", {}), **data}, "exit": True}
 
 
 NOTHING: Mapping[str, Any] = {
@@ -73,19 +73,12 @@ NOTHING: Mapping[str, Any] = {
 """An action that does nothing, with every key that FireWorks writes."""
 
 
-def _results(attempt: Attempt) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for step in attempt.steps:
-        result = json.loads(step.result) if step.result else None
-        if isinstance(result, Mapping):
-            found = merged(found, result)
-    return found
-
-
 def _message(attempt: Attempt) -> str:
-    said = attempt.failure.message if attempt.failure else ""
-    cause = attempt.cause.value if attempt.cause else ""
-    return said or f"it ended with {attempt.exit_code}" if attempt.exit_code else said or cause
+    if attempt.failure and attempt.failure.message:
+        return attempt.failure.message
+    if attempt.exit_code:
+        return f"it ended with {attempt.exit_code}"
+    return attempt.cause.value if attempt.cause else ""
 
 
 def _stacktrace(attempt: Attempt) -> str:
@@ -116,10 +109,7 @@ def _checkpoint(attempt: Attempt) -> dict[str, Any]:
     done = [step for step in attempt.steps if step.state is State.COMPLETED or step.kept_from is not None]
     if not attempt.steps:
         return {}
-    found: dict[str, Any] = {}
-    for step in done:
-        result = json.loads(step.result) if step.result else None
-        found = merged(found, result) if isinstance(result, Mapping) else found
+    found = done_by(done)
     return {
         "_task_n": min(len(done), attempt.steps[-1].position),
         "_all_stored_data": found.get("stored_data", {}),
