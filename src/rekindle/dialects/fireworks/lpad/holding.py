@@ -10,15 +10,13 @@ import click
 from rekindle.dialects.fireworks.holds import defuse, pause, reignite, resume
 from rekindle.dialects.fireworks.lpad.asking import agreed
 from rekindle.dialects.fireworks.lpad.options import firework_options, password_option, workflow_options
-from rekindle.dialects.fireworks.lpad.printing import note, tell
+from rekindle.dialects.fireworks.lpad.printing import tell, tell_left
 from rekindle.dialects.fireworks.lpad.selecting import Asked, fireworks_meant, workflows_meant
 from rekindle.dialects.fireworks.lpad.typed import Command
 from rekindle.dialects.fireworks.standing import Standing, fireworks_of, standing
 from rekindle.dialects.opening import opened
 from rekindle.domain.errors import Refused
 from rekindle.engine.session import Session
-
-_NAMED = 10
 
 
 @click.command(cls=Command)
@@ -154,9 +152,6 @@ def _on_workflows(
 
 def tell_refused(names: dict[int, str], refused: dict[int, str], doing: str) -> None:
     """Which are left as they are, and why; Refused where these are all."""
-    for number, why in list(refused.items())[:_NAMED]:
-        note(f"left as it is: {number} {names.get(number, '')}: {why}")
-    if len(refused) > _NAMED:
-        note(f"left as they are: {len(refused) - _NAMED:,} more")
+    tell_left(list(refused.items()), names)
     if refused and len(refused) == len(names):
         raise Refused(f"no firework is left for {doing}: nothing is changed", hint="`lpad get_fws -i …` shows them")

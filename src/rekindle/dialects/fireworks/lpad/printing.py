@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ import click
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 """Of messages."""
+
+NAMED = 10
+"""So many are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,14 @@ def tell(message: str) -> None:
 def note(message: str) -> None:
     """What a user should know beside, on stderr."""
     click.echo(message, err=True)
+
+
+def tell_left(left: Sequence[tuple[int, str]], names: Mapping[int, str]) -> None:
+    """Which fireworks are left as they are, and why."""
+    for number, why in left[:NAMED]:
+        note(f"left as it is: {number} {names.get(number, '')}: {why}")
+    if len(left) > NAMED:
+        note(f"left as they are: {len(left) - NAMED:,} more")
 
 
 def _asked() -> Printing:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import click
 
 from rekindle.dialects.fireworks.lpad.asking import agreed
 from rekindle.dialects.fireworks.lpad.options import firework_options, password_option, workflow_options
-from rekindle.dialects.fireworks.lpad.printing import note, tell
+from rekindle.dialects.fireworks.lpad.printing import NAMED, note, tell, tell_left
 from rekindle.dialects.fireworks.lpad.selecting import Asked, fireworks_meant, workflows_meant
 from rekindle.dialects.fireworks.lpad.typed import Command, Several
 from rekindle.dialects.fireworks.rerunning import Recovery, Rerun, rerun_fireworks
@@ -17,8 +16,6 @@ from rekindle.dialects.fireworks.standing import fireworks_of, standing
 from rekindle.dialects.opening import opened
 from rekindle.domain.errors import Refused, UsageError
 from rekindle.query.words import parse_ids
-
-_NAMED = 10
 
 
 def recovery_options(command: Any) -> Any:
@@ -149,12 +146,12 @@ def _recovery(
 
 
 def _tell(done: Rerun, names: dict[int, str], *, dry_run: bool) -> None:
-    for text in done.warnings[:_NAMED]:
+    for text in done.warnings[:NAMED]:
         note(f"warning: {text}")
-    if len(done.warnings) > _NAMED:
-        note(f"warning: {len(done.warnings) - _NAMED:,} more: `rekindle reruns show` has them all")
-    _tell_left(done.skipped, names)
-    _tell_left(done.refused, names)
+    if len(done.warnings) > NAMED:
+        note(f"warning: {len(done.warnings) - NAMED:,} more: `rekindle reruns show` has them all")
+    tell_left(done.skipped, names)
+    tell_left(done.refused, names)
     if done.refused and not done.planned:
         raise Refused("no firework is rerun: nothing is changed", hint="`lpad get_fws -i …` shows them")
     if done.below:
@@ -163,10 +160,3 @@ def _tell(done: Rerun, names: dict[int, str], *, dry_run: bool) -> None:
     tell(f"{'Would set' if dry_run else 'Finished setting'} {done.planned} FWs to rerun")
     if dry_run:
         note("a dry run: nothing is changed")
-
-
-def _tell_left(left: Sequence[tuple[int, str]], names: dict[int, str]) -> None:
-    for number, why in left[:_NAMED]:
-        note(f"left as it is: {number} {names.get(number, '')}: {why}")
-    if len(left) > _NAMED:
-        note(f"left as they are: {len(left) - _NAMED:,} more")

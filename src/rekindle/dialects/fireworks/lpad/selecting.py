@@ -46,11 +46,6 @@ def sorting(sort: str | None, rsort: str | None) -> tuple[str, bool] | None:
     return (sort, False) if sort is not None else (rsort, True) if rsort is not None else None
 
 
-def fireworks_shown(session: Session, asked: Asked) -> list[int]:
-    """The fireworks to show; all where nothing says which."""
-    return _fireworks(session, asked)
-
-
 def fireworks_meant(session: Session, asked: Asked, what: str) -> list[int]:
     """The fireworks that a command acts on. UsageError where nothing says which, NotFound for an id or a name that
     nothing has: then nothing is done."""
@@ -58,15 +53,10 @@ def fireworks_meant(session: Session, asked: Asked, what: str) -> list[int]:
     ids = _named(asked)
     if ids:
         _refuse_unknown(session, ids)
-    found = _fireworks(session, asked)
+    found = fireworks_shown(session, asked)
     if asked.name is not None and not found and not select_fireworks(session, {"name": asked.name}):
         raise NotFound(f"no firework is named {asked.name!r:.100}", hint="`lpad get_fws` lists them; nothing is done")
     return found
-
-
-def workflows_shown(session: Session, asked: Asked) -> list[int]:
-    """The workflows to show, by our ids; all where nothing says which."""
-    return _workflows(session, asked)
 
 
 def workflows_meant(session: Session, asked: Asked, what: str) -> list[int]:
@@ -75,7 +65,7 @@ def workflows_meant(session: Session, asked: Asked, what: str) -> list[int]:
     ids = _named(asked)
     if ids:
         _refuse_unknown(session, ids)
-    found = _workflows(session, asked)
+    found = workflows_shown(session, asked)
     if asked.name is not None and not found and not select_workflows(session, {"name": asked.name}):
         raise NotFound(
             f"no workflow is named {asked.name!r:.100}", hint="`lpad get_wflows` lists them; nothing is done"
@@ -101,7 +91,8 @@ def _named(asked: Asked) -> tuple[int, ...]:
     return parse_ids(asked.ids) if asked.ids else ()
 
 
-def _fireworks(session: Session, asked: Asked) -> list[int]:
+def fireworks_shown(session: Session, asked: Asked) -> list[int]:
+    """The fireworks that the words are for; all where nothing says which."""
     sort, query = _sort(asked), _told(asked)
     plain = _all_of(_of_ids("fw_id", _named(asked)), {} if asked.name is None else {"name": asked.name})
     if not asked.launches:
@@ -113,7 +104,8 @@ def _fireworks(session: Session, asked: Asked) -> list[int]:
     return found[: asked.most or None]
 
 
-def _workflows(session: Session, asked: Asked) -> list[int]:
+def workflows_shown(session: Session, asked: Asked) -> list[int]:
+    """The workflows that the words are for, by our ids; all where nothing says which."""
     plain = _all_of(_of_ids("nodes", _named(asked)), {} if asked.name is None else {"name": asked.name})
     return select_workflows(session, _all_of(plain, _told(asked)), sort=_sort(asked), limit=asked.most)
 
