@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from rekindle.domain.errors import UnknownWord
 from rekindle.domain.selection import AnyOf, Compare, Every, Not, Op, Predicate
 from rekindle.domain.states import ACTIVE, State
-from rekindle.domain.texts.nearest import did_you_mean
 
 PAUSED, DEFUSED = "paused", "defused"
 """The reasons of the holds that this dialect makes. A hold for any other reason is a defused one too."""
@@ -61,15 +59,6 @@ def wf_state(states: Mapping[int, str], children: Mapping[int, Collection[int]],
     if words & {"FIZZLED", "COMPLETED", "RUNNING"}:
         return "RUNNING"
     return "RESERVED" if "RESERVED" in words else "READY"
-
-
-def parse_state(word: str) -> str:
-    """The word that a user means, in any case. UnknownWord with a hint for one that FireWorks does not have."""
-    found = word.strip().upper()
-    if found not in STATES:
-        hint = did_you_mean(found, STATES) or "states are " + ", ".join(STATES)
-        raise UnknownWord(f"FireWorks has no state {word!r:.60}", hint=hint)
-    return found
 
 
 def states_meant(word: str) -> tuple[State, ...]:

@@ -58,7 +58,7 @@ def run_task(task: dict[str, Any], spec: Spec) -> dict[str, Any]:
         returned = _perform(given, spec)
     except SystemExit as error:
         raise RuntimeError(f"{name} called sys.exit({error.code!r})") from error
-    except Exception as error:
+    except Exception as error:  # whatever a task raises goes on; what it says of itself goes with it
         note_details(error)
         raise
     written = left.action()
