@@ -14,7 +14,7 @@ import pytest
 
 from rekindle.dialects.fireworks import LaunchPad
 from rekindle.dialects.fireworks.rocket import launch_rocket, rapidfire
-from rekindle.domain.errors import BadValue, Refused
+from rekindle.domain.errors import BadValue, Refused, RekindleError
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.run import work
 from rekindle.engine.session import open_session
@@ -70,6 +70,14 @@ def failed(pad: LaunchPad, failed_once: Path, tmp_path: Path) -> LaunchPad:
     """Three fireworks, of which the second has fizzled."""
     shutil.copytree(failed_once / ".rekindle", tmp_path / ".rekindle")
     return pad
+
+
+def test_of_several_workflows_all_are_read_before_one_is_added(pad: LaunchPad) -> None:
+    with pytest.raises(RekindleError):
+        pad.bulk_add_wfs([chain(), {**chain(), "links": {"11": [99]}}])
+    assert pad.get_fw_ids() == []
+    pad.bulk_add_wfs([chain(), chain()])
+    assert len(pad.get_wf_ids()) == 2
 
 
 def test_a_workflow_is_added_as_a_dict_and_its_new_ids_are_told(pad: LaunchPad) -> None:
@@ -285,7 +293,7 @@ found = launchpad.get_fw_by_id(two.fw_id)
 assert isinstance(found, Firework)
 assert (found.state, found.launches[0].action.update_spec) == ("COMPLETED", {"total": 3})
 assert launchpad.get_launch_by_id(found.launches[0].launch_id).fw_id == two.fw_id
-read = launchpad.get_wf_by_fw_id(one.fw_id)
+read = launchpad.get_wf_by_fw_id_lzyfw(one.fw_id)
 assert (read.name, read.state, read.links[one.fw_id]) == ("of objects", "COMPLETED", [two.fw_id])
 assert launchpad.get_fw_ids({"spec._tasks._fw_name": "PyTask"}) == [two.fw_id]
 print("done")
