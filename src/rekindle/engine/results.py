@@ -129,7 +129,7 @@ class Proposal:
     plan: RerunPlan
     request: Mapping[str, Any]
     note: str | None = None
-    kind: Literal["manual", "restart", "reset", "supervise"] = "manual"
+    kind: Literal["manual", "restart", "run", "reset", "supervise"] = "manual"
     children: Mapping[int, Sequence[int]] = field(default_factory=dict)
     foreseen: Foreseen | None = None
     canaries: tuple[Choice, ...] = ()  # the groups of which a part runs first, and the rest only when that has passed

@@ -58,6 +58,9 @@ class Attempts:
     def wanted_cancel(self, runner: int) -> list[tuple[int, str]]:
         return [(number, token) for number, token in self._db.rows(SQL["wanted_cancel"], runner=runner)]
 
+    def interrupted(self, workflow: int) -> list[int]:
+        return [row[0] for row in self._db.rows(SQL["interrupted"], workflow=workflow)]
+
     def some(self, attempts: Collection[int]) -> list[Attempt]:
         wanted = as_set(attempts)
         rows = self._db.rows(SQL["attempts_by_id"], attempts=wanted)

@@ -331,7 +331,7 @@ class Reruns(Protocol):
         ...
 
     def newest_manual(self) -> int | None:
-        """The newest rerun that somebody asked for (manual, restart, reset, accept) and that is not undone."""
+        """The newest rerun that somebody asked for (manual, restart, run, reset, accept) and that is not undone."""
         ...
 
     def saved(self, attempt: int) -> tuple[SavedFile, ...]:

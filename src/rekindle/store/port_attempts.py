@@ -40,6 +40,11 @@ class Attempts(Protocol):
         """(attempt, token) of a runner's active attempts whose end was asked for."""
         ...
 
+    def interrupted(self, workflow: int) -> list[int]:
+        """The jobs of a workflow whose live attempt was lost, or was canceled because its runner was interrupted. Jobs
+        that somebody canceled by name are not among them, nor are retired ones."""
+        ...
+
     def some(self, attempts: Collection[int]) -> list[Attempt]:
         """These, with their steps, by id."""
         ...

@@ -1,10 +1,16 @@
-"""`rekindle run`: submit and work."""
+"""`rekindle run`: submit a spec, run again what is out of date, and work to the end."""
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 import click
 
-from rekindle.cli.commands.submit import show_preview, submitted, tell_submitted
+from rekindle.cli.commands.rerun import saving_shown
+from rekindle.cli.commands.submit import show_preview, tell_submitted
 from rekindle.cli.opening import opened
 from rekindle.cli.options import (
     capacity_options,
@@ -16,26 +22,34 @@ from rekindle.cli.options import (
     read_duration,
     spec_options,
 )
-from rekindle.cli.showing import drawing, shapes
+from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes
+from rekindle.cli.showing.planshow import draw_plan, draw_refused
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.cli.showing.working import found_code, work_shown
-from rekindle.domain.selection import Selection
+from rekindle.domain.errors import PlanOutdated, Refused, UsageError
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Word
-from rekindle.engine.changes import staleness
 from rekindle.engine.looking import look
-from rekindle.engine.results import Submitted, WorkflowStatus, WorkOptions, WorkReport
+from rekindle.engine.rerunning.updating import Outcome, Update, apply_update, conclude, plan_update
+from rekindle.engine.results import Applied, Submitted, WorkOptions, WorkReport
 from rekindle.engine.session import Session
 
 _TO_DO = (State.READY, State.QUEUED, State.RUNNING)
+_NAMED = 5
+_MOST_PLANS = 5
+"""How often a plan is made again because other commands moved its jobs meanwhile."""
 
 
 @click.command()
 @spec_options
 @capacity_options
 @click.option("--wait-timeout", callback=read_duration, metavar="D", help="Start nothing new after so long; exit 6.")
+@click.option("--no-rerun", is_flag=True, help="Run only what never ran; exit 1 if completed jobs are stale.")
+@click.option("--retry-failed", is_flag=True, help="Run failed jobs again too.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before completed jobs run again.")
 @fail_on_option
 @dry_run_option
+@click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan.")
 @json_option
 def run(
     spec: str,
@@ -48,28 +62,54 @@ def run(
     gpus: int,
     licence: tuple[str, ...],
     wait_timeout: float | None,
+    no_rerun: bool,
+    retry_failed: bool,
+    yes: bool,
     fail_on: frozenset[Word],
     dry_run: bool,
+    verbose: bool,
     as_json: bool,
 ) -> int:
-    """Submit SPEC and run it to the end.
+    """Submit SPEC and bring its workflow up to date.
 
-    Exit code: 0 all well, 2 jobs failed, 5 canceled (Ctrl-C), 6 timed out; where nothing is ready: 0 all completed
-    and current, 2 failed jobs stand, 1 the new revision or parameters make jobs stale; with --fail-on, where it would
-    be 0: 7 while blockers stand, 8 while warnings do.
+    Runs what is ready, new, stale (an input, command, parameter, function or result that it depends on has changed) or
+    was interrupted, and every job below these. The plan is shown and recorded; on a terminal, `run` asks before
+    completed jobs run again. A failed job stays failed until something it depends on changes, or --retry-failed.
+
+    Exit code, for the whole workflow at the end: 0 all jobs completed and none is stale, 1 stale jobs are left or jobs
+    cannot start, 2 jobs have failed, 5 jobs are canceled (Ctrl-C), 6 timed out; with --fail-on, where it would be 0: 7
+    if a job has the verdict BLOCKER, 8 if one has WARNING.
 
     \b
     Example:
       rekindle run sweep.yaml -j 4 --param alpha=0.2
+      rekindle run sweep.yaml --dry-run
+      rekindle run sweep.yaml --retry-failed --yes
     """
-    pairs("--param", param)
-    given = licences(licence)
-    if dry_run:
-        show_preview(spec, param, name, new, verbose=False, as_json=as_json)
-        return 0
+    params, given = pairs("--param", param), licences(licence)
+    if no_rerun and retry_failed:
+        raise UsageError("--no-rerun and --retry-failed exclude each other", hint="leave out one of them")
     with opened(create=True) as session:
-        done = submitted(session, spec, param, name, new)
-        tell_submitted(done)
+        from rekindle.spec import load
+
+        definition = load(Path(spec), params=params)
+
+        def plan() -> Update:
+            with reading_shown() as tell:
+                return plan_update(
+                    session,
+                    definition,
+                    name=name,
+                    new=new,
+                    rerun_stale=not no_rerun,
+                    retry_failed=retry_failed,
+                    tell=tell,
+                )
+
+        if dry_run:
+            _show_dry_run(plan(), (spec, param, name, new), verbose=verbose, as_json=as_json)
+            return 0
+        update, done, applied = _applied(session, plan, yes=yes or as_json, verbose=verbose, as_json=as_json)
         options = WorkOptions(
             workflow=str(done.workflow),
             slots=slots,
@@ -79,53 +119,128 @@ def run(
             gpus=gpus,
             licences=given,
         )
-        status = look.status(session, str(done.workflow))[0]
+        again = _command(spec, param, name)
+        before = look.status(session, str(done.workflow))[0]
         report: WorkReport | None = None
-        if any(status.counts.get(state) for state in _TO_DO):
-            report = work_shown(session, options, quiet=as_json)
-            code = report.exit_code
-        else:
-            code = _nothing_ready(session, status)
-        code = code or found_code(session, str(done.workflow), fail_on)
-        after = look.status(session, str(done.workflow))[0]
+        if any(before.counts.get(state) for state in _TO_DO):
+            report = work_shown(session, options, quiet=as_json, go_on=again)
+        with reading_shown() as tell:
+            outcome = conclude(session, done.workflow, report, tell)
+        _show_outcome(session, outcome, report, again)
+        code = outcome.exit_code or found_code(session, str(done.workflow), fail_on)
     if as_json:
-        shapes.emit(_document(done, after, report, code))
+        shapes.emit(_document(update, done, applied, outcome, report, code))
     return code
 
 
-def _document(done: Submitted, after: WorkflowStatus, report: WorkReport | None, code: int) -> dict[str, object]:
-    ran = shapes.report(report) if report else None
-    return {**shapes.workflow_status(after), "exit_code": code, "submitted": shapes.submitted(done), "ran": ran}
+def _command(spec: str, param: Sequence[str], name: str | None) -> str:
+    """The command that goes on with this run."""
+    words = ["rekindle", "run", spec, *(word for text in param for word in ("--param", text))]
+    return shlex.join([*words, "--as", name] if name else words)
 
 
-def _nothing_ready(session: Session, status: WorkflowStatus) -> int:
-    """Why there is nothing to run, and what to type: the exit code says it too."""
-    owner = status.workflow
-    scope = f"-w {owner.id}"
-    failed = status.counts.get(State.FAILED, 0)
-    canceled = status.counts.get(State.CANCELED, 0)
-    if failed:
-        click.echo(f"nothing is ready: {drawing.many(failed, 'failed job')} stand", err=True)
-        click.echo(f"look: rekindle failures {scope}    again: rekindle rerun {scope} -s failed --work", err=True)
-        return 2
-    if canceled:
-        click.echo(f"nothing is ready: {drawing.many(canceled, 'canceled job')} stand", err=True)
+def _applied(
+    session: Session, plan: Callable[[], Update], *, yes: bool, verbose: bool, as_json: bool
+) -> tuple[Update, Submitted, Applied | None]:
+    """Plan, show, ask and apply; plan again when jobs have moved in between."""
+    for left in reversed(range(_MOST_PLANS)):
+        update = plan()
+        if update.preview is not None:
+            tell_submitted(update.preview.submitted)
+        if update.proposal is not None and not as_json:
+            draw_plan(update.proposal.plan, update.proposal.children, verbose=verbose)
+        elif update.refused and not as_json:
+            click.echo("cannot run again:")
+            draw_refused(update.refused, None if verbose else _NAMED)
+        _ask(update, yes)
+        try:
+            done, applied = apply_update(session, update, saving_shown())
+        except PlanOutdated:
+            if not left:
+                raise
+            continue
+        if update.preview is None:
+            tell_submitted(done)
+        return update, done, applied
+    raise AssertionError("the last plan was applied or refused")
+
+
+def _ask(update: Update, yes: bool) -> None:
+    """On a terminal, ask before completed jobs run again; Refused when the answer is no."""
+    number = update.reruns_completed
+    if yes or not number or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    if not click.confirm(f"Run {drawing.many(number, 'completed job')} again?", err=True):
+        raise Refused("nothing is changed", hint="--no-rerun runs only what never ran")
+
+
+def _show_dry_run(
+    update: Update, submission: tuple[str, tuple[str, ...], str | None, bool], *, verbose: bool, as_json: bool
+) -> None:
+    """Show the submission and the plan."""
+    if update.preview is None:
+        show_preview(*submission, verbose=verbose, as_json=as_json)
+        return
+    proposal = update.proposal
+    if as_json:
+        planned = shapes.nothing_planned(update.refused) if proposal is None else shapes.plan(proposal.plan, None)
+        shapes.emit({**revisionshapes.preview(update.preview), "plan": planned})
+        return
+    revisionshow.draw_preview(update.preview, verbose=verbose)
+    if proposal is not None:
+        click.echo("")
+        draw_plan(proposal.plan, proposal.children, verbose=verbose)
+    click.echo("a dry run: nothing is changed")
+
+
+def _show_outcome(session: Session, outcome: Outcome, report: WorkReport | None, again: str) -> None:
+    """Say why the exit code is not 0, or that there was nothing to run, and what to type."""
+    status, stale = outcome.status, sorted(outcome.changed.stale)
+    scope, counts = f"-w {status.workflow.id}", status.counts
+    if report is not None and (report.interrupted or report.exit_code == 6):
+        return
+    failed, canceled = counts.get(State.FAILED, 0), counts.get(State.CANCELED, 0)
+    if failed and not (report and report.failed):
+        have = "has" if failed == 1 else "have"
+        click.echo(f"{drawing.many(failed, 'job')} {have} failed before: not run again", err=True)
+        click.echo(f"look: rekindle failures {scope}    again: {again} --retry-failed", err=True)
+        click.echo(f"or choose: rekindle rerun {scope} -s failed --work", err=True)
+    if canceled and not (report and report.canceled):
+        click.echo(f"{drawing.many(canceled, 'job')} {'is' if canceled == 1 else 'are'} canceled", err=True)
         click.echo(f"again: rekindle rerun {scope} -s canceled --work", err=True)
-        return 5
-    ids = look.select(session, Selection(workflow=str(owner.id)))
-    with reading_shown() as tell:
-        stale = sorted(staleness.changed(session, ids, tell).stale)
     if stale:
-        names = ", ".join(drawing.flat(row.job.name) for row in look.jobs(session, stale[:5]))
-        click.echo(f"nothing is ready, and {drawing.many(len(stale), 'job')} {_IS[len(stale) > 1]} stale", err=True)
-        click.echo(
-            f"  stale: {names}{', …' if len(stale) > 5 else ''}    why: rekindle why {scope} --changed", err=True
-        )
-        afresh = f"    afresh: rekindle run {owner.source} --new" if owner.source else ""
-        click.echo(f"again: rekindle rerun {scope} --changed --work{afresh}", err=True)
-        return 1
-    click.echo("nothing to run: all is completed and current", err=True)
-    return 0
+        names = ", ".join(drawing.flat(row.job.name) for row in look.jobs(session, stale[:_NAMED]))
+        more = ", …" if len(stale) > _NAMED else ""
+        are = "is" if len(stale) == 1 else "are"
+        click.echo(f"{drawing.many(len(stale), 'job')} {are} stale: {names}{more}", err=True)
+        click.echo(f"why: rekindle why {scope} --changed    again: {again}", err=True)
+    if report is None and outcome.exit_code == 0:
+        click.echo(f"nothing to run: {_current(outcome)}", err=True)
 
 
-_IS = {False: "is", True: "are"}
+def _current(outcome: Outcome) -> str:
+    """`all 4 jobs are completed and current`, or how many of them are unknown."""
+    total, unknown = outcome.status.counts.get(State.COMPLETED, 0), len(outcome.changed.unknown)
+    jobs = drawing.many(total, "completed job")
+    if not unknown:
+        return f"{jobs}, current" if total == 1 else f"{jobs}, all current"
+    current = f"{total - unknown:,} current, " if total > unknown else ""
+    return f"{jobs}: {current}{unknown:,} unknown (nothing to compare)"
+
+
+def _document(
+    update: Update, done: Submitted, applied: Applied | None, outcome: Outcome, report: WorkReport | None, code: int
+) -> dict[str, object]:
+    if applied is not None:
+        planned = shapes.plan(applied.plan, applied.rerun)
+    else:
+        planned = shapes.nothing_planned(update.refused)
+    return {
+        **shapes.workflow_status(outcome.status),
+        "exit_code": code,
+        "submitted": shapes.submitted(done),
+        "plan": planned,
+        "ran": shapes.report(report) if report else None,
+        "stale": sorted(outcome.changed.stale),
+        "unknown": sorted(outcome.changed.unknown),
+    }

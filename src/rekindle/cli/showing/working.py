@@ -16,10 +16,11 @@ from rekindle.engine.results import Inherited, WorkOptions, WorkReport
 from rekindle.engine.session import Session
 
 
-def work_shown(session: Session, options: WorkOptions, *, quiet: bool) -> WorkReport:
-    """Work with progress on stderr, and the closing summary there. `quiet` (for --json): no live line."""
+def work_shown(session: Session, options: WorkOptions, *, quiet: bool, go_on: str | None = None) -> WorkReport:
+    """Work with progress on stderr, and the closing summary there. `quiet` (for --json): no live line. `go_on`: the
+    command that goes on with what was interrupted."""
     report = progress_shown(session, options, quiet=quiet)
-    _close(session, options.workflow, report)
+    _close(session, options.workflow, report, go_on)
     return report
 
 
@@ -38,7 +39,7 @@ def _kinds(session: Session, workflow: str | None) -> dict[str, str]:
     return {group.signature: f"{drawing.flat(names[group.jobs[0]])}: {explaining.said(group)}" for group in groups}
 
 
-def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
+def _close(session: Session, workflow: str | None, report: WorkReport, go_on: str | None) -> None:
     if report.inherited.found:
         click.echo(inherited_line(report.inherited), err=True)
     for line in report.damaged[:1]:
@@ -69,7 +70,7 @@ def _close(session: Session, workflow: str | None, report: WorkReport) -> None:
     if report.failed:
         groups = look.failures(session, workflow)
         click.echo(explaining.group_lines(groups, most=5), err=True)
-    tell_next(report, workflow)
+    tell_next(report, workflow, go_on)
 
 
 def inherited_line(found: Inherited) -> str:
@@ -123,10 +124,17 @@ def _they(number: int) -> str:
     return "it depends" if number == 1 else "they depend"
 
 
-def tell_next(report: WorkReport, workflow: str | None) -> None:
-    """What to type after a run that did not go all well."""
+def tell_next(report: WorkReport, workflow: str | None, go_on: str | None = None) -> None:
+    """Say what to type after a run that did not complete every job. `go_on`: the command that goes on with what was
+    interrupted or timed out."""
     scope = f" -w {workflow}" if workflow else ""
     if report.failed:
         click.echo(f"look: rekindle failures{scope}    again: rekindle rerun{scope} -s failed --work", err=True)
+    if report.interrupted or report.exit_code == 6:
+        click.echo(f"go on: {go_on or _going_on(report, scope)}", err=True)
     elif report.canceled:
         click.echo(f"again: rekindle rerun{scope} -s canceled --work", err=True)
+
+
+def _going_on(report: WorkReport, scope: str) -> str:
+    return f"rekindle restart{scope} --yes --work" if report.canceled else f"rekindle work{scope}"

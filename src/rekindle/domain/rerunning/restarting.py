@@ -72,6 +72,35 @@ def begin_restart(
     return Restart(_filled(requests), stale, tuple(running), tuple(stays))
 
 
+def begin_update(
+    jobs: Iterable[Job],
+    interrupted: Collection[int],
+    stale: Mapping[int, tuple[Reason, ...]],
+    *,
+    retry_failed: bool = False,
+) -> Restart:
+    """Choose what `run` runs again of a workflow: stale jobs, interrupted ones, and with `retry_failed` those that
+    failed. `jobs` are all that have ended, by id; `interrupted` those whose attempt was lost, or canceled with its
+    runner; `stale`: by job, what has changed since its live attempt. A job that was canceled by name stays canceled,
+    even if it is stale."""
+    again: list[Job] = []
+    outdated: list[Job] = []
+    stays: list[Job] = []
+    for job in jobs:
+        if job.retired:
+            continue
+        if job.state is State.CANCELED and job.id not in interrupted:
+            stays.append(job)
+        elif job.id in stale:
+            outdated.append(job)
+        elif job.id in interrupted or (job.state is State.FAILED and retry_failed):
+            again.append(job)
+        elif job.state is not State.COMPLETED:
+            stays.append(job)
+    why = {job.id: stale[job.id] for job in outdated}
+    return Restart(_filled([(_ids(again), CUT_OFF), (_ids(outdated), STALE)]), why, stays=tuple(stays))
+
+
 def going_on(begun: Restart, jobs: Collection[int]) -> Restart:
     """The same restart, in which those of its jobs that were cut off amid a fan-out, `jobs`, go on there."""
     requests: list[tuple[Sequence[int], How]] = [(sorted(jobs), GO_ON)]

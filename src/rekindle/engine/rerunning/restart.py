@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,7 +70,14 @@ def plan_restart(
         request["how"] = {"only_uninitialized": True}
     if cancel_running:
         request["how"] = {**request.get("how", {}), "cancel_running": True}
-    proposal = _proposal(session, begun, request, note, cancel_running=cancel_running)
+
+    def make(begun: Restart) -> Proposal:
+        requests = [
+            (jobs, how if how.release else replace(how, cancel_running=cancel_running)) for jobs, how in begun.requests
+        ]
+        return rerun.plan(session, requests, request, note, begun.why)
+
+    proposal = plan_begun(session, begun, make)
     _refuse_missing(session, workflow, proposal.plan.jobs, others=not only_uninitialized)
     planned = {job.id for job in proposal.plan.jobs}
     stays = tuple(job for job in begun.stays if job.id not in planned)
@@ -78,17 +85,9 @@ def plan_restart(
     return Restarting(replace(proposal, kind="restart"), running, stays)
 
 
-def _proposal(
-    session: Session, begun: Restart, request: Mapping[str, Any], note: str | None, *, cancel_running: bool
-) -> Proposal:
-    """What was cut off amid a fan-out goes on there if it can, and else starts over."""
-
-    def planned(begun: Restart) -> Proposal:
-        requests = [
-            (jobs, how if how.release else replace(how, cancel_running=cancel_running)) for jobs, how in begun.requests
-        ]
-        return rerun.plan(session, requests, request, note, begun.why)
-
+def plan_begun(session: Session, begun: Restart, planned: Callable[[Restart], Proposal]) -> Proposal:
+    """Return the plan that `planned` makes. A job that was interrupted within a fan-out resumes there if it can, and
+    starts from the beginning otherwise."""
     amid = _amid_fan_outs(session, [job for jobs, how in begun.requests if how == CUT_OFF for job in jobs])
     if amid:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from rekindle.domain.changes.revisions import (
@@ -32,8 +33,7 @@ def resubmit(archive: Archive, known: Workflow, definition: Definition, now: flo
             f"this store has a workflow {known.name!r} from another folder, {known.directory}",
             hint="--as NAME submits this one under a name of its own",
         )
-    params = archive.workflows.params(known.id, known.revision)
-    if known.source_digest == definition.source_digest and params == dict(definition.params):
+    if unchanged(archive, known, definition):
         return Submitted(known.id, known.name, known.revision, jobs=len(definition.jobs), created=False, unchanged=True)
     _refuse_losing_what_runs(archive, known, definition)
     refuse_taken_names(archive, known, definition)
@@ -69,6 +69,15 @@ def resubmit(archive: Archive, known: Workflow, definition: Definition, now: flo
         rerun=rerun,
         plan=plan,
     )
+
+
+def unchanged(archive: Archive, known: Workflow, definition: Definition) -> bool:
+    """Return whether a definition and its parameters are those of the latest revision of a workflow."""
+    if (known.source_digest, known.directory) != (definition.source_digest, definition.directory):
+        return False
+    params = archive.workflows.params(known.id, known.revision)
+    # as JSON text, because Python takes true, 1 and 1.0 for the same value
+    return json.dumps(params, sort_keys=True) == json.dumps(dict(definition.params), sort_keys=True)
 
 
 def _plan(archive: Archive, revised: Revised, went_along: Sequence[int]) -> RerunPlan:

@@ -162,7 +162,7 @@ SELECT job, checked FROM rerun_job WHERE rerun = :rerun AND checked IS NOT NULL;
 
 -- name: newest_manual
 -- The newest rerun that somebody asked for and that stands.
-SELECT max(id) FROM rerun WHERE kind IN ('manual', 'restart', 'reset', 'accept') AND undone IS NULL;
+SELECT max(id) FROM rerun WHERE kind IN ('manual', 'restart', 'run', 'reset', 'accept') AND undone IS NULL;
 
 -- name: saved
 -- The outputs of an attempt that the rerun which archived it has saved.
@@ -181,7 +181,7 @@ FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun
 SELECT rerun_job.job, count(*) FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
 WHERE rerun_job.job IN @jobs AND rerun.kind = 'retry' AND rerun.undone IS NULL AND rerun_job.rerun > coalesce((
     SELECT max(reset.rerun) FROM rerun_job AS reset JOIN rerun AS asked ON asked.id = reset.rerun
-    WHERE reset.job = rerun_job.job AND reset.stays = 0 AND asked.kind IN ('manual', 'restart', 'reset', 'canary')
+    WHERE reset.job = rerun_job.job AND reset.stays = 0 AND asked.kind IN ('manual', 'restart', 'run', 'reset', 'canary')
         AND asked.undone IS NULL
 ), 0)
 GROUP BY rerun_job.job;
