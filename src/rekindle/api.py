@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from rekindle.engine.changes.staleness import Explained
 from rekindle.engine.looking import look
 from rekindle.engine.rerunning import accepting, control, rerun, resetting, resubmitting
 from rekindle.engine.rerunning.restart import plan_restart, the_workflow
+from rekindle.engine.rerunning.updating import apply_update, conclude, plan_update
 from rekindle.engine.results import (
     Accepted,
     Applied,
@@ -61,12 +63,20 @@ class Workflow(_Builder):
         name: str | None = None,
         new: bool = False,
         wait_timeout: float | None = None,
+        rerun: bool = True,
+        retry_failed: bool = False,
     ) -> WorkReport:
-        """Store it and work until nothing of it is ready or running; `jobs` run at once, `wait_timeout` is in
-        seconds. The report's `exit_code` is what the command line would have exited with."""
+        """Store it and bring it up to date, as `rekindle run` does: run what is ready, new, stale or was interrupted,
+        and every job below these. `jobs` run at once, `wait_timeout` is in seconds. Without `rerun` stale jobs are
+        left; with `retry_failed` failed jobs run again. The report's `exit_code` covers the whole workflow, as that of
+        the command line."""
         with open_session(store) as session:
-            stored = submit(session, self.definition(), name=name, new=new)
-            return work(session, WorkOptions(str(stored.workflow), slots=jobs, wait_timeout=wait_timeout))
+            update = plan_update(
+                session, self.definition(), name=name, new=new, rerun_stale=rerun, retry_failed=retry_failed
+            )
+            stored, _ = apply_update(session, update)
+            report = work(session, WorkOptions(str(stored.workflow), slots=jobs, wait_timeout=wait_timeout))
+            return replace(report, exit_code=conclude(session, stored.workflow, report).exit_code)
 
 
 class _Looking:

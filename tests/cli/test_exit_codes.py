@@ -124,7 +124,7 @@ def test_a_run_ends_with_0_when_all_is_well_and_says_so_again(shell: Shell) -> N
     again = shell("run", "spec.yaml")
     assert again.code == 0
     assert "unchanged" in again.err
-    assert "all is completed and current" in again.err
+    assert "nothing to run: 1 completed job: 1 unknown (nothing to compare)" in again.err
 
 
 def test_a_run_ends_with_2_when_jobs_fail_and_says_what_to_type(diamond: Shell) -> None:
@@ -134,24 +134,24 @@ def test_a_run_ends_with_2_when_jobs_fail_and_says_what_to_type(diamond: Shell) 
     assert len(diamond("attempts", "list", "--json").json["attempts"]) == 3
 
 
-def test_a_new_revision_that_makes_completed_jobs_stale_is_1(shell: Shell) -> None:
+def test_stale_jobs_that_are_left_are_1(shell: Shell) -> None:
     shell.write("name: w\njobs: {a: {run: 'true'}, b: {run: 'true'}}\n")
     assert shell("run", "spec.yaml").code == 0
     shell.write("name: w\njobs: {a: {run: 'true 2'}, b: {run: 'true'}}\n")
-    done = shell("run", "spec.yaml")
+    done = shell("run", "spec.yaml", "--no-rerun")
     assert done.code == 1
-    assert "rekindle rerun" in done.err
-    assert "--new" in done.err
-    assert shell("run", "spec.yaml").code == 1  # it stays so until the job runs again
-    assert shell("rerun", "a", "--yes", "--work").code == 0
+    assert "1 job is stale: a" in done.err
+    assert "again: rekindle run spec.yaml" in done.err
+    assert shell("run", "spec.yaml", "--no-rerun").code == 1  # it stays so until the job runs again
     assert shell("run", "spec.yaml").code == 0
+    assert shell("run", "spec.yaml", "--no-rerun").code == 0
 
 
 def test_new_parameters_make_the_jobs_that_use_them_stale(shell: Shell) -> None:
     shell.write("name: w\nparams: {x: 1, y: 1}\njobs: {a: {run: 'echo ${params.x}'}}\n")
     assert shell("run", "spec.yaml").code == 0
-    assert shell("run", "spec.yaml", "--param", "y=2").code == 0
-    assert shell("run", "spec.yaml", "--param", "x=2").code == 1
+    assert shell("run", "spec.yaml", "--no-rerun", "--param", "y=2").code == 0
+    assert shell("run", "spec.yaml", "--no-rerun", "--param", "x=2").code == 1
     assert shell("run", "spec.yaml", "--new", "--param", "x=2").code == 0
 
 
@@ -162,7 +162,7 @@ def test_a_run_that_times_out_ends_with_6(shell: Shell) -> None:
 
 
 def test_ctrl_c_ends_a_run_with_5_and_leaves_nothing_running(shell: Shell) -> None:
-    shell.write("name: long\njobs: {a: {run: 'touch started; sleep 60'}}\n")
+    shell.write("name: long\njobs: {a: {run: 'test -e started || { touch started; sleep 60; }'}}\n")
     command = [str(Path(sys.executable).parent / "rekindle"), "run", "spec.yaml"]
     run = subprocess.Popen(command, cwd=shell.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 30
@@ -176,7 +176,9 @@ def test_ctrl_c_ends_a_run_with_5_and_leaves_nothing_running(shell: Shell) -> No
     assert "Traceback" not in said
     (job,) = shell("jobs", "list", "--json").json["jobs"]
     assert (job["state"], job["cause"]) == ("canceled", "canceled")
-    assert shell("run", "spec.yaml").code == 5
+    assert "go on: rekindle run spec.yaml" in said
+    assert shell("run", "spec.yaml", "--no-rerun").code == 5
+    assert shell("run", "spec.yaml").code == 0
 
 
 def test_a_rerun_needs_yes_where_there_is_no_terminal(still: Shell) -> None:

@@ -92,12 +92,12 @@ def test_rerun_changed_runs_what_is_stale_and_what_follows(chain: Shell) -> None
     assert chain("rerun", "--changed", "--yes").out == "nothing is stale\n"
 
 
-def test_run_says_what_is_stale_and_exits_with_1(chain: Shell) -> None:
+def test_run_without_reruns_names_what_is_stale_and_exits_with_1(chain: Shell) -> None:
     chain.write("other\n", "raw.txt")
-    done = chain("run", "spec.yaml")
+    done = chain("run", "spec.yaml", "--no-rerun")
     assert done.code == 1
-    assert "nothing is ready, and 1 job is stale" in done.err
-    assert "rekindle rerun -w 1 --changed --work" in done.err
+    assert "1 job is stale: a" in done.err
+    assert "rekindle why -w 1 --changed" in done.err
 
 
 def test_why_wants_a_selection_and_names_what_is_not_there(chain: Shell) -> None:

@@ -23,7 +23,7 @@ GARBAGE = 50_000
 Python's own 700 would spend a quarter of a plan's time on looking at them again and again."""
 
 COMMANDS = {
-    "run": Entry("rekindle.cli.commands.run:run", "Submit SPEC and run it to the end."),
+    "run": Entry("rekindle.cli.commands.run:run", "Submit SPEC and bring its workflow up to date."),
     "submit": Entry("rekindle.cli.commands.submit:submit", "Store SPEC as a workflow, and run nothing."),
     "work": Entry("rekindle.cli.commands.work:work", "Run what is ready until nothing is left to run."),
     "status": Entry("rekindle.cli.commands.status:status", "Show each workflow at a glance."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -86,26 +86,11 @@ def run(
       rekindle run sweep.yaml --dry-run
       rekindle run sweep.yaml --retry-failed --yes
     """
-    params, given = pairs("--param", param), licences(licence)
     if no_rerun and retry_failed:
         raise UsageError("--no-rerun and --retry-failed exclude each other", hint="leave out one of them")
+    params, given = pairs("--param", param), licences(licence)
     with opened(create=True) as session:
-        from rekindle.spec import load
-
-        definition = load(Path(spec), params=params)
-
-        def plan() -> Update:
-            with reading_shown() as tell:
-                return plan_update(
-                    session,
-                    definition,
-                    name=name,
-                    new=new,
-                    rerun_stale=not no_rerun,
-                    retry_failed=retry_failed,
-                    tell=tell,
-                )
-
+        plan = _planner(session, spec, params, name, new, not no_rerun, retry_failed)
         if dry_run:
             _show_dry_run(plan(), (spec, param, name, new), verbose=verbose, as_json=as_json)
             return 0
@@ -119,18 +104,46 @@ def run(
             gpus=gpus,
             licences=given,
         )
-        again = _command(spec, param, name)
-        before = look.status(session, str(done.workflow))[0]
-        report: WorkReport | None = None
-        if any(before.counts.get(state) for state in _TO_DO):
-            report = work_shown(session, options, quiet=as_json, go_on=again)
-        with reading_shown() as tell:
-            outcome = conclude(session, done.workflow, report, tell)
-        _show_outcome(session, outcome, report, again)
+        report, outcome = _worked(session, options, _command(spec, param, name), quiet=as_json)
         code = outcome.exit_code or found_code(session, str(done.workflow), fail_on)
     if as_json:
         shapes.emit(_document(update, done, applied, outcome, report, code))
     return code
+
+
+def _planner(
+    session: Session,
+    spec: str,
+    params: Mapping[str, str],
+    name: str | None,
+    new: bool,
+    rerun_stale: bool,
+    retry_failed: bool,
+) -> Callable[[], Update]:
+    """Load a spec file; return what plans the update of its workflow, as often as is needed."""
+    from rekindle.spec import load
+
+    definition = load(Path(spec), params=params)
+
+    def plan() -> Update:
+        with reading_shown() as tell:
+            return plan_update(
+                session, definition, name=name, new=new, rerun_stale=rerun_stale, retry_failed=retry_failed, tell=tell
+            )
+
+    return plan
+
+
+def _worked(session: Session, options: WorkOptions, again: str, *, quiet: bool) -> tuple[WorkReport | None, Outcome]:
+    """Work until nothing is left to run; show how the workflow stands. `again`: the command that goes on."""
+    before = look.status(session, options.workflow)[0]
+    report: WorkReport | None = None
+    if any(before.counts.get(state) for state in _TO_DO):
+        report = work_shown(session, options, quiet=quiet, go_on=again)
+    with reading_shown() as tell:
+        outcome = conclude(session, before.workflow.id, report, tell)
+    _show_outcome(session, outcome, report, again)
+    return report, outcome
 
 
 def _command(spec: str, param: Sequence[str], name: str | None) -> str:
@@ -184,7 +197,7 @@ def _show_dry_run(
     proposal = update.proposal
     if as_json:
         planned = shapes.nothing_planned(update.refused) if proposal is None else shapes.plan(proposal.plan, None)
-        shapes.emit({**revisionshapes.preview(update.preview), "plan": planned})
+        shapes.emit({**revisionshapes.preview(update.preview), "update": planned})
         return
     revisionshow.draw_preview(update.preview, verbose=verbose)
     if proposal is not None:
@@ -239,7 +252,7 @@ def _document(
         **shapes.workflow_status(outcome.status),
         "exit_code": code,
         "submitted": shapes.submitted(done),
-        "plan": planned,
+        "update": planned,
         "ran": shapes.report(report) if report else None,
         "stale": sorted(outcome.changed.stale),
         "unknown": sorted(outcome.changed.unknown),
