@@ -257,3 +257,13 @@ def test_a_parameter_of_another_type_is_another_value(shell: Shell) -> None:
     assert shell("run", "spec.yaml").code == 0
     assert shell("run", "spec.yaml", "--param", "a=true").code == 0
     assert (shell.folder / "ran").read_text() == "1\ntrue\n"
+
+
+def test_an_archived_workflow_is_refused_before_anything_is_done(shell: Shell) -> None:
+    shell.write("name: w\njobs: {a: {run: 'true'}}\n")
+    assert shell("run", "spec.yaml").code == 0
+    shell("workflows", "archive", "w")
+    shell.write("name: w\njobs: {a: {run: 'true 2'}}\n")
+    done = shell("run", "spec.yaml")
+    assert (done.code, "w is archived" in done.err, "archive --undo 1" in done.err) == (1, True, True)
+    assert shell("workflows", "show", "1", "--json").json["revision"] == 1

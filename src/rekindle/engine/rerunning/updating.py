@@ -9,7 +9,7 @@ from typing import Any
 
 from rekindle.domain.changes.staleness import Assessment
 from rekindle.domain.definition import Definition
-from rekindle.domain.errors import PlanRefused
+from rekindle.domain.errors import PlanRefused, Refused
 from rekindle.domain.models import Job, Workflow
 from rekindle.domain.rerunning.rerun import Reason, RefusedJob
 from rekindle.domain.rerunning.restarting import Restart, begin_update
@@ -72,11 +72,14 @@ def plan_update(
     """Return what `run` would do with a definition; nothing of a job is changed.
 
     Its workflow gets a new revision where it has changed. Then what is stale, was interrupted or, with `retry_failed`,
-    has failed runs again, and everything below. Without `rerun_stale` nothing does. SubmitRefused as for `submit`."""
+    has failed runs again, and everything below. Without `rerun_stale` nothing does. SubmitRefused as for `submit`;
+    Refused when the workflow is archived."""
     definition = identified(definition, name)
     with session.store.read() as archive:
         known = None if new else archive.workflows.find(definition.name)
         same = known is not None and unchanged(archive, known, definition)
+    if known is not None and known.archived is not None:
+        raise Refused(f"{known.name} is archived", hint=f"rekindle workflows archive --undo {known.id}")
     if known is None or not rerun_stale:
         return Update(definition, new=new)
     if same:
