@@ -21,7 +21,7 @@ from rekindle.store.port import Archive
 
 WorkflowState = Literal["completed", "running", "ready", "failed", "canceled", "held", "waiting", "empty"]
 
-SpecState = Literal["none", "same", "changed", "invalid", "gone", "unreadable"]
+SpecState = Literal["none", "same", "changed", "invalid", "gone", "unreadable", "no_folder"]
 """How the spec file stands to the latest revision: as stored, different, different and no spec any more, not there,
 there and not to be read; none: the workflow was made by the Python API."""
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rekindle.domain.changes.prints import Content, Prints
-from rekindle.domain.rerunning.rerun import PLAIN, Manner, Reason, ReasonKind, SavedFile
+from rekindle.domain.rerunning.plan_form import seal
+from rekindle.domain.rerunning.rerun import PLAIN, Manner, Reason, ReasonKind, RerunPlan, SavedFile
 
 Text = TypeVar("Text", str, str | None)
 
@@ -118,3 +119,12 @@ def with_checked(checked: Mapping[str, Any], convert: Convert) -> dict[str, Any]
     if not (reasons := checked.get("reasons")):
         return {**checked}
     return {**checked, "reasons": [_with_detail(one["kind"], one, convert) for one in reasons]}
+
+
+def with_plan(plan: RerunPlan, convert: Convert) -> RerunPlan:
+    """Return a plan with converted paths, and the digest that it has then."""
+    jobs = tuple(
+        replace(job, manner=with_manner(job.manner, convert), reasons=with_reasons(job.reasons, convert))
+        for job in plan.jobs
+    )
+    return seal(replace(plan, jobs=jobs))
