@@ -21,6 +21,7 @@ class Presence(StrEnum):
     ALIVE = "alive"
     GONE = "gone"  # its process is not there any more
     EXPIRED = "expired"  # its process cannot be seen, and its lease is over
+    ELSEWHERE = "elsewhere"  # it works on the store that this one was copied from
     SUPERSEDED = "superseded"  # another has taken over, and it does not know yet
 
 
@@ -36,9 +37,9 @@ def is_seen(runner: Runner) -> bool:
 
 def presence(runner: Runner, now: float) -> Presence:
     """What can be said of it at once. A later process with its pid does not count as its own, nor does one of before
-    this host was started again. One that works on the store that this one was copied from is not here."""
+    this host was started again."""
     if runner.elsewhere:
-        return Presence.GONE
+        return Presence.ELSEWHERE
     if is_seen(runner):
         if start_of(runner.pid) != runner.pid_start:
             return Presence.GONE

@@ -15,7 +15,7 @@ from rekindle.domain.rerunning.planning import plan_from_json, plan_to_json
 from rekindle.domain.rerunning.rerun import How, Reason, RerunRecord, SavedFile, UndoView
 from rekindle.domain.rerunning.undo import decide_undo, refuse_later
 from rekindle.domain.states import ACTIVE, State
-from rekindle.engine.looking.whereabouts import refuse_without_folder
+from rekindle.engine.looking.whereabouts import refuse_without_folder, workflows_of
 from rekindle.engine.planning.canaries import settle
 from rekindle.engine.planning.prospects import Requests, decide, survey
 from rekindle.engine.presence import alive
@@ -44,9 +44,7 @@ def plan(
     PlanRefused, with every job's reason, when nothing of it can be done; Refused when the folder of a workflow is
     missing.
     """
-    with session.store.read() as archive:
-        workflows = archive.jobs.workflows([job for jobs, _ in requests for job in jobs])
-    refuse_without_folder(session, workflows)
+    refuse_without_folder(session, workflows_of(session, [job for jobs, _ in requests for job in jobs]))
     with session.store.read() as archive:
         prospect = survey(archive, requests, slots, canary)
     return decide(prospect, requests, request, note, why)
@@ -100,6 +98,7 @@ def plan_and_apply(
 ) -> tuple[Proposal, Applied]:
     """Plan a rerun and do it in one transaction, for whoever need not see it first: nothing moves in between, which
     among jobs that run something always does. Outputs are not saved. PlanRefused as `plan` says."""
+    refuse_without_folder(session, workflows_of(session, [job for jobs, _ in requests for job in jobs]))
     with session.store.write() as archive:
         proposal = decide(survey(archive, requests, slots, canary), requests, request, note, why)
         now = session.clock()
@@ -171,8 +170,7 @@ def undo(session: Session, rerun: int | None = None) -> Undone:
         _refuse_recorded(archive, number)
         saved = _saved(archive, number)
         views = archive.reruns.undo_views(number) if saved and number is not None else []
-        workflows = archive.jobs.workflows([view.id for view in views])
-    refuse_without_folder(session, workflows)
+    refuse_without_folder(session, workflows_of(session, [view.id for view in views]))
     with restoring(saved) as put_back:
         return _undo(session, rerun, number, put_back)
 
