@@ -14,7 +14,10 @@ from project_folder import Project, until
 BLOCKED = """\
 name: s
 jobs:
-  a: {run: "cat in; touch begun; while ! test -e go; do sleep 0.02; done; cp in out", inputs: {i: in}, outputs: {o: out}}
+  a:
+    run: "cat in; touch begun; while ! test -e go; do sleep 0.02; done; cp in out"
+    inputs: {i: in}
+    outputs: {o: out}
   b: {run: "cp out out2", inputs: {i: out}, outputs: {o: out2}}
 """
 
