@@ -129,7 +129,7 @@ def test_nothing_is_disturbed_and_all_is_done(
     steps = (Step("one", run="true"), Step("two", run="true"))
     inside = sorted(edge for edge in edges if max(edge) < jobs)
     definition = Definition(
-        "any", "/nowhere", [JobTemplate("job", steps)], [JobNode(f"job{n}", 0) for n in range(jobs)], inside
+        "any", "/", [JobTemplate("job", steps)], [JobNode(f"job{n}", 0) for n in range(jobs)], inside
     )
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch().context() as patch:
         patch.setattr("rekindle.engine.running.checks.ThreadPoolExecutor", InlineExecutor)

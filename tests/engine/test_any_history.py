@@ -62,7 +62,7 @@ def workflows(draw: st.DrawFn) -> PastWorkflow:
     pairs = [(one, other) for other in range(count) for one in range(other)]
     edges = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
     nodes = [JobNode(f"job-{at}", draw(st.sampled_from([0, 0, 0, 1]))) for at in range(count)]
-    definition = Definition("flow", "/project", [TEMPLATE, FINISHED], nodes, edges)
+    definition = Definition("flow", "/", [TEMPLATE, FINISHED], nodes, edges)
     return PastWorkflow(definition, tuple(draw(jobs()) for _ in range(count)), submitted=0.0)
 
 

@@ -132,7 +132,7 @@ def definition(
     finished = dataclasses.replace(template, name="finished", when="finished")
     aggregate = dataclasses.replace(template, name="aggregate", aggregate=True)
     nodes = [JobNode(f"job{n}", kinds[n] if kinds else 0) for n in range(jobs)]
-    return Definition("random", "/nowhere", [template, finished, aggregate], nodes, sorted(edges))
+    return Definition("random", "/", [template, finished, aggregate], nodes, sorted(edges))
 
 
 @st.composite

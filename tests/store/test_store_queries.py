@@ -12,6 +12,7 @@ import pytest
 from rekindle.domain.documents.shapes import Stored
 from rekindle.store import queries, schema
 from rekindle.store.opening import FILE, open_store
+from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import FOLDER, as_set, load
 
 STORE = Path(queries.__file__).parent
@@ -117,7 +118,7 @@ def test_a_migration_that_fails_changes_nothing():
     connection = sqlite3.connect(":memory:", isolation_level=None)
     broken = schema.Migration(1, "broken", "CREATE TABLE a (b); CREATE TABLE a (b);")
     with pytest.raises(sqlite3.OperationalError):
-        schema.migrate(connection, [broken])
+        schema.migrate(connection, [broken], StoredPaths("/s/.rekindle"))
     connection.rollback()
     assert shape(connection) == []
     assert connection.execute("PRAGMA user_version").fetchone() == (0,)

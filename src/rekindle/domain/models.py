@@ -152,12 +152,16 @@ class Place:
     pid: int
     pid_start: int
     pid_space: int
+    elsewhere: bool = False  # it works on the store that this one was copied from
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
     """A process that claims ready jobs, under a lease. Its epoch is 1 as long as nobody has taken over; `keeper` is the
-    runner that took over last."""
+    runner that took over last.
+
+    A runner that works `elsewhere`, on the store that this one was copied from, does not run for this store: its
+    processes are never signaled, and the attempts that it had under way when the store was copied are lost here."""
 
     id: int
     host: str
@@ -173,6 +177,8 @@ class Runner:
     pid_space: int = 0
     keeper: int | None = None
     label: str = ""  # what it is called
+    store: str | None = None  # the store's folder, absolute, when it registered; None: not recorded
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

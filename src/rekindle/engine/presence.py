@@ -21,6 +21,7 @@ class Presence(StrEnum):
     ALIVE = "alive"
     GONE = "gone"  # its process is not there any more
     EXPIRED = "expired"  # its process cannot be seen, and its lease is over
+    ELSEWHERE = "elsewhere"  # it works on the store that this one was copied from
     SUPERSEDED = "superseded"  # another has taken over, and it does not know yet
 
 
@@ -31,12 +32,14 @@ def here() -> Place:
 
 def is_seen(runner: Runner) -> bool:
     """Its process is, or was, one among those that can be seen from here."""
-    return (runner.boot_id, runner.pid_space) == (boot_id(), pid_space())
+    return not runner.elsewhere and (runner.boot_id, runner.pid_space) == (boot_id(), pid_space())
 
 
 def presence(runner: Runner, now: float) -> Presence:
     """What can be said of it at once. A later process with its pid does not count as its own, nor does one of before
     this host was started again."""
+    if runner.elsewhere:
+        return Presence.ELSEWHERE
     if is_seen(runner):
         if start_of(runner.pid) != runner.pid_start:
             return Presence.GONE
@@ -76,12 +79,15 @@ def unattended(archive: Archive, now: float) -> list[Runner]:
 
 def works_elsewhere(archive: Archive, host: str, now: float) -> bool:
     """A runner on another host than this one holds its lease."""
-    return any(runner.host != host and runner.expires > now for runner in archive.runners.alive())
+    runners = archive.runners.alive()
+    return any(one.host != host and one.expires > now and not one.elsewhere for one in runners)
 
 
 def is_there(place: Place) -> bool | None:
     """Whether a process is there; None: it cannot be seen from here, on another host or in another namespace of
     processes (a container)."""
+    if place.elsewhere:
+        return False
     if (place.boot_id, place.pid_space) == (boot_id(), pid_space()):
         return start_of(place.pid) == place.pid_start
     return False if place.host == socket.gethostname() and place.boot_id != boot_id() else None

@@ -21,9 +21,9 @@ from rekindle.store.port import Archive
 
 WorkflowState = Literal["completed", "running", "ready", "failed", "canceled", "held", "waiting", "empty"]
 
-SpecState = Literal["none", "same", "changed", "invalid", "gone", "unreadable"]
+SpecState = Literal["none", "same", "changed", "invalid", "gone", "unreadable", "no_folder"]
 """How the spec file stands to the latest revision: as stored, different, different and no spec any more, not there,
-there and not to be read; none: the workflow was made by the Python API."""
+there and not to be read; no_folder: the workflow's folder is missing; none: the workflow was made by the Python API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class DeadRunner:
     over, and it does not know yet. `keeper`: the living runner that sees to what it left; None: nobody does."""
 
     runner: Runner
-    why: str  # gone, expired, superseded
+    why: str  # gone, elsewhere, expired, superseded
     keeper: int | None = None
 
 

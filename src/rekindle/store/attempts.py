@@ -42,15 +42,16 @@ class Attempts:
         else:
             rows = self._db.rows(SQL["attempts_of_all"], live=live)
             steps = self._db.rows(SQL["steps_of_all"], live=live)
-        return _with_steps(rows, steps)
+        return self._with_steps(rows, steps)
 
     def get(self, attempt: int) -> Attempt | None:
         rows = self._db.rows(SQL["attempt"], attempt=attempt)
-        return next(iter(_with_steps(rows, self._db.rows(SQL["steps_of_attempts"], attempts=as_set([attempt])))), None)
+        steps = self._db.rows(SQL["steps_of_attempts"], attempts=as_set([attempt]))
+        return next(iter(self._with_steps(rows, steps)), None)
 
     def active(self, runner: int | None = None) -> list[Attempt]:
         rows = self._db.rows(SQL["active"]) if runner is None else self._active_of(runner)
-        return [attempt_of(row) for row in rows]
+        return [attempt_of(row, self._db.paths) for row in rows]
 
     def want_cancel(self, attempts: Sequence[int]) -> None:
         self._db.change(SQL["want_cancel"], attempts=as_set(attempts))
@@ -64,7 +65,7 @@ class Attempts:
     def some(self, attempts: Collection[int]) -> list[Attempt]:
         wanted = as_set(attempts)
         rows = self._db.rows(SQL["attempts_by_id"], attempts=wanted)
-        return _with_steps(rows, self._db.rows(SQL["steps_of_attempts"], attempts=wanted))
+        return self._with_steps(rows, self._db.rows(SQL["steps_of_attempts"], attempts=wanted))
 
     def earlier(self, jobs: Sequence[int]) -> dict[int, Earlier]:
         found = {}
@@ -100,10 +101,15 @@ class Attempts:
     def _active_of(self, runner: int) -> list[Row]:
         return self._db.rows(SQL["active_of_runner"], runner=runner)
 
+    def _with_steps(self, rows: Sequence[Row], steps: Sequence[Row]) -> list[Attempt]:
+        known = _steps(steps)
+        return [attempt_of(row, self._db.paths, known.get(row[0], ())) for row in rows]
+
 
 def live_attempts(database: Database, jobs: Sequence[int]) -> dict[int, Attempt]:
     """The live attempts (without steps) of jobs, by job."""
-    return {row[1]: attempt_of(row) for row in database.rows(SQL["live_of_jobs"], jobs=as_set(jobs))}
+    rows = database.rows(SQL["live_of_jobs"], jobs=as_set(jobs))
+    return {row[1]: attempt_of(row, database.paths) for row in rows}
 
 
 def _failure_group(rows: Sequence[Row]) -> FailureGroup:
@@ -123,11 +129,6 @@ def _failure_group(rows: Sequence[Row]) -> FailureGroup:
         hosts=tuple(hosts),
         newest=max(row[8] for row in rows),
     )
-
-
-def _with_steps(rows: Sequence[Row], steps: Sequence[Row]) -> list[Attempt]:
-    known = _steps(steps)
-    return [attempt_of(row, known.get(row[0], ())) for row in rows]
 
 
 def _steps(rows: Sequence[Row]) -> dict[int, list[StepOutcome]]:

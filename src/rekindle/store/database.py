@@ -7,16 +7,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rekindle.domain.definition import Resources
+from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import Query
 
 Row = tuple[Any, ...]
 
 
 class Database:
-    """Runs named queries. What it remembers (rows that never change) is forgotten when a transaction fails."""
+    """Runs named queries. What it remembers (rows that never change) is forgotten when a transaction fails.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    `paths` encodes and decodes stored paths; `file` identifies the database's file, which a copy does not share."""
+
+    def __init__(self, connection: sqlite3.Connection, paths: StoredPaths, file: str) -> None:
         self.connection = connection
+        self.paths = paths
+        self.file = file
         self.resources: dict[int, Resources] = {}
         self.signatures: dict[str, int] = {}
 

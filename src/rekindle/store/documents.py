@@ -28,7 +28,7 @@ class Documents:
         self._db = database
 
     def of_jobs(self, document: Shape, where: Predicate, jobs: Collection[int] | None = None) -> list[tuple[int, Any]]:
-        compiled = compile_documents(document, where, jobs)
+        compiled = compile_documents(document, where, jobs, self._db.paths)
         found = self._db.select(compiled.text, compiled.values)
         return [(job, msgspec.json.decode(text or "null")) for job, text in found]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from rekindle.domain.changes.prints import Basis, FileSeen, Prints
-from rekindle.store.database import Database
+from rekindle.store.database import Database, Row
+from rekindle.store.paths import with_prints
 from rekindle.store.queries import as_set, load
 
 SQL = load("fingerprints")
@@ -30,7 +32,8 @@ class Fingerprints:
         self._put("needed", needed)
 
     def put_files(self, prints: Mapping[int, Prints]) -> None:
-        self._put("files", prints)
+        encode = self._db.paths.encode
+        self._put("files", {attempt: with_prints(one, encode) for attempt, one in prints.items()})
 
     def put_patched(self, patched: Mapping[int, Mapping[str, Any]]) -> None:
         self._put("patched", patched)
@@ -46,7 +49,8 @@ class Fingerprints:
 
     def files(self, attempts: Iterable[int]) -> dict[int, Prints]:
         rows = self._db.rows(SQL["get"], part="files", attempts=as_set(attempts))
-        return {attempt: _PRINTS.decode(document) for attempt, document in rows}
+        decode = self._db.paths.decode
+        return {attempt: with_prints(_PRINTS.decode(document), decode) for attempt, document in rows}
 
     def patched(self, attempts: Iterable[int]) -> dict[int, dict[str, Any]]:
         rows = self._db.rows(SQL["get"], part="patched", attempts=as_set(attempts))
@@ -60,20 +64,33 @@ class Fingerprints:
         return {digest: _MODULES.decode(modules) for digest, modules in rows}
 
     def accept(self, rerun: int, bases: Mapping[int, Basis]) -> None:
-        rows = [(rerun, attempt, _ENCODER.encode(one).decode()) for attempt, one in bases.items()]
+        encode = self._db.paths.encode
+        stored = {attempt: replace(one, prints=with_prints(one.prints, encode)) for attempt, one in bases.items()}
+        rows = [(rerun, attempt, _ENCODER.encode(one).decode()) for attempt, one in stored.items()]
         self._db.change_each(SQL["accept"], rows)
 
     def accepted(self, attempts: Iterable[int]) -> dict[int, tuple[int, Basis]]:
         rows = self._db.rows(SQL["accepted"], attempts=as_set(attempts))
-        return {attempt: (rerun, _BASIS.decode(document)) for attempt, rerun, document in rows}
+        return {attempt: (rerun, self._basis(document)) for attempt, rerun, document in rows}
+
+    def _basis(self, document: str) -> Basis:
+        basis = _BASIS.decode(document)
+        return replace(basis, prints=with_prints(basis.prints, self._db.paths.decode))
 
     def known_files(self, paths: Collection[str]) -> dict[str, FileSeen]:
-        return {row[0]: FileSeen(*row) for row in self._db.rows(SQL["known_files"], paths=as_set(paths))}
+        wanted = as_set(self._db.paths.encode(path) for path in paths)
+        return self._seen(self._db.rows(SQL["known_files"], paths=wanted))
 
     def remember_files(self, seen: Sequence[FileSeen]) -> None:
-        rows = [(one.path, one.size, one.mtime_ns, one.inode, one.taken_ns, one.digest) for one in seen]
+        encode = self._db.paths.encode
+        rows = [(encode(one.path), one.size, one.mtime_ns, one.inode, one.taken_ns, one.digest) for one in seen]
         if rows:
             self._db.change_each(SQL["remember_file"], rows)
 
     def known_below(self, folders: Collection[str]) -> dict[str, FileSeen]:
-        return {row[0]: FileSeen(*row) for row in self._db.rows(SQL["known_below"], folders=as_set(folders))}
+        wanted = as_set(self._db.paths.encode(folder) for folder in folders)
+        return self._seen(self._db.rows(SQL["known_below"], folders=wanted))
+
+    def _seen(self, rows: Iterable[Row]) -> dict[str, FileSeen]:
+        found = (FileSeen(self._db.paths.decode(path), *rest) for path, *rest in rows)
+        return {one.path: one for one in found}

@@ -21,10 +21,12 @@ class Histories:
 
     def write(self, attempts: Sequence[PastRow], pointers: Sequence[PastPointers], jobs: Sequence[int]) -> None:
         runners = self._runners(attempts)
-        rows = [_past(one, runners.get((one.runner, one.ending.host))) for one in attempts]
+        encode = self._db.paths.encode
+        rows = [_past(one, encode(one.folder), runners.get((one.runner, one.ending.host))) for one in attempts]
         expect(self._db.change_each(SQL["insert_past"], rows), len(attempts), "written")
         Queue(self._db).end([one.ending for one in attempts])
-        expect(self._db.change_each(SQL["point"], [_pointers(one) for one in pointers]), len(pointers), "changed")
+        changes = [_pointers(one, encode(one.folder)) for one in pointers]
+        expect(self._db.change_each(SQL["point"], changes), len(pointers), "changed")
         derive_afresh(self._db, jobs)
 
     def archive(self, attempts: Sequence[int], rerun: int) -> None:
@@ -46,10 +48,10 @@ class Histories:
         return found
 
 
-def _past(one: PastRow, runner: int | None) -> Row:
-    place = (one.folder, one.queued, one.builds_on, one.start_step, runner)
+def _past(one: PastRow, folder: str | None, runner: int | None) -> Row:
+    place = (folder, one.queued, one.builds_on, one.start_step, runner)
     return (one.ending.attempt, one.job, one.number, one.token, *place)
 
 
-def _pointers(one: PastPointers) -> Row:
-    return (one.job, one.attempts, one.attempt, one.resume_attempt, one.resume_step, one.take, one.folder)
+def _pointers(one: PastPointers, folder: str | None) -> Row:
+    return (one.job, one.attempts, one.attempt, one.resume_attempt, one.resume_step, one.take, folder)

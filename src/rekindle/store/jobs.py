@@ -23,7 +23,7 @@ class Jobs:
         self._db = database
 
     def select(self, where: Predicate, workflow: int | None, retired: bool = False) -> list[int]:
-        compiled = compile_selection(where, workflow, retired)
+        compiled = compile_selection(where, workflow, self._db.paths, retired)
         return [row[0] for row in self._db.select(compiled.text, compiled.values)]
 
     def named(self, keys: Sequence[int | str], workflow: int | None) -> dict[int | str, list[int]]:
@@ -45,7 +45,8 @@ class Jobs:
         return found
 
     def get(self, ids: Sequence[int]) -> list[Job]:
-        known = {row[0]: job_of(row) for row in self._db.rows(SQL["jobs_by_id"], jobs=as_set(ids))}
+        rows = self._db.rows(SQL["jobs_by_id"], jobs=as_set(ids))
+        known = {row[0]: job_of(row, self._db.paths) for row in rows}
         return [known[number] for number in ids if number in known]
 
     def workflows(self, ids: Sequence[int]) -> list[int]:

@@ -9,8 +9,9 @@ import msgspec
 
 from rekindle.domain.changes.prints import NeededJob, Subject
 from rekindle.domain.definition import JobTemplate
-from rekindle.store.database import Database
+from rekindle.store.database import Database, Row
 from rekindle.store.finishing import given_up_among
+from rekindle.store.paths import with_checked
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES
 from rekindle.store.templates import decode_template
@@ -26,7 +27,11 @@ class Measures:
 
     def subjects(self, attempts: Iterable[int]) -> list[Subject]:
         rows = self._db.rows(SQL["subjects"], attempts=as_set(attempts))
-        return [Subject(row[0], STATES[row[1]], *row[2:]) for row in rows]
+        return [self._subject(row) for row in rows]
+
+    def _subject(self, row: Row) -> Subject:
+        values = [row[0], STATES[row[1]], *row[2:7], self._db.paths.decode(row[7]), *row[8:]]
+        return Subject(*values)
 
     def needs(self, jobs: Iterable[int]) -> list[tuple[int, int]]:
         return [(child, parent) for child, parent in self._db.rows(SQL["needs"], jobs=as_set(jobs))]
@@ -62,4 +67,7 @@ class Measures:
 
     def checked(self, jobs: Iterable[int]) -> dict[int, tuple[int, int | None, dict[str, Any]]]:
         rows = self._db.rows(SQL["checked"], jobs=as_set(jobs))
-        return {job: (rerun, reserve, msgspec.json.decode(text)) for job, rerun, reserve, text in rows}
+        decode = self._db.paths.decode
+        return {
+            job: (rerun, reserve, with_checked(msgspec.json.decode(text), decode)) for job, rerun, reserve, text in rows
+        }

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rekindle.domain.errors import BadValue, NotFound, StoreDamaged, StoreUnavailable, StoreVersion
+from rekindle.store.paths import StoredPaths
 from rekindle.store.place import HOST_FILE, claim_host, refuse_network, this_host
 from rekindle.store.port import Store
 from rekindle.store.queries import load
@@ -112,15 +113,33 @@ def _identity(connection: sqlite3.Connection, folder: Path) -> str:
             f"the store {folder} was written by a newer rekindle (its version is {version}, ours is {ours})",
             hint="upgrade rekindle",
         )
-    if version < ours:
+    if version < 1:
         raise StoreVersion(
             f"the store {folder} was written by an older rekindle (its version is {version}, ours is {ours})",
             hint="finish it with the rekindle that made it, or submit again to a new one with --store FOLDER",
         )
+    if version < ours:
+        _upgrade(connection, folder)
     row = connection.execute(SQL["identity"].text).fetchone()
     if row is None:
         raise StoreDamaged(f"the store {folder} has lost its identity", hint="go back to a copy of its folder")
     return str(row[0])
+
+
+def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
+    """Apply the migrations that a store of an older rekindle lacks; one process at a time. StoreVersion where the store
+    cannot be written."""
+    try:
+        with _alone(folder):
+            version = connection.execute(SQL["version"].text).fetchone()[0]
+            migrate(connection, migrations()[version:], StoredPaths(str(folder)))
+    except sqlite3.OperationalError as error:
+        if not cannot_open(error):
+            raise
+        raise StoreVersion(
+            f"the store {folder} was written by an older rekindle, and cannot be upgraded because it is read-only",
+            hint="copy the folder to where it can be written, and name that: --store FOLDER",
+        ) from error
 
 
 def _create(folder: Path) -> None:
@@ -172,7 +191,7 @@ def _write_new(folder: Path) -> None:
         connection = connect(draft)
         try:
             connection.execute(SQL["journal"].text)
-            migrate(connection, migrations())
+            migrate(connection, migrations(), StoredPaths(str(folder)))
             connection.execute(SQL["write_meta"].text, {"key": "identity", "value": str(uuid.uuid4())})
         finally:
             connection.close()

@@ -14,6 +14,7 @@ from rekindle.domain.fields import FIELDS, PREFIXES
 from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Matches, Not, Op, Predicate
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
+from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import as_set, load
 from rekindle.store.shapes import Around, asked, json_path
 from rekindle.store.shapes import document as made
@@ -46,18 +47,18 @@ class Compiled:
     values: Mapping[str, Any]
 
 
-def compile_selection(where: Predicate, workflow: int | None, retired: bool) -> Compiled:
+def compile_selection(where: Predicate, workflow: int | None, paths: StoredPaths, retired: bool) -> Compiled:
     """The query for the jobs for which `where` holds. Retired jobs are left out unless `retired`, or unless `where`
     speaks of retirement itself; so are archived workflows where none is named. BadSelection names a
     field, pattern or value that cannot be compared."""
-    compiler = _Compiler()
+    compiler = _Compiler(paths)
     text = SQL["select_jobs"].text.replace("{where}", compiler.whole(where, workflow, retired))
     return Compiled(text, compiler.values)
 
 
-def compile_documents(document: Shape, where: Predicate, jobs: Collection[int] | None) -> Compiled:
+def compile_documents(document: Shape, where: Predicate, jobs: Collection[int] | None, paths: StoredPaths) -> Compiled:
     """The query for the jobs for which `where` holds, each with a document; with `jobs` for those among these."""
-    compiler = _Compiler()
+    compiler = _Compiler(paths)
     parts = [compiler.whole(where, None, False)]
     if jobs is not None:
         parts.append(DOCUMENTS["among"].text)
@@ -66,9 +67,9 @@ def compile_documents(document: Shape, where: Predicate, jobs: Collection[int] |
     return Compiled(text.replace("{document}", made(document, compiler.around)), compiler.values)
 
 
-def compile_condition(where: Predicate) -> Compiled:
+def compile_condition(where: Predicate, paths: StoredPaths) -> Compiled:
     """The condition alone, for a query that has at hand what `select_jobs` has. BadSelection as above."""
-    compiler = _Compiler()
+    compiler = _Compiler(paths)
     return Compiled(compiler.predicate(where), compiler.values)
 
 
@@ -79,6 +80,7 @@ def search(pattern: str, text: object) -> bool:
 
 @dataclass(slots=True)
 class _Compiler:
+    paths: StoredPaths
     values: dict[str, Any] = field(default_factory=dict)
     of_retired: bool = False
     of_archived: bool = False
@@ -139,6 +141,8 @@ class _Compiler:
     def _field(self, name: str, value: Any) -> str:
         """The fragment of a field; of an open family, one of the kind of what it is compared with."""
         if name in FIELDS:
+            if name == "workdir":
+                self.values |= {"store_folder": self.paths.folder, "store_parent": self.paths.parent}
             return SQL["field_" + name.replace(".", "_")].text
         family, _, key = name.partition(".")
         if f"{family}." not in PREFIXES or not key:

@@ -41,16 +41,22 @@ class Queue:
     ) -> list[ReadyJob]:
         values = {"workflow": workflow, "resource_class": resource_class, "limit": limit, "host": host}
         if only is None:
-            return [ReadyJob(*row) for row in self._db.rows(SQL["ready"], **values)]
-        condition = compile_condition(only)
+            return [self._ready_job(row) for row in self._db.rows(SQL["ready"], **values)]
+        condition = compile_condition(only, self._db.paths)
         text = SQL["ready_of_those"].text.replace("{where}", condition.text)
-        return [ReadyJob(*row) for row in self._db.select(text, {**values, **condition.values})]
+        return [self._ready_job(row) for row in self._db.select(text, {**values, **condition.values})]
+
+    def _ready_job(self, row: Row) -> ReadyJob:
+        values = [*row[:13], self._db.paths.decode(row[13]), *row[14:]]
+        return ReadyJob(*values)
 
     def next_attempt(self) -> int:
         return int(self._db.value(SQL["highest_attempt"])) + 1
 
     def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
-        self._db.change_each(SQL["insert_attempt"], [_reservation(attempt, runner, now) for attempt in attempts])
+        encode = self._db.paths.encode
+        rows = [_reservation(one, encode(one.folder), runner, now) for one in attempts]
+        self._db.change_each(SQL["insert_attempt"], rows)
         claimed = self._db.change_each(SQL["claim_job"], [(attempt.id, attempt.job.id) for attempt in attempts])
         expect(claimed, len(attempts), "claimed")
         deltas: Counter[CountKey] = Counter()
@@ -194,7 +200,7 @@ def expect(changed: int, wanted: int, what: str) -> None:
         )
 
 
-def _reservation(attempt: NewAttempt, runner: int, now: float) -> Row:
+def _reservation(attempt: NewAttempt, folder: str, runner: int, now: float) -> Row:
     job = attempt.job
     return (
         attempt.id,
@@ -205,7 +211,7 @@ def _reservation(attempt: NewAttempt, runner: int, now: float) -> Row:
         job.revision,
         job.template,
         runner,
-        attempt.folder,
+        folder,
         int(attempt.shared),
         now,
         job.resume_attempt,

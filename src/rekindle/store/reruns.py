@@ -39,6 +39,14 @@ from rekindle.store.deriving import derive_afresh
 from rekindle.store.events import NO_LIMIT, Events
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.finishing import there_are
+from rekindle.store.paths import (
+    StoredPaths,
+    with_checked,
+    with_manner,
+    with_reasons,
+    with_request,
+    with_saved,
+)
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES, choice_of, choice_text
 from rekindle.store.views import as_defined_by, attempt_views, rerun_views
@@ -49,6 +57,7 @@ _ENCODER = msgspec.json.Encoder()
 _POINTERS = msgspec.json.Decoder(Pointers)
 _MANNER = msgspec.json.Decoder(Manner)
 _SAVED = msgspec.json.Decoder(tuple[SavedFile, ...])
+_REASONS = msgspec.json.Decoder(tuple[Reason, ...])
 
 _BY_ITSELF = ("retry", "recovery")
 """Kinds of reruns of what has ended in this very transaction: nothing has counted it as finished."""
@@ -85,17 +94,18 @@ class Reruns:
         jobs = as_set(job.id for job in plan.jobs)
         before = {row[0]: row for row in self._db.rows(SQL["pointers"], jobs=jobs)}
         rerun = self._insert(plan, kind, request, note, now)
+        paths = self._db.paths
         records, resets, left = [], [], []
         counts: Counter[CountKey] = Counter()
         for job in plan.jobs:
             row = before[job.id]
-            pointers = _pointers(row)
-            records.append(_record(rerun, job, pointers, (saved or {}).get(job.id)))
+            pointers = _pointers(row, paths)
+            records.append(_record(rerun, job, pointers, paths, (saved or {}).get(job.id)))
             after = pointers_after(job, pointers)
             if job.stays:
                 left.append((int(job.after), job.unmet, after.held, job.id))
             else:
-                resets.append(_reset(rerun, job, after, now))
+                resets.append(_reset(rerun, job, after, paths, now))
             counts[row[1], row[2], job.before] -= 1
             counts[row[1], row[2], job.after] += 1
         self._db.change_each(SQL["insert_rerun_job"], records)
@@ -115,14 +125,17 @@ class Reruns:
 
     def record(self, plan: RerunPlan, kind: str, request: Mapping[str, Any], note: str | None, now: float) -> int:
         rerun = self._insert(plan, kind, request, note, now)
-        self._db.change_each(SQL["insert_rerun_job"], (_record(rerun, job, Pointers(), None) for job in plan.jobs))
+        records = (_record(rerun, job, Pointers(), self._db.paths, None) for job in plan.jobs)
+        self._db.change_each(SQL["insert_rerun_job"], records)
         return rerun
 
     def get(self, rerun: int) -> RerunRecord | None:
         row = self._db.row(SQL["rerun"], rerun=rerun)
         if row is None:
             return None
-        return _rerun(row, tuple(_planned(one) for one in self._db.rows(SQL["planned_jobs"], rerun=rerun)))
+        paths = self._db.paths
+        jobs = tuple(_planned(one, paths) for one in self._db.rows(SQL["planned_jobs"], rerun=rerun))
+        return _rerun(row, jobs, paths)
 
     def listing(self, workflow: int | None, limit: int | None = None) -> list[tuple[RerunRecord, int]]:
         bound = NO_LIMIT if limit is None else limit
@@ -130,13 +143,15 @@ class Reruns:
             rows = self._db.rows(SQL["reruns"], limit=bound)
         else:
             rows = self._db.rows(SQL["reruns_of_workflow"], workflow=workflow, limit=bound)
-        return [(_rerun(row, ()), row[-1]) for row in rows]
+        return [(_rerun(row, (), self._db.paths), row[-1]) for row in rows]
 
     def checks(self, rerun: int) -> dict[int, dict[str, Any]]:
-        return {job: msgspec.json.decode(checked) for job, checked in self._db.rows(SQL["checks"], rerun=rerun)}
+        rows = self._db.rows(SQL["checks"], rerun=rerun)
+        return {job: with_checked(msgspec.json.decode(checked), self._db.paths.decode) for job, checked in rows}
 
     def note_checks(self, checks: Sequence[tuple[int, int, Mapping[str, Any]]]) -> None:
-        rows = [(_text(dict(checked)), job, reserve) for job, reserve, checked in checks]
+        encode = self._db.paths.encode
+        rows = [(_text(with_checked(checked, encode)), job, reserve) for job, reserve, checked in checks]
         self._db.change_each(SQL["note_check"], rows)
 
     def retries(self, jobs: Sequence[int]) -> dict[int, int]:
@@ -158,10 +173,12 @@ class Reruns:
 
     def saved(self, attempt: int) -> tuple[SavedFile, ...]:
         saved: str | None = self._db.value(SQL["saved"], attempt=attempt)
-        return () if saved is None else _SAVED.decode(saved)
+        return () if saved is None else with_saved(_SAVED.decode(saved), self._db.paths.decode)
 
     def undo_views(self, rerun: int) -> list[UndoView]:
-        rows = [(*row[:5], _POINTERS.decode(row[5]), *row[6:]) for row in self._db.rows(SQL["undo_views"], rerun=rerun)]
+        decode = self._db.paths.decode
+        found = [(row, _POINTERS.decode(row[5])) for row in self._db.rows(SQL["undo_views"], rerun=rerun)]
+        rows = [(*row[:5], replace(one, folder=decode(one.folder)), *row[6:]) for row, one in found]
         attempts = as_set(row[5].attempt for row in rows if row[5].attempt is not None)
         states = {number: STATES[state] for number, state in self._db.rows(SQL["attempt_states"], attempts=attempts)}
         later: dict[int, list[int]] = {}
@@ -178,7 +195,7 @@ class Reruns:
                 restored_state=states.get(restore.attempt),
                 archives=tuple(msgspec.json.decode(archives)),
                 later_reruns=tuple(later.get(job, ())),
-                saved=() if saved is None else _SAVED.decode(saved),
+                saved=() if saved is None else with_saved(_SAVED.decode(saved), decode),
             )
             for job, name, version, state, attempt, restore, archives, saved in rows
         ]
@@ -186,7 +203,8 @@ class Reruns:
     def undo(self, rerun: int, restore: Sequence[tuple[int, int, Pointers, Sequence[int]]], now: float) -> None:
         jobs = as_set(job for job, *_ in restore)
         modified = {row[0]: row[_OVERRIDES] for row in self._db.rows(SQL["pointers"], jobs=jobs)}
-        rows = [(*_pointer_columns(pointers), job, version) for job, version, pointers, _ in restore]
+        paths = self._db.paths
+        rows = [(*_pointer_columns(pointers, paths), job, version) for job, version, pointers, _ in restore]
         if self._db.change_each(SQL["restore_job"], rows) != len(restore):
             raise UndoRefused(f"jobs of rerun {rerun} have moved in this moment", hint="nothing was undone; try again")
         reclassify(self._db, [job for job, _, after, _ in restore if after.overrides != modified.get(job)])
@@ -203,10 +221,11 @@ class Reruns:
     ) -> int:
         self._refuse_outdated(plan)
         jobs = as_set(job.id for job in plan.jobs)
-        pointers = {row[0]: _pointers(row) for row in self._db.rows(SQL["pointers"], jobs=jobs)}
+        paths = self._db.paths
+        pointers = {row[0]: _pointers(row, paths) for row in self._db.rows(SQL["pointers"], jobs=jobs)}
         rerun = self._insert(plan, "accept", request, note, now)
         self._db.change_each(
-            SQL["insert_rerun_job"], [_record(rerun, job, pointers[job.id], None) for job in plan.jobs]
+            SQL["insert_rerun_job"], [_record(rerun, job, pointers[job.id], paths, None) for job in plan.jobs]
         )
         Fingerprints(self._db).accept(rerun, bases)
         self._db.change(SQL["touch"], jobs=jobs)
@@ -279,7 +298,7 @@ class Reruns:
             kind=kind,
             at=now,
             digest=plan.digest,
-            request=_text(dict(request)),
+            request=_text(with_request(request, self._db.paths.encode)),
             note=note,
             refused=_text(plan.refused),
             warnings=_text(plan.warnings),
@@ -299,7 +318,10 @@ def _text(value: Any) -> str:
     return _ENCODER.encode(value).decode()
 
 
-def _record(rerun: int, job: PlannedJob, pointers: Pointers, saved: Sequence[SavedFile] | None) -> Row:
+def _record(
+    rerun: int, job: PlannedJob, pointers: Pointers, paths: StoredPaths, saved: Sequence[SavedFile] | None
+) -> Row:
+    encode = paths.encode
     return (
         rerun,
         job.id,
@@ -311,11 +333,11 @@ def _record(rerun: int, job: PlannedJob, pointers: Pointers, saved: Sequence[Sav
         job.resume_attempt,
         job.resume_step,
         _text(job.keeps),
-        _text(job.reasons),
+        _text(with_reasons(job.reasons, encode)),
         _text(job.archives),
-        _text(pointers),
-        None if job.manner == PLAIN else _text(job.manner),
-        None if saved is None else _text(saved),
+        _text(pointers if pointers.folder is None else replace(pointers, folder=encode(pointers.folder))),
+        None if job.manner == PLAIN else _text(with_manner(job.manner, encode)),
+        None if saved is None else _text(with_saved(saved, encode)),
         choice_text(job.subtasks),
         job.reserve,
         job.pinned_to,
@@ -325,21 +347,23 @@ def _record(rerun: int, job: PlannedJob, pointers: Pointers, saved: Sequence[Sav
     )
 
 
-def _reset(rerun: int, job: PlannedJob, after: Pointers, now: float) -> Row:
+def _reset(rerun: int, job: PlannedJob, after: Pointers, paths: StoredPaths, now: float) -> Row:
     kept_by = rerun if after.keep_recovery == 0 else after.keep_recovery
-    recovery = (after.resume_attempt, after.resume_step, after.overrides, kept_by, after.take, after.folder)
+    folder = paths.encode(after.folder)
+    recovery = (after.resume_attempt, after.resume_step, after.overrides, kept_by, after.take, folder)
     flags = (after.reserve, after.held, after.not_before)
     rest = (choice_text(after.subtasks), after.pinned_to, after.avoids, after.repeats)
     return (int(job.after), job.unmet, *flags, *recovery, *rest, now, job.id)
 
 
-def _pointers(row: Row) -> Pointers:
-    attempt, reserve, held, canceled, *rest, subtasks, pinned_to, avoids, repeats = row[3:]
-    pointers = Pointers(attempt, reserve, held, canceled != 0, *rest)
+def _pointers(row: Row, paths: StoredPaths) -> Pointers:
+    attempt, reserve, held, canceled, *rest, folder, subtasks, pinned_to, avoids, repeats = row[3:]
+    values = [attempt, reserve, held, canceled != 0, *rest, paths.decode(folder)]
+    pointers = Pointers(*values)
     return replace(pointers, subtasks=choice_of(subtasks), pinned_to=pinned_to, avoids=avoids, repeats=repeats)
 
 
-def _pointer_columns(pointers: Pointers) -> Row:
+def _pointer_columns(pointers: Pointers, paths: StoredPaths) -> Row:
     return (
         pointers.attempt,
         pointers.reserve,
@@ -351,7 +375,7 @@ def _pointer_columns(pointers: Pointers) -> Row:
         pointers.overrides,
         pointers.keep_recovery,
         pointers.take,
-        pointers.folder,
+        paths.encode(pointers.folder),
         choice_text(pointers.subtasks),
         pointers.pinned_to,
         pointers.avoids,
@@ -359,7 +383,7 @@ def _pointer_columns(pointers: Pointers) -> Row:
     )
 
 
-def _planned(row: Row) -> PlannedJob:
+def _planned(row: Row, paths: StoredPaths) -> PlannedJob:
     number, name, version, before, after, start, reasons, archives, keeps, resume_attempt, resume_step, *rest = row
     unmet, manner, subtasks, reserve, pinned_to, stays, holds, releases = rest
     return PlannedJob(
@@ -369,13 +393,13 @@ def _planned(row: Row) -> PlannedJob:
         STATES[before],
         STATES[after],
         start,
-        tuple(Reason(ReasonKind(one["kind"]), one["detail"]) for one in msgspec.json.decode(reasons)),
+        with_reasons(_REASONS.decode(reasons), paths.decode),
         tuple(msgspec.json.decode(archives)),
         tuple(msgspec.json.decode(keeps)),
         resume_attempt,
         resume_step,
         unmet,
-        PLAIN if manner is None else _MANNER.decode(manner),
+        PLAIN if manner is None else with_manner(_MANNER.decode(manner), paths.decode),
         choice_of(subtasks),
         reserve,
         pinned_to,
@@ -385,7 +409,7 @@ def _planned(row: Row) -> PlannedJob:
     )
 
 
-def _rerun(row: Row, jobs: tuple[PlannedJob, ...]) -> RerunRecord:
+def _rerun(row: Row, jobs: tuple[PlannedJob, ...], paths: StoredPaths) -> RerunRecord:
     number, kind, at, note, undone, request, digest, refused, warnings, expected, overwrites, dynamic, _ = row
     plan = RerunPlan(
         jobs,
@@ -396,4 +420,5 @@ def _rerun(row: Row, jobs: tuple[PlannedJob, ...]) -> RerunRecord:
         digest=digest,
         dynamic=tuple(taken_from_json(one) for one in msgspec.json.decode(dynamic).get("taken", ())),
     )
-    return RerunRecord(number, kind, at, note, undone, msgspec.json.decode(request), plan)
+    asked = with_request(msgspec.json.decode(request), paths.decode)
+    return RerunRecord(number, kind, at, note, undone, asked, plan)

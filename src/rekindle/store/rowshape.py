@@ -13,6 +13,7 @@ from rekindle.domain.states import State
 from rekindle.domain.subtasks import Choice
 from rekindle.domain.verdicts import Verdict, Word
 from rekindle.store.database import Row
+from rekindle.store.paths import StoredPaths
 
 STATES: tuple[State, ...] = tuple(State)
 """By number: an index is a fifth of the price of a call."""
@@ -20,9 +21,10 @@ STATES: tuple[State, ...] = tuple(State)
 CAUSES: dict[str | None, Cause | None] = {None: None, **{cause.value: cause for cause in Cause}}
 
 
-def job_of(row: Row) -> Job:
+def job_of(row: Row, paths: StoredPaths) -> Job:
     """A row of `job_columns`."""
-    values = [*row[:3], STATES[row[3]], *row[4:11], row[11] != 0, row[12] != 0, *row[13:]]
+    folder = paths.decode(row[23])
+    values = [*row[:3], STATES[row[3]], *row[4:11], row[11] != 0, row[12] != 0, *row[13:23], folder, *row[24:]]
     return Job(*values)
 
 
@@ -32,14 +34,16 @@ def step_of(row: Row) -> StepOutcome:
     return StepOutcome(*values)
 
 
-def attempt_of(row: Row, steps: Sequence[StepOutcome] = ()) -> Attempt:
+def attempt_of(row: Row, paths: StoredPaths, steps: Sequence[StepOutcome] = ()) -> Attempt:
     """A row of `attempt_columns`."""
     said = row[11:15]
     failure = None if said == (None, None, None, None) else Failure(*(text or "" for text in said))
     cause = CAUSES[row[8]]
     front = [*row[:5], STATES[row[5]], *row[6:8], cause, *row[9:11], failure]
     verdict = verdict_of(row[28], row[38])
-    values = [*front, *row[15:28], verdict, *row[29:32], row[32] != 0, row[33], tuple(steps), *row[34:38], row[39] != 0]
+    folder = paths.decode(row[21])
+    middle = [*row[15:21], folder, *row[22:28]]
+    values = [*front, *middle, verdict, *row[29:32], row[32] != 0, row[33], tuple(steps), *row[34:38], row[39] != 0]
     return Attempt(*values)
 
 

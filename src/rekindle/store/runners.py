@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rekindle.domain.models import Place, Runner
-from rekindle.store.database import Database
+from rekindle.store.database import Database, Row
 from rekindle.store.queries import load
 
 SQL = load("runners")
@@ -28,6 +28,8 @@ class Runners:
             started=now,
             expires=now + lease,
             label=label,
+            store=self._db.paths.folder,
+            store_file=self._db.file,
         )
         return Runner(
             number,
@@ -42,6 +44,7 @@ class Runners:
             epoch=1,
             pid_space=place.pid_space,
             label=label,
+            store=self._db.paths.folder,
         )
 
     def renew(self, runner: int, epoch: int, until: float) -> bool:
@@ -58,10 +61,14 @@ class Runners:
 
     def find(self, runner: int) -> Runner | None:
         row = self._db.row(SQL["runner"], runner=runner)
-        return None if row is None else Runner(*row)
+        return None if row is None else self._runner(row)
 
     def alive(self) -> list[Runner]:
-        return [Runner(*row) for row in self._db.rows(SQL["alive"])]
+        return [self._runner(row) for row in self._db.rows(SQL["alive"])]
+
+    def _runner(self, row: Row) -> Runner:
+        values = [*row[:-1], row[-1] not in (None, self._db.file)]
+        return Runner(*values)
 
     def with_room(self) -> list[int]:
         return [row[0] for row in self._db.rows(SQL["with_room"])]

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rekindle.store.paths import StoredPaths
+from rekindle.store.upgrading import encode_paths
+
 FOLDER = Path(__file__).parent / "migrations"
+
+ENCODES_PATHS = 2
+"""The migration that finds absolute paths, and encodes them."""
 
 APPLICATION = 0x524B4E44
 """`RKND`, in the file's header."""
@@ -34,8 +40,11 @@ def migrations() -> Sequence[Migration]:
     return found
 
 
-def migrate(connection: sqlite3.Connection, steps: Sequence[Migration]) -> None:
-    """Apply migrations, each in one transaction with its number. Raises sqlite3.Error."""
+def migrate(connection: sqlite3.Connection, steps: Sequence[Migration], paths: StoredPaths) -> None:
+    """Apply migrations to the store with these paths, each in one transaction with its number. Raises sqlite3.Error."""
     for step in steps:
         stamp = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {step.number};"
-        connection.executescript(f"BEGIN IMMEDIATE;\n{step.text}\n{stamp}\nCOMMIT;")
+        connection.executescript(f"BEGIN IMMEDIATE;\n{step.text}\n{stamp}")
+        if step.number == ENCODES_PATHS:
+            encode_paths(connection, paths)
+        connection.execute("COMMIT")

@@ -29,6 +29,7 @@ from rekindle.store.histories import Histories
 from rekindle.store.jobs import Jobs
 from rekindle.store.making import add_functions
 from rekindle.store.measures import Measures
+from rekindle.store.paths import StoredPaths
 from rekindle.store.predicates import search
 from rekindle.store.queries import load
 from rekindle.store.queue import Queue
@@ -107,7 +108,8 @@ class SqliteStore:
         self.folder = str(folder)
         self._connection = connection
         self._file = _which(self._path)
-        self._database = Database(connection)
+        file = "" if self._file is None else "{}:{}".format(*self._file)
+        self._database = Database(connection, StoredPaths(self.folder), file)
         self._archive = SqliteArchive(self._database)
 
     def read(self) -> AbstractContextManager[port.Archive]:

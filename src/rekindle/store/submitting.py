@@ -34,8 +34,8 @@ def add(database: Database, definition: Definition, now: float, ids: Sequence[in
         id=workflow,
         name=definition.name,
         project=definition.project,
-        directory=definition.directory,
-        source=definition.source,
+        directory=database.paths.encode(definition.directory),
+        source=database.paths.encode(definition.source),
         source_digest=definition.source_digest,
         submitted=now,
     )
@@ -71,7 +71,7 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
         id=workflow,
         revision=revision,
         project=definition.project,
-        source=definition.source,
+        source=database.paths.encode(definition.source),
         source_digest=definition.source_digest,
     )
     _insert_revision(database, workflow, revision, definition, now)

@@ -27,22 +27,22 @@ class Supervisions:
 
     def standing(self, workflow: int) -> Supervision | None:
         row = self._db.row(SQL["standing"], workflow=workflow)
-        return None if row is None else _supervision(row)
+        return None if row is None else self._supervision(row)
 
     def get(self, supervision: int) -> Supervision | None:
         row = self._db.row(SQL["supervision"], id=supervision)
-        return None if row is None else _supervision(row)
+        return None if row is None else self._supervision(row)
 
     def begin(self, workflow: int, asked: str, owner: Place, now: float) -> Supervision:
-        place = _columns(owner)
+        place = self._columns(owner)
         number = self._db.insert(SQL["begin"], workflow=workflow, asked=asked, began=now, host=owner.host, **place)
         return Supervision(number, workflow, asked, now, owner)
 
     def take(self, supervision: int, owner: Place) -> None:
-        self._db.change(SQL["take"], id=supervision, host=owner.host, **_columns(owner))
+        self._db.change(SQL["take"], id=supervision, host=owner.host, **self._columns(owner))
 
     def is_of(self, supervision: int, owner: Place) -> bool:
-        return bool(self._db.value(SQL["is_of"], id=supervision, **_columns(owner)))
+        return bool(self._db.value(SQL["is_of"], id=supervision, **self._columns(owner)))
 
     def conclude(self, supervision: int, outcome: End, report: str | None) -> None:
         self._db.change(SQL["conclude"], id=supervision, outcome=outcome.value, report=report)
@@ -61,16 +61,16 @@ class Supervisions:
     def batch(self, workflow: int) -> list[Member]:
         return [_member(row) for row in self._db.rows(SQL["batch"], workflow=workflow)]
 
+    def _columns(self, owner: Place) -> dict[str, Any]:
+        """What tells a process from every other, and the file of the store that it works on."""
+        process = {"boot_id": owner.boot_id, "pid": owner.pid, "pid_start": owner.pid_start}
+        return {**process, "pid_space": owner.pid_space, "store_file": self._db.file}
 
-def _columns(owner: Place) -> dict[str, Any]:
-    """What tells a process from every other."""
-    return {"boot_id": owner.boot_id, "pid": owner.pid, "pid_start": owner.pid_start, "pid_space": owner.pid_space}
-
-
-def _supervision(row: Row) -> Supervision:
-    number, workflow, asked, began, *place, outcome, report, ended = row
-    told = None if outcome is None else End(outcome)
-    return Supervision(number, workflow, asked, began, Place(*place), told, report, ended)
+    def _supervision(self, row: Row) -> Supervision:
+        number, workflow, asked, began, *place, file, outcome, report, ended = row
+        told = None if outcome is None else End(outcome)
+        owner = [*place, file not in (None, self._db.file)]
+        return Supervision(number, workflow, asked, began, Place(*owner), told, report, ended)
 
 
 def _member(row: Row) -> Member:

@@ -16,6 +16,7 @@ from rekindle.domain.texts.substitution import render
 from rekindle.store.acts import changes_of, sets_in_force
 from rekindle.store.database import Database, Row
 from rekindle.store.finishing import given_up_among
+from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES, choice_of
 from rekindle.store.templates import template_by_id
@@ -45,6 +46,7 @@ def rerun_views(
     steps = _steps(database.rows(SQL["live_steps"], jobs=wanted))
     folders = _folders(database, [(row[_ATTEMPT], row[_FOLDER], row[_BUILDS_ON]) for row in rows])
     changes = changes_of(database, wanted)
+    rows = [_placed(row, database.paths) for row in rows]
     views = {row[0]: _view(row, definitions, steps, folders, changes.get(row[0], ())) for row in rows}
     outside = sorted(children.keys() - views.keys())
     hopeless = given_up_among(database, outside) if any(view.when_finished for view in views.values()) else ()
@@ -148,6 +150,11 @@ def _view(
     )
 
 
+def _placed(row: Row, paths: StoredPaths) -> Row:
+    """A row of `full_views` with the folder that its next attempt takes over and its project's folder decoded."""
+    return (*row[:_TAKE_FOLDER], paths.decode(row[_TAKE_FOLDER]), paths.decode(row[_DIRECTORY]), *row[_FOLDER:])
+
+
 def as_defined_by(database: Database, views: Mapping[int, JobView], attempts: Mapping[int, int]) -> dict[int, JobView]:
     """The views of these jobs, each with the definition that the attempt had which it is mapped to. What it takes
     (resources) and whether it is an aggregate are as in its latest definition; what actions in force have changed of
@@ -195,10 +202,11 @@ def _folders(database: Database, attempts: Sequence[tuple[int, str | None, int |
         while at is not None and not at[3] and at[2] in known:
             at = known[at[2]]
             found[attempt].append(at[1])
-    return {attempt: tuple(dict.fromkeys(folders)) for attempt, folders in found.items()}
+    decode = database.paths.decode
+    return {attempt: tuple(map(decode, dict.fromkeys(folders))) for attempt, folders in found.items()}
 
 
-_ATTEMPT, _FOLDER, _BUILDS_ON = 18, 25, 26
+_ATTEMPT, _TAKE_FOLDER, _DIRECTORY, _FOLDER, _BUILDS_ON = 18, 23, 24, 25, 26
 """Columns of `full_views`."""
 
 

@@ -43,14 +43,14 @@ class Workflows:
         if row is None:
             return None
         counts = self._db.rows(SQL["counts_of_one"], workflow=row[0])
-        return _workflow(row, {STATES[state]: n for state, n in counts})
+        return self._workflow(row, {STATES[state]: n for state, n in counts})
 
     def listing(self, archived: bool = False) -> list[Workflow]:
         counts: dict[int, dict[State, int]] = {}
         for workflow, state, n in self._db.rows(SQL["counts_of_all"]):
             counts.setdefault(workflow, {})[STATES[state]] = n
         rows = self._db.rows(SQL["workflow_listing"], archived=archived)
-        return [_workflow(row, counts.get(row[0], {})) for row in rows]
+        return [self._workflow(row, counts.get(row[0], {})) for row in rows]
 
     def template(self, template: int) -> JobTemplate:
         return template_by_id(self._db, template)
@@ -89,7 +89,8 @@ class Workflows:
     def edges(self, workflow: int) -> list[tuple[int, int]]:
         return [(parent, child) for parent, child in self._db.rows(SQL["edges"], workflow=workflow)]
 
-
-def _workflow(row: Row, counts: dict[State, int]) -> Workflow:
-    values = [*row, counts]
-    return Workflow(*values)
+    def _workflow(self, row: Row, counts: dict[State, int]) -> Workflow:
+        number, name, directory, revision, submitted, project, source, *rest = row
+        decode = self._db.paths.decode
+        values = [number, name, decode(directory), revision, submitted, project, decode(source), *rest, counts]
+        return Workflow(*values)

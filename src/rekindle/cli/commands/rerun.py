@@ -38,7 +38,7 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.texts.quantities import format_size
 from rekindle.engine.changes import staleness
 from rekindle.engine.looking import look
-from rekindle.engine.looking.whereabouts import workflows_of
+from rekindle.engine.looking.whereabouts import refuse_without_folder, workflows_of
 from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.rerunning import resubmitting
 from rekindle.engine.results import Applied, Proposal, WorkOptions
@@ -178,7 +178,9 @@ def _planned(
     if not ids:
         tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
         return None, None
-    tell_spec_changed(session, workflows_of(session, ids))
+    workflows = workflows_of(session, ids)
+    refuse_without_folder(session, workflows)
+    tell_spec_changed(session, workflows)
     try:
         if at_once:
             return engine.plan_and_apply(session, [(ids, how)], request, note, why, slots=slots, canary=canary)

@@ -15,6 +15,7 @@ from rekindle.cli.showing.planshow import draw_plan
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.errors import PlanRefused, UsageError
 from rekindle.domain.models import Job
+from rekindle.engine.looking.whereabouts import refuse_without_folder
 from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.rerunning.restart import plan_restart, the_workflow
 from rekindle.engine.results import Restarting
@@ -60,6 +61,7 @@ def restart(
     check_then_work(and_work, slots)
     with opened() as session:
         chosen = the_workflow(session, key or workflow)
+        refuse_without_folder(session, [chosen.id])
         tell_spec_changed(session, [chosen.id])
         try:
             with reading_shown() as tell:

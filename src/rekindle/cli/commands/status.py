@@ -131,6 +131,7 @@ def _runners(found: list[WorkflowStatus]) -> None:
 
 _WHY = {
     "gone": "is dead",
+    "elsewhere": "works on the store that this one was copied from",
     "expired": "has let its lease expire",
     "superseded": "was taken for dead, and does not know yet",
 }

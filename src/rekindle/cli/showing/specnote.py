@@ -9,8 +9,10 @@ from rekindle.engine.results import WorkflowStatus
 def spec_note(status: WorkflowStatus) -> tuple[str, str] | None:
     """What is the matter with the spec file, and what to type; None where nothing is."""
     one = status.workflow
+    folder = drawing.flat(one.directory)
     file, revision = drawing.flat(one.source or ""), f"revision {one.revision}"
     return {
+        "no_folder": (f"its folder is missing: {folder}; its jobs cannot run", f"rekindle workflows show {one.id}"),
         "changed": (f"the spec file differs from {revision}, which is what runs", f"rekindle workflows diff {one.id}"),
         "invalid": (
             f"the spec file has changed since {revision}, and has mistakes in it",

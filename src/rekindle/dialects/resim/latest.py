@@ -73,7 +73,7 @@ def _by_spec(batch: Batch) -> Definition | None:
     from rekindle.spec import load
 
     workflow = batch.workflow
-    if workflow.source is None or look.spec_state(workflow) in ("same", "gone"):
+    if workflow.source is None or look.spec_state(workflow) in ("same", "gone", "no_folder"):
         return None
     path = Path(workflow.source)
     found = load(path)

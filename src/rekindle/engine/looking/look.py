@@ -199,6 +199,8 @@ def workflow_state(counts: Mapping[State, int], held: int = 0) -> WorkflowState:
 def spec_state(workflow: Workflow) -> SpecState:
     """How a workflow's spec file stands to the stored revision. A file that differs is read: that takes as long as
     submitting it does. Parameters given with `--param` do not count."""
+    if not Path(workflow.directory).is_dir():
+        return "no_folder"
     if workflow.source is None or workflow.source_digest is None:
         return "none"
     path = Path(workflow.source)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from rekindle.domain.models import Attempt
+from rekindle.domain.errors import Refused
+from rekindle.domain.models import Attempt, Workflow
 from rekindle.engine.session import Session
 
 
@@ -21,3 +23,28 @@ def workdirs(session: Session, attempts: Sequence[Attempt]) -> dict[int, str | N
         found = {one: archive.workflows.find(one) for one in {a.workflow for a in attempts}}
     projects = {number: owner.directory if owner else None for number, owner in found.items()}
     return {one.id: one.folder if own[one.template] else projects[one.workflow] for one in attempts}
+
+
+def without_folder(session: Session, workflows: Iterable[int] | None = None) -> list[Workflow]:
+    """Return those of some workflows, or of all that are not archived, whose folder is missing and whose jobs run or
+    read files in it."""
+    with session.store.read() as archive:
+        if workflows is None:
+            found = archive.workflows.listing()
+        else:
+            found = [one for number in workflows if (one := archive.workflows.find(number)) is not None]
+        gone = [one for one in found if not Path(one.directory).is_dir()]
+        return [
+            one
+            for one in gone
+            if any(body.workdir == "project" or body.inputs for _, body in archive.workflows.templates(one.id))
+        ]
+
+
+def refuse_without_folder(session: Session, workflows: Iterable[int]) -> None:
+    """Raise Refused, naming the first of these workflows whose folder is missing."""
+    for one in without_folder(session, workflows):
+        raise Refused(
+            f"the folder of workflow {one.name!r} is missing: {one.directory}",
+            hint="put it back there, or submit its spec from where it is now: rekindle run SPEC --as NAME",
+        )

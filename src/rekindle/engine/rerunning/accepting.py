@@ -12,6 +12,7 @@ from rekindle.domain.models import Job
 from rekindle.domain.states import State
 from rekindle.engine.changes.measuring import Measured, gather
 from rekindle.engine.changes.reading import Tell, take
+from rekindle.engine.looking.whereabouts import refuse_without_folder, workflows_of
 from rekindle.engine.results import Accepted
 from rekindle.engine.session import Session
 
@@ -26,6 +27,7 @@ def accept(
 
     PlanRefused, with every job's reason, when none can be and not all are current. PlanOutdated when one has moved
     while files were read. `tell` hears how far the reading is."""
+    refuse_without_folder(session, workflows_of(session, ids))
     jobs, measured = _measured(session, ids)
     contents = take(measured.requests, measured.known, tell)
     decided = decide_acceptance(jobs, measured.judge(contents))

@@ -15,6 +15,7 @@ from rekindle.domain.rerunning.planning import plan_from_json, plan_to_json
 from rekindle.domain.rerunning.rerun import How, Reason, RerunRecord, SavedFile, UndoView
 from rekindle.domain.rerunning.undo import decide_undo, refuse_later
 from rekindle.domain.states import ACTIVE, State
+from rekindle.engine.looking.whereabouts import refuse_without_folder, workflows_of
 from rekindle.engine.planning.canaries import settle
 from rekindle.engine.planning.prospects import Requests, decide, survey
 from rekindle.engine.presence import alive
@@ -22,6 +23,7 @@ from rekindle.engine.rerunning.saving import Tell, restoring, saving
 from rekindle.engine.results import Applied, Proposal, Undone
 from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
+from rekindle.store.paths import moved, with_plan, with_request
 from rekindle.store.port import Archive
 
 
@@ -39,8 +41,10 @@ def plan(
     which jobs are stale, where that is why they were selected; `slots` is how many jobs will run at once, where that is
     known. With `canary` so many jobs of each signature run first: see `survey`.
 
-    PlanRefused, with every job's reason, when nothing of it can be done.
+    PlanRefused, with every job's reason, when nothing of it can be done; Refused when the folder of a workflow is
+    missing.
     """
+    refuse_without_folder(session, workflows_of(session, [job for jobs, _ in requests for job in jobs]))
     with session.store.read() as archive:
         prospect = survey(archive, requests, slots, canary)
     return decide(prospect, requests, request, note, why)
@@ -94,6 +98,7 @@ def plan_and_apply(
 ) -> tuple[Proposal, Applied]:
     """Plan a rerun and do it in one transaction, for whoever need not see it first: nothing moves in between, which
     among jobs that run something always does. Outputs are not saved. PlanRefused as `plan` says."""
+    refuse_without_folder(session, workflows_of(session, [job for jobs, _ in requests for job in jobs]))
     with session.store.write() as archive:
         proposal = decide(survey(archive, requests, slots, canary), requests, request, note, why)
         now = session.clock()
@@ -119,6 +124,7 @@ def save(session: Session, proposal: Proposal, path: Path) -> None:
     document = {
         "rekindle_plan": 1,
         "store": session.store.identity,
+        "store_folder": session.store.folder,
         "request": dict(proposal.request),
         "note": proposal.note,
         "plan": plan_to_json(proposal.plan),
@@ -140,7 +146,10 @@ def load(session: Session, path: Path) -> Proposal:
             raise RekindleError(f"{path} was saved by another version of rekindle", hint="plan the rerun again")
         canaries = msgspec.convert(document.get("canaries", []), tuple[Choice, ...])
         plan = plan_from_json(document["plan"])
-        proposal = Proposal(plan, document["request"], document["note"], canaries=canaries)
+        request = document["request"]
+        if convert := moved(document.get("store_folder", session.store.folder), session.store.folder):
+            plan, request = with_plan(plan, convert), with_request(request, convert)
+        proposal = Proposal(plan, request, document["note"], canaries=canaries)
         identity = document["store"]
     except FileNotFoundError:
         raise NotFound(f"no such file: {path}", hint="`rekindle rerun … --save-plan FILE` writes one") from None
@@ -160,6 +169,8 @@ def undo(session: Session, rerun: int | None = None) -> Undone:
         number = archive.reruns.newest_manual() if rerun is None else rerun
         _refuse_recorded(archive, number)
         saved = _saved(archive, number)
+        views = archive.reruns.undo_views(number) if saved and number is not None else []
+    refuse_without_folder(session, workflows_of(session, [view.id for view in views]))
     with restoring(saved) as put_back:
         return _undo(session, rerun, number, put_back)
 

@@ -16,6 +16,7 @@ from rekindle.engine.changes.reading import Tell
 from rekindle.engine.changes.staleness import changed
 from rekindle.engine.fan_outs import planning_views, was_amid_fan_out
 from rekindle.engine.looking import look
+from rekindle.engine.looking.whereabouts import refuse_without_folder
 from rekindle.engine.rerunning import rerun
 from rekindle.engine.rerunning.missing import Missing, missing_inputs
 from rekindle.engine.results import Proposal, Restarting
@@ -62,6 +63,7 @@ def plan_restart(
     job's reason, when there is something to do and none of it can be done."""
     if workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
+    refuse_without_folder(session, [workflow.id])
     begun = _begun(session, workflow, only_uninitialized, tell, also or {})
     if not begun.requests:
         return Restarting(None, begun.running, begun.stays)

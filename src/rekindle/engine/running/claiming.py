@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.lifecycle import Event, transition
@@ -34,6 +34,7 @@ class Scope:
     host: str = ""
     only: Predicate | None = None  # see engine.results.WorkOptions
     place: Callable[[ReadyJob, int, float], Workplace | None] | None = None
+    stopped: Mapping[int, str] = field(default_factory=dict)  # workflows of which nothing can start, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def _offer(
         busy = [bench for bench in benches if bench.resource_class == ready.resource_class and not bench.idle]
         if not idle and not busy:
             continue
-        why = never_fits(scope.total, ready.resources)
+        why = scope.stopped.get(ready.workflow) or never_fits(scope.total, ready.resources)
         first = 1 if scope.only is None else 2 * idle + len(busy)  # to look twice at what does not hold takes long
         jobs = archive.queue.ready(ready.workflow, ready.resource_class, first, here, scope.only)
         if not jobs:

@@ -89,6 +89,8 @@ def _run_again(
 
 def _ending(attempt: Attempt, runner: Runner, damages: Damages, canceled: bool, now: float) -> Ending:
     message = f"runner {runner.id} (pid {runner.pid} on {runner.host}) and the worker died under it"
+    if runner.elsewhere:
+        message = f"the store was copied while runner {runner.id} (pid {runner.pid} on {runner.host}) ran it elsewhere"
     if damages:
         message += f"; {damages[0][0]} is damaged, and may have told the end"
     cause = Cause.CANCELED if canceled else Cause.LOST
@@ -97,7 +99,7 @@ def _ending(attempt: Attempt, runner: Runner, damages: Damages, canceled: bool, 
         "runner": runner.id,
         "runner_pid": runner.pid,
         "worker": attempt.worker,
-        "seen": "its worker is gone",
+        "seen": "its store was copied" if runner.elsewhere else "its worker is gone",
     }
     if damages:
         evidence["damaged"] = [{"journal": path, "byte": byte, "length": size} for path, byte, size in damages]

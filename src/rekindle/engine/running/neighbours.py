@@ -55,7 +55,7 @@ class Neighbours:
 
     def _is_dead(self, runner: Runner, now: float, moment: float) -> bool:
         said = presence(runner, now)
-        if said in (Presence.GONE, Presence.SUPERSEDED):
+        if said in (Presence.GONE, Presence.ELSEWHERE, Presence.SUPERSEDED):
             return True
         if is_seen(runner):
             return False

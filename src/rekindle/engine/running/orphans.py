@@ -12,14 +12,17 @@ import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
 
 from rekindle.engine.running.ingest import Page, read_page
 from rekindle.journal.ledger import mend, read_past_damage
 from rekindle.journal.opening import seal
 from rekindle.journal.processes import CANCEL, boot_id, session_members, start_of
-from rekindle.journal.records import Leaving, Sealed
+from rekindle.journal.records import Ended, Leaving, Record, Sealed
+from rekindle.store.paths import Convert, with_prints
 
 STUCK_SECONDS = 5.0
 """A process that lives for so long after it was killed is named, and waited for no more than need be."""
@@ -48,6 +51,7 @@ class Orphan:
     pid_start: int
     boot_id: str
     position: int  # bytes of its journal that have been ingested
+    convert: Convert | None = None  # paths in its journal to what they are now; None: the store has not been moved
     told: bool = False
     left: Clinging | None = None  # of its session, after its end
     handle: int = -1  # pidfd; -1: none
@@ -99,7 +103,9 @@ class Orphan:
         for record in page.records if page is not None else ():
             if isinstance(record, Leaving):
                 self._may_begin = frozenset(record.tokens)
-        return page
+        if page is None or self.convert is None:
+            return page
+        return replace(page, records=[_moved(record, self.convert) for record in page.records])
 
     def cancel(self) -> None:
         """Have it cancel what it runs, once: it reads no orders any more."""
@@ -121,6 +127,15 @@ class Orphan:
         kill(members)
         self.left = Clinging(tuple(members), self.left.since if self.left else time.monotonic())
         return True
+
+
+def _moved(record: Record, convert: Convert) -> Record:
+    """A record whose worker knew the store in another folder."""
+    if not isinstance(record, Ended) or not (record.prints or record.seen):
+        return record
+    seen = tuple(replace(one, path=convert(one.path)) for one in record.seen)
+    prints = None if record.prints is None else with_prints(record.prints, convert)
+    return msgspec.structs.replace(record, prints=prints, seen=seen)
 
 
 def kill(pids: Iterable[int]) -> None:

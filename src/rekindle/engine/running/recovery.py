@@ -28,6 +28,7 @@ from rekindle.journal.places import (
     variable_of,
 )
 from rekindle.journal.processes import started_with
+from rekindle.store.paths import moved
 from rekindle.store.port import Archive
 
 
@@ -80,9 +81,12 @@ def take_over_dead(archive: Archive, dead: Iterable[Runner], keeper: int | None,
 
 
 def estate_of(archive: Archive, runner: Runner, store_folder: str) -> Estate:
-    """What a runner has left, as its rows tell."""
+    """What a runner has left, as its rows tell. The workers of one that works elsewhere count as those of another boot:
+    they are neither there, nor signaled."""
+    boot_id = "" if runner.elsewhere else runner.boot_id
+    convert = moved(runner.store or store_folder, store_folder)
     orphans = [
-        Orphan(worker, Path(store_folder, path), pid, pid_start, runner.boot_id, position)
+        Orphan(worker, Path(store_folder, path), pid, pid_start, boot_id, position, convert)
         for worker, path, pid, pid_start, position in archive.runners.journals(runner.id)
     ]
     active = {attempt.id: attempt for attempt in archive.attempts.active(runner.id)}
@@ -139,7 +143,9 @@ def _may_begin(workers: Sequence[Orphan], attempt: Attempt) -> bool:
 
 def _without_processes(estate: Estate, attempts: Sequence[Attempt]) -> set[int]:
     """Kill every process that belongs to one of these attempts (its environment says so), wherever it has gone; the
-    attempts that have none."""
+    attempts that have none. Processes of a runner that works elsewhere are left alone."""
+    if estate.runner.elsewhere:
+        return {one.id for one in attempts}
     tokens = {one.token: one.id for one in attempts}
     wanted = {variable_of(token).encode(): token for token in tokens}
     found: dict[int, list[int]] = {}

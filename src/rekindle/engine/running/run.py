@@ -11,6 +11,7 @@ from rekindle.domain.models import Runner
 from rekindle.domain.packing import Room
 from rekindle.domain.states import State
 from rekindle.engine.looking.look import find_workflow
+from rekindle.engine.looking.whereabouts import refuse_without_folder, without_folder
 from rekindle.engine.machine import processors
 from rekindle.engine.presence import here
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
@@ -38,6 +39,9 @@ def work(
     workflow = find_workflow(session, options.workflow) if options.workflow else None
     if workflow is not None and workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
+    if workflow is not None:
+        refuse_without_folder(session, [workflow.id])
+    missing = {one.id: f"its workflow's folder is missing: {one.directory}" for one in without_folder(session)}
     slots = options.slots or processors()
     executor = executor or load_executor(options.executor, session)
     with session.store.write() as archive:
@@ -52,6 +56,7 @@ def work(
         runner.host,
         options.only,
         options.place,
+        missing,
     )
     bell = Bell(session.store.folder, runner.id)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from rekindle.domain.changes.revisions import (
     Outline,
@@ -29,8 +30,9 @@ def resubmit(archive: Archive, known: Workflow, definition: Definition, now: flo
     """Make a definition the next revision of a workflow, and record what that did as a rerun of kind `revision`;
     nothing where definition and parameters are as they were. SubmitRefused says what stands in the way."""
     if known.directory != definition.directory:
+        gone = "" if Path(known.directory).is_dir() else ", which is missing"
         raise SubmitRefused(
-            f"this store has a workflow {known.name!r} from another folder, {known.directory}",
+            f"this store has a workflow {known.name!r} from another folder, {known.directory}{gone}",
             hint="--as NAME submits this one under a name of its own",
         )
     if unchanged(archive, known, definition):

@@ -77,9 +77,7 @@ def identified(definition: Definition, name: str | None = None) -> Definition:
         definition = dataclasses.replace(definition, name=name)
     if definition.source_digest is not None:
         return definition
-    content = msgspec.json.encode(
-        (definition.templates, definition.jobs, definition.edges, definition.directory), order="sorted"
-    )
+    content = msgspec.json.encode((definition.templates, definition.jobs, definition.edges), order="sorted")
     return dataclasses.replace(definition, source_digest=digest_of(content))
 
 

@@ -233,8 +233,11 @@ attempt.id;
 attempt.state;
 
 -- name: field_workdir
--- The folder that it worked in.
-attempt.folder;
+-- The folder that it worked in, absolute: see rekindle.store.paths.
+(CASE substr(attempt.folder, 1, 2)
+    WHEN '@/' THEN :store_folder || substr(attempt.folder, 2) WHEN '@' THEN :store_folder
+    WHEN './' THEN rtrim(:store_parent, '/') || substr(attempt.folder, 2) WHEN '.' THEN :store_parent
+    ELSE attempt.folder END);
 
 -- name: field_queued
 -- When it was handed to an executor.

@@ -1,10 +1,16 @@
 -- Runners, leases and their workers' journals.
 
+-- name: runner_columns
+-- Everything about a runner, in the order of rekindle.domain.models.Runner, and the file of the store it works on.
+id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper, label, store,
+store_file;
+
 -- name: insert_runner
 -- A new runner.
 INSERT INTO runner (host, boot_id, pid, pid_start, pid_space, executor, slots, epoch, started, expires,
-    label)
-VALUES (:host, :boot_id, :pid, :pid_start, :pid_space, :executor, :slots, 1, :started, :expires, :label);
+    label, store, store_file)
+VALUES (:host, :boot_id, :pid, :pid_start, :pid_space, :executor, :slots, 1, :started, :expires, :label, :store,
+    :store_file);
 
 -- name: renew
 -- Extend a lease that nobody has taken over.
@@ -24,15 +30,11 @@ UPDATE runner SET epoch = epoch + 1, keeper = :keeper WHERE id = :runner AND epo
 
 -- name: runner
 -- A runner, whatever has become of it.
-SELECT id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper,
-    label
-FROM runner WHERE id = :runner;
+SELECT {runner_columns} FROM runner WHERE id = :runner;
 
 -- name: alive
 -- Runners that have not ended.
-SELECT id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper,
-    label
-FROM runner WHERE ended IS NULL ORDER BY id;
+SELECT {runner_columns} FROM runner WHERE ended IS NULL ORDER BY id;
 
 -- name: with_room
 -- Runners that have not ended and run less at once than they could.

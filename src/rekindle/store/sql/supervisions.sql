@@ -1,8 +1,8 @@
 -- Supervising: who does it, what was asked, what it has run again, and how a batch stands at rest.
 
 -- name: supervision_columns
--- Everything about one, in the order of rekindle.domain.batches.supervising.Supervision, the place in its five parts.
-id, workflow, asked, began, host, boot_id, pid, pid_start, pid_space, outcome, report, ended;
+-- Everything about one, in the order of rekindle.domain.batches.supervising.Supervision, the place in its six parts.
+id, workflow, asked, began, host, boot_id, pid, pid_start, pid_space, store_file, outcome, report, ended;
 
 -- name: standing
 -- The one of a workflow that has not ended.
@@ -14,18 +14,19 @@ SELECT {supervision_columns} FROM supervision WHERE id = :id;
 
 -- name: begin
 -- Supervising begins.
-INSERT INTO supervision (workflow, asked, began, host, boot_id, pid, pid_start, pid_space)
-VALUES (:workflow, :asked, :began, :host, :boot_id, :pid, :pid_start, :pid_space);
+INSERT INTO supervision (workflow, asked, began, host, boot_id, pid, pid_start, pid_space, store_file)
+VALUES (:workflow, :asked, :began, :host, :boot_id, :pid, :pid_start, :pid_space, :store_file);
 
 -- name: take
 -- Another process goes on.
-UPDATE supervision SET host = :host, boot_id = :boot_id, pid = :pid, pid_start = :pid_start, pid_space = :pid_space
+UPDATE supervision SET host = :host, boot_id = :boot_id, pid = :pid, pid_start = :pid_start, pid_space = :pid_space,
+    store_file = :store_file
 WHERE id = :id AND ended IS NULL;
 
 -- name: is_of
 -- Whether a process still has it.
 SELECT 1 FROM supervision WHERE id = :id AND ended IS NULL AND boot_id = :boot_id AND pid = :pid
-    AND pid_start = :pid_start AND pid_space = :pid_space;
+    AND pid_start = :pid_start AND pid_space = :pid_space AND (store_file IS NULL OR store_file = :store_file);
 
 -- name: conclude
 -- How it ends, not told yet.

@@ -1,0 +1,130 @@
+"""Stored paths: relative to the store, so that a store and the projects beside it can be moved and copied together.
+
+`@/attempts/0000/00/1` lies in the store's folder, `./data/in.csv` in the folder that holds it (the store's parent);
+`@` and `.` are these folders themselves. Every other text is stored as it is: a path outside stays absolute. Above the
+store all paths are absolute. Whatever is written with a path in it is encoded here, and decoded where it is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rekindle.domain.changes.prints import Content, Prints
+from rekindle.domain.rerunning.plan_form import seal
+from rekindle.domain.rerunning.rerun import PLAIN, Manner, Reason, ReasonKind, RerunPlan, SavedFile
+
+Text = TypeVar("Text", str, str | None)
+
+Convert = Callable[[str], str]
+"""`StoredPaths.encode`, `StoredPaths.decode`, or one after the other."""
+
+_OF_FILES = (ReasonKind.INPUT, ReasonKind.OUTPUT, ReasonKind.UNSTABLE)
+"""Reasons with an absolute path in their detail."""
+
+_OF_REQUESTS = ("source", "submit")
+"""Keys of a rerun's request that hold the path of a spec file."""
+
+
+class StoredPaths:
+    """Encodes and decodes the paths of one store. `folder` is the store's folder, absolute, without symbolic links."""
+
+    __slots__ = ("_inside", "_parent", "folder", "parent")
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.parent = str(Path(folder).parent)
+        self._inside = f"{folder}/"
+        self._parent = f"{self.parent.rstrip('/')}/"
+
+    def encode(self, path: Text) -> Text:
+        """Return a path as it is stored."""
+        if path is None:
+            return path
+        if "/../" in path or path.endswith("/.."):
+            path = os.path.normpath(path)
+        if path.startswith(self._inside):
+            return f"@/{path[len(self._inside) :]}"
+        if path.startswith(self._parent):
+            return f"./{path[len(self._parent) :]}" if path != self.folder else "@"
+        return "." if path == self.parent else path
+
+    def decode(self, text: Text) -> Text:
+        """Return a stored path as it is now: absolute."""
+        if text is None:
+            return text
+        if text.startswith("./"):
+            return f"{self._parent}{text[2:]}"
+        if text.startswith("@/"):
+            return f"{self._inside}{text[2:]}"
+        return self.parent if text == "." else self.folder if text == "@" else text
+
+
+def moved(before: str, now: str) -> Convert | None:
+    """Return what converts an absolute path from when the store's folder was `before` to when it is `now`; None when
+    both are the same."""
+    if before == now:
+        return None
+    then, new = StoredPaths(before), StoredPaths(now)
+    return lambda path: new.decode(then.encode(path))
+
+
+def with_prints(prints: Prints, convert: Convert) -> Prints:
+    """Return fingerprints with converted paths."""
+    if not (prints.inputs or prints.outputs):
+        return prints
+    return replace(prints, inputs=_contents(prints.inputs, convert), outputs=_contents(prints.outputs, convert))
+
+
+def _contents(contents: tuple[Content, ...], convert: Convert) -> tuple[Content, ...]:
+    return tuple(replace(one, path=convert(one.path)) for one in contents)
+
+
+def with_manner(manner: Manner, convert: Convert) -> Manner:
+    """Return how a job's next attempts are made, with converted paths."""
+    if manner is PLAIN or not (manner.folder or manner.saves):
+        return manner
+    folder = None if manner.folder is None else convert(manner.folder)
+    return replace(manner, folder=folder, saves=tuple(convert(path) for path in manner.saves))
+
+
+def with_reasons(reasons: tuple[Reason, ...], convert: Convert) -> tuple[Reason, ...]:
+    """Return reasons with converted paths."""
+    if not any(reason.kind in _OF_FILES for reason in reasons):
+        return reasons
+    return tuple(Reason(one.kind, _with_detail(one.kind, one.detail, convert)) for one in reasons)
+
+
+def _with_detail(kind: str, detail: Mapping[str, Any], convert: Convert) -> Mapping[str, Any]:
+    """Return the detail of a reason with its path converted, if it has one."""
+    return {**detail, "path": convert(detail["path"])} if kind in _OF_FILES and "path" in detail else detail
+
+
+def with_saved(saved: Sequence[SavedFile], convert: Convert) -> tuple[SavedFile, ...]:
+    """Return saved outputs with converted paths."""
+    return tuple(replace(one, path=convert(one.path), kept=convert(one.kept)) for one in saved)
+
+
+def with_request(request: Mapping[str, Any], convert: Convert) -> dict[str, Any]:
+    """Return a rerun's request with the paths of spec files converted."""
+    paths = {key: convert(request[key]) for key in _OF_REQUESTS if isinstance(request.get(key), str)}
+    return {**request, **paths}
+
+
+def with_checked(checked: Mapping[str, Any], convert: Convert) -> dict[str, Any]:
+    """Return the look at a reserve with the paths in its reasons converted."""
+    if not (reasons := checked.get("reasons")):
+        return {**checked}
+    return {**checked, "reasons": [_with_detail(one["kind"], one, convert) for one in reasons]}
+
+
+def with_plan(plan: RerunPlan, convert: Convert) -> RerunPlan:
+    """Return a plan with converted paths, and the digest that it has then."""
+    jobs = tuple(
+        replace(job, manner=with_manner(job.manner, convert), reasons=with_reasons(job.reasons, convert))
+        for job in plan.jobs
+    )
+    return seal(replace(plan, jobs=jobs))
