@@ -102,6 +102,8 @@ class Oracle:
             self.jobs: list[Job] = archive.jobs.get(list(range(1, 40)))
             self.live: dict[int, Attempt] = archive.jobs.live([job.id for job in self.jobs])
             self.past = {job.id: archive.attempts.listing([job.id], None) for job in self.jobs}
+            taken = {attempt.runner for attempt in self.live.values() if attempt.runner is not None}
+            self.runners = {one: archive.runners.find(one) for one in taken}
             owners = {one.id: one for one in archive.workflows.listing()}
             self.owners = {job.id: owners[job.workflow] for job in self.jobs}
             self.templates = {
@@ -163,6 +165,9 @@ class Oracle:
                 return max(times, default=None)
             case "workdir":
                 return attempt.folder if attempt else None
+            case "runner":
+                known = self.runners.get(attempt.runner) if attempt and attempt.runner else None
+                return (known.label or known.host) if known else None
             case "workflow":
                 return self.owners[job.id].name
             case "workflow.id":
