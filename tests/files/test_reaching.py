@@ -39,7 +39,8 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
     "a class attribute set later": (
         {"lib.py": "class C:\n  limit = 1\nC.limit = 5\ndef score(): return C.limit"}, "lib.py", "= 5", "= 6"),
     "a method by an instance": (
-        {"lib.py": "class C:\n  def go(self): return 1\ndef score(): return C().go()"}, "lib.py", "return 1", "return 2"),
+        {"lib.py": "class C:\n  def go(self): return 1\ndef score(): return C().go()"},
+        "lib.py", "return 1", "return 2"),
     "a base class": (
         {"lib.py": "class B:\n  def go(self): return 1\nclass C(B): pass\ndef score(): return C().go()"},
         "lib.py", "return 1", "return 2"),
@@ -80,7 +81,8 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
     "a conditional constant": (
         {"lib.py": "if True:\n  K = 1\nelse:\n  K = 0\ndef score(): return K"}, "lib.py", "K = 1", "K = 2"),
     "TYPE_CHECKING that is set": (
-        {"lib.py": "TYPE_CHECKING = True\nif TYPE_CHECKING:\n  K = 1\ndef score(): return K"}, "lib.py", "K = 1", "K = 2"),
+        {"lib.py": "TYPE_CHECKING = True\nif TYPE_CHECKING:\n  K = 1\ndef score(): return K"},
+        "lib.py", "K = 1", "K = 2"),
     "a star import": (
         {"helpers.py": HELPERS, "lib.py": "from helpers import *\ndef score(): return clean(1)"},
         "helpers.py", "return x", "return x + 1"),
@@ -149,8 +151,10 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
         "helpers.py", "return x", "return x + 1"),
     "a package as a value": (
         {"pkg/__init__.py": "", "pkg/sub.py": "def f(): return 1\n",
-         "lib.py": "import pkg.sub\nP = [pkg]\ndef score(): return P[0].sub.f()"}, "pkg/sub.py", "return 1", "return 2"),
-    "globals": ({"lib.py": "def f(): return 1\ndef score(): return globals()['f']()"}, "lib.py", "return 1", "return 2"),
+         "lib.py": "import pkg.sub\nP = [pkg]\ndef score(): return P[0].sub.f()"},
+        "pkg/sub.py", "return 1", "return 2"),
+    "globals": ({"lib.py": "def f(): return 1\ndef score(): return globals()['f']()"},
+        "lib.py", "return 1", "return 2"),
     "a module found in globals": (
         {"helpers.py": HELPERS, "lib.py": "import helpers\ndef score(): return globals()['helpers'].clean(1)"},
         "helpers.py", "return x", "return x + 1"),
@@ -184,11 +188,13 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
         {"state.py": "V = []\n", "plug.py": "import state\nstate.V.append(1)\n",
          "lib.py": "import plug, state\ndef score(): return state.V"}, "lib.py", "import plug, state", "import state"),
     "the order of imports with effects": (
-        {"state.py": "V = []\n", "a.py": "import state\nstate.V.append(1)\n", "b.py": "import state\nstate.V.append(2)\n",
+        {"state.py": "V = []\n", "a.py": "import state\nstate.V.append(1)\n",
+         "b.py": "import state\nstate.V.append(2)\n",
          "lib.py": "import a\nimport b\nimport state\ndef score(): return state.V"},
         "lib.py", "import a\nimport b\n", "import b\nimport a\n"),
     "the order of imports that import effects": (
-        {"state.py": "V = []\n", "a.py": "import state\nstate.V.append(1)\n", "b.py": "import state\nstate.V.append(2)\n",
+        {"state.py": "V = []\n", "a.py": "import state\nstate.V.append(1)\n",
+         "b.py": "import state\nstate.V.append(2)\n",
          "c.py": "import a\n", "lib.py": "import c\nimport b\nimport state\ndef score(): return state.V"},
         "lib.py", "import c\nimport b\n", "import b\nimport c\n"),
     "a builtin that is shadowed": (
@@ -212,12 +218,14 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
         {"lib.py": "class E(Exception):\n  code = 1\ndef score():\n  try: raise E\n  except E as e: return e.code"},
         "lib.py", "= 1", "= 2"),
     "a call on import": (
-        {"lib.py": "T = []\ndef fill(): T.append(1)\nfill()\ndef score(): return T"}, "lib.py", "append(1)", "append(2)"),
+        {"lib.py": "T = []\ndef fill(): T.append(1)\nfill()\ndef score(): return T"},
+        "lib.py", "append(1)", "append(2)"),
     "a loop on import": (
         {"lib.py": "T = {}\nfor n in 'ab': T[n] = n * 2\ndef score(): return T"}, "lib.py", "n * 2", "n * 3"),
     "an augmented constant": ({"lib.py": "T = 1\nT += 2\ndef score(): return T"}, "lib.py", "+= 2", "+= 3"),
     "a function that is replaced": (
-        {"lib.py": "def f(): return 1\ndef g(): return 2\nf = g\ndef score(): return f()"}, "lib.py", "return 2", "return 3"),
+        {"lib.py": "def f(): return 1\ndef g(): return 2\nf = g\ndef score(): return f()"},
+        "lib.py", "return 2", "return 3"),
     "a partial function": (
         {"lib.py": "from functools import partial\ndef f(x): return x\ng = partial(f, 1)\ndef score(): return g()"},
         "lib.py", "return x", "return x + 1"),
@@ -231,7 +239,8 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
         {"lib.py": "import asyncio\nasync def f(): return 1\ndef score(): return asyncio.run(f())"},
         "lib.py", "return 1", "return 2"),
     "an unpacked constant": ({"lib.py": "A, B = 1, 2\ndef score(): return B"}, "lib.py", "1, 2", "1, 3"),
-    "a deleted name": ({"lib.py": "def len(x): return 5\ndef score(): return len('a')"}, "lib.py", "5\n", "5\ndel len\n"),
+    "a deleted name": ({"lib.py": "def len(x): return 5\ndef score(): return len('a')"},
+        "lib.py", "5\n", "5\ndel len\n"),
     "a descriptor": (
         {"lib.py": "R = []\nclass D:\n  def __set_name__(self, o, n): R.append(n)\nd = D()\nclass C:\n  a = d\n"
                    "def score(): return R"}, "lib.py", "  a = d", "  b = d"),
@@ -240,7 +249,8 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
         "lib.py", "def score", "from __future__ import annotations\ndef score"),
     "a pickled class": (
         {"lib.py": "import pickle\nclass C:\n  def __reduce__(self): return (C, ())\n  def go(self): return 1\n"
-                   "B = pickle.dumps(C())\ndef score(): return pickle.loads(B).go()"}, "lib.py", "return 1", "return 2"),
+                   "B = pickle.dumps(C())\ndef score(): return pickle.loads(B).go()"},
+        "lib.py", "return 1", "return 2"),
     "a function of a class that is called": ({"lib.py": "class C:\n  @staticmethod\n  def go(): return 1\n"
                                               "def score(): return C.go()"}, "lib.py", "return 1", "return 2"),
     "another module's alias": (
@@ -261,10 +271,12 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
 COSMETIC: dict[str, tuple[Files, str, str, str]] = {
     "comments and blank lines": ({"lib.py": "def score(): return 1"}, "lib.py", "def", "# hello\n\n\ndef"),
     "docstrings": ({"lib.py": "'a'\ndef score():\n  'b'\n  return 1"}, "lib.py", "'b'", "'c'"),
-    "a docstring that is added": ({"lib.py": "class C: pass\ndef score(): return 1 if C else 0"}, "lib.py", "pass", "'x'"),
+    "a docstring that is added": ({"lib.py": "class C: pass\ndef score(): return 1 if C else 0"},
+        "lib.py", "pass", "'x'"),
     "formatting": ({"lib.py": "def score(a=1, b=2): return a"}, "lib.py", "(a=1, b=2)", "(\n  a = 1,\n  b = 2,\n)"),
     "quotes": ({"lib.py": "def score(): return 'a'"}, "lib.py", "'a'", '"a"'),
-    "an unrelated function": ({"lib.py": "def other(): return 1\ndef score(): return 2"}, "lib.py", "return 1", "return 3"),
+    "an unrelated function": ({"lib.py": "def other(): return 1\ndef score(): return 2"},
+        "lib.py", "return 1", "return 3"),
     "an unrelated function that is added": ({"lib.py": "def score(): return 2"}, "lib.py", "def", "def f(): pass\ndef"),
     "an unrelated class": ({"lib.py": "class C:\n  a = 1\ndef score(): return 2"}, "lib.py", "a = 1", "a = 3"),
     "an unrelated constant": ({"lib.py": "A = {'a': [1]}\ndef score(): return 2"}, "lib.py", "[1]", "[2]"),

@@ -44,9 +44,9 @@ def endless(path: Path) -> str:
 def test_what_declares_nothing_records_its_programs_alone(floor: Floor) -> None:
     work = [floor.make(floor.recipe(Step("main", run="echo $HOME | cat"))) for _ in range(3)]
     floor.give(*work)
+    ends = [floor.end_of(one) for one in work]
     (told,) = floor.all(Sources)
-    for one in work:
-        end = floor.end_of(one)
+    for end in ends:
         assert (end.state, end.prints, end.seen, end.code) == (State.COMPLETED, None, (), told.digest)
     programs = {"/bin/sh": "/bin/sh", "cat": shutil.which("cat") or ""}
     assert told.modules == {
@@ -63,8 +63,9 @@ def test_a_program_of_the_project_is_no_part_of_the_environment(floor: Floor) ->
 def test_a_program_is_found_by_the_path_of_the_attempt(floor: Floor) -> None:
     folder = floor.project.parent / "bin"
     put(folder / "tool", "#!/bin/sh\n").chmod(0o755)
-    recipe = floor.recipe(Step("main", run=("tool", "x")), env={"PATH": f"{folder}:${{env.PATH}}"})
-    floor.give(floor.make(recipe))
+    work = floor.make(floor.recipe(Step("main", run=("tool", "x")), env={"PATH": f"{folder}:${{env.PATH}}"}))
+    floor.give(work)
+    floor.end_of(work)
     (told,) = floor.all(Sources)
     assert told.modules["environment program tool"].startswith(f"{(folder / 'tool').resolve()} ")
 
