@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rekindle.domain.changes.prints import ABSENT
-from rekindle.files.digests import digest_of
-from rekindle.files.sources import Sources, digest_of_modules, modules_of, search_path
+from rekindle.files.digests import digest_of, digest_of_mapping
+from rekindle.files.sources import Sources, search_path
+
+
+def modules_of(functions: Iterable[str], directory: str, path: Sequence[str]) -> dict[str, str]:
+    """The digests of the files of all modules that functions import."""
+    found = Sources(path).code(functions, directory)
+    return {name: digest for name, digest in found.items() if ":" not in name and " " not in name}
 
 
 def plant(root: Path, files: dict[str, str]) -> None:
@@ -101,7 +108,7 @@ def test_several_functions_share_one_answer(tmp_path: Path) -> None:
     plant(tmp_path, {"m.py": "import a", "n.py": "import a", "a.py": ""})
     both = modules_of(["n:f", "m:f", "m:g"], str(tmp_path), [])
     assert list(both) == ["a", "m", "n"]
-    assert digest_of_modules(both) == digest_of_modules(dict(reversed(both.items())))
+    assert digest_of_mapping(both) == digest_of_mapping(dict(reversed(both.items())))
 
 
 def test_the_path_is_that_of_a_process_for_calls(tmp_path: Path) -> None:
@@ -135,7 +142,7 @@ def test_an_answer_that_is_kept_is_the_answer_that_would_be_found(edits: list[tu
                 Path(name, f"{module}.py").unlink(missing_ok=True)
             else:
                 Path(name, f"{module}.py").write_text(text)
-            assert kept.modules(["m:f"], name) == modules_of(["m:f"], name, [])
+            assert kept.code(["m:f"], name) == Sources([]).code(["m:f"], name)
 
 
 NAMES = ("m", "a", "p", "p.b", "p.c", "p.q", "p.q.d")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.changes.prints import ABSENT, Content, FileSeen, Prints
 from rekindle.domain.definition import Each, Step
 from rekindle.domain.states import State
-from rekindle.files.digests import digest_of, text_digest
-from rekindle.files.sources import digest_of_modules, modules_of
+from rekindle.files.digests import digest_of, digest_of_mapping, text_digest
+from rekindle.files.environment import interpreter
+from rekindle.files.sources import Sources as Files
+from rekindle.files.sources import search_path
 from rekindle.journal.records import Sources
 
 LONG_AGO = 1_700_000_000_123_456_789
@@ -38,9 +41,33 @@ def endless(path: Path) -> str:
     return path.name
 
 
-def test_what_declares_nothing_records_nothing(floor: Floor) -> None:
-    end = floor.command("echo $HOME")
-    assert (end.state, end.prints, end.seen, end.code) == (State.COMPLETED, None, (), None)
+def test_what_declares_nothing_records_its_programs_alone(floor: Floor) -> None:
+    work = [floor.make(floor.recipe(Step("main", run="echo $HOME | cat"))) for _ in range(3)]
+    floor.give(*work)
+    ends = [floor.end_of(one) for one in work]
+    (told,) = floor.all(Sources)
+    for end in ends:
+        assert (end.state, end.prints, end.seen, end.code) == (State.COMPLETED, None, (), told.digest)
+    programs = {"/bin/sh": "/bin/sh", "cat": shutil.which("cat") or ""}
+    assert told.modules == {
+        f"environment program {name}": f"{os.path.realpath(path)} {digest_of(path)}" for name, path in programs.items()
+    }
+
+
+def test_a_program_of_the_project_is_no_part_of_the_environment(floor: Floor) -> None:
+    tool = put(floor.project / "tool", "#!/bin/sh\n")
+    tool.chmod(0o755)
+    assert floor.command("./tool").code is None
+
+
+def test_a_program_is_found_by_the_path_of_the_attempt(floor: Floor) -> None:
+    folder = floor.project.parent / "bin"
+    put(folder / "tool", "#!/bin/sh\n").chmod(0o755)
+    work = floor.make(floor.recipe(Step("main", run=("tool", "x")), env={"PATH": f"{folder}:${{env.PATH}}"}))
+    floor.give(work)
+    floor.end_of(work)
+    (told,) = floor.all(Sources)
+    assert told.modules["environment program tool"].startswith(f"{(folder / 'tool').resolve()} ")
 
 
 def test_inputs_and_outputs_are_recorded_by_content(floor: Floor) -> None:
@@ -136,7 +163,7 @@ def test_a_modified_variable_is_not_one_around_it(floor: Floor) -> None:
 
 
 def code_of(floor: Floor, *functions: str) -> str:
-    return digest_of_modules(modules_of(functions, str(floor.project), []))
+    return digest_of_mapping(Files(search_path()).code(functions, str(floor.project)))
 
 
 def test_calls_record_their_modules_once_and_their_files_each(floor: Floor) -> None:
@@ -154,7 +181,8 @@ def test_calls_record_their_modules_once_and_their_files_each(floor: Floor) -> N
         out = Content("out", str(floor.project / f"out{one.job}"), text_digest("x"))
         assert (end.prints, end.code) == (Prints(contents(raw), (out,)), code_of(floor, "m:f"))
     (told,) = floor.all(Sources)
-    assert sorted(told.modules) == ["helper", "m"]
+    assert {name for name in told.modules if name.isidentifier()} == {"helper", "m"}
+    assert told.modules["environment interpreter python"] == interpreter()
     floor.module("helper", "X = 1\n")
     work = [floor.make(recipe)]
     floor.give(*work)
@@ -175,7 +203,9 @@ def test_steps_and_items_record_as_one_attempt(floor: Floor) -> None:
         outputs={"out": "out"},
     )
     assert end.state == State.COMPLETED
-    assert end.code == code_of(floor, "m:f", "n:g")
+    (told,) = floor.all(Sources)
+    assert end.code == told.digest
+    assert {"m:f", "m:items", "n:g", "environment program cp"} <= told.modules.keys()
     assert end.prints == Prints(contents(raw), contents(floor.project / "out"))
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from rekindle.domain.errors import BadValue, UsageError
-from rekindle.domain.selection import Selection
+from rekindle.domain.selection import Changed, Selection
 from rekindle.domain.verdicts import Word
 from rekindle.query.selections import Flags, parse_selection
 
@@ -23,6 +23,25 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Show what submitt
 
 workflow_option = click.option("-w", "--workflow", metavar="ID|NAME", help="Only this workflow.")
 """`workflow`."""
+
+
+class _OptionalValue(click.Option):
+    """An option whose value, if any, is joined to it: `--changed` or `--changed=all`. Click itself would take the
+    word behind `--changed` for its value."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        super().add_to_parser(parser, ctx)
+        match = parser._match_long_opt
+
+        def match_long(name: str, value: str | None, state: Any) -> None:
+            match(name, self.flag_value if value is None and name in self.opts else value, state)
+
+        parser._match_long_opt = match_long
+
+
+def _changed(_: click.Context, __: click.Parameter, value: str | None) -> Changed:
+    return "all" if value == "all" else value is not None
+
 
 _SELECTION = (
     click.argument("jobs", nargs=-1, metavar="[JOB]..."),
@@ -46,7 +65,16 @@ _SELECTION = (
     click.option("--error", metavar="REGEX", help="Whose error, traceback or end of stderr matches."),
     click.option("--archived", is_flag=True, help="Let --error look at archived attempts too."),
     click.option("--signature", metavar="ID", help="That failed alike: an id that `failures` lists."),
-    click.option("--changed", is_flag=True, help="That are stale: what they depend on is not what it was."),
+    click.option(
+        "--changed",
+        cls=_OptionalValue,
+        is_flag=False,
+        flag_value="stale",
+        type=click.Choice(["stale", "all"]),
+        metavar="[=all]",
+        callback=_changed,
+        help="Stale jobs; =all: also those whose interpreter, installed distributions or programs differ.",
+    ),
     click.option("--all", "everything", is_flag=True, help="Every job of the store."),
 )
 

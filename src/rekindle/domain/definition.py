@@ -14,6 +14,9 @@ from rekindle.domain.texts.quantities import Amount
 
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL, where a job says nothing else."""
+STALE_ON = ("environment",)
+"""What makes a job stale only where `stale_on` names it: else it is a warning."""
+
 When = Literal["completed", "finished"]
 """What a job waits for, of all that it needs."""
 
@@ -95,6 +98,7 @@ class JobTemplate:
     when: When = "completed"  # or "finished": failed, canceled and unreachable will do too
     retry: tuple[RetryRule, ...] = ()  # the first that fits a failure decides
     grace: float = GRACE  # seconds between SIGTERM and SIGKILL for what is canceled or out of time
+    stale_on: tuple[str, ...] = ()  # what makes it stale beyond the rest, of STALE_ON
 
     @property
     def runs_whenever(self) -> bool:

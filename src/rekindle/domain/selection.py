@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from rekindle.domain.documents.shapes import Shape
 
@@ -75,6 +75,9 @@ class Not:
     part: Predicate
 
 
+Changed = bool | Literal["all"]
+"""Whether only stale jobs are meant; "all": those, too, whose environment differs."""
+
 Predicate = Compare | ErrorMatches | Matches | Every | AnyOf | Not
 
 
@@ -89,7 +92,7 @@ class Selection:
     where: Predicate = field(default_factory=Every)
     signature: str | None = None  # digest, or the beginning of one
     everything: bool = False  # --all
-    changed: bool = False  # only what is stale: files are read to find out
+    changed: Changed = False  # only what is stale: files are read to find out
 
     @property
     def empty(self) -> bool:

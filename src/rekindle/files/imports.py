@@ -25,7 +25,7 @@ def _names(node: ast.AST, package: str) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        base = _absolute(node.module or "", node.level, package)
+        base = absolute(node.module or "", node.level, package)
         if base:
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
@@ -33,7 +33,7 @@ def _names(node: ast.AST, package: str) -> Iterator[str]:
         first = node.args[0]
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
             name = first.value.lstrip(".")
-            yield from filter(None, [_absolute(name, len(first.value) - len(name), package)])
+            yield from filter(None, [absolute(name, len(first.value) - len(name), package)])
 
 
 def _called(function: ast.expr) -> str:
@@ -42,8 +42,8 @@ def _called(function: ast.expr) -> str:
     return function.id if isinstance(function, ast.Name) else ""
 
 
-def _absolute(name: str, level: int, package: str) -> str:
-    """The dotted name that a relative one means; "": none."""
+def absolute(name: str, level: int, package: str) -> str:
+    """Return the dotted name that a relative import means; "": it leaves the package."""
     if not level:
         return name
     parts = package.split(".") if package else []

@@ -1,8 +1,9 @@
-"""Which modules functions are made of: their own, and those of the project that they import, and so on.
+"""What functions are made of: the definitions that they reach in their project's modules, and what these import.
 
-Everything is found by reading files; nothing of the user's is imported. An import counts wherever it stands, in a
-function or behind `if TYPE_CHECKING` too. What is installed (the standard library, site-packages) does not count,
-except the package that a function itself is in; nor does rekindle.
+Everything is found by reading files; nothing of the user's is imported. What is installed (the standard library,
+site-packages) is no code of a project, except the package that a function itself is in; nor is rekindle. An imported
+module counts by its file, wherever the import stands; definitions count by their syntax trees: see files.reaching and,
+for the mapping that comes out, domain.changes.code.
 """
 
 from __future__ import annotations
@@ -11,32 +12,28 @@ import os
 import sys
 import sysconfig
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from blake3 import blake3
 
-from rekindle.domain.changes.prints import ABSENT
+from rekindle.domain.changes.prints import ABSENT, INTERPRETER, METHOD, whole_key
+from rekindle.files.bindings import ModuleTree, read_tree
 from rekindle.files.digests import Look, look, settled
+from rekindle.files.environment import distributions, interpreter
 from rekindle.files.finding import Finder, Found
 from rekindle.files.imports import imports_of
+from rekindle.files.reaching import Reach, Unknown
 
 _OURS = "rekindle"
 _PACKAGES = ("/site-packages/", "/dist-packages/")
 _STANDARD = tuple(f"{sysconfig.get_path(kind)}/" for kind in ("stdlib", "platstdlib"))
 
 
-def modules_of(functions: Iterable[str], directory: str, path: Sequence[str]) -> dict[str, str]:
-    """The modules behind functions ("module:name"), each with the digest of its file, sorted by name; a function's own
-    module is ABSENT where it is not found or has no file. `directory` is the project's folder, `path` where modules
-    are looked for behind it (see `search_path`)."""
-    return Sources(path).modules(functions, directory)
+METHOD_NOW = f"tree 1 of Python {sys.version_info[0]}.{sys.version_info[1]}"
+"""How syntax trees are compared: those of another minor version of Python may look different."""
 
-
-def digest_of_modules(modules: Mapping[str, str]) -> str:
-    """One digest for all of them, half as long as that of a file: it stands on every attempt."""
-    text = "\n".join(f"{name} {digest}" for name, digest in sorted(modules.items()))
-    return str(blake3(text.encode()).hexdigest(length=16))
+_MOST_KEPT = 4_000_000  # bytes of source whose trees are kept for other functions
 
 
 def search_path() -> list[str]:
@@ -60,7 +57,7 @@ class _Module(NamedTuple):
 class _Closure(NamedTuple):
     """An answer, and what must look as it did for the answer to hold."""
 
-    modules: dict[str, str]
+    recorded: dict[str, str]
     looked: dict[str, Look | None]
     taken_ns: int
 
@@ -75,49 +72,124 @@ class Sources:
     """Answers again and again, reading only what looks different."""
 
     def __init__(self, path: Sequence[str]) -> None:
-        """`path` as for `modules_of`."""
+        """`path`: where modules are looked for behind the project's folder (see `search_path`)."""
         self._path = tuple(path)
         self._files: dict[tuple[str, str], _Module] = {}
+        self._trees: dict[tuple[str, str], tuple[str, ModuleTree | str]] = {}
+        self._kept = 0
         self._answers: dict[tuple[tuple[str, ...], str], _Closure] = {}
 
-    def modules(self, functions: Iterable[str], directory: str) -> dict[str, str]:
-        """See `modules_of`."""
+    def code(self, functions: Iterable[str], directory: str) -> dict[str, str]:
+        """Return what functions ("module:name") are made of and run with, as domain.changes.code describes it; their
+        own module is ABSENT where it is not found or has no file. `directory` is the project's folder."""
         key = tuple(sorted(set(functions))), directory
         known = self._answers.get(key)
         if known is None or not known.holds():
             known = self._answers[key] = self._close(*key)
-        return known.modules
+        return known.recorded
 
     def _close(self, functions: Sequence[str], directory: str) -> _Closure:
         taken = time.time_ns()
-        finder = Finder([directory, *self._path])
-        roots = {function.partition(":")[0] for function in functions}
-        packages = {_top(root) for root in roots}
-        found: dict[str, str] = dict.fromkeys(roots, ABSENT)
-        waiting = [name for root in roots for name in _with_parents(root)]
-        met: set[str] = set()
-        while waiting:
-            name = waiting.pop()
-            if name in met:
-                continue
-            met.add(name)
-            if _top(name) not in packages and _is_foreign(finder, _top(name)):
-                continue
-            module = finder.find(name)
-            if module is None or module.path is None:
-                continue
-            read = self._read(module.path, _package_of(name, module))
-            finder.looked[module.path] = read.look
-            found[name] = read.digest
-            waiting += (each for one in read.imports for each in _with_parents(one))
-        return _Closure(dict(sorted(found.items())), finder.looked, taken)
+        if self._kept > _MOST_KEPT:
+            self._trees.clear()
+            self._kept = 0
+        project = _Project(self, Finder([directory, *self._path]), functions)
+        files, foreign = project.imported()
+        found = {METHOD: METHOD_NOW, INTERPRETER.key: interpreter(), **files}
+        reach = Reach(project)
+        try:
+            reach.follow(functions)
+        except Unknown as unknown:
+            whole = dict.fromkeys((name for name, digest in files.items() if digest), str(unknown))
+        else:
+            whole, foreign = reach.whole, reach.foreign
+            found |= reach.digests()
+        found |= {whole_key(name): because for name, because in whole.items() if name in files}
+        found |= {part.key: version for part, version in distributions(foreign).items()}
+        looked = project.finder.looked
+        return _Closure(dict(sorted(found.items())), looked, taken)
 
-    def _read(self, path: str, package: str) -> _Module:
+    def read(self, path: str, package: str) -> _Module:
+        """Return a module's file as it is now."""
         known = self._files.get((path, package))
         now = look(path)
         if known is None or now is None or known.look != now or not settled(now.mtime_ns, known.taken_ns):
             known = self._files[path, package] = _read(path, package, now)
         return known
+
+    def tree(self, name: str, path: str, package: str) -> ModuleTree | str:
+        """Return a module's top level; a text says why it cannot be read."""
+        digest = self.read(path, package).digest
+        known = self._trees.get((name, path))
+        if known is None or known[0] != digest:
+            known = self._trees[name, path] = digest, self._parsed(name, path, package)
+        return known[1]
+
+    def _parsed(self, name: str, path: str, package: str) -> ModuleTree | str:
+        if not path.endswith(".py"):
+            return "it is no Python source"
+        try:
+            with open(path, "rb") as file:
+                source = file.read()
+            self._kept += len(source)
+            return read_tree(source, name, package)
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+            return "it cannot be parsed"
+
+
+class _Project:
+    """A project's modules, as files.reaching asks for them."""
+
+    def __init__(self, sources: Sources, finder: Finder, functions: Iterable[str]) -> None:
+        self.finder = finder
+        self._sources = sources
+        self._roots = {function.partition(":")[0] for function in functions}
+        self._packages = {_top(root) for root in self._roots}
+        self._foreign: dict[str, bool] = {}
+        self._trees: dict[str, ModuleTree | str | None] = {}
+
+    def imported(self) -> tuple[dict[str, str], set[str]]:
+        """Return the digests of the modules that the functions import, directly or not, and the top-level names of
+        those that are not the project's."""
+        found: dict[str, str] = dict.fromkeys(self._roots, ABSENT)
+        waiting = [name for root in self._roots for name in _with_parents(root)]
+        met: set[str] = set()
+        foreign: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            if name in met:
+                continue
+            met.add(name)
+            if self._is_foreign(name):
+                foreign.add(_top(name))
+                continue
+            module = self.finder.find(name)
+            if module is None or module.path is None:
+                continue
+            read = self._sources.read(module.path, _package_of(name, module))
+            self.finder.looked[module.path] = read.look
+            found[name] = read.digest
+            waiting += (each for one in read.imports for each in _with_parents(one))
+        return found, foreign
+
+    def tree(self, name: str) -> ModuleTree | str | None:
+        """See files.reaching.Modules."""
+        if name not in self._trees:
+            module = None if self._is_foreign(name) else self.finder.find(name)
+            self._trees[name] = (
+                self._sources.tree(name, module.path, _package_of(name, module)) if module and module.path else None
+            )
+        return self._trees[name]
+
+    def is_module(self, name: str) -> bool:
+        """See files.reaching.Modules."""
+        return not self._is_foreign(name) and self.finder.find(name) is not None
+
+    def _is_foreign(self, name: str) -> bool:
+        top = _top(name)
+        if top not in self._foreign:
+            self._foreign[top] = top not in self._packages and _is_foreign(self.finder, top)
+        return self._foreign[top]
 
 
 def _read(path: str, package: str, seen: Look | None) -> _Module:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rekindle.domain.errors import BadSelection
-from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Op, Predicate, Selection
+from rekindle.domain.selection import AnyOf, Changed, Compare, ErrorMatches, Every, Op, Predicate, Selection
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
 from rekindle.query.documents import parse_document
@@ -32,7 +32,7 @@ class Flags:
     archived: bool = False  # --error looks at archived attempts too
     signature: str | None = None
     everything: bool = False
-    changed: bool = False
+    changed: Changed = False
 
     def typed(self) -> dict[str, Any]:
         """Only what was given, as JSON values: the record of a request."""

@@ -70,7 +70,9 @@ def _drafts(
     entries: Sequence[Mapping[str, Any]], base: JobTemplate, params: Mapping[str, Any], problems: Problems
 ) -> tuple[list[Draft], set[str]]:
     env = {name: Placed(text, Place(path="env").at(name)) for name, text in base.env.items()}
-    defaults = Defaults(base.resources, base.workdir, env, None, base.priority, Telling(), base.retry, base.grace)
+    defaults = Defaults(
+        base.resources, base.workdir, env, None, base.priority, Telling(), base.retry, base.grace, base.stale_on
+    )
     drafts, unknown = [], set()
     for entry in entries:
         name = str(entry["name"])

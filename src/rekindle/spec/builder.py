@@ -39,12 +39,14 @@ class Workflow:
         directory: str | Path | None = None,
         workdir: str | None = None,
         defaults: Mapping[str, Any] | None = None,
+        stale_on: Sequence[str] | None = None,
     ) -> None:
         """`directory`: the project's folder; by default that of the file that calls this, or the working directory
         where there is no such file."""
         self.name = name
         self.directory = str(Path(directory).resolve() if directory is not None else _calling_folder())
         self._top = _given(name=name, params=params, env=env, project=project, workdir=workdir, defaults=defaults)
+        self._top |= _given(stale_on=stale_on)
         self._jobs: dict[str, dict[str, Any]] = {}
 
     def job(
@@ -73,6 +75,7 @@ class Workflow:
         when: str | None = None,
         retry: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         grace: str | None = None,
+        stale_on: Sequence[str] | None = None,
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""
@@ -101,6 +104,7 @@ class Workflow:
             when=when,
             retry=retry,
             grace=grace,
+            stale_on=stale_on,
         )
         return JobHandle(name)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from rekindle.domain.definition import GRACE, JobTemplate, Resources, RetryRule, When
+from rekindle.domain.definition import GRACE, STALE_ON, JobTemplate, Resources, RetryRule, When
 from rekindle.domain.texts.quantities import parse_duration
 from rekindle.spec.declared import Telling, by_mtime, read_declared, read_telling
 from rekindle.spec.fan_outs import FAN_OUT_KEYS
@@ -53,8 +53,9 @@ JOB_KEYS = (
     "when",
     "retry",
     "grace",
+    "stale_on",
 )
-_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace")
+_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace", "stale_on")
 _OURS = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
 
@@ -70,6 +71,7 @@ class Defaults:
     files: Telling
     retry: tuple[RetryRule, ...] = ()
     grace: float = GRACE
+    stale_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def read_defaults(root: Table, problems: Problems) -> Defaults:
         files=read_telling(found.get("files"), problems),
         retry=read_retry(found.get("retry"), (), None, problems),
         grace=_grace(found, GRACE, problems),
+        stale_on=_stale_on(found, _stale_on(root, (), problems), problems),
     )
 
 
@@ -133,6 +136,7 @@ def read_job(
         when=_when(job, problems),
         retry=read_retry(job.get("retry"), base.retry, resources, problems),
         grace=_grace(job, base.grace, problems),
+        stale_on=_stale_on(job, base.stale_on, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(
@@ -162,6 +166,15 @@ def _grace(found: Table, base: float, problems: Problems) -> float:
 
 
 _GRACE = "as in `grace: 30s`: how long after SIGTERM before SIGKILL"
+
+
+def _stale_on(found: Table, base: tuple[str, ...], problems: Problems) -> tuple[str, ...]:
+    node = found.get("stale_on")
+    if node is None:
+        return base
+    each = node.items if isinstance(node, Items) else [node]
+    words = (one_of(one, STALE_ON, "what `stale_on` lists", problems) for one in each)
+    return tuple(dict.fromkeys(word for word in words if word is not None))
 
 
 def _workdir(found: Table, base: Workdir, problems: Problems) -> Workdir:

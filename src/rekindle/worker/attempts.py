@@ -63,7 +63,7 @@ class Attempt:
         self._activity: Activity | None = None
         self._told = False  # that it has started
         self._fingerprint = tools.fingerprints.begin(recipe, assignment, frame)
-        self._code = tools.fingerprints.code(recipe, tools.teller.add)
+        self._code = tools.fingerprints.code(recipe, tools.teller.add, frame)
         self._last: tuple[StepEnd, bool] | None = None  # how the last step ended, while its outputs are read
         self.over = False
         for step, kept in self._fan_outs.items():

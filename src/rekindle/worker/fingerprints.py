@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from rekindle.domain.changes.outside import functions_called, outer_variables
-from rekindle.domain.changes.prints import ABSENT, Content, FileSeen, Prints
-from rekindle.files.digests import Tell, glance, text_digest
+from rekindle.domain.changes.prints import ABSENT, Content, FileSeen, Part, Prints
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.texts.substitution import render
+from rekindle.files.digests import Tell, digest_of_mapping, glance, text_digest
+from rekindle.files.environment import DEFAULT_PATH, is_relative, program, programs_of
 from rekindle.files.reading import Reader
 from rekindle.journal import records
 from rekindle.journal.orders import Assignment, Recipe
@@ -32,6 +35,7 @@ class _Facts(NamedTuple):
     recipe: Recipe
     functions: tuple[str, ...]
     variables: tuple[str, ...]
+    programs: tuple[str, ...]  # words of its commands
 
 
 class Fingerprints:
@@ -41,6 +45,7 @@ class Fingerprints:
         self._facts: dict[int, _Facts] = {}
         self._sources: Sources | None = None
         self._told: set[str] = set()
+        self._programs = Reader()
         self.reader = Reader()
 
     def begin(self, recipe: Recipe, assignment: Assignment, frame: Frame) -> Fingerprint | None:
@@ -55,27 +60,47 @@ class Fingerprints:
         self.reader.know(assignment.seen)
         return Fingerprint(self.reader, recipe.by_mtime, frame, variables, assignment.began)
 
-    def code(self, recipe: Recipe, tell: Callable[[records.Sources], None]) -> str | None:
-        """The digest of the modules that a recipe's functions are, as they are now; None: it calls none. Modules that
-        have not been told yet are told."""
-        functions = self._facts_of(recipe).functions
-        if not functions:
-            return None
-        from rekindle.files import sources  # what it needs of the standard library, workers for commands do without
+    def code(self, recipe: Recipe, tell: Callable[[records.Sources], None], frame: Frame | None = None) -> str | None:
+        """Return the digest of what a recipe's functions are made of now and, with the attempt's `frame`, of the
+        programs of its commands; None: it has neither. `tell` journals a mapping that this process has not
+        journalled before."""
+        facts = self._facts_of(recipe)
+        recorded: Mapping[str, str] = {}
+        if facts.functions:
+            from rekindle.files import sources  # workers for commands do without what it imports
 
-        if self._sources is None:
-            self._sources = sources.Sources(sources.search_path())
-        modules = self._sources.modules(functions, recipe.directory)
-        digest = sources.digest_of_modules(modules)
+            if self._sources is None:
+                self._sources = sources.Sources(sources.search_path())
+            recorded = self._sources.code(facts.functions, recipe.directory)
+        if frame is not None and facts.programs:
+            programs = self._programs_of(facts.programs, recipe, frame)
+            recorded = {**recorded, **programs} if recorded else programs
+        if not recorded:
+            return None
+        digest = digest_of_mapping(recorded)
         if digest not in self._told:
             self._told.add(digest)
-            tell(records.Sources(digest, modules))
+            tell(records.Sources(digest, dict(recorded)))
         return digest
+
+    def _programs_of(self, words: tuple[str, ...], recipe: Recipe, frame: Frame) -> dict[str, str]:
+        path = frame.variables.get("PATH") or frame.surroundings.get("PATH", DEFAULT_PATH)
+        found = {}
+        for word in words:
+            name = _rendered(word, frame)
+            if not name or (recipe.workdir == "attempt" and is_relative(name)):
+                continue
+            if value := program(name, path, recipe.directory, self._programs):
+                found[Part("program", name).key] = value
+        self._programs.fresh()
+        return found
 
     def _facts_of(self, recipe: Recipe) -> _Facts:
         found = self._facts.get(recipe.id)
         if found is None or found.recipe is not recipe:
-            found = _Facts(recipe, functions_called(recipe.steps), outer_variables(recipe.steps, recipe.env))
+            named = (word for step in recipe.steps for word in programs_of(step))
+            programs = tuple(dict.fromkeys(named))
+            found = _Facts(recipe, functions_called(recipe.steps), outer_variables(recipe.steps, recipe.env), programs)
             self._facts[recipe.id] = found
         return found
 
@@ -153,6 +178,14 @@ class Fingerprint:
             if effort > LARGE:
                 return True
         return False
+
+
+def _rendered(word: str, frame: Frame) -> str:
+    """A program's name with its values; "": it has one that is not known before the attempt starts."""
+    try:
+        return render(word, frame.scope) if "${" in word else word
+    except RekindleError:
+        return ""
 
 
 def absent_inputs(frame: Frame, absent: Mapping[str, str]) -> Prints:

@@ -26,6 +26,7 @@ from rekindle.engine.results import Compared, LogParting, OutputDiff
 _BYTES = ("max_rss_bytes", "modified.memory", "template.resources.memory", "resources.memory")
 _SECONDS = ("seconds", "cpu_seconds", "modified.time", "template.resources.time", "resources.time")
 _DIGESTS = ("code.", "inputs.", "outputs.", "needs.")
+_PARTS = ("environment.interpreter.", "environment.distribution.", "environment.program.")
 _COMMAND = re.compile(r"template\.steps\..+\.run")
 _LEAD = 8  # columns that are kept of what two long values begin with alike
 _FIRST = 20  # rows of a kind, or lines of a file, that are shown without -v
@@ -166,7 +167,7 @@ def _table(a: int, b: int, found: Sequence[Difference]) -> str:
 
 def _values(one: Difference) -> tuple[str, str]:
     """Both values in words. Of an outer variable no more is known than that it differs."""
-    if one.field.startswith("environment."):
+    if one.field.startswith("environment.") and not one.field.startswith(_PARTS):
         return ("set" if one.a else "not set", "not set" if not one.b else "differs" if one.a else "set")
     return _parted(drawing.flat(_value(one.field, one.a)), drawing.flat(_value(one.field, one.b)))
 

@@ -68,7 +68,7 @@ def list_jobs(flags: Flags, as_json: bool) -> None:
     with opened() as session, reading_shown() as tell:
         rows = look.jobs(session, look.select(session, selection, tell))
     if as_json:
-        shapes.emit({"jobs": [shapes.job(row, selection.changed or None) for row in rows]})
+        shapes.emit({"jobs": [shapes.job(row, True if selection.changed else None) for row in rows]})
     elif not rows:
         click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
     else:

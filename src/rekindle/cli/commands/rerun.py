@@ -155,7 +155,7 @@ def _changed(session: Session, selection: Selection) -> Mapping[int, tuple[Reaso
     """Those of the selected jobs that are stale, with the reasons; those of which nobody can know are counted."""
     ids = look.select(session, replace(selection, changed=False))
     with reading_shown() as tell:
-        found = staleness.changed(session, ids, tell)
+        found = staleness.changed(session, ids, tell, strict=selection.changed == "all")
     tell_unknown(len(found.unknown))
     return found.stale
 

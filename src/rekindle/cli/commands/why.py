@@ -52,7 +52,8 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
         raise UsageError("say which jobs to explain", hint="for instance `rekindle why train`, -w WORKFLOW, or --all")
     with opened() as session:
         with reading_shown() as tell:
-            found = staleness.explain(session, look.select(session, selection, tell), tell)
+            jobs = look.select(session, selection, tell)
+            found = staleness.explain(session, jobs, tell, strict=selection.changed == "all")
         workflows = workflows_of(session, [one.job.id for one in found])
         tell_spec_changed(session, workflows)
         notes = _notes(session, found)
@@ -81,7 +82,7 @@ def _shape(one: Explained, waits: Group | None) -> dict[str, Any]:
         "held": job.held is not None,
         "stale": one.stale,
         "verdict": one.word,
-        "reasons": [_reason(reason) for reason in one.reasons],
+        "reasons": [*map(_reason, one.reasons), *({**_reason(each), "stale": False} for each in one.warnings)],
         "accepted": one.accepted,
         "awaits": list(one.awaits),
         "checked": checked
@@ -169,11 +170,15 @@ def _lines(one: Explained, notes: Mapping[int, str], waits: Group | None, verbos
         yield from (f"  {line}" for reason in shown for line in reasons.in_full(reason))
         if len(one.reasons) > len(shown):
             yield f"  … and {drawing.many(len(one.reasons) - len(shown), 'more reason')} (-v shows all)"
+    yield from (f"  environment: {reasons.in_short(each)} {_ONLY_WARNS}" for each in one.warnings)
     if one.accepted is not None:
         note = notes.get(one.accepted)
         yield f"measured by what rerun {one.accepted} accepted" + (f" ({drawing.flat(note)})" if note else "")
     if one.checked is not None:
         yield from _checked(one)
+
+
+_ONLY_WARNS = "(does not make it stale; rerun --changed=all does)"
 
 
 def _checked(one: Explained) -> Iterator[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 from rekindle.cli.showing import drawing
+from rekindle.domain.changes.code import ON_IMPORT
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.texts.quantities import format_size
 
@@ -52,10 +53,12 @@ def in_short(reason: Reason) -> str:
         return f"{_field(str(detail.get('field', '')))} {_happened(detail, 'is left out', 'is new')}"
     if kind is ReasonKind.PARAMETER:
         return f"parameter {name} {_happened(detail, 'is left out', 'is new')}"
+    if kind is ReasonKind.ENVIRONMENT and detail.get("part", "variable") != "variable":
+        return _of_environment(detail)
     if kind is ReasonKind.ENVIRONMENT:
         return f"variable {name} {_happened(detail, 'is not set any more', 'is set now')}"
     if kind is ReasonKind.CODE:
-        return f"module {drawing.flat(str(detail.get('module')))} {_happened(detail, 'is gone', 'is new')}"
+        return _of_code(detail)
     if kind is ReasonKind.RETRY:
         return f"{which_retry(reason)}: {detail.get('cause')}{_delayed(detail)}{_elsewhere(detail)}"
     if kind is ReasonKind.CANCELS:
@@ -88,6 +91,31 @@ def in_full(reason: Reason) -> Iterator[str]:
             yield f"  {click.style(f'+ {after}', fg='green')}"
     else:
         yield head
+
+
+def _of_environment(detail: Mapping[str, Any]) -> str:
+    """`numpy 1.26.4 -> 2.0.1`; a program whose path is the same has changed there."""
+    name = drawing.flat(str(detail["name"]))
+    before, after = (str(detail[side] or "") for side in ("before", "after"))
+    if detail["part"] == "interpreter":
+        return f"{before} -> {after}"
+    if detail["part"] == "distribution":
+        return f"{name} {before} -> {after or 'not installed'}"
+    paths = before.rpartition(" ")[0], after.rpartition(" ")[0]
+    if paths[0] == paths[1]:
+        return f"program {name} changed ({paths[0]})"
+    return f"program {name}: {paths[0]} -> {paths[1] or 'not found'}"
+
+
+def _of_code(detail: Mapping[str, Any]) -> str:
+    module, name = drawing.flat(str(detail.get("module"))), detail.get("name")
+    happened = _happened(detail, "is gone", "is new")
+    if name is None:
+        because = detail.get("because")
+        return f"module {module} {happened}" + (f" (compared whole: {drawing.flat(str(because))})" if because else "")
+    if name == ON_IMPORT:
+        return f"what module {module} does on import {happened}"
+    return f"{module}:{drawing.flat(str(name))} {happened}"
 
 
 def which_retry(reason: Reason) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from rekindle.domain.changes.code import code_values, environment_of
 from rekindle.domain.changes.prints import Prints
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
 from rekindle.domain.models import Attempt, StepOutcome
@@ -168,8 +169,9 @@ def _surroundings(a: Around, b: Around) -> Sides:
         one |= _flat("resources", a.resources)
         other |= _flat("resources", b.resources)
     if a.code is not None and b.code is not None:
-        one |= {f"code.{module}": digest for module, digest in a.code.items()}
-        other |= {f"code.{module}": digest for module, digest in b.code.items()}
+        for side, code, values in zip((one, other), (a.code, b.code), code_values(a.code, b.code), strict=True):
+            side |= {f"code.{name}": digest for name, digest in values.items()}
+            side |= {f"environment.{kind}.{name}": value for (kind, name), value in environment_of(code).items()}
     if a.prints is not None and b.prints is not None:
         for side, prints in ((one, a.prints), (other, b.prints)):
             side |= {f"inputs.{content.name}": content.digest for content in prints.inputs}

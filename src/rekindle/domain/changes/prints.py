@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rekindle.domain.states import State
 
@@ -61,7 +61,7 @@ class Basis:
     binding: str  # JSON text
     patched: Mapping[str, Any] = field(default_factory=dict)  # parameters that actions had changed
     needed: Mapping[int, str] = field(default_factory=dict)  # job that it needs -> digest of what that came to
-    code: Mapping[str, str] | None = None  # module -> digest; None: it calls no function, or none was recorded
+    code: Mapping[str, str] | None = None  # code and environment (see Part); None: none was recorded
     prints: Prints = Prints()
 
 
@@ -75,7 +75,7 @@ class Subject:
     revision: int
     binding: str  # JSON text
     overrides: str | None  # JSON text
-    code: str | None  # digest of the modules that its functions came from
+    code: str | None  # digest of its code and environment
     folder: str | None  # absolute
     queued: float | None
     job: int
@@ -97,3 +97,42 @@ class NeededJob:
     attempt: int | None  # live
     template: int
     has_result: bool
+
+
+METHOD = ":"
+ENVIRONMENT = "environment "
+WHOLE = "*"
+"""Keys of the one mapping that holds the code of an attempt and its environment; equal mappings are stored once.
+
+- `module`: the digest of a module's file, for each module that the functions import, directly or not;
+- `module:name`: the digest of the syntax tree of a definition that is reached; `module:` is that of the statements
+  that act when the module is imported;
+- `module:*`: why a module counts whole, by the digest of its file;
+- METHOD: how trees are compared. Where it differs, or was not recorded yet, modules are compared by their files;
+- `environment PART NAME`: the interpreter, the version of an installed distribution, or a program's path and digest.
+"""
+
+
+class Part(NamedTuple):
+    """A part of the environment: `interpreter`, `distribution` or `program`, and which one."""
+
+    kind: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The key under which the mapping has it."""
+        return f"{ENVIRONMENT}{self.kind} {self.name}"
+
+
+INTERPRETER = Part("interpreter", "python")
+
+
+def definition_key(module: str, name: str = "") -> str:
+    """Return the key of a definition; without a name, of what the module does on import."""
+    return f"{module}:{name}"
+
+
+def whole_key(module: str) -> str:
+    """Return the key that says why a module counts whole."""
+    return f"{module}:{WHOLE}"

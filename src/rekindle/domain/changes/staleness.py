@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rekindle.domain.changes.outside import functions_called, outer_variables, texts_of
@@ -34,6 +34,11 @@ class Assessment:
     attempt: int
     reasons: tuple[Reason, ...]
     comparable: bool  # it declares inputs, or needs a job that left something to compare
+    warnings: tuple[Reason, ...] = ()  # what differs and does not make it stale
+
+    def strict(self) -> Assessment:
+        """Return the assessment for which all that differs makes an attempt stale."""
+        return replace(self, reasons=(*self.reasons, *self.warnings), warnings=()) if self.warnings else self
 
     @property
     def stale(self) -> bool | None:
@@ -160,19 +165,13 @@ def _at(values: Any, path: tuple[str, ...]) -> Any:
     return values
 
 
-def other_code(then: Mapping[str, str], now: Mapping[str, str]) -> list[Reason]:
-    """CODE reasons, from the digests of modules."""
-    return [
-        Reason(ReasonKind.CODE, {"module": name, "before": then.get(name) or None, "after": now.get(name) or None})
-        for name in sorted({*then, *now})
-        if then.get(name) != now.get(name)
-    ]
-
-
 def other_environment(then: Mapping[str, str], now: Mapping[str, str]) -> list[Reason]:
     """ENVIRONMENT reasons, from the digests of outer variables; a variable that was not recorded does not count."""
     return [
-        Reason(ReasonKind.ENVIRONMENT, {"name": name, "before": before or None, "after": now.get(name) or None})
+        Reason(
+            ReasonKind.ENVIRONMENT,
+            {"part": "variable", "name": name, "before": before or None, "after": now.get(name) or None},
+        )
         for name, before in then.items()
         if before != now.get(name, ABSENT)
     ]

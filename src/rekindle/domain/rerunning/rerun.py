@@ -70,8 +70,8 @@ class ReasonKind(enum.StrEnum):
     OUTPUT = "output"  # detail: name, path, before, after (null: it is missing)
     DEFINITION = "definition"  # detail: field, before, after
     PARAMETER = "parameter"  # detail: name, before, after
-    ENVIRONMENT = "environment"  # detail: name, before, after (digests; null: not set)
-    CODE = "code"  # detail: module, before, after (digests; null: not there)
+    ENVIRONMENT = "environment"  # detail: part, name, before, after (of a variable: digests; null: not set)
+    CODE = "code"  # detail: module, name, before, after (digests), whole, because
     RESULT = "result"  # detail: job, name, before, after: what a job that it needs came to (digests)
     OPAQUE = "opaque"  # detail: job, name: it ran again, and declares neither outputs nor a result to compare
     UNSTABLE = "unstable"  # detail: name, path: an input that changed while the attempt ran

@@ -7,22 +7,26 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rekindle.domain.changes.code import environment_of, other_code, other_parts
 from rekindle.domain.changes.outside import functions_called
-from rekindle.domain.changes.prints import ABSENT, Basis, Content, FileSeen, Prints, Subject
+from rekindle.domain.changes.prints import ABSENT, Basis, Content, FileSeen, Part, Prints, Subject
 from rekindle.domain.changes.staleness import (
     Assessment,
     came_to,
-    other_code,
     other_environment,
     other_file,
     used_by,
 )
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.overrides import modified_of
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.states import State
+from rekindle.domain.texts.substitution import render
 from rekindle.engine.changes.defining import Compared, Definitions
 from rekindle.engine.changes.needing import Needs, needing
-from rekindle.engine.changes.reading import Contents, Functions, Glance, Requests
+from rekindle.engine.changes.reading import Contents, Functions, Glance, Requests, Surrounding
 from rekindle.files.digests import text_digest
+from rekindle.files.environment import DEFAULT_PATH, program_file
 from rekindle.store.port import Archive
 
 NO_PRINTS = Prints()
@@ -38,9 +42,10 @@ class _Measure:
     prints: Prints
     recorded: bool  # its worker told what it depended on
     paths: tuple[Mapping[str, str], Mapping[str, str]] | None  # inputs and outputs now; None: as recorded
-    code: Mapping[str, str] | None = None  # then, by module
+    code: Mapping[str, str] | None = None  # then: see domain.changes.prints
     functions: Functions | None = None  # now
     own: frozenset[str] = frozenset()  # its outputs' paths, where it has inputs too
+    environment: Mapping[Surrounding, str] = field(default_factory=dict)  # then
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +61,18 @@ class Measured:
 
     def judge(self, contents: Contents) -> dict[int, Assessment]:
         """By job: whether its attempt is what would come out now. `contents` are the answer to `requests`."""
-        outer = _Outer(self._environment)
+        outer, unlike = _Outer(self._environment), _Unlike()
         found = {}
         for one in self._measures:
             job, attempt = one.subject.job, one.subject.attempt
             reasons = one.made.reasons
             if one.prints is not NO_PRINTS or one.code is not None:
-                reasons = (*reasons, *_outside(one, contents, outer))
+                reasons = (*reasons, *_outside(one, contents, outer, unlike))
             reasons = (*reasons, *self._needs.reasons.get(attempt, ()))
             comparable = bool(one.prints.inputs) or attempt in self._needs.tells
-            found[job] = Assessment(job, attempt, reasons, comparable and one.recorded)
+            warnings = unlike.environment(one.environment, contents.environment) if one.environment else ()
+            assessment = Assessment(job, attempt, reasons, comparable and one.recorded, warnings)
+            found[job] = assessment.strict() if "environment" in one.made.now.body.stale_on else assessment
         return found
 
     def bases(self, contents: Contents, jobs: Collection[int]) -> dict[int, Basis]:
@@ -83,9 +90,10 @@ class Measured:
         for one in chosen:
             attempt, now = one.subject.attempt, one.made.now
             needed = {job: moved.get(job, digest) for job, digest in self._needs.now.get(attempt, {}).items()}
-            code = dict(contents.code[one.functions]) if one.functions else None
+            code = dict(contents.code[one.functions]) if one.functions else {}
+            code |= {each.part.key: value for each in one.environment if (value := contents.environment[each])}
             bases[one.subject.job] = Basis(
-                now.template, now.revision, one.binding, now.patched, needed, code, prints[attempt]
+                now.template, now.revision, one.binding, now.patched, needed, code or None, prints[attempt]
             )
         return bases
 
@@ -105,13 +113,17 @@ def gather(
     prints = archive.fingerprints.files(ids)
     sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
     measures = []
+    surroundings = _Surroundings(environment)
     for one in subjects:
         basis = accepted[one.attempt][1] if one.attempt in accepted else None
         code = basis.code if basis else sources.get(one.code or "")
         recorded = basis.prints if basis else prints.get(one.attempt)
-        measures.append(_measure(one, definitions, recorded, code, whole))
+        measure = _measure(one, definitions, recorded, code, whole)
+        if code:
+            measure.environment = surroundings.of(code, measure, definitions.directory(one.workflow))
+        measures.append(measure)
     requests = _requested(measures)
-    known = archive.fingerprints.known_files(requests.content)
+    known = archive.fingerprints.known_files([*requests.content, *surroundings.files])
     if folders := [path for path in requests.content if path not in known]:
         known |= archive.fingerprints.known_below(folders)
     by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
@@ -143,7 +155,9 @@ def _requested(measures: Iterable[_Measure]) -> Requests:
     content: dict[str, None] = {}
     glances: dict[Glance, None] = {}
     code: dict[Functions, None] = {}
+    environment: dict[Surrounding, None] = {}
     for one in measures:
+        environment |= dict.fromkeys(one.environment)
         if one.functions is not None:
             code[one.functions] = None
         if one.prints is NO_PRINTS and one.paths is None:
@@ -153,7 +167,7 @@ def _requested(measures: Iterable[_Measure]) -> Requests:
                 content[path] = None
             else:
                 glances[path, least] = None
-    return Requests(tuple(content), tuple(glances), tuple(code))
+    return Requests(tuple(content), tuple(glances), tuple(code), tuple(environment))
 
 
 def _wanted(one: _Measure) -> Iterable[tuple[str, int | None]]:
@@ -185,13 +199,13 @@ def _digest(contents: Contents, path: str, least: int | None) -> str:
     return contents.content[path] if least is None else contents.glances[path, least][0]
 
 
-def _outside(one: _Measure, contents: Contents, outer: _Outer) -> list[Reason]:
+def _outside(one: _Measure, contents: Contents, outer: _Outer, unlike: _Unlike) -> list[Reason]:
     """What lies outside the store and is not as it was."""
     reasons: list[Reason] = []
     if one.functions is not None and one.code is not None:
         now = contents.code[one.functions]
         if now != one.code:
-            reasons += other_code(one.code, now)
+            reasons += unlike.code(one.code, now)
     prints = one.prints
     if prints.env:
         reasons += other_environment(prints.env, {name: outer.digest(name) for name in prints.env})
@@ -259,3 +273,52 @@ class _Outer:
             value: Any = self.environment.get(name)
             found = self.known[name] = ABSENT if value is None else text_digest(value)
         return found
+
+
+@dataclass(slots=True)
+class _Unlike:
+    """Comparisons of code and environment, each made once where attempts share it."""
+
+    known: dict[tuple[int, int], tuple[Reason, ...]] = field(default_factory=dict)
+
+    def code(self, then: Mapping[str, str], now: Mapping[str, str]) -> tuple[Reason, ...]:
+        """CODE reasons."""
+        key = id(then), id(now)
+        if key not in self.known:
+            self.known[key] = tuple(other_code(then, now))
+        return self.known[key]
+
+    def environment(self, then: Mapping[Surrounding, str], now: Mapping[Surrounding, str]) -> tuple[Reason, ...]:
+        """ENVIRONMENT reasons."""
+        key = id(then), id(now)
+        if key not in self.known:
+            self.known[key] = tuple(other_parts({each.part: (value, now[each]) for each, value in then.items()}))
+        return self.known[key]
+
+
+@dataclass(slots=True)
+class _Surroundings:
+    """What is recorded of environments, and where it is looked up now. `files`: those of the programs then."""
+
+    environment: Mapping[str, str]
+    files: set[str] = field(default_factory=set)
+    known: dict[tuple[int, int, str | None, str], dict[Surrounding, str]] = field(default_factory=dict)
+
+    def of(self, recorded: Mapping[str, str], one: _Measure, directory: str) -> Mapping[Surrounding, str]:
+        """The environment in a recording of code."""
+        body, overrides = one.made.now.body, one.subject.overrides
+        key = (id(recorded), id(body), overrides, directory)
+        if key not in self.known:
+            text = {**body.env, **modified_of(overrides).env}.get("PATH", self.environment.get("PATH", DEFAULT_PATH))
+            found = environment_of(recorded)
+            self.known[key] = {self._surrounding(part, text, directory): value for part, value in found.items()}
+            self.files |= {program_file(value) for part, value in found.items() if part.kind == "program"}
+        return self.known[key]
+
+    def _surrounding(self, part: Part, path: str, directory: str) -> Surrounding:
+        if part.kind != "program":
+            return Surrounding(part)
+        try:
+            return Surrounding(part, render(path, {"env": self.environment}), directory)
+        except RekindleError:  # it names a value of one job alone
+            return Surrounding(part, self.environment.get("PATH", DEFAULT_PATH), directory)

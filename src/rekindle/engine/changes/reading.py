@@ -6,17 +6,28 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from rekindle.domain.changes.prints import By, Content, FileSeen
+from rekindle.domain.changes.prints import By, Content, FileSeen, Part
 from rekindle.files.digests import Look, look, settled
+from rekindle.files.environment import interpreter, program, version
 from rekindle.files.reading import Reader
-from rekindle.files.sources import modules_of, search_path
+from rekindle.files.sources import Sources, search_path
 
 Functions = tuple[tuple[str, ...], str]
 """Functions ("module:function"), and the project's folder in which they are looked for."""
 
 Glance = tuple[str, int]
 """A path, and the least size in bytes from which what is there is told by size and time of modification."""
+
+
+class Surrounding(NamedTuple):
+    """A part of the environment, and for a program where it is looked for."""
+
+    part: Part
+    path: str = ""  # PATH
+    directory: str = ""  # the project's folder
+
 
 _Wanted = tuple[str, int | None]
 
@@ -33,6 +44,7 @@ class Requests:
     content: Collection[str] = ()
     glances: Collection[Glance] = ()
     code: Collection[Functions] = ()
+    environment: Collection[Surrounding] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +53,9 @@ class Contents:
 
     content: Mapping[str, str] = field(default_factory=dict)
     glances: Mapping[Glance, tuple[str, By]] = field(default_factory=dict)
-    code: Mapping[Functions, Mapping[str, str]] = field(default_factory=dict)  # by module
+    code: Mapping[Functions, Mapping[str, str]] = field(default_factory=dict)  # see domain.changes.prints
     seen: tuple[FileSeen, ...] = ()
+    environment: Mapping[Surrounding, str] = field(default_factory=dict)
 
 
 def take(requests: Requests, known: Mapping[str, FileSeen], tell: Tell | None = None) -> Contents:
@@ -60,8 +73,16 @@ def take(requests: Requests, known: Mapping[str, FileSeen], tell: Tell | None = 
     found, seen = _read(unread, known, tell) if unread else ({}, ())
     content |= {path: one.digest for (path, least), one in found.items() if least is None}
     glances = {(path, least): (one.digest, one.by) for (path, least), one in found.items() if least is not None}
-    modules = {one: modules_of(one[0], one[1], search_path()) for one in requests.code}
-    return Contents(content, glances, modules, seen)
+    sources, programs = Sources(search_path()), Reader(known.values())
+    code = {one: sources.code(*one) for one in requests.code}
+    environment = {one: _part(one, programs) for one in requests.environment}
+    return Contents(content, glances, code, (*seen, *programs.fresh()), environment)
+
+
+def _part(one: Surrounding, reader: Reader) -> str:
+    if one.part.kind == "program":
+        return program(one.part.name, one.path, one.directory, reader)
+    return interpreter() if one.part.kind == "interpreter" else version(one.part.name)
 
 
 def _still(was: FileSeen, now: Look) -> bool:

@@ -53,6 +53,7 @@ class Explained:
     accepted: int | None = None
     checked: Checked | None = None
     awaits: tuple[int, ...] = ()  # canceled attempts, without whose end it does not start
+    warnings: tuple[Reason, ...] = ()  # what differs and does not make it stale
 
     @property
     def stale(self) -> bool | None:
@@ -60,24 +61,30 @@ class Explained:
         return None if self.word == "unknown" else self.word == "stale"
 
 
-def assess(session: Session, jobs: Iterable[int], tell: Tell | None = None) -> tuple[Measured, dict[int, Assessment]]:
+def assess(
+    session: Session, jobs: Iterable[int], tell: Tell | None = None, *, strict: bool = False
+) -> tuple[Measured, dict[int, Assessment]]:
     """Measure the live attempts of jobs, of those that have one which has ended and are not retired. What had to be
     read is remembered. `tell` is called meanwhile, and ends it by what it raises."""
     with session.store.read() as archive:
         measured = gather(archive, archive.measures.ended(jobs), os.environ)
-    return measured, judged(session, measured, tell)
+    return measured, judged(session, measured, tell, strict=strict)
 
 
-def judged(session: Session, measured: Measured, tell: Tell | None = None) -> dict[int, Assessment]:
-    """What was gathered, compared with what files hold; what had to be read is remembered."""
+def judged(
+    session: Session, measured: Measured, tell: Tell | None = None, *, strict: bool = False
+) -> dict[int, Assessment]:
+    """What was gathered, compared with what files hold; what had to be read is remembered. `strict`: what is only a
+    warning elsewhere makes a job stale here."""
     contents = take(measured.requests, measured.known, tell)
     _remember(session, contents.seen)
-    return measured.judge(contents)
+    found = measured.judge(contents)
+    return {job: one.strict() for job, one in found.items()} if strict else found
 
 
-def changed(session: Session, jobs: Sequence[int], tell: Tell | None = None) -> Changed:
-    """What is stale among these jobs."""
-    return changed_among(assess(session, jobs, tell)[1])
+def changed(session: Session, jobs: Sequence[int], tell: Tell | None = None, *, strict: bool = False) -> Changed:
+    """What is stale among these jobs; `strict` as for `judged`."""
+    return changed_among(assess(session, jobs, tell, strict=strict)[1])
 
 
 def changed_among(found: Mapping[int, Assessment]) -> Changed:
@@ -98,8 +105,11 @@ def _remember(session: Session, seen: Sequence[FileSeen]) -> None:
         return  # what could not be remembered is read again
 
 
-def explain(session: Session, jobs: Sequence[int], tell: Tell | None = None) -> list[Explained]:
-    """What there is to say of each of these jobs, in their order. All that is above them is looked at too."""
+def explain(
+    session: Session, jobs: Sequence[int], tell: Tell | None = None, *, strict: bool = False
+) -> list[Explained]:
+    """What there is to say of each of these jobs, in their order. All that is above them is looked at too; `strict` as
+    for `judged`."""
     with session.store.read() as archive:
         above = archive.measures.above(jobs)
         every = sorted({*jobs, *above})
@@ -108,7 +118,7 @@ def explain(session: Session, jobs: Sequence[int], tell: Tell | None = None) -> 
         checked = archive.measures.checked(jobs)
         awaited = archive.queue.awaited(jobs)
         ended = archive.jobs.live([job.id for job in rows.values() if job.state in (State.FAILED, State.CANCELED)])
-    measured, found = assess(session, every, tell)
+    measured, found = assess(session, every, tell, strict=strict)
     children: dict[int, list[int]] = {}
     for child, parent in edges:
         children.setdefault(parent, []).append(child)
@@ -149,7 +159,8 @@ def _explained(
     if word == "unknown":
         reasons = (Reason(ReasonKind.UNKNOWN),)
     accepted = measured.accepted.get(found.attempt) if found else None
-    return Explained(job, word, reasons, accepted, _checked(job, checked))
+    warnings = found.warnings if found else ()
+    return Explained(job, word, reasons, accepted, _checked(job, checked), warnings=warnings)
 
 
 def _word(job: Job, found: Assessment | None) -> Word:

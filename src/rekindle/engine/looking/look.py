@@ -34,7 +34,7 @@ def select(session: Session, selection: Selection, tell: Tell | None = None) -> 
     meant, files are read to find out, and `tell` is called meanwhile.
     """
     ids = _selected(session, selection)
-    return list(changed(session, ids, tell).stale) if selection.changed else ids
+    return list(changed(session, ids, tell, strict=selection.changed == "all").stale) if selection.changed else ids
 
 
 def _selected(session: Session, selection: Selection) -> list[int]:

@@ -80,7 +80,7 @@ def changed_by(session: Session, definition: Definition, selection: Selection, t
         return gather(archive, archive.measures.ended(ids), os.environ)
 
     _, measured = foresee(session, definition, look)
-    return changed_among(judged(session, measured, tell))
+    return changed_among(judged(session, measured, tell, strict=selection.changed == "all"))
 
 
 def foresee(
