@@ -290,6 +290,10 @@ def test_a_store_shared_by_a_project_and_its_copy_knows_the_first(made, shell, t
     assert refused.code == 1
     assert f"from another folder, {tmp_path}/one" in refused.err
     assert "--as NAME" in refused.err
+    for words in ("rerun a --dry-run", "why a", "reset a --dry-run", "accept a", "restart --dry-run"):
+        assert f"note: s runs in {tmp_path}/one, not here" in shell(*words.split()).err
+    monkeypatch.chdir(tmp_path / "one")
+    assert "not here" not in shell("why", "a").err
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,11 +77,17 @@ def with_prints(prints: Prints, convert: Convert) -> Prints:
     """Return fingerprints with converted paths."""
     if not (prints.inputs or prints.outputs):
         return prints
-    return replace(prints, inputs=_contents(prints.inputs, convert), outputs=_contents(prints.outputs, convert))
+    values = (_contents(prints.inputs, convert), _contents(prints.outputs, convert), *_OF_PRINTS(prints))
+    return Prints(*values)
 
 
 def _contents(contents: tuple[Content, ...], convert: Convert) -> tuple[Content, ...]:
-    return tuple(replace(one, path=convert(one.path)) for one in contents)
+    return tuple([Content(one.name, convert(one.path), *_OF_CONTENT(one)) for one in contents])
+
+
+_OF_PRINTS: Callable[[Prints], tuple[Any, ...]] = attrgetter(*(one.name for one in fields(Prints)[2:]))
+_OF_CONTENT: Callable[[Content], tuple[Any, ...]] = attrgetter(*(one.name for one in fields(Content)[2:]))
+"""All but the first two fields, of many: `dataclasses.replace` takes six times as long."""
 
 
 def with_manner(manner: Manner, convert: Convert) -> Manner:

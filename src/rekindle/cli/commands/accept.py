@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rekindle.cli.commands.rerun import tell_elsewhere
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options, wanted_to_act
 from rekindle.cli.showing import drawing, shapes
@@ -11,6 +12,7 @@ from rekindle.cli.showing.planshow import FIRST, draw_accepted, draw_refused
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.errors import PlanRefused
 from rekindle.engine.looking import look
+from rekindle.engine.looking.whereabouts import workflows_of
 from rekindle.engine.rerunning.accepting import accept as accept_jobs
 from rekindle.engine.results import Accepted
 from rekindle.query.selections import Flags
@@ -42,6 +44,7 @@ def accept(flags: Flags, note: str | None, verbose: bool, as_json: bool) -> int:
             else:
                 click.echo("nothing is stale" if selection.changed else "nothing selected")
             return 0
+        tell_elsewhere(session, workflows_of(session, ids))
         try:
             with reading_shown() as tell:
                 done = accept_jobs(session, ids, {"selection": flags.typed()}, note, tell)

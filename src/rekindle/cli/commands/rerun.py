@@ -261,8 +261,20 @@ def _keep(session: Session, proposal: Proposal, path: Path | None, as_json: bool
         click.echo("a dry run: nothing is changed")
 
 
+def tell_elsewhere(session: Session, workflows: list[int]) -> None:
+    """Note which workflows run in another folder than this one, although a file that is called as their spec is here:
+    this folder may be a copy of theirs."""
+    here = Path.cwd()
+    for number in workflows:
+        one = look.find_workflow(session, str(number))
+        elsewhere = Path(one.directory) != here and Path(one.directory).is_dir()
+        if one.source and elsewhere and (here / Path(one.source).name).is_file():
+            click.echo(f"note: {drawing.flat(one.name)} runs in {drawing.flat(one.directory)}, not here", err=True)
+
+
 def tell_spec_changed(session: Session, workflows: list[int]) -> None:
     """That the file on disk is not what runs."""
+    tell_elsewhere(session, workflows)
     for workflow in workflows:
         status = look.status(session, str(workflow))[0]
         if (note := spec_note(status)) is not None:

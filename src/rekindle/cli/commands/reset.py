@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from rekindle.cli.asking import ask
-from rekindle.cli.commands.rerun import tell_applied, tell_nothing
+from rekindle.cli.commands.rerun import tell_applied, tell_elsewhere, tell_nothing
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, plan_options, selection_options, wanted_to_act
 from rekindle.cli.showing import shapes
@@ -13,6 +13,7 @@ from rekindle.cli.showing.planshow import draw_plan
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.errors import PlanRefused
 from rekindle.engine.looking import look
+from rekindle.engine.looking.whereabouts import workflows_of
 from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.rerunning.resetting import plan_reset
 from rekindle.query.selections import Flags
@@ -43,6 +44,7 @@ def reset(
         if not ids:
             tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
             return 0
+        tell_elsewhere(session, workflows_of(session, ids))
         try:
             request = {"selection": flags.typed()}
             proposal = plan_reset(session, ids, request, note, cancel_running=cancel_running)

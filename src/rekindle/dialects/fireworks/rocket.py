@@ -55,7 +55,7 @@ def rapidfire(
     new folder launcher_… in `m_dir` (default: the working directory)."""
     _refuse_debugger(pdb_on_exception)
     told = _told(strm_lvl)
-    directory = Path.cwd() if m_dir is None else Path(m_dir).absolute()
+    directory = Path.cwd() if m_dir is None else Path(m_dir).resolve()
     if not directory.is_dir():
         raise NoSuch(f"there is no folder {directory}", hint="m_dir is where launches take place")
     most = -1 if nlaunches == "infinite" else int(nlaunches)

@@ -14,7 +14,7 @@ PARAM = "resim"
 class Asked:
     """All but which experiences it has."""
 
-    config: str  # absolute path of the file
+    config: str  # the file, relative to the folder of the batch's workflow
     build: str
     metrics_build: str | None = None
     test_suite: str | None = None

@@ -165,7 +165,7 @@ def _create(
         click.echo("Creating a batch...")
     found = read_configured(config or _default_config())
     asked = Asked(
-        config=str(found.path),
+        config=found.path.name,
         build=build_id,
         metrics_build=metrics_build or (find_suite(found, test_suite).metrics_build if test_suite else None),
         test_suite=test_suite,

@@ -51,9 +51,10 @@ def _by_experiences(batch: Batch, asked: Asked, sync_with_test_suite: bool) -> D
     from rekindle.dialects.resim.configured import read_configured
     from rekindle.dialects.resim.defining import choose, define
 
-    if not sync_with_test_suite and not Path(asked.config).exists():
+    config = Path(batch.workflow.directory, asked.config)
+    if not sync_with_test_suite and not config.exists():
         return None
-    found = read_configured(Path(asked.config))
+    found = read_configured(config)
     names = {one.name for one in found.experiences}
     own = [one.experience for one in batch.tests if one.job.added_by is None]
     gone = [name for name in own if name not in names]

@@ -41,7 +41,7 @@ def import_fireworks(dump: tuple[Path, ...], directory: Path, as_json: bool) -> 
     documents = read_dump(dump)
     source = ", ".join(str(path.absolute()) for path in dump)
     with opened(create=True) as session:
-        report = import_dump(session, documents, source, str(directory.absolute()))
+        report = import_dump(session, documents, source, str(directory.resolve()))
         if as_json:
             click.echo(json.dumps(_document(session, report), indent=2))
             return
