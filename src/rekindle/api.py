@@ -48,10 +48,13 @@ from rekindle.spec.builder import Workflow as _Builder
 class Workflow(_Builder):
     """A workflow made in Python. See spec.builder for `job`; then `submit` it, or `run` it to the end."""
 
-    def submit(self, store: str | None = None, *, name: str | None = None, new: bool = False) -> Submitted:
-        """Store it. `store` is a path or URL; by default the one the command line would take here."""
+    def submit(
+        self, store: str | None = None, *, name: str | None = None, new: bool = False, revise: bool = False
+    ) -> Submitted:
+        """Store it. `store` is a path or URL; by default the one the command line would take here. With `revise` it
+        becomes the next revision of a workflow of its name that was submitted from a spec file."""
         with open_session(store) as session:
-            return submit(session, self.definition(), name=name, new=new)
+            return submit(session, self.definition(), name=name, new=new, revise=revise)
 
     def run(
         self,
@@ -61,11 +64,12 @@ class Workflow(_Builder):
         name: str | None = None,
         new: bool = False,
         wait_timeout: float | None = None,
+        revise: bool = False,
     ) -> WorkReport:
         """Store it and work until nothing of it is ready or running; `jobs` run at once, `wait_timeout` is in
         seconds. The report's `exit_code` is what the command line would have exited with."""
         with open_session(store) as session:
-            stored = submit(session, self.definition(), name=name, new=new)
+            stored = submit(session, self.definition(), name=name, new=new, revise=revise)
             return work(session, WorkOptions(str(stored.workflow), slots=jobs, wait_timeout=wait_timeout))
 
 
@@ -115,9 +119,10 @@ class _Looking:
 class Client(_Looking):
     """What the command line gives, as calls. Use it as a context manager, or close it."""
 
-    def submit(self, definition: Definition | Path | str, **params: str) -> Submitted:
-        """Store a definition, or a spec file with `params` as `--param` takes them."""
-        return submit(self._session, _definition(definition, params))
+    def submit(self, definition: Definition | Path | str, *, revise: bool = False, **params: str) -> Submitted:
+        """Store a definition, or a spec file with `params` as `--param` takes them. With `revise` it becomes the next
+        revision of a workflow of its name that was submitted from another file."""
+        return submit(self._session, _definition(definition, params), revise=revise)
 
     def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
         """Run what is ready, to the end."""
@@ -144,9 +149,9 @@ class Client(_Looking):
         told(self._session, report)
         return report
 
-    def preview(self, definition: Definition | Path | str, **params: str) -> Preview:
+    def preview(self, definition: Definition | Path | str, *, revise: bool = False, **params: str) -> Preview:
         """What `submit` would do; nothing is changed."""
-        return preview(self._session, _definition(definition, params))
+        return preview(self._session, _definition(definition, params), revise=revise)
 
     def plan_rerun(
         self,
@@ -156,6 +161,7 @@ class Client(_Looking):
         note: str | None = None,
         submit: Definition | Path | str | None = None,
         canary: int | None = None,
+        revise: bool = False,
     ) -> Proposal:
         """What rerunning these jobs would do. PlanRefused when nothing of it can be done. With `submit` a definition
         or a spec file becomes the next revision of its workflow first: `apply` does both, or neither. With `canary` so
@@ -170,7 +176,9 @@ class Client(_Looking):
         definition = _definition(submit, {})
         requests = [(tuple(selection), how)]
         request = {**request, "submit": definition.source}
-        found = resubmitting.propose(self._session, definition, lambda _: requests, request, note, canary=canary)
+        found = resubmitting.propose(
+            self._session, definition, lambda _: requests, request, note, canary=canary, revise=revise
+        )
         assert isinstance(found, Proposal)
         return found
 

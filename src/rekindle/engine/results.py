@@ -111,6 +111,10 @@ class Submitted:
     changed: tuple[str, ...] = ()
     rerun: int | None = None  # of kind `revision`, that has recorded it
     plan: RerunPlan | None = None  # what it did to which jobs, of a new revision
+    params: tuple[Difference, ...] = ()  # parameters that the revision changed
+    using: int = 0  # jobs that use one of these parameters
+    warnings: tuple[str, ...] = ()
+    replaces: str | None = None  # the workflow's file before, or "Python"; None: it is the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,7 @@ class Foreseen:
     why: Mapping[int, tuple[Reason, ...]] = field(default_factory=dict)  # the jobs are stale, where that is why
     canary: int | None = None  # so many of each signature run first
     revision_of: int | None = None  # the workflow; None: the one of its name
+    revise: bool = False  # it may come from another file than the workflow
 
 
 @dataclass(frozen=True, slots=True)

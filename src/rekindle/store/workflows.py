@@ -35,6 +35,9 @@ class Workflows:
     def revise(self, workflow: int, definition: Definition, now: float) -> Revised:
         return revise(self._db, workflow, definition, now)
 
+    def set_source(self, workflow: int, source: str | None) -> None:
+        self._db.change(SQL["set_source"], id=workflow, source=source)
+
     def find(self, key: int | str) -> Workflow | None:
         if isinstance(key, int):
             row = self._db.row(SQL["workflow_by_id"], id=key)

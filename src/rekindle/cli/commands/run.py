@@ -42,6 +42,7 @@ def run(
     param: tuple[str, ...],
     name: str | None,
     new: bool,
+    revise: bool,
     slots: int | None,
     executor: str,
     memory: int | None,
@@ -65,10 +66,10 @@ def run(
     pairs("--param", param)
     given = licences(licence)
     if dry_run:
-        show_preview(spec, param, name, new, verbose=False, as_json=as_json)
+        show_preview(spec, param, name, new, revise, verbose=False, as_json=as_json)
         return 0
     with opened(create=True) as session:
-        done = submitted(session, spec, param, name, new)
+        done = submitted(session, spec, param, name, new, revise)
         tell_submitted(done)
         options = WorkOptions(
             workflow=str(done.workflow),

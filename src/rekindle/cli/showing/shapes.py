@@ -317,6 +317,14 @@ def submitted(one: Submitted) -> dict[str, Any]:
         "retired": list(one.retired),
         "changed": list(one.changed),
         "rerun": one.rerun,
+        "params": [
+            {"name": each.field, "before": each.a, "after": each.b}
+            | ({} if each.not_set is None else {"not_set": each.not_set})
+            for each in one.params
+        ],
+        "using": one.using,
+        "warnings": list(one.warnings),
+        "replaces": one.replaces,
     }
 
 

@@ -52,6 +52,10 @@ class Prints:
     unstable: tuple[str, ...] = ()  # names of inputs that looked different when it ended
 
 
+ATTEMPTS_OWN = "attempt"
+"""The overrides of a Basis that was accepted before these were recorded: those of the attempt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What an attempt is measured by. The present one, once accepted, takes the place of its own."""
@@ -63,6 +67,7 @@ class Basis:
     needed: Mapping[int, str] = field(default_factory=dict)  # job that it needs -> digest of what that came to
     code: Mapping[str, str] | None = None  # module -> digest; None: it calls no function, or none was recorded
     prints: Prints = Prints()
+    overrides: str | None = ATTEMPTS_OWN  # JSON text
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Subject:
     binding_now: str
     live: int | None  # the job's live attempt
     pinned_to: int | None  # the attempt whose definition the job's next one takes; None: the latest
+    overrides_now: str | None = None  # JSON text: the job's, for its next attempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from rekindle.domain.actions import BAD_ACTION, Action, BadAction, Change, Told,
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.errors import RekindleError
-from rekindle.domain.models import Ending, Failure, Job, Standing, Workflow
+from rekindle.domain.models import Ending, Failure, Standing, Workflow
 from rekindle.domain.rerunning.planning import plan_rerun
 from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Compare, Every, Op

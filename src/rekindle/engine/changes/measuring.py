@@ -41,6 +41,7 @@ class _Measure:
     code: Mapping[str, str] | None = None  # then, by module
     functions: Functions | None = None  # now
     own: frozenset[str] = frozenset()  # its outputs' paths, where it has inputs too
+    overrides: str | None = None  # JSON text: for the job's next attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,14 @@ class Measured:
             needed = {job: moved.get(job, digest) for job, digest in self._needs.now.get(attempt, {}).items()}
             code = dict(contents.code[one.functions]) if one.functions else None
             bases[one.subject.job] = Basis(
-                now.template, now.revision, one.binding, now.patched, needed, code, prints[attempt]
+                now.template,
+                now.revision,
+                one.binding,
+                now.patched,
+                needed,
+                code,
+                prints[attempt],
+                one.overrides,
             )
         return bases
 
@@ -135,7 +143,8 @@ def _measure(
     own = frozenset(content.path for content in prints.outputs) if prints.inputs and prints.outputs else frozenset()
     told = recorded is not None or not declares
     binding = definitions.binding(one) if whole else one.binding_now
-    return _Measure(one, made, binding, prints, told, paths, code, functions, own)
+    overrides = definitions.modified(one).text()
+    return _Measure(one, made, binding, prints, told, paths, code, functions, own, overrides)
 
 
 def _requested(measures: Iterable[_Measure]) -> Requests:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from rekindle.domain.changes.differences import parameter_differences
+from rekindle.domain.changes.outdated import warnings_of
 from rekindle.domain.changes.revisions import (
     Outline,
     RevisedJob,
@@ -12,6 +17,7 @@ from rekindle.domain.changes.revisions import (
     revision_plan,
     revision_reason,
 )
+from rekindle.domain.changes.staleness import uses_changed
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, SubmitRefused
 from rekindle.domain.models import Workflow
@@ -24,21 +30,53 @@ from rekindle.store.port import Archive, Revised
 from rekindle.store.templates import binding_text
 
 
-def resubmit(archive: Archive, known: Workflow, definition: Definition, now: float) -> Submitted:
+def takes_over(session: Session, definition: Definition, revision_of: int | None = None) -> bool:
+    """Whether a definition may become the next revision without being asked to, though its file has another path than
+    the workflow's: both paths are one file, or the workflow's file is gone, so that it was probably renamed."""
+    with session.store.read() as archive:
+        known = archive.workflows.find(revision_of or definition.name)
+    if known is None or known.source is None or known.source == definition.source:
+        return False
+    try:
+        found = os.stat(known.source)  # noqa: PTH116 the two are compared
+        return definition.source is not None and os.path.samestat(found, os.stat(definition.source))  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+def resubmit(
+    archive: Archive, known: Workflow, definition: Definition, now: float, *, revise: bool = False
+) -> Submitted:
     """Make a definition the next revision of a workflow, and record what that did as a rerun of kind `revision`;
-    nothing where definition and parameters are as they were. SubmitRefused says what stands in the way."""
+    nothing where definition and parameters are as they were. With `revise` the definition may come from another file
+    than the workflow, which is the workflow's file from then on. SubmitRefused says what stands in the way."""
     if known.directory != definition.directory:
         raise SubmitRefused(
             f"this store has a workflow {known.name!r} from another folder, {known.directory}",
             hint="--as NAME submits this one under a name of its own",
         )
+    moved = _moved(known, definition, revise)
     params = archive.workflows.params(known.id, known.revision)
     if known.source_digest == definition.source_digest and params == dict(definition.params):
-        return Submitted(known.id, known.name, known.revision, jobs=len(definition.jobs), created=False, unchanged=True)
+        if moved:
+            archive.workflows.set_source(known.id, definition.source)
+        return Submitted(
+            known.id,
+            known.name,
+            known.revision,
+            jobs=len(definition.jobs),
+            created=False,
+            unchanged=True,
+            replaces=moved,
+        )
     _refuse_losing_what_runs(archive, known, definition)
     refuse_taken_names(archive, known, definition)
     revised = archive.workflows.revise(known.id, definition, now)
-    plan = _plan(archive, revised, join_revision(archive, known, revised))
+    dropped = warnings_of(revised.dropped)
+    plan = _plan(archive, revised, join_revision(archive, known, revised), dropped)
+    differing = parameter_differences(params, definition.params)
     request = {
         "workflow": known.id,
         "name": known.name,
@@ -54,6 +92,7 @@ def resubmit(archive: Archive, known: Workflow, definition: Definition, now: flo
         "added": len(revised.added),
         "retired": len(revised.retired),
         "changed": len(revised.changed),
+        "params": len(differing),
     }
     archive.events.add(now, "revised", known.id, detail)
     settle(archive, now)
@@ -68,10 +107,34 @@ def resubmit(archive: Archive, known: Workflow, definition: Definition, now: flo
         changed=revised.changed,
         rerun=rerun,
         plan=plan,
+        params=differing,
+        using=_using(definition, params) if differing else 0,
+        warnings=dropped,
+        replaces=moved,
     )
 
 
-def _plan(archive: Archive, revised: Revised, went_along: Sequence[int]) -> RerunPlan:
+def _moved(known: Workflow, definition: Definition, revise: bool) -> str | None:
+    """The workflow's file so far ("Python" where there is none), if the definition comes from another one; None: it
+    comes from the same. SubmitRefused unless `revise`."""
+    if known.source == definition.source:
+        return None
+    if revise:
+        return known.source or "Python"
+    one, other = (f"the file {each}" if each else "Python" for each in (known.source, definition.source))
+    raise SubmitRefused(
+        f"this store has a workflow {known.name!r} from {one}, and this one is from {other}",
+        hint="--as NAME submits this one as another workflow, --revise as the next revision of that one",
+    )
+
+
+def _using(definition: Definition, before: Mapping[str, Any]) -> int:
+    """How many jobs use a parameter that has changed."""
+    jobs = Counter(job.template for job in definition.jobs)
+    return sum(jobs[at] for at, one in enumerate(definition.templates) if uses_changed(one, before, definition.params))
+
+
+def _plan(archive: Archive, revised: Revised, went_along: Sequence[int], warnings: tuple[str, ...]) -> RerunPlan:
     """What the revision did; `went_along` are the jobs that retired ones had added."""
     jobs = list(revised.jobs)
     standing = archive.workflows.standing([*(job.id for job in jobs), *went_along])
@@ -82,7 +145,7 @@ def _plan(archive: Archive, revised: Revised, went_along: Sequence[int]) -> Reru
         if job not in known:
             name, state, _ = standing[job]
             jobs.append(RevisedJob(job, name, versions[job], state, retired))
-    return revision_plan(jobs, standing)
+    return revision_plan(jobs, standing, warnings)
 
 
 def _refuse_losing_what_runs(archive: Archive, known: Workflow, definition: Definition) -> None:
