@@ -62,39 +62,15 @@ def resubmit(
     if known.source_digest == definition.source_digest and params == dict(definition.params):
         if moved:
             archive.workflows.set_source(known.id, definition.source)
-        return Submitted(
-            known.id,
-            known.name,
-            known.revision,
-            jobs=len(definition.jobs),
-            created=False,
-            unchanged=True,
-            replaces=moved,
-        )
+        jobs = len(definition.jobs)
+        return Submitted(known.id, known.name, known.revision, jobs, created=False, unchanged=True, replaces=moved)
     _refuse_losing_what_runs(archive, known, definition)
     refuse_taken_names(archive, known, definition)
     revised = archive.workflows.revise(known.id, definition, now)
     dropped = warnings_of(revised.dropped)
     plan = _plan(archive, revised, join_revision(archive, known, revised), dropped)
     differing = parameter_differences(params, definition.params)
-    request = {
-        "workflow": known.id,
-        "name": known.name,
-        "revision": revised.revision,
-        "source": definition.source,
-        "params": dict(definition.params),
-    }
-    rerun = archive.reruns.record(plan, "revision", request, None, now)
-    archive.workflows.recorded(known.id, revised.revision, rerun)
-    detail = {
-        "revision": revised.revision,
-        "rerun": rerun,
-        "added": len(revised.added),
-        "retired": len(revised.retired),
-        "changed": len(revised.changed),
-        "params": len(differing),
-    }
-    archive.events.add(now, "revised", known.id, detail)
+    rerun = _recorded(archive, known, definition, revised, plan, now)
     settle(archive, now)
     return Submitted(
         known.id,
@@ -112,6 +88,30 @@ def resubmit(
         warnings=dropped,
         replaces=moved,
     )
+
+
+def _recorded(
+    archive: Archive, known: Workflow, definition: Definition, revised: Revised, plan: RerunPlan, now: float
+) -> int:
+    """Record a revision as a rerun, and as an event; returns the rerun's number."""
+    request = {
+        "workflow": known.id,
+        "name": known.name,
+        "revision": revised.revision,
+        "source": definition.source,
+        "params": dict(definition.params),
+    }
+    rerun = archive.reruns.record(plan, "revision", request, None, now)
+    archive.workflows.recorded(known.id, revised.revision, rerun)
+    detail = {
+        "revision": revised.revision,
+        "rerun": rerun,
+        "added": len(revised.added),
+        "retired": len(revised.retired),
+        "changed": len(revised.changed),
+    }
+    archive.events.add(now, "revised", known.id, detail)
+    return rerun
 
 
 def _moved(known: Workflow, definition: Definition, revise: bool) -> str | None:
