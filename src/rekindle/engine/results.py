@@ -65,6 +65,7 @@ class WorkflowStatus:
         return statuses_of(self.counts, self.found)
 
     canaries: tuple[Group, ...] = ()  # that wait for their canaries, or were stopped and stand as they stood
+    overtaken: int = 0  # completed jobs that need a job that is not done, and are stale for that
 
     @property
     def spec_changed(self) -> bool | None:
@@ -84,6 +85,11 @@ class JobRow:
     resources: Resources
     partial: bool = False
     awaits: tuple[int, ...] = ()
+
+    @property
+    def overtaken(self) -> bool:
+        """It is completed, needs a job that is not done, and is stale for that."""
+        return self.job.state is State.COMPLETED and self.job.unmet > 0 and not self.job.retired
 
     @property
     def verdict(self) -> Verdict | None:

@@ -70,6 +70,10 @@ class Workflows(Protocol):
         that nothing gone is active."""
         ...
 
+    def overtaken(self, workflow: int) -> int:
+        """How many completed jobs need a job that is not done, and are stale for that."""
+        ...
+
     def set_source(self, workflow: int, source: str | None) -> None:
         """Give a workflow another spec file with the same definition."""
         ...

@@ -89,6 +89,9 @@ class Workflows:
         row = self._db.row(SQL["span"], id=workflow)
         return (None, None) if row is None else (row[0], row[1])
 
+    def overtaken(self, workflow: int) -> int:
+        return int(self._db.value(SQL["overtaken"], workflow=workflow))
+
     def edges(self, workflow: int) -> list[tuple[int, int]]:
         return [(parent, child) for parent, child in self._db.rows(SQL["edges"], workflow=workflow)]
 
