@@ -128,3 +128,34 @@ def test_a_job_that_a_running_job_adds_waits_for_what_writes_its_directory(shell
     assert shell("run", "t.yaml").code == 2
     failed = shell("attempts", "list", "-w", "t", "-n", "adder", "--json").json["attempts"]
     assert "both write d/b" in failed[0]["error"]["message"]
+
+
+def test_what_a_job_writes_into_a_directory_that_it_reads_does_not_make_it_stale(shell: Shell) -> None:
+    shell.write(
+        """\
+        name: s
+        jobs:
+          sum:
+            run: 'mkdir -p d/n; cat d/a > d/n/sum; date +%N > d/log'
+            inputs: {d: ./d/}
+            outputs: {o: d//n/sum, l: d/log}
+          in_place: {run: 'cat e/a > t; cat t >> e/a', inputs: {a: e/a}, outputs: {o: e}}
+          failed: {run: 'date +%N > f/log; false', inputs: {d: f}, outputs: {o: f/log}}
+        """
+    )
+    for folder in "def":
+        (shell.folder / folder).mkdir()
+        shell.write("1\n", f"{folder}/a")
+    shell("run", "spec.yaml")
+
+    def words() -> list[str]:
+        return [job["verdict"] for job in shell("why", "--all", "--json").json["jobs"]]
+
+    assert words() == ["current", "current", "failed"]
+    shell.write("2\n", "d/n/new")
+    assert "input d changed" in shell("why", "sum").out
+    shell("accept", "sum")
+    assert words() == ["current", "current", "failed"]
+    for folder in "def":
+        shell.write("2\n", f"{folder}/a")
+    assert words() == ["stale", "stale", "stale"]

@@ -7,7 +7,7 @@ Only what lies outside the archive is recorded as it was then: files, environmen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -28,6 +28,21 @@ class Content:
     path: str  # absolute
     digest: str  # hexadecimal BLAKE3; "mtime:…" where it is told by that; ABSENT
     by: By = "content"
+
+
+def is_within(path: str, folders: Collection[str]) -> bool:
+    """Whether an absolute path is one of these, or lies inside one of them."""
+    while path not in folders:
+        outer = path.rpartition("/")[0]
+        if not outer:
+            return False
+        path = outer
+    return True
+
+
+def written_inside(path: str, outputs: Iterable[str]) -> tuple[str, ...]:
+    """The outputs of a job that lie inside the folder which is its input: they do not count as that input."""
+    return tuple(sorted({one for one in outputs if one.startswith(f"{path}/")}))
 
 
 @dataclass(frozen=True, slots=True)

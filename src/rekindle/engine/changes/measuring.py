@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rekindle.domain.changes.outside import functions_called
-from rekindle.domain.changes.prints import ABSENT, Basis, Content, FileSeen, Prints, Subject
+from rekindle.domain.changes.prints import ABSENT, Basis, Content, FileSeen, Prints, Subject, is_within, written_inside
 from rekindle.domain.changes.staleness import (
     Assessment,
     came_to,
@@ -21,7 +21,7 @@ from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.engine.changes.defining import Compared, Definitions
 from rekindle.engine.changes.needing import Needs, needing
-from rekindle.engine.changes.reading import Contents, Functions, Glance, Requests
+from rekindle.engine.changes.reading import Apart, Contents, Functions, Glance, Requests
 from rekindle.files.digests import text_digest
 from rekindle.store.port import Archive
 
@@ -42,6 +42,11 @@ class _Measure:
     functions: Functions | None = None  # now
     own: frozenset[str] = frozenset()  # its outputs' paths, where it has inputs too
     overrides: str | None = None  # JSON text: for the job's next attempt
+    written: tuple[str, ...] = ()  # the paths of its outputs, where one of them lies inside a folder that it reads
+
+    def inside(self, path: str) -> tuple[str, ...]:
+        """Its outputs inside a folder that it reads."""
+        return written_inside(path, self.written) if self.written else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,12 @@ def _measure(
     told = recorded is not None or not declares
     binding = definitions.binding(one) if whole else one.binding_now
     overrides = definitions.modified(one).text()
-    return _Measure(one, made, binding, prints, told, paths, code, functions, own, overrides)
+    written: Collection[str] = own if paths is None else paths[1].values()
+    if template.inputs and template.outputs and not written:
+        written = definitions.paths(one, made.now, binding)[1].values()
+    inputs = [content.path for content in prints.inputs] if paths is None else paths[0].values()
+    written = tuple(written) if any(written_inside(path, written) for path in inputs) else ()
+    return _Measure(one, made, binding, prints, told, paths, code, functions, own, overrides, written)
 
 
 def _requested(measures: Iterable[_Measure]) -> Requests:
@@ -152,24 +162,32 @@ def _requested(measures: Iterable[_Measure]) -> Requests:
     content: dict[str, None] = {}
     glances: dict[Glance, None] = {}
     code: dict[Functions, None] = {}
+    apart: dict[Apart, None] = {}
     for one in measures:
         if one.functions is not None:
             code[one.functions] = None
         if one.prints is NO_PRINTS and one.paths is None:
             continue
-        for path, least in _wanted(one):
-            if least is None:
+        for path, least, inside in _wanted(one):
+            if inside and least is None:
+                apart[path, inside] = None
+            elif least is None:
                 content[path] = None
             else:
                 glances[path, least] = None
-    return Requests(tuple(content), tuple(glances), tuple(code))
+    return Requests(tuple(content), tuple(glances), tuple(code), tuple(apart))
 
 
-def _wanted(one: _Measure) -> Iterable[tuple[str, int | None]]:
+def _wanted(one: _Measure) -> Iterable[tuple[str, int | None, tuple[str, ...]]]:
     if one.paths is None:
         files = (*one.prints.inputs, *one.prints.outputs)
-        return [(content.path, None if content.by == "content" else 0) for content in files]
-    return [(path, least) for files in _present(one) for _, path, least, _ in files]
+        kept = len(one.prints.inputs)
+        wanted = [(content.path, None if content.by == "content" else 0) for content in files]
+    else:
+        inputs, outputs = _present(one)
+        kept = len(inputs)
+        wanted = [(path, least) for _, path, least, _ in (*inputs, *outputs)]
+    return [(*each, one.inside(each[0]) if at < kept else ()) for at, each in enumerate(wanted)]
 
 
 _File = tuple[str, str, int | None, Content | None]
@@ -190,7 +208,9 @@ def _present(one: _Measure) -> tuple[list[_File], list[_File]]:
     return found[0], found[1]
 
 
-def _digest(contents: Contents, path: str, least: int | None) -> str:
+def _digest(contents: Contents, path: str, least: int | None, inside: tuple[str, ...] = ()) -> str:
+    if inside and least is None:
+        return contents.apart[path, inside]
     return contents.content[path] if least is None else contents.glances[path, least][0]
 
 
@@ -214,14 +234,17 @@ def _outside(one: _Measure, contents: Contents, outer: _Outer) -> list[Reason]:
     if one.paths is None:
         for kind, files in zip(kinds, (prints.inputs, prints.outputs), strict=False):
             for content in files:
-                digest = _digest(contents, content.path, None if content.by == "content" else 0)
-                if digest != content.digest and not (kind is ReasonKind.INPUT and content.path in one.own):
+                own = kind is ReasonKind.INPUT and is_within(content.path, one.own)
+                inside = one.inside(content.path) if kind is ReasonKind.INPUT else ()
+                digest = _digest(contents, content.path, None if content.by == "content" else 0, inside)
+                if digest != content.digest and not own:
                     reasons += _some(other_file(kind, content, content.path, digest))
         return reasons
     for kind, present in zip(kinds, _present(one), strict=False):
         for _, path, least, was in present:
-            if was is not None and not (kind is ReasonKind.INPUT and path in one.own):
-                reasons += _some(other_file(kind, was, path, _digest(contents, path, least)))
+            if was is not None and not (kind is ReasonKind.INPUT and is_within(path, one.own)):
+                inside = one.inside(path) if kind is ReasonKind.INPUT else ()
+                reasons += _some(other_file(kind, was, path, _digest(contents, path, least, inside)))
     return reasons
 
 
@@ -236,20 +259,27 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
     if one.paths is None:
         inputs, outputs = (
             tuple(
-                Content(was.name, was.path, _digest(contents, was.path, None if was.by == "content" else 0), was.by)
+                Content(
+                    was.name,
+                    was.path,
+                    _digest(
+                        contents, was.path, None if was.by == "content" else 0, one.inside(was.path) if read else ()
+                    ),
+                    was.by,
+                )
                 for was in files
             )
-            for files in (one.prints.inputs, one.prints.outputs)
+            for files, read in ((one.prints.inputs, True), (one.prints.outputs, False))
         )
         return Prints(inputs, outputs, env)
     inputs, outputs = (
         tuple(
-            Content(name, path, contents.content[path])
+            Content(name, path, _digest(contents, path, None, one.inside(path) if read else ()))
             if least is None
             else Content(name, path, *contents.glances[path, least])
             for name, path, least, _ in files
         )
-        for files in _present(one)
+        for files, read in zip(_present(one), (True, False), strict=True)
     )
     return Prints(inputs, outputs, env)
 

@@ -18,6 +18,9 @@ Functions = tuple[tuple[str, ...], str]
 Glance = tuple[str, int]
 """A path, and the least size in bytes from which what is there is told by size and time of modification."""
 
+Apart = tuple[str, tuple[str, ...]]
+"""A folder, and the paths inside it that do not count."""
+
 _Wanted = tuple[str, int | None]
 
 Tell = Callable[[int, int], None]
@@ -33,6 +36,7 @@ class Requests:
     content: Collection[str] = ()
     glances: Collection[Glance] = ()
     code: Collection[Functions] = ()
+    apart: Collection[Apart] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Contents:
     glances: Mapping[Glance, tuple[str, By]] = field(default_factory=dict)
     code: Mapping[Functions, Mapping[str, str]] = field(default_factory=dict)  # by module
     seen: tuple[FileSeen, ...] = ()
+    apart: Mapping[Apart, str] = field(default_factory=dict)
 
 
 def take(requests: Requests, known: Mapping[str, FileSeen], tell: Tell | None = None) -> Contents:
@@ -61,7 +66,9 @@ def take(requests: Requests, known: Mapping[str, FileSeen], tell: Tell | None = 
     content |= {path: one.digest for (path, least), one in found.items() if least is None}
     glances = {(path, least): (one.digest, one.by) for (path, least), one in found.items() if least is not None}
     modules = {one: modules_of(one[0], one[1], search_path()) for one in requests.code}
-    return Contents(content, glances, modules, seen)
+    reader = Reader(known.values())
+    apart = {one: reader.content("", one[0], skip=one[1]).digest for one in requests.apart}
+    return Contents(content, glances, modules, (*seen, *reader.fresh()), apart)
 
 
 def _still(was: FileSeen, now: Look) -> bool:
