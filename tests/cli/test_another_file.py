@@ -54,6 +54,7 @@ def test_a_name_that_is_given_with_as_counts(weather: Shell) -> None:
     assert weather("run", "c.yaml").code == 0
     assert weather("run", "b.yaml", "--as", "other").code == 0
     assert weather("run", "b.yaml", "--new").code == 0
+    assert weather("submit", "b.yaml", "--new", "--revise").code == 64
     assert jobs(weather, "-w", "1") == ["a", "b"]
 
 
@@ -85,7 +86,6 @@ def test_a_file_that_was_renamed_goes_on_as_the_next_revision(weather: Shell) ->
     assert "the spec file is gone" in weather("status").out
     done = weather("submit", "w.yaml", "--json")
     assert (done.json["unchanged"], done.json["replaces"]) == (True, f"{weather.folder}/weather.yaml")
-    assert "weather.yaml, which is gone" in done.err or "replaces" in done.out
     assert weather("status", "--json").json["workflows"][0]["source"] == f"{weather.folder}/w.yaml"
     assert weather("submit", "w.yaml", "--json").json["replaces"] is None
     (weather.folder / "w.yaml").unlink()

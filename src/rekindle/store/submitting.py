@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rekindle.domain.changes.differences import template_differences
+from rekindle.domain.changes.differences import parameter_differences, template_differences
 from rekindle.domain.changes.outdated import Dropped, Spec, dropped_of, outdated
 from rekindle.domain.changes.revisions import RevisedJob, revision_reason
 from rekindle.domain.definition import Definition
@@ -117,6 +117,8 @@ def _drop_outdated(
     """Drop the overrides of values that the revision has changed, also from what undo would restore. `former` are the
     jobs that it has redefined, with the templates that they had. A job that is pinned to an earlier definition keeps
     its overrides with that definition, and an attempt that runs keeps its own."""
+    if not former and not parameter_differences(params_before, params):
+        return ()
     was = {job: template for job, template, _ in former}
     known: dict[tuple[int, int, str], tuple[Modified, dict[str, tuple[Any, Any]]]] = {}
 

@@ -97,9 +97,8 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
     if one.overtaken:
         are, they = ("is", "it needs") if one.overtaken == 1 else ("are", "they need")
         jobs = drawing.many(one.overtaken, "completed job")
-        click.echo(
-            f"  {jobs} {are} stale: {they} a job that is not done    why: rekindle why -w {one.workflow.id} --changed"
-        )
+        click.echo(f"  {jobs} {are} stale: {they} a job that is not done")
+        click.echo(f"    why: rekindle why -w {one.workflow.id} --changed")
     if one.found:
         click.echo(f"  found: {', '.join(f'{one.found[word]:,} {word.value}' for word in Word if word in one.found)}")
     if one.delayed:

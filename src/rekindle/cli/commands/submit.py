@@ -9,6 +9,8 @@ import click
 from rekindle.cli.opening import opened
 from rekindle.cli.options import dry_run_option, json_option, pairs, spec_options
 from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes
+from rekindle.domain.definition import Definition
+from rekindle.domain.errors import UsageError
 from rekindle.engine.results import Submitted
 from rekindle.engine.session import Session
 
@@ -37,6 +39,7 @@ def submit(
     Example:
       rekindle submit sweep.yaml --param alpha=0.2
       rekindle submit sweep.yaml --dry-run
+      rekindle submit sweep-v2.yaml --revise
       rekindle work
     """
     if dry_run:
@@ -56,10 +59,19 @@ def submitted(
 ) -> Submitted:
     """Load a spec file and submit it."""
     from rekindle.engine.submitting import submit as engine
+
+    definition = _loaded(spec, param, new, revise)
+    return engine.submit(session, definition, name=name, new=new, revise=revise)
+
+
+def _loaded(spec: str, param: tuple[str, ...], new: bool, revise: bool) -> Definition:
     from rekindle.spec import load
 
-    definition = load(Path(spec), params=pairs("--param", param))
-    return engine.submit(session, definition, name=name, new=new, revise=revise)
+    if new and revise:
+        raise UsageError(
+            "--new makes another workflow, --revise the next revision of one", hint="leave one of them out"
+        )
+    return load(Path(spec), params=pairs("--param", param))
 
 
 def show_preview(
@@ -74,9 +86,8 @@ def show_preview(
 ) -> None:
     """Show what submitting a spec file would do; nothing is changed."""
     from rekindle.engine.submitting import submit as engine
-    from rekindle.spec import load
 
-    definition = load(Path(spec), params=pairs("--param", param))
+    definition = _loaded(spec, param, new, revise)
     with opened(create=True) as session:
         found = engine.preview(session, definition, name=name, new=new, revise=revise)
     if as_json:

@@ -184,6 +184,6 @@ def _workflow(archive: Archive, definition: Definition, revision_of: int | None 
     if known is None:
         raise NotFound(
             f"this store has no workflow {definition.name!r} of which the spec could be a revision",
-            hint="`rekindle run SPEC` submits it; -w NAME names one that was submitted --as NAME",
+            hint="`rekindle run SPEC` submits it; -w NAME names one that was submitted --as NAME, -w NAME --revise any",
         )
     return known
