@@ -50,10 +50,13 @@ from rekindle.spec.builder import Workflow as _Builder
 class Workflow(_Builder):
     """A workflow made in Python. See spec.builder for `job`; then `submit` it, or `run` it to the end."""
 
-    def submit(self, store: str | None = None, *, name: str | None = None, new: bool = False) -> Submitted:
-        """Store it. `store` is a path or URL; by default the one the command line would take here."""
+    def submit(
+        self, store: str | None = None, *, name: str | None = None, new: bool = False, revise: bool = False
+    ) -> Submitted:
+        """Store it. `store` is a path or URL; by default the one the command line would take here. With `revise` it
+        becomes the next revision of a workflow of its name that was submitted from a spec file."""
         with open_session(store) as session:
-            return submit(session, self.definition(), name=name, new=new)
+            return submit(session, self.definition(), name=name, new=new, revise=revise)
 
     def run(
         self,
@@ -65,6 +68,7 @@ class Workflow(_Builder):
         wait_timeout: float | None = None,
         rerun: bool = True,
         retry_failed: bool = False,
+        revise: bool = False,
     ) -> WorkReport:
         """Store it and bring it up to date, as `rekindle run` does: run what is ready, new, stale or was interrupted,
         and every job below these. `jobs` run at once, `wait_timeout` is in seconds. Without `rerun` stale jobs are
@@ -72,7 +76,13 @@ class Workflow(_Builder):
         the command line."""
         with open_session(store) as session:
             update = plan_update(
-                session, self.definition(), name=name, new=new, rerun_stale=rerun, retry_failed=retry_failed
+                session,
+                self.definition(),
+                name=name,
+                new=new,
+                revise=revise,
+                rerun_stale=rerun,
+                retry_failed=retry_failed,
             )
             stored, _ = apply_update(session, update)
             report = work(session, WorkOptions(str(stored.workflow), slots=jobs, wait_timeout=wait_timeout))
@@ -125,9 +135,10 @@ class _Looking:
 class Client(_Looking):
     """What the command line gives, as calls. Use it as a context manager, or close it."""
 
-    def submit(self, definition: Definition | Path | str, **params: str) -> Submitted:
-        """Store a definition, or a spec file with `params` as `--param` takes them."""
-        return submit(self._session, _definition(definition, params))
+    def submit(self, definition: Definition | Path | str, *, revise: bool = False, **params: str) -> Submitted:
+        """Store a definition, or a spec file with `params` as `--param` takes them. With `revise` it becomes the next
+        revision of a workflow of its name that was submitted from another file."""
+        return submit(self._session, _definition(definition, params), revise=revise)
 
     def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
         """Run what is ready, to the end."""
@@ -154,9 +165,9 @@ class Client(_Looking):
         told(self._session, report)
         return report
 
-    def preview(self, definition: Definition | Path | str, **params: str) -> Preview:
+    def preview(self, definition: Definition | Path | str, *, revise: bool = False, **params: str) -> Preview:
         """What `submit` would do; nothing is changed."""
-        return preview(self._session, _definition(definition, params))
+        return preview(self._session, _definition(definition, params), revise=revise)
 
     def plan_rerun(
         self,
@@ -166,6 +177,7 @@ class Client(_Looking):
         note: str | None = None,
         submit: Definition | Path | str | None = None,
         canary: int | None = None,
+        revise: bool = False,
     ) -> Proposal:
         """What rerunning these jobs would do. PlanRefused when nothing of it can be done. With `submit` a definition
         or a spec file becomes the next revision of its workflow first: `apply` does both, or neither. With `canary` so
@@ -180,7 +192,9 @@ class Client(_Looking):
         definition = _definition(submit, {})
         requests = [(tuple(selection), how)]
         request = {**request, "submit": definition.source}
-        found = resubmitting.propose(self._session, definition, lambda _: requests, request, note, canary=canary)
+        found = resubmitting.propose(
+            self._session, definition, lambda _: requests, request, note, canary=canary, revise=revise
+        )
         assert isinstance(found, Proposal)
         return found
 

@@ -74,7 +74,11 @@ def test_matrix_values_count_as_fields_and_true_is_not_one():
 
 def test_parameters_that_come_go_and_change_are_told():
     diff = compare(outline({}, a=1, b=1, c=1), outline({}, b=2, c=1, d=3))
-    assert diff.params == (Difference("a", 1, None), Difference("b", 1, 2), Difference("d", None, 3))
+    assert diff.params == (
+        Difference("a", 1, None, "after"),
+        Difference("b", 1, 2),
+        Difference("d", None, 3, "before"),
+    )
 
 
 def test_edges_are_told_between_jobs_that_stay_and_gathered_by_templates():

@@ -92,9 +92,19 @@ def test_undo_takes_modifications_and_classes_back(project):
 def test_a_revision_keeps_what_was_modified(project):
     project.run(TUNED)
     project.rerun("fit", how=How(overrides=Overrides.asked(memory="4M")))
-    project.submit(TUNED.replace("memory: 1M, time: 1h, cpus: 1", "memory: 8M, cpus: 0.25"))
+    project.submit(TUNED.replace("time: 1h, cpus: 1", "cpus: 0.25"))
     project.check()
     assert (fit(project).resources.memory, fit(project).resources.cpus) == (4 << 20, 0.25)
+
+
+def test_a_revision_drops_what_was_modified_where_it_changes_that(project):
+    project.run(TUNED)
+    project.rerun("fit", how=How(overrides=Overrides.asked(memory="4M", time="2h")))
+    done = project.submit(TUNED.replace("memory: 1M", "memory: 8M"))
+    project.check()
+    assert (fit(project).resources.memory, fit(project).resources.time) == (8 << 20, 7200)
+    said = "fit: the override memory=4.0 MiB is dropped: the spec now says memory = 8.0 MiB (was 1.0 MiB)"
+    assert done.warnings == (said,)
 
 
 def test_a_time_that_is_shortened_on_a_rerun_ends_the_attempt(project):

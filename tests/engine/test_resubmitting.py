@@ -36,7 +36,7 @@ MENDED = """
 FAILED = Selection(where=Compare("state", Op.EQ, F))
 
 
-def proposed(project, text, selection=FAILED, how=None, path="next.yaml", slots=1000):
+def proposed(project, text, selection=FAILED, how=None, path="spec.yaml", slots=1000):
     (project.folder / path).write_text(textwrap.dedent(text))
     definition = resubmitting.meant(project.session, load(project.folder / path), selection.workflow)
     pick = resubmitting.picked(definition, selection, how or How())
@@ -107,7 +107,9 @@ def test_a_workflow_that_was_submitted_under_another_name_is_named_with_it(proje
     project.submit(FIRST.replace("name: w", "name: x"), name="next.yaml")
     project.work()
     project.submit(FIRST, name="named.yaml")
-    found = proposed(project, MENDED.replace("name: w", "name: y"), Selection(workflow="x", jobs=("a",)))
+    found = proposed(
+        project, MENDED.replace("name: w", "name: y"), Selection(workflow="x", jobs=("a",)), path="next.yaml"
+    )
     assert isinstance(found, Proposal)
 
 
@@ -138,8 +140,8 @@ def test_what_it_costs_may_be_told_otherwise_meanwhile(project):
 def test_of_several_workflows_of_one_name_the_one_that_is_meant_is_revised(project):
     project.run(FIRST)
     newest = project.submit(FIRST, new=True).workflow
-    (project.folder / "next.yaml").write_text(textwrap.dedent(MENDED))
-    definition = load(project.folder / "next.yaml")
+    (project.folder / "spec.yaml").write_text(textwrap.dedent(MENDED))
+    definition = load(project.folder / "spec.yaml")
     failed = look.select(project.session, Selection(workflow="1", where=FAILED.where))
     found = resubmitting.propose(project.session, definition, resubmitting.these(failed, How()), {}, revision_of=1)
     assert resubmitting.apply(project.session, found).submitted.workflow == 1

@@ -84,7 +84,7 @@ def test_a_submission_is_not_undone_and_a_bare_undo_means_the_rerun_before_it(pr
 
 def test_a_preview_says_what_would_be_and_changes_nothing(project):
     project.run(FIRST)
-    path = project.folder / "next.yaml"
+    path = project.folder / "spec.yaml"
     path.write_text(SECOND)
     definition = load(path)
     with project.session.store.read() as archive:
@@ -96,7 +96,7 @@ def test_a_preview_says_what_would_be_and_changes_nothing(project):
     with project.session.store.read() as archive:
         after = archive.workflows.find("w"), archive.events.listing(None), archive.jobs.get([1, 2, 3, 4])
     assert after == before
-    assert kinds(project.submit(SECOND, name="next.yaml").plan) == kinds(seen.submitted.plan)
+    assert kinds(project.submit(SECOND, name="spec.yaml").plan) == kinds(seen.submitted.plan)
 
 
 def test_what_a_left_out_job_had_added_goes_with_it_and_is_told(project):
@@ -120,10 +120,10 @@ def test_a_revision_that_leaves_out_what_runs_is_refused_and_so_is_its_preview(p
 
         job = next(one for one in claimed if one.name == "gone")
         archive.queue.claim([NewAttempt(number, "t", job, "/nowhere")], 1, 1.0)
-    (project.folder / "next.yaml").write_text(SECOND)
+    (project.folder / "spec.yaml").write_text(SECOND)
     for act in (preview, lambda session, definition: project.submit(SECOND)):
         with pytest.raises(SubmitRefused, match="gone"):
-            act(project.session, load(project.folder / "next.yaml"))
+            act(project.session, load(project.folder / "spec.yaml"))
 
 
 def test_any_two_revisions_are_compared_and_one_that_is_not_there_is_named(project):

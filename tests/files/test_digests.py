@@ -172,3 +172,15 @@ def test_what_is_large_enough_is_told_by_its_look(tmp_path: Path, least: int | N
     assert whole.by == by
     os.utime(tmp_path / "file", ns=(LONG_AGO, LONG_AGO + 1))
     assert (Reader().content("f", str(tmp_path), least) == whole) is (by == "content")
+
+
+def test_what_is_skipped_in_a_folder_and_the_folders_made_for_it_alone_do_not_count(tmp_path):
+    (tmp_path / "kept").write_text("1")
+    skip = (str(tmp_path / "new" / "deep" / "own"), str(tmp_path / "log"))
+    before = digest_of(str(tmp_path)), glance(str(tmp_path))
+    (tmp_path / "new" / "deep").mkdir(parents=True)
+    for path in skip:
+        Path(path).write_text("2")
+    assert (digest_of(str(tmp_path), skip=skip), glance(str(tmp_path), skip)) == before
+    (tmp_path / "new" / "other").write_text("3")
+    assert digest_of(str(tmp_path), skip=skip) != before[0]

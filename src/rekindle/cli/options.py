@@ -137,14 +137,21 @@ def pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+revise_option = click.option(
+    "--revise", is_flag=True, help="Make SPEC the next revision of its workflow, though that is from another file."
+)
+"""`revise`."""
+
+
 def spec_options(command: Command) -> Command:
-    """`spec`, `param`, `name` and `new`: what submitting takes."""
+    """`spec`, `param`, `name`, `new` and `revise`: what submitting takes."""
     for decorate in reversed(
         (
             click.argument("spec", metavar="SPEC"),
             click.option("--param", multiple=True, metavar="K=V", help="Set a parameter of the spec; repeat for more."),
             click.option("--as", "name", metavar="NAME", help="Name the workflow so, whatever the spec says."),
             click.option("--new", is_flag=True, help="Make another workflow of the same name, not a revision."),
+            revise_option,
         )
     ):
         command = decorate(command)

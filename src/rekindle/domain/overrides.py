@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,6 +89,23 @@ class Modified:
         }
         document = {name: value for name, value in given.items() if value not in ({}, None)}
         return json.dumps(document, sort_keys=True) if document else None
+
+    def without(self, names: Collection[str]) -> Modified:
+        """All but these: `params.NAME`, `env.NAME`, `memory`, `time`, `cpus`."""
+        return Modified(
+            {name: value for name, value in self.params.items() if f"params.{name}" not in names},
+            {name: text for name, text in self.env.items() if f"env.{name}" not in names},
+            None if "memory" in names else self.memory,
+            None if "time" in names else self.time,
+            None if "cpus" in names else self.cpus,
+        )
+
+    def named(self) -> dict[str, Any]:
+        """What is set, by the names that `without` takes."""
+        found = {f"params.{name}": value for name, value in self.params.items()}
+        found |= {f"env.{name}": text for name, text in self.env.items()}
+        own = {"memory": self.memory, "time": self.time, "cpus": self.cpus}
+        return found | {name: value for name, value in own.items() if value is not None}
 
 
 NOTHING = Modified()

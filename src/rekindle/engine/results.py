@@ -65,6 +65,7 @@ class WorkflowStatus:
         return statuses_of(self.counts, self.found)
 
     canaries: tuple[Group, ...] = ()  # that wait for their canaries, or were stopped and stand as they stood
+    overtaken: int = 0  # completed jobs that need a job that is not done, and are stale for that
 
     @property
     def spec_changed(self) -> bool | None:
@@ -84,6 +85,11 @@ class JobRow:
     resources: Resources
     partial: bool = False
     awaits: tuple[int, ...] = ()
+
+    @property
+    def overtaken(self) -> bool:
+        """It is completed, needs a job that is not done, and is stale for that."""
+        return self.job.state is State.COMPLETED and self.job.unmet > 0 and not self.job.retired
 
     @property
     def verdict(self) -> Verdict | None:
@@ -111,6 +117,10 @@ class Submitted:
     changed: tuple[str, ...] = ()
     rerun: int | None = None  # of kind `revision`, that has recorded it
     plan: RerunPlan | None = None  # what it did to which jobs, of a new revision
+    params: tuple[Difference, ...] = ()  # parameters that the revision changed
+    using: int = 0  # jobs that use one of these parameters
+    warnings: tuple[str, ...] = ()
+    replaces: str | None = None  # the workflow's file before, or "Python"; None: it is the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,7 @@ class Foreseen:
     why: Mapping[int, tuple[Reason, ...]] = field(default_factory=dict)  # the jobs are stale, where that is why
     canary: int | None = None  # so many of each signature run first
     revision_of: int | None = None  # the workflow; None: the one of its name
+    revise: bool = False  # it may come from another file than the workflow
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -75,12 +75,12 @@ def digest_of_mapping(values: Mapping[str, str]) -> str:
     return blake3(text.encode(errors="surrogateescape")).hexdigest(length=16)
 
 
-def digest_of(path: str, of_file: OfFile | None = None) -> str:
+def digest_of(path: str, of_file: OfFile | None = None, skip: Collection[str] = ()) -> str:
     """The hexadecimal BLAKE3 of what a file holds; of a folder, over the relative paths in it, sorted, and what stands
     at each (`of_file` may know that of a file already). ABSENT when it is not there.
 
     Symbolic links to files are followed; within a folder, other links count by where they point to. What is no file
-    counts by its kind, and what cannot be read by its look ("mtime:…")."""
+    counts by its kind, and what cannot be read by its look ("mtime:…"). `skip`: see `entries`."""
     read = of_file or _content
     try:
         found = os.stat(path)
@@ -88,22 +88,22 @@ def digest_of(path: str, of_file: OfFile | None = None) -> str:
         return ABSENT
     if stat.S_ISDIR(found.st_mode):
         hasher = blake3(derive_key_context=_FOLDER)
-        for name, inner, kind in entries(path):
+        for name, inner, kind in entries(path, skip):
             _feed(hasher, name, read(inner) if kind == "file" else kind)
         return str(hasher.hexdigest())
     return read(path) if stat.S_ISREG(found.st_mode) else _kind_digest(found)
 
 
-def glance(path: str) -> tuple[int, str]:
+def glance(path: str, skip: Collection[str] = ()) -> tuple[int, str]:
     """(bytes, digest) by size and time of modification alone: of a file, or over all files of a folder.
-    (0, ABSENT) when it is not there."""
+    (0, ABSENT) when it is not there. `skip`: see `entries`."""
     found = look(path)
     if found is None:
         return 0, ABSENT
     if not found.folder:
         return found.size, mtime_digest(found)
     whole, hasher = 0, blake3(derive_key_context=_GLANCE)
-    for name, inner, kind in entries(path):
+    for name, inner, kind in entries(path, skip):
         one = look(inner) if kind == "file" else None
         whole += one.size if one else 0
         _feed(hasher, name, mtime_digest(one) if one else kind)
@@ -127,11 +127,13 @@ def read_file(path: str, tell: Tell | None = None) -> FileSeen | None:
     return FileSeen(path, before.size, before.mtime_ns, before.inode, taken if same else 0, digest)
 
 
-def entries(folder: str) -> Iterator[tuple[bytes, str, str]]:
+def entries(folder: str, skip: Collection[str] = ()) -> Iterator[tuple[bytes, str, str]]:
     """(path relative to the folder, path, "file" or what else it is) of all that a folder holds, folders themselves
-    too, sorted by relative path."""
+    too, sorted by relative path. The files and folders at the paths of `skip` are left out, and so are the folders
+    around them, except for the rest of what these hold."""
     base = len(os.fsencode(os.path.join(folder, "")))
     found = []
+    around = {outer for path in skip for outer in _folders_between(path, folder)}
     waiting = [folder]
     while waiting:
         try:
@@ -139,11 +141,22 @@ def entries(folder: str) -> Iterator[tuple[bytes, str, str]]:
         except OSError:
             continue  # it is gone, or may not be looked into: it counts as empty
         for entry in listed:
+            if entry.path in skip:
+                continue
             kind = _kind(entry)
             if kind == "folder":
                 waiting.append(entry.path)
-            found.append((os.fsencode(entry.path)[base:], entry.path, kind))
+            if entry.path not in around:
+                found.append((os.fsencode(entry.path)[base:], entry.path, kind))
     yield from sorted(found)
+
+
+def _folders_between(path: str, folder: str) -> Iterator[str]:
+    """The folders that contain the path, within another folder."""
+    path = os.path.dirname(path)
+    while len(path) > len(folder):
+        yield path
+        path = os.path.dirname(path)
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

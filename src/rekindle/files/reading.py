@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 
 from rekindle.domain.changes.prints import Content, FileSeen
@@ -31,14 +31,21 @@ class Reader:
             if known is None or known.taken_ns < one.taken_ns:
                 self._known[one.path] = one
 
-    def content(self, name: str, path: str, least: int | None = None, tell: Tell | None = None) -> Content:
-        """What is at an absolute path; by its look where it has `least` bytes or more (None: never). `tell` is called
-        while files are read."""
+    def content(
+        self,
+        name: str,
+        path: str,
+        least: int | None = None,
+        tell: Tell | None = None,
+        skip: Collection[str] = (),
+    ) -> Content:
+        """What is at an absolute path; by its look where it has `least` bytes or more (None: never), else without what
+        is at the paths of `skip`. `tell` is called while files are read."""
         if least is not None:
             size, digest = glance(path)
             if size >= least:
                 return Content(name, path, digest, "mtime")
-        return Content(name, path, digest_of(path, partial(self._digest, tell=tell)))
+        return Content(name, path, digest_of(path, partial(self._digest, tell=tell), skip))
 
     def effort(self, path: str, least: int | None = None) -> int:
         """How many bytes `content` would have to read; a file counts as many as are read while it is opened."""

@@ -6,7 +6,6 @@ retry. An entry may have `values`: matrix values, of any JSON, for its one job, 
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from rekindle.domain.graph import find_cycle
 from rekindle.domain.texts.substitution import references, render
 from rekindle.spec.declared import Telling
 from rekindle.spec.entries import Defaults, Draft, read_job
-from rekindle.spec.flows import Flows
+from rekindle.spec.flows import Flows, PathIndex, absolute
 from rekindle.spec.nodes import Table, from_python
 from rekindle.spec.problems import Place, Placed, Problems
 from rekindle.spec.roster import Edges, Roster
@@ -28,7 +27,7 @@ class Outside:
     """What added jobs can see of the workflow that they join."""
 
     named: Callable[[str], Sequence[int]]  # the jobs that a name, an entry's name or a glob means
-    writer: Callable[[str], int | None]  # the job that declares the output at an absolute path
+    outputs: Callable[[], Mapping[str, int]]  # the jobs that declare outputs, by absolute path
     directory: str  # the project's folder
 
 
@@ -129,19 +128,21 @@ def _meant(roster: Roster, entry: int, name: str, outside: Outside) -> tuple[lis
 
 
 def _flow_outside(roster: Roster, needs: dict[int, dict[int, None]], outside: Outside, problems: Problems) -> None:
-    """Files: what a job outside writes and one of these reads is needed; no file has two writers."""
+    """Files: a job outside is needed if it writes what one of these reads; no file or directory has two writers."""
+    if not any(draft.inputs or draft.outputs for draft in roster.drafts):
+        return
+    written = PathIndex(outside.outputs())
     for entry, draft in enumerate(roster.drafts):
         for job in roster.spans[entry]:
             for path in draft.inputs.values():
-                writer = outside.writer(_absolute(roster, job, path, outside))
-                if writer is not None:
+                for writer in written.of(_absolute(roster, job, path, outside)):
                     needs.setdefault(job, {})[writer] = None
             for path in draft.outputs.values():
-                if draft.template.workdir == "project" and outside.writer(_absolute(roster, job, path, outside)):
-                    message = f"{roster.jobs[job].name} and a job that is there both write {path.text}"
+                own_folder = draft.template.workdir == "attempt" and not path.text.startswith("/")
+                if not own_folder and written.of(_absolute(roster, job, path, outside)):
+                    message = f"{roster.jobs[job].name} and a job of the workflow both write {path.text}"
                     problems.add(path.place, message, "every output has one writer")
 
 
 def _absolute(roster: Roster, job: int, path: Placed, outside: Outside) -> str:
-    where = render(path.text, roster.scope(job))
-    return os.path.normpath(os.path.join(outside.directory, where))  # noqa: PTH118 as in spec.flows
+    return absolute(outside.directory, render(path.text, roster.scope(job)))

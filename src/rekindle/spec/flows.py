@@ -1,13 +1,62 @@
-"""Edges from files: who reads a file that another writes needs that other."""
+"""Edges from files: a job that reads what another job writes needs that job."""
 
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 
 from rekindle.domain.texts.substitution import references, render
 from rekindle.spec.problems import Placed, Problems
 from rekindle.spec.roster import Edges, Roster
+
+
+class PathIndex:
+    """Which job writes which path. A path also stands for everything below it, since it may be a directory."""
+
+    def __init__(self, writers: Mapping[str, int]) -> None:
+        """`writers`: absolute, normalised paths."""
+        self._writers = writers
+        self._sorted: list[str] = []
+        self._outer: dict[str, tuple[str, int] | None] = {"/": None}
+
+    def around(self, path: str) -> tuple[str, int] | None:
+        """The nearest written directory that contains the path, and its writer."""
+        folder = os.path.dirname(path)  # noqa: PTH120 pathlib is ten times as slow
+        missing = []
+        while folder not in self._outer:
+            missing.append(folder)
+            if folder in self._writers:
+                self._outer[folder] = (folder, self._writers[folder])
+                break
+            folder = os.path.dirname(folder)  # noqa: PTH120
+        found = self._outer[folder]
+        self._outer |= dict.fromkeys(missing, found)
+        return found
+
+    def below(self, path: str) -> dict[int, None]:
+        """The jobs that write something inside the directory."""
+        if len(self._sorted) != len(self._writers):
+            self._sorted = sorted(self._writers)
+        start = path.rstrip("/") + "/"
+        first = bisect_left(self._sorted, start)
+        last = bisect_left(self._sorted, start[:-1] + "0", first)  # "0" follows "/"
+        return dict.fromkeys(self._writers[one] for one in self._sorted[first:last] if one != path)
+
+    def of(self, path: str) -> dict[int, None]:
+        """The jobs that write the path: that path itself, a directory around it, or something inside it."""
+        found = self.below(path)
+        if path in self._writers:
+            found[self._writers[path]] = None
+        elif (outer := self.around(path)) is not None:
+            found[outer[1]] = None
+        return found
+
+
+def absolute(directory: str, where: str) -> str:
+    """A declared path, absolute and normalised: `d//a`, `./d/a` and `d/x/../a` are one file."""
+    path = os.path.normpath(os.path.join(directory, where))  # noqa: PTH118 pathlib is ten times as slow
+    return path[1:] if path.startswith("//") else path
 
 
 class Flows:
@@ -20,13 +69,16 @@ class Flows:
         self._directory = directory
         self._problems = problems
         self._writers: dict[str, int] = {}
+        self._declared: list[tuple[Placed, str, int]] = []  # outputs, as declared, with path and job
+        self._index = PathIndex(self._writers)
 
     def follow(self) -> None:
-        """Add an edge for each file that one job writes and another reads; tell which files two jobs write."""
+        """Add an edge for each file that one job writes and another reads; report the files that two jobs write."""
         for entry, draft in enumerate(self._roster.drafts):
             own_folder = draft.template.workdir == "attempt"
             for path in draft.outputs.values():
                 self._write(entry, path, own_folder)
+        self._refuse_nested()
         for entry, draft in enumerate(self._roster.drafts):
             for path in draft.inputs.values():
                 self._read(entry, path)
@@ -40,7 +92,9 @@ class Flows:
                 return
             if own_folder and not where.startswith("/"):
                 continue
-            writer = self._writers.setdefault(self._absolute(where), job)
+            target = absolute(self._directory, where)
+            writer = self._writers.setdefault(target, job)
+            self._declared.append((path, target, job))
             if writer != job:
                 clashes += 1
                 first = first or f"{self._name(writer)} and {self._name(job)} both write {where}"
@@ -48,29 +102,45 @@ class Flows:
             others = f" (and {clashes - 1:,} more such)" if clashes > 1 else ""
             self._problems.add(path.place, first + others, "every output has one writer: put ${matrix.…} into the path")
 
+    def _refuse_nested(self) -> None:
+        """Report outputs that lie in a directory which another job writes. A job may nest its own outputs."""
+        clashes: dict[int, list[tuple[Placed, str, str]]] = {}
+        for path, target, job in self._declared:
+            outer = self._index.around(target)
+            while outer is not None and outer[1] == job:
+                outer = self._index.around(outer[0])
+            if outer is not None:
+                folder = self._relative(outer[0])
+                text = f"jobs {self._name(outer[1])} and {self._name(job)} both write {folder}"
+                clashes.setdefault(id(path), []).append((path, text, f"{folder} contains {self._relative(target)}"))
+        for found in clashes.values():
+            path, text, why = found[0]
+            others = f" (and {len(found) - 1:,} more such)" if len(found) > 1 else ""
+            hint = "every output has one writer: declare the files instead of the directory, or another directory"
+            self._problems.add(path.place, f"{text}: {why}{others}", hint)
+
+    def _relative(self, path: str) -> str:
+        return path.removeprefix(f"{self._directory.rstrip('/')}/") or path
+
     def _read(self, entry: int, path: Placed) -> None:
         span = self._roster.spans[entry]
         if not references(path.text):
-            writer = self._writers.get(self._absolute(path.text))
-            if writer is not None:
+            for writer in self._index.of(absolute(self._directory, path.text)):
                 self._edges.add((writer,), [job for job in span if job != writer], path.place)
             return
         for job, where in self._paths(entry, path):
             if not where:
                 self._tell_empty(job, path)
                 return
-            writer = self._writers.get(self._absolute(where))
-            if writer is not None and writer != job:
-                self._edges.add((writer,), (job,), path.place)
+            writers = self._index.of(absolute(self._directory, where))
+            writers.pop(job, None)
+            self._edges.add(tuple(writers), (job,), path.place)
 
     def _paths(self, entry: int, path: Placed) -> Iterator[tuple[int, str]]:
         """Each job of the entry with its path; rendered only where that makes a difference."""
         varies = bool(references(path.text))
         for job in self._roster.spans[entry]:
             yield job, render(path.text, self._roster.scope(job)) if varies else path.text
-
-    def _absolute(self, where: str) -> str:
-        return os.path.normpath(os.path.join(self._directory, where))  # noqa: PTH118 pathlib is ten times as slow
 
     def _name(self, job: int) -> str:
         return self._roster.jobs[job].name

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rekindle.domain.changes.outdated import Dropped
 from rekindle.domain.changes.prints import Basis
 from rekindle.domain.changes.revisions import Outline, RevisedJob
 from rekindle.domain.definition import Definition, JobTemplate, Resources
@@ -64,7 +65,17 @@ class Workflows(Protocol):
         """Make `definition` the next revision: jobs are matched by name; new ones are added, gone ones retired
         (and their counts taken out), all others take the new template, binding and priority; edges become the
         new ones; unmet counts and the states WAITING and READY follow from them. Attempts are not touched.
-        A template whose body is unchanged keeps its row. The caller has checked that nothing gone is active."""
+        A template whose body is unchanged keeps its row. Overrides are dropped where the definition changes what they
+        override, of jobs and of what undo would restore; jobs that are pinned keep theirs. The caller has checked
+        that nothing gone is active."""
+        ...
+
+    def overtaken(self, workflow: int) -> int:
+        """How many completed jobs need a job that is not done, and are stale for that."""
+        ...
+
+    def set_source(self, workflow: int, source: str | None) -> None:
+        """Give a workflow another spec file with the same definition."""
         ...
 
     def find(self, key: int | str) -> Workflow | None:
@@ -130,6 +141,7 @@ class Revised:
     retired: tuple[str, ...]
     changed: tuple[str, ...]
     jobs: tuple[RevisedJob, ...] = ()
+    dropped: tuple[Dropped, ...] = ()  # overrides that the revision has outdated
 
 
 class Queue(Protocol):

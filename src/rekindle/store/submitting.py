@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 
-from rekindle.domain.changes.differences import template_differences
+from rekindle.domain.changes.differences import parameter_differences, template_differences
+from rekindle.domain.changes.outdated import Dropped, Spec, dropped_of, outdated
 from rekindle.domain.changes.revisions import RevisedJob, revision_reason
 from rekindle.domain.definition import Definition
-from rekindle.domain.rerunning.rerun import Reason, ReasonKind
+from rekindle.domain.overrides import Modified, modified_of
+from rekindle.domain.rerunning.rerun import Pointers, Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.store.classes import reclassify
 from rekindle.store.counts import CountKey, add_counts
@@ -66,6 +69,7 @@ def add(database: Database, definition: Definition, now: float, ids: Sequence[in
 def revise(database: Database, workflow: int, definition: Definition, now: float) -> Revised:
     """Make a definition the next revision of a workflow: see rekindle.store.port.Workflows.revise."""
     revision = int(database.value(SQL["latest_revision"], id=workflow)) + 1
+    before = msgspec.json.decode(database.value(SQL["params"], workflow=workflow, revision=revision - 1))
     database.change(
         SQL["advance_workflow"],
         id=workflow,
@@ -88,6 +92,7 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
     added = sorted(matched.touched)
     remember(database, workflow, revision, Back(added, gone, matched.former, rewired.gained, rewired.lost))
     derive_afresh(database, rewired.children | matched.touched | matched.rephrased | set(gone), counts=False)
+    dropped = _drop_outdated(database, workflow, matched.former, before, definition.params)
     reclassify(database, [row[0] for row in database.rows(SQL["modified_jobs"], workflow=workflow)], counts=False)
     database.change(SQL["clear_counts"], workflow=workflow)
     database.change(SQL["count_afresh"], workflow=workflow)
@@ -98,7 +103,50 @@ def revise(database: Database, workflow: int, definition: Definition, now: float
         retired=tuple(names[job] for job in sorted(gone)),
         changed=tuple(matched.changed),
         jobs=_told(revision, matched, gone, rewired, names, {row[0]: row for row in known.values()}),
+        dropped=dropped,
     )
+
+
+def _drop_outdated(
+    database: Database,
+    workflow: int,
+    former: Sequence[tuple[int, int, str]],
+    params_before: Mapping[str, Any],
+    params: Mapping[str, Any],
+) -> tuple[Dropped, ...]:
+    """Drop the overrides of values that the revision has changed, also from what undo would restore. `former` are the
+    jobs that it has redefined, with the templates that they had. A job that is pinned to an earlier definition keeps
+    its overrides with that definition, and an attempt that runs keeps its own."""
+    if not former and not parameter_differences(params_before, params):
+        return ()
+    was = {job: template for job, template, _ in former}
+    known: dict[tuple[int, int, str], tuple[Modified, dict[str, tuple[Any, Any]]]] = {}
+
+    def outdated_of(job: int, template: int, overrides: str) -> tuple[Modified, dict[str, tuple[Any, Any]]]:
+        key = (was.get(job, template), template, overrides)
+        if key not in known:
+            modified = modified_of(overrides)
+            one, other = (template_by_id(database, number) for number in key[:2])
+            known[key] = modified, outdated(modified, Spec(one, params_before), Spec(other, params))
+        return known[key]
+
+    dropped: list[Dropped] = []
+    jobs: list[Row] = []
+    for job, name, template, overrides, pinned_to in database.rows(SQL["overridden_jobs"], workflow=workflow):
+        modified, found = outdated_of(job, template, overrides)
+        if found and pinned_to is None:
+            jobs.append((modified.without(found).text(), job))
+            dropped += dropped_of(name, modified, found)
+    restored: list[Row] = []
+    for rerun, job, template, text in database.rows(SQL["overridden_pointers"], workflow=workflow):
+        pointers = msgspec.json.decode(text, type=Pointers)
+        modified, found = outdated_of(job, template, str(pointers.overrides))
+        if found and pointers.pinned_to is None:
+            after = replace(pointers, overrides=modified.without(found).text())
+            restored.append((msgspec.json.encode(after).decode(), rerun, job))
+    database.change_each(SQL["set_overrides"], jobs)
+    database.change_each(SQL["set_pointers"], restored)
+    return tuple(dropped)
 
 
 def _told(

@@ -35,6 +35,9 @@ class Workflows:
     def revise(self, workflow: int, definition: Definition, now: float) -> Revised:
         return revise(self._db, workflow, definition, now)
 
+    def set_source(self, workflow: int, source: str | None) -> None:
+        self._db.change(SQL["set_source"], id=workflow, source=source)
+
     def find(self, key: int | str) -> Workflow | None:
         if isinstance(key, int):
             row = self._db.row(SQL["workflow_by_id"], id=key)
@@ -85,6 +88,9 @@ class Workflows:
     def span(self, workflow: int) -> tuple[float | None, float | None]:
         row = self._db.row(SQL["span"], id=workflow)
         return (None, None) if row is None else (row[0], row[1])
+
+    def overtaken(self, workflow: int) -> int:
+        return int(self._db.value(SQL["overtaken"], workflow=workflow))
 
     def edges(self, workflow: int) -> list[tuple[int, int]]:
         return [(parent, child) for parent, child in self._db.rows(SQL["edges"], workflow=workflow)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from rekindle.domain.changes.outside import functions_called, outer_variables
-from rekindle.domain.changes.prints import ABSENT, Content, FileSeen, Part, Prints
+from rekindle.domain.changes.prints import ABSENT, Content, FileSeen, Part, Prints, is_within, written_inside
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts.substitution import render
 from rekindle.files.digests import Tell, digest_of_mapping, glance, text_digest
@@ -121,6 +122,11 @@ class Fingerprint:
         self._began = began or Prints()
         self._input_paths = _absolute(frame, frame.inputs)
         self._output_paths = _absolute(frame, frame.outputs)
+        self._inside = {
+            name: written_inside(path, self._output_paths.values())
+            for name, path in self._input_paths.items()
+            if name not in by_mtime
+        }
         self._glances: dict[str, str] = {}
         self._inputs: tuple[Content, ...] = ()
         self._outputs: tuple[Content, ...] = ()
@@ -139,8 +145,8 @@ class Fingerprint:
 
     def take_inputs(self, tell: Tell | None = None) -> None:
         """Read the inputs. `tell` is called meanwhile; what it raises ends it."""
-        self._glances = {name: glance(path)[1] for name, path in self._input_paths.items()}
-        self._inputs = self._contents(self._input_paths, tell)
+        self._glances = {name: self._glance(name, path) for name, path in self._input_paths.items()}
+        self._inputs = self._contents(self._input_paths, tell, self._inside)
 
     def take_outputs(self, tell: Tell | None = None) -> None:
         """Read the outputs, in the same way."""
@@ -159,17 +165,24 @@ class Fingerprint:
         return tuple(
             one.name
             for one in self._inputs
-            if one.path not in written
+            if not is_within(one.path, written)
             and (
                 one.name in self._began.unstable
                 or began.get(one.name, one.digest) != one.digest
-                or glance(one.path)[1] != self._glances[one.name]
+                or self._glance(one.name, one.path) != self._glances[one.name]
             )
         )
 
-    def _contents(self, paths: Mapping[str, str], tell: Tell | None) -> tuple[Content, ...]:
+    def _glance(self, name: str, path: str) -> str:
+        return glance(path, self._inside.get(name, ()))[1]
+
+    def _contents(
+        self, paths: Mapping[str, str], tell: Tell | None, inside: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    ) -> tuple[Content, ...]:
         by = self._by_mtime
-        return tuple(self._reader.content(name, path, by.get(name), tell) for name, path in paths.items())
+        return tuple(
+            self._reader.content(name, path, by.get(name), tell, inside.get(name, ())) for name, path in paths.items()
+        )
 
     def _large(self, paths: Mapping[str, str]) -> bool:
         effort = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
@@ -19,6 +18,7 @@ from rekindle.domain.changes.differences import Difference
 from rekindle.domain.changes.staleness import OPAQUE
 from rekindle.domain.models import Attempt
 from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.texts.values import value_text
 from rekindle.engine.looking import look
 from rekindle.engine.looking.compare import compare
 from rekindle.engine.results import Compared, LogParting, OutputDiff
@@ -193,7 +193,7 @@ def _value(field: str, value: Any) -> str:
         return drawing.lasting(value)
     if field == "start_step":
         return str(value + 1)  # as people count, and as the other commands do
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value_text(value)
 
 
 def _digest(digest: str) -> str:

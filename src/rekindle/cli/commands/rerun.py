@@ -21,6 +21,7 @@ from rekindle.cli.options import (
     check_then_work,
     json_option,
     plan_options,
+    revise_option,
     selection_options,
     then_work_options,
     wanted_to_act,
@@ -54,6 +55,7 @@ class Wishes:
     note: str | None
     spec: str | None
     param: tuple[str, ...]
+    revise: bool
     dry_run: bool
     save_plan: Path | None
     yes: bool
@@ -76,6 +78,7 @@ class Wishes:
 )
 @click.option("--submit", "spec", metavar="SPEC", help="Submit SPEC as the next revision first, in the same step.")
 @click.option("--param", multiple=True, metavar="K=V", help="With --submit: set a parameter; repeat for more.")
+@revise_option
 @click.option("--save-plan", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan; do not apply it.")
 @plan_options
 @then_work_options
@@ -112,7 +115,7 @@ def rerun(
     selection = wanted_to_act(flags, "rerun")
     wanted = Wishes(**wishes)
     check_then_work(wanted.and_work, wanted.slots)
-    check_submit(wanted.spec, wanted.param, wanted.save_plan)
+    check_submit(wanted.spec, wanted.param, wanted.save_plan, revise=wanted.revise)
     if not reattach:
         return _rerun(flags, selection, fan_out.how(how), wanted)
     check_reattach(how, fan_out, wanted.spec, wanted.param, wanted.save_plan, wanted.note)
@@ -132,7 +135,8 @@ def _rerun(flags: Flags, selection: Selection, how: How, wanted: Wishes) -> int:
         applied = None
         if wanted.spec is not None:
             spec, param = wanted.spec, wanted.param
-            proposal = proposed(session, spec, param, selection, how, request, note, slots, canary, as_json=as_json)
+            only = {"revise": wanted.revise, "as_json": as_json}
+            proposal = proposed(session, spec, param, selection, how, request, note, slots, canary, **only)
         else:
             at_once = wanted.yes and how.cancel_running and not (how.keep_outputs or keeps)
             proposal, applied = _planned(

@@ -18,8 +18,10 @@ from rekindle.engine.results import Preview, Proposal
 from rekindle.engine.session import Session
 
 
-def check_submit(spec: str | None, param: tuple[str, ...], save_plan: Path | None) -> None:
+def check_submit(spec: str | None, param: tuple[str, ...], save_plan: Path | None, *, revise: bool) -> None:
     """UsageError for flags that do not go together."""
+    if revise and spec is None:
+        raise UsageError("--revise is about a spec that is submitted", hint="--submit SPEC --revise")
     if param and spec is None:
         raise UsageError("--param sets a parameter of a spec that is submitted", hint="--submit SPEC, or --set K=V")
     if spec is not None and save_plan is not None:
@@ -41,6 +43,7 @@ def proposed(
     slots: int | None,
     canary: int | None,
     *,
+    revise: bool,
     as_json: bool,
 ) -> Proposal | None:
     """What submitting the file and rerunning the selection would do; None, and it is said, for an empty selection."""
@@ -48,16 +51,18 @@ def proposed(
     from rekindle.spec import load
 
     definition = load(Path(spec), params=pairs("--param", param))
-    definition = resubmitting.meant(session, definition, selection.workflow)
+    definition = resubmitting.meant(session, definition, selection.workflow, revise=revise)
     pick, why = resubmitting.picked(definition, selection, how), None
     if selection.changed:
         with reading_shown() as tell:
-            changed = resubmitting.changed_by(session, definition, selection, tell)
+            changed = resubmitting.changed_by(session, definition, selection, tell, revise=revise)
         tell_unknown(len(changed.unknown))
         pick, why = resubmitting.these(list(changed.stale), how), changed.stale
     asked = {**request, "submit": definition.source}
     try:
-        found = resubmitting.propose(session, definition, pick, asked, note, why=why, slots=slots, canary=canary)
+        found = resubmitting.propose(
+            session, definition, pick, asked, note, why=why, slots=slots, canary=canary, revise=revise
+        )
     except PlanRefused as refusal:
         if as_json:
             shapes.emit(shapes.nothing_planned(refusal.refused))

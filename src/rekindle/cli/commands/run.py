@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
 from rekindle.cli.commands.rerun import saving_shown
-from rekindle.cli.commands.submit import show_preview, tell_submitted
+from rekindle.cli.commands.submit import loaded, show_preview, tell_submitted
 from rekindle.cli.opening import opened
 from rekindle.cli.options import (
     capacity_options,
@@ -18,7 +18,6 @@ from rekindle.cli.options import (
     fail_on_option,
     json_option,
     licences,
-    pairs,
     read_duration,
     spec_options,
 )
@@ -26,6 +25,7 @@ from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes
 from rekindle.cli.showing.planshow import draw_plan, draw_refused
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.cli.showing.working import found_code, work_shown
+from rekindle.domain.definition import Definition
 from rekindle.domain.errors import PlanOutdated, Refused, UsageError
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Word
@@ -56,6 +56,7 @@ def run(
     param: tuple[str, ...],
     name: str | None,
     new: bool,
+    revise: bool,
     slots: int | None,
     executor: str,
     memory: int | None,
@@ -88,11 +89,20 @@ def run(
     """
     if no_rerun and retry_failed:
         raise UsageError("--no-rerun and --retry-failed exclude each other", hint="leave out one of them")
-    params, given = pairs("--param", param), licences(licence)
+    given = licences(licence)
+    definition = loaded(spec, param, new, revise)
     with opened(create=True) as session:
-        plan = _planner(session, spec, params, name, new, not no_rerun, retry_failed)
+        plan = _planner(
+            session,
+            definition,
+            name=name,
+            new=new,
+            revise=revise,
+            rerun_stale=not no_rerun,
+            retry_failed=retry_failed,
+        )
         if dry_run:
-            _show_dry_run(plan(), (spec, param, name, new), verbose=verbose, as_json=as_json)
+            _show_dry_run(plan(), (spec, param, name, new, revise), verbose=verbose, as_json=as_json)
             return 0
         update, done, applied = _applied(session, plan, yes=yes or as_json, verbose=verbose, as_json=as_json)
         options = WorkOptions(
@@ -111,25 +121,12 @@ def run(
     return code
 
 
-def _planner(
-    session: Session,
-    spec: str,
-    params: Mapping[str, str],
-    name: str | None,
-    new: bool,
-    rerun_stale: bool,
-    retry_failed: bool,
-) -> Callable[[], Update]:
-    """Load a spec file; return what plans the update of its workflow, as often as is needed."""
-    from rekindle.spec import load
-
-    definition = load(Path(spec), params=params)
+def _planner(session: Session, definition: Definition, **how: Any) -> Callable[[], Update]:
+    """Return what plans the update of a workflow, as often as is needed; `how` as for `plan_update`."""
 
     def plan() -> Update:
         with reading_shown() as tell:
-            return plan_update(
-                session, definition, name=name, new=new, rerun_stale=rerun_stale, retry_failed=retry_failed, tell=tell
-            )
+            return plan_update(session, definition, tell=tell, **how)
 
     return plan
 
@@ -188,7 +185,7 @@ def _ask(update: Update, yes: bool) -> None:
 
 
 def _show_dry_run(
-    update: Update, submission: tuple[str, tuple[str, ...], str | None, bool], *, verbose: bool, as_json: bool
+    update: Update, submission: tuple[str, tuple[str, ...], str | None, bool, bool], *, verbose: bool, as_json: bool
 ) -> None:
     """Show the submission and the plan."""
     if update.preview is None:

@@ -77,13 +77,28 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
     """What else there is to say of a workflow: its bar, failures, and whether its spec file has changed."""
     bar = _bar(one) if sys.stdout.isatty() else ""
     note = spec_note(one)
-    if not (bar or one.failures or one.held or one.delayed or one.leaving or one.found or one.canaries or note):
+    if not (
+        bar
+        or one.failures
+        or one.overtaken
+        or one.held
+        or one.delayed
+        or one.leaving
+        or one.found
+        or one.canaries
+        or note
+    ):
         return
     click.echo(f"\n{drawing.flat(one.workflow.name)}" if several else "")
     if bar:
         click.echo(f"  {bar}")
     if one.failures:
         click.echo(explaining.group_lines(one.failures, indent=2, most=5))
+    if one.overtaken:
+        are, they = ("is", "it needs") if one.overtaken == 1 else ("are", "they need")
+        jobs = drawing.many(one.overtaken, "completed job")
+        click.echo(f"  {jobs} {are} stale: {they} a job that is not done")
+        click.echo(f"    why: rekindle why -w {one.workflow.id} --changed")
     if one.found:
         click.echo(f"  found: {', '.join(f'{one.found[word]:,} {word.value}' for word in Word if word in one.found)}")
     if one.delayed:

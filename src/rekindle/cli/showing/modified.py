@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rekindle.cli.showing import drawing
 from rekindle.domain.overrides import modified_of
 from rekindle.domain.rerunning.rerun import Change
 from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.texts.values import value_text
 
 
 def change(one: Change) -> str:
@@ -41,4 +41,4 @@ def _value(kind: str, value: Any) -> str:
         return drawing.lasting(value)
     if kind == "cpus":
         return f"{value:g}"
-    return drawing.cut(drawing.flat(value if isinstance(value, str) else json.dumps(value)), 60)
+    return drawing.cut(drawing.flat(value_text(value) if kind == "params" else value), 60)

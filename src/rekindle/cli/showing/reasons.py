@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from rekindle.cli.showing import drawing
 from rekindle.domain.changes.code import ON_IMPORT
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.texts.values import NOT_SET, value_text
 
 _SHORT = 10  # digits of a digest
 _COMMAND = re.compile(r"steps\.(?P<step>.+)\.(?P<items>each\.)?run")
@@ -35,6 +35,9 @@ _OF_JOBS = {
 }
 
 
+_PARAMETER = {"after": "is left out", "before": "is new"}
+
+
 def in_short(reason: Reason) -> str:
     """One reason in one line."""
     detail, kind = reason.detail, reason.kind
@@ -52,7 +55,7 @@ def in_short(reason: Reason) -> str:
     if kind is ReasonKind.DEFINITION:
         return f"{_field(str(detail.get('field', '')))} {_happened(detail, 'is left out', 'is new')}"
     if kind is ReasonKind.PARAMETER:
-        return f"parameter {name} {_happened(detail, 'is left out', 'is new')}"
+        return f"parameter {name} {_PARAMETER.get(str(detail.get('not_set')), 'changed')}"
     if kind is ReasonKind.ENVIRONMENT and detail.get("part", "variable") != "variable":
         return _of_environment(detail)
     if kind is ReasonKind.ENVIRONMENT:
@@ -82,7 +85,7 @@ def in_full(reason: Reason) -> Iterator[str]:
         yield head
         yield from (f"  {line}" for line in command_diff(detail.get("before"), detail.get("after")))
     elif kind in (ReasonKind.DEFINITION, ReasonKind.PARAMETER):
-        before, after = (_value(detail.get(side)) for side in ("before", "after"))
+        before, after = (_side(reason, side) for side in ("before", "after"))
         if max(len(before), len(after)) <= _LONG:
             yield f"{head}: {before} -> {after}"
         else:
@@ -168,10 +171,11 @@ def digest_shown(digest: str) -> str:
     return digest[:_SHORT]
 
 
-def _value(value: Any) -> str:
-    if value is None:
-        return "none"
-    return drawing.flat(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def _side(reason: Reason, side: str) -> str:
+    """One side of a parameter or of a field of the definition; a field without a value is not set."""
+    value = reason.detail.get(side)
+    absent = value is None and reason.kind is ReasonKind.DEFINITION
+    return NOT_SET if absent or reason.detail.get("not_set") == side else drawing.flat(value_text(value))
 
 
 def command_diff(before: Any, after: Any) -> Iterator[str]:

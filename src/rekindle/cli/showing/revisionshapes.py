@@ -35,7 +35,8 @@ def revision_diff(one: RevisionDiff | None) -> dict[str, Any]:
 
 
 def _field(one: Difference) -> dict[str, Any]:
-    return {"field": one.field, "before": one.a, "after": one.b}
+    absent = {} if one.not_set is None else {"not_set": one.not_set}
+    return {"field": one.field, "before": one.a, "after": one.b, **absent}
 
 
 def preview(one: Preview) -> dict[str, Any]:

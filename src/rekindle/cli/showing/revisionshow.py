@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,10 +16,13 @@ from rekindle.domain.changes.revisions import JobsOf, RevisionDiff, Rewired
 from rekindle.domain.rerunning.rerun import ReasonKind, RerunPlan
 from rekindle.domain.states import State
 from rekindle.domain.texts.quantities import format_size
-from rekindle.engine.results import Preview
+from rekindle.domain.texts.values import NOT_SET, change_text, value_text
+from rekindle.engine.results import Preview, Submitted
 
 FIRST = 20
 """So many groups of jobs, parameters or edges are shown without -v."""
+
+_FEW = 5  # parameters that are named in one line
 
 _MADE_BY_KINDS = ((ReasonKind.ADDED, "added"), (ReasonKind.RETIRED, "left out"), (ReasonKind.REDEFINED, "changed"))
 
@@ -31,9 +34,7 @@ def draw_diff(diff: RevisionDiff, *, verbose: bool) -> None:
         return
     most = None if verbose else FIRST
     for one in diff.params[:most]:
-        click.echo(
-            _cut(f"  params.{drawing.flat(one.field)}: {_value(one.field, one.a)} -> {_value(one.field, one.b)}")
-        )
+        click.echo(_cut(f"  {parameter_change(one)}"))
     _more(len(diff.params), most, "parameter")
     _draw_jobs("+", "green", diff.added, verbose)
     _draw_jobs("-", "red", diff.removed, verbose)
@@ -91,12 +92,17 @@ def text_diff(before: str, after: str) -> Iterable[str]:
 
 def _value(field: str, value: Any) -> str:
     if value is None:
-        return "-"
+        return NOT_SET
     if field == "resources.memory":
         return format_size(value)
     if field == "resources.time":
         return drawing.lasting(value)
-    return drawing.flat(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return drawing.flat(value_text(value))
+
+
+def parameter_change(one: Difference) -> str:
+    """`params.k: 1 -> 5`."""
+    return f"params.{drawing.flat(one.field)}: {drawing.flat(change_text(one.a, one.b, one.not_set))}"
 
 
 def _edges(edge: Rewired) -> Iterable[str]:
@@ -123,8 +129,44 @@ def draw_preview(preview: Preview, *, verbose: bool) -> None:
     else:
         click.echo(f"{name}: workflow {one.workflow}, would be revision {one.revision}")
         draw_diff(preview.diff, verbose=verbose)
+        if one.params:
+            click.echo(f"  {_users(one)}")
         if one.plan is not None and one.plan.jobs:
             click.echo(f"\n{summary(one.plan)}")
+    tell_warnings(one)
+
+
+def changed_parameters(one: Submitted) -> list[str]:
+    """`params.k: 1 -> 5` and `3 jobs use it`: what a revision has changed, and how far that goes."""
+    if not one.params:
+        return []
+    shown = ", ".join(parameter_change(each) for each in one.params[:_FEW])
+    more = f", and {len(one.params) - _FEW:,} more" if len(one.params) > _FEW else ""
+    return [shown + more, _users(one)]
+
+
+def _users(one: Submitted) -> str:
+    what = "it" if len(one.params) == 1 else "them"
+    if not one.using:
+        return f"no job uses {what}"
+    return f"{drawing.many(one.using, 'job')} {'uses' if one.using == 1 else 'use'} {what}"
+
+
+def tell_warnings(one: Submitted) -> None:
+    """Report the warnings of a submission on stderr, and that the workflow has another file."""
+    if one.replaces is not None:
+        gone = one.replaces != "Python" and not Path(one.replaces).exists()
+        was = f"{drawing.flat(one.replaces)}{', which is gone' if gone else ''}"
+        click.echo(f"note: this is the next revision of {drawing.flat(one.name)}, which came from {was}", err=True)
+    for text in one.warnings:
+        click.echo(f"warning: {drawing.flat(text)}", err=True)
+
+
+def rewired(plan: RerunPlan | None) -> list[str]:
+    """`1 needs others`: how many jobs need others than before; nothing where none does."""
+    jobs = plan.jobs if plan else ()
+    number = sum(any(reason.kind is ReasonKind.REWIRED for reason in job.reasons) for job in jobs)
+    return [f"{number:,} {'needs' if number == 1 else 'need'} others"] if number else []
 
 
 def summary(plan: RerunPlan) -> str:
@@ -132,8 +174,7 @@ def summary(plan: RerunPlan) -> str:
     those that it brings or moves."""
     kinds = Counter(kind for job in plan.jobs for kind in {reason.kind for reason in job.reasons})
     parts = [f"{kinds[kind]:,} {word}" for kind, word in _MADE_BY_KINDS if kinds[kind]]
-    rewired = kinds[ReasonKind.REWIRED]
-    parts += [f"{rewired:,} {'needs' if rewired == 1 else 'need'} others"] if rewired else []
+    parts += rewired(plan)
     moved: Counter[State] = Counter()
     for job in plan.jobs:
         here = {reason.kind for reason in job.reasons}

@@ -72,6 +72,7 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "status": status.status.value,
         "statuses": {one.value: number for one, number in status.statuses.items()},
         "canaries": [group_shape(one) for one in status.canaries],
+        "stale_by_needs": status.overtaken,
     }
 
 
@@ -93,7 +94,8 @@ def dead_runner(one: DeadRunner) -> dict[str, Any]:
 
 
 def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
-    """A job as it is listed. `stale` is None where nobody has looked, or nobody can know."""
+    """A job as it is listed. `stale` is None where nobody has looked, or nobody can know; a completed job that needs a
+    job that is not done is stale in any case."""
     one, live = row.job, row.attempt
     return {
         "id": one.id,
@@ -115,7 +117,7 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "pinned_to": one.pinned_to,
         "retired": one.retired,
         "added_by": one.added_by,
-        "stale": stale,
+        "stale": True if row.overtaken else stale,
         "matrix": json.loads(one.binding or "{}"),
         "partial": row.partial,
         "priority": one.priority,
@@ -317,6 +319,14 @@ def submitted(one: Submitted) -> dict[str, Any]:
         "retired": list(one.retired),
         "changed": list(one.changed),
         "rerun": one.rerun,
+        "params": [
+            {"name": each.field, "before": each.a, "after": each.b}
+            | ({} if each.not_set is None else {"not_set": each.not_set})
+            for each in one.params
+        ],
+        "using": one.using,
+        "warnings": list(one.warnings),
+        "replaces": one.replaces,
     }
 
 

@@ -42,9 +42,9 @@ def _created(session: Session, spec: Path, commands_of: str | None, loaded: Load
 
 def _updated(session: Session, spec: Path) -> Submitted:
     loaded = load(spec, lambda name: _known_folder(session, name))
-    preview(session, loaded.definition)  # what is refused leaves the values as they are
+    preview(session, loaded.definition, revise=True)  # what is refused leaves the values as they are
     save(spec.parent.resolve(), loaded.records, only_new=True)
-    return submit(session, loaded.definition)
+    return submit(session, loaded.definition, revise=True)
 
 
 def _known_folder(session: Session, name: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from rekindle.domain.changes.code import code_values, environment_of
 from rekindle.domain.changes.prints import Prints
@@ -27,6 +27,7 @@ class Difference:
     field: str
     a: Any
     b: Any
+    not_set: Literal["before", "after"] | None = None  # the side that has no value at all; only of parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,20 @@ def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
         # as JSON text, because Python takes true and 1 for the same value
         if json.dumps(one, sort_keys=True) != json.dumps(other, sort_keys=True):
             yield Difference(name, one, other)
+
+
+def parameter_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """The parameters of which two mappings do not have equal values; null is a value."""
+    both = {each.field: each for each in unlike(a, b)}
+    found: list[Difference] = []
+    for name in dict.fromkeys((*a, *b)):
+        if name not in b:
+            found.append(Difference(name, a[name], None, "after"))
+        elif name not in a:
+            found.append(Difference(name, None, b[name], "before"))
+        elif name in both:
+            found.append(both[name])
+    return tuple(found)
 
 
 def _origin(one: Attempt) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Only what lies outside the archive is recorded as it was then: files, environmen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +28,21 @@ class Content:
     path: str  # absolute
     digest: str  # hexadecimal BLAKE3; "mtime:…" where it is told by that; ABSENT
     by: By = "content"
+
+
+def is_within(path: str, folders: Collection[str]) -> bool:
+    """Whether an absolute path is one of these, or lies inside one of them."""
+    while path not in folders:
+        outer = path.rpartition("/")[0]
+        if not outer:
+            return False
+        path = outer
+    return True
+
+
+def written_inside(path: str, outputs: Iterable[str]) -> tuple[str, ...]:
+    """The outputs of a job that lie inside the folder which is its input: they do not count as that input."""
+    return tuple(sorted({one for one in outputs if one.startswith(f"{path}/")}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,10 @@ class Prints:
     unstable: tuple[str, ...] = ()  # names of inputs that looked different when it ended
 
 
+ATTEMPTS_OWN = "attempt"
+"""The overrides of a Basis that was accepted before these were recorded: those of the attempt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What an attempt is measured by. The present one, once accepted, takes the place of its own."""
@@ -63,6 +82,7 @@ class Basis:
     needed: Mapping[int, str] = field(default_factory=dict)  # job that it needs -> digest of what that came to
     code: Mapping[str, str] | None = None  # code and environment (see Part); None: none was recorded
     prints: Prints = Prints()
+    overrides: str | None = ATTEMPTS_OWN  # JSON text
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +105,7 @@ class Subject:
     binding_now: str
     live: int | None  # the job's live attempt
     pinned_to: int | None  # the attempt whose definition the job's next one takes; None: the latest
+    overrides_now: str | None = None  # JSON text: the job's, for its next attempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rekindle.domain.changes.differences import Difference, template_differences, unlike
+from rekindle.domain.changes.differences import Difference, parameter_differences, template_differences, unlike
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.rerunning.plan_form import seal
 from rekindle.domain.rerunning.rerun import FROM_BEGINNING, PlannedJob, Reason, ReasonKind, RerunPlan
@@ -70,7 +70,7 @@ class RevisionDiff:
 def compare(a: Outline, b: Outline) -> RevisionDiff:
     """What differs in `b`. The order is that of the jobs; jobs are gathered by the template they are made from."""
     return RevisionDiff(
-        params=tuple(unlike(a.params, b.params)),
+        params=parameter_differences(a.params, b.params),
         added=_gathered(b, (job for job in b.jobs if job not in a.jobs)),
         removed=_gathered(a, (job for job in a.jobs if job not in b.jobs)),
         changed=_changed(a, b),
@@ -138,7 +138,9 @@ def revision_reason(kind: ReasonKind, revision: int, **detail: Any) -> Reason:
     return Reason(kind, {"revision": revision, **detail})
 
 
-def revision_plan(jobs: Iterable[RevisedJob], standing: Mapping[int, tuple[str, State, int]]) -> RerunPlan:
+def revision_plan(
+    jobs: Iterable[RevisedJob], standing: Mapping[int, tuple[str, State, int]], warnings: tuple[str, ...] = ()
+) -> RerunPlan:
     """What a revision did, as a plan: of each job that it touched, by `standing` the name, the state and how much of
     what it needs is not done, once it was made."""
     planned = (
@@ -154,4 +156,4 @@ def revision_plan(jobs: Iterable[RevisedJob], standing: Mapping[int, tuple[str, 
         )
         for job in sorted(jobs, key=lambda job: job.id)
     )
-    return seal(RerunPlan(tuple(planned)))
+    return seal(RerunPlan(tuple(planned), warnings=warnings))

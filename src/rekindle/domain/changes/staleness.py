@@ -87,23 +87,34 @@ def used_by(template: JobTemplate, env: Mapping[str, str] | None = None) -> Used
     )
 
 
-def redefined(then: Defined, now: Defined, modified: Modified = NOTHING) -> tuple[Reason, ...]:
-    """DEFINITION and PARAMETER reasons. What a rerun has modified stands over both sides."""
-    if then == now and _text(then.params) == _text(now.params) and _text(then.matrix) == _text(now.matrix):
+def redefined(
+    then: Defined, now: Defined, modified: Modified = NOTHING, modified_now: Modified | None = None
+) -> tuple[Reason, ...]:
+    """DEFINITION and PARAMETER reasons. `modified` is what a rerun had modified for the attempt, `modified_now` what
+    it has modified for the job's next attempt; None: the same."""
+    following = modified if modified_now is None else modified_now
+    same = modified == following and _text(modified.params) == _text(following.params)
+    if same and then == now and _text(then.params) == _text(now.params) and _text(then.matrix) == _text(now.matrix):
         return ()
     reasons: list[Reason] = []
-    if then.template is not now.template:
-        fields, before = fields_of(now.template, modified.env), fields_of(then.template, modified.env)
+    if then.template is not now.template or modified.env != following.env:
+        fields, before = fields_of(now.template, following.env), fields_of(then.template, modified.env)
         reasons += [
             Reason(ReasonKind.DEFINITION, {"field": field, "before": before.get(field), "after": fields.get(field)})
             for field in dict.fromkeys((*fields, *before))
             if _text(before.get(field)) != _text(fields.get(field))
         ]
-    used = used_by(now.template, modified.env)
-    params = ({**then.params, **modified.params}, {**now.params, **modified.params})
+    used = used_by(now.template, following.env)
+    params = ({**then.params, **modified.params}, {**now.params, **following.params})
     reasons += _values(*params, None if used.everything else used.params, "")
     reasons += _values(then.matrix, now.matrix, None if used.everything else used.matrix, "matrix.")
     return tuple(reasons)
+
+
+def uses_changed(template: JobTemplate, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a template uses a parameter that has another value after than before."""
+    used = used_by(template)
+    return any(True for _ in _values(before, after, None if used.everything else used.params, ""))
 
 
 def essence(one: Defined, modified: Modified = NOTHING) -> str:
@@ -111,7 +122,9 @@ def essence(one: Defined, modified: Modified = NOTHING) -> str:
     used = used_by(one.template, modified.env)
     params = {**one.params, **modified.params}
     values = [
-        values if used.everything else {".".join(path): _at(values, path) for path in paths}
+        values
+        if used.everything
+        else {".".join(path): value for path in paths if (value := _at(values, path)) is not _NOT_SET}
         for values, paths in ((params, used.params), (one.matrix, used.matrix))
     ]
     return _text([fields_of(one.template, modified.env), *values])
@@ -149,19 +162,25 @@ def _values(
     for path in paths:
         one, other = _at(before, path), _at(after, path)
         if _text(one) != _text(other):
-            name = prefix + ".".join(path)
-            yield Reason(ReasonKind.PARAMETER, {"name": name, "before": one, "after": other})
+            detail: dict[str, Any] = {"name": prefix + ".".join(path), "before": one, "after": other}
+            for side in ("before", "after"):
+                if detail[side] is _NOT_SET:
+                    detail |= {side: None, "not_set": side}
+            yield Reason(ReasonKind.PARAMETER, detail)
+
+
+_NOT_SET = object()
 
 
 def _at(values: Any, path: tuple[str, ...]) -> Any:
-    """The value at a path; None where there is none."""
+    """The value at a path; _NOT_SET where there is none."""
     for name in path:
         if isinstance(values, Mapping):
-            values = values.get(name)
+            values = values.get(name, _NOT_SET)
         elif isinstance(values, list | tuple) and name.isdecimal() and int(name) < len(values):
             values = values[int(name)]
         else:
-            return None
+            return _NOT_SET
     return values
 
 
@@ -210,5 +229,7 @@ def _references(text: str) -> tuple[Reference, ...]:
 
 
 def _text(value: Any) -> str:
-    """As JSON, because Python takes true, 1 and 1.0 for the same value."""
+    """As JSON, because Python takes true, 1 and 1.0 for the same value. Null is not the same as no value."""
+    if value is _NOT_SET:
+        return ""
     return json.dumps(value, sort_keys=True, default=str)

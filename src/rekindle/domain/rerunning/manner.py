@@ -171,7 +171,8 @@ def _modified(view: JobView, how: How) -> Modified | str:
     if isinstance(memory, str) or isinstance(time, str):
         return memory if isinstance(memory, str) else str(time)
     new = Modified(asked.params, asked.env, None if memory is None else max(1, round(memory)), time, asked.cpus)
-    return new.over(now if how.keep_modified else NOTHING)
+    unpinned = view.pinned_to is not None and how.definition == "latest" and not how.again
+    return new.over(now if how.keep_modified and not unpinned else NOTHING)
 
 
 def _no_parameter(view: JobView, name: str) -> str:

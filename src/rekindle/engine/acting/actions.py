@@ -6,7 +6,6 @@ What cannot be done fails the attempt, and then nothing of it is done.
 from __future__ import annotations
 
 import dataclasses
-import os.path
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from rekindle.domain.actions import BAD_ACTION, Action, BadAction, Change, Told,
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.errors import RekindleError
-from rekindle.domain.models import Ending, Failure, Job, Standing, Workflow
+from rekindle.domain.models import Ending, Failure, Standing, Workflow
 from rekindle.domain.rerunning.planning import plan_rerun
 from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.selection import Compare, Every, Op
@@ -104,7 +103,7 @@ class _Stage:
         from rekindle.spec.additions import Outside, read_additions
 
         base = self._archive.workflows.template(self._job.template)
-        outside = Outside(self._named, _Writers(self._archive, self._workflow, params), self._workflow.directory)
+        outside = Outside(self._named, lambda: self._outputs(params), self._workflow.directory)
         read = read_additions(entries, base, params, outside, "the action")
         siblings: dict[int, list[str]] = {}
         for parent, child in read.edges:
@@ -209,6 +208,29 @@ class _Stage:
             before[repr(kept)] = kept
         check_changes([effective(params, kept) for kept in before.values()] or [params], changes)
 
+    def _outputs(self, params: Mapping[str, Any]) -> dict[str, int]:
+        """The declared outputs of the spec's jobs, by absolute path."""
+        from rekindle.spec.flows import absolute
+
+        templates = {
+            number: template
+            for number, template in self._archive.workflows.templates(self._workflow.id)
+            if template.outputs
+        }
+        if not templates:
+            return {}
+        found: dict[str, int] = {}
+        for job in self._archive.jobs.get(self._archive.jobs.select(Every(), self._workflow.id)):
+            if job.template not in templates or job.added_by is not None:
+                continue
+            template = templates[job.template]
+            scope = {"params": params, "matrix": msgspec.json.decode(job.binding), "job": {"name": job.name}}
+            for text in template.outputs.values():
+                path = render(text, scope)
+                if template.workdir == "project" or path.startswith("/"):
+                    found[absolute(self._workflow.directory, path)] = job.id
+        return found
+
     def _run_again(self, redefined: Sequence[int], now: float) -> None:
         """What is added again and has an attempt (the adding job had been out of the workflow) is reset by a rerun."""
         live = [job.id for job in self._archive.jobs.get(redefined) if job.attempt is not None]
@@ -219,41 +241,6 @@ class _Stage:
         if plan.jobs:
             request = {"jobs": live, "added_again_by": self._known.attempt}
             self._archive.reruns.apply(plan, "action", request, f"added again by {self._known.name}", now)
-
-
-class _Writers:
-    """Which job of the spec declares the output at a path; worked out when it is first asked."""
-
-    def __init__(self, archive: Archive, workflow: Workflow, params: Mapping[str, Any]) -> None:
-        self._archive, self._workflow, self._params = archive, workflow, params
-        self._known: dict[str, int] | None = None
-
-    def __call__(self, path: str) -> int | None:
-        if self._known is None:
-            self._known = self._work_out()
-        return self._known.get(path)
-
-    def _work_out(self) -> dict[str, int]:
-        templates = {
-            number: template
-            for number, template in self._archive.workflows.templates(self._workflow.id)
-            if template.outputs and template.workdir == "project"
-        }
-        if not templates:
-            return {}
-        found: dict[str, int] = {}
-        for job in self._archive.jobs.get(self._archive.jobs.select(Every(), self._workflow.id)):
-            if job.template in templates and job.added_by is None:
-                found |= dict.fromkeys(self._paths(job, templates[job.template]), job.id)
-        return found
-
-    def _paths(self, job: Job, template: JobTemplate) -> list[str]:
-        scope = {"params": self._params, "matrix": msgspec.json.decode(job.binding), "job": {"name": job.name}}
-        base = self._workflow.directory
-        return [
-            os.path.normpath(os.path.join(base, render(path, scope)))  # noqa: PTH118 as in spec.flows
-            for path in template.outputs.values()
-        ]
 
 
 def sets_below(archive: Archive, sets: Sequence[ActingSet]) -> dict[int, ActingSet]:

@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.actions import Change, effective
+from rekindle.domain.changes.outdated import Spec, outdated
 from rekindle.domain.changes.outside import functions_called
-from rekindle.domain.changes.prints import Subject
+from rekindle.domain.changes.prints import ATTEMPTS_OWN, Subject
 from rekindle.domain.changes.staleness import Defined, redefined
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import UnknownWord
-from rekindle.domain.overrides import Modified, modified_of
+from rekindle.domain.overrides import NOTHING, Modified, modified_of
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.texts.substitution import render
 from rekindle.engine.changes.needing import Accepted
@@ -77,9 +78,8 @@ class Definitions:
     def of(self, one: Subject) -> Compared:
         """What an attempt was made from, beside what its job's next one would be."""
         plain = one.job not in self._changes and one.attempt not in self._patched and one.attempt not in self._accepted
-        key = (one.workflow, one.template, one.revision, one.template_now, one.overrides)
-        pinned = one.pinned_to is not None and one.attempt != one.live
-        if not plain or pinned or one.binding != one.binding_now:
+        key = (one.workflow, one.template, one.revision, one.template_now, one.overrides, one.overrides_now)
+        if not plain or one.pinned_to is not None or one.binding != one.binding_now:
             return self._compared(one)
         found = self._known.get(key)
         if found is None:
@@ -90,10 +90,23 @@ class Definitions:
         """The matrix values, as JSON text, of a job's next attempt."""
         return self._now(one)[1]
 
+    def modified(self, one: Subject) -> Modified:
+        """What a rerun has modified for a job's next attempt. While a job is pinned, modifications last through
+        revisions; the attempt that has run pinned is compared with the latest definition, over which those of
+        values that have changed since do not stand."""
+        modified = modified_of(one.overrides_now)
+        if modified == NOTHING or one.pinned_to is None or one.attempt != one.live:
+            return modified
+        (then, _), (now, _) = self._then(one), self._now(one)
+        return modified.without(outdated(modified, self._spec(one, then), self._spec(one, now)))
+
+    def _spec(self, one: Subject, made: Made) -> Spec:
+        return Spec(made.body, self._params_of(one.workflow, made.revision))
+
     def paths(self, one: Subject, made: Made, binding: str) -> tuple[dict[str, str], dict[str, str]]:
         """The absolute paths of inputs and outputs, by name, as they are now; none where one has no value now."""
         scope: Mapping[str, Any] = {
-            "params": {**self._values(one.workflow, made), **modified_of(one.overrides).params},
+            "params": {**self._values(one.workflow, made), **self.modified(one).params},
             "matrix": msgspec.json.decode(binding),
             "job": {"name": one.name, "id": one.job},
         }
@@ -106,12 +119,14 @@ class Definitions:
 
     def _compared(self, one: Subject) -> Compared:
         (then, before), (now, after) = self._then(one), self._now(one)
-        modified: Modified = modified_of(one.overrides)
+        accepted = self._accepted[one.attempt][1].overrides if one.attempt in self._accepted else ATTEMPTS_OWN
+        modified = modified_of(one.overrides if accepted == ATTEMPTS_OWN else accepted)
         same = before == after
         reasons = redefined(
             Defined(then.body, self._values(one.workflow, then), _NOTHING if same else msgspec.json.decode(before)),
             Defined(now.body, self._values(one.workflow, now), _NOTHING if same else msgspec.json.decode(after)),
             modified,
+            self.modified(one),
         )
         functions = functions_called(now.body.steps)
         same_functions = functions == functions_called(then.body.steps)  # else the definition says what there is to say

@@ -9,7 +9,17 @@ from typing import Any
 
 from rekindle.domain.changes.code import environment_of, other_code, other_parts
 from rekindle.domain.changes.outside import functions_called
-from rekindle.domain.changes.prints import ABSENT, Basis, Content, FileSeen, Part, Prints, Subject
+from rekindle.domain.changes.prints import (
+    ABSENT,
+    Basis,
+    Content,
+    FileSeen,
+    Part,
+    Prints,
+    Subject,
+    is_within,
+    written_inside,
+)
 from rekindle.domain.changes.staleness import (
     Assessment,
     came_to,
@@ -24,7 +34,7 @@ from rekindle.domain.states import State
 from rekindle.domain.texts.substitution import render
 from rekindle.engine.changes.defining import Compared, Definitions
 from rekindle.engine.changes.needing import Needs, needing
-from rekindle.engine.changes.reading import Contents, Functions, Glance, Requests, Surrounding
+from rekindle.engine.changes.reading import Apart, Contents, Functions, Glance, Requests, Surrounding
 from rekindle.files.digests import text_digest
 from rekindle.files.environment import DEFAULT_PATH, program_file
 from rekindle.store.port import Archive
@@ -46,6 +56,12 @@ class _Measure:
     functions: Functions | None = None  # now
     own: frozenset[str] = frozenset()  # its outputs' paths, where it has inputs too
     environment: Mapping[Surrounding, str] = field(default_factory=dict)  # then
+    overrides: str | None = None  # JSON text: for the job's next attempt
+    written: tuple[str, ...] = ()  # the paths of its outputs, where one of them lies inside a folder that it reads
+
+    def inside(self, path: str) -> tuple[str, ...]:
+        """Its outputs inside a folder that it reads."""
+        return written_inside(path, self.written) if self.written else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +109,14 @@ class Measured:
             code = dict(contents.code[one.functions]) if one.functions else {}
             code |= {each.part.key: value for each in one.environment if (value := contents.environment[each])}
             bases[one.subject.job] = Basis(
-                now.template, now.revision, one.binding, now.patched, needed, code or None, prints[attempt]
+                now.template,
+                now.revision,
+                one.binding,
+                now.patched,
+                needed,
+                code or None,
+                prints[attempt],
+                one.overrides,
             )
         return bases
 
@@ -147,7 +170,13 @@ def _measure(
     own = frozenset(content.path for content in prints.outputs) if prints.inputs and prints.outputs else frozenset()
     told = recorded is not None or not declares
     binding = definitions.binding(one) if whole else one.binding_now
-    return _Measure(one, made, binding, prints, told, paths, code, functions, own)
+    overrides = definitions.modified(one).text()
+    written: Collection[str] = own if paths is None else paths[1].values()
+    if template.inputs and template.outputs and not written:
+        written = definitions.paths(one, made.now, binding)[1].values()
+    inputs = [content.path for content in prints.inputs] if paths is None else paths[0].values()
+    written = tuple(written) if any(written_inside(path, written) for path in inputs) else ()
+    return _Measure(one, made, binding, prints, told, paths, code, functions, own, overrides=overrides, written=written)
 
 
 def _requested(measures: Iterable[_Measure]) -> Requests:
@@ -156,25 +185,33 @@ def _requested(measures: Iterable[_Measure]) -> Requests:
     glances: dict[Glance, None] = {}
     code: dict[Functions, None] = {}
     environment: dict[Surrounding, None] = {}
+    apart: dict[Apart, None] = {}
     for one in measures:
         environment |= dict.fromkeys(one.environment)
         if one.functions is not None:
             code[one.functions] = None
         if one.prints is NO_PRINTS and one.paths is None:
             continue
-        for path, least in _wanted(one):
-            if least is None:
+        for path, least, inside in _wanted(one):
+            if inside and least is None:
+                apart[path, inside] = None
+            elif least is None:
                 content[path] = None
             else:
                 glances[path, least] = None
-    return Requests(tuple(content), tuple(glances), tuple(code), tuple(environment))
+    return Requests(tuple(content), tuple(glances), tuple(code), tuple(environment), tuple(apart))
 
 
-def _wanted(one: _Measure) -> Iterable[tuple[str, int | None]]:
+def _wanted(one: _Measure) -> Iterable[tuple[str, int | None, tuple[str, ...]]]:
     if one.paths is None:
         files = (*one.prints.inputs, *one.prints.outputs)
-        return [(content.path, None if content.by == "content" else 0) for content in files]
-    return [(path, least) for files in _present(one) for _, path, least, _ in files]
+        kept = len(one.prints.inputs)
+        wanted = [(content.path, None if content.by == "content" else 0) for content in files]
+    else:
+        inputs, outputs = _present(one)
+        kept = len(inputs)
+        wanted = [(path, least) for _, path, least, _ in (*inputs, *outputs)]
+    return [(*each, one.inside(each[0]) if at < kept else ()) for at, each in enumerate(wanted)]
 
 
 _File = tuple[str, str, int | None, Content | None]
@@ -195,7 +232,9 @@ def _present(one: _Measure) -> tuple[list[_File], list[_File]]:
     return found[0], found[1]
 
 
-def _digest(contents: Contents, path: str, least: int | None) -> str:
+def _digest(contents: Contents, path: str, least: int | None, inside: tuple[str, ...] = ()) -> str:
+    if inside and least is None:
+        return contents.apart[path, inside]
     return contents.content[path] if least is None else contents.glances[path, least][0]
 
 
@@ -219,14 +258,17 @@ def _outside(one: _Measure, contents: Contents, outer: _Outer, unlike: _Unlike) 
     if one.paths is None:
         for kind, files in zip(kinds, (prints.inputs, prints.outputs), strict=False):
             for content in files:
-                digest = _digest(contents, content.path, None if content.by == "content" else 0)
-                if digest != content.digest and not (kind is ReasonKind.INPUT and content.path in one.own):
+                own = kind is ReasonKind.INPUT and is_within(content.path, one.own)
+                inside = one.inside(content.path) if kind is ReasonKind.INPUT else ()
+                digest = _digest(contents, content.path, None if content.by == "content" else 0, inside)
+                if digest != content.digest and not own:
                     reasons += _some(other_file(kind, content, content.path, digest))
         return reasons
     for kind, present in zip(kinds, _present(one), strict=False):
         for _, path, least, was in present:
-            if was is not None and not (kind is ReasonKind.INPUT and path in one.own):
-                reasons += _some(other_file(kind, was, path, _digest(contents, path, least)))
+            if was is not None and not (kind is ReasonKind.INPUT and is_within(path, one.own)):
+                inside = one.inside(path) if kind is ReasonKind.INPUT else ()
+                reasons += _some(other_file(kind, was, path, _digest(contents, path, least, inside)))
     return reasons
 
 
@@ -241,20 +283,27 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
     if one.paths is None:
         inputs, outputs = (
             tuple(
-                Content(was.name, was.path, _digest(contents, was.path, None if was.by == "content" else 0), was.by)
+                Content(
+                    was.name,
+                    was.path,
+                    _digest(
+                        contents, was.path, None if was.by == "content" else 0, one.inside(was.path) if read else ()
+                    ),
+                    was.by,
+                )
                 for was in files
             )
-            for files in (one.prints.inputs, one.prints.outputs)
+            for files, read in ((one.prints.inputs, True), (one.prints.outputs, False))
         )
         return Prints(inputs, outputs, env)
     inputs, outputs = (
         tuple(
-            Content(name, path, contents.content[path])
+            Content(name, path, _digest(contents, path, None, one.inside(path) if read else ()))
             if least is None
             else Content(name, path, *contents.glances[path, least])
             for name, path, least, _ in files
         )
-        for files in _present(one)
+        for files, read in zip(_present(one), (True, False), strict=True)
     )
     return Prints(inputs, outputs, env)
 

@@ -29,6 +29,9 @@ class Surrounding(NamedTuple):
     directory: str = ""  # the project's folder
 
 
+Apart = tuple[str, tuple[str, ...]]
+"""A folder, and the paths inside it that do not count."""
+
 _Wanted = tuple[str, int | None]
 
 Tell = Callable[[int, int], None]
@@ -45,6 +48,7 @@ class Requests:
     glances: Collection[Glance] = ()
     code: Collection[Functions] = ()
     environment: Collection[Surrounding] = ()
+    apart: Collection[Apart] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Contents:
     code: Mapping[Functions, Mapping[str, str]] = field(default_factory=dict)  # see domain.changes.prints
     seen: tuple[FileSeen, ...] = ()
     environment: Mapping[Surrounding, str] = field(default_factory=dict)
+    apart: Mapping[Apart, str] = field(default_factory=dict)
 
 
 def take(requests: Requests, known: Mapping[str, FileSeen], tell: Tell | None = None) -> Contents:
@@ -73,10 +78,11 @@ def take(requests: Requests, known: Mapping[str, FileSeen], tell: Tell | None = 
     found, seen = _read(unread, known, tell) if unread else ({}, ())
     content |= {path: one.digest for (path, least), one in found.items() if least is None}
     glances = {(path, least): (one.digest, one.by) for (path, least), one in found.items() if least is not None}
-    sources, programs = Sources(search_path()), Reader(known.values())
+    sources, reader = Sources(search_path()), Reader(known.values())
     code = {one: sources.code(*one) for one in requests.code}
-    environment = {one: _part(one, programs) for one in requests.environment}
-    return Contents(content, glances, code, (*seen, *programs.fresh()), environment)
+    environment = {one: _part(one, reader) for one in requests.environment}
+    apart = {one: reader.content("", one[0], skip=one[1]).digest for one in requests.apart}
+    return Contents(content, glances, code, (*seen, *reader.fresh()), environment, apart)
 
 
 def _part(one: Surrounding, reader: Reader) -> str:

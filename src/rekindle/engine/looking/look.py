@@ -178,6 +178,7 @@ def _status(
         leaving=leaving,
         found=archive.attempts.found(workflow.id) if counts.get(State.COMPLETED) else {},
         canaries=tuple(archive.canaries.of_workflow(workflow.id)),
+        overtaken=archive.workflows.overtaken(workflow.id) if len(counts) > 1 and counts.get(State.COMPLETED) else 0,
     )
 
 

@@ -43,12 +43,13 @@ def missing_inputs(archive: Archive, jobs: Sequence[int], overrides: Mapping[int
     return [
         Missing(job.name, name, path)
         for job, name, path in gone
-        if not any(_within(path, output) for parent in needed[job.id] for output in made.get(parent, ()))
+        if not any(_overlaps(path, output) for parent in needed[job.id] for output in made.get(parent, ()))
     ]
 
 
-def _within(path: str, output: str) -> bool:
-    return path == output or path.startswith(output + "/")
+def _overlaps(path: str, output: str) -> bool:
+    """The two are one path, or one contains the other."""
+    return path == output or path.startswith(output + "/") or output.startswith(path + "/")
 
 
 class _Paths:

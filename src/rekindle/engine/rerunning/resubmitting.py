@@ -24,7 +24,7 @@ from rekindle.engine.rerunning.rerun import apply as apply_plan
 from rekindle.engine.rerunning.saving import Tell as Saving
 from rekindle.engine.results import Applied, Foreseen, Preview, Proposal, Submitted
 from rekindle.engine.session import Session, tentative
-from rekindle.engine.submitting.revising import outline_of, resubmit
+from rekindle.engine.submitting.revising import outline_of, resubmit, takes_over
 from rekindle.engine.submitting.submit import identified
 from rekindle.store.port import Archive
 
@@ -34,17 +34,18 @@ Pick = Callable[[Archive], Sequence[tuple[Sequence[int], How]]]
 """The jobs that are meant and how they run again, by the archive with the new revision in it."""
 
 
-def meant(session: Session, definition: Definition, workflow: str | None) -> Definition:
+def meant(session: Session, definition: Definition, workflow: str | None, *, revise: bool = False) -> Definition:
     """The definition under the name of the workflow that it is a new revision of: its own, or that of `workflow` (id
-    or name), which was submitted from the same file. NotFound when there is none, SubmitRefused when that is another.
-    """
+    or name), which was submitted from the same file, or which it shall `revise`. NotFound when there is none,
+    SubmitRefused when that is another."""
     definition = identified(definition)
     with session.store.read() as archive:
         if workflow is None:
             _workflow(archive, definition)
             return definition
         found = archive.workflows.find(int(workflow) if workflow.isdigit() else workflow)
-        if found is not None and found.source is not None and found.source == definition.source:
+        same = found is not None and found.source is not None and found.source == definition.source
+        if found is not None and (same or revise):
             definition = identified(definition, found.name)
         known = _workflow(archive, definition)
     if found is None or found.id != known.id:
@@ -70,7 +71,9 @@ def these(jobs: Sequence[int], how: How) -> Pick:
     return lambda _: [(jobs, how)]
 
 
-def changed_by(session: Session, definition: Definition, selection: Selection, tell: Tell | None = None) -> Changed:
+def changed_by(
+    session: Session, definition: Definition, selection: Selection, tell: Tell | None = None, *, revise: bool = False
+) -> Changed:
     """What of a selection would be stale once `definition` is the next revision of its workflow. Files are read outside
     the transaction, and `tell` is called meanwhile."""
 
@@ -79,19 +82,25 @@ def changed_by(session: Session, definition: Definition, selection: Selection, t
         ids = selected(archive, replace(selection, changed=False, workflow=workflow))
         return gather(archive, archive.measures.ended(ids), os.environ)
 
-    _, measured = foresee(session, definition, look)
+    _, measured = foresee(session, definition, look, revise=revise)
     return changed_among(judged(session, measured, tell, strict=selection.changed == "all"))
 
 
 def foresee(
-    session: Session, definition: Definition, look: Callable[[Archive], T], revision_of: int | None = None
+    session: Session,
+    definition: Definition,
+    look: Callable[[Archive], T],
+    revision_of: int | None = None,
+    *,
+    revise: bool = False,
 ) -> tuple[Preview, T]:
     """What submitting `definition` as the next revision of its workflow would do, and what `look` sees in an archive
     in which that is done. Nothing is kept. SubmitRefused, NotFound."""
+    revise = revise or revision_of is not None or takes_over(session, definition)
     with tentative(session) as archive:
         known = _workflow(archive, definition, revision_of)
         before = archive.workflows.outline(known.id, known.revision)
-        submitted = resubmit(archive, known, definition, session.clock())
+        submitted = resubmit(archive, known, definition, session.clock(), revise=revise)
         seen = look(archive)
     diff = RevisionDiff() if submitted.unchanged else compare(before, outline_of(definition))
     return Preview(submitted, diff), seen
@@ -108,6 +117,7 @@ def propose(
     slots: int | None = None,
     canary: int | None = None,
     revision_of: int | None = None,
+    revise: bool = False,
 ) -> Proposal | Preview:
     """What submitting `definition` as the next revision of its workflow, and then rerunning what `pick` says, would
     do; nothing is changed. A Preview of the submission alone when no job is meant. PlanRefused when none of the jobs
@@ -119,7 +129,8 @@ def propose(
         return requests, survey(archive, requests, slots, canary)
 
     definition = identified(definition)
-    preview, (requests, prospect) = foresee(session, definition, look, revision_of)
+    revise = revise or revision_of is not None or takes_over(session, definition)
+    preview, (requests, prospect) = foresee(session, definition, look, revision_of, revise=revise)
     if not any(jobs for jobs, _ in requests):
         return preview
     try:
@@ -127,7 +138,7 @@ def propose(
     except PlanRefused as refusal:
         hint = "nothing is submitted either: `rekindle submit` does that alone"
         raise PlanRefused(refusal.message, hint=hint, refused=refusal.refused) from None
-    return replace(proposal, foreseen=Foreseen(definition, preview, pick, why or {}, canary, revision_of))
+    return replace(proposal, foreseen=Foreseen(definition, preview, pick, why or {}, canary, revision_of, revise))
 
 
 def apply(session: Session, proposal: Proposal, tell: Saving | None = None) -> Applied:
@@ -140,7 +151,7 @@ def apply(session: Session, proposal: Proposal, tell: Saving | None = None) -> A
 
     def first(archive: Archive) -> None:
         known = _workflow(archive, foreseen.definition, foreseen.revision_of)
-        done.append(resubmit(archive, known, foreseen.definition, session.clock()))
+        done.append(resubmit(archive, known, foreseen.definition, session.clock(), revise=foreseen.revise))
         _refuse_otherwise(archive, proposal, foreseen, done[0])
 
     applied = apply_plan(session, proposal, tell, first)
@@ -173,6 +184,6 @@ def _workflow(archive: Archive, definition: Definition, revision_of: int | None 
     if known is None:
         raise NotFound(
             f"this store has no workflow {definition.name!r} of which the spec could be a revision",
-            hint="`rekindle run SPEC` submits it; -w NAME names one that was submitted --as NAME",
+            hint="`rekindle run SPEC` submits it; -w NAME names one that was submitted --as NAME, -w NAME --revise any",
         )
     return known

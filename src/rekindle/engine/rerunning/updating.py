@@ -38,6 +38,7 @@ class Update:
     definition: Definition
     preview: Preview | None = None
     new: bool = False
+    revise: bool = False
     proposal: Proposal | None = None
     refused: tuple[RefusedJob, ...] = ()
 
@@ -65,6 +66,7 @@ def plan_update(
     *,
     name: str | None = None,
     new: bool = False,
+    revise: bool = False,
     rerun_stale: bool = True,
     retry_failed: bool = False,
     tell: Tell | None = None,
@@ -77,20 +79,20 @@ def plan_update(
     definition = identified(definition, name)
     with session.store.read() as archive:
         known = None if new else archive.workflows.find(definition.name)
-        same = known is not None and unchanged(archive, known, definition)
+        same = known is not None and known.source == definition.source and unchanged(archive, known, definition)
     if known is not None and known.archived is not None:
         raise Refused(f"{known.name} is archived", hint=f"rekindle workflows archive --undo {known.id}")
     if known is None or not rerun_stale:
-        return Update(definition, new=new)
+        return Update(definition, new=new, revise=revise)
     if same:
         seen = Preview(Submitted(known.id, known.name, known.revision, len(definition.jobs), False, unchanged=True))
         with session.store.read() as archive:
             ended = _ended(archive, known)
     else:
-        seen, ended = resubmitting.foresee(session, definition, lambda archive: _ended(archive, known))
+        seen, ended = resubmitting.foresee(session, definition, lambda archive: _ended(archive, known), revise=revise)
     begun = _begun(session, ended, retry_failed, tell)
     if not begun.requests:
-        return Update(definition, seen, new)
+        return Update(definition, seen, new, revise)
     request: dict[str, Any] = {"selection": {"workflow": known.name}, "source": definition.source}
     if retry_failed:
         request["how"] = {"retry_failed": True}
@@ -98,15 +100,16 @@ def plan_update(
     def planned(begun: Restart) -> Proposal:
         if same:
             return rerun.plan(session, begun.requests, request, None, begun.why)
-        found = resubmitting.propose(session, definition, lambda _: begun.requests, request, why=begun.why)
+        requests = begun.requests
+        found = resubmitting.propose(session, definition, lambda _: requests, request, why=begun.why, revise=revise)
         assert isinstance(found, Proposal)  # jobs are meant
         return found
 
     try:
         proposal = plan_begun(session, begun, planned)
     except PlanRefused as refusal:
-        return Update(definition, seen, new, refused=tuple(refusal.refused))
-    return Update(definition, seen, new, replace(proposal, kind="run"), proposal.plan.refused)
+        return Update(definition, seen, new, revise, refused=tuple(refusal.refused))
+    return Update(definition, seen, new, revise, replace(proposal, kind="run"), proposal.plan.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def _begun(session: Session, ended: _Ended, retry_failed: bool, tell: Tell | Non
 def apply_update(session: Session, update: Update, tell: Saving | None = None) -> tuple[Submitted, Applied | None]:
     """Do what was planned: the submission and the rerun in one transaction. PlanOutdated when jobs have moved since."""
     if update.proposal is None or update.preview is None:
-        return submit(session, update.definition, new=update.new), None
+        return submit(session, update.definition, new=update.new, revise=update.revise), None
     applied = resubmitting.apply(session, update.proposal, tell)
     return applied.submitted or update.preview.submitted, applied
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from rekindle.domain.changes.differences import parameter_differences
+from rekindle.domain.changes.outdated import warnings_of
 from rekindle.domain.changes.revisions import (
     Outline,
     RevisedJob,
@@ -14,6 +19,7 @@ from rekindle.domain.changes.revisions import (
     revision_plan,
     revision_reason,
 )
+from rekindle.domain.changes.staleness import uses_changed
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, SubmitRefused
 from rekindle.domain.models import Workflow
@@ -26,21 +32,71 @@ from rekindle.store.port import Archive, Revised
 from rekindle.store.templates import binding_text
 
 
-def resubmit(archive: Archive, known: Workflow, definition: Definition, now: float) -> Submitted:
+def takes_over(session: Session, definition: Definition, revision_of: int | None = None) -> bool:
+    """Whether a definition may become the next revision without being asked to, though its file has another path than
+    the workflow's: both paths are one file, or the workflow's file is gone, so that it was probably renamed."""
+    with session.store.read() as archive:
+        known = archive.workflows.find(revision_of or definition.name)
+    if known is None or known.source is None or known.source == definition.source:
+        return False
+    try:
+        found = os.stat(known.source)  # noqa: PTH116 the two are compared
+        return definition.source is not None and os.path.samestat(found, os.stat(definition.source))  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+def resubmit(
+    archive: Archive, known: Workflow, definition: Definition, now: float, *, revise: bool = False
+) -> Submitted:
     """Make a definition the next revision of a workflow, and record what that did as a rerun of kind `revision`;
-    nothing where definition and parameters are as they were. SubmitRefused says what stands in the way."""
+    nothing where definition and parameters are as they were. With `revise` the definition may come from another file
+    than the workflow, which is the workflow's file from then on. SubmitRefused says what stands in the way."""
     if known.directory != definition.directory:
         gone = "" if Path(known.directory).is_dir() else ", which is missing"
         raise SubmitRefused(
             f"this store has a workflow {known.name!r} from another folder, {known.directory}{gone}",
             hint="--as NAME submits this one under a name of its own",
         )
+    moved = _moved(known, definition, revise)
     if unchanged(archive, known, definition):
-        return Submitted(known.id, known.name, known.revision, jobs=len(definition.jobs), created=False, unchanged=True)
+        if moved:
+            archive.workflows.set_source(known.id, definition.source)
+        jobs = len(definition.jobs)
+        return Submitted(known.id, known.name, known.revision, jobs, created=False, unchanged=True, replaces=moved)
     _refuse_losing_what_runs(archive, known, definition)
     refuse_taken_names(archive, known, definition)
     revised = archive.workflows.revise(known.id, definition, now)
-    plan = _plan(archive, revised, join_revision(archive, known, revised))
+    dropped = warnings_of(revised.dropped)
+    plan = _plan(archive, revised, join_revision(archive, known, revised), dropped)
+    params = archive.workflows.params(known.id, known.revision)
+    differing = parameter_differences(params, definition.params)
+    rerun = _recorded(archive, known, definition, revised, plan, now)
+    settle(archive, now)
+    return Submitted(
+        known.id,
+        known.name,
+        revised.revision,
+        jobs=len(definition.jobs),
+        created=False,
+        added=revised.added,
+        retired=revised.retired,
+        changed=revised.changed,
+        rerun=rerun,
+        plan=plan,
+        params=differing,
+        using=_using(definition, params) if differing else 0,
+        warnings=dropped,
+        replaces=moved,
+    )
+
+
+def _recorded(
+    archive: Archive, known: Workflow, definition: Definition, revised: Revised, plan: RerunPlan, now: float
+) -> int:
+    """Record a revision as a rerun, and as an event; returns the rerun's number."""
     request = {
         "workflow": known.id,
         "name": known.name,
@@ -58,23 +114,26 @@ def resubmit(archive: Archive, known: Workflow, definition: Definition, now: flo
         "changed": len(revised.changed),
     }
     archive.events.add(now, "revised", known.id, detail)
-    settle(archive, now)
-    return Submitted(
-        known.id,
-        known.name,
-        revised.revision,
-        jobs=len(definition.jobs),
-        created=False,
-        added=revised.added,
-        retired=revised.retired,
-        changed=revised.changed,
-        rerun=rerun,
-        plan=plan,
+    return rerun
+
+
+def _moved(known: Workflow, definition: Definition, revise: bool) -> str | None:
+    """The workflow's file so far ("Python" where there is none), if the definition comes from another one; None: it
+    comes from the same. SubmitRefused unless `revise`."""
+    if known.source == definition.source:
+        return None
+    if revise:
+        return known.source or "Python"
+    one, other = (f"the file {each}" if each else "Python" for each in (known.source, definition.source))
+    raise SubmitRefused(
+        f"this store has a workflow {known.name!r} from {one}, and this one is from {other}",
+        hint="--as NAME submits this one as another workflow, --revise as the next revision of that one",
     )
 
 
 def unchanged(archive: Archive, known: Workflow, definition: Definition) -> bool:
-    """Return whether a definition and its parameters are those of the latest revision of a workflow."""
+    """Return whether a definition and its parameters are those of the latest revision of a workflow, whatever file it
+    comes from."""
     if (known.source_digest, known.directory) != (definition.source_digest, definition.directory):
         return False
     params = archive.workflows.params(known.id, known.revision)
@@ -82,7 +141,13 @@ def unchanged(archive: Archive, known: Workflow, definition: Definition) -> bool
     return json.dumps(params, sort_keys=True) == json.dumps(dict(definition.params), sort_keys=True)
 
 
-def _plan(archive: Archive, revised: Revised, went_along: Sequence[int]) -> RerunPlan:
+def _using(definition: Definition, before: Mapping[str, Any]) -> int:
+    """How many jobs use a parameter that has changed."""
+    jobs = Counter(job.template for job in definition.jobs)
+    return sum(jobs[at] for at, one in enumerate(definition.templates) if uses_changed(one, before, definition.params))
+
+
+def _plan(archive: Archive, revised: Revised, went_along: Sequence[int], warnings: tuple[str, ...]) -> RerunPlan:
     """What the revision did; `went_along` are the jobs that retired ones had added."""
     jobs = list(revised.jobs)
     standing = archive.workflows.standing([*(job.id for job in jobs), *went_along])
@@ -93,7 +158,7 @@ def _plan(archive: Archive, revised: Revised, went_along: Sequence[int]) -> Reru
         if job not in known:
             name, state, _ = standing[job]
             jobs.append(RevisedJob(job, name, versions[job], state, retired))
-    return revision_plan(jobs, standing)
+    return revision_plan(jobs, standing, warnings)
 
 
 def _refuse_losing_what_runs(archive: Archive, known: Workflow, definition: Definition) -> None:

@@ -18,7 +18,7 @@ from rekindle.engine.looking.look import digest_of
 from rekindle.engine.presence import alive
 from rekindle.engine.results import Preview, Submitted
 from rekindle.engine.session import Session, tentative
-from rekindle.engine.submitting.revising import outline_of, resubmit
+from rekindle.engine.submitting.revising import outline_of, resubmit, takes_over
 from rekindle.engine.wake import ring
 from rekindle.journal.copies import remove_tree
 from rekindle.journal.places import attempt_folder, subtasks_folder
@@ -32,18 +32,23 @@ def submit(
     name: str | None = None,
     new: bool = False,
     revision_of: int | None = None,
+    revise: bool = False,
 ) -> Submitted:
     """Store a definition.
 
     A name that the store does not have, or `new`: a new workflow. A name it has, from the same folder, or the id of a
     workflow as `revision_of`: its next revision, or nothing when definition and parameters are the same. From another
-    folder: SubmitRefused. NotFound for an id that is not there.
+    folder: SubmitRefused. From another file that is there beside the workflow's: SubmitRefused, unless `revise` or an
+    id says that it is the next revision. NotFound for an id that is not there.
     """
     definition = identified(definition, name)
+    revise = revise or revision_of is not None or takes_over(session, definition)
     now = session.clock()
     with session.store.write() as archive:
         known = None if new else _known(archive, definition, revision_of)
-        submitted = resubmit(archive, known, definition, now) if known else _created(archive, definition, now)
+        submitted = (
+            resubmit(archive, known, definition, now, revise=revise) if known else _created(archive, definition, now)
+        )
         runners = alive(archive, now)
     ring(session.store.folder, runners)
     return submitted
@@ -56,15 +61,17 @@ def preview(
     name: str | None = None,
     new: bool = False,
     revision_of: int | None = None,
+    revise: bool = False,
 ) -> Preview:
     """What `submit` would do, and refuse; nothing is changed."""
     definition = identified(definition, name)
+    revise = revise or revision_of is not None or takes_over(session, definition)
     with tentative(session) as archive:
         known = None if new else _known(archive, definition, revision_of)
         if known is None:
             return Preview(_created(archive, definition, session.clock()))
         before = archive.workflows.outline(known.id, known.revision)
-        submitted = resubmit(archive, known, definition, session.clock())
+        submitted = resubmit(archive, known, definition, session.clock(), revise=revise)
         if submitted.unchanged:
             return Preview(submitted)
         return Preview(submitted, compare(before, outline_of(definition)))

@@ -4,7 +4,7 @@
 -- Attempts, beside what their jobs are now; in the order of rekindle.domain.changes.prints.Subject.
 SELECT attempt.id, attempt.state, attempt.template, attempt.revision, coalesce(attempt.binding, job.binding),
     attempt.overrides, attempt.code, attempt.folder, attempt.queued, job.id, job.name, job.workflow, job.template,
-    job.binding, job.attempt, job.pinned_to
+    job.binding, job.attempt, job.pinned_to, job.overrides
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts ORDER BY job.id;
 
 -- name: needs

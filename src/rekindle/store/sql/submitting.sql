@@ -41,6 +41,10 @@ INSERT INTO edge (parent, child) VALUES (:parent, :child);
 -- The number of a workflow's latest revision.
 SELECT revision FROM workflow WHERE id = :id;
 
+-- name: params
+-- The parameters of a revision.
+SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
+
 -- name: advance_workflow
 -- Make a revision the latest.
 UPDATE workflow SET revision = :revision, project = :project, source = :source, source_digest = :source_digest
@@ -88,6 +92,28 @@ UPDATE job SET version = version + 1 WHERE id IN @jobs;
 -- name: modified_jobs
 -- The jobs of a workflow whose attempts do not take what their template says.
 SELECT id FROM job WHERE workflow = :workflow AND overrides IS NOT NULL;
+
+-- name: overridden_jobs
+-- The jobs of a workflow for which a rerun has modified something.
+SELECT id, name, template, overrides, pinned_to FROM job WHERE workflow = :workflow AND overrides IS NOT NULL;
+
+-- name: overridden_pointers
+-- What undo would restore of the jobs of a workflow, where it has overrides.
+SELECT rerun_job.rerun, rerun_job.job, job.template, rerun_job.pointers
+FROM job
+JOIN rerun_job ON rerun_job.job = job.id
+JOIN rerun ON rerun.id = rerun_job.rerun
+WHERE job.workflow = :workflow AND rerun.undone IS NULL AND json_extract(rerun_job.pointers, '$.overrides') IS NOT NULL;
+
+-- name: set_overrides
+-- Leave a job those overrides that a revision has not outdated.
+-- row: overrides, job
+UPDATE job SET overrides = :overrides, version = version + 1 WHERE id = :job;
+
+-- name: set_pointers
+-- Change what undo would restore of a job.
+-- row: pointers, rerun, job
+UPDATE rerun_job SET pointers = :pointers WHERE rerun = :rerun AND job = :job;
 
 -- name: clear_counts
 -- Forget a workflow's counts, to count afresh.

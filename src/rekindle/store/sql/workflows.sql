@@ -9,6 +9,14 @@ WHERE id IN (SELECT DISTINCT template FROM job WHERE workflow = :workflow AND re
 -- The parameters of a revision.
 SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
 
+-- name: set_source
+-- A workflow's spec file has another path.
+UPDATE workflow SET source = :source WHERE id = :id;
+
+-- name: overtaken
+-- How many completed jobs need a job that is not done.
+SELECT count(*) FROM job WHERE workflow = :workflow AND state = 4 AND unmet > 0 AND retired = 0;
+
 -- name: edges
 -- Every edge of a workflow.
 SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
