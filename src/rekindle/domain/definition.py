@@ -95,6 +95,7 @@ class JobTemplate:
     when: When = "completed"  # or "finished": failed, canceled and unreachable will do too
     retry: tuple[RetryRule, ...] = ()  # the first that fits a failure decides
     grace: float = GRACE  # seconds between SIGTERM and SIGKILL for what is canceled or out of time
+    implicit_inputs: bool = True  # the files that its commands name are compared
 
     @property
     def runs_whenever(self) -> bool:

@@ -39,12 +39,21 @@ class Workflow:
         directory: str | Path | None = None,
         workdir: str | None = None,
         defaults: Mapping[str, Any] | None = None,
+        implicit_inputs: bool | None = None,
     ) -> None:
         """`directory`: the project's folder; by default that of the file that calls this, or the working directory
         where there is no such file."""
         self.name = name
         self.directory = str(Path(directory).resolve() if directory is not None else _calling_folder())
-        self._top = _given(name=name, params=params, env=env, project=project, workdir=workdir, defaults=defaults)
+        self._top = _given(
+            name=name,
+            params=params,
+            env=env,
+            project=project,
+            workdir=workdir,
+            defaults=defaults,
+            implicit_inputs=implicit_inputs,
+        )
         self._jobs: dict[str, dict[str, Any]] = {}
 
     def job(
@@ -73,6 +82,7 @@ class Workflow:
         when: str | None = None,
         retry: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         grace: str | None = None,
+        implicit_inputs: bool | None = None,
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""
@@ -101,6 +111,7 @@ class Workflow:
             when=when,
             retry=retry,
             grace=grace,
+            implicit_inputs=implicit_inputs,
         )
         return JobHandle(name)
 

@@ -53,8 +53,9 @@ JOB_KEYS = (
     "when",
     "retry",
     "grace",
+    "implicit_inputs",
 )
-_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace")
+_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace", "implicit_inputs")
 _OURS = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
 
@@ -70,6 +71,7 @@ class Defaults:
     files: Telling
     retry: tuple[RetryRule, ...] = ()
     grace: float = GRACE
+    implicit_inputs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Draft:
 
 
 def read_defaults(root: Table, problems: Problems) -> Defaults:
-    """`defaults:`, with the workflow's own `workdir` and `env` under it."""
+    """`defaults:`, with the workflow's own `workdir`, `env` and `implicit_inputs` under it."""
     found = table(root.get("defaults"), "`defaults`", problems) or Table(root.place)
     check_keys(found, _DEFAULTS_KEYS, "`defaults`", problems)
     return Defaults(
@@ -97,6 +99,7 @@ def read_defaults(root: Table, problems: Problems) -> Defaults:
         files=read_telling(found.get("files"), problems),
         retry=read_retry(found.get("retry"), (), None, problems),
         grace=_grace(found, GRACE, problems),
+        implicit_inputs=_implicit_inputs(found, _implicit_inputs(root, True, problems), problems),
     )
 
 
@@ -133,6 +136,7 @@ def read_job(
         when=_when(job, problems),
         retry=read_retry(job.get("retry"), base.retry, resources, problems),
         grace=_grace(job, base.grace, problems),
+        implicit_inputs=_implicit_inputs(job, base.implicit_inputs, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(
@@ -162,6 +166,12 @@ def _grace(found: Table, base: float, problems: Problems) -> float:
 
 
 _GRACE = "as in `grace: 30s`: how long after SIGTERM before SIGKILL"
+
+
+def _implicit_inputs(found: Table, base: bool, problems: Problems) -> bool:
+    if "implicit_inputs" not in found.entries:
+        return base
+    return yes_or_no(found.get("implicit_inputs"), "`implicit_inputs`", problems)
 
 
 def _workdir(found: Table, base: Workdir, problems: Problems) -> Workdir:

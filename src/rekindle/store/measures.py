@@ -63,3 +63,9 @@ class Measures:
     def checked(self, jobs: Iterable[int]) -> dict[int, tuple[int, int | None, dict[str, Any]]]:
         rows = self._db.rows(SQL["checked"], jobs=as_set(jobs))
         return {job: (rerun, reserve, msgspec.json.decode(text)) for job, rerun, reserve, text in rows}
+
+    def written(self, workflows: Iterable[int]) -> set[tuple[int, str]]:
+        return {(workflow, path) for workflow, path in self._db.rows(SQL["written"], workflows=as_set(workflows))}
+
+    def spans(self, workflows: Iterable[int]) -> list[tuple[int, float, float]]:
+        return [(row[0], row[1], row[2]) for row in self._db.rows(SQL["spans"], workflows=as_set(workflows))]

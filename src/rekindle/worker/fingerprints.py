@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from rekindle.domain.changes.outside import functions_called, outer_variables
+from rekindle.domain.changes.outside import files_named, functions_called, outer_variables
 from rekindle.domain.changes.prints import ABSENT, Content, FileSeen, Prints
+from rekindle.domain.definition import Each
+from rekindle.domain.errors import RekindleError
 from rekindle.files.digests import Tell, glance, text_digest
+from rekindle.files.locating import Located, locate
 from rekindle.files.reading import Reader
 from rekindle.journal import records
+from rekindle.journal.items import settled
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.worker.frame import Frame
 
@@ -34,6 +39,16 @@ class _Facts(NamedTuple):
     variables: tuple[str, ...]
 
 
+class _NamedFiles(NamedTuple):
+    """The files that an attempt's commands name, and the paths of those that the steps which it keeps have used."""
+
+    files: tuple[Located, ...] = ()
+    kept: frozenset[str] = frozenset()
+
+
+_NONE = _NamedFiles()
+
+
 class Fingerprints:
     """What a process knows of files and modules, from one attempt to the next."""
 
@@ -44,16 +59,18 @@ class Fingerprints:
         self.reader = Reader()
 
     def begin(self, recipe: Recipe, assignment: Assignment, frame: Frame) -> Fingerprint | None:
-        """An attempt's fingerprint, with nothing in it; None: it declares no files and names no variable around it."""
+        """An attempt's fingerprint, with nothing in it; None: it declares and names no files, and names no variable
+        around it."""
         variables = self._facts_of(recipe).variables
         if assignment.env:
             variables = outer_variables(recipe.steps, {**recipe.env, **assignment.env})
-        if not (recipe.inputs or recipe.outputs or variables):
+        named = _located(recipe, assignment.start_step, frame) if recipe.implicit_inputs else _NONE
+        if not (recipe.inputs or recipe.outputs or variables or named.files):
             return None
         if len(self.reader) > _MOST_REMEMBERED:
             self.reader = Reader()
         self.reader.know(assignment.seen)
-        return Fingerprint(self.reader, recipe.by_mtime, frame, variables, assignment.began)
+        return Fingerprint(self.reader, recipe.by_mtime, frame, variables, assignment.began, named)
 
     def code(self, recipe: Recipe, tell: Callable[[records.Sources], None]) -> str | None:
         """The digest of the modules that a recipe's functions are, as they are now; None: it calls none. Modules that
@@ -90,8 +107,11 @@ class Fingerprint:
         frame: Frame,
         variables: tuple[str, ...],
         began: Prints | None,
+        named: _NamedFiles = _NONE,
     ) -> None:
         """`began`: what the attempt that it goes on from depended on."""
+        self._named = named
+        self._before: dict[str, tuple[Content, str]] = {}  # what named files held and looked like at the start, by path
         self._reader, self._by_mtime = reader, by_mtime
         self._began = began or Prints()
         self._input_paths = _absolute(frame, frame.inputs)
@@ -105,7 +125,8 @@ class Fingerprint:
     @property
     def many_inputs(self) -> bool:
         """To take the inputs takes long."""
-        return self._large(self._input_paths)
+        paths = {one.path: one.path for one in self._named.files if one.there}
+        return self._large({**self._input_paths, **paths})
 
     @property
     def many_outputs(self) -> bool:
@@ -116,6 +137,15 @@ class Fingerprint:
         """Read the inputs. `tell` is called meanwhile; what it raises ends it."""
         self._glances = {name: glance(path)[1] for name, path in self._input_paths.items()}
         self._inputs = self._contents(self._input_paths, tell)
+        earlier = {one.path: one for one in self._began.inputs if one.implicit and one.compared}
+        for one in self._named.files:
+            if one.path in self._named.kept and one.path in earlier:
+                content = earlier[one.path]  # the steps that are kept have used what was there then
+            elif one.there and one.named != "written":
+                content = replace(self._reader.content(one.name, one.path, None, tell), named=one.named)
+            else:
+                content = Content(one.name, one.path, ABSENT, named=one.named)
+            self._before[one.path] = content, glance(one.path)[1]
 
     def take_outputs(self, tell: Tell | None = None) -> None:
         """Read the outputs, in the same way."""
@@ -123,8 +153,25 @@ class Fingerprint:
 
     def complete(self, record: records.Ended) -> records.Ended:
         """The attempt's end with all that was taken, and the inputs that did not stay the same throughout."""
-        prints = Prints(self._inputs, self._outputs, self._env, self._unstable())
+        inputs = (*self._inputs, *self._implicit())
+        prints = Prints(inputs, self._outputs, self._env, self._unstable())
         return msgspec.structs.replace(record, prints=prints, seen=_largest(self._reader.fresh()))
+
+    def _implicit(self) -> tuple[Content, ...]:
+        """The named files. What the attempt has made, and what it has changed of files that are no programs, is
+        written by it; a program that it may have changed counts as the attempt has left it."""
+        found = []
+        for one in self._named.files:
+            if one.path not in self._before:
+                continue
+            content, looked = self._before[one.path]
+            if not (one.fixed and one.there) and content.compared and glance(one.path)[1] != looked:
+                if one.named == "program" and content.digest != ABSENT and os.path.isfile(one.path):
+                    content = replace(self._reader.content(one.name, one.path), named=one.named)
+                else:
+                    content = replace(content, digest=ABSENT, by="content", named="written")
+            found.append(content)
+        return tuple(found)
 
     def _unstable(self) -> tuple[str, ...]:
         """Inputs that look different by now, or that the steps which it keeps have seen otherwise. What it writes
@@ -153,6 +200,27 @@ class Fingerprint:
             if effort > LARGE:
                 return True
         return False
+
+
+def _located(recipe: Recipe, start: int, frame: Frame) -> _NamedFiles:
+    """Find what the commands of an attempt name."""
+
+    def items(each: Each) -> list[Any]:
+        try:
+            return [msgspec.json.decode(item) for item in settled(each, frame.scope, frame.directory) or ()]
+        except RekindleError:  # the step will say so
+            return []
+
+    environment = frame.environment
+    named = files_named(recipe.steps, frame.scope, environment, items)
+    if not named:
+        return _NONE
+    declared = {*_absolute(frame, frame.inputs).values(), *_absolute(frame, frame.outputs).values()}
+    found = locate(named, frame.directory, recipe.directory, declared)
+    if not (start and found):
+        return _NamedFiles(found)
+    kept = files_named(recipe.steps[:start], frame.scope, environment, items)
+    return _NamedFiles(found, frozenset(one.path for one in locate(kept, frame.directory, recipe.directory)))
 
 
 def absent_inputs(frame: Frame, absent: Mapping[str, str]) -> Prints:

@@ -366,6 +366,7 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "when": one.when,
         "retry": [rule_to_json(rule) for rule in one.retry],
         "grace": one.grace,
+        "implicit_inputs": one.implicit_inputs,
     }
 
 

@@ -1,12 +1,16 @@
-"""What a template's texts name that lies outside the archive: functions, and variables that the spec does not set."""
+"""What a template's texts name that lies outside the archive: functions, variables that the spec does not set, and
+files that commands name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rekindle.domain.definition import Step
-from rekindle.domain.errors import UnknownWord
+from rekindle.domain.definition import Each, Step
+from rekindle.domain.errors import RekindleError, UnknownWord
+from rekindle.domain.texts.commandline import compile_command
+from rekindle.domain.texts.namedfiles import NamedFile, named_files
+from rekindle.domain.texts.shellscripts import LATER
 from rekindle.domain.texts.substitution import references
 
 
@@ -22,6 +26,41 @@ def outer_variables(steps: Sequence[Step], env: Mapping[str, str]) -> tuple[str,
     around = {name for text in env.values() for name in _variables(text)}
     around.update(name for step in steps for text in _texts(step) for name in _variables(text) if name not in env)
     return tuple(sorted(around))
+
+
+def files_named(
+    steps: Sequence[Step],
+    scope: Mapping[str, Any],
+    environment: Mapping[str, str],
+    items: Callable[[Each], Sequence[Any]],
+) -> list[NamedFile]:
+    """Return the files that the commands of steps may name; a command that cannot run as it is names none.
+
+    `environment` is what the commands see. `items` returns the items of a fan-out, as far as they are known: they are
+    only asked for where one of them decides which program runs."""
+    found: list[NamedFile] = []
+    for step in steps:
+        found += _named_in(step.run, step.shell, scope, environment)
+        if step.each is None:
+            continue
+        found += _named_in(step.each.run, step.each.shell, scope, environment)
+        if any(one.role == "program" and LATER in one.word for one in found):
+            for item in items(step.each):
+                inner = _named_in(step.run, step.shell, {**scope, "item": item}, environment)
+                found += [one for one in inner if one.role == "program"]
+    return [one for one in dict.fromkeys(found) if LATER not in one.word]
+
+
+def _named_in(
+    run: str | tuple[str, ...] | None, shell: str | None, scope: Mapping[str, Any], environment: Mapping[str, str]
+) -> tuple[NamedFile, ...]:
+    if run is None:
+        return ()
+    try:
+        argv = compile_command(run, shell).argv(scope, LATER)
+    except RekindleError:
+        return ()
+    return named_files(argv, environment)
 
 
 def texts_of(step: Step) -> tuple[str, ...]:

@@ -28,17 +28,28 @@ OPAQUE = "attempt:"
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """What became of measuring an attempt. No reasons and `comparable`: it is current; no reasons and not comparable:
-    nobody can know."""
+    it is unknown."""
 
     job: int
     attempt: int
     reasons: tuple[Reason, ...]
-    comparable: bool  # it declares inputs, or needs a job that left something to compare
+    comparable: bool  # beside its definition there was something to compare: files, code, or what a needed job left
 
     @property
     def stale(self) -> bool | None:
-        """None: nobody can know."""
+        """None: it is unknown."""
         return True if self.reasons else False if self.comparable else None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that an attempt was compared by, or would be if no job wrote it. Kinds are those of the reasons that a
+    change of it would give; a command and a function are DEFINITION."""
+
+    kind: ReasonKind
+    name: str
+    path: str | None = None  # of a file
+    implicit: bool = False  # it is a file that is not declared, but named in a command
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +193,8 @@ def other_file(kind: ReasonKind, then: Content, path: str, digest: str) -> Reaso
     """The INPUT or OUTPUT reason for a file that is not what it was; `path` and `digest` are what it is now."""
     if then.digest == digest:
         return None
-    return Reason(kind, {"name": then.name, "path": path, "before": then.digest or None, "after": digest or None})
+    detail = {"name": then.name, "path": path, "before": then.digest or None, "after": digest or None}
+    return Reason(kind, {**detail, "implicit": True} if then.implicit else detail)
 
 
 def other_result(job: int, name: str, before: str | None, after: str | None) -> Reason | None:

@@ -3,14 +3,15 @@ disk (`reading.take`, in none), and the law's word on both (`Measured.judge`).""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rekindle.domain.changes.outside import functions_called
 from rekindle.domain.changes.prints import ABSENT, Basis, Content, FileSeen, Prints, Subject
 from rekindle.domain.changes.staleness import (
     Assessment,
+    Part,
     came_to,
     other_code,
     other_environment,
@@ -22,6 +23,7 @@ from rekindle.domain.states import State
 from rekindle.engine.changes.defining import Compared, Definitions
 from rekindle.engine.changes.needing import Needs, needing
 from rekindle.engine.changes.reading import Contents, Functions, Glance, Requests
+from rekindle.engine.changes.writing import Written, written_by
 from rekindle.files.digests import text_digest
 from rekindle.store.port import Archive
 
@@ -41,6 +43,8 @@ class _Measure:
     code: Mapping[str, str] | None = None  # then, by module
     functions: Functions | None = None  # now
     own: frozenset[str] = frozenset()  # its outputs' paths, where it has inputs too
+    implicit: tuple[Content, ...] = ()  # files that its commands named (those declared are in `prints`)
+    implicit_now: tuple[Content, ...] | None = None  # that they name now, undigested; None: the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Measured:
     _measures: tuple[_Measure, ...]
     _needs: Needs
     _environment: Mapping[str, str]
+    _written: Written = Written()
 
     def judge(self, contents: Contents) -> dict[int, Assessment]:
         """By job: whether its attempt is what would come out now. `contents` are the answer to `requests`."""
@@ -63,10 +68,49 @@ class Measured:
             reasons = one.made.reasons
             if one.prints is not NO_PRINTS or one.code is not None:
                 reasons = (*reasons, *_outside(one, contents, outer))
+            if one.implicit:
+                reasons = (*reasons, *self._named(one, contents))
             reasons = (*reasons, *self._needs.reasons.get(attempt, ()))
-            comparable = bool(one.prints.inputs) or attempt in self._needs.tells
+            comparable = bool(one.prints.inputs or one.prints.outputs or one.code is not None)
+            comparable = comparable or attempt in self._needs.tells or any(map(self._counting(one), one.implicit))
             found[job] = Assessment(job, attempt, reasons, comparable and one.recorded)
         return found
+
+    def parts(self, jobs: Collection[int]) -> dict[int, tuple[tuple[Part, ...], tuple[Part, ...]]]:
+        """By job: what its attempt was compared by, and the files that its commands name and that were not compared,
+        because a job writes them."""
+        found = {}
+        for one in self._measures:
+            if one.subject.job in jobs:
+                counting = self._counting(one)
+                compared = (*_parts(one), *(_part(each) for each in one.implicit if counting(each)))
+                left = {each.name: _part(each) for each in one.implicit if not self._compared(one, each)}
+                needed = self._needs.compared.get(one.subject.attempt, ())
+                results = (Part(ReasonKind.RESULT, name) for name in needed)
+                found[one.subject.job] = (*compared, *_output_parts(one), *results), tuple(left.values())
+        return found
+
+    def _named(self, one: _Measure, contents: Contents) -> Iterable[Reason]:
+        """What differs of the files that commands name."""
+        for was in one.implicit:
+            if not was.compared:
+                continue
+            reason = other_file(ReasonKind.INPUT, was, was.path, contents.content[was.path])
+            if reason is None or (one.made.reasons and reason.detail["after"] is None):
+                continue  # a command that has changed may not name the file any more
+            if self._compared(one, was) and not (
+                was.named == "other" and self._written.during_an_attempt(one.subject.workflow, was.path)
+            ):
+                yield reason
+
+    def _compared(self, one: _Measure, was: Content) -> bool:
+        if was.named == "other":
+            return not self._written.by_a_job(one.subject.workflow, was.path)
+        return was.compared
+
+    def _counting(self, one: _Measure) -> Callable[[Content], bool]:
+        """Whether a named file was there, and is compared."""
+        return lambda was: was.digest != ABSENT and self._compared(one, was)
 
     def bases(self, contents: Contents, jobs: Collection[int]) -> dict[int, Basis]:
         """By job: what its attempt would be measured by if the present were accepted, for all of `jobs` at once. Only
@@ -115,7 +159,8 @@ def gather(
     if folders := [path for path in requests.content if path not in known]:
         known |= archive.fingerprints.known_below(folders)
     by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
-    return Measured(requests, known, by_rerun, tuple(measures), needs, environment)
+    naming = {one.subject.workflow for one in measures if any(each.named == "other" for each in one.implicit)}
+    return Measured(requests, known, by_rerun, tuple(measures), needs, environment, written_by(archive, naming))
 
 
 def _measure(
@@ -125,6 +170,14 @@ def _measure(
     template = definitions.templates[made.now.template]
     declares = bool(template.inputs or template.outputs)
     prints = recorded or NO_PRINTS
+    implicit = tuple(one for one in prints.inputs if one.implicit)
+    if implicit:
+        prints = replace(prints, inputs=tuple(one for one in prints.inputs if not one.implicit))
+    implicit_now: tuple[Content, ...] | None = None
+    if not made.now.body.implicit_inputs:
+        implicit = ()
+    elif whole and made.reasons:
+        implicit_now = definitions.named(one, made.now, definitions.binding(one))
     paths = None
     if declares and (made.moves or (recorded is None and whole)):
         paths = definitions.paths(one, made.now, definitions.binding(one))
@@ -135,7 +188,7 @@ def _measure(
     own = frozenset(content.path for content in prints.outputs) if prints.inputs and prints.outputs else frozenset()
     told = recorded is not None or not declares
     binding = definitions.binding(one) if whole else one.binding_now
-    return _Measure(one, made, binding, prints, told, paths, code, functions, own)
+    return _Measure(one, made, binding, prints, told, paths, code, functions, own, implicit, implicit_now)
 
 
 def _requested(measures: Iterable[_Measure]) -> Requests:
@@ -146,6 +199,9 @@ def _requested(measures: Iterable[_Measure]) -> Requests:
     for one in measures:
         if one.functions is not None:
             code[one.functions] = None
+        for named in (*one.implicit, *(one.implicit_now or ())):
+            if named.compared:
+                content[named.path] = None
         if one.prints is NO_PRINTS and one.paths is None:
             continue
         for path, least in _wanted(one):
@@ -216,6 +272,28 @@ def _outside(one: _Measure, contents: Contents, outer: _Outer) -> list[Reason]:
     return reasons
 
 
+def _part(content: Content) -> Part:
+    return Part(ReasonKind.INPUT, content.name, content.path, implicit=content.implicit)
+
+
+def _parts(one: _Measure) -> Iterable[Part]:
+    """What an attempt was compared by, up to its declared inputs."""
+    steps = one.made.now.body.steps
+    if any(step.run is not None for step in steps):
+        yield Part(ReasonKind.DEFINITION, "command")
+    used = used_by(one.made.now.body)
+    yield from (Part(ReasonKind.PARAMETER, ".".join(path)) for path in sorted(used.params))
+    yield from (Part(ReasonKind.PARAMETER, ".".join(("matrix", *path))) for path in sorted(used.matrix))
+    for name in functions_called(steps):
+        yield Part(ReasonKind.DEFINITION if one.code is None else ReasonKind.CODE, name)
+    yield from (Part(ReasonKind.ENVIRONMENT, name) for name in sorted(one.prints.env))
+    yield from map(_part, one.prints.inputs)
+
+
+def _output_parts(one: _Measure) -> Iterable[Part]:
+    return (Part(ReasonKind.OUTPUT, content.name, content.path) for content in one.prints.outputs)
+
+
 def _some(reason: Reason | None) -> tuple[Reason, ...]:
     return () if reason is None else (reason,)
 
@@ -224,6 +302,10 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
     """The present as a worker would have recorded it."""
     names = {*one.prints.env} if not one.made.reasons else used_by(one.made.now.body).outer
     env = {name: outer.digest(name) for name in sorted(names)}
+    implicit = tuple(
+        replace(each, digest=contents.content[each.path]) if each.compared else each
+        for each in (one.implicit if one.implicit_now is None else one.implicit_now)
+    )
     if one.paths is None:
         inputs, outputs = (
             tuple(
@@ -232,7 +314,7 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
             )
             for files in (one.prints.inputs, one.prints.outputs)
         )
-        return Prints(inputs, outputs, env)
+        return Prints((*inputs, *implicit), outputs, env)
     inputs, outputs = (
         tuple(
             Content(name, path, contents.content[path])
@@ -242,7 +324,7 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
         )
         for files in _present(one)
     )
-    return Prints(inputs, outputs, env)
+    return Prints((*inputs, *implicit), outputs, env)
 
 
 @dataclass(slots=True)
