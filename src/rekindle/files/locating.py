@@ -71,4 +71,3 @@ def _place(one: NamedFile, directory: str, inside: str) -> tuple[str, bool] | No
 
 def _is_declared(path: str, declared: Collection[str]) -> bool:
     return path in declared or any(path.startswith(one + "/") for one in declared)
-

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from rekindle.domain.changes.outside import files_named, functions_called, outer_variables
 from rekindle.domain.changes.prints import ABSENT, Content, FileSeen, Prints
 from rekindle.domain.definition import Each
-from rekindle.domain.errors import RekindleError
 from rekindle.files.digests import Tell, glance, text_digest
 from rekindle.files.locating import Located, locate
 from rekindle.files.reading import Reader
@@ -205,11 +204,8 @@ class Fingerprint:
 def _located(recipe: Recipe, start: int, frame: Frame) -> _NamedFiles:
     """Find what the commands of an attempt name."""
 
-    def items(each: Each) -> list[Any]:
-        try:
-            return [msgspec.json.decode(item) for item in settled(each, frame.scope, frame.directory) or ()]
-        except RekindleError:  # the step will say so
-            return []
+    def items(each: Each) -> list[str] | None:
+        return settled(each, frame.scope, frame.directory)
 
     environment = frame.environment
     named = files_named(recipe.steps, frame.scope, environment, items)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
 from rekindle.cli.showing import drawing
+from rekindle.domain.changes.staleness import Part
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.texts.quantities import format_size
 
@@ -20,7 +22,7 @@ _LONG = 30  # characters of a value that stand beside its other one
 
 _SIMPLE = {
     ReasonKind.NEVER_RAN: "has not run yet",
-    ReasonKind.UNKNOWN: "declares nothing that could be compared",
+    ReasonKind.UNKNOWN: "unknown: there is nothing to compare",
     ReasonKind.RELEASED: "released",
 }
 
@@ -33,6 +35,18 @@ _OF_JOBS = {
     ReasonKind.STAYS: "stays as it is, though {name} runs again",
 }
 
+_PARTS = {  # one by its name; one and several in numbers
+    ReasonKind.DEFINITION: ("{}", "command", "commands"),
+    ReasonKind.PARAMETER: ("parameter {}", "parameter", "parameters"),
+    ReasonKind.CODE: ("function {}", "function", "functions"),
+    ReasonKind.ENVIRONMENT: ("variable {}", "variable", "variables"),
+    ReasonKind.INPUT: ("input {}", "input", "inputs"),
+    ReasonKind.OUTPUT: ("output {}", "output", "outputs"),
+    ReasonKind.RESULT: ("result of {}", "result", "results"),
+}
+_LINES = 3  # by what an attempt was compared, before it is told in numbers
+_NAMED = ("{}", "file named in the command", "files named in the command")
+
 
 def in_short(reason: Reason) -> str:
     """One reason in one line."""
@@ -44,6 +58,8 @@ def in_short(reason: Reason) -> str:
         return f"needs {name} now" if detail.get("before") is None else f"does not need {name} any more"
     if kind in _OF_JOBS:
         return _OF_JOBS[kind].format(name=name or detail.get("job"))
+    if detail.get("implicit"):
+        return f"{named_file(name)}: {_happened(detail, 'missing', 'new')}"
     if kind in (ReasonKind.INPUT, ReasonKind.OUTPUT):
         return f"{kind.value} {name} {_happened(detail, 'is missing', 'is there now')}"
     if kind is ReasonKind.UNSTABLE:
@@ -88,6 +104,42 @@ def in_full(reason: Reason) -> Iterator[str]:
             yield f"  {click.style(f'+ {after}', fg='green')}"
     else:
         yield head
+
+
+def named_file(name: str) -> str:
+    """Return how a file is shown that is not declared."""
+    return f"{drawing.flat(name)} (named in the command)"
+
+
+def compared(parts: Sequence[Part], width: int, most: int | None = _LINES) -> list[str]:
+    """Say by what an attempt was compared, in lines of `width` columns: by names, or where these take more than `most`
+    lines, in numbers."""
+    lines = _wrapped([named_file(one.name) if one.implicit else _of_kind(one) for one in parts], width)
+    if most is None or len(lines) <= most:
+        return lines
+    counts = Counter(_NAMED if one.implicit else _PARTS[one.kind] for one in parts)
+    return _wrapped(
+        [
+            single if single == "command" else f"{number:,} {single if number == 1 else several}"
+            for (_, single, several), number in counts.items()
+        ],
+        width,
+    )
+
+
+def _wrapped(texts: Sequence[str], width: int) -> list[str]:
+    """Texts with commas between, broken only there; one that is too long is cut."""
+    lines = [""]
+    for at, text in enumerate(texts):
+        piece = drawing.cut(text, width - 1, "middle") + ("," if at + 1 < len(texts) else "")
+        if lines[-1] and len(lines[-1]) + 1 + len(piece) > width:
+            lines.append("")
+        lines[-1] += f" {piece}" if lines[-1] else piece
+    return lines
+
+
+def _of_kind(one: Part) -> str:
+    return _PARTS[one.kind][0].format(drawing.flat(one.name))
 
 
 def which_retry(reason: Reason) -> str:

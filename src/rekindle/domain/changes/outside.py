@@ -3,6 +3,7 @@ files that commands name."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,12 +33,12 @@ def files_named(
     steps: Sequence[Step],
     scope: Mapping[str, Any],
     environment: Mapping[str, str],
-    items: Callable[[Each], Sequence[Any]],
+    items: Callable[[Each], Sequence[str] | None],
 ) -> list[NamedFile]:
     """Return the files that the commands of steps may name; a command that cannot run as it is names none.
 
-    `environment` is what the commands see. `items` returns the items of a fan-out, as far as they are known: they are
-    only asked for where one of them decides which program runs."""
+    `environment` is what the commands see. `items` returns the items of a fan-out as JSON texts, as far as they are
+    known: they are only asked for where one of them decides which program runs."""
     found: list[NamedFile] = []
     for step in steps:
         found += _named_in(step.run, step.shell, scope, environment)
@@ -45,10 +46,17 @@ def files_named(
             continue
         found += _named_in(step.each.run, step.each.shell, scope, environment)
         if any(one.role == "program" and LATER in one.word for one in found):
-            for item in items(step.each):
-                inner = _named_in(step.run, step.shell, {**scope, "item": item}, environment)
+            for item in _known(step.each, items):
+                inner = _named_in(step.run, step.shell, {**scope, "item": json.loads(item)}, environment)
                 found += [one for one in inner if one.role == "program"]
     return [one for one in dict.fromkeys(found) if LATER not in one.word]
+
+
+def _known(each: Each, items: Callable[[Each], Sequence[str] | None]) -> Sequence[str]:
+    try:
+        return items(each) or ()
+    except RekindleError:  # the step will say so
+        return ()
 
 
 def _named_in(

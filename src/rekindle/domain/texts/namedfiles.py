@@ -6,7 +6,7 @@ The functions here only read texts. Whether a file exists, and in which folder, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from posixpath import basename, join, normpath
@@ -41,7 +41,7 @@ SOURCE_SUFFIXES = frozenset(
     m mlx c h cc cpp cxx c++ hh hpp hxx cu cuh f f77 f90 f95 f03 f08 for php tcl tk exp ipynb smk nf wdl cwl java kt kts
     scala sc go rs swift cs fs hs ml mli ex exs erl clj groovy gradle mk mak cmake do sas sps stan bugs jags gp gnuplot
     plt ps1 bat cmd nim zig v vhd vhdl sv dart ahk vbs applescript el lisp scm rkt pro asm
-    """.split()
+    """.split()  # noqa: SIM905 - a hundred quoted words would be harder to read
 )
 """Suffixes, in lower case and without the dot, of files that programs consist of."""
 
@@ -97,6 +97,8 @@ _INTERPRETERS: tuple[tuple[str, _Interpreter], ...] = (
 _INTERPRETER = re.compile("|".join(f"(?P<i{at}>{names})" for at, (names, _) in enumerate(_INTERPRETERS)))
 
 _FROM_FILE = re.compile(r"[gmn]?awk|gsed|sed|g?make|bmake|ninja|snakemake|just|bc|psql|mysql|sqlite3")
+_FILE_OPTIONS = ("-f", "--file", "--makefile", "--snakefile")
+_FILE_OPTION = re.compile(r"(?:-f|--?file=|--makefile=|--snakefile=)(.+)|-f|--file|--makefile|--snakefile", re.DOTALL)
 _WRITERS = frozenset({"tee", "touch", "truncate"})
 
 _PREFIXES: Mapping[str, tuple[tuple[str, ...], int]] = {
@@ -364,30 +366,24 @@ class _Finder:
             self._add(word, "source")
 
     def _from_file(self, name: str, arguments: list[str]) -> None:
-        """Take the programs that follow `-f`, and make's own files where there is none."""
-        make, named, folder = name.endswith("make") and name != "snakemake", False, ""
-        rest: list[str] = []
-        take: Callable[[str], None] | None = None
+        """Take the programs that follow `-f`, and the files that make and snakemake read where there is none."""
+        named, folder, before = False, "", ""
         for word in arguments:
-            if take is not None:
-                take(word)
-                take = None
-            elif word in ("-f", "--file", "--makefile", "--snakefile", "-s") and (word != "-s" or name == "snakemake"):
-                take, named = self._script, True
-            elif found := re.fullmatch(r"(?:-f|(?:--?file|--makefile|--snakefile)=)(.+)", word, re.DOTALL):
-                self._script(found[1])
+            found = _FILE_OPTION.fullmatch(word)
+            if before in _FILE_OPTIONS or (found and found[1]):
+                self._script(found[1] if found and found[1] else word)
                 named = True
-            elif make and (found := re.fullmatch(r"(?:-C|--directory=)(.*)", word)):
-                folder = found[1]
-                take = None if folder else rest.append
-            else:
-                rest.append(word)
-        if make and not named:
-            folder = folder or next((word for word, before in zip(arguments[1:], arguments, strict=False) if before == "-C"), "")
+            elif before == "-C":
+                folder = word
+            elif not found and word != "-C":
+                self._argument(word)
+            before = word if before not in _FILE_OPTIONS else ""
+        if named:
+            return
+        if name in ("make", "gmake"):
             self._add(join(folder, "Makefile"), "program", tuple(join(folder, one) for one in _MAKEFILES))
-        elif name == "snakemake" and not named:
+        elif name == "snakemake":
             self._add("Snakefile", "program", ("Snakefile", "workflow/Snakefile"))
-        self._arguments(rest)
 
     def _arguments(self, words: Sequence[str]) -> None:
         for word in words:
@@ -434,6 +430,5 @@ def is_source(word: str) -> bool:
 
 def _starts_command(word: str) -> bool:
     name = basename(word)
-    return bool(
-        name in _SHELLS or _INTERPRETER.fullmatch(name) or _FROM_FILE.fullmatch(name) or _ALIASES.get(name, name) in _PREFIXES
-    )
+    known = name in _SHELLS or _ALIASES.get(name, name) in _PREFIXES
+    return known or bool(_INTERPRETER.fullmatch(name) or _FROM_FILE.fullmatch(name))

@@ -16,7 +16,7 @@ from rekindle.domain.actions import Change, effective
 from rekindle.domain.changes.outside import files_named, functions_called
 from rekindle.domain.changes.prints import ABSENT, Content, Subject
 from rekindle.domain.changes.staleness import Defined, redefined
-from rekindle.domain.definition import Each, JobTemplate
+from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import RekindleError, UnknownWord
 from rekindle.domain.overrides import Modified, modified_of
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
@@ -127,14 +127,7 @@ class Definitions:
         inputs, outputs = self.paths(one, made, binding)
         declared = [os.path.normpath(path) for path in (*inputs.values(), *outputs.values())]
         scope["inputs"], scope["outputs"] = inputs, outputs
-
-        def items(each: Each) -> list[Any]:
-            try:
-                return [msgspec.json.decode(item) for item in settled(each, scope, directory) or ()]
-            except RekindleError:
-                return []
-
-        found = files_named(body.steps, scope, scope["env"], items)
+        found = files_named(body.steps, scope, scope["env"], lambda each: settled(each, scope, directory))
         return tuple(
             Content(each.name, each.path, ABSENT, named=each.named)
             for each in locate(found, directory, project, declared)

@@ -57,7 +57,7 @@ class Measured:
     _measures: tuple[_Measure, ...]
     _needs: Needs
     _environment: Mapping[str, str]
-    _written: Written = Written()
+    _written: Written
 
     def judge(self, contents: Contents) -> dict[int, Assessment]:
         """By job: whether its attempt is what would come out now. `contents` are the answer to `requests`."""

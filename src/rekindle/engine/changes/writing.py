@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from rekindle.store.port import Archive
 
@@ -33,7 +32,7 @@ class Written:
     def during_an_attempt(self, workflow: int, path: str) -> bool:
         """Return whether the file has last changed while an attempt ran."""
         try:
-            found = os.stat(path)
+            found = Path(path).stat()
         except OSError:
             return False
         spans = self._spans.get(workflow, ())
