@@ -206,6 +206,13 @@ def _checked(one: Explained) -> Iterator[str]:
 def _said(one: Explained, verbose: bool) -> Iterator[str]:
     """What there is to say of it, in a sentence, and by what it was compared."""
     said = _sentence(one)
+    if one.word == "unknown" and not one.recorded:
+        yield "unknown: what its attempt depended on was not recorded"
+        return
+    if one.word == "unknown":
+        yield f"{said}: the job declares no inputs or outputs"
+        yield "  and its command names no file"
+        return
     if one.word not in ("current", "failed") or not one.compared:
         yield said
         return
@@ -239,7 +246,7 @@ def _sentence(one: Explained) -> str:
 _SENTENCES = {
     "stale": "stale: it would run again, for",
     "current": "current",
-    "unknown": "unknown: nothing to compare: the job declares no inputs or outputs and its command names no file",
+    "unknown": "unknown: nothing to compare",
     "failed": "failed: it runs again when asked to",
     "canceled": "canceled: it runs again when asked to",
     "retired": "retired: it is no part of its workflow any more",

@@ -34,6 +34,7 @@ class Assessment:
     attempt: int
     reasons: tuple[Reason, ...]
     comparable: bool  # beside its definition there was something to compare: files, code, or what a needed job left
+    recorded: bool = True  # its worker recorded what it depended on
 
     @property
     def stale(self) -> bool | None:

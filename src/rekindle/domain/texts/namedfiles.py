@@ -51,7 +51,7 @@ _NUMBER = re.compile(r"[0-9.,:]+(?:e[+-]?[0-9]+)?|[-+]")
 _MOST_WORDS = 2000  # of a text: what follows is not looked at
 
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "zsh", "rbash", "busybox"})
-_KEYWORDS = frozenset({"if", "then", "else", "elif", "while", "until", "do", "{", "!", "time", "coproc"})
+_KEYWORDS = frozenset({"if", "then", "else", "elif", "while", "until", "do", "{", "!", "coproc"})
 _EXPORTS = frozenset({"export", "readonly", "local", "declare", "typeset"})
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 

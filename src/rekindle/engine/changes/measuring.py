@@ -73,7 +73,7 @@ class Measured:
             reasons = (*reasons, *self._needs.reasons.get(attempt, ()))
             comparable = bool(one.prints.inputs or one.prints.outputs or one.code is not None)
             comparable = comparable or attempt in self._needs.tells or any(map(self._counting(one), one.implicit))
-            found[job] = Assessment(job, attempt, reasons, comparable and one.recorded)
+            found[job] = Assessment(job, attempt, reasons, comparable and one.recorded, one.recorded)
         return found
 
     def parts(self, jobs: Collection[int]) -> dict[int, tuple[tuple[Part, ...], tuple[Part, ...]]]:

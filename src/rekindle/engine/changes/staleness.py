@@ -55,6 +55,7 @@ class Explained:
     awaits: tuple[int, ...] = ()  # canceled attempts, without whose end it does not start
     compared: tuple[Part, ...] = ()  # by what its attempt was compared, unless nothing but its definition was
     mentioned: tuple[Part, ...] = ()  # files that its commands name and that are not compared: a job writes them
+    recorded: bool = True  # what its attempt depended on was
 
     @property
     def stale(self) -> bool | None:
@@ -129,6 +130,7 @@ def explain(session: Session, jobs: Sequence[int], tell: Tell | None = None) -> 
             awaits=tuple(awaited.get(one.job.id, ())),
             compared=parts[one.job.id][0] if one.job.id in parts and found[one.job.id].comparable else (),
             mentioned=parts[one.job.id][1] if one.job.id in parts else (),
+            recorded=one.job.id not in found or found[one.job.id].recorded,
         )
         for one in told
     ]
