@@ -173,7 +173,8 @@ def test_files_that_some_job_writes_are_only_mentioned(shell: Shell) -> None:
         jobs:
           reader: {run: "cat state.txt declared.txt sub/in hidden.txt"}
           appender: {run: "echo 1 >> state.txt", needs: [reader]}
-          declarer: {run: "mkdir -p sub; date > sub/in; date > declared.txt", needs: [reader], outputs: {o: declared.txt, s: sub}}
+          declarer:
+            {run: "date > sub/in; date > declared.txt", needs: [reader], outputs: {o: declared.txt, s: sub}}
           hider: {run: "python3 hider.py", needs: [reader]}
           own: {run: "echo x > log.txt; echo y | tee -a tee.txt; cp log.txt copy.txt"}
         """

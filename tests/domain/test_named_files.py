@@ -9,7 +9,7 @@ from rekindle.domain.texts.namedfiles import named_files
 
 def words(text: str, *roles: str, **environment: str) -> list[str]:
     found = named_files(["/bin/sh", "-c", text], environment)
-    return [one.word for one in found if one.role in roles and one.word != "/bin/sh"]
+    return [one.word for one in found if one.role in roles]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def words(text: str, *roles: str, **environment: str) -> list[str]:
         ("tools/run x", ["tools/run"]),
         (". go; source go2", ["go", "go2"]),
         ("env -i A=b python3 go", ["go"]),
-        ("/usr/bin/env -S 'python3 -u go'", ["/usr/bin/env", "go"]),
+        ("/usr/bin/env -S 'python3 -u go'", ["go"]),
         ("A=1 B=2 nice -n 5 timeout -k 1 5s nohup ./run", ["./run"]),
         ("time -f %e sh go", ["go"]),
         ("xargs -n 1 sh go < list", ["go"]),
@@ -120,6 +120,18 @@ def test_other_words_are_candidates_also_behind_a_sign(command: str, others: lis
 )
 def test_what_a_command_writes_is_told_apart(command: str, written: list[str]) -> None:
     assert words(command, "written") == written
+
+
+def test_a_program_is_looked_for_on_a_path_and_in_code() -> None:
+    [found, _] = named_files(["tool", "x"], {}, "bin:/usr/bin")
+    assert (found.word, found.paths, found.role, found.awaited) == (
+        "tool",
+        ("bin/tool", "/usr/bin/tool"),
+        "program",
+        False,
+    )
+    assert words("Rscript -e 'source(\"fit.R\")'", "source") == ["fit.R"]
+    assert words("pytest tests/test_a.py::test_b", "source") == ["tests/test_a.py"]
 
 
 def test_a_vector_is_read_without_a_shell() -> None:

@@ -29,11 +29,12 @@ def locate(
 ) -> tuple[Located, ...]:
     """Return the files that commands in the folder `directory` name, in order, none twice: regular files within the
     folder `project`, without those that are declared, or lie in a folder that is (`declared`: absolute paths), and
-    without the store's."""
+    without the store's and those in an attempt's own folder."""
     inside = project.rstrip("/") + "/"
+    own = "" if directory == project else directory.rstrip("/") + "/"
     found: dict[str, Located] = {}
     for one in named:
-        place = _place(one, directory, inside)
+        place = _place(one, directory, inside, own)
         if place is None:
             continue
         path, there = place
@@ -52,12 +53,12 @@ def locate(
 _RANKS: tuple[Named, ...] = ("", "other", "program", "written")
 
 
-def _place(one: NamedFile, directory: str, inside: str) -> tuple[str, bool] | None:
+def _place(one: NamedFile, directory: str, inside: str, own: str) -> tuple[str, bool] | None:
     """Where the file is, and whether it is there; None: nowhere that counts."""
     first = None
     for path in one.paths:
         full = os.path.normpath(os.path.join(directory, path))
-        if not full.startswith(inside) or _STORE in full[len(inside) - 1 :]:
+        if not full.startswith(inside) or _STORE in full[len(inside) - 1 :] or (own and full.startswith(own)):
             continue
         try:
             if stat.S_ISREG(os.stat(full).st_mode):

@@ -36,6 +36,7 @@ class _Facts(NamedTuple):
     recipe: Recipe
     functions: tuple[str, ...]
     variables: tuple[str, ...]
+    names_files: bool  # it has commands, and the files that they name count
 
 
 class _NamedFiles(NamedTuple):
@@ -63,7 +64,7 @@ class Fingerprints:
         variables = self._facts_of(recipe).variables
         if assignment.env:
             variables = outer_variables(recipe.steps, {**recipe.env, **assignment.env})
-        named = _located(recipe, assignment.start_step, frame) if recipe.implicit_inputs else _NONE
+        named = _located(recipe, assignment.start_step, frame) if self._facts_of(recipe).names_files else _NONE
         if not (recipe.inputs or recipe.outputs or variables or named.files):
             return None
         if len(self.reader) > _MOST_REMEMBERED:
@@ -91,7 +92,13 @@ class Fingerprints:
     def _facts_of(self, recipe: Recipe) -> _Facts:
         found = self._facts.get(recipe.id)
         if found is None or found.recipe is not recipe:
-            found = _Facts(recipe, functions_called(recipe.steps), outer_variables(recipe.steps, recipe.env))
+            commands = any(step.run is not None or (step.each and step.each.run) for step in recipe.steps)
+            found = _Facts(
+                recipe,
+                functions_called(recipe.steps),
+                outer_variables(recipe.steps, recipe.env),
+                recipe.implicit_inputs and commands,
+            )
             self._facts[recipe.id] = found
         return found
 
@@ -207,15 +214,15 @@ def _located(recipe: Recipe, start: int, frame: Frame) -> _NamedFiles:
     def items(each: Each) -> list[str] | None:
         return settled(each, frame.scope, frame.directory)
 
-    environment = frame.environment
-    named = files_named(recipe.steps, frame.scope, environment, items)
+    environment, search = frame.environment, frame.variables.get("PATH", "")
+    named = files_named(recipe.steps, frame.scope, environment, items, search)
     if not named:
         return _NONE
     declared = {*_absolute(frame, frame.inputs).values(), *_absolute(frame, frame.outputs).values()}
     found = locate(named, frame.directory, recipe.directory, declared)
     if not (start and found):
         return _NamedFiles(found)
-    kept = files_named(recipe.steps[:start], frame.scope, environment, items)
+    kept = files_named(recipe.steps[:start], frame.scope, environment, items, search)
     return _NamedFiles(found, frozenset(one.path for one in locate(kept, frame.directory, recipe.directory)))
 
 

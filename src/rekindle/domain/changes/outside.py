@@ -34,20 +34,21 @@ def files_named(
     scope: Mapping[str, Any],
     environment: Mapping[str, str],
     items: Callable[[Each], Sequence[str] | None],
+    search: str = "",
 ) -> list[NamedFile]:
     """Return the files that the commands of steps may name; a command that cannot run as it is names none.
 
     `environment` is what the commands see. `items` returns the items of a fan-out as JSON texts, as far as they are
-    known: they are only asked for where one of them decides which program runs."""
+    known: they are only asked for where one of them decides which program runs. `search`: see `named_files`."""
     found: list[NamedFile] = []
     for step in steps:
-        found += _named_in(step.run, step.shell, scope, environment)
+        found += _named_in(step.run, step.shell, scope, environment, search)
         if step.each is None:
             continue
-        found += _named_in(step.each.run, step.each.shell, scope, environment)
+        found += _named_in(step.each.run, step.each.shell, scope, environment, search)
         if any(one.role == "program" and LATER in one.word for one in found):
             for item in _known(step.each, items):
-                inner = _named_in(step.run, step.shell, {**scope, "item": json.loads(item)}, environment)
+                inner = _named_in(step.run, step.shell, {**scope, "item": json.loads(item)}, environment, search)
                 found += [one for one in inner if one.role == "program"]
     return [one for one in dict.fromkeys(found) if LATER not in one.word]
 
@@ -60,7 +61,11 @@ def _known(each: Each, items: Callable[[Each], Sequence[str] | None]) -> Sequenc
 
 
 def _named_in(
-    run: str | tuple[str, ...] | None, shell: str | None, scope: Mapping[str, Any], environment: Mapping[str, str]
+    run: str | tuple[str, ...] | None,
+    shell: str | None,
+    scope: Mapping[str, Any],
+    environment: Mapping[str, str],
+    search: str,
 ) -> tuple[NamedFile, ...]:
     if run is None:
         return ()
@@ -68,7 +73,7 @@ def _named_in(
         argv = compile_command(run, shell).argv(scope, LATER)
     except RekindleError:
         return ()
-    return named_files(argv, environment)
+    return named_files(argv, environment, search)
 
 
 def texts_of(step: Step) -> tuple[str, ...]:

@@ -22,17 +22,14 @@ any other word; a file that the command writes."""
 @dataclass(frozen=True, slots=True)
 class NamedFile:
     """A word of a command that may name a file. `paths` are relative to the working directory; the first that is a
-    file is meant. `first`: no other command of the same text runs before."""
+    file is meant. `first`: no other command of the same text runs before. `awaited`: the command may depend on the
+    file not being there."""
 
     word: str
     paths: tuple[str, ...]
     role: Role
     first: bool = False
-
-    @property
-    def awaited(self) -> bool:
-        """Whether the command may depend on the file not being there."""
-        return self.role in ("program", "source") or (self.role == "other" and _NAME.fullmatch(self.word) is not None)
+    awaited: bool = False
 
 
 SOURCE_SUFFIXES = frozenset(
@@ -46,6 +43,8 @@ SOURCE_SUFFIXES = frozenset(
 """Suffixes, in lower case and without the dot, of files that programs consist of."""
 
 _NAME = re.compile(r"(?!.*://)(?:.*/)?[^/]*\.[A-Za-z][A-Za-z0-9]{0,4}")
+_SYSTEM = ("/bin/", "/usr/", "/sbin/")
+_WORDS_OF_CODE = re.compile(r"[\w./-]+")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
 _NUMBER = re.compile(r"[0-9.,:]+(?:e[+-]?[0-9]+)?|[-+]")
 _MOST_WORDS = 2000  # of a text: what follows is not looked at
@@ -145,16 +144,17 @@ _ALIASES = {"mpiexec": "mpirun", "mpiexec.hydra": "mpirun", "mamba": "conda", "m
 _NEEDS_RUN = {"conda": "run", "uv": "run", "poetry": "run", "pipenv": "run", "coverage": "run", "accelerate": "launch"}
 
 
-def named_files(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[NamedFile, ...]:
+def named_files(argv: Sequence[str], environment: Mapping[str, str], search: str = "") -> tuple[NamedFile, ...]:
     """Return the files that a command may name. `argv` is its argument vector, in which LATER stands for a part that is
-    not known yet; `environment` holds the variables that a shell would expand."""
+    not known yet; `environment` holds the variables that a shell would expand; `search` is a PATH on which programs may
+    be files of the project."""
     values = {pair for word in argv for pair in known_variables(word, environment)}
-    return _named_files(tuple(argv), tuple(sorted(values)))
+    return _named_files(tuple(argv), tuple(sorted(values)), search)
 
 
 @lru_cache(maxsize=4096)
-def _named_files(argv: tuple[str, ...], values: tuple[tuple[str, str], ...]) -> tuple[NamedFile, ...]:
-    finder = _Finder(dict(values))
+def _named_files(argv: tuple[str, ...], values: tuple[tuple[str, str], ...], search: str) -> tuple[NamedFile, ...]:
+    finder = _Finder(dict(values), [folder for folder in search.split(":") if folder])
     finder.command(argv, ())
     return tuple(finder.found.values())
 
@@ -162,8 +162,9 @@ def _named_files(argv: tuple[str, ...], values: tuple[tuple[str, str], ...]) -> 
 class _Finder:
     """Collects what the commands of a text name, in their order."""
 
-    def __init__(self, variables: dict[str, str]) -> None:
-        self.variables = {"PWD": ".", **variables} | {"PWD": "."}
+    def __init__(self, variables: dict[str, str], search: Sequence[str]) -> None:
+        self.variables = {**variables, "PWD": "."}
+        self._search = search
         self.found: dict[tuple[str, Role], NamedFile] = {}
         self._folder = ""  # where `cd` has led to; "": the working directory
         self._outer: list[tuple[str, dict[str, str]]] = []
@@ -307,6 +308,7 @@ class _Finder:
                 at += 1
                 break
             if word == "-" or word in kind.long_code:
+                self._code("".join(arguments[at + 1 : at + 2]) if word != "-" else "")
                 self._arguments(arguments[at + 2 if word != "-" else at + 1 :])
                 return
             if option in kind.files:
@@ -342,6 +344,7 @@ class _Finder:
                 self._arguments(arguments[at + (1 if word[place:] else 2) :])
                 return None
             if letter in kind.code:
+                self._code(word[place:] or "".join(arguments[at + 1 : at + 2]))
                 self._arguments(arguments[at + (1 if word[place:] else 2) :])
                 return None
             if letter in kind.values:
@@ -361,9 +364,18 @@ class _Finder:
 
     def _program(self, word: str) -> None:
         if "/" in word:
-            self._add(word, "program")
+            if not word.startswith(_SYSTEM):
+                self._add(word, "program")
+        elif self._search:
+            self._add(word, "program", tuple(join(folder, word) for folder in self._search), awaited=False)
         elif is_source(word):
             self._add(word, "source")
+
+    def _code(self, text: str) -> None:
+        """Take the files that code on the command line names, if they are there."""
+        for word in _WORDS_OF_CODE.findall(text):
+            if is_source(word):
+                self._add(word, "source", awaited=False)
 
     def _from_file(self, name: str, arguments: list[str]) -> None:
         """Take the programs that follow `-f`, and the files that make and snakemake read where there is none."""
@@ -394,7 +406,7 @@ class _Finder:
             if not _NUMBER.fullmatch(part):
                 self._add(part, "source" if is_source(part) else "other")
 
-    def _add(self, word: str, role: Role, paths: tuple[str, ...] = ()) -> None:
+    def _add(self, word: str, role: Role, paths: tuple[str, ...] = (), *, awaited: bool | None = None) -> None:
         if not word or word.startswith("-") or len(word) > 4096 or self._folder == LATER:
             return
         places = paths or (word,)
@@ -403,7 +415,9 @@ class _Finder:
             word = join(self._folder, word)
         known = self.found.get((word, role))
         if known is None or known.paths != places:
-            self.found[word, role] = NamedFile(word, places, role, self._first)
+            if awaited is None:
+                awaited = role in ("program", "source") or (role == "other" and _NAME.fullmatch(word) is not None)
+            self.found[word, role] = NamedFile(word, places, role, self._first, awaited)
 
 
 def _parts(word: str) -> Iterator[str]:
@@ -416,6 +430,8 @@ def _parts(word: str) -> Iterator[str]:
             yield from _parts(value)
         if word.startswith("@") and len(word) > 1:
             yield word[1:]
+        if "::" in word and "://" not in word:  # a test within a file
+            yield word.partition("::")[0]
     elif "=" in word:
         yield from _parts(word.partition("=")[2])
     elif len(word) > 2:

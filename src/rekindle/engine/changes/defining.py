@@ -127,7 +127,8 @@ class Definitions:
         inputs, outputs = self.paths(one, made, binding)
         declared = [os.path.normpath(path) for path in (*inputs.values(), *outputs.values())]
         scope["inputs"], scope["outputs"] = inputs, outputs
-        found = files_named(body.steps, scope, scope["env"], lambda each: settled(each, scope, directory))
+        search = variables.get("PATH", "")
+        found = files_named(body.steps, scope, scope["env"], lambda each: settled(each, scope, directory), search)
         return tuple(
             Content(each.name, each.path, ABSENT, named=each.named)
             for each in locate(found, directory, project, declared)
