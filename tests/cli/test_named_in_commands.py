@@ -32,6 +32,7 @@ PROGRAMS = {  # job: (its command, the file that is edited)
     "conf": ("cat conf.ini", "conf.ini"),
     "sign": ("echo --config=sign.ini", "sign.ini"),
     "read": ("cat < stdin", "stdin"),
+    "on_path": ("tool x", "bin/tool"),
     "created": ("cat later.ini 2> /dev/null || true", "later.ini"),
 }  # fmt: skip
 
@@ -45,12 +46,13 @@ def words_of(shell: Shell) -> dict[str, str]:
 
 
 def test_a_program_or_file_that_a_command_names_makes_it_stale_when_it_changes(shell: Shell) -> None:
-    for name in ("pkg", "deep"):
+    for name in ("pkg", "deep", "bin"):
         (shell.folder / name).mkdir()
     for _, file in PROGRAMS.values():
         if file not in ("later.ini",):
-            (shell.folder / file).write_text("" if file != "run.sh" else "#!/bin/sh\n")
-    (shell.folder / "run.sh").chmod(0o755)
+            (shell.folder / file).write_text("#!/bin/sh\n" if file in ("run.sh", "bin/tool") else "")
+    for name in ("run.sh", "bin/tool"):
+        (shell.folder / name).chmod(0o755)
     (shell.folder / "link").symlink_to("target")
     shell.write("1", "in.txt")
     jobs = "".join(
@@ -60,12 +62,12 @@ def test_a_program_or_file_that_a_command_names_makes_it_stale_when_it_changes(s
         for name, (command, _) in PROGRAMS.items()
     )
     jobs = jobs.replace("  options:", "    inputs: {i: in.txt}\n    outputs: {o: mean}\n  options:")
-    shell.write(f"name: w\nparams: {{script: parameter}}\njobs:\n{jobs}")
+    shell.write(f"name: w\nparams: {{script: parameter}}\nenv: {{PATH: 'bin:${{env.PATH}}'}}\njobs:\n{jobs}")
     assert shell("run", "spec.yaml", "-j", "2").code == 0
     assert {name: word for name, word in words_of(shell).items() if word != "current"} == {"created": "unknown"}
     said = shell("why", "python").out
     assert "current: equal to what it ran with:" in said
-    assert f"command, input i, mean.py{NAMED}, output o" in said
+    assert f"mean.py{NAMED}, output o" in said
     for _, file in PROGRAMS.values():
         (shell.folder / file).write_text("true #\n" if file != "prog.awk" else "BEGIN {}\n")
     found = states(shell)
@@ -227,6 +229,16 @@ def test_what_a_command_makes_and_uses_itself_does_not_make_it_stale(shell: Shel
     assert words_of(shell) == {"a": "current"}
     shell.write("#!/bin/sh\n# edited\n", "prog.c")
     assert words_of(shell) == {"a": "stale"}
+    assert shell("rerun", "a", "--yes", "--work").code == 0
+    assert words_of(shell) == {"a": "current"}
+
+
+def test_what_an_earlier_step_makes_does_not_make_it_stale(shell: Shell) -> None:
+    shell.write("#!/bin/sh\n", "prog.c")
+    build, use = '{name: build, run: "cp prog.c prog; chmod +x prog"}', "{name: use, run: ./prog}"
+    shell.write(f"name: w\njobs: {{a: {{steps: [{build}, {use}]}}}}")
+    assert shell("run", "spec.yaml").code == 0
+    shell.write("#!/bin/sh\n# edited\n", "prog.c")
     assert shell("rerun", "a", "--yes", "--work").code == 0
     assert words_of(shell) == {"a": "current"}
 

@@ -299,7 +299,8 @@ class Measures(Protocol):
         ...
 
     def spans(self, workflows: Iterable[int]) -> list[tuple[int, float, float]]:
-        """(workflow, started, ended) of every attempt of these workflows, those of a workflow by when they started."""
+        """(workflow, started, ended) of every attempt of these workflows, those of a workflow by when they started; one
+        that still runs ends in the far future."""
         ...
 
 

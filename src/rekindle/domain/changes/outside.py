@@ -41,16 +41,26 @@ def files_named(
     `environment` is what the commands see. `items` returns the items of a fan-out as JSON texts, as far as they are
     known: they are only asked for where one of them decides which program runs. `search`: see `named_files`."""
     found: list[NamedFile] = []
+
+    def add(run: str | tuple[str, ...] | None, shell: str | None, scope: Mapping[str, Any]) -> tuple[NamedFile, ...]:
+        if run is None:
+            return ()
+        try:
+            argv = compile_command(run, shell).argv(scope, LATER)
+        except RekindleError:
+            return ()
+        named = named_files(argv, environment, search, first=not found and step is steps[0])
+        found.extend(one for one in named if LATER not in one.word)
+        return named
+
     for step in steps:
-        found += _named_in(step.run, step.shell, scope, environment, search)
-        if step.each is None:
-            continue
-        found += _named_in(step.each.run, step.each.shell, scope, environment, search)
-        if any(one.role == "program" and LATER in one.word for one in found):
+        if step.each is not None:
+            add(step.each.run, step.each.shell, scope)
+        named = add(step.run, step.shell, scope)
+        if step.each is not None and any(one.role == "program" and LATER in one.word for one in named):
             for item in _known(step.each, items):
-                inner = _named_in(step.run, step.shell, {**scope, "item": json.loads(item)}, environment, search)
-                found += [one for one in inner if one.role == "program"]
-    return [one for one in dict.fromkeys(found) if LATER not in one.word]
+                add(step.run, step.shell, {**scope, "item": json.loads(item)})
+    return list(dict.fromkeys(found))
 
 
 def _known(each: Each, items: Callable[[Each], Sequence[str] | None]) -> Sequence[str]:
@@ -58,22 +68,6 @@ def _known(each: Each, items: Callable[[Each], Sequence[str] | None]) -> Sequenc
         return items(each) or ()
     except RekindleError:  # the step will say so
         return ()
-
-
-def _named_in(
-    run: str | tuple[str, ...] | None,
-    shell: str | None,
-    scope: Mapping[str, Any],
-    environment: Mapping[str, str],
-    search: str,
-) -> tuple[NamedFile, ...]:
-    if run is None:
-        return ()
-    try:
-        argv = compile_command(run, shell).argv(scope, LATER)
-    except RekindleError:
-        return ()
-    return named_files(argv, environment, search)
 
 
 def texts_of(step: Step) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ any other word; a file that the command writes."""
 @dataclass(frozen=True, slots=True)
 class NamedFile:
     """A word of a command that may name a file. `paths` are relative to the working directory; the first that is a
-    file is meant. `first`: no other command of the same text runs before. `awaited`: the command may depend on the
+    file is meant. `first`: no other command of the attempt runs before. `awaited`: the command may depend on the
     file not being there."""
 
     word: str
@@ -144,17 +144,21 @@ _ALIASES = {"mpiexec": "mpirun", "mpiexec.hydra": "mpirun", "mamba": "conda", "m
 _NEEDS_RUN = {"conda": "run", "uv": "run", "poetry": "run", "pipenv": "run", "coverage": "run", "accelerate": "launch"}
 
 
-def named_files(argv: Sequence[str], environment: Mapping[str, str], search: str = "") -> tuple[NamedFile, ...]:
+def named_files(
+    argv: Sequence[str], environment: Mapping[str, str], search: str = "", *, first: bool = True
+) -> tuple[NamedFile, ...]:
     """Return the files that a command may name. `argv` is its argument vector, in which LATER stands for a part that is
     not known yet; `environment` holds the variables that a shell would expand; `search` is a PATH on which programs may
-    be files of the project."""
+    be files of the project; `first`: no other command of the attempt runs before."""
     values = {pair for word in argv for pair in known_variables(word, environment)}
-    return _named_files(tuple(argv), tuple(sorted(values)), search)
+    return _named_files(tuple(argv), tuple(sorted(values)), search, first)
 
 
 @lru_cache(maxsize=4096)
-def _named_files(argv: tuple[str, ...], values: tuple[tuple[str, str], ...], search: str) -> tuple[NamedFile, ...]:
-    finder = _Finder(dict(values), [folder for folder in search.split(":") if folder])
+def _named_files(
+    argv: tuple[str, ...], values: tuple[tuple[str, str], ...], search: str, first: bool
+) -> tuple[NamedFile, ...]:
+    finder = _Finder(dict(values), [folder for folder in search.split(":") if folder], first)
     finder.command(argv, ())
     return tuple(finder.found.values())
 
@@ -162,13 +166,13 @@ def _named_files(argv: tuple[str, ...], values: tuple[tuple[str, str], ...], sea
 class _Finder:
     """Collects what the commands of a text name, in their order."""
 
-    def __init__(self, variables: dict[str, str], search: Sequence[str]) -> None:
+    def __init__(self, variables: dict[str, str], search: Sequence[str], first: bool) -> None:
         self.variables = {**variables, "PWD": "."}
         self._search = search
         self.found: dict[tuple[str, Role], NamedFile] = {}
         self._folder = ""  # where `cd` has led to; "": the working directory
         self._outer: list[tuple[str, dict[str, str]]] = []
-        self._first = True
+        self._first = first
         self._words = 0
 
     def enter(self) -> None:

@@ -40,7 +40,6 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _IN_DOUBLE = re.compile(r'(?P<end>")|\\(?P<escaped>["\\$`\n])|(?P<plain>[^"\\$`]+|\\)', re.DOTALL)
-_COMMENT = re.compile(r"#[^\n]*")
 _NAMES = re.compile(r"\$\{?([A-Za-z_]\w*)")
 
 
@@ -90,8 +89,9 @@ class _Script:
     def read(self, closing: str) -> None:
         """Read commands up to `closing` (")" or "": the end of the text), and go past that."""
         while self.at < len(self.text):
-            if self._word is None and (comment := _COMMENT.match(self.text, self.at)):
-                self.at = comment.end()
+            if self._word is None and self.text[self.at] == "#":
+                end = self.text.find("\n", self.at)
+                self.at = len(self.text) if end < 0 else end
                 continue
             token = _TOKEN.match(self.text, self.at)
             assert token is not None, "the last alternative matches any character"

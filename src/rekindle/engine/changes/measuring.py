@@ -80,14 +80,23 @@ class Measured:
         """By job: what its attempt was compared by, and the files that its commands name and that were not compared,
         because a job writes them."""
         found = {}
+        defined: dict[tuple[int, bool], tuple[Part, ...]] = {}
         for one in self._measures:
-            if one.subject.job in jobs:
-                counting = self._counting(one)
-                compared = (*_parts(one), *(_part(each) for each in one.implicit if counting(each)))
-                left = {each.name: _part(each) for each in one.implicit if not self._compared(one, each)}
-                needed = self._needs.compared.get(one.subject.attempt, ())
-                results = (Part(ReasonKind.RESULT, name) for name in needed)
-                found[one.subject.job] = (*compared, *_output_parts(one), *results), tuple(left.values())
+            if one.subject.job not in jobs:
+                continue
+            key = one.made.now.template, one.code is not None
+            if key not in defined:
+                defined[key] = tuple(_defined(one))
+            compared = [
+                *defined[key],
+                *(Part(ReasonKind.ENVIRONMENT, name) for name in sorted(one.prints.env)),
+                *map(_part, one.prints.inputs),
+                *map(_part, filter(self._counting(one), one.implicit)),
+                *(Part(ReasonKind.OUTPUT, content.name, content.path) for content in one.prints.outputs),
+                *(Part(ReasonKind.RESULT, name) for name in self._needs.compared.get(one.subject.attempt, ())),
+            ]
+            left = (_part(each) for each in one.implicit if not self._compared(one, each))
+            found[one.subject.job] = tuple(compared), tuple(left)
         return found
 
     def _named(self, one: _Measure, contents: Contents) -> Iterable[Reason]:
@@ -276,8 +285,8 @@ def _part(content: Content) -> Part:
     return Part(ReasonKind.INPUT, content.name, content.path, implicit=content.implicit)
 
 
-def _parts(one: _Measure) -> Iterable[Part]:
-    """What an attempt was compared by, up to its declared inputs."""
+def _defined(one: _Measure) -> Iterable[Part]:
+    """What of its definition an attempt was compared by."""
     steps = one.made.now.body.steps
     if any(step.run is not None for step in steps):
         yield Part(ReasonKind.DEFINITION, "command")
@@ -286,12 +295,6 @@ def _parts(one: _Measure) -> Iterable[Part]:
     yield from (Part(ReasonKind.PARAMETER, ".".join(("matrix", *path))) for path in sorted(used.matrix))
     for name in functions_called(steps):
         yield Part(ReasonKind.DEFINITION if one.code is None else ReasonKind.CODE, name)
-    yield from (Part(ReasonKind.ENVIRONMENT, name) for name in sorted(one.prints.env))
-    yield from map(_part, one.prints.inputs)
-
-
-def _output_parts(one: _Measure) -> Iterable[Part]:
-    return (Part(ReasonKind.OUTPUT, content.name, content.path) for content in one.prints.outputs)
 
 
 def _some(reason: Reason | None) -> tuple[Reason, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from rekindle.store.port import Archive
 
-_COARSE = 0.02
+_COARSE = 0.005
 """Seconds by which the time of a change may lie before the start of the attempt that made it: kernels date files by a
 clock of their own."""
 

@@ -66,6 +66,6 @@ FROM attempt JOIN fingerprint ON fingerprint.attempt = attempt.id AND fingerprin
 WHERE attempt.workflow IN @workflows AND attempt.archived_by IS NULL AND json_extract(input.value, '$.named') = 'written';
 
 -- name: spans
--- When attempts of some workflows ran.
-SELECT workflow, started, ended FROM attempt
-WHERE workflow IN @workflows AND started IS NOT NULL AND ended IS NOT NULL ORDER BY workflow, started;
+-- When attempts of some workflows ran; one that still runs has no end yet.
+SELECT workflow, started, coalesce(ended, 1e18) FROM attempt
+WHERE workflow IN @workflows AND started IS NOT NULL ORDER BY workflow, started;
