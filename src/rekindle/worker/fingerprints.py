@@ -117,7 +117,8 @@ class Fingerprint:
     ) -> None:
         """`began`: what the attempt that it goes on from depended on."""
         self._named = named
-        self._before: dict[str, tuple[Content, str]] = {}  # what named files held and looked like at the start, by path
+        self._before: dict[str, tuple[Content, str | None]] = {}  # by path, what named files held at the start, and
+        # looked like (None: kept steps have used them)
         self._reader, self._by_mtime = reader, by_mtime
         self._began = began or Prints()
         self._input_paths = _absolute(frame, frame.inputs)
@@ -146,8 +147,9 @@ class Fingerprint:
         earlier = {one.path: one for one in self._began.inputs if one.implicit and one.compared}
         for one in self._named.files:
             if one.path in self._named.kept and one.path in earlier:
-                content = earlier[one.path]  # the steps that are kept have used what was there then
-            elif one.there and one.named != "written":
+                self._before[one.path] = earlier[one.path], None
+                continue
+            if one.there and one.named != "written":
                 content = replace(self._reader.content(one.name, one.path, None, tell), named=one.named)
             else:
                 content = Content(one.name, one.path, ABSENT, named=one.named)
@@ -171,7 +173,8 @@ class Fingerprint:
             if one.path not in self._before:
                 continue
             content, looked = self._before[one.path]
-            if not (one.fixed and one.there) and content.compared and glance(one.path)[1] != looked:
+            changed = looked is not None and content.compared and glance(one.path)[1] != looked
+            if changed and not (one.fixed and one.there):
                 if one.named == "program" and content.digest != ABSENT and os.path.isfile(one.path):
                     content = replace(self._reader.content(one.name, one.path), named=one.named)
                 else:
