@@ -43,11 +43,12 @@ SOURCE_SUFFIXES = frozenset(
 """Suffixes, in lower case and without the dot, of files that programs consist of."""
 
 _NAME = re.compile(r"(?!.*://)(?:.*/)?[^/]*\.[A-Za-z][A-Za-z0-9]{0,4}")
+_SPLIT = re.compile(r"(?:-[0iv]*S|--split-string=?)(.*)", re.DOTALL)  # an option of env: a command as one word
 _SYSTEM = ("/bin/", "/usr/", "/sbin/")
 _WORDS_OF_CODE = re.compile(r"[\w./-]+")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
 _NUMBER = re.compile(r"[0-9.,:]+(?:e[+-]?[0-9]+)?|[-+]")
-_MOST_WORDS = 2000  # of a text: what follows is not looked at
+_MOST_WORDS = 50_000  # of a text: what follows is not looked at
 
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "zsh", "rbash", "busybox"})
 _KEYWORDS = frozenset({"if", "then", "else", "elif", "while", "until", "do", "{", "!", "coproc"})
@@ -261,17 +262,15 @@ class _Finder:
         if name in _NEEDS_RUN and arguments[:1] != [_NEEDS_RUN[name]]:
             self._arguments(arguments)
             return
-        for at, word in enumerate(arguments):
-            if word in ("-S", "--split-string") or (name == "env" and word.startswith("--split-string=")):
-                split = " ".join([word.partition("=")[2], *arguments[at + 1 :]])
-                read_script(split, self)
-                return
         valued, positional = _PREFIXES[name]
         at = 0
         while at < len(arguments):
             word = arguments[at]
             if _starts_command(word):
                 break
+            if name == "env" and (found := _SPLIT.fullmatch(word)):
+                read_script(" ".join([found[1], *arguments[at + 1 :]]), self)
+                return
             if word.startswith("-") and len(word) > 1:
                 at += 2 if word in valued else 1
             elif name == "env" and _ASSIGNMENT.fullmatch(word):
@@ -411,11 +410,16 @@ class _Finder:
                 self._add(part, "source" if is_source(part) else "other")
 
     def _add(self, word: str, role: Role, paths: tuple[str, ...] = (), *, awaited: bool | None = None) -> None:
-        if not word or word.startswith("-") or len(word) > 4096 or self._folder == LATER:
+        if not word or word.startswith("-") or len(word) > 4096:
             return
         places = paths or (word,)
-        if self._folder:
-            places = (*(join(self._folder, place) for place in places), *places)
+        if self._folder == LATER:  # where the working directory is a guess
+            if role == "written":
+                return
+            awaited = False
+        elif self._folder:
+            within = tuple(join(self._folder, place) for place in places)
+            places = within if role == "written" else (*within, *places)
             word = join(self._folder, word)
         known = self.found.get((word, role))
         if known is None or known.paths != places:
