@@ -74,10 +74,10 @@ def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("attempt", type=click.IntRange(min=1), metavar="ID")
-@click.option("-v", "--verbose", is_flag=True, help="Show every subtask of a long fan-out.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every file, and every subtask of a long fan-out.")
 @json_option
 def show(attempt: int, verbose: bool, as_json: bool) -> None:
-    """Show everything about an attempt: its steps and their subtasks, times, cost, and what it said when it failed.
+    """Show everything about an attempt: its files, its steps and their subtasks, times, cost, and how it failed.
 
     \b
     Example:
@@ -110,7 +110,7 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         click.echo(f"its outputs were saved before a rerun wrote over them: {saved}")
     if prints.inputs or prints.outputs:
         click.echo("")
-        click.echo("\n".join(_files(prints)))
+        click.echo("\n".join(_files(prints, None if verbose else FIRST)))
     if found.steps:
         click.echo("")
         click.echo(explaining.steps_table(found.steps))
@@ -136,14 +136,16 @@ def _actions(one: Attempt, in_force: ActingSet | None) -> str:
     return "\n".join([head, *lines, *added])
 
 
-def _files(prints: Prints) -> Iterator[str]:
+def _files(prints: Prints, most: int | None) -> Iterator[str]:
     """The files that it depended on and made, with the beginnings of their digests."""
-    for kind, files in (("input", prints.inputs), ("output", prints.outputs)):
-        for one in files:
-            name = reasons.named_file(one.name) if one.implicit else f"{kind} {drawing.flat(one.name)}"
-            held = reasons.digest_shown(one.digest) if one.digest else "was not there"
-            told = held if one.compared else "it wrote this itself, so it is not compared"
-            yield drawing.cut(f"{name}: {told}", drawing.terminal_width())
+    every = [("input", one) for one in prints.inputs] + [("output", one) for one in prints.outputs]
+    for kind, one in every[:most]:
+        name = reasons.named_file(one.name) if one.implicit else f"{kind} {drawing.flat(one.name)}"
+        held = reasons.digest_shown(one.digest) if one.digest else "was not there"
+        told = held if one.compared else "written by the attempt, not compared"
+        yield drawing.cut(f"{name}: {told}", drawing.terminal_width())
+    if most is not None and len(every) > most:
+        yield f"… and {drawing.many(len(every) - most, 'more file')} (-v shows all)"
 
 
 def _defined(one: Attempt) -> str:
