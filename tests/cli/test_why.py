@@ -31,7 +31,7 @@ def chain(shell: Shell) -> Shell:
 def test_nothing_has_changed(chain: Shell) -> None:
     done = chain("why", "-w", "chain")
     assert (done.code, done.err) == (0, "")
-    assert "3 jobs: 2 current, 1 declare nothing to compare" in done.out
+    assert "3 jobs: 2 current, 1 unknown" in done.out
     assert chain("why", "-w", "chain", "--changed").out == "nothing is stale\n"
     assert chain("jobs", "list", "--changed").out == "nothing selected\n"
     assert chain("run", "spec.yaml").code == 0
@@ -81,7 +81,7 @@ def test_the_document(chain: Shell) -> None:
 def test_rerun_changed_runs_what_is_stale_and_what_follows(chain: Shell) -> None:
     done = chain("rerun", "--changed", "--yes")
     assert (done.code, done.out) == (0, "nothing is stale\n")
-    assert done.err == "1 job declares nothing to compare, and is left alone; -n NAME names it\n"
+    assert done.err == "1 job is unknown: there is nothing to compare; -n NAME selects a job by name\n"
     chain.write("other\n", "raw.txt")
     plan = chain("rerun", "--changed", "--dry-run", "--json").json
     assert [job["name"] for job in plan["jobs"]] == ["a", "b"]

@@ -19,7 +19,7 @@ jobs:
     priority: {priority}
     resources: {{memory: {memory}}}
     inputs: {{data: data.txt}}
-    run: "test -e mended && : ${{params.alpha}} {word}"
+    run: "test -e mende? && : ${{params.alpha}} {word}"
 """
 
 

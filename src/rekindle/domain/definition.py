@@ -99,6 +99,7 @@ class JobTemplate:
     retry: tuple[RetryRule, ...] = ()  # the first that fits a failure decides
     grace: float = GRACE  # seconds between SIGTERM and SIGKILL for what is canceled or out of time
     stale_on: tuple[str, ...] = ()  # what makes it stale beyond the rest, of STALE_ON
+    implicit_inputs: bool = True  # the files that its commands name are compared
 
     @property
     def runs_whenever(self) -> bool:

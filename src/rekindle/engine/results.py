@@ -166,6 +166,7 @@ class Restarting:
     proposal: Proposal | None
     running: tuple[Job, ...]  # left alone
     stays: tuple[Job, ...]  # failed by themselves, and current: they stay as they are
+    unknown: tuple[int, ...] = ()  # completed, with nothing to compare
 
 
 @dataclass(frozen=True, slots=True)

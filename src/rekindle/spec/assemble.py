@@ -20,7 +20,7 @@ from rekindle.spec.roster import Edges, Roster
 from rekindle.spec.scalars import typed_value
 from rekindle.spec.values import JOB_NAME, VALUE_NAME, check_keys, data, named, plain_text, table, texts_within
 
-_KEYS = ("name", "project", "params", "defaults", "workdir", "env", "stale_on", "jobs")
+_KEYS = ("name", "project", "params", "defaults", "workdir", "env", "stale_on", "implicit_inputs", "jobs")
 _SHOWN_OF_CYCLE = 12
 _OUTLINE = "a spec is `name: …` and `jobs: …`, with a `run` for each job"
 

@@ -40,13 +40,22 @@ class Workflow:
         workdir: str | None = None,
         defaults: Mapping[str, Any] | None = None,
         stale_on: Sequence[str] | None = None,
+        implicit_inputs: bool | None = None,
     ) -> None:
         """`directory`: the project's folder; by default that of the file that calls this, or the working directory
         where there is no such file."""
         self.name = name
         self.directory = str(Path(directory).resolve() if directory is not None else _calling_folder())
-        self._top = _given(name=name, params=params, env=env, project=project, workdir=workdir, defaults=defaults)
-        self._top |= _given(stale_on=stale_on)
+        self._top = _given(
+            name=name,
+            params=params,
+            env=env,
+            project=project,
+            workdir=workdir,
+            defaults=defaults,
+            stale_on=stale_on,
+            implicit_inputs=implicit_inputs,
+        )
         self._jobs: dict[str, dict[str, Any]] = {}
 
     def job(
@@ -76,6 +85,7 @@ class Workflow:
         retry: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         grace: str | None = None,
         stale_on: Sequence[str] | None = None,
+        implicit_inputs: bool | None = None,
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""
@@ -105,6 +115,7 @@ class Workflow:
             retry=retry,
             grace=grace,
             stale_on=stale_on,
+            implicit_inputs=implicit_inputs,
         )
         return JobHandle(name)
 

@@ -54,8 +54,12 @@ JOB_KEYS = (
     "retry",
     "grace",
     "stale_on",
+    "implicit_inputs",
 )
-_DEFAULTS_KEYS = ("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace", "stale_on")
+_DEFAULTS_KEYS = (
+    *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
+    *("stale_on", "implicit_inputs"),
+)
 _OURS = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
 
@@ -72,6 +76,7 @@ class Defaults:
     retry: tuple[RetryRule, ...] = ()
     grace: float = GRACE
     stale_on: tuple[str, ...] = ()
+    implicit_inputs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ class Draft:
 
 
 def read_defaults(root: Table, problems: Problems) -> Defaults:
-    """`defaults:`, with the workflow's own `workdir` and `env` under it."""
+    """`defaults:`, with the workflow's own `workdir`, `env` and `implicit_inputs` under it."""
     found = table(root.get("defaults"), "`defaults`", problems) or Table(root.place)
     check_keys(found, _DEFAULTS_KEYS, "`defaults`", problems)
     return Defaults(
@@ -100,6 +105,7 @@ def read_defaults(root: Table, problems: Problems) -> Defaults:
         retry=read_retry(found.get("retry"), (), None, problems),
         grace=_grace(found, GRACE, problems),
         stale_on=_stale_on(found, _stale_on(root, (), problems), problems),
+        implicit_inputs=_implicit_inputs(found, _implicit_inputs(root, True, problems), problems),
     )
 
 
@@ -137,6 +143,7 @@ def read_job(
         retry=read_retry(job.get("retry"), base.retry, resources, problems),
         grace=_grace(job, base.grace, problems),
         stale_on=_stale_on(job, base.stale_on, problems),
+        implicit_inputs=_implicit_inputs(job, base.implicit_inputs, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(
@@ -175,6 +182,12 @@ def _stale_on(found: Table, base: tuple[str, ...], problems: Problems) -> tuple[
     each = node.items if isinstance(node, Items) else [node]
     words = (one_of(one, STALE_ON, "what `stale_on` lists", problems) for one in each)
     return tuple(dict.fromkeys(word for word in words if word is not None))
+
+
+def _implicit_inputs(found: Table, base: bool, problems: Problems) -> bool:
+    if "implicit_inputs" not in found.entries:
+        return base
+    return yes_or_no(found.get("implicit_inputs"), "`implicit_inputs`", problems)
 
 
 def _workdir(found: Table, base: Workdir, problems: Problems) -> Workdir:

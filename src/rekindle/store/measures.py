@@ -71,3 +71,10 @@ class Measures:
         return {
             job: (rerun, reserve, with_checked(msgspec.json.decode(text), decode)) for job, rerun, reserve, text in rows
         }
+
+    def written(self, workflows: Iterable[int]) -> set[tuple[int, str]]:
+        rows = self._db.rows(SQL["written"], workflows=as_set(workflows))
+        return {(workflow, self._db.paths.decode(path)) for workflow, path in rows}
+
+    def spans(self, workflows: Iterable[int]) -> list[tuple[int, float, float]]:
+        return [(row[0], row[1], row[2]) for row in self._db.rows(SQL["spans"], workflows=as_set(workflows))]

@@ -298,6 +298,16 @@ class Measures(Protocol):
         under a rerun that is not undone: `{"at", "result": "reinstated" or "runs", "reasons": [{"kind", …}]}`."""
         ...
 
+    def written(self, workflows: Iterable[int]) -> set[tuple[int, str]]:
+        """(workflow, absolute path) of what the live attempts of these workflows wrote: their outputs, and files that
+        their commands name."""
+        ...
+
+    def spans(self, workflows: Iterable[int]) -> list[tuple[int, float, float]]:
+        """(workflow, started, ended) of every attempt of these workflows, those of a workflow by when they started; one
+        that still runs ends in the far future."""
+        ...
+
 
 class Reserves(Protocol):
     """Attempts in reserve: of ready jobs that are looked at before they run."""

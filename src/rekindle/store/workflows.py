@@ -36,7 +36,7 @@ class Workflows:
         return revise(self._db, workflow, definition, now)
 
     def set_source(self, workflow: int, source: str | None) -> None:
-        self._db.change(SQL["set_source"], id=workflow, source=source)
+        self._db.change(SQL["set_source"], id=workflow, source=self._db.paths.encode(source))
 
     def find(self, key: int | str) -> Workflow | None:
         if isinstance(key, int):

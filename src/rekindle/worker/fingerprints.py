@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from rekindle.domain.changes.outside import functions_called, outer_variables
+from rekindle.domain.changes.outside import files_named, functions_called, outer_variables
 from rekindle.domain.changes.prints import ABSENT, Content, FileSeen, Part, Prints, is_within, written_inside
+from rekindle.domain.definition import Each
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts.substitution import render
 from rekindle.files.digests import Tell, digest_of_mapping, glance, text_digest
 from rekindle.files.environment import DEFAULT_PATH, is_relative, program, programs_of
+from rekindle.files.locating import Located, locate
 from rekindle.files.reading import Reader
 from rekindle.journal import records
+from rekindle.journal.items import settled
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.worker.frame import Frame
 
@@ -37,6 +41,17 @@ class _Facts(NamedTuple):
     functions: tuple[str, ...]
     variables: tuple[str, ...]
     programs: tuple[str, ...]  # words of its commands
+    names_files: bool  # it has commands, and the files that they name count
+
+
+class _NamedFiles(NamedTuple):
+    """The files that an attempt's commands name, and the paths of those that the steps which it keeps have used."""
+
+    files: tuple[Located, ...] = ()
+    kept: frozenset[str] = frozenset()
+
+
+_NONE = _NamedFiles()
 
 
 class Fingerprints:
@@ -50,16 +65,18 @@ class Fingerprints:
         self.reader = Reader()
 
     def begin(self, recipe: Recipe, assignment: Assignment, frame: Frame) -> Fingerprint | None:
-        """An attempt's fingerprint, with nothing in it; None: it declares no files and names no variable around it."""
+        """An attempt's fingerprint, with nothing in it; None: it declares and names no files, and names no variable
+        around it."""
         variables = self._facts_of(recipe).variables
         if assignment.env:
             variables = outer_variables(recipe.steps, {**recipe.env, **assignment.env})
-        if not (recipe.inputs or recipe.outputs or variables):
+        named = _located(recipe, assignment.start_step, frame) if self._facts_of(recipe).names_files else _NONE
+        if not (recipe.inputs or recipe.outputs or variables or named.files):
             return None
         if len(self.reader) > _MOST_REMEMBERED:
             self.reader = Reader()
         self.reader.know(assignment.seen)
-        return Fingerprint(self.reader, recipe.by_mtime, frame, variables, assignment.began)
+        return Fingerprint(self.reader, recipe.by_mtime, frame, variables, assignment.began, named)
 
     def code(self, recipe: Recipe, tell: Callable[[records.Sources], None], frame: Frame | None = None) -> str | None:
         """Return the digest of what a recipe's functions are made of now and, with the attempt's `frame`, of the
@@ -99,9 +116,15 @@ class Fingerprints:
     def _facts_of(self, recipe: Recipe) -> _Facts:
         found = self._facts.get(recipe.id)
         if found is None or found.recipe is not recipe:
+            commands = any(step.run is not None or (step.each and step.each.run) for step in recipe.steps)
             named = (word for step in recipe.steps for word in programs_of(step))
-            programs = tuple(dict.fromkeys(named))
-            found = _Facts(recipe, functions_called(recipe.steps), outer_variables(recipe.steps, recipe.env), programs)
+            found = _Facts(
+                recipe,
+                functions_called(recipe.steps),
+                outer_variables(recipe.steps, recipe.env),
+                tuple(dict.fromkeys(named)),
+                recipe.implicit_inputs and commands,
+            )
             self._facts[recipe.id] = found
         return found
 
@@ -116,8 +139,12 @@ class Fingerprint:
         frame: Frame,
         variables: tuple[str, ...],
         began: Prints | None,
+        named: _NamedFiles = _NONE,
     ) -> None:
         """`began`: what the attempt that it goes on from depended on."""
+        self._named = named
+        self._before: dict[str, tuple[Content, str | None]] = {}  # by path, what named files held at the start, and
+        # looked like (None: kept steps have used them)
         self._reader, self._by_mtime = reader, by_mtime
         self._began = began or Prints()
         self._input_paths = _absolute(frame, frame.inputs)
@@ -136,7 +163,8 @@ class Fingerprint:
     @property
     def many_inputs(self) -> bool:
         """To take the inputs takes long."""
-        return self._large(self._input_paths)
+        paths = {one.path: one.path for one in self._named.files if one.there}
+        return self._large({**self._input_paths, **paths})
 
     @property
     def many_outputs(self) -> bool:
@@ -147,6 +175,16 @@ class Fingerprint:
         """Read the inputs. `tell` is called meanwhile; what it raises ends it."""
         self._glances = {name: self._glance(name, path) for name, path in self._input_paths.items()}
         self._inputs = self._contents(self._input_paths, tell, self._inside)
+        earlier = {one.path: one for one in self._began.inputs if one.implicit and one.compared}
+        for one in self._named.files:
+            if one.path in self._named.kept and one.path in earlier:
+                self._before[one.path] = earlier[one.path], None
+                continue
+            if one.there and one.named != "written":
+                content = replace(self._reader.content(one.name, one.path, None, tell), named=one.named)
+            else:
+                content = Content(one.name, one.path, ABSENT, named=one.named)
+            self._before[one.path] = content, glance(one.path)[1]
 
     def take_outputs(self, tell: Tell | None = None) -> None:
         """Read the outputs, in the same way."""
@@ -154,8 +192,26 @@ class Fingerprint:
 
     def complete(self, record: records.Ended) -> records.Ended:
         """The attempt's end with all that was taken, and the inputs that did not stay the same throughout."""
-        prints = Prints(self._inputs, self._outputs, self._env, self._unstable())
+        inputs = (*self._inputs, *self._implicit())
+        prints = Prints(inputs, self._outputs, self._env, self._unstable())
         return msgspec.structs.replace(record, prints=prints, seen=_largest(self._reader.fresh()))
+
+    def _implicit(self) -> tuple[Content, ...]:
+        """The named files. What the attempt has made, and what it has changed of files that are no programs, is
+        written by it; a program that it may have changed counts as the attempt has left it."""
+        found = []
+        for one in self._named.files:
+            if one.path not in self._before:
+                continue
+            content, looked = self._before[one.path]
+            changed = looked is not None and content.compared and glance(one.path)[1] != looked
+            if changed and not (one.fixed and one.there):
+                if one.named == "program" and content.digest != ABSENT and os.path.isfile(one.path):
+                    content = replace(self._reader.content(one.name, one.path), named=one.named)
+                else:
+                    content = replace(content, digest=ABSENT, by="content", named="written")
+            found.append(content)
+        return tuple(found)
 
     def _unstable(self) -> tuple[str, ...]:
         """Inputs that look different by now, or that the steps which it keeps have seen otherwise. What it writes
@@ -199,6 +255,24 @@ def _rendered(word: str, frame: Frame) -> str:
         return render(word, frame.scope) if "${" in word else word
     except RekindleError:
         return ""
+
+
+def _located(recipe: Recipe, start: int, frame: Frame) -> _NamedFiles:
+    """Find what the commands of an attempt name."""
+
+    def items(each: Each) -> list[str] | None:
+        return settled(each, frame.scope, frame.directory)
+
+    environment, search = frame.environment, frame.variables.get("PATH", "")
+    named = files_named(recipe.steps, frame.scope, environment, items, search)
+    if not named:
+        return _NONE
+    declared = {*_absolute(frame, frame.inputs).values(), *_absolute(frame, frame.outputs).values()}
+    found = locate(named, frame.directory, recipe.directory, declared)
+    if not (start and found):
+        return _NamedFiles(found)
+    kept = files_named(recipe.steps[:start], frame.scope, environment, items, search)
+    return _NamedFiles(found, frozenset(one.path for one in locate(kept, frame.directory, recipe.directory)))
 
 
 def absent_inputs(frame: Frame, absent: Mapping[str, str]) -> Prints:

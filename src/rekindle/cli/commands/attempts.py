@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
 from rekindle.cli.lazy import Entry, LazyGroup
@@ -11,6 +13,7 @@ from rekindle.cli.showing import drawing, explaining, reasons, shapes
 from rekindle.cli.showing.modified import modifications
 from rekindle.cli.showing.subtasks import FIRST, subtasks_table
 from rekindle.domain.acting import ActingSet
+from rekindle.domain.changes.prints import Prints
 from rekindle.domain.models import Attempt
 from rekindle.domain.rerunning.rerun import Reason
 from rekindle.domain.texts.quantities import format_size
@@ -71,10 +74,10 @@ def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("attempt", type=click.IntRange(min=1), metavar="ID")
-@click.option("-v", "--verbose", is_flag=True, help="Show every subtask of a long fan-out.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every file, and every subtask of a long fan-out.")
 @json_option
 def show(attempt: int, verbose: bool, as_json: bool) -> None:
-    """Show everything about an attempt: its steps and their subtasks, times, cost, and what it said when it failed.
+    """Show everything about an attempt: its files, its steps and their subtasks, times, cost, and how it failed.
 
     \b
     Example:
@@ -87,6 +90,7 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         acting = acted.in_force(session, [found.job]).get(found.job)
         in_force = acting if acting is not None and acting.attempt == found.id else None
         copying, saved = look.copying(session, found), look.saved(session, found.id)
+        prints = look.prints(session, found.id)
         counts, (retries, _) = look.subtask_counts(session, [found]), look.retries(session, [found.job])
         subtasks = look.subtasks(session, found) if counts else {}
         steps = look.step_names(session, found) if counts else ()
@@ -95,6 +99,7 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         names = list(in_force.names) if in_force else []
         told = {"done": copying[0], "whole": copying[1]} if copying else None
         more = {"actions_in_force": in_force is not None, "added": names, "copying": told, "saved_outputs": saved}
+        more |= {"inputs": [*map(shapes.file, prints.inputs)], "outputs": [*map(shapes.file, prints.outputs)]}
         listed = [shapes.subtask(steps[step], one) for step, several in subtasks.items() for one in several]
         shapes.emit({**document, **more, "subtasks": listed})
         return
@@ -103,6 +108,9 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         click.echo(f"copying the folder it goes on in: {format_size(copying[0])} of {format_size(copying[1])}")
     if saved:
         click.echo(f"its outputs were saved before a rerun wrote over them: {saved}")
+    if prints.inputs or prints.outputs:
+        click.echo("")
+        click.echo("\n".join(_files(prints, None if verbose else FIRST)))
     if found.steps:
         click.echo("")
         click.echo(explaining.steps_table(found.steps))
@@ -126,6 +134,18 @@ def _actions(one: Attempt, in_force: ActingSet | None) -> str:
         [f"  added: {', '.join(drawing.flat(name) for name in in_force.names)}"] if in_force and in_force.added else []
     )
     return "\n".join([head, *lines, *added])
+
+
+def _files(prints: Prints, most: int | None) -> Iterator[str]:
+    """The files that it depended on and made, with the beginnings of their digests."""
+    every = [("input", one) for one in prints.inputs] + [("output", one) for one in prints.outputs]
+    for kind, one in every[:most]:
+        name = reasons.named_file(one.name) if one.implicit else f"{kind} {drawing.flat(one.name)}"
+        held = reasons.digest_shown(one.digest) if one.digest else "was not there"
+        told = held if one.compared else "written by the attempt, not compared"
+        yield drawing.cut(f"{name}: {told}", drawing.terminal_width())
+    if most is not None and len(every) > most:
+        yield f"… and {drawing.many(len(every) - most, 'more file')} (-v shows all)"
 
 
 def _defined(one: Attempt) -> str:

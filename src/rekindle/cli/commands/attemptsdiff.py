@@ -14,7 +14,7 @@ from rekindle.cli.options import json_option
 from rekindle.cli.showing import drawing, reasons, shapes
 from rekindle.cli.showing.drawing import Column
 from rekindle.cli.showing.reading import reading_shown
-from rekindle.domain.changes.differences import Difference
+from rekindle.domain.changes.differences import NAMED, Difference
 from rekindle.domain.changes.staleness import OPAQUE
 from rekindle.domain.models import Attempt
 from rekindle.domain.texts.quantities import format_size
@@ -25,7 +25,7 @@ from rekindle.engine.results import Compared, LogParting, OutputDiff
 
 _BYTES = ("max_rss_bytes", "modified.memory", "template.resources.memory", "resources.memory")
 _SECONDS = ("seconds", "cpu_seconds", "modified.time", "template.resources.time", "resources.time")
-_DIGESTS = ("code.", "inputs.", "outputs.", "needs.")
+_DIGESTS = ("code.", "inputs.", "outputs.", "needs.", NAMED)
 _PARTS = ("environment.interpreter.", "environment.distribution.", "environment.program.")
 _COMMAND = re.compile(r"template\.steps\..+\.run")
 _LEAD = 8  # columns that are kept of what two long values begin with alike
@@ -40,10 +40,10 @@ _FIRST = 20  # rows of a kind, or lines of a file, that are shown without -v
 def diff(a: int, b: int, verbose: bool, as_json: bool) -> None:
     """Show what differs between two attempts, A and B (ids), of one job or of two. What is alike is left out.
 
-    First side by side: parameters, definition, what a rerun modified, resources, modules, inputs, outer variables, what
-    the jobs that they need came to, host, how they and their steps ended, what they took, results, outputs. Then
-    outputs line by line, where they are small texts and still there or saved (`rerun --keep-outputs`). Last the first
-    line at which each log parts.
+    First side by side: parameters, definition, what a rerun modified, resources, modules, inputs, files that commands
+    name, outer variables, what the jobs that they need came to, host, how they and their steps ended, what they took,
+    results, outputs. Then outputs line by line, where they are small texts and still there or saved (`rerun
+    --keep-outputs`). Last the first line at which each log parts.
 
     \b
     Example:
@@ -68,7 +68,11 @@ def _document(found: Compared) -> dict[str, Any]:
     return {
         "a": found.a.id,
         "b": found.b.id,
-        "differences": [{"field": each.field, "a": each.a, "b": each.b} for each in found.fields],
+        "differences": [
+            {"field": each.field, "a": each.a, "b": each.b}
+            | ({"implicit": True} if each.field.startswith(NAMED) else {})
+            for each in found.fields
+        ],
         "outputs": [
             {
                 "name": one.name,
@@ -162,7 +166,11 @@ def _table(a: int, b: int, found: Sequence[Difference]) -> str:
         Column(f"ATTEMPT {a}", cut="end"),
         Column(f"ATTEMPT {b}", cut="end"),
     ]
-    return drawing.table(columns, [(each.field, *_values(each)) for each in found])
+    return drawing.table(columns, [(_field(each.field), *_values(each)) for each in found])
+
+
+def _field(field: str) -> str:
+    return reasons.named_file(field.removeprefix(NAMED)) if field.startswith(NAMED) else field
 
 
 def _values(one: Difference) -> tuple[str, str]:

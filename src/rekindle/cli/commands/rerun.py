@@ -156,7 +156,7 @@ def _rerun(flags: Flags, selection: Selection, how: How, wanted: Wishes) -> int:
 
 
 def _changed(session: Session, selection: Selection) -> Mapping[int, tuple[Reason, ...]]:
-    """Those of the selected jobs that are stale, with the reasons; those of which nobody can know are counted."""
+    """Those of the selected jobs that are stale, with the reasons; those that are unknown are counted."""
     ids = look.select(session, replace(selection, changed=False))
     with reading_shown() as tell:
         found = staleness.changed(session, ids, tell, strict=selection.changed == "all")

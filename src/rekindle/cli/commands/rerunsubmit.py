@@ -74,11 +74,11 @@ def proposed(
 
 
 def tell_unknown(number: int) -> None:
-    """How many of the selected jobs nobody can know anything of."""
+    """Say how many of the selected jobs are unknown."""
     if number:
-        declare, are = ("declares", "is") if number == 1 else ("declare", "are")
-        text = f"{drawing.many(number, 'job')} {declare} nothing to compare, and {are} left alone; -n NAME names {{}}"
-        click.echo(text.format("it" if number == 1 else "them"), err=True)
+        click.echo(
+            f"{drawing.unknown_jobs(number)}: there is nothing to compare; -n NAME selects a job by name", err=True
+        )
 
 
 def _tell_nothing(found: Preview, spec: str, as_json: bool, text: str) -> None:

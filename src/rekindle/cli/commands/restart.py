@@ -102,6 +102,8 @@ def _tell_left(found: Restarting) -> None:
         click.echo(
             f"failed by itself: {_names(found.stays)}, which {verb} so: `rekindle rerun -s failed` runs it again"
         )
+    if found.unknown:
+        click.echo(f"{drawing.unknown_jobs(len(found.unknown))}: there is nothing to compare", err=True)
 
 
 def _names(jobs: Sequence[Job]) -> str:

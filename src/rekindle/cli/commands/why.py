@@ -14,6 +14,7 @@ from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.showing import canaries, drawing, reasons, shapes
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.batches.canaries import Group
+from rekindle.domain.changes.staleness import ComparedPart
 from rekindle.domain.errors import UsageError
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.states import State
@@ -39,8 +40,9 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
     """Tell whether jobs would run again, and why or why not.
 
     A job of the SELECTION is stale when what its last attempt depended on is not what it was: its definition, the
-    parameters and variables it uses, the functions it calls, its input files, what the jobs that it needs came to; or
-    when its outputs are gone or altered. Files are compared by what they hold. Nothing is changed.
+    parameters and variables it uses, the functions it calls, its input files, the files its commands name, what the
+    jobs that it needs came to; or when its outputs are gone or altered. Files are compared by what they hold. A job
+    that has nothing to compare is unknown. Nothing is changed.
 
     \b
     Example:
@@ -85,6 +87,8 @@ def _shape(one: Explained, waits: Group | None) -> dict[str, Any]:
         "reasons": [*map(_reason, one.reasons), *({**_reason(each), "stale": False} for each in one.warnings)],
         "accepted": one.accepted,
         "awaits": list(one.awaits),
+        "compared": [_part(part) for part in one.compared],
+        "mentioned": [_part(part) for part in one.mentioned],
         "checked": checked
         and {
             "rerun": checked.rerun,
@@ -94,6 +98,12 @@ def _shape(one: Explained, waits: Group | None) -> dict[str, Any]:
         },
         "canaries": waits and canaries.group_shape(waits),
     }
+
+
+def _part(part: ComparedPart) -> dict[str, Any]:
+    shape: dict[str, Any] = {"kind": part.kind.value, "name": part.name}
+    shape |= {} if part.path is None else {"path": part.path}
+    return {**shape, "implicit": True} if part.implicit else shape
 
 
 def _reason(reason: Reason) -> dict[str, Any]:
@@ -145,7 +155,7 @@ _IN_ALL = {
     "stale": "stale",
     "upstream": "would follow",
     "current": "current",
-    "unknown": "declare nothing to compare",
+    "unknown": "unknown",
     "failed": "failed",
     "canceled": "canceled",
     "active": "running",
@@ -162,7 +172,7 @@ def _summed_up(found: Sequence[Explained]) -> str:
 
 
 def _lines(one: Explained, notes: Mapping[int, str], waits: Group | None, verbose: bool) -> Iterator[str]:
-    yield _said(one)
+    yield from _said(one, verbose)
     if waits is not None:
         yield canaries.why(waits)
     if one.word == "stale":
@@ -171,6 +181,10 @@ def _lines(one: Explained, notes: Mapping[int, str], waits: Group | None, verbos
         if len(one.reasons) > len(shown):
             yield f"  … and {drawing.many(len(one.reasons) - len(shown), 'more reason')} (-v shows all)"
     yield from (f"  environment: {reasons.in_short(each)} {_ONLY_WARNS}" for each in one.warnings)
+    if one.mentioned:
+        names = ", ".join(drawing.flat(part.name) for part in one.mentioned)
+        said = f"not compared, because a job writes it: {names}"
+        yield said if verbose else drawing.cut(said, drawing.terminal_width() - 2)
     if one.accepted is not None:
         note = notes.get(one.accepted)
         yield f"measured by what rerun {one.accepted} accepted" + (f" ({drawing.flat(note)})" if note else "")
@@ -191,11 +205,33 @@ def _checked(one: Explained) -> Iterator[str]:
         more = f", and {len(checked.reasons) - 1} more" if len(checked.reasons) > 1 else ""
         yield f"rerun {checked.rerun} did not spare it: {reasons.in_short(checked.reasons[0])}{more}"
     else:
-        yield f"rerun {checked.rerun} did not spare it: it declares nothing that could be compared"
+        yield f"rerun {checked.rerun} did not spare it: there was nothing to compare"
 
 
-def _said(one: Explained) -> str:
-    """What there is to say of it, in a sentence."""
+def _said(one: Explained, verbose: bool) -> Iterator[str]:
+    """What there is to say of it, in a sentence, and by what it was compared."""
+    said = _sentence(one)
+    if one.word == "unknown" and not one.recorded:
+        yield "unknown: what its attempt depended on was not recorded"
+        return
+    if one.word == "unknown":
+        yield f"{said}: the job declares no inputs or outputs"
+        yield "  and its command names no file"
+        return
+    if one.word not in ("current", "failed") or not one.compared:
+        yield said
+        return
+    said = f"{said}: equal to what it ran with" if one.word == "current" else f"{said}; equal to what it ran with"
+    width = drawing.terminal_width() - 4
+    listed = reasons.compared(one.compared, width, **({"most": None} if verbose else {}))
+    if len(listed) == 1 and len(said) + len(listed[0]) < width:
+        yield f"{said}: {listed[0]}"
+    else:
+        yield f"{said}:"
+        yield from (f"  {line}" for line in listed)
+
+
+def _sentence(one: Explained) -> str:
     job, word = one.job, one.word
     if word == "upstream":
         above = next(reason.detail for reason in one.reasons if reason.kind is ReasonKind.UPSTREAM)
@@ -214,9 +250,9 @@ def _said(one: Explained) -> str:
 
 _SENTENCES = {
     "stale": "stale: it would run again, for",
-    "current": "current: nothing it depends on has changed",
-    "unknown": "nobody can know: it declares nothing that could be compared",
-    "failed": "failed, and nothing it depends on has changed: it runs again when asked to",
+    "current": "current",
+    "unknown": "unknown: nothing to compare",
+    "failed": "failed: it runs again when asked to",
     "canceled": "canceled: it runs again when asked to",
     "retired": "retired: it is no part of its workflow any more",
 }

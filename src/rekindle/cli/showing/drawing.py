@@ -105,6 +105,11 @@ def many(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
+def unknown_jobs(number: int) -> str:
+    """`1 job is unknown`, `3 jobs are unknown`."""
+    return f"{many(number, 'job')} {'is' if number == 1 else 'are'} unknown"
+
+
 def clock_time(at: float | None) -> str:
     """Local time to the second; "" for none."""
     if at is None:

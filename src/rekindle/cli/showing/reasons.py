@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from rekindle.cli.showing import drawing
 from rekindle.domain.changes.code import ON_IMPORT
+from rekindle.domain.changes.staleness import ComparedPart
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.texts.quantities import format_size
 from rekindle.domain.texts.values import NOT_SET, value_text
@@ -21,7 +23,7 @@ _LONG = 30  # characters of a value that stand beside its other one
 
 _SIMPLE = {
     ReasonKind.NEVER_RAN: "has not run yet",
-    ReasonKind.UNKNOWN: "declares nothing that could be compared",
+    ReasonKind.UNKNOWN: "unknown: there is nothing to compare",
     ReasonKind.RELEASED: "released",
 }
 
@@ -33,6 +35,18 @@ _OF_JOBS = {
     ReasonKind.AGGREGATE: "runs again whenever {name} has, and that ran again",
     ReasonKind.STAYS: "stays as it is, though {name} runs again",
 }
+
+_PARTS = {  # one by its name; one and several in numbers
+    ReasonKind.DEFINITION: ("{}", "command", "commands"),
+    ReasonKind.PARAMETER: ("parameter {}", "parameter", "parameters"),
+    ReasonKind.CODE: ("function {}", "function", "functions"),
+    ReasonKind.ENVIRONMENT: ("variable {}", "variable", "variables"),
+    ReasonKind.INPUT: ("input {}", "input", "inputs"),
+    ReasonKind.OUTPUT: ("output {}", "output", "outputs"),
+    ReasonKind.RESULT: ("result of {}", "result", "results"),
+}
+_LINES = 3  # by what an attempt was compared, before it is told in numbers
+_NAMED = ("{}", "file named in the command", "files named in the command")
 
 
 _PARAMETER = {"after": "is left out", "before": "is new"}
@@ -48,6 +62,8 @@ def in_short(reason: Reason) -> str:
         return f"needs {name} now" if detail.get("before") is None else f"does not need {name} any more"
     if kind in _OF_JOBS:
         return _OF_JOBS[kind].format(name=name or detail.get("job"))
+    if detail.get("implicit"):
+        return f"{named_file(name)}: {_happened(detail, 'missing', 'new')}"
     if kind in (ReasonKind.INPUT, ReasonKind.OUTPUT):
         return f"{kind.value} {name} {_happened(detail, 'is missing', 'is there now')}"
     if kind is ReasonKind.UNSTABLE:
@@ -119,6 +135,42 @@ def _of_code(detail: Mapping[str, Any]) -> str:
     if name == ON_IMPORT:
         return f"what module {module} does on import {happened}"
     return f"{module}:{drawing.flat(str(name))} {happened}"
+
+
+def named_file(name: str) -> str:
+    """Return how a file is shown that is not declared."""
+    return f"{drawing.flat(name)} (named in the command)"
+
+
+def compared(parts: Sequence[ComparedPart], width: int, most: int | None = _LINES) -> list[str]:
+    """Say by what an attempt was compared, in lines of `width` columns: by names, or where these take more than `most`
+    lines, in numbers."""
+    lines = _wrapped([named_file(one.name) if one.implicit else _of_kind(one) for one in parts], width)
+    if most is None or len(lines) <= most:
+        return lines
+    counts = Counter(_NAMED if one.implicit else _PARTS[one.kind] for one in parts)
+    return _wrapped(
+        [
+            single if single == "command" else f"{number:,} {single if number == 1 else several}"
+            for (_, single, several), number in counts.items()
+        ],
+        width,
+    )
+
+
+def _wrapped(texts: Sequence[str], width: int) -> list[str]:
+    """Texts with commas between, broken only there; one that is too long is cut."""
+    lines = [""]
+    for at, text in enumerate(texts):
+        piece = drawing.cut(text, width - 1, "middle") + ("," if at + 1 < len(texts) else "")
+        if lines[-1] and len(lines[-1]) + 1 + len(piece) > width:
+            lines.append("")
+        lines[-1] += f" {piece}" if lines[-1] else piece
+    return lines
+
+
+def _of_kind(one: ComparedPart) -> str:
+    return _PARTS[one.kind][0].format(drawing.flat(one.name))
 
 
 def which_retry(reason: Reason) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from rekindle.cli.showing.canaries import group_shape
+from rekindle.domain.changes.prints import Content
 from rekindle.domain.definition import Each, JobTemplate, Resources
 from rekindle.domain.models import Attempt, Event, FailureGroup, Runner, StepOutcome, Workflow
 from rekindle.domain.rerunning.plan_form import plan_to_json
@@ -94,8 +95,8 @@ def dead_runner(one: DeadRunner) -> dict[str, Any]:
 
 
 def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
-    """A job as it is listed. `stale` is None where nobody has looked, or nobody can know; a completed job that needs a
-    job that is not done is stale in any case."""
+    """A job as it is listed. `stale` is None where nobody has looked, and where it is unknown; a completed job that
+    needs a job that is not done is stale in any case."""
     one, live = row.job, row.attempt
     return {
         "id": one.id,
@@ -285,7 +286,8 @@ def restart(found: Restarting, rerun: int | None) -> dict[str, Any]:
     """A restart, planned or applied; without a proposal there is nothing to do."""
     whole = nothing_planned() if found.proposal is None else plan(found.proposal.plan, rerun)
     left = {"running": found.running, "stays": found.stays}
-    return whole | {key: [{"id": job.id, "name": job.name} for job in jobs] for key, jobs in left.items()}
+    whole |= {key: [{"id": job.id, "name": job.name} for job in jobs] for key, jobs in left.items()}
+    return whole | {"unknown": list(found.unknown)}
 
 
 def rerun(record: RerunRecord, touched: int) -> dict[str, Any]:
@@ -351,6 +353,12 @@ def report(one: WorkReport) -> dict[str, Any]:
     }
 
 
+def file(one: Content) -> dict[str, Any]:
+    """A file that an attempt depended on, or made."""
+    shape: dict[str, Any] = {"name": one.name, "path": one.path, "digest": one.digest or None}
+    return {**shape, "implicit": True, "compared": one.compared} if one.implicit else shape
+
+
 def template(one: JobTemplate) -> dict[str, Any]:
     """What all jobs of an entry of the spec share."""
     return {
@@ -376,6 +384,7 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "when": one.when,
         "retry": [rule_to_json(rule) for rule in one.retry],
         "grace": one.grace,
+        "implicit_inputs": one.implicit_inputs,
     }
 
 

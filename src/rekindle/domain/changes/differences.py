@@ -1,9 +1,9 @@
 """What differs between two attempts, field by field.
 
 Fields are named by dotted paths: `params.` are the values that parameters had in the end, `template.` is what was
-defined, `modified.` what a rerun set on top of that, `steps.` how each step ended. What modules, inputs, outputs, outer
-variables and the jobs that are needed came to is told by digests. Values are as JSON has them; None stands for what an
-attempt has not.
+defined, `modified.` what a rerun set on top of that, `steps.` how each step ended. What modules, inputs, files
+that commands name (`named.`), outputs, outer variables and the jobs that are needed came to is told by digests. Values
+are as JSON has them; None stands for what an attempt has not.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from rekindle.domain.changes.prints import Prints
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
 from rekindle.domain.models import Attempt, StepOutcome
 from rekindle.domain.rerunning.retrying import rule_to_json
+
+NAMED = "named."
+"""A field begins so that stands for a file which is not declared, but named in a command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,9 @@ def _surroundings(a: Around, b: Around) -> Sides:
             side |= {f"environment.{kind}.{name}": value for (kind, name), value in environment_of(code).items()}
     if a.prints is not None and b.prints is not None:
         for side, prints in ((one, a.prints), (other, b.prints)):
-            side |= {f"inputs.{content.name}": content.digest for content in prints.inputs}
+            side |= {f"inputs.{content.name}": content.digest for content in prints.inputs if not content.implicit}
+            named = (content for content in prints.inputs if content.implicit and content.compared)
+            side |= {f"{NAMED}{content.name}": content.digest for content in named}
             side |= {f"environment.{name}": digest for name, digest in prints.env.items()}
     one |= {f"needs.{job}": came for job, came in a.needed.items()}
     other |= {f"needs.{job}": came for job, came in b.needed.items()}

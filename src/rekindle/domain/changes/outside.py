@@ -1,12 +1,17 @@
-"""What a template's texts name that lies outside the archive: functions, and variables that the spec does not set."""
+"""What a template's texts name that lies outside the archive: functions, variables that the spec does not set, and
+files that commands name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rekindle.domain.definition import Step
-from rekindle.domain.errors import UnknownWord
+from rekindle.domain.definition import Each, Step
+from rekindle.domain.errors import RekindleError, UnknownWord
+from rekindle.domain.texts.commandline import compile_command
+from rekindle.domain.texts.namedfiles import NamedFile, named_files
+from rekindle.domain.texts.shellscripts import LATER
 from rekindle.domain.texts.substitution import references
 
 
@@ -22,6 +27,47 @@ def outer_variables(steps: Sequence[Step], env: Mapping[str, str]) -> tuple[str,
     around = {name for text in env.values() for name in _variables(text)}
     around.update(name for step in steps for text in _texts(step) for name in _variables(text) if name not in env)
     return tuple(sorted(around))
+
+
+def files_named(
+    steps: Sequence[Step],
+    scope: Mapping[str, Any],
+    environment: Mapping[str, str],
+    items: Callable[[Each], Sequence[str] | None],
+    search: str = "",
+) -> list[NamedFile]:
+    """Return the files that the commands of steps may name; a command that cannot run as it is names none.
+
+    `environment` is what the commands see. `items` returns the items of a fan-out as JSON texts, as far as they are
+    known: they are only asked for where one of them decides which program runs. `search`: see `named_files`."""
+    found: list[NamedFile] = []
+
+    def add(run: str | tuple[str, ...] | None, shell: str | None, scope: Mapping[str, Any]) -> tuple[NamedFile, ...]:
+        if run is None:
+            return ()
+        try:
+            argv = compile_command(run, shell).argv(scope, LATER)
+        except RekindleError:
+            return ()
+        named = named_files(argv, environment, search, first=not found and step is steps[0])
+        found.extend(one for one in named if LATER not in one.word)
+        return named
+
+    for step in steps:
+        if step.each is not None:
+            add(step.each.run, step.each.shell, scope)
+        named = add(step.run, step.shell, scope)
+        if step.each is not None and any(one.role == "program" and LATER in one.word for one in named):
+            for item in _known(step.each, items):
+                add(step.run, step.shell, {**scope, "item": json.loads(item)})
+    return list(dict.fromkeys(found))
+
+
+def _known(each: Each, items: Callable[[Each], Sequence[str] | None]) -> Sequence[str]:
+    try:
+        return items(each) or ()
+    except RekindleError:  # the step will say so
+        return ()
 
 
 def texts_of(step: Step) -> tuple[str, ...]:

@@ -16,18 +16,33 @@ from rekindle.domain.states import State
 By = Literal["content", "mtime"]
 """How a file is told from another: by what it holds, or by its size and time of modification."""
 
+Named = Literal["", "program", "other", "written"]
+"""How a command names a file: "": it is declared instead; a program or source, which always counts; another file, which
+counts unless some job writes it; a file that the attempt writes itself, which does not count."""
+
 ABSENT = ""
 """The digest of what is not there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A declared file or folder, and what it held."""
+    """A file or folder that is declared, or a file that a command names, and what it held."""
 
-    name: str  # as declared
+    name: str  # as declared, or the word of the command
     path: str  # absolute
     digest: str  # hexadecimal BLAKE3; "mtime:…" where it is told by that; ABSENT
     by: By = "content"
+    named: Named = ""
+
+    @property
+    def implicit(self) -> bool:
+        """Whether it is not declared, but named in a command."""
+        return self.named != ""
+
+    @property
+    def compared(self) -> bool:
+        """Whether a change of it makes the attempt stale, as far as the attempt itself can say."""
+        return self.named != "written"
 
 
 def is_within(path: str, folders: Collection[str]) -> bool:

@@ -28,13 +28,14 @@ OPAQUE = "attempt:"
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """What became of measuring an attempt. No reasons and `comparable`: it is current; no reasons and not comparable:
-    nobody can know."""
+    it is unknown."""
 
     job: int
     attempt: int
     reasons: tuple[Reason, ...]
-    comparable: bool  # it declares inputs, or needs a job that left something to compare
+    comparable: bool  # beside its definition there was something to compare: files, code, or what a needed job left
     warnings: tuple[Reason, ...] = ()  # what differs and does not make it stale
+    recorded: bool = True  # its worker recorded what it depended on
 
     def strict(self) -> Assessment:
         """Return the assessment for which all that differs makes an attempt stale."""
@@ -42,8 +43,19 @@ class Assessment:
 
     @property
     def stale(self) -> bool | None:
-        """None: nobody can know."""
+        """None: it is unknown."""
         return True if self.reasons else False if self.comparable else None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedPart:
+    """Something that an attempt was compared by, or would be if no job wrote it. Kinds are those of the reasons that a
+    change of it would give; a command and a function are DEFINITION."""
+
+    kind: ReasonKind
+    name: str
+    path: str | None = None  # of a file
+    implicit: bool = False  # it is a file that is not declared, but named in a command
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +212,8 @@ def other_file(kind: ReasonKind, then: Content, path: str, digest: str) -> Reaso
     """The INPUT or OUTPUT reason for a file that is not what it was; `path` and `digest` are what it is now."""
     if then.digest == digest:
         return None
-    return Reason(kind, {"name": then.name, "path": path, "before": then.digest or None, "after": digest or None})
+    detail = {"name": then.name, "path": path, "before": then.digest or None, "after": digest or None}
+    return Reason(kind, {**detail, "implicit": True} if then.implicit else detail)
 
 
 def other_result(job: int, name: str, before: str | None, after: str | None) -> Reason | None:

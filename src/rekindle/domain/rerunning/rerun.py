@@ -79,7 +79,7 @@ class ReasonKind(enum.StrEnum):
     NEVER_RAN = "never_ran"
     FAILED = "failed"  # detail: state, cause
     AGGREGATE = "aggregate"  # detail: job, name: it runs whenever anything it needs has run
-    UNKNOWN = "unknown"  # it declares nothing that could be compared, or ran before anything was recorded
+    UNKNOWN = "unknown"  # it has nothing to compare, or ran before anything was recorded
     ADDED = "added"  # by a revision. detail: revision
     RETIRED = "retired"  # a revision leaves it out. detail: revision
     REDEFINED = "redefined"  # by a revision. detail: revision, fields: of its definition and its matrix values

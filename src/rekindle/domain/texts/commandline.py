@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from rekindle.domain.errors import BadValue
+from rekindle.domain.errors import BadValue, UnknownWord
 from rekindle.domain.texts.shelltext import MARK, QUOTING_ALIKE, Place, places, plain_words
 from rekindle.domain.texts.substitution import Reference, lookup, parse
 from rekindle.domain.texts.substitution import word as written
@@ -52,8 +52,9 @@ class CommandLine:
     _arguments: tuple[Argument, ...]
     _fixed: tuple[str, ...] | None  # the argument vector itself, when no value is inserted
 
-    def argv(self, scope: Mapping[str, Any]) -> list[str]:
-        """The argument vector for these values (`scope` as in `substitution.lookup`).
+    def argv(self, scope: Mapping[str, Any], later: str | None = None) -> list[str]:
+        """The argument vector for these values (`scope` as in `substitution.lookup`). With `later`, that text stands
+        for each value that is not there.
 
         Raises UnknownWord for a value that is not there, BadValue for one that may not stand where it is used.
         """
@@ -62,7 +63,7 @@ class CommandLine:
         return [
             argument
             if isinstance(argument, str)
-            else "".join(piece if isinstance(piece, str) else _inserted(piece, scope) for piece in argument)
+            else "".join(piece if isinstance(piece, str) else _inserted(piece, scope, later) for piece in argument)
             for argument in self._arguments
         ]
 
@@ -150,10 +151,15 @@ def _argument(pieces: Iterable[str | Insertion]) -> Argument:
     return "".join(piece for piece in kept if isinstance(piece, str))
 
 
-def _inserted(insertion: Insertion, scope: Mapping[str, Any]) -> str:
+def _inserted(insertion: Insertion, scope: Mapping[str, Any], later: str | None) -> str:
     """The value as it is written in its place. Raises BadValue when it may not stand there."""
     name = insertion.reference.text
-    value = written(lookup(insertion.reference, scope))
+    try:
+        value = written(lookup(insertion.reference, scope))
+    except UnknownWord:
+        if later is None:
+            raise
+        return later
     if "\0" in value:
         raise BadValue(f"the value of {name} holds a NUL character, which no program can be given")
     match insertion.place:

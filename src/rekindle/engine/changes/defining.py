@@ -3,6 +3,8 @@ them."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +14,18 @@ import msgspec
 
 from rekindle.domain.actions import Change, effective
 from rekindle.domain.changes.outdated import Spec, outdated
-from rekindle.domain.changes.outside import functions_called
-from rekindle.domain.changes.prints import ATTEMPTS_OWN, Subject
+from rekindle.domain.changes.outside import files_named, functions_called
+from rekindle.domain.changes.prints import ABSENT, ATTEMPTS_OWN, Content, Subject
 from rekindle.domain.changes.staleness import Defined, redefined
 from rekindle.domain.definition import JobTemplate
-from rekindle.domain.errors import UnknownWord
+from rekindle.domain.errors import RekindleError, UnknownWord
 from rekindle.domain.overrides import NOTHING, Modified, modified_of
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.texts.substitution import render
 from rekindle.engine.changes.needing import Accepted
 from rekindle.engine.params import changes_in_force
+from rekindle.files.locating import locate
+from rekindle.journal.items import settled
 from rekindle.store.port import Archive
 
 _NOTHING: Mapping[str, Any] = {}
@@ -116,6 +120,32 @@ class Definitions:
             return _rendered(made.body.inputs, scope, project), _rendered(made.body.outputs, scope, own)
         except UnknownWord:  # the parameter that is not there any more is told as such
             return {}, {}
+
+    def named(self, one: Subject, made: Made, binding: str) -> tuple[Content, ...]:
+        """Return the files that the commands of a job's next attempt name, with no digest."""
+        body, modified = made.body, modified_of(one.overrides)
+        project = self.directory(one.workflow)
+        directory = one.folder if body.workdir == "attempt" and one.folder else project
+        scope: dict[str, Any] = {
+            "params": {**self._values(one.workflow, made), **modified.params},
+            "matrix": msgspec.json.decode(binding),
+            "job": {"name": one.name, "id": one.job},
+            "env": os.environ,
+        }
+        variables: dict[str, str] = {}
+        for name, text in {**body.env, **modified.env}.items():
+            with contextlib.suppress(RekindleError):
+                variables[name] = render(text, scope)
+        scope["env"] = {**os.environ, **variables}
+        inputs, outputs = self.paths(one, made, binding)
+        declared = [os.path.normpath(path) for path in (*inputs.values(), *outputs.values())]
+        scope["inputs"], scope["outputs"] = inputs, outputs
+        search = variables.get("PATH", "")
+        found = files_named(body.steps, scope, scope["env"], lambda each: settled(each, scope, directory), search)
+        return tuple(
+            Content(each.name, each.path, ABSENT, named=each.named)
+            for each in locate(found, directory, project, declared)
+        )
 
     def _compared(self, one: Subject) -> Compared:
         (then, before), (now, after) = self._then(one), self._now(one)

@@ -3,8 +3,8 @@ disk (`reading.take`, in none), and the law's word on both (`Measured.judge`).""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rekindle.domain.changes.code import environment_of, other_code, other_parts
@@ -22,6 +22,7 @@ from rekindle.domain.changes.prints import (
 )
 from rekindle.domain.changes.staleness import (
     Assessment,
+    ComparedPart,
     came_to,
     other_environment,
     other_file,
@@ -35,6 +36,7 @@ from rekindle.domain.texts.substitution import render
 from rekindle.engine.changes.defining import Compared, Definitions
 from rekindle.engine.changes.needing import Needs, needing
 from rekindle.engine.changes.reading import Apart, Contents, Functions, Glance, Requests, Surrounding
+from rekindle.engine.changes.writing import Written, written_by
 from rekindle.files.digests import text_digest
 from rekindle.files.environment import DEFAULT_PATH, program_file
 from rekindle.store.port import Archive
@@ -58,6 +60,8 @@ class _Measure:
     environment: Mapping[Surrounding, str] = field(default_factory=dict)  # then
     overrides: str | None = None  # JSON text: for the job's next attempt
     written: tuple[str, ...] = ()  # the paths of its outputs, where one of them lies inside a folder that it reads
+    implicit: tuple[Content, ...] = ()  # files that its commands named (those declared are in `prints`)
+    implicit_now: tuple[Content, ...] | None = None  # that they name now, undigested; None: the same
 
     def inside(self, path: str) -> tuple[str, ...]:
         """Its outputs inside a folder that it reads."""
@@ -74,6 +78,7 @@ class Measured:
     _measures: tuple[_Measure, ...]
     _needs: Needs
     _environment: Mapping[str, str]
+    _written: Written
 
     def judge(self, contents: Contents) -> dict[int, Assessment]:
         """By job: whether its attempt is what would come out now. `contents` are the answer to `requests`."""
@@ -84,12 +89,60 @@ class Measured:
             reasons = one.made.reasons
             if one.prints is not NO_PRINTS or one.code is not None:
                 reasons = (*reasons, *_outside(one, contents, outer, unlike))
+            if one.implicit:
+                reasons = (*reasons, *self._named(one, contents))
             reasons = (*reasons, *self._needs.reasons.get(attempt, ()))
-            comparable = bool(one.prints.inputs) or attempt in self._needs.tells
+            comparable = bool(one.prints.inputs or one.prints.outputs or one.code is not None)
+            comparable = comparable or attempt in self._needs.tells or any(map(self._counting(one), one.implicit))
             warnings = unlike.environment(one.environment, contents.environment) if one.environment else ()
-            assessment = Assessment(job, attempt, reasons, comparable and one.recorded, warnings)
+            assessment = Assessment(job, attempt, reasons, comparable and one.recorded, warnings, one.recorded)
             found[job] = assessment.strict() if "environment" in one.made.now.body.stale_on else assessment
         return found
+
+    def parts(self, jobs: Collection[int]) -> dict[int, tuple[tuple[ComparedPart, ...], tuple[ComparedPart, ...]]]:
+        """By job: what its attempt was compared by, and the files that its commands name and that were not compared,
+        because a job writes them."""
+        found = {}
+        defined: dict[tuple[int, bool], tuple[ComparedPart, ...]] = {}
+        for one in self._measures:
+            if one.subject.job not in jobs:
+                continue
+            key = one.made.now.template, one.code is not None
+            if key not in defined:
+                defined[key] = tuple(_defined(one))
+            compared = [
+                *defined[key],
+                *(ComparedPart(ReasonKind.ENVIRONMENT, name) for name in sorted(one.prints.env)),
+                *map(_part, one.prints.inputs),
+                *map(_part, filter(self._counting(one), one.implicit)),
+                *(ComparedPart(ReasonKind.OUTPUT, content.name, content.path) for content in one.prints.outputs),
+                *(ComparedPart(ReasonKind.RESULT, name) for name in self._needs.compared.get(one.subject.attempt, ())),
+            ]
+            left = (_part(each) for each in one.implicit if not self._compared(one, each))
+            found[one.subject.job] = tuple(compared), tuple(left)
+        return found
+
+    def _named(self, one: _Measure, contents: Contents) -> Iterable[Reason]:
+        """What differs of the files that commands name."""
+        for was in one.implicit:
+            if not was.compared:
+                continue
+            reason = other_file(ReasonKind.INPUT, was, was.path, contents.content[was.path])
+            if reason is None or (one.made.reasons and reason.detail["after"] is None):
+                continue  # a command that has changed may not name the file any more
+            if self._compared(one, was) and not (
+                was.named == "other" and self._written.during_an_attempt(one.subject.workflow, was.path)
+            ):
+                yield reason
+
+    def _compared(self, one: _Measure, was: Content) -> bool:
+        if was.named == "other":
+            return not self._written.by_a_job(one.subject.workflow, was.path)
+        return was.compared
+
+    def _counting(self, one: _Measure) -> Callable[[Content], bool]:
+        """Whether a named file was there, and is compared."""
+        return lambda was: was.digest != ABSENT and self._compared(one, was)
 
     def bases(self, contents: Contents, jobs: Collection[int]) -> dict[int, Basis]:
         """By job: what its attempt would be measured by if the present were accepted, for all of `jobs` at once. Only
@@ -150,7 +203,8 @@ def gather(
     if folders := [path for path in requests.content if path not in known]:
         known |= archive.fingerprints.known_below(folders)
     by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
-    return Measured(requests, known, by_rerun, tuple(measures), needs, environment)
+    naming = {one.subject.workflow for one in measures if any(each.named == "other" for each in one.implicit)}
+    return Measured(requests, known, by_rerun, tuple(measures), needs, environment, written_by(archive, naming))
 
 
 def _measure(
@@ -160,6 +214,14 @@ def _measure(
     template = definitions.templates[made.now.template]
     declares = bool(template.inputs or template.outputs)
     prints = recorded or NO_PRINTS
+    implicit = tuple(one for one in prints.inputs if one.implicit)
+    if implicit:
+        prints = replace(prints, inputs=tuple(one for one in prints.inputs if not one.implicit))
+    implicit_now: tuple[Content, ...] | None = None
+    if not made.now.body.implicit_inputs:
+        implicit = ()
+    elif whole and made.reasons:
+        implicit_now = definitions.named(one, made.now, definitions.binding(one))
     paths = None
     if declares and (made.moves or (recorded is None and whole)):
         paths = definitions.paths(one, made.now, definitions.binding(one))
@@ -176,7 +238,21 @@ def _measure(
         written = definitions.paths(one, made.now, binding)[1].values()
     inputs = [content.path for content in prints.inputs] if paths is None else paths[0].values()
     written = tuple(written) if any(written_inside(path, written) for path in inputs) else ()
-    return _Measure(one, made, binding, prints, told, paths, code, functions, own, overrides=overrides, written=written)
+    return _Measure(
+        one,
+        made,
+        binding,
+        prints,
+        told,
+        paths,
+        code,
+        functions,
+        own,
+        overrides=overrides,
+        written=written,
+        implicit=implicit,
+        implicit_now=implicit_now,
+    )
 
 
 def _requested(measures: Iterable[_Measure]) -> Requests:
@@ -190,6 +266,9 @@ def _requested(measures: Iterable[_Measure]) -> Requests:
         environment |= dict.fromkeys(one.environment)
         if one.functions is not None:
             code[one.functions] = None
+        for named in (*one.implicit, *(one.implicit_now or ())):
+            if named.compared:
+                content[named.path] = None
         if one.prints is NO_PRINTS and one.paths is None:
             continue
         for path, least, inside in _wanted(one):
@@ -272,6 +351,22 @@ def _outside(one: _Measure, contents: Contents, outer: _Outer, unlike: _Unlike) 
     return reasons
 
 
+def _part(content: Content) -> ComparedPart:
+    return ComparedPart(ReasonKind.INPUT, content.name, content.path, implicit=content.implicit)
+
+
+def _defined(one: _Measure) -> Iterable[ComparedPart]:
+    """What of its definition an attempt was compared by."""
+    steps = one.made.now.body.steps
+    if any(step.run is not None for step in steps):
+        yield ComparedPart(ReasonKind.DEFINITION, "command")
+    used = used_by(one.made.now.body)
+    yield from (ComparedPart(ReasonKind.PARAMETER, ".".join(path)) for path in sorted(used.params))
+    yield from (ComparedPart(ReasonKind.PARAMETER, ".".join(("matrix", *path))) for path in sorted(used.matrix))
+    for name in functions_called(steps):
+        yield ComparedPart(ReasonKind.DEFINITION if one.code is None else ReasonKind.CODE, name)
+
+
 def _some(reason: Reason | None) -> tuple[Reason, ...]:
     return () if reason is None else (reason,)
 
@@ -280,6 +375,10 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
     """The present as a worker would have recorded it."""
     names = {*one.prints.env} if not one.made.reasons else used_by(one.made.now.body).outer
     env = {name: outer.digest(name) for name in sorted(names)}
+    implicit = tuple(
+        replace(each, digest=contents.content[each.path]) if each.compared else each
+        for each in (one.implicit if one.implicit_now is None else one.implicit_now)
+    )
     if one.paths is None:
         inputs, outputs = (
             tuple(
@@ -295,7 +394,7 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
             )
             for files, read in ((one.prints.inputs, True), (one.prints.outputs, False))
         )
-        return Prints(inputs, outputs, env)
+        return Prints((*inputs, *implicit), outputs, env)
     inputs, outputs = (
         tuple(
             Content(name, path, _digest(contents, path, None, one.inside(path) if read else ()))
@@ -305,7 +404,7 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
         )
         for files, read in zip(_present(one), (True, False), strict=True)
     )
-    return Prints(inputs, outputs, env)
+    return Prints((*inputs, *implicit), outputs, env)
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ class Needs:
     tells: Collection[int] = ()
     now: Mapping[int, Mapping[int, str]] = field(default_factory=dict)
     results: Mapping[int, str | None] = field(default_factory=dict)  # by attempt that is needed, where asked for
+    compared: Mapping[int, Sequence[str]] = field(default_factory=dict)  # names of needed jobs that left something
 
 
 def needing(
@@ -58,9 +59,13 @@ def needing(
     past = _Past(archive, jobs, taken, finished, templates, asked)
     reasons = {one.attempt: tuple(past.reasons(one, then, now, accepted)) for one, then, now in asked}
     told = _told(archive, jobs.values())
-    tells = {one.attempt for one in subjects if any(job in told for job in parents.get(one.job, ()))}
+    left = {
+        one.attempt: names
+        for one in subjects
+        if (names := [jobs[job].name for job in parents.get(one.job, ()) if job in told])
+    }
     came = {one.attempt: past.came(one, now) for one, _, now in asked} if whole else {}
-    return Needs(reasons, tells, came, past.results if whole else {})
+    return Needs(reasons, left.keys(), came, past.results if whole else {}, left)
 
 
 def _as_it_stands(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rekindle.domain.changes.prints import FileSeen
-from rekindle.domain.changes.staleness import Assessment
+from rekindle.domain.changes.staleness import Assessment, ComparedPart
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.graph import nearest_start
 from rekindle.domain.models import Attempt, Job
@@ -20,13 +20,13 @@ from rekindle.engine.session import Session
 
 Word = Literal["stale", "upstream", "current", "unknown", "failed", "canceled", "active", "reset", "new", "retired"]
 """What there is to say of a job: its attempt is not what would come out now; it is, but something above it is not; it
-is; nobody can know; it failed or was canceled, and nothing has changed since; it is queued or runs; it runs again, or
-for the first time, when its turn comes; it is no part of its workflow any more."""
+is; there is nothing to compare; it failed or was canceled, and nothing has changed since; it is queued or runs; it runs
+again, or for the first time, when its turn comes; it is no part of its workflow any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What is stale among some jobs, with the reasons, and how many of them declare nothing that could be compared."""
+    """What is stale among some jobs, with the reasons, and those of them that have nothing to compare."""
 
     stale: Mapping[int, tuple[Reason, ...]]
     unknown: tuple[int, ...] = ()
@@ -54,10 +54,15 @@ class Explained:
     checked: Checked | None = None
     awaits: tuple[int, ...] = ()  # canceled attempts, without whose end it does not start
     warnings: tuple[Reason, ...] = ()  # what differs and does not make it stale
+    compared: tuple[ComparedPart, ...] = ()  # by what its attempt was compared, unless nothing but its definition was
+    mentioned: tuple[
+        ComparedPart, ...
+    ] = ()  # files that its commands name and that are not compared: a job writes them
+    recorded: bool = True  # what its attempt depended on was
 
     @property
     def stale(self) -> bool | None:
-        """None: nobody can know."""
+        """None: it is unknown."""
         return None if self.word == "unknown" else self.word == "stale"
 
 
@@ -130,7 +135,17 @@ def explain(
         for job in jobs
         if job in rows
     )
-    return [replace(one, awaits=tuple(awaited.get(one.job.id, ()))) for one in told]
+    parts = measured.parts(set(jobs))
+    return [
+        replace(
+            one,
+            awaits=tuple(awaited.get(one.job.id, ())),
+            compared=parts[one.job.id][0] if one.job.id in parts and found[one.job.id].comparable else (),
+            mentioned=parts[one.job.id][1] if one.job.id in parts else (),
+            recorded=one.job.id not in found or found[one.job.id].recorded,
+        )
+        for one in told
+    ]
 
 
 def _names(session: Session, jobs: Iterable[int]) -> dict[int, str]:

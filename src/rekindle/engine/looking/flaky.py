@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.batches.flakiness import Flakiness, Passed, Tried, by_certainty, flakiness, merged, passed
-from rekindle.domain.changes.prints import Content
+from rekindle.domain.changes.prints import ABSENT, Content
 from rekindle.domain.changes.staleness import OPAQUE, Defined, came_to, essence
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.overrides import modified_of
@@ -154,8 +154,16 @@ def _needed(row: Alike) -> dict[int, int]:
 
 
 def _inputs(row: Alike) -> Hashable:
-    """What its inputs held, wherever they lay."""
-    return None if row.inputs is None else tuple((one.name, one.digest) for one in _INPUTS.decode(row.inputs))
+    """What its inputs held, wherever they lay. Files that its commands name and that were not there, or that it wrote
+    itself, do not count."""
+    if row.inputs is None:
+        return None
+    found = tuple(
+        (one.name, one.digest)
+        for one in _INPUTS.decode(row.inputs)
+        if not one.implicit or (one.compared and one.digest != ABSENT)
+    )
+    return found or None
 
 
 def _unless_alike(

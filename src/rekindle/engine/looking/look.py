@@ -8,6 +8,7 @@ from typing import Any
 
 from rekindle.domain.actions import effective
 from rekindle.domain.batches.canaries import Group
+from rekindle.domain.changes.prints import Prints
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound, SpecError
 from rekindle.domain.models import Attempt, Event, FailureGroup, Job, Revision, Runner, Workflow
@@ -311,6 +312,12 @@ def saved(session: Session, attempt: int) -> str | None:
     """The folder with the outputs of an attempt that a rerun has saved."""
     folder = saved_outputs(attempt_folder(session.store.folder, attempt))
     return folder if Path(folder).is_dir() else None
+
+
+def prints(session: Session, attempt: int) -> Prints:
+    """The files that an attempt depended on and made, as far as they were recorded."""
+    with session.store.read() as archive:
+        return archive.fingerprints.files([attempt]).get(attempt, Prints())
 
 
 def subtask_counts(session: Session, attempts: Sequence[Attempt]) -> dict[tuple[int, int], Mapping[State, int]]:

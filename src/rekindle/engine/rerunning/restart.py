@@ -13,7 +13,7 @@ from rekindle.domain.rerunning.restarting import CUT_OFF, GO_ON, Restart, begin_
 from rekindle.domain.selection import Compare, Every, Op
 from rekindle.domain.states import ENDED, State
 from rekindle.engine.changes.reading import Tell
-from rekindle.engine.changes.staleness import changed
+from rekindle.engine.changes.staleness import Changed, changed
 from rekindle.engine.fan_outs import planning_views, was_amid_fan_out
 from rekindle.engine.looking import look
 from rekindle.engine.looking.whereabouts import refuse_without_folder
@@ -64,9 +64,10 @@ def plan_restart(
     if workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
     refuse_without_folder(session, [workflow.id])
-    begun = _begun(session, workflow, only_uninitialized, tell, also or {})
+    found = Changed({}) if only_uninitialized else _changed(session, workflow.id, tell, also or {})
+    begun = _begun(session, workflow, only_uninitialized, found)
     if not begun.requests:
-        return Restarting(None, begun.running, begun.stays)
+        return Restarting(None, begun.running, begun.stays, found.unknown)
     request: dict[str, Any] = {"selection": {"workflow": workflow.name}}
     if only_uninitialized:
         request["how"] = {"only_uninitialized": True}
@@ -84,7 +85,8 @@ def plan_restart(
     planned = {job.id for job in proposal.plan.jobs}
     stays = tuple(job for job in begun.stays if job.id not in planned)
     running = tuple(job for job in begun.running if job.id not in planned)
-    return Restarting(replace(proposal, kind="restart"), running, stays)
+    unknown = tuple(job for job in found.unknown if job not in planned)
+    return Restarting(replace(proposal, kind="restart"), running, stays, unknown)
 
 
 def plan_begun(session: Session, begun: Restart, planned: Callable[[Restart], Proposal]) -> Proposal:
@@ -116,29 +118,21 @@ def _amid_fan_outs(session: Session, jobs: Sequence[int]) -> set[int]:
         return {job for job in fanning if was_amid_fan_out(views[job])}
 
 
-def _begun(
-    session: Session,
-    workflow: Workflow,
-    only_reset: bool,
-    tell: Tell | None,
-    also: Mapping[int, tuple[Reason, ...]],
-) -> Restart:
-    stale = {} if only_reset else _stale(session, workflow.id, tell, also)
+def _begun(session: Session, workflow: Workflow, only_reset: bool, found: Changed) -> Restart:
     with session.store.read() as archive:
         ids = set(archive.jobs.select(Compare("state", Op.IN, list(_LOOKED_AT)), workflow.id))
         ids.update(archive.jobs.select(Compare("held", Op.EQ, True), workflow.id))
         jobs = archive.jobs.get(sorted(ids))
         live = archive.jobs.live([job.id for job in jobs])
-    return begin_restart(jobs, {job: one.cause for job, one in live.items()}, stale, only_reset=only_reset)
+    return begin_restart(jobs, {job: one.cause for job, one in live.items()}, found.stale, only_reset=only_reset)
 
 
-def _stale(
-    session: Session, workflow: int, tell: Tell | None, also: Mapping[int, tuple[Reason, ...]]
-) -> Mapping[int, tuple[Reason, ...]]:
-    """By job, what has changed since its live attempt."""
+def _changed(session: Session, workflow: int, tell: Tell | None, also: Mapping[int, tuple[Reason, ...]]) -> Changed:
+    """By job, what has changed since its live attempt, and the jobs that have nothing to compare."""
     with session.store.read() as archive:
         ended = archive.jobs.select(Compare("state", Op.IN, sorted(ENDED)), workflow)
-    return {**{job: also[job] for job in ended if job in also}, **changed(session, ended, tell).stale}
+    found = changed(session, ended, tell)
+    return replace(found, stale={**{job: also[job] for job in ended if job in also}, **found.stale})
 
 
 def check_inputs(session: Session, workflow: Workflow) -> None:

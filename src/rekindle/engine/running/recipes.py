@@ -86,6 +86,7 @@ class Recipes:
             memory=now.resources.memory,
             grace=now.grace,
             workflow_id=owner.id,
+            implicit_inputs=now.implicit_inputs,
         )
 
 

@@ -52,3 +52,20 @@ SELECT id FROM reached;
 SELECT rerun_job.job, max(rerun_job.rerun), rerun_job.reserve, rerun_job.checked
 FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
 WHERE rerun_job.job IN @jobs AND rerun_job.checked IS NOT NULL AND rerun.undone IS NULL GROUP BY rerun_job.job;
+
+-- name: written
+-- The files that live attempts of some workflows have written: their outputs, and what they named and wrote.
+SELECT DISTINCT attempt.workflow, json_extract(output.value, '$.path')
+FROM attempt JOIN fingerprint ON fingerprint.attempt = attempt.id AND fingerprint.part = 'files',
+    json_each(fingerprint.document, '$.outputs') AS output
+WHERE attempt.workflow IN @workflows AND attempt.archived_by IS NULL
+UNION
+SELECT DISTINCT attempt.workflow, json_extract(input.value, '$.path')
+FROM attempt JOIN fingerprint ON fingerprint.attempt = attempt.id AND fingerprint.part = 'files',
+    json_each(fingerprint.document, '$.inputs') AS input
+WHERE attempt.workflow IN @workflows AND attempt.archived_by IS NULL AND json_extract(input.value, '$.named') = 'written';
+
+-- name: spans
+-- When attempts of some workflows ran; one that still runs has no end yet.
+SELECT workflow, started, coalesce(ended, 1e18) FROM attempt
+WHERE workflow IN @workflows AND started IS NOT NULL ORDER BY workflow, started;

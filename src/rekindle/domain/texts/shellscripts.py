@@ -1,0 +1,248 @@
+"""Read a shell's text as a sequence of simple commands.
+
+This is no shell: it finds the words of each command, also within lists, pipelines, groups, subshells, loops and command
+substitutions, and expands variables of which the value is known. The text is never refused. A part that cannot be known
+before the text runs stands as LATER in its word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+LATER = "\x01"
+"""Stands in a word for a part that is not known before the command runs."""
+
+_MOST_NESTED = 20
+_VARIABLE = re.compile(
+    r"""\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\}|\{([A-Za-z_]\w*):?-([^{}$`"']*)\}|\{[^{}]*\}|[0-9@*#?$!-])"""
+)
+_TOKEN = re.compile(
+    r"""
+      (?P<gap>(?:[ \t\r]|\\\n)+)
+    | (?P<newline>\n)
+    | (?P<sum>\(\((?:[^()]|\([^()]*\))*\)\))
+    | (?P<process>[<>]\()
+    | (?P<redirect>(?:[0-9]+(?=[<>]))?(?:<<<|<<-?|<&|<>|<|>>|>\||>&|>)|&>>?)
+    | (?P<operator>&&|\|\|?|;;?|&|\||;|\(|\))
+    | (?P<single>'[^']*'?)
+    | (?P<ansi>\$'(?:[^'\\]|\\.)*'?)
+    | (?P<double>\$?")
+    | (?P<backquoted>`(?:[^`\\]|\\.)*`?)
+    | (?P<arithmetic>\$\(\((?:[^()]|\([^()]*\))*\)\))
+    | (?P<substitution>\$\()
+    | (?P<variable>\$(?=[A-Za-z_0-9@*\#?$!{-]))
+    | (?P<escaped>\\.?)
+    | (?P<pattern>[*?])
+    | (?P<plain>[^\s'"`$\\;&|()<>*?]+|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_IN_DOUBLE = re.compile(r'(?P<end>")|\\(?P<escaped>["\\$`\n])|(?P<plain>[^"\\$`]+|\\)', re.DOTALL)
+_NAMES = re.compile(r"\$\{?([A-Za-z_]\w*)")
+
+
+class Listener(Protocol):
+    """Receives what a text consists of, in order."""
+
+    variables: dict[str, str]
+    """Variables of which the value is known; the listener may change them between commands."""
+
+    def command(self, words: Sequence[str], redirections: Sequence[tuple[str, str]]) -> None:
+        """Receive a simple command; a redirection is an operator without its descriptor, and a word."""
+        ...
+
+    def enter(self) -> None:
+        """A subshell begins: what it changes ends with it."""
+        ...
+
+    def leave(self) -> None:
+        """The subshell has ended."""
+        ...
+
+
+def variables_named(text: str) -> tuple[str, ...]:
+    """Return the names of the variables that a text may expand."""
+    return tuple(sorted(set(_NAMES.findall(text)))) if "$" in text else ()
+
+
+def read_script(text: str, listener: Listener) -> None:
+    """Pass each simple command of a shell's text to `listener`."""
+    script = _Script(text, listener, 0)
+    while script.at < len(text):
+        script.read("")
+
+
+class _Script:
+    """A text that is being read, from `at` on."""
+
+    def __init__(self, text: str, listener: Listener, depth: int) -> None:
+        self.text, self.at = text, 0
+        self._listener, self._depth = listener, depth
+        self._words: list[str] = []
+        self._redirections: list[tuple[str, str]] = []
+        self._word: str | None = None
+        self._target: str | None = None  # the redirection operator of which the word comes next
+        self._heredocs: list[str] = []
+
+    def read(self, closing: str) -> None:
+        """Read commands up to `closing` (")" or "": the end of the text), and go past that."""
+        while self.at < len(self.text):
+            if self._word is None and self.text[self.at] == "#":
+                end = self.text.find("\n", self.at)
+                self.at = len(self.text) if end < 0 else end
+                continue
+            token = _TOKEN.match(self.text, self.at)
+            assert token is not None, "the last alternative matches any character"
+            kind, part = token.lastgroup or "plain", token[0]
+            if kind == "redirect" and self._word is not None and part[0].isdecimal():
+                kind, part = "plain", part.rstrip("<>&|-")  # digits within a word are no descriptor
+            self.at += len(part)
+            if kind == "operator" and part == ")":
+                self._end_command()
+                if closing:
+                    return
+            else:
+                self._take(kind, part)
+        self._end_command()
+
+    def _take(self, kind: str, part: str) -> None:
+        if kind == "gap":
+            self._end_word()
+        elif kind in ("newline", "operator", "sum"):
+            self._end_command()
+            if kind == "newline":
+                self._skip_heredocs()
+            elif part == "(":
+                self._nested()
+        elif kind == "redirect":
+            self._end_word()
+            self._target = part.lstrip("0123456789")
+        elif kind in ("substitution", "process"):
+            self._nested_in_word()
+        elif kind == "backquoted":
+            code = re.sub(r"\\([`\\$])", r"\1", part.strip("`"))
+            self._inner(_Script(code, self._listener, self._depth + 1), "")
+            self._add(LATER)
+        elif kind == "double":
+            self._double_quoted()
+        elif kind == "variable":
+            self.at -= 1
+            self._expand(quoted=False)
+        else:
+            self._add(_literal(kind, part))
+
+    def _add(self, text: str) -> None:
+        self._word = (self._word or "") + text
+
+    def _expand(self, *, quoted: bool) -> None:
+        """Take the variable at this place; outside quotes, its value is split into words."""
+        found = _VARIABLE.match(self.text, self.at)
+        if found is None:
+            self.at += 1
+            self._add("$")
+            return
+        self.at = found.end()
+        name = found[1] or found[2] or found[3]
+        value = self._listener.variables.get(name or "", found[4] if found[3] else None)
+        if value is None or quoted:
+            self._add(LATER if value is None else value)
+            return
+        first, *others = re.split(r"[ \t\n]+", value)
+        if first or self._word is not None:
+            self._add(first)
+        for other in others:
+            self._end_word()
+            if other:
+                self._add(other)
+
+    def _double_quoted(self) -> None:
+        self._add("")
+        while self.at < len(self.text):
+            found = _IN_DOUBLE.match(self.text, self.at)
+            if found is not None:
+                self.at = found.end()
+                if found["end"]:
+                    return
+                self._add(found[0] if found["escaped"] is None else found["escaped"].strip("\n"))
+                continue
+            token = _TOKEN.match(self.text, self.at)
+            assert token is not None, "the last alternative matches any character"
+            kind, part = token.lastgroup, token[0]
+            if kind in ("substitution", "backquoted", "variable"):
+                self.at += len(part)
+                if kind == "variable":
+                    self.at -= 1
+                    self._expand(quoted=True)
+                else:
+                    self._take(kind, part)
+            else:
+                self.at += len(part) if kind == "arithmetic" else 1
+                self._add(LATER if kind == "arithmetic" else self.text[self.at - 1])
+
+    def _nested_in_word(self) -> None:
+        """Read the commands of `$(…)`, `<(…)` or `>(…)`; what they print is not known."""
+        self._nested()
+        self._add(LATER)
+
+    def _nested(self) -> None:
+        inner = _Script(self.text, self._listener, self._depth + 1)
+        inner.at = self.at
+        self._inner(inner, ")")
+        self.at = inner.at
+
+    def _inner(self, inner: _Script, closing: str) -> None:
+        if self._depth >= _MOST_NESTED:
+            inner.at = len(inner.text)
+            return
+        self._listener.enter()
+        inner.read(closing)
+        self._listener.leave()
+
+    def _end_word(self) -> None:
+        if self._word is None:
+            return
+        word, self._word = self._word, None
+        if self._target is None:
+            self._words.append(word)
+            return
+        operator, self._target = self._target, None
+        if operator.startswith("<<") and operator != "<<<":
+            self._heredocs.append(word)
+        else:
+            self._redirections.append((operator, word))
+
+    def _end_command(self) -> None:
+        self._end_word()
+        self._target = None
+        words, redirections = self._words, self._redirections
+        self._words, self._redirections = [], []
+        if words or redirections:
+            self._listener.command(words, redirections)
+
+    def _skip_heredocs(self) -> None:
+        """Go past the documents that the line before announced."""
+        for delimiter in self._heredocs:
+            end = re.compile(rf"^\t*{re.escape(delimiter)}$\n?", re.MULTILINE).search(self.text, self.at)
+            self.at = end.end() if end else len(self.text)
+        self._heredocs = []
+
+
+def _literal(kind: str, part: str) -> str:
+    """Return what a part of a word stands for."""
+    match kind:
+        case "single":
+            return part.strip("'")
+        case "ansi":
+            return part[2:].rstrip("'")
+        case "escaped":
+            return part[1:]
+        case "pattern" | "arithmetic":
+            return LATER
+    return part
+
+
+def known_variables(text: str, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the variables that a text may expand, with their values, where they are set."""
+    return tuple((name, environment[name]) for name in variables_named(text) if name in environment)
