@@ -254,7 +254,8 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
     "a function of a class that is called": ({"lib.py": "class C:\n  @staticmethod\n  def go(): return 1\n"
                                               "def score(): return C.go()"}, "lib.py", "return 1", "return 2"),
     "another module's alias": (
-        {"a.py": "import b as inner\n", "b.py": "def f(): return 1\n", "lib.py": "import a\ndef score(): return a.inner.f()"},
+        {"a.py": "import b as inner\n", "b.py": "def f(): return 1\n",
+         "lib.py": "import a\ndef score(): return a.inner.f()"},
         "b.py", "return 1", "return 2"),
     "a circle": (
         {"a.py": "import lib\ndef f(): return lib.K\n", "lib.py": "K = 1\nimport a\ndef score(): return a.f()"},
