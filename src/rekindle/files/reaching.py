@@ -14,7 +14,7 @@ from typing import Protocol
 from blake3 import blake3
 
 from rekindle.domain.changes.prints import definition_key
-from rekindle.files.bindings import STANDARD, ModuleTree, import_targets
+from rekindle.files.bindings import STANDARD, ModuleTree, children, import_targets
 from rekindle.files.imports import absolute
 
 _OWN_SOURCE = frozenset({"__file__", "__doc__", "__path__", "__spec__", "__loader__"})
@@ -231,7 +231,7 @@ class _Scan:
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 used = self._tree.used.get(statement.name)
                 inner = set(map(id, statement.body))
-                self._visit([one for one in ast.iter_child_nodes(statement) if id(one) not in inner], None)
+                self._visit([one for one in children(statement) if id(one) not in inner], None)
                 self._visit(statement.body, used)
             else:
                 self._visit([statement], None)
@@ -253,7 +253,7 @@ class _Scan:
                 if isinstance(node.value, str) and node.value in self._tree.names:  # it may be looked up by name
                     self._reach._name(self._tree, node.value)
             else:
-                waiting += ast.iter_child_nodes(node)
+                waiting += children(node)
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         for name in import_targets(node, self._tree.package):
