@@ -150,7 +150,8 @@ def import_targets(node: ast.Import | ast.ImportFrom, package: str) -> list[str]
     return [base, *(f"{base}.{alias.name}" for alias in node.names if alias.name != "*")]
 
 
-def _aliases(node: ast.AST, package: str) -> Iterator[tuple[str, Target]]:
+def aliases_of(node: ast.AST, package: str) -> Iterator[tuple[str, Target]]:
+    """Yield the names that an import binds, and what they stand for; nothing for any other node."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield (alias.asname, Target(alias.name)) if alias.asname else (_top(alias.name), Target(_top(alias.name)))
@@ -165,7 +166,7 @@ def _sure_aliases(nodes: Iterable[Iterable[ast.AST]], package: str) -> dict[str,
     found: dict[str, set[Target]] = {}
     bound: set[str] = set()
     for node in (node for each in nodes for node in each):
-        for alias, target in _aliases(node, package):
+        for alias, target in aliases_of(node, package):
             found.setdefault(alias, set()).add(target)
         if not isinstance(node, ast.Import | ast.ImportFrom):
             bound.update(_binds(node))
@@ -178,7 +179,7 @@ def _top(name: str) -> str:
 
 def _collect_imports(found: ModuleTree, statement: ast.stmt, notable: Iterable[ast.AST]) -> None:
     for node in notable:
-        for alias, target in _aliases(node, found.package):
+        for alias, target in aliases_of(node, found.package):
             targets = found.aliases.setdefault(alias, [])
             if target not in targets:
                 targets.append(target)

@@ -22,7 +22,7 @@ from rekindle.files.bindings import ModuleTree, read_tree
 from rekindle.files.digests import Look, look, settled
 from rekindle.files.environment import distributions, interpreter
 from rekindle.files.finding import Finder, Found
-from rekindle.files.reaching import Reach, Unknown
+from rekindle.files.reaching import Reach
 
 _OURS = "rekindle"
 _PACKAGES = ("/site-packages/", "/dist-packages/")
@@ -96,14 +96,15 @@ class Sources:
         files, foreign = project.imported()
         found = {METHOD: METHOD_NOW, INTERPRETER.key: interpreter(), **files}
         reach = Reach(project)
-        try:
-            reach.follow(functions)
-        except Unknown as unknown:
-            whole = dict.fromkeys((name for name, digest in files.items() if digest), str(unknown))
+        reach.follow(functions)
+        if reach.anything:
+            imported = (name for name, digest in files.items() if digest)
+            whole, foreign = dict.fromkeys((*imported, *reach.ran), reach.anything), foreign | reach.foreign
         else:
-            whole, foreign = reach.whole, reach.foreign
             found |= reach.digests()
-        found |= {whole_key(name): because for name, because in whole.items() if name in files}
+            whole, foreign = reach.whole, reach.foreign
+        found |= project.digests(whole)
+        found |= {whole_key(name): because for name, because in whole.items()}
         found |= {part.key: version for part, version in distributions(foreign).items()}
         looked = project.finder.looked
         return _Closure(dict(sorted(found.items())), looked, taken)
@@ -180,6 +181,16 @@ class _Project:
             found[name] = read.digest
             waiting += (each for one in read.imports for each in _with_parents(one))
         return found, foreign
+
+    def digests(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the digests of these modules."""
+        found = {}
+        for name in names:
+            if (module := self.finder.find(name)) is not None and module.path is not None:
+                read = self._sources.read(name, module.path, _package_of(name, module))
+                self.finder.looked[module.path] = read.look
+                found[name] = read.digest
+        return found
 
     def tree(self, name: str) -> ModuleTree | str | None:
         """See files.reaching.Modules."""
