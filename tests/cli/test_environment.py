@@ -200,6 +200,15 @@ def test_a_module_that_is_looked_up_dynamically_is_compared_whole(installed: Pat
     assert "module lib changed (compared whole: getattr with a computed name, line 5)" in shell("why", "call").out
 
 
+def test_attempts_show_lists_the_environment(installed: Path, shell: Shell) -> None:
+    run(shell)
+    shown = {job: shell("attempts", "list", job, "--json").json["attempts"][0]["id"] for job in ("call", "tool")}
+    assert "fake-lib 1.26.4" in shell("attempts", "show", str(shown["call"])).out
+    assert f"{installed}/bin/tool" in shell("attempts", "show", str(shown["tool"])).out
+    parts = shell("attempts", "show", str(shown["call"]), "--json").json["environment"]
+    assert {(one["part"], one["name"]) for one in parts} == {("distribution", "fake-lib"), ("interpreter", "python")}
+
+
 def test_attempts_diff_names_the_definitions_and_the_environment(installed: Path, shell: Shell) -> None:
     run(shell)
     upgrade(installed)

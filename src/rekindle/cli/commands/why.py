@@ -42,10 +42,14 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
     parameters and variables it uses, the functions it calls, its input files, what the jobs that it needs came to; or
     when its outputs are gone or altered. Files are compared by what they hold. Nothing is changed.
 
+    Another interpreter, installed distribution or program is shown, and makes a job stale with --changed=all, or where
+    its spec has `stale_on: [environment]`.
+
     \b
     Example:
       rekindle why train
       rekindle why -w sweep --changed
+      rekindle why -w sweep --changed=all
     """
     selection = parse_selection(flags)
     if selection.empty:
