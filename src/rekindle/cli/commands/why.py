@@ -112,7 +112,9 @@ def _draw(
     workflows: Sequence[int],
 ) -> None:
     """Jobs of which the same is true, together; of many those first that are not as they should be."""
-    telling = found if verbose or len(found) <= _FIRST else [one for one in found if one.word not in _QUIET]
+    telling = (
+        found if verbose or len(found) <= _FIRST else [one for one in found if one.word not in _QUIET or one.warnings]
+    )
     alike: dict[tuple[str, ...], list[Explained]] = {}
     for one in telling:
         alike.setdefault(tuple(_lines(one, notes, waits.get(one.job.id), verbose)), []).append(one)
