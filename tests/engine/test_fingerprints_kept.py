@@ -18,8 +18,8 @@ from rekindle.engine.rerunning import rerun
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.run import work
 from rekindle.engine.session import Session
-from rekindle.files.digests import digest_of
-from rekindle.files.sources import digest_of_modules
+from rekindle.files.digests import digest_of, digest_of_mapping
+from rekindle.files.sources import Sources, search_path
 from rekindle.testing import FakeClock, Outcome, ScriptedExecutor
 
 LONG_AGO = 1_700_000_000_123_456_789
@@ -75,11 +75,11 @@ def test_a_run_keeps_files_modules_and_what_was_needed(project):
     needs = {project.job(name): one.id for name, one in (("make", make), ("other", other), ("use", use))}
     use_job = needs.pop(project.job("use"))
     assert kept(project, "needed") == {use.id: needs, last.id: {project.job("use"): use_job}}
-    assert (make.code, other.code, last.code) == (None, None, None)
     with project.session.store.read() as archive:
         modules = archive.fingerprints.sources([use.code])[use.code]
-    assert modules == {name: digest_of(str(project.folder / f"{name}.py")) for name in ("m", "n")}
-    assert digest_of_modules(modules) == use.code
+    files = {name: digest for name, digest in modules.items() if name in ("m", "n")}
+    assert files == {name: digest_of(str(project.folder / f"{name}.py")) for name in ("m", "n")}
+    assert digest_of_mapping(modules) == use.code
     assert cached(project, raw)[str(raw)].digest == digest
 
 
@@ -199,8 +199,8 @@ def test_scripted_attempts_depend_on_what_is_there_or_what_is_scripted(project, 
     [attempt] = project.attempts("j")
     raw_content = (Content("raw", str(raw), digest_of(str(raw))),)
     assert kept(project, "files") == {attempt.id: own or Prints(raw_content, raw_content)}
-    modules = {"m": digest_of(str(project.folder / "m.py"))}
-    assert attempt.code == ("scripted" if own else digest_of_modules(modules))
+    modules = Sources(search_path()).code(["m:f"], str(project.folder))
+    assert attempt.code == ("scripted" if own else digest_of_mapping(modules))
 
 
 def test_undoing_and_deleting_leave_nothing_behind_or_everything(project):

@@ -230,6 +230,7 @@ MATTERS_NOT: dict[str, Callable[[str], str]] = {
     "how often subtasks are tried again": lambda spec: spec.replace("each: [1, 2]", "each: [1, 2], resubmit: 2"),
     "how many subtasks run at once": lambda spec: spec.replace("each: [1, 2]", "each: [1, 2], parallel: 1"),
     "how a file is told apart": lambda spec: spec.replace("{a: a.txt}", "{a: {path: a.txt, by: mtime}}"),
+    "what else makes it stale": lambda spec: spec.replace("jobs:", "stale_on: [environment]\njobs:"),
     "a new job beside them": lambda spec: spec + '  more: {run: "true"}\n',
     "comments and order": lambda spec: spec.replace("jobs:", "jobs: # all of them"),
 }
@@ -257,11 +258,20 @@ def test_a_change_of_the_definition_that_does_not_matter_makes_nothing_stale(mad
 
 
 @pytest.mark.parametrize(
-    ("module", "expected"), [("work.py", {"called"}), ("helper.py", {"called"}), ("unrelated.py", set())]
+    ("module", "before", "after", "expected"),
+    [
+        ("work.py", "'much': much", "'many': much", {"called"}),
+        ("helper.py", "return", "return 1 +", {"called"}),
+        ("unrelated.py", "1", "2", set()),
+        ("work.py", "def", "# edited\ndef other(): pass\n\n\ndef", set()),
+        ("helper.py", "    return", '    """Documented."""\n\n    return', set()),
+    ],
 )
-def test_an_edited_module_makes_stale_what_is_made_of_it(made: Made, module: str, expected: set[str]) -> None:
+def test_edited_code_makes_stale_what_reaches_it(
+    made: Made, module: str, before: str, after: str, expected: set[str]
+) -> None:
     path = made.folder / module
-    path.write_text(MODULES[module] + "# edited\n")
+    path.write_text(MODULES[module].replace(before, after, 1))
     assert made.stale().keys() == expected
     path.write_text(MODULES[module])
     assert made.stale() == {}

@@ -254,7 +254,8 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
     "a function of a class that is called": ({"lib.py": "class C:\n  @staticmethod\n  def go(): return 1\n"
                                               "def score(): return C.go()"}, "lib.py", "return 1", "return 2"),
     "another module's alias": (
-        {"a.py": "import b as inner\n", "b.py": "def f(): return 1\n", "lib.py": "import a\ndef score(): return a.inner.f()"},
+        {"a.py": "import b as inner\n", "b.py": "def f(): return 1\n",
+         "lib.py": "import a\ndef score(): return a.inner.f()"},
         "b.py", "return 1", "return 2"),
     "a circle": (
         {"a.py": "import lib\ndef f(): return lib.K\n", "lib.py": "K = 1\nimport a\ndef score(): return a.f()"},
@@ -266,6 +267,151 @@ MATTERS: dict[str, tuple[Files, str, str, str]] = {
     "a string annotation that is evaluated": (
         {"lib.py": "import typing\nclass A: x = 1\ndef g(p: 'A'): pass\n"
                    "def score(): return typing.get_type_hints(g)['p'].x"}, "lib.py", "x = 1", "x = 2"),
+    "an augmented class attribute": (
+        {"lib.py": "class C:\n  a=[]\n  a += [1]\ndef score(): return C.a"},
+        "lib.py", "[1]", "[2]"),
+    "a loop's variable": (
+        {"lib.py": "for i in range(3): pass\ndef score(): return i"},
+        "lib.py", "range(3)", "range(4)"),
+    "a namespace package": (
+        {"ns/a.py": "def f(): return 1\n",
+         "lib.py": "import ns.a\ndef score(): return ns.a.f()"},
+        "ns/a.py", "return 1", "return 2"),
+    "a namespace package as a value": (
+        {"ns/a.py": "def f(): return 1\n",
+         "lib.py": "import ns.a\ndef g(m): return m.a.f()\ndef score(): return g(ns)"},
+        "ns/a.py", "return 1", "return 2"),
+    "a base class by its module": (
+        {"m.py": "class B:\n  def go(self): return 1\n",
+         "lib.py": "import m\nclass C(m.B): pass\ndef score(): return C().go()"},
+        "m.py", "return 1", "return 2"),
+    "an enumeration": (
+        {"lib.py": "from enum import Enum\nclass E(Enum):\n  A=1\ndef score(): return E.A.value"},
+        "lib.py", "A=1", "A=2"),
+    "a decorator by its module": (
+        {"deco.py": "def d(f): return lambda: f()+1\n",
+         "lib.py": "import deco\n@deco.d\ndef score(): return 1"},
+        "deco.py", "+1", "+2"),
+    "a decorator of a class": (
+        {"lib.py": "def d(c):\n  c.x=1\n  return c\n@d\nclass C: pass\ndef score(): return C.x"},
+        "lib.py", "x=1", "x=2"),
+    "a conditional function": (
+        {"lib.py": "import os\nif os.name=='posix':\n  def f(): return 1\nelse:\n  def f(): return 2\n"
+                 "def score(): return f()"},
+        "lib.py", "return 1", "return 3"),
+    "a name set through sys.modules": (
+        {"lib.py": "import sys\nsetattr(sys.modules[__name__],'f',lambda: 1)\ndef score(): return f()"},
+        "lib.py", "lambda: 1", "lambda: 2"),
+    "a name set through globals": (
+        {"lib.py": "globals()['f']=lambda: 1\ndef score(): return f()"},
+        "lib.py", "lambda: 1", "lambda: 2"),
+    "vars of a module": (
+        {"h.py": "def f(): return 1\n",
+         "lib.py": "import h\ndef score(): return vars(h)['f']()"},
+        "h.py", "return 1", "return 2"),
+    "a module's __dict__": (
+        {"h.py": "def f(): return 1\n",
+         "lib.py": "import h\ndef score(): return h.__dict__['f']()"},
+        "h.py", "return 1", "return 2"),
+    "a submodule that another module imports": (
+        {"pkg/__init__.py": "",
+         "pkg/a.py": "def f(): return 1\n",
+         "o.py": "import pkg.a\n",
+         "lib.py": "import pkg, o\ndef score(): return pkg.a.f()"},
+        "pkg/a.py", "return 1", "return 2"),
+    "a function named like its module": (
+        {"pkg/__init__.py": "from .a import a\n",
+         "pkg/a.py": "def a(): return 1\n",
+         "lib.py": "from pkg import a\ndef score(): return a()"},
+        "pkg/a.py", "return 1", "return 2"),
+    "a relative import": (
+        {"pkg/__init__.py": "",
+         "pkg/x/__init__.py": "",
+         "pkg/x/m.py": "from ..y import f\ndef g(): return f()\n",
+         "pkg/y.py": "def f(): return 1\n",
+         "lib.py": "from pkg.x.m import g\ndef score(): return g()"},
+        "pkg/y.py", "return 1", "return 2"),
+    "an overloaded operator on import": (
+        {"lib.py": "class V:\n  def __add__(s,o): return 1\na=V()\nb=a+a\ndef score(): return b"},
+        "lib.py", "return 1", "return 2"),
+    "a constant that a call copies": (
+        {"lib.py": "T=[1]\nS=sorted(T, key=lambda x: -x)\ndef score(): return S"},
+        "lib.py", "[1]", "[1,2]"),
+    "a chain of aliases": (
+        {"a.py": "K=1\n",
+         "b.py": "from a import K as L\n",
+         "lib.py": "from b import L\ndef score(): return L"},
+        "a.py", "K=1", "K=2"),
+    "a module attribute set by a call": (
+        {"h.py": "K=1\ndef get(): return K\n",
+         "p.py": "import h\ndef patch():\n  h.K=5\n",
+         "lib.py": "import h,p\ndef score():\n  p.patch()\n  return h.get()"},
+        "p.py", "=5", "=6"),
+    "an import in a class": (
+        {"h.py": "def f(self): return 1\n",
+         "lib.py": "class C:\n  from h import f\ndef score(): return C().f()"},
+        "h.py", "return 1", "return 2"),
+    "a star import of a star import": (
+        {"pkg/__init__.py": "from .a import *\n",
+         "pkg/a.py": "from .b import *\n",
+         "pkg/b.py": "def f(): return 1\n",
+         "lib.py": "import pkg\ndef score(): return pkg.f()"},
+        "pkg/b.py", "return 1", "return 2"),
+    "a submodule in __all__": (
+        {"pkg/__init__.py": "__all__=['a']\n",
+         "pkg/a.py": "def f(): return 1\n",
+         "lib.py": "from pkg import *\ndef score(): return a.f()"},
+        "pkg/a.py", "return 1", "return 2"),
+    "import_module by another name": (
+        {"h.py": "def f(): return 1\n",
+         "lib.py": "import h\nfrom importlib import import_module as im\ndef score(): return im('h').f()"},
+        "h.py", "return 1", "return 2"),
+    "__import__ with a list": (
+        {"pkg/__init__.py": "",
+         "pkg/h.py": "def f(): return 1\n",
+         "lib.py": "def score(): return __import__('pkg', fromlist=['h']).h.f()"},
+        "pkg/h.py", "return 1", "return 2"),
+    "import_module with a keyword": (
+        {"h.py": "def f(): return 1\n",
+         "lib.py": "import h, importlib\ndef score(): return importlib.import_module(name='h').f()"},
+        "h.py", "return 1", "return 2"),
+    "a private name in a class": (
+        {"lib.py": "_C__x=1\nclass C:\n  def go(self): return __x\ndef score(): return C().go()"},
+        "lib.py", "=1", "=2"),
+    "a global statement in a nested function": (
+        {"lib.py": "X=1\ndef a():\n  def b():\n    global X\n    X=5\n  b()\na()\ndef score(): return X"},
+        "lib.py", "X=5", "X=6"),
+    "a method called by name on a module": (
+        {"h.py": "def f(): return 1\n",
+         "lib.py": "import h, operator\ndef score(): return operator.methodcaller('f')(h)"},
+        "h.py", "return 1", "return 2"),
+    "a subclass that is named in a registry": (
+        {"m.py": "class M:\n  R=[]\n  def __init_subclass__(c): M.R.append(c.__name__)\n",
+         "lib.py": "from m import M\nclass K(M): pass\ndef score(): return M.R"},
+        "lib.py", "class K", "class L"),
+    "an expression that is nested deeply": (
+        {"lib.py": "def score(): return " + "+".join(["1"] * 900)},
+        "lib.py", "return 1", "return 2"),
+    "another encoding": (
+        {"lib.py": "# -*- coding: latin-1 -*-\nK='a'\ndef score(): return K"},
+        "lib.py", "'a'", "'b'"),
+    "a lazy submodule": (
+        {"lz.py": "import importlib\ndef attach(n, s):\n"
+                "  def g(a): return importlib.import_module(n+'.'+a)\n  return g\n",
+         "pkg/__init__.py": "from lz import attach\n__getattr__ = attach(__name__, ['sub'])\n",
+         "pkg/sub.py": "def f(): return 1\n",
+         "lib.py": "import pkg\ndef score(): return pkg.sub.f()"},
+        "pkg/sub.py", "return 1", "return 2"),
+    "a quoted part of an annotation": (
+        {"lib.py": "import typing\nclass A: x=1\ndef g(p: 'list[A]'): pass\n"
+                 "def score(): return typing.get_args(typing.get_type_hints(g)['p'])[0].x"},
+        "lib.py", "x=1", "x=2"),
+    "a script that is run": (
+        {"m.py": "V=0\nif __name__=='__main__':\n  V=1\n",
+         "lib.py": "import runpy\nfrom pathlib import Path\nimport m\n"
+                 "P=str(Path(__file__).parent/'m.py')\n"
+                 "def score(): return runpy.run_path(P,run_name='__main__')['V']"},
+        "m.py", "V=1", "V=2"),
 }  # fmt: skip
 
 COSMETIC: dict[str, tuple[Files, str, str, str]] = {

@@ -13,7 +13,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Step
 from rekindle.domain.states import State
 from rekindle.journal.places import live_log, scratch_path
-from rekindle.journal.records import Ended, Started, StepEnded, StepStarted
+from rekindle.journal.records import Ended, Sources, Started, StepEnded, StepStarted
 
 
 def test_a_command_that_succeeds_is_completed_and_accounted(floor: Floor) -> None:
@@ -38,7 +38,7 @@ def test_an_attempt_that_leaves_nothing_leaves_no_file_and_no_folder(floor: Floo
 def test_starts_are_journalled_before_ends(floor: Floor) -> None:
     floor.command("/bin/true")
     kinds = [type(record) for record in floor.records[floor.workers[0].name]]
-    assert kinds[1:] == [Started, Ended]
+    assert kinds[1:] == [Sources, Started, Ended]
 
 
 @pytest.mark.parametrize("code", [1, 3, 127, 255])
@@ -231,6 +231,7 @@ def test_steps_run_in_order_and_see_earlier_results(floor: Floor) -> None:
     assert end.state == State.COMPLETED
     assert [step.name for step in end.steps] == ["second"]
     assert [type(record) for record in floor.records[floor.workers[0].name]][1:] == [
+        Sources,
         Started,
         StepEnded,
         StepStarted,

@@ -156,10 +156,10 @@ time.sleep(600)
     go.touch()
     _wait_gone(int(worker))
     records, _ = read(journal)
-    names = ["Opened", "Started", "Returned", "Leaving", "Ended", "Closed"]
+    names = ["Opened", "Sources", "Started", "Returned", "Leaving", "Ended", "Closed"]
     assert [type(record).__name__ for record in records] == names
-    assert records[3].tokens == (records[1].token,)  # type: ignore[union-attr]
-    assert records[4].state == State.COMPLETED  # type: ignore[union-attr]
+    assert records[4].tokens == (records[2].token,)  # type: ignore[union-attr]
+    assert records[5].state == State.COMPLETED  # type: ignore[union-attr]
 
 
 def _wait_gone(pid: int) -> None:

@@ -16,13 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rekindle.files.imports import absolute
+from rekindle.files.imports import absolute, imported_names
 
 STANDARD = frozenset(sys.stdlib_module_names)
 """Top-level names of the standard library's modules."""
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_DOCUMENTED = (*_FUNCTIONS, ast.ClassDef, ast.Module)
 _PURE_BUILTINS = frozenset(
     {"bytes", "complex", "float", "frozenset", "int", "object", "range", "slice", "str", "tuple"}
 )
@@ -73,6 +72,7 @@ class ModuleTree:
     rebound: set[str] = field(default_factory=set)  # names that several statements bind, or functions through `global`
     used: Mapping[str, frozenset[str]] = field(default_factory=dict)  # global names in each function or class
     star: int = 0  # the line of an `import *`
+    imported: frozenset[str] = frozenset()  # dotted names that it imports, wherever it does
 
 
 def read_tree(source: bytes, name: str, package: str) -> ModuleTree:
@@ -82,24 +82,62 @@ def read_tree(source: bytes, name: str, package: str) -> ModuleTree:
         tree = ast.parse(source)
         symbols = symtable.symtable(source, "<module>", "exec")  # type: ignore[arg-type]  # bytes are taken too
     found = ModuleTree(name, package, used=_globals_by_definition(symbols))
-    sure = _sure_aliases(tree, package)
+    nodes = {id(statement): _notable(statement) for statement in _unconditional(tree.body)}
+    found.imported = frozenset(
+        imported for each in nodes.values() for node in each for imported in imported_names(node, package)
+    )
+    sure = _sure_aliases(nodes.values(), package)
     found.statements = list(_running(tree.body, sure))
-    _collect_imports(found)
     counts: dict[str, int] = {}
     for statement in found.statements:
-        for bound in set(_bound(statement)):
+        notable = nodes[id(statement)]
+        _collect_imports(found, statement, notable)
+        for bound in _bound(statement, notable):
             counts[bound] = counts.get(bound, 0) + 1
             if not isinstance(statement, ast.Import | ast.ImportFrom):
                 found.names.setdefault(bound, []).append(statement)
-    found.rebound = {
+        found.rebound.update(one for node in notable if isinstance(node, ast.Global) for one in node.names)
+    found.rebound.update(
         bound
         for bound, count in counts.items()
         if count > 1 and (bound in found.names or len(found.aliases.get(bound, ())) > 1)
-    } | _declared_global(found.statements)
+    )
     _Passive(found, sure).sort()
     for statement in found.statements:
-        _strip_docstrings(statement)
+        _strip_docstrings(nodes[id(statement)])
     return found
+
+
+def children(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes below a node, without those that say how a name is used."""
+    for name in node._fields:
+        if name == "ctx":
+            continue
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            yield from (each for each in value if isinstance(each, ast.AST))
+        elif isinstance(value, ast.AST):
+            yield value
+
+
+def _notable(statement: ast.stmt) -> list[ast.AST]:
+    """The nodes of a statement that bind names, import, or have a docstring."""
+    found: list[ast.AST] = [statement]
+    for node in found:
+        found += children(node)
+    return [node for node in found if isinstance(node, _NOTABLE) and not _is_load(node)]
+
+
+def _is_load(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+
+
+def _unconditional(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """All statements of the top level, and those in its conditions, which may come to stand there: see `_running`."""
+    for statement in statements:
+        yield statement
+        if isinstance(statement, ast.If):
+            yield from _unconditional(statement.orelse)
 
 
 def import_targets(node: ast.Import | ast.ImportFrom, package: str) -> list[str]:
@@ -112,7 +150,8 @@ def import_targets(node: ast.Import | ast.ImportFrom, package: str) -> list[str]
     return [base, *(f"{base}.{alias.name}" for alias in node.names if alias.name != "*")]
 
 
-def _aliases(node: ast.AST, package: str) -> Iterator[tuple[str, Target]]:
+def aliases_of(node: ast.AST, package: str) -> Iterator[tuple[str, Target]]:
+    """Yield the names that an import binds, and what they stand for; nothing for any other node."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield (alias.asname, Target(alias.name)) if alias.asname else (_top(alias.name), Target(_top(alias.name)))
@@ -122,12 +161,12 @@ def _aliases(node: ast.AST, package: str) -> Iterator[tuple[str, Target]]:
                 yield alias.asname or alias.name, Target(base, (alias.name,))
 
 
-def _sure_aliases(tree: ast.Module, package: str) -> dict[str, Target]:
+def _sure_aliases(nodes: Iterable[Iterable[ast.AST]], package: str) -> dict[str, Target]:
     """The names that mean one import wherever they stand in a module: nothing else binds them."""
     found: dict[str, set[Target]] = {}
     bound: set[str] = set()
-    for node in ast.walk(tree):
-        for alias, target in _aliases(node, package):
+    for node in (node for each in nodes for node in each):
+        for alias, target in aliases_of(node, package):
             found.setdefault(alias, set()).add(target)
         if not isinstance(node, ast.Import | ast.ImportFrom):
             bound.update(_binds(node))
@@ -138,17 +177,16 @@ def _top(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _collect_imports(found: ModuleTree) -> None:
-    for statement in found.statements:
-        for node in ast.walk(statement):
-            for alias, target in _aliases(node, found.package):
-                targets = found.aliases.setdefault(alias, [])
-                if target not in targets:
-                    targets.append(target)
-            if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
-                found.star = found.star or node.lineno
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            found.imports.append(statement)
+def _collect_imports(found: ModuleTree, statement: ast.stmt, notable: Iterable[ast.AST]) -> None:
+    for node in notable:
+        for alias, target in aliases_of(node, found.package):
+            targets = found.aliases.setdefault(alias, [])
+            if target not in targets:
+                targets.append(target)
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            found.star = found.star or node.lineno
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        found.imports.append(statement)
 
 
 def _running(statements: Iterable[ast.stmt], aliases: Mapping[str, Target]) -> Iterator[ast.stmt]:
@@ -182,13 +220,11 @@ def _dotted(node: ast.expr, aliases: Mapping[str, Target]) -> str:
     return "" if target is None else ".".join((target.module, *target.path, *reversed(parts)))
 
 
-def _bound(statement: ast.stmt) -> Iterator[str]:
+def _bound(statement: ast.stmt, notable: Iterable[ast.AST]) -> set[str]:
     """The names that a statement may bind at the top level."""
     if isinstance(statement, _FUNCTION_OR_CLASS):
-        yield statement.name
-        return
-    for node in ast.walk(statement):
-        yield from _binds(node)
+        return {statement.name}
+    return {name for node in notable for name in _binds(node)}
 
 
 def _binds(node: ast.AST) -> Iterator[str]:
@@ -208,16 +244,8 @@ def _binds(node: ast.AST) -> Iterator[str]:
 
 
 _FUNCTION_OR_CLASS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-
-
-def _declared_global(statements: Iterable[ast.stmt]) -> set[str]:
-    return {
-        name
-        for statement in statements
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Global)
-        for name in node.names
-    }
+_NOTABLE = (*_FUNCTION_OR_CLASS, ast.Name, ast.Import, ast.ImportFrom, ast.Global, ast.arg, ast.ExceptHandler,
+            ast.MatchAs, ast.MatchStar, ast.MatchMapping, ast.Call)  # fmt: skip
 
 
 def _globals_by_definition(table: symtable.SymbolTable) -> dict[str, frozenset[str]]:
@@ -238,9 +266,9 @@ def _globals(table: symtable.SymbolTable) -> Iterator[str]:
         yield from _globals(child)
 
 
-def _strip_docstrings(statement: ast.stmt) -> None:
-    for node in ast.walk(statement):
-        if isinstance(node, _DOCUMENTED) and node.body and _is_docstring(node.body[0]):
+def _strip_docstrings(nodes: Iterable[ast.AST]) -> None:
+    for node in nodes:
+        if isinstance(node, _FUNCTION_OR_CLASS) and node.body and _is_docstring(node.body[0]):
             node.body[:1] = [] if len(node.body) > 1 else [ast.Pass()]
 
 

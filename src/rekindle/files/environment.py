@@ -78,16 +78,30 @@ def _version(distribution: str, _: tuple[tuple[str, Look | None], ...]) -> str:
         return ABSENT
 
 
-def program(word: str, path: str, directory: str, reader: Reader) -> str:
-    """Return the real path and the digest of the program that a word names, as `PATH DIGEST`. ABSENT: there is none,
-    or it lies in `directory`, the project's folder, and is no part of the environment."""
-    found = _located(word, path, directory)
-    if found is None:
-        return ABSENT
-    real = os.path.realpath(found)
-    if real.startswith(os.path.join(os.path.realpath(directory), "")):
-        return ABSENT
-    return f"{real} {reader.content('', real).digest}"
+class Programs:
+    """Finds programs, and reads each file once while it looks the same."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._known: dict[str, tuple[Look | None, str]] = {}
+
+    def value(self, word: str, path: str, directory: str) -> str:
+        """Return the real path and the digest of the program that a word names, as `PATH DIGEST`. ABSENT: there is
+        none, or it lies in `directory`, the project's folder, and is no part of the environment."""
+        found = _located(word, path, directory)
+        if found is None:
+            return ABSENT
+        now = look(found)
+        known = self._known.get(found)
+        if known is None or known[0] != now:
+            real = os.path.realpath(found)
+            known = self._known[found] = now, f"{real} {self._reader.content('', real).digest}"
+        return ABSENT if known[1].startswith(_real_folder(directory)) else known[1]
+
+
+@lru_cache(maxsize=64)
+def _real_folder(directory: str) -> str:
+    return os.path.join(os.path.realpath(directory), "")
 
 
 def program_file(value: str) -> str:
@@ -96,9 +110,10 @@ def program_file(value: str) -> str:
 
 
 def _located(word: str, path: str, directory: str) -> str | None:
-    folders = [directory] if "/" in word else [os.path.join(directory, entry) for entry in path.split(":")]
-    for folder in folders:
-        candidate = os.path.join(folder, word)
+    for folder in (directory,) if "/" in word else path.split(":"):
+        candidate = f"{folder}/{word}" if folder.startswith("/") else os.path.join(directory, folder, word)
+        if word.startswith("/"):
+            candidate = word
         if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
             return candidate
     return None

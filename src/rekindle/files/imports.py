@@ -1,27 +1,16 @@
-"""What a module's source imports, by its text alone."""
+"""What a module's syntax tree imports."""
 
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterator
 
 _BY_NAME = ("import_module", "__import__")
 
 
-def imports_of(source: bytes, package: str) -> frozenset[str]:
-    """Dotted names that the source imports, wherever it does: of `from a import b` both `a` and `a.b`, which need not
-    be a module. `package` is what relative imports start from ("": nothing). A source with a syntax error has none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return frozenset()
-    return frozenset(name for node in ast.walk(tree) for name in _names(node, package))
-
-
-def _names(node: ast.AST, package: str) -> Iterator[str]:
+def imported_names(node: ast.AST, package: str) -> Iterator[str]:
+    """Yield the dotted names that a node of a syntax tree imports; of `from a import b` both `a` and `a.b`, which need
+    not be a module. `package` is what relative imports start from ("": nothing)."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):

@@ -22,8 +22,7 @@ from rekindle.files.bindings import ModuleTree, read_tree
 from rekindle.files.digests import Look, look, settled
 from rekindle.files.environment import distributions, interpreter
 from rekindle.files.finding import Finder, Found
-from rekindle.files.imports import imports_of
-from rekindle.files.reaching import Reach, Unknown
+from rekindle.files.reaching import Reach
 
 _OURS = "rekindle"
 _PACKAGES = ("/site-packages/", "/dist-packages/")
@@ -97,44 +96,55 @@ class Sources:
         files, foreign = project.imported()
         found = {METHOD: METHOD_NOW, INTERPRETER.key: interpreter(), **files}
         reach = Reach(project)
-        try:
-            reach.follow(functions)
-        except Unknown as unknown:
-            whole = dict.fromkeys((name for name, digest in files.items() if digest), str(unknown))
+        reach.follow(functions)
+        if reach.anything:
+            imported = (name for name, digest in files.items() if digest)
+            whole, foreign = dict.fromkeys((*imported, *reach.ran), reach.anything), foreign | reach.foreign
         else:
-            whole, foreign = reach.whole, reach.foreign
             found |= reach.digests()
-        found |= {whole_key(name): because for name, because in whole.items() if name in files}
+            whole, foreign = reach.whole, reach.foreign
+        found |= project.digests(whole)
+        found |= {whole_key(name): because for name, because in whole.items()}
         found |= {part.key: version for part, version in distributions(foreign).items()}
         looked = project.finder.looked
         return _Closure(dict(sorted(found.items())), looked, taken)
 
-    def read(self, path: str, package: str) -> _Module:
+    def read(self, name: str, path: str, package: str) -> _Module:
         """Return a module's file as it is now."""
         known = self._files.get((path, package))
         now = look(path)
         if known is None or now is None or known.look != now or not settled(now.mtime_ns, known.taken_ns):
-            known = self._files[path, package] = _read(path, package, now)
+            known = self._files[path, package] = self._read(name, path, package, now)
         return known
 
     def tree(self, name: str, path: str, package: str) -> ModuleTree | str:
         """Return a module's top level; a text says why it cannot be read."""
-        digest = self.read(path, package).digest
-        known = self._trees.get((name, path))
-        if known is None or known[0] != digest:
-            known = self._trees[name, path] = digest, self._parsed(name, path, package)
-        return known[1]
+        digest = self.read(name, path, package).digest
+        if self._trees.get((name, path), ("", ""))[0] != digest:
+            self._read(name, path, package, None)
+        return self._trees[name, path][1]
 
-    def _parsed(self, name: str, path: str, package: str) -> ModuleTree | str:
-        if not path.endswith(".py"):
-            return "it is no Python source"
+    def _read(self, name: str, path: str, package: str, seen: Look | None) -> _Module:
+        taken = time.time_ns()
         try:
             with open(path, "rb") as file:
-                source = file.read()
-            self._kept += len(source)
-            return read_tree(source, name, package)
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-            return "it cannot be parsed"
+                content = file.read()
+        except OSError:
+            self._trees[name, path] = ABSENT, "it cannot be read"
+            return _Module(seen, taken, ABSENT, frozenset())
+        digest, tree = str(blake3(content).hexdigest()), _parsed(content, name, path, package)
+        self._trees[name, path] = digest, tree
+        self._kept += len(content)
+        return _Module(seen, taken, digest, tree.imported if isinstance(tree, ModuleTree) else frozenset())
+
+
+def _parsed(content: bytes, name: str, path: str, package: str) -> ModuleTree | str:
+    if not path.endswith(".py"):
+        return "it is no Python source"
+    try:
+        return read_tree(content, name, package)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "it cannot be parsed"
 
 
 class _Project:
@@ -166,11 +176,21 @@ class _Project:
             module = self.finder.find(name)
             if module is None or module.path is None:
                 continue
-            read = self._sources.read(module.path, _package_of(name, module))
+            read = self._sources.read(name, module.path, _package_of(name, module))
             self.finder.looked[module.path] = read.look
             found[name] = read.digest
             waiting += (each for one in read.imports for each in _with_parents(one))
         return found, foreign
+
+    def digests(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the digests of these modules."""
+        found = {}
+        for name in names:
+            if (module := self.finder.find(name)) is not None and module.path is not None:
+                read = self._sources.read(name, module.path, _package_of(name, module))
+                self.finder.looked[module.path] = read.look
+                found[name] = read.digest
+        return found
 
     def tree(self, name: str) -> ModuleTree | str | None:
         """See files.reaching.Modules."""
@@ -190,17 +210,6 @@ class _Project:
         if top not in self._foreign:
             self._foreign[top] = top not in self._packages and _is_foreign(self.finder, top)
         return self._foreign[top]
-
-
-def _read(path: str, package: str, seen: Look | None) -> _Module:
-    taken = time.time_ns()
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError:
-        return _Module(seen, taken, ABSENT, frozenset())
-    imports = imports_of(content, package) if path.endswith(".py") else frozenset()
-    return _Module(seen, taken, str(blake3(content).hexdigest()), imports)
 
 
 def _is_foreign(finder: Finder, top: str) -> bool:

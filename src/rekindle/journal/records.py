@@ -118,8 +118,8 @@ class Subtasks(msgspec.Struct, tag="subtasks", frozen=True, omit_defaults=True):
 
 
 class Sources(msgspec.Struct, tag="sources", frozen=True):
-    """Modules that functions are called from, each with the digest of its file. Written before the first Ended that
-    names it; `digest` is over all of them."""
+    """What functions are made of, and the environment: see domain.changes.prints.METHOD. Written before the first
+    Ended that names its `digest`."""
 
     digest: str
     modules: dict[str, str]

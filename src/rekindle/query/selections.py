@@ -44,6 +44,8 @@ def parse_selection(flags: Flags) -> Selection:
     """The jobs that are meant. BadSelection or UnknownWord name what cannot be read."""
     if flags.archived and flags.error is None:
         raise BadSelection("--archived says where --error looks", hint="add --error REGEX, or leave it out")
+    if flags.changed not in (False, True, "all"):
+        raise BadSelection(f"changed is true, false or 'all', not {flags.changed!r}", hint='changed="all"')
     groups = [group for group in (parse_words(flags.jobs), parse_ids(flags.ids), _names(flags.names)) if group]
     parts: list[Predicate] = []
     if len(groups) > 1:

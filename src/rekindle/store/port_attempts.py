@@ -226,7 +226,7 @@ class Fingerprints(Protocol):
         ...
 
     def sources(self, digests: Collection[str]) -> dict[str, dict[str, str]]:
-        """The modules behind these digests."""
+        """Return the code and environment behind these digests (see domain.changes.prints.METHOD)."""
         ...
 
     def accept(self, rerun: int, bases: Mapping[int, Basis]) -> None:

@@ -16,7 +16,7 @@ from rekindle.domain.definition import Each
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts.substitution import render
 from rekindle.files.digests import Tell, digest_of_mapping, glance, text_digest
-from rekindle.files.environment import DEFAULT_PATH, is_relative, program, programs_of
+from rekindle.files.environment import DEFAULT_PATH, Programs, is_relative, programs_of
 from rekindle.files.locating import Located, locate
 from rekindle.files.reading import Reader
 from rekindle.journal import records
@@ -61,7 +61,8 @@ class Fingerprints:
         self._facts: dict[int, _Facts] = {}
         self._sources: Sources | None = None
         self._told: set[str] = set()
-        self._programs = Reader()
+        self._programs = Programs(Reader())
+        self._last: tuple[Mapping[str, str], str] | None = None  # a mapping, and its digest
         self.reader = Reader()
 
     def begin(self, recipe: Recipe, assignment: Assignment, frame: Frame) -> Fingerprint | None:
@@ -95,11 +96,16 @@ class Fingerprints:
             recorded = {**recorded, **programs} if recorded else programs
         if not recorded:
             return None
-        digest = digest_of_mapping(recorded)
+        digest = self._digest(recorded)
         if digest not in self._told:
             self._told.add(digest)
             tell(records.Sources(digest, dict(recorded)))
         return digest
+
+    def _digest(self, recorded: Mapping[str, str]) -> str:
+        if self._last is None or self._last[0] != recorded:
+            self._last = recorded, digest_of_mapping(recorded)
+        return self._last[1]
 
     def _programs_of(self, words: tuple[str, ...], recipe: Recipe, frame: Frame) -> dict[str, str]:
         path = frame.variables.get("PATH") or frame.surroundings.get("PATH", DEFAULT_PATH)
@@ -108,9 +114,8 @@ class Fingerprints:
             name = _rendered(word, frame)
             if not name or (recipe.workdir == "attempt" and is_relative(name)):
                 continue
-            if value := program(name, path, recipe.directory, self._programs):
+            if value := self._programs.value(name, path, recipe.directory):
                 found[Part("program", name).key] = value
-        self._programs.fresh()
         return found
 
     def _facts_of(self, recipe: Recipe) -> _Facts:

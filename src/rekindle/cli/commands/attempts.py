@@ -94,6 +94,7 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         counts, (retries, _) = look.subtask_counts(session, [found]), look.retries(session, [found.job])
         subtasks = look.subtasks(session, found) if counts else {}
         steps = look.step_names(session, found) if counts else ()
+        environment = look.environment(session, found)
     if as_json:
         document = shapes.attempt(found, workdir, counts, retries)
         names = list(in_force.names) if in_force else []
@@ -101,13 +102,16 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         more = {"actions_in_force": in_force is not None, "added": names, "copying": told, "saved_outputs": saved}
         more |= {"inputs": [*map(shapes.file, prints.inputs)], "outputs": [*map(shapes.file, prints.outputs)]}
         listed = [shapes.subtask(steps[step], one) for step, several in subtasks.items() for one in several]
-        shapes.emit({**document, **more, "subtasks": listed})
+        parts = [{"part": part.kind, "name": part.name, "value": value} for part, value in environment.items()]
+        shapes.emit({**document, **more, "subtasks": listed, "environment": parts})
         return
     click.echo(_facts(found, row.job.name, row.workflow, workdir, retries.get(found.id)))
     if copying:
         click.echo(f"copying the folder it goes on in: {format_size(copying[0])} of {format_size(copying[1])}")
     if saved:
         click.echo(f"its outputs were saved before a rerun wrote over them: {saved}")
+    if environment:
+        click.echo(f"it ran with {', '.join(reasons.part_shown(*each) for each in environment.items())}")
     if prints.inputs or prints.outputs:
         click.echo("")
         click.echo("\n".join(_files(prints, None if verbose else FIRST)))

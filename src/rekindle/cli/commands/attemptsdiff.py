@@ -40,10 +40,10 @@ _FIRST = 20  # rows of a kind, or lines of a file, that are shown without -v
 def diff(a: int, b: int, verbose: bool, as_json: bool) -> None:
     """Show what differs between two attempts, A and B (ids), of one job or of two. What is alike is left out.
 
-    First side by side: parameters, definition, what a rerun modified, resources, modules, inputs, files that commands
-    name, outer variables, what the jobs that they need came to, host, how they and their steps ended, what they took,
-    results, outputs. Then outputs line by line, where they are small texts and still there or saved (`rerun
-    --keep-outputs`). Last the first line at which each log parts.
+    First side by side: parameters, definition, what a rerun modified, resources, code, environment, inputs, files that
+    commands name, what the jobs that they need came to, host, how they and their steps ended, what they took, results,
+    outputs. Then outputs line by line, where they are small texts and still there or saved (`rerun --keep-outputs`).
+    Last the first line at which each log parts.
 
     \b
     Example:

@@ -44,10 +44,14 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
     jobs that it needs came to; or when its outputs are gone or altered. Files are compared by what they hold. A job
     that has nothing to compare is unknown. Nothing is changed.
 
+    Another interpreter, installed distribution or program is shown, and makes a job stale with --changed=all, or where
+    its spec has `stale_on: [environment]`.
+
     \b
     Example:
       rekindle why train
       rekindle why -w sweep --changed
+      rekindle why -w sweep --changed=all
     """
     selection = parse_selection(flags)
     if selection.empty:
@@ -118,7 +122,9 @@ def _draw(
     workflows: Sequence[int],
 ) -> None:
     """Jobs of which the same is true, together; of many those first that are not as they should be."""
-    telling = found if verbose or len(found) <= _FIRST else [one for one in found if one.word not in _QUIET]
+    telling = (
+        found if verbose or len(found) <= _FIRST else [one for one in found if one.word not in _QUIET or one.warnings]
+    )
     alike: dict[tuple[str, ...], list[Explained]] = {}
     for one in telling:
         alike.setdefault(tuple(_lines(one, notes, waits.get(one.job.id), verbose)), []).append(one)

@@ -12,6 +12,7 @@ import click
 
 from rekindle.cli.showing import drawing
 from rekindle.domain.changes.code import ON_IMPORT
+from rekindle.domain.changes.prints import Part
 from rekindle.domain.changes.staleness import ComparedPart
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.texts.quantities import format_size
@@ -110,6 +111,13 @@ def in_full(reason: Reason) -> Iterator[str]:
             yield f"  {click.style(f'+ {after}', fg='green')}"
     else:
         yield head
+
+
+def part_shown(part: Part, value: str) -> str:
+    """`CPython 3.11.7 (/usr/bin/python3.11)`, `numpy 2.0.1`, or the path of a program."""
+    if part.kind == "interpreter":
+        return drawing.flat(value)
+    return drawing.flat(f"{part.name} {value}" if part.kind == "distribution" else value.rpartition(" ")[0])
 
 
 def _of_environment(detail: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rekindle.domain.changes.prints import By, Content, FileSeen, Part
 from rekindle.files.digests import Look, look, settled
-from rekindle.files.environment import interpreter, program, version
+from rekindle.files.environment import Programs, interpreter, version
 from rekindle.files.reading import Reader
 from rekindle.files.sources import Sources, search_path
 
@@ -80,14 +80,15 @@ def take(requests: Requests, known: Mapping[str, FileSeen], tell: Tell | None = 
     glances = {(path, least): (one.digest, one.by) for (path, least), one in found.items() if least is not None}
     sources, reader = Sources(search_path()), Reader(known.values())
     code = {one: sources.code(*one) for one in requests.code}
-    environment = {one: _part(one, reader) for one in requests.environment}
+    parts = Programs(reader)
+    environment = {one: _part(one, parts) for one in requests.environment}
     apart = {one: reader.content("", one[0], skip=one[1]).digest for one in requests.apart}
     return Contents(content, glances, code, (*seen, *reader.fresh()), environment, apart)
 
 
-def _part(one: Surrounding, reader: Reader) -> str:
+def _part(one: Surrounding, programs: Programs) -> str:
     if one.part.kind == "program":
-        return program(one.part.name, one.path, one.directory, reader)
+        return programs.value(one.part.name, one.path, one.directory)
     return interpreter() if one.part.kind == "interpreter" else version(one.part.name)
 
 

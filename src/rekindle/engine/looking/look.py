@@ -8,7 +8,8 @@ from typing import Any
 
 from rekindle.domain.actions import effective
 from rekindle.domain.batches.canaries import Group
-from rekindle.domain.changes.prints import Prints
+from rekindle.domain.changes.code import environment_of
+from rekindle.domain.changes.prints import Part, Prints
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound, SpecError
 from rekindle.domain.models import Attempt, Event, FailureGroup, Job, Revision, Runner, Workflow
@@ -293,6 +294,13 @@ def attempt(session: Session, number: int) -> Attempt:
     if found is None:
         raise NotFound(f"no such attempt: {number}", hint="`rekindle attempts list` names them")
     return found
+
+
+def environment(session: Session, one: Attempt) -> dict[Part, str]:
+    """Return what an attempt ran with: interpreter, installed distributions, programs; as far as that is recorded."""
+    with session.store.read() as archive:
+        recorded = archive.fingerprints.sources([one.code]) if one.code is not None else {}
+    return environment_of(recorded.get(one.code or "", {}))
 
 
 def runner_names(session: Session, attempts: Sequence[Attempt]) -> dict[int, str]:
