@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from resim_batch import CONFIG, Lab, until
 
@@ -215,6 +218,21 @@ def test_r7_supervise_runs_again_by_the_latest_definition(lab: Lab) -> None:
     (lab.folder / "resim.yaml").write_text(CONFIG.replace('"30"', '"50"'))
     assert "revision 2 is taken in" in lab.supervise(batch).err
     assert lab.reports()[-1]["turn"] == "turn attempt 2 at s3://scenes/turn 50 {}\n"
+
+
+def test_r7_a_copied_batch_runs_again_in_the_copy(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.order("broken-turn")
+    batch = lab.create()
+    lab.wait(batch, expect=2)
+    ran, orig = (lab.folder / "reports.jsonl").read_text(), lab.folder
+    lab.folder = Path(shutil.copytree(orig, tmp_path_factory.mktemp("copied") / "lab"))
+    monkeypatch.chdir(lab.folder)
+    lab.mend("broken-turn")
+    lab.supervise(batch)
+    assert lab.reports()[-1]["turn"] == "turn attempt 2 at s3://scenes/turn 30 {}\n"
+    assert (orig / "reports.jsonl").read_text() == ran
 
 
 def test_r7_a_file_that_cannot_be_read_is_told_and_what_is_stored_runs(lab: Lab) -> None:

@@ -41,7 +41,8 @@ def work(
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
     if workflow is not None:
         refuse_without_folder(session, [workflow.id])
-    missing = {one.id: f"its workflow's folder is missing: {one.directory}" for one in without_folder(session)}
+    gone = without_folder(session) if workflow is None else ()
+    stopped = {one.id: f"its workflow's folder is missing: {one.directory}" for one in gone}
     slots = options.slots or processors()
     executor = executor or load_executor(options.executor, session)
     with session.store.write() as archive:
@@ -56,7 +57,7 @@ def work(
         runner.host,
         options.only,
         options.place,
-        missing,
+        stopped,
     )
     bell = Bell(session.store.folder, runner.id)
     try:
