@@ -83,7 +83,7 @@ class JobTemplate:
 
     name: str
     steps: tuple[Step, ...]
-    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> path, relative to the project
+    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> path or pattern, relative to the project
     outputs: Mapping[str, str] = field(default_factory=dict)  # name -> path, relative to the working directory
     env: Mapping[str, str] = field(default_factory=dict)  # the workflow's and the job's, merged
     resources: Resources = Resources()
@@ -95,6 +95,7 @@ class JobTemplate:
     when: When = "completed"  # or "finished": failed, canceled and unreachable will do too
     retry: tuple[RetryRule, ...] = ()  # the first that fits a failure decides
     grace: float = GRACE  # seconds between SIGTERM and SIGKILL for what is canceled or out of time
+    optional: tuple[str, ...] = ()  # inputs that need not be there
 
     @property
     def runs_whenever(self) -> bool:

@@ -31,6 +31,7 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     memory: int = 0  # bytes that an attempt's processes may hold together; 0: no limit
     grace: float = GRACE  # seconds between SIGTERM and SIGKILL
     workflow_id: int = 0
+    optional: tuple[str, ...] = ()  # inputs that need not be there
 
     @property
     def keeps_folder(self) -> bool:

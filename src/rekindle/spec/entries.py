@@ -133,6 +133,7 @@ def read_job(
         when=_when(job, problems),
         retry=read_retry(job.get("retry"), base.retry, resources, problems),
         grace=_grace(job, base.grace, problems),
+        optional=inputs.optional,
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(

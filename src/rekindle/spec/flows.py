@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
+from rekindle.domain.texts.globs import base, is_pattern, location, matcher, split
 from rekindle.domain.texts.substitution import references, render
-from rekindle.spec.problems import Placed, Problems
+from rekindle.spec.problems import Place, Placed, Problems
 from rekindle.spec.roster import Edges, Roster
 
 
@@ -20,6 +22,7 @@ class Flows:
         self._directory = directory
         self._problems = problems
         self._writers: dict[str, int] = {}
+        self._sorted: list[str] | None = None  # the paths of `_writers`
 
     def follow(self) -> None:
         """Add an edge for each file that one job writes and another reads; tell which files two jobs write."""
@@ -54,6 +57,8 @@ class Flows:
             writer = self._writers.get(self._absolute(path.text))
             if writer is not None:
                 self._edges.add((writer,), [job for job in span if job != writer], path.place)
+            elif is_pattern(path.text):
+                self._read_pattern(path.text, span, path.place)
             return
         for job, where in self._paths(entry, path):
             if not where:
@@ -62,6 +67,25 @@ class Flows:
             writer = self._writers.get(self._absolute(where))
             if writer is not None and writer != job:
                 self._edges.add((writer,), (job,), path.place)
+            elif writer is None and is_pattern(where):
+                self._read_pattern(where, (job,), path.place)
+
+    def _read_pattern(self, pattern: str, readers: Sequence[int], place: Place) -> None:
+        """Add edges from the jobs that write what a pattern matches."""
+        if self._sorted is None:
+            self._sorted = sorted(self._writers)
+        path = location(self._directory, pattern)
+        below, matches = base(path, pattern).rstrip("/") + "/", matcher(split(pattern)[1]).fullmatch
+        writers: dict[int, None] = {}
+        for written in self._sorted[bisect_left(self._sorted, below) :]:
+            if not written.startswith(below):
+                break
+            if matches(written[len(below) :]):
+                writers[self._writers[written]] = None
+        own = writers.keys() & set(readers)
+        self._edges.add([job for job in writers if job not in own], readers, place)
+        for writer in own:
+            self._edges.add((writer,), [job for job in readers if job != writer], place)
 
     def _paths(self, entry: int, path: Placed) -> Iterator[tuple[int, str]]:
         """Each job of the entry with its path; rendered only where that makes a difference."""

@@ -71,7 +71,7 @@ class Fingerprints:
         return {row[0]: FileSeen(*row) for row in self._db.rows(SQL["known_files"], paths=as_set(paths))}
 
     def remember_files(self, seen: Sequence[FileSeen]) -> None:
-        rows = [(one.path, one.size, one.mtime_ns, one.inode, one.taken_ns, one.digest) for one in seen]
+        rows = [(one.path, one.size, one.mtime_ns, one.inode, one.taken_ns, one.digest, one.ctime_ns) for one in seen]
         if rows:
             self._db.change_each(SQL["remember_file"], rows)
 

@@ -106,7 +106,8 @@ def _identity(connection: sqlite3.Connection, folder: Path) -> str:
     """The store's UUID, once it is known to be one, and of our version."""
     if connection.execute(SQL["application"].text).fetchone()[0] != APPLICATION:
         raise StoreDamaged(f"{folder / FILE} is not a rekindle store", hint="--store names another folder")
-    version, ours = connection.execute(SQL["version"].text).fetchone()[0], len(migrations())
+    ours = len(migrations())
+    version = _migrated(connection, folder) if _version(connection) in range(1, ours) else _version(connection)
     if version > ours:
         raise StoreVersion(
             f"the store {folder} was written by a newer rekindle (its version is {version}, ours is {ours})",
@@ -121,6 +122,17 @@ def _identity(connection: sqlite3.Connection, folder: Path) -> str:
     if row is None:
         raise StoreDamaged(f"the store {folder} has lost its identity", hint="go back to a copy of its folder")
     return str(row[0])
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute(SQL["version"].text).fetchone()[0])
+
+
+def _migrated(connection: sqlite3.Connection, folder: Path) -> int:
+    """Bring an older store up to date, in one process at a time; returns its version."""
+    with _alone(folder):
+        migrate(connection, migrations()[_version(connection) :])
+        return _version(connection)
 
 
 def _create(folder: Path) -> None:

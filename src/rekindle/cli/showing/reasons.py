@@ -16,6 +16,7 @@ from rekindle.domain.texts.quantities import format_size
 
 _SHORT = 10  # digits of a digest
 _COMMAND = re.compile(r"steps\.(?P<step>.+)\.(?P<items>each\.)?run")
+_NAMED = 3  # files of each sort
 _LONG = 30  # characters of a value that stand beside its other one
 
 _SIMPLE = {
@@ -44,6 +45,8 @@ def in_short(reason: Reason) -> str:
         return f"needs {name} now" if detail.get("before") is None else f"does not need {name} any more"
     if kind in _OF_JOBS:
         return _OF_JOBS[kind].format(name=name or detail.get("job"))
+    if "pattern" in detail:
+        return f"{'items' if detail.get('items') else kind.value} {_matching(detail)}"
     if kind in (ReasonKind.INPUT, ReasonKind.OUTPUT):
         return f"{kind.value} {name} {_happened(detail, 'is missing', 'is there now')}"
     if kind is ReasonKind.UNSTABLE:
@@ -74,7 +77,8 @@ def in_full(reason: Reason) -> Iterator[str]:
     head = in_short(reason)
     if kind in (ReasonKind.INPUT, ReasonKind.OUTPUT, ReasonKind.UNSTABLE):
         yield head
-        yield f"  {drawing.flat(str(detail.get('path', '')))}{_digests(detail)}"
+        if "counts" not in detail:
+            yield f"  {drawing.flat(str(detail.get('path', '')))}{_digests(detail)}"
     elif kind is ReasonKind.DEFINITION and _COMMAND.fullmatch(str(detail.get("field"))):
         yield head
         yield from (f"  {line}" for line in command_diff(detail.get("before"), detail.get("after")))
@@ -112,6 +116,19 @@ def _happened(detail: Any, gone: str, fresh: str) -> str:
     if detail.get("after") is None:
         return gone
     return fresh if detail.get("before") is None else "changed"
+
+
+def _matching(detail: Any) -> str:
+    """`in/*.txt: 1 new (in/c.txt)`."""
+    pattern = drawing.flat(str(detail["pattern"]))
+    if "counts" not in detail:
+        return f"{pattern} {_happened(detail, 'is missing', 'is there now')}"
+    parts = []
+    for sort, count in detail["counts"].items():
+        if count:
+            named = [drawing.flat(name) for name in detail[sort][:_NAMED]]
+            parts.append(f"{count:,} {sort} ({', '.join(named)}{', …' if count > len(named) else ''})")
+    return f"{pattern}: {', '.join(parts)}"
 
 
 def _field(field: str) -> str:

@@ -21,13 +21,22 @@ ABSENT = ""
 
 
 @dataclass(frozen=True, slots=True)
+class Matched:
+    """The files that a pattern matches."""
+
+    pattern: str  # as declared, with its values filled in
+    files: Mapping[str, str] | None = None  # digest by path, relative as the pattern is; None: too many to record
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
-    """A declared file or folder, and what it held."""
+    """A declared file or folder, and what it held; or, where `matched` is set, all files that a pattern matches."""
 
     name: str  # as declared
     path: str  # absolute
     digest: str  # hexadecimal BLAKE3; "mtime:…" where it is told by that; ABSENT
     by: By = "content"
+    matched: Matched | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,7 @@ class FileSeen:
     inode: int
     taken_ns: int  # when the reading began, since the epoch
     digest: str
+    ctime_ns: int = 0  # 0: recorded before change times were; such a record matches no file
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,8 @@ class Prints:
     outputs: tuple[Content, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)  # name of an outer variable that its texts use -> digest
     unstable: tuple[str, ...] = ()  # names of inputs that looked different when it ended
+    made: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by fan-out step over a pattern: the matching
+    # paths that appeared, changed or went while the attempt ran; these are not compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,8 @@ class Basis:
     needed: Mapping[int, str] = field(default_factory=dict)  # job that it needs -> digest of what that came to
     code: Mapping[str, str] | None = None  # module -> digest; None: it calls no function, or none was recorded
     prints: Prints = Prints()
+    items: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by fan-out step over a pattern: the digest
+    # of what each path that matches it held
 
 
 @dataclass(frozen=True, slots=True)

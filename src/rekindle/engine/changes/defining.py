@@ -18,6 +18,7 @@ from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import UnknownWord
 from rekindle.domain.overrides import Modified, modified_of
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
+from rekindle.domain.texts.globs import is_pattern, location
 from rekindle.domain.texts.substitution import render
 from rekindle.engine.changes.needing import Accepted
 from rekindle.engine.params import changes_in_force
@@ -92,17 +93,30 @@ class Definitions:
 
     def paths(self, one: Subject, made: Made, binding: str) -> tuple[dict[str, str], dict[str, str]]:
         """The absolute paths of inputs and outputs, by name, as they are now; none where one has no value now."""
-        scope: Mapping[str, Any] = {
-            "params": {**self._values(one.workflow, made), **modified_of(one.overrides).params},
-            "matrix": msgspec.json.decode(binding),
-            "job": {"name": one.name, "id": one.job},
-        }
+        scope = self.scope(one, made, binding)
         project = self.directory(one.workflow)
         own = one.folder if made.body.workdir == "attempt" and one.folder else project
         try:
             return _rendered(made.body.inputs, scope, project), _rendered(made.body.outputs, scope, own)
         except UnknownWord:  # the parameter that is not there any more is told as such
             return {}, {}
+
+    def patterns(self, one: Subject, made: Made) -> dict[str, str]:
+        """The inputs that may be patterns, by name, with their values filled in."""
+        scope = self.scope(one, made, self.binding(one))
+        try:
+            found = {name: render(text, scope) for name, text in made.body.inputs.items()}
+        except UnknownWord:
+            return {}
+        return {name: text for name, text in found.items() if is_pattern(text)}
+
+    def scope(self, one: Subject, made: Made, binding: str) -> Mapping[str, Any]:
+        """The values of an attempt's texts, as they are now."""
+        return {
+            "params": {**self._values(one.workflow, made), **modified_of(one.overrides).params},
+            "matrix": msgspec.json.decode(binding),
+            "job": {"name": one.name, "id": one.job},
+        }
 
     def _compared(self, one: Subject) -> Compared:
         (then, before), (now, after) = self._then(one), self._now(one)
@@ -164,7 +178,10 @@ class Definitions:
 
 
 def _rendered(texts: Mapping[str, str], scope: Mapping[str, Any], folder: str) -> dict[str, str]:
-    return {name: str(Path(folder, render(text, scope))) for name, text in texts.items()}
+    found = {name: render(text, scope) for name, text in texts.items()}
+    return {
+        name: location(folder, text) if is_pattern(text) else str(Path(folder, text)) for name, text in found.items()
+    }
 
 
 def _moves(reason: Reason) -> bool:

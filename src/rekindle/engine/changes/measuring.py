@@ -4,7 +4,7 @@ disk (`reading.take`, in none), and the law's word on both (`Measured.judge`).""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rekindle.domain.changes.outside import functions_called
@@ -19,9 +19,11 @@ from rekindle.domain.changes.staleness import (
 )
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.states import State
+from rekindle.domain.texts.globs import base, is_pattern
 from rekindle.engine.changes.defining import Compared, Definitions
+from rekindle.engine.changes.matching import Items, items_of
 from rekindle.engine.changes.needing import Needs, needing
-from rekindle.engine.changes.reading import Contents, Functions, Glance, Requests
+from rekindle.engine.changes.reading import Contents, Functions, Glance, Requests, Wanted
 from rekindle.files.digests import text_digest
 from rekindle.store.port import Archive
 
@@ -41,6 +43,8 @@ class _Measure:
     code: Mapping[str, str] | None = None  # then, by module
     functions: Functions | None = None  # now
     own: frozenset[str] = frozenset()  # its outputs' paths, where it has inputs too
+    patterns: Mapping[str, str] = field(default_factory=dict)  # inputs that may be patterns, where `paths` are known
+    fan_outs: tuple[Items, ...] = ()  # over patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,9 @@ class Measured:
             reasons = one.made.reasons
             if one.prints is not NO_PRINTS or one.code is not None:
                 reasons = (*reasons, *_outside(one, contents, outer))
+            reasons = (*reasons, *(reason for items in one.fan_outs for reason in items.reasons(contents)))
             reasons = (*reasons, *self._needs.reasons.get(attempt, ()))
-            comparable = bool(one.prints.inputs) or attempt in self._needs.tells
+            comparable = bool(one.prints.inputs or one.fan_outs) or attempt in self._needs.tells
             found[job] = Assessment(job, attempt, reasons, comparable and one.recorded)
         return found
 
@@ -84,8 +89,9 @@ class Measured:
             attempt, now = one.subject.attempt, one.made.now
             needed = {job: moved.get(job, digest) for job, digest in self._needs.now.get(attempt, {}).items()}
             code = dict(contents.code[one.functions]) if one.functions else None
+            items = {fan_out.step: fan_out.now(contents) for fan_out in one.fan_outs}
             bases[one.subject.job] = Basis(
-                now.template, now.revision, one.binding, now.patched, needed, code, prints[attempt]
+                now.template, now.revision, one.binding, now.patched, needed, code, prints[attempt], items
             )
         return bases
 
@@ -109,10 +115,15 @@ def gather(
         basis = accepted[one.attempt][1] if one.attempt in accepted else None
         code = basis.code if basis else sources.get(one.code or "")
         recorded = basis.prints if basis else prints.get(one.attempt)
-        measures.append(_measure(one, definitions, recorded, code, whole))
+        measure = _measure(one, definitions, recorded, code, whole)
+        if recorded is not None:
+            measure.fan_outs = items_of(archive, one, definitions, measure.made.now, recorded, basis)
+        measures.append(measure)
     requests = _requested(measures)
     known = archive.fingerprints.known_files(requests.content)
-    if folders := [path for path in requests.content if path not in known]:
+    folders = [path for path in requests.content if path not in known]
+    folders += {base(one.path, one.pattern) for one in requests.sets if one.pattern is not None}
+    if folders:
         known |= archive.fingerprints.known_below(folders)
     by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
     return Measured(requests, known, by_rerun, tuple(measures), needs, environment)
@@ -126,7 +137,10 @@ def _measure(
     declares = bool(template.inputs or template.outputs)
     prints = recorded or NO_PRINTS
     paths = None
-    if declares and (made.moves or (recorded is None and whole)):
+    patterns: Mapping[str, str] = {}
+    if made.moves or any(is_pattern(content.path) for content in prints.inputs):
+        patterns = definitions.patterns(one, made.now)
+    if declares and (patterns or made.moves or (recorded is None and whole)):
         paths = definitions.paths(one, made.now, definitions.binding(one))
     named = functions_called(template.steps) if whole else made.functions if code is not None else ()
     functions = (named, definitions.directory(one.workflow)) if named else None
@@ -135,7 +149,7 @@ def _measure(
     own = frozenset(content.path for content in prints.outputs) if prints.inputs and prints.outputs else frozenset()
     told = recorded is not None or not declares
     binding = definitions.binding(one) if whole else one.binding_now
-    return _Measure(one, made, binding, prints, told, paths, code, functions, own)
+    return _Measure(one, made, binding, prints, told, paths, code, functions, own, patterns)
 
 
 def _requested(measures: Iterable[_Measure]) -> Requests:
@@ -143,24 +157,36 @@ def _requested(measures: Iterable[_Measure]) -> Requests:
     content: dict[str, None] = {}
     glances: dict[Glance, None] = {}
     code: dict[Functions, None] = {}
+    sets: dict[Wanted, None] = {}
     for one in measures:
+        sets.update((fan_out.wanted, None) for fan_out in one.fan_outs)
         if one.functions is not None:
             code[one.functions] = None
         if one.prints is NO_PRINTS and one.paths is None:
             continue
-        for path, least in _wanted(one):
-            if least is None:
+        for path, least, pattern in _wanted(one):
+            if pattern is not None:
+                sets[_set(one, path, least, pattern)] = None
+            elif least is None:
                 content[path] = None
             else:
                 glances[path, least] = None
-    return Requests(tuple(content), tuple(glances), tuple(code))
+    return Requests(tuple(content), tuple(glances), tuple(code), tuple(sets))
 
 
-def _wanted(one: _Measure) -> Iterable[tuple[str, int | None]]:
+def _wanted(one: _Measure) -> Iterable[tuple[str, int | None, str | None]]:
+    """(path, as `Glance` or None for content, the pattern of which that is the location) of all files."""
     if one.paths is None:
         files = (*one.prints.inputs, *one.prints.outputs)
-        return [(content.path, None if content.by == "content" else 0) for content in files]
-    return [(path, least) for files in _present(one) for _, path, least, _ in files]
+        return [(content.path, None if content.by == "content" else 0, None) for content in files]
+    inputs, outputs = _present(one)
+    found = [(path, least, one.patterns.get(name)) for name, path, least, _ in inputs]
+    return [*found, *((path, least, None) for _, path, least, _ in outputs)]
+
+
+def _set(one: _Measure, path: str, least: int | None, pattern: str) -> Wanted:
+    """An input that may be a pattern: what its job writes itself does not belong to it."""
+    return Wanted(path, least, pattern, tuple(one.paths[1].values()) if one.paths else ())
 
 
 _File = tuple[str, str, int | None, Content | None]
@@ -210,9 +236,15 @@ def _outside(one: _Measure, contents: Contents, outer: _Outer) -> list[Reason]:
                     reasons += _some(other_file(kind, content, content.path, digest))
         return reasons
     for kind, present in zip(kinds, _present(one), strict=False):
-        for _, path, least, was in present:
-            if was is not None and not (kind is ReasonKind.INPUT and path in one.own):
+        for name, path, least, was in present:
+            if was is None or (kind is ReasonKind.INPUT and path in one.own):
+                continue
+            pattern = one.patterns.get(name) if kind is ReasonKind.INPUT else None
+            if pattern is None:
                 reasons += _some(other_file(kind, was, path, _digest(contents, path, least)))
+            else:
+                found = contents.sets[_set(one, path, least, pattern)]
+                reasons += _some(other_file(kind, was, path, found.digest, found.matched))
     return reasons
 
 
@@ -232,17 +264,19 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
             )
             for files in (one.prints.inputs, one.prints.outputs)
         )
-        return Prints(inputs, outputs, env)
+        return Prints(inputs, outputs, env, made=one.prints.made)
     inputs, outputs = (
         tuple(
-            Content(name, path, contents.content[path])
+            replace(contents.sets[_set(one, path, least, patterns[name])], name=name)
+            if name in patterns
+            else Content(name, path, contents.content[path])
             if least is None
             else Content(name, path, *contents.glances[path, least])
             for name, path, least, _ in files
         )
-        for files in _present(one)
+        for files, patterns in zip(_present(one), (one.patterns, {}), strict=True)
     )
-    return Prints(inputs, outputs, env)
+    return Prints(inputs, outputs, env, made=one.prints.made)
 
 
 @dataclass(slots=True)

@@ -86,6 +86,7 @@ class Recipes:
             memory=now.resources.memory,
             grace=now.grace,
             workflow_id=owner.id,
+            optional=body.optional,
         )
 
 
