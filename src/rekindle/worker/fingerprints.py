@@ -141,7 +141,7 @@ class Fingerprint:
 
     def complete(self, record: records.Ended) -> records.Ended:
         """The attempt's end with all that was taken, and the inputs that did not stay the same throughout."""
-        made = {step: one.made(self._began.made.get(step, ())) for step, one in self._fan_outs.items() if one.taken}
+        made = {step: one.made(self._began.made.get(step, {})) for step, one in self._fan_outs.items() if one.taken}
         inputs = tuple(map(_without_many, self._inputs))
         prints = Prints(inputs, self._outputs, self._env, self._unstable(), made)
         return msgspec.structs.replace(record, prints=prints, seen=_largest(self._reader.fresh()))
@@ -226,12 +226,12 @@ class _Items:
         self._others = frozenset(now.keys() - same.keys())
         return same
 
-    def made(self, before: Iterable[str]) -> tuple[str, ...]:
-        """The attempt ends: the paths that appeared, changed or went meanwhile, or in the attempt (`before`) that it
-        goes on from; without those items of which no digest was recorded."""
+    def made(self, before: Mapping[str, bool]) -> dict[str, bool]:
+        """The attempt ends: the paths that appeared or changed (True) or went (False) meanwhile, or in the attempt
+        (`before`) that it goes on from; without those items of which no digest was recorded."""
         now = self._now()
-        changed = {name for name in {*now, *self._looks} if not self._is_same(name, now)}
-        return tuple(sorted((changed - self._others) | set(before)))
+        changed = {name for name in {*now, *self._looks} if not self._is_same(name, now)} - self._others
+        return {name: name in now for name in sorted({*changed, *before})}
 
     def _now(self) -> dict[str, Glance]:
         found = matching(self._path, self._pattern)

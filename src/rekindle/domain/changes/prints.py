@@ -60,8 +60,8 @@ class Prints:
     outputs: tuple[Content, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)  # name of an outer variable that its texts use -> digest
     unstable: tuple[str, ...] = ()  # names of inputs that looked different when it ended
-    made: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by fan-out step over a pattern: the matching
-    # paths that appeared, changed or went while the attempt ran; these are not compared
+    made: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)  # by fan-out step over a pattern: the matching
+    # paths that appeared or changed (true) or went (false) while the attempt ran; these are not compared
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class Items:
     wanted: Wanted
     then: Mapping[str, str | None]
     whole: bool  # the attempt completed: new and missing items count too
+    gone: frozenset[str]  # went while the attempt ran
 
     def now(self, contents: Contents) -> dict[str, str]:
         """By path, what the files hold that match now and count; an item that is not compared has no digest."""
@@ -38,9 +39,13 @@ class Items:
     def reasons(self, contents: Contents) -> tuple[Reason, ...]:
         """The INPUT reason, where the items or their files are not those that the attempt processed."""
         now = self.now(contents)
-        # What is not compared counts as equal, whether or not it still exists.
-        then = {name: now.get(name) if digest is None else digest for name, digest in self.then.items()}
-        before = {name: digest for name, digest in then.items() if digest is not None}
+        before = {}
+        for name, digest in self.then.items():
+            found = now.get(name)
+            if digest is None or (found is None and name in self.gone):
+                digest = found  # not compared: it counts as equal, whether or not it still exists
+            if digest is not None:
+                before[name] = digest
         if not self.whole:
             before = {name: digest for name, digest in before.items() if name in now}
             now = {name: digest for name, digest in now.items() if name in before}
@@ -64,13 +69,14 @@ def items_of(
             continue
         whole = one.state is State.COMPLETED
         subtasks = [each for each in archive.subtasks.of(owner, position) if whole or each.state is State.COMPLETED]
-        own = frozenset(recorded.made[step.name])
+        made_then = recorded.made[step.name]
+        own = frozenset(name for name, there in made_then.items() if there)
         then = _then(subtasks, own, basis.items.get(step.name) if basis else None)
         skip = own | {name for name, digest in then.items() if digest is None}
         project = definitions.directory(one.workflow)
         directory = one.folder if made.body.workdir == "attempt" and one.folder else project
         wanted = Wanted(location(directory, pattern), pattern=pattern, items=True, skip=skip)
-        found.append(Items(step.name, wanted, then, whole))
+        found.append(Items(step.name, wanted, then, whole, frozenset(made_then.keys() - own)))
     return tuple(found)
 
 
