@@ -68,7 +68,7 @@ class ReasonKind(enum.StrEnum):
     RELEASED = "released"  # detail: held: it was reset by hand
     INPUT = "input"  # detail: name, path, before, after (digests; null: not there). For the files of a pattern also
     # pattern, new, gone, changed (paths, relative as the pattern is, the first 20) and counts (of each of the three);
-    # `items` is true where these are the items of a fan-out step, which `name` names, and there are no digests
+    # `items` is true where these are the items of a fan-out step, which `name` names
     OUTPUT = "output"  # detail: name, path, before, after (null: it is missing)
     DEFINITION = "definition"  # detail: field, before, after
     PARAMETER = "parameter"  # detail: name, before, after

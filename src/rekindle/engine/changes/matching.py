@@ -17,6 +17,7 @@ from rekindle.domain.texts.globs import location
 from rekindle.domain.texts.substitution import render_value, word
 from rekindle.engine.changes.defining import Definitions, Made
 from rekindle.engine.changes.reading import Contents, Wanted
+from rekindle.files.digests import digest_of_set
 from rekindle.store.port import Archive
 
 
@@ -51,7 +52,9 @@ class Items:
             now = {name: digest for name, digest in now.items() if name in before}
         if before == now:
             return ()
-        detail = {"name": self.step, "path": self.wanted.path, "pattern": self.wanted.pattern, "items": True}
+        detail: dict[str, Any] = {"name": self.step, "path": self.wanted.path}
+        detail |= {"before": digest_of_set(before) or None, "after": digest_of_set(now) or None}
+        detail |= {"pattern": self.wanted.pattern, "items": True}
         return (Reason(ReasonKind.INPUT, detail | other_files(before, now)),)
 
 
