@@ -240,6 +240,19 @@ def test_a_pattern_makes_edges_to_the_jobs_that_write_its_files(shell: Shell) ->
     assert [len(found) for found in needs.values()] == [2, 2, 0]
 
 
+def test_a_pattern_in_or_around_a_folder_that_a_job_writes_makes_an_edge(shell: Shell) -> None:
+    shell.write("""\
+        name: s
+        jobs:
+          within: {run: "cat ${inputs.f} > within", inputs: {f: "made/*.t"}}
+          around: {run: "ls ${inputs.f} > around", inputs: {f: "mor*"}}
+          maker: {run: "mkdir -p made more; echo 1 > made/a.t; echo 2 > more/a.t", outputs: {o: made, p: more/a.t}}
+        """)
+    assert shell("run", "spec.yaml", "-j", "4").code == 0
+    assert (shell.folder / "within").read_text() == "1\n"
+    assert (shell.folder / "around").read_text() == "a.t\n"
+
+
 def test_what_a_job_writes_itself_is_no_part_of_its_pattern(shell: Shell) -> None:
     put(shell.folder / "d" / "1.q", "1\n")
     shell.write(

@@ -6,7 +6,7 @@ import os.path
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from rekindle.domain.texts.globs import base, is_pattern, location, matcher, split
+from rekindle.domain.texts.globs import base, is_pattern, location, reaches, split
 from rekindle.domain.texts.substitution import references, render
 from rekindle.spec.problems import Place, Placed, Problems
 from rekindle.spec.roster import Edges, Roster
@@ -71,16 +71,21 @@ class Flows:
                 self._read_pattern(where, (job,), path.place)
 
     def _read_pattern(self, pattern: str, readers: Sequence[int], place: Place) -> None:
-        """Add edges from the jobs that write what a pattern matches."""
+        """Add edges from the jobs that write what a pattern matches, a file in that, or a folder around it."""
         if self._sorted is None:
             self._sorted = sorted(self._writers)
         path = location(self._directory, pattern)
-        below, matches = base(path, pattern).rstrip("/") + "/", matcher(split(pattern)[1]).fullmatch
+        folder, rest = base(path, pattern), split(pattern)[1]
+        below = folder.rstrip("/") + "/"
         writers: dict[int, None] = {}
+        while folder != os.path.dirname(folder):  # noqa: PTH120 as above
+            if folder in self._writers:
+                writers[self._writers[folder]] = None
+            folder = os.path.dirname(folder)  # noqa: PTH120
         for written in self._sorted[bisect_left(self._sorted, below) :]:
             if not written.startswith(below):
                 break
-            if matches(written[len(below) :]):
+            if reaches(rest, written[len(below) :]):
                 writers[self._writers[written]] = None
         own = writers.keys() & set(readers)
         self._edges.add([job for job in writers if job not in own], readers, place)

@@ -34,6 +34,12 @@ def base(path: str, text: str) -> str:
     return path[: len(path) - len(split(text)[1])].rstrip("/") or "/"
 
 
+def reaches(rest: str, relative: str) -> bool:
+    """Return whether the part of a pattern behind its literal folders matches a relative path or a folder around it."""
+    matches, parts = matcher(rest).fullmatch, relative.split("/")
+    return any(matches("/".join(parts[:count])) for count in range(1, len(parts) + 1))
+
+
 @lru_cache(maxsize=1024)
 def matcher(rest: str) -> re.Pattern[str]:
     """Compile the part of a pattern behind its literal folders, for paths relative to these."""

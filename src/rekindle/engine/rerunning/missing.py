@@ -13,7 +13,7 @@ from rekindle.domain.actions import effective
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Job
 from rekindle.domain.overrides import modified_of
-from rekindle.domain.texts.globs import base, is_pattern, location, matcher, split
+from rekindle.domain.texts.globs import base, is_pattern, location, reaches, split
 from rekindle.domain.texts.substitution import render
 from rekindle.engine.params import changes_in_force
 from rekindle.files.reading import matching
@@ -61,7 +61,7 @@ def _makes(output: str, path: str, pattern: str | None) -> bool:
         return False
     folder = base(path, pattern)
     return _within(folder, output) or (
-        _within(output, folder) and matcher(split(pattern)[1]).fullmatch(output[len(folder) :].lstrip("/")) is not None
+        _within(output, folder) and reaches(split(pattern)[1], output[len(folder) :].lstrip("/"))
     )
 
 
