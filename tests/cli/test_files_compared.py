@@ -202,6 +202,21 @@ def test_an_optional_input_need_not_be_there(shell: Shell) -> None:
     assert "input f is there now" in shell("why", "one").out
 
 
+def test_names_that_are_not_utf8_are_compared_too(shell: Shell) -> None:
+    put(shell.folder / "in" / os.fsdecode(b"caf\xe9.txt"), "a\n")
+    shell.write("""\
+        name: s
+        jobs:
+          set: {run: "cat ${inputs.f} > ${outputs.o}", inputs: {f: "in/*.txt"}, outputs: {o: all}}
+          folder: {run: "cp -r in copy", inputs: {f: in}, outputs: {o: copy}}
+        """)
+    assert shell("run", "spec.yaml").code == 0
+    assert words(shell, "set", "folder") == ["current", "current"]
+    put(shell.folder / "in" / os.fsdecode(b"caf\xe9.txt"), "b\n")
+    assert words(shell, "set", "folder") == ["stale", "stale"]
+    assert r"in/*.txt: 1 changed (in/caf\xe9.txt)" in shell("why", "set").out
+
+
 def test_only_inputs_can_be_optional(shell: Shell) -> None:
     shell.write("name: s\njobs:\n  a: {run: x, outputs: {o: {path: o, optional: true}}}\n")
     done = shell("submit", "spec.yaml")

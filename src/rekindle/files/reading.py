@@ -43,6 +43,11 @@ def matching(path: str, pattern: str, without: Collection[str] = ()) -> dict[str
     return found
 
 
+def _escaped(name: str) -> str:
+    """Return a name as UTF-8 text; other bytes are written `\\xe9`."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 class Reader:
     """Reads files, and remembers what they held: a look that equals the one of then spares reading them again."""
 
@@ -97,10 +102,10 @@ class Reader:
         if least is not None:
             looks = {one: glance(inner) for one, inner in found.items()}
             if sum(one.size for one in looks.values()) >= least:
-                files = {one: seen.digest for one, seen in looks.items()}
+                files = {_escaped(one): seen.digest for one, seen in looks.items()}
                 return Content(name, path, digest_of_set(files), "mtime", Matched(pattern, files))
         read = partial(self._digest, tell=tell)
-        files = {one: "" if one in skip else digest_of(inner, read) for one, inner in found.items()}
+        files = {_escaped(one): "" if one in skip else digest_of(inner, read) for one, inner in found.items()}
         return Content(name, path, digest_of_set(files), matched=Matched(pattern, files))
 
     def effort(self, path: str, least: int | None = None, pattern: str | None = None) -> int:
@@ -120,7 +125,7 @@ class Reader:
 
     def fresh(self) -> tuple[FileSeen, ...]:
         """The files that were read since the last call and may be trusted by a later look."""
-        found = tuple(self._fresh.values())
+        found = tuple(one for path, one in self._fresh.items() if _escaped(path) == path)  # JSON holds UTF-8 only
         self._fresh.clear()
         return found
 
