@@ -29,7 +29,7 @@ _LISTS = ("mod_spec", "additions", "detours", "append_wfs")
 _TABLES = ("stored_data", "update_spec")
 _FILES = ("FWAction.json", "FWAction.yaml")
 
-Look = tuple[int, int, int, int]
+Look = tuple[int, int, int]
 
 
 def as_action(returned: object) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _look(path: Path) -> Look | None:
         found = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _form(key: str, value: Any) -> Any:
