@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rekindle.domain.errors import BadValue, UnknownWord
 from rekindle.domain.texts.commandline import CommandLine, compile_command
+from rekindle.domain.texts.substitution import Words
 
 SHELLS = [shell for shell in ("/bin/sh", "bash") if shutil.which(shell)]
 SHOW = (
@@ -357,3 +358,21 @@ def test_no_value_is_ever_run_whatever_text_is_around_it(
         check=False,
     )
     assert not (scratch / "owned").exists()
+
+
+def test_several_files_are_several_words_sorted_as_given():
+    scope = {"inputs": {"f": Words(["a", "b c", "it's"]), "one": Words(["x y"]), "none": Words()}}
+    assert compile_command(("ls", "${inputs.f}", "-${inputs.one}"), None).argv(scope) == [
+        "ls", "a", "b c", "it's", "-x y",
+    ]  # fmt: skip
+    assert compile_command("ls ${inputs.none} ${inputs.one}", None).argv(scope) == ["ls", "x y"]
+    assert compile_command("ls ${inputs.f}|wc", None).argv(scope)[2] == "ls 'a' 'b c' 'it'\"'\"'s'|wc"
+    assert (
+        compile_command("ls ${inputs.none}; ls '${inputs.one}'x", "sh").argv(
+            {"inputs": {"none": Words(), "one": Words(["x"])}}
+        )[2]
+        == "ls ; ls 'x'x"
+    )
+    for text in ("ls ${inputs.f}x|wc", "wc <${inputs.f}|wc", 'ls "${inputs.none}"|wc', "ls $(ls ${inputs.f})"):
+        with pytest.raises(BadValue, match="is no word of its own"):
+            compile_command(text, None).argv(scope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from rekindle.engine.rerunning.restart import check_inputs, plan_restart, the_wo
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.claiming import give_back
 from rekindle.engine.running.run import work
+from rekindle.files import digests
 from rekindle.testing import Outcome, ScriptedExecutor
 
 W, R, Q, X, C, F, K = State
@@ -103,10 +105,10 @@ def edit(project, name, text=None):
 
 
 def age(project):
-    """Let the project's files have been written a minute ago: of a file just written, a look proves nothing yet."""
+    """Wait until the times of the project's files have settled: of a file just written, a look proves nothing yet."""
     for path in project.folder.glob("*.txt"):
-        seen = path.stat()
-        os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns - 60_000_000_000))
+        while (seen := digests.look(str(path))) and not digests.settled(seen, time.time_ns()):
+            pass
 
 
 def test_a_restart_with_nothing_to_do_writes_nothing(diamond):

@@ -272,6 +272,15 @@ def test_files_are_told_by_content_unless_it_is_said_otherwise(read: Load) -> No
     assert own.by_mtime == {"c": 0, "e": 2**30}
 
 
+def test_inputs_may_be_optional(read: Load) -> None:
+    (x,) = read(
+        "name: a\njobs:\n  x:\n    run: x\n    inputs: {b: {path: b, optional: true}, a: {path: a/*, optional: true},"
+        " c: {path: c, optional: false}, d: d}\n"
+    ).templates
+    assert x.optional == ("a", "b")
+    assert x.inputs == {"b": "b", "a": "a/*", "c": "c", "d": "d"}
+
+
 def test_what_defaults_say_of_files_holds_for_those_that_do_not(read: Load) -> None:
     (x,) = read(
         "name: a\ndefaults: {files: {by: mtime, over: 1M}}\njobs:\n  x:\n    run: x\n"

@@ -20,6 +20,9 @@ from rekindle.files.sources import search_path
 from rekindle.journal.records import Sources
 
 LONG_AGO = 1_700_000_000_123_456_789
+LATER = 2**62
+"""A time of reading by which every file has settled."""
+
 ENDLESS = 200 * 2**30
 """Bytes of a file with nothing in it: it takes far longer to read than a test may last."""
 
@@ -127,14 +130,14 @@ def test_what_is_told_by_mtime_is_not_read(floor: Floor) -> None:
 def test_what_is_known_is_not_read_again(floor: Floor) -> None:
     path = put(floor.project / "raw", "x")
     found = path.stat()
-    known = FileSeen(str(path), found.st_size, found.st_mtime_ns, found.st_ino, LONG_AGO + 10**9, "told before")
+    known = FileSeen(str(path), found.st_size, found.st_mtime_ns, found.st_ino, LATER, "told", found.st_ctime_ns)
     recipe = floor.recipe(Step("main", run="true"), inputs={"raw": "raw"})
     work = [floor.make(recipe, seen=(known,)), floor.make(recipe)]
     floor.give(*work)
     for one in work:
         prints = floor.end_of(one).prints
         assert prints is not None
-        assert prints.inputs[0].digest == "told before"
+        assert prints.inputs[0].digest == "told"
 
 
 def test_variables_around_it_are_recorded_by_digest_where_texts_name_them(floor: Floor) -> None:

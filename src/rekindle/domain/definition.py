@@ -86,7 +86,7 @@ class JobTemplate:
 
     name: str
     steps: tuple[Step, ...]
-    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> path, relative to the project
+    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> path or pattern, relative to the project
     outputs: Mapping[str, str] = field(default_factory=dict)  # name -> path, relative to the working directory
     env: Mapping[str, str] = field(default_factory=dict)  # the workflow's and the job's, merged
     resources: Resources = Resources()
@@ -100,6 +100,7 @@ class JobTemplate:
     grace: float = GRACE  # seconds between SIGTERM and SIGKILL for what is canceled or out of time
     stale_on: tuple[str, ...] = ()  # what makes it stale beyond the rest, of STALE_ON
     implicit_inputs: bool = True  # the files that its commands name are compared
+    optional: tuple[str, ...] = ()  # inputs that need not be there
 
     @property
     def runs_whenever(self) -> bool:

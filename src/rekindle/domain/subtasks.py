@@ -34,6 +34,7 @@ class Subtask:
     started: float | None = None
     ended: float | None = None
     result: str | None = None  # JSON text
+    digest: str | None = None  # of what the item's file held; None: not compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Known:
     complete: bool = False
     attempts: int = 0
     result: str | None = None
+    digest: str | None = None  # see Subtask
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,10 @@ def repeated(items: Sequence[str]) -> str | None:
 
 def known_of(subtasks: Iterable[Subtask]) -> tuple[Known, ...]:
     """What the next attempt needs to know of these."""
-    return tuple(Known(one.index, one.item, one.state is State.COMPLETED, one.attempts, one.result) for one in subtasks)
+    return tuple(
+        Known(one.index, one.item, one.state is State.COMPLETED, one.attempts, one.result, one.digest)
+        for one in subtasks
+    )
 
 
 def counts(subtasks: Iterable[Subtask]) -> Mapping[State, int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import os.path
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +20,7 @@ from rekindle.domain.rerunning.rerun import FROM_BEGINNING, FanOutView, Graph, H
 from rekindle.domain.rerunning.resume import completed_steps
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Choice, Known, known_of
+from rekindle.files.reading import Reader
 from rekindle.journal.items import settled
 from rekindle.journal.orders import FanOut
 from rekindle.journal.records import FannedOut, Subtasks
@@ -34,7 +37,9 @@ def take_in(archive: Archive, records: Iterable[FannedOut | Subtasks]) -> None:
     """Write what workers told of fan-outs, in the order in which they told it."""
     for record in records:
         if isinstance(record, FannedOut):
-            archive.subtasks.fan_out(record.attempt, record.step, record.total, record.base, record.gone, record.run)
+            archive.subtasks.fan_out(
+                record.attempt, record.step, record.total, record.base, record.gone, record.run, record.held
+            )
         else:
             archive.subtasks.tell(record.attempt, record.step, record.started, record.ended)
 
@@ -62,7 +67,9 @@ def planning_views(
     views = with_sources(archive, views, requests)
     earlier = archive.reruns.defined_by(views, pins(views, graph, requests))
     resumed = resuming(requests)
-    return with_fan_outs(archive, views, resumed), graph, with_fan_outs(archive, earlier, resumed)
+    looked_at = resuming([one for one in requests if not (one[1].automatic or one[1].again)])
+    with_earlier = with_fan_outs(archive, earlier, resumed)
+    return with_fan_outs(archive, views, resumed, looked_at), graph, with_earlier
 
 
 def with_sources(
@@ -87,8 +94,11 @@ def _may_resume(how: How) -> bool:
     return how.accept_partial or how.start != FROM_BEGINNING
 
 
-def with_fan_outs(archive: Archive, views: Mapping[int, JobView], jobs: Iterable[int]) -> Mapping[int, JobView]:
-    """The views, those of `jobs` with what is known of their fan-outs."""
+def with_fan_outs(
+    archive: Archive, views: Mapping[int, JobView], jobs: Iterable[int], read: Collection[int] = ()
+) -> Mapping[int, JobView]:
+    """The views, those of `jobs` with what is known of their fan-outs; of those among `read`, the files of complete
+    items are compared with what they held."""
     wanted = sorted({job for job in jobs if job in views and views[job].attempt is not None})
     if not wanted:
         return views
@@ -100,7 +110,11 @@ def with_fan_outs(archive: Archive, views: Mapping[int, JobView], jobs: Iterable
         template = templates.get(view.template) or archive.workflows.template(view.template)
         templates[view.template] = template
         if any(step.each for step in template.steps):
-            found[job] = dataclasses.replace(view, fan_outs=_views(archive, view, template, live[job]))
+            fan_outs = _views(archive, view, template, live[job])
+            if job in read:
+                folder = _directory(view, template, live[job])
+                fan_outs = tuple(_with_changed(archive, one, template, folder) for one in fan_outs)
+            found[job] = dataclasses.replace(view, fan_outs=fan_outs)
     return found
 
 
@@ -138,12 +152,31 @@ def _items_now(
             if step.state is State.COMPLETED
         },
     }
-    directory = attempt.folder if template.workdir == "attempt" and attempt.folder else view.directory
     try:
-        found = settled(each, scope, directory)
+        found = settled(each, scope, _directory(view, template, attempt))
     except RekindleError:
         return None
     return None if found is None else tuple(found)
+
+
+def _directory(view: JobView, template: JobTemplate, attempt: Attempt) -> str:
+    return attempt.folder if template.workdir == "attempt" and attempt.folder else view.directory
+
+
+def _with_changed(archive: Archive, one: FanOutView, template: JobTemplate, directory: str) -> FanOutView:
+    """A fan-out over a pattern, with the complete items whose files hold something else by now."""
+    each = template.steps[one.step].each
+    if each is None or each.glob is None:
+        return one
+    now = None if one.now is None else set(one.now)
+    recorded = {
+        known.item: (known.digest, os.path.join(directory, json.loads(known.item)))  # noqa: PTH118 many
+        for known in one.known
+        if known.complete and known.digest is not None and (now is None or known.item in now)
+    }
+    reader = Reader(archive.fingerprints.known_files([path for _, path in recorded.values()]).values())
+    changed = (item for item, (digest, path) in recorded.items() if reader.content("", path).digest != digest)
+    return dataclasses.replace(one, changed=frozenset(changed))
 
 
 # --- what the worker is told

@@ -1,7 +1,8 @@
 """What a file or folder holds, as a digest; and how it looks, which is cheaper and says a little less.
 
-A look proves that a file has not changed since it was read only where its time of modification had settled by then: two
-changes within one tick of the file system's clock leave the same time.
+A look proves that a file has not changed since it was read only where its times had settled by then: two changes within
+one tick of the file system's clock leave the same time. The change time is part of a look, because size, modification
+time and inode can be equal although the content is not: `cp -p` and `tar` set the modification time.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ CHUNK = 4 * 1024 * 1024
 
 SLACK = 20_000_000
 COARSE_SLACK = 2_000_000_000
-"""Nanoseconds until a time of modification has settled; the second where the file system keeps whole seconds."""
+"""Nanoseconds until a time of a file has settled; the second where the file system keeps whole seconds."""
 
 _FOLDER = "rekindle 2026-11 folder"
 _GLANCE = "rekindle 2026-11 glance"
+_SET = "rekindle 2026-11 set"
 _PARALLEL = 1024 * 1024  # bytes from which a chunk is worth several threads
 _SECOND = 1_000_000_000
 
@@ -42,6 +44,7 @@ class Look(NamedTuple):
     mtime_ns: int
     inode: int
     folder: bool = False
+    ctime_ns: int = 0
 
 
 def look(path: str) -> Look | None:
@@ -53,10 +56,16 @@ def look(path: str) -> Look | None:
     return _look(found)
 
 
-def settled(mtime_ns: int, taken_ns: int) -> bool:
-    """Whether a file that was read at `taken_ns`, and looks the same now, holds the same."""
-    slack = SLACK if mtime_ns % _SECOND else COARSE_SLACK
-    return mtime_ns + slack <= taken_ns
+def settled(found: Look | FileSeen, taken_ns: int) -> bool:
+    """Whether a file that looked like this when it was read at `taken_ns`, and looks the same now, holds the same."""
+    times = (found.mtime_ns, found.ctime_ns)
+    return all(at + (SLACK if at % _SECOND else COARSE_SLACK) <= taken_ns for at in times)
+
+
+def same_look(seen: FileSeen, now: Look) -> bool:
+    """Whether a regular file looks as it did when it was read."""
+    then = (seen.size, seen.mtime_ns, seen.inode, seen.ctime_ns)
+    return then == (now.size, now.mtime_ns, now.inode, now.ctime_ns) and not now.folder
 
 
 def mtime_digest(found: Look) -> str:
@@ -94,20 +103,42 @@ def digest_of(path: str, of_file: OfFile | None = None, skip: Collection[str] = 
     return read(path) if stat.S_ISREG(found.st_mode) else _kind_digest(found)
 
 
-def glance(path: str, skip: Collection[str] = ()) -> tuple[int, str]:
-    """(bytes, digest) by size and time of modification alone: of a file, or over all files of a folder.
-    (0, ABSENT) when it is not there. `skip`: see `entries`."""
+def digest_of_set(files: Mapping[str, str]) -> str:
+    """The digest of files by name, from their own digests; ABSENT when there are none."""
+    if not files:
+        return ABSENT
+    hasher = blake3(derive_key_context=_SET)
+    for name in sorted(files):
+        _feed(hasher, os.fsencode(name), files[name])
+    return str(hasher.hexdigest())
+
+
+class Glance(NamedTuple):
+    """How a file, or all files of a folder together, look."""
+
+    size: int  # bytes
+    digest: str  # by size and time of modification alone: for files that the user wants compared by these
+    change: str = ABSENT  # by change time and inode: where these differ, only reading decides
+
+
+def glance(path: str, skip: Collection[str] = ()) -> Glance:
+    """How a file or a folder looks. (0, ABSENT, ABSENT) when it is not there. `skip`: see `entries`."""
     found = look(path)
     if found is None:
-        return 0, ABSENT
+        return Glance(0, ABSENT)
     if not found.folder:
-        return found.size, mtime_digest(found)
-    whole, hasher = 0, blake3(derive_key_context=_GLANCE)
+        return Glance(found.size, mtime_digest(found), _change(found))
+    whole, hasher, changes = 0, blake3(derive_key_context=_GLANCE), blake3()
     for name, inner, kind in entries(path, skip):
         one = look(inner) if kind == "file" else None
         whole += one.size if one else 0
         _feed(hasher, name, mtime_digest(one) if one else kind)
-    return whole, f"mtime:{hasher.hexdigest()}"
+        _feed(changes, name, _change(one) if one else kind)
+    return Glance(whole, f"mtime:{hasher.hexdigest()}", str(changes.hexdigest()))
+
+
+def _change(found: Look) -> str:
+    return f"{found.ctime_ns}:{found.inode}"
 
 
 def read_file(path: str, tell: Tell | None = None) -> FileSeen | None:
@@ -124,7 +155,7 @@ def read_file(path: str, tell: Tell | None = None) -> FileSeen | None:
         same = _look(os.fstat(fd)) == before
     finally:
         os.close(fd)
-    return FileSeen(path, before.size, before.mtime_ns, before.inode, taken if same else 0, digest)
+    return FileSeen(path, before.size, before.mtime_ns, before.inode, taken if same else 0, digest, before.ctime_ns)
 
 
 def entries(folder: str, skip: Collection[str] = ()) -> Iterator[tuple[bytes, str, str]]:
@@ -196,7 +227,7 @@ def _hash(fd: int, size: int, tell: Tell | None) -> str:
 
 
 def _look(found: os.stat_result) -> Look:
-    return Look(found.st_size, found.st_mtime_ns, found.st_ino, stat.S_ISDIR(found.st_mode))
+    return Look(found.st_size, found.st_mtime_ns, found.st_ino, stat.S_ISDIR(found.st_mode), found.st_ctime_ns)
 
 
 def _feed(hasher: blake3, name: bytes, what: str) -> None:

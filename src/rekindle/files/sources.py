@@ -62,8 +62,7 @@ class _Closure(NamedTuple):
 
     def holds(self) -> bool:
         return all(
-            (seen is None or settled(seen.mtime_ns, self.taken_ns)) and look(path) == seen
-            for path, seen in self.looked.items()
+            (seen is None or settled(seen, self.taken_ns)) and look(path) == seen for path, seen in self.looked.items()
         )
 
 
@@ -113,7 +112,7 @@ class Sources:
         """Return a module's file as it is now."""
         known = self._files.get((path, package))
         now = look(path)
-        if known is None or now is None or known.look != now or not settled(now.mtime_ns, known.taken_ns):
+        if known is None or now is None or known.look != now or not settled(now, known.taken_ns):
             known = self._files[path, package] = self._read(name, path, package, now)
         return known
 

@@ -32,6 +32,7 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     grace: float = GRACE  # seconds between SIGTERM and SIGKILL
     workflow_id: int = 0
     implicit_inputs: bool = True  # the files that its commands name are recorded
+    optional: tuple[str, ...] = ()  # inputs that need not be there
 
     @property
     def keeps_folder(self) -> bool:

@@ -105,6 +105,7 @@ class FannedOut(msgspec.Struct, tag="fanned_out", frozen=True, omit_defaults=Tru
     run: tuple[tuple[int, str, int], ...]  # (index, item as JSON, how often it ran before) of each that will run
     base: int | None = None  # the attempt whose subtasks are kept
     gone: tuple[int, ...] = ()  # those of it that are no more
+    held: dict[int, str] = {}  # by index, the digest of the item's file, for those of `run` where it is compared later
 
 
 class Subtasks(msgspec.Struct, tag="subtasks", frozen=True, omit_defaults=True):

@@ -8,10 +8,11 @@ from rekindle.domain.texts.quantities import parse_size
 from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Placed, Problems
 from rekindle.spec.resources import quantity
-from rekindle.spec.values import VALUE_NAME, check_keys, named, one_of, table, text
+from rekindle.spec.values import VALUE_NAME, check_keys, named, one_of, table, text, yes_or_no
 
 _TELLING = ("by", "over")
 _WAYS = ("content", "mtime")
+_KEYS = {"inputs": ("path", "by", "over", "optional"), "outputs": ("path", "by", "over")}
 _FORM = "as in `raw: data/raw.csv` or `raw: {path: data/raw.csv, by: mtime}`"
 _OVER = "as in `{by: mtime, over: 1G}`: smaller files are told by content"
 
@@ -29,6 +30,7 @@ class Declared:
 
     paths: dict[str, Placed] = field(default_factory=dict)
     by_mtime: dict[str, int] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()  # in order of name
 
 
 def read_telling(node: Node | None, problems: Problems) -> Telling:
@@ -48,11 +50,13 @@ def read_declared(node: Node | None, kind: str, base: Telling, problems: Problem
         problems.add(node.place, message, f"name each, as in `{kind}: {{data: build/data.npz}}`")
         return declared
     for name, entry in named(node, f"`{kind}`", VALUE_NAME, problems).items():
-        path, telling = _file(name, entry, base, problems)
+        path, telling = _file(name, entry, kind, base, problems)
         if path is not None:
             declared.paths[name] = path
         if telling.least is not None:
             declared.by_mtime[name] = telling.least
+        if isinstance(entry.node, Table) and yes_or_no(entry.node.get("optional"), "`optional`", problems):
+            declared.optional = tuple(sorted((*declared.optional, name)))
     return declared
 
 
@@ -68,10 +72,10 @@ def by_mtime(inputs: Declared, outputs: Declared, problems: Problems) -> dict[st
     return {**inputs.by_mtime, **outputs.by_mtime}
 
 
-def _file(name: str, entry: Entry, base: Telling, problems: Problems) -> tuple[Placed | None, Telling]:
+def _file(name: str, entry: Entry, kind: str, base: Telling, problems: Problems) -> tuple[Placed | None, Telling]:
     node, telling = entry.node, base
     if isinstance(node, Table):
-        check_keys(node, ("path", *_TELLING), f"the file {name!r}", problems)
+        check_keys(node, _KEYS[kind], f"the file {name!r}", problems)
         telling = _telling(node, base, problems)
         if "path" not in node.entries:
             problems.add(node.place, f"the file {name!r} has no `path`", _FORM)

@@ -144,6 +144,7 @@ def read_job(
         grace=_grace(job, base.grace, problems),
         stale_on=_stale_on(job, base.stale_on, problems),
         implicit_inputs=_implicit_inputs(job, base.implicit_inputs, problems),
+        optional=inputs.optional,
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os.path
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from rekindle.domain.texts.globs import base, is_pattern, location, reaches, split
 from rekindle.domain.texts.substitution import references, render
 from rekindle.spec.problems import Placed, Problems
 from rekindle.spec.roster import Edges, Roster
@@ -34,14 +35,28 @@ class PathIndex:
         self._outer |= dict.fromkeys(missing, found)
         return found
 
-    def below(self, path: str) -> dict[int, None]:
-        """The jobs that write something inside the directory."""
+    def _inside(self, path: str) -> Sequence[str]:
+        """The written paths inside the directory, sorted."""
         if len(self._sorted) != len(self._writers):
             self._sorted = sorted(self._writers)
         start = path.rstrip("/") + "/"
         first = bisect_left(self._sorted, start)
-        last = bisect_left(self._sorted, start[:-1] + "0", first)  # "0" follows "/"
-        return dict.fromkeys(self._writers[one] for one in self._sorted[first:last] if one != path)
+        return self._sorted[first : bisect_left(self._sorted, start[:-1] + "0", first)]  # "0" follows "/"
+
+    def below(self, path: str) -> dict[int, None]:
+        """The jobs that write something inside the directory."""
+        return dict.fromkeys(self._writers[one] for one in self._inside(path) if one != path)
+
+    def matching(self, path: str, pattern: str) -> dict[int, None]:
+        """The jobs that write what a pattern at `path` matches, a file in that, or a directory around it."""
+        folder, rest = base(path, pattern), split(pattern)[1]
+        below = len(folder.rstrip("/")) + 1
+        found = dict.fromkeys(self._writers[one] for one in self._inside(folder) if reaches(rest, one[below:]))
+        if folder in self._writers:
+            found[self._writers[folder]] = None
+        elif (outer := self.around(folder)) is not None:
+            found[outer[1]] = None
+        return found
 
     def of(self, path: str) -> dict[int, None]:
         """The jobs that write the path: that path itself, a directory around it, or something inside it."""
@@ -125,16 +140,23 @@ class Flows:
     def _read(self, entry: int, path: Placed) -> None:
         span = self._roster.spans[entry]
         if not references(path.text):
-            for writer in self._index.of(absolute(self._directory, path.text)):
+            for writer in self._writing(path.text):
                 self._edges.add((writer,), [job for job in span if job != writer], path.place)
             return
         for job, where in self._paths(entry, path):
             if not where:
                 self._tell_empty(job, path)
                 return
-            writers = self._index.of(absolute(self._directory, where))
+            writers = self._writing(where)
             writers.pop(job, None)
             self._edges.add(tuple(writers), (job,), path.place)
+
+    def _writing(self, where: str) -> dict[int, None]:
+        """The jobs that write an input, a folder around it, something inside it, or a file that it matches."""
+        path = absolute(self._directory, where)
+        if is_pattern(where) and path not in self._writers:
+            return self._index.matching(location(self._directory, where), where)
+        return self._index.of(path)
 
     def _paths(self, entry: int, path: Placed) -> Iterator[tuple[int, str]]:
         """Each job of the entry with its path; rendered only where that makes a difference."""

@@ -83,7 +83,10 @@ class Fingerprints:
 
     def remember_files(self, seen: Sequence[FileSeen]) -> None:
         encode = self._db.paths.encode
-        rows = [(encode(one.path), one.size, one.mtime_ns, one.inode, one.taken_ns, one.digest) for one in seen]
+        rows = [
+            (encode(one.path), one.size, one.mtime_ns, one.inode, one.taken_ns, one.digest, one.ctime_ns)
+            for one in seen
+        ]
         if rows:
             self._db.change_each(SQL["remember_file"], rows)
 

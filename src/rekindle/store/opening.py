@@ -107,7 +107,8 @@ def _identity(connection: sqlite3.Connection, folder: Path) -> str:
     """The store's UUID, once it is known to be one, and of our version."""
     if connection.execute(SQL["application"].text).fetchone()[0] != APPLICATION:
         raise StoreDamaged(f"{folder / FILE} is not a rekindle store", hint="--store names another folder")
-    version, ours = connection.execute(SQL["version"].text).fetchone()[0], len(migrations())
+    ours = len(migrations())
+    version = connection.execute(SQL["version"].text).fetchone()[0]
     if version > ours:
         raise StoreVersion(
             f"the store {folder} was written by a newer rekindle (its version is {version}, ours is {ours})",

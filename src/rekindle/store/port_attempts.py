@@ -160,9 +160,11 @@ class Subtasks(Protocol):
         base: int | None,
         gone: Sequence[int],
         run: Sequence[tuple[int, str, int]],
+        held: Mapping[int, str] | None = None,
     ) -> None:
         """An attempt knows its items: how many there are, the attempt whose subtasks it keeps, those of them that
-        are gone, and (index, item, how often it ran before) of each that will run. Told again it changes nothing."""
+        are gone, and (index, item, how often it ran before) of each that will run. `held`: by index, the digests of
+        the items' files. Told again it changes nothing."""
         ...
 
     def tell(self, attempt: int, step: int, started: Sequence[tuple[int, int]], ended: Sequence[SubtaskEnd]) -> None:

@@ -30,10 +30,11 @@ class Subtasks:
         base: int | None,
         gone: Sequence[int],
         run: Sequence[tuple[int, str, int]],
+        held: Mapping[int, str] | None = None,
     ) -> None:
         text = msgspec.json.encode(list(gone)).decode()
         self._db.change_each(SQL["insert_fan_out"], [(attempt, step, total, base, text)])
-        self._db.change_each(SQL["insert_subtask"], [(attempt, step, *one) for one in run])
+        self._db.change_each(SQL["insert_subtask"], [(attempt, step, *one, (held or {}).get(one[0])) for one in run])
 
     def tell(self, attempt: int, step: int, started: Sequence[tuple[int, int]], ended: Sequence[SubtaskEnd]) -> None:
         self._db.change_each(SQL["end_subtask"], [_end(attempt, step, one) for one in ended])

@@ -278,7 +278,8 @@ class Attempt:
             results = {name: values["result"] for name, values in self._frame.scope["steps"].items()}
             assignment = msgspec.structs.replace(self.assignment, kept=results)
             earlier = self._fan_outs.get(self._position) if self._position == self.assignment.start_step else None
-            return FanOutStep(Site(tools, self._recipe, assignment, self._position, self._frame), earlier)
+            held = self._fingerprint.items(step.name) if self._fingerprint is not None else {}
+            return FanOutStep(Site(tools, self._recipe, assignment, self._position, self._frame), earlier, held)
         if step.call is None:
             return Command(step, self._position, self._frame, self.assignment, tools.capture, tools.hosts.own)
         results = {name: values["result"] for name, values in self._frame.scope["steps"].items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -43,10 +43,10 @@ _SHOWN = 120  # characters of an item in a message
 class FanOutStep:
     """A fan-out that runs, as an attempt sees it. Its subtasks' records are written here, the step's by the attempt."""
 
-    def __init__(self, site: Site, earlier: FanOut | None) -> None:
-        """`earlier`: what is known of the subtasks where the attempt resumes this step. BadValue, UnknownWord or
-        StartError when the items cannot be had."""
-        self._site, self._earlier = site, earlier
+    def __init__(self, site: Site, earlier: FanOut | None, held: Mapping[str, str]) -> None:
+        """`earlier`: what is known of the subtasks where the attempt resumes this step. `held`: by item, what its file
+        holds, where that is compared later. BadValue, UnknownWord or StartError when the items cannot be had."""
+        self._site, self._earlier, self._held = site, earlier, held
         self._each = site.step.each or Each()
         self._stopped: tuple[Cause, str] | None = None
         self._division: Division | None = None
@@ -179,6 +179,9 @@ class FanOutStep:
                 run=tuple((one.index, one.item, one.attempts) for one in division.run),
                 base=base,
                 gone=() if base is None else tuple(one.index for one in division.gone),
+                held={one.index: self._held[item] for one in division.run if (item := _path(one.item)) in self._held}
+                if self._held
+                else {},
             )
         )
         cpus = self._site.recipe.cpus if assignment.cpus is None else assignment.cpus
@@ -283,6 +286,11 @@ class FanOutStep:
             cpu_seconds=self._totals.cpu_seconds,
             max_rss_bytes=self._totals.max_rss_bytes,
         )
+
+
+def _path(item: str) -> str:
+    """The path that an item of a pattern is."""
+    return str(msgspec.json.decode(item))
 
 
 def _by_itself(end: StepEnd) -> StepEnd:

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
-from rekindle.domain.texts.substitution import render, word
+from rekindle.domain.texts.globs import is_pattern, location
+from rekindle.domain.texts.substitution import Words, render, word
+from rekindle.files.reading import matching
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.worker.wire import Subtask
 
@@ -34,6 +36,7 @@ class Frame(msgspec.Struct):
     scope: dict[str, Any]
     time: float | None  # seconds
     memory: int  # bytes; 0: no limit
+    patterns: dict[str, tuple[str, str]] = {}  # inputs that are patterns: their location, and their text
 
     @property
     def environment(self) -> dict[str, str]:
@@ -72,9 +75,15 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
     variables = {name: render(text, scope) for name, text in texts.items()}
     scope["env"] = {**surroundings, **variables}
     scope["inputs"] = inputs = {name: render(path, scope) for name, path in recipe.inputs.items()}
+    scope["outputs"] = outputs = {name: render(path, scope) for name, path in recipe.outputs.items()}
+    directory = assignment.folder if recipe.workdir == "attempt" else recipe.directory
+    patterns = _patterns(inputs, recipe.directory)
     if recipe.workdir == "attempt":  # what a job reads is the project's, wherever it runs
         inputs.update((name, os.path.join(recipe.directory, path)) for name, path in inputs.items())
-    scope["outputs"] = outputs = {name: render(path, scope) for name, path in recipe.outputs.items()}
+    if patterns:
+        apart, own = recipe.workdir == "attempt", absolute(directory, outputs).values()
+        sets = {name: matching(*pattern, own) for name, pattern in patterns.items()}
+        scope["inputs"] = {**inputs, **{name: Words(one.values() if apart else one) for name, one in sets.items()}}
     folder = assignment.folder
     variables["REKINDLE_WORKFLOW"] = recipe.workflow
     variables["REKINDLE_JOB"] = str(assignment.job)
@@ -83,7 +92,7 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
     variables["REKINDLE_DIR"] = folder
     variables[TOKEN] = assignment.token
     return Frame(
-        directory=folder if recipe.workdir == "attempt" else recipe.directory,
+        directory=directory,
         variables=variables,
         surroundings=surroundings,
         inputs=inputs,
@@ -91,7 +100,22 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
         scope=scope,
         time=time_limit(recipe, assignment),
         memory=memory_limit(recipe, assignment),
+        patterns=patterns,
     )
+
+
+def absolute(directory: str, files: Mapping[str, str]) -> dict[str, str]:
+    """Declared files with absolute paths."""
+    return {name: os.path.normpath(os.path.join(directory, path)) for name, path in files.items()}
+
+
+def _patterns(inputs: Mapping[str, str], directory: str) -> dict[str, tuple[str, str]]:
+    """The inputs that are patterns; a path at which there is something is no pattern."""
+    return {
+        name: (location(directory, text), text)
+        for name, text in inputs.items()
+        if is_pattern(text) and not os.path.lexists(os.path.join(directory, text))
+    }
 
 
 def frame_of_subtask(frame: Frame, subtask: Subtask) -> Frame:

@@ -40,13 +40,18 @@ def prepare(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, s
         why = error.strerror if isinstance(error, OSError) else error
         message = f"cannot make the attempt's folder {assignment.folder}: {why}"
         return never_started(assignment, State.FAILED, Cause.START, message)
-    absent = frame.absent(frame.inputs)
+    absent = {name: path for name, path in frame.absent(frame.inputs).items() if _is_missed(name, recipe, frame)}
     if absent:
         if not assignment.own:
             folders.clear(assignment.folder, quiet=True)
         end = never_started(assignment, State.FAILED, Cause.MISSING_INPUT, missing("input", absent))
         return msgspec.structs.replace(end, prints=absent_inputs(frame, absent))
     return frame
+
+
+def _is_missed(name: str, recipe: Recipe, frame: Frame) -> bool:
+    """Whether a job cannot begin without an input that does not exist under its own name."""
+    return name not in recipe.optional and not (name in frame.patterns and frame.scope["inputs"][name])
 
 
 def with_outputs(end: StepEnd, frame: Frame, stderr: str = "") -> StepEnd:

@@ -20,6 +20,7 @@ from rekindle.domain.texts.values import NOT_SET, value_text
 
 _SHORT = 10  # digits of a digest
 _COMMAND = re.compile(r"steps\.(?P<step>.+)\.(?P<items>each\.)?run")
+_NAMED = 3  # files of each sort
 _LONG = 30  # characters of a value that stand beside its other one
 
 _SIMPLE = {
@@ -47,7 +48,7 @@ _PARTS = {  # one by its name; one and several in numbers
     ReasonKind.RESULT: ("result of {}", "result", "results"),
 }
 _LINES = 3  # by what an attempt was compared, before it is told in numbers
-_NAMED = ("{}", "file named in the command", "files named in the command")
+_IMPLICIT = ("{}", "file named in the command", "files named in the command")
 
 
 _PARAMETER = {"after": "is left out", "before": "is new"}
@@ -63,6 +64,8 @@ def in_short(reason: Reason) -> str:
         return f"needs {name} now" if detail.get("before") is None else f"does not need {name} any more"
     if kind in _OF_JOBS:
         return _OF_JOBS[kind].format(name=name or detail.get("job"))
+    if "pattern" in detail:
+        return f"{'items' if detail.get('items') else kind.value} {_matching(detail)}"
     if detail.get("implicit"):
         return f"{named_file(name)}: {_happened(detail, 'missing', 'new')}"
     if kind in (ReasonKind.INPUT, ReasonKind.OUTPUT):
@@ -97,7 +100,8 @@ def in_full(reason: Reason) -> Iterator[str]:
     head = in_short(reason)
     if kind in (ReasonKind.INPUT, ReasonKind.OUTPUT, ReasonKind.UNSTABLE):
         yield head
-        yield f"  {drawing.flat(str(detail.get('path', '')))}{_digests(detail)}"
+        if "counts" not in detail:
+            yield f"  {drawing.flat(str(detail.get('path', '')))}{_digests(detail)}"
     elif kind is ReasonKind.DEFINITION and _COMMAND.fullmatch(str(detail.get("field"))):
         yield head
         yield from (f"  {line}" for line in command_diff(detail.get("before"), detail.get("after")))
@@ -156,7 +160,7 @@ def compared(parts: Sequence[ComparedPart], width: int, most: int | None = _LINE
     lines = _wrapped([named_file(one.name) if one.implicit else _of_kind(one) for one in parts], width)
     if most is None or len(lines) <= most:
         return lines
-    counts = Counter(_NAMED if one.implicit else _PARTS[one.kind] for one in parts)
+    counts = Counter(_IMPLICIT if one.implicit else _PARTS[one.kind] for one in parts)
     return _wrapped(
         [
             single if single == "command" else f"{number:,} {single if number == 1 else several}"
@@ -203,6 +207,19 @@ def _happened(detail: Any, gone: str, fresh: str) -> str:
     if detail.get("after") is None:
         return gone
     return fresh if detail.get("before") is None else "changed"
+
+
+def _matching(detail: Any) -> str:
+    """`in/*.txt: 1 new (in/c.txt)`."""
+    pattern = drawing.flat(str(detail["pattern"]))
+    if "counts" not in detail:
+        return f"{pattern} {_happened(detail, 'is missing', 'is there now')}"
+    parts = []
+    for sort, count in detail["counts"].items():
+        if count:
+            named = [drawing.flat(name) for name in detail[sort][:_NAMED]]
+            parts.append(f"{count:,} {sort} ({', '.join(named)}{', …' if count > len(named) else ''})")
+    return f"{pattern}: {', '.join(parts)}"
 
 
 def _field(field: str) -> str:

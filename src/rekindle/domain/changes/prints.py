@@ -25,14 +25,24 @@ ABSENT = ""
 
 
 @dataclass(frozen=True, slots=True)
+class Matched:
+    """The files that a pattern matches."""
+
+    pattern: str  # as declared, with its values filled in
+    files: Mapping[str, str] | None = None  # digest by path, relative as the pattern is; None: too many to record
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
-    """A file or folder that is declared, or a file that a command names, and what it held."""
+    """A file or folder that is declared, or a file that a command names, and what it held; where `matched` is set, all
+    files that a pattern matches."""
 
     name: str  # as declared, or the word of the command
     path: str  # absolute
     digest: str  # hexadecimal BLAKE3; "mtime:…" where it is told by that; ABSENT
     by: By = "content"
     named: Named = ""
+    matched: Matched | None = None
 
     @property
     def implicit(self) -> bool:
@@ -70,6 +80,7 @@ class FileSeen:
     inode: int
     taken_ns: int  # when the reading began, since the epoch
     digest: str
+    ctime_ns: int = 0  # 0: recorded before change times were; such a record matches no file
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,8 @@ class Prints:
     outputs: tuple[Content, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)  # name of an outer variable that its texts use -> digest
     unstable: tuple[str, ...] = ()  # names of inputs that looked different when it ended
+    made: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)  # by fan-out step over a pattern: the matching
+    # paths that appeared or changed (true) or went (false) while the attempt ran; these are not compared
 
 
 ATTEMPTS_OWN = "attempt"
@@ -98,6 +111,8 @@ class Basis:
     code: Mapping[str, str] | None = None  # code and environment (see Part); None: none was recorded
     prints: Prints = Prints()
     overrides: str | None = ATTEMPTS_OWN  # JSON text
+    items: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by fan-out step over a pattern: the digest
+    # of what each path that matches it held
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rekindle.domain.changes.outside import functions_called, outer_variables, texts_of
-from rekindle.domain.changes.prints import ABSENT, Content
+from rekindle.domain.changes.prints import ABSENT, Content, Matched
 from rekindle.domain.definition import Each, JobTemplate
 from rekindle.domain.errors import UnknownWord
 from rekindle.domain.overrides import NOTHING, Modified
@@ -208,12 +208,38 @@ def other_environment(then: Mapping[str, str], now: Mapping[str, str]) -> list[R
     ]
 
 
-def other_file(kind: ReasonKind, then: Content, path: str, digest: str) -> Reason | None:
-    """The INPUT or OUTPUT reason for a file that is not what it was; `path` and `digest` are what it is now."""
+def other_file(
+    kind: ReasonKind, then: Content, path: str, digest: str, matched: Matched | None = None
+) -> Reason | None:
+    """The INPUT or OUTPUT reason for a file that is not what it was; `path`, `digest` and, for the files of a pattern,
+    `matched` are what it is now."""
     if then.digest == digest:
         return None
-    detail = {"name": then.name, "path": path, "before": then.digest or None, "after": digest or None}
-    return Reason(kind, {**detail, "implicit": True} if then.implicit else detail)
+    detail: dict[str, Any] = {"name": then.name, "path": path}
+    detail |= {"before": then.digest or None, "after": digest or None}
+    if then.implicit:
+        detail["implicit"] = True
+    pattern = matched or then.matched
+    if pattern is not None:
+        detail["pattern"] = pattern.pattern
+    if matched is not None and then.matched is not None and None not in (matched.files, then.matched.files):
+        detail |= other_files(then.matched.files or {}, matched.files or {})
+    return Reason(kind, detail)
+
+
+NAMED_FILES = 20
+"""Paths of each sort that a reason names."""
+
+
+def other_files(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Any]:
+    """Compare the files that a pattern matched (digests by path) with those that it matches: the detail of a reason."""
+    sorts = {
+        "new": sorted(after.keys() - before.keys()),
+        "gone": sorted(before.keys() - after.keys()),
+        "changed": sorted(name for name in before.keys() & after.keys() if before[name] != after[name]),
+    }
+    counts = {sort: len(names) for sort, names in sorts.items()}
+    return {**{sort: names[:NAMED_FILES] for sort, names in sorts.items()}, "counts": counts}
 
 
 def other_result(job: int, name: str, before: str | None, after: str | None) -> Reason | None:

@@ -88,6 +88,7 @@ def _resumed(view: JobView, how: How, start: Start, fan_out: FanOutView) -> Star
         elif not _ended_from_outside(view) or start.warning:
             return f"every subtask of step `{name}` is complete: --subtasks all runs them all again"
     notes += _changed(name, view.name, division)
+    notes += _kept_otherwise(name, view.name, division, fan_out.changed)
     detail = {
         "step": name,
         "run": len(division.run),
@@ -113,6 +114,17 @@ def _changed(step: str, job: str, division: Division) -> list[str]:
     if division.gone:
         told.append(f"{len(division.gone):,} gone ({_items(division.gone)})")
     return [f"the items of `{step}` of `{job}` have changed: {', '.join(told)}"] if told else []
+
+
+def _kept_otherwise(step: str, job: str, division: Division, changed: frozenset[str]) -> list[str]:
+    """Which items are kept although their files have changed since, in words."""
+    kept = tuple(one for one in division.kept if one.item in changed)
+    if not kept:
+        return []
+    items = "1 item is" if len(kept) == 1 else f"{len(kept):,} items are"
+    files = "its file has" if len(kept) == 1 else "their files have"
+    where = f"{items} kept in `{step}` of `{job}` although {files} changed"
+    return [f"{where} ({_items(kept)}): --subtasks all runs every item again"]
 
 
 def _accepting(view: JobView, how: How) -> Start | str:

@@ -66,7 +66,9 @@ class ReasonKind(enum.StrEnum):
     STAYS = "stays"  # detail: job, name: what it needs runs again, and it does not: it is stale from now on
     RESERVE = "reserve"  # detail: attempt: reinstated when what it depends on comes out identical
     RELEASED = "released"  # detail: held: it was reset by hand
-    INPUT = "input"  # detail: name, path, before, after (digests; null: not there)
+    INPUT = "input"  # detail: name, path, before, after (digests; null: not there). For the files of a pattern also
+    # pattern, new, gone, changed (paths, relative as the pattern is, the first 20) and counts (of each of the three);
+    # `items` is true where these are the items of a fan-out step, which `name` names
     OUTPUT = "output"  # detail: name, path, before, after (null: it is missing)
     DEFINITION = "definition"  # detail: field, before, after
     PARAMETER = "parameter"  # detail: name, before, after
@@ -116,6 +118,7 @@ class FanOutView:
     step: int  # position
     known: tuple[Known, ...] = ()
     now: tuple[str, ...] | None = None  # None: they are known only once the step starts
+    changed: frozenset[str] = frozenset()  # complete items (JSON texts) whose files hold something else by now
 
 
 @dataclass(frozen=True, slots=True)

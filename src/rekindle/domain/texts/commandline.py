@@ -12,14 +12,14 @@ its arguments is its own affair: `eval` and `let` read theirs as code, values am
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from rekindle.domain.errors import BadValue, UnknownWord
 from rekindle.domain.texts.shelltext import MARK, QUOTING_ALIKE, Place, places, plain_words
-from rekindle.domain.texts.substitution import Reference, lookup, parse
+from rekindle.domain.texts.substitution import Reference, Words, lookup, parse
 from rekindle.domain.texts.substitution import word as written
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_./:=@%+,-]*")
@@ -60,12 +60,7 @@ class CommandLine:
         """
         if self._fixed is not None:
             return list(self._fixed)
-        return [
-            argument
-            if isinstance(argument, str)
-            else "".join(piece if isinstance(piece, str) else _inserted(piece, scope, later) for piece in argument)
-            for argument in self._arguments
-        ]
+        return [word for argument in self._arguments for word in _written_out(argument, scope, later)]
 
 
 @lru_cache(maxsize=8192)
@@ -151,14 +146,59 @@ def _argument(pieces: Iterable[str | Insertion]) -> Argument:
     return "".join(piece for piece in kept if isinstance(piece, str))
 
 
-def _inserted(insertion: Insertion, scope: Mapping[str, Any], later: str | None) -> str:
-    """The value as it is written in its place. Raises BadValue when it may not stand there."""
-    name = insertion.reference.text
+def _written_out(argument: Argument, scope: Mapping[str, Any], later: str | None) -> Sequence[str]:
+    """An argument with its values: one word, or as many as there are files where it is nothing but their set."""
+    if isinstance(argument, str):
+        return (argument,)
+    alone = argument[0] if len(argument) == 1 else None
+    if isinstance(alone, Insertion) and alone.place is Place.ALONE:
+        value = _found(alone, scope, later)
+        return value if isinstance(value, Words) else (_inserted(alone, value, later),)
+    pieces = []
+    for at, piece in enumerate(argument):
+        if isinstance(piece, str):
+            pieces.append(piece)
+            continue
+        value = _found(piece, scope, later)
+        if isinstance(value, Words) and len(value) != 1:
+            _check_apart(piece, len(value), argument[at - 1 : at] or ("",), argument[at + 1 : at + 2] or ("",))
+            pieces.append(" ".join(_inserted(piece, one, later) for one in value))
+        else:
+            pieces.append(_inserted(piece, value[0] if isinstance(value, Words) else value, later))
+    return ("".join(pieces),)
+
+
+def _check_apart(piece: Insertion, count: int, before: Argument, after: Argument) -> None:
+    """BadValue unless a set of files stands by itself in a shell's text, where each file can be a word."""
+    left, right = (one[0] if isinstance(one[0], str) else "x" for one in (before, after))
+    redirected = left.rstrip(" \t").endswith(("<", ">"))
+    if piece.place is Place.WORD and not redirected and _ENDS.search(left) and _BEGINS.match(right):
+        return
+    raise BadValue(
+        f"{piece.reference.text} stands for {count:,} files, and is no word of its own here",
+        hint="put spaces around it and no quotes; each file becomes a word",
+    )
+
+
+_ENDS = re.compile(r"(?:\A|[\s;&|(])\Z")
+_BEGINS = re.compile(r"\Z|[\s;&|)<>]")
+
+
+def _found(insertion: Insertion, scope: Mapping[str, Any], later: str | None) -> Any:
+    """The value of a reference; `later`, where that is given, for a value that is not known yet."""
     try:
-        value = written(lookup(insertion.reference, scope))
+        return lookup(insertion.reference, scope)
     except UnknownWord:
         if later is None:
             raise
+        return later
+
+
+def _inserted(insertion: Insertion, found: Any, later: str | None) -> str:
+    """The value as it is written in its place. Raises BadValue when it may not stand there."""
+    name = insertion.reference.text
+    value = written(found)
+    if later is not None and value == later:
         return later
     if "\0" in value:
         raise BadValue(f"the value of {name} holds a NUL character, which no program can be given")

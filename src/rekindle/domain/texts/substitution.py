@@ -92,6 +92,12 @@ def lookup(reference: Reference, scope: Mapping[str, Any]) -> Any:
     return value
 
 
+class Words(tuple[str, ...]):
+    """Texts that are separate words where they stand in a command: the files that a pattern matches."""
+
+    __slots__ = ()
+
+
 def word(value: Any) -> str:
     """How a value is written: text as it is, true/false, None as nothing, numbers as in Python, else compact JSON."""
     if isinstance(value, str):

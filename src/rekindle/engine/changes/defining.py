@@ -21,6 +21,7 @@ from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import RekindleError, UnknownWord
 from rekindle.domain.overrides import NOTHING, Modified, modified_of
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
+from rekindle.domain.texts.globs import is_pattern, location
 from rekindle.domain.texts.substitution import render
 from rekindle.engine.changes.needing import Accepted
 from rekindle.engine.params import changes_in_force
@@ -109,11 +110,7 @@ class Definitions:
 
     def paths(self, one: Subject, made: Made, binding: str) -> tuple[dict[str, str], dict[str, str]]:
         """The absolute paths of inputs and outputs, by name, as they are now; none where one has no value now."""
-        scope: Mapping[str, Any] = {
-            "params": {**self._values(one.workflow, made), **self.modified(one).params},
-            "matrix": msgspec.json.decode(binding),
-            "job": {"name": one.name, "id": one.job},
-        }
+        scope = self.scope(one, made, binding)
         project = self.directory(one.workflow)
         own = one.folder if made.body.workdir == "attempt" and one.folder else project
         try:
@@ -123,15 +120,10 @@ class Definitions:
 
     def named(self, one: Subject, made: Made, binding: str) -> tuple[Content, ...]:
         """Return the files that the commands of a job's next attempt name, with no digest."""
-        body, modified = made.body, modified_of(one.overrides)
+        body, modified = made.body, self.modified(one)
         project = self.directory(one.workflow)
         directory = one.folder if body.workdir == "attempt" and one.folder else project
-        scope: dict[str, Any] = {
-            "params": {**self._values(one.workflow, made), **modified.params},
-            "matrix": msgspec.json.decode(binding),
-            "job": {"name": one.name, "id": one.job},
-            "env": os.environ,
-        }
+        scope: dict[str, Any] = {**self.scope(one, made, binding), "env": os.environ}
         variables: dict[str, str] = {}
         for name, text in {**body.env, **modified.env}.items():
             with contextlib.suppress(RekindleError):
@@ -146,6 +138,23 @@ class Definitions:
             Content(each.name, each.path, ABSENT, named=each.named)
             for each in locate(found, directory, project, declared)
         )
+
+    def patterns(self, one: Subject, made: Made) -> dict[str, str]:
+        """The inputs that may be patterns, by name, with their values filled in."""
+        scope = self.scope(one, made, self.binding(one))
+        try:
+            found = {name: render(text, scope) for name, text in made.body.inputs.items()}
+        except UnknownWord:
+            return {}
+        return {name: text for name, text in found.items() if is_pattern(text)}
+
+    def scope(self, one: Subject, made: Made, binding: str) -> Mapping[str, Any]:
+        """The values of an attempt's texts, as they are now."""
+        return {
+            "params": {**self._values(one.workflow, made), **self.modified(one).params},
+            "matrix": msgspec.json.decode(binding),
+            "job": {"name": one.name, "id": one.job},
+        }
 
     def _compared(self, one: Subject) -> Compared:
         (then, before), (now, after) = self._then(one), self._now(one)
@@ -209,7 +218,10 @@ class Definitions:
 
 
 def _rendered(texts: Mapping[str, str], scope: Mapping[str, Any], folder: str) -> dict[str, str]:
-    return {name: str(Path(folder, render(text, scope))) for name, text in texts.items()}
+    found = {name: render(text, scope) for name, text in texts.items()}
+    return {
+        name: location(folder, text) if is_pattern(text) else str(Path(folder, text)) for name, text in found.items()
+    }
 
 
 def _moves(reason: Reason) -> bool:

@@ -3,9 +3,9 @@ disk (`reading.take`, in none), and the law's word on both (`Measured.judge`).""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from rekindle.domain.changes.code import environment_of, other_code, other_parts
 from rekindle.domain.changes.outside import functions_called
@@ -32,10 +32,12 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.overrides import modified_of
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.states import State
+from rekindle.domain.texts.globs import base, is_pattern
 from rekindle.domain.texts.substitution import render
 from rekindle.engine.changes.defining import Compared, Definitions
+from rekindle.engine.changes.matching import Items, items_of
 from rekindle.engine.changes.needing import Needs, needing
-from rekindle.engine.changes.reading import Apart, Contents, Functions, Glance, Requests, Surrounding
+from rekindle.engine.changes.reading import Contents, Functions, Glance, Requests, Surrounding, Wanted
 from rekindle.engine.changes.writing import Written, written_by
 from rekindle.files.digests import text_digest
 from rekindle.files.environment import DEFAULT_PATH, program_file
@@ -62,6 +64,8 @@ class _Measure:
     written: tuple[str, ...] = ()  # the paths of its outputs, where one of them lies inside a folder that it reads
     implicit: tuple[Content, ...] = ()  # files that its commands named (those declared are in `prints`)
     implicit_now: tuple[Content, ...] | None = None  # that they name now, undigested; None: the same
+    patterns: Mapping[str, str] = field(default_factory=dict)  # inputs that may be patterns, where `paths` are known
+    fan_outs: tuple[Items, ...] = ()  # over patterns
 
     def inside(self, path: str) -> tuple[str, ...]:
         """Its outputs inside a folder that it reads."""
@@ -91,8 +95,10 @@ class Measured:
                 reasons = (*reasons, *_outside(one, contents, outer, unlike))
             if one.implicit:
                 reasons = (*reasons, *self._named(one, contents))
+            for items in one.fan_outs:
+                reasons = (*reasons, *items.reasons(contents))
             reasons = (*reasons, *self._needs.reasons.get(attempt, ()))
-            comparable = bool(one.prints.inputs or one.prints.outputs or one.code is not None)
+            comparable = bool(one.prints.inputs or one.prints.outputs or one.fan_outs or one.code is not None)
             comparable = comparable or attempt in self._needs.tells or any(map(self._counting(one), one.implicit))
             warnings = unlike.environment(one.environment, contents.environment) if one.environment else ()
             assessment = Assessment(job, attempt, reasons, comparable and one.recorded, warnings, one.recorded)
@@ -170,6 +176,7 @@ class Measured:
                 code or None,
                 prints[attempt],
                 one.overrides,
+                {fan_out.step: fan_out.now(contents) for fan_out in one.fan_outs},
             )
         return bases
 
@@ -197,10 +204,14 @@ def gather(
         measure = _measure(one, definitions, recorded, code, whole)
         if code:
             measure.environment = surroundings.of(code, measure, definitions.directory(one.workflow))
+        if recorded is not None:
+            measure.fan_outs = items_of(archive, one, definitions, measure.made.now, recorded, basis)
         measures.append(measure)
     requests = _requested(measures)
     known = archive.fingerprints.known_files([*requests.content, *surroundings.files])
-    if folders := [path for path in requests.content if path not in known]:
+    folders = [path for path in requests.content if path not in known]
+    folders += {one.path if one.pattern is None else base(one.path, one.pattern) for one in requests.sets}
+    if folders:
         known |= archive.fingerprints.known_below(folders)
     by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
     naming = {one.subject.workflow for one in measures if any(each.named == "other" for each in one.implicit)}
@@ -223,7 +234,10 @@ def _measure(
     elif whole and made.reasons:
         implicit_now = definitions.named(one, made.now, definitions.binding(one))
     paths = None
-    if declares and (made.moves or (recorded is None and whole)):
+    patterns: Mapping[str, str] = {}
+    if made.moves or any(is_pattern(content.path) for content in prints.inputs):
+        patterns = definitions.patterns(one, made.now)
+    if declares and (patterns or made.moves or (recorded is None and whole)):
         paths = definitions.paths(one, made.now, definitions.binding(one))
     named = functions_called(template.steps) if whole else made.functions if code is not None else ()
     functions = (named, definitions.directory(one.workflow)) if named else None
@@ -252,7 +266,54 @@ def _measure(
         written=written,
         implicit=implicit,
         implicit_now=implicit_now,
+        patterns=patterns,
     )
+
+
+class _File(NamedTuple):
+    """A declared file of an attempt: INPUT or OUTPUT, its name, what is at its path now, what was recorded."""
+
+    kind: ReasonKind
+    name: str
+    wanted: Wanted
+    was: Content | None
+
+    def seen(self, contents: Contents) -> Content:
+        """What is there now."""
+        wanted = self.wanted
+        if wanted.pattern is not None or wanted.without:
+            return replace(contents.sets[wanted], name=self.name)
+        if wanted.least is None:
+            return Content(self.name, wanted.path, contents.content[wanted.path])
+        return Content(self.name, wanted.path, *contents.glances[wanted.path, wanted.least])
+
+
+def _files(one: _Measure) -> Iterator[_File]:
+    """The declared files of an attempt; as they are declared now, where their paths may differ from those recorded."""
+    recorded = {ReasonKind.INPUT: one.prints.inputs, ReasonKind.OUTPUT: one.prints.outputs}
+    for kind, paths in zip(recorded, one.paths or (None, None), strict=True):
+        if paths is None:
+            for was in recorded[kind]:
+                yield _File(kind, was.name, _wanted(one, kind, was.name, was.path, _least(was)), was)
+            continue
+        earlier = {content.name: content for content in recorded[kind]}
+        for name, path in paths.items():
+            known = earlier.get(name)
+            least = one.made.now.body.by_mtime.get(name) if known is None else _least(known)
+            yield _File(kind, name, _wanted(one, kind, name, path, least), known)
+
+
+def _least(was: Content) -> int | None:
+    return None if was.by == "content" else 0
+
+
+def _wanted(one: _Measure, kind: ReasonKind, name: str, path: str, least: int | None) -> Wanted:
+    """What is to be read. What a job writes itself does not belong to a folder that it reads, or to a pattern."""
+    if kind is ReasonKind.OUTPUT:
+        return Wanted(path, least)
+    if (pattern := one.patterns.get(name)) is not None:
+        return Wanted(path, least, pattern, tuple(one.paths[1].values()) if one.paths else ())
+    return Wanted(path, least, without=one.inside(path) if least is None else ())
 
 
 def _requested(measures: Iterable[_Measure]) -> Requests:
@@ -261,9 +322,10 @@ def _requested(measures: Iterable[_Measure]) -> Requests:
     glances: dict[Glance, None] = {}
     code: dict[Functions, None] = {}
     environment: dict[Surrounding, None] = {}
-    apart: dict[Apart, None] = {}
+    sets: dict[Wanted, None] = {}
     for one in measures:
         environment |= dict.fromkeys(one.environment)
+        sets |= dict.fromkeys(fan_out.wanted for fan_out in one.fan_outs)
         if one.functions is not None:
             code[one.functions] = None
         for named in (*one.implicit, *(one.implicit_now or ())):
@@ -271,84 +333,14 @@ def _requested(measures: Iterable[_Measure]) -> Requests:
                 content[named.path] = None
         if one.prints is NO_PRINTS and one.paths is None:
             continue
-        for path, least, inside in _wanted(one):
-            if inside and least is None:
-                apart[path, inside] = None
-            elif least is None:
-                content[path] = None
+        for _, _, wanted, _ in _files(one):
+            if wanted.pattern is not None or wanted.without:
+                sets[wanted] = None
+            elif wanted.least is None:
+                content[wanted.path] = None
             else:
-                glances[path, least] = None
-    return Requests(tuple(content), tuple(glances), tuple(code), tuple(environment), tuple(apart))
-
-
-def _wanted(one: _Measure) -> Iterable[tuple[str, int | None, tuple[str, ...]]]:
-    if one.paths is None:
-        files = (*one.prints.inputs, *one.prints.outputs)
-        kept = len(one.prints.inputs)
-        wanted = [(content.path, None if content.by == "content" else 0) for content in files]
-    else:
-        inputs, outputs = _present(one)
-        kept = len(inputs)
-        wanted = [(path, least) for _, path, least, _ in (*inputs, *outputs)]
-    return [(*each, one.inside(each[0]) if at < kept else ()) for at, each in enumerate(wanted)]
-
-
-_File = tuple[str, str, int | None, Content | None]
-"""(name, path now, as `Glance` or None for content, what was recorded)."""
-
-
-def _present(one: _Measure) -> tuple[list[_File], list[_File]]:
-    """Inputs and outputs as they are declared now, where their paths may differ from those recorded."""
-    found: list[list[_File]] = []
-    for paths, recorded in zip(one.paths or ({}, {}), (one.prints.inputs, one.prints.outputs), strict=True):
-        earlier = {content.name: content for content in recorded}
-        files: list[_File] = []
-        for name, path in paths.items():
-            was = earlier.get(name)
-            least = one.made.now.body.by_mtime.get(name) if was is None else None if was.by == "content" else 0
-            files.append((name, path, least, was))
-        found.append(files)
-    return found[0], found[1]
-
-
-def _digest(contents: Contents, path: str, least: int | None, inside: tuple[str, ...] = ()) -> str:
-    if inside and least is None:
-        return contents.apart[path, inside]
-    return contents.content[path] if least is None else contents.glances[path, least][0]
-
-
-def _outside(one: _Measure, contents: Contents, outer: _Outer, unlike: _Unlike) -> list[Reason]:
-    """What lies outside the store and is not as it was."""
-    reasons: list[Reason] = []
-    if one.functions is not None and one.code is not None:
-        now = contents.code[one.functions]
-        if now != one.code:
-            reasons += unlike.code(one.code, now)
-    prints = one.prints
-    if prints.env:
-        reasons += other_environment(prints.env, {name: outer.digest(name) for name in prints.env})
-    reasons += [
-        Reason(ReasonKind.UNSTABLE, {"name": content.name, "path": content.path})
-        for content in prints.inputs
-        if content.name in prints.unstable
-    ]
-    completed = one.subject.state is State.COMPLETED
-    kinds = (ReasonKind.INPUT, ReasonKind.OUTPUT) if completed else (ReasonKind.INPUT,)
-    if one.paths is None:
-        for kind, files in zip(kinds, (prints.inputs, prints.outputs), strict=False):
-            for content in files:
-                own = kind is ReasonKind.INPUT and is_within(content.path, one.own)
-                inside = one.inside(content.path) if kind is ReasonKind.INPUT else ()
-                digest = _digest(contents, content.path, None if content.by == "content" else 0, inside)
-                if digest != content.digest and not own:
-                    reasons += _some(other_file(kind, content, content.path, digest))
-        return reasons
-    for kind, present in zip(kinds, _present(one), strict=False):
-        for _, path, least, was in present:
-            if was is not None and not (kind is ReasonKind.INPUT and is_within(path, one.own)):
-                inside = one.inside(path) if kind is ReasonKind.INPUT else ()
-                reasons += _some(other_file(kind, was, path, _digest(contents, path, least, inside)))
-    return reasons
+                glances[wanted.path, wanted.least] = None
+    return Requests(tuple(content), tuple(glances), tuple(code), tuple(sets), tuple(environment))
 
 
 def _part(content: Content) -> ComparedPart:
@@ -367,6 +359,34 @@ def _defined(one: _Measure) -> Iterable[ComparedPart]:
         yield ComparedPart(ReasonKind.DEFINITION if one.code is None else ReasonKind.CODE, name)
 
 
+def _outside(one: _Measure, contents: Contents, outer: _Outer, unlike: _Unlike) -> list[Reason]:
+    """What lies outside the store and is not as it was."""
+    reasons: list[Reason] = []
+    if one.functions is not None and one.code is not None:
+        now = contents.code[one.functions]
+        if now != one.code:
+            reasons += unlike.code(one.code, now)
+    prints = one.prints
+    if prints.env:
+        reasons += other_environment(prints.env, {name: outer.digest(name) for name in prints.env})
+    reasons += [
+        Reason(ReasonKind.UNSTABLE, {"name": content.name, "path": content.path})
+        for content in prints.inputs
+        if content.name in prints.unstable
+    ]
+    completed = one.subject.state is State.COMPLETED
+    for file in _files(one):
+        path, was = file.wanted.path, file.was
+        if was is None or (file.kind is ReasonKind.OUTPUT and not completed):
+            continue
+        if file.kind is ReasonKind.INPUT and is_within(path, one.own):
+            continue
+        present = file.seen(contents)
+        if present.digest != was.digest:
+            reasons += _some(other_file(file.kind, was, path, present.digest, present.matched))
+    return reasons
+
+
 def _some(reason: Reason | None) -> tuple[Reason, ...]:
     return () if reason is None else (reason,)
 
@@ -379,32 +399,11 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
         replace(each, digest=contents.content[each.path]) if each.compared else each
         for each in (one.implicit if one.implicit_now is None else one.implicit_now)
     )
-    if one.paths is None:
-        inputs, outputs = (
-            tuple(
-                Content(
-                    was.name,
-                    was.path,
-                    _digest(
-                        contents, was.path, None if was.by == "content" else 0, one.inside(was.path) if read else ()
-                    ),
-                    was.by,
-                )
-                for was in files
-            )
-            for files, read in ((one.prints.inputs, True), (one.prints.outputs, False))
-        )
-        return Prints((*inputs, *implicit), outputs, env)
+    seen = [(file.kind, file.seen(contents)) for file in _files(one)]
     inputs, outputs = (
-        tuple(
-            Content(name, path, _digest(contents, path, None, one.inside(path) if read else ()))
-            if least is None
-            else Content(name, path, *contents.glances[path, least])
-            for name, path, least, _ in files
-        )
-        for files, read in zip(_present(one), (True, False), strict=True)
+        tuple(each for kind, each in seen if kind is wanted) for wanted in (ReasonKind.INPUT, ReasonKind.OUTPUT)
     )
-    return Prints((*inputs, *implicit), outputs, env)
+    return Prints((*inputs, *implicit), outputs, env, made=one.prints.made)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rekindle.domain.changes.prints import By, Content, FileSeen, Part
-from rekindle.files.digests import Look, look, settled
+from rekindle.files.digests import look, same_look, settled
 from rekindle.files.environment import Programs, interpreter, version
 from rekindle.files.reading import Reader
 from rekindle.files.sources import Sources, search_path
@@ -29,10 +29,17 @@ class Surrounding(NamedTuple):
     directory: str = ""  # the project's folder
 
 
-Apart = tuple[str, tuple[str, ...]]
-"""A folder, and the paths inside it that do not count."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is at a path (see Reader.content), or, with `items`, the files that a pattern matches (Reader.matched)."""
 
-_Wanted = tuple[str, int | None]
+    path: str  # absolute
+    least: int | None = None
+    pattern: str | None = None
+    without: tuple[str, ...] = ()
+    items: bool = False
+    skip: frozenset[str] = frozenset()
+
 
 Tell = Callable[[int, int], None]
 """Called with how many bytes have been read, and how many files are left."""
@@ -47,8 +54,8 @@ class Requests:
     content: Collection[str] = ()
     glances: Collection[Glance] = ()
     code: Collection[Functions] = ()
+    sets: Collection[Wanted] = ()  # what patterns match, and folders without a part of them
     environment: Collection[Surrounding] = ()
-    apart: Collection[Apart] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +66,33 @@ class Contents:
     glances: Mapping[Glance, tuple[str, By]] = field(default_factory=dict)
     code: Mapping[Functions, Mapping[str, str]] = field(default_factory=dict)  # see domain.changes.prints
     seen: tuple[FileSeen, ...] = ()
+    sets: Mapping[Wanted, Content] = field(default_factory=dict)
     environment: Mapping[Surrounding, str] = field(default_factory=dict)
-    apart: Mapping[Apart, str] = field(default_factory=dict)
 
 
 def take(requests: Requests, known: Mapping[str, FileSeen], tell: Tell | None = None) -> Contents:
     """Look at everything; what is in `known` and looks as it did then is not read again. What `tell` raises ends it."""
     content: dict[str, str] = {}
-    unread: list[_Wanted] = []
+    unread: list[Wanted] = []
     for path in requests.content:
         was = known.get(path)
         now = look(path) if was is not None else None
-        if was is None or now is None or not _still(was, now):
-            unread.append((path, None))
+        if was is None or now is None or not (same_look(was, now) and settled(was, was.taken_ns)):
+            unread.append(Wanted(path))
         else:
             content[path] = was.digest
-    unread += requests.glances
+    unread += [Wanted(path, least) for path, least in requests.glances]
+    unread += requests.sets
     found, seen = _read(unread, known, tell) if unread else ({}, ())
-    content |= {path: one.digest for (path, least), one in found.items() if least is None}
-    glances = {(path, least): (one.digest, one.by) for (path, least), one in found.items() if least is not None}
+    plain = {wanted: one for wanted, one in found.items() if wanted.pattern is None and not wanted.without}
+    content |= {wanted.path: one.digest for wanted, one in plain.items() if wanted.least is None}
+    glances = {(w.path, w.least): (one.digest, one.by) for w, one in plain.items() if w.least is not None}
+    sets = {wanted: one for wanted, one in found.items() if wanted not in plain}
     sources, reader = Sources(search_path()), Reader(known.values())
     code = {one: sources.code(*one) for one in requests.code}
-    parts = Programs(reader)
-    environment = {one: _part(one, parts) for one in requests.environment}
-    apart = {one: reader.content("", one[0], skip=one[1]).digest for one in requests.apart}
-    return Contents(content, glances, code, (*seen, *reader.fresh()), environment, apart)
+    programs = Programs(reader)
+    environment = {one: _part(one, programs) for one in requests.environment}
+    return Contents(content, glances, code, (*seen, *reader.fresh()), sets, environment)
 
 
 def _part(one: Surrounding, programs: Programs) -> str:
@@ -92,14 +101,9 @@ def _part(one: Surrounding, programs: Programs) -> str:
     return interpreter() if one.part.kind == "interpreter" else version(one.part.name)
 
 
-def _still(was: FileSeen, now: Look) -> bool:
-    same = was.mtime_ns == now.mtime_ns and was.size == now.size and was.inode == now.inode and not now.folder
-    return same and settled(was.mtime_ns, was.taken_ns)
-
-
 def _read(
-    wanted: Sequence[_Wanted], known: Mapping[str, FileSeen], tell: Tell | None
-) -> tuple[dict[_Wanted, Content], tuple[FileSeen, ...]]:
+    wanted: Sequence[Wanted], known: Mapping[str, FileSeen], tell: Tell | None
+) -> tuple[dict[Wanted, Content], tuple[FileSeen, ...]]:
     """What is at each path, several at a time: hashing does not hold the interpreter's lock."""
     read, left = 0, len(wanted)
 
@@ -109,9 +113,12 @@ def _read(
         if tell is not None:
             tell(read, left)
 
-    def one(each: _Wanted) -> Content:
+    def one(each: Wanted) -> Content:
         nonlocal left
-        content = reader.content("", *each, count)
+        if each.items and each.pattern is not None:
+            content = reader.matched("", each.path, each.pattern, each.least, count, skip=each.skip)
+        else:
+            content = reader.content("", each.path, each.least, count, each.pattern, each.without)
         left -= 1
         return content
 

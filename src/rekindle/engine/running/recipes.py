@@ -87,6 +87,7 @@ class Recipes:
             grace=now.grace,
             workflow_id=owner.id,
             implicit_inputs=now.implicit_inputs,
+            optional=body.optional,
         )
 
 

@@ -30,17 +30,18 @@ WHERE accepted.attempt IN @attempts AND rerun.undone IS NULL GROUP BY accepted.a
 
 -- name: known_files
 -- What some files held when they were last read.
-SELECT path, size, mtime_ns, inode, taken_ns, digest FROM file WHERE path IN @paths;
+SELECT path, size, mtime_ns, inode, taken_ns, digest, ctime_ns FROM file WHERE path IN @paths;
 
 -- name: remember_file
 -- What a file held.
--- row: path, size, mtime_ns, inode, taken_ns, digest
-INSERT INTO file (path, size, mtime_ns, inode, taken_ns, digest)
-VALUES (:path, :size, :mtime_ns, :inode, :taken_ns, :digest)
+-- row: path, size, mtime_ns, inode, taken_ns, digest, ctime_ns
+INSERT INTO file (path, size, mtime_ns, inode, taken_ns, digest, ctime_ns)
+VALUES (:path, :size, :mtime_ns, :inode, :taken_ns, :digest, :ctime_ns)
 ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode,
-    taken_ns = excluded.taken_ns, digest = excluded.digest WHERE excluded.taken_ns >= file.taken_ns;
+    taken_ns = excluded.taken_ns, digest = excluded.digest, ctime_ns = excluded.ctime_ns
+    WHERE excluded.taken_ns >= file.taken_ns;
 
 -- name: known_below
 -- What the files within some folders held when they were last read.
-SELECT file.path, file.size, file.mtime_ns, file.inode, file.taken_ns, file.digest
+SELECT file.path, file.size, file.mtime_ns, file.inode, file.taken_ns, file.digest, file.ctime_ns
 FROM json_each(:folders) AS folder JOIN file ON file.path >= folder.value || '/' AND file.path < folder.value || '0';

@@ -8,8 +8,9 @@ ON CONFLICT (attempt, step) DO NOTHING;
 
 -- name: insert_subtask
 -- A subtask that will run in this attempt.
--- row: attempt, step, idx, item, attempts
-INSERT INTO subtask (attempt, step, idx, item, state, attempts) VALUES (:attempt, :step, :idx, :item, 0, :attempts)
+-- row: attempt, step, idx, item, attempts, digest
+INSERT INTO subtask (attempt, step, idx, item, state, attempts, digest)
+VALUES (:attempt, :step, :idx, :item, 0, :attempts, :digest)
 ON CONFLICT (attempt, step, idx) DO NOTHING;
 
 -- name: start_subtask
@@ -52,7 +53,7 @@ LIMIT 1;
 
 -- name: subtasks
 -- The subtasks that an attempt has of its own.
-SELECT idx, item, state, attempts, attempt, cause, exit_code, signal, started, ended, result
+SELECT idx, item, state, attempts, attempt, cause, exit_code, signal, started, ended, result, digest
 FROM subtask WHERE attempt = :attempt AND step = :step ORDER BY idx;
 
 -- name: states

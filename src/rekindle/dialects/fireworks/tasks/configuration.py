@@ -43,7 +43,10 @@ def configuration() -> Configuration:
     """That of `$FW_CONFIG_FILE`, else of the nearest FW_config.yaml at or above the working directory, else of that in
     ~/.fireworks; without any, FireWorks' own settings. BadTask for a file that cannot be read."""
     file = _file()
-    return Configuration() if file is None else _read(file, file.stat().st_mtime_ns)
+    if file is None:
+        return Configuration()
+    found = file.stat()
+    return _read(file, (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino))
 
 
 def _file() -> Path | None:
@@ -56,7 +59,7 @@ def _file() -> Path | None:
 
 
 @lru_cache(maxsize=8)
-def _read(file: Path, _: int) -> Configuration:
+def _read(file: Path, _: tuple[int, ...]) -> Configuration:
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:

@@ -1,0 +1,38 @@
+"""Patterns of paths, as they are matched without a file system: the same as `glob` matches them with one."""
+
+from __future__ import annotations
+
+import glob
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rekindle.domain.texts.globs import base, is_pattern, location, matcher, split
+
+PARTS = st.sampled_from(["a", "b.t", ".h", "*", "?", "*.t", "[ab]", "[!a]*", "**", ".*", "a*", "[a"])
+PATTERNS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
+NAMES = st.sampled_from(["a", "b", "b.t", ".h", "[a", "ab.t"])
+PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+
+
+@given(st.lists(PATHS, max_size=6), PATTERNS)
+def test_a_pattern_matches_what_glob_finds(paths: list[str], pattern: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        for path in paths:
+            (Path(name) / path).mkdir(parents=True, exist_ok=True)
+        head, rest = split(pattern)
+        there = [str(path.relative_to(name)) for path in Path(name).rglob("*")]
+        matched = {path for path in there if path.startswith(head) and matcher(rest).fullmatch(path[len(head) :])}
+        every = glob.glob(pattern, root_dir=name, recursive=True)  # noqa: PTH207 the one to agree with
+        found = {path for path in every if not path.endswith("/")}
+        assert matched == found
+
+
+def test_only_the_literal_folders_of_a_pattern_are_normalized() -> None:
+    for text, path in (("./in//*.t", "/p[1]/in/*.t"), ("../x/**/a", "/x/**/a"), ("/d/?", "/d/?"), ("*", "/p[1]/*")):
+        assert is_pattern(text)
+        assert location("/p[1]", text) == path
+        assert base(path, text) == path.rpartition(split(text)[1])[0].rstrip("/")
+    assert not is_pattern("in/{a}.txt")
