@@ -92,15 +92,8 @@ def run(
     given = licences(licence)
     definition = loaded(spec, param, new, revise)
     with opened(create=True) as session:
-        plan = _planner(
-            session,
-            definition,
-            name=name,
-            new=new,
-            revise=revise,
-            rerun_stale=not no_rerun,
-            retry_failed=retry_failed,
-        )
+        naming = {"name": name, "new": new, "revise": revise}
+        plan = _planner(session, definition, **naming, rerun_stale=not no_rerun, retry_failed=retry_failed)
         if dry_run:
             _show_dry_run(plan(), (spec, param, name, new, revise), verbose=verbose, as_json=as_json)
             return 0
