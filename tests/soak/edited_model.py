@@ -273,7 +273,7 @@ while [ -e ../gate ]; do sleep 0.01; done
 
 def _join(version: int, comment: int) -> str:
     return (
-        f'# comment {comment}\nset -e\n{_WAIT}out=$1 tag=$2\nshift 2\n'
+        f"# comment {comment}\nset -e\n{_WAIT}out=$1 tag=$2\nshift 2\n"
         f'{{ echo "join {version} $tag $FLAVOR $LEVEL"; cat /dev/null "$@"; }} > "$out"\n! grep -q {BAD} "$out"\n'
     )
 
@@ -294,7 +294,9 @@ def _item(version: int, comment: int) -> str:
 
 
 def _awk(version: int, comment: int) -> str:
-    return f'# comment {comment}\nBEGIN {{ print "awk", {version}, tag }}\n/{BAD}/ {{ exit 3 }}\n{{ print NR ": " $0 }}\n'
+    return (
+        f'# comment {comment}\nBEGIN {{ print "awk", {version}, tag }}\n/{BAD}/ {{ exit 3 }}\n{{ print NR ": " $0 }}\n'
+    )
 
 
 def _total(version: int, comment: int) -> str:
@@ -314,7 +316,7 @@ sys.exit(any("{BAD}" in text for text in texts))
 
 
 def _gather(version: int, comment: int) -> str:
-    return f'''\
+    return f"""\
 # comment {comment}
 import json
 import os
@@ -336,7 +338,7 @@ with open(out, "w") as file:
             for one in paths:
                 print("--", key, os.path.basename(one), file=file)
                 file.write(open(one).read())
-'''
+"""
 
 
 _SCRIPTS = {"join": _join, "split": _split, "item": _item, "awk": _awk, "total": _total, "gather": _gather}

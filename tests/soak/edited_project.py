@@ -116,6 +116,9 @@ class Edited:
     dirty: bool = False
     """Edited since the last `run`."""
 
+    slots: int = 1
+    """`-j` of each `run`; a second one costs the start of a second worker."""
+
     keep_times: bool = False
     """Give the next file that is written its old change time, where the size is equal."""
 
@@ -173,8 +176,9 @@ class Edited:
         return self.rekindle(*self.run_words(*flags), folder=folder)[0]
 
     def run_words(self, *flags: str) -> tuple[str, ...]:
+        """The words of a `run` command."""
         given = [word for name, value in self.model.given.items() for word in ("--param", f"{name}={value}")]
-        return ("run", SPEC, "--yes", "-j", "2", *given, *flags)
+        return ("run", SPEC, "--yes", "-j", str(self.slots), *given, *flags)
 
     def jobs(self, folder: Path | None = None) -> dict[str, Any]:
         """The workflow's jobs by name."""
@@ -226,9 +230,11 @@ class Edited:
         wrong: list[str] = []
         if fresh != code:
             wrong.append(f"exit code: {code} here, {fresh} in an empty folder")
-        for name in sorted({*states, *self.states}):
-            if states.get(name) != self.states.get(name):
-                wrong.append(f"{name}: {self.states.get(name)} here, {states.get(name)} in an empty folder")
+        wrong += [
+            f"{name}: {self.states.get(name)} here, {states.get(name)} in an empty folder"
+            for name in sorted({*states, *self.states})
+            if states.get(name) != self.states.get(name)
+        ]
         for _, name, paths in ((job, name, job.outputs(value)) for job, name, value in instances(self.model)):
             if states.get(name) == "completed":
                 wrong += [line for path in paths.values() for line in _differences(self.folder, clean, path, name)]
@@ -298,7 +304,7 @@ def _files(path: Path) -> dict[str, bytes]:
 def _differences(folder: Path, clean: Path, path: str, name: str) -> list[str]:
     here, there = _files(folder / path), _files(clean / path)
     return [
-        f"{path}{'/' if file else ''}{file} of {name}:\n  here  {_shown(here.get(file))}\n  clean {_shown(there.get(file))}"
+        f"{Path(path, file)} of {name}:\n  here  {_shown(here.get(file))}\n  clean {_shown(there.get(file))}"
         for file in sorted({*here, *there})
         if here.get(file) != there.get(file)
     ]

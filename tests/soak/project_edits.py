@@ -32,11 +32,7 @@ def edit(weight: int, *needs: str) -> Callable[[Edit], Edit]:
 
 def random_edit(project: Edited, rng: Random) -> None:
     """Make one random edit and write it to the folder."""
-    known = {
-        name: weight
-        for name, (_, weight, needs) in EDITS.items()
-        if project.without.isdisjoint((name, *needs))
-    }
+    known = {name: weight for name, (_, weight, needs) in EDITS.items() if project.without.isdisjoint((name, *needs))}
     while True:
         name = rng.choices([*known], [*known.values()])[0]
         if done := EDITS[name][0](project, rng):
@@ -520,7 +516,7 @@ def rerun_some(project: Edited, rng: Random) -> str | None:
     if name is None:
         return None
     downstream = rng.choice(["all", "changed", "none"])
-    work = ["--work", "-j", "2"] if rng.random() < 0.6 else []
+    work = ["--work", "-j", "1"] if rng.random() < 0.6 else []
     project.rekindle("rerun", name, "--yes", "--downstream", downstream, *work)
     return name
 
@@ -533,7 +529,7 @@ def set_then_change_in_spec(project: Edited, rng: Random) -> str | None:
     job = rng.choice(jobs)
     name = rng.choice(job.instances())
     assert job.param is not None
-    project.rekindle("rerun", name, "--set", f"{job.param}=9", "--yes", "--work", "-j", "2")
+    project.rekindle("rerun", name, "--set", f"{job.param}=9", "--yes", "--work", "-j", "1")
     before = project.model.params[job.param]
     project.model.params[job.param] = rng.choice([value for value in VALUES if repr(value) != repr(before)])
     return f"{name}: {job.param}=9, then {before!r} to {project.model.params[job.param]!r}"

@@ -1,6 +1,6 @@
 """Random projects, randomly edited: `run` brings them up to date, and to what a run in an empty folder gives.
 
-Each sequence of edits is a function of its seed. A failure prints the whole sequence as it was typed. To play one again:
+Each sequence of edits is a function of its seed. A failure prints the whole sequence as it was typed. Play one again:
 
     python -m pytest -m "" "tests/soak/test_incremental_equals_clean.py::test_a_hundred_sequences[0]"
     SEED=17 python -m pytest tests/soak/test_incremental_equals_clean.py -k one_seed
@@ -47,6 +47,7 @@ def play(project: Edited, seed: int, drop: Collection[int]) -> None:
         for edit in [next(numbers) for _ in range(edits)]:
             if edit not in drop:
                 random_edit(project, Random(f"{seed} edit {edit}"))
+        project.slots = 2 if Random(f"{seed} slots {number}").random() < 0.3 else 1
         code = project.update()
         if number == last or (number and Random(f"{seed} round {number}").random() < 0.3):
             code = project.retry_failed(code)
