@@ -244,6 +244,7 @@ def mend_source(project: Edited, rng: Random) -> str | None:
 def change_script(project: Edited, rng: Random) -> str:
     role = rng.choice(sorted(project.model.scripts))
     project.model.versions[role] += 1
+    project.keep_times = rng.random() < 0.25
     return project.model.scripts[role]
 
 
@@ -258,6 +259,7 @@ def change_comment(project: Edited, rng: Random) -> str:
 def change_function(project: Edited, rng: Random) -> str:
     what = rng.choice(["calls", "helper", "constant"])
     project.model.versions[what] += 1
+    project.keep_times = rng.random() < 0.25
     return {"calls": "calls.score", "helper": "calls._header", "constant": "calclib.SCALE and calls.LEVELS"}[what]
 
 

@@ -69,7 +69,8 @@ def played(commands: Commands, folder: Path, seed: int, drop: Collection[int] = 
 
 
 def report(seed: int, project: Edited, wrong: str) -> str:
-    lines = [f"seed {seed} (in {project.folder})", *project.log, "", f"seed {seed}: {wrong}"]
+    again = f"SEED={seed} python -m pytest tests/soak/{Path(__file__).name} -k one_seed"
+    lines = [f"seed {seed} (in {project.folder})", *project.log, "", f"again: {again}", f"seed {seed}: {wrong}"]
     return "\n".join(lines)
 
 
@@ -84,6 +85,11 @@ def check(commands: Commands, folder: Path, seeds: Collection[int]) -> None:
             shutil.rmtree(folder / str(seed))
     if reports:
         pytest.fail("\n\n".join(reports), pytrace=False)
+
+
+def test_a_project_follows_from_its_seed() -> None:
+    first, second = (random_model(Random("1 model"), WITHOUT).files() for _ in range(2))
+    assert first == second != random_model(Random("2 model"), WITHOUT).files()
 
 
 @pytest.mark.parametrize("chunk", range(10))
