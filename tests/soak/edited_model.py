@@ -7,6 +7,7 @@ the output. A job fails if and only if a line that it reads contains BAD.
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -270,6 +271,12 @@ while [ -e ../gate ]; do sleep 0.01; done
 """
 """Lets an interrupt find a job that runs: `gate` lies beside the project, and only while one is to come."""
 
+_WAIT_IN_PYTHON = """\
+while os.path.exists("../gate"):
+    open("../waiting", "w").close()
+    time.sleep(0.01)
+"""
+
 
 def _join(version: int, comment: int) -> str:
     return (
@@ -304,7 +311,9 @@ def _total(version: int, comment: int) -> str:
 """Docstring {comment}."""
 import os
 import sys
+import time
 
+{_WAIT_IN_PYTHON}
 out, tag, *paths = sys.argv[1:]
 texts = [open(path).read() for path in paths]
 with open(out, "w") as file:
@@ -321,7 +330,9 @@ def _gather(version: int, comment: int) -> str:
 import json
 import os
 import sys
+import time
 
+{_WAIT_IN_PYTHON}
 out, tag = sys.argv[1:3]
 jobs = json.loads(os.environ["REKINDLE_INPUTS"])
 if list(jobs) == ["file"]:
@@ -349,6 +360,7 @@ def _calls(model: Model) -> str:
     return f'''\
 """Functions that jobs call, {comments["docstring"]}."""
 import os
+import time
 
 import calclib
 
@@ -367,6 +379,7 @@ def unused():
 
 
 def score(out, tag, files):
+{textwrap.indent(_WAIT_IN_PYTHON, "    ")}
     texts = [open(path).read() for path in files]
     with open(out, "w") as file:
         file.write(_header(tag))

@@ -497,9 +497,11 @@ def copy_project(project: Edited, rng: Random) -> str:
 
 @edit(2)
 def interrupt_run(project: Edited, rng: Random) -> str:
+    changed = change_source(project, rng)
+    project.write(rng)
     project.interrupt()
     project.states = {}
-    return "a run"
+    return f"a run after a change of {changed}"
 
 
 @edit(2)
