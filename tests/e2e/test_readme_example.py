@@ -1,4 +1,7 @@
-"""The example in README, typed line by line: what is printed is what README says is printed."""
+"""The example in README, typed line by line at 80 columns: what is printed is what README says is printed.
+
+A failure prints the block to paste into README.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from project_folder import COMMAND
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -18,6 +22,7 @@ VARYING = (
     (re.compile(r"\b\d+(\.\d+)? ?[KMG]i?B?\b"), "SIZE"),
     (re.compile(r"\b[0-9a-f]{10,12}\b"), "DIGEST"),  # another Python has other frames
     (re.compile(r"of (one core's|[\d.]+ cores') work"), "of so many cores' work"),
+    (re.compile(r"(\S+ )*\S*…\S*( \S+)*"), "CUT"),  # a cell whose width depends on the durations beside it
     (re.compile(r" +"), " "),
 )
 
@@ -33,14 +38,9 @@ def write_files(folder: Path) -> None:
             (folder / name[1]).write_text(text)
 
 
-def typed_lines() -> list[tuple[str, str]]:
-    """What is typed after each prompt, and what is printed then."""
-    lines: list[tuple[str, str]] = []
-    for block in blocks("console"):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            line, _, printed = part.partition("\n")
-            lines.append((line, printed))
-    return lines
+def typed_lines(block: str) -> list[str]:
+    """The lines that a console block has after its prompts."""
+    return re.findall(r"^\$ (.*)$", block, flags=re.MULTILINE)
 
 
 def steady(text: str) -> list[str]:
@@ -49,16 +49,15 @@ def steady(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def test_the_example_prints_what_readme_says(tmp_path: Path) -> None:
-    write_files(tmp_path)
+def typed(block: str, folder: Path) -> str:
+    """The console block as it is when its lines are typed in a folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REKINDLE_")}
-    env = {**kept, "PATH": f"{COMMAND.parent}{os.pathsep}{kept['PATH']}", "COLUMNS": "100", "LC_ALL": "C.UTF-8"}
-    lines = typed_lines()
-    assert len(lines) > 5
-    for line, printed in lines:
+    env = {**kept, "PATH": f"{COMMAND.parent}{os.pathsep}{kept['PATH']}", "COLUMNS": "80", "LC_ALL": "C.UTF-8"}
+    printed = ""
+    for line in typed_lines(block):
         done = subprocess.run(
             ["sh", "-c", line],
-            cwd=tmp_path,
+            cwd=folder,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -67,4 +66,16 @@ def test_the_example_prints_what_readme_says(tmp_path: Path) -> None:
             timeout=60,
             check=False,
         )
-        assert steady(done.stdout) == steady(printed), line
+        printed += f"$ {line}\n{done.stdout}"
+    return printed
+
+
+def test_the_example_prints_what_readme_says_at_80_columns(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    console = blocks("console")
+    assert len(typed_lines("".join(console))) > 5
+    for block in console:
+        printed = typed(block, tmp_path)
+        assert max(map(len, printed.splitlines())) <= 80, printed
+        if steady(printed) != steady(block):
+            pytest.fail(f"README differs; typed at 80 columns it is:\n```console\n{printed}```", pytrace=False)
