@@ -66,8 +66,7 @@ class ModuleTree:
     package: str  # that relative imports start from
     names: dict[str, list[ast.stmt]] = field(default_factory=dict)  # statements that bind each name, imports left out
     aliases: dict[str, list[Target]] = field(default_factory=dict)  # by imported name, wherever the import stands
-    imports: list[ast.Import | ast.ImportFrom] = field(default_factory=list)  # at the top level
-    acts: list[ast.stmt] = field(default_factory=list)  # statements that act on import, and all `imports`
+    acts: list[ast.stmt] = field(default_factory=list)  # statements that act on import, and all imports
     statements: list[ast.stmt] = field(default_factory=list)  # all that run
     rebound: set[str] = field(default_factory=set)  # names that several statements bind, or functions through `global`
     used: Mapping[str, frozenset[str]] = field(default_factory=dict)  # global names in each function or class
@@ -91,7 +90,7 @@ def read_tree(source: bytes, name: str, package: str) -> ModuleTree:
     counts: dict[str, int] = {}
     for statement in found.statements:
         notable = nodes[id(statement)]
-        _collect_imports(found, statement, notable)
+        _collect_imports(found, notable)
         for bound in _bound(statement, notable):
             counts[bound] = counts.get(bound, 0) + 1
             if not isinstance(statement, ast.Import | ast.ImportFrom):
@@ -177,7 +176,7 @@ def _top(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _collect_imports(found: ModuleTree, statement: ast.stmt, notable: Iterable[ast.AST]) -> None:
+def _collect_imports(found: ModuleTree, notable: Iterable[ast.AST]) -> None:
     for node in notable:
         for alias, target in aliases_of(node, found.package):
             targets = found.aliases.setdefault(alias, [])
@@ -185,8 +184,6 @@ def _collect_imports(found: ModuleTree, statement: ast.stmt, notable: Iterable[a
                 targets.append(target)
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
             found.star = found.star or node.lineno
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        found.imports.append(statement)
 
 
 def _running(statements: Iterable[ast.stmt], aliases: Mapping[str, Target]) -> Iterator[ast.stmt]:

@@ -32,7 +32,7 @@ _STANDARD = tuple(f"{sysconfig.get_path(kind)}/" for kind in ("stdlib", "platstd
 METHOD_NOW = f"tree 1 of Python {sys.version_info[0]}.{sys.version_info[1]}"
 """How syntax trees are compared: those of another minor version of Python may look different."""
 
-_MOST_KEPT = 4_000_000  # bytes of source whose trees are kept for other functions
+_MOST_KEPT = 400_000  # bytes of source whose trees are kept for other functions
 
 
 def search_path() -> list[str]:
@@ -88,9 +88,6 @@ class Sources:
 
     def _close(self, functions: Sequence[str], directory: str) -> _Closure:
         taken = time.time_ns()
-        if self._kept > _MOST_KEPT:
-            self._trees.clear()
-            self._kept = 0
         project = _Project(self, Finder([directory, *self._path]), functions)
         files, foreign = project.imported()
         found = {METHOD: METHOD_NOW, INTERPRETER.key: interpreter(), **files}
@@ -106,6 +103,9 @@ class Sources:
         found |= {whole_key(name): because for name, because in whole.items()}
         found |= {part.key: version for part, version in distributions(foreign).items()}
         looked = project.finder.looked
+        if self._kept > _MOST_KEPT:
+            self._trees.clear()
+            self._kept = 0
         return _Closure(dict(sorted(found.items())), looked, taken)
 
     def read(self, name: str, path: str, package: str) -> _Module:
