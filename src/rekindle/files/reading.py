@@ -101,12 +101,12 @@ class Reader:
         """The files that match a pattern, as for `content`; those named in `skip` are listed and not read."""
         found = matching(path, pattern, without)
         if least is not None:
-            looks = {one: glance(inner) for one, inner in found.items()}
+            looks = {one: glance(inner, without) for one, inner in found.items()}
             if sum(one.size for one in looks.values()) >= least:
                 files = {_escaped(one): seen.digest for one, seen in looks.items()}
                 return Content(name, path, digest_of_set(files), "mtime", matched=Matched(pattern, files))
         read = partial(self._digest, tell=tell)
-        files = {_escaped(one): "" if one in skip else digest_of(inner, read) for one, inner in found.items()}
+        files = {_escaped(one): "" if one in skip else digest_of(inner, read, without) for one, inner in found.items()}
         return Content(name, path, digest_of_set(files), matched=Matched(pattern, files))
 
     def effort(self, path: str, least: int | None = None, pattern: str | None = None) -> int:

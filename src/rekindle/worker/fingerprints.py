@@ -263,7 +263,8 @@ class Fingerprint:
     def _glance(self, name: str) -> Mapping[str, Glance]:
         """How an input looks: each file, where it is a pattern."""
         if name in self._patterns:
-            return {one: glance(path) for one, path in matching(*self._patterns[name], self._written).items()}
+            found = matching(*self._patterns[name], self._written)
+            return {one: glance(path, self._written) for one, path in found.items()}
         return {name: glance(self._input_paths[name], self._written)}
 
     def _contents(
@@ -381,6 +382,7 @@ def _located(recipe: Recipe, start: int, frame: Frame) -> _NamedFiles:
     if not named:
         return _NONE
     declared = {*_input_paths(frame).values(), *absolute(frame.directory, frame.outputs).values()}
+    declared.update(path for pattern in frame.patterns.values() for path in matching(*pattern).values())
     found = locate(named, frame.directory, recipe.directory, declared)
     if not (start and found):
         return _NamedFiles(found)

@@ -120,6 +120,7 @@ class Measured:
                 *defined[key],
                 *(ComparedPart(ReasonKind.ENVIRONMENT, name) for name in sorted(one.prints.env)),
                 *map(_part, one.prints.inputs),
+                *(ComparedPart(ReasonKind.INPUT, each.wanted.pattern or "", each.wanted.path) for each in one.fan_outs),
                 *map(_part, filter(self._counting(one), one.implicit)),
                 *(ComparedPart(ReasonKind.OUTPUT, content.name, content.path) for content in one.prints.outputs),
                 *(ComparedPart(ReasonKind.RESULT, name) for name in self._needs.compared.get(one.subject.attempt, ())),
