@@ -89,7 +89,6 @@ def run(
     """
     if no_rerun and retry_failed:
         raise UsageError("--no-rerun and --retry-failed exclude each other", hint="leave out one of them")
-    given = licences(licence)
     definition = loaded(spec, param, new, revise)
     with opened(create=True) as session:
         naming = {"name": name, "new": new, "revise": revise}
@@ -105,7 +104,7 @@ def run(
             wait_timeout=wait_timeout,
             memory=memory,
             gpus=gpus,
-            licences=given,
+            licences=licences(licence),
         )
         report, outcome = _worked(session, options, _command(spec, param, name), quiet=as_json)
         code = outcome.exit_code or found_code(session, str(done.workflow), fail_on)
