@@ -182,7 +182,9 @@ class Edited:
 
     def jobs(self, folder: Path | None = None) -> dict[str, Any]:
         """The workflow's jobs by name."""
-        printed = self.rekindle("jobs", "list", "-w", "flow", "--json", folder=folder or self.folder)[1]
+        code, printed = self.rekindle("jobs", "list", "-w", "flow", "--json", folder=folder or self.folder)
+        if code:
+            raise Wrong(f"the jobs cannot be listed (exit {code}): {printed}")
         return {job["name"]: job for job in json.loads(printed)["jobs"] if not job["retired"]}
 
     def expect(self, code: int, *words: str) -> None:
