@@ -180,7 +180,8 @@ def test_full_durability_has_each_start_on_the_disk_before_the_job_begins(projec
     project.spec("name: one\njobs: {only: {run: [/bin/true]}}\n")
     project.env["REKINDLE_DURABILITY"] = "full"
     trace = project.folder / "trace"
-    project.command = ["strace", "-f", "-s", "4096", "-o", str(trace), "-e", "trace=write,fdatasync,execve", *project.command]
+    watched = "-e trace=write,fdatasync,execve -s 4096".split()
+    project.command = ["strace", "-f", "-o", str(trace), *watched, *project.command]
     project.rekindle("run", "spec.yaml", "-j", "1")
     lines = trace.read_text().splitlines()
     begun = next(at for at, line in enumerate(lines) if 'execve("/bin/true"' in line)
