@@ -180,7 +180,7 @@ def test_full_durability_has_each_start_on_the_disk_before_the_job_begins(projec
     project.spec("name: one\njobs: {only: {run: [/bin/true]}}\n")
     project.env["REKINDLE_DURABILITY"] = "full"
     trace = project.folder / "trace"
-    watched = "-e trace=write,fdatasync,execve -s 4096".split()
+    watched = ["-e", "trace=write,fdatasync,execve", "-s", "4096"]
     project.command = ["strace", "-f", "-o", str(trace), *watched, *project.command]
     project.rekindle("run", "spec.yaml", "-j", "1")
     lines = trace.read_text().splitlines()
