@@ -119,4 +119,4 @@ def _tell_unapplied(found: Restarting, as_json: bool, only_uninitialized: bool) 
     elif only_uninitialized:
         click.echo("nothing to restart: no job is held by a reset")
     else:
-        click.echo("nothing to restart: nothing was cut off, nothing is stale, nothing is reset")
+        click.echo("nothing to restart: no job was interrupted, is stale or is reset")
