@@ -177,8 +177,11 @@ class Edited:
 
     def run_words(self, *flags: str) -> tuple[str, ...]:
         """The words of a `run` command."""
-        given = [word for name, value in self.model.given.items() for word in ("--param", f"{name}={value}")]
-        return ("run", SPEC, "--yes", "-j", str(self.slots), *given, *flags)
+        return ("run", SPEC, "--yes", "-j", str(self.slots), *self.given_words(), *flags)
+
+    def given_words(self) -> tuple[str, ...]:
+        """The options for the parameters given on the command line."""
+        return tuple(word for name, value in self.model.given.items() for word in ("--param", f"{name}={value}"))
 
     def jobs(self, folder: Path | None = None) -> dict[str, Any]:
         """The workflow's jobs by name."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from random import Random
 from typing import Any
 
-from edited_model import BAD, OF_JOBS, WIDE, Job, Matrix, Model, Read
+from edited_model import BAD, OF_JOBS, SPEC, WIDE, Job, Matrix, Model, Read
 from edited_project import Edited
 
 Edit = Callable[[Edited, Random], str | None]
@@ -536,6 +536,8 @@ def set_then_change_in_spec(project: Edited, rng: Random) -> str | None:
     project.rekindle("rerun", name, "--set", f"{job.param}=9", "--yes", "--work", "-j", "1")
     before = project.model.params[job.param]
     project.model.params[job.param] = rng.choice([value for value in VALUES if repr(value) != repr(before)])
+    project.write(rng)
+    project.expect(0, "submit", SPEC, *project.given_words())  # a later edit may restore the value, and this one count
     return f"{name}: {job.param}=9, then {before!r} to {project.model.params[job.param]!r}"
 
 
