@@ -103,10 +103,26 @@ def test_failed_jobs_stay_failed_and_count_until_they_are_asked_for(shell: Shell
     nothing_more(shell, 0, "--retry-failed")
 
 
-def test_a_failed_job_whose_command_was_mended_runs_again(shell: Shell) -> None:
-    shell.write("name: w\njobs: {a: {run: exit 3}}\n")
+def test_a_failed_job_whose_command_was_mended_is_named_and_waits_to_be_asked_for(shell: Shell) -> None:
+    shell.write("name: w\njobs: {a: {run: exit 3}, b: {run: exit 4}}\n")
     assert shell("run", "spec.yaml").code == 2
-    shell.write("name: w\njobs: {a: {run: exit 0}}\n")
+    shell.write("name: w\njobs: {a: {run: exit 0}, b: {run: exit 4}}\n")
+    done = shell("run", "spec.yaml")
+    assert done.code == 2
+    assert "changed since: a\n" in done.err
+    assert states(shell) == {"a": "failed", "b": "failed"}
+    assert shell("run", "spec.yaml", "--retry-failed").code == 2
+    assert states(shell) == {"a": "completed", "b": "failed"}
+
+
+def test_a_failed_job_below_one_that_runs_again_runs_with_it(shell: Shell) -> None:
+    shell.write("bad\n", "raw")
+    shell.write(
+        "name: w\njobs:\n  a: {run: 'cat raw > mid', inputs: {i: raw}, outputs: {o: mid}}\n"
+        "  b: {run: 'grep good mid', inputs: {i: mid}}\n"
+    )
+    assert shell("run", "spec.yaml").code == 2
+    shell.write("good\n", "raw")
     assert shell("run", "spec.yaml").code == 0
 
 

@@ -27,6 +27,7 @@ COARSE_SLACK = 2_000_000_000
 _FOLDER = "rekindle 2026-11 folder"
 _GLANCE = "rekindle 2026-11 glance"
 _SET = "rekindle 2026-11 set"
+_STORE = ".rekindle"  # a store's folder: what it holds changes with each attempt, and is nobody's input
 _PARALLEL = 1024 * 1024  # bytes from which a chunk is worth several threads
 _SECOND = 1_000_000_000
 
@@ -160,8 +161,8 @@ def read_file(path: str, tell: Tell | None = None) -> FileSeen | None:
 
 def entries(folder: str, skip: Collection[str] = ()) -> Iterator[tuple[bytes, str, str]]:
     """(path relative to the folder, path, "file" or what else it is) of all that a folder holds, folders themselves
-    too, sorted by relative path. The files and folders at the paths of `skip` are left out, and so are the folders
-    around them, except for the rest of what these hold."""
+    too, sorted by relative path, without a store's folder. The files and folders at the paths of `skip` are left out,
+    and so are the folders around them, except for the rest of what these hold."""
     base = len(os.fsencode(os.path.join(folder, "")))
     found = []
     around = {outer for path in skip for outer in _folders_between(path, folder)}
@@ -172,7 +173,7 @@ def entries(folder: str, skip: Collection[str] = ()) -> Iterator[tuple[bytes, st
         except OSError:
             continue  # it is gone, or may not be looked into: it counts as empty
         for entry in listed:
-            if entry.path in skip:
+            if entry.path in skip or entry.name == _STORE:
                 continue
             kind = _kind(entry)
             if kind == "folder":

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from rekindle.domain.changes.prints import Named
+from rekindle.domain.texts.globs import base, location
 from rekindle.domain.texts.namedfiles import NamedFile, is_source
 
 _STORE = "/.rekindle/"
+_WILD = re.compile(r"[*?]|\[[^\]]+\]")
 
 
 class Located(NamedTuple):
@@ -22,19 +25,24 @@ class Located(NamedTuple):
     named: Named
     there: bool
     fixed: bool
+    pattern: str | None = None  # the word is a pattern, and `path` its location: see domain.texts.globs
 
 
 def locate(
     named: Iterable[NamedFile], directory: str, project: str, declared: Collection[str] = ()
 ) -> tuple[Located, ...]:
     """Return the files that commands in the folder `directory` name, in order, none twice: regular files within the
-    folder `project`, without those that are declared, or lie in a folder that is (`declared`: absolute paths), and
-    without the store's and those in an attempt's own folder."""
+    folder `project`, and patterns whose literal folder is there; without those that are declared, or lie in a folder
+    that is (`declared`: absolute paths), and without the store's and those in an attempt's own folder."""
     inside = project.rstrip("/") + "/"
     own = "" if directory == project else directory.rstrip("/") + "/"
     found: dict[str, Located] = {}
     for one in named:
         place = _place(one, directory, inside, own)
+        if (place is None or not place[1]) and (pattern := _pattern(one, directory, inside, own)) is not None:
+            if not (declared and _is_declared(base(*pattern), declared)) and pattern[0] not in declared:
+                found[pattern[0]] = Located(one.word, pattern[0], "other", True, False, pattern[1])
+            continue
         if place is None:
             continue
         path, there = place
@@ -68,6 +76,19 @@ def _place(one: NamedFile, directory: str, inside: str, own: str) -> tuple[str, 
     if first is None or not (one.awaited or one.role == "written"):
         return None
     return first, False
+
+
+def _pattern(one: NamedFile, directory: str, inside: str, own: str) -> tuple[str, str] | None:
+    """The location and the text of a pattern whose literal folder is there; None: the word is none."""
+    if one.role not in ("source", "other") or not _WILD.search(one.word):
+        return None
+    for path in one.paths:
+        place = location(directory, path)
+        folder = base(place, path) + "/"
+        counts = folder.startswith(inside) and _STORE not in folder and not (own and folder.startswith(own))
+        if counts and os.path.isdir(folder):
+            return place, path
+    return None
 
 
 def _is_declared(path: str, declared: Collection[str]) -> bool:

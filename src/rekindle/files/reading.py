@@ -97,8 +97,10 @@ class Reader:
         tell: Tell | None = None,
         without: Collection[str] = (),
         skip: Collection[str] = (),
+        shallow: bool = False,
     ) -> Content:
-        """The files that match a pattern, as for `content`; those named in `skip` are listed and not read."""
+        """The files that match a pattern, as for `content`; those named in `skip` are listed and not read, and so are
+        folders where it is `shallow`."""
         found = matching(path, pattern, without)
         if least is not None:
             looks = {one: glance(inner, without) for one, inner in found.items()}
@@ -106,7 +108,10 @@ class Reader:
                 files = {_escaped(one): seen.digest for one, seen in looks.items()}
                 return Content(name, path, digest_of_set(files), "mtime", matched=Matched(pattern, files))
         read = partial(self._digest, tell=tell)
-        files = {_escaped(one): "" if one in skip else digest_of(inner, read, without) for one, inner in found.items()}
+        listed = {one for one, inner in found.items() if one in skip or (shallow and os.path.isdir(inner))}
+        files = {
+            _escaped(one): "" if one in listed else digest_of(inner, read, without) for one, inner in found.items()
+        }
         return Content(name, path, digest_of_set(files), matched=Matched(pattern, files))
 
     def effort(self, path: str, least: int | None = None, pattern: str | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from rekindle.domain.texts.quantities import parse_size
@@ -14,6 +15,7 @@ _TELLING = ("by", "over")
 _WAYS = ("content", "mtime")
 _KEYS = {"inputs": ("path", "by", "over", "optional"), "outputs": ("path", "by", "over")}
 _FORM = "as in `raw: data/raw.csv` or `raw: {path: data/raw.csv, by: mtime}`"
+_WILD = re.compile(r"[*?]")
 _OVER = "as in `{by: mtime, over: 1G}`: smaller files are told by content"
 
 
@@ -82,6 +84,9 @@ def _file(name: str, entry: Entry, kind: str, base: Telling, problems: Problems)
             return None, telling
         node = node.entries["path"].node
     path = text(node, f"the path of {name!r}", problems)
+    if kind == "outputs" and path is not None and _WILD.search(path):
+        message = f"the output {name!r} is a pattern: {path!r:.80}"
+        problems.add(node.place, message, "declare the directory that holds the files, or each file")
     return (None if path is None else Placed(path, node.place)), telling
 
 

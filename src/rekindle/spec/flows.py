@@ -47,9 +47,9 @@ class PathIndex:
         """The jobs that write something inside the directory."""
         return dict.fromkeys(self._writers[one] for one in self._inside(path) if one != path)
 
-    def matching(self, path: str, pattern: str) -> dict[int, None]:
-        """The jobs that write what a pattern at `path` matches, a file in that, or a directory around it."""
-        folder, rest = base(path, pattern), split(pattern)[1]
+    def matching(self, folder: str, rest: str) -> dict[int, None]:
+        """The jobs that write what a pattern matches, something inside that, or a directory around it. `folder` is the
+        literal folder of the pattern, `rest` what follows."""
         below = len(folder.rstrip("/")) + 1
         found = dict.fromkeys(self._writers[one] for one in self._inside(folder) if reaches(rest, one[below:]))
         if folder in self._writers:
@@ -74,9 +74,18 @@ def absolute(directory: str, where: str) -> str:
     return path[1:] if path.startswith("//") else path
 
 
+def _is_known_early(text: str) -> bool:
+    """Return whether the pattern of a fan-out is one path, known before any job runs."""
+    found = references(text)
+    if len(found) == 1 and found[0].text == text:
+        return False  # it may be a list
+    return all(one.scope in ("params", "matrix") or (one.scope, one.path) == ("job", ("name",)) for one in found)
+
+
 class Flows:
-    """The declared files of all jobs. Paths start at the project's folder; what a `workdir: attempt` job writes is
-    in a folder of its own, where nobody else looks: such outputs make no edges and never clash."""
+    """The declared files of all jobs, and the files that the patterns of fan-outs match. Paths start at the project's
+    folder; what a `workdir: attempt` job writes is in a folder of its own, where nobody else looks: such outputs make
+    no edges and never clash."""
 
     def __init__(self, roster: Roster, edges: Edges, directory: str, problems: Problems) -> None:
         self._roster = roster
@@ -86,6 +95,7 @@ class Flows:
         self._writers: dict[str, int] = {}
         self._declared: list[tuple[Placed, str, int]] = []  # outputs, as declared, with path and job
         self._index = PathIndex(self._writers)
+        self._real: dict[str, str] = {}  # folders, with symbolic links followed
 
     def follow(self) -> None:
         """Add an edge for each file that one job writes and another reads; report the files that two jobs write."""
@@ -97,6 +107,19 @@ class Flows:
         for entry, draft in enumerate(self._roster.drafts):
             for path in draft.inputs.values():
                 self._read(entry, path)
+            for step in draft.template.steps if draft.template.workdir == "project" else ():
+                if step.each is not None and step.each.glob is not None and _is_known_early(step.each.glob):
+                    self._read(entry, Placed(step.each.glob, draft.place))
+
+    def _absolute(self, where: str) -> str:
+        """See `absolute`; two spellings of a folder, one through a symbolic link, are one folder."""
+        path = absolute(self._directory, where)
+        return os.path.join(self._folder(os.path.dirname(path)), os.path.basename(path))  # noqa: PTH118, PTH119, PTH120
+
+    def _folder(self, folder: str) -> str:
+        if folder not in self._real:
+            self._real[folder] = os.path.realpath(folder)
+        return self._real[folder]
 
     def _write(self, entry: int, path: Placed, own_folder: bool) -> None:
         clashes = 0
@@ -107,7 +130,7 @@ class Flows:
                 return
             if own_folder and not where.startswith("/"):
                 continue
-            target = absolute(self._directory, where)
+            target = self._absolute(where)
             writer = self._writers.setdefault(target, job)
             self._declared.append((path, target, job))
             if writer != job:
@@ -153,9 +176,10 @@ class Flows:
 
     def _writing(self, where: str) -> dict[int, None]:
         """The jobs that write an input, a folder around it, something inside it, or a file that it matches."""
-        path = absolute(self._directory, where)
+        path = self._absolute(where)
         if is_pattern(where) and path not in self._writers:
-            return self._index.matching(location(self._directory, where), where)
+            folder = base(location(self._directory, where), where)
+            return self._index.matching(self._folder(folder), split(where)[1])
         return self._index.of(path)
 
     def _paths(self, entry: int, path: Placed) -> Iterator[tuple[int, str]]:

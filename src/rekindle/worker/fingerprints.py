@@ -15,7 +15,7 @@ from rekindle.domain.definition import Each
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts.globs import location
 from rekindle.domain.texts.substitution import render, render_value, word
-from rekindle.files.digests import Glance, Tell, digest_of_mapping, glance, text_digest
+from rekindle.files.digests import Glance, Tell, digest_of_mapping, digest_of_set, glance, text_digest
 from rekindle.files.environment import DEFAULT_PATH, Programs, is_relative, programs_of
 from rekindle.files.locating import Located, locate
 from rekindle.files.reading import Reader, matching
@@ -156,6 +156,7 @@ class Fingerprint:
         self._named = named
         self._before: dict[str, tuple[Content, Glance | None]] = {}  # by path, what named files held at the start, and
         # looked like (None: kept steps have used them)
+        self._looks: dict[str, Mapping[str, Glance]] = {}  # by location of a pattern in a command: how its files looked
         self._reader, self._by_mtime = reader, by_mtime
         self._began = began or Prints()
         self._input_paths = _input_paths(frame)
@@ -189,6 +190,11 @@ class Fingerprint:
             if one.path in self._named.kept and one.path in earlier:
                 self._before[one.path] = earlier[one.path], None
                 continue
+            if one.pattern is not None:
+                self._looks[one.path] = _looks(one.path, one.pattern)
+                matched = self._reader.matched(one.name, one.path, one.pattern, tell=tell, shallow=True)
+                self._before[one.path] = replace(matched, named=one.named), None
+                continue
             if one.there and one.named != "written":
                 content = replace(self._reader.content(one.name, one.path, None, tell), named=one.named)
             else:
@@ -221,6 +227,9 @@ class Fingerprint:
             if one.path not in self._before:
                 continue
             content, looked = self._before[one.path]
+            if one.path in self._looks and content.matched is not None:
+                found.append(self._unwritten(content, content.matched))
+                continue
             changed = looked is not None and content.compared and self._is_changed(content, looked)
             if changed and not (one.fixed and one.there):
                 if one.named == "program" and content.digest != ABSENT and os.path.isfile(one.path):
@@ -229,6 +238,12 @@ class Fingerprint:
                     content = replace(content, digest=ABSENT, by="content", named="written")
             found.append(content)
         return tuple(found)
+
+    def _unwritten(self, content: Content, matched: Matched) -> Content:
+        """A pattern in a command without the files that changed or went while the attempt ran."""
+        then, now = self._looks[content.path], _looks(content.path, matched.pattern)
+        files = {name: digest for name, digest in (matched.files or {}).items() if now.get(name) == then.get(name)}
+        return _without_many(replace(content, digest=digest_of_set(files), matched=Matched(matched.pattern, files)))
 
     def _is_changed(self, content: Content, then: Glance) -> bool:
         """Whether a named file differs from what was read; see `_changed`."""
@@ -356,11 +371,16 @@ def _fan_outs(recipe: Recipe, frame: Frame) -> dict[str, str]:
     return found
 
 
+def _looks(path: str, pattern: str) -> dict[str, Glance]:
+    """How the files look that a pattern matches, by name."""
+    return {name: glance(inner) for name, inner in matching(path, pattern).items() if not os.path.isdir(inner)}
+
+
 def _without_many(one: Content) -> Content:
     """As it is recorded: the files of a pattern by name, unless there are very many."""
     if one.matched is None or len(one.matched.files or ()) <= _MOST_NAMED:
         return one
-    return Content(one.name, one.path, one.digest, one.by, matched=Matched(one.matched.pattern))
+    return replace(one, matched=Matched(one.matched.pattern))
 
 
 def _rendered(word: str, frame: Frame) -> str:

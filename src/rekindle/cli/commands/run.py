@@ -75,7 +75,7 @@ def run(
 
     Runs what is ready, new, stale (an input, command, parameter, function or result that it depends on has changed) or
     was interrupted, and every job below these. The plan is shown and recorded; on a terminal, `run` asks before
-    completed jobs run again. A failed job stays failed until something it depends on changes, or --retry-failed.
+    completed jobs run again. Failed jobs stay failed until `rerun` or --retry-failed.
 
     Exit code, for the whole workflow at the end: 0 all jobs completed and none is stale, 1 stale jobs are left or jobs
     cannot start, 2 jobs have failed, 5 jobs are canceled (Ctrl-C), 6 timed out; with --fail-on, where it would be 0: 7
@@ -205,19 +205,25 @@ def _show_outcome(session: Session, outcome: Outcome, report: WorkReport | None,
     if failed and not (report and report.failed):
         have = "has" if failed == 1 else "have"
         click.echo(f"{drawing.many(failed, 'job')} {have} failed before: not run again", err=True)
+        if outcome.mended:
+            click.echo(f"changed since: {_named(session, outcome.mended)}", err=True)
         click.echo(f"look: rekindle failures {scope}    again: {again} --retry-failed", err=True)
         click.echo(f"or choose: rekindle rerun {scope} -s failed --work", err=True)
     if canceled and not (report and report.canceled):
         click.echo(f"{drawing.many(canceled, 'job')} {'is' if canceled == 1 else 'are'} canceled", err=True)
         click.echo(f"again: rekindle rerun {scope} -s canceled --work", err=True)
     if stale:
-        names = ", ".join(drawing.flat(row.job.name) for row in look.jobs(session, stale[:_NAMED]))
-        more = ", …" if len(stale) > _NAMED else ""
         are = "is" if len(stale) == 1 else "are"
-        click.echo(f"{drawing.many(len(stale), 'job')} {are} stale: {names}{more}", err=True)
+        click.echo(f"{drawing.many(len(stale), 'job')} {are} stale: {_named(session, stale)}", err=True)
         click.echo(f"why: rekindle why {scope} --changed    again: {again}", err=True)
     if report is None and outcome.exit_code == 0:
         click.echo(f"nothing to run: {_current(outcome)}", err=True)
+
+
+def _named(session: Session, jobs: Sequence[int]) -> str:
+    """The names of the first of some jobs."""
+    names = ", ".join(drawing.flat(row.job.name) for row in look.jobs(session, jobs[:_NAMED]))
+    return f"{names}, …" if len(jobs) > _NAMED else names
 
 
 def _current(outcome: Outcome) -> str:

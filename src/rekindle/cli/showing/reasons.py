@@ -65,7 +65,9 @@ def in_short(reason: Reason) -> str:
     if kind in _OF_JOBS:
         return _OF_JOBS[kind].format(name=name or detail.get("job"))
     if "pattern" in detail:
-        return f"{'items' if detail.get('items') else kind.value} {_matching(detail)}"
+        return f"{'items' if detail.get('items') else kind.value} {_matching(detail)}".removeprefix(
+            "input " if detail.get("implicit") else ""
+        )
     if detail.get("implicit"):
         return f"{named_file(name)}: {_happened(detail, 'missing', 'new')}"
     if kind in (ReasonKind.INPUT, ReasonKind.OUTPUT):
@@ -212,6 +214,8 @@ def _happened(detail: Any, gone: str, fresh: str) -> str:
 def _matching(detail: Any) -> str:
     """`in/*.txt: 1 new (in/c.txt)`."""
     pattern = drawing.flat(str(detail["pattern"]))
+    if detail.get("implicit"):
+        pattern = named_file(str(detail["name"]))
     if "counts" not in detail:
         return f"{pattern} {_happened(detail, 'is missing', 'is there now')}"
     parts = []

@@ -79,24 +79,23 @@ def begin_update(
     *,
     retry_failed: bool = False,
 ) -> Restart:
-    """Choose what `run` runs again of a workflow: stale jobs, interrupted ones, and with `retry_failed` those that
-    failed. `jobs` are all that have ended, by id; `interrupted` those whose attempt was lost, or canceled with its
-    runner; `stale`: by job, what has changed since its live attempt. A job that was canceled by name stays canceled,
-    even if it is stale."""
+    """Choose what `run` runs again of a workflow: completed jobs that are stale, interrupted jobs, and with
+    `retry_failed` failed ones. `jobs` are all that have ended, by id; `interrupted` those whose attempt was lost, or
+    canceled with its runner; `stale`: by job, what has changed since its live attempt. Other failed jobs stay failed,
+    and jobs that were canceled by name stay canceled, whatever has changed."""
     again: list[Job] = []
     outdated: list[Job] = []
     stays: list[Job] = []
     for job in jobs:
         if job.retired:
             continue
-        if job.state is State.CANCELED and job.id not in interrupted:
+        ran = job.id in interrupted or (job.state is State.FAILED and retry_failed)
+        if job.state is not State.COMPLETED and not ran:
             stays.append(job)
         elif job.id in stale:
             outdated.append(job)
-        elif job.id in interrupted or (job.state is State.FAILED and retry_failed):
+        elif ran:
             again.append(job)
-        elif job.state is not State.COMPLETED:
-            stays.append(job)
     why = {job.id: stale[job.id] for job in outdated}
     return Restart(_filled([(_ids(again), CUT_OFF), (_ids(outdated), STALE)]), why, stays=tuple(stays))
 

@@ -35,9 +35,13 @@ def base(path: str, text: str) -> str:
 
 
 def reaches(rest: str, relative: str) -> bool:
-    """Return whether the part of a pattern behind its literal folders matches a relative path or a folder around it."""
+    """Return whether the part of a pattern behind its literal folders matches a relative path or a folder around it, or
+    may match something inside the path, should that be a folder."""
     matches, parts = matcher(rest).fullmatch, relative.split("/")
-    return any(matches("/".join(parts[:count])) for count in range(1, len(parts) + 1))
+    if any(matches("/".join(parts[:count])) for count in range(1, len(parts) + 1)):
+        return True
+    names = rest.split("/")
+    return any(matcher("/".join(names[:count])).fullmatch(relative) for count in range(1, len(names)))
 
 
 @lru_cache(maxsize=1024)

@@ -99,7 +99,7 @@ _INTERPRETER = re.compile("|".join(f"(?P<i{at}>{names})" for at, (names, _) in e
 _FROM_FILE = re.compile(r"[gmn]?awk|gsed|sed|g?make|bmake|ninja|snakemake|just|bc|psql|mysql|sqlite3")
 _FILE_OPTIONS = ("-f", "--file", "--makefile", "--snakefile")
 _FILE_OPTION = re.compile(r"(?:-f|--?file=|--makefile=|--snakefile=)(.+)|-f|--file|--makefile|--snakefile", re.DOTALL)
-_WRITERS = frozenset({"tee", "touch", "truncate"})
+_WRITERS = frozenset({"tee", "touch", "truncate", "rm", "rmdir", "mkdir", "unlink"})
 
 _PREFIXES: Mapping[str, tuple[tuple[str, ...], int]] = {
     # name: (options that take the next word, words before the command)
@@ -412,6 +412,8 @@ class _Finder:
     def _add(self, word: str, role: Role, paths: tuple[str, ...] = (), *, awaited: bool | None = None) -> None:
         if not word or word.startswith("-") or len(word) > 4096:
             return
+        if role == "program" and re.search(r"[*?]", word):
+            role = "other"
         places = paths or (word,)
         if self._folder == LATER:  # where the working directory is a guess
             if role == "written":

@@ -238,7 +238,7 @@ def _literal(kind: str, part: str) -> str:
             return part[2:].rstrip("'")
         case "escaped":
             return part[1:]
-        case "pattern" | "arithmetic":
+        case "arithmetic":
             return LATER
     return part
 

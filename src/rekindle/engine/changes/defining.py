@@ -15,7 +15,7 @@ import msgspec
 from rekindle.domain.actions import Change, effective
 from rekindle.domain.changes.outdated import Spec, outdated
 from rekindle.domain.changes.outside import files_named, functions_called
-from rekindle.domain.changes.prints import ABSENT, ATTEMPTS_OWN, Content, Subject
+from rekindle.domain.changes.prints import ABSENT, ATTEMPTS_OWN, Content, Matched, Subject
 from rekindle.domain.changes.staleness import Defined, redefined
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import RekindleError, UnknownWord
@@ -135,7 +135,13 @@ class Definitions:
         search = variables.get("PATH", "")
         found = files_named(body.steps, scope, scope["env"], lambda each: settled(each, scope, directory), search)
         return tuple(
-            Content(each.name, each.path, ABSENT, named=each.named)
+            Content(
+                each.name,
+                each.path,
+                ABSENT,
+                named=each.named,
+                matched=None if each.pattern is None else Matched(each.pattern),
+            )
             for each in locate(found, directory, project, declared)
         )
 

@@ -38,7 +38,7 @@ from rekindle.engine.changes.defining import Compared, Definitions
 from rekindle.engine.changes.matching import Items, items_of
 from rekindle.engine.changes.needing import Needs, needing
 from rekindle.engine.changes.reading import Contents, Functions, Glance, Requests, Surrounding, Wanted
-from rekindle.engine.changes.writing import Written, written_by
+from rekindle.engine.changes.writing import Written, matching_now, named_reasons, written_by
 from rekindle.files.digests import text_digest
 from rekindle.files.environment import DEFAULT_PATH, program_file
 from rekindle.store.port import Archive
@@ -94,7 +94,11 @@ class Measured:
             if one.prints is not NO_PRINTS or one.code is not None:
                 reasons = (*reasons, *_outside(one, contents, outer, unlike))
             if one.implicit:
-                reasons = (*reasons, *self._named(one, contents))
+                redefined = bool(one.made.reasons)
+                reasons = (
+                    *reasons,
+                    *named_reasons(one.implicit, one.subject.workflow, self._written, contents, redefined),
+                )
             for items in one.fan_outs:
                 reasons = (*reasons, *items.reasons(contents))
             reasons = (*reasons, *self._needs.reasons.get(attempt, ()))
@@ -129,23 +133,8 @@ class Measured:
             found[one.subject.job] = tuple(compared), tuple(left)
         return found
 
-    def _named(self, one: _Measure, contents: Contents) -> Iterable[Reason]:
-        """What differs of the files that commands name."""
-        for was in one.implicit:
-            if not was.compared:
-                continue
-            reason = other_file(ReasonKind.INPUT, was, was.path, contents.content[was.path])
-            if reason is None or (one.made.reasons and reason.detail["after"] is None):
-                continue  # a command that has changed may not name the file any more
-            if self._compared(one, was) and not (
-                was.named == "other" and self._written.during_an_attempt(one.subject.workflow, was.path)
-            ):
-                yield reason
-
     def _compared(self, one: _Measure, was: Content) -> bool:
-        if was.named == "other":
-            return not self._written.by_a_job(one.subject.workflow, was.path)
-        return was.compared
+        return self._written.leaves(one.subject.workflow, was)
 
     def _counting(self, one: _Measure) -> Callable[[Content], bool]:
         """Whether a named file was there, and is compared."""
@@ -330,7 +319,9 @@ def _requested(measures: Iterable[_Measure]) -> Requests:
         if one.functions is not None:
             code[one.functions] = None
         for named in (*one.implicit, *(one.implicit_now or ())):
-            if named.compared:
+            if named.matched is not None:
+                sets[matching_now(named)] = None
+            elif named.compared:
                 content[named.path] = None
         if one.prints is NO_PRINTS and one.paths is None:
             continue
@@ -397,7 +388,11 @@ def _prints_now(one: _Measure, contents: Contents, outer: _Outer) -> Prints:
     names = {*one.prints.env} if not one.made.reasons else used_by(one.made.now.body).outer
     env = {name: outer.digest(name) for name in sorted(names)}
     implicit = tuple(
-        replace(each, digest=contents.content[each.path]) if each.compared else each
+        replace(contents.sets[matching_now(each)], name=each.name, named=each.named)
+        if each.matched is not None
+        else replace(each, digest=contents.content[each.path])
+        if each.compared
+        else each
         for each in (one.implicit if one.implicit_now is None else one.implicit_now)
     )
     seen = [(file.kind, file.seen(contents)) for file in _files(one)]

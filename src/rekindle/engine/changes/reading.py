@@ -39,6 +39,7 @@ class Wanted:
     without: tuple[str, ...] = ()
     items: bool = False
     skip: frozenset[str] = frozenset()
+    shallow: bool = False
 
 
 Tell = Callable[[int, int], None]
@@ -116,7 +117,9 @@ def _read(
     def one(each: Wanted) -> Content:
         nonlocal left
         if each.items and each.pattern is not None:
-            content = reader.matched("", each.path, each.pattern, each.least, count, skip=each.skip)
+            content = reader.matched(
+                "", each.path, each.pattern, each.least, count, skip=each.skip, shallow=each.shallow
+            )
         else:
             content = reader.content("", each.path, each.least, count, each.pattern, each.without)
         left -= 1

@@ -53,11 +53,12 @@ class Update:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a workflow stands at the end of a run, and the exit code that follows. `changed`: what is stale or unknown
-    among its completed jobs."""
+    among its completed jobs; `mended`: failed jobs of which something they depend on has changed since."""
 
     status: WorkflowStatus
     changed: Changed
     exit_code: int
+    mended: tuple[int, ...] = ()
 
 
 def plan_update(
@@ -150,8 +151,15 @@ def conclude(session: Session, workflow: int, report: WorkReport | None, tell: T
     status = look.status(session, key)[0]
     with session.store.read() as archive:
         completed = archive.jobs.select(Compare("state", Op.EQ, State.COMPLETED), workflow)
-    found = changed(session, completed, tell)
-    return Outcome(status, found, _exit_code(status.counts, found, report))
+        failed = archive.jobs.select(Compare("state", Op.EQ, State.FAILED), workflow)
+    every = changed(session, [*completed, *failed], tell)
+    done = set(completed)
+    found = Changed(
+        {job: reasons for job, reasons in every.stale.items() if job in done},
+        tuple(job for job in every.unknown if job in done),
+    )
+    mended = tuple(job for job in every.stale if job not in done)
+    return Outcome(status, found, _exit_code(status.counts, found, report), mended)
 
 
 def _exit_code(counts: Mapping[State, int], found: Changed, report: WorkReport | None) -> int:
