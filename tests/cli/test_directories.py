@@ -159,3 +159,60 @@ def test_what_a_job_writes_into_a_directory_that_it_reads_does_not_make_it_stale
     for folder in "def":
         shell.write("2\n", f"{folder}/a")
     assert words() == ["stale", "stale", "stale"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "output"), [("run*/*.txt", "run1"), ("*/a.txt", "run1"), ("**/a.txt", "run1"), ("r*/*", "run1/a.txt")]
+)
+@pytest.mark.parametrize(
+    "reads",
+    ["inputs: {{i: '{0}'}}, run: 'cat run1/*.txt > r'", "steps: [{{name: p, each: '{0}', run: 'cat ${{item}} > r'}}]"],
+)
+def test_a_pattern_waits_for_the_directory_in_which_it_may_match(
+    shell: Shell, pattern: str, output: str, reads: str
+) -> None:
+    spec = """\
+        name: s
+        jobs:
+          reader: {READS, outputs: {o: r}}
+          writer: {run: 'mkdir -p run1; sleep 0.1; echo one > run1/a.txt', outputs: {o: OUTPUT}}
+        """
+    spec = spec.replace("READS", reads.format(pattern)).replace("OUTPUT", output)
+    shell.write(spec)
+    assert shell("run", "spec.yaml", "-j", "2").code == 0
+    shell.write(spec.replace("one", "two"))
+    assert shell("run", "spec.yaml", "-j", "2").code == 0
+    assert Path("r").read_text() == "two\n"
+    assert "nothing to run" in shell("run", "spec.yaml").err
+
+
+def test_a_symbolic_link_to_a_folder_is_that_folder(shell: Shell) -> None:
+    Path("real").mkdir()
+    Path("link").symlink_to("real")
+    shell.write(
+        "name: s\njobs:\n  reader: {run: cat link/a > r, inputs: {i: link/a}, outputs: {o: r}}\n"
+        "  writer: {run: sleep 0.1; echo one > real/a, outputs: {o: real/a}}\n"
+    )
+    assert shell("run", "spec.yaml", "-j", "2").code == 0
+    shell.write(
+        "name: s\njobs:\n  x: {run: echo 1 > link/a, outputs: {o: link/a}}\n"
+        "  y: {run: echo 2 > real/a, outputs: {o: real/a}}\n",
+        "two.yaml",
+    )
+    assert "both write" in shell("submit", "two.yaml", "--as", "two").err
+
+
+def test_the_store_is_no_part_of_a_folder_that_contains_it(shell: Shell) -> None:
+    shell.write("1\n", "x")
+    shell.write("name: s\njobs: {c: {run: cat x > oc, inputs: {i: .}, outputs: {o: oc}}}\n")
+    assert shell("run", "spec.yaml").code == 0
+    assert "nothing to run" in shell("run", "spec.yaml").err
+    shell.write("2\n", "x")
+    assert shell("run", "spec.yaml").code == 0
+    assert Path("oc").read_text() == "2\n"
+
+
+def test_an_output_cannot_be_a_pattern(shell: Shell) -> None:
+    shell.write("name: s\njobs: {x: {run: touch d/b, outputs: {o: 'd/*'}}}\n")
+    done = shell("submit", "spec.yaml")
+    assert (done.code, "the output 'o' is a pattern: 'd/*'" in done.err) == (1, True)

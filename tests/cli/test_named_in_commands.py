@@ -33,6 +33,10 @@ PROGRAMS = {  # job: (its command, the file that is edited)
     "sign": ("echo --config=sign.ini", "sign.ini"),
     "read": ("cat < stdin", "stdin"),
     "on_path": ("tool x", "bin/tool"),
+    "path_set": ("PATH=.:$PATH helper", "helper"),
+    "env_folder": ("env -C deep cat two.txt", "deep/two.txt"),
+    "make_folder": ("make -sCdeep || true", "deep/Makefile"),
+    "make_several": ("make -sfgoals || true", "goals"),
     "created": ("cat later.ini 2> /dev/null || true", "later.ini"),
 }  # fmt: skip
 
@@ -50,8 +54,8 @@ def test_a_program_or_file_that_a_command_names_makes_it_stale_when_it_changes(s
         (shell.folder / name).mkdir()
     for _, file in PROGRAMS.values():
         if file not in ("later.ini",):
-            (shell.folder / file).write_text("#!/bin/sh\n" if file in ("run.sh", "bin/tool") else "")
-    for name in ("run.sh", "bin/tool"):
+            (shell.folder / file).write_text("#!/bin/sh\n" if file in ("run.sh", "bin/tool", "helper") else "")
+    for name in ("run.sh", "bin/tool", "helper"):
         (shell.folder / name).chmod(0o755)
     (shell.folder / "link").symlink_to("target")
     shell.write("1", "in.txt")
@@ -326,3 +330,66 @@ def test_one_word_for_one_state(shell: Shell) -> None:
     assert "2 jobs are unknown" in shell("rerun", "-w", "w", "--changed", "--yes").err
     assert "2 jobs are unknown" in shell("restart", "w", "--yes").err
     assert len(shell("restart", "w", "--yes", "--json").json["unknown"]) == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat in/*.txt > all",
+        "for f in in/*.txt; do cat $f; done > all",
+        "cat in/[ab].* > all",
+        "cat in/? in/*.txt > all || true",
+        "bash -c 'cat in/*' > all",
+        "cd in && cat *.txt > ../all",
+    ],
+)
+def test_files_that_a_pattern_in_a_command_matches_make_it_stale(shell: Shell, command: str) -> None:
+    (shell.folder / "in").mkdir()
+    shell.write("1\n", "in/a.txt")
+    shell.write(f"name: w\njobs:\n  j:\n    run: |-\n      {command}\n    outputs: {{o: all}}\n")
+    assert shell("run", "spec.yaml").code == 0
+    assert words_of(shell) == {"j": "current"}
+    shell.write("2\n", "in/b.txt")
+    assert f"{NAMED}: 1 new (" in shell("why", "j").out
+    assert shell("run", "spec.yaml").code == 0
+    assert (shell.folder / "all").read_text() == "1\n2\n"
+    shell.write("3\n", "in/a.txt")
+    assert f"{NAMED}: 1 changed (" in shell("why", "j").out
+    assert shell("run", "spec.yaml").code == 0
+    (shell.folder / "in/b.txt").unlink()
+    assert f"{NAMED}: 1 gone (" in shell("why", "j").out
+    assert shell("run", "spec.yaml").code == 0
+    assert (shell.folder / "all").read_text() == "3\n"
+    assert shell("run", "spec.yaml").err.endswith("nothing to run: 1 completed job, current\n")
+
+
+def test_files_that_jobs_write_do_not_count_where_a_pattern_matches_them(shell: Shell) -> None:
+    spec = """\
+        name: w
+        jobs:
+          sim: {matrix: {s: [1, 2]}, run: "mkdir -p o; echo ${matrix.s} > ${outputs.o}", outputs: {o: "o/${matrix.s}"}}
+          loose: {run: "mkdir -p p; echo 1 > p/x"}
+          sum: {needs: ["sim*", loose], run: "cat o/* p/* > sum", outputs: {o: sum}}
+          log: {run: "mkdir -p l; rm -f l/*; date +%N > l/$(date +%N); cat l/* > last; ls * > /dev/null"}
+        """
+    shell.write(spec)
+    assert shell("run", "spec.yaml").code == 0
+    assert "stale" not in words_of(shell).values()
+    shell.write(spec.replace("[1, 2]", "[1, 2, 3]"))
+    assert shell("run", "spec.yaml").code == 0
+    assert (shell.folder / "sum").read_text() == "1\n2\n3\n1\n"
+    assert "stale" not in words_of(shell).values()
+    assert shell("rerun", "loose", "log", "--downstream", "none", "--yes", "--work").code == 0
+    assert "stale" not in {name: word for name, word in words_of(shell).items() if name != "sum"}.values()
+
+
+def test_a_pattern_in_a_command_can_be_accepted(shell: Shell) -> None:
+    (shell.folder / "in").mkdir()
+    shell.write("1\n", "in/a.txt")
+    shell.write("name: w\njobs: {k: {run: 'cat in/*'}}\n")
+    assert shell("run", "spec.yaml").code == 0
+    shell.write("2\n", "in/b.txt")
+    assert shell("accept", "k").code == 0
+    assert words_of(shell) == {"k": "current"}
+    shell.write("3\n", "in/b.txt")
+    assert words_of(shell) == {"k": "stale"}

@@ -44,6 +44,10 @@ SOURCE_SUFFIXES = frozenset(
 
 _NAME = re.compile(r"(?!.*://)(?:.*/)?[^/]*\.[A-Za-z][A-Za-z0-9]{0,4}")
 _SPLIT = re.compile(r"(?:-[0iv]*S|--split-string=?)(.*)", re.DOTALL)  # an option of env: a command as one word
+_FOLDER_OPTION = re.compile(r"(?:-C|--chdir=?|--directory=?)(.*)", re.DOTALL)
+_MAKE_OPTIONS = re.compile(
+    r"-[bdehikmnpqrRsStvwBL]+([fC].*)", re.DOTALL
+)  # several in one word, of which the last is -f or -C
 _SYSTEM = ("/bin/", "/usr/", "/sbin/")
 _WORDS_OF_CODE = re.compile(r"[\w./-]+")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
@@ -210,6 +214,9 @@ class _Finder:
         while words and (found := _ASSIGNMENT.fullmatch(words[0])):
             del words[0]
             self._argument(found[2])
+            if found[1] == "PATH":
+                own = [folder for folder in found[2].split(":") if folder and LATER not in folder]
+                self._search = [*own, *self._search]
             if alone:
                 self._set(found[1], found[2])
 
@@ -272,6 +279,8 @@ class _Finder:
                 read_script(" ".join([found[1], *arguments[at + 1 :]]), self)
                 return
             if word.startswith("-") and len(word) > 1:
+                if name == "env" and (found := _FOLDER_OPTION.fullmatch(word)):
+                    self._change_folder([found[1] or "".join(arguments[at + 1 : at + 2])])
                 at += 2 if word in valued else 1
             elif name == "env" and _ASSIGNMENT.fullmatch(word):
                 at += 1
@@ -384,13 +393,17 @@ class _Finder:
         """Take the programs that follow `-f`, and the files that make and snakemake read where there is none."""
         named, folder, before = False, "", ""
         for word in arguments:
+            if name in ("make", "gmake") and (several := _MAKE_OPTIONS.fullmatch(word)):
+                word = f"-{several[1]}"
             found = _FILE_OPTION.fullmatch(word)
             if before in _FILE_OPTIONS or (found and found[1]):
                 self._script(found[1] if found and found[1] else word)
                 named = True
-            elif before == "-C":
+            elif before in ("-C", "--directory"):
                 folder = word
-            elif not found and word != "-C":
+            elif moved := _FOLDER_OPTION.fullmatch(word):
+                folder = moved[1] or folder
+            elif not found:
                 self._argument(word)
             before = word if before not in _FILE_OPTIONS else ""
         if named:
