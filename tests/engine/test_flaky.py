@@ -19,7 +19,7 @@ jobs:
     priority: {priority}
     resources: {{memory: {memory}}}
     inputs: {{data: data.txt}}
-    run: "test -e mende? && : ${{params.alpha}} {word}"
+    run: "test -e m$(printf ended) && : ${{params.alpha}} {word}"
 """
 
 
