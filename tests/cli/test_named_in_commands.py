@@ -36,6 +36,7 @@ PROGRAMS = {  # job: (its command, the file that is edited)
     "path_set": ("PATH=.:$PATH helper", "helper"),
     "env_folder": ("env -C deep cat two.txt", "deep/two.txt"),
     "make_folder": ("make -sCdeep || true", "deep/Makefile"),
+    "make_both": ("make -s -C deep -f goals2 || true", "deep/goals2"),
     "make_several": ("make -sfgoals || true", "goals"),
     "created": ("cat later.ini 2> /dev/null || true", "later.ini"),
 }  # fmt: skip

@@ -27,7 +27,7 @@ COARSE_SLACK = 2_000_000_000
 _FOLDER = "rekindle 2026-11 folder"
 _GLANCE = "rekindle 2026-11 glance"
 _SET = "rekindle 2026-11 set"
-_STORE = ".rekindle"  # a store's folder: what it holds changes with each attempt, and is nobody's input
+_STORE = ".rekindle"  # a store's folder: its content changes with each attempt, so it is no input
 _PARALLEL = 1024 * 1024  # bytes from which a chunk is worth several threads
 _SECOND = 1_000_000_000
 

@@ -146,8 +146,8 @@ def _files(prints: Prints, most: int | None) -> Iterator[str]:
     for kind, one in every[:most]:
         name = reasons.named_file(one.name) if one.implicit else f"{kind} {drawing.flat(one.name)}"
         held = reasons.digest_shown(one.digest) if one.digest else "was not there"
-        told = held if one.compared else "written by the attempt, not compared"
-        yield drawing.cut(f"{name}: {told}", drawing.terminal_width())
+        content = held if one.compared else "written by the attempt, not compared"
+        yield drawing.cut(f"{name}: {content}", drawing.terminal_width())
     if most is not None and len(every) > most:
         yield f"… and {drawing.many(len(every) - most, 'more file')} (-v shows all)"
 

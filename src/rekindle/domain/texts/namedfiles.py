@@ -47,7 +47,7 @@ _SPLIT = re.compile(r"(?:-[0iv]*S|--split-string=?)(.*)", re.DOTALL)  # an optio
 _FOLDER_OPTION = re.compile(r"(?:-C|--chdir=?|--directory=?)(.*)", re.DOTALL)
 _MAKE_OPTIONS = re.compile(
     r"-[bdehikmnpqrRsStvwBL]+([fC].*)", re.DOTALL
-)  # several in one word, of which the last is -f or -C
+)  # several options in one word; the last is -f or -C
 _SYSTEM = ("/bin/", "/usr/", "/sbin/")
 _WORDS_OF_CODE = re.compile(r"[\w./-]+")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
@@ -397,7 +397,7 @@ class _Finder:
                 word = f"-{several[1]}"
             found = _FILE_OPTION.fullmatch(word)
             if before in _FILE_OPTIONS or (found and found[1]):
-                self._script(found[1] if found and found[1] else word)
+                self._script(join(folder, found[1] if found and found[1] else word))
                 named = True
             elif before in ("-C", "--directory"):
                 folder = word

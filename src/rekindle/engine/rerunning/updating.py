@@ -53,7 +53,7 @@ class Update:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a workflow stands at the end of a run, and the exit code that follows. `changed`: what is stale or unknown
-    among its completed jobs; `mended`: failed jobs of which something they depend on has changed since."""
+    among its completed jobs; `mended`: failed jobs whose inputs, definition or code have changed since."""
 
     status: WorkflowStatus
     changed: Changed

@@ -54,7 +54,7 @@ FROM job JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signatu
 WHERE job.id IN @jobs;
 
 -- name: interrupted
--- The jobs of a workflow whose live attempt was lost, or was canceled with nobody having asked for its end.
+-- The jobs of a workflow whose live attempt was lost, or was canceled although no command asked for its end.
 SELECT job.id FROM job JOIN attempt ON attempt.id = job.attempt
 WHERE job.workflow = :workflow AND (job.state = 5 OR job.state = 6) AND job.retired = 0
     AND (attempt.cause = 'lost' OR (attempt.state = 6 AND attempt.cancel = 0))
