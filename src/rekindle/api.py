@@ -38,7 +38,7 @@ from rekindle.engine.results import (
     WorkOptions,
     WorkReport,
 )
-from rekindle.engine.running import reattaching
+from rekindle.engine.running import reconciling
 from rekindle.engine.running.run import work
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.submitting.submit import preview, submit
@@ -75,6 +75,7 @@ class Workflow(_Builder):
         left; with `retry_failed` failed jobs run again. The report's `exit_code` covers the whole workflow, as that of
         the command line."""
         with open_session(store) as session:
+            reconciling.reconcile(session)
             update = plan_update(
                 session,
                 self.definition(),
@@ -135,6 +136,11 @@ class _Looking:
 class Client(_Looking):
     """What the command line gives, as calls. Use it as a context manager, or close it."""
 
+    def _reconciled(self) -> Session:
+        """Return the session, after recording what became of the jobs of dead runners."""
+        reconciling.reconcile(self._session)
+        return self._session
+
     def submit(self, definition: Definition | Path | str, *, revise: bool = False, **params: str) -> Submitted:
         """Store a definition, or a spec file with `params` as `--param` takes them. With `revise` it becomes the next
         revision of a workflow of its name that was submitted from another file."""
@@ -182,18 +188,19 @@ class Client(_Looking):
         """What rerunning these jobs would do. PlanRefused when nothing of it can be done. With `submit` a definition
         or a spec file becomes the next revision of its workflow first: `apply` does both, or neither. With `canary` so
         many of those that failed alike run first, and the others only once these have passed."""
+        session = self._reconciled()
         how = how or How()
         asked = how_to_json(how) | ({} if canary is None else {"canary": canary})
         request: dict[str, Any] = {"jobs": list(selection), "how": asked}
         if submit is None:
-            return rerun.plan(self._session, [(selection, how)], request, note, canary=canary)
+            return rerun.plan(session, [(selection, how)], request, note, canary=canary)
         if not selection:
             raise UsageError("no job is selected", hint="`submit` alone makes the new revision")
         definition = _definition(submit, {})
         requests = [(tuple(selection), how)]
         request = {**request, "submit": definition.source}
         found = resubmitting.propose(
-            self._session, definition, lambda _: requests, request, note, canary=canary, revise=revise
+            session, definition, lambda _: requests, request, note, canary=canary, revise=revise
         )
         assert isinstance(found, Proposal)
         return found
@@ -207,9 +214,10 @@ class Client(_Looking):
         note: str | None = None,
     ) -> Restarting:
         """What restarting a workflow (by default the only one of the store) would do: see `restart`."""
-        chosen = the_workflow(self._session, workflow)
+        session = self._reconciled()
+        chosen = the_workflow(session, workflow)
         return plan_restart(
-            self._session, chosen, only_uninitialized=only_uninitialized, cancel_running=cancel_running, note=note
+            session, chosen, only_uninitialized=only_uninitialized, cancel_running=cancel_running, note=note
         )
 
     def restart(
@@ -226,47 +234,53 @@ class Client(_Looking):
         found = self.plan_restart(
             workflow, only_uninitialized=only_uninitialized, cancel_running=cancel_running, note=note
         )
-        return None if found.proposal is None else rerun.apply(self._session, found.proposal)
+        return None if found.proposal is None else self.apply(found.proposal)
 
     def plan_reattach(self, ids: Sequence[int]) -> Reattachment:
         """What `reattach` would find of these jobs; nothing is changed."""
-        return reattaching.plan_reattach(self._session, ids)
+        return reconciling.plan_reattach(self._session, ids)
 
     def reattach(self, ids: Sequence[int]) -> Reattachment:
         """See what has become of these jobs, whose runner has vanished, and take it in: what finished is recorded, what
         is lost runs again, what runs on is left to it. `work` takes in the ends of that."""
-        return reattaching.reattach(self._session, ids)
+        return reconciling.reattach(self._session, ids)
 
     def reset(self, ids: Sequence[int], *, cancel_running: bool = False, note: str | None = None) -> Applied:
         """Archive these jobs' attempts, with everything below them, and hold the jobs until a restart.
         `cancel_running`: also of those that run, which are canceled."""
         request = {"jobs": list(ids)}
-        proposal = resetting.plan_reset(self._session, ids, request, note, cancel_running=cancel_running)
-        return rerun.apply(self._session, proposal)
+        proposal = resetting.plan_reset(self._reconciled(), ids, request, note, cancel_running=cancel_running)
+        return self.apply(proposal)
 
     def accept(self, ids: Sequence[int], *, note: str | None = None) -> Accepted:
         """Let what changed of these jobs count as the same, so that they are stale no more."""
-        return accepting.accept(self._session, ids, {"jobs": list(ids)}, note)
+        session = self._reconciled()
+        return accepting.accept(session, ids, {"jobs": list(ids)}, note)
 
     def apply(self, plan: Proposal) -> Applied:
         """Do what was planned. PlanOutdated when any of its jobs has moved since."""
-        return resubmitting.apply(self._session, plan)
+        applied = resubmitting.apply(self._reconciled(), plan)
+        self._reconciled()  # ends the jobs of dead runners that the plan cancels
+        return applied
 
     def undo(self, rerun_id: int | None = None) -> Undone:
         """Take a rerun back: the newest that somebody asked for, or the one named."""
-        return rerun.undo(self._session, rerun_id)
+        session = self._reconciled()
+        return rerun.undo(session, rerun_id)
 
     def cancel(self, ids: Sequence[int]) -> Canceled:
         """End what runs, and keep what has not started from starting."""
-        return control.cancel(self._session, ids)
+        return reconciling.cancel(self._session, ids)
 
     def hold(self, ids: Sequence[int], reason: str = "held") -> Held:
         """Keep jobs from being claimed until they are released."""
-        return control.hold(self._session, ids, reason)
+        session = self._reconciled()
+        return control.hold(session, ids, reason)
 
     def release(self, ids: Sequence[int]) -> Held:
         """Take holds back."""
-        return control.release(self._session, ids)
+        session = self._reconciled()
+        return control.release(session, ids)
 
 
 def _definition(given: Definition | Path | str, params: Mapping[str, str]) -> Definition:

@@ -45,9 +45,9 @@ class Project:
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text)
 
-    def rekindle(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        """One command to its end, with the exit code that is expected."""
-        done = subprocess.run(
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One command to its end, whatever its exit code."""
+        return subprocess.run(
             [*self.command, *words],
             cwd=self.folder,
             env=self.env,
@@ -57,6 +57,10 @@ class Project:
             stdin=subprocess.DEVNULL,
             check=False,
         )
+
+    def rekindle(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        """One command to its end, with the exit code that is expected."""
+        done = self.run(*words)
         assert done.returncode == expect, f"rekindle {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback (most recent call last)" not in done.stderr
         return done

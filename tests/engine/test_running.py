@@ -372,7 +372,7 @@ def test_a_timed_out_run_starts_nothing_new(project):
     project.submit("{name: slow, jobs: {nap: {matrix: {k: {range: [0, 20]}}, run: sleep 0.3}}}")
 
     def completed():
-        assert project.work(slots=1, wait_timeout=0.5).exit_code == 6
+        assert project.work(slots=1, claim_for=0.5).exit_code == 6
         states = list(project.states().values())
         assert set(states) <= {State.COMPLETED, State.READY}
         return State.COMPLETED in states

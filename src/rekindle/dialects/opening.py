@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
+from rekindle.engine.results import Canceled
+from rekindle.engine.running import reconciling
 from rekindle.engine.session import Session, open_session
 
 
@@ -11,3 +16,25 @@ def opened(*, create: bool = False) -> Session:
     """An open session (a context manager). Without `create` a store that is not there is NotFound."""
     url = click.get_current_context().find_root().params.get("store")
     return open_session(url, create=create)
+
+
+@contextmanager
+def reconciled(*, create: bool = False, looks: bool = False) -> Iterator[Session]:
+    """Open a session as `opened` does, reconciled with dead runners (see engine.running.reconciling); what changed is
+    reported on stderr."""
+    with opened(create=create) as session, reconciling.reconciled(session, report, looks=looks):
+        yield session
+
+
+def report_ending(done: Canceled) -> None:
+    """Print what became of the running jobs that were canceled: here, or by their runner."""
+    for one in done.reconciled:
+        report(one.summary)
+    ending = len(done.asked) - len(done.over)
+    if ending:
+        click.echo(f"{ending:,} running: their runner ends them", err=True)
+
+
+def report(line: str) -> None:
+    """Print what became of the jobs of dead runners."""
+    click.echo(line, err=True)

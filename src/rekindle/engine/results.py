@@ -219,6 +219,44 @@ class Reattachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What became of the jobs of dead runners, by name. `again` were lost and run again, `lost` were lost and do not;
+    `unstarted` is how many had been claimed and not started."""
+
+    runners: tuple[int, ...]
+    finished: tuple[str, ...] = ()
+    canceled: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    unstarted: int = 0
+
+    @property
+    def changed(self) -> bool:
+        """The state of some job has changed."""
+        return bool(self.finished or self.canceled or self.again or self.lost or self.unstarted)
+
+    @property
+    def summary(self) -> str:
+        """Return one line for people."""
+        ways = (
+            (self.finished, "finished"),
+            (self.canceled, "canceled"),
+            (self.again, "lost and ready again"),
+            (self.lost, "lost"),
+        )
+        parts = [f"{len(names):,} {way} ({_some(names)})" for names, way in ways if names]
+        if self.unstarted:
+            parts.append(f"{self.unstarted:,} not started and ready again")
+        runners = "runner" if len(self.runners) == 1 else "runners"
+        return f"{runners} {', '.join(map(str, self.runners))} died; jobs: {'; '.join(parts)}"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+@dataclass(frozen=True, slots=True)
 class Undone:
     """A rerun that was taken back, and the jobs it gave back, with their states now."""
 
@@ -235,6 +273,8 @@ class Canceled:
     asked: tuple[int, ...]  # run: their runner has been asked to end them
     ended: tuple[int, ...]  # had ended before: left as they are
     left_out: tuple[int, ...] = ()  # of those: had failed and waited for canaries, which they do no more
+    over: tuple[int, ...] = ()  # of `asked`: have ended by now
+    reconciled: tuple[Reconciled, ...] = ()  # what became of the jobs of dead runners, before and after
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +331,9 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class WorkOptions:
-    """How to work. `wait_timeout`: after so many seconds nothing new is started. `only`: claims are of jobs for which
-    that holds when it claims, of those that are added meanwhile too. `most`: it starts so many attempts and ends.
+    """How to work. `wait_timeout`: after so many seconds the run ends, and what runs goes on without it, to be adopted
+    by the next runner. `claim_for`: after so many seconds nothing new is started, what runs is waited for. `only`:
+    claims are of jobs for which that holds when it claims, of those that are added meanwhile too. `most`: it starts so many attempts and ends.
     `linger` false: it does not wait for what others run, nor for jobs that wait for their retry. `place` says where
     jobs with `workdir: attempt` work; it is asked for each attempt, with its id and the time of its claim, and where
     that goes on in an earlier one's folder, or in a copy that must not be put among other files, told in vain."""
@@ -310,6 +351,7 @@ class WorkOptions:
     linger: bool = True
     place: Callable[[ReadyJob, int, float], Workplace | None] | None = None  # None: in the store
     label: str = ""  # what the runner is called
+    claim_for: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

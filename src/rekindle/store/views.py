@@ -104,7 +104,7 @@ def _view(
     number, name, state, version, template, binding, held, canceled, retired, unmet, *rest = row
     reserve, resume_attempt, resume_step, overrides, not_before, workflow, revision, archived, *live = rest
     attempt, attempt_state, cause, keep_recovery, take, take_folder, directory, *_ = live
-    repeats, avoids, subtasks, pinned_to, last, when_finished = live[-6:]
+    repeats, avoids, subtasks, pinned_to, last, when_finished, recovered = live[-7:]
     names, body = definitions.template(template)
     params = definitions.params(workflow, revision)
     if changes:
@@ -147,6 +147,7 @@ def _view(
         template=template,
         avoids=avoids,
         repeats=repeats,
+        recovered=recovered == 1,
     )
 
 

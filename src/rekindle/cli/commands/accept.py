@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from rekindle.cli.commands.rerun import tell_elsewhere
-from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options, wanted_to_act
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.planshow import FIRST, draw_accepted, draw_refused
 from rekindle.cli.showing.reading import reading_shown
@@ -35,7 +35,7 @@ def accept(flags: Flags, note: str | None, verbose: bool, as_json: bool) -> int:
       rekindle accept -w sweep --changed
     """
     selection = wanted_to_act(flags, "accept", "--changed")
-    with opened() as session:
+    with reconciled() as session:
         with reading_shown() as tell:
             ids = look.select(session, selection, tell)
         if not ids:

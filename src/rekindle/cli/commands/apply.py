@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from rekindle.cli.commands.rerun import saving_shown, tell_applied
-from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import shapes
 from rekindle.cli.showing.planshow import summary
 from rekindle.engine.rerunning import rerun as engine
@@ -25,7 +25,7 @@ def apply(file: Path, as_json: bool) -> None:
       rekindle rerun -s failed --save-plan plan.json
       rekindle apply plan.json
     """
-    with opened() as session:
+    with reconciled() as session:
         applied = engine.apply(session, engine.load(session, file), saving_shown())
     if as_json:
         shapes.emit(shapes.plan(applied.plan, applied.rerun))

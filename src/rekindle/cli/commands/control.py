@@ -8,9 +8,11 @@ import click
 
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options, wanted_to_act
+from rekindle.cli.reconciling import reconciled, report
 from rekindle.cli.showing import drawing, explaining, shapes
 from rekindle.engine.looking import look
 from rekindle.engine.rerunning import control
+from rekindle.engine.running import reconciling
 from rekindle.query.selections import Flags
 
 
@@ -27,14 +29,17 @@ def cancel(flags: Flags, as_json: bool) -> None:
     """
     selection = wanted_to_act(flags, "cancel")
     with opened() as session:
-        done = control.cancel(session, look.select(session, selection))
+        done = reconciling.cancel(session, look.select(session, selection))
+    for one in done.reconciled:
+        report(one.summary)
     if as_json:
         told = {"canceled": done.now, "asked": done.asked, "ended": done.ended, "left_out": done.left_out}
         shapes.emit({key: list(jobs) for key, jobs in told.items()})
     else:
         _tell(
             (done.now, "canceled before starting"),
-            (done.asked, "running, being ended"),
+            (done.over, "stopped while running"),
+            ([job for job in done.asked if job not in done.over], "running, being ended"),
             (done.ended, "already ended"),
             (done.left_out, "no longer waiting for canaries"),
         )
@@ -52,7 +57,7 @@ def hold(flags: Flags, reason: str, as_json: bool) -> None:
       rekindle hold -n 'train*' --reason 'waiting for the licence'
     """
     selection = wanted_to_act(flags, "hold")
-    with opened() as session:
+    with reconciled() as session:
         done = control.hold(session, look.select(session, selection), reason)
     if as_json:
         shapes.emit({"held": list(done.changed), "already": list(done.already)})
@@ -71,7 +76,7 @@ def release(flags: Flags, as_json: bool) -> None:
       rekindle release -f held=true
     """
     selection = wanted_to_act(flags, "release")
-    with opened() as session:
+    with reconciled() as session:
         done = control.release(session, look.select(session, selection))
     if as_json:
         shapes.emit({"released": list(done.changed), "already": list(done.already)})

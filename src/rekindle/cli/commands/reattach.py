@@ -18,7 +18,7 @@ from rekindle.domain.selection import Selection
 from rekindle.engine.looking import look
 from rekindle.engine.looking.whereabouts import workflows_of
 from rekindle.engine.results import Reattached, Reattachment, WorkOptions
-from rekindle.engine.running import reattaching
+from rekindle.engine.running import reconciling
 from rekindle.engine.session import Session
 
 reattach_option = click.option(
@@ -48,7 +48,7 @@ def reattach_shown(
     if not ids:
         _tell_nothing(json)
         return 0
-    found = reattaching.plan_reattach(session, ids)
+    found = reconciling.plan_reattach(session, ids)
     nothing = all(one.found in ("none", "attended") for one in found.jobs)
     if json and (nothing or dry_run):
         shapes.emit(document(found))
@@ -61,7 +61,7 @@ def reattach_shown(
             click.echo("a dry run: nothing is changed")
         return 0
     ask(yes, json)
-    found = reattaching.reattach(session, ids)
+    found = reconciling.reattach(session, ids)
     _show(found, as_json=json)
     if not and_work:
         return 0

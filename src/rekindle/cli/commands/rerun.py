@@ -26,6 +26,7 @@ from rekindle.cli.options import (
     then_work_options,
     wanted_to_act,
 )
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import canaries, drawing, revisionshapes, revisionshow, shapes
 from rekindle.cli.showing.planshow import draw_plan
 from rekindle.cli.showing.reading import reading_shown
@@ -131,7 +132,7 @@ def _rerun(flags: Flags, selection: Selection, how: How, wanted: Wishes) -> int:
     asked = how_to_json(how) | ({} if canary is None else {"canary": canary})
     request = {"selection": flags.typed(), "how": asked}
     note, slots, as_json, keeps = wanted.note, wanted.slots, wanted.as_json, wanted.dry_run or wanted.save_plan
-    with opened() as session:
+    with reconciled() as session:
         applied = None
         if wanted.spec is not None:
             spec, param = wanted.spec, wanted.param

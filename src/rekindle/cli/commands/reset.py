@@ -6,8 +6,8 @@ import click
 
 from rekindle.cli.asking import ask
 from rekindle.cli.commands.rerun import tell_applied, tell_elsewhere, tell_nothing
-from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, plan_options, selection_options, wanted_to_act
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import shapes
 from rekindle.cli.showing.planshow import draw_plan
 from rekindle.cli.showing.reading import reading_shown
@@ -38,7 +38,7 @@ def reset(
       rekindle reset 4-9 --yes --note 'the disk was full'
     """
     selection = wanted_to_act(flags, "reset")
-    with opened() as session:
+    with reconciled() as session:
         with reading_shown() as tell:
             ids = look.select(session, selection, tell)
         if not ids:

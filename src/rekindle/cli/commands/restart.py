@@ -8,17 +8,21 @@ import click
 
 from rekindle.cli.asking import ask
 from rekindle.cli.commands.rerun import finish, saving_shown, tell_spec_changed
-from rekindle.cli.opening import opened
 from rekindle.cli.options import check_then_work, json_option, plan_options, then_work_options
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.planshow import draw_plan
 from rekindle.cli.showing.reading import reading_shown
+from rekindle.cli.showing.working import work_shown
 from rekindle.domain.errors import PlanRefused, UsageError
-from rekindle.domain.models import Job
+from rekindle.domain.models import Job, Workflow
+from rekindle.domain.states import State
+from rekindle.engine.looking import look
 from rekindle.engine.looking.whereabouts import refuse_without_folder
 from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.rerunning.restart import plan_restart, the_workflow
-from rekindle.engine.results import Restarting
+from rekindle.engine.results import Restarting, WorkOptions
+from rekindle.engine.session import Session
 
 _NAMED = 5
 
@@ -59,7 +63,7 @@ def restart(
     if key is not None and workflow is not None and key != workflow:
         raise UsageError(f"both {key!r} and -w {workflow!r}: which of them?", hint="name one workflow")
     check_then_work(and_work, slots)
-    with opened() as session:
+    with reconciled() as session:
         chosen = the_workflow(session, key or workflow)
         refuse_without_folder(session, [chosen.id])
         tell_spec_changed(session, [chosen.id])
@@ -84,12 +88,23 @@ def restart(
             _tell_left(found)
         if proposal is None or dry_run:
             _tell_unapplied(found, as_json, only_uninitialized)
+            ready = 0 if dry_run or only_uninitialized else _ready(session, chosen)
+            if ready and and_work:
+                return work_shown(session, WorkOptions(str(chosen.id), slots=slots), quiet=as_json).exit_code
+            if ready and not as_json:
+                click.echo(f"{ready:,} ready: rekindle work -w {chosen.id}")
             return 0
         ask(yes, as_json)
         applied = engine.apply(session, proposal, saving_shown())
         if as_json:
             shapes.emit(shapes.restart(found, applied.rerun))
         return finish(session, applied, [chosen.id], and_work, slots, as_json)
+
+
+def _ready(session: Session, workflow: Workflow) -> int:
+    """How many jobs would run without a restart; none while a runner is alive."""
+    (status,) = look.status(session, str(workflow.id))
+    return 0 if status.runners else status.counts.get(State.READY, 0) - sum(status.held.values())
 
 
 def _tell_left(found: Restarting) -> None:

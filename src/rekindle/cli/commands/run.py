@@ -11,7 +11,6 @@ import click
 
 from rekindle.cli.commands.rerun import saving_shown
 from rekindle.cli.commands.submit import loaded, show_preview, tell_submitted
-from rekindle.cli.opening import opened
 from rekindle.cli.options import (
     capacity_options,
     dry_run_option,
@@ -21,6 +20,7 @@ from rekindle.cli.options import (
     read_duration,
     spec_options,
 )
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes
 from rekindle.cli.showing.planshow import draw_plan, draw_refused
 from rekindle.cli.showing.reading import reading_shown
@@ -43,7 +43,12 @@ _MOST_PLANS = 5
 @click.command()
 @spec_options
 @capacity_options
-@click.option("--wait-timeout", callback=read_duration, metavar="D", help="Start nothing new after so long; exit 6.")
+@click.option(
+    "--wait-timeout",
+    callback=read_duration,
+    metavar="D",
+    help="Exit 6 after this time; running jobs go on.",
+)
 @click.option("--no-rerun", is_flag=True, help="Run only what never ran; exit 1 if completed jobs are stale.")
 @click.option("--retry-failed", is_flag=True, help="Run failed jobs again too.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before completed jobs run again.")
@@ -90,7 +95,7 @@ def run(
     if no_rerun and retry_failed:
         raise UsageError("--no-rerun and --retry-failed exclude each other", hint="leave out one of them")
     definition = loaded(spec, param, new, revise)
-    with opened(create=True) as session:
+    with reconciled(create=True) as session:
         naming = {"name": name, "new": new, "revise": revise}
         plan = _planner(session, definition, **naming, rerun_stale=not no_rerun, retry_failed=retry_failed)
         if dry_run:

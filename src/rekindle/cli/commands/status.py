@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import canaries, drawing, explaining, shapes
 from rekindle.cli.showing.drawing import Column
 from rekindle.cli.showing.specnote import spec_note
@@ -32,7 +32,7 @@ def status(workflow: str | None, as_json: bool) -> None:
       rekindle status
       rekindle status -w sweep --json
     """
-    with opened() as session:
+    with reconciled(looks=True) as session:
         found = look.status(session, workflow)
     if as_json:
         shapes.emit({"workflows": [shapes.workflow_status(one) for one in found]})

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from rekindle.cli.opening import opened
 from rekindle.cli.options import dry_run_option, json_option, pairs, spec_options
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
@@ -45,7 +45,7 @@ def submit(
     if dry_run:
         show_preview(spec, param, name, new, revise, verbose=verbose, as_json=as_json)
         return
-    with opened(create=True) as session:
+    with reconciled(create=True) as session:
         done = submitted(session, spec, param, name, new, revise)
     if as_json:
         shapes.emit(shapes.submitted(done))
@@ -89,7 +89,7 @@ def show_preview(
     from rekindle.engine.submitting import submit as engine
 
     definition = loaded(spec, param, new, revise)
-    with opened(create=True) as session:
+    with reconciled(create=True) as session:
         found = engine.preview(session, definition, name=name, new=new, revise=revise)
     if as_json:
         shapes.emit(revisionshapes.preview(found))

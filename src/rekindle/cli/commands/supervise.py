@@ -119,7 +119,7 @@ def _guards(**given: Any) -> Guards:
     "--wait-timeout",
     callback=read_duration,
     metavar="D",
-    help="End when a round takes longer; nothing new starts, what runs goes on to its end; exit 6.",
+    help="End, with exit code 6, when a round takes longer than this; running jobs go on.",
 )
 @click.option("--no-work", is_flag=True, help="Run nothing here: others work on it.")
 @click.option("--take-over", is_flag=True, help="Go on for a supervisor elsewhere of which you know that it is dead.")

@@ -6,8 +6,8 @@ from collections import Counter
 
 import click
 
-from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import drawing, shapes
 from rekindle.engine.rerunning import rerun as engine
 
@@ -24,7 +24,7 @@ def undo(rerun: int | None, as_json: bool) -> None:
       rekindle undo
       rekindle undo 3
     """
-    with opened() as session:
+    with reconciled() as session:
         undone = engine.undo(session, rerun)
     if as_json:
         jobs = [{"id": number, "name": name, "state": state.label} for number, name, state in undone.jobs]

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from rekindle.cli.commands.rerun import tell_spec_changed
-from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import canaries, drawing, reasons, shapes
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.batches.canaries import Group
@@ -56,7 +56,7 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
     selection = parse_selection(flags)
     if selection.empty:
         raise UsageError("say which jobs to explain", hint="for instance `rekindle why train`, -w WORKFLOW, or --all")
-    with opened() as session:
+    with reconciled(looks=True) as session:
         with reading_shown() as tell:
             jobs = look.select(session, selection, tell)
             found = staleness.explain(session, jobs, tell, strict=selection.changed == "all")

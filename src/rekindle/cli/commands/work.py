@@ -26,7 +26,12 @@ from rekindle.query.selections import Flags, parse_selection
 @click.option("--most", type=click.IntRange(min=1), metavar="N", help="Start at most so many attempts, and end.")
 @capacity_options
 @click.option("--watch", is_flag=True, help="When nothing is left to run, wait for more.")
-@click.option("--wait-timeout", callback=read_duration, metavar="D", help="Start nothing new after so long; exit 6.")
+@click.option(
+    "--wait-timeout",
+    callback=read_duration,
+    metavar="D",
+    help="Exit 6 after this time; running jobs go on.",
+)
 @fail_on_option
 @json_option
 def work(

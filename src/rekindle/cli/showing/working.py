@@ -10,6 +10,7 @@ import click
 from rekindle.cli.showing import canaries, drawing, explaining
 from rekindle.cli.showing.progress import display
 from rekindle.domain.rerunning.rerun import RESET_HOLD
+from rekindle.domain.states import ACTIVE
 from rekindle.domain.verdicts import Status, Word, exit_code_for
 from rekindle.engine.looking import look
 from rekindle.engine.results import Inherited, WorkOptions, WorkReport
@@ -67,6 +68,12 @@ def _close(session: Session, workflow: str | None, report: WorkReport, go_on: st
         click.echo(line, err=True)
     if report.interrupted:
         click.echo("interrupted: what ran is canceled and recorded", err=True)
+    if report.exit_code == 6 and (left := sum(report.counts.get(state, 0) for state in ACTIVE)):
+        click.echo(
+            f"timed out: {drawing.many(left, 'job')} {'runs' if left == 1 else 'run'} on; the next runner records "
+            f"{'its end' if left == 1 else 'their ends'}",
+            err=True,
+        )
     if report.failed:
         groups = look.failures(session, workflow)
         click.echo(explaining.group_lines(groups, most=5), err=True)

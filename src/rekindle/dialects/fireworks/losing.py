@@ -9,7 +9,7 @@ from rekindle.dialects.fireworks.queries import Filter, select_fireworks
 from rekindle.dialects.fireworks.words import DEFUSED
 from rekindle.engine.looking import look
 from rekindle.engine.rerunning import control
-from rekindle.engine.running import reattaching
+from rekindle.engine.running import reconciling
 from rekindle.engine.session import Session
 
 
@@ -26,7 +26,7 @@ def gone(session: Session) -> Gone:
     active = select_fireworks(session, {"state": {"$in": ["RESERVED", "RUNNING"]}})
     if not active:
         return Gone({}, frozenset())
-    found = reattaching.plan_reattach(session, active).jobs
+    found = reconciling.plan_reattach(session, active).jobs
     attempts = {row.job.id: row.job.attempt or 0 for row in look.jobs(session, active)}
     return Gone(
         {one.id: attempts[one.id] for one in found if one.found == "gone"},
@@ -59,7 +59,7 @@ def aged(session: Session, ids: set[int], least: float, most: float | None = Non
 
 def take_in(session: Session, ids: Sequence[int]) -> None:
     """Record what has become of these: what finished has, what is lost fizzles and runs again."""
-    reattaching.reattach(session, ids)
+    reconciling.reattach(session, ids)
 
 
 def fizzle(session: Session, ids: Sequence[int]) -> None:

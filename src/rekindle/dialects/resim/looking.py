@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from rekindle.dialects.opening import opened
+from rekindle.dialects.opening import opened, reconciled, report_ending
 from rekindle.dialects.resim import documents
 from rekindle.dialects.resim.options import Which, batch_options, the_batch
 from rekindle.dialects.resim.words import EXIT_CODES, TERMINAL, Batch, Member, read_batch, read_ids
 from rekindle.domain.errors import NotFound, UsageError
 from rekindle.engine.looking import look
-from rekindle.engine.rerunning import control
+from rekindle.engine.running import reconciling
 
 
 @click.command()
@@ -34,7 +34,7 @@ def get(which: Which, exit_status: bool, markdown: bool, slack: bool) -> int:
       rekindle resim batches get --project car --batch-name tonight
       rekindle resim batches get --batch-id 3 --exit-status
     """
-    with opened() as session:
+    with reconciled(looks=True) as session:
         batch = read_batch(session, the_batch(session, which))
     if exit_status:
         return EXIT_CODES[batch.status]
@@ -95,9 +95,8 @@ def cancel(which: Which) -> None:
         if batch.status in TERMINAL:
             click.echo(f"{batch.name} has ended already: {batch.status}; nothing is cancelled")
             return
-        done = control.cancel(session, [one.job.id for one in (*batch.tests, *batch.metrics)])
-    if done.asked:
-        click.echo(f"{len(done.asked):,} running: whoever runs them ends them", err=True)
+        done = reconciling.cancel(session, [one.job.id for one in (*batch.tests, *batch.metrics)])
+    report_ending(done)
     click.echo("Batch cancelled successfully!")
 
 

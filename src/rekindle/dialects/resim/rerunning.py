@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from rekindle.dialects.opening import opened
+from rekindle.dialects.opening import reconciled
 from rekindle.dialects.resim.latest import latest_definition
 from rekindle.dialects.resim.looking import tests_of
 from rekindle.dialects.resim.options import Which, batch_options, the_batch
@@ -63,7 +63,7 @@ def rerun(which: Which, test_ids: tuple[str, ...], sync_with_test_suite: bool, s
     ids = read_ids("--test-ids", test_ids)
     if start != FROM_BEGINNING and not ids:
         raise UsageError("--from says where tests start, and there are none", hint="--test-ids ID,ID")
-    with opened() as session:
+    with reconciled() as session:
         workflow = the_batch(session, which)
         applied = _retried(session, workflow, ids, How(start=start), sync_with_test_suite)
         name = read_batch(session, workflow).name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rekindle.dialects.opening import opened
+from rekindle.dialects.opening import opened, reconciled
 from rekindle.dialects.torc.asked import asked, key_argument, the_workflow
 from rekindle.dialects.torc.commands_workflows import reset_jobs
 from rekindle.dialects.torc.showing import emit, filter_option, kept, show
@@ -63,7 +63,7 @@ def reset_status(keys: tuple[str, ...], dry_run: bool) -> None:
     Example:
       rekindle torc jobs reset-status 3 4
     """
-    with opened() as session:
+    with reconciled() as session:
         ids = look.select(session, Selection(workflow=asked().key, jobs=parse_words(list(keys))))
         reset_jobs(session, ids, dry_run=dry_run)
 

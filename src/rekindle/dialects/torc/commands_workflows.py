@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rekindle.dialects.opening import opened
+from rekindle.dialects.opening import opened, reconciled, report_ending
 from rekindle.dialects.torc.asked import agreed, asked, key_argument, the_workflow
 from rekindle.dialects.torc.creating import create_from
 from rekindle.dialects.torc.records import records_of
@@ -16,10 +16,11 @@ from rekindle.dialects.torc.words import Runs, counted, job_documents, jobs_of
 from rekindle.domain.models import Workflow
 from rekindle.domain.states import State
 from rekindle.engine.looking import look
-from rekindle.engine.rerunning import control, rerun
+from rekindle.engine.rerunning import rerun
 from rekindle.engine.rerunning.resetting import plan_reset
 from rekindle.engine.rerunning.restart import check_inputs, plan_restart
 from rekindle.engine.results import Restarting
+from rekindle.engine.running import reconciling
 from rekindle.engine.session import Session
 
 _NAMED = 5
@@ -76,7 +77,7 @@ def start(key: str | None) -> None:
     Example:
       rekindle torc workflows start 1
     """
-    with opened() as session:
+    with reconciled() as session:
         workflow = the_workflow(session, key)
         check_inputs(session, workflow)
         counts = counted(job_documents(session, workflow))
@@ -99,7 +100,7 @@ def restart(key: str | None, dry_run: bool, only_uninitialized: bool) -> None:
       rekindle torc workflows restart --dry-run
       rekindle torc workflows restart --only-uninitialized
     """
-    with opened() as session:
+    with reconciled() as session:
         workflow = the_workflow(session, key)
         records = records_of(session, workflow)
         clearing = Clearing() if only_uninitialized else plan_clearing(session, workflow, records)
@@ -126,7 +127,7 @@ def reset_status(key: str | None, failed_only: bool, dry_run: bool) -> None:
     Example:
       rekindle torc workflows reset-status --failed-only 1
     """
-    with opened() as session:
+    with reconciled() as session:
         workflow = the_workflow(session, key)
         ids = [
             row.job.id
@@ -179,7 +180,8 @@ def cancel(key: str | None) -> None:
     with opened() as session:
         workflow = the_workflow(session, key)
         agreed(f"This cancels workflow {workflow.id} {workflow.name}.")
-        done = control.cancel(session, [row.job.id for row in jobs_of(session, workflow)])
+        done = reconciling.cancel(session, [row.job.id for row in jobs_of(session, workflow)])
+    report_ending(done)
     keys = [str(job) for job in (*done.now, *done.asked)]
     if asked().as_json:
         emit({"workflow_key": str(workflow.id), "canceled": keys})
@@ -196,7 +198,7 @@ def status(key: str | None) -> None:
     Example:
       rekindle torc workflows status 1
     """
-    with opened() as session:
+    with reconciled(looks=True) as session:
         workflow = the_workflow(session, key)
         counts = counted(job_documents(session, workflow))
         state = look.status(session, str(workflow.id))[0].state

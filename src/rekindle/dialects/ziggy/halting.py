@@ -6,12 +6,12 @@ from itertools import groupby
 
 import click
 
-from rekindle.dialects.opening import opened
+from rekindle.dialects.opening import opened, report_ending
 from rekindle.dialects.ziggy.options import instance_option, tasks_option, wanted
 from rekindle.dialects.ziggy.tasks import read_tasks
 from rekindle.domain.errors import Refused
 from rekindle.domain.states import ENDED
-from rekindle.engine.rerunning import control
+from rekindle.engine.running import reconciling
 
 
 @click.command()
@@ -34,9 +34,8 @@ def halt(instance: str | None, task: tuple[str, ...]) -> None:
         left = [one for one in tasks if one.state not in ENDED]
         for number, group in groupby(left, key=lambda one: one.instance):
             click.echo(f"Halting task(s) {', '.join(str(one.id) for one in group)} in instance {number}")
-        done = control.cancel(session, [one.id for one in left])
-        if done.asked:
-            click.echo(f"{len(done.asked):,} running: whoever runs them ends them")
+        done = reconciling.cancel(session, [one.id for one in left])
+        report_ending(done)
         if task:
             for one in ended:
                 click.echo(f"not halted: task {one.id} {one.name}: it is {one.status}", err=True)

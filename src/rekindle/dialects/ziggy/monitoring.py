@@ -11,7 +11,7 @@ from rekindle.dialects.ziggy.modes import Mode
 from rekindle.dialects.ziggy.options import tell_ready
 from rekindle.dialects.ziggy.tasks import Task
 from rekindle.engine.results import Reattached
-from rekindle.engine.running import reattaching
+from rekindle.engine.running import reconciling
 from rekindle.engine.session import Session
 
 
@@ -19,7 +19,7 @@ def resume_monitoring(session: Session, tasks: Sequence[Task], *, dry_run: bool,
     """Find out what has become of these tasks and take it in; those of which somebody is in charge, or nobody has to
     be, are refused."""
     ids = [task.id for task in tasks]
-    found = reattaching.plan_reattach(session, ids)
+    found = reconciling.plan_reattach(session, ids)
     refused = {one.id: one.why or one.found for one in found.jobs if one.found in ("none", "attended")}
     left = [task for task in tasks if task.id not in refused]
     if not left:
@@ -29,7 +29,7 @@ def resume_monitoring(session: Session, tasks: Sequence[Task], *, dry_run: bool,
         mode = Mode.RESUME_MONITORING.value
         click.echo(f"Restarting task(s) {listed} in instance {instance} with restart mode {mode}")
     if not dry_run:
-        found = reattaching.reattach(session, [task.id for task in left])
+        found = reconciling.reattach(session, [task.id for task in left])
     names = {task.id: task.name for task in left}
     for one in found.jobs:
         if one.id in names:

@@ -8,7 +8,7 @@ from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import ACTIVE
 from rekindle.engine.rerunning import rerun as engine
-from rekindle.engine.running import reattaching
+from rekindle.engine.running import reconciling
 from rekindle.engine.session import Session
 
 
@@ -18,7 +18,7 @@ def offered(session: Session, task: Task, overrides: Overrides | None = None) ->
     found: dict[Mode, str | None] = {}
     for mode in Mode:
         if mode is Mode.RESUME_MONITORING and task.state in ACTIVE:
-            (one,) = reattaching.plan_reattach(session, [task.id]).jobs
+            (one,) = reconciling.plan_reattach(session, [task.id]).jobs
             found[mode] = (one.why or one.found) if one.found in ("none", "attended") else None
             continue
         how = meaning(task, mode, overrides)

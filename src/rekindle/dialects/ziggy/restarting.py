@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rekindle.dialects.opening import opened
+from rekindle.dialects.opening import opened, reconciled
 from rekindle.dialects.ziggy.modes import Mode, default_mode, meaning, parse_mode
 from rekindle.dialects.ziggy.monitoring import resume_monitoring
 from rekindle.dialects.ziggy.offering import offered
@@ -77,7 +77,8 @@ def restart(
     check_work(and_work, slots)
     chosen = None if mode is None else parse_mode(mode)
     overrides = _overrides(set_, memory, time, cpus)
-    with opened() as session:
+    monitoring = chosen is Mode.RESUME_MONITORING or (chosen is None and bool(task))
+    with opened() if monitoring else reconciled() as session:
         tasks = read_tasks(session, wanted(session, instance, task))
         if instance is not None:
             tasks = [one for one in tasks if _meant(one, chosen)]

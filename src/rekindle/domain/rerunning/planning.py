@@ -180,7 +180,7 @@ def _own_refusal(views: Mapping[int, JobView], graph: Graph, view: JobView, hows
         return f"it is held{reason}; release it first: rekindle release {shlex.quote(view.name)}"
     if any(how.hold for how in hows):
         return ""
-    if view.state is State.READY and not _drops_resume_point(view, hows):
+    if view.state is State.READY and not view.recovered and not _drops_resume_point(view, hows):
         return f"it {_still_to_run(view)}: it is ready"
     if view.state is State.WAITING:
         undone = [parent for parent in sorted(graph.parents.get(view.id, ())) if not is_done(views[parent])]

@@ -176,6 +176,7 @@ class JobView:
     avoids: str | None = None  # the host that its next attempt keeps away from
     repeats: int = 0  # how often more it runs after its live, or its next, attempt
     source: AttemptView | None = None  # the attempt of it that a rerun names to go on from
+    recovered: bool = False  # it runs again because its attempt was lost; nobody has asked for that
 
     @property
     def runs_whenever(self) -> bool:

@@ -143,14 +143,18 @@ class Estates:
         self._returned.clear()
         return ends
 
-    def cancel_wanted(self, archive: Archive) -> None:
-        """Have the workers that run on cancel the attempts whose end was asked for."""
+    def cancel_wanted(self, archive: Archive) -> list[Attempt]:
+        """Have the workers that run on cancel the attempts whose end was asked for. Return those attempts."""
+        found = []
         for estate in self._left:
             wanted = {number for number, _ in archive.attempts.wanted_cancel(estate.runner.id)}
-            workers = {estate.active[number].worker for number in wanted & estate.active.keys()}
+            mine = [estate.active[number] for number in wanted & estate.active.keys()]
+            workers = {one.worker for one in mine}
             for orphan in estate.orphans:
                 if orphan.worker in workers:
                     orphan.cancel()
+            found += mine
+        return found
 
     def close(self) -> None:
         """Look after them no more: the next one finds what is left."""

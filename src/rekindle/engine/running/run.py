@@ -62,11 +62,18 @@ def work(
     bell = Bell(session.store.folder, runner.id)
     try:
         with Interrupts() as interrupts:
-            report = Shift(session, executor, runner, lease, scope, options, bell, interrupts, tell).run(slots)
-        executor.close(grace=0.0)
+            shift = Shift(session, executor, runner, lease, scope, options, bell, interrupts, tell)
+            report = shift.run(slots)
+        if shift.leaves:
+            executor.leave()
+        else:
+            executor.close(grace=0.0)
         now = session.clock()
         with lease.write(now) as archive:
-            archive.runners.end(runner.id, now)
+            if shift.leaves:
+                archive.runners.abandon(runner.id, runner.epoch)
+            else:
+                archive.runners.end(runner.id, now)
             if report.completed or report.failed or report.canceled or report.reinstated:
                 archive.events.add(now, "worked", scope.workflow, _summary(runner, report))
             held = archive.jobs.held_back(scope.workflow) if report.counts.get(State.READY) else {}

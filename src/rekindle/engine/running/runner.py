@@ -39,6 +39,9 @@ IDLE_SECONDS = 2.0
 RECALL_SECONDS = 0.1
 """When a worker has nothing to do and another's work has not moved for so long, that one gives back."""
 
+RETURN_SECONDS = 1.0
+"""How long a run that has timed out waits for its workers to give back what has not started."""
+
 PATIENCE_SECONDS = 3.0
 """How long an interrupted run waits, beyond their graces, for the ends of what it cancels."""
 
@@ -75,6 +78,7 @@ class Shift:
         self._seen_version = -1
         self._alarm = Alarm()  # for the next delayed job
         self._more_ready = True
+        self._limit = min((one for one in (options.wait_timeout, options.claim_for) if one is not None), default=None)
         self._stopping = self._timed_out = False
         self._canceled_at: float | None = None
         self._kill_at: float | None = None
@@ -343,8 +347,10 @@ class Shift:
         dues = [self._lease.due]
         if not self._stopping:
             dues.append(self._neighbours.due)
-            if self._options.wait_timeout is not None:
-                dues.append(self._began + self._options.wait_timeout)
+            if self._limit is not None:
+                dues.append(self._began + self._limit)
+        elif self._leaving:
+            dues.append(self._began + (self._limit or 0.0) + RETURN_SECONDS)
         elif self._kill_at is not None:
             dues.append(self._kill_at)
         if self._telling is not None:
@@ -354,8 +360,7 @@ class Shift:
         return max(0.0, min(timeout, min(dues) - time.monotonic(), self._alarm.seconds(self._session.clock())))
 
     def _heed_interrupts(self) -> None:
-        limit = self._options.wait_timeout
-        if limit is not None and not self._stopping and time.monotonic() - self._began > limit:
+        if self._limit is not None and not self._stopping and time.monotonic() - self._began > self._limit:
             self._stopping = self._timed_out = True
             self._recall_all()
         if self._interrupts.count <= self._heeded:
@@ -380,7 +385,20 @@ class Shift:
                 bench.recalled = True
                 self._executor.recall(bench.info.name)
 
+    @property
+    def leaves(self) -> bool:
+        """The run has timed out while jobs run: they go on without it."""
+        return self._leaving and self._busy
+
+    @property
+    def _leaving(self) -> bool:
+        return self._timed_out and self._options.wait_timeout is not None and self._canceled_at is None
+
     def _finished(self) -> bool:
+        if self._leaving and not self._returned:
+            unstarted = any(len(bench.flights) > 1 for bench in self._benches.values())
+            if not unstarted or time.monotonic() - self._began > (self._limit or 0.0) + RETURN_SECONDS:
+                return True
         if self._returned or self._more_ready or self._busy or any(one.retired for one in self._benches.values()):
             return False
         if self._stopping or self._left == 0:
@@ -425,7 +443,7 @@ class Shift:
             counts = counts_of(archive, self._scope.workflow)
             decided = archive.canaries.decided(self._scope.workflow, self._began_at)
             named = tuple((job.name, stuck[job.id]) for job in archive.jobs.get(sorted(stuck)))
-        left = any(counts.get(state) for state in (State.READY, State.WAITING))
+        left = self.leaves or any(counts.get(state) for state in (State.READY, State.WAITING))
         interrupted, timed_out = self._canceled_at is not None, self._timed_out and left
         report = self._tally.report(counts, interrupted=interrupted, timed_out=timed_out)
         return replace(report, stuck=named, canaries=tuple(decided))

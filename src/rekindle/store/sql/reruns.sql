@@ -22,7 +22,11 @@ SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.
     attempt.builds_on, job.repeats, job.avoids, job.subtasks, job.pinned_to,
     CASE WHEN job.attempt IS NULL AND job.attempts > 0
         THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END,
-    job.when_finished
+    job.when_finished,
+    job.attempt IS NULL AND job.attempts > 0 AND 'recovery' = (
+        SELECT rerun.kind FROM attempt AS earlier JOIN rerun ON rerun.id = earlier.archived_by
+        WHERE earlier.job = job.id ORDER BY earlier.id DESC LIMIT 1
+    )
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE job.id IN @jobs;
 

@@ -80,7 +80,7 @@ def launch_many(
         only=fworker.launches,
         most=how.most,
         watch=how.endless,
-        wait_timeout=how.timeout,
+        claim_for=how.timeout,
         place=places,
         label=fworker.name,
     )
@@ -99,7 +99,7 @@ def _looped(
         most = None if how.most is None else how.most - len(places.launches)
         if most == 0 or (left is not None and left <= 0):
             break
-        once = replace(options, watch=False, linger=False, most=most, wait_timeout=left)
+        once = replace(options, watch=False, linger=False, most=most, claim_for=left)
         done = _launched(session, fworker, once, places)
         assert done.report is not None
         if done.report.interrupted or not (how.endless or any(done.report.counts.get(one) for one in ACTIVE)):

@@ -14,7 +14,7 @@ from rekindle.dialects.fireworks.lpad.printing import tell, tell_left
 from rekindle.dialects.fireworks.lpad.selecting import Asked, fireworks_meant, workflows_meant
 from rekindle.dialects.fireworks.lpad.typed import Command
 from rekindle.dialects.fireworks.standing import Standing, fireworks_of, standing
-from rekindle.dialects.opening import opened
+from rekindle.dialects.opening import reconciled
 from rekindle.domain.errors import Refused
 from rekindle.engine.session import Session
 
@@ -130,7 +130,7 @@ _Act = Callable[[Session, Sequence[Standing]], dict[int, str]]
 
 
 def _on_fireworks(what: str, doing: str, act: _Act, password: str | None, words: dict[str, Any]) -> None:
-    with opened() as session:
+    with reconciled() as session:
         ids = fireworks_meant(session, Asked(**words), what)
         agreed(ids, password)
         fireworks = standing(session, ids)
@@ -142,7 +142,7 @@ def _on_fireworks(what: str, doing: str, act: _Act, password: str | None, words:
 def _on_workflows(
     what: str, doing: str, act: _Act, password: str | None, words: dict[str, Any], spared: Sequence[str] = ()
 ) -> None:
-    with opened() as session:
+    with reconciled() as session:
         chosen = workflows_meant(session, Asked(**words), what)
         agreed(chosen, password)
         fireworks = standing(session, fireworks_of(session, chosen))

@@ -13,7 +13,7 @@ from rekindle.dialects.fireworks.lpad.selecting import Asked, fireworks_meant, w
 from rekindle.dialects.fireworks.lpad.typed import Command, Several
 from rekindle.dialects.fireworks.rerunning import Recovery, Rerun, rerun_fireworks
 from rekindle.dialects.fireworks.standing import fireworks_of, standing
-from rekindle.dialects.opening import opened
+from rekindle.dialects.opening import reconciled
 from rekindle.domain.errors import Refused, UsageError
 from rekindle.query.words import parse_ids
 
@@ -85,7 +85,7 @@ def rerun_fws(
     if launches and not task_level:
         raise UsageError("--launch_id says from which launch to go on", hint="add --task-level")
     asked = Asked(**words)
-    with opened() as session:
+    with reconciled() as session:
         ids = fireworks_meant(session, asked, "rerun")
         order = [one for one in parse_ids(asked.ids) if one in set(ids)] if asked.ids else ids
         if launches and len(launches) != len(order):
@@ -124,7 +124,7 @@ def rerun_wflows(
     """
     recovery = _recovery(task_level, copy_data, previous_dir, clear_recovery, undo_dynamic)
     asked = Asked(**words)
-    with opened() as session:
+    with reconciled() as session:
         chosen = workflows_meant(session, asked, "rerun")
         if not dry_run:
             agreed(chosen, password)

@@ -76,7 +76,7 @@ class Changes(Pad):
         folder = _FOLDERS[recover_mode] if recover_launch is not None and recover_mode is not None else None
         recovery = Recovery(task_level=recover_launch is not None, folder=folder)
         launches = {fw_id: recover_launch} if isinstance(recover_launch, int) else NO_LAUNCHES
-        with self.opened() as session:
+        with self.reconciled() as session:
             fireworks(session, [fw_id])
             done = rerun_fireworks(session, [fw_id], recovery, {"jobs": [fw_id]}, launches)
         for number, why in (*done.skipped, *done.refused):
@@ -217,14 +217,14 @@ class Changes(Pad):
         LOG.info("LaunchPad was RESET.")
 
     def _do(self, act: Act, fw_id: int) -> dict[str, Any] | None:
-        with self.opened() as session:
+        with self.reconciled() as session:
             refused = act(session, fireworks(session, [fw_id]))
             _tell(refused)
             (now,) = fireworks(session, [fw_id])
         return None if refused else {"fw_id": now.id, "name": now.job.name, "state": now.word}
 
     def _do_all(self, act: Act, fw_id: int, spared: Sequence[str]) -> None:
-        with self.opened() as session:
+        with self.reconciled() as session:
             every = standing(session, fireworks_of(session, [workflow_of(session, fw_id).id]))
             _tell(act(session, [one for one in every if one.word not in spared]))
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from rekindle.dialects.fireworks.standing import Standing, owners, standing
 from rekindle.domain.errors import NotFound, Refused, UsageError
 from rekindle.domain.models import Workflow
+from rekindle.engine.running import reconciling
 from rekindle.engine.session import Session, open_session
 
 LOG = logging.getLogger("rekindle.fireworks")
@@ -88,6 +90,12 @@ class Pad:
     def opened(self) -> Session:
         """The store, open: a context manager."""
         return open_session(self.store, create=True)
+
+    @contextmanager
+    def reconciled(self) -> Iterator[Session]:
+        """Open the store for a call that acts: dead runners are reconciled with before and after."""
+        with self.opened() as session, reconciling.reconciled(session, LOG.warning):
+            yield session
 
 
 _DATABASE = frozenset(

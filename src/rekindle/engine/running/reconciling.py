@@ -1,23 +1,118 @@
-"""Reattaching: what has become of jobs whose runner has vanished, found out and taken in as a runner would."""
+"""Reconcile with dead runners: record what their jobs came to, so that whatever acts next acts on the present state."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from rekindle.domain.causes import Cause
+from rekindle.domain.errors import StoreError
 from rekindle.domain.models import Attempt, Job, Runner
 from rekindle.domain.states import ACTIVE, ENDED, State
-from rekindle.engine.presence import alive, is_alive, unattended
-from rekindle.engine.results import Reattached, Reattachment
+from rekindle.engine.presence import Presence, alive, is_alive, presence, unattended
+from rekindle.engine.rerunning import control
+from rekindle.engine.results import Canceled, Reattached, Reattachment, Reconciled
 from rekindle.engine.running.estates import SOON_SECONDS, Estates
 from rekindle.engine.running.ingest import ingest
+from rekindle.engine.running.lease import LEASE_SECONDS
 from rekindle.engine.running.orphans import STUCK_SECONDS, Orphan
 from rekindle.engine.running.recovery import estate_of
 from rekindle.engine.session import Session, tentative
 from rekindle.engine.wake import ring
 from rekindle.store.port import Archive
+
+CANCEL_SECONDS = 3.0
+"""How long `reconcile` waits, beyond their grace, for jobs that it cancels."""
+
+
+def reconcile(session: Session) -> Reconciled | None:
+    """Record what became of the jobs of dead runners, as a new runner would.
+
+    What finished is recorded, what is lost ends so and runs again, what was claimed and never started is ready again,
+    and what was canceled is ended, which is waited for. What still runs is left to the next runner. None: no runner
+    is dead, or nothing has changed."""
+    now = session.clock()
+    with session.store.read() as archive:
+        if not _dead(archive, now):
+            return None
+    estates = Estates(session.store.folder)
+    try:
+        with session.store.write() as archive:
+            dead = _dead(archive, now)
+            estates.take_over(archive, dead, None)
+        if not estates:
+            return None
+        _settle(session, estates, dead[0].host)
+        found = estates.found
+        with session.store.read() as archive:
+            canceled = _canceled(archive, found.finished | found.lost)
+            runners = alive(archive, now)
+            answer = Reconciled(
+                tuple(runner.id for runner in dead),
+                finished=_names(archive, found.finished - canceled),
+                canceled=_names(archive, canceled),
+                again=tuple(job.name for job in archive.jobs.get(sorted(found.again))),
+                lost=_names(archive, found.lost - canceled, found.again),
+                unstarted=len(found.unstarted),
+            )
+    finally:
+        estates.close()
+    ring(session.store.folder, runners)
+    return answer if answer.changed else None
+
+
+@contextmanager
+def reconciled(session: Session, report: Callable[[str], None], *, looks: bool = False) -> Iterator[Session]:
+    """Reconcile with dead runners before a command that acts, so that it acts on what became of their jobs, and after
+    it, so that those of their jobs that it cancels are ended. `report` is called with what changed. `looks`: the
+    command only looks, and works on a store that cannot be written too."""
+    _report(session, report, looks=looks)
+    yield session
+    if not looks:
+        _report(session, report, looks=False)
+
+
+def _report(session: Session, report: Callable[[str], None], *, looks: bool) -> None:
+    try:
+        found = reconcile(session)
+    except StoreError:
+        if not looks:
+            raise
+        return
+    if found is not None:
+        report(found.summary)
+
+
+def cancel(session: Session, ids: Sequence[int]) -> Canceled:
+    """Cancel jobs (see control.cancel), also those whose runner is dead: these are ended here, and waited for."""
+    reconciled = reconcile(session)
+    done = control.cancel(session, ids)
+    ended = reconcile(session) if done.asked else None
+    with session.store.read() as archive:
+        over = tuple(job.id for job in archive.jobs.get(done.asked) if job.state in ENDED)
+    return replace(done, over=over, reconciled=tuple(one for one in (reconciled, ended) if one is not None))
+
+
+def _dead(archive: Archive, now: float) -> list[Runner]:
+    """Return the dead runners whose jobs no living runner has taken over. Where only its lease can show that a runner
+    is dead, the lease must be over for as long again: clocks of hosts differ."""
+
+    def surely(runner: Runner) -> bool:
+        return presence(runner, now) is not Presence.EXPIRED or runner.expires + LEASE_SECONDS <= now
+
+    return [runner for runner in unattended(archive, now) if surely(runner)]
+
+
+def _canceled(archive: Archive, attempts: Collection[int]) -> set[int]:
+    return {one.id for one in archive.attempts.some(attempts) if one.state is State.CANCELED}
+
+
+def _names(archive: Archive, attempts: Collection[int], but: Collection[int] = ()) -> tuple[str, ...]:
+    """The names of the jobs of these attempts, without the jobs `but`."""
+    jobs = {one.job for one in archive.attempts.some(attempts)} - set(but)
+    return tuple(job.name for job in archive.jobs.get(sorted(jobs)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +127,7 @@ class _Asked:
 
 
 def plan_reattach(session: Session, ids: Sequence[int]) -> Reattachment:
-    """What reattaching these jobs would find; nothing is changed."""
+    """Return what reattaching these jobs would find; nothing is changed."""
     now = session.clock()
     with tentative(session) as archive:
         asked = _asked(archive, ids, now)
@@ -58,7 +153,7 @@ def reattach(session: Session, ids: Sequence[int]) -> Reattachment:
         with session.store.write() as archive:
             asked = _asked(archive, ids, now)
             estates.take_over(archive, asked.dead.values(), None)
-        _settle(session, estates, asked)
+        _settle(session, estates, next((runner.host for runner in asked.dead.values()), ""))
         orphans = estates.orphans()
         with session.store.read() as archive:
             lost = dict.fromkeys(estates.found.lost, estates.found.again)
@@ -72,18 +167,21 @@ def reattach(session: Session, ids: Sequence[int]) -> Reattachment:
     return Reattachment(found, bool(runners), reruns[-1] if reruns else None)
 
 
-def _settle(session: Session, estates: Estates, asked: _Asked) -> None:
+def _settle(session: Session, estates: Estates, host: str) -> None:
     """Read and settle until what is left runs on by itself, or cannot be ended."""
-    hosts = [runner.host for runner in asked.dead.values()]
-    limit = time.monotonic() + 2 * STUCK_SECONDS
+    limit, canceling = time.monotonic() + 2 * STUCK_SECONDS, False
     while estates:
         pages = estates.gather()
         if estates.ripe:
             now = session.clock()
             with session.store.write() as archive:
-                estates.settle(archive, ingest(archive, pages, hosts[0], now), now)
+                estates.settle(archive, ingest(archive, pages, host, now), now)
+                wanted = estates.cancel_wanted(archive)
+                if wanted and not canceling:
+                    limit += CANCEL_SECONDS + max(archive.workflows.template(one.template).grace for one in wanted)
+                canceling = bool(wanted)
             estates.advance(pages)
-        if not estates.hurried or time.monotonic() > limit:
+        if not (estates.hurried or canceling) or time.monotonic() > limit:
             return
         time.sleep(SOON_SECONDS)
 
