@@ -332,11 +332,12 @@ class Compared:
 @dataclass(frozen=True, slots=True)
 class WorkOptions:
     """How to work. `wait_timeout`: after so many seconds the run ends, and what runs goes on without it, to be adopted
-    by the next runner. `claim_for`: after so many seconds nothing new is started, what runs is waited for. `only`:
-    claims are of jobs for which that holds when it claims, of those that are added meanwhile too. `most`: it starts so many attempts and ends.
-    `linger` false: it does not wait for what others run, nor for jobs that wait for their retry. `place` says where
-    jobs with `workdir: attempt` work; it is asked for each attempt, with its id and the time of its claim, and where
-    that goes on in an earlier one's folder, or in a copy that must not be put among other files, told in vain."""
+    by the next runner. `claim_for`: after so many seconds nothing new is started, and what runs is waited for. `only`:
+    claims are of jobs for which that holds when it claims, of those that are added meanwhile too. `most`: it starts so
+    many attempts and ends. `linger` false: it does not wait for what others run, nor for jobs that wait for their
+    retry. `place` says where jobs with `workdir: attempt` work; it is asked for each attempt, with its id and the time
+    of its claim, and where that goes on in an earlier one's folder, or in a copy that must not be put among other
+    files, told in vain."""
 
     workflow: str | None = None
     slots: int | None = None  # None: one for each processor
