@@ -179,6 +179,14 @@ def test_a_restart_names_what_was_lost_and_says_how_it_runs(project: Project) ->
     assert set(project.states().values()) == {"completed"}
 
 
+@pytest.mark.parametrize("words", [("workflows", "archive", "s"), ("workflows", "delete", "s", "--yes")])
+def test_a_workflow_whose_runner_died_can_be_removed(project: Project, words: tuple[str, ...]) -> None:
+    pids = begun(project)
+    end(project, "all", pids)
+    project.rekindle(*words)
+    assert project.ask("workflows", "list")["workflows"] == []
+
+
 def test_what_a_runner_left_is_seen_by_who_cannot_write(project: Project) -> None:
     pids = begun(project)
     end(project, "all", pids)

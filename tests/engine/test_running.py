@@ -377,7 +377,7 @@ def test_a_timed_out_run_starts_nothing_new(project):
         assert set(states) <= {State.COMPLETED, State.READY}
         return State.COMPLETED in states
 
-    until(completed)  # on a busy machine half a second may be over before anything has started
+    until(completed, 120)  # on a busy machine half a second may be over before anything has started
 
 
 def test_logs_are_found_while_a_job_runs_and_after(project):

@@ -9,6 +9,7 @@ import click
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.drawing import Column
 from rekindle.domain.definition import JobTemplate, Step
@@ -170,7 +171,7 @@ def archive(workflow: str, undo: bool, as_json: bool) -> None:
     """
     from rekindle.engine.submitting.submit import archive_workflow
 
-    with opened() as session:
+    with reconciled() as session:
         known = look.find_workflow(session, workflow)
         archive_workflow(session, known.id, undo)
     if as_json:
@@ -193,7 +194,7 @@ def delete(workflow: str, files: bool, yes: bool, as_json: bool) -> None:
     """
     from rekindle.engine.submitting.submit import delete_workflow
 
-    with opened() as session:
+    with reconciled() as session:
         known = look.find_workflow(session, workflow)
         if not yes:
             if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):

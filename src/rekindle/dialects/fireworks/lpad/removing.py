@@ -11,7 +11,7 @@ from rekindle.dialects.fireworks.lpad.options import password_option, workflow_o
 from rekindle.dialects.fireworks.lpad.printing import note, tell
 from rekindle.dialects.fireworks.lpad.selecting import Asked, workflows_meant
 from rekindle.dialects.fireworks.lpad.typed import Command
-from rekindle.dialects.opening import opened
+from rekindle.dialects.opening import reconciled
 from rekindle.domain.errors import Refused
 from rekindle.engine.looking import look
 
@@ -28,7 +28,7 @@ def archive_wflows(password: str | None, **words: Any) -> None:
     """
     from rekindle.engine.submitting.submit import archive_workflow
 
-    with opened() as session:
+    with reconciled() as session:
         chosen = workflows_meant(session, Asked(**words), "archive")
         agreed(chosen, password)
         aside = {one.id for one in look.workflows(session, archived=True) if one.archived is not None}
@@ -57,7 +57,7 @@ def delete_wflows(password: str | None, ldirs: bool, **words: Any) -> None:
     """
     from rekindle.engine.submitting.submit import delete_workflow
 
-    with opened() as session:
+    with reconciled() as session:
         chosen = workflows_meant(session, Asked(**words), "delete")
         agreed(chosen, password)
         refused = []

@@ -16,7 +16,7 @@ from rekindle.dialects.fireworks.lpad.typed import Command
 from rekindle.dialects.fireworks.standing import fireworks_of, standing
 from rekindle.dialects.fireworks.updating import operating, setting, update_specs
 from rekindle.dialects.fireworks.words import STATES
-from rekindle.dialects.opening import opened
+from rekindle.dialects.opening import opened, reconciled
 from rekindle.domain.errors import BadValue
 from rekindle.engine.session import Session
 
@@ -41,7 +41,7 @@ def update_fws(update: str, mongo: bool, password: str | None, **words: Any) -> 
     """
     document = _document(update)
     change = operating(document) if mongo else setting(document)
-    with opened() as session:
+    with reconciled() as session:
         ids = fireworks_meant(session, Asked(**words), "update")
         agreed(ids, password)
         refused = update_specs(session, ids, change)

@@ -133,7 +133,7 @@ class Changes(Pad):
         """Archive the workflow of a firework: it is kept, and not run."""
         from rekindle.engine.submitting.submit import archive_workflow
 
-        with self.opened() as session:
+        with self.reconciled() as session:
             workflow = workflow_of(session, fw_id)
             if workflow.archived is None:
                 archive_workflow(session, workflow.id)
@@ -143,7 +143,7 @@ class Changes(Pad):
         undone."""
         from rekindle.engine.submitting.submit import delete_workflow
 
-        with self.opened() as session:
+        with self.reconciled() as session:
             delete_workflow(session, workflow_of(session, fw_id).id, files=delete_launch_dirs)
 
     def set_priority(self, fw_id: int, priority: int) -> None:
@@ -160,7 +160,7 @@ class Changes(Pad):
         from rekindle.dialects.fireworks.updating import operating, setting, update_specs
 
         change = operating(spec_document) if mongo else setting(spec_document)
-        with self.opened() as session:
+        with self.reconciled() as session:
             fireworks(session, fw_ids)
             _tell(update_specs(session, list(fw_ids), change))
 
