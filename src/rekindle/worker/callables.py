@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import importlib
 import sys
 from collections.abc import Callable, Mapping
@@ -43,6 +44,9 @@ class Functions:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Callable[..., Any], bool]] = {}
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
     def find(self, name: str) -> tuple[Callable[..., Any], bool] | Finding:
         """(the function, whether it takes `ctx`) for `module:function`; a finding when it cannot be had."""
         found = self._known.get(name)
@@ -60,9 +64,9 @@ class Functions:
 
 
 def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Finding:
-    """Call it and make its result JSON."""
+    """Call it and make its result JSON. What it sets of context variables (the decimal context is one) ends with it."""
     try:
-        value = function(**arguments)
+        value = contextvars.copy_context().run(function, **arguments)
     except SystemExit as error:
         return _exited(error)
     except BaseException as error:  # noqa: BLE001 - whatever a user's function raises is the outcome
@@ -191,7 +195,7 @@ def flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # replaced or closed by the call
+        except Exception:  # noqa: BLE001 - replaced or closed by the call: whatever its flush raises
             continue
     _flush_c()
 
