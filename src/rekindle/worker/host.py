@@ -47,7 +47,7 @@ from rekindle.worker.items import items_step
 from rekindle.worker.memory import held_at_most
 from rekindle.worker.patience import Storage
 from rekindle.worker.preparing import prepare, with_outputs
-from rekindle.worker.reaping import become_subreaper, childless, die_with_parent
+from rekindle.worker.reaping import become_subreaper, childless, die_with_parent, left_running
 from rekindle.worker.staging import take_effect
 from rekindle.worker.wire import BOARD, ORDERS, REPLIES, TURN, Answer, Batch, Board, Done, Lines, One, Task, send
 
@@ -153,7 +153,7 @@ class Host:
         if not assignment.own:
             self._folders.clear(assignment.folder, self._clean)
         forget_inputs(assignment)
-        totals = Totals(end.cpu_seconds, end.max_rss_bytes, end.verdict)
+        totals = Totals(end.cpu_seconds, end.max_rss_bytes, end.verdict, end.left)
         ended = ended_of(assignment, start.at, outcome_of(0, step.name, end), end, totals, code=code)
         if fingerprint is not None:
             if end.completed:
@@ -194,10 +194,13 @@ class Host:
         frame.variables["REKINDLE_STEP"] = step.name
         self._state.enter(frame.variables)
         finding = self._call(step, frame, recipe, assignment)
-        self._clean = self._state.restore() and childless()
+        alone, restored = childless(), self._state.restore()
+        self._clean = alone and restored
         self._redirect()
         tail = self._capture.tail() if finding.cause is not None or (last and frame.outputs) else ""
         end = _end_of(finding, started, time.process_time() - before + self._cpu_of_children(), tail)
+        if not alone:
+            end = msgspec.structs.replace(end, left=left_running(()))
         if last and end.completed:
             end = with_outputs(end, frame, tail)
         if self._capture.keep(assignment.beside, position, self._clean):
