@@ -28,7 +28,7 @@ def probe():
         "sys.path": sys.path,
         "sys.argv": sys.argv,
         "recursion limit": sys.getrecursionlimit(),
-        "limits": [resource.getrlimit(kind) for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_CORE)],
+        "limits": [resource.getrlimit(kind) for kind in (resource.RLIMIT_NOFILE, resource.RLIMIT_AS)],
         "nice": os.nice(0),
         "cpus": len(os.sched_getaffinity(0)),
         "locale": locale.setlocale(locale.LC_ALL),
@@ -48,6 +48,8 @@ def change(what):
 CHANGES = [
     "os.environ['LEAKED'] = '1'; del os.environ['HOME']",
     "os.environ = {'LEAKED': '1'}",
+    "del os.environ",
+    "os.fork()",
     "os.environ.clear(); os.environ['LEAKED'] = '1'",
     "os.putenv('LEAKED', '1'); os.unsetenv('HOME')",
     "ctypes.CDLL(None).setenv(b'LEAKED_IN_C', b'1', 1)",
@@ -63,11 +65,12 @@ CHANGES = [
     "signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_DFL)",
     "sys.path.insert(0, '/leaked')",
     "sys.path = ['/leaked']",
+    "sys.path = None",
     "sys.argv = ['leaked', '--flag']",
     "sys.setrecursionlimit(10_000)",
     "sys.settrace(lambda *_: None)",
     "resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))",
-    "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
+    "resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))",
     "os.nice(5)",
     "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})",
     "locale.setlocale(locale.LC_ALL, 'C')",
@@ -106,7 +109,7 @@ def test_what_a_call_changes_of_its_process_is_put_back_before_the_next(shell: S
 
 def test_items_of_a_fan_out_do_not_see_what_others_changed(shell: Shell) -> None:
     shell.write(PROBE + "def item(item):\n    found = probe()\n    change(item)\n    return found\n", "lib.py")
-    each = [*CHANGES[:8], "1"]
+    each = [*CHANGES[:2], *CHANGES[4:12], "1"]
     step = {"name": "p", "each": each, "call": "lib:item", "args": {"item": "${item}"}}
     shell.write(json.dumps({"name": "s", "jobs": {"f": {"steps": [step]}}}))
     assert shell("run", "spec.yaml").code == 0

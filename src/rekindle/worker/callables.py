@@ -67,11 +67,11 @@ def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Finding:
     """Call it and make its result JSON. What it sets of context variables (the decimal context is one) ends with it."""
     try:
         value = contextvars.copy_context().run(function, **arguments)
+        return _acted(value) if isinstance(value, Action) else _as_json(value)
     except SystemExit as error:
         return _exited(error)
     except BaseException as error:  # noqa: BLE001 - whatever a user's function raises is the outcome
         return Finding(cause=Cause.EXCEPTION, failure=Failure(_type_name(error), str(error), _traceback(error)))
-    return _acted(value) if isinstance(value, Action) else _as_json(value)
 
 
 def _load(name: str) -> Callable[..., Any]:
@@ -192,9 +192,9 @@ _HOUSE = __file__.removesuffix("worker/callables.py")
 
 def flush() -> None:
     """Write out what Python's streams and C's hold back, so that it lands in this attempt's log."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
         try:
-            stream.flush()
+            getattr(sys, name).flush()
         except Exception:  # noqa: BLE001 - replaced or closed by the call: whatever its flush raises
             continue
     _flush_c()

@@ -194,6 +194,8 @@ class Host:
         frame.variables["REKINDLE_STEP"] = step.name
         self._state.enter(frame.variables)
         finding = self._call(step, frame, recipe, assignment)
+        if os.getpid() != self._pid:  # the call has forked, and its child has returned too
+            os._exit(0)
         alone, restored = childless(), self._state.restore()
         self._clean = alone and restored
         self._redirect()

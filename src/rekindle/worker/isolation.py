@@ -18,6 +18,7 @@ import threading
 import time
 from _signal import getsignal  # type: ignore[import-not-found]  # signal.getsignal makes an enum of each: 90 us for all
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from rekindle.worker.callables import flush
@@ -56,8 +57,10 @@ class ProcessState:
     def restore(self) -> bool:
         """After a call: write out what its streams hold back and put the state back. Return False when no other call
         may run in this process: something could not be put back, or a thread of the call is alive."""
-        for timer in _TIMERS:
-            signal.setitimer(timer, 0)
+        try:
+            _disarm()
+        except BaseException:  # noqa: BLE001 - a timer's handler of the call raised it
+            _disarm()
         signal.set_wakeup_fd(-1)
         if "faulthandler" in sys.modules:
             sys.modules["faulthandler"].cancel_dump_traceback_later()
@@ -67,7 +70,7 @@ class ProcessState:
             try:
                 if get() != before:
                     put(before)
-            except (OSError, ValueError, TypeError, RecursionError, locale.Error, Irreversible):
+            except (OSError, ValueError, TypeError, AttributeError, RecursionError, locale.Error, Irreversible):
                 restored = False
         os.umask(self._umask)
         if threading.active_count() > self._threads:  # one that reads the environment now could crash the process
@@ -132,7 +135,8 @@ class _Environment:
         """Whether a variable has been set or removed: that puts another pointer into the array, or moves the array,
         which may then be shorter than it was and is not read."""
         moved = self._array.value != self._pointers[0]
-        return moved or os.environ is not self._ours or self._look() != self._pointers
+        replaced = getattr(os, "environ", None) is not self._ours
+        return moved or replaced or self._look() != self._pointers
 
     def _look(self) -> tuple[int | None, bytes]:
         at = self._array.value
@@ -140,6 +144,11 @@ class _Environment:
 
 
 _Part = tuple[Callable[[], Any], Callable[[Any], Any], Any]
+
+
+def _disarm() -> None:
+    for timer in _TIMERS:
+        signal.setitimer(timer, 0)
 
 
 def _taken() -> tuple[_Part, ...]:
@@ -178,14 +187,34 @@ def _limits() -> list[tuple[int, int]]:
 
 
 def _put_limits(before: list[tuple[int, int]]) -> None:
-    for kind, limits in zip(_LIMITS, before, strict=True):
-        if resource.getrlimit(kind) != limits:
-            resource.setrlimit(kind, limits)
+    """Put back as much as the hard limits allow, which only a privileged process raises."""
+    for kind, (soft, hard) in zip(_LIMITS, before, strict=True):
+        now = resource.getrlimit(kind)
+        if now != (soft, hard):
+            try:
+                resource.setrlimit(kind, (soft, hard))
+            except (ValueError, PermissionError):
+                resource.setrlimit(kind, (now[1], now[1]))
+    if _limits() != before:
+        raise Irreversible("a hard limit was lowered")
 
 
-def _identity() -> tuple[Any, ...]:
+def _user() -> tuple[Any, ...]:
     root = os.stat("/")
-    return os.getresuid(), os.getresgid(), os.getgroups(), os.getpgrp(), root.st_dev, root.st_ino
+    return os.getresuid(), os.getresgid(), os.getgroups(), (root.st_dev, root.st_ino)
+
+
+def _put_user(before: tuple[Any, ...]) -> None:
+    """End the process where the user or the root directory cannot be put back: it could write neither logs nor
+    journal, so that its worker has to."""
+    users, groups, more, _ = before
+    with suppress(PermissionError):
+        os.setresuid(*users)
+        os.setresgid(*groups)
+        os.setgroups(more)
+    if _user() != before:
+        os.write(2, b"the call has changed the user or the root directory of its process, which cannot be put back\n")
+        os._exit(1)
 
 
 def _refuse(before: object) -> None:
@@ -236,6 +265,7 @@ _PARTS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (lambda: locale.setlocale(locale.LC_ALL), lambda before: locale.setlocale(locale.LC_ALL, before)),
     (lambda: os.getpriority(os.PRIO_PROCESS, 0), lambda before: os.setpriority(os.PRIO_PROCESS, 0, before)),
     (lambda: os.sched_getaffinity(0), lambda before: os.sched_setaffinity(0, before)),
-    (_identity, _refuse),
+    (os.getpgrp, lambda before: os.setpgid(0, before)),
+    (_user, _put_user),
 )
 """How each part of the state is read, and how it is put back."""
