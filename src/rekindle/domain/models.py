@@ -81,6 +81,7 @@ class Attempt:
     pinned_to: int | None = None  # the attempt whose definition it took; None: the latest
     evidence: str | None = None  # JSON text: what the cause was concluded from
     shared: bool = False  # others may be in its folder too: it is never removed
+    left_running: str | None = None  # JSON text of a LeftRunning; None: no process was left
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,23 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftProcess:
+    """A process that a step left running."""
+
+    pid: int
+    name: str  # the beginning of its command line
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRunning:
+    """The processes that the steps of an attempt left running when they ended."""
+
+    killed: bool  # False: the job asks to leave them running
+    count: int
+    processes: tuple[LeftProcess, ...]  # the first of them
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """Everything that an attempt's end writes to its row."""
 
@@ -324,6 +342,7 @@ class Ending:
     partial: bool = False  # it went on with a part of a fan-out
     code: str | None = None  # digest of the modules that its functions come from
     evidence: str | None = None  # JSON text: what the cause was concluded from
+    left_running: str | None = None  # JSON text of a LeftRunning
 
 
 @dataclass(frozen=True, slots=True)

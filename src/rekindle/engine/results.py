@@ -16,6 +16,7 @@ from rekindle.domain.models import Attempt, FailureGroup, Job, ReadyJob, Runner,
 from rekindle.domain.rerunning.rerun import How, Reason, RerunPlan
 from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
+from rekindle.domain.subtasks import Subtask
 from rekindle.domain.verdicts import Status, Verdict, Word, status_of, statuses_of, worst_status
 from rekindle.store.port import Archive
 
@@ -287,13 +288,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One stream of one step of an attempt; `path` may not exist when nothing was printed."""
+    """One stream of one step of an attempt, or of one item of a fan-out step; `path` may not exist when nothing was
+    printed."""
 
     attempt: int
     step: str
     stream: Literal["stdout", "stderr"]
     path: str
     final: bool  # the step has ended: nothing more will come
+    subtask: Subtask | None = None  # the item
 
 
 @dataclass(frozen=True, slots=True)

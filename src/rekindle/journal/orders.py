@@ -33,6 +33,7 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     workflow_id: int = 0
     implicit_inputs: bool = True  # the files that its commands name are recorded
     optional: tuple[str, ...] = ()  # inputs that need not be there
+    leave_running: bool = False  # processes that its steps leave are not killed once an attempt has completed
 
     @property
     def keeps_folder(self) -> bool:

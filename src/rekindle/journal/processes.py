@@ -43,6 +43,22 @@ def start_of(pid: int) -> int | None:
     return int(fields[_START])
 
 
+def command_of(pid: int) -> str:
+    """The beginning of a process's command line, or its name where it has none; "" when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read(_LONGEST_COMMAND).split(b"\0")
+        if not words[0]:
+            with open(f"/proc/{pid}/comm", "rb") as file:
+                words = [file.read().strip()]
+    except OSError:
+        return ""
+    return b" ".join(words).strip().decode(errors="replace")
+
+
+_LONGEST_COMMAND = 120
+
+
 def session_members(leader: int) -> list[int]:
     """The living processes of the session that `leader` leads or led."""
     wanted = b"%d" % leader

@@ -70,7 +70,8 @@ def _drafts(
 ) -> tuple[list[Draft], set[str]]:
     env = {name: Placed(text, Place(path="env").at(name)) for name, text in base.env.items()}
     defaults = Defaults(
-        base.resources, base.workdir, env, None, base.priority, Telling(), base.retry, base.grace, base.stale_on
+        *(base.resources, base.workdir, env, None, base.priority, Telling(), base.retry, base.grace, base.stale_on),
+        leave_running=base.leave_running,
     )
     drafts, unknown = [], set()
     for entry in entries:

@@ -86,37 +86,18 @@ class Workflow:
         grace: str | None = None,
         stale_on: Sequence[str] | None = None,
         implicit_inputs: bool | None = None,
+        leave_running: bool | None = None,
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""
+        keys = {key: value for key, value in locals().items() if key not in ("self", "name")}
         if name in self._jobs:
             raise UsageError(f"the workflow {self.name!r} has a job {name!r} already", hint="give it another name")
-        self._jobs[name] = _given(
-            run=run,
-            call=self._callable(call),
-            args=args,
-            steps=None if steps is None else [self._step(step) for step in steps],
-            needs=_names(needs),
-            matrix=matrix,
-            zip=zip,
-            inputs=inputs,
-            outputs=outputs,
-            resources=resources,
-            env=env,
-            priority=priority,
-            workdir=workdir,
-            shell=shell,
-            each=self._each(each),
-            max_failed=max_failed,
-            resubmit=resubmit,
-            parallel=parallel,
-            aggregate=aggregate,
-            when=when,
-            retry=retry,
-            grace=grace,
-            stale_on=stale_on,
-            implicit_inputs=implicit_inputs,
-        )
+        keys["call"] = self._callable(call)
+        keys["steps"] = None if steps is None else [self._step(step) for step in steps]
+        keys["needs"] = _names(needs)
+        keys["each"] = self._each(each)
+        self._jobs[name] = _given(**keys)
         return JobHandle(name)
 
     def definition(self) -> Definition:

@@ -55,10 +55,11 @@ JOB_KEYS = (
     "grace",
     "stale_on",
     "implicit_inputs",
+    "leave_running",
 )
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
-    *("stale_on", "implicit_inputs"),
+    *("stale_on", "implicit_inputs", "leave_running"),
 )
 _OURS = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -77,6 +78,7 @@ class Defaults:
     grace: float = GRACE
     stale_on: tuple[str, ...] = ()
     implicit_inputs: bool = True
+    leave_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ def read_defaults(root: Table, problems: Problems) -> Defaults:
         retry=read_retry(found.get("retry"), (), None, problems),
         grace=_grace(found, GRACE, problems),
         stale_on=_stale_on(found, _stale_on(root, (), problems), problems),
-        implicit_inputs=_implicit_inputs(found, _implicit_inputs(root, True, problems), problems),
+        implicit_inputs=_switch("implicit_inputs", found, _switch("implicit_inputs", root, True, problems), problems),
+        leave_running=_switch("leave_running", found, False, problems),
     )
 
 
@@ -143,8 +146,9 @@ def read_job(
         retry=read_retry(job.get("retry"), base.retry, resources, problems),
         grace=_grace(job, base.grace, problems),
         stale_on=_stale_on(job, base.stale_on, problems),
-        implicit_inputs=_implicit_inputs(job, base.implicit_inputs, problems),
+        implicit_inputs=_switch("implicit_inputs", job, base.implicit_inputs, problems),
         optional=inputs.optional,
+        leave_running=_switch("leave_running", job, base.leave_running, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(
@@ -185,10 +189,8 @@ def _stale_on(found: Table, base: tuple[str, ...], problems: Problems) -> tuple[
     return tuple(dict.fromkeys(word for word in words if word is not None))
 
 
-def _implicit_inputs(found: Table, base: bool, problems: Problems) -> bool:
-    if "implicit_inputs" not in found.entries:
-        return base
-    return yes_or_no(found.get("implicit_inputs"), "`implicit_inputs`", problems)
+def _switch(key: str, found: Table, base: bool, problems: Problems) -> bool:
+    return yes_or_no(found.get(key), f"`{key}`", problems) if key in found.entries else base
 
 
 def _workdir(found: Table, base: Workdir, problems: Problems) -> Workdir:

@@ -241,6 +241,7 @@ def _end(ending: Ending) -> Row:
         *verdict_columns(ending.verdict),
         int(ending.partial),
         ending.code,
+        ending.left_running,
     )
 
 

@@ -44,6 +44,7 @@ def attempt_of(row: Row, paths: StoredPaths, steps: Sequence[StepOutcome] = ()) 
     folder = paths.decode(row[21])
     middle = [*row[15:21], folder, *row[22:28]]
     values = [*front, *middle, verdict, *row[29:32], row[32] != 0, row[33], tuple(steps), *row[34:38], row[39] != 0]
+    values.append(row[40])
     return Attempt(*values)
 
 

@@ -28,6 +28,7 @@ from rekindle.worker.halts import Halt, canceled, judged, over_memory, over_time
 from rekindle.worker.memory import Gauge, held_at_most
 from rekindle.worker.preparing import prepare, with_outputs
 from rekindle.worker.reading import Reading
+from rekindle.worker.reaping import end_leftovers, left_running
 from rekindle.worker.staging import take_effect
 from rekindle.worker.subtasks import Site, lean
 from rekindle.worker.tools import Tools
@@ -66,6 +67,8 @@ class Attempt:
         self._code = tools.fingerprints.code(recipe, tools.teller.add, frame)
         self._last: tuple[StepEnd, bool] | None = None  # how the last step ended, while its outputs are read
         self.over = False
+        self.leaves = False  # processes, which outlive it
+        tools.hosts.spare(recipe.leave_running)
         for step, kept in self._fan_outs.items():
             if step < self._position:
                 self._show(step, [(one.item, one.result) for one in kept.known if one.complete])
@@ -186,12 +189,26 @@ class Attempt:
         if not self._recipe.keeps_folder and not self.assignment.own:
             self._tools.folders.clear(self.assignment.folder, self._quiet)
         forget_inputs(self.assignment)
+        if self._recipe.leave_running:
+            record = self._spare(record)
         if self._code is not None:
             record = msgspec.structs.replace(record, code=self._code)
         if self._fingerprint is not None:
             record = self._fingerprint.complete(record)
         self._tools.teller.add(record)
         self.over = True
+
+    def _spare(self, record: Ended) -> Ended:
+        """Leave what its steps left running, where it has completed; kill all of it otherwise."""
+        own, completed = self._tools.hosts.own(), record.state == State.COMPLETED
+        left, killed = left_running(own, killed=not completed), Totals(left=record.left_running)
+        self.leaves = completed and left is not None
+        if self.leaves:
+            return msgspec.structs.replace(record, left_running=left)
+        end_leftovers(own)
+        if left is not None and self._stopped is None:
+            killed.leave(left)
+        return msgspec.structs.replace(record, left_running=killed.left)
 
     def _preparations(self) -> list[Callable[[], Activity]]:
         """What takes long and comes before the first step: a copy of a folder, large inputs. Small ones are taken."""

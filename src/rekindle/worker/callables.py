@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import importlib
 import sys
 from collections.abc import Callable, Mapping
@@ -43,6 +44,9 @@ class Functions:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Callable[..., Any], bool]] = {}
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._known
+
     def find(self, name: str) -> tuple[Callable[..., Any], bool] | Finding:
         """(the function, whether it takes `ctx`) for `module:function`; a finding when it cannot be had."""
         found = self._known.get(name)
@@ -60,14 +64,14 @@ class Functions:
 
 
 def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Finding:
-    """Call it and make its result JSON."""
+    """Call it and make its result JSON. What it sets of context variables (the decimal context is one) ends with it."""
     try:
-        value = function(**arguments)
+        value = contextvars.copy_context().run(function, **arguments)
+        return _acted(value) if isinstance(value, Action) else _as_json(value)
     except SystemExit as error:
         return _exited(error)
     except BaseException as error:  # noqa: BLE001 - whatever a user's function raises is the outcome
         return Finding(cause=Cause.EXCEPTION, failure=Failure(_type_name(error), str(error), _traceback(error)))
-    return _acted(value) if isinstance(value, Action) else _as_json(value)
 
 
 def _load(name: str) -> Callable[..., Any]:
@@ -188,10 +192,10 @@ _HOUSE = __file__.removesuffix("worker/callables.py")
 
 def flush() -> None:
     """Write out what Python's streams and C's hold back, so that it lands in this attempt's log."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
         try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):  # replaced or closed by the call
+            getattr(sys, name).flush()
+        except Exception:  # noqa: BLE001 - replaced or closed by the call: whatever its flush raises
             continue
     _flush_c()
 

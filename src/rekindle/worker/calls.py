@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection
+from typing import Any
 
 import msgspec
 
@@ -28,9 +29,10 @@ FAREWELL = 1.0
 class CallHost:
     """A host process for one project directory, from its start to its end."""
 
-    def __init__(self, project: str, journal: str, scratch: str, storage: Storage) -> None:
-        """Start it. OSError when that is not possible."""
-        self.project = project
+    def __init__(self, project: str, journal: str, scratch: str, storage: Storage, *, spares: bool) -> None:
+        """Start it. OSError when that is not possible. `spares`: what its calls leave running may outlive it and its
+        worker, whose session it is not in then."""
+        self.project, self.spares = project, spares
         self._storage = storage
         self._scratch = scratch
         self._known: set[int] = set()
@@ -40,7 +42,7 @@ class CallHost:
         argv = [sys.executable, "-P", "-m", "rekindle.worker.host", journal, scratch, str(os.getpid()), project]
         try:
             self.board = Board(board)
-            self.pid = _start(argv, {ORDERS: orders_out, REPLIES: replies_in, BOARD: board})
+            self.pid = _start(argv, {ORDERS: orders_out, REPLIES: replies_in, BOARD: board}, apart=spares)
         finally:
             for fd in (orders_out, replies_in, board):
                 os.close(fd)
@@ -96,13 +98,18 @@ class CallHost:
 
     def bury(self, patience: float = 0.0, keep: Collection[int] = ()) -> tuple[int, int]:
         """End it and all that it started (not the children of this process in `keep`): it is asked to leave, and killed
-        after `patience` seconds. Returns its exit code (negative: the signal) and its peak memory in bytes."""
+        after `patience` seconds. One that spares what it started leaves that to this process. Returns its exit code
+        (negative: the signal) and its peak memory in bytes."""
         os.close(self._orders)
         if patience:
             wait_for(self.handle, patience)
-        kill_group(self.pid)
+        if self.spares:
+            signal_each([self.pid], signal.SIGKILL)
+        else:
+            kill_group(self.pid)
         _, status, usage = os.wait4(self.pid, 0)
-        end_leftovers([pid for pid in keep if pid != self.pid])
+        if not self.spares:
+            end_leftovers([pid for pid in keep if pid != self.pid])
         os.close(self.replies)
         os.close(self.handle)
         self.board.close()
@@ -145,19 +152,32 @@ class Hosts:
     """The host at hand, if any: made when it is needed, replaced when it has to be."""
 
     def __init__(
-        self, journal: str, scratch: str, storage: Storage, others: Callable[[], Collection[int]] = tuple
+        self,
+        journal: str,
+        scratch: str,
+        storage: Storage,
+        others: Callable[[], Collection[int]] = tuple,
+        *,
+        spares: bool = False,
     ) -> None:
-        """`others`: processes beside it that outlive it."""
+        """`others`: processes beside it that outlive it. `spares`: see CallHost."""
         self._journal, self._scratch, self._storage = journal, scratch, storage
         self.others = others
+        self._spares = spares
         self._host: CallHost | None = None
+
+    def spare(self, spares: bool) -> None:
+        """Before an attempt: have a host that spares what calls leave running, or one that does not."""
+        if spares != self._spares:
+            self.retire()
+        self._spares = spares
 
     def get(self, project: str) -> CallHost:
         """A living host for this project."""
         if self._host is not None and (self._host.project != project or not self._host.alive):
             self.retire()
         if self._host is None:
-            self._host = CallHost(project, self._journal, self._scratch, self._storage)
+            self._host = CallHost(project, self._journal, self._scratch, self._storage, spares=self._spares)
         return self._host
 
     def forget(self) -> None:
@@ -264,7 +284,8 @@ class CallStep:
                 self._begin()
                 return None
             self.quiet = answer.fresh
-            return _dated_here(answer.end)
+            end = _dated_here(answer.end)
+            return msgspec.structs.replace(end, left=None) if self._host.spares else end
         if not gone:
             return None
         code, peak = self._host.bury(keep=self._hosts.others())
@@ -280,17 +301,19 @@ def _dated_here(end: StepEnd) -> StepEnd:
     return msgspec.structs.replace(end, started=now - (end.ended - end.started), ended=now)
 
 
-def _start(argv: list[str], fds: dict[int, int]) -> int:
-    """Start a process with these descriptors (its number: ours), in a process group of its own."""
+def _start(argv: list[str], fds: dict[int, int], *, apart: bool) -> int:
+    """Start a process with these descriptors (its number: ours), in a process group of its own, and with `apart` in a
+    session of its own."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     # First out of the way of the numbers that they shall have, then into place.
     lifted = {target: _above(fd, max(fds) + 1) for target, fd in fds.items()}
     actions = [(os.POSIX_SPAWN_DUP2, null, 0)]
     actions += [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in lifted.items()]
     ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+    group: dict[str, Any] = {"setsid": True} if apart else {"setpgroup": 0}
     try:
         return os.posix_spawn(
-            argv[0], argv, os.environ, file_actions=actions, setpgroup=0, setsigmask=(), setsigdef=ignored
+            argv[0], argv, os.environ, file_actions=actions, setsigmask=(), setsigdef=ignored, **group
         )
     finally:
         for fd in (null, *lifted.values()):

@@ -23,7 +23,7 @@ from rekindle.worker.clock import date
 from rekindle.worker.findings import StartError, StepEnd, signal_name
 from rekindle.worker.folders import take_result
 from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, VERDICT_NAME, Frame
-from rekindle.worker.reaping import end_leftovers, kill_group, orphans, signal_trees
+from rekindle.worker.reaping import end_leftovers, kill_group, left_running, orphans, signal_trees
 from rekindle.worker.spawn import spawn
 from rekindle.worker.staging import left_action, left_verdict, refused, unread
 
@@ -50,12 +50,13 @@ class Command:
         frame.variables["REKINDLE_RESULT"] = f"{self._leaves}{RESULT_NAME}"
         frame.variables["REKINDLE_ACTION"] = f"{self._leaves}{ACTION_NAME}"
         frame.variables["REKINDLE_VERDICT"] = f"{self._leaves}{VERDICT_NAME}"
+        self._leave_running = frame.leave_running
         self._stopped: tuple[Cause, str] | None = None
         self._kill_at: float | None = None
         self._look_at: float | None = None  # it has ended, what it has left has not
         self.quiet = True
         self.started = date()
-        self._pid = spawn(argv, frame.environment, frame.directory, capture.out, capture.err)
+        self._pid = spawn(argv, frame.environment, frame.directory, capture.out, capture.err, apart=frame.leave_running)
         self._handle = os.pidfd_open(self._pid)
 
     @property
@@ -98,16 +99,24 @@ class Command:
             self._look_at = min(now + LINGER, self._kill_at)
             return None
         os.close(self._handle)
-        # The leader is not reaped yet, so that its number still means this group.
-        kill_group(self._pid)
+        left, cpu = left_running(self._own(), self._pid), 0.0
+        spared = self._leave_running and self._stopped is None and _succeeded(self._pid)
+        if not spared:  # the leader is not reaped yet, so that its number still means this group
+            kill_group(self._pid)
         _, status, usage = os.wait4(self._pid, 0)
-        left, cpu = end_leftovers(self._own())
-        self.quiet = not left
+        if spared:
+            self.quiet = left is None
+        else:
+            found, cpu = end_leftovers(self._own())
+            self.quiet = not found
         end = self._conclude(os.waitstatus_to_exitcode(status))
         self._capture.keep(self._beside, self._position, self.quiet)
         # The kernel hands a process's peak down to what it starts: no command shows less than this worker has itself.
         return msgspec.structs.replace(
-            end, cpu_seconds=usage.ru_utime + usage.ru_stime + cpu, max_rss_bytes=usage.ru_maxrss * 1024
+            end,
+            cpu_seconds=usage.ru_utime + usage.ru_stime + cpu,
+            max_rss_bytes=usage.ru_maxrss * 1024,
+            left=None if spared or self._stopped is not None else left,
         )
 
     def _signal(self, number: int) -> None:
@@ -167,6 +176,12 @@ def ended(handle: int) -> bool:
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _succeeded(pid: int) -> bool:
+    """Whether a process that has ended, and is not reaped yet, ended with exit code 0."""
+    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return found is not None and (found.si_code, found.si_status) == (os.CLD_EXITED, 0)
 
 
 def _result(leaves: str) -> tuple[str | None, BadValue | None]:

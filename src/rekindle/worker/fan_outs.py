@@ -29,7 +29,7 @@ from rekindle.worker.commands import Command
 from rekindle.worker.findings import StepEnd, Totals, failed
 from rekindle.worker.halts import judged
 from rekindle.worker.items import items_of, items_step
-from rekindle.worker.reaping import end_leftovers
+from rekindle.worker.reaping import end_leftovers, left_running
 from rekindle.worker.staging import refused, unread
 from rekindle.worker.subtasks import Pool, Site
 
@@ -260,8 +260,15 @@ class FanOutStep:
         """Nothing runs any more: end what was left behind."""
         if self._pool is not None:
             self._pool.close()
-        left, _ = end_leftovers(self._site.tools.hosts.own())
-        self.quiet = self.quiet and not left
+        own = self._site.tools.hosts.own()
+        left = left_running(own)
+        if self._site.recipe.leave_running:  # the attempt sees to these
+            self.quiet = self.quiet and left is None
+            return
+        if left is not None and self._stopped is None:
+            self._totals.leave(left)
+        found, _ = end_leftovers(own)
+        self.quiet = self.quiet and not found
 
     def _example(self) -> str:
         if self._first_failure is None:
@@ -285,6 +292,7 @@ class FanOutStep:
             failure=failure,
             cpu_seconds=self._totals.cpu_seconds,
             max_rss_bytes=self._totals.max_rss_bytes,
+            left=self._totals.left,
         )
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.errors import RekindleError
-from rekindle.domain.models import Failure, StepOutcome
+from rekindle.domain.models import Failure, LeftRunning, StepOutcome
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Verdict, worst
 from rekindle.journal.orders import Assignment
@@ -35,6 +35,7 @@ class StepEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     max_rss_bytes: int | None = None
     action: str | None = None  # JSON text
     verdict: Verdict | None = None
+    left: LeftRunning | None = None  # the processes that it left running
 
     @property
     def completed(self) -> bool:
@@ -46,6 +47,10 @@ class StartError(RekindleError):
     """A step's program or function cannot be started."""
 
 
+MOST_NAMED = 10
+"""Of the processes that an attempt left running so many are named, and all are counted."""
+
+
 @dataclass(slots=True)
 class Totals:
     """What the steps of an attempt took together, and the worst that they found."""
@@ -53,6 +58,7 @@ class Totals:
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
     verdict: Verdict | None = None
+    left: LeftRunning | None = None
 
     def add(self, end: StepEnd) -> None:
         """Count one more step: processor times add up, the peak of memory is the highest, the verdict the worst."""
@@ -62,6 +68,16 @@ class Totals:
             self.max_rss_bytes = max(self.max_rss_bytes or 0, end.max_rss_bytes)
         if end.verdict is not None:
             self.verdict = worst((self.verdict, end.verdict))
+        if end.left is not None:
+            self.leave(end.left)
+
+    def leave(self, left: LeftRunning) -> None:
+        """Count the processes that one more step left running."""
+        before = self.left
+        if before is not None:
+            processes = (*before.processes, *left.processes)[:MOST_NAMED]
+            left = LeftRunning(left.killed, before.count + left.count, processes)
+        self.left = left
 
 
 def outcome_of(position: int, name: str, end: StepEnd) -> StepOutcome:
@@ -109,6 +125,7 @@ def ended_of(
         evidence=end.evidence,
         steps=(step, *left_out),
         code=code,
+        left_running=totals.left,
     )
 
 

@@ -37,6 +37,7 @@ class Frame(msgspec.Struct):
     time: float | None  # seconds
     memory: int  # bytes; 0: no limit
     patterns: dict[str, tuple[str, str]] = {}  # inputs that are patterns: their location, and their text
+    leave_running: bool = False  # processes that its steps leave are not killed once the attempt has completed
 
     @property
     def environment(self) -> dict[str, str]:
@@ -101,6 +102,7 @@ def frame_of(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, 
         time=time_limit(recipe, assignment),
         memory=memory_limit(recipe, assignment),
         patterns=patterns,
+        leave_running=recipe.leave_running,
     )
 
 

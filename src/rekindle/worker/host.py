@@ -25,7 +25,7 @@ from rekindle.journal.ledger import Writer, line_of
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import start_of
 from rekindle.journal.records import Ended, Record
-from rekindle.worker.callables import Finding, Functions, call, flush
+from rekindle.worker.callables import Finding, Functions, call
 from rekindle.worker.capture import Capture
 from rekindle.worker.clock import CLOCK, date
 from rekindle.worker.context import Context
@@ -42,11 +42,12 @@ from rekindle.worker.frame import (
     tell_inputs,
 )
 from rekindle.worker.freshness import Freshness
+from rekindle.worker.isolation import ProcessState
 from rekindle.worker.items import items_step
 from rekindle.worker.memory import held_at_most
 from rekindle.worker.patience import Storage
 from rekindle.worker.preparing import prepare, with_outputs
-from rekindle.worker.reaping import become_subreaper, childless, die_with_parent
+from rekindle.worker.reaping import become_subreaper, childless, die_with_parent, left_running
 from rekindle.worker.staging import take_effect
 from rekindle.worker.wire import BOARD, ORDERS, REPLIES, TURN, Answer, Batch, Board, Done, Lines, One, Task, send
 
@@ -66,12 +67,14 @@ class Host:
         self._freshness = Freshness()
         self._recipes: dict[int, Recipe] = {}
         self._surroundings = own_surroundings()
-        self._applied: dict[str, str] = {}  # what the last call saw beside the surroundings
+        self._state = ProcessState()
+        self._module: str | None = None  # the only one whose calls may run here: its import has changed the state
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._children_cpu = 0.0
         self._pid = os.getpid()
         self._pid_start = start_of(self._pid)
         self._served = False  # no call has been made here
-        self._clean = True  # no call has left a process behind
+        self._clean = True  # no call has left a process or a thread behind, or a state that cannot be put back
         self._redirect()
 
     def serve(self) -> None:
@@ -94,7 +97,7 @@ class Host:
         for position, assignment in enumerate(batch.work):
             if done and time.monotonic() >= until:
                 break
-            fresh = self._freshness.changed() is None and not self._laden(assignment)
+            fresh = self._fit(self._recipes[assignment.recipe].steps[0], assignment)
             if not fresh or not self._board.claim(position):
                 break
             self._attempt(assignment, batch.code)
@@ -105,6 +108,13 @@ class Host:
         if self._ended is not None:
             self._tell()
         return Done(done, fresh)
+
+    def _fit(self, step: Step, assignment: Assignment) -> bool:
+        """Whether a call may run in this process: its code is the newest, what earlier calls have left here is not too
+        much, and no other module's import has changed the state."""
+        if self._module is not None and self._module != _module(step):
+            return False
+        return self._freshness.changed() is None and not self._laden(assignment)
 
     def _laden(self, assignment: Assignment) -> bool:
         """Before a call with a limit of memory: what earlier ones have left here is more than that. What it is does
@@ -143,7 +153,7 @@ class Host:
         if not assignment.own:
             self._folders.clear(assignment.folder, self._clean)
         forget_inputs(assignment)
-        totals = Totals(end.cpu_seconds, end.max_rss_bytes, end.verdict)
+        totals = Totals(end.cpu_seconds, end.max_rss_bytes, end.verdict, end.left)
         ended = ended_of(assignment, start.at, outcome_of(0, step.name, end), end, totals, code=code)
         if fingerprint is not None:
             if end.completed:
@@ -155,8 +165,6 @@ class Host:
         """One step of an attempt whose folder and records are the worker's."""
         CLOCK.set()
         assignment = task.assignment
-        if self._freshness.changed() is not None or self._laden(assignment):
-            return Answer(None, fresh=False)
         recipe = self._recipes[assignment.recipe]
         frame = frame_of(recipe, assignment, self._surroundings)
         tell_inputs(frame, assignment, there=True)
@@ -164,7 +172,9 @@ class Host:
         last = task.position == len(recipe.steps) - 1 and step.each is None
         if task.items:
             step = items_step(step)
-        elif task.subtask is not None:
+        if not self._fit(step, assignment):
+            return Answer(None, fresh=False)
+        if task.subtask is not None:
             frame = frame_of_subtask(frame, task.subtask)
             assignment = msgspec.structs.replace(assignment, folder=task.subtask.folder, own="")
         end = self._perform(step, task.position, frame, recipe, assignment, last)
@@ -182,12 +192,17 @@ class Host:
         except OSError as error:
             return failed(started, Cause.START, f"cannot enter {frame.directory}: {error.strerror}")
         frame.variables["REKINDLE_STEP"] = step.name
-        self._apply(frame.variables)
+        self._state.enter(frame.variables)
         finding = self._call(step, frame, recipe, assignment)
-        flush()
-        self._clean = childless()
+        if os.getpid() != self._pid:  # the call has forked, and its child has returned too
+            os._exit(0)
+        alone, restored = childless(), self._state.restore()
+        self._clean = alone and restored
+        self._redirect()
         tail = self._capture.tail() if finding.cause is not None or (last and frame.outputs) else ""
         end = _end_of(finding, started, time.process_time() - before + self._cpu_of_children(), tail)
+        if not alone:
+            end = msgspec.structs.replace(end, left=left_running(()))
         if last and end.completed:
             end = with_outputs(end, frame, tail)
         if self._capture.keep(assignment.beside, position, self._clean):
@@ -195,7 +210,11 @@ class Host:
         return end
 
     def _call(self, step: Step, frame: Frame, recipe: Recipe, assignment: Assignment) -> Finding:
-        found = self._functions.find(step.call or "")
+        name = step.call or ""
+        known = name in self._functions
+        found = self._functions.find(name)
+        if not known and name in self._functions and self._state.keep_imported():
+            self._module = _module(step)
         if isinstance(found, Finding):
             return found
         function, takes_context = found
@@ -209,19 +228,6 @@ class Host:
         finding = call(function, {**arguments, "ctx": context})
         return finding if context.given is None else msgspec.structs.replace(finding, verdict=context.given)
 
-    def _apply(self, variables: dict[str, str]) -> None:
-        """Make this process's environment that of the attempt, with as few changes as may be."""
-        applied, self._applied = self._applied, variables
-        for name, value in variables.items():
-            if applied.get(name) != value:
-                os.environ[name] = value
-        for name in applied:
-            if name not in variables:
-                if name in self._surroundings:
-                    os.environ[name] = self._surroundings[name]
-                else:
-                    os.environ.pop(name, None)
-
     def _cpu_of_children(self) -> float:
         """What processes that ended since the last call took."""
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -229,8 +235,14 @@ class Host:
         return self._children_cpu - before
 
     def _redirect(self) -> None:
+        """Point stdin, stdout and stderr to where they belong, wherever a call has pointed them."""
+        os.dup2(self._null, 0)
         os.dup2(self._capture.out, 1)
         os.dup2(self._capture.err, 2)
+
+
+def _module(step: Step) -> str:
+    return (step.call or "").partition(":")[0]
 
 
 def _end_of(finding: Finding, started: float, cpu_seconds: float, stderr: str) -> StepEnd:

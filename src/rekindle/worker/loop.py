@@ -101,7 +101,7 @@ class Bench:
         while self._idle and self._queue and not self._tools.teller.storage.trouble:
             CLOCK.set()
             recipe = self._recipes[self._queue[0].recipe]
-            first, alone = recipe.steps[0], bool(self._queue[0].copy_from)
+            first, alone = recipe.steps[0], bool(self._queue[0].copy_from) or recipe.leave_running
             if len(recipe.steps) == 1 and first.call is not None and first.each is None and not alone:
                 self._begin_batch(recipe)
             else:
@@ -115,6 +115,7 @@ class Bench:
         work = list(takewhile(lambda one: one.recipe == recipe.id and not one.copy_from, first))
         for _ in work:
             self._queue.popleft()
+        self._tools.hosts.spare(False)
         self._batch = CallBatch(self._tools.hosts, teller, self._tools.kills, recipe, work, code)
 
     def _turn(self) -> None:
@@ -123,7 +124,9 @@ class Bench:
         if self._attempt is not None:
             self._attempt.turn(now)
             if self._attempt.over:
-                self._attempt = None
+                leaves, self._attempt = self._attempt.leaves, None
+                if leaves:  # these processes would count as the next attempt's: when this worker ends, they are init's
+                    self._stop()
         elif self._batch is not None:
             left = self._batch.turn(now)
             if left is not None:

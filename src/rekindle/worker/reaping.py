@@ -9,7 +9,9 @@ import signal
 import time
 from collections.abc import Collection
 
-from rekindle.journal.processes import children_of, descendants_of, start_of
+from rekindle.domain.models import LeftProcess, LeftRunning
+from rekindle.journal.processes import children_of, command_of, descendants_of, start_of
+from rekindle.worker.findings import MOST_NAMED
 
 PATIENCE = 5.0
 """Seconds that a killed process is given to go; one that hangs in the kernel is left behind then."""
@@ -55,6 +57,15 @@ def orphans(keep: Collection[int], leader: int = 0) -> list[int]:
         for pid in children_of(os.getpid())
         if pid != leader and (pid not in keep or in_group(pid, leader)) and start_of(pid) is not None
     ]
+
+
+def left_running(keep: Collection[int], leader: int = 0, *, killed: bool = True) -> LeftRunning | None:
+    """The living processes that a step has left: `orphans` and all that they have started. None: there is none."""
+    roots = orphans(keep, leader)
+    if not roots:
+        return None
+    living = [pid for pid in descendants_of(roots) if start_of(pid) is not None]
+    return LeftRunning(killed, len(living), tuple(LeftProcess(pid, command_of(pid)) for pid in living[:MOST_NAMED]))
 
 
 def end_leftovers(keep: Collection[int] = ()) -> tuple[bool, float]:

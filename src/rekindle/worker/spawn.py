@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from rekindle.worker.findings import StartError
 
@@ -20,9 +21,12 @@ def _ignored() -> list[int]:
     return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
 
 
-def spawn(argv: list[str], environment: Mapping[str, str], directory: str, out: int, err: int) -> int:
+def spawn(
+    argv: list[str], environment: Mapping[str, str], directory: str, out: int, err: int, *, apart: bool = False
+) -> int:
     """Start `argv` in `directory` as the leader of a process group of its own, with stdin empty and stdout and stderr
-    at these descriptors; returns the pid. This process's working directory becomes `directory`.
+    at these descriptors; returns the pid. This process's working directory becomes `directory`. `apart`: in a session
+    of its own too, so that it may outlive this worker's.
 
     StartError names the program and says why it cannot be started."""
     program = argv[0]
@@ -38,22 +42,23 @@ def spawn(argv: list[str], environment: Mapping[str, str], directory: str, out: 
     ]
     try:
         try:
-            return _spawn(path, argv, environment, actions)
+            return _spawn(path, argv, environment, actions, apart)
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
             # A script without a first line that names its interpreter is /bin/sh's, as execvp has it.
-            return _spawn("/bin/sh", ["sh", path, *argv[1:]], environment, actions)
+            return _spawn("/bin/sh", ["sh", path, *argv[1:]], environment, actions, apart)
     except OSError as error:
         raise StartError(f"cannot start {program}: {_why(error, path, argv, environment)}") from error
     except ValueError as error:  # a zero byte in a word or a variable, a `=` in a variable's name
         raise StartError(f"cannot start {program}: {error}") from error
 
 
-def _spawn(path: str, argv: list[str], environment: Mapping[str, str], actions: Sequence[tuple[int, int, int]]) -> int:
-    return os.posix_spawn(
-        path, argv, environment, file_actions=actions, setpgroup=0, setsigmask=(), setsigdef=_ignored()
-    )
+def _spawn(
+    path: str, argv: list[str], environment: Mapping[str, str], actions: Sequence[tuple[int, int, int]], apart: bool
+) -> int:
+    more: dict[str, Any] = {"setsid": True} if apart else {"setpgroup": 0}
+    return os.posix_spawn(path, argv, environment, file_actions=actions, setsigmask=(), setsigdef=_ignored(), **more)
 
 
 def find_program(program: str, path: str) -> str:

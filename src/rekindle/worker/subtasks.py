@@ -119,7 +119,8 @@ class Pool:
             return tools.hosts
         scratch = self._scratch(len(self._hosts))
         tools.teller.storage.insist(lambda: os.makedirs(scratch, exist_ok=True))
-        hosts = Hosts(tools.teller.journal.path, scratch, tools.teller.storage, self._all_hosts)
+        spares = self._site.recipe.leave_running
+        hosts = Hosts(tools.teller.journal.path, scratch, tools.teller.storage, self._all_hosts, spares=spares)
         self._hosts.append(hosts)
         return hosts
 

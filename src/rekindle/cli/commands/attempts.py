@@ -180,6 +180,7 @@ def _facts(one: Attempt, name: str, workflow: str, workdir: str | None, retry: R
             ("on", where),
             ("in", workdir or ""),
             ("own folder", one.folder or ""),
+            ("left running", explaining.left_running(one.left_running) if one.left_running else ""),
             ("result", drawing.cut(drawing.flat(one.result or ""), 200)),
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 import click
@@ -68,6 +69,9 @@ def _draw_examples(groups: Sequence[FailureGroup], found: Mapping[str, Example],
         click.echo(f"  {drawing.flat(example.name)} ({one.job}), attempt {one.number}{at}: {explaining.ending(one)}")
         for line in example.tail if verbose else example.tail[-_FIRST:]:
             click.echo(f"  {click.style('│', dim=True)} {drawing.safe(line)}")
+        if example.step and example.subtask is not None:
+            words = f"logs {one.job} --attempt {one.number} --step {shlex.quote(example.step)}"
+            click.echo(f"  `rekindle {words} --subtask {example.subtask}` prints what its item printed")
 
 
 def _when(group: FailureGroup) -> str:
@@ -96,6 +100,7 @@ def _shape(group: FailureGroup, example: Example | None) -> dict[str, object]:
             "attempt": one.id,
             "number": one.number,
             "step": example.step,
+            "subtask": example.subtask,
             "ended": shapes.iso(one.ended),
             "tail": list(example.tail),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +13,12 @@ import click
 
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option
-from rekindle.cli.showing import drawing, shapes
-from rekindle.domain.errors import Refused, UsageError
+from rekindle.cli.showing import drawing, explaining, shapes
+from rekindle.cli.showing.subtasks import parse_subtasks
+from rekindle.domain.errors import NotFound, Refused, UsageError
 from rekindle.domain.selection import Selection
+from rekindle.domain.subtasks import Choice
+from rekindle.domain.texts.substitution import word
 from rekindle.engine.looking import logs as engine
 from rekindle.engine.looking import look
 from rekindle.engine.results import LogFile
@@ -21,6 +26,8 @@ from rekindle.engine.session import Session
 from rekindle.query.words import parse_words
 
 CHUNK = 1 << 16
+MOST_ITEMS = 20
+"""Of a fan-out with more items that printed something, so many are shown: the failed ones first."""
 
 
 @click.command()
@@ -28,7 +35,9 @@ CHUNK = 1 << 16
 @click.option("-w", "--workflow", metavar="ID|NAME", help="The job of this workflow, where several have the name.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="The job's Nth attempt. [default: the newest]")
 @click.option("--step", metavar="NAME", help="Only this step.")
-@click.option("--subtask", type=click.IntRange(min=0), metavar="K", help="With --step: only this item of a fan-out.")
+@click.option(
+    "--subtask", "--subtasks", metavar="K|all|failed", help="Only these items of a fan-out: 3, 0,3-5, all or failed."
+)
 @click.option("--stderr", "only_stderr", is_flag=True, help="Only what went to stderr.")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing until the attempt ends (stdout, or --stderr).")
 @json_option
@@ -37,41 +46,50 @@ def logs(
     workflow: str | None,
     attempt: int | None,
     step: str | None,
-    subtask: int | None,
+    subtask: str | None,
     only_stderr: bool,
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Print what a job printed: every step's stdout and stderr, byte for byte.
+    """Print what a job printed: every step's stdout and stderr, byte for byte, and those of a fan-out's items.
+
+    Of a fan-out with many items the failed ones come first, 20 at most; `--subtask all` prints all of them.
 
     \b
     Example:
       rekindle logs 'train[alpha=0.1,seed=0]'
       rekindle logs 7 --attempt 1 --step metrics --stderr
       rekindle logs 7 --step process --subtask 3
+      rekindle logs 7 --subtask failed
       rekindle logs 7 -f
     """
-    if subtask is not None and (step is None or follow):
-        raise UsageError(
-            "--subtask is one of a step's, and is not followed", hint="add --step NAME, leave out --follow"
-        )
     if follow and as_json:
         raise UsageError("--follow goes on, and --json is one document", hint="leave one of them out")
+    which = None if subtask is None else parse_subtasks(subtask, "--subtask")
     with opened() as session:
         number = _one(session, job, workflow)
+        if which is not None:
+            step = step or _fan_out(session, number, attempt)
         if follow:
             stream: Literal["stdout", "stderr"] = "stderr" if only_stderr else "stdout"
-            _copy(engine.follow(session, number, attempt, step, stream))
+            _follow(engine.follow(session, number, attempt, step, stream, which))
             return
-        if subtask is not None and step is not None:
-            files = engine.subtask_log_files(session, number, attempt, step, subtask)
-        else:
-            files = engine.log_files(session, number, attempt, step)
-        wanted = [one for one in files if not only_stderr or one.stream == "stderr"]
-        if as_json:
-            shapes.emit({"job": number, "logs": [_document(one) for one in wanted]})
-            return
-        _print([one for one in wanted if _size(one)])
+        files = engine.log_files(session, number, attempt, step) if which is None else []
+        items = engine.item_log_files(session, number, attempt, step, which or "all")
+        left = engine.attempt_of(session, number, attempt).left_running
+    wanted = [one for one in (*files, *items) if not only_stderr or one.stream == "stderr"]
+    if as_json:
+        shown = [one for one in wanted if one.subtask is None or isinstance(which, tuple) or _size(one)]
+        document = {"job": number, "logs": [_document(one) for one in shown]}
+        shapes.emit({**document, "left_running": json.loads(left) if left else None})
+        return
+    printed = [one for one in wanted if _size(one)]
+    if not printed:
+        click.echo(_nothing(which, bool(items), only_stderr), err=True)
+    shown, notes = (printed, []) if which is not None else _few(printed, job)
+    _print(shown, alone=isinstance(which, tuple) and len(which) == 1)
+    for note in [*notes, *([explaining.left_running(left, hint=True)] if left else [])]:
+        click.echo(note, err=True)
 
 
 def _one(session: Session, job: str, workflow: str | None) -> int:
@@ -81,14 +99,67 @@ def _one(session: Session, job: str, workflow: str | None) -> int:
     return ids[0]
 
 
-def _print(files: list[LogFile]) -> None:
-    if not files:
-        click.echo("nothing was printed", err=True)
+def _fan_out(session: Session, job: int, attempt: int | None) -> str:
+    """The one fan-out step of an attempt, which `--subtask` means without `--step`."""
+    names = engine.fan_outs(session, job, attempt)
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise NotFound("the job has no fan-out step, and no subtasks", hint="leave out --subtask")
+    raise UsageError(f"the job has {len(names)} fan-out steps: {', '.join(names)}", hint=f"add --step {names[0]}")
+
+
+def _few(files: list[LogFile], job: str) -> tuple[list[LogFile], list[str]]:
+    """These, in the order of steps, without most items of a long fan-out; and how the others are printed."""
+    kept, notes = [], []
+    for step in dict.fromkeys(one.step for one in files):
+        of_step = [one for one in files if one.step == step]
+        items = {one.subtask.index: one.subtask for one in of_step if one.subtask is not None}
+        first = sorted(items.values(), key=lambda one: (one.cause is None, one.index))[:MOST_ITEMS]
+        shown = {one.index for one in first}
+        kept += [one for one in of_step if one.subtask is None or one.subtask.index in shown]
+        if len(shown) < len(items):
+            failed = sum(one.cause is not None for one in items.values())
+            command = f"rekindle logs {shlex.quote(job)} --step {shlex.quote(step)} --subtask all"
+            count = f"{len(shown):,} of {len(items):,} items of {step}" + (
+                f", {failed:,} of them failed" if failed else ""
+            )
+            notes.append(f"shown: {count}; `{command}` prints all")
+    return kept, notes
+
+
+def _nothing(which: Choice | None, any_item: bool, only_stderr: bool) -> str:
+    if which == "failed" and not any_item:
+        return "no item has failed"
+    return "nothing was printed to stderr" if only_stderr else "nothing was printed"
+
+
+def _heading(file: LogFile) -> str:
+    """The line above what it holds: `==> process 3 (slices/03.png) stderr, failed <==`."""
+    if file.subtask is None:
+        return f"==> {file.step} {file.stream} <=="
+    item = drawing.cut(drawing.flat(word(json.loads(file.subtask.item))), 60)
+    ending = f", {file.subtask.state.label}" if file.subtask.cause is not None else ""
+    return f"==> {file.step} {file.subtask.index} ({item}) {file.stream}{ending} <=="
+
+
+def _print(files: list[LogFile], *, alone: bool) -> None:
+    """Print files, with headings where there are several, or one that is an item's and was not asked for by number."""
+    headed = len(files) > 1 or (not alone and any(one.subtask is not None for one in files))
     for at, one in enumerate(files):
-        if len(files) > 1:
-            title = f"==> {one.step} {one.stream} <=="
-            click.echo(("\n" if at else "") + click.style(title, dim=True))
+        if headed:
+            click.echo(("\n" if at else "") + click.style(_heading(one), dim=True))
         _copy(_pieces(one))
+
+
+def _follow(pieces: Iterable[bytes | LogFile]) -> None:
+    first = True
+    for piece in pieces:
+        if isinstance(piece, LogFile):
+            click.echo(("" if first else "\n") + click.style(_heading(piece), dim=True))
+        else:
+            _copy([piece])
+        first = False
 
 
 def _pieces(one: LogFile) -> Iterable[bytes]:
@@ -116,4 +187,14 @@ def _size(one: LogFile) -> int:
 
 def _document(one: LogFile) -> dict[str, object]:
     text = b"".join(_pieces(one)).decode(errors="replace")
-    return {"attempt": one.attempt, "step": one.step, "stream": one.stream, "path": one.path, "text": text}
+    item = one.subtask
+    return {
+        "attempt": one.attempt,
+        "step": one.step,
+        "stream": one.stream,
+        "path": one.path,
+        "text": text,
+        "subtask": None if item is None else item.index,
+        "item": None if item is None else json.loads(item.item),
+        "state": None if item is None else item.state.label,
+    }

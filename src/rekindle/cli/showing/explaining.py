@@ -83,6 +83,17 @@ def evidence(text: str | None) -> str:
     return drawing.flat(", ".join(_said(name, value) for name, value in json.loads(text or "{}").items() if value))
 
 
+def left_running(text: str, *, hint: bool = False) -> str:
+    """The processes that an attempt left running: `killed at its end: sleep 600 (pid 123), which it left running`."""
+    found = json.loads(text)
+    processes = [f"{drawing.cut(drawing.flat(one['name']), 60)} (pid {one['pid']})" for one in found["processes"]]
+    more = found["count"] - len(processes)
+    named = ", ".join([*processes, *([f"{more:,} more"] if more else [])])
+    if not found["killed"]:
+        return f"left running at its end: {named}"
+    return f"killed at its end: {named}" + ("; `leave_running: true` in the spec leaves them alone" if hint else "")
+
+
 def _said(name: str, value: Any) -> str:
     if name == "at":
         return f"at {drawing.clock_time(value)}"

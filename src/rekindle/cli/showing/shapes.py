@@ -198,6 +198,7 @@ def attempt(
         "overrides": _overrides(one.overrides),
         "retry": retry((retries or {}).get(one.id)),
         "steps": [_step(step, (subtasks or {}).get((one.id, step.position), {})) for step in one.steps],
+        "left_running": json.loads(one.left_running) if one.left_running else None,
     }
 
 
@@ -385,6 +386,7 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "retry": [rule_to_json(rule) for rule in one.retry],
         "grace": one.grace,
         "implicit_inputs": one.implicit_inputs,
+        "leave_running": one.leave_running,
     }
 
 

@@ -57,7 +57,7 @@ def fan_out_options(command: Command) -> Command:
     return decorated  # type: ignore[no-any-return]
 
 
-def parse_subtasks(word: str) -> Choice:
+def parse_subtasks(word: str, option: str = "--subtasks") -> Choice:
     """`failed`, `all`, or indices and ranges: `0,3-5`. UsageError for anything else."""
     if word == "failed":
         return "failed"
@@ -67,13 +67,13 @@ def parse_subtasks(word: str) -> Choice:
     for part in word.replace(",", " ").split():
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise UsageError(f"--subtasks takes failed, all or numbers like 0,3-5, not {part!r}")
+            raise UsageError(f"{option} takes failed, all or numbers like 0,3-5, not {part!r}")
         low, high = int(first), int(last) if dash else int(first)
         if high < low or high - low >= 10_000_000:
-            raise UsageError(f"--subtasks: {part!r} is no range", hint="the smaller number comes first: 3-5")
+            raise UsageError(f"{option}: {part!r} is no range", hint="the smaller number comes first: 3-5")
         indices.update(range(low, high + 1))
     if not indices:
-        raise UsageError("--subtasks names none", hint="it takes failed, all or numbers like 0,3-5")
+        raise UsageError(f"{option} names none", hint="it takes failed, all or numbers like 0,3-5")
     return tuple(sorted(indices))
 
 

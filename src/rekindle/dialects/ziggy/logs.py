@@ -65,7 +65,8 @@ def _print(task: Task, file: LogFile) -> None:
     except FileNotFoundError:
         return  # nothing was printed
     if content:
-        click.echo(f"==> task {task.id} {task.name}, {file.step}, {file.stream} <==")
+        step = file.step if file.subtask is None else f"{file.step} {file.subtask.index}"
+        click.echo(f"==> task {task.id} {task.name}, {step}, {file.stream} <==")
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""One attempt of each way in which attempts have failed, with the end of what it said."""
+"""One attempt of each way in which attempts have failed, with the end of what it printed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rekindle.domain.causes import Cause
 from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
 from rekindle.domain.states import State
+from rekindle.domain.subtasks import Subtask
 from rekindle.engine.folders import log_path
 from rekindle.engine.session import Session
-from rekindle.journal.places import attempt_folder
+from rekindle.journal.places import attempt_folder, subtask_folder
 
 LINES = 20
 """So many lines of a log are an example's tail, at the most."""
@@ -20,13 +22,14 @@ _BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An attempt that failed: the newest of its kind. `tail` are the last lines of its error or stderr; of a step that
-    said nothing there, of what that printed."""
+    """An attempt that failed: the newest of its kind. `tail` are the last lines of its error or stderr, or of stdout
+    where both are empty; of a fan-out's, those of the item that failed first."""
 
     attempt: Attempt
     name: str  # the job's
     step: str | None  # at which it failed
     tail: tuple[str, ...]
+    subtask: int | None = None  # the item of a fan-out step that failed first; None: no item failed
 
 
 def examples(session: Session, groups: Sequence[FailureGroup]) -> Mapping[str, Example]:
@@ -38,7 +41,9 @@ def examples(session: Session, groups: Sequence[FailureGroup]) -> Mapping[str, E
     for one in attempts:
         if one.signature is not None:
             step = _failed(one)
-            found[one.signature] = Example(one, names[one.job], step.name if step else None, _tail(session, one, step))
+            item = _failed_item(session, one, step)
+            tail, index = _tail(session, one, step, item), item.index if item else None
+            found[one.signature] = Example(one, names[one.job], step.name if step else None, tail, index)
     return found
 
 
@@ -46,11 +51,23 @@ def _failed(attempt: Attempt) -> StepOutcome | None:
     return next((step for step in attempt.steps if step.state is State.FAILED), None)
 
 
-def _tail(session: Session, attempt: Attempt, step: StepOutcome | None) -> tuple[str, ...]:
+def _failed_item(session: Session, attempt: Attempt, step: StepOutcome | None) -> Subtask | None:
+    """The item that failed first, of a fan-out step that failed for its items."""
+    if step is None or step.cause is not Cause.SUBTASKS:
+        return None
+    with session.store.read() as archive:
+        known = archive.subtasks.of(attempt.id, step.position)
+    failed = [one for one in known if one.state is State.FAILED]
+    return min(failed, key=lambda one: (one.ended or 0.0, one.index), default=None)
+
+
+def _tail(session: Session, attempt: Attempt, step: StepOutcome | None, item: Subtask | None) -> tuple[str, ...]:
     told = attempt.failure
     text = (told.traceback if told else "").strip("\n") or (told.stderr if told else "").strip("\n")
     if not text.strip() and step is not None:
-        text = _end_of(log_path(attempt_folder(session.store.folder, attempt.id), step.position, "stdout"))
+        folder = attempt_folder(session.store.folder, item.attempt if item else attempt.id)
+        place = subtask_folder(folder, step.position, item.index) if item else folder
+        text = _end_of(log_path(place, step.position, "stdout"))
     return tuple(text.splitlines()[-LINES:])
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from rekindle.domain.causes import Cause
 from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Ending, Move, Standing
@@ -234,6 +236,7 @@ def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> E
         partial=record.partial,
         code=record.code,
         evidence=record.evidence,
+        left_running=msgspec.json.encode(record.left_running).decode() if record.left_running else None,
     )
 
 

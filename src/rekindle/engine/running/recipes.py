@@ -88,6 +88,7 @@ class Recipes:
             workflow_id=owner.id,
             implicit_inputs=now.implicit_inputs,
             optional=body.optional,
+            leave_running=now.leave_running,
         )
 
 

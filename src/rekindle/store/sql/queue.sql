@@ -118,13 +118,14 @@ WHERE id = :attempt AND state = 2;
 
 -- name: end_attempt
 -- An attempt that had not ended has; what its start told and its end does not is kept.
--- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict, verdict_message, partial, code
+-- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict, verdict_message, partial, code, left_running
 UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, started),
     worker = coalesce(:worker, worker), host = coalesce(:host, host), pid = coalesce(:pid, pid),
     pid_start = coalesce(:pid_start, pid_start), cause = :cause, exit_code = :exit_code, signal = :signal,
     cpu_seconds = :cpu_seconds, max_rss_bytes = :max_rss_bytes, result = :result, verdict = :verdict,
     verdict_message = :verdict_message,
-    partial = max(partial, :partial), code = coalesce(:code, code)
+    partial = max(partial, :partial), code = coalesce(:code, code),
+    left_running = :left_running
 WHERE id = :attempt AND (state = 2 OR state = 3);
 
 -- name: explain_attempt
