@@ -23,6 +23,7 @@ from rekindle.domain.models import Attempt, Job
 from rekindle.domain.rerunning.rerun import Reason
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
+from rekindle.domain.texts.jobnames import value_label
 from rekindle.domain.texts.quantities import format_size
 from rekindle.engine.acting import acted
 from rekindle.engine.changes import staleness
@@ -195,7 +196,7 @@ def _draw(
                 ("retired", _retired(job)),
                 *facts,
                 ("partial", _partial(row)),
-                ("matrix", ", ".join(f"{key}={value}" for key, value in binding.items())),
+                ("matrix", ", ".join(f"{key}={value_label(value)}" for key, value in binding.items())),
                 ("takes", _takes(row)),
                 ("priority", str(job.priority) if job.priority else ""),
                 ("needs", _listed(needs)),

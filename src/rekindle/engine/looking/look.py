@@ -17,6 +17,7 @@ from rekindle.domain.rerunning.rerun import Reason, RerunRecord
 from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Subtask
+from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.engine.changes.reading import Tell
 from rekindle.engine.changes.staleness import changed
@@ -100,7 +101,7 @@ def find_workflow(session: Session, key: str) -> Workflow:
 
 def _workflow(archive: Archive, key: str) -> Workflow:
     found = archive.workflows.find(int(key)) if key.isdigit() else None
-    found = found or archive.workflows.find(key)
+    found = found or archive.workflows.find(composed(key))
     if found is None:
         known = [workflow.name for workflow in archive.workflows.listing()]
         hint = did_you_mean(key, known) if known else "this store holds none: `rekindle submit SPEC`"
