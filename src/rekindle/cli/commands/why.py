@@ -49,6 +49,9 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
     Another interpreter, installed distribution or program is shown, and makes a job stale with --changed=all, or where
     its spec has `stale_on: [environment]`.
 
+    Of a job that has not ended, the needs that are not done, holds, resources, retries and runners that it waits for
+    are named, or the runner that has it.
+
     \b
     Example:
       rekindle why train
@@ -130,6 +133,8 @@ def _draw(
     telling = (
         found if verbose or len(found) <= _FIRST else [one for one in found if one.word not in _QUIET or one.warnings]
     )
+    if telling is not found:
+        telling = sorted(telling, key=lambda one: one.word in _LAST)
     alike: dict[tuple[str, ...], list[Explained]] = {}
     for one in telling:
         said = _lines(one, notes, waits.get(one.job.id), verbose)
@@ -163,7 +168,9 @@ def _draw_heads(group: Sequence[Explained], verbose: bool) -> None:
         click.echo(f"… and {len(group) - len(heads):,} more (-v names them)")
 
 
-_QUIET = ("current", "unknown", "upstream", "new", "reset", "retired")
+_QUIET = ("current", "unknown", "upstream", "retired")
+_LAST = ("new", "reset")
+"""Of many jobs, these are shown after those that are stale, failed or running."""
 
 _IN_ALL = {
     "stale": "stale",

@@ -38,7 +38,7 @@ def lines(found: Sequence[Wait], workflow: int) -> Iterator[str]:
     for one in needs[:_NAMED]:
         yield from _need(one.detail)
     if needs and (more := needs[0].detail["unmet"] - min(len(needs), _NAMED)) > 0:
-        yield f"  … and {drawing.many(more, 'more need')} (rekindle jobs show {IDS})"
+        yield f"  … and {drawing.many(more, 'more need')}"
     for one in found:
         if one.kind != "needs":
             yield from _told(one.kind, one.detail, workflow)
