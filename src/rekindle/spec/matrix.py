@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rekindle.domain.texts.jobnames import composed, job_name, labels, value_label
+from rekindle.domain.texts.jobnames import composed, labels, value_label
 from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.domain.texts.substitution import render_value, word
 from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe, from_python
@@ -25,13 +25,16 @@ EXCLUDE, INCLUDE = "exclude", "include"
 _Values = Mapping[str, Any]
 """Matrix values by key."""
 
+_Choice = tuple[str, _Values]
+"""Values of one axis, or of one row of the zip, with their part of a job's name: `alpha=0.1`."""
+
 
 @dataclass(slots=True)
 class Expansion:
     """The jobs of one entry. With no axes and nothing included, the entry is one job, named like the entry, with the
     `given` values."""
 
-    axes: list[list[_Values]] = field(default_factory=list)  # a row of the zip is one choice with several values
+    axes: list[list[_Choice]] = field(default_factory=list)
     keys: tuple[str, ...] = ()  # every key that some of the jobs have
     given: Mapping[str, Any] = field(default_factory=dict)
     sound: bool = True  # False: something is wrong, so that the names of the jobs are not known
@@ -49,18 +52,20 @@ class Expansion:
             return
         added = [False] * len(self.included)
         for choices in itertools.product(*self.axes) if self.axes else ():
-            values = {key: value for choice in choices for key, value in choice.items()}
-            if any(_agree(one, values) for one in self.excluded):
+            values: dict[str, Any] = {}
+            for _, some in choices:
+                values.update(some)
+            if self.excluded and any(_agree(one, values) for one in self.excluded):
                 continue
-            binding = dict(values)
+            binding = dict(values) if self.included else values
             for at, one in enumerate(self.included):
                 if _agree({key: value for key, value in one.items() if key in values}, values):
                     added[at] = True
                     binding.update((key, value) for key, value in one.items() if key not in values)
-            yield job_name(name, values), binding
+            yield f"{name}[{','.join([label for label, _ in choices])}]", binding
         for one, is_added in zip(self.included, added, strict=True):
             if not is_added:
-                yield job_name(name, one), dict(one)
+                yield f"{name}[{labels(one)}]", dict(one)
 
 
 def _agree(some: _Values, values: _Values) -> bool:
@@ -91,17 +96,18 @@ def read_expansion(
         problems.add(job.entries["zip"].place, f"{key!r} is in `matrix` and in `zip`", "a value has one of the two")
     _check_lengths(job, zipped, problems)
     sound = len(problems) == before
-    axes: list[list[_Values]] = [[{key: value} for value in values] for key, values in matrix.items()]
+    choices: list[list[_Values]] = [[{key: value} for value in values] for key, values in matrix.items()]
     if zipped and sound:
-        axes.append([dict(zip(zipped, row, strict=True)) for row in zip(*zipped.values(), strict=True)])
+        choices.append([dict(zip(zipped, row, strict=True)) for row in zip(*zipped.values(), strict=True)])
     keys = (*matrix, *zipped)
     excluded = _combinations(EXCLUDE, changes, params, problems)
-    _check_excluded(excluded, keys, axes if sound else [], problems)
+    _check_excluded(excluded, keys, choices if sound else [], problems)
     included = [
         {key: values[key] for key in (*keys, *values) if key in values}
         for _, values in _combinations(INCLUDE, changes, params, problems)
     ]
     keys = tuple(dict.fromkeys((*keys, *(key for values in included for key in values))))
+    axes = [[(labels(one), one) for one in axis] for axis in choices]
     expansion = Expansion(axes, keys, excluded=[one for _, one in excluded], included=included)
     if len(problems) > before:
         return Expansion([], keys, sound=False)

@@ -18,13 +18,8 @@ def composed(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
-def job_name(entry: str, values: Mapping[str, Any]) -> str:
-    """Return the name of the job of `entry` that has these matrix values."""
-    return f"{entry}[{labels(values)}]"
-
-
 def labels(values: Mapping[str, Any]) -> str:
-    """Return `alpha=0.1,seed=0`."""
+    """Return matrix values as they stand in a job's name: `alpha=0.1,seed=0`."""
     return ",".join([f"{key}={value_label(value)}" for key, value in values.items()])
 
 
