@@ -171,6 +171,7 @@ def test_a_key_that_begins_with_x_is_free(shell, name, text):
     assert shell("logs", "a").out == "1\n"
     shell.write(text.replace("x-base", "x-other"), name)
     assert shell("why", "a", "--json").json["jobs"][0]["verdict"] != "stale"
+    assert "no job changed" in shell("submit", name).err
     shell.write(text.replace("x-base", "xbase"), name)
     assert "no key 'xbase'" in shell("submit", name).err
 
@@ -192,3 +193,16 @@ def test_decomposed_names_are_composed_and_paths_are_not(shell):
     assert names(shell) == ["jé", "k[mé=é]"]
     assert shell("logs", f"j{decomposed}", "-w", f"w{decomposed}").out == "here2\n"
     assert shell("jobs", "list", "-n", f"k[m{decomposed}=é]", "--json").json["jobs"][0]["id"] == 2
+    assert shell("jobs", "list", "-f", f"matrix.m{decomposed}~.", "--json").json["jobs"][0]["id"] == 2
+    assert shell("rerun", "1", "--set", f"p{decomposed}=3", "--yes", "--work").code == 0
+    assert shell("logs", "jé").out == "here3\n"
+
+
+def test_two_names_that_differ_only_in_how_they_are_composed_are_refused(shell):
+    shell.write("name: w\njobs:\n  é: {run: x}\n  é: {run: x}\n".replace("é", "e\u0301", 1))
+    assert "spec.yaml:4:3: the job 'é' is there already" in shell("submit", "spec.yaml").err
+
+
+def test_a_free_key_elsewhere_than_at_the_top_is_refused_with_a_hint(shell):
+    shell.write("name: w\njobs: {a: {run: x, x-mine: 1}}\n")
+    assert "stands at the top of the spec" in shell("submit", "spec.yaml").err

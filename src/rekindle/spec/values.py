@@ -31,7 +31,8 @@ def check_keys(found: Table, known: Collection[str], what: str, problems: Proble
     """Every key is one of `known`."""
     for key, entry in found.entries.items():
         if key not in known:
-            problems.add(entry.place, f"{what} has no key {key!r:.60}", did_you_mean(key, known))
+            free = "a free key (`x-…`) stands at the top of the spec" if key.startswith("x-") else ""
+            problems.add(entry.place, f"{what} has no key {key!r:.60}", free or did_you_mean(key, known))
 
 
 def text(node: Node | None, what: str, problems: Problems) -> str | None:

@@ -36,7 +36,7 @@ def lines(found: Sequence[Wait], workflow: int) -> Iterator[str]:
     """Each reason in a sentence, with the command that changes it."""
     needs = [one for one in found if one.kind == "needs"]
     for one in needs[:_NAMED]:
-        yield from _need(one.detail)
+        yield from _need(one.detail, workflow)
     if needs and (more := needs[0].detail["unmet"] - min(len(needs), _NAMED)) > 0:
         yield f"  … and {drawing.many(more, 'more need')}"
     for one in found:
@@ -53,14 +53,16 @@ def _told(kind: str, detail: Mapping[str, Any], workflow: int) -> Iterator[str]:
         case "held":
             since = f" since {drawing.when(detail['since'])}" if detail["since"] is not None else ""
             reason = f": {drawing.flat(detail['reason'])}" if detail["reason"] != "held" else ""
-            yield f"held{since}{reason}    let go: {_release(IDS, detail['reason'])}"
+            yield f"held{since}{reason}    let go: {_release(IDS, detail['reason'], workflow)}"
         case "archived":
             back = f"rekindle workflows archive --undo {workflow}"
             yield f"its workflow is archived since {drawing.when(detail['since'])}    bring back: {back}"
         case "folder":
             yield f"its workflow's folder is missing: {detail['directory']}"
         case "delay":
-            yield f"waits for its retry, until {drawing.when(detail['until'])}"
+            retry = detail["retry"]
+            which = f" {retry['retry']} of {retry['of']}" if retry else ""
+            yield f"waits for its retry{which}, until {drawing.when(detail['until'])}"
         case "attempts":
             yield f"waits for the end of attempt {', '.join(map(str, detail['attempts']))}"
         case "check":
@@ -77,12 +79,12 @@ def _told(kind: str, detail: Mapping[str, Any], workflow: int) -> Iterator[str]:
             yield f"again: rekindle rerun {IDS} --work"
 
 
-def _need(detail: Mapping[str, Any]) -> Iterator[str]:
+def _need(detail: Mapping[str, Any], workflow: int) -> Iterator[str]:
     until = "the end of " if detail["when"] == "finished" else ""
-    yield f"waits for {until}{_job(detail)}{_hint(detail)}"
+    yield f"waits for {until}{_job(detail)}{_hint(detail, workflow)}"
     roots = detail["roots"]
     for root in roots[:_NAMED]:
-        yield f"  which waits for {_job(root)}{_hint(root)}"
+        yield f"  which waits for {_job(root)}{_hint(root, workflow)}"
 
 
 def _job(detail: Mapping[str, Any]) -> str:
@@ -92,14 +94,14 @@ def _job(detail: Mapping[str, Any]) -> str:
     return f"{detail['job']} {drawing.flat(detail['name'])} ({drawing.coloured(detail['state'])}{cause}{held})"
 
 
-def _hint(detail: Mapping[str, Any]) -> str:
+def _hint(detail: Mapping[str, Any], workflow: int) -> str:
     if detail["state"] in ("failed", "canceled"):
         return f"    again: rekindle rerun {detail['job']} --work"
-    return f"    let go: {_release(detail['job'], detail['held'])}" if detail["held"] else ""
+    return f"    let go: {_release(detail['job'], detail['held'], workflow)}" if detail["held"] else ""
 
 
-def _release(jobs: object, reason: str) -> str:
-    return f"rekindle restart -i {jobs}" if reason == RESET_HOLD else f"rekindle release {jobs}"
+def _release(jobs: object, reason: str, workflow: int) -> str:
+    return f"rekindle restart -w {workflow}" if reason == RESET_HOLD else f"rekindle release {jobs}"
 
 
 def _owner(runner: int | None, this: str = "this machine") -> str:

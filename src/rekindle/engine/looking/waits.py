@@ -34,7 +34,8 @@ class Wait:
     - held: reason, since · archived: workflow, since · folder, which is missing: directory
     - resources: never (true: more than there is; false: more than is free), runner (None: this machine), lacks, text,
       taken_by
-    - delay: until · attempts, which have to end first: attempts · check: reserve · host: avoids
+    - delay: until, retry (which, of how many, after what)
+    - attempts, which have to end first: attempts · check: reserve · host: avoids
     - runner: problem (none, limited, chosen, busy), runners, slots, running · turn: runners
     - queued, running: attempt, runner, host, pid, since, runner_alive · failed, canceled: cause, exit_code
     """
@@ -103,6 +104,9 @@ class _Look:
         classes = {job.resource_class for job in (*self._jobs, *known.values())}
         self._resources = archive.jobs.resources(classes)
         self._missing = {number for number, one in self._flows.items() if not Path(one.directory).is_dir()}
+        delayed = [job.id for job in self._jobs if job.not_before is not None]
+        retried = archive.reruns.retried(delayed) if delayed else ()
+        self._retries = {job: dict(reason.detail) for job, attempt, reason in retried if attempt is None}
         self._held_at: dict[int, dict[int, float]] = {}
         self._above = _Above(archive, [job for job in self._jobs if job.state is State.WAITING])
 
@@ -140,7 +144,7 @@ class _Look:
         if job.held is not None:
             yield Wait("held", {"reason": job.held, "since": self._held_since(job)})
         if job.not_before is not None and job.not_before > self._now:
-            yield Wait("delay", {"until": job.not_before})
+            yield Wait("delay", {"until": job.not_before, "retry": self._retries.get(job.id)})
         if job.id in self._awaited:
             yield Wait("attempts", {"attempts": list(self._awaited[job.id])})
         if job.state is State.READY and job.reserve is not None and self._runners:
