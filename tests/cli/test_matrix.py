@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,23 @@ def test_included_combinations_follow_the_example_of_github(shell):
         "build[fruit=pear,animal=cat]": {"color": "pink", "shape": None},
         "build[fruit=pear,animal=dog]": {"color": "green", "shape": None},
     }
+
+
+def test_the_example_of_the_documentation_makes_the_jobs_that_it_names(shell):
+    page = (Path(__file__).parents[2] / "docs" / "matrix.md").read_text()
+    example, text = page.split("```yaml\n")[1].split("```", 1)
+    shell.write(f"name: m\n{example}")
+    assert shell("submit", "spec.yaml").code == 0
+    assert [name for name in names(shell) if f"`{name}`" in text.split("##")[0]] == names(shell)
+    assert len(names(shell)) == 4
+
+
+def test_a_value_that_a_combination_lacks_is_null_for_a_call(shell):
+    (shell.folder / "calls.py").write_text("def show(x):\n    print(repr(x))\n")
+    rest = "call: calls:show\n    args: {x: '${matrix.extra}'}"
+    submitted(shell, "{a: [1, 2], include: [{a: 2, extra: 0.5}]}", rest)
+    assert shell("work").code == 0
+    assert [shell("logs", str(job)).out for job in (1, 2)] == ["None\n", "0.5\n"]
 
 
 def test_a_matrix_may_only_include(shell):
