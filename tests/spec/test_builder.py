@@ -124,7 +124,6 @@ def test_problems_name_the_job_and_the_key() -> None:
     wf.job("train", run="true", needs=[a, "prepar"], args={1: 2})
     assert [problem.removeprefix("workflow 'sweep': ") for problem in told(wf)] == [
         "jobs.prepare.matrix.x.1: 'x' has the value 1 twice (two jobs would have one name)",
-        "jobs.prepare.matrix.y.0: a value of 'y' must be a text, number, true or false, and is nothing",
         f"jobs.prepare.matrix.y.0: set is not plain data: {{1}} ({PLAIN})",
         "jobs.prepare.resources.cpus: `cpus` must be above 0 and finite, and is -1",
         "jobs.prepare.run: ${params.alhpa}: there is no parameter 'alhpa' (did you mean `alpha`?)",
@@ -190,3 +189,26 @@ def test_files_and_aggregates_are_as_in_a_file() -> None:
     assert (template.inputs, template.by_mtime, template.aggregate) == ({"a": "b", "c": "d"}, {"c": 2**20}, True)
     wf.job("y", run="y", inputs={"a": {"path": "b", "by": "contents"}})
     assert told(wf)[0].startswith("workflow 'a': jobs.y.inputs.a.by: `by` must be content or mtime, and is 'contents'")
+
+
+class Array:
+    """As the arrays and scalars of numpy are: plain data for the asking."""
+
+    def __init__(self, plain: object) -> None:
+        self._plain = plain
+
+    def tolist(self) -> object:
+        return self._plain
+
+
+def test_arrays_and_their_scalars_are_plain_data_in_a_matrix() -> None:
+    wf = Workflow("sweep")
+    matrix = {"a": Array([1, 2]), "b": [Array(0.5)], "exclude": [{"a": Array(1)}], "include": [{"a": 7}]}
+    wf.job("fit", run="true", matrix=matrix)
+    assert [job.name for job in wf.definition().jobs] == ["fit[a=2,b=0.5]", "fit[a=7]"]
+
+
+def test_what_is_not_plain_data_is_reported_once() -> None:
+    wf = Workflow("sweep")
+    wf.job("fit", run="true", matrix={"a": Array({1})})
+    assert told(wf) == [f"workflow 'sweep': jobs.fit.matrix.a: set is not plain data: {{1}} ({PLAIN})"]

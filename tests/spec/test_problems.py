@@ -130,7 +130,7 @@ ONE_PROBLEM = {
     HEAD + "  x: {run: x, matrix: {a: [[1]]}}": "s.yaml:3:28: a value of 'a' must be a text, number, true or false, "
     "and is a list",
     HEAD + "  x: {run: x, matrix: {a: {range: [3, 3]}}}": "s.yaml:3:35: the range of 'a' is empty "
-    "(no job would be made; the stop is left out)",
+    "(the stop is left out)",
     HEAD + "  x: {run: x, matrix: {a: {range: [0, 9, 0]}}}": "s.yaml:3:35: the range of 'a' must be two or three whole "
     "numbers (as in {range: [0, 10]}, or with a step {range: [0, 10, 2]}; the stop is left out)",
     HEAD + "  x: {run: x, matrix: {a: {range: [0, 9000000]}}}": "s.yaml:3:35: the range of 'a' has 9,000,000 values; "
@@ -139,8 +139,8 @@ ONE_PROBLEM = {
     "b has 2 (each row takes one of each)",
     HEAD + "  x: {run: x, matrix: {a: [1]}, zip: {a: [1]}}": "s.yaml:3:33: 'a' is in `matrix` and in `zip` "
     "(a value has one of the two)",
-    HEAD + "  x: {run: x, matrix: {a: ['1,b=2', '1'], b: ['2', '2,b=2']}}": "s.yaml:3:3: two jobs of 'x' are named "
-    "'x[a=1,b=2,b=2]' (change the values, so that no two look alike)",
+    HEAD + "  x: {run: x, zip: {a: [1, 1], b: [2, 2]}}": "s.yaml:3:3: two jobs of 'x' are named "
+    "'x[a=1,b=2]' (change the values, so that no two look alike)",
     # references
     HEAD + "  x: {run: 'echo ${inputs.rav}', inputs: {raw: a}}": "s.yaml:3:12: ${inputs.rav}: there is no input 'rav' "
     "(did you mean `raw`?)",
@@ -150,7 +150,7 @@ ONE_PROBLEM = {
     "(`each:` makes one of a step)",
     # fan-outs
     HEAD + "  x: {run: x, each: 3}": "s.yaml:3:21: `each` must be a pattern, a list or a mapping, and is 3 "
-    '(as in `each: "slices/*.png"`, `each: [a, b]`, `each: {call: "mypkg.cuts:names"}` or '
+    '(as in `each: "slices/*.png"`, `each: [a, b]`, `each: {range: [0, 10]}`, `each: {call: "mypkg.cuts:names"}` or '
     "`each: {run: ls slices}`)",
     HEAD + "  x: {run: x, each: [a, b, a]}": 's.yaml:3:21: the item "a" is there twice '
     "(each item of a fan-out is there once)",

@@ -10,6 +10,7 @@ import click
 
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.selection import Changed, Selection
+from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.verdicts import Word
 from rekindle.query.selections import Flags, parse_selection
 
@@ -133,7 +134,7 @@ def pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise BadValue(f"{option} takes NAME=VALUE, not {text!r}", hint=f"for instance {option} alpha=0.2")
-        found[key] = value
+        found[composed(key)] = value
     return found
 
 

@@ -157,6 +157,18 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What a runner has for the jobs that it runs, in all, and which jobs these are."""
+
+    cpus: float
+    memory: int  # bytes
+    gpus: int = 0
+    licences: Mapping[str, int] = field(default_factory=dict)
+    workflow: int | None = None  # it runs jobs of this one; None: of all
+    chosen: bool = False  # it runs only some of the jobs
+
+
+@dataclass(frozen=True, slots=True)
 class Runner:
     """A process that claims ready jobs, under a lease. Its epoch is 1 as long as nobody has taken over; `keeper` is the
     runner that took over last.
@@ -180,6 +192,7 @@ class Runner:
     label: str = ""  # what it is called
     store: str | None = None  # the store's folder, absolute, when it registered; None: not recorded
     elsewhere: bool = False
+    offer: Offer | None = None  # None: not recorded
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.models import ReadyClass, ReadyJob
+from rekindle.domain.models import Offer, ReadyClass, ReadyJob
 from rekindle.domain.texts.quantities import format_duration, format_size
 
 _GRAIN = 6  # decimals of a cpu: thirds are taken and given back without leaving crumbs
@@ -26,7 +27,7 @@ class Room:
     def fits(self, asked: Resources) -> bool:
         """Whether an attempt can start here now. What is not asked for fits, even where there is less than none
         (adopted attempts may take more than there is); no time limit fits any time that is left."""
-        return not any(have < want for _, want, have in _needs(asked, self))
+        return not any(lack.there < lack.asked for lack in _needs(asked, self))
 
     def take(self, asked: Resources) -> Room:
         """What is left beside an attempt that takes `asked`."""
@@ -49,6 +50,11 @@ class Room:
             gpus=self.gpus + sign * asked.gpus,
             licences=licences,
         )
+
+
+def room_of(offer: Offer) -> Room:
+    """What a runner has in all."""
+    return Room(offer.cpus, offer.memory, offer.gpus, offer.licences)
 
 
 def pack(free: Room, classes: Iterable[tuple[ReadyClass, Sequence[ReadyJob]]]) -> list[ReadyJob]:
@@ -79,37 +85,52 @@ def pack(free: Room, classes: Iterable[tuple[ReadyClass, Sequence[ReadyJob]]]) -
     return taken
 
 
-def never_fits(total: Room, asked: Resources) -> str | None:
-    """Why an attempt that asks this can never start in `total`, each thing with what there is; None: it can."""
-    lacking = [_lack(name, want, have) for name, want, have in _needs(asked, total) if have < want]
-    return "; ".join(lacking) or None
+class Lack(NamedTuple):
+    """One thing of which a job asks more than there is."""
+
+    what: str  # cpus, memory (bytes), gpus, time (seconds), or a licence
+    asked: float
+    there: float
+    licence: bool = False
+
+    def __str__(self) -> str:
+        """`64 cpus of 2`."""
+        if self.what == "memory":
+            exact = (f"{self.asked:.0f} bytes", f"{self.there:.0f}")
+            return "memory {} of {}".format(*_apart(format_size(int(self.asked)), format_size(int(self.there)), *exact))
+        if self.what == "time":
+            exact = (f"{self.asked:g} s", f"{self.there:g} s")
+            return "time {} of {}".format(*_apart(format_duration(self.asked), format_duration(self.there), *exact))
+        many = "" if self.asked == 1 else "s"
+        what = f"{self.what} licence{many}" if self.licence else f"{self.what.removesuffix('s')}{many}"
+        return f"{self.asked:g} {what} of {self.there:g}"
 
 
-def _needs(asked: Resources, room: Room) -> Iterator[tuple[str, float, float]]:
-    """(what, how much is asked, how much there is) of everything that is asked."""
+def lacking(room: Room, asked: Resources) -> tuple[Lack, ...]:
+    """Everything of which a job asks more than `room` has."""
+    return tuple(lack for lack in _needs(asked, room) if lack.there < lack.asked)
+
+
+def never_fits(total: Room, asked: Resources, owner: str = "this runner") -> str | None:
+    """Why an attempt that asks this can never start in `total`, each thing with what there is; None: it can. `owner`:
+    whose room that is."""
+    lacks = ", ".join(map(str, lacking(total, asked)))
+    return f"it asks more than {owner} has: {lacks}" if lacks else None
+
+
+def _needs(asked: Resources, room: Room) -> Iterator[Lack]:
+    """Everything that is asked, beside what there is."""
     if asked.cpus:
-        yield "cpu", round(asked.cpus, _GRAIN), round(room.cpus, _GRAIN)
+        yield Lack("cpus", round(asked.cpus, _GRAIN), round(room.cpus, _GRAIN))
     if asked.memory:
-        yield "memory", asked.memory, room.memory
+        yield Lack("memory", asked.memory, room.memory)
     if asked.gpus:
-        yield "gpu", asked.gpus, room.gpus
+        yield Lack("gpus", asked.gpus, room.gpus)
     for name, count in asked.licences:
         if count:
-            yield f"licence of {name}", count, room.licences.get(name, 0)
+            yield Lack(name, count, room.licences.get(name, 0), licence=True)
     if asked.time is not None and room.seconds is not None:
-        yield "time", asked.time, room.seconds
-
-
-def _lack(name: str, want: float, have: float) -> str:
-    if name == "memory":
-        asked, there = _apart(format_size(int(want)), format_size(int(have)), f"{want:.0f} bytes", f"{have:.0f}")
-        return f"it asks {asked} of memory, and there is {there}"
-    if name == "time":
-        asked, there = _apart(format_duration(want), format_duration(have), f"{want:g} s", f"{have:g} s")
-        return f"it asks {asked} of time, and {there} is left"
-    thing, of, which = name.partition(" ")
-    asked = name if want == 1 else f"{thing}s{of}{which}"
-    return f"it asks {want:g} {asked}, and there {'is' if have == 1 else 'are'} {have:g}"
+        yield Lack("time", asked.time, room.seconds)
 
 
 def _apart(want: str, have: str, exact_want: str, exact_have: str) -> tuple[str, str]:

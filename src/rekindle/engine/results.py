@@ -13,6 +13,7 @@ from rekindle.domain.changes.differences import Difference
 from rekindle.domain.changes.revisions import RevisionDiff
 from rekindle.domain.definition import Definition, Resources
 from rekindle.domain.models import Attempt, FailureGroup, Job, ReadyJob, Runner, Workflow, Workplace
+from rekindle.domain.packing import Lack
 from rekindle.domain.rerunning.rerun import How, Reason, RerunPlan
 from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
@@ -25,6 +26,17 @@ WorkflowState = Literal["completed", "running", "ready", "failed", "canceled", "
 SpecState = Literal["none", "same", "changed", "invalid", "gone", "unreadable", "no_folder"]
 """How the spec file stands to the latest revision: as stored, different, different and no spec any more, not there,
 there and not to be read; no_folder: the workflow's folder is missing; none: the workflow was made by the Python API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Jobs of a workflow that have not started, and ask more than there is. `runner`: than that runner has, which is
+    the only one that could run them, or the first; None: than this machine has, where no runner is alive."""
+
+    workflow: int
+    jobs: int
+    lacks: tuple[Lack, ...]
+    runner: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,7 @@ class WorkflowStatus:
 
     canaries: tuple[Group, ...] = ()  # that wait for their canaries, or were stopped and stand as they stood
     overtaken: int = 0  # completed jobs that need a job that is not done, and are stale for that
+    unfit: tuple[Unfit, ...] = ()  # jobs that have not started, and ask more than there is
 
     @property
     def spec_changed(self) -> bool | None:

@@ -6,6 +6,7 @@ import re
 
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.selection import Op, Predicate
+from rekindle.domain.texts.jobnames import composed
 from rekindle.query.comparing import comparison
 
 _FILTER = re.compile(r"\s*([^=!<>~\s]+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
@@ -18,6 +19,7 @@ def parse_filter(text: str) -> Predicate:
     if match is None:
         raise BadSelection(f"cannot read the filter {text!r}", hint=_HINT)
     field, op, value = match.groups()
+    field = composed(field)
     if value.startswith(("=", "~")) and op in "=!~":
         raise BadSelection(f"cannot read the filter {text!r}: {op + value[0]!r} is no operator", hint=_HINT)
     if not value and op != "=" and op != "!=":

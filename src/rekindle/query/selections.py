@@ -10,6 +10,7 @@ from typing import Any
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.selection import AnyOf, Changed, Compare, ErrorMatches, Every, Op, Predicate, Selection
 from rekindle.domain.states import State
+from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.texts.patterns import pattern_of
 from rekindle.query.documents import parse_document
 from rekindle.query.filters import parse_filter
@@ -84,7 +85,7 @@ def checked_regex(pattern: str) -> str:
 def _names(names: Sequence[str]) -> tuple[int | str, ...]:
     if any(not name for name in names):
         raise BadSelection("a name is empty", hint="for instance: -n 'train*'")
-    return tuple(names)
+    return tuple(composed(name) for name in names)
 
 
 def _any_of(keys: Sequence[int | str]) -> Predicate:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from rekindle.domain.errors import BadSelection
+from rekindle.domain.texts.jobnames import composed
 
 MOST_IDS = 1_000_000
 """So many ids may be named at once: a slip such as `1-99999999999` is refused and not counted out."""
@@ -22,7 +23,7 @@ def parse_words(words: Sequence[str]) -> tuple[int | str, ...]:
     for word in words:
         if not word.strip():
             raise BadSelection("a job's name is empty", hint="`rekindle jobs list` names them")
-        keys += parse_ids([word]) if _IDS_ONLY.fullmatch(word.strip()) else [word]
+        keys += parse_ids([word]) if _IDS_ONLY.fullmatch(word.strip()) else [composed(word)]
     return tuple(dict.fromkeys(keys))
 
 

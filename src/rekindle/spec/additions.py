@@ -12,6 +12,7 @@ from typing import Any
 
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.graph import find_cycle
+from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.texts.substitution import references, render
 from rekindle.spec.declared import Telling
 from rekindle.spec.entries import Defaults, Draft, read_job
@@ -75,7 +76,7 @@ def _drafts(
     )
     drafts, unknown = [], set()
     for entry in entries:
-        name = str(entry["name"])
+        name = composed(str(entry["name"]))
         place = Place(path=name)
         values = entry.get("values")
         if values is not None and not isinstance(values, Mapping):
@@ -107,7 +108,7 @@ def _follow(
     varies = bool(references(need.text))
     found: dict[str, tuple[list[int], Sequence[int]]] = {}
     for job in roster.spans[entry]:
-        name = render(need.text, roster.scope(job)) if varies else need.text
+        name = roster.need(need.text, job) if varies else need.text
         if name not in found:
             found[name] = _meant(roster, entry, name, outside)
         own, others = found[name]

@@ -10,6 +10,7 @@ from rekindle.domain.definition import Definition
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.graph import find_cycle
 from rekindle.domain.texts import substitution
+from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.spec.entries import Draft, read_defaults, read_job
 from rekindle.spec.flows import Flows
@@ -21,6 +22,7 @@ from rekindle.spec.scalars import typed_value
 from rekindle.spec.values import JOB_NAME, VALUE_NAME, check_keys, data, named, plain_text, table, texts_within
 
 _KEYS = ("name", "project", "params", "defaults", "workdir", "env", "stale_on", "implicit_inputs", "jobs")
+_FREE = "x-"
 _SHOWN_OF_CYCLE = 12
 _OUTLINE = "a spec is `name: …` and `jobs: …`, with a `run` for each job"
 
@@ -46,7 +48,7 @@ def assemble(root: Node | None, given: Mapping[str, str], origin: Origin, proble
     if top is None:
         problems.raise_any()
         raise AssertionError("a spec that is no mapping has been told")
-    check_keys(top, _KEYS, "a spec", problems)
+    _check_keys(top, problems)
     name, project = _name(top, problems), plain_text(top.get("project"), "`project`", problems)
     params = _params(top, given, problems)
     drafts, unknown = _drafts(top, params, problems)
@@ -66,12 +68,18 @@ def assemble(root: Node | None, given: Mapping[str, str], origin: Origin, proble
     )
 
 
+def _check_keys(top: Table, problems: Problems) -> None:
+    """Report the keys that a spec does not have. One that begins with `x-` is free, for anchors: nothing reads it."""
+    read = {key: entry for key, entry in top.entries.items() if not key.startswith(_FREE)}
+    check_keys(Table(top.place, read), _KEYS, "a spec", problems)
+
+
 def _name(top: Table, problems: Problems) -> str:
     if "name" not in top.entries:
         problems.add(top.place, "the spec has no `name`", "as in `name: sweep`; the workflow is known by it")
         return ""
     node = top.entries["name"].node
-    name = plain_text(node, "`name`", problems) or ""
+    name = composed(plain_text(node, "`name`", problems) or "")
     if name and (name.isdecimal() or name != name.strip() or not name.isprintable()):
         problems.add(
             node.place, f"{name!r:.60} cannot be a workflow's name", "not digits alone (those are ids), and one line"
@@ -85,7 +93,8 @@ def _params(top: Table, given: Mapping[str, str], problems: Problems) -> dict[st
         for written, place in texts_within(entry.node):
             _check_literal(written, place, problems)
         params[name] = data(entry.node, f"the parameter {name!r}", problems)
-    for name, written in given.items():
+    for typed, written in given.items():
+        name = composed(typed)
         place = Place(path=f"--param {name}")
         if name in params:
             params[name] = data(_given(written, place, problems), f"the parameter {name!r}", problems)
@@ -126,7 +135,12 @@ def _drafts(top: Table, params: Mapping[str, Any], problems: Problems) -> tuple[
         return [], set()
     drafts = []
     unknown = set()
-    for name, entry in jobs.entries.items():
+    seen: set[str] = set()
+    for typed, entry in jobs.entries.items():
+        name = composed(typed)
+        if name in seen:
+            problems.add(entry.place, f"the job {name!r} is there already", "the two differ only in how é is composed")
+        seen.add(name)
         named_well = JOB_NAME.matches(name)
         if not named_well:
             problems.add(entry.place, f"{name!r:.60} cannot be the name of a job", JOB_NAME.rule)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from rekindle.domain.definition import GRACE, STALE_ON, JobTemplate, Resources, RetryRule, When
+from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.texts.quantities import parse_duration
 from rekindle.spec.declared import Telling, by_mtime, read_declared, read_telling
 from rekindle.spec.fan_outs import FAN_OUT_KEYS
@@ -226,5 +227,5 @@ def _needs(node: Node | None, problems: Problems) -> list[Placed]:
     for item in node.items if isinstance(node, Items) else [node]:
         name = text(item, "what a job needs", problems)
         if name is not None:
-            found.append(Placed(name, item.place))
+            found.append(Placed(composed(name), item.place))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rekindle.domain.definition import Each
 from rekindle.domain.subtasks import item_text, repeated
+from rekindle.spec.matrix import read_range
 from rekindle.spec.nodes import Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Problems
 from rekindle.spec.references import Known, check_text
@@ -12,7 +13,10 @@ from rekindle.spec.work import read_call, read_command
 
 FAN_OUT_KEYS = ("each", "max_failed", "resubmit", "parallel")
 _BESIDE = FAN_OUT_KEYS[1:]
-_HINT = 'as in `each: "slices/*.png"`, `each: [a, b]`, `each: {call: "mypkg.cuts:names"}` or `each: {run: ls slices}`'
+_HINT = (
+    'as in `each: "slices/*.png"`, `each: [a, b]`, `each: {range: [0, 10]}`, `each: {call: "mypkg.cuts:names"}` '
+    "or `each: {run: ls slices}`"
+)
 
 
 def read_each(step: Table, shell: str | None, known: Known, problems: Problems) -> Each | None:
@@ -71,8 +75,11 @@ def _listed(node: Items, known: Known, problems: Problems) -> Each | None:
 
 
 def _found(node: Table, shell: str | None, known: Known, problems: Problems) -> Each | None:
-    """Items that a command prints or a call returns."""
-    check_keys(node, ("run", "call", "args", "shell"), "`each`", problems)
+    """Items that a command prints or a call returns, or the numbers of a range."""
+    if "range" in node.entries:
+        numbers = read_range("of `each`", node, known.params, problems)
+        return Each(items=tuple(numbers)) if numbers else None
+    check_keys(node, ("run", "call", "args", "shell", "range"), "`each`", problems)
     given = [key for key in ("run", "call") if key in node.entries]
     if len(given) != 1:
         problems.add(node.place, f"`each` has {'`run` and `call`' if given else 'neither `run` nor `call`'}", _HINT)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rekindle.domain.texts.jobnames import composed, labels, value_label
+from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.domain.texts.substitution import render_value, word
 from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe, from_python
 from rekindle.spec.problems import Place, Problems
@@ -17,76 +19,175 @@ from rekindle.spec.values import VALUE_NAME, check_keys, data, named
 MOST_JOBS = 5_000_000
 """Of one matrix."""
 
-_Choice = tuple[str, dict[str, Any]]
-"""What a value adds to the job's name (`alpha=0.1`), and to its binding."""
+EXCLUDE, INCLUDE = "exclude", "include"
+"""Keys of `matrix` that are no axes."""
+
+_Values = Mapping[str, Any]
+"""Matrix values by key."""
+
+_Choice = tuple[str, _Values]
+"""Values of one axis, or of one row of the zip, with their part of a job's name: `alpha=0.1`."""
 
 
 @dataclass(slots=True)
 class Expansion:
-    """The jobs of one entry. With no axes it is one job, named like the entry, with the `given` values."""
+    """The jobs of one entry. With no axes and nothing included, the entry is one job, named like the entry, with the
+    `given` values."""
 
     axes: list[list[_Choice]] = field(default_factory=list)
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()  # every key that some of the jobs have
     given: Mapping[str, Any] = field(default_factory=dict)
     sound: bool = True  # False: something is wrong, so that the names of the jobs are not known
-
-    def __len__(self) -> int:
-        return math.prod(len(axis) for axis in self.axes)
+    excluded: Sequence[_Values] = ()
+    included: Sequence[_Values] = ()
 
     def jobs(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each job's name and binding: the last key varies fastest."""
-        if not self.axes:
+        """Yield each job's name and values: the last key varies fastest, included combinations come last.
+
+        A combination that has all values of an excluded one is left out. The values of an included one are added to
+        each combination whose own values they do not contradict, which keeps its name; of several that add the same
+        key, the last counts. One that is added to none is a combination of its own, named by all its values."""
+        if not self.axes and not self.included:
             yield name, dict(self.given)
             return
-        for choices in itertools.product(*self.axes):
-            binding: dict[str, Any] = {}
-            for _, values in choices:
-                binding.update(values)
+        added = [False] * len(self.included)
+        for choices in itertools.product(*self.axes) if self.axes else ():
+            values: dict[str, Any] = {}
+            for _, some in choices:
+                values.update(some)
+            if self.excluded and any(_agree(one, values) for one in self.excluded):
+                continue
+            binding = dict(values) if self.included else values
+            for at, one in enumerate(self.included):
+                if _agree({key: value for key, value in one.items() if key in values}, values):
+                    added[at] = True
+                    binding.update((key, value) for key, value in one.items() if key not in values)
             yield f"{name}[{','.join([label for label, _ in choices])}]", binding
+        for one, is_added in zip(self.included, added, strict=True):
+            if not is_added:
+                yield f"{name}[{labels(one)}]", dict(one)
+
+
+def _agree(some: _Values, values: _Values) -> bool:
+    """Return whether `values` has all of `some`. Values that are written alike are equal: 3.8 and "3.8"."""
+    return all(word(values[key]) == word(value) for key, value in some.items())
 
 
 def read_expansion(
     job: Table, params: Mapping[str, Any], problems: Problems, given: Mapping[str, Any] | None = None
 ) -> Expansion:
     """What the entry's `matrix` and `zip` make: the matrix's values crossed in the order of its keys, crossed with
-    the rows of the zip. With `given` values it has neither."""
+    the rows of the zip, without what is excluded, with what is included. With `given` values it has neither."""
     before = len(problems)
     if given is not None:
         for kind in ("matrix", "zip"):
             if kind in job.entries:
                 problems.add(job.entries[kind].place, f"an entry with `values` has no `{kind}`", "it is one job")
         return Expansion([], tuple(given), dict(given))
-    matrix, zipped = (
-        {
-            key: _values(key, entry, params, problems)
-            for key, entry in named(job.get(kind), f"`{kind}`", VALUE_NAME, problems).items()
-        }
-        for kind in ("matrix", "zip")
-    )
+    entries = named(job.get("matrix"), "`matrix`", VALUE_NAME, problems)
+    changes = {key: entries.pop(key) for key in (EXCLUDE, INCLUDE) if key in entries}
+    matrix = {key: _values(key, entry, params, problems, once=True) for key, entry in entries.items()}
+    zipped = _zipped(job, params, problems)
     for kind, columns in (("matrix", matrix), ("zip", zipped)):
         node = job.get(kind)
-        if node is not None and not columns and len(problems) == before:
+        if node is not None and not columns and len(problems) == before and not (kind == "matrix" and changes):
             problems.add(node.place, f"`{kind}` is empty", "give it a list of values, or leave it out")
     for key in matrix.keys() & zipped.keys():
         problems.add(job.entries["zip"].place, f"{key!r} is in `matrix` and in `zip`", "a value has one of the two")
     _check_lengths(job, zipped, problems)
-    expansion = Expansion([], (*matrix, *zipped))
+    sound = len(problems) == before
+    choices: list[list[_Values]] = [[{key: value} for value in values] for key, values in matrix.items()]
+    if zipped and sound:
+        choices.append([dict(zip(zipped, row, strict=True)) for row in zip(*zipped.values(), strict=True)])
+    keys = (*matrix, *zipped)
+    excluded = _combinations(EXCLUDE, changes, params, problems)
+    _check_excluded(excluded, keys, choices if sound else [], problems)
+    included = [
+        {key: values[key] for key in (*keys, *values) if key in values}
+        for _, values in _combinations(INCLUDE, changes, params, problems)
+    ]
+    keys = tuple(dict.fromkeys((*keys, *(key for values in included for key in values))))
+    axes = [[(labels(one), one) for one in axis] for axis in choices]
+    expansion = Expansion(axes, keys, excluded=[one for _, one in excluded], included=included)
     if len(problems) > before:
-        expansion.sound = False
-        return expansion
-    expansion.axes = [[(f"{key}={word(value)}", {key: value}) for value in values] for key, values in matrix.items()]
-    if zipped:
-        expansion.axes.append([_row(zipped, values) for values in zip(*zipped.values(), strict=True)])
-    if len(expansion) > MOST_JOBS:
-        place = job.entries["matrix" if matrix else "zip"].place
-        problems.add(place, f"makes {len(expansion):,} jobs; {MOST_JOBS:,} are the most", "make fewer, larger jobs")
-        expansion.sound = False
+        return Expansion([], keys, sound=False)
+    expansion.sound = _is_possible(job, expansion, problems)
     return expansion
 
 
-def _row(zipped: Mapping[str, list[Any]], values: tuple[Any, ...]) -> _Choice:
-    row = dict(zip(zipped, values, strict=True))
-    return ",".join([f"{key}={word(value)}" for key, value in row.items()]), row
+def _zipped(job: Table, params: Mapping[str, Any], problems: Problems) -> dict[str, list[Any]]:
+    columns = {}
+    for key, entry in named(job.get("zip"), "`zip`", VALUE_NAME, problems).items():
+        if key in (EXCLUDE, INCLUDE):
+            hint = f"as in `matrix: {{{key}: [{{os: mac}}]}}`; it covers the values of `zip` too"
+            problems.add(entry.place, f"`{key}` belongs to `matrix`", hint)
+        else:
+            columns[key] = _values(key, entry, params, problems, once=False)
+    return columns
+
+
+def _is_possible(job: Table, expansion: Expansion, problems: Problems) -> bool:
+    """Report an expansion that makes too many jobs, or none."""
+    if not expansion.axes and not expansion.included:
+        if "matrix" not in job.entries:
+            return True
+        problems.add(job.entries["matrix"].place, "`matrix` has no values", "give it a list of values, or leave it out")
+        return False
+    place = job.entries["matrix" if "matrix" in job.entries else "zip"].place
+    number = math.prod(len(axis) for axis in expansion.axes)
+    if number > MOST_JOBS:
+        problems.add(place, f"makes {number:,} jobs; {MOST_JOBS:,} are the most", "make fewer, larger jobs")
+        return False
+    if expansion.excluded and next(expansion.jobs(""), None) is None:
+        problems.add(place, f"`{EXCLUDE}` leaves no combination", "no job would be made")
+        return False
+    return True
+
+
+def _combinations(
+    kind: str, changes: Mapping[str, Entry], params: Mapping[str, Any], problems: Problems
+) -> list[tuple[Table, dict[str, Any]]]:
+    """The combinations that `exclude` or `include` lists, each a mapping of keys to values."""
+    if kind not in changes:
+        return []
+    form = f"as in `{kind}: [{{os: mac, py: 3.8}}]`; a key of a matrix cannot have the name `{kind}`"
+    node = _settled(changes[kind].node, params, problems)
+    if not isinstance(node, Items):
+        problems.add(node.place, f"`{kind}` must be a list of combinations, and is {describe(node)}", form)
+        return []
+    found = []
+    for item in node.items:
+        one = _settled(item, params, problems)
+        if not isinstance(one, Table) or not one.entries:
+            what = "empty" if isinstance(one, Table) else describe(one)
+            problems.add(one.place, f"a combination of `{kind}` must map keys to values, and is {what}", form)
+            continue
+        values = {}
+        for key, entry in named(one, f"`{kind}`", VALUE_NAME, problems).items():
+            scalar = _settled(entry.node, params, problems)
+            if _is_value(key, scalar, problems):
+                values[key] = data(scalar, f"the value of {key!r}", problems)
+        found.append((one, values))
+    return found
+
+
+def _check_excluded(
+    excluded: Sequence[tuple[Table, _Values]], keys: Sequence[str], axes: Sequence[list[_Values]], problems: Problems
+) -> None:
+    """Report the excluded combinations that no job has."""
+    for node, values in excluded:
+        places = {composed(key): entry.place for key, entry in node.entries.items()}
+        unknown = [key for key in values if key not in keys]
+        for key in unknown:
+            hint = did_you_mean(key, keys)
+            problems.add(places[key], f"`{EXCLUDE}` names {key!r}, which is no key of this matrix", hint)
+        for axis in axes if not unknown else ():
+            some = {key: value for key, value in values.items() if key in axis[0]}
+            if any(_agree(some, choice) for choice in axis):
+                continue
+            key = next(iter(some))
+            hint = did_you_mean(word(some[key]), [word(one[key]) for one in axis]) if len(some) == 1 else ""
+            problems.add(places[key], f"`{EXCLUDE}` matches no combination: none has {labels(some)}", hint)
 
 
 def _check_lengths(job: Table, zipped: Mapping[str, list[Any]], problems: Problems) -> None:
@@ -98,11 +199,14 @@ def _check_lengths(job: Table, zipped: Mapping[str, list[Any]], problems: Proble
         )
 
 
-def _values(key: str, entry: Entry, params: Mapping[str, Any], problems: Problems) -> list[Any]:
-    """The values of one key, from a list or a range; what is wrong is told."""
+def _values(key: str, entry: Entry, params: Mapping[str, Any], problems: Problems, *, once: bool) -> list[Any]:
+    """The values of one key, from a list or a range; `once`: each value may be there once."""
     node = _settled(entry.node, params, problems)
     if isinstance(node, Table):
-        return _range(key, node, params, problems)
+        if key == "zip" and "range" not in node.entries:
+            problems.add(entry.place, "`zip` stands beside `matrix`, not in it", "as in `zip: {a: [1, 2], b: [x, y]}`")
+            return []
+        return read_range(f"of {key!r}", node, params, problems)
     if not isinstance(node, Items):
         problems.add(
             node.place,
@@ -118,46 +222,45 @@ def _values(key: str, entry: Entry, params: Mapping[str, Any], problems: Problem
         scalar = _settled(item, params, problems)
         if _is_value(key, scalar, problems):
             value = data(scalar, f"the value of {key!r}", problems)
-            if word(value) in seen:
+            if once and value_label(value) in seen:
                 problems.add(
                     item.place, f"{key!r} has the value {describe(scalar)} twice", "two jobs would have one name"
                 )
-            seen.add(word(value))
+            seen.add(value_label(value))
             values.append(value)
     return values
 
 
 def _is_value(key: str, node: Node, problems: Problems) -> bool:
     if not isinstance(node, Scalar) or node.value is None:
-        problems.add(node.place, f"a value of {key!r} must be a text, number, true or false, and is {describe(node)}")
+        hint = 'quote it: "" is the empty text' if isinstance(node, Scalar) else ""
+        message = f"a value of {key!r} must be a text, number, true or false, and is {describe(node)}"
+        problems.add(node.place, message, hint)
         return False
-    if isinstance(node.value, str) and not (node.value.isprintable() and node.value.strip()):
-        problems.add(
-            node.place,
-            f"a value of {key!r} is empty or not printable: {describe(node)}",
-            "it becomes part of a job's name",
-        )
+    if isinstance(node.value, str) and "\0" in node.value:
+        problems.add(node.place, f"a value of {key!r} holds a NUL character", "no command can be given one")
         return False
     return True
 
 
-def _range(key: str, node: Table, params: Mapping[str, Any], problems: Problems) -> list[int]:
-    """`{range: [start, stop]}` or `{range: [start, stop, step]}`, whole numbers, without the stop."""
-    check_keys(node, ("range",), f"the value of {key!r}", problems)
+def read_range(what: str, node: Table, params: Mapping[str, Any], problems: Problems) -> list[int]:
+    """The numbers of `{range: [start, stop]}` or `{range: [start, stop, step]}`: whole numbers, without the stop.
+    `what` follows "the value" and "the range" in messages."""
+    check_keys(node, ("range",), f"the value {what}", problems)
     bounds = node.get("range")
     if bounds is None:
         if not node.entries:
-            problems.add(node.place, f"{key!r} is empty", _RANGE)
+            problems.add(node.place, f"the value {what} is empty", _RANGE)
         return []
     numbers = [_bound(item, params, problems) for item in bounds.items] if isinstance(bounds, Items) else []
     if not 2 <= len(numbers) <= 3 or None in numbers or 0 in numbers[2:]:
-        problems.add(bounds.place, f"the range of {key!r} must be two or three whole numbers", _RANGE)
+        problems.add(bounds.place, f"the range {what} must be two or three whole numbers", _RANGE)
         return []
     span = range(*[number for number in numbers if number is not None])
     if not span:
-        problems.add(bounds.place, f"the range of {key!r} is empty", "no job would be made; the stop is left out")
+        problems.add(bounds.place, f"the range {what} is empty", "the stop is left out")
     if len(span) > MOST_JOBS:
-        problems.add(bounds.place, f"the range of {key!r} has {len(span):,} values; {MOST_JOBS:,} are the most")
+        problems.add(bounds.place, f"the range {what} has {len(span):,} values; {MOST_JOBS:,} are the most")
         return []
     return list(span)
 
@@ -184,7 +287,7 @@ def _settled(node: Node, params: Mapping[str, Any], problems: Problems) -> Node:
 
 
 def check_names(name: str, place: Place, names: list[str], problems: Problems) -> None:
-    """Texts with commas can make two combinations look alike."""
+    """Report two combinations that have one name."""
     seen: set[str] = set()
     for job in names:
         if job in seen:

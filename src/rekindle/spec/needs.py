@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rekindle.domain.texts.substitution import references, render
+from rekindle.domain.texts.substitution import references
 from rekindle.spec.problems import Placed, Problems
 from rekindle.spec.roster import Edges, Roster
 
@@ -41,7 +41,7 @@ class Needs:
         first: tuple[str, str] | None = None
         failed = 0
         for child in self._roster.spans[entry]:
-            name = render(need.text, self._roster.scope(child))
+            name = self._roster.need(need.text, child)
             parents = self._parents(entry, name)
             wrong = self._wrong(entry, name, parents, (child,))
             if wrong:

@@ -92,11 +92,14 @@ def from_python(value: object, place: Place, problems: Problems, depth: int = 0)
     if isinstance(value, list | tuple | range):
         nodes = [from_python(item, place.at(index), problems, depth + 1) for index, item in enumerate(value)]
         return Items(place, nodes)
+    if depth < MAX_DEPTH and callable(plain_of := getattr(value, "tolist", None)):  # of numpy, pandas and their like
+        return from_python(plain_of(), place, problems, depth + 1)
     problems.add(
         place,
         f"{type(value).__name__} is not plain data: {value!r:.60}",
         "texts, numbers, true, false, null, lists and mappings are",
     )
+    problems.void(place)
     return Scalar(None, "null", place)
 
 

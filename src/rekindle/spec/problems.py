@@ -35,15 +35,26 @@ class Problems:
     def __init__(self, path: str) -> None:
         self.path = path
         self._found: dict[Problem, None] = {}
+        self._void: set[Place] = set()
+        self._added = 0
 
     def add(self, place: Place, message: str, hint: str = "") -> None:
-        """One more. Where the line is not known, the path of keys stands before the message."""
+        """One more. Where the line is not known, the path of keys stands before the message. Of a place that `void`
+        has named, nothing more is reported."""
+        self._added += 1
+        if place in self._void:
+            return
         if not place.line and place.path:
             message = f"{place.path}: {message}"
         self._found[Problem(place.line, place.column, message, hint)] = None
 
+    def void(self, place: Place) -> None:
+        """What stands there has been reported, and only a null could be put in its place."""
+        if place.path:
+            self._void.add(place)
+
     def __len__(self) -> int:
-        return len(self._found)
+        return self._added
 
     def raise_any(self) -> None:
         """Raise SpecError with everything found, if anything was."""

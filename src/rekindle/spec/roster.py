@@ -8,7 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rekindle.domain.definition import JobNode
+from rekindle.domain.texts.jobnames import composed, value_label
 from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.domain.texts.substitution import render
 from rekindle.spec.entries import Draft
 from rekindle.spec.matrix import check_names
 from rekindle.spec.problems import Place, Problems
@@ -44,6 +46,17 @@ class Roster:
         """What the paths and needs of a job can name."""
         node = self.jobs[job]
         return {"params": self.params, "matrix": node.binding, "job": {"name": node.name}}
+
+    def need(self, text: str, job: int) -> str:
+        """Return the name or glob that `text` is for a job. Within brackets a matrix value is written as in names:
+        `cut[flags=${matrix.flags}]` is `cut[flags="a,b"]` where that is a job."""
+        scope = self.scope(job)
+        name = composed(render(text, scope))
+        if self.named(name) is not None:
+            return name
+        labels = {key: value_label(value) for key, value in self.jobs[job].binding.items()}
+        labelled = render(text, {**scope, "matrix": labels})
+        return labelled if self.named(labelled) is not None else name
 
     def named(self, name: str) -> range | None:
         """The jobs of an entry, or the one job of that name; None: there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from rekindle.domain.definition import Step
+from rekindle.domain.texts.jobnames import composed
 from rekindle.spec.fan_outs import FAN_OUT_KEYS, read_each
 from rekindle.spec.nodes import Items, Node, Table, describe
 from rekindle.spec.problems import Place, Problems
@@ -72,6 +73,7 @@ def _name(step: Table, problems: Problems) -> str | None:
         problems.add(step.place, "a step has no name", "as in `- {name: train, run: python train.py}`")
         return None
     name = text(step.get("name"), "the name of a step", problems)
+    name = name and composed(name)
     if name is not None and not STEP_NAME.matches(name):
         problems.add(step.entries["name"].node.place, f"{name!r:.60} cannot be the name of a step", STEP_NAME.rule)
         return None

@@ -11,6 +11,7 @@ from typing import Any
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.rerunning.rerun import FROM_BEGINNING, FROM_FAILED_STEP
 from rekindle.domain.texts import substitution
+from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Place, Problems
@@ -30,7 +31,8 @@ def check_keys(found: Table, known: Collection[str], what: str, problems: Proble
     """Every key is one of `known`."""
     for key, entry in found.entries.items():
         if key not in known:
-            problems.add(entry.place, f"{what} has no key {key!r:.60}", did_you_mean(key, known))
+            free = "a free key (`x-…`) stands at the top of the spec" if key.startswith("x-") else ""
+            problems.add(entry.place, f"{what} has no key {key!r:.60}", free or did_you_mean(key, known))
 
 
 def text(node: Node | None, what: str, problems: Problems) -> str | None:
@@ -150,11 +152,15 @@ def texts_within(node: Node) -> Iterator[tuple[str, Place]]:
 
 
 def named(node: Node | None, what: str, pattern: NamePattern, problems: Problems) -> dict[str, Entry]:
-    """The entries of a mapping whose keys are names; those with a bad name are told and left out."""
+    """The entries of a mapping whose keys are names, by composed name; those with a bad name are reported and left
+    out."""
     found = table(node, what, problems)
     good: dict[str, Entry] = {}
-    for key, entry in found.entries.items() if found else ():
-        if pattern.matches(key):
+    for typed, entry in found.entries.items() if found else ():
+        key = composed(typed)
+        if key in good:
+            problems.add(entry.place, f"the key {key!r} is there already", "the two differ only in how é is composed")
+        elif pattern.matches(key):
             good[key] = entry
         else:
             problems.add(entry.place, f"{key!r:.60} cannot be a name in {what}", pattern.rule)

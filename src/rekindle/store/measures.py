@@ -9,8 +9,10 @@ import msgspec
 
 from rekindle.domain.changes.prints import NeededJob, Subject
 from rekindle.domain.definition import JobTemplate
+from rekindle.domain.models import ReadyClass
 from rekindle.store.database import Database, Row
 from rekindle.store.finishing import given_up_among
+from rekindle.store.jobs import known_resources
 from rekindle.store.paths import with_checked
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES
@@ -54,6 +56,11 @@ class Measures:
     def bodies(self, templates: Iterable[int]) -> dict[int, JobTemplate]:
         rows = self._db.rows(SQL["bodies"], templates=as_set(templates))
         return {number: decode_template(body) for number, body in rows}
+
+    def pending(self) -> list[ReadyClass]:
+        rows = self._db.rows(SQL["pending"])
+        resources = known_resources(self._db, {row[1] for row in rows})
+        return [ReadyClass(owner, number, resources[number], pending) for owner, number, pending in rows]
 
     def ended(self, jobs: Iterable[int]) -> dict[int, int]:
         return dict(self._db.rows(SQL["ended"], jobs=as_set(jobs)))

@@ -23,6 +23,7 @@ from rekindle.domain.models import (
     Move,
     Needed,
     NewAttempt,
+    Offer,
     Place,
     ReadyClass,
     ReadyJob,
@@ -330,8 +331,7 @@ class Reruns(Protocol):
         ...
 
     def note_checks(self, checks: Sequence[tuple[int, int, Mapping[str, Any]]]) -> None:
-        """(job, attempt, what came of looking at it): kept with the newest rerun that stands and put the attempt in
-        reserve."""
+        """(job, attempt, what came of looking at it): kept with the newest rerun that put the attempt in reserve."""
         ...
 
     def retries(self, jobs: Sequence[int]) -> dict[int, int]:
@@ -374,8 +374,17 @@ class Reruns(Protocol):
 class Runners(Protocol):
     """Runners, leases and their workers' journals."""
 
-    def register(self, place: Place, executor: str, slots: int, now: float, lease: float, label: str = "") -> Runner:
-        """A new runner, alive until now + lease, of epoch 1. `label`: what it is called."""
+    def register(
+        self,
+        place: Place,
+        executor: str,
+        slots: int,
+        now: float,
+        lease: float,
+        label: str = "",
+        offer: Offer | None = None,
+    ) -> Runner:
+        """A new runner, alive until now + lease, of epoch 1. `label`: what it is called; `offer`: what it has."""
         ...
 
     def renew(self, runner: int, epoch: int, until: float) -> bool:
@@ -425,8 +434,7 @@ class Runners(Protocol):
         ...
 
     def damages(self, runner: int) -> list[tuple[str, int, int]]:
-        """(path, byte, length) of where, for the first time, journals of a runner that are not closed could not be
-        read."""
+        """(path, byte, length): where those of a runner's journals that are not closed could first not be read."""
         ...
 
     def close_journal(self, worker: str) -> None:
@@ -486,8 +494,7 @@ class Store(Protocol):
         ...
 
     def data_version(self) -> int:
-        """A number that changes when another connection has committed: cheap to poll. StoreUnavailable when the store
-        has been removed."""
+        """A number that changes when another connection commits. StoreUnavailable when the store has been removed."""
         ...
 
     def close(self) -> None: ...

@@ -10,7 +10,7 @@ from rekindle.domain.acting import ActingSet, Effects, Patch
 from rekindle.domain.causes import Cause
 from rekindle.domain.changes.prints import Basis, FileSeen, NeededJob, Prints, Subject
 from rekindle.domain.definition import JobNode, JobTemplate
-from rekindle.domain.models import Attempt, Earlier, FailureGroup, Reserved
+from rekindle.domain.models import Attempt, Earlier, FailureGroup, ReadyClass, Reserved
 from rekindle.domain.rerunning.costs import Past
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd
@@ -281,6 +281,10 @@ class Measures(Protocol):
 
     def bodies(self, templates: Iterable[int]) -> dict[int, JobTemplate]:
         """Templates by id."""
+        ...
+
+    def pending(self) -> list[ReadyClass]:
+        """What has not started, by workflow and resource class, from the counts; archived workflows left out."""
         ...
 
     def ended(self, jobs: Iterable[int]) -> dict[int, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rekindle.domain.models import Place, Runner
+import msgspec
+
+from rekindle.domain.models import Offer, Place, Runner
 from rekindle.store.database import Database, Row
 from rekindle.store.queries import load
 
@@ -15,7 +17,16 @@ class Runners:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def register(self, place: Place, executor: str, slots: int, now: float, lease: float, label: str = "") -> Runner:
+    def register(
+        self,
+        place: Place,
+        executor: str,
+        slots: int,
+        now: float,
+        lease: float,
+        label: str = "",
+        offer: Offer | None = None,
+    ) -> Runner:
         number = self._db.insert(
             SQL["insert_runner"],
             host=place.host,
@@ -30,6 +41,7 @@ class Runners:
             label=label,
             store=self._db.paths.folder,
             store_file=self._db.file,
+            offer=None if offer is None else msgspec.json.encode(offer).decode(),
         )
         return Runner(
             number,
@@ -45,6 +57,7 @@ class Runners:
             pid_space=place.pid_space,
             label=label,
             store=self._db.paths.folder,
+            offer=offer,
         )
 
     def renew(self, runner: int, epoch: int, until: float) -> bool:
@@ -67,7 +80,9 @@ class Runners:
         return [self._runner(row) for row in self._db.rows(SQL["alive"])]
 
     def _runner(self, row: Row) -> Runner:
-        values = [*row[:-1], row[-1] not in (None, self._db.file)]
+        *values, store_file, offer = row
+        values.append(store_file not in (None, self._db.file))
+        values.append(None if offer is None else msgspec.json.decode(offer, type=Offer))
         return Runner(*values)
 
     def with_room(self) -> list[int]:

@@ -12,7 +12,7 @@ from rekindle.cli.commands.flaky import WORDS
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
-from rekindle.cli.showing import canaries, drawing, explaining, reasons, shapes
+from rekindle.cli.showing import canaries, drawing, explaining, reasons, shapes, waiting
 from rekindle.cli.showing.drawing import Column
 from rekindle.cli.showing.modified import modifications
 from rekindle.cli.showing.reading import reading_shown
@@ -23,11 +23,13 @@ from rekindle.domain.models import Attempt, Job
 from rekindle.domain.rerunning.rerun import Reason
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
+from rekindle.domain.texts.jobnames import value_label
 from rekindle.domain.texts.quantities import format_size
 from rekindle.engine.acting import acted
 from rekindle.engine.changes import staleness
 from rekindle.engine.looking import look
 from rekindle.engine.looking.flaky import how_passed
+from rekindle.engine.looking.waits import waits as waits_of
 from rekindle.engine.results import JobRow
 from rekindle.query.selections import Flags, parse_selection
 from rekindle.query.words import parse_words
@@ -128,21 +130,23 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         ids = look.select(session, Selection(workflow=workflow, jobs=parse_words([job])))
         rows = look.jobs(session, ids)
         needs, needed = look.parents(session, ids), look.children(session, ids)
-        history, (retries, waiting) = look.attempts(session, ids), look.retries(session, ids)
+        history, (retries, due) = look.attempts(session, ids), look.retries(session, ids)
         adders, patches = acted.adders(session, ids), acted.patches(session, ids)
         with reading_shown() as tell:
             _, assessed = staleness.assess(session, ids, tell)
         passed, waits = how_passed(session, ids), look.waiting_for(session, ids)
+        standing = waits_of(session, ids)
     if as_json:
         documents = [
             {
                 **shapes.job(row, assessed[row.job.id].stale if row.job.id in assessed else False),
                 "passed": passed.get(row.job.id),
-                "retry": shapes.retry(waiting.get(row.job.id)),
+                "retry": shapes.retry(due.get(row.job.id)),
                 "needs": [_neighbour(one) for one in needs.get(row.job.id, [])],
                 "needed_by": [_neighbour(one) for one in needed.get(row.job.id, [])],
                 "attempt_ids": [one.id for one in history if one.job == row.job.id],
                 "canaries": canaries.group_shape(waits[row.job.id]) if row.job.id in waits else None,
+                "waits": [waiting.shape(one) for one in standing.get(row.job.id, ())],
                 "added_by_job": adders[row.job.id].job if row.job.id in adders else None,
                 "patches": [
                     {"attempt": attempt, one.kind: one.content} for one, attempt in patches.get(row.job.id, ())
@@ -156,7 +160,9 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
         click.echo("\n" if at else "", nl=False)
         own = [one for one in history if one.job == row.job.id]
         dynamic = _dynamic(adders.get(row.job.id), patches.get(row.job.id, []))
-        again = [("next", _next_try(row.job, waiting.get(row.job.id))), ("repeats", _repeats(row.job))]
+        again = [("next", _next_try(row.job, due.get(row.job.id))), ("repeats", _repeats(row.job))]
+        now = "\n".join(waiting.lines(standing.get(row.job.id, ()), row.job.workflow))
+        again += [("now", now.replace(waiting.IDS, str(row.job.id)))]
         again += [("canaries", canaries.why(waits[row.job.id]))] if row.job.id in waits else []
         came = WORDS[passed[row.job.id]] if passed.get(row.job.id, Passed.PLAIN) is not Passed.PLAIN else ""
         facts = [("by history", came), ("stale", _stale(row.job.id, assessed.get(row.job.id))), *again, *dynamic]
@@ -195,7 +201,7 @@ def _draw(
                 ("retired", _retired(job)),
                 *facts,
                 ("partial", _partial(row)),
-                ("matrix", ", ".join(f"{key}={value}" for key, value in binding.items())),
+                ("matrix", ", ".join(f"{key}={value_label(value)}" for key, value in binding.items())),
                 ("takes", _takes(row)),
                 ("priority", str(job.priority) if job.priority else ""),
                 ("needs", _listed(needs)),

@@ -21,15 +21,18 @@ from rekindle.cli.options import (
     spec_options,
 )
 from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes
+from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes, waiting
 from rekindle.cli.showing.planshow import draw_plan, draw_refused
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.cli.showing.working import found_code, work_shown
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import PlanOutdated, Refused, UsageError
+from rekindle.domain.packing import room_of
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Word
 from rekindle.engine.looking import look
+from rekindle.engine.looking.waits import unfit_of
+from rekindle.engine.machine import owner_of, processors
 from rekindle.engine.rerunning.updating import Outcome, Update, apply_update, conclude, plan_update
 from rekindle.engine.results import Applied, Submitted, WorkOptions, WorkReport
 from rekindle.engine.session import Session
@@ -133,11 +136,21 @@ def _worked(session: Session, options: WorkOptions, again: str, *, quiet: bool) 
     before = look.status(session, options.workflow)[0]
     report: WorkReport | None = None
     if any(before.counts.get(state) for state in _TO_DO):
+        _tell_unfit(session, before.workflow.id, options)
         report = work_shown(session, options, quiet=quiet, go_on=again)
     with reading_shown() as tell:
         outcome = conclude(session, before.workflow.id, report, tell)
     _show_outcome(session, outcome, report, again)
     return report, outcome
+
+
+def _tell_unfit(session: Session, workflow: int, options: WorkOptions) -> None:
+    """Report the jobs that ask more than the runner will have."""
+    from rekindle.engine.running.run import offer_of
+
+    room = room_of(offer_of(options, options.slots or processors()))
+    for line in waiting.unfit_lines(unfit_of(session, workflow, room), this=owner_of(room)):
+        click.echo(line, err=True)
 
 
 def _command(spec: str, param: Sequence[str], name: str | None) -> str:

@@ -8,7 +8,7 @@ import click
 
 from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import canaries, drawing, explaining, shapes
+from rekindle.cli.showing import canaries, drawing, explaining, shapes, waiting
 from rekindle.cli.showing.drawing import Column
 from rekindle.cli.showing.specnote import spec_note
 from rekindle.cli.showing.working import held_lines
@@ -84,6 +84,7 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
         or one.held
         or one.delayed
         or one.leaving
+        or one.unfit
         or one.found
         or one.canaries
         or note
@@ -106,6 +107,8 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
     if one.leaving:
         have = "has" if one.leaving == 1 else "have"
         click.echo(f"  {drawing.many(one.leaving, 'canceled attempt')} {have} not ended: what would disturb it waits")
+    for line in waiting.unfit_lines(one.unfit):
+        click.echo(f"  {line}")
     for group in one.canaries:
         click.echo(f"  {canaries.line(group)}")
     for line in held_lines(one.held, str(one.workflow.id)):

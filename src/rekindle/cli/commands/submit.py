@@ -8,9 +8,10 @@ import click
 
 from rekindle.cli.options import dry_run_option, json_option, pairs, spec_options
 from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes
+from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes, waiting
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
+from rekindle.engine.looking.waits import unfit_of
 from rekindle.engine.results import Submitted
 from rekindle.engine.session import Session
 
@@ -47,11 +48,14 @@ def submit(
         return
     with reconciled(create=True) as session:
         done = submitted(session, spec, param, name, new, revise)
+        never = unfit_of(session, done.workflow)
     if as_json:
-        shapes.emit(shapes.submitted(done))
+        shapes.emit({**shapes.submitted(done), "unfit": [shapes.unfit(one) for one in never]})
         return
     click.echo(done.workflow)
     tell_submitted(done)
+    for line in waiting.unfit_lines(never):
+        click.echo(line, err=True)
 
 
 def submitted(

@@ -11,7 +11,7 @@ import click
 from rekindle.cli.commands.rerun import tell_spec_changed
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import canaries, drawing, reasons, shapes
+from rekindle.cli.showing import canaries, drawing, explaining, reasons, shapes, waiting
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.batches.canaries import Group
 from rekindle.domain.changes.staleness import ComparedPart
@@ -21,6 +21,8 @@ from rekindle.domain.states import State
 from rekindle.engine.changes import staleness
 from rekindle.engine.changes.staleness import Explained
 from rekindle.engine.looking import look
+from rekindle.engine.looking.waits import Wait
+from rekindle.engine.looking.waits import waits as waits_of
 from rekindle.engine.looking.whereabouts import workflows_of
 from rekindle.engine.session import Session
 from rekindle.query.selections import Flags, parse_selection
@@ -47,6 +49,9 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
     Another interpreter, installed distribution or program is shown, and makes a job stale with --changed=all, or where
     its spec has `stale_on: [environment]`.
 
+    Of a job that has not ended, the needs that are not done, holds, resources, retries and runners that it waits for
+    are named, or the runner that has it.
+
     \b
     Example:
       rekindle why train
@@ -64,12 +69,13 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
         tell_spec_changed(session, workflows)
         notes = _notes(session, found)
         waits = look.waiting_for(session, [one.job.id for one in found])
+        standing = waits_of(session, [one.job.id for one in found])
     if as_json:
-        shapes.emit({"jobs": [_shape(one, waits.get(one.job.id)) for one in found]})
+        shapes.emit({"jobs": [_shape(one, waits.get(one.job.id), standing.get(one.job.id, ())) for one in found]})
     elif not found:
         click.echo("nothing is stale" if selection.changed else "nothing selected")
     else:
-        _draw(found, notes, waits, verbose, workflows)
+        _draw(found, notes, waits, standing, verbose, workflows)
 
 
 def _notes(session: Session, found: Sequence[Explained]) -> dict[int, str]:
@@ -78,7 +84,7 @@ def _notes(session: Session, found: Sequence[Explained]) -> dict[int, str]:
     return {number: note for number in numbers if (note := look.rerun(session, number).note)}
 
 
-def _shape(one: Explained, waits: Group | None) -> dict[str, Any]:
+def _shape(one: Explained, waits: Group | None, standing: Sequence[Wait]) -> dict[str, Any]:
     job, checked = one.job, one.checked
     return {
         "id": job.id,
@@ -101,6 +107,7 @@ def _shape(one: Explained, waits: Group | None) -> dict[str, Any]:
             "reasons": [_reason(reason) for reason in checked.reasons],
         },
         "canaries": waits and canaries.group_shape(waits),
+        "waits": [waiting.shape(each) for each in standing],
     }
 
 
@@ -118,6 +125,7 @@ def _draw(
     found: Sequence[Explained],
     notes: Mapping[int, str],
     waits: Mapping[int, Group],
+    standing: Mapping[int, Sequence[Wait]],
     verbose: bool,
     workflows: Sequence[int],
 ) -> None:
@@ -125,14 +133,19 @@ def _draw(
     telling = (
         found if verbose or len(found) <= _FIRST else [one for one in found if one.word not in _QUIET or one.warnings]
     )
+    if telling is not found:
+        telling = sorted(telling, key=lambda one: one.word in _LAST)
     alike: dict[tuple[str, ...], list[Explained]] = {}
     for one in telling:
-        alike.setdefault(tuple(_lines(one, notes, waits.get(one.job.id), verbose)), []).append(one)
+        said = _lines(one, notes, waits.get(one.job.id), verbose)
+        now = waiting.lines(standing.get(one.job.id, ()), one.job.workflow)
+        alike.setdefault((*said, *(f"  {line}" for line in now)), []).append(one)
     shown = 0
     for lines, group in list(alike.items())[: None if verbose else _FIRST]:
         _draw_heads(group, verbose)
+        ids = explaining.ids([one.job.id for one in group])
         for line in lines:
-            click.echo(f"  {line}")
+            click.echo(f"  {line.replace(waiting.IDS, ids)}")
         shown += len(group)
     if len(found) > 1:
         if shown < len(found):
@@ -155,7 +168,9 @@ def _draw_heads(group: Sequence[Explained], verbose: bool) -> None:
         click.echo(f"… and {len(group) - len(heads):,} more (-v names them)")
 
 
-_QUIET = ("current", "unknown", "upstream", "new", "reset", "retired")
+_QUIET = ("current", "unknown", "upstream", "retired")
+_LAST = ("new", "reset")
+"""Of many jobs, these are shown after those that are stale, failed or running."""
 
 _IN_ALL = {
     "stale": "stale",
@@ -247,10 +262,9 @@ def _sentence(one: Explained) -> str:
         if one.awaits:
             attempts = f"attempt{'s' if len(one.awaits) > 1 else ''} {', '.join(map(str, one.awaits))}"
             return f"was reset and runs again after the end of {attempts}, which it would disturb"
-        waits = "when it is released" if job.held is not None else "in its turn"
         if job.reserve is not None:
             return "was reset, and runs only if what it depends on has changed"
-        return f"{begun}: it will, {waits}" if word == "new" else f"{begun} {waits}"
+        return begun
     return _SENTENCES[word] if word != "active" else f"it is {'running' if job.state is State.RUNNING else 'queued'}"
 
 

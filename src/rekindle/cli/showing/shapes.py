@@ -20,7 +20,7 @@ from rekindle.domain.rerunning.retrying import rule_to_json
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask
 from rekindle.domain.verdicts import Verdict
-from rekindle.engine.results import DeadRunner, JobRow, Restarting, Submitted, WorkflowStatus, WorkReport
+from rekindle.engine.results import DeadRunner, JobRow, Restarting, Submitted, Unfit, WorkflowStatus, WorkReport
 
 
 def emit(document: Mapping[str, Any]) -> None:
@@ -74,7 +74,13 @@ def workflow_status(status: WorkflowStatus) -> dict[str, Any]:
         "statuses": {one.value: number for one, number in status.statuses.items()},
         "canaries": [group_shape(one) for one in status.canaries],
         "stale_by_needs": status.overtaken,
+        "unfit": [unfit(one) for one in status.unfit],
     }
+
+
+def unfit(one: Unfit) -> dict[str, Any]:
+    """Jobs that have not started and ask more than a runner, or this machine (null), has."""
+    return {"jobs": one.jobs, "runner": one.runner, "lacks": [lack._asdict() for lack in one.lacks]}
 
 
 def runner(one: Runner) -> dict[str, Any]:
@@ -86,6 +92,7 @@ def runner(one: Runner) -> dict[str, Any]:
         "executor": one.executor,
         "slots": one.slots,
         "started": iso(one.started),
+        "offer": None if one.offer is None else dataclasses.asdict(one.offer),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,6 +73,7 @@ def lookup(reference: Reference, scope: Mapping[str, Any]) -> Any:
     """The value that the reference names. `scope` maps each scope's name to its values (`item` to the item itself).
 
     Names step into mappings, numbers into lists. Raises UnknownWord naming the reference and the nearest known name.
+    A key that only other jobs of the matrix have (`include`) is None: loading a spec has checked that one has it.
     """
     if reference.scope not in scope:
         raise UnknownWord(f"{reference.text} has no value here", hint=_absent(reference.scope, scope))
@@ -80,6 +82,8 @@ def lookup(reference: Reference, scope: Mapping[str, Any]) -> Any:
     for name in reference.path:
         if isinstance(value, Mapping):
             if name not in value:
+                if where == "matrix":
+                    return None
                 raise _unknown(reference, name, where, map(str, value))
             value = value[name]
         elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
@@ -138,6 +142,7 @@ def _reference(found: re.Match[str]) -> Reference | None:
     scope, rest, text = found["scope"], found["rest"], found[0]
     if rest is None:
         return Reference("item", (), found.start(), text) if scope == "item" else None
+    rest = unicodedata.normalize("NFC", rest)  # as the names in a spec are
     readable = _PATH.fullmatch(rest) is not None
     if scope in SCOPES:
         if not readable:

@@ -17,12 +17,14 @@ from rekindle.domain.rerunning.rerun import Reason, RerunRecord
 from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Subtask
+from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.engine.changes.reading import Tell
 from rekindle.engine.changes.staleness import changed
+from rekindle.engine.looking.waits import unfit
 from rekindle.engine.params import changes_in_force
 from rekindle.engine.presence import roll_call
-from rekindle.engine.results import DeadRunner, JobRow, SpecState, WorkflowState, WorkflowStatus
+from rekindle.engine.results import DeadRunner, JobRow, SpecState, Unfit, WorkflowState, WorkflowStatus
 from rekindle.engine.session import Session
 from rekindle.journal.places import attempt_folder, read_progress, saved_outputs
 from rekindle.store.port import Archive
@@ -100,7 +102,7 @@ def find_workflow(session: Session, key: str) -> Workflow:
 
 def _workflow(archive: Archive, key: str) -> Workflow:
     found = archive.workflows.find(int(key)) if key.isdigit() else None
-    found = found or archive.workflows.find(key)
+    found = found or archive.workflows.find(composed(key))
     if found is None:
         known = [workflow.name for workflow in archive.workflows.listing()]
         hint = did_you_mean(key, known) if known else "this store holds none: `rekindle submit SPEC`"
@@ -148,7 +150,8 @@ def status(session: Session, workflow: str | None = None) -> list[WorkflowStatus
         chosen = [_workflow(archive, workflow)] if workflow else archive.workflows.listing()
         runners = roll_call(archive, session.clock())
         delayed = archive.queue.delayed(session.clock())
-        return [_status(session, archive, one, runners, delayed.get(one.id, 0)) for one in chosen]
+        never = unfit(archive, runners[0])
+        return [_status(session, archive, one, runners, delayed.get(one.id, 0), never) for one in chosen]
 
 
 def _status(
@@ -157,6 +160,7 @@ def _status(
     workflow: Workflow,
     runners: tuple[Sequence[Runner], Sequence[DeadRunner]],
     delayed: int,
+    never: Sequence[Unfit],
 ) -> WorkflowStatus:
     counts = {state: n for state, n in workflow.counts.items() if n}
     first, last = archive.workflows.span(workflow.id)
@@ -181,6 +185,7 @@ def _status(
         found=archive.attempts.found(workflow.id) if counts.get(State.COMPLETED) else {},
         canaries=tuple(archive.canaries.of_workflow(workflow.id)),
         overtaken=archive.workflows.overtaken(workflow.id) if len(counts) > 1 and counts.get(State.COMPLETED) else 0,
+        unfit=tuple(one for one in never if one.workflow == workflow.id),
     )
 
 

@@ -24,7 +24,7 @@ from rekindle.engine.rerunning.rerun import apply as apply_plan
 from rekindle.engine.rerunning.saving import Tell as Saving
 from rekindle.engine.results import Applied, Foreseen, Preview, Proposal, Submitted
 from rekindle.engine.session import Session, tentative
-from rekindle.engine.submitting.revising import outline_of, resubmit, takes_over
+from rekindle.engine.submitting.revising import outline_of, resubmit, takes_over, with_stored_names
 from rekindle.engine.submitting.submit import identified
 from rekindle.store.port import Archive
 
@@ -102,7 +102,8 @@ def foresee(
         before = archive.workflows.outline(known.id, known.revision)
         submitted = resubmit(archive, known, definition, session.clock(), revise=revise)
         seen = look(archive)
-    diff = RevisionDiff() if submitted.unchanged else compare(before, outline_of(definition))
+        after = before if submitted.unchanged else outline_of(with_stored_names(archive, known, definition))
+    diff = RevisionDiff() if submitted.unchanged else compare(before, after)
     return Preview(submitted, diff), seen
 
 

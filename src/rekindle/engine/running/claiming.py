@@ -35,6 +35,7 @@ class Scope:
     only: Predicate | None = None  # see engine.results.WorkOptions
     place: Callable[[ReadyJob, int, float], Workplace | None] | None = None
     stopped: Mapping[int, str] = field(default_factory=dict)  # workflows of which nothing can start, and why
+    owner: str = "this runner"  # whose room `total` is
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _offer(
         busy = [bench for bench in benches if bench.resource_class == ready.resource_class and not bench.idle]
         if not idle and not busy:
             continue
-        why = scope.stopped.get(ready.workflow) or never_fits(scope.total, ready.resources)
+        why = scope.stopped.get(ready.workflow) or never_fits(scope.total, ready.resources, scope.owner)
         first = 1 if scope.only is None else 2 * idle + len(busy)  # to look twice at what does not hold takes long
         jobs = archive.queue.ready(ready.workflow, ready.resource_class, first, here, scope.only)
         if not jobs:

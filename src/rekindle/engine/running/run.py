@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 
 from rekindle.domain.errors import BadValue, Refused, StoreError
-from rekindle.domain.models import Runner
-from rekindle.domain.packing import Room
+from rekindle.domain.models import Offer, Runner
+from rekindle.domain.packing import room_of
 from rekindle.domain.states import State
 from rekindle.engine.looking.look import find_workflow
 from rekindle.engine.looking.whereabouts import refuse_without_folder, without_folder
-from rekindle.engine.machine import processors
+from rekindle.engine.machine import memory, owner_of, processors
 from rekindle.engine.presence import here
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
 from rekindle.engine.running.claiming import Scope
@@ -45,19 +44,23 @@ def work(
     stopped = {one.id: f"its workflow's folder is missing: {one.directory}" for one in gone}
     slots = options.slots or processors()
     executor = executor or load_executor(options.executor, session)
+    offer = offer_of(options, slots, workflow.id if workflow else None)
     with session.store.write() as archive:
         archive.queue.ready(0, 0, 0, only=options.only)  # a condition that cannot be is refused before anything begins
-        runner = archive.runners.register(here(), executor.name, slots, session.clock(), LEASE_SECONDS, options.label)
+        runner = archive.runners.register(
+            here(), executor.name, slots, session.clock(), LEASE_SECONDS, options.label, offer
+        )
     lease = Lease(session, runner)
     scope = Scope(
-        workflow.id if workflow else None,
-        _total(options, slots),
+        offer.workflow,
+        room_of(offer),
         runner.id,
         session.store.folder,
         runner.host,
         options.only,
         options.place,
         stopped,
+        owner=owner_of(room_of(offer)),
     )
     bell = Bell(session.store.folder, runner.id)
     try:
@@ -106,14 +109,15 @@ def _abandon(session: Session, runner: Runner) -> None:
         return  # then the end of this process tells
 
 
-def _total(options: WorkOptions, slots: int) -> Room:
-    memory = options.memory if options.memory is not None else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Room(
+def offer_of(options: WorkOptions, slots: int, workflow: int | None = None) -> Offer:
+    """What a runner with these options has for jobs."""
+    return Offer(
         cpus=float(max(slots, processors())),
-        memory=memory,
+        memory=options.memory if options.memory is not None else memory(),
         gpus=options.gpus,
         licences=dict(options.licences),
-        seconds=None,
+        workflow=workflow,
+        chosen=options.only is not None,
     )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from rekindle.domain.changes.revisions import (
     revision_reason,
 )
 from rekindle.domain.changes.staleness import uses_changed
-from rekindle.domain.definition import Definition
+from rekindle.domain.definition import Definition, JobNode
 from rekindle.domain.errors import NotFound, SubmitRefused
 from rekindle.domain.models import Workflow
 from rekindle.domain.rerunning.rerun import ReasonKind, RerunPlan
+from rekindle.domain.texts.jobnames import labels_of
 from rekindle.engine.acting.joining import first_adders, join_revision, refuse_taken_names
 from rekindle.engine.planning.canaries import settle
 from rekindle.engine.results import Submitted
@@ -61,6 +63,7 @@ def resubmit(
             hint="--as NAME submits this one under a name of its own",
         )
     moved = _moved(known, definition, revise)
+    definition = with_stored_names(archive, known, definition)
     if unchanged(archive, known, definition):
         if moved:
             archive.workflows.set_source(known.id, definition.source)
@@ -91,6 +94,29 @@ def resubmit(
         warnings=dropped,
         replaces=moved,
     )
+
+
+def with_stored_names(archive: Archive, known: Workflow, definition: Definition) -> Definition:
+    """Return a definition whose jobs have the keys of their matrix in the order that the names of the workflow's jobs
+    have: another order of the axes in the spec makes no other jobs."""
+    stored = archive.workflows.outline(known.id, known.revision).jobs
+    orders: dict[tuple[str, frozenset[str]], list[str]] = {}
+    if all(job.name in stored for job in definition.jobs):
+        return definition
+    for name in stored:
+        entry, labels = labels_of(name)
+        if labels:
+            orders.setdefault((entry, frozenset(labels)), list(labels))
+    return replace(definition, jobs=[_with_order(job, orders) for job in definition.jobs])
+
+
+def _with_order(job: JobNode, orders: Mapping[tuple[str, frozenset[str]], list[str]]) -> JobNode:
+    entry, labels = labels_of(job.name)
+    order = orders.get((entry, frozenset(labels)))
+    if order is None or order == list(labels):
+        return job
+    binding = {key: job.binding[key] for key in (*order, *job.binding)}
+    return replace(job, name=f"{entry}[{','.join(f'{key}={labels[key]}' for key in order)}]", binding=binding)
 
 
 def _recorded(
@@ -197,5 +223,9 @@ def compare_revisions(session: Session, workflow: Workflow, a: int, b: int | Def
                     f"{workflow.name} has no revision {number}", hint=f"its revisions are 1 to {workflow.revision}"
                 )
         one = archive.workflows.outline(workflow.id, a)
-        other = archive.workflows.outline(workflow.id, b) if isinstance(b, int) else outline_of(b)
+        other = (
+            archive.workflows.outline(workflow.id, b)
+            if isinstance(b, int)
+            else outline_of(with_stored_names(archive, workflow, b))
+        )
     return compare(one, other)

@@ -13,12 +13,13 @@ from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, Refused
 from rekindle.domain.models import Workflow
 from rekindle.domain.states import ACTIVE
+from rekindle.domain.texts.jobnames import composed
 from rekindle.engine.folders import attempt_files
 from rekindle.engine.looking.look import digest_of
 from rekindle.engine.presence import alive
 from rekindle.engine.results import Preview, Submitted
 from rekindle.engine.session import Session, tentative
-from rekindle.engine.submitting.revising import outline_of, resubmit, takes_over
+from rekindle.engine.submitting.revising import outline_of, resubmit, takes_over, with_stored_names
 from rekindle.engine.wake import ring
 from rekindle.journal.copies import remove_tree
 from rekindle.journal.places import attempt_folder, subtasks_folder
@@ -74,14 +75,14 @@ def preview(
         submitted = resubmit(archive, known, definition, session.clock(), revise=revise)
         if submitted.unchanged:
             return Preview(submitted)
-        return Preview(submitted, compare(before, outline_of(definition)))
+        return Preview(submitted, compare(before, outline_of(with_stored_names(archive, known, definition))))
 
 
 def identified(definition: Definition, name: str | None = None) -> Definition:
     """A definition as it is stored, under another name if one is given. One that was made in Python has no file whose
     digest tells whether it changed: it gets that of its content."""
     if name:
-        definition = dataclasses.replace(definition, name=name)
+        definition = dataclasses.replace(definition, name=composed(name))
     if definition.source_digest is not None:
         return definition
     content = msgspec.json.encode((definition.templates, definition.jobs, definition.edges), order="sorted")

@@ -1,3 +1,6 @@
 -- Processes that an attempt leaves running: which they were, and whether they were killed.
 
 ALTER TABLE attempt ADD COLUMN left_running TEXT;  -- JSON: see rekindle.domain.models.LeftRunning; null: none
+-- What runners have for jobs (JSON: rekindle.domain.models.Offer); null: not recorded.
+
+ALTER TABLE runner ADD COLUMN offer TEXT;

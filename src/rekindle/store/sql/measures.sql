@@ -69,3 +69,11 @@ WHERE attempt.workflow IN @workflows AND attempt.archived_by IS NULL AND json_ex
 -- When attempts of some workflows ran; one that still runs has no end yet.
 SELECT workflow, started, coalesce(ended, 1e18) FROM attempt
 WHERE workflow IN @workflows AND started IS NOT NULL ORDER BY workflow, started;
+
+-- name: pending
+-- What has not started, by workflow and resource class, from the counts.
+SELECT workflow_count.workflow, workflow_count.resource_class, sum(workflow_count.n)
+FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
+WHERE workflow_count.state IN (0, 1) AND workflow_count.n > 0 AND workflow.archived IS NULL
+GROUP BY workflow_count.workflow, workflow_count.resource_class
+ORDER BY workflow_count.workflow, workflow_count.resource_class;

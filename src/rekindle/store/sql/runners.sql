@@ -3,14 +3,14 @@
 -- name: runner_columns
 -- Everything about a runner, in the order of rekindle.domain.models.Runner, and the file of the store it works on.
 id, host, boot_id, pid, pid_start, executor, slots, started, expires, epoch, ended, pid_space, keeper, label, store,
-store_file;
+store_file, offer;
 
 -- name: insert_runner
 -- A new runner.
 INSERT INTO runner (host, boot_id, pid, pid_start, pid_space, executor, slots, epoch, started, expires,
-    label, store, store_file)
+    label, store, store_file, offer)
 VALUES (:host, :boot_id, :pid, :pid_start, :pid_space, :executor, :slots, 1, :started, :expires, :label, :store,
-    :store_file);
+    :store_file, :offer);
 
 -- name: renew
 -- Extend a lease that nobody has taken over.
