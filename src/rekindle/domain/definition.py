@@ -101,6 +101,7 @@ class JobTemplate:
     stale_on: tuple[str, ...] = ()  # what makes it stale beyond the rest, of STALE_ON
     implicit_inputs: bool = True  # the files that its commands name are compared
     optional: tuple[str, ...] = ()  # inputs that need not be there
+    partial: Literal["keep", "aside"] = "keep"  # where the outputs of an attempt that does not complete go
 
     @property
     def runs_whenever(self) -> bool:

@@ -72,6 +72,18 @@ def kind(at: int, name: str) -> int | None:
         return None
 
 
+def take_name(source: int, draft: str, target: int, name: str) -> None:
+    """Move a file from one open folder to a name in another that is free. FileExistsError when it is taken."""
+    try:
+        os.link(draft, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except PermissionError:  # a file system without hard links, or a folder that is read-only: that fails again
+        if kind(target, name) is not None:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
+        os.rename(draft, name, src_dir_fd=source, dst_dir_fd=target)
+    else:
+        os.unlink(draft, dir_fd=source)
+
+
 def by_descriptor(at: int, name: str = "") -> str:
     """Return a path for an open folder, or for what is called `name` in it, that no renaming redirects."""
     return f"/proc/self/fd/{at}/{name}" if name else f"/proc/self/fd/{at}"

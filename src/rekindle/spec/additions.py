@@ -70,7 +70,16 @@ def _drafts(
 ) -> tuple[list[Draft], set[str]]:
     env = {name: Placed(text, Place(path="env").at(name)) for name, text in base.env.items()}
     defaults = Defaults(
-        base.resources, base.workdir, env, None, base.priority, Telling(), base.retry, base.grace, base.stale_on
+        base.resources,
+        base.workdir,
+        env,
+        None,
+        base.priority,
+        Telling(),
+        base.retry,
+        base.grace,
+        base.stale_on,
+        partial=base.partial,
     )
     drafts, unknown = [], set()
     for entry in entries:

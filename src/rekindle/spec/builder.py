@@ -86,6 +86,7 @@ class Workflow:
         grace: str | None = None,
         stale_on: Sequence[str] | None = None,
         implicit_inputs: bool | None = None,
+        partial: str | None = None,
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""
@@ -116,6 +117,7 @@ class Workflow:
             grace=grace,
             stale_on=stale_on,
             implicit_inputs=implicit_inputs,
+            partial=partial,
         )
         return JobHandle(name)
 

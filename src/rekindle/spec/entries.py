@@ -31,6 +31,7 @@ from rekindle.spec.values import (
 )
 
 Workdir = Literal["project", "attempt"]
+Partial = Literal["keep", "aside"]
 _Key = TypeVar("_Key")
 
 JOB_KEYS = (
@@ -55,10 +56,11 @@ JOB_KEYS = (
     "grace",
     "stale_on",
     "implicit_inputs",
+    "partial",
 )
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
-    *("stale_on", "implicit_inputs"),
+    *("stale_on", "implicit_inputs", "partial"),
 )
 _OURS = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -77,6 +79,7 @@ class Defaults:
     grace: float = GRACE
     stale_on: tuple[str, ...] = ()
     implicit_inputs: bool = True
+    partial: Partial = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ def read_defaults(root: Table, problems: Problems) -> Defaults:
         grace=_grace(found, GRACE, problems),
         stale_on=_stale_on(found, _stale_on(root, (), problems), problems),
         implicit_inputs=_implicit_inputs(found, _implicit_inputs(root, True, problems), problems),
+        partial=_partial(found, "keep", problems),
     )
 
 
@@ -145,6 +149,7 @@ def read_job(
         stale_on=_stale_on(job, base.stale_on, problems),
         implicit_inputs=_implicit_inputs(job, base.implicit_inputs, problems),
         optional=inputs.optional,
+        partial=_partial(job, base.partial, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(
@@ -194,6 +199,11 @@ def _implicit_inputs(found: Table, base: bool, problems: Problems) -> bool:
 def _workdir(found: Table, base: Workdir, problems: Problems) -> Workdir:
     word = one_of(found.get("workdir"), ("project", "attempt"), "`workdir`", problems)
     return base if word is None else "attempt" if word == "attempt" else "project"
+
+
+def _partial(found: Table, base: Partial, problems: Problems) -> Partial:
+    word = one_of(found.get("partial"), ("keep", "aside"), "`partial`", problems)
+    return base if word is None else "aside" if word == "aside" else "keep"
 
 
 def read_env(node: Node | None, problems: Problems) -> dict[str, Placed]:

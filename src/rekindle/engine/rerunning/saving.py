@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from rekindle.domain.errors import Refused, UndoRefused
 from rekindle.domain.rerunning.rerun import PlannedJob, RerunPlan, SavedFile
-from rekindle.journal.beneath import below, by_descriptor, kind, open_folder, parent_of
+from rekindle.journal.beneath import below, by_descriptor, kind, open_folder, parent_of, take_name
 from rekindle.journal.copies import copy_file, copy_tree, files_of, remove_tree, size_of
 from rekindle.journal.places import attempt_folder, saved_outputs
 
@@ -239,7 +239,10 @@ class _PutBack:
             root, path = self.drafts[-1]
             with parent_of(root, path) as (at, name):
                 inode = os.stat(_draft(name), dir_fd=at, follow_symlinks=False).st_ino
-                _name(at, _draft(name), name, path)
+                try:
+                    take_name(at, _draft(name), at, name)
+                except FileExistsError:
+                    raise _refusal([_Problem(path, path, "was written meanwhile")]) from None
                 self.there.append((root, path, inode))
             self.drafts.pop()
         return paths
@@ -266,19 +269,6 @@ class _PutBack:
 def _draft(name: str) -> str:
     """The name of a copy beside its place: as short as the file system takes, however long `name` is."""
     return f".rekindle-undo-{blake3(os.fsencode(name)).hexdigest()[:16]}"
-
-
-def _name(at: int, draft: str, name: str, path: str) -> None:
-    """Rename a file within a folder to a name that is free; UndoRefused when it is not."""
-    try:
-        os.link(draft, name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
-        os.unlink(draft, dir_fd=at)
-    except FileExistsError:
-        raise _refusal([_Problem(path, path, "was written meanwhile")]) from None
-    except PermissionError:  # a file system without hard links, or a folder that is read-only: that fails again
-        if kind(at, name) is not None:
-            raise _refusal([_Problem(path, path, "was written meanwhile")]) from None
-        os.rename(draft, name, src_dir_fd=at, dst_dir_fd=at)
 
 
 class _Problem(NamedTuple):

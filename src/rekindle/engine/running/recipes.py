@@ -88,6 +88,7 @@ class Recipes:
             workflow_id=owner.id,
             implicit_inputs=now.implicit_inputs,
             optional=body.optional,
+            partial=now.partial,
         )
 
 
@@ -105,6 +106,8 @@ def assignments(
     changes = changes_in_force(archive, [attempt.job.id for attempt in attempts])
     earlier = _earlier(archive, [attempt.job.id for attempt in attempts if attempt.job.attempts])
     began = _began(archive, [one.job.resume_attempt for one in attempts if one.job.resume_attempt is not None])
+    resumed = [one.job for one in attempts if one.job.resume_step or one.job.subtasks is not None]
+    aside = archive.fingerprints.aside([one.resume_attempt for one in resumed if one.resume_attempt is not None])
     archive.fingerprints.put_needed(
         {
             one.id: {need.job: need.attempt or 0 for need in upstream[one.job.id]}
@@ -146,6 +149,7 @@ def assignments(
                 began=began.get(job.resume_attempt or 0),
                 memory=modified.memory,
                 verdict=worst(step.verdict for step in steps),
+                aside=aside.get(job.resume_attempt or 0, ()),
             )
         )
     return with_known_inputs(archive, recipes.__getitem__, made)
