@@ -7,7 +7,7 @@ from pathlib import Path
 from project_folder import Project, until
 from test_killed import kill_tree
 
-RUN = 'run: "echo half > ${outputs.o}; echo b >> begun; test -e ok || sleep 100"'
+RUN = 'run: "echo half > ${outputs.o}; echo b >> begun; test -e ok || exec sleep 100"'
 SPEC = f"""
 name: lost
 defaults: {{partial: aside}}
@@ -30,8 +30,8 @@ def test_outputs_of_lost_attempts_are_named_and_set_aside(project: Project) -> N
     until(lambda: len(project.ran("begun")) == 4, "all jobs have begun")
     until(lambda: all(one["state"] == "running" for one in project.attempts()), "this is recorded")
     kill_tree(runner)
-    numbers = {project.jobs()[name]["attempt"]: name for name in project.jobs()}
-    by_name = {name: number for number, name in numbers.items()}
+    by_name = {name: job["attempt"] for name, job in project.jobs().items()}
+    numbers = {number: name for name, number in by_name.items()}
     # As if the worker had been killed behind the move, and amid a move to another file system.
     place(project, by_name["moved"], "moved.out").parent.mkdir(parents=True)
     (project.folder / "moved.out").rename(place(project, by_name["moved"], "moved.out"))

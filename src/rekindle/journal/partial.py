@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from rekindle.domain.models import PartialOutput
 from rekindle.journal.beneath import below, by_descriptor, kind, open_folder, parent_of, take_name
-from rekindle.journal.copies import copy_file, copy_tree, remove_tree
+from rekindle.journal.copies import copy_file, copy_tree
 
 _COARSE = 5  # CLOCK_REALTIME_COARSE, from which local file systems take times: up to 10 ms behind CLOCK_REALTIME
 
@@ -86,16 +86,31 @@ def bring_back(aside: Sequence[PartialOutput], root: str) -> None:
 
 def find_aside(outputs: Mapping[str, str], root: str, place: str) -> Iterator[PartialOutput]:
     """Yield what has been set aside in `place` without a record of that, because the process that did so was killed.
-    What it was copying is put back in its place first."""
+    What it was copying to another file system is put back in its place."""
     for at, (name, path) in enumerate(outputs.items()):
         one = PartialOutput(name, path, 0)
         kept = _place(one, list(outputs), place)
         with contextlib.suppress(OSError), parent_of(root, path) as (folder, last):
-            hidden = _hidden(place, at)
-            if kind(folder, hidden) is not None and not os.path.lexists(kept) and kind(folder, last) is None:
-                os.rename(hidden, last, src_dir_fd=folder, dst_dir_fd=folder)
+            if _finish_move(folder, _hidden(place, at), last, kept):
+                yield replace(one, size=_measured(path)[1], stays="the process that was moving it was killed")
         if os.path.lexists(kept):
             yield replace(one, size=_measured(kept)[1], aside=kept)
+
+
+def _finish_move(at: int, hidden: str, name: str, kept: str) -> bool:
+    """Finish what `_move_by_copy` had begun; whether the output is in its place again."""
+    if kind(at, hidden) is None:
+        return False
+    if os.path.lexists(kept):  # the copy is whole
+        _remove(at, hidden)
+    elif kind(at, name) is None:
+        try:
+            os.makedirs(os.path.dirname(kept), exist_ok=True)
+            os.rename(hidden, kept, src_dir_fd=at)
+        except OSError:
+            os.rename(hidden, name, src_dir_fd=at, dst_dir_fd=at)
+            return True
+    return False
 
 
 def _place(one: PartialOutput, names: Sequence[str], place: str) -> str:
@@ -131,10 +146,12 @@ def _move_by_copy(at: int, name: str, kept: str) -> None:
         _copy(at, hidden, f"{kept}.part")
         os.rename(f"{kept}.part", kept)
     except BaseException:
-        remove_tree(f"{kept}.part")
+        with contextlib.suppress(OSError), parent_of(folder, f"{kept}.part") as (beside, part):
+            _remove(beside, part)
         os.rename(hidden, name, src_dir_fd=at, dst_dir_fd=at)
         raise
-    _remove(at, hidden)
+    with contextlib.suppress(OSError):  # the copy is whole
+        _remove(at, hidden)
 
 
 def _copy(at: int, name: str, target: str) -> None:

@@ -90,9 +90,7 @@ class Workflow:
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""
-        if name in self._jobs:
-            raise UsageError(f"the workflow {self.name!r} has a job {name!r} already", hint="give it another name")
-        self._jobs[name] = _given(
+        self._jobs[self._free(name)] = _given(
             run=run,
             call=self._callable(call),
             args=args,
@@ -120,6 +118,11 @@ class Workflow:
             partial=partial,
         )
         return JobHandle(name)
+
+    def _free(self, name: str) -> str:
+        if name in self._jobs:
+            raise UsageError(f"the workflow {self.name!r} has a job {name!r} already", hint="give it another name")
+        return name
 
     def definition(self) -> Definition:
         """The workflow, checked like a spec file. Raises SpecError with every problem and the keys it is under."""
