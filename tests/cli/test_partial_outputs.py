@@ -211,6 +211,21 @@ def test_outputs_are_set_aside_on_another_file_system(shell, monkeypatch):
         shutil.rmtree(store)
 
 
+def test_nothing_is_set_aside_through_a_link_that_the_job_left(shell, tmp_path):
+    (tmp_path / "outside").mkdir()
+    shell.write("""\
+        name: s
+        jobs:
+          a: {run: 'ln -s "$PWD/outside" "$REKINDLE_DIR.partial"; echo x > o; exit 1', outputs: {o: o}, partial: aside}
+        """)
+    assert shell("run", "spec.yaml").code == 2
+    assert list((tmp_path / "outside").iterdir()) == []
+    [output] = left(shell)["a"]
+    assert (output["aside"], (shell.folder / "o").read_text()) == (None, "x\n")
+    assert output["stays"].endswith("1.partial is a symbolic link")
+    assert "left there: " in shell("attempts", "show", "1").out
+
+
 def test_where_partial_outputs_go_makes_nothing_stale(steps):
     (steps.folder / "ok").touch()
     assert steps("rerun", "-s", "failed", "--yes", "--work").code == 0

@@ -14,6 +14,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from rekindle.domain.models import PartialOutput
@@ -87,26 +88,27 @@ def bring_back(aside: Sequence[PartialOutput], root: str) -> None:
 def find_aside(outputs: Mapping[str, str], root: str, place: str) -> Iterator[PartialOutput]:
     """Yield what has been set aside in `place` without a record of that, because the process that did so was killed.
     What it was copying to another file system is put back in its place."""
-    for at, (name, path) in enumerate(outputs.items()):
+    for name, path in outputs.items():
         one = PartialOutput(name, path, 0)
         kept = _place(one, list(outputs), place)
         with contextlib.suppress(OSError), parent_of(root, path) as (folder, last):
-            if _finish_move(folder, _hidden(place, at), last, kept):
+            if _finish_move(folder, last, kept):
                 yield replace(one, size=_measured(path)[1], stays="the process that was moving it was killed")
         if os.path.lexists(kept):
             yield replace(one, size=_measured(kept)[1], aside=kept)
 
 
-def _finish_move(at: int, hidden: str, name: str, kept: str) -> bool:
+def _finish_move(at: int, name: str, kept: str) -> bool:
     """Finish what `_move_by_copy` had begun; whether the output is in its place again."""
+    hidden = _hidden_beside(kept)
     if kind(at, hidden) is None:
         return False
     if os.path.lexists(kept):  # the copy is whole
         _remove(at, hidden)
     elif kind(at, name) is None:
         try:
-            os.makedirs(os.path.dirname(kept), exist_ok=True)
-            os.rename(hidden, kept, src_dir_fd=at)
+            with _own(kept, []) as (into, last):
+                os.rename(hidden, last, src_dir_fd=at, dst_dir_fd=into)
         except OSError:
             os.rename(hidden, name, src_dir_fd=at, dst_dir_fd=at)
             return True
@@ -117,7 +119,9 @@ def _place(one: PartialOutput, names: Sequence[str], place: str) -> str:
     return f"{place}/{names.index(one.name)}/{os.path.basename(os.path.normpath(one.path))}"
 
 
-def _hidden(place: str, position: int) -> str:
+def _hidden_beside(kept: str) -> str:
+    """The name beside its place of an output that is being moved to another file system."""
+    place, position = os.path.split(os.path.dirname(kept))
     return f".rekindle-{os.path.basename(place)}-{position}"
 
 
@@ -126,28 +130,36 @@ def _set_aside(one: PartialOutput, before: Before, root: str, kept: str, copy: b
         return replace(one, stays="it lies outside the project")
     if os.path.islink(one.path) and not _is_changed(os.lstat(one.path), one.path, before):
         return replace(one, stays="it is a symbolic link, and only its target has changed")
-    with parent_of(root, one.path) as (at, name):
-        os.makedirs(os.path.dirname(kept), exist_ok=True)
+    with parent_of(root, one.path) as (at, name), _own(kept, []) as (into, last):
         try:
-            os.rename(name, kept, src_dir_fd=at)
+            os.rename(name, last, src_dir_fd=at, dst_dir_fd=into)
         except OSError as error:
             if error.errno != errno.EXDEV or not copy:
                 raise
-            _move_by_copy(at, name, kept)
+            _move_by_copy(at, name, into, last, _hidden_beside(kept))
     return replace(one, aside=kept)
 
 
-def _move_by_copy(at: int, name: str, kept: str) -> None:
-    """Move a file or folder to another file system."""
-    folder = os.path.dirname(kept)
-    hidden = _hidden(os.path.dirname(folder), int(os.path.basename(folder)))
+def _own(kept: str, made: list[str] | None = None) -> AbstractContextManager[tuple[int, str]]:
+    """Open the folder of what is set aside; a job may have put links where it is to be."""
+    beside = os.path.dirname(os.path.dirname(os.path.dirname(kept)))
+    if made is not None:
+        os.makedirs(beside, exist_ok=True)
+    return parent_of(beside, kept, made)
+
+
+def _move_by_copy(at: int, name: str, into: int, last: str, hidden: str) -> None:
+    """Move a file or folder to another file system, while it is called `hidden`."""
+    part = ".part"
     os.rename(name, hidden, src_dir_fd=at, dst_dir_fd=at)
     try:
-        _copy(at, hidden, f"{kept}.part")
-        os.rename(f"{kept}.part", kept)
+        with contextlib.suppress(FileNotFoundError):
+            _remove(into, part)
+        _copy(at, hidden, by_descriptor(into, part))
+        os.rename(part, last, src_dir_fd=into, dst_dir_fd=into)
     except BaseException:
-        with contextlib.suppress(OSError), parent_of(folder, f"{kept}.part") as (beside, part):
-            _remove(beside, part)
+        with contextlib.suppress(OSError):
+            _remove(into, part)
         os.rename(hidden, name, src_dir_fd=at, dst_dir_fd=at)
         raise
     with contextlib.suppress(OSError):  # the copy is whole
@@ -174,7 +186,7 @@ def _remove(at: int, name: str) -> None:
 
 def _bring_back(at: int, name: str, aside: str) -> None:
     """Move what was set aside to a name that is free in an open folder."""
-    with parent_of(os.path.dirname(aside), aside) as (kept, last):
+    with _own(aside) as (kept, last):
         is_folder = stat.S_ISDIR(kind(kept, last) or 0)
         try:
             if is_folder:
@@ -184,7 +196,7 @@ def _bring_back(at: int, name: str, aside: str) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            draft = f".rekindle-{os.path.basename(os.path.dirname(os.path.dirname(aside)))}"
+            draft = _hidden_beside(aside)
             with contextlib.suppress(FileNotFoundError):
                 _remove(at, draft)
             _copy(kept, last, by_descriptor(at, draft))
