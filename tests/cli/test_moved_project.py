@@ -193,7 +193,7 @@ def test_outputs_saved_before_the_move_are_put_back_after_it(made, shell, tmp_pa
     monkeypatch.chdir(orig)
     assert shell("rerun", "a", "--set", "v=2", "--keep-outputs", "--yes").code == 0
     for name in ("out", "out2"):
-        (orig / name).write_text("spoiled")
+        (orig / name).unlink()
     moved = Moved(shell, copy(orig), orig)
     monkeypatch.chdir(moved.folder)
     moved("undo")
@@ -204,7 +204,7 @@ def test_outputs_saved_before_the_move_are_put_back_after_it(made, shell, tmp_pa
 @pytest.mark.parametrize("moved", [rename, link], indirect=True, ids=lambda way: way.__name__)
 def test_outputs_are_saved_and_put_back_where_the_command_is_typed(moved):
     moved("rerun", "a", "--keep-outputs", "--yes")
-    moved.write("out", "spoiled")
+    (moved.folder / "out").unlink()
     moved("undo")
     assert moved.read("out") == "first\nv=1\n"
     moved.assert_orig_untouched()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from rekindle.domain.errors import StoreUnavailable
+from rekindle.domain.errors import StoreUnavailable, UndoRefused
 from rekindle.domain.rerunning.rerun import SavedFile
 from rekindle.engine.rerunning.saving import Saving, restoring
 
@@ -19,15 +19,15 @@ def saved(path: Path, kept: Path) -> SavedFile:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> list[SavedFile]:
-    """Two saved files: one whose place holds something newer, one whose place is empty."""
+def files(tmp_path: Path) -> list[tuple[SavedFile, str | None]]:
+    """Two saved files: one that is at its place, one whose place is empty, in a folder that is gone."""
     (tmp_path / "kept").mkdir()
     found = []
-    for name in ("there", "gone"):
-        kept = tmp_path / "kept" / name
+    for name in ("there", "deep/gone"):
+        kept = tmp_path / "kept" / Path(name).name
         kept.write_text(f"old {name}")
-        found.append(saved(tmp_path / name, kept))
-    (tmp_path / "there").write_text("newer")
+        found.append((saved(tmp_path / name, kept), str(tmp_path)))
+    (tmp_path / "there").write_text("old there")
     return found
 
 
@@ -38,27 +38,55 @@ def fail_behind(put: Callable[[], object]) -> None:
 
 
 def content(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+    paths = [path for path in folder.rglob("*") if "kept" not in path.parts]
+    return {str(path.relative_to(folder)): path.read_text() if path.is_file() else "" for path in paths}
 
 
-def test_what_was_put_back_stays_when_the_undo_is_written(files: list[SavedFile], tmp_path: Path) -> None:
+def test_what_was_put_back_stays_when_the_undo_is_written(
+    files: list[tuple[SavedFile, str | None]], tmp_path: Path
+) -> None:
     with restoring(files) as put:
-        assert set(put()) == {one.path for one in files}
-    assert content(tmp_path) == {"there": "old there", "gone": "old gone"}
+        assert put() == (files[1][0].path,)
+    assert content(tmp_path) == {"there": "old there", "deep": "", "deep/gone": "old deep/gone"}
 
 
 def test_what_was_put_back_is_taken_back_when_the_undo_cannot_be_written(
-    files: list[SavedFile], tmp_path: Path
+    files: list[tuple[SavedFile, str | None]], tmp_path: Path
 ) -> None:
     with pytest.raises(StoreUnavailable), restoring(files) as put:
         fail_behind(put)
-    assert content(tmp_path) == {"there": "newer"}
+    assert content(tmp_path) == {"there": "old there"}
 
 
-def test_nothing_is_left_of_what_was_not_put_back(files: list[SavedFile], tmp_path: Path) -> None:
+def test_nothing_is_left_of_what_was_not_put_back(files: list[tuple[SavedFile, str | None]], tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable), restoring(files):
         raise StoreUnavailable("the disk is full")
-    assert content(tmp_path) == {"there": "newer"}
+    assert content(tmp_path) == {"there": "old there"}
+
+
+def test_a_file_that_appears_meanwhile_is_never_replaced(
+    files: list[tuple[SavedFile, str | None]], tmp_path: Path
+) -> None:
+    def put_late(put: Callable[[], object]) -> None:
+        (tmp_path / "deep/gone").write_text("mine")
+        put()
+
+    with pytest.raises(UndoRefused, match="was written meanwhile"), restoring(files) as put:
+        put_late(put)
+    assert content(tmp_path) == {"there": "old there", "deep": "", "deep/gone": "mine"}
+
+
+def test_a_folder_that_a_link_replaces_meanwhile_is_not_followed(
+    files: list[tuple[SavedFile, str | None]], tmp_path: Path
+) -> None:
+    def put_late(put: Callable[[], object]) -> None:
+        (tmp_path / "deep").rename(tmp_path / "outside")
+        (tmp_path / "deep").symlink_to("outside")
+        put()
+
+    with pytest.raises(UndoRefused, match="symbolic links"), restoring(files) as put:
+        put_late(put)
+    assert "outside/gone" not in content(tmp_path)
 
 
 def test_a_place_for_which_there_was_nothing_to_save_is_passed_over(tmp_path: Path) -> None:

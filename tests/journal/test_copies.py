@@ -136,3 +136,21 @@ def test_sizes_and_files_are_those_within(tmp_path):
     ]
     assert files_of(str(source / "link")) == [str(source / "link")]
     assert size_of(str(source / "a.txt")) == 4
+
+
+def test_removing_a_link_leaves_the_folder_that_it_leads_to(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.mkdir(0o750)
+    (target / "file").write_text("precious")
+    link.symlink_to(target)
+    remove_tree(str(link))
+    assert not link.is_symlink()
+    assert (target / "file").read_text() == "precious"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o750
+
+
+def test_a_fifo_in_the_place_of_a_file_is_an_error_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="not a regular file"):
+        copy_file(str(tmp_path / "fifo"), str(tmp_path / "copy"), ignored)
+    assert not (tmp_path / "copy").exists()

@@ -59,7 +59,9 @@ _OPTIONS = (
     click.option("--time", metavar="DURATION|xF", help="Allow so much time, or F times as much as now."),
     click.option("--cpus", type=float, metavar="N", help="Take N cpus."),
     click.option(
-        "--keep-outputs", is_flag=True, help="Save declared outputs before they are overwritten; undo puts them back."
+        "--keep-outputs",
+        is_flag=True,
+        help="Save declared outputs before they are overwritten; undo restores missing ones.",
     ),
     click.option(
         "--repeat",

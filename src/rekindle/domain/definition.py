@@ -102,6 +102,7 @@ class JobTemplate:
     implicit_inputs: bool = True  # the files that its commands name are compared
     optional: tuple[str, ...] = ()  # inputs that need not be there
     leave_running: bool = False  # processes that its steps leave are not killed once an attempt has completed
+    partial: Literal["keep", "aside"] = "keep"  # where the outputs of an attempt that does not complete go
 
     @property
     def runs_whenever(self) -> bool:

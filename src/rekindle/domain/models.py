@@ -383,3 +383,25 @@ class FailureGroup:
     last: float | None = None  # … and the last
     hosts: tuple[tuple[str, int], ...] = ()  # (host, attempts), those with most first
     newest: int | None = None  # attempt
+
+
+@dataclass(frozen=True, slots=True)
+class PartialOutput:
+    """A declared output that an attempt which did not complete had made or changed."""
+
+    name: str  # as declared
+    path: str  # absolute
+    size: int  # bytes; of a folder: of the files in it
+    aside: str | None = None  # absolute: where it was moved to; None: it was left in its place …
+    stays: str | None = None  # … for this reason, though `partial: aside` holds
+
+
+@dataclass(frozen=True, slots=True)
+class PartialOfFailure:
+    """A partial output of a failed attempt."""
+
+    signature: str  # of the failure
+    attempt: int
+    job: int
+    directory: str  # the project's folder
+    output: PartialOutput

@@ -14,6 +14,8 @@ import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
 
+from rekindle.journal.beneath import by_descriptor, open_folder, parent_of
+
 _CLONE = 0x40049409  # FICLONE of linux/fs.h: the copy shares the blocks until one of the two is written
 _PIECE = 8 << 20  # bytes between two looks at the progress
 _NO_CLONE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES)
@@ -47,48 +49,65 @@ def _files(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def copy_tree(source: str, target: str, tell: Tell, leave_out: Collection[str] = ()) -> None:
-    """Copy a folder to `target`, which is not there; `leave_out` are names directly in it. OSError when that is not
-    possible: what has been made by then stays for the caller to remove."""
-    folders = [(source, target)]
+    """Copy a folder to `target`, which is not there; `leave_out` are names directly in it. Follow no symbolic link
+    below `source`, even if a folder is replaced by one meanwhile. OSError when that is not possible: what has been made
+    by then stays for the caller to remove."""
+    folders = [""]
     made = []
     while folders:
-        came, goes = folders.pop()
-        os.mkdir(goes, 0o700)
-        made.append((came, goes))
-        with os.scandir(came) as entries:
-            found = list(entries)
-        for entry in found:
-            place = f"{goes}/{entry.name}"
-            if came == source and entry.name in leave_out:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append((entry.path, place))
-            elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
-                copy_file(entry.path, place, tell)
-    for came, goes in reversed(made):  # what may not be written in any more comes last
-        shutil.copystat(came, goes)
+        inner = folders.pop()
+        os.mkdir(f"{target}{inner}", 0o700)
+        made.append(inner)
+        with _opened(source, inner) as came:
+            for entry in list(os.scandir(came)):
+                if entry.name in leave_out and not inner:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{inner}/{entry.name}")
+                elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
+                    copy_file(by_descriptor(came, entry.name), f"{target}{inner}/{entry.name}", tell)
+    for inner in reversed(made):  # what may not be written in any more comes last
+        with _opened(source, inner) as came:
+            shutil.copystat(by_descriptor(came), f"{target}{inner}")
+
+
+@contextlib.contextmanager
+def _opened(source: str, inner: str) -> Iterator[int]:
+    """Open the folder `inner` ("" or "/name/…") of `source`. An OSError in the block names paths, not descriptors."""
+    with parent_of(source, f"{source}{inner}") as (at, name):
+        came = open_folder(at, name, f"{source}{inner}")
+    try:
+        yield came
+    except OSError as error:
+        if str(error.filename).startswith(prefix := by_descriptor(came)):
+            error.filename = f"{source}{inner}{str(error.filename).removeprefix(prefix)}"
+        raise
+    finally:
+        os.close(came)
 
 
 def copy_file(source: str, target: str, tell: Tell) -> None:
-    """Copy a file or a symbolic link to `target`, which is not there."""
+    """Copy a file or a symbolic link to `target`, which is not there. OSError for anything else."""
     if os.path.islink(source):
         os.symlink(os.readlink(source), target)
         tell(os.lstat(source).st_size)
         with contextlib.suppress(OSError):  # a link's own times and attributes are no loss
             shutil.copystat(source, target, follow_symlinks=False)
         return
-    came = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    came = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        found = os.fstat(came)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", source)
         goes = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            size = os.fstat(came).st_size
-            if not _cloned(came, goes, tell, size):
-                _copy_content(came, goes, size, tell)
+            if not _cloned(came, goes, tell, found.st_size):
+                _copy_content(came, goes, found.st_size, tell)
+            shutil.copystat(by_descriptor(came), by_descriptor(goes))
         finally:
             os.close(goes)
     finally:
         os.close(came)
-    shutil.copystat(source, target)
 
 
 def _cloned(came: int, goes: int, tell: Tell, size: int) -> bool:
@@ -144,15 +163,19 @@ def _copy_range(came: int, goes: int, start: int, end: int, tell: Tell) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a folder, one that may not be written in too; nothing when it is not there."""
+    """Remove a folder, one that may not be written in too; nothing when it is not there. A symbolic link is removed,
+    and its target left alone."""
 
     def unlocked(remove: Callable[[str], object], failed: str, error: BaseException) -> None:
         if isinstance(error, FileNotFoundError):
             return
         os.chmod(os.path.dirname(failed), stat.S_IRWXU)
-        with contextlib.suppress(NotADirectoryError, FileNotFoundError):
-            os.chmod(failed, stat.S_IRWXU)
+        if not os.path.islink(failed):  # the mode would be that of the link's target
+            with contextlib.suppress(NotADirectoryError, FileNotFoundError):
+                os.chmod(failed, stat.S_IRWXU)
         remove(failed)
 
-    if os.path.lexists(path):
+    if os.path.islink(path):
+        os.unlink(path)
+    elif os.path.lexists(path):
         shutil.rmtree(path, onerror=lambda remove, failed, info: unlocked(remove, failed, info[1]))

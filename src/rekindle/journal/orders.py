@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from rekindle.domain.changes.prints import FileSeen, Prints
 from rekindle.domain.definition import GRACE, Step
+from rekindle.domain.models import PartialOutput
 from rekindle.domain.subtasks import Choice, Known
 from rekindle.domain.verdicts import Verdict
 
@@ -34,6 +35,7 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     implicit_inputs: bool = True  # the files that its commands name are recorded
     optional: tuple[str, ...] = ()  # inputs that need not be there
     leave_running: bool = False  # processes that its steps leave are not killed once an attempt has completed
+    partial: Literal["keep", "aside"] = "keep"  # where the outputs of an attempt that does not complete go
 
     @property
     def keeps_folder(self) -> bool:
@@ -78,6 +80,7 @@ class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=Tru
     verdict: Verdict | None = None  # what the steps that are kept have found
     given: bool = False  # its folder is a place that was given, and is made where it is not there
     before: str = ""  # JSON text: how the job's attempt before this one ended; "": there was none
+    aside: tuple[PartialOutput, ...] = ()  # outputs that attempts which it goes on from have set aside
 
     @property
     def beside(self) -> str:

@@ -83,6 +83,11 @@ def saved_outputs(own: str) -> str:
     return f"{own}.outputs"
 
 
+def outputs_aside(own: str) -> str:
+    """The folder with the outputs that an attempt had not completed, where they are set aside."""
+    return f"{own}.partial"
+
+
 def subtask_folder(folder: str, position: int, index: int) -> str:
     """The folder of a subtask of the step at `position` of the attempt with that folder; 256 of them share a parent.
     What the subtask printed is at `log_path` of its folder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from rekindle.domain.changes.prints import FileSeen, Prints
-from rekindle.domain.models import Failure, LeftRunning, StepOutcome
+from rekindle.domain.models import Failure, LeftRunning, PartialOutput, StepOutcome
 from rekindle.domain.subtasks import SubtaskEnd
 from rekindle.domain.verdicts import Verdict
 
@@ -94,6 +94,7 @@ class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
     seen: tuple[FileSeen, ...] = ()  # the files of `prints` that were read for it, for the cache
     code: str | None = None  # the digest of a `Sources` record that this journal holds: what its functions are
     left_running: LeftRunning | None = None
+    left: tuple[PartialOutput, ...] = ()  # declared outputs that it has made or changed without completing
 
 
 class FannedOut(msgspec.Struct, tag="fanned_out", frozen=True, omit_defaults=True):

@@ -73,6 +73,7 @@ def _drafts(
     defaults = Defaults(
         *(base.resources, base.workdir, env, None, base.priority, Telling(), base.retry, base.grace, base.stale_on),
         leave_running=base.leave_running,
+        partial=base.partial,
     )
     drafts, unknown = [], set()
     for entry in entries:

@@ -87,6 +87,7 @@ class Workflow:
         stale_on: Sequence[str] | None = None,
         implicit_inputs: bool | None = None,
         leave_running: bool | None = None,
+        partial: str | None = None,
     ) -> JobHandle:
         """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
         that no worker could import; everything else is checked by `definition`."""

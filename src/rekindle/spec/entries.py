@@ -32,6 +32,7 @@ from rekindle.spec.values import (
 )
 
 Workdir = Literal["project", "attempt"]
+Partial = Literal["keep", "aside"]
 _Key = TypeVar("_Key")
 
 JOB_KEYS = (
@@ -57,10 +58,11 @@ JOB_KEYS = (
     "stale_on",
     "implicit_inputs",
     "leave_running",
+    "partial",
 )
 _DEFAULTS_KEYS = (
     *("resources", "workdir", "env", "shell", "priority", "files", "retry", "grace"),
-    *("stale_on", "implicit_inputs", "leave_running"),
+    *("stale_on", "implicit_inputs", "leave_running", "partial"),
 )
 _OURS = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
@@ -80,6 +82,7 @@ class Defaults:
     stale_on: tuple[str, ...] = ()
     implicit_inputs: bool = True
     leave_running: bool = False
+    partial: Partial = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ def read_defaults(root: Table, problems: Problems) -> Defaults:
         stale_on=_stale_on(found, _stale_on(root, (), problems), problems),
         implicit_inputs=_switch("implicit_inputs", found, _switch("implicit_inputs", root, True, problems), problems),
         leave_running=_switch("leave_running", found, False, problems),
+        partial=_partial(found, "keep", problems),
     )
 
 
@@ -150,6 +154,7 @@ def read_job(
         implicit_inputs=_switch("implicit_inputs", job, base.implicit_inputs, problems),
         optional=inputs.optional,
         leave_running=_switch("leave_running", job, base.leave_running, problems),
+        partial=_partial(job, base.partial, problems),
     )
     needs = dict(enumerate(_needs(job.get("needs"), problems)))
     return Draft(
@@ -197,6 +202,11 @@ def _switch(key: str, found: Table, base: bool, problems: Problems) -> bool:
 def _workdir(found: Table, base: Workdir, problems: Problems) -> Workdir:
     word = one_of(found.get("workdir"), ("project", "attempt"), "`workdir`", problems)
     return base if word is None else "attempt" if word == "attempt" else "project"
+
+
+def _partial(found: Table, base: Partial, problems: Problems) -> Partial:
+    word = one_of(found.get("partial"), ("keep", "aside"), "`partial`", problems)
+    return base if word is None else "aside" if word == "aside" else "keep"
 
 
 def read_env(node: Node | None, problems: Problems) -> dict[str, Placed]:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.changes.prints import Basis, FileSeen, Prints
+from rekindle.domain.models import PartialOfFailure, PartialOutput
 from rekindle.store.database import Database, Row
-from rekindle.store.paths import with_prints
+from rekindle.store.paths import with_partial, with_prints
 from rekindle.store.queries import as_set, load
 
 SQL = load("fingerprints")
@@ -19,6 +20,7 @@ _ENCODER = msgspec.json.Encoder()
 _NEEDED = msgspec.json.Decoder(dict[int, int])
 _PRINTS = msgspec.json.Decoder(Prints)
 _BASIS = msgspec.json.Decoder(Basis)
+_PARTIAL = msgspec.json.Decoder(tuple[PartialOutput, ...])
 _MODULES = msgspec.json.Decoder(dict[str, str])
 
 
@@ -55,6 +57,36 @@ class Fingerprints:
     def patched(self, attempts: Iterable[int]) -> dict[int, dict[str, Any]]:
         rows = self._db.rows(SQL["get"], part="patched", attempts=as_set(attempts))
         return {attempt: msgspec.json.decode(document) for attempt, document in rows}
+
+    def put_partial(self, partial: Mapping[int, Sequence[PartialOutput]]) -> None:
+        encode = self._db.paths.encode
+        self._put("partial", {attempt: with_partial(several, encode) for attempt, several in partial.items()})
+
+    def partial(self, attempts: Iterable[int]) -> dict[int, tuple[PartialOutput, ...]]:
+        rows = self._db.rows(SQL["get"], part="partial", attempts=as_set(attempts))
+        return {attempt: self._partial(document) for attempt, document in rows}
+
+    def partial_of_failures(self, jobs: Collection[int], archived: bool) -> list[PartialOfFailure]:
+        rows = self._db.rows(SQL["partial_of_failures"], jobs=as_set(jobs), archived=archived)
+        decode = self._db.paths.decode
+        return [
+            PartialOfFailure(signature, attempt, job, decode(directory), one)
+            for signature, attempt, job, directory, document in rows
+            for one in self._partial(document)
+        ]
+
+    def aside(self, attempts: Sequence[int]) -> dict[int, tuple[PartialOutput, ...]]:
+        if not attempts:
+            return {}
+        found: dict[int, dict[str, PartialOutput]] = {}
+        for attempt, document in self._db.rows(SQL["aside"], attempts=as_set(attempts)):
+            for one in self._partial(document):
+                if one.aside is not None:
+                    found.setdefault(attempt, {}).setdefault(one.path, one)
+        return {attempt: tuple(by_path.values()) for attempt, by_path in found.items()}
+
+    def _partial(self, document: str) -> tuple[PartialOutput, ...]:
+        return with_partial(_PARTIAL.decode(document), self._db.paths.decode)
 
     def put_source(self, digest: str, modules: Mapping[str, str]) -> None:
         self._db.change(SQL["put_source"], digest=digest, modules=_ENCODER.encode(dict(modules)).decode())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rekindle.domain.changes.prints import Content, Prints
+from rekindle.domain.models import PartialOutput
 from rekindle.domain.rerunning.plan_form import seal
 from rekindle.domain.rerunning.rerun import PLAIN, Manner, Reason, ReasonKind, RerunPlan, SavedFile
 
@@ -113,6 +114,13 @@ def _with_detail(kind: str, detail: Mapping[str, Any], convert: Convert) -> Mapp
 def with_saved(saved: Sequence[SavedFile], convert: Convert) -> tuple[SavedFile, ...]:
     """Return saved outputs with converted paths."""
     return tuple(replace(one, path=convert(one.path), kept=convert(one.kept)) for one in saved)
+
+
+def with_partial(partial: Sequence[PartialOutput], convert: Convert) -> tuple[PartialOutput, ...]:
+    """Return partial outputs with converted paths."""
+    return tuple(
+        replace(one, path=convert(one.path), aside=None if one.aside is None else convert(one.aside)) for one in partial
+    )
 
 
 def with_request(request: Mapping[str, Any], convert: Convert) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rekindle.domain.acting import ActingSet, Effects, Patch
 from rekindle.domain.causes import Cause
 from rekindle.domain.changes.prints import Basis, FileSeen, NeededJob, Prints, Subject
 from rekindle.domain.definition import JobNode, JobTemplate
-from rekindle.domain.models import Attempt, Earlier, FailureGroup, ReadyClass, Reserved
+from rekindle.domain.models import Attempt, Earlier, FailureGroup, PartialOfFailure, PartialOutput, ReadyClass, Reserved
 from rekindle.domain.rerunning.costs import Past
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd
@@ -221,6 +221,22 @@ class Fingerprints(Protocol):
 
     def files(self, attempts: Iterable[int]) -> dict[int, Prints]:
         """As put, for those attempts that have any."""
+        ...
+
+    def put_partial(self, partial: Mapping[int, Sequence[PartialOutput]]) -> None:
+        """By attempt: the declared outputs that it has left without completing."""
+        ...
+
+    def partial(self, attempts: Iterable[int]) -> dict[int, tuple[PartialOutput, ...]]:
+        """As put, for those attempts that have any."""
+        ...
+
+    def partial_of_failures(self, jobs: Collection[int], archived: bool) -> list[PartialOfFailure]:
+        """What failed attempts of some jobs have left: live ones, or all."""
+        ...
+
+    def aside(self, attempts: Sequence[int]) -> dict[int, tuple[PartialOutput, ...]]:
+        """By attempt, what it and the attempts that it builds on have set aside; of each path, what the newest has."""
         ...
 
     def put_source(self, digest: str, modules: Mapping[str, str]) -> None:

@@ -22,9 +22,19 @@ from rekindle.worker.clock import date
 from rekindle.worker.commands import Command
 from rekindle.worker.copying import FolderCopy
 from rekindle.worker.fan_outs import FanOutStep, document
-from rekindle.worker.findings import StepEnd, Totals, begun, ended_before_steps, ended_of, failed, outcome_of
+from rekindle.worker.findings import (
+    StartError,
+    StepEnd,
+    Totals,
+    begun,
+    ended_before_steps,
+    ended_of,
+    failed,
+    outcome_of,
+)
 from rekindle.worker.frame import Frame, forget_inputs, tell_inputs
 from rekindle.worker.halts import Halt, canceled, judged, over_memory, over_time
+from rekindle.worker.leftovers import Left
 from rekindle.worker.memory import Gauge, held_at_most
 from rekindle.worker.preparing import prepare, with_outputs
 from rekindle.worker.reading import Reading
@@ -72,6 +82,7 @@ class Attempt:
         for step, kept in self._fan_outs.items():
             if step < self._position:
                 self._show(step, [(one.item, one.result) for one in kept.known if one.complete])
+        self._left = Left(recipe, assignment, frame)
         self._before = deque(self._preparations())
         self._go_on(self._prepare())
 
@@ -186,6 +197,7 @@ class Attempt:
         return tuple(StepOutcome(at, self._recipe.steps[at].name, State.WAITING) for at in behind)
 
     def _end(self, record: Ended) -> None:
+        record = self._left.complete(record)
         if not self._recipe.keeps_folder and not self.assignment.own:
             self._tools.folders.clear(self.assignment.folder, self._quiet)
         forget_inputs(self.assignment)
@@ -267,6 +279,10 @@ class Attempt:
         else:
             self._tools.teller.add(StepStarted(assignment.attempt, assignment.token, self._position, now))
         self._tools.teller.flush()
+        try:
+            self._left.bring_back()
+        except StartError as error:
+            return failed(now, Cause.START, str(error))
         if self._position == len(self._recipe.steps):  # behind a fan-out of which a part was accepted
             self._finish(StepEnd(State.COMPLETED, now, date()), exits=False)
             return None

@@ -20,6 +20,7 @@ from rekindle.worker.calls import CallGrace, CallHost, Hosts, death
 from rekindle.worker.findings import StepEnd, Totals, canceled_before, ended_of, never_started, outcome_of
 from rekindle.worker.frame import forget_inputs, memory_limit, time_limit
 from rekindle.worker.halts import Halt, canceled, judged, over_memory, over_time
+from rekindle.worker.leftovers import with_left
 from rekindle.worker.memory import Gauge
 from rekindle.worker.patience import AGAIN
 from rekindle.worker.telling import BREATH, Teller
@@ -247,7 +248,8 @@ class CallBatch:
 
     def _tell(self, assignment: Assignment, started: float, end: StepEnd) -> None:
         step = outcome_of(0, self._recipe.steps[0].name, end)
-        self._teller.add(ended_of(assignment, started, step, end, Totals(None, end.max_rss_bytes), code=self._code))
+        ended = ended_of(assignment, started, step, end, Totals(None, end.max_rss_bytes), code=self._code)
+        self._teller.add(with_left(ended, self._recipe, assignment))
         forget_inputs(assignment)
         if assignment.own:
             return

@@ -44,6 +44,7 @@ from rekindle.worker.frame import (
 from rekindle.worker.freshness import Freshness
 from rekindle.worker.isolation import ProcessState
 from rekindle.worker.items import items_step
+from rekindle.worker.leftovers import Left
 from rekindle.worker.memory import held_at_most
 from rekindle.worker.patience import Storage
 from rekindle.worker.preparing import prepare, with_outputs
@@ -145,6 +146,7 @@ class Host:
         start = begun(assignment, self._pid, self._pid_start)
         self._tell(start)
         self._board.start = time.monotonic()
+        left = Left(recipe, assignment, frame)
         fingerprint = self._fingerprints.begin(recipe, assignment, frame)
         if fingerprint is not None:
             fingerprint.take_inputs()
@@ -159,7 +161,7 @@ class Host:
             if end.completed:
                 fingerprint.take_outputs()
             ended = fingerprint.complete(ended)
-        self._ended = ended
+        self._ended = left.complete(ended)
 
     def _one(self, task: One) -> Answer:
         """One step of an attempt whose folder and records are the worker's."""

@@ -63,9 +63,10 @@ def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
         counts = look.subtask_counts(session, found) if as_json else {}
         jobs = sorted({one.job for one in found})
         retries, _ = look.retries(session, jobs)
+        partial = look.partial_outputs(session, [one.id for one in found]) if as_json else {}
         names = {} if as_json else {row.job.id: row.job.name for row in look.jobs(session, jobs)}
     if as_json:
-        shapes.emit({"attempts": [shapes.attempt(one, folders.get(one.id), counts, retries) for one in found]})
+        shapes.emit({"attempts": [shapes.attempt(one, folders.get(one.id), counts, retries, partial) for one in found]})
     elif not found:
         click.echo("nothing selected" if chosen == [] else "no attempts yet")
     else:
@@ -90,13 +91,13 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         acting = acted.in_force(session, [found.job]).get(found.job)
         in_force = acting if acting is not None and acting.attempt == found.id else None
         copying, saved = look.copying(session, found), look.saved(session, found.id)
-        prints = look.prints(session, found.id)
+        prints, partial = look.prints(session, found.id), look.partial_outputs(session, [found.id])
         counts, (retries, _) = look.subtask_counts(session, [found]), look.retries(session, [found.job])
         subtasks = look.subtasks(session, found) if counts else {}
         steps = look.step_names(session, found) if counts else ()
         environment = look.environment(session, found)
     if as_json:
-        document = shapes.attempt(found, workdir, counts, retries)
+        document = shapes.attempt(found, workdir, counts, retries, partial)
         names = list(in_force.names) if in_force else []
         told = {"done": copying[0], "whole": copying[1]} if copying else None
         more = {"actions_in_force": in_force is not None, "added": names, "copying": told, "saved_outputs": saved}
@@ -110,6 +111,8 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         click.echo(f"copying the folder it goes on in: {format_size(copying[0])} of {format_size(copying[1])}")
     if saved:
         click.echo(f"its outputs were saved before a rerun wrote over them: {saved}")
+    for one in partial.get(found.id, ()):
+        click.echo(explaining.partial_output(one, workdir, full=True))
     if environment:
         click.echo(f"it ran with {', '.join(reasons.part_shown(*each) for each in environment.items())}")
     if prints.inputs or prints.outputs:

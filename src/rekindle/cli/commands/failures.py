@@ -10,9 +10,12 @@ import click
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.showing import drawing, explaining, shapes
-from rekindle.domain.models import FailureGroup
+from rekindle.domain.models import FailureGroup, PartialOfFailure
 from rekindle.engine.looking import look
 from rekindle.engine.looking.examples import Example, examples
+
+Partial = Mapping[str, Sequence[PartialOfFailure]]
+"""By signature."""
 
 _FIRST = 5
 """Groups of which an example is shown, hosts of a group, and lines of an example, without -v."""
@@ -39,15 +42,16 @@ def failures(workflow: str | None, archived: bool, verbose: bool, as_json: bool)
     """
     with opened() as session:
         groups = look.failures(session, workflow, archived)
-        found = examples(session, groups if as_json or verbose else groups[:_FIRST])
+        shown = groups if as_json or verbose else groups[:_FIRST]
+        found, partial = examples(session, shown), look.partial_of_failures(session, shown, archived)
     if as_json:
-        shapes.emit({"failures": [_shape(group, found.get(group.signature)) for group in groups]})
+        shapes.emit({"failures": [_shape(group, found.get(group.signature), partial) for group in groups]})
         return
     if not groups:
         click.echo("no failures")
         return
     click.echo(explaining.group_lines(groups))
-    _draw_examples(groups, found, verbose)
+    _draw_examples(groups, found, partial, verbose)
     if archived:
         return
     jobs = drawing.many(len({job for group in groups for job in group.jobs}), "job")
@@ -58,7 +62,9 @@ def failures(workflow: str | None, archived: bool, verbose: bool, as_json: bool)
     click.echo("  rekindle rerun -s failed")
 
 
-def _draw_examples(groups: Sequence[FailureGroup], found: Mapping[str, Example], verbose: bool) -> None:
+def _draw_examples(
+    groups: Sequence[FailureGroup], found: Mapping[str, Example], partial: Partial, verbose: bool
+) -> None:
     for group in groups:
         example = found.get(group.signature)
         if example is None:
@@ -72,6 +78,11 @@ def _draw_examples(groups: Sequence[FailureGroup], found: Mapping[str, Example],
         if example.step and example.subtask is not None:
             words = f"logs {one.job} --attempt {one.number} --step {shlex.quote(example.step)}"
             click.echo(f"  `rekindle {words} --subtask {example.subtask}` prints what its item printed")
+        left = partial.get(group.signature, [])
+        for each in left if verbose else left[:_FIRST]:
+            click.echo(f"  {explaining.partial_output(each.output, each.directory)}")
+        if not verbose and len(left) > _FIRST:
+            click.echo(f"  … and {drawing.many(len(left) - _FIRST, 'more partial output')} (-v shows all)")
 
 
 def _when(group: FailureGroup) -> str:
@@ -90,7 +101,7 @@ def _where(group: FailureGroup, verbose: bool) -> str:
     return f", on {hosts}" + (f" and {drawing.many(more, 'more host')}" if more else "")
 
 
-def _shape(group: FailureGroup, example: Example | None) -> dict[str, object]:
+def _shape(group: FailureGroup, example: Example | None, partial: Partial) -> dict[str, object]:
     told = None
     if example is not None:
         one = example.attempt
@@ -104,4 +115,8 @@ def _shape(group: FailureGroup, example: Example | None) -> dict[str, object]:
             "ended": shapes.iso(one.ended),
             "tail": list(example.tail),
         }
-    return {**shapes.failure(group), "example": told}
+    left = [
+        {"job": one.job, "attempt": one.attempt, **shapes.partial_output(one.output)}
+        for one in partial.get(group.signature, ())
+    ]
+    return {**shapes.failure(group), "example": told, "partial_outputs": left}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from rekindle.cli.showing import drawing
 from rekindle.cli.showing.drawing import Column
 from rekindle.cli.showing.reasons import which_retry
 from rekindle.cli.showing.shapes import seconds
-from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
+from rekindle.domain.models import Attempt, FailureGroup, PartialOutput, StepOutcome
 from rekindle.domain.rerunning.rerun import Reason
 from rekindle.domain.texts.quantities import format_size
 from rekindle.domain.verdicts import Verdict
@@ -167,6 +168,20 @@ def builds_on(one: Attempt) -> str:
             by.setdefault(step.kept_from, []).append(names[step.position])
     told = [f"{', '.join(listed)} of attempt {whose}" for whose, listed in by.items()]
     return f"from {start}, on {' and '.join(told) or f'attempt {one.builds_on}'}"
+
+
+def partial_output(one: PartialOutput, workdir: str | None, *, full: bool = False) -> str:
+    """`partial: data/rome.mean (0 bytes)`; in `full`, also where it is now."""
+    path = one.path.removeprefix(f"{workdir.rstrip('/')}/") if workdir else one.path
+    size = format_size(one.size) if one.size >= 1024 else drawing.many(one.size, "byte")
+    told = f"partial: {drawing.flat(path)} ({size})"
+    if not full:
+        return told if one.aside is None else f"{told}, set aside"
+    if one.stays:
+        return f"{told}, left there: {one.stays}"
+    if one.aside is None:
+        return told
+    return f"{told}, set aside: {one.aside}" if os.path.lexists(one.aside) else f"{told}, put back by a later attempt"
 
 
 def steps_table(steps: Sequence[StepOutcome]) -> str:

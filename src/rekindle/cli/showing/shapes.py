@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ import click
 from rekindle.cli.showing.canaries import group_shape
 from rekindle.domain.changes.prints import Content
 from rekindle.domain.definition import Each, JobTemplate, Resources
-from rekindle.domain.models import Attempt, Event, FailureGroup, Runner, StepOutcome, Workflow
+from rekindle.domain.models import Attempt, Event, FailureGroup, PartialOutput, Runner, StepOutcome, Workflow
 from rekindle.domain.rerunning.plan_form import plan_to_json
 from rekindle.domain.rerunning.rerun import Reason, RefusedJob, RerunPlan, RerunRecord
 from rekindle.domain.rerunning.retrying import rule_to_json
@@ -169,8 +169,10 @@ def attempt(
     workdir: str | None,
     subtasks: SubtaskCounts | None = None,
     retries: Mapping[int, Reason] | None = None,
+    partial: Mapping[int, Sequence[PartialOutput]] | None = None,
 ) -> dict[str, Any]:
-    """An attempt with its steps, by (attempt, step) how many subtasks are in which state, and which are retries."""
+    """An attempt with its steps, by (attempt, step) how many subtasks are in which state, which are retries, and the
+    outputs that attempts have left without completing."""
     return {
         "id": one.id,
         "job": one.job,
@@ -204,9 +206,15 @@ def attempt(
         "modified": one.overrides is not None,
         "overrides": _overrides(one.overrides),
         "retry": retry((retries or {}).get(one.id)),
+        "partial_outputs": [partial_output(each) for each in (partial or {}).get(one.id, ())],
         "steps": [_step(step, (subtasks or {}).get((one.id, step.position), {})) for step in one.steps],
         "left_running": json.loads(one.left_running) if one.left_running else None,
     }
+
+
+def partial_output(one: PartialOutput) -> dict[str, Any]:
+    """A declared output that an attempt has left without completing; where it was set aside, or why it was not."""
+    return {"name": one.name, "path": one.path, "bytes": one.size, "aside": one.aside, "stays": one.stays}
 
 
 def _evidence(text: str | None) -> dict[str, Any] | None:
@@ -394,6 +402,7 @@ def template(one: JobTemplate) -> dict[str, Any]:
         "grace": one.grace,
         "implicit_inputs": one.implicit_inputs,
         "leave_running": one.leave_running,
+        "partial": one.partial,
     }
 
 

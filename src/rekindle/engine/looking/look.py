@@ -12,7 +12,17 @@ from rekindle.domain.changes.code import environment_of
 from rekindle.domain.changes.prints import Part, Prints
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound, SpecError
-from rekindle.domain.models import Attempt, Event, FailureGroup, Job, Revision, Runner, Workflow
+from rekindle.domain.models import (
+    Attempt,
+    Event,
+    FailureGroup,
+    Job,
+    PartialOfFailure,
+    PartialOutput,
+    Revision,
+    Runner,
+    Workflow,
+)
 from rekindle.domain.rerunning.rerun import Reason, RerunRecord
 from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
 from rekindle.domain.states import ACTIVE, State
@@ -327,6 +337,12 @@ def saved(session: Session, attempt: int) -> str | None:
     return folder if Path(folder).is_dir() else None
 
 
+def partial_outputs(session: Session, attempts: Sequence[int]) -> dict[int, tuple[PartialOutput, ...]]:
+    """Return, by attempt, the declared outputs that it has left without completing, for those that have any."""
+    with session.store.read() as archive:
+        return archive.fingerprints.partial(attempts)
+
+
 def prints(session: Session, attempt: int) -> Prints:
     """The files that an attempt depended on and made, as far as they were recorded."""
     with session.store.read() as archive:
@@ -363,6 +379,18 @@ def failures(session: Session, workflow: str | None = None, archived: bool = Fal
     """Live failed attempts, grouped by signature, largest group first; with `archived` all that ever failed."""
     with session.store.read() as archive:
         return archive.attempts.failures(_workflow(archive, workflow).id if workflow else None, archived)
+
+
+def partial_of_failures(
+    session: Session, groups: Sequence[FailureGroup], archived: bool = False
+) -> dict[str, list[PartialOfFailure]]:
+    """Return, by signature, the declared outputs that the failed attempts of some groups have left."""
+    found: dict[str, list[PartialOfFailure]] = {}
+    with session.store.read() as archive:
+        jobs = {job for group in groups for job in group.jobs}
+        for one in archive.fingerprints.partial_of_failures(jobs, archived):
+            found.setdefault(one.signature, []).append(one)
+    return found
 
 
 def retries(session: Session, jobs: Sequence[int]) -> tuple[dict[int, Reason], dict[int, Reason]]:

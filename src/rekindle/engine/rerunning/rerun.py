@@ -19,7 +19,7 @@ from rekindle.engine.looking.whereabouts import refuse_without_folder, workflows
 from rekindle.engine.planning.canaries import settle
 from rekindle.engine.planning.prospects import Requests, decide, survey
 from rekindle.engine.presence import alive
-from rekindle.engine.rerunning.saving import Tell, restoring, saving
+from rekindle.engine.rerunning.saving import Tell, restoring, root_of, saving
 from rekindle.engine.results import Applied, Proposal, Undone
 from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
@@ -74,7 +74,9 @@ def apply(session: Session, proposal: Proposal, tell: Tell | None = None, first:
         raise PlanOutdated(
             f"the folder in which {gone[0].name} goes on is gone: {gone[0].manner.folder}", hint="plan the rerun again"
         )
-    with saving(session.store.folder, plan, tell) as saved, session.store.write() as archive:
+    with session.store.read() as archive:
+        directories = _directories(archive, [job.id for job in plan.jobs if job.manner.saves])
+    with saving(session.store.folder, plan, directories, tell) as saved, session.store.write() as archive:
         if first is not None:
             first(archive)
         rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
@@ -193,14 +195,24 @@ def _refuse_recorded(archive: Archive, number: int | None) -> None:
     )
 
 
-def _saved(archive: Archive, number: int | None) -> list[SavedFile]:
-    """The files that undoing a rerun puts back; none when it cannot be undone."""
+def _saved(archive: Archive, number: int | None) -> list[tuple[SavedFile, str | None]]:
+    """The files that undoing a rerun puts back, each with the folder below which it may be written (None: it lies
+    outside the project); none when it cannot be undone."""
     record = archive.reruns.get(number) if number is not None else None
     if number is None or record is None or record.undone is not None or record.kind == "accept":
         return []
     views = archive.reruns.undo_views(number)
     decide_undo(views)
-    return [one for view in views for one in view.saved]
+    planned = {job.id: job for job in record.plan.jobs}
+    directories = _directories(archive, [view.id for view in views if view.saved])
+    return [(one, root_of(one.path, planned[view.id], directories[view.id])) for view in views for one in view.saved]
+
+
+def _directories(archive: Archive, jobs: Sequence[int]) -> dict[int, str]:
+    """By job, the folder of its workflow."""
+    workflow = {job.id: job.workflow for job in archive.jobs.get(jobs)}
+    found = {one: archive.workflows.find(one) for one in set(workflow.values())}
+    return {job: owner.directory for job, one in workflow.items() if (owner := found[one]) is not None}
 
 
 def _refuse_unacted(archive: Archive, record: RerunRecord, views: Sequence[UndoView]) -> None:

@@ -188,6 +188,7 @@ def _fingerprints(archive: Archive, batch: _Batch, endings: Sequence[Ending]) ->
         archive.fingerprints.put_source(one.digest, one.modules)
     records = [batch.ends[ending.attempt][1] for ending in endings]
     archive.fingerprints.put_files({one.attempt: one.prints for one in records if one.prints is not None})
+    archive.fingerprints.put_partial({one.attempt: one.left for one in records if one.left})
     archive.fingerprints.remember_files([seen for one in records for seen in one.seen])
 
 

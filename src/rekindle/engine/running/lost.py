@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.models import Attempt, Ending, Failure, Runner, Standing
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.models import Attempt, Ending, Failure, PartialOutput, Runner, Standing
+from rekindle.domain.overrides import modified_of
 from rekindle.domain.rerunning.planning import plan_rerun
 from rekindle.domain.rerunning.rerun import FROM_FAILED_STEP, How
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import State
+from rekindle.domain.texts.substitution import render
 from rekindle.engine.fan_outs import end_subtasks, planning_views, was_amid_fan_out
 from rekindle.engine.machine import processors
 from rekindle.engine.planning.canaries import settle
 from rekindle.engine.planning.retrying import bounded_by_policy, retry
 from rekindle.engine.running.ingest import Told, end_move
+from rekindle.journal.partial import find_aside, outputs_between, partial_outputs, set_aside
+from rekindle.journal.places import attempt_folder, outputs_aside
 from rekindle.store.port import Archive
 
 LOST_IN_A_ROW = 3
@@ -45,9 +51,13 @@ def end_lost(
     runner: Runner,
     damages: Damages,
     now: float,
+    store_folder: str,
 ) -> Lost:
     """End attempts of which no process is left, as lost; as canceled where their end was asked for (`wanted`). What
     was lost runs again."""
+    if not runner.elsewhere:  # the files of a copy are all newer than the attempt
+        left = {attempt.id: _left_by(archive, attempt, runner, store_folder) for attempt in attempts}
+        archive.fingerprints.put_partial({attempt: found for attempt, found in left.items() if found})
     standing = archive.queue.standing([attempt.id for attempt in attempts])
     endings, moves = [], []
     for attempt in attempts:
@@ -117,6 +127,38 @@ def _ending(attempt: Attempt, runner: Runner, damages: Damages, canceled: bool, 
         evidence=json.dumps(evidence),
         signature=None if canceled else (found.digest, found.type, found.message),
     )
+
+
+def _left_by(archive: Archive, attempt: Attempt, runner: Runner, store_folder: str) -> tuple[PartialOutput, ...]:
+    """Return the declared outputs that a lost attempt has left, set aside where its job asks for that.
+
+    They are renamed within the transaction that lets the job run again, for its next attempt may begin behind that; if
+    it fails, the next one finds them. What lies on another file system stays in its place: nothing is copied here."""
+    template, workflow = archive.workflows.template(attempt.template), archive.workflows.find(attempt.workflow)
+    [job] = archive.jobs.get([attempt.job])
+    if not template.outputs or workflow is None:
+        return ()
+    params = archive.workflows.params(attempt.workflow, attempt.revision)
+    patched = archive.fingerprints.patched([attempt.id]).get(attempt.id, {})
+    scope = {
+        "params": {**params, **patched, **modified_of(attempt.overrides).params},
+        "matrix": json.loads(attempt.binding or job.binding),
+        "job": {"name": job.name, "id": job.id},
+    }
+    apart = template.workdir == "attempt"
+    base = attempt.folder if apart and attempt.folder else workflow.directory
+    try:
+        paths = {name: str(Path(base, render(path, scope))) for name, path in template.outputs.items()}
+    except RekindleError:  # it could not have begun
+        return ()
+    began = attempt.started or attempt.queued or runner.expires
+    before, place = outputs_between(began, runner.expires), outputs_aside(attempt_folder(store_folder, attempt.id))
+    aside = tuple(find_aside(paths, workflow.directory, place)) if template.partial == "aside" else ()
+    known = {one.name for one in aside}
+    left = [one for one in partial_outputs(paths, before) if one.name not in known]
+    if template.partial == "aside" and not apart:
+        left = list(set_aside(left, list(paths), before, workflow.directory, place, copy=False))
+    return (*aside, *left)
 
 
 def _rerun_lost(archive: Archive, jobs: Sequence[int], now: float) -> tuple[int | None, set[int]]:

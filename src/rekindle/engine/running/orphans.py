@@ -22,7 +22,7 @@ from rekindle.journal.ledger import mend, read_past_damage
 from rekindle.journal.opening import seal
 from rekindle.journal.processes import CANCEL, boot_id, session_members, start_of
 from rekindle.journal.records import Ended, Leaving, Record, Sealed
-from rekindle.store.paths import Convert, with_prints
+from rekindle.store.paths import Convert, with_partial, with_prints
 
 STUCK_SECONDS = 5.0
 """A process that lives for so long after it was killed is named, and waited for no more than need be."""
@@ -131,11 +131,11 @@ class Orphan:
 
 def _moved(record: Record, convert: Convert) -> Record:
     """A record whose worker knew the store in another folder."""
-    if not isinstance(record, Ended) or not (record.prints or record.seen):
+    if not isinstance(record, Ended) or not (record.prints or record.seen or record.left):
         return record
     seen = tuple(replace(one, path=convert(one.path)) for one in record.seen)
     prints = None if record.prints is None else with_prints(record.prints, convert)
-    return msgspec.structs.replace(record, prints=prints, seen=seen)
+    return msgspec.structs.replace(record, prints=prints, seen=seen, left=with_partial(record.left, convert))
 
 
 def kill(pids: Iterable[int]) -> None:

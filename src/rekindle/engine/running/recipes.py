@@ -12,7 +12,7 @@ import msgspec
 from rekindle.domain.actions import Change, effective
 from rekindle.domain.changes.prints import Prints
 from rekindle.domain.definition import JobTemplate
-from rekindle.domain.models import Needed, NewAttempt, StepOutcome, Workflow
+from rekindle.domain.models import Needed, NewAttempt, PartialOutput, StepOutcome, Workflow
 from rekindle.domain.overrides import modified_of
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import known_of
@@ -89,6 +89,7 @@ class Recipes:
             implicit_inputs=now.implicit_inputs,
             optional=body.optional,
             leave_running=now.leave_running,
+            partial=now.partial,
         )
 
 
@@ -106,13 +107,9 @@ def assignments(
     changes = changes_in_force(archive, [attempt.job.id for attempt in attempts])
     earlier = _earlier(archive, [attempt.job.id for attempt in attempts if attempt.job.attempts])
     began = _began(archive, [one.job.resume_attempt for one in attempts if one.job.resume_attempt is not None])
-    archive.fingerprints.put_needed(
-        {
-            one.id: {need.job: need.attempt or 0 for need in upstream[one.job.id]}
-            for one in attempts
-            if one.job.id in upstream
-        }
-    )
+    aside = _aside(archive, attempts)
+    needed = [(one.id, upstream[one.job.id]) for one in attempts if one.job.id in upstream]
+    archive.fingerprints.put_needed({one: {need.job: need.attempt or 0 for need in needs} for one, needs in needed})
     archive.fingerprints.put_patched(_patched(archive, recipes, attempts, changes))
     made = []
     for attempt in attempts:
@@ -147,6 +144,7 @@ def assignments(
                 began=began.get(job.resume_attempt or 0),
                 memory=modified.memory,
                 verdict=worst(step.verdict for step in steps),
+                aside=aside.get(attempt.id, ()),
             )
         )
     return with_known_inputs(archive, recipes.__getitem__, made)
@@ -179,6 +177,14 @@ def _began(archive: Archive, attempts: Sequence[int]) -> dict[int, Prints]:
         return {}
     accepted = archive.fingerprints.accepted(attempts)
     return archive.fingerprints.files(attempts) | {one: basis.prints for one, (_, basis) in accepted.items()}
+
+
+def _aside(archive: Archive, attempts: Sequence[NewAttempt]) -> dict[int, tuple[PartialOutput, ...]]:
+    """By attempt, the outputs that the attempts which it goes on from have set aside."""
+    resumed = [one for one in attempts if one.job.resume_step or one.job.subtasks is not None]
+    sources = {one.id: one.job.resume_attempt for one in resumed if one.job.resume_attempt is not None}
+    found = archive.fingerprints.aside(list(sources.values()))
+    return {attempt: found[source] for attempt, source in sources.items() if source in found}
 
 
 def _patched(

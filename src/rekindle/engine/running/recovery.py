@@ -110,7 +110,7 @@ def settle(archive: Archive, estate: Estate, returned: Collection[str], now: flo
     for attempt in (*lost, *unstarted):
         _clear(archive, estate, attempt)
     give_back(archive, sorted(one.id for one in unstarted), now)
-    ended = end_lost(archive, lost, wanted, estate.runner, damages, now)
+    ended = end_lost(archive, lost, wanted, estate.runner, damages, now, estate.store_folder)
     settled = {one.id for one in (*lost, *unstarted)}
     estate.active = {one.id: one for one in left if one.id not in settled}
     estate.lost, estate.unstarted = estate.lost + len(lost), estate.unstarted + len(unstarted)

@@ -10,6 +10,25 @@ ON CONFLICT (attempt, part) DO UPDATE SET document = excluded.document;
 -- One part of the fingerprints of some attempts, where it was recorded.
 SELECT attempt, document FROM fingerprint WHERE attempt IN @attempts AND part = :part;
 
+-- name: aside
+-- What some attempts, and those that they build on, have left without completing, the newest first.
+WITH RECURSIVE chain (attempt, source) AS (
+    SELECT id, id FROM attempt WHERE id IN @attempts
+    UNION
+    SELECT chain.attempt, attempt.builds_on FROM chain JOIN attempt ON attempt.id = chain.source
+    WHERE attempt.builds_on IS NOT NULL
+)
+SELECT chain.attempt, fingerprint.document
+FROM chain JOIN fingerprint ON fingerprint.attempt = chain.source AND fingerprint.part = 'partial'
+ORDER BY chain.attempt, chain.source DESC;
+
+-- name: partial_of_failures
+-- What failed attempts of some jobs have left without completing, live ones' or all, with the projects' folders.
+SELECT signature.digest, attempt.id, attempt.job, workflow.directory, fingerprint.document
+FROM attempt JOIN fingerprint ON fingerprint.attempt = attempt.id AND fingerprint.part = 'partial'
+    JOIN signature ON signature.id = attempt.signature JOIN workflow ON workflow.id = attempt.workflow
+WHERE attempt.job IN @jobs AND (:archived = 1 OR attempt.archived_by IS NULL) ORDER BY attempt.id;
+
 -- name: put_source
 -- Modules, by the digest of all of them together.
 INSERT INTO source (digest, modules) VALUES (:digest, :modules) ON CONFLICT (digest) DO NOTHING;

@@ -1,0 +1,263 @@
+"""Declared outputs that an attempt which did not complete has left half written: found, set aside, brought back.
+
+`partial: aside` moves them to the attempt's own place, so that nothing reads them by mistake. A move is one rename; to
+another file system, the output is hidden beside its place until the copy is whole, so that a process that is killed
+in between loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from rekindle.domain.models import PartialOutput
+from rekindle.journal.beneath import below, by_descriptor, kind, open_folder, parent_of, take_name
+from rekindle.journal.copies import copy_file, copy_tree
+
+_COARSE = 5  # CLOCK_REALTIME_COARSE, from which local file systems take times: up to 10 ms behind CLOCK_REALTIME
+
+_Look = tuple[int, int, int, int]  # inode, size, mtime_ns, ctime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is known of declared outputs from before an attempt changed any: how each looked (None where there was
+    none), and the time. Without looks, what was changed between `since` and `until` counts as changed by it."""
+
+    since: int  # nanoseconds, by the file systems' clock
+    looks: Mapping[str, _Look | None] | None = None  # by path
+    until: int | None = None
+
+
+def outputs_before(outputs: Mapping[str, str]) -> Before:
+    """Look at declared outputs, absolute paths by name, before an attempt changes any."""
+    return Before(time.clock_gettime_ns(_COARSE), {path: _look(path) for path in outputs.values()})
+
+
+def outputs_between(since: float, until: float | None = None) -> Before:
+    """What is known of the outputs of an attempt whose process has died, from its start on."""
+    slack = 10_000_000
+    return Before(int(since * 1e9) - slack, None, None if until is None else int(until * 1e9))
+
+
+def partial_outputs(outputs: Mapping[str, str], before: Before) -> tuple[PartialOutput, ...]:
+    """Return the declared outputs that are there and that an attempt has made or changed."""
+    found = ((name, path, _changed(path, before)) for name, path in outputs.items())
+    return tuple(PartialOutput(name, path, size) for name, path, size in found if size is not None)
+
+
+def set_aside(
+    partial: Sequence[PartialOutput], names: Sequence[str], before: Before, root: str, place: str, *, copy: bool = True
+) -> tuple[PartialOutput, ...]:
+    """Move partial outputs of an attempt to the folder `place`, each below its position among the `names` of all that
+    are declared. What lies outside `root`, the project's folder, or is reached through a symbolic link stays, and so
+    does, without `copy`, what lies on another file system."""
+    moved = {}
+    for one in sorted(partial, key=lambda one: -one.path.count("/")):  # a file before the folder that holds it
+        try:
+            moved[one.name] = _set_aside(one, before, root, _place(one, names, place), copy)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if error.errno == errno.ELOOP:
+                reason = f"{error.filename} is a symbolic link"
+            moved[one.name] = replace(one, stays=reason)
+    return tuple(moved[one.name] for one in partial)
+
+
+def bring_back(aside: Sequence[PartialOutput], root: str) -> None:
+    """Put outputs that earlier attempts have set aside back in their places, as far as they are still there. OSError,
+    FileExistsError with the output's path where another file is in its place; nothing is ever replaced."""
+    there = [one for one in aside if one.aside is not None and os.path.lexists(one.aside)]
+    for one in there:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), parent_of(root, one.path) as (at, name):
+            if kind(at, name) is not None:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), one.path, None, one.aside)
+    for one in sorted(there, key=lambda one: one.path.count("/")):
+        assert one.aside is not None
+        with parent_of(root, one.path, []) as (at, name):
+            _bring_back(at, name, one.aside)
+
+
+def find_aside(outputs: Mapping[str, str], root: str, place: str) -> Iterator[PartialOutput]:
+    """Yield what has been set aside in `place` without a record of that, because the process that did so was killed.
+    What it was copying to another file system is put back in its place."""
+    for name, path in outputs.items():
+        one = PartialOutput(name, path, 0)
+        kept = _place(one, list(outputs), place)
+        with contextlib.suppress(OSError), parent_of(root, path) as (folder, last):
+            if _finish_move(folder, last, kept):
+                yield replace(one, size=_measured(path)[1], stays="the process that was moving it was killed")
+        if os.path.lexists(kept):
+            yield replace(one, size=_measured(kept)[1], aside=kept)
+
+
+def _finish_move(at: int, name: str, kept: str) -> bool:
+    """Finish what `_move_by_copy` had begun; whether the output is in its place again."""
+    hidden = _hidden_beside(kept)
+    if kind(at, hidden) is None:
+        return False
+    if os.path.lexists(kept):  # the copy is whole
+        _remove(at, hidden)
+    elif kind(at, name) is None:
+        try:
+            with _own(kept, []) as (into, last):
+                os.rename(hidden, last, src_dir_fd=at, dst_dir_fd=into)
+        except OSError:
+            os.rename(hidden, name, src_dir_fd=at, dst_dir_fd=at)
+            return True
+    return False
+
+
+def _place(one: PartialOutput, names: Sequence[str], place: str) -> str:
+    return f"{place}/{names.index(one.name)}/{os.path.basename(os.path.normpath(one.path))}"
+
+
+def _hidden_beside(kept: str) -> str:
+    """The name beside its place of an output that is being moved to another file system."""
+    place, position = os.path.split(os.path.dirname(kept))
+    return f".rekindle-{os.path.basename(place)}-{position}"
+
+
+def _set_aside(one: PartialOutput, before: Before, root: str, kept: str, copy: bool) -> PartialOutput:
+    if below(root, one.path) in (None, "."):
+        return replace(one, stays="it lies outside the project")
+    if os.path.islink(one.path) and not _is_changed(os.lstat(one.path), one.path, before):
+        return replace(one, stays="it is a symbolic link, and only its target has changed")
+    with parent_of(root, one.path) as (at, name), _own(kept, []) as (into, last):
+        try:
+            os.rename(name, last, src_dir_fd=at, dst_dir_fd=into)
+        except OSError as error:
+            if error.errno != errno.EXDEV or not copy:
+                raise
+            _move_by_copy(at, name, into, last, _hidden_beside(kept))
+    return replace(one, aside=kept)
+
+
+def _own(kept: str, made: list[str] | None = None) -> AbstractContextManager[tuple[int, str]]:
+    """Open the folder of what is set aside; a job may have put links where it is to be."""
+    beside = os.path.dirname(os.path.dirname(os.path.dirname(kept)))
+    if made is not None:
+        os.makedirs(beside, exist_ok=True)
+    return parent_of(beside, kept, made)
+
+
+def _move_by_copy(at: int, name: str, into: int, last: str, hidden: str) -> None:
+    """Move a file or folder to another file system, while it is called `hidden`."""
+    part = ".part"
+    os.rename(name, hidden, src_dir_fd=at, dst_dir_fd=at)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            _remove(into, part)
+        _copy(at, hidden, by_descriptor(into, part))
+        os.rename(part, last, src_dir_fd=into, dst_dir_fd=into)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _remove(into, part)
+        os.rename(hidden, name, src_dir_fd=at, dst_dir_fd=at)
+        raise
+    with contextlib.suppress(OSError):  # the copy is whole
+        _remove(at, hidden)
+
+
+def _copy(at: int, name: str, target: str) -> None:
+    if not stat.S_ISDIR(kind(at, name) or 0):
+        copy_file(by_descriptor(at, name), target, lambda _: None)
+        return
+    folder = open_folder(at, name, name)
+    try:
+        copy_tree(by_descriptor(folder), target, lambda _: None)
+    finally:
+        os.close(folder)
+
+
+def _remove(at: int, name: str) -> None:
+    if stat.S_ISDIR(kind(at, name) or 0):
+        shutil.rmtree(name, dir_fd=at)
+    else:
+        os.unlink(name, dir_fd=at)
+
+
+def _bring_back(at: int, name: str, aside: str) -> None:
+    """Move what was set aside to a name that is free in an open folder."""
+    with _own(aside) as (kept, last):
+        is_folder = stat.S_ISDIR(kind(kept, last) or 0)
+        try:
+            if is_folder:
+                os.rename(last, name, src_dir_fd=kept, dst_dir_fd=at)
+            else:
+                take_name(kept, last, at, name)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            draft = _hidden_beside(aside)
+            with contextlib.suppress(FileNotFoundError):
+                _remove(at, draft)
+            _copy(kept, last, by_descriptor(at, draft))
+            if is_folder:
+                os.rename(draft, name, src_dir_fd=at, dst_dir_fd=at)
+            else:
+                take_name(at, draft, at, name)
+            _remove(kept, last)
+
+
+def _look(path: str) -> _Look | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return _look_of(found)
+
+
+def _look_of(found: os.stat_result) -> _Look:
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _is_changed(found: os.stat_result, path: str, before: Before) -> bool:
+    """Whether the file itself, a link not followed, was made or changed since."""
+    if before.looks is not None:
+        return before.looks.get(path) != _look_of(found)
+    return before.since <= found.st_ctime_ns <= (before.until or found.st_ctime_ns)
+
+
+def _changed(path: str, before: Before) -> int | None:
+    """Return the size of an output that was made or changed since; None for any other."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    newest, size = _measured(path)
+    if _is_changed(found, path, before):
+        return None if before.until is not None and newest > before.until else size
+    if stat.S_ISREG(found.st_mode):
+        return None
+    return size if before.since <= newest <= (before.until or newest) else None
+
+
+def _measured(path: str) -> tuple[int, int]:
+    """Return when a file, the target of a link, or the newest part of a folder was changed, and how large it is."""
+    try:
+        found = os.stat(path)
+    except OSError:  # a link that leads nowhere
+        return 0, 0
+    if not stat.S_ISDIR(found.st_mode):
+        return found.st_ctime_ns, found.st_size
+    newest, size = found.st_ctime_ns, 0
+    if os.path.islink(path):
+        return newest, size
+    folders = [path]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                one = entry.stat(follow_symlinks=False)
+                newest = max(newest, one.st_ctime_ns)
+                size += one.st_size if stat.S_ISREG(one.st_mode) else 0
+                if stat.S_ISDIR(one.st_mode):
+                    folders.append(entry.path)
+    return newest, size
