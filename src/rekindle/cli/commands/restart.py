@@ -88,12 +88,9 @@ def restart(
             _tell_left(found)
         if proposal is None or dry_run:
             _tell_unapplied(found, as_json, only_uninitialized)
-            ready = 0 if dry_run or only_uninitialized else _ready(session, chosen)
-            if ready and and_work:
-                return work_shown(session, WorkOptions(str(chosen.id), slots=slots), quiet=as_json).exit_code
-            if ready and not as_json:
-                click.echo(f"{ready:,} ready: rekindle work -w {chosen.id}")
-            return 0
+            if dry_run or only_uninitialized:
+                return 0
+            return _work_on_ready(session, chosen, slots, as_json, and_work=and_work)
         ask(yes, as_json)
         applied = engine.apply(session, proposal, saving_shown())
         if as_json:
@@ -101,10 +98,15 @@ def restart(
         return finish(session, applied, [chosen.id], and_work, slots, as_json)
 
 
-def _ready(session: Session, workflow: Workflow) -> int:
-    """How many jobs would run without a restart; none while a runner is alive."""
+def _work_on_ready(session: Session, workflow: Workflow, slots: int | None, as_json: bool, *, and_work: bool) -> int:
+    """Run the jobs that are ready without a restart, or name the command that does, unless a runner is alive."""
     (status,) = look.status(session, str(workflow.id))
-    return 0 if status.runners else status.counts.get(State.READY, 0) - sum(status.held.values())
+    ready = 0 if status.runners else status.counts.get(State.READY, 0) - sum(status.held.values())
+    if ready and and_work:
+        return work_shown(session, WorkOptions(str(workflow.id), slots=slots), quiet=as_json).exit_code
+    if ready and not as_json:
+        click.echo(f"{ready:,} ready: rekindle work -w {workflow.id}")
+    return 0
 
 
 def _tell_left(found: Restarting) -> None:

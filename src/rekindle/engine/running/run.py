@@ -21,6 +21,7 @@ from rekindle.engine.running.signals import Interrupts
 from rekindle.engine.session import Session
 from rekindle.engine.wake import Bell
 from rekindle.executors.port import Executor
+from rekindle.store.port import Archive
 
 Tell = Callable[[Progress], None]
 
@@ -71,14 +72,10 @@ def work(
             executor.leave()
         else:
             executor.close(grace=0.0)
-        now = session.clock()
-        with lease.write(now) as archive:
-            if shift.leaves:
-                archive.runners.abandon(runner.id, runner.epoch)
-            else:
-                archive.runners.end(runner.id, now)
+        with lease.write(session.clock()) as archive:
+            _end(archive, runner, session.clock(), leaves=shift.leaves)
             if report.completed or report.failed or report.canceled or report.reinstated:
-                archive.events.add(now, "worked", scope.workflow, _summary(runner, report))
+                archive.events.add(session.clock(), "worked", scope.workflow, _summary(runner, report))
             held = archive.jobs.held_back(scope.workflow) if report.counts.get(State.READY) else {}
     except BaseException:  # whatever broke the run off, what it had under way is left to the next runner
         executor.leave()
@@ -87,6 +84,13 @@ def work(
     finally:
         bell.close()
     return replace(report, held=held)
+
+
+def _end(archive: Archive, runner: Runner, now: float, *, leaves: bool) -> None:
+    if leaves:
+        archive.runners.abandon(runner.id, runner.epoch)
+    else:
+        archive.runners.end(runner.id, now)
 
 
 def _summary(runner: Runner, report: WorkReport) -> dict[str, int | bool]:
