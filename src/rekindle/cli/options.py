@@ -12,6 +12,7 @@ from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.selection import Changed, Selection
 from rekindle.domain.verdicts import Word
 from rekindle.query.selections import Flags, parse_selection
+from rekindle.streams import outlives_reader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -169,7 +170,7 @@ def plan_options(command: Command) -> Command:
         )
     ):
         command = decorate(command)
-    return command
+    return outlives_reader(command)
 
 
 def then_work_options(command: Command) -> Command:
@@ -182,7 +183,7 @@ def then_work_options(command: Command) -> Command:
         )
     ):
         command = decorate(command)
-    return command
+    return outlives_reader(command)
 
 
 def check_then_work(and_work: bool, slots: int | None) -> None:
@@ -212,7 +213,7 @@ def capacity_options(command: Command) -> Command:
         )
     ):
         command = decorate(command)
-    return command
+    return outlives_reader(command)
 
 
 def fail_on_option(command: Command) -> Command:

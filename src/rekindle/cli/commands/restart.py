@@ -16,6 +16,7 @@ from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.errors import PlanRefused, UsageError
 from rekindle.domain.models import Job
 from rekindle.engine.looking.whereabouts import refuse_without_folder
+from rekindle.engine.nesting import refuse_inside_job
 from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.rerunning.restart import plan_restart, the_workflow
 from rekindle.engine.results import Restarting
@@ -61,6 +62,8 @@ def restart(
     check_then_work(and_work, slots)
     with opened() as session:
         chosen = the_workflow(session, key or workflow)
+        if and_work:
+            refuse_inside_job(session, chosen.id)
         refuse_without_folder(session, [chosen.id])
         tell_spec_changed(session, [chosen.id])
         try:
