@@ -14,12 +14,13 @@ from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.planshow import draw_plan
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.errors import PlanRefused, UsageError
-from rekindle.domain.models import Job
+from rekindle.domain.models import Job, Workflow
 from rekindle.engine.looking.whereabouts import refuse_without_folder
 from rekindle.engine.nesting import refuse_inside_job
 from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.rerunning.restart import plan_restart, the_workflow
 from rekindle.engine.results import Restarting
+from rekindle.engine.session import Session
 
 _NAMED = 5
 
@@ -61,11 +62,7 @@ def restart(
         raise UsageError(f"both {key!r} and -w {workflow!r}: which of them?", hint="name one workflow")
     check_then_work(and_work, slots)
     with opened() as session:
-        chosen = the_workflow(session, key or workflow)
-        if and_work:
-            refuse_inside_job(session, chosen.id)
-        refuse_without_folder(session, [chosen.id])
-        tell_spec_changed(session, [chosen.id])
+        chosen = _chosen(session, key or workflow, and_work=and_work)
         try:
             with reading_shown() as tell:
                 found = plan_restart(
@@ -93,6 +90,16 @@ def restart(
         if as_json:
             shapes.emit(shapes.restart(found, applied.rerun))
         return finish(session, applied, [chosen.id], and_work, slots, as_json)
+
+
+def _chosen(session: Session, key: str | None, *, and_work: bool) -> Workflow:
+    """Return the workflow to restart. Refused where its folder is missing, and to work from inside one of its jobs."""
+    chosen = the_workflow(session, key)
+    if and_work:
+        refuse_inside_job(session, chosen.id)
+    refuse_without_folder(session, [chosen.id])
+    tell_spec_changed(session, [chosen.id])
+    return chosen
 
 
 def _tell_left(found: Restarting) -> None:
