@@ -1,9 +1,6 @@
 """rekindle runs workflows of jobs, and runs again exactly what must run again."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` takes milliseconds to import
 if TYPE_CHECKING:
     from rekindle.api import Client, Workflow
     from rekindle.domain.actions import Action
@@ -28,7 +25,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Public names are imported when they are first used, so that the command line starts quickly."""
     home = _HOMES.get(name)
     if home is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from signal import Signals
 from typing import Any, Self
 
 from rekindle.domain.batches.guards import Guards
@@ -18,6 +19,7 @@ from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.engine.changes import staleness
 from rekindle.engine.changes.staleness import Explained
 from rekindle.engine.looking import look
+from rekindle.engine.nesting import refuse_while_imported
 from rekindle.engine.rerunning import accepting, control, rerun, resetting, resubmitting
 from rekindle.engine.rerunning.restart import plan_restart, the_workflow
 from rekindle.engine.rerunning.updating import apply_update, conclude, plan_update
@@ -40,6 +42,7 @@ from rekindle.engine.results import (
 )
 from rekindle.engine.running import reconciling
 from rekindle.engine.running.run import work
+from rekindle.engine.running.signals import deliver
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.submitting.submit import preview, submit
 from rekindle.engine.supervising.supervise import supervise, told
@@ -55,6 +58,7 @@ class Workflow(_Builder):
     ) -> Submitted:
         """Store it. `store` is a path or URL; by default the one the command line would take here. With `revise` it
         becomes the next revision of a workflow of its name that was submitted from a spec file."""
+        refuse_while_imported("submits")
         with open_session(store) as session:
             return submit(session, self.definition(), name=name, new=new, revise=revise)
 
@@ -73,7 +77,11 @@ class Workflow(_Builder):
         """Store it and bring it up to date, as `rekindle run` does: run what is ready, new, stale or was interrupted,
         and every job below these. `jobs` run at once, `wait_timeout` is in seconds. Without `rerun` stale jobs are
         left; with `retry_failed` failed jobs run again. The report's `exit_code` covers the whole workflow, as that of
-        the command line."""
+        the command line.
+
+        Ctrl-C cancels what runs and raises KeyboardInterrupt once that is recorded; SIGTERM and SIGHUP likewise have
+        their usual effect then. Outside the main thread no signal is handled."""
+        refuse_while_imported("runs")
         with open_session(store) as session:
             reconciling.reconcile(session)
             update = plan_update(
@@ -87,7 +95,9 @@ class Workflow(_Builder):
             )
             stored, _ = apply_update(session, update)
             report = work(session, WorkOptions(str(stored.workflow), slots=jobs, wait_timeout=wait_timeout))
-            return replace(report, exit_code=conclude(session, stored.workflow, report).exit_code)
+            report = replace(report, exit_code=conclude(session, stored.workflow, report).exit_code)
+        deliver(report.signal)
+        return report
 
 
 class _Looking:
@@ -147,8 +157,10 @@ class Client(_Looking):
         return submit(self._session, _definition(definition, params), revise=revise)
 
     def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
-        """Run what is ready, to the end."""
-        return work(self._session, WorkOptions(workflow, slots=jobs))
+        """Run what is ready, to the end. Signals are handled as by `Workflow.run`."""
+        report = work(self._session, WorkOptions(workflow, slots=jobs))
+        deliver(report.signal)
+        return report
 
     def supervise(
         self,
@@ -161,14 +173,19 @@ class Client(_Looking):
         note: str | None = None,
     ) -> Report:
         """Run a workflow, and run again what fails, within guards: see `supervise`. `elsewhere`: others work on it.
-        `wait_timeout` is in seconds, for each round."""
+        `wait_timeout` is in seconds, for each round. Signals are handled as by `Workflow.run`."""
+        interrupted_by: Signals | None = None
 
         def run(left: float | None) -> WorkReport:
-            return work(self._session, WorkOptions(workflow, slots=jobs, wait_timeout=left))
+            nonlocal interrupted_by
+            report = work(self._session, WorkOptions(workflow, slots=jobs, wait_timeout=left))
+            interrupted_by = report.signal
+            return report
 
         options = SuperviseOptions(workflow, guards or Guards(), wait_timeout=wait_timeout, note=note)
         report = supervise(self._session, options, None if elsewhere else run)
         told(self._session, report)
+        deliver(interrupted_by)
         return report
 
     def preview(self, definition: Definition | Path | str, *, revise: bool = False, **params: str) -> Preview:

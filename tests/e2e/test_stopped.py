@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 
 import psutil
 import pytest
@@ -25,7 +26,7 @@ def started(project: Project) -> int:
     return int((project.folder / "pid").read_text())
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda sent: sent.name)
 def test_an_interrupted_run_is_recorded_and_can_be_run_again(project: Project, sent: signal.Signals) -> None:
     project.spec(SPEC)
     runner = project.start("run", "spec.yaml", "-j", "2")
@@ -36,11 +37,55 @@ def test_an_interrupted_run_is_recorded_and_can_be_run_again(project: Project, s
     assert project.states() == {"before": "completed", "long": "canceled", "after": "waiting"}
     (attempt,) = project.attempts("long")
     assert (attempt["state"], attempt["cause"]) == ("canceled", "canceled")
+    assert project.ask("events", "list")["events"][-1]["detail"]["signal"] == sent.name
 
     project.write("go", "")
     project.rekindle("rerun", "-s", "canceled", "--yes", "--work")
     assert set(project.states().values()) == {"completed"}
     assert project.ran() == ["before", "long", "long", "after"]
+
+
+def test_the_end_of_its_terminal_cancels_a_run_and_is_recorded(project: Project) -> None:
+    """The runner alone is hung up: its workers and their jobs have no terminal. Nothing that it writes arrives."""
+    project.spec(SPEC)
+    keyboard, terminal = os.openpty()
+    runner = subprocess.Popen(
+        [*project.command, "run", "spec.yaml", "-j", "2"],
+        cwd=project.folder,
+        env=project.env,
+        preexec_fn=lambda: os.login_tty(terminal),
+    )
+    project.started.append(runner)
+    os.close(terminal)
+    job = started(project)
+    workers = psutil.Process(runner.pid).children(recursive=True)
+    os.close(keyboard)
+    assert runner.wait(timeout=60) == 5
+    assert not psutil.pid_exists(job)
+    assert not [one for one in workers if one.is_running()]
+    assert project.states() == {"before": "completed", "long": "canceled", "after": "waiting"}
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored(project: Project) -> None:
+    project.spec(SPEC)
+    project.command = ["nohup", *project.command]
+    runner = project.start("run", "spec.yaml", "-j", "2")
+    started(project)
+    os.kill(runner.pid, signal.SIGHUP)
+    project.write("go", "")
+    assert runner.wait(timeout=60) == 0
+    assert set(project.states().values()) == {"completed"}
+
+
+def test_a_hangup_of_a_worker_ends_no_job(project: Project) -> None:
+    project.spec(SPEC)
+    runner = project.start("run", "spec.yaml", "-j", "2")
+    started(project)
+    for worker in psutil.Process(runner.pid).children():
+        worker.send_signal(signal.SIGHUP)
+    project.write("go", "")
+    assert runner.wait(timeout=60) == 0
+    assert [one["number"] for one in project.attempts()] == [1, 1, 1]
 
 
 def test_what_runs_goes_on_without_its_runner_and_is_adopted_or_ended_by_the_next(project: Project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -12,12 +13,15 @@ import click
 
 from rekindle.cli.embassies import DIALECTS
 from rekindle.cli.lazy import Entry, LazyGroup
-from rekindle.domain.errors import RekindleError, SpecError
+from rekindle.domain.errors import Refused, RekindleError, SpecError
+from rekindle.streams import describe_stdout_error, set_up_streams, stdout_error
 
 DEBUG = "REKINDLE_DEBUG"
 WRONG_COMMAND_LINE = 64
 INTERRUPTED = 130  # 128 + SIGINT, as a shell tells it
-READER_GONE = 141  # 128 + SIGPIPE
+READER_GONE = 1  # as click exits where a write fails
+PROCESS = "process"
+"""The root context's `obj` where the command line is the whole process, not a call of `main` within another program."""
 GARBAGE = 50_000
 """Objects between two looks for garbage in circles. A hundred thousand jobs are a million objects and no circle:
 Python's own 700 would spend a quarter of a plan's time on looking at them again and again."""
@@ -81,7 +85,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Print it.")
 @click.pass_context
-def cli(ctx: click.Context, store: str | None) -> None:  # noqa: ARG001 (opening.py reads it from the context)
+def cli(ctx: click.Context, store: str | None) -> None:
     """Run workflows of jobs, and run again exactly what must run again.
 
     \b
@@ -92,6 +96,23 @@ def cli(ctx: click.Context, store: str | None) -> None:  # noqa: ARG001 (opening
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
+    if ctx.obj is PROCESS and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # The command is imported: from here on an interrupt unwinds it. Until here it ends the process at once.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _require_working_directory(elsewhere=store is not None)
+
+
+def _require_working_directory(*, elsewhere: bool) -> None:
+    """Refused when the working directory does not exist any more, or may not be entered and the store is not
+    `elsewhere`."""
+    hint = "change to another folder: cd /some/project"
+    try:
+        folder = os.getcwd()  # noqa: PTH109 (a Path that nobody needs)
+    except OSError:
+        folder = f" {known}" if (known := os.environ.get("PWD")) else ""
+        raise Refused(f"the working directory{folder} does not exist any more", hint=hint) from None
+    if not elsewhere and not os.access(os.curdir, os.X_OK):
+        raise Refused(f"the working directory {folder} may not be entered: permission denied", hint=hint)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,13 +121,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 all well, 1 failed or refused, 2 jobs failed, 5 canceled, 6 timed out, 64 the command line is wrong.
     An error nobody foresaw leaves as it is; `sys.excepthook` makes one line of it unless $REKINDLE_DEBUG is set."""
     gc.set_threshold(GARBAGE)
+    process = PROCESS if arguments is None else None
+    if process:
+        set_up_streams()
+        sys.unraisablehook = _unraisable
     if not os.environ.get(DEBUG):
         sys.excepthook = _unforeseen
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that knows no UTF-8 gets ? for what it cannot show
     try:
-        code = cli.main(args=arguments, prog_name="rekindle", standalone_mode=False)
+        code = cli.main(args=arguments, prog_name="rekindle", standalone_mode=False, obj=process)
         sys.stdout.flush()
     except RekindleError as error:
         return _tell(error)
@@ -120,10 +145,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error.format_message(), "", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _complain("interrupted", "", INTERRUPTED)
-    except BrokenPipeError:
-        # Python would complain once more when it closes stdout: give it somewhere to write to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
+    except OSError as error:
+        if error is not stdout_error():
+            raise
+        return READER_GONE if isinstance(error, BrokenPipeError) else _complain(describe_stdout_error(error), "", 1)
+    if (lost := stdout_error()) is not None and not isinstance(lost, BrokenPipeError):
+        click.echo(f"warning: {describe_stdout_error(lost)}", err=True)
     return code if isinstance(code, int) else 0
 
 
@@ -145,5 +172,14 @@ def _complain(message: str, hint: str, code: int) -> int:
 
 
 def _unforeseen(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
-    """Python exits with 1 after this."""
+    """Python exits with 1 after this, and after a KeyboardInterrupt as one that SIGINT has ended."""
+    if kind is KeyboardInterrupt:
+        return
     _complain(f"unforeseen {kind.__name__}: {error}", f"set {DEBUG}=1 and try again to see the traceback", 1)
+
+
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """End the process where a KeyboardInterrupt was raised in a callback, out of which it cannot unwind the command."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        os._exit(_complain("interrupted", "", INTERRUPTED))
+    sys.__unraisablehook__(unraisable)

@@ -13,6 +13,7 @@ from rekindle.domain.selection import Changed, Selection
 from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.verdicts import Word
 from rekindle.query.selections import Flags, parse_selection
+from rekindle.streams import outlives_reader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -170,7 +171,7 @@ def plan_options(command: Command) -> Command:
         )
     ):
         command = decorate(command)
-    return command
+    return outlives_reader(command)
 
 
 def then_work_options(command: Command) -> Command:
@@ -183,7 +184,7 @@ def then_work_options(command: Command) -> Command:
         )
     ):
         command = decorate(command)
-    return command
+    return outlives_reader(command)
 
 
 def check_then_work(and_work: bool, slots: int | None) -> None:
@@ -213,7 +214,7 @@ def capacity_options(command: Command) -> Command:
         )
     ):
         command = decorate(command)
-    return command
+    return outlives_reader(command)
 
 
 def fail_on_option(command: Command) -> Command:

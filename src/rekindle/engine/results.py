@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from signal import Signals
 from typing import Any, Literal
 
 from rekindle.domain.batches.canaries import Choice, Group
@@ -416,6 +417,7 @@ class WorkReport:
     stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (job, processes that cannot be ended, for which it waits)
     damaged: tuple[str, ...] = ()  # what could not be read of journals
     canaries: tuple[Group, ...] = ()  # whose canaries decided, in this time, what becomes of the rest
+    signal: Signals | None = None  # that interrupted it
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,6 @@ def open_session(url: str | None = None, *, create: bool = True, directory: Path
 def _nearest(directory: Path) -> Path | None:
     for folder in (directory, *directory.parents):
         candidate = folder / STORE_FOLDER
-        if candidate.is_dir():
+        if os.path.isdir(candidate):  # noqa: PTH112 (a folder above that may not be entered has none for this user)
             return candidate
     return None

@@ -9,6 +9,9 @@ from typing import Literal
 Stream = Literal["out", "err"]
 STREAMS: tuple[Stream, Stream] = ("out", "err")
 
+TOKEN = "REKINDLE_TOKEN"
+"""The variable with an attempt's token in the environment of its processes."""
+
 HOST = "host"
 """How the folders begin that a worker has, in its own, for the call hosts beside its first one."""
 
@@ -27,7 +30,7 @@ def scratch_path(store: str, worker: str) -> str:
 
 def variable_of(token: str) -> str:
     """What is in the environment of all processes of the attempt with that token, and of no others."""
-    return f"REKINDLE_TOKEN={token}"
+    return f"{TOKEN}={token}"
 
 
 def attempt_folder(store: str, attempt: int) -> str:

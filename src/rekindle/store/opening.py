@@ -63,7 +63,10 @@ def folder_of(url: str) -> Path:
         raise BadValue(f"no such kind of store: {url}", hint="a store is a folder: a path, or sqlite:///path")
     if not url:
         raise BadValue("the store's path is empty", hint="name a folder")
-    path = Path(url).expanduser().resolve()
+    try:
+        path = Path(url).expanduser().resolve()
+    except (RuntimeError, ValueError, OSError) as error:  # an unknown home, a loop of links, a zero byte
+        raise BadValue(f"the store's path {url!r} cannot be followed: {error}", hint="name a folder") from error
     return path.parent if path.name == FILE else path
 
 

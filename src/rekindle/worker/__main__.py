@@ -61,10 +61,11 @@ def main(arguments: list[str]) -> None:
 
 
 def _alarm_for_signals() -> int:
-    """A descriptor from which the numbers of SIGTERM and SIGUSR1 can be read when they have come; SIGINT is for the
-    terminal's own processes."""
+    """A descriptor from which the numbers of SIGTERM and SIGUSR1 can be read when they have come; SIGINT and SIGHUP are
+    for the terminal's own processes."""
     alarm, bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGTERM, CANCEL):
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(bell, warn_on_full_buffer=False)

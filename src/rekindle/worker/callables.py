@@ -13,6 +13,7 @@ import msgspec
 
 from rekindle.domain.actions import BAD_ACTION, Action, BadAction, action_document, read_action
 from rekindle.domain.causes import Cause
+from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure
 from rekindle.domain.verdicts import Verdict
 from rekindle.worker.findings import StartError
@@ -56,6 +57,8 @@ class Functions:
             function = _load(name)
         except StartError as error:
             return Finding.not_started(str(error))
+        except RekindleError as error:
+            return Finding.not_started(f"cannot import {name}: {error}", traceback=_traceback(error))
         except BaseException as error:  # noqa: BLE001 - whatever a user's module raises is the outcome
             kind = _type_name(error)
             return Finding.not_started(f"cannot import {name}: {kind}: {error}", kind, _traceback(error))

@@ -16,12 +16,12 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.states import State
 from rekindle.journal.copies import copy_tree, remove_tree, size_of
 from rekindle.journal.orders import Assignment
-from rekindle.journal.places import copy_part, forget_progress, write_progress
+from rekindle.journal.places import TOKEN, copy_part, forget_progress, write_progress
 from rekindle.worker.capture import Capture
 from rekindle.worker.clock import date
 from rekindle.worker.commands import ended
 from rekindle.worker.findings import StepEnd, failed, signal_name, stopped
-from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, TOKEN, VERDICT_NAME
+from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, VERDICT_NAME
 from rekindle.worker.reaping import kill_group
 from rekindle.worker.spawn import spawn
 

@@ -13,12 +13,11 @@ from rekindle.domain.texts.globs import is_pattern, location
 from rekindle.domain.texts.substitution import Words, render, word
 from rekindle.files.reading import matching
 from rekindle.journal.orders import Assignment, Recipe
+from rekindle.journal.places import TOKEN
 from rekindle.worker.wire import Subtask
 
 LONGEST_INPUTS = 96 * 1024
 """Bytes of REKINDLE_INPUTS that fit into an environment; the kernel takes 128 KiB a variable."""
-
-TOKEN = "REKINDLE_TOKEN"
 
 RESULT_NAME = ".rekindle.result"
 ACTION_NAME = ".rekindle.action"

@@ -41,6 +41,7 @@ from rekindle.domain.texts.quantities import format_size
 from rekindle.engine.changes import staleness
 from rekindle.engine.looking import look
 from rekindle.engine.looking.whereabouts import refuse_without_folder, workflows_of
+from rekindle.engine.nesting import refuse_inside_job
 from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.rerunning import resubmitting
 from rekindle.engine.results import Applied, Proposal, WorkOptions
@@ -152,6 +153,9 @@ def _rerun(flags: Flags, selection: Selection, how: How, wanted: Wishes) -> int:
             return 0
         if applied is None:
             ask(wanted.yes, as_json)
+            if wanted.and_work:
+                touched = workflows_of(session, [job.id for job in proposal.plan.jobs])
+                refuse_inside_job(session, touched[0] if len(touched) == 1 else None)
             applied = resubmitting.apply(session, proposal, saving_shown())
         return _carry_out(session, proposal, applied, wanted.and_work, slots, as_json, how.repeats is not None)
 

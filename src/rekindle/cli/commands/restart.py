@@ -19,6 +19,7 @@ from rekindle.domain.models import Job, Workflow
 from rekindle.domain.states import State
 from rekindle.engine.looking import look
 from rekindle.engine.looking.whereabouts import refuse_without_folder
+from rekindle.engine.nesting import refuse_inside_job
 from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.rerunning.restart import plan_restart, the_workflow
 from rekindle.engine.results import Restarting, WorkOptions
@@ -64,9 +65,7 @@ def restart(
         raise UsageError(f"both {key!r} and -w {workflow!r}: which of them?", hint="name one workflow")
     check_then_work(and_work, slots)
     with reconciled() as session:
-        chosen = the_workflow(session, key or workflow)
-        refuse_without_folder(session, [chosen.id])
-        tell_spec_changed(session, [chosen.id])
+        chosen = _chosen(session, key or workflow, and_work=and_work)
         try:
             with reading_shown() as tell:
                 found = plan_restart(
@@ -107,6 +106,16 @@ def _work_on_ready(session: Session, workflow: Workflow, slots: int | None, as_j
     if ready and not as_json:
         click.echo(f"{ready:,} ready: rekindle work -w {workflow.id}")
     return 0
+
+
+def _chosen(session: Session, key: str | None, *, and_work: bool) -> Workflow:
+    """Return the workflow to restart. Refused where its folder is missing, and to work from inside one of its jobs."""
+    chosen = the_workflow(session, key)
+    if and_work:
+        refuse_inside_job(session, chosen.id)
+    refuse_without_folder(session, [chosen.id])
+    tell_spec_changed(session, [chosen.id])
+    return chosen
 
 
 def _tell_left(found: Restarting) -> None:

@@ -15,6 +15,7 @@ from rekindle.dialects.fireworks.launching.told import LEVELS, Told, attempts_of
 from rekindle.dialects.fireworks.pad.launchpad import LaunchPad
 from rekindle.dialects.fireworks.pad.opening import NoSuch, fireworks
 from rekindle.domain.errors import BadValue, Refused
+from rekindle.engine.running.signals import deliver
 from rekindle.engine.session import Session
 
 
@@ -36,6 +37,7 @@ def launch_rocket(
             fireworks(session, [fw_id])
         done = launch_one(session, as_fworker(fworker), Path.cwd(), fw_id, told.launch)
         _show(session, done.launches, told, err_file)
+    deliver(done.report.signal if done.report else None)
     return bool(done.launches)
 
 
@@ -71,6 +73,7 @@ def rapidfire(
         _show(session, done.launches, told, None)
         if local_redirect:
             redirect(session, done.launches)
+    deliver(done.report.signal if done.report else None)
 
 
 def as_fworker(given: Any) -> FWorker:

@@ -17,6 +17,7 @@ from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.engine.looking import look
 from rekindle.engine.session import Session
 from rekindle.engine.supervising.waiting import Patience
+from rekindle.streams import outlives_reader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -95,7 +96,8 @@ def work_options(command: Command) -> Command:
     """`no_work` and `slots`: whether what waits for a batch also runs it."""
     slots = click.IntRange(min=1)
     command = click.option("-j", "--jobs", "slots", type=slots, metavar="N", help="Run N tests at once.")(command)
-    return click.option("--no-work", is_flag=True, help="Run nothing here, even where nobody else does.")(command)
+    command = click.option("--no-work", is_flag=True, help="Run nothing here, even where nobody else does.")(command)
+    return outlives_reader(command)
 
 
 def split(texts: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from rekindle.domain.states import ENDED
 from rekindle.engine.looking import look
 from rekindle.engine.results import WorkOptions
 from rekindle.query.words import parse_words
+from rekindle.streams import outlives_reader
 
 _JOB_FIELDS = (
     *("key", "name", "command", "status", "return_code", "run_id", "attempt_id", "priority", "cause"),
@@ -73,6 +74,7 @@ def reset_status(keys: tuple[str, ...], dry_run: bool) -> None:
 @click.option("-j", "--max-parallel-jobs", type=click.IntRange(min=1), help="How many jobs run at once.")
 @click.option("-p", "--poll-interval", type=float, help="Taken and without effect: nothing is polled.")
 @click.option("-o", "--output", type=click.Path(), help="Taken and without effect: logs are in the store.")
+@outlives_reader
 def run(key: str | None, max_parallel_jobs: int | None, poll_interval: float | None, output: str | None) -> int:  # noqa: ARG001
     """Run the ready jobs of a workflow, and what they make ready. Exit code: 0, 2 jobs failed, 5 canceled.
 

@@ -14,6 +14,7 @@ from rekindle.engine.looking import look
 from rekindle.engine.results import WorkOptions, WorkReport
 from rekindle.engine.session import Session
 from rekindle.query.words import parse_ids
+from rekindle.streams import outlives_reader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,7 +31,8 @@ def work_options(command: Command) -> Command:
     """`and_work` and `slots`: of whatever may run what it has made ready."""
     command = click.option("--work", "and_work", is_flag=True, help="Run it at once.")(command)
     slots = click.IntRange(min=1)
-    return click.option("-j", "--jobs", "slots", type=slots, metavar="N", help="With --work: N tasks at once.")(command)
+    option = click.option("-j", "--jobs", "slots", type=slots, metavar="N", help="With --work: N tasks at once.")
+    return outlives_reader(option(command))
 
 
 def wanted(session: Session, instance: str | None, task: Sequence[str]) -> list[int]:

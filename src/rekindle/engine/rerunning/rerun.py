@@ -16,6 +16,7 @@ from rekindle.domain.rerunning.rerun import How, Reason, RerunRecord, SavedFile,
 from rekindle.domain.rerunning.undo import decide_undo, refuse_later
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.looking.whereabouts import refuse_without_folder, workflows_of
+from rekindle.engine.nesting import refuse_while_imported
 from rekindle.engine.planning.canaries import settle
 from rekindle.engine.planning.prospects import Requests, decide, survey
 from rekindle.engine.presence import alive
@@ -69,6 +70,7 @@ First = Callable[[Archive], None]
 def apply(session: Session, proposal: Proposal, tell: Tell | None = None, first: First | None = None) -> Applied:
     """Do what was planned, in one transaction. PlanOutdated when any of its jobs has moved since. Outputs that are to
     be saved are copied before, `tell` being told how far that is; Refused when one cannot be."""
+    refuse_while_imported("reruns")
     plan, now = proposal.plan, session.clock()
     if gone := [job for job in plan.jobs if job.manner.folder and not Path(job.manner.folder).is_dir()]:
         raise PlanOutdated(

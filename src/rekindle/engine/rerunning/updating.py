@@ -19,6 +19,7 @@ from rekindle.engine.changes.measuring import Measured, gather
 from rekindle.engine.changes.reading import Tell
 from rekindle.engine.changes.staleness import Changed, changed, judged
 from rekindle.engine.looking import look
+from rekindle.engine.nesting import refuse_inside_job
 from rekindle.engine.rerunning import rerun, resubmitting
 from rekindle.engine.rerunning.restart import plan_begun
 from rekindle.engine.rerunning.saving import Tell as Saving
@@ -135,7 +136,12 @@ def _begun(session: Session, ended: _Ended, retry_failed: bool, tell: Tell | Non
 
 
 def apply_update(session: Session, update: Update, tell: Saving | None = None) -> tuple[Submitted, Applied | None]:
-    """Do what was planned: the submission and the rerun in one transaction. PlanOutdated when jobs have moved since."""
+    """Do what was planned: the submission and the rerun in one transaction. PlanOutdated when jobs have moved since.
+    Refused in a process of one of the workflow's jobs, which the run that follows would wait for."""
+    with session.store.read() as archive:
+        known = None if update.new else archive.workflows.find(update.definition.name)
+    if known is not None:
+        refuse_inside_job(session, known.id)
     if update.proposal is None or update.preview is None:
         return submit(session, update.definition, new=update.new, revise=update.revise), None
     applied = resubmitting.apply(session, update.proposal, tell)

@@ -12,6 +12,7 @@ from rekindle.domain.states import State
 from rekindle.engine.looking.look import find_workflow
 from rekindle.engine.looking.whereabouts import refuse_without_folder, without_folder
 from rekindle.engine.machine import memory, owner_of, processors
+from rekindle.engine.nesting import refuse_inside_job
 from rekindle.engine.presence import here
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
 from rekindle.engine.running.claiming import Scope
@@ -31,14 +32,16 @@ def work(
 ) -> WorkReport:
     """Run until nothing is ready, running or adoptable (with `watch`: until interrupted).
 
-    The first SIGINT or SIGTERM cancels what runs, records it, and ends the run with `interrupted`; a second one
-    does not wait for grace periods. Whatever else breaks the run off, Superseded among it, what runs goes on to its
-    end, which the next runner takes in. `tell` is called a few times a second. `executor` stands in for the one that
-    the options name.
+    The first SIGINT, SIGTERM or SIGHUP cancels what runs, records it, and ends the run with `interrupted`; a second
+    SIGINT or SIGTERM does not wait for grace periods. Whatever else breaks the run off, Superseded among it, what runs
+    goes on to its end, which the next runner takes in. Refused in a process of a job that the run would wait for.
+    `tell` is called a few times a second. `executor` stands in for the one that the options name.
     """
     workflow = find_workflow(session, options.workflow) if options.workflow else None
     if workflow is not None and workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
+    if options.linger:
+        refuse_inside_job(session, workflow.id if workflow else None)
     if workflow is not None:
         refuse_without_folder(session, [workflow.id])
     gone = without_folder(session) if workflow is None else ()
@@ -68,15 +71,15 @@ def work(
         with Interrupts() as interrupts:
             shift = Shift(session, executor, runner, lease, scope, options, bell, interrupts, tell)
             report = shift.run(slots)
-        if shift.leaves:
-            executor.leave()
-        else:
-            executor.close(grace=0.0)
-        with lease.write(session.clock()) as archive:
-            _end(archive, runner, session.clock(), leaves=shift.leaves)
-            if report.completed or report.failed or report.canceled or report.reinstated:
-                archive.events.add(session.clock(), "worked", scope.workflow, _summary(runner, report))
-            held = archive.jobs.held_back(scope.workflow) if report.counts.get(State.READY) else {}
+            if shift.leaves:
+                executor.leave()
+            else:
+                executor.close(grace=0.0)
+            with lease.write(session.clock()) as archive:
+                _end(archive, runner, session.clock(), leaves=shift.leaves)
+                if report.completed or report.failed or report.canceled or report.reinstated:
+                    archive.events.add(session.clock(), "worked", scope.workflow, _summary(runner, report))
+                held = archive.jobs.held_back(scope.workflow) if report.counts.get(State.READY) else {}
     except BaseException:  # whatever broke the run off, what it had under way is left to the next runner
         executor.leave()
         _abandon(session, runner)
@@ -93,7 +96,8 @@ def _end(archive: Archive, runner: Runner, now: float, *, leaves: bool) -> None:
         archive.runners.end(runner.id, now)
 
 
-def _summary(runner: Runner, report: WorkReport) -> dict[str, int | bool]:
+def _summary(runner: Runner, report: WorkReport) -> dict[str, int | bool | str]:
+    signal = {"signal": report.signal.name} if report.signal else {}
     return {
         "runner": runner.id,
         "completed": report.completed,
@@ -101,6 +105,7 @@ def _summary(runner: Runner, report: WorkReport) -> dict[str, int | bool]:
         "canceled": report.canceled,
         "reinstated": report.reinstated,
         "interrupted": report.interrupted,
+        **signal,
     }
 
 

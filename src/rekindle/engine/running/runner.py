@@ -446,7 +446,7 @@ class Shift:
         left = self.leaves or any(counts.get(state) for state in (State.READY, State.WAITING))
         interrupted, timed_out = self._canceled_at is not None, self._timed_out and left
         report = self._tally.report(counts, interrupted=interrupted, timed_out=timed_out)
-        return replace(report, stuck=named, canaries=tuple(decided))
+        return replace(report, stuck=named, canaries=tuple(decided), signal=self._interrupts.first)
 
     def _stuck(self) -> list[tuple[int, tuple[int, ...]]]:
         """(job, processes) of what it works on and cannot wait for."""

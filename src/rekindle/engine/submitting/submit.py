@@ -16,6 +16,7 @@ from rekindle.domain.states import ACTIVE
 from rekindle.domain.texts.jobnames import composed
 from rekindle.engine.folders import attempt_files
 from rekindle.engine.looking.look import digest_of
+from rekindle.engine.nesting import refuse_while_imported
 from rekindle.engine.presence import alive
 from rekindle.engine.results import Preview, Submitted
 from rekindle.engine.session import Session, tentative
@@ -42,6 +43,7 @@ def submit(
     folder: SubmitRefused. From another file that is there beside the workflow's: SubmitRefused, unless `revise` or an
     id says that it is the next revision. NotFound for an id that is not there.
     """
+    refuse_while_imported("submits")
     definition = identified(definition, name)
     revise = revise or revision_of is not None or takes_over(session, definition)
     now = session.clock()

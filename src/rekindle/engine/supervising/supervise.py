@@ -16,6 +16,7 @@ from rekindle.domain.batches.supervising import End, Supervision
 from rekindle.domain.errors import Refused
 from rekindle.domain.models import Place, Workflow
 from rekindle.engine.looking.look import find_workflow
+from rekindle.engine.nesting import refuse_inside_job
 from rekindle.engine.presence import here, is_there
 from rekindle.engine.results import Begun, Idle, SuperviseOptions
 from rekindle.engine.session import Session
@@ -33,6 +34,7 @@ def supervise(session: Session, options: SuperviseOptions, run: Run | None, tell
     workflow = find_workflow(session, options.workflow)
     if workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
+    refuse_inside_job(session, workflow.id)
     owner = here()
     supervision, begun = _enter(session, workflow, options, owner)
     (tell or _nobody)(begun)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rekindle.domain.errors import BadValue, StoreUnavailable
 from rekindle.domain.models import Workflow
+from rekindle.engine.nesting import refuse_inside_job
 from rekindle.engine.presence import alive
 from rekindle.engine.results import Idle, WorkReport
 from rekindle.engine.session import Session
@@ -121,6 +122,7 @@ def wait(
     """Wait until a workflow is at rest, and change nothing of it but what `run` does."""
     if patience.poll <= 0:
         raise BadValue("between two looks there has to be more than no time", hint="30s")
+    refuse_inside_job(session, workflow.id)
     bell = Bell(session.store.folder, os.getpid(), "waiter")
     try:
         return Waiting(session, workflow.id, patience, bell, run, tell).until_rest()

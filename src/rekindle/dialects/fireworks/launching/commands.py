@@ -17,6 +17,7 @@ from rekindle.dialects.opening import opened
 from rekindle.domain.errors import BadValue, NotFound, Refused
 from rekindle.engine.looking import look
 from rekindle.engine.session import Session
+from rekindle.streams import outlives_reader
 
 INTERRUPTED = 1
 """FireWorks' exit code when it was interrupted; whatever else becomes of launches, it is 0."""
@@ -82,6 +83,7 @@ def rlaunch(
 @click.option("--offline", is_flag=True, help="Not there: launches always need the store.")
 @click.option("--pdb", is_flag=True, help="Not there: tasks run in processes of their own.")
 @click.pass_obj
+@outlives_reader
 def singleshot(asked: Asked, /, fw_id: int | None, offline: bool, pdb: bool) -> int:
     """Launch one firework, in this folder.
 
@@ -108,7 +110,7 @@ def singleshot(asked: Asked, /, fw_id: int | None, offline: bool, pdb: bool) -> 
 def _several(command: Any) -> Any:
     for option in reversed(_SEVERAL):
         command = option(command)
-    return command
+    return outlives_reader(command)
 
 
 @rlaunch.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from datetime import datetime
@@ -34,8 +35,9 @@ class Told:
         """A line, dated."""
         if self.informs:
             date = datetime.now().strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]
-            click.echo(f"{date} INFO {text}")
-            sys.stdout.flush()
+            with contextlib.suppress(OSError):  # nobody reads on; the launches go on
+                click.echo(f"{date} INFO {text}")
+                sys.stdout.flush()
 
     def launch(self, launch: Launch) -> None:
         """A firework is launched."""

@@ -1,0 +1,96 @@
+"""The standard streams of a command: present even where they were closed, and usable after their reader has gone.
+
+stderr drops what it cannot write, since no command may end because nobody reads its diagnostics. stdout raises, so that
+a command that only prints ends when its reader does; a command that `outlives_reader` drops that output too.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import io
+import os
+import select
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO, TypeVar
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Output(io.FileIO):
+    """Writes to a descriptor. With `drops`, what cannot be written is dropped; `error` is the first cause."""
+
+    def __init__(self, fd: int, *, drops: bool) -> None:
+        super().__init__(fd, "w", closefd=False)
+        self.drops = drops
+        self.error: OSError | None = None
+        self._raised = False
+
+    def write(self, data: Any, /) -> int:
+        if self._raised:  # the command has failed by then: flushing at exit must not fail once more
+            return len(data)
+        try:
+            while (written := super().write(data)) is None:  # somebody made the descriptor non-blocking
+                select.select((), (self.fileno(),), ())
+        except OSError as error:
+            self.error = self.error or error
+            if not self.drops:
+                self._raised = True
+                raise
+            return len(data)
+        return written
+
+
+_stdout: _Output | None = None
+
+
+def set_up_streams() -> None:
+    """Open closed descriptors among 0, 1 and 2, so that no file of the store gets their numbers, and make the streams
+    of `sys` such as this module describes. Call it once, before anything else is opened."""
+    global _stdout
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # Nothing can be written to a stdout that is open for reading only, as to one that is closed.
+            os.open(os.devnull, os.O_WRONLY if fd == 2 else os.O_RDONLY)
+            os.set_inheritable(fd, True)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (open as long as the process)
+    _stdout = _Output(1, drops=False)
+    sys.stdout = _text(_stdout, sys.stdout)
+    sys.stderr = _text(_Output(2, drops=True), sys.stderr)
+
+
+def _text(output: _Output, earlier: TextIO | None) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(output),
+        encoding=earlier.encoding if earlier else "utf-8",
+        errors=earlier.errors if earlier else "replace",
+        line_buffering=output.isatty(),
+    )
+
+
+def outlives_reader(command: Command) -> Command:
+    """Make a command go on to its end, with its exit code, when its output cannot be written; not a dry run, of which
+    nothing else comes."""
+
+    @functools.wraps(command)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if _stdout is not None and not kwargs.get("dry_run"):
+            _stdout.drops = True
+        return command(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def stdout_error() -> OSError | None:
+    """Return the first error of writing to stdout."""
+    return None if _stdout is None else _stdout.error
+
+
+def describe_stdout_error(error: OSError) -> str:
+    """Return one line that says what could not be written, and why."""
+    why = "it is closed" if error.errno == errno.EBADF else error.strerror
+    return f"cannot write to stdout: {why}"

@@ -1,0 +1,109 @@
+"""Commands in a working directory that is gone or closed, without a home, in any locale, and interrupted at once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from project_folder import Project
+
+SPEC = "name: s\njobs: {a: {run: echo a}}\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["run", "spec.yaml"], ["lpad", "get_wflows"], ["torc", "workflows", "list"]], ids=" ".join
+)
+def test_a_deleted_working_directory_is_named_in_one_line(project: Project, words: list[str]) -> None:
+    gone = project.folder / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *project.command, *words]
+    done = subprocess.run(command, cwd=gone, env=project.env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    first, hint = done.stderr.splitlines()[-2:]  # the shell may have complained before
+    assert first == f"rekindle: the working directory {gone} does not exist any more"
+    assert hint.strip().startswith("hint: change to another folder: cd ")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_a_working_directory_that_may_not_be_entered_is_named_in_one_line(project: Project) -> None:
+    closed = project.folder / "closed"
+    closed.mkdir()
+    command = ["sh", "-c", 'chmod 0 .; exec "$@"', "sh", *project.command, "status"]
+    done = subprocess.run(command, cwd=closed, env=project.env, capture_output=True, text=True, timeout=60, check=False)
+    closed.chmod(0o700)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"rekindle: the working directory {closed} may not be entered")
+
+
+@pytest.mark.parametrize(
+    ("store", "why"),
+    [("~nobody-of-that-name/x", "Could not determine home directory"), ("loop", "Symlink loop")],
+)
+def test_a_store_s_path_that_leads_nowhere_is_named(project: Project, store: str, why: str) -> None:
+    (project.folder / "loop").symlink_to("loop")
+    done = project.rekindle("--store", store, "status", expect=64)
+    assert f"rekindle: the store's path '{store}' cannot be followed: {why}" in done.stderr
+
+
+@pytest.mark.parametrize("locale", ["C", "no_SUCH.UTF-8"])
+def test_names_beyond_ascii_are_shown_in_every_locale_and_without_a_home(project: Project, locale: str) -> None:
+    project.spec("name: süß\njobs:\n  größe: {run: 'echo ß > ö.txt', outputs: {o: ö.txt}}\n")
+    kept = {name: value for name, value in project.env.items() if not name.startswith(("LC_", "LANG", "HOME"))}
+    project.env = {**kept, "LC_ALL": locale}
+    project.rekindle("run", "spec.yaml")
+    assert (project.folder / "ö.txt").read_text(encoding="utf-8") == "ß\n"
+    assert "süß" in project.rekindle("status").stdout
+    assert "größe" in project.rekindle("jobs", "list").stdout
+
+
+SHOTS = 8
+STARTED = "import sys, rekindle.__main__ as m; print(flush=True); sys.exit(m.main())"
+"""Says that rekindle's own code begins: before that it is Python that starts, and shows a traceback on Ctrl-C."""
+
+
+@pytest.mark.parametrize("words", [["status"], ["why", "--all"], ["--completing"]], ids=" ".join)
+def test_ctrl_c_at_any_moment_shows_no_traceback(project: Project, words: list[str]) -> None:
+    project.spec(SPEC)
+    project.rekindle("run", "spec.yaml")
+    if words == ["--completing"]:
+        words = []
+        project.env |= {"_REKINDLE_COMPLETE": "bash_complete", "COMP_WORDS": "rekindle st", "COMP_CWORD": "1"}
+    seconds = _whole(project.folder, project.env, words)
+    moments = random.Random(13)
+    codes = [_shot(project.folder, project.env, words, moments.uniform(0, seconds)) for _ in range(SHOTS)]
+    assert set(codes) <= {0, 130, -signal.SIGINT}  # the last while the interpreter ends: 130 in a shell
+    assert 130 in codes
+
+
+def _started(folder: Path, env: dict[str, str], words: list[str]) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-c", STARTED, *words]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(argv, cwd=folder, env=env, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def _whole(folder: Path, env: dict[str, str], words: list[str]) -> float:
+    """How long the command takes."""
+    began = time.monotonic()
+    _started(folder, env, words).communicate(timeout=60)
+    return time.monotonic() - began
+
+
+def _shot(folder: Path, env: dict[str, str], words: list[str], after: float) -> int:
+    """The exit code of a command that is interrupted `after` so many seconds."""
+    process = _started(folder, env, words)
+    try:
+        process.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert said.strip() in ("", "rekindle: interrupted"), said
+    return process.returncode
