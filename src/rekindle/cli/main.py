@@ -24,6 +24,7 @@ Python's own 700 would spend a quarter of a plan's time on looking at them again
 
 COMMANDS = {
     "run": Entry("rekindle.cli.commands.run:run", "Submit SPEC and bring its workflow up to date."),
+    "init": Entry("rekindle.cli.commands.init:init", "Make a store here, private or shared with a group."),
     "submit": Entry("rekindle.cli.commands.submit:submit", "Store SPEC as a workflow, and run nothing."),
     "work": Entry("rekindle.cli.commands.work:work", "Run what is ready until nothing is left to run."),
     "status": Entry("rekindle.cli.commands.status:status", "Show each workflow at a glance."),

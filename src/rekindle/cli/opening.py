@@ -11,4 +11,7 @@ def opened(*, create: bool = False) -> Session:
     """An open session (a context manager). Without `create` a store that is not there is NotFound: looking must
     not leave an empty store behind in whatever folder one stands."""
     url = click.get_current_context().find_root().params.get("store")
-    return open_session(url, create=create)
+    session = open_session(url, create=create)
+    if session.store.notice:
+        click.echo(f"rekindle: {session.store.notice}", err=True)
+    return session

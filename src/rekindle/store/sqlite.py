@@ -106,6 +106,7 @@ class SqliteStore:
     def __init__(self, connection: sqlite3.Connection, folder: Path, identity: str) -> None:
         self.identity = identity
         self.folder = str(folder)
+        self.notice = ""
         self._connection = connection
         self._file = _which(self._path)
         file = "" if self._file is None else "{}:{}".format(*self._file)

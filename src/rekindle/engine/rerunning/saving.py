@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from rekindle.domain.errors import Refused, UndoRefused
 from rekindle.domain.rerunning.rerun import PlannedJob, RerunPlan, SavedFile
+from rekindle.files.modes import make_folder
 from rekindle.journal.copies import copy_file, copy_tree, files_of, remove_tree, size_of
 from rekindle.journal.places import attempt_folder, saved_outputs
 
@@ -106,7 +107,7 @@ def _save(job: PlannedJob, place: str, count: _Count) -> tuple[SavedFile, ...]:
         name = f"{at}/{Path(path).name or 'output'}"
         target = f"{_part(place)}/{name}"
         try:
-            Path(target).parent.mkdir(parents=True)
+            make_folder(Path(target).parent)
             if Path(path).is_dir() and not Path(path).is_symlink():
                 copy_tree(path, target, count)
             else:

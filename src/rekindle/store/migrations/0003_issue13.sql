@@ -1,0 +1,1 @@
+-- Permissions: a store that other users can enter becomes private with this migration (see rekindle.store.opening).
