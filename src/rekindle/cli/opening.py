@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rekindle.engine.session import Session, open_session
+from rekindle.domain.errors import NotFound, StoreDamaged, StoreUnavailable, StoreVersion
+from rekindle.engine.session import Session, open_session, store_url
 
 
 def opened(*, create: bool = False) -> Session:
@@ -15,3 +16,17 @@ def opened(*, create: bool = False) -> Session:
     if session.store.notice:
         click.echo(f"rekindle: {session.store.notice}", err=True)
     return session
+
+
+def refuse_damaged(url: str | None, error: BaseException) -> None:
+    """Raise StoreDamaged if the store that is meant exists and is damaged, after an error that nobody foresaw."""
+    from rekindle.store.inspection import inspect
+    from rekindle.store.opening import folder_of
+
+    try:
+        found = inspect(folder_of(store_url(url)), deep=True, tell=lambda _: None)
+    except (NotFound, StoreVersion, StoreUnavailable):
+        return
+    if found.problems:
+        text = f"the store {found.folder} is damaged: {found.problems[0].text}"
+        raise StoreDamaged(text, hint=found.problems[0].hint) from error

@@ -8,6 +8,7 @@ Files that jobs write keep the umask of the user.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         os.mkdir(path, mode & PRIVATE)
     except FileExistsError:
         if not os.path.isdir(path):
-            raise
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
     else:
         set_mode(path, mode)
 

@@ -21,13 +21,14 @@ from rekindle.files.modes import (
     set_modes,
     write_file,
 )
+from rekindle.store.damage import UNREADABLE
 from rekindle.store.paths import StoredPaths
 from rekindle.store.place import HOST_FILE, claim_host, refuse_network, this_host
 from rekindle.store.port import Store
 from rekindle.store.queries import load
 from rekindle.store.schema import APPLICATION, migrate, migrations
 from rekindle.store.sqlite import FILE, PATIENCE, SqliteStore, connect
-from rekindle.store.translating import cannot_open, is_full, translate
+from rekindle.store.translating import HINT, cannot_open, is_full, translate
 
 SQL = load("opening")
 
@@ -93,12 +94,14 @@ def _opened(folder: Path, patience: float, durable: bool, shared: bool) -> Sqlit
             return _connected(folder, connect(folder / FILE, patience, unchanging=True), shared)
     except sqlite3.DatabaseError as error:
         raise translate(error, str(folder)) from error
+    except UNREADABLE as error:  # rows that an upgrade reads
+        raise StoreDamaged(f"the store {folder} is damaged: {error}", hint=HINT) from error
 
 
 def _connected(folder: Path, connection: sqlite3.Connection, shared: bool) -> SqliteStore:
     with ExitStack() as on_error:
         on_error.callback(connection.close)
-        version = _version(connection, folder)
+        version = version_of(connection, folder)
         if version < len(migrations()):
             _upgrade(connection, folder)
         identity = _identity(connection, folder)
@@ -132,7 +135,7 @@ def _is_unchanging(folder: Path, error: sqlite3.OperationalError) -> bool:
     return True
 
 
-def _version(connection: sqlite3.Connection, folder: Path) -> int:
+def version_of(connection: sqlite3.Connection, folder: Path) -> int:
     """Return the version of the store, once it is known to be a store. StoreVersion when it cannot be upgraded."""
     if connection.execute(SQL["application"].text).fetchone()[0] != APPLICATION:
         raise StoreDamaged(f"{folder / FILE} is not a rekindle store", hint="--store names another folder")

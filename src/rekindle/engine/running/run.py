@@ -12,7 +12,7 @@ from rekindle.domain.packing import Room
 from rekindle.domain.states import State
 from rekindle.engine.looking.look import find_workflow
 from rekindle.engine.looking.whereabouts import refuse_without_folder, without_folder
-from rekindle.engine.machine import processors
+from rekindle.engine.machine import processors, provide_files
 from rekindle.engine.presence import here
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
 from rekindle.engine.running.claiming import Scope
@@ -44,6 +44,7 @@ def work(
     gone = without_folder(session) if workflow is None else ()
     stopped = {one.id: f"its workflow's folder is missing: {one.directory}" for one in gone}
     slots = options.slots or processors()
+    provide_files(slots)
     executor = executor or load_executor(options.executor, session)
     with session.store.write() as archive:
         archive.queue.ready(0, 0, 0, only=options.only)  # a condition that cannot be is refused before anything begins
