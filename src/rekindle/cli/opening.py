@@ -20,9 +20,12 @@ def opened(*, create: bool = False) -> Session:
 
 def refuse_damaged(url: str | None, error: BaseException) -> None:
     """Raise StoreDamaged if the store that is meant exists and is damaged, after an error that nobody foresaw."""
+    from rekindle.store.damage import UNREADABLE
     from rekindle.store.inspection import inspect
     from rekindle.store.opening import folder_of
 
+    if not isinstance(error, (OSError, *UNREADABLE)):
+        return
     try:
         found = inspect(folder_of(store_url(url)), deep=True, tell=lambda _: None)
     except (NotFound, StoreVersion, StoreUnavailable):

@@ -19,6 +19,7 @@ from rekindle.domain.definition import Each, JobTemplate
 from rekindle.domain.errors import UnknownWord
 from rekindle.domain.overrides import NOTHING, Modified
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
+from rekindle.domain.texts.secrets import masked_field
 from rekindle.domain.texts.substitution import Reference, references
 
 OPAQUE = "attempt:"
@@ -112,7 +113,14 @@ def redefined(
     if then.template is not now.template or modified.env != following.env:
         fields, before = fields_of(now.template, following.env), fields_of(then.template, modified.env)
         reasons += [
-            Reason(ReasonKind.DEFINITION, {"field": field, "before": before.get(field), "after": fields.get(field)})
+            Reason(
+                ReasonKind.DEFINITION,
+                {
+                    "field": field,
+                    "before": masked_field(field, before.get(field)),
+                    "after": masked_field(field, fields.get(field)),
+                },
+            )
             for field in dict.fromkeys((*fields, *before))
             if _text(before.get(field)) != _text(fields.get(field))
         ]

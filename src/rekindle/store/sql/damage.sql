@@ -26,7 +26,7 @@ SELECT id FROM attempt WHERE template NOT IN (SELECT id FROM template) ORDER BY 
 
 -- name: attempt_signature
 -- Attempts whose signature does not exist.
-SELECT id FROM attempt WHERE signature NOT IN (SELECT id FROM signature) ORDER BY id;
+SELECT id FROM attempt WHERE signature IS NOT NULL AND signature NOT IN (SELECT id FROM signature) ORDER BY id;
 
 -- name: columns
 -- The columns of a table: (number, name, type, whether it must have a value, default, place in the primary key).
