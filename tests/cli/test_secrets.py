@@ -94,7 +94,9 @@ def test_differences_of_secrets_are_shown_without_their_values(
     shell: Shell, told_folder: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(told_folder[0])
-    found = {one["field"]: (one["a"], one["b"]) for one in shell("attempts", "diff", "1", "3", "--json").json["differences"]}
+    found = {
+        one["field"]: (one["a"], one["b"]) for one in shell("attempts", "diff", "1", "3", "--json").json["differences"]
+    }
     assert found["modified.env.API_TOKEN"] == (None, "***")
     assert "env.API_TOKEN: *** -> ***" in shell("workflows", "diff", "sec").out
     template = shell("workflows", "show", "sec", "--json").json["templates"][0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 from rekindle.domain.errors import BadValue, Refused, StoreError
@@ -60,9 +61,8 @@ def work(
         options.place,
         stopped,
     )
-    bell = Bell(session.store.folder, runner.id)
     try:
-        with Interrupts() as interrupts:
+        with closing(Bell(session.store.folder, runner.id)) as bell, Interrupts() as interrupts:
             report = Shift(session, executor, runner, lease, scope, options, bell, interrupts, tell).run(slots)
         executor.close(grace=0.0)
         now = session.clock()
@@ -75,8 +75,6 @@ def work(
         executor.leave()
         _abandon(session, runner)
         raise
-    finally:
-        bell.close()
     return replace(report, held=held)
 
 
