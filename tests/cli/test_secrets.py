@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli_shell import Shell
 
-from rekindle.domain.texts.secrets import masked, masked_field
+from rekindle.domain.texts.secrets import masked, masked_field, masked_matrix
 
 SPEC = """
 name: sec
@@ -124,3 +124,8 @@ def test_names_of_secrets_in_any_case(name: str) -> None:
     assert masked_field(f"template.env.{name}", "x") == "***"
     assert masked_field(f"env.{name}", None) is None
     assert masked_field(f"params.{name}", "x") == "x"
+    assert masked_matrix({f"env_{name}": "x", "env_MODE": "x", name: "x"}) == {
+        f"env_{name}": "***",
+        "env_MODE": "x",
+        name: "x",
+    }

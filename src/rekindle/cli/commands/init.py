@@ -26,7 +26,7 @@ def init(shared: bool, as_json: bool) -> None:
 
     The store is `.rekindle` in the working directory, or what --store or $REKINDLE_STORE names. A private store (the
     default) is open to nobody but its user: folders 0700, files 0600. In a shared store folders are 2770 and files
-    0660, whoever makes them and whatever the umask. The group is that of the store's folder: `chgrp GROUP .rekindle`
+    0660, whoever makes them and whatever the umask. The group is that of the store's folder: `chgrp -R GROUP .rekindle`
     changes it. Files that jobs write keep the user's umask. A store that exists is kept; with --shared it becomes
     shared.
 

@@ -19,7 +19,7 @@ from rekindle.domain.rerunning.rerun import Reason, RefusedJob, RerunPlan, Rerun
 from rekindle.domain.rerunning.retrying import rule_to_json
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask
-from rekindle.domain.texts.secrets import masked, masked_overrides
+from rekindle.domain.texts.secrets import masked, masked_matrix, masked_overrides
 from rekindle.domain.verdicts import Verdict
 from rekindle.engine.results import DeadRunner, JobRow, Restarting, Submitted, WorkflowStatus, WorkReport
 
@@ -120,7 +120,7 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "retired": one.retired,
         "added_by": one.added_by,
         "stale": True if row.overtaken else stale,
-        "matrix": json.loads(one.binding or "{}"),
+        "matrix": masked_matrix(json.loads(one.binding or "{}")),
         "partial": row.partial,
         "priority": one.priority,
         "unmet": one.unmet,

@@ -182,10 +182,13 @@ def _values(
     for path in paths:
         one, other = _at(before, path), _at(after, path)
         if _text(one) != _text(other):
-            detail: dict[str, Any] = {"name": prefix + ".".join(path), "before": one, "after": other}
+            name = prefix + ".".join(path)
+            detail: dict[str, Any] = {"name": name, "before": one, "after": other}
             for side in ("before", "after"):
                 if detail[side] is _NOT_SET:
                     detail |= {side: None, "not_set": side}
+                elif prefix:
+                    detail[side] = masked_field(name, detail[side])
             yield Reason(ReasonKind.PARAMETER, detail)
 
 
