@@ -22,7 +22,7 @@ from rekindle.journal.ledger import read_past_damage
 from rekindle.store.check import check
 from rekindle.store.damage import UNREADABLE, damaged_rows, dangling, refused_by_sqlite
 from rekindle.store.database import Database
-from rekindle.store.opening import version_of
+from rekindle.store.opening import is_unchanging, version_of
 from rekindle.store.paths import StoredPaths, with_saved
 from rekindle.store.queries import load
 from rekindle.store.schema import migrations
@@ -63,20 +63,29 @@ def inspect(folder: Path, *, deep: bool, tell: Tell) -> Inspection:
     if not (folder / FILE).exists():
         raise NotFound(f"no store at {folder}", hint="--store names another")
     try:
-        with closing(connect(folder / FILE)) as connection:
-            connection.execute(SQL["only_read"].text)
-            version = version_of(connection, folder)
-            if version < len(migrations()):
-                raise StoreVersion(
-                    f"the store {folder} was written by an older rekindle (its version is {version})",
-                    hint="`rekindle status` upgrades it; then check it",
-                )
-            connection.execute("BEGIN")
-            looking = _Looking(Database(connection, StoredPaths(str(folder)), ""), folder, deep, tell)
-            problems = tuple(looking.problems())
-            return Inspection(str(folder), version, deep, dict(looking.checked), problems)
+        try:
+            return _inspected(folder, connect(folder / FILE), deep, tell)
+        except sqlite3.OperationalError as error:
+            if not is_unchanging(folder, error):
+                raise
+            return _inspected(folder, connect(folder / FILE, unchanging=True), deep, tell)
     except sqlite3.DatabaseError as error:
         raise translate(error, str(folder)) from error
+
+
+def _inspected(folder: Path, opened: sqlite3.Connection, deep: bool, tell: Tell) -> Inspection:
+    with closing(opened) as connection:
+        connection.execute(SQL["only_read"].text)
+        version = version_of(connection, folder)
+        if version < len(migrations()):
+            raise StoreVersion(
+                f"the store {folder} was written by an older rekindle (its version is {version})",
+                hint="`rekindle status` upgrades it; then check it",
+            )
+        connection.execute("BEGIN")
+        looking = _Looking(Database(connection, StoredPaths(str(folder)), ""), folder, deep, tell)
+        problems = tuple(looking.problems())
+        return Inspection(str(folder), version, deep, dict(looking.checked), problems)
 
 
 class _Looking:

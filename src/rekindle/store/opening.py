@@ -89,7 +89,7 @@ def _opened(folder: Path, patience: float, durable: bool, shared: bool) -> Sqlit
         try:
             return _connected(folder, connect(folder / FILE, patience, durable=durable), shared)
         except sqlite3.OperationalError as error:
-            if not _is_unchanging(folder, error):
+            if not is_unchanging(folder, error):
                 raise
             return _connected(folder, connect(folder / FILE, patience, unchanging=True), shared)
     except sqlite3.DatabaseError as error:
@@ -119,7 +119,7 @@ def _connected(folder: Path, connection: sqlite3.Connection, shared: bool) -> Sq
     return store
 
 
-def _is_unchanging(folder: Path, error: sqlite3.OperationalError) -> bool:
+def is_unchanging(folder: Path, error: sqlite3.OperationalError) -> bool:
     """The store cannot be opened because the files beside it, which every connection needs, cannot be made: there is no
     room, or nobody may. Then nobody writes, and it can be looked at, as it is, if all of it is in its own file.
     StoreUnavailable when it is not."""
