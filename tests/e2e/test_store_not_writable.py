@@ -39,6 +39,7 @@ LOOKS = (
     ["events", "list"],
     ["reruns", "list"],
     ["workflows", "list"],
+    ["store", "check", "--deep"],
     ["rerun", "--all", "--dry-run"],
 )
 ACTS = (["work"], ["rerun", "--all", "--yes"], ["hold", "--all"], ["workflows", "archive", "1"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 import click
 
@@ -28,6 +30,7 @@ Python's own 700 would spend a quarter of a plan's time on looking at them again
 
 COMMANDS = {
     "run": Entry("rekindle.cli.commands.run:run", "Submit SPEC and bring its workflow up to date."),
+    "init": Entry("rekindle.cli.commands.init:init", "Make a store here, private or shared with a group."),
     "submit": Entry("rekindle.cli.commands.submit:submit", "Store SPEC as a workflow, and run nothing."),
     "work": Entry("rekindle.cli.commands.work:work", "Run what is ready until nothing is left to run."),
     "status": Entry("rekindle.cli.commands.status:status", "Show each workflow at a glance."),
@@ -56,11 +59,33 @@ COMMANDS = {
     "cancel": Entry("rekindle.cli.commands.control:cancel", "End jobs that run, and keep others from starting."),
     "hold": Entry("rekindle.cli.commands.control:hold", "Keep jobs from starting until they are released."),
     "release": Entry("rekindle.cli.commands.control:release", "Let held jobs start again."),
+    "store": Entry("rekindle.cli.commands.store:store", "Check the store."),
     "dialects": Entry("rekindle.cli.commands.dialects:dialects", "Speak the commands of other systems."),
     **DIALECTS,
     "import": Entry("rekindle.cli.commands.importing:importing", "Bring in what ran elsewhere, with its history."),
     "completion": Entry("rekindle.cli.commands.completion:completion", "Print the completion script for a shell."),
 }
+
+_REFUSALS: Mapping[int, tuple[str, str]] = {
+    errno.ENOSPC: ("write", "make room on that file system (`df -h` shows it), and try again"),
+    errno.EDQUOT: ("write", "make room: the disk quota of this user is used up (`quota` shows it)"),
+    errno.EROFS: ("write", "the file system is mounted read-only; --store FOLDER names a store elsewhere"),
+    errno.EFBIG: ("write", "raise the limit of a file's size: `ulimit -f unlimited`"),
+    errno.EIO: ("read or write", "check the disk: `dmesg` shows its errors"),
+    errno.EACCES: ("open", "check who may: `ls -ld {path}`"),
+    errno.EPERM: ("open", "check who may: `ls -ld {path}`"),
+    errno.EMFILE: ("open", "raise the limit of open files: `ulimit -n 1024`"),
+    errno.ENFILE: ("open", "all processes of this machine together have too many files open; try again later"),
+    errno.ENOMEM: ("continue", "free some memory, and try again"),
+    errno.EAGAIN: ("start a process or thread", "raise the limit of processes: `ulimit -u`; or end some"),
+    errno.ENOENT: ("open", "check the path: it may have been removed meanwhile"),
+    errno.EEXIST: ("make", "check the path: something of that name is there"),
+    errno.ENAMETOOLONG: ("open", "shorten the path"),
+    errno.ENOTDIR: ("open", "check the path: a part of it is not a folder"),
+    errno.EISDIR: ("open", "check the path: a folder is where a file is expected"),
+    errno.ELOOP: ("open", "check the path: a symbolic link leads back to itself"),
+}
+"""Errors of the operating system that its user can mend: what could not be done, and how to mend it."""
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -71,9 +96,27 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
+class _Root(LazyGroup):
+    """The command `rekindle`."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. An error that nobody foresaw may come from a damaged store: StoreDamaged says so then."""
+        try:
+            return super().invoke(ctx)
+        except (RekindleError, click.exceptions.Exit, click.ClickException, click.Abort):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in {errno.EPIPE, *_REFUSALS}:
+                raise
+            from rekindle.cli.opening import refuse_damaged
+
+            refuse_damaged(ctx.params.get("store"), error)
+            raise
+
+
 @click.group(
     "rekindle",
-    cls=LazyGroup,
+    cls=_Root,
     entries=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -146,12 +189,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _complain("interrupted", "", INTERRUPTED)
     except OSError as error:
-        if error is not stdout_error():
+        if error is stdout_error():
+            lost = describe_stdout_error(error)
+            return READER_GONE if isinstance(error, BrokenPipeError) else _complain(lost, "", 1)
+        if error.errno not in _REFUSALS or os.environ.get(DEBUG):
             raise
-        return READER_GONE if isinstance(error, BrokenPipeError) else _complain(describe_stdout_error(error), "", 1)
-    if (lost := stdout_error()) is not None and not isinstance(lost, BrokenPipeError):
-        click.echo(f"warning: {describe_stdout_error(lost)}", err=True)
+        return _refused_by_system(error)
+    if (lost_output := stdout_error()) is not None and not isinstance(lost_output, BrokenPipeError):
+        click.echo(f"warning: {describe_stdout_error(lost_output)}", err=True)
     return code if isinstance(code, int) else 0
+
+
+def _refused_by_system(error: OSError) -> int:
+    """Print what could not be opened or written, and what to do; the exit code."""
+    verb, hint = _REFUSALS[error.errno or 0]
+    path = error.filename if isinstance(error.filename, str) else ""
+    what = f" {path}" if path else " another file" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+    return _complain(f"cannot {verb}{what}: {error.strerror}", hint.format(path=path or "PATH"), 1)
 
 
 def _tell(error: RekindleError) -> int:

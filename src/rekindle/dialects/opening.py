@@ -15,7 +15,10 @@ from rekindle.engine.session import Session, open_session
 def opened(*, create: bool = False) -> Session:
     """An open session (a context manager). Without `create` a store that is not there is NotFound."""
     url = click.get_current_context().find_root().params.get("store")
-    return open_session(url, create=create)
+    session = open_session(url, create=create)
+    if session.store.notice:
+        click.echo(f"rekindle: {session.store.notice}", err=True)
+    return session
 
 
 @contextmanager

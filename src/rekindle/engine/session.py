@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rekindle.domain.errors import NotFound
+from rekindle.files.modes import shared_asked
 from rekindle.journal.durability import is_full
 from rekindle.store.opening import open_store
 from rekindle.store.port import Archive, Store
@@ -51,24 +52,33 @@ class _Seen(Exception):
     """What was to be seen has been: leaves a transaction so that it is rolled back."""
 
 
-def open_session(url: str | None = None, *, create: bool = True, directory: Path | None = None) -> Session:
+def open_session(
+    url: str | None = None, *, create: bool = True, directory: Path | None = None, shared: bool = False
+) -> Session:
     """Open the store that is meant.
 
     `url`, else $REKINDLE_STORE, else the nearest `.rekindle` at or above `directory` (default: the working
     directory), else a new one there; with `create` false a missing store is NotFound. $REKINDLE_DURABILITY says what
-    a power cut may take back (see journal.durability).
+    a power cut may take back (see journal.durability). With `shared` or $REKINDLE_SHARED a new store is a group's.
     """
+    meant = store_url(url, create=create, directory=directory)
+    shared = shared or shared_asked(os.environ)
+    return Session(open_store(meant, create=create, durable=is_full(os.environ), shared=shared))
+
+
+def store_url(url: str | None = None, *, create: bool = False, directory: Path | None = None) -> str:
+    """Return the path or URL of the store that is meant, as of `open_session`."""
     here = (directory or Path.cwd()).absolute()
     meant = url or os.environ.get(STORE_VARIABLE)
-    if meant is None:
-        nearest = _nearest(here)
-        if nearest is None and not create:
-            raise NotFound(
-                f"no store at or above {here}",
-                hint="`rekindle run SPEC` makes one; --store or $REKINDLE_STORE names one elsewhere",
-            )
-        meant = str(nearest or here / STORE_FOLDER)
-    return Session(open_store(meant, create=create, durable=is_full(os.environ)))
+    if meant is not None:
+        return meant
+    nearest = _nearest(here)
+    if nearest is None and not create:
+        raise NotFound(
+            f"no store at or above {here}",
+            hint="`rekindle run SPEC` makes one; --store or $REKINDLE_STORE names one elsewhere",
+        )
+    return str(nearest or here / STORE_FOLDER)
 
 
 def _nearest(directory: Path) -> Path | None:

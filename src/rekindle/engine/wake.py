@@ -4,12 +4,13 @@ at the store»."""
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import select
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
+
+from rekindle.files.modes import file_mode, make_folder, set_mode
 
 Kind = Literal["runner", "supervisor", "waiter"]
 
@@ -22,9 +23,10 @@ class Bell:
 
     def __init__(self, store_folder: str, number: int, kind: Kind = "runner") -> None:
         self.path = _path(store_folder, kind, number)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         self.path.unlink(missing_ok=True)
         os.mkfifo(self.path, 0o600)
+        set_mode(str(self.path), file_mode(self.path.parent))
         # Open for both, so that it neither blocks nor reports an end when the last ringer has gone.
         self.fd = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -44,30 +46,22 @@ class Bell:
 
 
 def ring(store_folder: str, runners: Iterable[int]) -> None:
-    """Wake these runners, and whoever supervises; one that is not there any more is passed over."""
+    """Wake these runners, and all supervisors. One that has ended, or that belongs to another user who lets nobody
+    wake it, is passed over: it looks at the store by itself after a while."""
     for runner in runners:
         _ring(_path(store_folder, "runner", runner))
-    try:
-        supervisors = list(Path(store_folder, _FOLDERS["supervisor"]).iterdir())
-    except FileNotFoundError:
-        return
-    for path in supervisors:
-        _ring(path)
+    with contextlib.suppress(OSError):
+        for path in Path(store_folder, _FOLDERS["supervisor"]).iterdir():
+            _ring(path)
 
 
 def _ring(path: Path) -> None:
-    try:
-        bell = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENXIO):
-            raise
-        return
-    try:
-        os.write(bell, b"!")
-    except BlockingIOError:
-        pass  # it has been rung often enough
-    finally:
-        os.close(bell)
+    with contextlib.suppress(OSError):  # also when the pipe is full: the runner will read what is in it
+        bell = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(bell, b"!")
+        finally:
+            os.close(bell)
 
 
 def _path(store_folder: str, kind: Kind, number: int) -> Path:

@@ -12,6 +12,7 @@ import msgspec
 
 from rekindle.domain.errors import ExecutorError
 from rekindle.executors.port import WorkerInfo
+from rekindle.files.modes import make_folder, open_file
 from rekindle.journal.ledger import read_past_damage
 from rekindle.journal.orders import Assign, Assignment, Order, Recipe
 from rekindle.journal.places import journal_path, scratch_path
@@ -33,8 +34,8 @@ class WorkerProcess:
         journal = journal_path(store, name)
         self.scratch = scratch_path(store, name)
         try:
-            Path(journal).parent.mkdir(parents=True, exist_ok=True)
-            Path(self.scratch).mkdir(parents=True)
+            make_folder(Path(journal).parent)
+            make_folder(self.scratch)
         except OSError as error:
             raise ExecutorError(
                 f"no worker can be started in {store}: {error.strerror}", hint="check its disk, and who may write there"
@@ -157,10 +158,11 @@ class WorkerProcess:
 def _start(argv: list[str], errors: str, wake: int) -> tuple[int, int]:
     """(the descriptor to write orders to, pid): a process in a session of its own."""
     orders_out, orders = os.pipe()
+    said = open_file(errors, os.O_WRONLY | os.O_TRUNC | os.O_APPEND)
     actions = [
         (os.POSIX_SPAWN_DUP2, orders_out, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 2, errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, said, 2),
         (os.POSIX_SPAWN_DUP2, wake, _WAKE),
     ]
     try:
@@ -170,5 +172,6 @@ def _start(argv: list[str], errors: str, wake: int) -> tuple[int, int]:
         raise ExecutorError(f"cannot start a worker with {argv[0]}: {error.strerror}") from error
     finally:
         os.close(orders_out)
+        os.close(said)
     os.set_blocking(orders, False)
     return orders, pid

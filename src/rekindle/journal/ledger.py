@@ -18,6 +18,7 @@ from zlib import crc32
 import msgspec
 
 from rekindle.domain.errors import JournalError
+from rekindle.files.modes import open_file
 from rekindle.journal.records import Record
 
 FENCE = b"\x18\n"
@@ -62,7 +63,7 @@ class Writer:
         self._torn = False  # the file ends with a piece of a line of ours
         once = os.O_EXCL if exclusive else 0
         try:
-            self.fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | once, 0o644)
+            self.fd = open_file(self.path, os.O_WRONLY | os.O_APPEND | once)
             if durable:
                 _sync_folder(self.path)
         except FileExistsError:

@@ -6,6 +6,8 @@ import contextlib
 import os
 from typing import Literal
 
+from rekindle.files.modes import make_folder, write_file
+
 Stream = Literal["out", "err"]
 STREAMS: tuple[Stream, Stream] = ("out", "err")
 
@@ -59,8 +61,7 @@ def copy_progress(own: str) -> str:
 def write_progress(own: str, done: int, whole: int) -> None:
     """Say how many bytes of how many are copied."""
     path = copy_progress(own)
-    with open(f"{path}.new", "w") as file:
-        file.write(f"{done} {whole}")
+    write_file(f"{path}.new", f"{done} {whole}")
     os.replace(f"{path}.new", path)
 
 
@@ -122,7 +123,7 @@ def rescue_logs(scratch: str, own: str, position: int) -> None:
     for stream in STREAMS:
         path = live_log(scratch, stream)
         if _size(path):
-            os.makedirs(os.path.dirname(own), exist_ok=True)
+            make_folder(os.path.dirname(own))
             os.rename(path, log_path(own, position, stream))
 
 

@@ -11,26 +11,43 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rekindle.domain.errors import BadValue, NotFound, StoreDamaged, StoreUnavailable, StoreVersion
+from rekindle.files.modes import (
+    PRIVATE,
+    SHARED,
+    is_open_to_others,
+    is_writable_by_group,
+    open_file,
+    set_mode,
+    set_modes,
+    write_file,
+)
+from rekindle.store.damage import UNREADABLE
 from rekindle.store.paths import StoredPaths
 from rekindle.store.place import HOST_FILE, claim_host, refuse_network, this_host
 from rekindle.store.port import Store
 from rekindle.store.queries import load
 from rekindle.store.schema import APPLICATION, migrate, migrations
 from rekindle.store.sqlite import FILE, PATIENCE, SqliteStore, connect
-from rekindle.store.translating import cannot_open, is_full, translate
+from rekindle.store.translating import HINT, cannot_open, is_full, translate
 
 SQL = load("opening")
 
 _IGNORED = ".gitignore"
 _SCHEME = "sqlite://"
 
+CLOSES = 3
+"""The migration at which a store that other users can enter becomes private: its user may open it again."""
 
-def open_store(url: str, *, create: bool, patience: float = PATIENCE, durable: bool = False) -> Store:
+
+def open_store(
+    url: str, *, create: bool, patience: float = PATIENCE, durable: bool = False, shared: bool = False
+) -> Store:
     """Open the store that `url` names: a folder, `sqlite:///absolute/folder`, or the `store.db` in it.
 
     With `create` a folder that is not there, or is empty, becomes a new store. `patience` is how many seconds to wait
     for another process's transaction; `durable`: what is committed survives a power cut. A store that nobody can write,
-    on a disk that is mounted read-only or in another's folder, can be looked at. Errors: NotFound (none there),
+    on a disk that is mounted read-only or in another's folder, can be looked at. A new store is private to its user
+    unless it is `shared` (see files.modes). Errors: NotFound (none there),
     BadValue (no such kind of store), StoreDamaged (something else is there, or it is corrupt), StoreVersion,
     StoreUnavailable (not to be written or opened, on a network file system, or of another host).
     """
@@ -39,9 +56,9 @@ def open_store(url: str, *, create: bool, patience: float = PATIENCE, durable: b
     if not _is_there(folder / FILE):
         if not create:
             raise NotFound(f"no store at {folder}", hint="`rekindle run SPEC` makes one; --store names another")
-        _create(folder)
+        _create(folder, shared)
     claim_host(folder, this_host())
-    return _opened(folder, patience, durable)
+    return _opened(folder, patience, durable, shared)
 
 
 def _is_there(file: Path) -> bool:
@@ -70,27 +87,42 @@ def folder_of(url: str) -> Path:
     return path.parent if path.name == FILE else path
 
 
-def _opened(folder: Path, patience: float, durable: bool) -> SqliteStore:
+def _opened(folder: Path, patience: float, durable: bool, shared: bool) -> SqliteStore:
     try:
         try:
-            return _connected(folder, connect(folder / FILE, patience, durable=durable))
+            return _connected(folder, connect(folder / FILE, patience, durable=durable), shared)
         except sqlite3.OperationalError as error:
-            if not _is_unchanging(folder, error):
+            if not is_unchanging(folder, error):
                 raise
-            return _connected(folder, connect(folder / FILE, patience, unchanging=True))
+            return _connected(folder, connect(folder / FILE, patience, unchanging=True), shared)
     except sqlite3.DatabaseError as error:
         raise translate(error, str(folder)) from error
+    except UNREADABLE as error:  # rows that an upgrade reads
+        raise StoreDamaged(f"the store {folder} is damaged: {error}", hint=HINT) from error
 
 
-def _connected(folder: Path, connection: sqlite3.Connection) -> SqliteStore:
+def _connected(folder: Path, connection: sqlite3.Connection, shared: bool) -> SqliteStore:
     with ExitStack() as on_error:
         on_error.callback(connection.close)
+        version = version_of(connection, folder)
+        if version < len(migrations()):
+            _upgrade(connection, folder)
         identity = _identity(connection, folder)
         on_error.pop_all()
-    return SqliteStore(connection, folder, identity)
+    store = SqliteStore(connection, folder, identity)
+    if version < CLOSES and is_open_to_others(folder):
+        is_group = shared or is_writable_by_group(folder)
+        set_modes(folder, shared=is_group)
+        store.notice = (
+            f"the store {folder} was open to other users and is now open to the group of its folder only"
+            if is_group
+            else f"the store {folder} was open to other users and is now private; "
+            f"to share it with a group: rekindle --store {folder} init --shared"
+        )
+    return store
 
 
-def _is_unchanging(folder: Path, error: sqlite3.OperationalError) -> bool:
+def is_unchanging(folder: Path, error: sqlite3.OperationalError) -> bool:
     """The store cannot be opened because the files beside it, which every connection needs, cannot be made: there is no
     room, or nobody may. Then nobody writes, and it can be looked at, as it is, if all of it is in its own file.
     StoreUnavailable when it is not."""
@@ -106,12 +138,12 @@ def _is_unchanging(folder: Path, error: sqlite3.OperationalError) -> bool:
     return True
 
 
-def _identity(connection: sqlite3.Connection, folder: Path) -> str:
-    """The store's UUID, once it is known to be one, and of our version."""
+def version_of(connection: sqlite3.Connection, folder: Path) -> int:
+    """Return the version of the store, once it is known to be a store. StoreVersion when it cannot be upgraded."""
     if connection.execute(SQL["application"].text).fetchone()[0] != APPLICATION:
         raise StoreDamaged(f"{folder / FILE} is not a rekindle store", hint="--store names another folder")
     ours = len(migrations())
-    version = connection.execute(SQL["version"].text).fetchone()[0]
+    version: int = connection.execute(SQL["version"].text).fetchone()[0]
     if version > ours:
         raise StoreVersion(
             f"the store {folder} was written by a newer rekindle (its version is {version}, ours is {ours})",
@@ -122,8 +154,11 @@ def _identity(connection: sqlite3.Connection, folder: Path) -> str:
             f"the store {folder} was written by an older rekindle (its version is {version}, ours is {ours})",
             hint="finish it with the rekindle that made it, or submit again to a new one with --store FOLDER",
         )
-    if version < ours:
-        _upgrade(connection, folder)
+    return version
+
+
+def _identity(connection: sqlite3.Connection, folder: Path) -> str:
+    """Return the store's UUID."""
     row = connection.execute(SQL["identity"].text).fetchone()
     if row is None:
         raise StoreDamaged(f"the store {folder} has lost its identity", hint="go back to a copy of its folder")
@@ -146,12 +181,13 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
         ) from error
 
 
-def _create(folder: Path) -> None:
+def _create(folder: Path, shared: bool) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(PRIVATE, parents=True, exist_ok=True)
         with _alone(folder):
             if not (folder / FILE).exists():
                 _refuse_occupied(folder)
+                set_mode(str(folder), SHARED if shared else PRIVATE)
                 _write_new(folder)
     except FileExistsError as error:
         raise StoreDamaged(f"{folder} is a file, not a store's folder", hint="--store names a folder") from error
@@ -191,6 +227,7 @@ def _write_new(folder: Path) -> None:
     for name in _leftovers(FILE):
         (folder / name).unlink(missing_ok=True)
     draft = folder / f"{FILE}.part"
+    os.close(open_file(draft, os.O_RDWR))  # SQLite gives the files beside it the same mode
     try:
         connection = connect(draft)
         try:
@@ -201,5 +238,5 @@ def _write_new(folder: Path) -> None:
             connection.close()
     except sqlite3.DatabaseError as error:
         raise translate(error, str(folder)) from error
-    (folder / _IGNORED).write_text("*\n", encoding="utf-8")
+    write_file(folder / _IGNORED, "*\n")
     draft.replace(folder / FILE)

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from rekindle.domain.errors import StoreUnavailable
+from rekindle.files.modes import write_file
 
 NETWORKED = re.compile(
     r"nfs4?|cifs|smb3|smbfs|ncpfs|afs|ceph|coda|lustre|gpfs|beegfs|panfs|pvfs2|orangefs|gfs2?|ocfs2"
@@ -78,7 +79,7 @@ def claim_host(folder: Path, host: str) -> None:
         )
     draft = folder / f"{HOST_FILE}.{os.getpid()}.part"
     try:
-        draft.write_text(host + "\n", encoding="utf-8")
+        write_file(draft, host + "\n")
         draft.replace(path)
     except OSError as error:
         raise StoreUnavailable(

@@ -484,6 +484,7 @@ class Store(Protocol):
 
     identity: str
     folder: str  # absolute: where journals, attempts' folders and wake files live
+    notice: str  # what opening it has changed, for its user; "": nothing
 
     def read(self) -> AbstractContextManager[Archive]:
         """A consistent snapshot."""

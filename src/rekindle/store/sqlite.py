@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from rekindle.domain.errors import StoreUnavailable
+from rekindle.domain.errors import StoreError, StoreUnavailable
 from rekindle.store import (
     port,
     port_attempts,
@@ -21,6 +21,7 @@ from rekindle.store.acts import Acts
 from rekindle.store.attempts import Attempts
 from rekindle.store.canaries import Canaries
 from rekindle.store.check import check
+from rekindle.store.damage import UNREADABLE, refuse_damaged
 from rekindle.store.database import Database
 from rekindle.store.documents import Documents
 from rekindle.store.events import Events
@@ -106,6 +107,7 @@ class SqliteStore:
     def __init__(self, connection: sqlite3.Connection, folder: Path, identity: str) -> None:
         self.identity = identity
         self.folder = str(folder)
+        self.notice = ""
         self._connection = connection
         self._file = _which(self._path)
         file = "" if self._file is None else "{}:{}".format(*self._file)
@@ -149,4 +151,10 @@ class SqliteStore:
                     self._database.forget()
                     self._connection.execute("ROLLBACK")
         except sqlite3.DatabaseError as error:
-            raise translate(error, self.folder) from error
+            found = translate(error, self.folder)
+            if type(found) is StoreError:  # SQLite found nothing wrong itself
+                refuse_damaged(self._connection, self.folder, error)
+            raise found from error
+        except UNREADABLE as error:
+            refuse_damaged(self._connection, self.folder, error)
+            raise

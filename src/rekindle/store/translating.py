@@ -43,6 +43,12 @@ def is_full(path: str) -> bool:
 _HINDERED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
 """What it says when it cannot make one of its files, for whatever reason."""
 
+HINT = "`rekindle store check --deep` lists what is damaged; go back to a copy of the folder, or start a new store"
+"""What to do about a damaged store."""
+
+_NOT_TEXT = "Could not decode to UTF-8"
+"""How Python's sqlite3 begins its error about a text that is none; that error has no code."""
+
 _LEAST = 1 << 16
 """Bytes: 32 KiB of shared memory, and the beginning of a log."""
 
@@ -55,11 +61,11 @@ def translate(error: sqlite3.Error, path: str) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     if code in _HINDERED and is_full(path):
         code = sqlite3.SQLITE_FULL
+    if _NOT_TEXT in str(error):
+        code = sqlite3.SQLITE_CORRUPT
     if code in _UNAVAILABLE:
         what, hint = _UNAVAILABLE[code]
         return StoreUnavailable(f"the store {path} {what} ({error})", hint=hint)
     if code in _DAMAGED:
-        return StoreDamaged(
-            f"the store {path} {_DAMAGED[code]} ({error})", hint="go back to a copy of its folder, or start a new one"
-        )
+        return StoreDamaged(f"the store {path} {_DAMAGED[code]} ({error})", hint=HINT)
     return StoreError(f"the store {path}: {error}")

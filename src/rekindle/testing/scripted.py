@@ -19,6 +19,7 @@ from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import SubtaskEnd, divide, item_text
 from rekindle.executors.port import WorkerGone, WorkerInfo
+from rekindle.files.modes import make_folder
 from rekindle.journal.ledger import Writer
 from rekindle.journal.orders import Assignment, FanOut, Recipe
 from rekindle.journal.places import journal_path
@@ -157,7 +158,7 @@ class ScriptedExecutor:
         self._made += 1
         name = f"scripted-{os.urandom(4).hex()}-{self._made}"
         path = journal_path(self._store, name)
-        Path(path).parent.mkdir(exist_ok=True)
+        make_folder(Path(path).parent)
         self._queues[name], self._writers[name] = deque(), Writer(path)
         return WorkerInfo(name, path, os.getpid(), pid_start=-1)  # no process of its own: dead to whoever looks for it
 

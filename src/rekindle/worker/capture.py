@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
+from rekindle.files.modes import make_folder, open_file
 from rekindle.journal.places import STREAMS, log_path
 from rekindle.worker.patience import Storage
 
 TAIL = 8 * 1024
 """Bytes of stderr that are kept with a failure."""
 
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_TRUNC
 
 
 class Prints(Protocol):
@@ -84,7 +85,7 @@ class Capture:
         self._fds[stream] = self._open(path, _FLAGS)
 
     def _open(self, path: str, flags: int) -> int:
-        return self._storage.insist(lambda: os.open(path, flags, 0o644))
+        return self._storage.insist(lambda: open_file(path, flags))
 
 
 def _move(path: str, kept: str) -> None:
@@ -93,5 +94,5 @@ def _move(path: str, kept: str) -> None:
     except FileNotFoundError:
         if not os.path.exists(path):  # the store is gone: nothing of it is made anew
             raise
-        os.makedirs(os.path.dirname(kept), exist_ok=True)  # the step may have removed it
+        make_folder(os.path.dirname(kept))  # the step may have removed it
         os.rename(path, kept)

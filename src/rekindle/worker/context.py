@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.domain.verdicts import Verdict, give_verdict, worst
+from rekindle.files.modes import make_folder
 from rekindle.journal.orders import Assignment, Recipe
 
 
@@ -40,7 +41,8 @@ class Context:
     def dir(self) -> Path:
         """This attempt's own folder (of a fan-out step, the subtask's own); it is there."""
         folder = Path(self._folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():  # a subtask's, in the store
+            make_folder(folder)
         return folder
 
     def verdict(self, word: str, message: str = "") -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.states import State
+from rekindle.files.modes import make_folder
 from rekindle.journal.copies import copy_tree, remove_tree, size_of
 from rekindle.journal.orders import Assignment
 from rekindle.journal.places import TOKEN, copy_part, forget_progress, write_progress
@@ -43,7 +44,10 @@ class FolderCopy:
         self.quiet = True
         self.started = date()
         parent = os.path.dirname(self._folder)
-        os.makedirs(parent, exist_ok=True)
+        if self._folder == self._own:
+            make_folder(parent)
+        else:
+            os.makedirs(parent, exist_ok=True)
         remove_tree(self._part)
         argv = [sys.executable, "-P", "-m", "rekindle.worker.copying", self._source, self._part, self._own]
         environment = {**surroundings, "REKINDLE_DIR": self._folder, TOKEN: assignment.token}

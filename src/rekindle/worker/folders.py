@@ -12,6 +12,7 @@ import errno
 import os
 
 from rekindle.domain.errors import BadValue
+from rekindle.files.modes import make_folder
 from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, VERDICT_NAME
 from rekindle.worker.patience import FAILING, Storage
 
@@ -42,11 +43,11 @@ class Folders:
         except FileNotFoundError:
             if not os.path.exists(self._spare):  # the store is gone: nothing of it is made anew
                 raise
-            os.makedirs(os.path.dirname(folder), exist_ok=True)
+            make_folder(os.path.dirname(folder))
             os.rename(self._spare, folder)
         except OSError as error:
             if error.errno in _ELSEWHERE:
-                os.makedirs(folder, exist_ok=True)
+                make_folder(folder)
             elif error.errno not in _IN_USE:
                 raise
             return
@@ -66,8 +67,7 @@ class Folders:
                 raise  # an empty folder that cannot be removed does no harm
 
     def _new_spare(self) -> None:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self._spare)
+        make_folder(self._spare)
         os.utime(self._spare, (0, 0))
         self._mode = self._usual = os.stat(self._spare).st_mode
 

@@ -11,6 +11,7 @@ import msgspec
 
 from rekindle.domain.texts.globs import is_pattern, location
 from rekindle.domain.texts.substitution import Words, render, word
+from rekindle.files.modes import make_folder, write_file
 from rekindle.files.reading import matching
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.places import TOKEN
@@ -147,9 +148,8 @@ def tell_inputs(frame: Frame, assignment: Assignment, *, there: bool = False) ->
     if len(document.encode()) > LONGEST_INPUTS:
         path = inputs_path(assignment)
         if not there:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(document)
+            make_folder(os.path.dirname(path))
+            write_file(path, document)
         document = msgspec.json.encode({"file": path}).decode()
     frame.variables["REKINDLE_INPUTS"] = document
 

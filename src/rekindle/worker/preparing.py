@@ -11,6 +11,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
+from rekindle.files.modes import make_folder
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended
 from rekindle.worker.findings import StepEnd, missing, never_started
@@ -34,7 +35,7 @@ def prepare(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, s
         elif not assignment.own and not assignment.copy_from:
             folders.make(assignment.folder)
         if assignment.own:
-            os.makedirs(os.path.dirname(assignment.own), exist_ok=True)
+            make_folder(os.path.dirname(assignment.own))
         folders.storage.insist(lambda: tell_inputs(frame, assignment))
     except (OSError, ValueError) as error:  # a path that was given may hold what no path can
         why = error.strerror if isinstance(error, OSError) else error

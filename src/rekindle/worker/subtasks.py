@@ -11,6 +11,7 @@ import msgspec
 
 from rekindle.domain.definition import Step
 from rekindle.domain.subtasks import Known
+from rekindle.files.modes import make_folder, open_file
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.places import (
     HOST,
@@ -118,7 +119,7 @@ class Pool:
         if self.size == 1:
             return tools.hosts
         scratch = self._scratch(len(self._hosts))
-        tools.teller.storage.insist(lambda: os.makedirs(scratch, exist_ok=True))
+        tools.teller.storage.insist(lambda: make_folder(scratch))
         spares = self._site.recipe.leave_running
         hosts = Hosts(tools.teller.journal.path, scratch, tools.teller.storage, self._all_hosts, spares=spares)
         self._hosts.append(hosts)
@@ -146,7 +147,7 @@ class Log:
 
     def __init__(self, folder: str, position: int) -> None:
         self._paths = [log_path(folder, position, stream) for stream in STREAMS]
-        self._fds = [os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644) for path in self._paths]
+        self._fds = [open_file(path, os.O_RDWR | os.O_APPEND) for path in self._paths]
         self._before = os.fstat(self.err).st_size
 
     @property
@@ -179,8 +180,8 @@ def _keep_traceback(end: StepEnd, path: str) -> None:
     """What a call that failed raised, in its log: a subtask's row has no room for it."""
     if end.failure is None or not (end.failure.traceback or end.failure.message):
         return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "a", encoding="utf-8", errors="replace") as file:
+    make_folder(os.path.dirname(path))
+    with open(open_file(path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8", errors="replace") as file:
         file.write((end.failure.traceback or end.failure.message).rstrip("\n") + "\n")
 
 

@@ -25,6 +25,7 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.jobnames import value_label
 from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.texts.secrets import masked_matrix
 from rekindle.engine.acting import acted
 from rekindle.engine.changes import staleness
 from rekindle.engine.looking import look
@@ -189,7 +190,7 @@ def _draw(
     retries: Mapping[int, Reason],
 ) -> None:
     job = row.job
-    binding = json.loads(job.binding or "{}")
+    binding = masked_matrix(json.loads(job.binding or "{}"))
     click.echo(
         drawing.details(
             [

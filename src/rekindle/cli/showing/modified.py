@@ -8,6 +8,7 @@ from rekindle.cli.showing import drawing
 from rekindle.domain.overrides import modified_of
 from rekindle.domain.rerunning.rerun import Change
 from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.texts.secrets import masked
 from rekindle.domain.texts.values import value_text
 
 
@@ -21,7 +22,7 @@ def modifications(overrides: str | None) -> str:
     """`alpha=0.2, memory=1.0 GiB`; "" for what is as it is defined."""
     found = modified_of(overrides)
     parts = [("params", name, value) for name, value in found.params.items()]
-    parts += [("env", name, text) for name, text in found.env.items()]
+    parts += [("env", name, text) for name, text in masked(found.env).items()]
     parts += [(kind, "", getattr(found, kind)) for kind in ("memory", "time", "cpus")]
     return ", ".join(
         f"{_called(kind, name)}={_value(kind, value)}" for kind, name, value in parts if kind == "params" or value

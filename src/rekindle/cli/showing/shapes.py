@@ -19,6 +19,7 @@ from rekindle.domain.rerunning.rerun import Reason, RefusedJob, RerunPlan, Rerun
 from rekindle.domain.rerunning.retrying import rule_to_json
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask
+from rekindle.domain.texts.secrets import masked, masked_matrix, masked_overrides
 from rekindle.domain.verdicts import Verdict
 from rekindle.engine.results import DeadRunner, JobRow, Restarting, Submitted, Unfit, WorkflowStatus, WorkReport
 
@@ -126,7 +127,7 @@ def job(row: JobRow, stale: bool | None = None) -> dict[str, Any]:
         "retired": one.retired,
         "added_by": one.added_by,
         "stale": True if row.overtaken else stale,
-        "matrix": json.loads(one.binding or "{}"),
+        "matrix": masked_matrix(json.loads(one.binding or "{}")),
         "partial": row.partial,
         "priority": one.priority,
         "unmet": one.unmet,
@@ -148,7 +149,7 @@ def _verdict(one: Verdict | None) -> dict[str, str | None]:
 
 
 def _overrides(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
+    return None if text is None else masked_overrides(json.loads(text))
 
 
 def seconds(started: float | None, ended: float | None) -> float | None:
@@ -289,7 +290,10 @@ def failure(group: FailureGroup) -> dict[str, Any]:
 def plan(one: RerunPlan, rerun: int | None) -> dict[str, Any]:
     """A rerun, planned or applied (`rerun` is its number). What else the plan has read is for saved plans only."""
     document = {key: value for key, value in plan_to_json(one).items() if key != "reads"}
-    jobs = [{**job, "not_before": iso(job["not_before"])} for job in document["jobs"]]
+    jobs = [
+        {**job, "not_before": iso(job["not_before"]), "overrides": masked_overrides(job["overrides"] or {}) or None}
+        for job in document["jobs"]
+    ]
     return {"rerun": rerun, **document, "jobs": jobs}
 
 
@@ -392,7 +396,7 @@ def template(one: JobTemplate) -> dict[str, Any]:
         ],
         "inputs": dict(one.inputs),
         "outputs": dict(one.outputs),
-        "env": dict(one.env),
+        "env": masked(one.env),
         "resources": resources(one.resources),
         "priority": one.priority,
         "workdir": one.workdir,

@@ -18,6 +18,7 @@ from rekindle.domain.changes.prints import Prints
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
 from rekindle.domain.models import Attempt, StepOutcome
 from rekindle.domain.rerunning.retrying import rule_to_json
+from rekindle.domain.texts.secrets import masked_field
 
 NAMED = "named."
 """A field begins so that stands for a file which is not declared, but named in a command."""
@@ -87,7 +88,7 @@ def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
         one, other = a.get(name), b.get(name)
         # as JSON text, because Python takes true and 1 for the same value
         if json.dumps(one, sort_keys=True) != json.dumps(other, sort_keys=True):
-            yield Difference(name, one, other)
+            yield Difference(name, masked_field(name, one), masked_field(name, other))
 
 
 def parameter_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Difference, ...]:

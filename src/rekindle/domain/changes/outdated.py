@@ -11,6 +11,7 @@ from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.overrides import Modified
 from rekindle.domain.texts.quantities import format_duration, format_size
+from rekindle.domain.texts.secrets import masked_field
 from rekindle.domain.texts.substitution import render
 from rekindle.domain.texts.values import NOT_SET, value_text
 
@@ -69,7 +70,9 @@ def outdated(modified: Modified, before: Spec, after: Spec) -> dict[str, tuple[A
 def dropped_of(job: str, modified: Modified, found: Mapping[str, tuple[Any, Any]]) -> Iterator[Dropped]:
     """The overrides that `outdated` has found, as they are reported."""
     values = modified.named()
-    return (Dropped(job, name, values[name], *sides) for name, sides in found.items())
+    for name, sides in found.items():
+        value, before, after = (one if one is _MISSING else masked_field(name, one) for one in (values[name], *sides))
+        yield Dropped(job, name, value, before, after)
 
 
 def warnings_of(dropped: Sequence[Dropped]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from rekindle.domain.definition import Each, JobTemplate
 from rekindle.domain.errors import UnknownWord
 from rekindle.domain.overrides import NOTHING, Modified
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
+from rekindle.domain.texts.secrets import masked_field
 from rekindle.domain.texts.substitution import Reference, references
 
 OPAQUE = "attempt:"
@@ -112,7 +113,14 @@ def redefined(
     if then.template is not now.template or modified.env != following.env:
         fields, before = fields_of(now.template, following.env), fields_of(then.template, modified.env)
         reasons += [
-            Reason(ReasonKind.DEFINITION, {"field": field, "before": before.get(field), "after": fields.get(field)})
+            Reason(
+                ReasonKind.DEFINITION,
+                {
+                    "field": field,
+                    "before": masked_field(field, before.get(field)),
+                    "after": masked_field(field, fields.get(field)),
+                },
+            )
             for field in dict.fromkeys((*fields, *before))
             if _text(before.get(field)) != _text(fields.get(field))
         ]
@@ -174,10 +182,13 @@ def _values(
     for path in paths:
         one, other = _at(before, path), _at(after, path)
         if _text(one) != _text(other):
-            detail: dict[str, Any] = {"name": prefix + ".".join(path), "before": one, "after": other}
+            name = prefix + ".".join(path)
+            detail: dict[str, Any] = {"name": name, "before": one, "after": other}
             for side in ("before", "after"):
                 if detail[side] is _NOT_SET:
                     detail |= {side: None, "not_set": side}
+                elif prefix:
+                    detail[side] = masked_field(name, detail[side])
             yield Reason(ReasonKind.PARAMETER, detail)
 
 

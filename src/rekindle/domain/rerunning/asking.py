@@ -8,6 +8,7 @@ from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.overrides import Overrides, check_overrides
 from rekindle.domain.rerunning.rerun import FROM_BEGINNING, How
 from rekindle.domain.texts.quantities import Amount
+from rekindle.domain.texts.secrets import masked
 
 MOST_RUNS = 10_000
 """So often a rerun runs its jobs at the most."""
@@ -76,7 +77,7 @@ def how_to_json(how: How) -> dict[str, Any]:
 def _overrides(asked: Overrides) -> dict[str, Any]:
     given = {
         "set": dict(asked.params),
-        "env": dict(asked.env),
+        "env": masked(asked.env),
         "memory": _amount(asked.memory),
         "time": _amount(asked.time),
         "cpus": asked.cpus,

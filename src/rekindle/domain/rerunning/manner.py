@@ -14,6 +14,7 @@ from rekindle.domain.rerunning.fan_out_start import END, start_for
 from rekindle.domain.rerunning.rerun import FROM_BEGINNING, Change, How, JobView, Manner, PlannedJob, Take
 from rekindle.domain.rerunning.resume import BEGINNING, Start
 from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.domain.texts.secrets import masked_field
 from rekindle.domain.texts.substitution import references, render
 
 Exists = Callable[[str], bool]
@@ -187,7 +188,11 @@ def _changes(view: JobView, after: Modified) -> tuple[Change, ...]:
     before = modified_of(view.overrides)
     if before == after:
         return ()
-    return tuple(change for change in _compared(view, before, after) if change.before != change.after)
+    return tuple(
+        Change(one.name, masked_field(one.name, one.before), masked_field(one.name, one.after))
+        for one in _compared(view, before, after)
+        if one.before != one.after
+    )
 
 
 def _compared(view: JobView, before: Modified, after: Modified) -> Iterator[Change]:

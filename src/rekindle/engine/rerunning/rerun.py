@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,8 @@ def _applied(rerun: int, proposal: Proposal, runners: Sequence[int]) -> Applied:
 
 
 def save(session: Session, proposal: Proposal, path: Path) -> None:
-    """Write a plan to a file, with the identity of the store that it is for."""
+    """Write a plan to a file, with the identity of the store that it is for. Only its user may read the file: it holds
+    the values of variables that are secret."""
     document = {
         "rekindle_plan": 1,
         "store": session.store.identity,
@@ -136,7 +138,9 @@ def save(session: Session, proposal: Proposal, path: Path) -> None:
     }
     draft = path.with_name(path.name + ".part")
     try:
-        draft.write_text(json.dumps(document, indent=1) + "\n")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(json.dumps(document, indent=1) + "\n")
         draft.replace(path)
     except OSError as error:
         raise RekindleError(f"cannot write the plan to {path}: {error.strerror}") from error

@@ -20,6 +20,7 @@ from blake3 import blake3
 
 from rekindle.domain.errors import Refused, UndoRefused
 from rekindle.domain.rerunning.rerun import PlannedJob, RerunPlan, SavedFile
+from rekindle.files.modes import make_folder
 from rekindle.journal.beneath import below, by_descriptor, kind, open_folder, parent_of, take_name
 from rekindle.journal.copies import copy_file, copy_tree, files_of, remove_tree, size_of
 from rekindle.journal.places import attempt_folder, saved_outputs
@@ -116,6 +117,7 @@ def _save(job: PlannedJob, directory: str, place: str, count: _Count) -> tuple[S
         name = f"{at}/{Path(path).name or 'output'}"
         target = f"{_part(place)}/{name}"
         try:
+            make_folder(Path(target).parent)
             if _copy_output(root_of(path, job, directory) or str(Path(path).parent), path, target, count):
                 saved += [_described(one, path, target, f"{place}/{name}") for one in files_of(target)]
         except OSError as error:

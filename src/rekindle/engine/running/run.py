@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 from rekindle.domain.errors import BadValue, Refused, StoreError
@@ -11,7 +12,7 @@ from rekindle.domain.packing import room_of
 from rekindle.domain.states import State
 from rekindle.engine.looking.look import find_workflow
 from rekindle.engine.looking.whereabouts import refuse_without_folder, without_folder
-from rekindle.engine.machine import memory, owner_of, processors
+from rekindle.engine.machine import memory, owner_of, processors, provide_files
 from rekindle.engine.nesting import refuse_inside_job
 from rekindle.engine.presence import here
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
@@ -47,6 +48,7 @@ def work(
     gone = without_folder(session) if workflow is None else ()
     stopped = {one.id: f"its workflow's folder is missing: {one.directory}" for one in gone}
     slots = options.slots or processors()
+    provide_files(slots)
     executor = executor or load_executor(options.executor, session)
     offer = offer_of(options, slots, workflow.id if workflow else None)
     with session.store.write() as archive:
@@ -66,9 +68,8 @@ def work(
         stopped,
         owner=owner_of(room_of(offer)),
     )
-    bell = Bell(session.store.folder, runner.id)
     try:
-        with Interrupts() as interrupts:
+        with closing(Bell(session.store.folder, runner.id)) as bell, Interrupts() as interrupts:
             shift = Shift(session, executor, runner, lease, scope, options, bell, interrupts, tell)
             report = shift.run(slots)
             if shift.leaves:
@@ -84,8 +85,6 @@ def work(
         executor.leave()
         _abandon(session, runner)
         raise
-    finally:
-        bell.close()
     return replace(report, held=held)
 
 

@@ -4,3 +4,4 @@ ALTER TABLE attempt ADD COLUMN left_running TEXT;  -- JSON: see rekindle.domain.
 -- What runners have for jobs (JSON: rekindle.domain.models.Offer); null: not recorded.
 
 ALTER TABLE runner ADD COLUMN offer TEXT;
+-- Permissions: a store that other users can enter becomes private with this migration (see rekindle.store.opening).

@@ -14,6 +14,7 @@ from typing import Any
 
 from rekindle.dialects.fireworks.tasks.given import BadTask, Given, Spec
 from rekindle.dialects.fireworks.tasks.stores import store_folder
+from rekindle.files.modes import file_mode, make_folder, set_mode
 
 
 def add_files(given: Given, _: Spec) -> None:
@@ -76,11 +77,13 @@ class _Pad:
         document, content = self._places(identifier)
         if document.exists():
             return False
-        self._folder.mkdir(exist_ok=True)
+        make_folder(self._folder)
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             shutil.copyfile(path, Path(folder, "content"))
             known = {"identifier": identifier, "name": path.name, "path": str(path), "metadata": metadata}
             Path(folder, "document").write_text(json.dumps(known), encoding="utf-8")
+            for name in ("content", "document"):
+                set_mode(f"{folder}/{name}", file_mode(self._folder))
             Path(folder, "content").replace(content)
             try:
                 os.link(Path(folder, "document"), document)

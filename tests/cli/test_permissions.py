@@ -1,0 +1,129 @@
+"""Permissions of a store: private to its user, or shared with a group; whatever the umask."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from cli_shell import Shell
+
+from rekindle.engine.wake import Bell, ring
+
+SPEC = """
+name: modes
+jobs:
+  command: {run: "echo hi; echo hi >&2; touch by_job $REKINDLE_DIR/by_job", outputs: {made: by_job}}
+  own: {workdir: attempt, run: "umask > by_job"}
+  items: {steps: [{name: each, each: [1, 2], run: "echo ${item}; touch $REKINDLE_DIR/by_job"}]}
+  call: {call: "called:call"}
+  calls: {steps: [{name: each, each: [1, 2], call: "called:call"}]}
+"""
+CALLED = "def call(ctx):\n    print('hi')\n    (ctx.dir / 'by_job').touch()\n"
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.fixture
+def project(shell: Shell) -> Shell:
+    shell.write(SPEC)
+    shell.write(CALLED, "called.py")
+    return shell
+
+
+def modes(store: Path) -> dict[str, set[int]]:
+    """The modes of the store's folders, of its files, and of the files that jobs wrote in it."""
+    found: dict[str, set[int]] = {"folders": set(), "files": set(), "by jobs": set()}
+    for path in (store, *store.rglob("*")):
+        kind = "folders" if path.is_dir() else "by jobs" if path.name == "by_job" else "files"
+        found[kind].add(stat.S_IMODE(path.stat().st_mode))
+    return found
+
+
+@pytest.mark.parametrize(("mask", "by_jobs"), [(0o000, 0o666), (0o022, 0o644), (0o077, 0o600)])
+def test_a_store_is_private_whatever_the_umask_and_jobs_keep_theirs(project: Shell, mask: int, by_jobs: int) -> None:
+    with umask(mask):
+        assert project("run", "spec.yaml").code == 0
+        assert project("rerun", "command", "--keep-outputs", "--workdir", "new", "--yes", "--work").code == 0
+    assert modes(project.folder / ".rekindle") == {"folders": {0o700}, "files": {0o600}, "by jobs": {by_jobs}}
+    assert stat.S_IMODE((project.folder / "by_job").stat().st_mode) == by_jobs
+
+
+def test_files_beside_the_open_database_are_private(project: Shell) -> None:
+    with umask(0):
+        project("submit", "spec.yaml")
+    store = project.folder / ".rekindle"
+    with closing(sqlite3.connect(store / "store.db")) as reader:
+        reader.execute("SELECT count(*) FROM job").fetchone()
+        assert {path.name for path in store.iterdir()} >= {"store.db-wal", "store.db-shm"}
+        assert modes(store)["files"] == {0o600}
+
+
+@pytest.mark.parametrize("asked", ["REKINDLE_SHARED=group", "init --shared", "init --shared, later"])
+def test_a_shared_store_stays_its_groups(project: Shell, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    with umask(0o077):
+        if asked == "REKINDLE_SHARED=group":
+            monkeypatch.setenv("REKINDLE_SHARED", "group")
+            project("submit", "spec.yaml")
+            monkeypatch.delenv("REKINDLE_SHARED")
+        elif asked == "init --shared":
+            assert "made a store: " in project("init", "--shared").out
+        else:
+            assert "private to its user" in project("init").out
+            project("run", "spec.yaml")
+            assert "shared with the group" in project("init", "--shared").out
+        assert project("run", "spec.yaml", "--new").code == 0
+    assert modes(project.folder / ".rekindle") == {"folders": {0o2770}, "files": {0o660}, "by jobs": {0o600}}
+
+
+def test_a_setting_that_is_none_is_named(project: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REKINDLE_SHARED", "world")
+    done = project("submit", "spec.yaml")
+    assert done.code == 64
+    assert "REKINDLE_SHARED is 'world'" in done.err
+    assert not (project.folder / ".rekindle").exists()
+
+
+def test_a_store_of_an_older_version_becomes_private_once_and_says_so(project: Shell) -> None:
+    project("run", "spec.yaml")
+    store = project.folder / ".rekindle"
+    for path in (store, *store.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    with closing(sqlite3.connect(store / "store.db")) as older:
+        older.execute("PRAGMA user_version = 2")
+    first = project("status")
+    assert f"the store {store} was open to other users and is now private" in first.err
+    assert modes(store) == {"folders": {0o700}, "files": {0o600}, "by jobs": {0o644}}
+    store.chmod(0o755)
+    assert project("status").err == ""
+    assert stat.S_IMODE(store.stat().st_mode) == 0o755  # its user has opened it
+
+
+@pytest.mark.parametrize("number", ["EACCES", "EPERM", "EMFILE", "EIO"])
+def test_a_runner_that_cannot_be_woken_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    bells = [Bell(str(tmp_path), 1), Bell(str(tmp_path), 2, "supervisor")]
+
+    def refuse(*_: object) -> int:
+        raise OSError(getattr(errno, number), "refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        ring(str(tmp_path), [1, 3])
+    ring(str(tmp_path), [1, 3])
+    for bell in bells:
+        bell.hush()
+        bell.close()

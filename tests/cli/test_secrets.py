@@ -1,0 +1,131 @@
+"""Values of `env:` whose names are those of secrets: masked wherever they are shown, real for jobs."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_shell import Shell
+
+from rekindle.domain.texts.secrets import masked, masked_field, masked_matrix
+
+SPEC = """
+name: sec
+env: {API_TOKEN: hunter2-of-spec, MODE: plain}
+jobs:
+  a:
+    run: "echo $API_TOKEN $db_password > got"
+    env: {db_password: hunter2-own}
+  b: {needs: [a], run: "true"}
+"""
+COMMANDS = (
+    ["jobs", "show", "a"],
+    ["jobs", "show", "a", "--json"],
+    ["jobs", "list", "--json"],
+    ["jobs", "list", "-q", "{}", "--json"],
+    ["attempts", "list", "--json"],
+    ["attempts", "show", "3"],
+    ["attempts", "show", "3", "--json"],
+    ["attempts", "diff", "1", "3"],
+    ["attempts", "diff", "1", "3", "--json"],
+    ["workflows", "show", "sec", "--json"],
+    ["workflows", "diff", "sec"],
+    ["workflows", "diff", "sec", "--json"],
+    ["why", "--all"],
+    ["why", "--all", "--json"],
+    ["rerun", "a", "--env", "API_TOKEN=hunter2-more", "--dry-run"],
+    ["rerun", "a", "--env", "API_TOKEN=hunter2-more", "--dry-run", "--json"],
+    ["reruns", "list"],
+    ["reruns", "list", "--json"],
+    ["reruns", "show", "1"],
+    ["reruns", "show", "1", "--json"],
+    ["reruns", "show", "2", "--json"],
+    ["events", "list", "--json"],
+    ["flaky", "--json"],
+    ["lpad", "get_fws", "-d", "all"],
+    ["torc", "-F", "json", "jobs", "list"],
+)
+
+
+@pytest.fixture(scope="module")
+def told_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which a job ran with one secret, with another set by a rerun, and was revised; what was printed."""
+    folder = tmp_path_factory.mktemp("told")
+    printed = ""
+
+    def rekindle(*words: str) -> None:
+        nonlocal printed
+        command = [str(Path(sys.executable).parent / "rekindle"), "--store", ".rekindle", *words]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        printed += done.stdout + done.stderr
+
+    (folder / "spec.yaml").write_text(SPEC)
+    rekindle("run", "spec.yaml")
+    assert (folder / "got").read_text() == "hunter2-of-spec hunter2-own\n"
+    rekindle("rerun", "a", "--env", "API_TOKEN=hunter2-set", "--yes", "--work")
+    assert (folder / "got").read_text() == "hunter2-set hunter2-own\n"
+    (folder / "spec.yaml").write_text(SPEC.replace("of-spec", "revised"))
+    rekindle("submit", "spec.yaml")
+    return folder, printed
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_no_command_shows_a_secret(
+    shell: Shell, told_folder: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(told_folder[0])
+    done = shell(*words)
+    assert done.code == 0, done.err
+    assert "hunter2" not in done.out + done.err
+
+
+def test_what_ran_and_was_submitted_printed_no_secret_and_named_what_changed(told_folder: tuple[Path, str]) -> None:
+    assert "hunter2" not in told_folder[1]
+    assert "$API_TOKEN *** -> ***" in told_folder[1]
+    assert "the override API_TOKEN=*** is dropped" in told_folder[1]
+
+
+def test_differences_of_secrets_are_shown_without_their_values(
+    shell: Shell, told_folder: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(told_folder[0])
+    found = {
+        one["field"]: (one["a"], one["b"]) for one in shell("attempts", "diff", "1", "3", "--json").json["differences"]
+    }
+    assert found["modified.env.API_TOKEN"] == (None, "***")
+    assert "env.API_TOKEN: *** -> ***" in shell("workflows", "diff", "sec").out
+    template = shell("workflows", "show", "sec", "--json").json["templates"][0]
+    assert template["env"] == {"API_TOKEN": "***", "MODE": "plain", "db_password": "***"}
+
+
+def test_a_saved_plan_holds_the_value_for_its_user_only_and_applies_it(shell: Shell) -> None:
+    shell.write(SPEC)
+    shell("run", "spec.yaml")
+    saved = shell("rerun", "a", "--env", "API_TOKEN=hunter2-saved", "--save-plan", "plan.json")
+    assert "hunter2" not in saved.out
+    path = shell.folder / "plan.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text())["plan"]["jobs"][0]["overrides"] == {"env": {"API_TOKEN": "hunter2-saved"}}
+    assert shell("apply", "plan.json").code == 0
+    assert shell("work").code == 0
+    assert (shell.folder / "got").read_text().split() == ["hunter2-saved", "hunter2-own"]
+
+
+@pytest.mark.parametrize(
+    "name", ["TOKEN", "my_token_2", "SECRET_ID", "DbPassword", "PASSWD", "AWS_ACCESS_KEY_ID", "Credentials"]
+)
+def test_names_of_secrets_in_any_case(name: str) -> None:
+    assert masked({name: "x", "MODE": "x"}) == {name: "***", "MODE": "x"}
+    assert masked_field(f"template.env.{name}", "x") == "***"
+    assert masked_field(f"env.{name}", None) is None
+    assert masked_field(f"params.{name}", "x") == "x"
+    assert masked_matrix({f"env_{name}": "x", "env_MODE": "x", name: "x"}) == {
+        f"env_{name}": "***",
+        "env_MODE": "x",
+        name: "x",
+    }
