@@ -81,6 +81,20 @@ Changed = bool | Literal["all"]
 Predicate = Compare | ErrorMatches | Matches | Every | AnyOf | Not
 
 
+def has_pattern(where: Predicate) -> bool:
+    """Return whether a condition may search for a user's regular expression."""
+    match where:
+        case Every(parts) | AnyOf(parts):
+            return any(has_pattern(part) for part in parts)
+        case Not(part):
+            return has_pattern(part)
+        case Matches():
+            return '"$regex"' in where.query
+        case ErrorMatches():
+            return True
+    return where.op is Op.REGEX
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """A request for jobs. Everything given narrows; `jobs` among themselves widen.

@@ -357,6 +357,7 @@ class WorkReport:
     stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (job, processes that cannot be ended, for which it waits)
     damaged: tuple[str, ...] = ()  # what could not be read of journals
     canaries: tuple[Group, ...] = ()  # whose canaries decided, in this time, what becomes of the rest
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def _regex(raw: object, place: str) -> str:
     if not isinstance(raw, str):
         raise BadSelection(f"{place}: a regular expression is a text, not {raw!r}")
     try:
-        return pattern_of(raw).pattern
+        return pattern_of(raw).text
     except BadSelection as problem:
         raise BadSelection(f"{place}: {problem.message}", hint=problem.hint) from None
 

@@ -78,7 +78,7 @@ def parse_states(words: Sequence[str]) -> Predicate:
 
 def checked_regex(pattern: str) -> str:
     """The pattern itself, if Python's `re` takes it; else BadSelection that names it."""
-    return pattern_of(pattern).pattern
+    return pattern_of(pattern).text
 
 
 def _names(names: Sequence[str]) -> tuple[int | str, ...]:

@@ -16,7 +16,7 @@ from rekindle.store.place import HOST_FILE, claim_host, refuse_network, this_hos
 from rekindle.store.port import Store
 from rekindle.store.queries import load
 from rekindle.store.schema import APPLICATION, migrate, migrations
-from rekindle.store.sqlite import FILE, PATIENCE, SqliteStore, connect
+from rekindle.store.sqlite import FILE, PATIENCE, Connection, SqliteStore, connect
 from rekindle.store.translating import cannot_open, is_full, translate
 
 SQL = load("opening")
@@ -79,7 +79,7 @@ def _opened(folder: Path, patience: float, durable: bool) -> SqliteStore:
         raise translate(error, str(folder)) from error
 
 
-def _connected(folder: Path, connection: sqlite3.Connection) -> SqliteStore:
+def _connected(folder: Path, connection: Connection) -> SqliteStore:
     with ExitStack() as on_error:
         on_error.callback(connection.close)
         identity = _identity(connection, folder)

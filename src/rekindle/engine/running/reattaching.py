@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from rekindle.domain.causes import Cause
 from rekindle.domain.models import Attempt, Job, Runner
 from rekindle.domain.states import ACTIVE, ENDED, State
+from rekindle.engine.planning.retrying import ErrorSearch
 from rekindle.engine.presence import alive, is_alive, unattended
 from rekindle.engine.results import Reattached, Reattachment
 from rekindle.engine.running.estates import SOON_SECONDS, Estates
-from rekindle.engine.running.ingest import ingest
+from rekindle.engine.running.ingest import failures_of, ingest
 from rekindle.engine.running.orphans import STUCK_SECONDS, Orphan
 from rekindle.engine.running.recovery import estate_of
 from rekindle.engine.session import Session, tentative
@@ -34,15 +35,17 @@ class _Asked:
 def plan_reattach(session: Session, ids: Sequence[int]) -> Reattachment:
     """What reattaching these jobs would find; nothing is changed."""
     now = session.clock()
-    with tentative(session) as archive:
+    with session.store.read() as archive:
         asked = _asked(archive, ids, now)
         estates = [estate_of(archive, runner, session.store.folder) for runner in asked.dead.values()]
         orphans = [orphan for estate in estates for orphan in estate.orphans]
         for orphan in orphans:
             orphan.told = not orphan.path.exists()  # it would be kept from beginning
-        pages = [page for orphan in orphans if (page := orphan.look()) is not None]
+    pages = [page for orphan in orphans if (page := orphan.look()) is not None]
+    errors = ErrorSearch(session).search(failures_of(pages))
+    with tentative(session) as archive:
         here = next(iter(asked.dead.values())).host if asked.dead else ""
-        ingest(archive, pages, here, now)
+        ingest(archive, pages, here, now, errors)
         found = tuple(_told(archive, asked, orphans, {}, job) for job in asked.jobs)
         runners = alive(archive, now)
     for orphan in orphans:
@@ -76,12 +79,13 @@ def _settle(session: Session, estates: Estates, asked: _Asked) -> None:
     """Read and settle until what is left runs on by itself, or cannot be ended."""
     hosts = [runner.host for runner in asked.dead.values()]
     limit = time.monotonic() + 2 * STUCK_SECONDS
+    search = ErrorSearch(session)
     while estates:
         pages = estates.gather()
         if estates.ripe:
-            now = session.clock()
+            now, errors = session.clock(), search.search(failures_of(pages))
             with session.store.write() as archive:
-                estates.settle(archive, ingest(archive, pages, hosts[0], now), now)
+                estates.settle(archive, ingest(archive, pages, hosts[0], now, errors), now)
             estates.advance(pages)
         if not estates.hurried or time.monotonic() > limit:
             return
