@@ -75,6 +75,19 @@ class Not:
     part: Predicate
 
 
+@dataclass(frozen=True, slots=True)
+class IdsOrName:
+    """A word such as `1-3`: the name of a job, or ids where no job has that name."""
+
+    word: str
+
+    def __str__(self) -> str:
+        return self.word
+
+
+Key = int | str | IdsOrName
+"""What names jobs: an id, a word of ids, or a name. A name that no job has may be a pattern, or name a template."""
+
 Changed = bool | Literal["all"]
 """Whether only stale jobs are meant; "all": those, too, whose environment differs."""
 
@@ -97,16 +110,17 @@ def has_pattern(where: Predicate) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A request for jobs. Everything given narrows; `jobs` among themselves widen.
+    """A request for jobs. Everything given narrows; `jobs` among themselves widen, and so do those of each of `also`.
 
     Each of `jobs`, `workflow` and `signature` is named and must exist; `where` and globs may match nothing."""
 
     workflow: str | None = None  # id or name
-    jobs: tuple[int | str, ...] = ()  # an id, a name exactly, or a glob where no job has that very name
+    jobs: tuple[Key, ...] = ()
     where: Predicate = field(default_factory=Every)
     signature: str | None = None  # digest, or the beginning of one
     everything: bool = False  # --all
     changed: Changed = False  # only what is stale: files are read to find out
+    also: tuple[tuple[Key, ...], ...] = ()  # named in other ways (-i, -n)
 
     @property
     def empty(self) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from rekindle.domain.errors import BadSelection
-from rekindle.domain.selection import AnyOf, Changed, Compare, ErrorMatches, Every, Op, Predicate, Selection
+from rekindle.domain.selection import Changed, Compare, ErrorMatches, Every, Key, Op, Predicate, Selection
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
 from rekindle.query.documents import parse_document
 from rekindle.query.filters import parse_filter
-from rekindle.query.words import has_wildcard, parse_ids, parse_words
+from rekindle.query.words import parse_ids, parse_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,9 @@ def parse_selection(flags: Flags) -> Selection:
         raise BadSelection("--archived says where --error looks", hint="add --error REGEX, or leave it out")
     if flags.changed not in (False, True, "all"):
         raise BadSelection(f"changed is true, false or 'all', not {flags.changed!r}", hint='changed="all"')
-    groups = [group for group in (parse_words(flags.jobs), parse_ids(flags.ids), _names(flags.names)) if group]
+    named: tuple[tuple[Key, ...], ...] = (parse_words(flags.jobs), parse_ids(flags.ids), _names(flags.names))
+    groups = [group for group in named if group]
     parts: list[Predicate] = []
-    if len(groups) > 1:
-        parts += [_any_of(group) for group in groups]
     if flags.states:
         parts.append(parse_states(flags.states))
     parts += [parse_filter(text) for text in flags.filters]
@@ -58,11 +57,12 @@ def parse_selection(flags: Flags) -> Selection:
         parts.append(ErrorMatches(checked_regex(flags.error), flags.archived))
     return Selection(
         workflow=flags.workflow,
-        jobs=tuple(dict.fromkeys(key for group in groups for key in group)),
+        jobs=groups[0] if groups else (),
         where=_every([part for part in parts if part != Every()]),
         signature=_checked_signature(flags.signature),
         everything=flags.everything,
         changed=flags.changed,
+        also=tuple(groups[1:]),
     )
 
 
@@ -81,23 +81,10 @@ def checked_regex(pattern: str) -> str:
     return pattern_of(pattern).text
 
 
-def _names(names: Sequence[str]) -> tuple[int | str, ...]:
+def _names(names: Sequence[str]) -> tuple[str, ...]:
     if any(not name for name in names):
         raise BadSelection("a name is empty", hint="for instance: -n 'train*'")
     return tuple(names)
-
-
-def _any_of(keys: Sequence[int | str]) -> Predicate:
-    ids = tuple(key for key in keys if isinstance(key, int))
-    exact = tuple(key for key in keys if isinstance(key, str) and not has_wildcard(key))
-    parts: list[Predicate] = [
-        Compare("name", Op.GLOB, key) for key in keys if isinstance(key, str) and has_wildcard(key)
-    ]
-    if ids:
-        parts.append(Compare("id", Op.IN, ids))
-    if exact:
-        parts.append(Compare("name", Op.IN, exact))
-    return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
 
 def _every(parts: Sequence[Predicate]) -> Predicate:

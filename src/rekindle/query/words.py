@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from rekindle.domain.errors import BadSelection
+from rekindle.domain.selection import IdsOrName, Key
 
 MOST_IDS = 1_000_000
 """So many ids may be named at once: a slip such as `1-99999999999` is refused and not counted out."""
@@ -16,13 +17,17 @@ _RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 _IDS_ONLY = re.compile(r"[0-9]+(?:-[0-9]+)?(?:[,\s]+[0-9]+(?:-[0-9]+)?)*[,\s]*")
 
 
-def parse_words(words: Sequence[str]) -> tuple[int | str, ...]:
-    """Positional jobs: a word of digits, commas and ranges is ids, any other word is one name or glob."""
-    keys: list[int | str] = []
+def parse_words(words: Sequence[str]) -> tuple[Key, ...]:
+    """Positional jobs: a number is an id, a word of digits, commas and ranges is ids unless a job has that name, any
+    other word is one name or glob."""
+    keys: list[Key] = []
     for word in words:
         if not word.strip():
             raise BadSelection("a job's name is empty", hint="`rekindle jobs list` names them")
-        keys += parse_ids([word]) if _IDS_ONLY.fullmatch(word.strip()) else [word]
+        if _ID.fullmatch(word.strip()):
+            keys.append(int(word))
+        else:
+            keys.append(IdsOrName(word.strip()) if _IDS_ONLY.fullmatch(word.strip()) else word)
     return tuple(dict.fromkeys(keys))
 
 

@@ -241,6 +241,10 @@ class Jobs(Protocol):
         """For each id or exact name the jobs that it means; a key nobody has is missing from the answer."""
         ...
 
+    def templates(self, workflow: int | None) -> list[str]:
+        """The names of the templates of a workflow, or of all workflows that are not archived, each once."""
+        ...
+
     def get(self, ids: Sequence[int]) -> list[Job]:
         """Jobs by id, in the order of ids."""
         ...
