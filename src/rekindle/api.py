@@ -113,7 +113,7 @@ class _Looking:
     def select(self, *jobs: int | str, **flags: Any) -> list[int]:
         """Ids of the jobs that the flags of the command line would select: `select("train", state="failed")`,
         `select(workflow="sweep", filter=["exit_code=3"])`, `select(error="out of memory")`, `select(changed=True)`."""
-        return look.select(self._session, parse_selection(_flags(jobs, flags)))
+        return look.select(self._session, parse_selection(_flags(jobs, flags), self._session.clock))
 
     def jobs(self, ids: Sequence[int]) -> list[JobRow]:
         """Jobs with their live attempts."""
@@ -256,17 +256,17 @@ class Client(_Looking):
         """Take a rerun back: the newest that somebody asked for, or the one named."""
         return rerun.undo(self._session, rerun_id)
 
-    def cancel(self, ids: Sequence[int]) -> Canceled:
+    def cancel(self, ids: Sequence[int], note: str | None = None) -> Canceled:
         """End what runs, and keep what has not started from starting."""
-        return control.cancel(self._session, ids)
+        return control.cancel(self._session, ids, note)
 
     def hold(self, ids: Sequence[int], reason: str = "held") -> Held:
         """Keep jobs from being claimed until they are released."""
         return control.hold(self._session, ids, reason)
 
-    def release(self, ids: Sequence[int]) -> Held:
+    def release(self, ids: Sequence[int], note: str | None = None) -> Held:
         """Take holds back."""
-        return control.release(self._session, ids)
+        return control.release(self._session, ids, note)
 
 
 def _definition(given: Definition | Path | str, params: Mapping[str, str]) -> Definition:

@@ -26,8 +26,16 @@ class Op(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Ago:
+    """A time that lies so many seconds before the time at which jobs are selected."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Compare:
-    """`field op value`; a list of values for IN, a bool for EXISTS. The field is in domain.fields.
+    """`field op value`; a list of values for IN, a bool for EXISTS. The field is in domain.fields. A value Ago stands
+    for a time until `as_of` puts that in its place.
 
     A comparison with a value that is absent (null) is false, except NE, which is true."""
 
@@ -92,6 +100,20 @@ Changed = bool | Literal["all"]
 """Whether only stale jobs are meant; "all": those, too, whose environment differs."""
 
 Predicate = Compare | ErrorMatches | Matches | Every | AnyOf | Not
+
+
+def as_of(where: Predicate, now: float) -> Predicate:
+    """Return the condition with the times that lie some time before `now`."""
+    match where:
+        case Every(parts):
+            return Every(tuple(as_of(part, now) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(as_of(part, now) for part in parts))
+        case Not(part):
+            return Not(as_of(part, now))
+        case Compare(field, op, Ago(seconds)):
+            return Compare(field, op, now - seconds)
+    return where
 
 
 def has_pattern(where: Predicate) -> bool:

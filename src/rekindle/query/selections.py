@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from rekindle.domain.errors import BadSelection
-from rekindle.domain.selection import Changed, Compare, ErrorMatches, Every, Key, Op, Predicate, Selection
+from rekindle.domain.selection import Changed, Compare, ErrorMatches, Every, Key, Op, Predicate, Selection, as_of
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
 from rekindle.query.documents import parse_document
@@ -40,8 +41,9 @@ class Flags:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if value}
 
 
-def parse_selection(flags: Flags) -> Selection:
-    """The jobs that are meant. BadSelection or UnknownWord name what cannot be read."""
+def parse_selection(flags: Flags, clock: Callable[[], float] = time.time) -> Selection:
+    """The jobs that are meant. BadSelection or UnknownWord name what cannot be read. Ages are those at the `clock`'s
+    time."""
     if flags.archived and flags.error is None:
         raise BadSelection("--archived says where --error looks", hint="add --error REGEX, or leave it out")
     if flags.changed not in (False, True, "all"):
@@ -58,7 +60,7 @@ def parse_selection(flags: Flags) -> Selection:
     return Selection(
         workflow=flags.workflow,
         jobs=groups[0] if groups else (),
-        where=_every([part for part in parts if part != Every()]),
+        where=as_of(_every([part for part in parts if part != Every()]), clock()),
         signature=_checked_signature(flags.signature),
         everything=flags.everything,
         changed=flags.changed,

@@ -388,6 +388,12 @@ def revisions(session: Session, attempts: Sequence[int]) -> list[int]:
         return sorted({revision for _, revision, _ in archive.measures.origins(attempts).values()})
 
 
+def cancel_notes(session: Session, jobs: Sequence[int]) -> dict[int, str]:
+    """Return the notes with which jobs were last canceled, by job."""
+    with session.store.read() as archive:
+        return archive.events.cancel_notes(jobs)
+
+
 def events(session: Session, workflow: str | None = None, limit: int | None = None) -> list[Event]:
     """What happened, oldest first; with a limit the newest so many."""
     with session.store.read() as archive:
