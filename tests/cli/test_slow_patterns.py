@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cli_shell import Shell
@@ -22,6 +26,14 @@ jobs:
   z: {run: "echo 'a temporary failure' >&2; exit 1", retry: {max: 1, error: "temp.rary"}}
   y: {run: "true"}
 """
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Wait for a condition, at most a minute."""
+    limit = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +69,31 @@ def test_a_slow_error_of_a_retry_policy_counts_as_not_found(shell: Shell) -> Non
     }
     slow = [one for one in shell("events", "list", "--json").json["events"] if one["kind"] == "slow_pattern"]
     assert [(one["detail"]["job"], one["detail"]["pattern"]) for one in slow] == [(jobs["x"]["id"], SLOW)]
+
+
+MANY = """
+name: many
+jobs:
+  x:
+    matrix: {k: {range: [0, 3]}}
+    run: "printf 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' >&2; exit 1"
+    retry: [{max: 2, error: "(a|aa)+$"}, {max: 2, error: "(a|aa)+.$x"}, {max: 2, error: "(aa|a)+$"}]
+  z: {run: sleep 600}
+"""
+
+
+def test_a_run_that_searches_is_ended_by_sigterm_and_locks_nobody_out(shell: Shell) -> None:
+    command = [str(Path(sys.executable).parent / "rekindle"), "run", shell.write(MANY), "-j", "4"]
+    with subprocess.Popen(command, cwd=shell.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        until(lambda: (shell.folder / ".rekindle" / "store.db").exists())
+        until(lambda: "slow_pattern" in shell("events", "list").out)
+        assert shell("hold", "x").code == 0
+        run.terminate()
+        began = time.monotonic()
+        assert run.wait(60) == 5
+    assert time.monotonic() - began < 30
+    states = {job["name"]: job["state"] for job in shell("jobs", "list", "--json").json["jobs"]}
+    assert states["z"] == "canceled"
 
 
 CHAIN = """
