@@ -101,6 +101,7 @@ def test_matrix_values_come_in_any_order_and_names_in_any_normal_form(
         ("failed", "-s failed"),
         ("cancelled", "-s canceled"),
         ("zzzz", "rekindle jobs list"),
+        ("mean[", "rekindle jobs list mean"),
     ],
 )
 def test_a_name_that_no_job_has_is_refused_with_a_hint(named: Shell, word: str, hint: str) -> None:

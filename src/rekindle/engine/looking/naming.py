@@ -33,7 +33,8 @@ def named_jobs(
     workflows have means the newest of them when they share their own name, and is refused otherwise.
     """
     known = archive.jobs.named([spelling for key in keys for spelling in _spellings(key)], workflow)
-    retired = {job.id for job in archive.jobs.get([one for ids in known.values() for one in ids]) if job.retired}
+    called = [one for spelling, ids in known.items() if isinstance(spelling, str) for one in ids]
+    retired = {job.id for job in archive.jobs.get(called) if job.retired}
     found: set[int] = set()
     numbers: list[int] = []
     missing: list[Key] = []
@@ -138,6 +139,8 @@ def _no_such(archive: Archive, missing: Sequence[Key], workflow: int | None) -> 
 
 
 def _hint(archive: Archive, word: str, workflow: int | None) -> str:
+    if word.isdigit():
+        return f"-i {word} selects a job by its id"
     try:
         return f"-s {State.parse(word).label} selects jobs by their state"
     except UnknownWord:
