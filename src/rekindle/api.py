@@ -124,7 +124,7 @@ class _Looking:
     def select(self, *jobs: int | str, **flags: Any) -> list[int]:
         """Ids of the jobs that the flags of the command line would select: `select("train", state="failed")`,
         `select(workflow="sweep", filter=["exit_code=3"])`, `select(error="out of memory")`, `select(changed=True)`."""
-        return look.select(self._session, parse_selection(_flags(jobs, flags)))
+        return look.select(self._session, parse_selection(_flags(jobs, flags), self._session.clock))
 
     def jobs(self, ids: Sequence[int]) -> list[JobRow]:
         """Jobs with their live attempts."""
@@ -285,19 +285,19 @@ class Client(_Looking):
         session = self._reconciled()
         return rerun.undo(session, rerun_id)
 
-    def cancel(self, ids: Sequence[int]) -> Canceled:
+    def cancel(self, ids: Sequence[int], note: str | None = None) -> Canceled:
         """End what runs, and keep what has not started from starting."""
-        return reconciling.cancel(self._session, ids)
+        return reconciling.cancel(self._session, ids, note)
 
     def hold(self, ids: Sequence[int], reason: str = "held") -> Held:
         """Keep jobs from being claimed until they are released."""
         session = self._reconciled()
         return control.hold(session, ids, reason)
 
-    def release(self, ids: Sequence[int]) -> Held:
+    def release(self, ids: Sequence[int], note: str | None = None) -> Held:
         """Take holds back."""
         session = self._reconciled()
-        return control.release(session, ids)
+        return control.release(session, ids, note)
 
 
 def _definition(given: Definition | Path | str, params: Mapping[str, str]) -> Definition:

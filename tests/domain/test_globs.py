@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import glob
+import re
 import tempfile
+import time
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rekindle.domain.texts.globs import base, is_pattern, location, matcher, split
+from rekindle.domain.texts.globs import base, is_pattern, location, matcher, name_matcher, reaches, split
 
-PARTS = st.sampled_from(["a", "b.t", ".h", "*", "?", "*.t", "[ab]", "[!a]*", "**", ".*", "a*", "[a"])
-PATTERNS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
+PARTS = st.sampled_from(
+    ["a", "b.t", ".h", "*", "?", "*.t", "[ab]", "[!a]*", "**", ".*", "a*", "[a", "*a*b*t", "?*[.b]*"]
+)
+PATTERNS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
 NAMES = st.sampled_from(["a", "b", "b.t", ".h", "[a", "ab.t"])
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 
@@ -28,6 +33,22 @@ def test_a_pattern_matches_what_glob_finds(paths: list[str], pattern: str) -> No
         every = glob.glob(pattern, root_dir=name, recursive=True)  # noqa: PTH207 the one to agree with
         found = {path for path in every if not path.endswith("/")}
         assert matched == found
+
+
+@given(st.text(alphabet="ab*?[", max_size=6), st.text(alphabet="ab[\n", max_size=6))
+def test_a_pattern_of_names_knows_stars_and_question_marks_alone(pattern: str, name: str) -> None:
+    wanted = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    assert bool(name_matcher(pattern).fullmatch(name)) == bool(re.fullmatch(wanted, name, re.DOTALL))
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 25 + "*b", "**/a/" * 25 + "b", "*a*/" * 25 + "b", "[a]*" * 25 + "b"])
+def test_a_pattern_of_many_stars_is_matched_in_a_moment(pattern: str) -> None:
+    began = time.process_time()
+    for text in ("a" * 100, "a/" * 60 + "a", "/".join(["aaaa"] * 30)):
+        assert not matcher(pattern).fullmatch(text)
+        assert not name_matcher(pattern).fullmatch(text)
+        reaches(pattern, text)
+    assert time.process_time() - began < 2
 
 
 def test_only_the_literal_folders_of_a_pattern_are_normalized() -> None:

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Resources, RetryRule
 from rekindle.domain.models import Failure
-from rekindle.domain.rerunning.retrying import HOPELESS, LONGEST_DELAY, Failed, decide_retry, delay_of, rule_to_json
+from rekindle.domain.rerunning.retrying import (
+    HOPELESS,
+    LONGEST_DELAY,
+    Failed,
+    decide_retry,
+    delay_of,
+    rule_to_json,
+    with_errors_found,
+)
+from rekindle.domain.texts.patterns import pattern_of
 from rekindle.domain.texts.quantities import Amount
 
 G = 2**30
@@ -100,7 +109,8 @@ def test_memory_grows_from_the_larger_of_its_limit_and_its_peak():
 
 
 def fits(rule: RetryRule, cause: Cause, exit_code: int | None = None, failure: Failure | None = None) -> bool:
-    return decide_retry([rule], Failed("t", cause, exit_code, failure or Failure())) is not None
+    policy = with_errors_found([rule], failure or Failure(), lambda pattern, text: pattern_of(pattern).found_in(text))
+    return decide_retry(policy, Failed("t", cause, exit_code)) is not None
 
 
 def test_a_rule_that_asks_for_nothing_fits_all_but_what_cannot_be_mended():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rekindle.domain.errors import BadSelection, UnknownWord
-from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Op, Selection
+from rekindle.domain.selection import Compare, ErrorMatches, Every, IdsOrName, Op, Selection
 from rekindle.domain.states import State
 from rekindle.query.selections import Flags, parse_selection
 
@@ -20,7 +20,7 @@ def test_no_flags_select_nothing_in_particular() -> None:
 @pytest.mark.parametrize(
     ("flags", "selection"),
     [
-        (Flags(jobs=("1,2", "report")), Selection(jobs=(1, 2, "report"))),
+        (Flags(jobs=("1,2", "report")), Selection(jobs=(IdsOrName("1,2"), "report"))),
         (Flags(workflow="sweep"), Selection(workflow="sweep")),
         (Flags(ids=("4-6",)), Selection(jobs=(4, 5, 6))),
         (Flags(names=("train[alpha=0.1,seed=0]",)), Selection(jobs=("train[alpha=0.1,seed=0]",))),
@@ -55,13 +55,8 @@ def test_several_flags_narrow() -> None:
 
 def test_ids_and_names_together_narrow_and_must_all_exist() -> None:
     found = parse_selection(Flags(ids=("1-3",), names=("report", "tr*")))
-    assert found.jobs == (1, 2, 3, "report", "tr*")
-    assert found.where == Every(
-        (
-            Compare("id", Op.IN, (1, 2, 3)),
-            AnyOf((Compare("name", Op.GLOB, "tr*"), Compare("name", Op.IN, ("report",)))),
-        )
-    )
+    assert (found.jobs, found.also) == ((1, 2, 3), (("report", "tr*"),))
+    assert found.where == Every()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rekindle.domain.errors import BadSelection
+from rekindle.domain.selection import IdsOrName
 from rekindle.query.words import MOST_IDS, has_wildcard, parse_ids, parse_words
 
 
@@ -25,7 +26,7 @@ from rekindle.query.words import MOST_IDS, has_wildcard, parse_ids, parse_words
 )
 def test_ids_come_with_commas_spaces_and_ranges(words: list[str], ids: tuple[int, ...]) -> None:
     assert parse_ids(words) == ids
-    assert parse_words(words) == ids
+    assert parse_words(words) == tuple(int(word) if word.isdigit() else IdsOrName(word) for word in words)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_a_word_that_is_not_all_ids_is_one_name(name: str) -> None:
 
 
 def test_ids_and_names_may_be_mixed() -> None:
-    assert parse_words(["3", "report", "5-6", "train*"]) == (3, "report", 5, 6, "train*")
+    assert parse_words(["3", "report", "5-6", "train*"]) == (3, "report", IdsOrName("5-6"), "train*")
 
 
 def test_an_empty_name_is_refused() -> None:

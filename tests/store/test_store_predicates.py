@@ -158,6 +158,8 @@ class Oracle:
                 return job.held
             case "workflow.archived":
                 return self.owners[job.id].archived is not None
+            case "workflow.submitted":
+                return self.owners[job.id].submitted
             case "attempt.id" | "attempt.state":
                 return getattr(attempt, field.partition(".")[2]) if attempt else None
             case "last_active":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
+from rekindle.cli.showing import drawing
 from rekindle.domain.errors import NotFound, StoreDamaged, StoreUnavailable, StoreVersion
 from rekindle.engine.session import Session, open_session, store_url
 
@@ -12,7 +15,14 @@ def opened(*, create: bool = False) -> Session:
     """An open session (a context manager). Without `create` a store that is not there is NotFound: looking must
     not leave an empty store behind in whatever folder one stands."""
     url = click.get_current_context().find_root().params.get("store")
-    session = open_session(url, create=create)
+    said: set[str] = set()
+
+    def note(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            click.echo(drawing.flat(text), err=True)
+
+    session = replace(open_session(url, create=create), note=note)
     if session.store.notice:
         click.echo(f"rekindle: {session.store.notice}", err=True)
     return session

@@ -59,7 +59,7 @@ _SELECTION = (
         "filters",
         multiple=True,
         metavar="FIELD=VALUE",
-        help="With a field = != < <= > >= or ~ VALUE.",
+        help="With a field = != < <= > >= or ~ VALUE; a time takes an age: ended<2d.",
     ),
     click.option(
         "-q", "--query", "queries", multiple=True, metavar="JSON", help="By a document: $in $gt $regex $or $not …"

@@ -18,6 +18,7 @@ RekindleError                   what is wrong, about what, and what to do next
 │   ├── StoreVersion            older or newer than this rekindle
 │   ├── StoreUnavailable        locked for too long, read-only, full, or on a network file system
 │   └── StoreDamaged            not a rekindle store, or corrupt
+├── SlowPattern                 a regular expression that takes too long on some text
 ├── JournalError                a record that cannot be read, beyond a torn end
 └── ExecutorError               attempts cannot be placed
 """
@@ -142,6 +143,17 @@ class StoreUnavailable(StoreError):
 
 class StoreDamaged(StoreError):
     """Not a rekindle store, or corrupt."""
+
+
+class SlowPattern(RekindleError):
+    """A user's regular expression took longer than its time limit; `pattern` is its text."""
+
+    def __init__(self, pattern: str, seconds: float, doing: str = "one search") -> None:
+        self.pattern = pattern
+        super().__init__(
+            f"the pattern {pattern!r:.200} takes too long: {doing} was stopped after {seconds:g} s",
+            hint="make it simpler: no repetition inside a repetition, as in (a+)+; begin it with ^ or with fixed text",
+        )
 
 
 class JournalError(RekindleError):

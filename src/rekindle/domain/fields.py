@@ -31,6 +31,7 @@ FIELDS: dict[str, Field] = {
     "workflow": Field("text", "workflow", "the workflow's name"),
     "workflow.id": Field("int", "workflow", "the workflow's id"),
     "project": Field("text", "workflow", "the workflow's project label"),
+    "workflow.submitted": Field("time", "workflow", "when the workflow was submitted first"),
     "workflow.archived": Field("bool", "workflow", "whether the workflow is archived"),
     "cause": Field("text", "attempt", "why the live attempt did not succeed"),
     "exit_code": Field("int", "attempt", "the return code of its last command"),

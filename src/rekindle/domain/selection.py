@@ -26,8 +26,16 @@ class Op(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Ago:
+    """A time that lies so many seconds before the time at which jobs are selected."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Compare:
-    """`field op value`; a list of values for IN, a bool for EXISTS. The field is in domain.fields.
+    """`field op value`; a list of values for IN, a bool for EXISTS. The field is in domain.fields. A value Ago stands
+    for a time until `as_of` puts that in its place.
 
     A comparison with a value that is absent (null) is false, except NE, which is true."""
 
@@ -75,24 +83,66 @@ class Not:
     part: Predicate
 
 
+@dataclass(frozen=True, slots=True)
+class IdsOrName:
+    """A word such as `1-3`: the name of a job, or ids where no job has that name."""
+
+    word: str
+
+    def __str__(self) -> str:
+        return self.word
+
+
+Key = int | str | IdsOrName
+"""What names jobs: an id, a word of ids, or a name. A name that no job has may be a pattern, or name a template."""
+
 Changed = bool | Literal["all"]
 """Whether only stale jobs are meant; "all": those, too, whose environment differs."""
 
 Predicate = Compare | ErrorMatches | Matches | Every | AnyOf | Not
 
 
+def as_of(where: Predicate, now: float) -> Predicate:
+    """Return the condition with the times that lie some time before `now`."""
+    match where:
+        case Every(parts):
+            return Every(tuple(as_of(part, now) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(as_of(part, now) for part in parts))
+        case Not(part):
+            return Not(as_of(part, now))
+        case Compare(field, op, Ago(seconds)):
+            return Compare(field, op, now - seconds)
+    return where
+
+
+def has_pattern(where: Predicate) -> bool:
+    """Return whether a condition may search for a user's regular expression."""
+    match where:
+        case Every(parts) | AnyOf(parts):
+            return any(has_pattern(part) for part in parts)
+        case Not(part):
+            return has_pattern(part)
+        case Matches():
+            return '"$regex"' in where.query
+        case ErrorMatches():
+            return True
+    return where.op is Op.REGEX
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A request for jobs. Everything given narrows; `jobs` among themselves widen.
+    """A request for jobs. Everything given narrows; `jobs` among themselves widen, and so do those of each of `also`.
 
     Each of `jobs`, `workflow` and `signature` is named and must exist; `where` and globs may match nothing."""
 
     workflow: str | None = None  # id or name
-    jobs: tuple[int | str, ...] = ()  # an id, a name exactly, or a glob where no job has that very name
+    jobs: tuple[Key, ...] = ()
     where: Predicate = field(default_factory=Every)
     signature: str | None = None  # digest, or the beginning of one
     everything: bool = False  # --all
     changed: Changed = False  # only what is stale: files are read to find out
+    also: tuple[tuple[Key, ...], ...] = ()  # named in other ways (-i, -n)
 
     @property
     def empty(self) -> bool:

@@ -418,6 +418,7 @@ class WorkReport:
     damaged: tuple[str, ...] = ()  # what could not be read of journals
     canaries: tuple[Group, ...] = ()  # whose canaries decided, in this time, what becomes of the rest
     signal: Signals | None = None  # that interrupted it
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

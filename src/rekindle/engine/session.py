@@ -25,6 +25,7 @@ class Session:
 
     store: Store
     clock: Callable[[], float] = time.time
+    note: Callable[[str], None] | None = None  # takes remarks for the user about what a selection means
 
     def __enter__(self) -> Session:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Collection, Iterable
 from functools import partial
@@ -21,6 +20,7 @@ from rekindle.files.digests import (
     same_look,
     settled,
 )
+from rekindle.files.globbing import matched
 
 OPENING = 32 * 1024
 """Bytes that are read in the time that opening a file takes."""
@@ -32,9 +32,7 @@ def matching(path: str, pattern: str, without: Collection[str] = ()) -> dict[str
     where the pattern ends with `**`, because the files in them match too."""
     head, rest = split(pattern)
     folder = base(path, pattern)
-    found = {
-        head + name: os.path.join(folder, name) for name in sorted(glob.glob(rest, root_dir=folder, recursive=True))
-    }
+    found = {head + name: os.path.join(folder, name) for name in matched(rest, folder)}
     if without:
         below = tuple(f"{one}/" for one in without)
         found = {name: inner for name, inner in found.items() if inner not in without and not inner.startswith(below)}

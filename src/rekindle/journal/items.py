@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from rekindle.domain.definition import Each
 from rekindle.domain.errors import BadValue
 from rekindle.domain.subtasks import item_text, repeated
 from rekindle.domain.texts.substitution import render_value, word
+from rekindle.files.globbing import matched
 
 
 def settled(each: Each, scope: Mapping[str, Any], directory: str) -> list[str] | None:
@@ -19,7 +19,7 @@ def settled(each: Each, scope: Mapping[str, Any], directory: str) -> list[str] |
         value = render_value(each.glob, scope)
         if isinstance(value, list | tuple):
             return texts(value)
-        return texts(sorted(glob.glob(word(value), root_dir=directory, recursive=True)))
+        return texts(matched(word(value), directory))
     return None if each.items is None else texts(render_value(each.items, scope))
 
 

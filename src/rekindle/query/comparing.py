@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rekindle.domain.errors import BadSelection, UnknownWord
 from rekindle.domain.fields import FIELDS, PREFIXES, Kind
-from rekindle.domain.selection import AnyOf, Compare, Every, Not, Op, Predicate
+from rekindle.domain.selection import Ago, AnyOf, Compare, Every, Not, Op, Predicate
 from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.domain.texts.patterns import pattern_of
 from rekindle.query.typed import Value, moment, scalar, typed
@@ -52,14 +52,22 @@ def _regex(raw: object, place: str) -> str:
     if not isinstance(raw, str):
         raise BadSelection(f"{place}: a regular expression is a text, not {raw!r}")
     try:
-        return pattern_of(raw).pattern
+        return pattern_of(raw).text
     except BadSelection as problem:
         raise BadSelection(f"{place}: {problem.message}", hint=problem.hint) from None
 
 
 def _within(field: str, op: Op, raw: object, place: str) -> Predicate:
-    """A time is as long as it was written: a date is its whole day, 10:30 its whole minute."""
-    start, end = moment(raw, place)
+    """A time is as long as it was written: a date is its whole day, 10:30 its whole minute. A duration is an age:
+    `ended<2d` is less than two days ago."""
+    found = moment(raw, place)
+    if not isinstance(found, tuple):
+        if op not in _AGES:
+            raise BadSelection(
+                f"{place}: an age is compared with < <= > >=, not with {op.value}", hint=f"{field}<{raw}"
+            )
+        return Compare(field, _AGES[op], Ago(found))
+    start, end = found
     inside = Every((Compare(field, Op.GE, start), Compare(field, Op.LT, end)))
     match op:
         case Op.EQ:
@@ -72,6 +80,10 @@ def _within(field: str, op: Op, raw: object, place: str) -> Predicate:
             return Compare(field, Op.LT, end)
         case _:
             return Compare(field, op, start)
+
+
+_AGES = {Op.LT: Op.GT, Op.LE: Op.GE, Op.GT: Op.LT, Op.GE: Op.LE}
+"""Younger is later."""
 
 
 def _open(field: str, op: Op, readings: tuple[Value, ...]) -> Predicate:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from rekindle.domain.errors import BadSelection
-from rekindle.domain.selection import AnyOf, Changed, Compare, ErrorMatches, Every, Op, Predicate, Selection
+from rekindle.domain.selection import Changed, Compare, ErrorMatches, Every, Key, Op, Predicate, Selection, as_of
 from rekindle.domain.states import State
 from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.texts.patterns import pattern_of
 from rekindle.query.documents import parse_document
 from rekindle.query.filters import parse_filter
-from rekindle.query.words import has_wildcard, parse_ids, parse_words
+from rekindle.query.words import parse_ids, parse_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,16 @@ class Flags:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if value}
 
 
-def parse_selection(flags: Flags) -> Selection:
-    """The jobs that are meant. BadSelection or UnknownWord name what cannot be read."""
+def parse_selection(flags: Flags, clock: Callable[[], float] = time.time) -> Selection:
+    """The jobs that are meant. BadSelection or UnknownWord name what cannot be read. Ages are those at the `clock`'s
+    time."""
     if flags.archived and flags.error is None:
         raise BadSelection("--archived says where --error looks", hint="add --error REGEX, or leave it out")
     if flags.changed not in (False, True, "all"):
         raise BadSelection(f"changed is true, false or 'all', not {flags.changed!r}", hint='changed="all"')
-    groups = [group for group in (parse_words(flags.jobs), parse_ids(flags.ids), _names(flags.names)) if group]
+    named: tuple[tuple[Key, ...], ...] = (parse_words(flags.jobs), parse_ids(flags.ids), _names(flags.names))
+    groups = [group for group in named if group]
     parts: list[Predicate] = []
-    if len(groups) > 1:
-        parts += [_any_of(group) for group in groups]
     if flags.states:
         parts.append(parse_states(flags.states))
     parts += [parse_filter(text) for text in flags.filters]
@@ -59,11 +60,12 @@ def parse_selection(flags: Flags) -> Selection:
         parts.append(ErrorMatches(checked_regex(flags.error), flags.archived))
     return Selection(
         workflow=flags.workflow,
-        jobs=tuple(dict.fromkeys(key for group in groups for key in group)),
-        where=_every([part for part in parts if part != Every()]),
+        jobs=groups[0] if groups else (),
+        where=as_of(_every([part for part in parts if part != Every()]), clock()),
         signature=_checked_signature(flags.signature),
         everything=flags.everything,
         changed=flags.changed,
+        also=tuple(groups[1:]),
     )
 
 
@@ -79,26 +81,13 @@ def parse_states(words: Sequence[str]) -> Predicate:
 
 def checked_regex(pattern: str) -> str:
     """The pattern itself, if Python's `re` takes it; else BadSelection that names it."""
-    return pattern_of(pattern).pattern
+    return pattern_of(pattern).text
 
 
-def _names(names: Sequence[str]) -> tuple[int | str, ...]:
+def _names(names: Sequence[str]) -> tuple[str, ...]:
     if any(not name for name in names):
         raise BadSelection("a name is empty", hint="for instance: -n 'train*'")
     return tuple(composed(name) for name in names)
-
-
-def _any_of(keys: Sequence[int | str]) -> Predicate:
-    ids = tuple(key for key in keys if isinstance(key, int))
-    exact = tuple(key for key in keys if isinstance(key, str) and not has_wildcard(key))
-    parts: list[Predicate] = [
-        Compare("name", Op.GLOB, key) for key in keys if isinstance(key, str) and has_wildcard(key)
-    ]
-    if ids:
-        parts.append(Compare("id", Op.IN, ids))
-    if exact:
-        parts.append(Compare("name", Op.IN, exact))
-    return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
 
 def _every(parts: Sequence[Predicate]) -> Predicate:

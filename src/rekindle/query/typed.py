@@ -49,10 +49,10 @@ def scalar(raw: object, place: str, *, text: bool) -> tuple[Value, ...]:
     raise BadSelection(f"{place}: {_shown(raw)} is no value to compare with", hint="a text, a number, true or false")
 
 
-def moment(raw: object, place: str) -> tuple[float, float]:
+def moment(raw: object, place: str) -> tuple[float, float] | float:
     """The span that an ISO 8601 time names, as seconds since the epoch: a date is a day, `10:30` a minute,
-    `10:30:05` a second. Without an offset it is UTC."""
-    hint = "times are ISO 8601 in UTC: 2024-05-31, 2024-05-31T10:30 or 2024-05-31T10:30:05Z"
+    `10:30:05` a second. Without an offset it is UTC. Of a duration, which is an age, its seconds."""
+    hint = "times are ISO 8601 in UTC: 2024-05-31 or 2024-05-31T10:30:05Z; ages are durations: 2d, 1h30m, 90s"
     if not isinstance(raw, str):
         raise BadSelection(f"{place}: {_shown(raw)} is not a time", hint=hint)
     try:
@@ -62,7 +62,11 @@ def moment(raw: object, place: str) -> tuple[float, float]:
         else:
             start, length = datetime.fromisoformat(raw), _precision(raw)
     except ValueError:
-        raise BadSelection(f"{place}: {raw!r} is not a time", hint=hint) from None
+        try:
+            return parse_duration(raw)
+        except BadValue as bad:
+            problem = bad.message if "unit" in bad.message else f"{raw!r} is not a time"
+            raise BadSelection(f"{place}: {problem}", hint=hint) from None
     if start.tzinfo is None:
         start = start.replace(tzinfo=UTC)
     return start.timestamp(), start.timestamp() + length.total_seconds()

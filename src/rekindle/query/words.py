@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from rekindle.domain.errors import BadSelection
+from rekindle.domain.selection import IdsOrName, Key
 from rekindle.domain.texts.jobnames import composed
 
 MOST_IDS = 1_000_000
@@ -17,13 +18,15 @@ _RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 _IDS_ONLY = re.compile(r"[0-9]+(?:-[0-9]+)?(?:[,\s]+[0-9]+(?:-[0-9]+)?)*[,\s]*")
 
 
-def parse_words(words: Sequence[str]) -> tuple[int | str, ...]:
-    """Positional jobs: a word of digits, commas and ranges is ids, any other word is one name or glob."""
-    keys: list[int | str] = []
+def parse_words(words: Sequence[str]) -> tuple[Key, ...]:
+    """Positional jobs: a number is an id, a word of digits, commas and ranges is ids unless a job has that name, any
+    other word is one name or glob."""
+    keys: list[Key] = []
     for word in words:
         if not word.strip():
             raise BadSelection("a job's name is empty", hint="`rekindle jobs list` names them")
-        keys += parse_ids([word]) if _IDS_ONLY.fullmatch(word.strip()) else [composed(word)]
+        word = composed(word.strip())
+        keys.append(int(word) if _ID.fullmatch(word) else IdsOrName(word) if _IDS_ONLY.fullmatch(word) else word)
     return tuple(dict.fromkeys(keys))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rekindle.domain.definition import JobNode
+from rekindle.domain.texts.globs import name_matcher
 from rekindle.domain.texts.jobnames import composed, value_label
 from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.domain.texts.substitution import render
@@ -71,7 +72,7 @@ class Roster:
             self._sorted = sorted({*self._instances, *self._entries})
         prefix = re.split(r"[*?]", pattern, maxsplit=1)[0]
         start = bisect.bisect_left(self._sorted, prefix)
-        matches = re.compile(_regex(pattern), re.DOTALL).fullmatch
+        matches = name_matcher(pattern).fullmatch
         found: set[int] = set()
         for name in self._sorted[start:]:
             if not name.startswith(prefix):
@@ -92,11 +93,6 @@ class Roster:
         if "[" in name and entry in self._entries:
             return did_you_mean(name, [self.jobs[job].name for job in self._entries[entry]])
         return did_you_mean(name, [*self._entries, *self._unknown])
-
-
-def _regex(pattern: str) -> str:
-    special = {"*": ".*", "?": "."}
-    return "".join(special.get(character) or re.escape(character) for character in re.sub(r"\*+", "*", pattern))
 
 
 class Edges:

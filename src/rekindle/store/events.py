@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
 from rekindle.domain.models import Event
 from rekindle.store.database import Database
-from rekindle.store.queries import load
+from rekindle.store.queries import as_set, load
 
 SQL = load("events")
 
@@ -25,6 +25,10 @@ class Events:
     def add(self, at: float, kind: str, workflow: int | None, detail: Mapping[str, Any]) -> None:
         text = msgspec.json.encode(dict(detail)).decode()
         self._db.change(SQL["insert_event"], at=at, kind=kind, workflow=workflow, detail=text)
+
+    def cancel_notes(self, jobs: Collection[int]) -> dict[int, str]:
+        notes: dict[int, str | None] = dict(self._db.rows(SQL["cancels"], jobs=as_set(jobs)) if jobs else ())
+        return {job: note for job, note in notes.items() if note is not None}
 
     def listing(self, workflow: int | None, after: int = 0, limit: int | None = None) -> list[Event]:
         bound = NO_LIMIT if limit is None else limit

@@ -44,6 +44,10 @@ class Jobs:
             found |= fresh
         return found
 
+    def templates(self, workflow: int | None) -> list[str]:
+        rows = self._db.rows(SQL["template_names"], workflow=workflow)
+        return [name for (name,) in rows]
+
     def get(self, ids: Sequence[int]) -> list[Job]:
         rows = self._db.rows(SQL["jobs_by_id"], jobs=as_set(ids))
         known = {row[0]: job_of(row, self._db.paths) for row in rows}

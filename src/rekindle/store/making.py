@@ -5,35 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from sqlite3 import Connection
 from typing import Any, TypeAlias
 
 import msgspec
 
 from rekindle.domain.actions import effective
 from rekindle.domain.documents.conditions import condition_of
+from rekindle.domain.texts.patterns import pattern_of
 from rekindle.store.rowshape import STATES
 
 
-def add_functions(connection: Connection) -> None:
-    """Give a connection what the pieces of documents.sql call."""
-    for name, function in (("matches", _matches), ("document", _document), ("effective", _effective)):
-        connection.create_function(name, -1, function, deterministic=True)
-    connection.create_aggregate("gathered", -1, _Gathered)  # type: ignore[arg-type]  # it thinks all of one column
-
-
-class _Gathered:
-    """Rows as the text of a list, sorted by their first columns. SQLite's own JSON has fewer digits."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[Any, ...]] = []
-
-    def step(self, *row: Any) -> None:
-        self._rows.append(row)
-
-    def finalize(self) -> str:
-        rows = sorted(self._rows, key=lambda row: row[0])
-        return msgspec.json.encode([row[1:] for row in rows]).decode()
+def _search(pattern: str, text: object) -> bool:
+    return isinstance(text, str) and pattern_of(pattern).found_in(text)
 
 
 def _matches(query: str, recipe: str, *taken: Any) -> bool:
@@ -47,6 +30,29 @@ def _document(recipe: str, *taken: Any) -> str:
 def _effective(params: str, patches: str) -> str:
     changes = [patch["set"] for patch in msgspec.json.decode(patches) if "set" in patch]
     return msgspec.json.encode(effective(msgspec.json.decode(params), changes)).decode()
+
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "search": _search,  # a pattern is found in a text; never in what is no text
+    "matches": _matches,
+    "document": _document,
+    "effective": _effective,
+}
+"""The functions that SQL calls, by name."""
+
+
+class Gathered:
+    """Rows as the text of a list, sorted by their first columns. SQLite's own JSON has fewer digits."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Any, ...]] = []
+
+    def step(self, *row: Any) -> None:
+        self._rows.append(row)
+
+    def finalize(self) -> str:
+        rows = sorted(self._rows, key=lambda row: row[0])
+        return msgspec.json.encode([row[1:] for row in rows]).decode()
 
 
 class _Taken:

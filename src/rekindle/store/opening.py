@@ -27,7 +27,7 @@ from rekindle.store.place import HOST_FILE, claim_host, refuse_network, this_hos
 from rekindle.store.port import Store
 from rekindle.store.queries import load
 from rekindle.store.schema import APPLICATION, migrate, migrations
-from rekindle.store.sqlite import FILE, PATIENCE, SqliteStore, connect
+from rekindle.store.sqlite import FILE, PATIENCE, Connection, SqliteStore, connect
 from rekindle.store.translating import HINT, cannot_open, is_full, translate
 
 SQL = load("opening")
@@ -101,7 +101,7 @@ def _opened(folder: Path, patience: float, durable: bool, shared: bool) -> Sqlit
         raise StoreDamaged(f"the store {folder} is damaged: {error}", hint=HINT) from error
 
 
-def _connected(folder: Path, connection: sqlite3.Connection, shared: bool) -> SqliteStore:
+def _connected(folder: Path, connection: Connection, shared: bool) -> SqliteStore:
     with ExitStack() as on_error:
         on_error.callback(connection.close)
         version = version_of(connection, folder)

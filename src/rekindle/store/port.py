@@ -242,6 +242,8 @@ class Jobs(Protocol):
         """For each id or exact name the jobs that it means; a key nobody has is missing from the answer."""
         ...
 
+    def templates(self, workflow: int | None) -> list[str]: ...  # names; of all workflows that are not archived
+
     def get(self, ids: Sequence[int]) -> list[Job]:
         """Jobs by id, in the order of ids."""
         ...
@@ -450,6 +452,8 @@ class Events(Protocol):
     def listing(self, workflow: int | None, after: int = 0, limit: int | None = None) -> list[Event]:
         """Oldest first; with a limit the newest so many."""
         ...
+
+    def cancel_notes(self, jobs: Collection[int]) -> dict[int, str]: ...  # by job: the note of its last cancel
 
 
 class Archive(Protocol):

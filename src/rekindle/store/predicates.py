@@ -73,11 +73,6 @@ def compile_condition(where: Predicate, paths: StoredPaths) -> Compiled:
     return Compiled(compiler.predicate(where), compiler.values)
 
 
-def search(pattern: str, text: object) -> bool:
-    """The function behind `search(pattern, text)` in SQL: found anywhere in it; never in what is no text."""
-    return isinstance(text, str) and pattern_of(pattern).search(text) is not None
-
-
 @dataclass(slots=True)
 class _Compiler:
     paths: StoredPaths
@@ -169,7 +164,7 @@ class _Compiler:
         if where.op in (Op.REGEX, Op.GLOB) and not isinstance(value, str):
             raise BadSelection(f"{where.field} {where.op.value} takes a text, not {value!r}")
         if where.op is Op.REGEX:
-            return pattern_of(value).pattern
+            return pattern_of(value).text
         if where.op is Op.GLOB:
             return value.replace("[", "[[]")  # SQLite knows sets of characters; here brackets are themselves
         return _plain(where, value)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
-from rekindle.domain.errors import StoreError, StoreUnavailable
+from rekindle.domain.errors import SlowPattern, StoreError, StoreUnavailable
 from rekindle.store import (
     port,
     port_attempts,
@@ -28,10 +30,9 @@ from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.histories import Histories
 from rekindle.store.jobs import Jobs
-from rekindle.store.making import add_functions
+from rekindle.store.making import FUNCTIONS, Gathered
 from rekindle.store.measures import Measures
 from rekindle.store.paths import StoredPaths
-from rekindle.store.predicates import search
 from rekindle.store.queries import load
 from rekindle.store.queue import Queue
 from rekindle.store.reruns import Reruns
@@ -51,17 +52,58 @@ PATIENCE = 30.0
 """Seconds to wait for another process's transaction."""
 
 
-def connect(
-    path: Path, patience: float = PATIENCE, *, durable: bool = False, unchanging: bool = False
-) -> sqlite3.Connection:
+SLOW_SECONDS = 0.1
+"""A call from SQL that takes longer counts as slow."""
+
+SCAN_SECONDS = 10.0
+"""Time limit of the slow calls of one transaction together."""
+
+
+class Connection(sqlite3.Connection):
+    """A connection that keeps what a Python function raised that SQL called: SQLite reports only that it raised."""
+
+    raised: BaseException | None = None
+    _slow = 0.0
+
+    def begin(self, statement: str) -> None:
+        """Begin a transaction."""
+        self.raised, self._slow = None, 0.0
+        self.execute(statement)
+
+    def add_functions(self) -> None:
+        """Define the functions that SQL calls."""
+        for name, function in FUNCTIONS.items():
+            self.create_function(name, -1, self._guarded(function), deterministic=True)
+        self.create_aggregate("gathered", -1, Gathered)  # type: ignore[arg-type]  # it thinks all of one column
+
+    def _guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any) -> Any:
+            began = time.monotonic()
+            try:
+                found = function(*values)
+                took = time.monotonic() - began
+                if took > SLOW_SECONDS:
+                    self._slow += took
+                    if self._slow > SCAN_SECONDS:
+                        raise SlowPattern(values[0], SCAN_SECONDS, "searching all texts")
+            except BaseException as error:
+                self.raised = error
+                raise
+            return found
+
+        return call
+
+
+def connect(path: Path, patience: float = PATIENCE, *, durable: bool = False, unchanging: bool = False) -> Connection:
     """A connection as every store has it. Raises sqlite3.Error. `durable`: what is committed survives a power cut.
     `unchanging`: nobody can write to the file, which is read without its log and locks."""
     name = f"{path.as_uri()}?immutable=1" if unchanging else path.as_uri()
-    connection = sqlite3.connect(name, uri=True, timeout=patience, isolation_level=None, cached_statements=256)
+    connection = sqlite3.connect(
+        name, uri=True, timeout=patience, isolation_level=None, cached_statements=256, factory=Connection
+    )
     for setting in ("durable" if durable else "synchronous", "foreign_keys", "cache", "temporary", "checkpoint"):
         connection.execute(SQL[setting].text)
-    connection.create_function("search", 2, search, deterministic=True)
-    add_functions(connection)
+    connection.add_functions()
     return connection
 
 
@@ -104,7 +146,7 @@ class SqliteArchive:
 class SqliteStore:
     """An open store; see rekindle.store.port.Store. Not for several threads at once."""
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path, identity: str) -> None:
+    def __init__(self, connection: Connection, folder: Path, identity: str) -> None:
         self.identity = identity
         self.folder = str(folder)
         self.notice = ""
@@ -142,7 +184,7 @@ class SqliteStore:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[port.Archive]:
         try:
-            self._connection.execute(begin)
+            self._connection.begin(begin)
             try:
                 yield self._archive
                 self._connection.execute("COMMIT")
@@ -151,6 +193,8 @@ class SqliteStore:
                     self._database.forget()
                     self._connection.execute("ROLLBACK")
         except sqlite3.DatabaseError as error:
+            if self._connection.raised is not None:
+                raise self._connection.raised from None
             found = translate(error, self.folder)
             if type(found) is StoreError:  # SQLite found nothing wrong itself
                 refuse_damaged(self._connection, self.folder, error)

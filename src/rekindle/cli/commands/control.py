@@ -15,21 +15,24 @@ from rekindle.engine.rerunning import control
 from rekindle.engine.running import reconciling
 from rekindle.query.selections import Flags
 
+_note_option = click.option("--note", metavar="TEXT", help="Kept with the event; `events list` and `why` show it.")
+
 
 @click.command()
 @selection_options
+@_note_option
 @json_option
-def cancel(flags: Flags, as_json: bool) -> None:
+def cancel(flags: Flags, note: str | None, as_json: bool) -> None:
     """End jobs that run, and keep others from starting: those of a SELECTION.
 
     \b
     Example:
       rekindle cancel -w sweep
-      rekindle cancel 4-9
+      rekindle cancel 4-9 --note 'wrong input'
     """
     selection = wanted_to_act(flags, "cancel")
     with opened() as session:
-        done = reconciling.cancel(session, look.select(session, selection))
+        done = reconciling.cancel(session, look.select(session, selection), note)
     for one in done.reconciled:
         report(one.summary)
     if as_json:
@@ -47,7 +50,7 @@ def cancel(flags: Flags, as_json: bool) -> None:
 
 @click.command()
 @selection_options
-@click.option("--reason", default="held", metavar="TEXT", help="Shown beside the jobs.")
+@click.option("--reason", "--note", default="held", metavar="TEXT", help="Shown beside the jobs.")
 @json_option
 def hold(flags: Flags, reason: str, as_json: bool) -> None:
     """Keep jobs from starting until they are released: those of a SELECTION. What runs goes on to its end.
@@ -67,8 +70,9 @@ def hold(flags: Flags, reason: str, as_json: bool) -> None:
 
 @click.command()
 @selection_options
+@_note_option
 @json_option
-def release(flags: Flags, as_json: bool) -> None:
+def release(flags: Flags, note: str | None, as_json: bool) -> None:
     """Let held jobs start again: those of a SELECTION.
 
     \b
@@ -77,7 +81,7 @@ def release(flags: Flags, as_json: bool) -> None:
     """
     selection = wanted_to_act(flags, "release")
     with reconciled() as session:
-        done = control.release(session, look.select(session, selection))
+        done = control.release(session, look.select(session, selection), note)
     if as_json:
         shapes.emit({"released": list(done.changed), "already": list(done.already)})
     else:

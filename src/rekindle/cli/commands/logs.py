@@ -28,6 +28,7 @@ from rekindle.query.words import parse_words
 CHUNK = 1 << 16
 MOST_ITEMS = 20
 """Of a fan-out with more items that printed something, so many are shown: the failed ones first."""
+_NAMED = 8
 
 
 @click.command()
@@ -95,7 +96,9 @@ def logs(
 def _one(session: Session, job: str, workflow: str | None) -> int:
     ids = look.select(session, Selection(workflow=workflow, jobs=parse_words([job])))
     if len(ids) != 1:
-        raise Refused(f"{job} means {drawing.many(len(ids), 'job')}", hint="logs are printed for one at a time")
+        names = [drawing.flat(row.job.name) for row in look.jobs(session, ids[:_NAMED])]
+        listed = f": {', '.join(names)}" + (", …" if len(ids) > _NAMED else "") if names else ""
+        raise Refused(f"{job} means {drawing.many(len(ids), 'job')}{listed}", hint="logs are printed for one at a time")
     return ids[0]
 
 

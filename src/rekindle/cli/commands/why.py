@@ -68,14 +68,25 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
         workflows = workflows_of(session, [one.job.id for one in found])
         tell_spec_changed(session, workflows)
         notes = _notes(session, found)
+        cancels = look.cancel_notes(session, [one.job.id for one in found if one.word == "canceled"])
         waits = look.waiting_for(session, [one.job.id for one in found])
         standing = waits_of(session, [one.job.id for one in found])
     if as_json:
-        shapes.emit({"jobs": [_shape(one, waits.get(one.job.id), standing.get(one.job.id, ())) for one in found]})
+        shapes.emit(
+            {
+                "jobs": [
+                    {
+                        **_shape(one, waits.get(one.job.id), standing.get(one.job.id, ())),
+                        "note": cancels.get(one.job.id),
+                    }
+                    for one in found
+                ]
+            }
+        )
     elif not found:
         click.echo("nothing is stale" if selection.changed else "nothing selected")
     else:
-        _draw(found, notes, waits, standing, verbose, workflows)
+        _draw(found, notes, cancels, waits, standing, verbose, workflows)
 
 
 def _notes(session: Session, found: Sequence[Explained]) -> dict[int, str]:
@@ -124,6 +135,7 @@ def _reason(reason: Reason) -> dict[str, Any]:
 def _draw(
     found: Sequence[Explained],
     notes: Mapping[int, str],
+    cancels: Mapping[int, str],
     waits: Mapping[int, Group],
     standing: Mapping[int, Sequence[Wait]],
     verbose: bool,
@@ -137,14 +149,16 @@ def _draw(
         telling = sorted(telling, key=lambda one: one.word in _LAST)
     alike: dict[tuple[str, ...], list[Explained]] = {}
     for one in telling:
-        said = _lines(one, notes, waits.get(one.job.id), verbose)
+        lines = [*_lines(one, notes, waits.get(one.job.id), verbose)]
+        if one.job.id in cancels:
+            lines.append(f"note: {drawing.flat(cancels[one.job.id])}")
         now = waiting.lines(standing.get(one.job.id, ()), one.job.workflow)
-        alike.setdefault((*said, *(f"  {line}" for line in now)), []).append(one)
+        alike.setdefault((*lines, *(f"  {line}" for line in now)), []).append(one)
     shown = 0
-    for lines, group in list(alike.items())[: None if verbose else _FIRST]:
+    for said, group in list(alike.items())[: None if verbose else _FIRST]:
         _draw_heads(group, verbose)
         ids = explaining.ids([one.job.id for one in group])
-        for line in lines:
+        for line in said:
             click.echo(f"  {line.replace(waiting.IDS, ids)}")
         shown += len(group)
     if len(found) > 1:

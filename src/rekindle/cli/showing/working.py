@@ -46,6 +46,10 @@ def _close(session: Session, workflow: str | None, report: WorkReport, go_on: st
     for line in report.damaged[:1]:
         more = f" (and {len(report.damaged) - 1} more: rekindle events list)" if len(report.damaged) > 1 else ""
         click.echo(f"warning: {line}; what it may have told of counts as lost, and runs again{more}", err=True)
+    for line in report.warnings[:3]:
+        click.echo(f"warning: {drawing.flat(line)}", err=True)
+    if len(report.warnings) > 3:
+        click.echo(f"and {len(report.warnings) - 3:,} more warnings: rekindle events list", err=True)
     ran = [
         f"{number:,} {drawing.coloured(word)}"
         for number, word in ((report.completed, "completed"), (report.failed, "failed"), (report.canceled, "canceled"))

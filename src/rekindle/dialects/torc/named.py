@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from rekindle.dialects.torc.sweeps import Binding, Sweep, fill, read_sweep
+from rekindle.domain.errors import BadSelection, SlowPattern
 from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.domain.texts.patterns import pattern_of
 from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe
 from rekindle.spec.problems import Place, Placed, Problems
 from rekindle.spec.values import check_keys, table, text, whole_number, yes_or_no
@@ -121,11 +122,11 @@ def matching(patterns: Iterable[Placed], names: Iterable[str], problems: Problem
     found: dict[str, Placed] = {}
     for pattern in patterns:
         try:
-            compiled = re.compile(pattern.text)
-        except re.error as error:
-            problems.add(pattern.place, f"{pattern.text!r:.80} is no regular expression: {error}")
+            compiled = pattern_of(pattern.text)
+            hits = [name for name in names if compiled.found_in(name)]
+        except (BadSelection, SlowPattern) as error:
+            problems.add(pattern.place, error.message, error.hint)
             continue
-        hits = [name for name in names if compiled.search(name)]
         if not hits:
             problems.add(pattern.place, f"{pattern.text!r:.80} matches nothing", "the names of the spec are searched")
         for name in hits:

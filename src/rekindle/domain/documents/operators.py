@@ -145,7 +145,7 @@ def _regex(operand: object, options: object, path: str) -> Clause:
         pattern = pattern_of(operand, int(flags))
     except BadSelection as problem:
         raise BadSelection(f"{place(path)}: {problem.message}", hint=problem.hint) from None
-    return _any(lambda found: isinstance(found, str) and pattern.search(found) is not None)
+    return _any(lambda found: isinstance(found, str) and pattern.found_in(found))
 
 
 _FLAGS = {"i": re.IGNORECASE, "m": re.MULTILINE, "s": re.DOTALL, "x": re.VERBOSE, "u": re.UNICODE}

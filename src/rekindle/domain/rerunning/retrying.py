@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -19,7 +19,6 @@ from rekindle.domain.definition import Resources, RetryRule
 from rekindle.domain.models import Failure
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
-from rekindle.domain.texts.patterns import pattern_of
 from rekindle.domain.texts.quantities import Amount
 
 HOPELESS = frozenset({Cause.START, Cause.MISSING_INPUT})
@@ -38,7 +37,6 @@ class Failed:
     token: str
     cause: Cause
     exit_code: int | None = None
-    failure: Failure = field(default_factory=Failure)
     retries: int = 0  # since a person last reset the job
     had: Resources = field(default_factory=Resources)  # what it was given
     memory: int | None = None  # bytes that it used at the most
@@ -69,8 +67,19 @@ class Retry:
         return f"retry {self.number} of {self.rule.max}: {self.cause.value}"
 
 
+def with_errors_found(
+    policy: Sequence[RetryRule], failure: Failure, found: Callable[[str, str], bool]
+) -> tuple[RetryRule, ...]:
+    """Return the rules without those whose `error` the failure does not contain. `found` takes a pattern and a text."""
+    texts = (failure.message, failure.type, failure.traceback, failure.stderr)
+    asked = {rule.error for rule in policy if rule.error is not None}
+    there = {pattern for pattern in asked if any(found(pattern, text) for text in texts)}
+    return tuple(rule for rule in policy if rule.error is None or rule.error in there)
+
+
 def decide_retry(policy: Sequence[RetryRule], failed: Failed) -> Retry | None:
-    """What a policy does about a failure; None: nothing."""
+    """Return what a policy does about a failure; None: nothing. An `error` that a rule asks for counts as found: see
+    `with_errors_found`."""
     rule = next((rule for rule in policy if _fits(rule, failed)), None)
     if rule is None or failed.retries >= rule.max:
         return None
@@ -130,15 +139,7 @@ def _fits(rule: RetryRule, failed: Failed) -> bool:
         return False
     if rule.exit_codes and failed.exit_code not in rule.exit_codes:
         return False
-    if rule.error is not None:
-        return _said(rule.error, failed.failure)
-    return bool(rule.causes or rule.exit_codes) or failed.cause not in HOPELESS
-
-
-def _said(pattern: str, failure: Failure) -> bool:
-    found = pattern_of(pattern)
-    texts = (failure.message, failure.type, failure.traceback, failure.stderr)
-    return any(found.search(text) for text in texts)
+    return bool(rule.causes or rule.exit_codes or rule.error is not None) or failed.cause not in HOPELESS
 
 
 def _growth(rule: RetryRule, failed: Failed) -> Overrides | None:

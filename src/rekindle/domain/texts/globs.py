@@ -6,6 +6,7 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -48,9 +49,25 @@ def reaches(rest: str, relative: str) -> bool:
 def matcher(rest: str) -> re.Pattern[str]:
     """Compile the part of a pattern behind its literal folders, for paths relative to these."""
     *folders, last = rest.split("/")
-    pieces = [f"(?:{_ANY_NAME}/)*" if part == "**" else f"{_name(part)}/" for part in folders]
-    pieces.append(f"(?:{_ANY_NAME}/)*{_ANY_NAME}" if last == "**" else _name(last))
-    return re.compile("".join(pieces), re.DOTALL)
+    fixed = "".join("\0" if part == "**" else f"{_name(part)}/" for part in folders)
+    end = f"(?:{_ANY_NAME}/)*{_ANY_NAME}" if last == "**" else _name(last)
+    return re.compile(_linear((fixed + end).split("\0"), f"(?:{_ANY_NAME}/)*"), re.DOTALL)
+
+
+@lru_cache(maxsize=1024)
+def name_matcher(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern of job names: only `*` and `?` are special."""
+    fixed = [re.escape(part).replace(r"\?", ".") for part in re.split(r"\*+", pattern)]
+    return re.compile(_linear(fixed, ".*"), re.DOTALL)
+
+
+def _linear(fixed: Sequence[str], between: str) -> str:
+    """Join expressions by another that matches anything. Each but the last is matched where it is found first and never
+    moved, so that matching does not backtrack exponentially."""
+    first, *rest = fixed
+    if not rest:
+        return first
+    return first + "".join(f"(?>{between}?{part})" for part in rest[:-1]) + between + rest[-1]
 
 
 _ANY_NAME = r"(?!\.)[^/]+"
@@ -59,11 +76,12 @@ _CLASS = re.compile(r"(\[!?\]?[^\]]*\])")
 
 def _name(part: str) -> str:
     """The regular expression of a name."""
-    wild = {"*": "[^/]*", "?": "[^/]"}
-    pieces = ["" if part.startswith(".") else r"(?!\.)"]
+    fixed = ["" if part.startswith(".") else r"(?!\.)"]
     for piece in _CLASS.split(part):
         if _CLASS.fullmatch(piece):
-            pieces.append(fnmatch.translate(piece).removesuffix(r"\Z"))
+            fixed[-1] += fnmatch.translate(piece).removesuffix(r"\Z")
         else:
-            pieces += [wild.get(character) or re.escape(character) for character in piece]
-    return "".join(pieces)
+            first, *rest = (re.escape(text).replace(r"\?", "[^/]") for text in re.split(r"\*+", piece))
+            fixed[-1] += first
+            fixed += rest
+    return _linear(fixed, "[^/]*")

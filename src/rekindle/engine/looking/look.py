@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from rekindle.domain.texts.jobnames import composed
 from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.engine.changes.reading import Tell
 from rekindle.engine.changes.staleness import changed
+from rekindle.engine.looking.naming import ids_apart, named_jobs
 from rekindle.engine.looking.waits import unfit
 from rekindle.engine.params import changes_in_force
 from rekindle.engine.presence import roll_call
@@ -43,9 +44,8 @@ from rekindle.store.port import Archive
 def select(session: Session, selection: Selection, tell: Tell | None = None) -> list[int]:
     """The ids of the jobs that are meant, in order.
 
-    NotFound names each job, workflow or signature that was named and is not there. A name that several workflows
-    have means the newest of them when they share their own name, and is refused otherwise. Where only what is stale is
-    meant, files are read to find out, and `tell` is called meanwhile.
+    NotFound names each job, workflow or signature that was named and is not there (see naming.named_jobs). Where only
+    what is stale is meant, files are read to find out, and `tell` is called meanwhile.
     """
     ids = _selected(session, selection)
     return list(changed(session, ids, tell, strict=selection.changed == "all").stale) if selection.changed else ids
@@ -53,19 +53,23 @@ def select(session: Session, selection: Selection, tell: Tell | None = None) -> 
 
 def _selected(session: Session, selection: Selection) -> list[int]:
     with session.store.read() as archive:
-        return selected(archive, selection)
+        return selected(archive, selection, session.note)
 
 
-def selected(archive: Archive, selection: Selection) -> list[int]:
+def selected(archive: Archive, selection: Selection, note: Callable[[str], None] | None = None) -> list[int]:
     """The same, within a transaction."""
     workflow = _workflow(archive, selection.workflow).id if selection.workflow else None
     where = _with_signature(archive, selection)
     if not selection.jobs:
         return archive.jobs.select(where, workflow)
-    named = _named(archive, selection.jobs, workflow)
+    keep = set(named_jobs(archive, selection.jobs, workflow, note))
+    for keys in selection.also:
+        keep &= set(named_jobs(archive, keys, workflow, note))
+    apart = ids_apart((selection.jobs, *selection.also)) if not keep else None
+    if apart is not None and note is not None:
+        note(apart)
     if where == Every():
-        return named
-    keep = set(named)
+        return sorted(keep)
     return [job for job in archive.jobs.select(where, workflow) if job in keep]
 
 
@@ -76,32 +80,6 @@ def _with_signature(archive: Archive, selection: Selection) -> Predicate:
     if digest is None:
         raise NotFound(f"no failure has the signature {selection.signature!r}", hint="`rekindle failures` lists them")
     return Every((selection.where, Compare("signature", Op.EQ, digest)))
-
-
-def _named(archive: Archive, keys: Sequence[int | str], workflow: int | None) -> list[int]:
-    found = archive.jobs.named(keys, workflow)
-    globs = [key for key in keys if key not in found and isinstance(key, str) and ("*" in key or "?" in key)]
-    missing = [key for key in keys if key not in found and key not in globs]
-    if missing:
-        names = ", ".join(str(key) for key in missing[:10]) + (" …" if len(missing) > 10 else "")
-        scope = " in this workflow" if workflow is not None else ""
-        raise NotFound(f"no such job{scope}: {names}", hint="`rekindle jobs list` names them")
-    ids = {_one_meant(archive, key, owners) for key, owners in found.items()}
-    for glob in globs:
-        ids.update(archive.jobs.select(Compare("name", Op.GLOB, glob), workflow))
-    return sorted(ids)
-
-
-def _one_meant(archive: Archive, key: int | str, ids: Sequence[int]) -> int:
-    if len(ids) == 1:
-        return ids[0]
-    jobs = archive.jobs.get(ids)
-    owners = {job.workflow: archive.workflows.find(job.workflow) for job in jobs}
-    names = {owner.name for owner in owners.values() if owner is not None}
-    if len(names) > 1:
-        listed = ", ".join(sorted(names))
-        raise NotFound(f"several workflows have a job {key!r}: {listed}", hint="say which with -w WORKFLOW")
-    return max(jobs, key=lambda job: job.workflow).id
 
 
 def find_workflow(session: Session, key: str) -> Workflow:
@@ -441,6 +419,12 @@ def revisions(session: Session, attempts: Sequence[int]) -> list[int]:
     """The revisions that these attempts ran, each once."""
     with session.store.read() as archive:
         return sorted({revision for _, revision, _ in archive.measures.origins(attempts).values()})
+
+
+def cancel_notes(session: Session, jobs: Sequence[int]) -> dict[int, str]:
+    """Return the notes with which jobs were last canceled, by job."""
+    with session.store.read() as archive:
+        return archive.events.cancel_notes(jobs)
 
 
 def events(session: Session, workflow: str | None = None, limit: int | None = None) -> list[Event]:

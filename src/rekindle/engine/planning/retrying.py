@@ -1,33 +1,105 @@
 """Retries: what failed and is to run again by itself is planned and applied in the transaction that ends it.
 
 So nothing is forgotten whatever dies: an attempt that has ended and a retry that its policy wants are there together,
-or not at all. All that failed in a batch is one rerun.
+or not at all. All that failed in a batch is one rerun. The errors that policies ask for are searched before the
+transaction: see ErrorSearch.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.definition import JobTemplate
+from rekindle.domain.definition import JobTemplate, RetryRule
+from rekindle.domain.errors import SlowPattern
 from rekindle.domain.models import Ending, Failure, Job, Standing
 from rekindle.domain.overrides import modified_of
 from rekindle.domain.rerunning.planning import plan_rerun
 from rekindle.domain.rerunning.rerun import FROM_BEGINNING, How
-from rekindle.domain.rerunning.retrying import Failed, Retry, bounds_lost, decide_retry
+from rekindle.domain.rerunning.retrying import Failed, Retry, bounds_lost, decide_retry, with_errors_found
 from rekindle.domain.states import State
+from rekindle.domain.texts.patterns import SECONDS, pattern_of
 from rekindle.engine.fan_outs import planning_views
 from rekindle.engine.presence import works_elsewhere
+from rekindle.engine.session import Session
 from rekindle.store.port import Archive
 
 _NOTES = 3
 """So many different notes stand with one rerun."""
 
+BATCH_SECONDS = 3.0
+"""When the searches of one batch have taken longer, and once a pattern has been slow, a search gets SHORT_SECONDS."""
 
-def retry(archive: Archive, ended: Sequence[tuple[Ending, Standing]], now: float) -> set[int]:
+SHORT_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorMatches:
+    """By attempt, for failed attempts whose policies ask for an `error`: the rules whose error was found or that ask
+    for none; and a pattern whose search took too long, which counts as not found."""
+
+    policies: Mapping[int, tuple[RetryRule, ...]] = field(default_factory=dict)
+    slow: Mapping[int, str] = field(default_factory=dict)
+
+
+class ErrorSearch:
+    """Searches failures for the errors that retry policies ask for, outside of any transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._policies: dict[int, tuple[RetryRule, ...]] = {}  # by template: a template never changes
+        self._slow: set[str] = set()
+
+    def search(self, failures: Mapping[int, Failure]) -> ErrorMatches:
+        """Search the failures of these attempts."""
+        wanted = self._asking(failures)
+        policies: dict[int, tuple[RetryRule, ...]] = {}
+        slow: dict[int, str] = {}
+        spent = 0.0
+
+        def found(pattern: str, text: str) -> bool:
+            nonlocal spent
+            short = pattern in self._slow or spent > BATCH_SECONDS
+            began = time.monotonic()
+            try:
+                return pattern_of(pattern).found_in(text, SHORT_SECONDS if short else SECONDS)
+            except SlowPattern:
+                self._slow.add(pattern)
+                slow[attempt] = pattern
+                return False
+            finally:
+                spent += time.monotonic() - began
+
+        for attempt, policy in wanted.items():
+            policies[attempt] = with_errors_found(policy, failures[attempt], found)
+        return ErrorMatches(policies, slow)
+
+    def _asking(self, failures: Mapping[int, Failure]) -> dict[int, tuple[RetryRule, ...]]:
+        """The policies that ask for an error, by attempt."""
+        if not failures:
+            return {}
+        with self._session.store.read() as archive:
+            standing = archive.queue.standing(failures)
+            live = {known.job: attempt for attempt, known in standing.items() if known.job_attempt == attempt}
+            jobs = {live[job.id]: job.template for job in archive.jobs.get(sorted(live))}
+            for template in set(jobs.values()) - self._policies.keys():
+                self._policies[template] = archive.workflows.template(template).retry
+        found = {attempt: self._policies[template] for attempt, template in jobs.items()}
+        return {attempt: policy for attempt, policy in found.items() if any(rule.error is not None for rule in policy)}
+
+
+def retry(
+    archive: Archive,
+    ended: Sequence[tuple[Ending, Standing]],
+    now: float,
+    errors: Mapping[int, tuple[RetryRule, ...]] | None = None,
+) -> set[int]:
     """Run again what failed in its job's live attempt, as far as its policy wants it; nothing whose end was asked for.
-    The attempts have ended, and their jobs have moved. Returns the jobs that run again."""
+    The attempts have ended, and their jobs have moved. Returns the jobs that run again. `errors` are the policies of
+    an ErrorSearch; of attempts that it has not searched, rules that ask for an error do not fit."""
     failed = {
         known.job: (ending, known)
         for ending, known in ended
@@ -37,11 +109,15 @@ def retry(archive: Archive, ended: Sequence[tuple[Ending, Standing]], now: float
     if not policies:
         return set()
     before = archive.reruns.retries([job.id for job, _ in policies])
-    decided = {
-        job.id: decision
-        for job, template in policies
-        if (decision := decide_retry(template.retry, _failed(job, template, *failed[job.id], before.get(job.id, 0))))
-    }
+    decided = {}
+    for job, template in policies:
+        ending, known = failed[job.id]
+        policy = (errors or {}).get(ending.attempt)
+        if policy is None:
+            policy = tuple(rule for rule in template.retry if rule.error is None)
+        decision = decide_retry(policy, _failed(job, template, ending, known, before.get(job.id, 0)))
+        if decision is not None:
+            decided[job.id] = decision
     return _apply(archive, decided, now)
 
 
@@ -64,7 +140,6 @@ def _failed(job: Job, template: JobTemplate, ending: Ending, known: Standing, re
         token=known.token,
         cause=ending.cause or Cause.EXIT,
         exit_code=ending.exit_code,
-        failure=ending.failure or Failure(),
         retries=retries,
         had=modified_of(job.overrides).resources(template.resources),
         memory=ending.max_rss_bytes,

@@ -14,9 +14,14 @@ from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
 from rekindle.store.port import Archive
 
+_LISTED = 100
+_LISTED_WITH_NOTE = 100_000
+"""Jobs that an event lists: `why` finds the note of a job by its event."""
 
-def cancel(session: Session, ids: Sequence[int]) -> Canceled:
-    """End what runs, and keep what has not started from starting. What has ended is left as it is.
+
+def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Canceled:
+    """End what runs, and keep what has not started from starting. What has ended is left as it is. The note is kept
+    with the event.
 
     Jobs that run are ended by their runner, which is woken; they are CANCELED once their processes are gone. What has
     failed and waits for a canary does so no more."""
@@ -37,7 +42,7 @@ def cancel(session: Session, ids: Sequence[int]) -> Canceled:
             ended=ended,
             left_out=tuple(job for job in ended if job in groups and groups[job].outcome is None),
         )
-        _tell(archive, now, "canceled", [*idle, *active])
+        _tell(archive, now, "canceled", [*idle, *active], note)
         archive.canaries.leave(answer.left_out)
         settle(archive, now)
         runners = alive(archive, now)
@@ -56,12 +61,14 @@ def hold(session: Session, ids: Sequence[int], reason: str = "held", *, instead:
     return _set_hold(session, ids, reason, instead=instead)
 
 
-def release(session: Session, ids: Sequence[int]) -> Held:
-    """Take holds back."""
-    return _set_hold(session, ids, None)
+def release(session: Session, ids: Sequence[int], note: str | None = None) -> Held:
+    """Take holds back. The note is kept with the event."""
+    return _set_hold(session, ids, None, note)
 
 
-def _set_hold(session: Session, ids: Sequence[int], reason: str | None, *, instead: bool = False) -> Held:
+def _set_hold(
+    session: Session, ids: Sequence[int], reason: str | None, note: str | None = None, *, instead: bool = False
+) -> Held:
     now = session.clock()
     with session.store.write() as archive:
         jobs = archive.jobs.get(ids)
@@ -69,14 +76,17 @@ def _set_hold(session: Session, ids: Sequence[int], reason: str | None, *, inste
             job for job in jobs if (job.held is None) == (reason is not None) or (instead and job.held != reason)
         ]
         archive.jobs.hold([job.id for job in changed], reason)
-        _tell(archive, now, "held" if reason is not None else "released", changed)
+        note = reason if reason not in (None, "held") else note
+        _tell(archive, now, "held" if reason is not None else "released", changed, note)
         runners = alive(archive, now)
     ring(session.store.folder, runners)
     touched = {job.id for job in changed}
     return Held(tuple(sorted(touched)), tuple(job.id for job in jobs if job.id not in touched))
 
 
-def _tell(archive: Archive, now: float, kind: str, jobs: Sequence[Job]) -> None:
+def _tell(archive: Archive, now: float, kind: str, jobs: Sequence[Job], note: str | None) -> None:
     for workflow in sorted({job.workflow for job in jobs}):
         ids = [job.id for job in jobs if job.workflow == workflow]
-        archive.events.add(now, kind, workflow, {"jobs": len(ids), "first": ids[:100]})
+        first = ids[: _LISTED if note is None else _LISTED_WITH_NOTE]
+        detail = {"jobs": len(ids), "first": first} | ({} if note is None else {"note": note})
+        archive.events.add(now, kind, workflow, detail)

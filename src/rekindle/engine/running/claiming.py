@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Ending, Failure, Job, Move, NewAttempt, ReadyClass, ReadyJob, Workplace
 from rekindle.domain.packing import Room, never_fits, pack
-from rekindle.domain.selection import Predicate
+from rekindle.domain.selection import Compare, Op, Predicate, has_pattern
 from rekindle.domain.states import State
 from rekindle.engine.fan_outs import fan_outs_of, goes_on_with_a_part
 from rekindle.engine.presence import works_elsewhere
 from rekindle.engine.running.bench import MOST_STOCK, STOCK_SECONDS, Bench, Flight, Pace
 from rekindle.engine.running.recipes import Recipes, assignments, kept_steps
+from rekindle.engine.session import Session
 from rekindle.journal.orders import FanOut
 from rekindle.journal.places import attempt_folder
 from rekindle.store.port import Archive
@@ -50,6 +51,20 @@ class Claimed:
     def any(self) -> bool:
         """Something was claimed."""
         return bool(self.work)
+
+
+def without_patterns(session: Session, scope: Scope, benches: Sequence[Bench]) -> Scope:
+    """Return a scope whose condition searches for no user's regular expression: one that does is replaced by the ids
+    of the ready jobs for which it holds, as many as the workers can take. No transaction that writes may wait for a
+    search."""
+    if scope.only is None or not has_pattern(scope.only):
+        return scope
+    most = MOST_STOCK * len(benches)
+    with session.store.read() as archive:
+        here = _avoided(archive, scope, session.clock())
+        classes = archive.queue.ready_classes(scope.workflow) if most else []
+        found = [archive.queue.ready(one.workflow, one.resource_class, most, here, scope.only) for one in classes]
+    return replace(scope, only=Compare("id", Op.IN, tuple(job.id for jobs in found for job in jobs)))
 
 
 def claim(
@@ -128,8 +143,7 @@ def _offer(
 ) -> Offer:
     """The ready jobs to choose from: of each class no more than all workers together could take."""
     idle = sum(bench.idle for bench in benches)
-    # A job that failed here and is to run on another host does so as long as there is one.
-    here = scope.host if works_elsewhere(archive, scope.host, now) else ""
+    here = _avoided(archive, scope, now)
     offer: Offer = []
     for ready in classes:
         busy = [bench for bench in benches if bench.resource_class == ready.resource_class and not bench.idle]
@@ -148,6 +162,11 @@ def _offer(
             jobs = archive.queue.ready(ready.workflow, ready.resource_class, want, here, scope.only)
         offer.append((ready, jobs))
     return offer
+
+
+def _avoided(archive: Archive, scope: Scope, now: float) -> str:
+    """This host, if another one works too: a job that failed here and is to run on another host waits for that."""
+    return scope.host if works_elsewhere(archive, scope.host, now) else ""
 
 
 def _choose(offer: Offer, benches: Sequence[Bench], pace: Pace, free: Room) -> dict[str, list[ReadyJob]]:

@@ -7,7 +7,7 @@ record about an archived attempt is kept on that attempt and moves no job.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,14 +15,14 @@ import msgspec
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Ending, Move, Standing
+from rekindle.domain.models import Ending, Failure, Move, Standing
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import ENDED, ENDED_BADLY, State
 from rekindle.engine.acting.actions import act
 from rekindle.engine.fan_outs import end_subtasks, take_in
 from rekindle.engine.planning.canaries import settle
 from rekindle.engine.planning.repeating import repeat
-from rekindle.engine.planning.retrying import retry
+from rekindle.engine.planning.retrying import ErrorMatches, retry
 from rekindle.journal.ledger import Damage, fill, read_past_damage
 from rekindle.journal.records import Ended, FannedOut, Record, Returned, Sources, Started, StepEnded, Subtasks
 from rekindle.store.port import Archive
@@ -61,6 +61,7 @@ class Told:
     again: set[int] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
     unread: set[int] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -73,9 +74,16 @@ class _Batch:
     returned: list[str] = field(default_factory=list)
 
 
-def ingest(archive: Archive, pages: Sequence[Page], host: str, now: float) -> Told:
+def failures_of(pages: Sequence[Page]) -> dict[int, Failure]:
+    """Return the failures of the attempts that failed, as the pages hold them."""
+    ends = (record for page in pages for record in page.records if isinstance(record, Ended))
+    return {one.attempt: one.failure or Failure() for one in ends if one.state == State.FAILED}
+
+
+def ingest(archive: Archive, pages: Sequence[Page], host: str, now: float, errors: ErrorMatches | None = None) -> Told:
     """Write what the pages hold, and advance the journals' positions with it. What failed and is to run again by
-    itself does so from `now` on."""
+    itself does so from `now` on. `errors`: what an ErrorSearch found in the failures of the pages."""
+    errors = errors or ErrorMatches()
     batch = _Batch()
     for page in pages:
         for record in page.records:
@@ -100,7 +108,8 @@ def ingest(archive: Archive, pages: Sequence[Page], host: str, now: float) -> To
     done = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
     if done:
         archive.queue.move(archive.queue.completed(done))
-    told.again = repeated | retry(archive, [one for one in ends if one[1].job not in repeated], now)
+    told.warnings = _slow(archive, ends, errors.slow, now)
+    told.again = repeated | retry(archive, [one for one in ends if one[1].job not in repeated], now, errors.policies)
     told.unread = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_unread(ending)}
     again = told.again | told.unread
     over = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in again]
@@ -120,6 +129,20 @@ def _damaged(archive: Archive, pages: Sequence[Page], now: float) -> list[str]:
             archive.events.add(now, "damaged", None, detail)
             told.append(one.told(journal))
     return told
+
+
+def _slow(archive: Archive, ends: Sequence[tuple[Ending, Standing]], slow: Mapping[int, str], now: float) -> list[str]:
+    """Record the patterns of `retry: error:` whose searches took too long."""
+    warnings = []
+    for ending, known in ends:
+        if ending.attempt in slow:
+            pattern = slow[ending.attempt]
+            detail = {"job": known.job, "attempt": ending.attempt, "pattern": pattern}
+            archive.events.add(now, "slow_pattern", known.workflow, detail)
+            warnings.append(
+                f"{known.name}: the pattern {pattern!r:.200} of `retry: error:` takes too long, and counts as not found"
+            )
+    return warnings
 
 
 def _is_unread(ending: Ending) -> bool:

@@ -11,11 +11,12 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.errors import StoreError
 from rekindle.domain.models import Attempt, Job, Runner
 from rekindle.domain.states import ACTIVE, ENDED, State
+from rekindle.engine.planning.retrying import ErrorSearch
 from rekindle.engine.presence import Presence, alive, is_alive, presence, unattended
 from rekindle.engine.rerunning import control
 from rekindle.engine.results import Canceled, Reattached, Reattachment, Reconciled
 from rekindle.engine.running.estates import SOON_SECONDS, Estates
-from rekindle.engine.running.ingest import ingest
+from rekindle.engine.running.ingest import failures_of, ingest
 from rekindle.engine.running.lease import LEASE_SECONDS
 from rekindle.engine.running.orphans import STUCK_SECONDS, Orphan
 from rekindle.engine.running.recovery import estate_of
@@ -85,10 +86,10 @@ def _report(session: Session, report: Callable[[str], None], *, looks: bool) -> 
         report(found.summary)
 
 
-def cancel(session: Session, ids: Sequence[int]) -> Canceled:
+def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Canceled:
     """Cancel jobs (see control.cancel), also those whose runner is dead: these are ended here, and waited for."""
     reconciled = reconcile(session)
-    done = control.cancel(session, ids)
+    done = control.cancel(session, ids, note)
     ended = reconcile(session) if done.asked else None
     with session.store.read() as archive:
         over = tuple(job.id for job in archive.jobs.get(done.asked) if job.state in ENDED)
@@ -129,15 +130,17 @@ class _Asked:
 def plan_reattach(session: Session, ids: Sequence[int]) -> Reattachment:
     """Return what reattaching these jobs would find; nothing is changed."""
     now = session.clock()
-    with tentative(session) as archive:
+    with session.store.read() as archive:
         asked = _asked(archive, ids, now)
         estates = [estate_of(archive, runner, session.store.folder) for runner in asked.dead.values()]
         orphans = [orphan for estate in estates for orphan in estate.orphans]
         for orphan in orphans:
             orphan.told = not orphan.path.exists()  # it would be kept from beginning
-        pages = [page for orphan in orphans if (page := orphan.look()) is not None]
+    pages = [page for orphan in orphans if (page := orphan.look()) is not None]
+    errors = ErrorSearch(session).search(failures_of(pages))
+    with tentative(session) as archive:
         here = next(iter(asked.dead.values())).host if asked.dead else ""
-        ingest(archive, pages, here, now)
+        ingest(archive, pages, here, now, errors)
         found = tuple(_told(archive, asked, orphans, {}, job) for job in asked.jobs)
         runners = alive(archive, now)
     for orphan in orphans:
@@ -170,12 +173,13 @@ def reattach(session: Session, ids: Sequence[int]) -> Reattachment:
 def _settle(session: Session, estates: Estates, host: str) -> None:
     """Read and settle until what is left runs on by itself, or cannot be ended."""
     limit, canceling = time.monotonic() + 2 * STUCK_SECONDS, False
+    search = ErrorSearch(session)
     while estates:
         pages = estates.gather()
         if estates.ripe:
-            now = session.clock()
+            now, errors = session.clock(), search.search(failures_of(pages))
             with session.store.write() as archive:
-                estates.settle(archive, ingest(archive, pages, host, now), now)
+                estates.settle(archive, ingest(archive, pages, host, now, errors), now)
                 wanted = estates.cancel_wanted(archive)
                 if wanted and not canceling:
                     limit += CANCEL_SECONDS + max(archive.workflows.template(one.template).grace for one in wanted)

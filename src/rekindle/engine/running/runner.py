@@ -11,13 +11,14 @@ from pathlib import Path
 from rekindle.domain.models import Runner
 from rekindle.domain.packing import Room
 from rekindle.domain.states import ACTIVE, State
+from rekindle.engine.planning.retrying import ErrorSearch
 from rekindle.engine.results import Progress, WorkOptions, WorkReport
 from rekindle.engine.running.alarm import Alarm
 from rekindle.engine.running.bench import STOCK_SECONDS, Bench, Flight, Pace
 from rekindle.engine.running.checks import Checks
-from rekindle.engine.running.claiming import Claimed, Scope, claim, give_back
+from rekindle.engine.running.claiming import Claimed, Scope, claim, give_back, without_patterns
 from rekindle.engine.running.estates import Estates
-from rekindle.engine.running.ingest import Page, Told, ingest, read_page
+from rekindle.engine.running.ingest import Page, Told, failures_of, ingest, read_page
 from rekindle.engine.running.lease import Lease
 from rekindle.engine.running.lost import rerun_unread
 from rekindle.engine.running.neighbours import Neighbours
@@ -70,6 +71,7 @@ class Shift:
         self._estates = Estates(scope.store_folder)
         self._pace, self._tally = Pace(), Tally()
         self._recipes = Recipes(session.store.identity)
+        self._errors = ErrorSearch(session)
         self._checks = Checks(session, scope.workflow, os.environ, lambda: ring(scope.store_folder, [runner.id]))
         self._began_at = session.clock()
         self._began = self._turned = time.monotonic()
@@ -128,8 +130,10 @@ class Shift:
         ripe, back = self._estates.ripe, self._alarm.set_back(now)
         if not (gathered or gone or looked or self._more_ready or self._returned or ripe or checked or due or back):
             return
+        errors = self._errors.search(failures_of(gathered))
+        scope = self._scope if self._stopping else without_patterns(self._session, self._scope, self._open_benches())
         with self._lease.write(now) as archive:
-            told = ingest(archive, gathered, self._runner.host, now)
+            told = ingest(archive, gathered, self._runner.host, now, errors)
             rerun_unread(archive, told, now)
             self._take_in(told)
             replaced = self._bury(archive, gone)
@@ -140,12 +144,14 @@ class Shift:
             archive.queue.fall_due(self._alarm.latest(now))
             if back:
                 archive.queue.hasten(now)
-            claimed = None if self._stopping else self._claim(archive, now)
+            claimed = None if self._stopping else self._claim(archive, scope, now)
             self._alarm.set(archive.queue.next_due(self._scope.workflow, now), now)
             news = bool(told.ended or told.returned or gone or ripe or checked)
             others = archive.runners.with_room() if news and self._concerns_others(claimed) else []
         self._turned = time.monotonic()
         self._seen_version = self._session.store.data_version()
+        if scope is not self._scope:  # jobs that became ready since then were not candidates: take another turn
+            self._seen_version, self._more_ready = version, news or due or back
         ring(self._scope.store_folder, ())
         if checked:
             self._checks.settled()
@@ -190,6 +196,7 @@ class Shift:
                 if attempt not in told.archived:  # its job runs again, and has not come to an end by that
                     self._tally.ended(flight.job, state, again=flight.job in told.again)
         self._tally.damaged += told.damaged
+        self._tally.warnings += told.warnings
         tokens = set(told.returned)
         if tokens:
             for bench in self._benches.values():
@@ -249,9 +256,9 @@ class Shift:
                 free = free.take(bench.resources)
         return free
 
-    def _claim(self, archive: Archive, now: float) -> Claimed:
+    def _claim(self, archive: Archive, scope: Scope, now: float) -> Claimed:
         benches = [bench for bench in self._open_benches() if not self._returned or not bench.idle]
-        claimed = claim(archive, self._scope, benches, self._pace, self._recipes, now, self._free(), self._left)
+        claimed = claim(archive, scope, benches, self._pace, self._recipes, now, self._free(), self._left)
         self._count_claims(sum(map(len, claimed.work.values())))
         self._tally.never_fit = dict(claimed.never_fit)
         self._more_ready = False
@@ -338,7 +345,9 @@ class Shift:
     def _timeout(self) -> float:
         """Until something is due that nobody wakes us for."""
         timeout = IDLE_SECONDS
-        if self._returned:
+        if self._more_ready:
+            timeout = 0.0
+        elif self._returned:
             timeout = 0.05
         elif any(bench.idle for bench in self._benches.values()) and any(
             len(bench.flights) > 1 and not bench.recalled for bench in self._benches.values()

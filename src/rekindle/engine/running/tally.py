@@ -23,6 +23,7 @@ class Tally:
     failed_jobs: set[int] = field(default_factory=set)
     canceled_jobs: set[int] = field(default_factory=set)
     never_fit: dict[int, tuple[str, str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def ended(self, job: int, state: State, *, again: bool) -> None:
         """One more attempt of a job ended; `again`: it runs again by itself, and has not failed until then."""
@@ -65,4 +66,5 @@ class Tally:
             reinstated=self.reinstated,
             retried=self.retried,
             damaged=tuple(self.damaged),
+            warnings=tuple(self.warnings),
         )

@@ -4,6 +4,11 @@
 -- Something happened.
 INSERT INTO event (at, kind, workflow, detail) VALUES (:at, :kind, :workflow, :detail);
 
+-- name: cancels
+-- The events by which jobs were canceled, oldest first, with their notes.
+SELECT each.value, json_extract(event.detail, '$.note') FROM event, json_each(event.detail, '$.first') AS each
+WHERE event.kind = 'canceled' AND each.value IN @jobs ORDER BY event.id;
+
 -- name: events
 -- The newest events after one, newest first.
 SELECT id, at, kind, workflow, detail FROM event WHERE id > :after ORDER BY id DESC LIMIT :limit;

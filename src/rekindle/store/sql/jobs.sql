@@ -32,6 +32,11 @@ WHERE workflow IN (SELECT id FROM workflow WHERE archived IS NULL) AND name IN @
 -- The jobs of a workflow that have exactly these names.
 SELECT name, id, retired FROM job WHERE workflow = :workflow AND name IN @names ORDER BY id;
 
+-- name: template_names
+-- The names of the templates of a workflow, or with null of all workflows that are not archived.
+SELECT DISTINCT template.name FROM template JOIN workflow ON workflow.id = template.workflow
+WHERE workflow.id = :workflow OR (:workflow IS NULL AND workflow.archived IS NULL) ORDER BY template.name;
+
 -- name: hold
 -- Hold jobs with a reason, or release them.
 UPDATE job SET held = :reason, version = version + 1 WHERE id IN @jobs;

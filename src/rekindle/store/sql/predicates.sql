@@ -196,6 +196,10 @@ workflow.id;
 -- The workflow's project label.
 workflow.project;
 
+-- name: field_workflow_submitted
+-- When it was submitted first.
+workflow.submitted;
+
 -- name: field_workflow_archived
 -- Whether the workflow is archived.
 (workflow.archived IS NOT NULL);

@@ -1,0 +1,120 @@
+"""Regular expressions that would take for ever: every command ends, names the pattern, and locks nobody out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_shell import Shell
+
+SLOW = "(a|aa)+$"
+FAILED = """
+name: slow
+jobs:
+  x: {run: "printf 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' >&2; exit 1"}
+"""
+RETRIED = """
+name: retried
+jobs:
+  x:
+    run: "printf 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' >&2; exit 1"
+    retry: {max: 2, error: "(a|aa)+$"}
+  z: {run: "echo 'a temporary failure' >&2; exit 1", retry: {max: 1, error: "temp.rary"}}
+  y: {run: "true"}
+"""
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Wait for a condition, at most a minute."""
+    limit = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("jobs", "list", "--error", SLOW),
+        ("why", "-q", f'{{"error.stderr": {{"$regex": "{SLOW}"}}}}'),
+        ("rerun", "--error", SLOW, "--archived", "--yes"),
+        ("hold", "-q", f'{{"$not": {{"error.stderr": {{"$regex": "{SLOW}"}}}}}}'),
+        ("lpad", "get_fws", "-q", f'{{"launches.action.stored_data._exception._stacktrace": {{"$regex": "{SLOW}"}}}}'),
+    ],
+)
+def test_a_command_stops_a_slow_search_and_names_the_pattern(shell: Shell, words: tuple[str, ...]) -> None:
+    assert shell("run", shell.write(FAILED)).code == 2
+    began = time.monotonic()
+    done = shell(*words)
+    assert (done.code, done.out) == (1, "")
+    assert f"the pattern '{SLOW}' takes too long" in done.err
+    assert "hint:" in done.err
+    assert time.monotonic() - began < 30
+    assert shell("jobs", "list", "--json").json["jobs"][0]["state"] == "failed"
+
+
+def test_a_slow_error_of_a_retry_policy_counts_as_not_found(shell: Shell) -> None:
+    done = shell("run", shell.write(RETRIED), "-j", "1")
+    assert done.code == 2
+    assert f"x: the pattern '{SLOW}' of `retry: error:` takes too long" in done.err
+    jobs = {one["name"]: one for one in shell("jobs", "list", "--json").json["jobs"]}
+    assert {name: (one["state"], one["attempts"]) for name, one in jobs.items()} == {
+        "x": ("failed", 1),
+        "y": ("completed", 1),
+        "z": ("failed", 2),
+    }
+    slow = [one for one in shell("events", "list", "--json").json["events"] if one["kind"] == "slow_pattern"]
+    assert [(one["detail"]["job"], one["detail"]["pattern"]) for one in slow] == [(jobs["x"]["id"], SLOW)]
+
+
+MANY = """
+name: many
+jobs:
+  x:
+    matrix: {k: {range: [0, 3]}}
+    run: "printf 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' >&2; exit 1"
+    retry: [{max: 2, error: "(a|aa)+$"}, {max: 2, error: "(a|aa)+.$x"}, {max: 2, error: "(aa|a)+$"}]
+  z: {run: sleep 600}
+"""
+
+
+def test_a_run_that_searches_is_ended_by_sigterm_and_locks_nobody_out(shell: Shell) -> None:
+    command = [str(Path(sys.executable).parent / "rekindle"), "run", shell.write(MANY), "-j", "4"]
+    with subprocess.Popen(command, cwd=shell.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        until(lambda: (shell.folder / ".rekindle" / "store.db").exists())
+        until(lambda: "slow_pattern" in shell("events", "list").out)
+        assert shell("hold", "x").code == 0
+        run.terminate()
+        began = time.monotonic()
+        assert run.wait(60) == 5
+    assert time.monotonic() - began < 30
+    states = {job["name"]: job["state"] for job in shell("jobs", "list", "--json").json["jobs"]}
+    assert states["z"] == "canceled"
+
+
+CHAIN = """
+name: chain
+jobs:
+  a1: {run: "true"}
+  a2: {run: "true", needs: [a1]}
+  a3: {run: "true", needs: [a2]}
+  b: {run: "true"}
+"""
+
+
+def test_work_runs_the_jobs_that_a_pattern_finds_as_they_become_ready(shell: Shell) -> None:
+    shell("submit", shell.write(CHAIN))
+    assert shell("work", "-f", "name~^a[0-9]$", "--json").json["completed"] == 3
+    assert shell("status", "--json").json["workflows"][0]["counts"] == {"completed": 3, "ready": 1}
+
+
+def test_work_with_a_slow_pattern_ends_and_names_it(shell: Shell) -> None:
+    shell("submit", shell.write(f"name: long\njobs:\n  {'a' * 60}-: {{run: 'true'}}\n"))
+    done = shell("work", "-f", f"name~{SLOW}")
+    assert done.code == 1
+    assert SLOW in done.err
+    assert shell("work", "--json").json["completed"] == 1
