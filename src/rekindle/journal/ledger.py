@@ -18,6 +18,7 @@ from zlib import crc32
 import msgspec
 
 from rekindle.domain.errors import JournalError
+from rekindle.journal.encoding import json_reader, to_json
 from rekindle.journal.records import Record
 
 FENCE = b"\x18\n"
@@ -28,8 +29,7 @@ _CHUNK = 1 << 16
 _LINE_STARTS = re.compile(rb"(?=[0-9a-f]{8} \{)")
 _NO_TEXT = re.compile(rb"[\x00-\x1f]")  # a piece of a line holds no such byte
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Record).decode
+_decode = json_reader(Record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Damage:
 
 def line_of(record: Record) -> bytes:
     """A record as a line of a journal."""
-    text = _encode(record)
+    text = to_json(record)
     return b"%08x %b\n" % (crc32(text), text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import msgspec
 
 from rekindle.domain.definition import Step
 from rekindle.domain.subtasks import Known
+from rekindle.files.leaves import open_own
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.places import (
     HOST,
@@ -24,7 +24,7 @@ from rekindle.journal.places import (
 from rekindle.journal.processes import children_of
 from rekindle.worker.activity import Activity
 from rekindle.worker.calls import CallStep, Hosts
-from rekindle.worker.capture import TAIL
+from rekindle.worker.capture import TAIL, BadLog, is_at, put_in_place
 from rekindle.worker.commands import Command
 from rekindle.worker.findings import StartError, StepEnd
 from rekindle.worker.frame import Frame, frame_of_subtask
@@ -145,7 +145,7 @@ class Log:
 
     def __init__(self, folder: str, position: int) -> None:
         self._paths = [log_path(folder, position, stream) for stream in STREAMS]
-        self._fds = [os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644) for path in self._paths]
+        self._fds = [open_own(path, os.O_RDWR | os.O_APPEND) for path in self._paths]
         self._before = os.fstat(self.err).st_size
 
     @property
@@ -164,14 +164,22 @@ class Log:
         begin = max(self._before, size - TAIL)
         return os.pread(self.err, TAIL, begin).decode(errors="replace") if size > begin else ""
 
-    def keep(self, folder: str, position: int, quiet: bool = True) -> bool:  # noqa: ARG002 - they are in place
-        """It has ended: close the files, and remove those that are empty."""
+    def keep(self, folder: str, position: int, quiet: bool = True) -> None:  # noqa: ARG002 - they are in place
+        """It has ended: close the files, and remove those that are empty. BadLog, once that is done, when the subtask
+        has put something else in the place of a file."""
+        wrong = ""
         for path, fd in zip(self._paths, self._fds, strict=True):
-            if not os.fstat(fd).st_size:
-                with contextlib.suppress(OSError):  # an empty log does no harm
+            try:
+                if not is_at(fd, path):
+                    wrong = put_in_place(fd, path, path) or wrong
+                if not os.fstat(fd).st_size:
                     os.unlink(path)
+            except OSError as error:
+                if os.fstat(fd).st_size:  # an empty log is no loss
+                    wrong = f"the log {path} cannot be written: {error.strerror}"
             os.close(fd)
-        return True
+        if wrong:
+            raise BadLog(wrong)
 
 
 def _keep_traceback(end: StepEnd, path: str) -> None:
@@ -179,7 +187,7 @@ def _keep_traceback(end: StepEnd, path: str) -> None:
     if end.failure is None or not (end.failure.traceback or end.failure.message):
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "a", encoding="utf-8", errors="replace") as file:
+    with open(open_own(path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8", errors="replace") as file:
         file.write((end.failure.traceback or end.failure.message).rstrip("\n") + "\n")
 
 

@@ -15,6 +15,7 @@ from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.engine.folders import live_log_path, log_path
 from rekindle.engine.results import LogFile
 from rekindle.engine.session import Session
+from rekindle.files.leaves import NotAFile, open_leaf
 from rekindle.journal import places
 from rekindle.journal.places import attempt_folder
 
@@ -117,16 +118,16 @@ def follow(session: Session, job: int, attempt: int | None, step: str | None, st
 
 def _whole(path: str) -> Iterator[bytes]:
     try:
-        with open(path, "rb") as log:
+        with open_leaf(path) as log:
             while piece := log.read(CHUNK):
                 yield piece
-    except FileNotFoundError:
+    except (FileNotFoundError, NotAFile):
         return  # nothing was printed
 
 
 def _growing(session: Session, attempt: int, step: int, path: str) -> Iterator[bytes]:
     """A running step's log. The open file stays the step's own when it is moved to its place at the end."""
-    with open(path, "rb") as log:
+    with open_leaf(path) as log:
         while True:
             with session.store.read() as archive:
                 current = archive.attempts.get(attempt)
