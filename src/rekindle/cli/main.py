@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 import os
 import sys
@@ -13,6 +14,7 @@ import click
 from rekindle.cli.embassies import DIALECTS
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.domain.errors import RekindleError, SpecError
+from rekindle.domain.texts.surrogates import shown
 
 DEBUG = "REKINDLE_DEBUG"
 WRONG_COMMAND_LINE = 64
@@ -102,9 +104,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(GARBAGE)
     if not os.environ.get(DEBUG):
         sys.excepthook = _unforeseen
+    codecs.register_error("shown", _show)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that knows no UTF-8 gets ? for what it cannot show
+            stream.reconfigure(errors="shown")
     try:
         code = cli.main(args=arguments, prog_name="rekindle", standalone_mode=False)
         sys.stdout.flush()
@@ -125,6 +128,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     return code if isinstance(code, int) else 0
+
+
+def _show(error: UnicodeError) -> tuple[str, int]:
+    r"""Encode what a terminal cannot show: a byte that is not UTF-8 as `\xe9`, and any other character as ?."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = shown(error.object[error.start : error.end])
+    return "".join(character if character.isascii() else "?" for character in text), error.end
 
 
 def _tell(error: RekindleError) -> int:

@@ -1,13 +1,16 @@
-"""Stored paths: relative to the store, so that a store and the projects beside it can be moved and copied together.
+r"""Stored paths: relative to the store, so that a store and the projects beside it can be moved and copied together.
 
 `@/attempts/0000/00/1` lies in the store's folder, `./data/in.csv` in the folder that holds it (the store's parent);
-`@` and `.` are these folders themselves. Every other text is stored as it is: a path outside stays absolute. Above the
-store all paths are absolute. Whatever is written with a path in it is encoded here, and decoded where it is read.
+`@` and `.` are these folders themselves. Every other text is stored as it is: a path outside stays absolute. A path
+with bytes that are not UTF-8 is stored as a JSON text, `"./caf\udce9"`. Above the store all paths are absolute.
+Whatever is written with a path in it is encoded here, and decoded where it is read.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter
@@ -17,6 +20,9 @@ from typing import Any, TypeVar
 from rekindle.domain.changes.prints import Content, Prints
 from rekindle.domain.rerunning.plan_form import seal
 from rekindle.domain.rerunning.rerun import PLAIN, Manner, Reason, ReasonKind, RerunPlan, SavedFile
+
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+_ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f].*\"$")
 
 Text = TypeVar("Text", str, str | None)
 
@@ -47,6 +53,11 @@ class StoredPaths:
             return path
         if "/../" in path or path.endswith("/.."):
             path = os.path.normpath(path)
+        if not path.isascii() and _NO_TEXT.search(path):
+            return json.dumps(self._relative(path))
+        return self._relative(path)
+
+    def _relative(self, path: str) -> str:
         if path.startswith(self._inside):
             return f"@/{path[len(self._inside) :]}"
         if path.startswith(self._parent):
@@ -57,6 +68,8 @@ class StoredPaths:
         """Return a stored path as it is now: absolute."""
         if text is None:
             return text
+        if text.startswith('"') and _ESCAPED.search(text):
+            text = json.loads(text)
         if text.startswith("./"):
             return f"{self._parent}{text[2:]}"
         if text.startswith("@/"):

@@ -6,14 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.documents.shapes import Shape
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS, PREFIXES
 from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Matches, Not, Op, Predicate
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
+from rekindle.journal.encoding import to_json
 from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import as_set, load
 from rekindle.store.shapes import Around, asked, json_path
@@ -165,7 +164,7 @@ class _Compiler:
     def _value(self, where: Compare) -> Any:
         value = where.value
         if where.op is Op.IN:
-            return msgspec.json.encode([_plain(where, one) for one in value]).decode()
+            return to_json([_plain(where, one) for one in value]).decode()
         if where.op in (Op.REGEX, Op.GLOB) and not isinstance(value, str):
             raise BadSelection(f"{where.field} {where.op.value} takes a text, not {value!r}")
         if where.op is Op.REGEX:

@@ -82,7 +82,7 @@ class Capture:
         """The end of stderr; to be taken before `keep`."""
         fd = self._fds[1]
         size = os.fstat(fd).st_size
-        return os.pread(fd, TAIL, max(0, size - TAIL)).decode(errors="replace") if size else ""
+        return os.pread(fd, TAIL, max(0, size - TAIL)).decode(errors="backslashreplace") if size else ""
 
     def _replace(self, stream: int, own: str, position: int) -> str:
         """Put a file in its place and open another; returns what is wrong with it."""

@@ -162,7 +162,7 @@ class Log:
         """The end of what this run wrote to stderr."""
         size = os.fstat(self.err).st_size
         begin = max(self._before, size - TAIL)
-        return os.pread(self.err, TAIL, begin).decode(errors="replace") if size > begin else ""
+        return os.pread(self.err, TAIL, begin).decode(errors="backslashreplace") if size > begin else ""
 
     def keep(self, folder: str, position: int, quiet: bool = True) -> None:  # noqa: ARG002 - they are in place
         """It has ended: close the files, and remove those that are empty. BadLog, once that is done, when the subtask

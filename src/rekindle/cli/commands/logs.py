@@ -118,5 +118,5 @@ def _size(one: LogFile) -> int:
 
 
 def _document(one: LogFile) -> dict[str, object]:
-    text = b"".join(_pieces(one)).decode(errors="replace")
+    text = b"".join(_pieces(one)).decode(errors="surrogateescape")
     return {"attempt": one.attempt, "step": one.step, "stream": one.stream, "path": one.path, "text": text}
