@@ -15,6 +15,7 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Division, Known, SubtaskEnd, divide
+from rekindle.domain.texts.surrogates import shown_json
 from rekindle.domain.verdicts import BadVerdict
 from rekindle.journal.encoding import from_json
 from rekindle.journal.items import settled
@@ -268,7 +269,7 @@ class FanOutStep:
             return ""
         one, end = self._first_failure
         said = end.failure.message if end.failure else ""
-        return f"; {one.index} ({one.item:.{_SHOWN}}): {said}"
+        return f"; {one.index} ({shown_json(one.item):.{_SHOWN}}): {said}"
 
     def _end(self, cause: Cause | None, message: str) -> StepEnd:
         failure = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_BYTE = re.compile(r"(?<!\\)((?:\\\\)*)\\udc([89a-f][0-9a-f])")
 
 
 def escape(text: str) -> str:
@@ -20,6 +21,11 @@ def escape(text: str) -> str:
 def shown(text: str) -> str:
     r"""Return a text as people see it: a byte that is not UTF-8 as `\xe9`, any other surrogate as `\ud800`."""
     return text if text.isascii() else _SURROGATE.sub(_seen, text)
+
+
+def shown_json(text: str) -> str:
+    r"""Return a JSON text as people see it: the escape of a byte that is not UTF-8 as `\xe9`."""
+    return _BYTE.sub(r"\1\\x\2", text) if "\\udc" in text else text
 
 
 def _seen(found: re.Match[str]) -> str:
