@@ -20,6 +20,9 @@ DEBUG = "REKINDLE_DEBUG"
 WRONG_COMMAND_LINE = 64
 INTERRUPTED = 130  # 128 + SIGINT, as a shell tells it
 READER_GONE = 141  # 128 + SIGPIPE
+_NO_BYTES = "surrogates not allowed"
+"""The reason of a UnicodeEncodeError: a word of the command line is not UTF-8, and the store cannot look for it."""
+
 GARBAGE = 50_000
 """Objects between two looks for garbage in circles. A hundred thousand jobs are a million objects and no circle:
 Python's own 700 would spend a quarter of a plan's time on looking at them again and again."""
@@ -123,6 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error.format_message(), "", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _complain("interrupted", "", INTERRUPTED)
+    except UnicodeEncodeError as error:
+        if error.reason != _NO_BYTES:
+            raise
+        hint = "only the names of files may hold other bytes: names of jobs, values and notes are UTF-8"
+        return _complain(f"not a valid text: {shown(error.object)[:200]}", hint, WRONG_COMMAND_LINE)
     except BrokenPipeError:
         # Python would complain once more when it closes stdout: give it somewhere to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -53,9 +53,7 @@ class StoredPaths:
             return path
         if "/../" in path or path.endswith("/.."):
             path = os.path.normpath(path)
-        if not path.isascii() and _NO_TEXT.search(path):
-            return json.dumps(self._relative(path))
-        return self._relative(path)
+        return stored_text(self._relative(path))
 
     def _relative(self, path: str) -> str:
         if path.startswith(self._inside):
@@ -68,13 +66,23 @@ class StoredPaths:
         """Return a stored path as it is now: absolute."""
         if text is None:
             return text
-        if text.startswith('"') and _ESCAPED.search(text):
-            text = json.loads(text)
+        text = path_of(text)
         if text.startswith("./"):
             return f"{self._parent}{text[2:]}"
         if text.startswith("@/"):
             return f"{self._inside}{text[2:]}"
         return self.parent if text == "." else self.folder if text == "@" else text
+
+
+def stored_text(path: str) -> str:
+    """Return a path as a text that a database takes: as JSON where it has bytes that are not UTF-8."""
+    return json.dumps(path) if not path.isascii() and _NO_TEXT.search(path) else path
+
+
+def path_of(text: str) -> str:
+    """Return the path that `stored_text` returned this text for."""
+    path: str = json.loads(text) if text.startswith('"') and _ESCAPED.search(text) else text
+    return path
 
 
 def moved(before: str, now: str) -> Convert | None:

@@ -13,7 +13,7 @@ from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Match
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
 from rekindle.journal.encoding import to_json
-from rekindle.store.paths import StoredPaths
+from rekindle.store.paths import StoredPaths, stored_text
 from rekindle.store.queries import as_set, load
 from rekindle.store.shapes import Around, asked, json_path
 from rekindle.store.shapes import document as made
@@ -141,7 +141,10 @@ class _Compiler:
         """The fragment of a field; of an open family, one of the kind of what it is compared with."""
         if name in FIELDS:
             if name == "workdir":
-                self.values |= {"store_folder": self.paths.folder, "store_parent": self.paths.parent}
+                self.values |= {
+                    "store_folder": stored_text(self.paths.folder),
+                    "store_parent": stored_text(self.paths.parent),
+                }
             return SQL["field_" + name.replace(".", "_")].text
         family, _, key = name.partition(".")
         if f"{family}." not in PREFIXES or not key:

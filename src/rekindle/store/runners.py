@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rekindle.domain.models import Place, Runner
 from rekindle.store.database import Database, Row
+from rekindle.store.paths import path_of, stored_text
 from rekindle.store.queries import load
 
 SQL = load("runners")
@@ -28,7 +29,7 @@ class Runners:
             started=now,
             expires=now + lease,
             label=label,
-            store=self._db.paths.folder,
+            store=stored_text(self._db.paths.folder),
             store_file=self._db.file,
         )
         return Runner(
@@ -67,8 +68,9 @@ class Runners:
         return [self._runner(row) for row in self._db.rows(SQL["alive"])]
 
     def _runner(self, row: Row) -> Runner:
-        values = [*row[:-1], row[-1] not in (None, self._db.file)]
-        return Runner(*values)
+        *values, store, file = row
+        folder = None if store is None else path_of(store)
+        return Runner(*values, store=folder, elsewhere=file not in (None, self._db.file))
 
     def with_room(self) -> list[int]:
         return [row[0] for row in self._db.rows(SQL["with_room"])]
