@@ -68,9 +68,9 @@ class Runners:
         return [self._runner(row) for row in self._db.rows(SQL["alive"])]
 
     def _runner(self, row: Row) -> Runner:
-        *values, store, file = row
-        folder = None if store is None else path_of(store)
-        return Runner(*values, store=folder, elsewhere=file not in (None, self._db.file))
+        store, file = row[-2:]
+        values = [*row[:-2], None if store is None else path_of(store), file not in (None, self._db.file)]
+        return Runner(*values)
 
     def with_room(self) -> list[int]:
         return [row[0] for row in self._db.rows(SQL["with_room"])]
