@@ -220,3 +220,32 @@ def test_logs_and_the_next_run_do_not_wait_for_a_pipe_put_there_later(shell: She
     assert shell("logs", "j").code == 0
     assert shell("logs", "j", "-f").code == 0
     assert shell("failures").code == 0
+
+
+BREAK = """\
+import sys
+
+if "rekindle.worker" in sys.orig_argv or "rekindle.worker.host" in sys.orig_argv:
+    import rekindle.worker.staging as staging
+
+    def in_place(end, leaves):
+        raise LookupError("nobody foresaw it")
+
+    def take_leaves(leaves, take=staging.take_leaves):
+        left = take(leaves)
+        return left if left.result is None else in_place(None, leaves)
+
+    staging.take_leaves, staging.in_place = take_leaves, in_place
+"""
+
+
+def test_an_unforeseen_error_ends_one_attempt_and_not_its_worker(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell.write(BREAK, "sitecustomize.py")
+    monkeypatch.setenv("PYTHONPATH", str(shell.folder))
+    jobs = {
+        "alone": command("echo 1 > $REKINDLE_RESULT; sleep 1000 &"),
+        "item": {"steps": [{"name": "s", "each": [1, 2], "parallel": 2, "run": "echo 1 > $REKINDLE_RESULT"}]},
+        "call": {"call": "os:getpid"},
+        "step": {"steps": [{"name": "s", "call": "os:getpid"}, {"name": "t", "run": "true"}]},
+    }
+    assert unexpected(run(shell, jobs), dict.fromkeys(jobs, ("LookupError", "nobody foresaw it"))) == {}
