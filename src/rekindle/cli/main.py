@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import gc
 import os
@@ -16,6 +17,7 @@ import click
 from rekindle.cli.embassies import DIALECTS
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.domain.errors import Refused, RekindleError, SpecError
+from rekindle.domain.texts.surrogates import shown
 from rekindle.streams import describe_stdout_error, set_up_streams, stdout_error
 
 DEBUG = "REKINDLE_DEBUG"
@@ -24,6 +26,9 @@ INTERRUPTED = 130  # 128 + SIGINT, as a shell tells it
 READER_GONE = 1  # as click exits where a write fails
 PROCESS = "process"
 """The root context's `obj` where the command line is the whole process, not a call of `main` within another program."""
+_NO_BYTES = "surrogates not allowed"
+"""The reason of a UnicodeEncodeError: a word of the command line is not UTF-8, and the store cannot look for it."""
+
 GARBAGE = 50_000
 """Objects between two looks for garbage in circles. A hundred thousand jobs are a million objects and no circle:
 Python's own 700 would spend a quarter of a plan's time on looking at them again and again."""
@@ -170,9 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.unraisablehook = _unraisable
     if not os.environ.get(DEBUG):
         sys.excepthook = _unforeseen
+    codecs.register_error("shown", _show)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that knows no UTF-8 gets ? for what it cannot show
+            stream.reconfigure(errors="shown")
     try:
         code = cli.main(args=arguments, prog_name="rekindle", standalone_mode=False, obj=process)
         sys.stdout.flush()
@@ -188,6 +194,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error.format_message(), "", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _complain("interrupted", "", INTERRUPTED)
+    except UnicodeEncodeError as error:
+        if error.reason != _NO_BYTES:
+            raise
+        hint = "only the names of files may hold other bytes: names of jobs, values and notes are UTF-8"
+        return _complain(f"not a valid text: {shown(error.object)[:200]}", hint, WRONG_COMMAND_LINE)
     except OSError as error:
         if error is stdout_error():
             lost = describe_stdout_error(error)
@@ -206,6 +217,14 @@ def _refused_by_system(error: OSError) -> int:
     path = error.filename if isinstance(error.filename, str) else ""
     what = f" {path}" if path else " another file" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
     return _complain(f"cannot {verb}{what}: {error.strerror}", hint.format(path=path or "PATH"), 1)
+
+
+def _show(error: UnicodeError) -> tuple[str, int]:
+    r"""Encode what a terminal cannot show: a byte that is not UTF-8 as `\xe9`, and any other character as ?."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = shown(error.object[error.start : error.end])
+    return "".join(character if character.isascii() else "?" for character in text), error.end
 
 
 def _tell(error: RekindleError) -> int:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Resources
 from rekindle.domain.states import State
+from rekindle.domain.texts.surrogates import shown
 from rekindle.domain.verdicts import Verdict
 
 
@@ -20,6 +21,12 @@ class Failure:
     message: str = ""
     traceback: str = ""
     stderr: str = ""  # the tail of what was written to stderr
+
+    def __post_init__(self) -> None:
+        for name in ("type", "message", "traceback", "stderr"):  # people read these: bytes are shown, not kept
+            text = getattr(self, name)
+            if not text.isascii():
+                object.__setattr__(self, name, shown(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from rekindle.domain.causes import Cause
 from rekindle.domain.states import State
+from rekindle.domain.texts.surrogates import escape
 
 Choice = Literal["failed", "all"] | tuple[int, ...]
 """Which subtasks run where a fan-out is resumed: those that are not complete, all, or those of these indices."""
@@ -114,7 +115,7 @@ def divide(items: Iterable[str], known: Sequence[Known], choice: Choice) -> Divi
 
 def item_text(item: Any) -> str:
     """An item as JSON text; equal items have equal texts."""
-    return json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return escape(json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
 
 
 def repeated(items: Sequence[str]) -> str | None:

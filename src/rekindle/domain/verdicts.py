@@ -13,9 +13,7 @@ from dataclasses import dataclass
 
 from rekindle.domain.errors import BadValue
 from rekindle.domain.states import State
-
-BAD_VERDICT = "BadVerdict"
-"""The type under which a failure for a verdict's sake is recorded."""
+from rekindle.domain.texts.surrogates import shown
 
 LONGEST_MESSAGE = 4096
 """Characters of a message that are kept."""
@@ -110,6 +108,7 @@ def exit_code_for(statuses: Mapping[Status, int], asked: Collection[Word]) -> in
 
 
 def _bounded(message: str) -> str:
+    message = shown(message)
     return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…"
 
 

@@ -21,6 +21,7 @@ from rekindle.domain.rerunning.resume import completed_steps
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Choice, Known, known_of
 from rekindle.files.reading import Reader
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.items import settled
 from rekindle.journal.orders import FanOut
 from rekindle.journal.records import FannedOut, Subtasks
@@ -144,10 +145,10 @@ def _items_now(
     stored = archive.attempts.get(attempt.id)
     scope: Mapping[str, Any] = {
         "params": view.params,
-        "matrix": msgspec.json.decode(view.binding),
+        "matrix": from_json(view.binding),
         "job": {"name": view.name, "id": view.id},
         "steps": {
-            step.name: {"result": None if step.result is None else msgspec.json.decode(step.result)}
+            step.name: {"result": None if step.result is None else from_json(step.result)}
             for step in (stored.steps if stored else ())
             if step.state is State.COMPLETED
         },
@@ -228,4 +229,4 @@ def complete_document(known: Iterable[Known]) -> msgspec.Raw:
         for one in known
         if one.complete
     ]
-    return msgspec.Raw(msgspec.json.encode({"items": items}))
+    return msgspec.Raw(to_json({"items": items}))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.acting import SET
 from rekindle.domain.actions import Change, effective, read_action
 from rekindle.domain.models import StepOutcome
+from rekindle.journal.encoding import from_json
 from rekindle.store.port import Archive
 
 
@@ -31,7 +30,7 @@ def patched(params: Mapping[str, Any], changes: Sequence[Change]) -> dict[str, A
 
 def staged_changes(steps: Sequence[StepOutcome]) -> list[Change]:
     """The changes that kept steps made for the steps behind them."""
-    actions = [read_action(msgspec.json.decode(step.action)) for step in steps if step.action is not None]
+    actions = [read_action(from_json(step.action)) for step in steps if step.action is not None]
     return [action.set for action in actions if action.set]
 
 

@@ -8,11 +8,10 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from rekindle.domain.errors import ExecutorError
 from rekindle.executors.port import WorkerInfo
 from rekindle.files.modes import make_folder, open_file
+from rekindle.journal.encoding import to_json
 from rekindle.journal.ledger import read_past_damage
 from rekindle.journal.orders import Assign, Assignment, Order, Recipe
 from rekindle.journal.places import journal_path, scratch_path
@@ -22,8 +21,6 @@ from rekindle.journal.records import Ended, Opened, Returned, Started, StepStart
 _WAKE = 3  # the descriptor that a worker is started with
 _TAIL = 2048  # bytes of what a worker wrote to its own stderr
 _PRUNE = 8192  # so many attempts given before those that are told are forgotten
-
-_encode = msgspec.json.Encoder().encode
 
 
 class WorkerProcess:
@@ -73,7 +70,7 @@ class WorkerProcess:
 
     def order(self, *orders: Order) -> None:
         """Send orders, as far as its pipe takes them; `push` sends the rest."""
-        self._backlog.append(memoryview(b"".join(_encode(order) + b"\n" for order in orders)))
+        self._backlog.append(memoryview(b"".join(to_json(order) + b"\n" for order in orders)))
         self.push()
 
     def push(self) -> None:

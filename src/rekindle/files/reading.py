@@ -41,11 +41,6 @@ def matching(path: str, pattern: str, without: Collection[str] = ()) -> dict[str
     return found
 
 
-def _escaped(name: str) -> str:
-    """Return a name as UTF-8 text; other bytes are written `\\xe9`."""
-    return os.fsencode(name).decode(errors="backslashreplace")
-
-
 class Reader:
     """Reads files, and remembers what they held: a look that equals the one of then spares reading them again."""
 
@@ -103,13 +98,11 @@ class Reader:
         if least is not None:
             looks = {one: glance(inner, without) for one, inner in found.items()}
             if sum(one.size for one in looks.values()) >= least:
-                files = {_escaped(one): seen.digest for one, seen in looks.items()}
+                files = {one: seen.digest for one, seen in looks.items()}
                 return Content(name, path, digest_of_set(files), "mtime", matched=Matched(pattern, files))
         read = partial(self._digest, tell=tell)
         listed = {one for one, inner in found.items() if one in skip or (shallow and os.path.isdir(inner))}
-        files = {
-            _escaped(one): "" if one in listed else digest_of(inner, read, without) for one, inner in found.items()
-        }
+        files = {one: "" if one in listed else digest_of(inner, read, without) for one, inner in found.items()}
         return Content(name, path, digest_of_set(files), matched=Matched(pattern, files))
 
     def effort(self, path: str, least: int | None = None, pattern: str | None = None) -> int:
@@ -129,7 +122,7 @@ class Reader:
 
     def fresh(self) -> tuple[FileSeen, ...]:
         """The files that were read since the last call and may be trusted by a later look."""
-        found = tuple(one for path, one in self._fresh.items() if _escaped(path) == path)  # JSON holds UTF-8 only
+        found = tuple(self._fresh.values())
         self._fresh.clear()
         return found
 

@@ -9,6 +9,7 @@ from rekindle.domain.definition import Each
 from rekindle.domain.errors import BadValue
 from rekindle.domain.subtasks import item_text, repeated
 from rekindle.domain.texts.substitution import render_value, word
+from rekindle.domain.texts.surrogates import shown_json
 from rekindle.files.globbing import matched
 
 
@@ -28,5 +29,7 @@ def texts(items: list[Any] | tuple[Any, ...]) -> list[str]:
     found = [item_text(item) for item in items]
     double = repeated(found)
     if double is not None:
-        raise BadValue(f"the item {double:.200} is there twice", hint="each item of a fan-out is there once")
+        raise BadValue(
+            f"the item {shown_json(double):.200} is there twice", hint="each item of a fan-out is there once"
+        )
     return found

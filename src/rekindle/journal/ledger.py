@@ -19,6 +19,7 @@ import msgspec
 
 from rekindle.domain.errors import JournalError
 from rekindle.files.modes import open_file
+from rekindle.journal.encoding import json_reader, to_json
 from rekindle.journal.records import Record
 
 FENCE = b"\x18\n"
@@ -29,8 +30,7 @@ _CHUNK = 1 << 16
 _LINE_STARTS = re.compile(rb"(?=[0-9a-f]{8} \{)")
 _NO_TEXT = re.compile(rb"[\x00-\x1f]")  # a piece of a line holds no such byte
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Record).decode
+_decode = json_reader(Record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Damage:
 
 def line_of(record: Record) -> bytes:
     """A record as a line of a journal."""
-    text = _encode(record)
+    text = to_json(record)
     return b"%08x %b\n" % (crc32(text), text)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from typing import Literal
 
+from rekindle.files.leaves import found_at, set_aside
 from rekindle.files.modes import make_folder, write_file
 
 Stream = Literal["out", "err"]
@@ -17,6 +19,7 @@ TOKEN = "REKINDLE_TOKEN"
 HOST = "host"
 """How the folders begin that a worker has, in its own, for the call hosts beside its first one."""
 
+_ATTEMPTS = "/attempts/"
 _PREFIXES = ("", "call.")  # of the files that commands and calls print into while they run
 
 
@@ -38,7 +41,12 @@ def variable_of(token: str) -> str:
 def attempt_folder(store: str, attempt: int) -> str:
     """An attempt's own path: its folder, unless it runs in an earlier one's, and the beginning of the names of its
     other files. 256 attempts share a parent, 256 parents a grandparent."""
-    return f"{store}/attempts/{attempt >> 16:04x}/{attempt >> 8 & 0xFF:02x}/{attempt}"
+    return f"{store}{_ATTEMPTS}{attempt >> 16:04x}/{attempt >> 8 & 0xFF:02x}/{attempt}"
+
+
+def is_among_attempts(folder: str, path: str) -> bool:
+    """Whether a folder above the path of an attempt's file is a store's folder of attempts, or within it."""
+    return len(folder) >= path.rfind(_ATTEMPTS) + len(_ATTEMPTS) - 1
 
 
 def log_path(own: str, position: int, stream: Stream) -> str:
@@ -121,15 +129,17 @@ def live_log(scratch: str, stream: Stream) -> str:
 def rescue_logs(scratch: str, own: str, position: int) -> None:
     """A worker has died: move what its step had printed to where it stays."""
     for stream in STREAMS:
-        path = live_log(scratch, stream)
+        path, kept = live_log(scratch, stream), log_path(own, position, stream)
         if _size(path):
             make_folder(os.path.dirname(own))
-            os.rename(path, log_path(own, position, stream))
+            if found_at(kept) not in (None, "a file"):
+                set_aside(kept)  # the step has put it there
+            os.rename(path, kept)
 
 
 def clear_scratch(scratch: str) -> None:
     """Remove what a worker that is gone has left for itself."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for entry in list(os.scandir(scratch)):
             if entry.is_dir(follow_symlinks=False):
                 if entry.name.startswith(HOST):
@@ -143,7 +153,9 @@ def clear_scratch(scratch: str) -> None:
 
 
 def _size(path: str) -> int:
+    """Bytes of a regular file; 0 where there is none."""
     try:
-        return os.stat(path).st_size
+        found = os.lstat(path)
     except OSError:
         return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0

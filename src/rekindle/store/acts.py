@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.acting import CANCEL, HOLD, SET, ActingSet, Effects, Patch
 from rekindle.domain.actions import Change
 from rekindle.domain.definition import JobNode, JobTemplate
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.classes import reclassify
 from rekindle.store.counts import CountKey, add_counts
 from rekindle.store.database import Database
@@ -131,7 +130,7 @@ class Acts:
         self._db.change_each(SQL["redefine_added"], redefined)
 
     def _patch(self, attempt: int, patches: Sequence[Patch]) -> None:
-        rows = [(attempt, one.job, msgspec.json.encode({one.kind: one.content}).decode()) for one in patches]
+        rows = [(attempt, one.job, to_json({one.kind: one.content}).decode()) for one in patches]
         self._db.change_each(SQL["insert_patch"], rows)
         self._db.change_each(SQL["hold"], [(one.content, one.job) for one in patches if one.kind == HOLD])
         canceled = [one.job for one in patches if one.kind == CANCEL]
@@ -239,6 +238,6 @@ def _standing(database: Database, jobs: str) -> Iterator[CountKey]:
 
 
 def _patch(job: int, change: str) -> Patch:
-    document: dict[str, Any] = msgspec.json.decode(change)
+    document: dict[str, Any] = from_json(change)
     kind = next(kind for kind in _KINDS if kind in document)
     return Patch(job, kind, document[kind])

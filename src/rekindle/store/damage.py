@@ -25,6 +25,7 @@ from rekindle.domain.rerunning.rerun import Expected, How, Manner, Pointers, Rea
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Choice
 from rekindle.domain.verdicts import Word
+from rekindle.journal.encoding import json_reader
 from rekindle.store.queries import load
 from rekindle.store.revisions import Back
 from rekindle.store.schema import migrations
@@ -154,7 +155,7 @@ def _of_row(table: str, columns: list[_Column], row: tuple[Any, ...]) -> Iterato
 
 
 def _json(kind: Any) -> Check:
-    return msgspec.json.Decoder(kind).decode
+    return json_reader(kind)
 
 
 def _state(value: int) -> None:

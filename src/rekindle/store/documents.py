@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.documents.shapes import Shape
 from rekindle.domain.graph import Edge
 from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
+from rekindle.journal.encoding import from_json
 from rekindle.store.database import Database
 from rekindle.store.port_documents import Outlined
 from rekindle.store.predicates import compile_documents
@@ -30,7 +29,7 @@ class Documents:
     def of_jobs(self, document: Shape, where: Predicate, jobs: Collection[int] | None = None) -> list[tuple[int, Any]]:
         compiled = compile_documents(document, where, jobs, self._db.paths)
         found = self._db.select(compiled.text, compiled.values)
-        return [(job, msgspec.json.decode(text or "null")) for job, text in found]
+        return [(job, from_json(text or "null")) for job, text in found]
 
     def outlines(self, param: str) -> list[Outlined]:
         rows = self._db.rows(SQL["of_workflows"], path=json_path((param,)))
@@ -49,7 +48,7 @@ class Documents:
                 submitted,
                 updated,
                 archived != 0,
-                msgspec.json.decode(params),
+                from_json(params),
                 jobs[number],
                 tuple(edges[number]),
                 frozenset(lenient & jobs[number].keys()),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.models import Event
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.database import Database
 from rekindle.store.queries import as_set, load
 
@@ -23,7 +22,7 @@ class Events:
         self._db = database
 
     def add(self, at: float, kind: str, workflow: int | None, detail: Mapping[str, Any]) -> None:
-        text = msgspec.json.encode(dict(detail)).decode()
+        text = to_json(dict(detail)).decode()
         self._db.change(SQL["insert_event"], at=at, kind=kind, workflow=workflow, detail=text)
 
     def cancel_notes(self, jobs: Collection[int]) -> dict[int, str]:
@@ -36,7 +35,4 @@ class Events:
             rows = self._db.rows(SQL["events"], after=after, limit=bound)
         else:
             rows = self._db.rows(SQL["events_of_workflow"], workflow=workflow, after=after, limit=bound)
-        return [
-            Event(number, at, kind, owner, msgspec.json.decode(detail))
-            for number, at, kind, owner, detail in reversed(rows)
-        ]
+        return [Event(number, at, kind, owner, from_json(detail)) for number, at, kind, owner, detail in reversed(rows)]

@@ -6,22 +6,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.changes.prints import Basis, FileSeen, Prints
 from rekindle.domain.models import PartialOfFailure, PartialOutput
+from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.database import Database, Row
 from rekindle.store.paths import with_partial, with_prints
 from rekindle.store.queries import as_set, load
 
 SQL = load("fingerprints")
 
-_ENCODER = msgspec.json.Encoder()
-_NEEDED = msgspec.json.Decoder(dict[int, int])
-_PRINTS = msgspec.json.Decoder(Prints)
-_BASIS = msgspec.json.Decoder(Basis)
-_PARTIAL = msgspec.json.Decoder(tuple[PartialOutput, ...])
-_MODULES = msgspec.json.Decoder(dict[str, str])
+_NEEDED = json_reader(dict[int, int])
+_PRINTS = json_reader(Prints)
+_BASIS = json_reader(Basis)
+_MODULES = json_reader(dict[str, str])
+_PARTIAL = json_reader(tuple[PartialOutput, ...])
 
 
 class Fingerprints:
@@ -41,22 +39,22 @@ class Fingerprints:
         self._put("patched", patched)
 
     def _put(self, part: str, documents: Mapping[int, object]) -> None:
-        rows = [(attempt, part, _ENCODER.encode(one).decode()) for attempt, one in documents.items()]
+        rows = [(attempt, part, to_json(one).decode()) for attempt, one in documents.items()]
         if rows:
             self._db.change_each(SQL["put"], rows)
 
     def needed(self, attempts: Iterable[int]) -> dict[int, dict[int, int]]:
         rows = self._db.rows(SQL["get"], part="needed", attempts=as_set(attempts))
-        return {attempt: _NEEDED.decode(document) for attempt, document in rows}
+        return {attempt: _NEEDED(document) for attempt, document in rows}
 
     def files(self, attempts: Iterable[int]) -> dict[int, Prints]:
         rows = self._db.rows(SQL["get"], part="files", attempts=as_set(attempts))
         decode = self._db.paths.decode
-        return {attempt: with_prints(_PRINTS.decode(document), decode) for attempt, document in rows}
+        return {attempt: with_prints(_PRINTS(document), decode) for attempt, document in rows}
 
     def patched(self, attempts: Iterable[int]) -> dict[int, dict[str, Any]]:
         rows = self._db.rows(SQL["get"], part="patched", attempts=as_set(attempts))
-        return {attempt: msgspec.json.decode(document) for attempt, document in rows}
+        return {attempt: from_json(document) for attempt, document in rows}
 
     def put_partial(self, partial: Mapping[int, Sequence[PartialOutput]]) -> None:
         encode = self._db.paths.encode
@@ -86,19 +84,19 @@ class Fingerprints:
         return {attempt: tuple(by_path.values()) for attempt, by_path in found.items()}
 
     def _partial(self, document: str) -> tuple[PartialOutput, ...]:
-        return with_partial(_PARTIAL.decode(document), self._db.paths.decode)
+        return with_partial(_PARTIAL(document), self._db.paths.decode)
 
     def put_source(self, digest: str, modules: Mapping[str, str]) -> None:
-        self._db.change(SQL["put_source"], digest=digest, modules=_ENCODER.encode(dict(modules)).decode())
+        self._db.change(SQL["put_source"], digest=digest, modules=to_json(dict(modules)).decode())
 
     def sources(self, digests: Collection[str]) -> dict[str, dict[str, str]]:
         rows = self._db.rows(SQL["sources"], digests=as_set(digests))
-        return {digest: _MODULES.decode(modules) for digest, modules in rows}
+        return {digest: _MODULES(modules) for digest, modules in rows}
 
     def accept(self, rerun: int, bases: Mapping[int, Basis]) -> None:
         encode = self._db.paths.encode
         stored = {attempt: replace(one, prints=with_prints(one.prints, encode)) for attempt, one in bases.items()}
-        rows = [(rerun, attempt, _ENCODER.encode(one).decode()) for attempt, one in stored.items()]
+        rows = [(rerun, attempt, to_json(one).decode()) for attempt, one in stored.items()]
         self._db.change_each(SQL["accept"], rows)
 
     def accepted(self, attempts: Iterable[int]) -> dict[int, tuple[int, Basis]]:
@@ -106,7 +104,7 @@ class Fingerprints:
         return {attempt: (rerun, self._basis(document)) for attempt, rerun, document in rows}
 
     def _basis(self, document: str) -> Basis:
-        basis = _BASIS.decode(document)
+        basis: Basis = _BASIS(document)
         return replace(basis, prints=with_prints(basis.prints, self._db.paths.decode))
 
     def known_files(self, paths: Collection[str]) -> dict[str, FileSeen]:

@@ -13,11 +13,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from blake3 import blake3
 
 from rekindle.domain.errors import JournalError, NotFound, StoreVersion
 from rekindle.domain.rerunning.rerun import SavedFile
+from rekindle.journal.encoding import json_reader
 from rekindle.journal.ledger import read_past_damage
 from rekindle.store.check import check
 from rekindle.store.damage import UNREADABLE, damaged_rows, dangling, refused_by_sqlite
@@ -158,9 +158,9 @@ class _Looking:
 
     def _saved(self) -> Iterator[Problem]:
         """Saved outputs that are not what was saved."""
-        decoder = msgspec.json.Decoder(tuple[SavedFile, ...])
+        decode = json_reader(tuple[SavedFile, ...])
         for rerun, stored in self._db.rows(SQL["saved"]):
-            for one in with_saved(decoder.decode(stored), self._db.paths.decode):
+            for one in with_saved(decode(stored), self._db.paths.decode):
                 self._tell(f"saved outputs: {one.path}")
                 self.checked["saved outputs"] += 1
                 if wrong := _wrong(one):

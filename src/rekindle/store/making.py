@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-import msgspec
-
 from rekindle.domain.actions import effective
 from rekindle.domain.documents.conditions import condition_of
 from rekindle.domain.texts.patterns import pattern_of
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.rowshape import STATES
 
 
@@ -24,12 +23,12 @@ def _matches(query: str, recipe: str, *taken: Any) -> bool:
 
 
 def _document(recipe: str, *taken: Any) -> str:
-    return msgspec.json.encode(_maker(recipe)(_Taken(taken))).decode()
+    return to_json(_maker(recipe)(_Taken(taken))).decode()
 
 
 def _effective(params: str, patches: str) -> str:
-    changes = [patch["set"] for patch in msgspec.json.decode(patches) if "set" in patch]
-    return msgspec.json.encode(effective(msgspec.json.decode(params), changes)).decode()
+    changes = [patch["set"] for patch in from_json(patches) if "set" in patch]
+    return to_json(effective(from_json(params), changes)).decode()
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
@@ -52,7 +51,7 @@ class Gathered:
 
     def finalize(self) -> str:
         rows = sorted(self._rows, key=lambda row: row[0])
-        return msgspec.json.encode([row[1:] for row in rows]).decode()
+        return to_json([row[1:] for row in rows]).decode()
 
 
 class _Taken:
@@ -67,7 +66,7 @@ class _Taken:
     def json(self, at: int) -> Any:
         if at not in self._decoded:
             text = self.values[at]
-            self._decoded[at] = None if text is None else msgspec.json.decode(text)
+            self._decoded[at] = None if text is None else from_json(text)
         return self._decoded[at]
 
 
@@ -76,7 +75,7 @@ Make: TypeAlias = Callable[[_Taken], Any]
 
 @lru_cache(maxsize=64)
 def _maker(recipe: str) -> Make:
-    return _read(msgspec.json.decode(recipe))
+    return _read(from_json(recipe))
 
 
 def _read(recipe: Sequence[Any]) -> Make:

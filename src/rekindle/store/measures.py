@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.changes.prints import NeededJob, Subject
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import ReadyClass
+from rekindle.journal.encoding import from_json
 from rekindle.store.database import Database, Row
 from rekindle.store.finishing import given_up_among
 from rekindle.store.jobs import known_resources
@@ -75,9 +74,7 @@ class Measures:
     def checked(self, jobs: Iterable[int]) -> dict[int, tuple[int, int | None, dict[str, Any]]]:
         rows = self._db.rows(SQL["checked"], jobs=as_set(jobs))
         decode = self._db.paths.decode
-        return {
-            job: (rerun, reserve, with_checked(msgspec.json.decode(text), decode)) for job, rerun, reserve, text in rows
-        }
+        return {job: (rerun, reserve, with_checked(from_json(text), decode)) for job, rerun, reserve, text in rows}
 
     def written(self, workflows: Iterable[int]) -> set[tuple[int, str]]:
         rows = self._db.rows(SQL["written"], workflows=as_set(workflows))

@@ -1,13 +1,16 @@
-"""Stored paths: relative to the store, so that a store and the projects beside it can be moved and copied together.
+r"""Stored paths: relative to the store, so that a store and the projects beside it can be moved and copied together.
 
 `@/attempts/0000/00/1` lies in the store's folder, `./data/in.csv` in the folder that holds it (the store's parent);
-`@` and `.` are these folders themselves. Every other text is stored as it is: a path outside stays absolute. Above the
-store all paths are absolute. Whatever is written with a path in it is encoded here, and decoded where it is read.
+`@` and `.` are these folders themselves. Every other text is stored as it is: a path outside stays absolute. A path
+with bytes that are not UTF-8 is stored as a JSON text, `"./caf\udce9"`. Above the store all paths are absolute.
+Whatever is written with a path in it is encoded here, and decoded where it is read.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter
@@ -18,6 +21,9 @@ from rekindle.domain.changes.prints import Content, Prints
 from rekindle.domain.models import PartialOutput
 from rekindle.domain.rerunning.plan_form import seal
 from rekindle.domain.rerunning.rerun import PLAIN, Manner, Reason, ReasonKind, RerunPlan, SavedFile
+
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+_ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f].*\"$")
 
 Text = TypeVar("Text", str, str | None)
 
@@ -48,6 +54,9 @@ class StoredPaths:
             return path
         if "/../" in path or path.endswith("/.."):
             path = os.path.normpath(path)
+        return stored_text(self._relative(path))
+
+    def _relative(self, path: str) -> str:
         if path.startswith(self._inside):
             return f"@/{path[len(self._inside) :]}"
         if path.startswith(self._parent):
@@ -58,11 +67,23 @@ class StoredPaths:
         """Return a stored path as it is now: absolute."""
         if text is None:
             return text
+        text = path_of(text)
         if text.startswith("./"):
             return f"{self._parent}{text[2:]}"
         if text.startswith("@/"):
             return f"{self._inside}{text[2:]}"
         return self.parent if text == "." else self.folder if text == "@" else text
+
+
+def stored_text(path: str) -> str:
+    """Return a path as a text that a database takes: as JSON where it has bytes that are not UTF-8."""
+    return json.dumps(path) if not path.isascii() and _NO_TEXT.search(path) else path
+
+
+def path_of(text: str) -> str:
+    """Return the path that `stored_text` returned this text for."""
+    path: str = json.loads(text) if text.startswith('"') and _ESCAPED.search(text) else text
+    return path
 
 
 def moved(before: str, now: str) -> Convert | None:

@@ -6,15 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.documents.shapes import Shape
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS, PREFIXES
 from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Matches, Not, Op, Predicate
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
-from rekindle.store.paths import StoredPaths
+from rekindle.journal.encoding import to_json
+from rekindle.store.paths import StoredPaths, stored_text
 from rekindle.store.queries import as_set, load
 from rekindle.store.shapes import Around, asked, json_path
 from rekindle.store.shapes import document as made
@@ -137,7 +136,10 @@ class _Compiler:
         """The fragment of a field; of an open family, one of the kind of what it is compared with."""
         if name in FIELDS:
             if name == "workdir":
-                self.values |= {"store_folder": self.paths.folder, "store_parent": self.paths.parent}
+                self.values |= {
+                    "store_folder": stored_text(self.paths.folder),
+                    "store_parent": stored_text(self.paths.parent),
+                }
             return SQL["field_" + name.replace(".", "_")].text
         family, _, key = name.partition(".")
         if f"{family}." not in PREFIXES or not key:
@@ -160,7 +162,7 @@ class _Compiler:
     def _value(self, where: Compare) -> Any:
         value = where.value
         if where.op is Op.IN:
-            return msgspec.json.encode([_plain(where, one) for one in value]).decode()
+            return to_json([_plain(where, one) for one in value]).decode()
         if where.op in (Op.REGEX, Op.GLOB) and not isinstance(value, str):
             raise BadSelection(f"{where.field} {where.op.value} takes a text, not {value!r}")
         if where.op is Op.REGEX:

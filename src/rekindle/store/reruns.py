@@ -31,6 +31,7 @@ from rekindle.domain.rerunning.rerun import (
     SavedFile,
     UndoView,
 )
+from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.acts import RemovedEdge, bring_back, retired_among, take_out
 from rekindle.store.classes import reclassify
 from rekindle.store.counts import CountKey, add_counts
@@ -53,11 +54,10 @@ from rekindle.store.views import as_defined_by, attempt_views, rerun_views
 
 SQL = load("reruns")
 
-_ENCODER = msgspec.json.Encoder()
-_POINTERS = msgspec.json.Decoder(Pointers)
-_MANNER = msgspec.json.Decoder(Manner)
-_SAVED = msgspec.json.Decoder(tuple[SavedFile, ...])
-_REASONS = msgspec.json.Decoder(tuple[Reason, ...])
+_POINTERS = json_reader(Pointers)
+_MANNER = json_reader(Manner)
+_SAVED = json_reader(tuple[SavedFile, ...])
+_REASONS = json_reader(tuple[Reason, ...])
 
 _BY_ITSELF = ("retry", "recovery")
 """Kinds of reruns of what has ended in this very transaction: nothing has counted it as finished."""
@@ -147,7 +147,7 @@ class Reruns:
 
     def checks(self, rerun: int) -> dict[int, dict[str, Any]]:
         rows = self._db.rows(SQL["checks"], rerun=rerun)
-        return {job: with_checked(msgspec.json.decode(checked), self._db.paths.decode) for job, checked in rows}
+        return {job: with_checked(from_json(checked), self._db.paths.decode) for job, checked in rows}
 
     def note_checks(self, checks: Sequence[tuple[int, int, Mapping[str, Any]]]) -> None:
         encode = self._db.paths.encode
@@ -159,7 +159,7 @@ class Reruns:
 
     def retried(self, jobs: Sequence[int]) -> list[tuple[int, int | None, Reason]]:
         rows = self._db.rows(SQL["retried"], jobs=as_set(jobs))
-        told = ((job, attempt, msgspec.json.decode(reasons)) for job, attempt, reasons in rows)
+        told = ((job, attempt, from_json(reasons)) for job, attempt, reasons in rows)
         return [
             (job, attempt, Reason(ReasonKind.RETRY, one["detail"]))
             for job, attempt, reasons in told
@@ -173,11 +173,11 @@ class Reruns:
 
     def saved(self, attempt: int) -> tuple[SavedFile, ...]:
         saved: str | None = self._db.value(SQL["saved"], attempt=attempt)
-        return () if saved is None else with_saved(_SAVED.decode(saved), self._db.paths.decode)
+        return () if saved is None else with_saved(_SAVED(saved), self._db.paths.decode)
 
     def undo_views(self, rerun: int) -> list[UndoView]:
         decode = self._db.paths.decode
-        found = [(row, _POINTERS.decode(row[5])) for row in self._db.rows(SQL["undo_views"], rerun=rerun)]
+        found = [(row, _POINTERS(row[5])) for row in self._db.rows(SQL["undo_views"], rerun=rerun)]
         rows = [(*row[:5], replace(one, folder=decode(one.folder)), *row[6:]) for row, one in found]
         attempts = as_set(row[5].attempt for row in rows if row[5].attempt is not None)
         states = {number: STATES[state] for number, state in self._db.rows(SQL["attempt_states"], attempts=attempts)}
@@ -193,9 +193,9 @@ class Reruns:
                 attempt=attempt,
                 restore=restore,
                 restored_state=states.get(restore.attempt),
-                archives=tuple(msgspec.json.decode(archives)),
+                archives=tuple(from_json(archives)),
                 later_reruns=tuple(later.get(job, ())),
-                saved=() if saved is None else with_saved(_SAVED.decode(saved), decode),
+                saved=() if saved is None else with_saved(_SAVED(saved), decode),
             )
             for job, name, version, state, attempt, restore, archives, saved in rows
         ]
@@ -255,7 +255,7 @@ class Reruns:
     def _bring_back(self, rerun: int) -> set[int]:
         """Put the sets that a rerun took out in force again; returns the jobs to derive. UndoRefused where a revision
         has made that impossible since."""
-        document = msgspec.json.decode(self._db.value(SQL["dynamic"], rerun=rerun))
+        document = from_json(self._db.value(SQL["dynamic"], rerun=rerun))
         taken = [taken_from_json(one) for one in document.get("taken", ())]
         if not taken:
             return set()
@@ -315,7 +315,7 @@ class Reruns:
 
 
 def _text(value: Any) -> str:
-    return _ENCODER.encode(value).decode()
+    return to_json(value).decode()
 
 
 def _record(
@@ -393,13 +393,13 @@ def _planned(row: Row, paths: StoredPaths) -> PlannedJob:
         STATES[before],
         STATES[after],
         start,
-        with_reasons(_REASONS.decode(reasons), paths.decode),
-        tuple(msgspec.json.decode(archives)),
-        tuple(msgspec.json.decode(keeps)),
+        with_reasons(_REASONS(reasons), paths.decode),
+        tuple(from_json(archives)),
+        tuple(from_json(keeps)),
         resume_attempt,
         resume_step,
         unmet,
-        PLAIN if manner is None else with_manner(_MANNER.decode(manner), paths.decode),
+        PLAIN if manner is None else with_manner(_MANNER(manner), paths.decode),
         choice_of(subtasks),
         reserve,
         pinned_to,
@@ -414,11 +414,11 @@ def _rerun(row: Row, jobs: tuple[PlannedJob, ...], paths: StoredPaths) -> RerunR
     plan = RerunPlan(
         jobs,
         refused=msgspec.json.decode(refused, type=tuple[RefusedJob, ...]),
-        warnings=tuple(msgspec.json.decode(warnings)),
+        warnings=tuple(from_json(warnings)),
         expected=msgspec.json.decode(expected, type=Expected),
-        overwrites=tuple(msgspec.json.decode(overwrites)),
+        overwrites=tuple(from_json(overwrites)),
         digest=digest,
-        dynamic=tuple(taken_from_json(one) for one in msgspec.json.decode(dynamic).get("taken", ())),
+        dynamic=tuple(taken_from_json(one) for one in from_json(dynamic).get("taken", ())),
     )
-    asked = with_request(msgspec.json.decode(request), paths.decode)
+    asked = with_request(from_json(request), paths.decode)
     return RerunRecord(number, kind, at, note, undone, asked, plan)

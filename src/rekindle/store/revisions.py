@@ -16,6 +16,7 @@ from rekindle.domain.changes.revisions import Outline
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import Revision
 from rekindle.domain.states import State
+from rekindle.journal.encoding import to_json
 from rekindle.store.database import Database
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import STATES
@@ -43,7 +44,7 @@ _BACK = msgspec.json.Decoder(Back)
 
 def remember(database: Database, workflow: int, revision: int, back: Back) -> None:
     """Keep how it was before a revision."""
-    earlier = zlib.compress(msgspec.json.encode(back), 1)
+    earlier = zlib.compress(to_json(back), 1)
     database.change(SQL["set_earlier"], workflow=workflow, number=revision, earlier=earlier)
 
 

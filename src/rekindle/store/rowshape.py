@@ -12,6 +12,7 @@ from rekindle.domain.models import Attempt, Failure, Job, StepOutcome
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Choice
 from rekindle.domain.verdicts import Verdict, Word
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.database import Row
 from rekindle.store.paths import StoredPaths
 
@@ -61,7 +62,7 @@ def verdict_of(word: str | None, message: str | None) -> Verdict | None:
 def resources_of(row: Row) -> Resources:
     """A row of cpus, memory, gpus, time, licences."""
     cpus, memory, gpus, time, licences = row
-    pairs = tuple((name, count) for name, count in msgspec.json.decode(licences))
+    pairs = tuple((name, count) for name, count in from_json(licences))
     return Resources(cpus, memory, gpus, time or None, pairs)
 
 
@@ -72,7 +73,7 @@ def choice_of(text: str | None) -> Choice | None:
 
 def choice_text(choice: Choice | None) -> str | None:
     """The column of which subtasks run."""
-    return None if choice is None else msgspec.json.encode(choice).decode()
+    return None if choice is None else to_json(choice).decode()
 
 
 _CHOICE: msgspec.json.Decoder[Choice] = msgspec.json.Decoder(Choice)

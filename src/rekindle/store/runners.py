@@ -6,6 +6,7 @@ import msgspec
 
 from rekindle.domain.models import Offer, Place, Runner
 from rekindle.store.database import Database, Row
+from rekindle.store.paths import path_of, stored_text
 from rekindle.store.queries import load
 
 SQL = load("runners")
@@ -39,7 +40,7 @@ class Runners:
             started=now,
             expires=now + lease,
             label=label,
-            store=self._db.paths.folder,
+            store=stored_text(self._db.paths.folder),
             store_file=self._db.file,
             offer=None if offer is None else msgspec.json.encode(offer).decode(),
         )
@@ -80,8 +81,8 @@ class Runners:
         return [self._runner(row) for row in self._db.rows(SQL["alive"])]
 
     def _runner(self, row: Row) -> Runner:
-        *values, store_file, offer = row
-        values.append(store_file not in (None, self._db.file))
+        *values, store, file, offer = row
+        values += [None if store is None else path_of(store), file not in (None, self._db.file)]
         values.append(None if offer is None else msgspec.json.decode(offer, type=Offer))
         return Runner(*values)
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.documents.conditions import condition_of
 from rekindle.domain.documents.shapes import (
     Attempts,
@@ -26,6 +24,7 @@ from rekindle.domain.documents.shapes import (
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS
 from rekindle.domain.selection import Predicate
+from rekindle.journal.encoding import to_json
 from rekindle.store.queries import load
 
 SQL = load("documents")
@@ -61,7 +60,7 @@ def json_path(keys: tuple[str, ...]) -> str:
 def _called(name: str, shape: Shape, around: Around) -> str:
     taking = _Taking(around)
     recipe = taking.recipe(shape)
-    text = SQL[name].text.replace("{recipe}", around.bound(msgspec.json.encode(recipe).decode()))
+    text = SQL[name].text.replace("{recipe}", around.bound(to_json(recipe).decode()))
     return text.replace("{taken}", "".join(f", {one}" for one in taking.taken))
 
 

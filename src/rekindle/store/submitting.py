@@ -16,6 +16,7 @@ from rekindle.domain.definition import Definition
 from rekindle.domain.overrides import Modified, modified_of
 from rekindle.domain.rerunning.rerun import Pointers, Reason, ReasonKind
 from rekindle.domain.states import State
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.classes import reclassify
 from rekindle.store.counts import CountKey, add_counts
 from rekindle.store.database import Database, Row
@@ -69,7 +70,7 @@ def add(database: Database, definition: Definition, now: float, ids: Sequence[in
 def revise(database: Database, workflow: int, definition: Definition, now: float) -> Revised:
     """Make a definition the next revision of a workflow: see rekindle.store.port.Workflows.revise."""
     revision = int(database.value(SQL["latest_revision"], id=workflow)) + 1
-    before = msgspec.json.decode(database.value(SQL["params"], workflow=workflow, revision=revision - 1))
+    before = from_json(database.value(SQL["params"], workflow=workflow, revision=revision - 1))
     database.change(
         SQL["advance_workflow"],
         id=workflow,
@@ -143,7 +144,7 @@ def _drop_outdated(
         modified, found = outdated_of(job, template, str(pointers.overrides))
         if found and pointers.pinned_to is None:
             after = replace(pointers, overrides=modified.without(found).text())
-            restored.append((msgspec.json.encode(after).decode(), rerun, job))
+            restored.append((to_json(after).decode(), rerun, job))
     database.change_each(SQL["set_overrides"], jobs)
     database.change_each(SQL["set_pointers"], restored)
     return tuple(dropped)
@@ -286,7 +287,7 @@ def _insert_revision(database: Database, workflow: int, number: int, definition:
         workflow=workflow,
         number=number,
         submitted=now,
-        params=msgspec.json.encode(dict(definition.params)).decode(),
+        params=to_json(dict(definition.params)).decode(),
         source_digest=definition.source_digest,
     )
 

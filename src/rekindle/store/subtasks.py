@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import msgspec
-
 from rekindle.domain.causes import Cause
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Layer, Subtask, SubtaskEnd, compose, counts
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.database import Database, Row
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import CAUSES, STATES
@@ -32,7 +31,7 @@ class Subtasks:
         run: Sequence[tuple[int, str, int]],
         held: Mapping[int, str] | None = None,
     ) -> None:
-        text = msgspec.json.encode(list(gone)).decode()
+        text = to_json(list(gone)).decode()
         self._db.change_each(SQL["insert_fan_out"], [(attempt, step, total, base, text)])
         self._db.change_each(SQL["insert_subtask"], [(attempt, step, *one, (held or {}).get(one[0])) for one in run])
 
@@ -88,7 +87,7 @@ class Subtasks:
                 return
             base, gone = row
             own = [_subtask(one) for one in self._db.rows(SQL["subtasks"], attempt=owner, step=step)]
-            yield Layer(own, msgspec.json.decode(gone))
+            yield Layer(own, from_json(gone))
             owner = base
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.batches.supervising import End, Member, Supervision
 from rekindle.domain.models import Place
 from rekindle.domain.verdicts import Word
+from rekindle.journal.encoding import from_json
 from rekindle.store.database import Database, Row
 from rekindle.store.queries import load
 from rekindle.store.rowshape import CAUSES, STATES
@@ -52,7 +51,7 @@ class Supervisions:
 
     def reruns(self, supervision: int) -> list[tuple[int, Mapping[str, Any]]]:
         rows = self._db.rows(SQL["reruns"], id=supervision)
-        return [(number, msgspec.json.decode(request)) for number, request in rows]
+        return [(number, from_json(request)) for number, request in rows]
 
     def taken(self, workflow: int, first: int) -> tuple[int, float]:
         row = self._db.row(SQL["taken"], workflow=workflow, first=first)

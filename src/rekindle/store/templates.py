@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.definition import JobTemplate, Resources
+from rekindle.journal.encoding import json_reader, to_json
 from rekindle.store.database import Database, Row
 from rekindle.store.queries import load
 
 SQL = load("templates")
 
-_ENCODER = msgspec.json.Encoder()
 _SORTED = msgspec.json.Encoder(order="deterministic")
-_DECODER = msgspec.json.Decoder(JobTemplate)
+_DECODER = json_reader(JobTemplate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def class_of(database: Database, resources: Resources) -> int:
         "memory": resources.memory,
         "gpus": resources.gpus,
         "time": resources.time or 0.0,
-        "licences": _ENCODER.encode(resources.licences).decode(),
+        "licences": to_json(resources.licences).decode(),
     }
     found: int | None = database.value(SQL["find_resource_class"], **taken)
     return database.insert(SQL["insert_resource_class"], **taken) if found is None else found
@@ -90,9 +90,10 @@ def encode_template(template: JobTemplate) -> str:
 
 def decode_template(body: str) -> JobTemplate:
     """The template that `encode_template` wrote."""
-    return _DECODER.decode(body)
+    template: JobTemplate = _DECODER(body)
+    return template
 
 
 def binding_text(binding: Mapping[str, Any]) -> str:
     """Matrix values as text, in the order of the matrix."""
-    return _ENCODER.encode(binding).decode() if binding else "{}"
+    return to_json(binding).decode() if binding else "{}"

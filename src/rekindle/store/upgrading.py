@@ -11,6 +11,7 @@ import msgspec
 
 from rekindle.domain.changes.prints import Basis, Prints
 from rekindle.domain.rerunning.rerun import Manner, Pointers, Reason, SavedFile
+from rekindle.domain.texts.surrogates import shown
 from rekindle.store.paths import (
     Convert,
     StoredPaths,
@@ -33,7 +34,7 @@ Value = TypeVar("Value")
 def encode_paths(connection: Connection, paths: StoredPaths) -> None:
     """Encode the absolute paths of a store, in the caller's transaction. Paths elsewhere stay as they are."""
     for root, sign in ((paths.folder, "@"), (paths.parent.rstrip("/"), ".")):
-        for name in _COLUMNS:
+        for name in _COLUMNS if shown(root) == root else ():  # no store was ever kept in a folder that is not UTF-8
             connection.execute(SQL[name].text, {"root": root, "sign": sign})
     encode = paths.encode
     rows = [

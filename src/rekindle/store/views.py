@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.acting import CANCEL, HOLD
 from rekindle.domain.actions import Change, effective
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.rerunning.rerun import AttemptView, Graph, JobView, StepView
 from rekindle.domain.texts.substitution import render
+from rekindle.journal.encoding import from_json
 from rekindle.store.acts import changes_of, sets_in_force
 from rekindle.store.database import Database, Row
 from rekindle.store.finishing import given_up_among
@@ -90,7 +89,7 @@ class _Definitions:
         found = self._params.get((workflow, revision))
         if found is None:
             text = self._db.value(SQL["params"], workflow=workflow, revision=revision)
-            found = self._params[workflow, revision] = msgspec.json.decode(text)
+            found = self._params[workflow, revision] = from_json(text)
         return found
 
 
@@ -212,7 +211,7 @@ _ATTEMPT, _TAKE_FOLDER, _DIRECTORY, _FOLDER, _BUILDS_ON = 18, 23, 24, 25, 26
 
 
 def _outputs(template: JobTemplate, number: int, name: str, binding: str, params: Mapping[str, Any]) -> tuple[str, ...]:
-    scope = {"params": params, "matrix": msgspec.json.decode(binding), "job": {"name": name, "id": number}}
+    scope = {"params": params, "matrix": from_json(binding), "job": {"name": name, "id": number}}
     return tuple(render(path, scope) for path in template.outputs.values())
 
 

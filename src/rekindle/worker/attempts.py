@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -13,11 +14,13 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import StepOutcome
 from rekindle.domain.states import State
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import children_of
 from rekindle.journal.records import Ended, StepEnded, StepStarted
 from rekindle.worker.activity import Activity
 from rekindle.worker.calls import CallStep
+from rekindle.worker.capture import BadLog
 from rekindle.worker.clock import date
 from rekindle.worker.commands import Command
 from rekindle.worker.copying import FolderCopy
@@ -27,6 +30,7 @@ from rekindle.worker.findings import (
     StepEnd,
     Totals,
     begun,
+    crashed,
     ended_before_steps,
     ended_of,
     failed,
@@ -46,12 +50,34 @@ from rekindle.worker.tools import Tools
 
 def begin(tools: Tools, recipe: Recipe, assignment: Assignment) -> Attempt | None:
     """Begin an attempt; None: it has ended already, and that is told."""
-    frame = prepare(recipe, assignment, tools.surroundings, tools.folders)
-    if isinstance(frame, Ended):
-        tools.teller.add(frame)
+    try:
+        frame = prepare(recipe, assignment, tools.surroundings, tools.folders)
+        if isinstance(frame, Ended):
+            tools.teller.add(frame)
+            return None
+        attempt = Attempt(tools, recipe, assignment, frame)
+    except Exception as error:  # noqa: BLE001 - see `abandon`
+        abandon(tools, recipe, assignment, assignment.start_step, date(), error)
         return None
-    attempt = Attempt(tools, recipe, assignment, frame)
     return None if attempt.over else attempt
+
+
+def abandon(
+    tools: Tools, recipe: Recipe, assignment: Assignment, position: int, started: float, error: Exception
+) -> None:
+    """End an attempt that cannot be handled any further: kill what it runs, and journal its end as a failure.
+
+    No error may be raised for anything that a job left; one that is all the same must not end the worker, which would
+    make the attempt lost. `error` is raised again where it is the disk's, or the store is gone."""
+    if tools.teller.storage.trouble or tools.teller.storage.gone:
+        raise error
+    tools.hosts.retire()
+    end_leftovers()
+    with contextlib.suppress(OSError, BadLog):
+        tools.capture.keep(assignment.beside, position, quiet=False)
+    end, at = crashed(started, error), min(position, len(recipe.steps) - 1)
+    step = outcome_of(at, recipe.steps[at].name, end)
+    tools.teller.add(ended_of(assignment, started, step, end, Totals()))
 
 
 class Attempt:
@@ -107,6 +133,13 @@ class Attempt:
 
     def turn(self, now: float) -> None:
         """See what has happened, and go on with the next step."""
+        try:
+            self._turn(now)
+        except Exception as error:  # noqa: BLE001 - see `abandon`
+            abandon(self._tools, self._recipe, self.assignment, self._position, self._started, error)
+            self.over = True
+
+    def _turn(self, now: float) -> None:
         if self._activity is None:
             return
         if self._limit is not None and now >= self._limit and self._frame.time is not None:
@@ -161,7 +194,7 @@ class Attempt:
             if isinstance(activity, FanOutStep):
                 self._show(self._position, activity.complete())
             else:
-                self._frame.keep_result(step.name, None if end.result is None else msgspec.json.decode(end.result))
+                self._frame.keep_result(step.name, None if end.result is None else from_json(end.result))
             self._position += 1
             end = self._start_step()
 
@@ -264,9 +297,9 @@ class Attempt:
         """Let the steps behind a fan-out see what is complete of it: as its result, and among REKINDLE_INPUTS."""
         name, shown = self._recipe.steps[position].name, document(complete)
         self._frame.keep_result(name, shown)
-        inputs = msgspec.json.decode(self.assignment.inputs or "{}")
+        inputs = from_json(self.assignment.inputs or "{}")
         inputs[name] = {**inputs.get(name, {}), **shown}
-        self.assignment = msgspec.structs.replace(self.assignment, inputs=msgspec.json.encode(inputs).decode())
+        self.assignment = msgspec.structs.replace(self.assignment, inputs=to_json(inputs).decode())
         self._tools.teller.storage.insist(lambda: tell_inputs(self._frame, self.assignment))
 
     def _start_step(self) -> StepEnd | None:

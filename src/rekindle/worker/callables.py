@@ -16,11 +16,11 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure
 from rekindle.domain.verdicts import Verdict
-from rekindle.worker.findings import StartError
-from rekindle.worker.folders import MOST_RESULT
+from rekindle.journal.encoding import to_json
+from rekindle.worker.findings import MOST_TRACEBACK, StartError
+from rekindle.worker.folders import DEEPEST, MOST_RESULT, BadResult, json_value
 
-MOST_TRACEBACK = 32 * 1024
-"""Characters of a traceback that are kept: its end, which says what happened."""
+_EXIT_BITS = 31  # of an exit code
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ class Functions:
             return Finding.not_started(f"cannot import {name}: {error}", traceback=_traceback(error))
         except BaseException as error:  # noqa: BLE001 - whatever a user's module raises is the outcome
             kind = _type_name(error)
-            return Finding.not_started(f"cannot import {name}: {kind}: {error}", kind, _traceback(error))
+            return Finding.not_started(f"cannot import {name}: {kind}: {_message(error)}", kind, _traceback(error))
         self._known[name] = found = function, _takes_context(function)
         return found
 
@@ -70,11 +70,11 @@ def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Finding:
     """Call it and make its result JSON. What it sets of context variables (the decimal context is one) ends with it."""
     try:
         value = contextvars.copy_context().run(function, **arguments)
-        return _acted(value) if isinstance(value, Action) else _as_json(value)
     except SystemExit as error:
         return _exited(error)
     except BaseException as error:  # noqa: BLE001 - whatever a user's function raises is the outcome
-        return Finding(cause=Cause.EXCEPTION, failure=Failure(_type_name(error), str(error), _traceback(error)))
+        return Finding(cause=Cause.EXCEPTION, failure=Failure(_type_name(error), _message(error), _traceback(error)))
+    return _acted(value) if isinstance(value, Action) else _as_json(value)
 
 
 def _load(name: str) -> Callable[..., Any]:
@@ -109,23 +109,28 @@ def _as_json(value: Any) -> Finding:
     if value is None:
         return Finding()
     try:
-        text = msgspec.json.encode(value, enc_hook=_plain)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        return _bad_result(f"the result, a {type(value).__qualname__}, cannot be written as JSON: {error}")
+        text = to_json(value, _plain).decode()
+    except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything
+        return _bad_result(f"the result, a {type(value).__qualname__}, cannot be written as JSON: {_message(error)}")
     if len(text) > MOST_RESULT:
         return _bad_result("the result is larger than 16 MiB as JSON; write large data to a file and return its path")
-    return Finding(result=text.decode())
+    if text.count("[") + text.count("{") > DEEPEST:
+        try:
+            json_value(text, "the result", BadResult)
+        except BadResult as error:
+            return _bad_result(str(error))
+    return Finding(result=text)
 
 
 def _acted(action: Action) -> Finding:
     """A function returned an action: checked as the JSON document that it stands for."""
     try:
-        text = msgspec.json.encode(action_document(action), enc_hook=_plain)
-        read_action(msgspec.json.decode(text))
+        text = to_json(action_document(action), _plain)
+        read_action(json_value(text.decode(), "the action", BadAction))
     except BadAction as error:
         return _bad_action(str(error))
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        return _bad_action(f"the action cannot be written as JSON: {error}")
+    except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything
+        return _bad_action(f"the action cannot be written as JSON: {_message(error)}")
     if len(text) > MOST_RESULT:
         return _bad_action("the action is larger than 16 MiB as JSON")
     found = _as_json(action.result)
@@ -154,13 +159,24 @@ def _exited(error: SystemExit) -> Finding:
     if error.code is None or error.code == 0:
         return Finding(exit_code=0)
     code = error.code if isinstance(error.code, int) else 1
-    message = f"exit code {code}" if isinstance(error.code, int) else str(error.code)
+    if code.bit_length() > _EXIT_BITS:
+        code = 255  # as Python itself ends with it
+    message = f"exit code {code}" if isinstance(error.code, int) else _message(error.code)
     return Finding(cause=Cause.EXIT, exit_code=code, failure=Failure("SystemExit", message, _traceback(error)))
+
+
+def _message(error: object) -> str:
+    """Return what an error says, its end where that is very long."""
+    try:
+        text = str(error)
+    except Exception as worse:  # noqa: BLE001 - its own method may raise anything
+        return f"<no message: str() raised {type(worse).__name__}>"
+    return text if len(text) <= MOST_TRACEBACK else "…" + text[-MOST_TRACEBACK:]
 
 
 def _type_name(error: BaseException) -> str:
     kind = type(error)
-    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    module = "" if kind.__module__ in ("builtins", "__main__", None) else f"{kind.__module__}."
     return module + kind.__qualname__
 
 

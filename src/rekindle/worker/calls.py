@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,9 +16,10 @@ from rekindle.domain.models import Failure
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import descendants_of, start_of
 from rekindle.worker.activity import LINGER
-from rekindle.worker.capture import Capture
+from rekindle.worker.capture import BadLog, Capture
 from rekindle.worker.clock import date
 from rekindle.worker.findings import StepEnd, signal_name
+from rekindle.worker.folders import BadFolder, check_folder
 from rekindle.worker.patience import Storage
 from rekindle.worker.reaping import end_leftovers, kill_group, signal_each, signal_trees, wait_for
 from rekindle.worker.wire import BOARD, ORDERS, REPLIES, Answer, Batch, Board, Lines, One, Reply, Subtask, send
@@ -116,10 +118,14 @@ class CallHost:
         return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
 
     def salvage(self, own: str, position: int) -> str:
-        """After its end: move what its last call printed to where it stays; returns the tail of stderr."""
+        """After its end: move what its last call printed to where it stays; returns the tail of stderr. The call has
+        failed by itself, whatever else it left."""
+        with contextlib.suppress(BadFolder):
+            check_folder(own)
         capture = Capture.found(f"{self._scratch}/call.", self._storage)
         tail = capture.tail()
-        capture.keep(own, position)
+        with contextlib.suppress(BadLog):
+            capture.keep(own, position)
         capture.close()
         return tail
 

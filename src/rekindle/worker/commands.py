@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -12,20 +11,18 @@ import msgspec
 
 from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.definition import Step
-from rekindle.domain.errors import BadValue
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.domain.texts.commandline import CommandLine, compile_command
 from rekindle.journal.orders import Assignment
 from rekindle.worker.activity import LINGER
-from rekindle.worker.capture import Prints
+from rekindle.worker.capture import BadLog, Prints
 from rekindle.worker.clock import date
 from rekindle.worker.findings import StartError, StepEnd, signal_name
-from rekindle.worker.folders import take_result
 from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, VERDICT_NAME, Frame
 from rekindle.worker.reaping import end_leftovers, kill_group, left_running, orphans, signal_trees
 from rekindle.worker.spawn import spawn
-from rekindle.worker.staging import left_action, left_verdict, refused, unread
+from rekindle.worker.staging import spoiled, take_leaves
 
 _SHELLS_SIGNAL = 128  # a shell ends with 128 + n when its last command was killed by signal n
 
@@ -110,7 +107,10 @@ class Command:
             found, cpu = end_leftovers(self._own())
             self.quiet = not found
         end = self._conclude(os.waitstatus_to_exitcode(status))
-        self._capture.keep(self._beside, self._position, self.quiet)
+        try:
+            self._capture.keep(self._beside, self._position, self.quiet)
+        except BadLog as error:
+            end = spoiled(end, error)
         # The kernel hands a process's peak down to what it starts: no command shows less than this worker has itself.
         return msgspec.structs.replace(
             end,
@@ -125,21 +125,14 @@ class Command:
     def _conclude(self, code: int) -> StepEnd:
         """What an exit code (negative: the signal that killed it) means."""
         now = date()
-        result, trouble = _result(self._leaves)
-        action, misdeed = left_action(self._leaves)
-        verdict, misreading = left_verdict(self._leaves)
+        left = take_leaves(self._leaves)
         cause, message, number = self._cause(code)
         exit_code = code if code >= 0 else None
-        if cause is None and trouble is not None:
-            failure = Failure("BadResult", str(trouble), stderr=self._capture.tail())
-            return StepEnd(State.FAILED, self.started, now, Cause.EXCEPTION, exit_code, failure=failure)
         if cause is None:
-            end = StepEnd(State.COMPLETED, self.started, now, None, exit_code, result=result)
-            if misreading is not None:
-                return unread(end, misreading, self._capture.tail())
-            if misdeed is not None:
-                return refused(end, misdeed, self._capture.tail())
-            return msgspec.structs.replace(end, action=action, verdict=verdict)
+            end = StepEnd(State.COMPLETED, self.started, now, None, exit_code, result=left.result)
+            if left.trouble is not None:
+                return spoiled(end, left.trouble, self._capture.tail())
+            return msgspec.structs.replace(end, action=left.action, verdict=left.verdict)
         failure = Failure(message=message, stderr=self._capture.tail())
         return StepEnd(
             state_after(cause),
@@ -149,7 +142,7 @@ class Command:
             exit_code,
             number,
             failure=failure,
-            result=None if trouble else result,
+            result=left.result,
         )
 
     def _cause(self, code: int) -> tuple[Cause | None, str, int | None]:
@@ -182,16 +175,3 @@ def _succeeded(pid: int) -> bool:
     """Whether a process that has ended, and is not reaped yet, ended with exit code 0."""
     found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     return found is not None and (found.si_code, found.si_status) == (os.CLD_EXITED, 0)
-
-
-def _result(leaves: str) -> tuple[str | None, BadValue | None]:
-    """(the JSON text that the step left, what is wrong with it)."""
-    try:
-        text = take_result(leaves)
-        if text is not None:
-            msgspec.json.decode(text)
-    except BadValue as error:
-        return None, error
-    except (msgspec.DecodeError, json.JSONDecodeError) as error:
-        return None, BadValue(f"$REKINDLE_RESULT is not JSON: {error}", hint="write one JSON value")
-    return text, None

@@ -6,6 +6,7 @@ how far it is. The worker moves it to where it belongs when it is whole, and rem
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from rekindle.files.modes import make_folder
 from rekindle.journal.copies import copy_tree, remove_tree, size_of
 from rekindle.journal.orders import Assignment
 from rekindle.journal.places import TOKEN, copy_part, forget_progress, write_progress
-from rekindle.worker.capture import Capture
+from rekindle.worker.capture import BadLog, Capture
 from rekindle.worker.clock import date
 from rekindle.worker.commands import ended
 from rekindle.worker.findings import StepEnd, failed, signal_name, stopped
@@ -80,7 +81,8 @@ class FolderCopy:
         os.close(self._handle)
         _, status, _ = os.wait4(self._pid, 0)
         end = self._conclude(os.waitstatus_to_exitcode(status))
-        self._capture.keep(self._own, self._position)
+        with contextlib.suppress(BadLog):  # the copy runs nothing of the job's
+            self._capture.keep(self._own, self._position)
         forget_progress(self._own)
         if not end.completed:
             remove_tree(self._part)

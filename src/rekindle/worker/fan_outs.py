@@ -8,8 +8,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.actions import BadAction
 from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.definition import Each
@@ -17,7 +15,9 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Division, Known, SubtaskEnd, divide
+from rekindle.domain.texts.surrogates import shown_json
 from rekindle.domain.verdicts import BadVerdict
+from rekindle.journal.encoding import from_json
 from rekindle.journal.items import settled
 from rekindle.journal.orders import FanOut
 from rekindle.journal.places import log_path
@@ -30,7 +30,7 @@ from rekindle.worker.findings import StepEnd, Totals, failed
 from rekindle.worker.halts import judged
 from rekindle.worker.items import items_of, items_step
 from rekindle.worker.reaping import end_leftovers, left_running
-from rekindle.worker.staging import refused, unread
+from rekindle.worker.staging import in_place, spoiled
 from rekindle.worker.subtasks import Pool, Site
 
 _NO_VERDICT = BadVerdict(
@@ -219,6 +219,7 @@ class FanOutStep:
         """A subtask has ended."""
         end = _by_itself(end)
         end = judged(end, self._site.tools.kills, self._kills[one.index])
+        end = in_place(end, self._site.assignment.leaves)
         if self._pool is not None:
             self._pool.clear(one, end)
         told = SubtaskEnd(
@@ -275,7 +276,7 @@ class FanOutStep:
             return ""
         one, end = self._first_failure
         said = end.failure.message if end.failure else ""
-        return f"; {one.index} ({one.item:.{_SHOWN}}): {said}"
+        return f"; {one.index} ({shown_json(one.item):.{_SHOWN}}): {said}"
 
     def _end(self, cause: Cause | None, message: str) -> StepEnd:
         failure = None
@@ -298,15 +299,15 @@ class FanOutStep:
 
 def _path(item: str) -> str:
     """The path that an item of a pattern is."""
-    return str(msgspec.json.decode(item))
+    return str(from_json(item))
 
 
 def _by_itself(end: StepEnd) -> StepEnd:
     """What looks for items, and each subtask, does its own work: there is nowhere to keep more than its result."""
     if end.verdict is not None and end.completed:
-        return unread(end, _NO_VERDICT)
+        return spoiled(end, _NO_VERDICT)
     if end.action is not None and end.completed:
-        return refused(end, _NO_ACTION)
+        return spoiled(end, _NO_ACTION)
     return end
 
 
@@ -314,7 +315,7 @@ def document(complete: Sequence[tuple[str, str | None]]) -> dict[str, Any]:
     """What later steps see of a fan-out: `{"items": [{"item": …, "result": …}]}`, of complete subtasks only."""
     return {
         "items": [
-            {"item": msgspec.json.decode(item), "result": None if result is None else msgspec.json.decode(result)}
+            {"item": from_json(item), "result": None if result is None else from_json(result)}
             for item, result in complete
         ]
     }

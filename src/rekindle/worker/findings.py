@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ from rekindle.domain.verdicts import Verdict, worst
 from rekindle.journal.orders import Assignment
 from rekindle.journal.records import Ended, Started
 from rekindle.worker.clock import date
+
+MOST_TRACEBACK = 32 * 1024
+"""Characters of a traceback that are kept: its end, which says what happened."""
 
 
 class StepEnd(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -158,6 +162,13 @@ def never_started(assignment: Assignment, state: State, cause: Cause, message: s
         cause=cause,
         failure=Failure(message=message),
     )
+
+
+def crashed(started: float, error: Exception) -> StepEnd:
+    """A step that failed now because handling it raised `error`, for whatever the step left."""
+    text = "".join(traceback.format_exception(error))[-MOST_TRACEBACK:]
+    failure = Failure(type(error).__name__, f"rekindle cannot handle what it left: {error}", text)
+    return StepEnd(State.FAILED, started, date(), Cause.EXCEPTION, failure=failure)
 
 
 def canceled_before(assignment: Assignment) -> Ended:

@@ -10,14 +10,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
+from typing import Any
 
+import msgspec
+
+from rekindle.domain.actions import BadAction
 from rekindle.domain.errors import BadValue
+from rekindle.domain.verdicts import BadVerdict
+from rekindle.files.leaves import NotAFile, found_at, open_leaf, set_aside
 from rekindle.files.modes import make_folder
+from rekindle.journal.encoding import from_json
+from rekindle.journal.places import is_among_attempts
 from rekindle.worker.frame import ACTION_NAME, RESULT_NAME, VERDICT_NAME
-from rekindle.worker.patience import FAILING, Storage
+from rekindle.worker.patience import Storage
 
 MOST_RESULT = 16 * 1024 * 1024
 """Bytes of a result that are taken."""
+
+DEEPEST = 200
+"""Levels of arrays and objects in a JSON value that is taken: each reader needs some stack for each level."""
 
 _IN_USE = (errno.ENOTEMPTY, errno.EEXIST)
 _ELSEWHERE = (errno.EXDEV, errno.EPERM, errno.EACCES)
@@ -41,8 +53,9 @@ class Folders:
         try:
             os.rename(self._spare, folder)
         except FileNotFoundError:
-            if not os.path.exists(self._spare):  # the store is gone: nothing of it is made anew
-                raise
+            if not os.path.exists(self._spare):  # a step has removed it, unless the store is gone
+                self._mode = 0
+                self._new_spare()
             make_folder(os.path.dirname(folder))
             os.rename(self._spare, folder)
         except OSError as error:
@@ -55,53 +68,111 @@ class Folders:
 
     def clear(self, folder: str, quiet: bool) -> None:
         """An attempt has ended: remove its folder if it is empty. `quiet`: no process of it is left."""
-        try:
-            found = os.stat(folder)
+        with contextlib.suppress(OSError):  # an empty folder that cannot be removed does no harm
+            found = os.lstat(folder)
             if quiet and found.st_mtime_ns == 0 and not self._mode and found.st_mode == self._usual:
                 os.rename(folder, self._spare)
                 self._mode = found.st_mode
             else:
                 os.rmdir(folder)
-        except OSError as error:
-            if error.errno not in (*_IN_USE, errno.ENOENT, *_ELSEWHERE, *FAILING):
-                raise  # an empty folder that cannot be removed does no harm
 
     def _new_spare(self) -> None:
-        make_folder(self._spare)
+        if found_at(self._spare) not in (None, "a directory"):
+            set_aside(self._spare)
+        if not self.storage.gone:
+            make_folder(self._spare)
         os.utime(self._spare, (0, 0))
         self._mode = self._usual = os.stat(self._spare).st_mode
 
 
+class BadFolder(BadValue):
+    """An attempt's own folder is not there any more, and something else is in its place."""
+
+
+class BadResult(BadValue):
+    """A result that cannot be read."""
+
+
+def check_folder(leaves: str) -> None:
+    """Raise BadFolder if a step has put something else in the place of its own folder, or of a folder above that. A
+    folder that was removed is no error. `leaves`: see Assignment.leaves."""
+    at = folder = os.path.dirname(leaves)
+    with contextlib.suppress(OSError):
+        if stat.S_ISDIR(os.lstat(folder).st_mode):
+            return
+    while (found := found_at(at)) is None:
+        at = os.path.dirname(at)
+    if found == "a directory":
+        return
+    if is_among_attempts(at, leaves):
+        set_aside(at)  # the next attempt or subtask needs the place
+    if at == folder:
+        raise BadFolder(f"its own folder, {at}, is {found}, not a directory")
+    raise BadFolder(f"{at}, a folder above its own, is {found}, not a directory")
+
+
 def take_result(leaves: str) -> str | None:
-    """What was written to $REKINDLE_RESULT, and remove it; None: nothing was. BadValue when it is too long or not
-    UTF-8. `leaves`: see Assignment.leaves."""
-    return _take(f"{leaves}{RESULT_NAME}", "$REKINDLE_RESULT")
+    """Return the JSON that was written to $REKINDLE_RESULT, and remove it; None: nothing was written. BadResult when
+    it cannot be taken."""
+    text = _take(f"{leaves}{RESULT_NAME}", "$REKINDLE_RESULT", BadResult)
+    if text is not None:
+        json_value(text, "$REKINDLE_RESULT", BadResult, "write one JSON value")
+    return text
 
 
-def take_action(leaves: str) -> str | None:
-    """What was written to $REKINDLE_ACTION, and remove it, in the same way."""
-    return _take(f"{leaves}{ACTION_NAME}", "$REKINDLE_ACTION")
+def take_action(leaves: str) -> Any:
+    """Return the value of the JSON that was written to $REKINDLE_ACTION, in the same way. BadAction when it cannot be
+    taken."""
+    text = _take(f"{leaves}{ACTION_NAME}", "$REKINDLE_ACTION", BadAction)
+    return None if text is None else json_value(text, "$REKINDLE_ACTION", BadAction, "write one JSON object")
 
 
 def take_verdict(leaves: str) -> str | None:
-    """What was written to $REKINDLE_VERDICT, and remove it, in the same way."""
-    return _take(f"{leaves}{VERDICT_NAME}", "$REKINDLE_VERDICT")
+    """Return what was written to $REKINDLE_VERDICT, in the same way. BadVerdict when it cannot be taken."""
+    return _take(f"{leaves}{VERDICT_NAME}", "$REKINDLE_VERDICT", BadVerdict)
 
 
-def _take(path: str, variable: str) -> str | None:
+def json_value(text: str, of: str, wrong: type[BadValue], hint: str = "") -> Any:
+    """Decode a JSON text; `wrong` is raised when that is not possible, and names it as `of`."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        value = from_json(text)
+        deep = _is_deep(value)
+    except msgspec.DecodeError as error:
+        raise wrong(f"{of} is not JSON: {error}", hint=hint) from error
+    except RecursionError:
+        deep = True
+    if deep:
+        raise wrong(f"{of} is nested more than {DEEPEST} levels deep")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a JSON value has more than DEEPEST levels."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [one for one in level if isinstance(one, dict | list)]
+        if not level:
+            return False
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return True
+
+
+def _take(path: str, variable: str, wrong: type[BadValue]) -> str | None:
+    try:
+        with open_leaf(path) as file:
+            content = file.read(MOST_RESULT + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except NotAFile as error:
+        set_aside(path)
+        raise wrong(f"{variable} {error.strerror}") from error
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return None
-        raise BadValue(f"{variable} cannot be read: {error.strerror}") from error
-    with open(fd, "rb") as file:
-        content = file.read(MOST_RESULT + 1)
+        raise wrong(f"{variable} cannot be read: {error.strerror}") from error
     with contextlib.suppress(OSError):  # then it stays; nobody looks at it again
         os.unlink(path)
     if len(content) > MOST_RESULT:
-        raise BadValue(f"{variable} is larger than 16 MiB", hint="write large data to a file, and its path here")
+        raise wrong(f"{variable} is larger than 16 MiB", hint="write large data to a file, and its path here")
     try:
         return content.decode().strip() or None
     except UnicodeDecodeError as error:
-        raise BadValue(f"{variable} is not UTF-8: {error}") from error
+        raise wrong(f"{variable} is not UTF-8: {error}") from error

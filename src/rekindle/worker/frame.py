@@ -11,8 +11,10 @@ import msgspec
 
 from rekindle.domain.texts.globs import is_pattern, location
 from rekindle.domain.texts.substitution import Words, render, word
-from rekindle.files.modes import make_folder, write_file
+from rekindle.files.leaves import open_own
+from rekindle.files.modes import make_folder
 from rekindle.files.reading import matching
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.places import TOKEN
 from rekindle.worker.wire import Subtask
@@ -122,7 +124,7 @@ def _patterns(inputs: Mapping[str, str], directory: str) -> dict[str, tuple[str,
 
 def frame_of_subtask(frame: Frame, subtask: Subtask) -> Frame:
     """The surroundings of one item of a fan-out step."""
-    item = msgspec.json.decode(subtask.item)
+    item = from_json(subtask.item)
     own = {
         "REKINDLE_ITEM": word(item),
         "REKINDLE_SUBTASK": str(subtask.index),
@@ -149,8 +151,9 @@ def tell_inputs(frame: Frame, assignment: Assignment, *, there: bool = False) ->
         path = inputs_path(assignment)
         if not there:
             make_folder(os.path.dirname(path))
-            write_file(path, document)
-        document = msgspec.json.encode({"file": path}).decode()
+            with open(open_own(path, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
+                file.write(document)
+        document = to_json({"file": path}).decode()
     frame.variables["REKINDLE_INPUTS"] = document
 
 

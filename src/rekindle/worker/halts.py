@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.causes import Cause
+from rekindle.journal.encoding import to_json
 from rekindle.journal.oomkills import OomKills
 from rekindle.worker.clock import date
 from rekindle.worker.findings import StepEnd
@@ -72,4 +73,4 @@ def judged(end: StepEnd, kills: OomKills, before: int) -> StepEnd:
 
 
 def _text(evidence: Mapping[str, Any]) -> str:
-    return msgspec.json.encode(evidence).decode()
+    return to_json(evidence).decode()

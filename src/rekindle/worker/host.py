@@ -24,12 +24,12 @@ from rekindle.journal.durability import is_full
 from rekindle.journal.ledger import Writer, line_of
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.processes import start_of
-from rekindle.journal.records import Ended, Record
+from rekindle.journal.records import Ended, Record, Started
 from rekindle.worker.callables import Finding, Functions, call
-from rekindle.worker.capture import Capture
+from rekindle.worker.capture import BadLog, Capture
 from rekindle.worker.clock import CLOCK, date
 from rekindle.worker.context import Context
-from rekindle.worker.findings import StepEnd, Totals, begun, ended_of, failed, outcome_of
+from rekindle.worker.findings import StepEnd, Totals, begun, crashed, ended_of, failed, outcome_of
 from rekindle.worker.fingerprints import Fingerprints
 from rekindle.worker.folders import Folders
 from rekindle.worker.frame import (
@@ -49,7 +49,7 @@ from rekindle.worker.memory import held_at_most
 from rekindle.worker.patience import Storage
 from rekindle.worker.preparing import prepare, with_outputs
 from rekindle.worker.reaping import become_subreaper, childless, die_with_parent, left_running
-from rekindle.worker.staging import take_effect
+from rekindle.worker.staging import in_place, spoiled, take_effect
 from rekindle.worker.wire import BOARD, ORDERS, REPLIES, TURN, Answer, Batch, Board, Done, Lines, One, Task, send
 
 
@@ -146,6 +146,18 @@ class Host:
         start = begun(assignment, self._pid, self._pid_start)
         self._tell(start)
         self._board.start = time.monotonic()
+        try:
+            self._ended = self._made(step, frame, recipe, assignment, start, code)
+        except Exception as error:
+            if self._storage.trouble or self._storage.gone:
+                raise
+            self._clean = False  # this process serves no other call
+            end = crashed(start.at, error)
+            self._ended = ended_of(assignment, start.at, outcome_of(0, step.name, end), end, Totals(), code=code)
+
+    def _made(
+        self, step: Step, frame: Frame, recipe: Recipe, assignment: Assignment, start: Started, code: str | None
+    ) -> Ended:
         left = Left(recipe, assignment, frame)
         fingerprint = self._fingerprints.begin(recipe, assignment, frame)
         if fingerprint is not None:
@@ -161,7 +173,7 @@ class Host:
             if end.completed:
                 fingerprint.take_outputs()
             ended = fingerprint.complete(ended)
-        self._ended = left.complete(ended)
+        return left.complete(ended)
 
     def _one(self, task: One) -> Answer:
         """One step of an attempt whose folder and records are the worker's."""
@@ -179,7 +191,12 @@ class Host:
         if task.subtask is not None:
             frame = frame_of_subtask(frame, task.subtask)
             assignment = msgspec.structs.replace(assignment, folder=task.subtask.folder, own="")
-        end = self._perform(step, task.position, frame, recipe, assignment, last)
+        started = date()
+        try:
+            end = self._perform(step, task.position, frame, recipe, assignment, last)
+        except Exception as error:  # noqa: BLE001 - as in worker.attempts.abandon
+            self._clean = False
+            end = crashed(started, error)
         return Answer(end, self._clean)
 
     def _perform(
@@ -207,8 +224,12 @@ class Host:
             end = msgspec.structs.replace(end, left=left_running(()))
         if last and end.completed:
             end = with_outputs(end, frame, tail)
-        if self._capture.keep(assignment.beside, position, self._clean):
-            self._redirect()
+        end = in_place(end, assignment.leaves)
+        try:
+            self._capture.keep(assignment.beside, position, self._clean)
+        except BadLog as error:
+            end = spoiled(end, error, tail)
+        self._redirect()  # the call may have closed its own
         return end
 
     def _call(self, step: Step, frame: Frame, recipe: Recipe, assignment: Assignment) -> Finding:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
+import os
 
 from rekindle.domain.definition import Each, Step
 from rekindle.domain.errors import BadValue
+from rekindle.files.leaves import open_leaf
+from rekindle.journal.encoding import from_json
 from rekindle.journal.items import texts
 from rekindle.worker.findings import StepEnd
 from rekindle.worker.folders import MOST_RESULT
@@ -22,7 +24,7 @@ def items_of(each: Each, end: StepEnd, printed: str) -> list[str]:
     when they cannot be read."""
     if each.call is None:
         return texts(_lines(printed))
-    value = None if end.result is None else msgspec.json.decode(end.result)
+    value = None if end.result is None else from_json(end.result)
     if not isinstance(value, list):
         raise BadValue(f"{each.call} returned no list of items, but {end.result or 'nothing'!s:.80}")
     return texts(value)
@@ -31,13 +33,12 @@ def items_of(each: Each, end: StepEnd, printed: str) -> list[str]:
 def _lines(path: str) -> list[str]:
     """Lines that are not empty."""
     try:
-        with open(path, "rb") as file:
+        with open_leaf(path) as file:
             content = file.read(MOST_RESULT + 1)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise BadValue(f"the list of items cannot be read: {error.strerror}") from error
     if len(content) > MOST_RESULT:
         raise BadValue("the list of items is longer than 16 MiB")
-    try:
-        return [line for line in content.decode().splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise BadValue(f"the list of items is not UTF-8: {error}") from error
+    return [line for line in os.fsdecode(content).splitlines() if line.strip()]

@@ -40,6 +40,11 @@ class Storage:
         self.trouble = number
         self._tell(number)
 
+    @property
+    def gone(self) -> bool:
+        """The store has been removed."""
+        return self._gone()
+
     def works(self) -> None:
         """It does what it is asked."""
         if self.trouble:

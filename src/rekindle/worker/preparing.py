@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 
 import msgspec
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.errors import RekindleError
+from rekindle.domain.errors import BadValue, RekindleError
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
+from rekindle.files.leaves import kind_of
 from rekindle.files.modes import make_folder
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.records import Ended
@@ -18,6 +20,7 @@ from rekindle.worker.findings import StepEnd, missing, never_started
 from rekindle.worker.fingerprints import absent_inputs
 from rekindle.worker.folders import Folders
 from rekindle.worker.frame import Frame, frame_of, tell_inputs
+from rekindle.worker.staging import spoiled
 
 
 def prepare(recipe: Recipe, assignment: Assignment, surroundings: Mapping[str, str], folders: Folders) -> Frame | Ended:
@@ -55,10 +58,18 @@ def _is_missed(name: str, recipe: Recipe, frame: Frame) -> bool:
     return name not in recipe.optional and not (name in frame.patterns and frame.scope["inputs"][name])
 
 
+class BadOutput(BadValue):
+    """A declared output that is neither a file nor a directory."""
+
+
 def with_outputs(end: StepEnd, frame: Frame, stderr: str = "") -> StepEnd:
     """The end of a last step that completed: a failure where a declared output is not there."""
     absent = frame.absent(frame.outputs) if frame.outputs else {}
-    if not absent:
-        return end
-    failure = Failure(message=missing("output", absent), stderr=stderr)
-    return msgspec.structs.replace(end, state=State.FAILED, cause=Cause.MISSING_OUTPUT, failure=failure)
+    if absent:
+        failure = Failure(message=missing("output", absent), stderr=stderr)
+        return msgspec.structs.replace(end, state=State.FAILED, cause=Cause.MISSING_OUTPUT, failure=failure)
+    for name, path in frame.outputs.items():
+        mode = os.stat(os.path.join(frame.directory, path)).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            return spoiled(end, BadOutput(f"the output {name} ({path}) is {kind_of(mode)}, not a file"), stderr)
+    return end

@@ -1,47 +1,62 @@
-"""A step's verdict and action: read from where the step left them, told with it; later steps see what it has set."""
+"""What a step left: its result, verdict and action, read from where the step wrote them; later steps see what the
+action has set."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 
-from rekindle.domain.actions import BAD_ACTION, BadAction, action_document, apply_change, read_action
+from rekindle.domain.actions import BadAction, action_document, apply_change, read_action
 from rekindle.domain.causes import Cause
 from rekindle.domain.errors import BadValue
 from rekindle.domain.models import Failure
 from rekindle.domain.states import State
-from rekindle.domain.verdicts import BAD_VERDICT, Verdict, read_verdict
+from rekindle.domain.verdicts import Verdict, read_verdict
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.worker.findings import StepEnd
-from rekindle.worker.folders import take_action, take_verdict
+from rekindle.worker.folders import BadFolder, check_folder, take_action, take_result, take_verdict
 from rekindle.worker.frame import Frame
 
 
-def left_action(leaves: str) -> tuple[str | None, BadValue | None]:
-    """(the JSON text of the action that a command left, what is wrong with it)."""
+class Leaves(NamedTuple):
+    """What a command left. `trouble`: the first of it that cannot be taken."""
+
+    result: str | None = None  # JSON text
+    verdict: Verdict | None = None
+    action: str | None = None  # JSON text
+    trouble: BadValue | None = None
+
+
+def take_leaves(leaves: str) -> Leaves:
+    """Take what a command left, and remove it. `leaves`: see Assignment.leaves."""
     try:
-        text = take_action(leaves)
-        if text is None:
-            return None, None
-        return written(action_document(read_action(msgspec.json.decode(text)))), None
+        check_folder(leaves)
     except BadValue as error:
-        return None, error
-    except (msgspec.DecodeError, json.JSONDecodeError) as error:
-        return None, BadAction(f"$REKINDLE_ACTION is not JSON: {error}", hint="write one JSON object")
+        return Leaves(trouble=error)
+    found: dict[str, Any] = {}
+    trouble: BadValue | None = None
+    for name, take in _TAKES.items():
+        try:
+            found[name] = take(leaves)
+        except BadValue as error:
+            trouble = trouble or error
+    return Leaves(**found, trouble=trouble)
 
 
-def left_verdict(leaves: str) -> tuple[Verdict | None, BadValue | None]:
-    """(the verdict that a command left, what is wrong with it)."""
-    try:
-        text = take_verdict(leaves)
-        return None if text is None else read_verdict(text), None
-    except BadValue as error:
-        return None, error
+def _verdict(leaves: str) -> Verdict | None:
+    text = take_verdict(leaves)
+    return None if text is None else read_verdict(text)
 
 
-def written(document: object) -> str | None:
-    """An action's document as text; None: it asks for nothing."""
-    return msgspec.json.encode(document).decode() if document else None
+def _action(leaves: str) -> str | None:
+    value = take_action(leaves)
+    document = None if value is None else action_document(read_action(value))
+    return to_json(document).decode() if document else None
+
+
+_TAKES: dict[str, Callable[[str], Any]] = {"result": take_result, "verdict": _verdict, "action": _action}
 
 
 def take_effect(end: StepEnd, frame: Frame) -> tuple[StepEnd, bool]:
@@ -49,25 +64,29 @@ def take_effect(end: StepEnd, frame: Frame) -> tuple[StepEnd, bool]:
     cannot be set) and whether the attempt ends here."""
     if end.action is None or not end.completed:
         return end, False
-    action = read_action(msgspec.json.decode(end.action))
+    action = read_action(from_json(end.action))
     try:
         frame.scope["params"] = apply_change(frame.scope["params"], action.set)
     except BadAction as error:
-        return refused(end, error), False
+        return spoiled(end, error), False
     return end, action.exit
 
 
-def refused(end: StepEnd, error: BadValue, stderr: str = "") -> StepEnd:
-    """The end of a step whose action cannot be taken."""
-    return _failed(end, Failure(BAD_ACTION, str(error), stderr=stderr))
+def in_place(end: StepEnd, leaves: str) -> StepEnd:
+    """Return the end of a step: a failure where the step has put something else in the place of its own folder."""
+    try:
+        check_folder(leaves)
+    except BadFolder as error:
+        return spoiled(end, error)
+    return end
 
 
-def unread(end: StepEnd, error: BadValue, stderr: str = "") -> StepEnd:
-    """The end of a step whose verdict cannot be taken."""
-    return _failed(end, Failure(BAD_VERDICT, str(error), stderr=stderr))
-
-
-def _failed(end: StepEnd, failure: Failure) -> StepEnd:
+def spoiled(end: StepEnd, error: BadValue | None, stderr: str = "") -> StepEnd:
+    """Return the end of a step that left something that cannot be taken: a failure, unless it failed by itself. No
+    `error`: all that it left was taken."""
+    if error is None or not end.completed:
+        return end
+    failure = Failure(type(error).__name__, str(error), stderr=stderr)
     return msgspec.structs.replace(
         end, state=State.FAILED, cause=Cause.EXCEPTION, failure=failure, action=None, verdict=None
     )

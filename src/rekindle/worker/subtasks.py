@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ import msgspec
 
 from rekindle.domain.definition import Step
 from rekindle.domain.subtasks import Known
-from rekindle.files.modes import make_folder, open_file
+from rekindle.files.leaves import open_own
+from rekindle.files.modes import make_folder
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.journal.places import (
     HOST,
@@ -25,7 +25,7 @@ from rekindle.journal.places import (
 from rekindle.journal.processes import children_of
 from rekindle.worker.activity import Activity
 from rekindle.worker.calls import CallStep, Hosts
-from rekindle.worker.capture import TAIL
+from rekindle.worker.capture import TAIL, BadLog, is_at, put_in_place
 from rekindle.worker.commands import Command
 from rekindle.worker.findings import StartError, StepEnd
 from rekindle.worker.frame import Frame, frame_of_subtask
@@ -147,7 +147,7 @@ class Log:
 
     def __init__(self, folder: str, position: int) -> None:
         self._paths = [log_path(folder, position, stream) for stream in STREAMS]
-        self._fds = [open_file(path, os.O_RDWR | os.O_APPEND) for path in self._paths]
+        self._fds = [open_own(path, os.O_RDWR | os.O_APPEND) for path in self._paths]
         self._before = os.fstat(self.err).st_size
 
     @property
@@ -164,16 +164,24 @@ class Log:
         """The end of what this run wrote to stderr."""
         size = os.fstat(self.err).st_size
         begin = max(self._before, size - TAIL)
-        return os.pread(self.err, TAIL, begin).decode(errors="replace") if size > begin else ""
+        return os.pread(self.err, TAIL, begin).decode(errors="backslashreplace") if size > begin else ""
 
-    def keep(self, folder: str, position: int, quiet: bool = True) -> bool:  # noqa: ARG002 - they are in place
-        """It has ended: close the files, and remove those that are empty."""
+    def keep(self, folder: str, position: int, quiet: bool = True) -> None:  # noqa: ARG002 - they are in place
+        """It has ended: close the files, and remove those that are empty. BadLog, once that is done, when the subtask
+        has put something else in the place of a file."""
+        wrong = ""
         for path, fd in zip(self._paths, self._fds, strict=True):
-            if not os.fstat(fd).st_size:
-                with contextlib.suppress(OSError):  # an empty log does no harm
+            try:
+                if not is_at(fd, path):
+                    wrong = put_in_place(fd, path, path) or wrong
+                if not os.fstat(fd).st_size:
                     os.unlink(path)
+            except OSError as error:
+                if os.fstat(fd).st_size:  # an empty log is no loss
+                    wrong = f"the log {path} cannot be written: {error.strerror}"
             os.close(fd)
-        return True
+        if wrong:
+            raise BadLog(wrong)
 
 
 def _keep_traceback(end: StepEnd, path: str) -> None:
@@ -181,7 +189,7 @@ def _keep_traceback(end: StepEnd, path: str) -> None:
     if end.failure is None or not (end.failure.traceback or end.failure.message):
         return
     make_folder(os.path.dirname(path))
-    with open(open_file(path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8", errors="replace") as file:
+    with open(open_own(path, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8", errors="replace") as file:
         file.write((end.failure.traceback or end.failure.message).rstrip("\n") + "\n")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from rekindle.journal.encoding import json_reader, to_json
 from rekindle.journal.orders import Assignment, Recipe
 from rekindle.worker.findings import StepEnd
 
@@ -62,12 +63,10 @@ class Answer(msgspec.Struct, tag="answer", frozen=True):
 Task = Recipe | Batch | One
 Reply = Done | Answer
 
-_encode = msgspec.json.Encoder().encode
-
 
 def send(fd: int, message: Task | Reply) -> None:
     """Write one message; the pipe blocks when it is full. BrokenPipeError when nobody reads any more."""
-    line = memoryview(_encode(message) + b"\n")
+    line = memoryview(to_json(message) + b"\n")
     while line:
         line = line[os.write(fd, line) :]
 
@@ -77,7 +76,7 @@ class Lines:
 
     def __init__(self, fd: int, kind: Any) -> None:
         self._fd = fd
-        self._decode = msgspec.json.Decoder(kind).decode
+        self._decode = json_reader(kind)
         self._rest = b""
         self.ended = False
 

@@ -23,6 +23,7 @@ from rekindle.engine.looking import logs as engine
 from rekindle.engine.looking import look
 from rekindle.engine.results import LogFile
 from rekindle.engine.session import Session
+from rekindle.files.leaves import NotAFile, open_leaf
 from rekindle.query.words import parse_words
 
 CHUNK = 1 << 16
@@ -167,11 +168,13 @@ def _follow(pieces: Iterable[bytes | LogFile]) -> None:
 
 def _pieces(one: LogFile) -> Iterable[bytes]:
     try:
-        with open(one.path, "rb") as log:
+        with open_leaf(one.path) as log:
             while piece := log.read(CHUNK):
                 yield piece
     except FileNotFoundError:
         return  # nothing was printed
+    except NotAFile as error:  # put there after the step had ended
+        click.echo(f"rekindle: the log {one.path} {error.strerror}", err=True)
 
 
 def _copy(pieces: Iterable[bytes]) -> None:
@@ -183,13 +186,13 @@ def _copy(pieces: Iterable[bytes]) -> None:
 
 def _size(one: LogFile) -> int:
     try:
-        return Path(one.path).stat().st_size
+        return Path(one.path).lstat().st_size
     except FileNotFoundError:
         return 0
 
 
 def _document(one: LogFile) -> dict[str, object]:
-    text = b"".join(_pieces(one)).decode(errors="replace")
+    text = b"".join(_pieces(one)).decode(errors="surrogateescape")
     item = one.subtask
     return {
         "attempt": one.attempt,

@@ -13,6 +13,7 @@ import click
 
 from rekindle.domain.states import State
 from rekindle.domain.texts.quantities import format_duration
+from rekindle.domain.texts.surrogates import shown
 
 _COLOURS = {
     "completed": "green",
@@ -63,13 +64,13 @@ def flat(text: str) -> str:
     """One line without control characters: what a job printed must not steer the terminal."""
     if text.isprintable():
         return text
-    joined = " ".join(text.split())
+    joined = " ".join(shown(text).split())
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in joined)
 
 
 def safe(text: str) -> str:
     """As `flat`, but lines and tabs stay."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in shown(text))
 
 
 def cut(text: str, width: int, where: Literal["end", "middle"] | None = "end") -> str:

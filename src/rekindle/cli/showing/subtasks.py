@@ -17,6 +17,7 @@ from rekindle.domain.errors import UsageError
 from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Choice, Subtask, counts
+from rekindle.domain.texts.surrogates import shown_json
 
 FIRST = 20
 """Rows of a fan-out that are shown without -v."""
@@ -93,7 +94,7 @@ def subtasks_table(step: str, subtasks: Sequence[Subtask], *, most: int | None) 
     rows = [
         (
             str(one.index),
-            one.item,
+            shown_json(one.item),
             "never started" if one.state is State.WAITING else one.state.label,
             _cause(one),
             str(one.attempts),

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from rekindle.dialects.fireworks.flows import Firework, Flow
 from rekindle.dialects.fireworks.spec_changes import spec_of
 from rekindle.dialects.fireworks.words import WORKFLOW, came_through
@@ -16,6 +14,7 @@ from rekindle.domain.models import Job, Workflow
 from rekindle.domain.selection import Selection
 from rekindle.engine.looking import look
 from rekindle.engine.session import Session
+from rekindle.journal.encoding import from_json
 
 
 def workflows(session: Session, *, archived: bool = True) -> list[Workflow]:
@@ -37,7 +36,7 @@ def about(session: Session, workflow: Workflow) -> Mapping[str, Any]:
 
 def binding_of(job: Job) -> dict[str, Any]:
     """What makes a job a firework; empty of one that is none."""
-    found: dict[str, Any] = msgspec.json.decode(job.binding)
+    found: dict[str, Any] = from_json(job.binding)
     return found if "spec" in found and "fw" in found else {}
 
 

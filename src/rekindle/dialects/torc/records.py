@@ -20,6 +20,7 @@ from rekindle.domain.models import Workflow
 from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.engine.looking import look
 from rekindle.engine.session import Session
+from rekindle.journal.encoding import to_json
 
 FOLDER_PARAM = "torc_folder"
 """The parameter of a workflow that names its folder; only workflows that came through torc have it."""
@@ -78,7 +79,7 @@ def save(directory: Path, records: Records, *, only_new: bool = False) -> None:
         before = earlier.user_data.get(name)
         if one.given is not None and (before is None or before.given != one.given):
             write_text(directory / one.path, one.given)
-    write_text(directory / records.folder / _RECORDS, msgspec.json.encode(records).decode())
+    write_text(directory / records.folder / _RECORDS, to_json(records).decode())
 
 
 def records_of(session: Session, workflow: Workflow) -> Records:

@@ -16,6 +16,7 @@ from rekindle.domain.rerunning.rerun import (
 from rekindle.domain.rerunning.resume import Start, completed_steps, find_start
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Choice, Division, Known, divide, ranges
+from rekindle.domain.texts.surrogates import shown_json
 
 END = "end"
 """Where an attempt starts that goes on behind its last step."""
@@ -166,5 +167,5 @@ def _given_up(job: str, step: str, complete: int, lost: list[Known]) -> str:
 
 
 def _items(subtasks: tuple[Known, ...] | list[Known]) -> str:
-    shown = ", ".join(one.item for one in subtasks[:_NAMED])
+    shown = ", ".join(shown_json(one.item) for one in subtasks[:_NAMED])
     return shown if len(subtasks) <= _NAMED else f"{shown}, …"

@@ -9,8 +9,6 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.acting import SET, ActingSet, Addition, Scene, check_changes, decide_effects
 from rekindle.domain.actions import BAD_ACTION, Action, BadAction, Change, Told, effective, merge, read_action
 from rekindle.domain.causes import Cause
@@ -23,6 +21,7 @@ from rekindle.domain.selection import Compare, Every, Op
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.substitution import render
+from rekindle.journal.encoding import from_json
 from rekindle.store.port import Archive
 
 
@@ -51,7 +50,7 @@ def act(archive: Archive, endings: Sequence[Ending], standing: Mapping[int, Stan
 
 def _take_effect(archive: Archive, ending: Ending, known: Standing, texts: Sequence[str]) -> Ending:
     try:
-        action, changes = merge(read_action(msgspec.json.decode(text)) for text in texts)
+        action, changes = merge(read_action(from_json(text)) for text in texts)
         _Stage(archive, known).perform(action, changes, ending.ended)
     except RekindleError as error:
         return _refused(ending, str(error))
@@ -224,7 +223,7 @@ class _Stage:
             if job.template not in templates or job.added_by is not None:
                 continue
             template = templates[job.template]
-            scope = {"params": params, "matrix": msgspec.json.decode(job.binding), "job": {"name": job.name}}
+            scope = {"params": params, "matrix": from_json(job.binding), "job": {"name": job.name}}
             for text in template.outputs.values():
                 path = render(text, scope)
                 if template.workdir == "project" or path.startswith("/"):

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.actions import Change, effective
 from rekindle.domain.changes.outdated import Spec, outdated
 from rekindle.domain.changes.outside import files_named, functions_called
@@ -26,6 +24,7 @@ from rekindle.domain.texts.substitution import render
 from rekindle.engine.changes.needing import Accepted
 from rekindle.engine.params import changes_in_force
 from rekindle.files.locating import locate
+from rekindle.journal.encoding import from_json
 from rekindle.journal.items import settled
 from rekindle.store.port import Archive
 
@@ -158,7 +157,7 @@ class Definitions:
         """The values of an attempt's texts, as they are now."""
         return {
             "params": {**self._values(one.workflow, made), **self.modified(one).params},
-            "matrix": msgspec.json.decode(binding),
+            "matrix": from_json(binding),
             "job": {"name": one.name, "id": one.job},
         }
 
@@ -168,8 +167,8 @@ class Definitions:
         modified = modified_of(one.overrides if accepted == ATTEMPTS_OWN else accepted)
         same = before == after
         reasons = redefined(
-            Defined(then.body, self._values(one.workflow, then), _NOTHING if same else msgspec.json.decode(before)),
-            Defined(now.body, self._values(one.workflow, now), _NOTHING if same else msgspec.json.decode(after)),
+            Defined(then.body, self._values(one.workflow, then), _NOTHING if same else from_json(before)),
+            Defined(now.body, self._values(one.workflow, now), _NOTHING if same else from_json(after)),
             modified,
             self.modified(one),
         )

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from rekindle.domain.changes.differences import Around, differences
 from rekindle.domain.changes.prints import ABSENT, Content, Prints
 from rekindle.domain.changes.staleness import came_to
@@ -21,6 +19,7 @@ from rekindle.engine.looking.logs import Stream, log_files
 from rekindle.engine.results import Compared, LogParting, OutputDiff
 from rekindle.engine.session import Session
 from rekindle.files.texts import first_parting, text_diff
+from rekindle.journal.encoding import from_json
 from rekindle.journal.places import attempt_folder
 from rekindle.store.port import Archive
 
@@ -52,7 +51,7 @@ def _around(archive: Archive, one: Attempt) -> Around:
     _, _, binding = archive.measures.origins([one.id])[one.id]
     return Around(
         params={name: value for name, value in params.items() if name not in gone} | dict(modified.params),
-        matrix=msgspec.json.decode(binding),
+        matrix=from_json(binding),
         resources=modified.resources(template.resources),
         code=archive.fingerprints.sources([one.code]).get(one.code) if one.code is not None else None,
         prints=archive.fingerprints.files([one.id]).get(one.id),

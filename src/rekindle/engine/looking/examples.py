@@ -12,6 +12,7 @@ from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask
 from rekindle.engine.folders import log_path
 from rekindle.engine.session import Session
+from rekindle.files.leaves import open_leaf
 from rekindle.journal.places import attempt_folder, subtask_folder
 
 LINES = 20
@@ -74,7 +75,7 @@ def _tail(session: Session, attempt: Attempt, step: StepOutcome | None, item: Su
 def _end_of(path: str) -> str:
     """The end of a file; nothing where it is not there, or cannot be read."""
     try:
-        with open(path, "rb") as log:
+        with open_leaf(path) as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - _BYTES))
             return log.read(_BYTES).decode(errors="replace").strip("\n")
     except OSError:

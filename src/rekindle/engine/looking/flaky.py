@@ -6,19 +6,18 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.batches.flakiness import Flakiness, Passed, Tried, by_certainty, flakiness, merged, passed
 from rekindle.domain.changes.prints import ABSENT, Content
 from rekindle.domain.changes.staleness import OPAQUE, Defined, came_to, essence
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.overrides import modified_of
 from rekindle.engine.session import Session
+from rekindle.journal.encoding import from_json, json_reader
 from rekindle.store.port import Archive
 from rekindle.store.port_tries import Alike, Tally
 
-_INPUTS = msgspec.json.Decoder(tuple[Content, ...])
-_NEEDED = msgspec.json.Decoder(dict[int, int])
+_INPUTS = json_reader(tuple[Content, ...])
+_NEEDED = json_reader(dict[int, int])
 
 
 def flaky(session: Session, jobs: Collection[int], *, every: bool = False) -> list[Flakiness]:
@@ -130,10 +129,10 @@ class _Conditions:
         revision = (row.workflow, row.revision)
         if revision not in self._params:
             self._params[revision] = self._archive.workflows.params(*revision)
-        params = self._params[revision] | (msgspec.json.decode(row.patched) if row.patched else {})
+        params = self._params[revision] | (from_json(row.patched) if row.patched else {})
         template, modified = self._template(row.template), modified_of(row.overrides)
         takes = modified.resources(template.resources)
-        return f"{essence(Defined(template, params, msgspec.json.decode(row.binding)), modified)} {takes}"
+        return f"{essence(Defined(template, params, from_json(row.binding)), modified)} {takes}"
 
     def _template(self, number: int) -> JobTemplate:
         if number not in self._templates:
@@ -150,7 +149,7 @@ def _made_from(row: Alike) -> tuple[Any, ...]:
 
 
 def _needed(row: Alike) -> dict[int, int]:
-    return _NEEDED.decode(row.needed) if row.needed else {}
+    return _NEEDED(row.needed) if row.needed else {}
 
 
 def _inputs(row: Alike) -> Hashable:
@@ -160,7 +159,7 @@ def _inputs(row: Alike) -> Hashable:
         return None
     found = tuple(
         (one.name, one.digest)
-        for one in _INPUTS.decode(row.inputs)
+        for one in _INPUTS(row.inputs)
         if not one.implicit or (one.compared and one.digest != ABSENT)
     )
     return found or None

@@ -16,6 +16,7 @@ from rekindle.domain.texts.nearest import did_you_mean
 from rekindle.engine.folders import live_log_path, log_path
 from rekindle.engine.results import LogFile
 from rekindle.engine.session import Session
+from rekindle.files.leaves import NotAFile, open_leaf
 from rekindle.journal import places
 from rekindle.journal.places import attempt_folder
 
@@ -175,7 +176,7 @@ def follow(
 
 def _growing(session: Session, attempt: int, step: int, path: str) -> Iterator[bytes]:
     """A running step's log. The open file stays the step's own when it is moved to its place at the end."""
-    with open(path, "rb") as log:
+    with open_leaf(path) as log:
         while True:
             over = _is_over(session, attempt, step)
             while piece := log.read(CHUNK):
@@ -222,9 +223,9 @@ def _growing_items(
 
 def _from(path: str, start: int = 0) -> Iterator[bytes]:
     try:
-        with open(path, "rb") as log:
+        with open_leaf(path) as log:
             log.seek(start)
             while piece := log.read(CHUNK):
                 yield piece
-    except FileNotFoundError:
+    except (FileNotFoundError, NotAFile):
         return  # nothing was printed yet

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.actions import effective
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Job
@@ -17,6 +15,7 @@ from rekindle.domain.texts.globs import base, is_pattern, location, reaches, spl
 from rekindle.domain.texts.substitution import render
 from rekindle.engine.params import changes_in_force
 from rekindle.files.reading import matching
+from rekindle.journal.encoding import from_json
 from rekindle.store.port import Archive
 
 
@@ -122,6 +121,6 @@ class _Paths:
         modified = modified_of(self._overrides.get(job.id, job.overrides)).params
         return {
             "params": {**effective(self._params[job.workflow], self._changes.get(job.id, ())), **modified},
-            "matrix": msgspec.json.decode(job.binding) if job.binding != "{}" else {},
+            "matrix": from_json(job.binding) if job.binding != "{}" else {},
             "job": {"name": job.name, "id": job.id},
         }

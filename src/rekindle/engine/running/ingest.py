@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from rekindle.domain.causes import Cause
 from rekindle.domain.lifecycle import Event, transition
 from rekindle.domain.models import Ending, Failure, Move, Standing
@@ -23,6 +21,7 @@ from rekindle.engine.fan_outs import end_subtasks, take_in
 from rekindle.engine.planning.canaries import settle
 from rekindle.engine.planning.repeating import repeat
 from rekindle.engine.planning.retrying import ErrorMatches, retry
+from rekindle.journal.encoding import to_json
 from rekindle.journal.ledger import Damage, fill, read_past_damage
 from rekindle.journal.records import Ended, FannedOut, Record, Returned, Sources, Started, StepEnded, Subtasks
 from rekindle.store.port import Archive
@@ -260,7 +259,7 @@ def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> E
         partial=record.partial,
         code=record.code,
         evidence=record.evidence,
-        left_running=msgspec.json.encode(record.left_running).decode() if record.left_running else None,
+        left_running=to_json(record.left_running).decode() if record.left_running else None,
     )
 
 

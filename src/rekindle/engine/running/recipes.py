@@ -21,6 +21,7 @@ from rekindle.domain.verdicts import worst
 from rekindle.engine.fan_outs import complete_document, kept_whole
 from rekindle.engine.params import changes_in_force, patched, staged_changes, told
 from rekindle.engine.running.known_inputs import with_known_inputs
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.orders import Assignment, FanOut, Recipe
 from rekindle.store.port import Archive
 
@@ -127,7 +128,7 @@ def assignments(
                 number=job.attempts + 1,
                 recipe=recipe.id,
                 folder=attempt.folder,
-                binding=msgspec.json.decode(job.binding) if job.binding != "{}" else {},
+                binding=from_json(job.binding) if job.binding != "{}" else {},
                 start_step=job.resume_step,
                 kept=_results(steps),
                 inputs=inputs.get(job.id, ""),
@@ -153,7 +154,7 @@ def assignments(
 def _earlier(archive: Archive, jobs: Sequence[int]) -> dict[int, str]:
     """By job, how its attempt before the new one ended, as JSON; most jobs have none."""
     return {
-        job: msgspec.json.encode(
+        job: to_json(
             {
                 "attempt": one.number,
                 "state": one.state.label,
@@ -215,7 +216,7 @@ def kept_steps(archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt
 
 
 def _results(steps: Sequence[StepOutcome]) -> dict[str, Any]:
-    return {step.name: None if step.result is None else msgspec.json.decode(step.result) for step in steps}
+    return {step.name: None if step.result is None else from_json(step.result) for step in steps}
 
 
 def _telling(archive: Archive, recipes: Recipes, attempts: Sequence[NewAttempt]) -> set[int]:
@@ -247,7 +248,7 @@ def _upstream_documents(
             }
             for need in needed
         }
-        documents[job] = msgspec.json.encode(document).decode()
+        documents[job] = to_json(document).decode()
     return documents
 
 
@@ -295,7 +296,7 @@ def _outputs(archive: Archive, recipes: Recipes, jobs: Sequence[int]) -> dict[in
             base = attempt.folder
         scope: Mapping[str, Mapping[str, Any]] = {
             "params": {**effective(params, changes.get(job.id, ())), **modified},
-            "matrix": msgspec.json.decode(attempt.binding or job.binding),
+            "matrix": from_json(attempt.binding or job.binding),
             "job": {"name": job.name, "id": job.id},
         }
         found[job.id] = {name: str(Path(base, render(path, scope))) for name, path in template.outputs.items()}

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from rekindle.domain.batches.supervised import Report, Round
 from rekindle.domain.batches.supervising import Decision, End, Spent, Supervision, decide_round, within_budget
 from rekindle.domain.errors import PlanOutdated, PlanRefused, Refused
@@ -21,6 +19,7 @@ from rekindle.engine.supervising.batches import batch, unrest
 from rekindle.engine.supervising.supervised import report_of, round_of, spent_so_far
 from rekindle.engine.supervising.waiting import Patience, Rest, Run, Waiting
 from rekindle.engine.wake import Bell
+from rekindle.journal.encoding import to_json
 from rekindle.store.port import Archive
 
 CONFLICTS = 5
@@ -153,7 +152,7 @@ class Rounds:
         report = report_of(self._session, *known, decision, decision.end, self._waiting.never_fit)
         with self._session.store.write() as archive:
             self._refuse_taken_over(archive)
-            archive.supervisions.conclude(self._supervision.id, report.end, msgspec.json.encode(report).decode())
+            archive.supervisions.conclude(self._supervision.id, report.end, to_json(report).decode())
             detail = {"supervision": report.supervision, "end": report.end.value, "reruns": report.reruns}
             archive.events.add(self._session.clock(), "supervised", self._workflow.id, detail)
         return report
