@@ -79,7 +79,7 @@ def test_a_template_means_all_its_jobs_and_that_is_said(named: Shell) -> None:
         ("mean[seed=0,alpha=0.1]", ["mean[alpha=0.1,seed=0]"]),
         ("mean[alpha=0.1]", ["mean[alpha=0.1,seed=0]", "mean[alpha=0.1,seed=1]"]),
         ("mean[seed=1, alpha=1.0]", ["mean[alpha=1.0,seed=1]"]),
-        ("text[u=1,t=a,b]", ["text[t=a,b,u=1]"]),
+        ('text[u=1,t="a,b"]', ['text[t="a,b",u=1]']),
         ("cafe\u0301", ["caf\u00e9"]),
         ("caf\u00e9", ["caf\u00e9"]),
         ("caf?", ["caf\u00e9"]),

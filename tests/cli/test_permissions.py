@@ -102,7 +102,9 @@ def test_a_store_of_an_older_version_becomes_private_once_and_says_so(project: S
     for path in (store, *store.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     with closing(sqlite3.connect(store / "store.db")) as older:
-        older.execute("PRAGMA user_version = 2")
+        older.executescript(
+            "ALTER TABLE attempt DROP COLUMN left_running; ALTER TABLE runner DROP COLUMN offer; PRAGMA user_version = 2"
+        )
     first = project("status")
     assert f"the store {store} was open to other users and is now private" in first.err
     assert modes(store) == {"folders": {0o700}, "files": {0o600}, "by jobs": {0o644}}

@@ -10,7 +10,7 @@ from typing import Any
 
 from rekindle.domain.texts.substitution import word
 
-_PARTS = re.compile(r'([\w-]+)=("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
+_PARTS = re.compile(r'\s*([\w-]+)=("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
 
 
 def composed(text: str) -> str:

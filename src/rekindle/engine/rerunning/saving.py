@@ -117,7 +117,6 @@ def _save(job: PlannedJob, directory: str, place: str, count: _Count) -> tuple[S
         name = f"{at}/{Path(path).name or 'output'}"
         target = f"{_part(place)}/{name}"
         try:
-            make_folder(Path(target).parent)
             if _copy_output(root_of(path, job, directory) or str(Path(path).parent), path, target, count):
                 saved += [_described(one, path, target, f"{place}/{name}") for one in files_of(target)]
         except OSError as error:
@@ -138,7 +137,7 @@ def _copy_output(root: str, path: str, target: str, count: _Count) -> bool:
             mode = kind(at, name) or 0
             if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
                 return False
-            Path(target).parent.mkdir(parents=True)
+            make_folder(Path(target).parent)
             if not stat.S_ISDIR(mode):
                 copy_file(by_descriptor(at, name), target, count)
                 return True
