@@ -106,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that knows no UTF-8 gets ? for what it cannot show
     try:
-        code = cli.main(args=arguments, prog_name="rekindle", standalone_mode=False)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        code = cli.main(args=words, prog_name="rekindle", standalone_mode=False, obj=words)
         sys.stdout.flush()
     except RekindleError as error:
         return _tell(error)

@@ -40,9 +40,8 @@ class StepOutcome:
     verdict: Verdict | None = None  # what it found
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One execution of a job."""
+class Attempt(NamedTuple):
+    """One execution of a job. A tuple, because lists make millions of them."""
 
     id: int
     job: int
@@ -83,9 +82,8 @@ class Attempt:
     shared: bool = False  # others may be in its folder too: it is never removed
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A node of a workflow's graph, as it stands."""
+class Job(NamedTuple):
+    """A node of a workflow's graph, as it stands. A tuple, because lists make millions of them."""
 
     id: int
     workflow: int

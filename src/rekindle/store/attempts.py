@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -10,14 +12,21 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, Earlier, Failure, FailureGroup, StepOutcome
 from rekindle.domain.rerunning.costs import Past
+from rekindle.domain.selection import Chosen
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Word
-from rekindle.store.database import Database, Row
+from rekindle.store.database import NO_LIMIT, Database, Row
 from rekindle.store.past import past_of
+from rekindle.store.predicates import compile_chosen
 from rekindle.store.queries import as_set, load
 from rekindle.store.rowshape import CAUSES, STATES, attempt_of, step_of
 
 SQL = load("attempts")
+
+ATTEMPT_COLUMNS = SQL["attempt_columns"].text
+
+_CHUNK = 1_000
+"""Attempts whose steps are read together."""
 
 BEYOND = "\U0010ffff"
 """Sorts behind every text that begins as what stands before it."""
@@ -43,6 +52,28 @@ class Attempts:
             rows = self._db.rows(SQL["attempts_of_all"], live=live)
             steps = self._db.rows(SQL["steps_of_all"], live=live)
         return self._with_steps(rows, steps)
+
+    def page(
+        self, chosen: Chosen | None, live: bool, limit: int | None, offset: int
+    ) -> Iterator[tuple[str, Attempt]]:
+        page = {"live": live, "limit": NO_LIMIT if limit is None else limit, "offset": offset}
+        rows = self._of_chosen("attempts_page", chosen, page)
+        while chunk := list(islice(rows, _CHUNK)):
+            ids = as_set(row[1] for row in chunk)
+            steps = _steps(self._db.rows(SQL["steps_of_attempts"], attempts=ids))
+            for name, *row in chunk:
+                yield name, attempt_of(tuple(row), self._db.paths, steps.get(row[0], ()))
+
+    def count(self, chosen: Chosen | None, live: bool) -> int:
+        return int(next(self._of_chosen("count_attempts", chosen, {"live": live}))[0])
+
+    def _of_chosen(self, query: str, chosen: Chosen | None, values: Mapping[str, Any]) -> Iterator[Row]:
+        """Run a query for attempts of all jobs, or its variant for chosen ones."""
+        if chosen is None:
+            return self._db.stream(SQL[query].text, values)
+        compiled = compile_chosen(chosen, "select_jobs", self._db.paths)
+        text = SQL[f"{query}_of_jobs"].text.replace("{jobs}", compiled.text)
+        return self._db.stream(text, {**compiled.values, **values})
 
     def get(self, attempt: int) -> Attempt | None:
         rows = self._db.rows(SQL["attempt"], attempt=attempt)

@@ -141,9 +141,9 @@ class Queue:
             return int(self._db.value(SQL["leaving"]))
         return int(self._db.value(SQL["leaving_of_one"], workflow=workflow))
 
-    def awaited(self, jobs: Sequence[int]) -> dict[int, list[int]]:
+    def awaited(self, jobs: Sequence[int] | None) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
-        for job, attempt in self._db.rows(SQL["awaited"], jobs=as_set(jobs)):
+        for job, attempt in self._db.rows(SQL["awaited"], jobs=None if jobs is None else as_set(jobs)):
             found.setdefault(job, []).append(attempt)
         return found
 

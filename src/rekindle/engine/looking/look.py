@@ -14,7 +14,7 @@ from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound, SpecError
 from rekindle.domain.models import Attempt, Event, FailureGroup, Job, Revision, Runner, Workflow
 from rekindle.domain.rerunning.rerun import Reason, RerunRecord
-from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
+from rekindle.domain.selection import Chosen, Compare, Every, Op, Predicate, Selection, only_compares
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Subtask
 from rekindle.domain.texts.nearest import did_you_mean
@@ -37,6 +37,16 @@ def select(session: Session, selection: Selection, tell: Tell | None = None) -> 
     """
     ids = _selected(session, selection)
     return list(changed(session, ids, tell, strict=selection.changed == "all").stale) if selection.changed else ids
+
+
+def chosen(session: Session, selection: Selection, tell: Tell | None = None) -> Chosen:
+    """Return the jobs of a selection in the form in which their list is read: a condition where the database can decide
+    it alone, else their ids. NotFound as `select`."""
+    if selection.jobs or selection.changed or not only_compares(selection.where):
+        return Chosen(ids=select(session, selection, tell))
+    with session.store.read() as archive:
+        workflow = _workflow(archive, selection.workflow).id if selection.workflow else None
+        return Chosen(_with_signature(archive, selection), workflow)
 
 
 def _selected(session: Session, selection: Selection) -> list[int]:

@@ -47,6 +47,27 @@ WHERE attempt.job IN @jobs AND (:live = 0 OR attempt.archived_by IS NULL) ORDER 
 SELECT {step_columns} FROM attempt JOIN step ON step.attempt = attempt.id
 WHERE attempt.job IN @jobs AND (:live = 0 OR attempt.archived_by IS NULL) ORDER BY step.attempt, step.position;
 
+-- name: attempts_page
+-- A page of the attempts of all jobs, oldest first, each with its job's name.
+SELECT job.name, {attempt_columns}
+FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN signature ON signature.id = attempt.signature
+WHERE (:live = 0 OR attempt.archived_by IS NULL) ORDER BY attempt.id LIMIT :limit OFFSET :offset;
+
+-- name: attempts_page_of_jobs
+-- The same of the jobs that a query finds.
+SELECT job.name, {attempt_columns}
+FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN signature ON signature.id = attempt.signature
+WHERE attempt.job IN ({jobs}) AND (:live = 0 OR attempt.archived_by IS NULL)
+ORDER BY attempt.id LIMIT :limit OFFSET :offset;
+
+-- name: count_attempts
+-- How many attempts there are.
+SELECT count(*) FROM attempt WHERE (:live = 0 OR attempt.archived_by IS NULL);
+
+-- name: count_attempts_of_jobs
+-- How many attempts of the jobs that a query finds there are.
+SELECT count(*) FROM attempt WHERE attempt.job IN ({jobs}) AND (:live = 0 OR attempt.archived_by IS NULL);
+
 -- name: live_of_jobs
 -- The live attempts of jobs.
 SELECT {attempt_columns}
