@@ -53,9 +53,7 @@ class Attempts:
             steps = self._db.rows(SQL["steps_of_all"], live=live)
         return self._with_steps(rows, steps)
 
-    def page(
-        self, chosen: Chosen | None, live: bool, limit: int | None, offset: int
-    ) -> Iterator[tuple[str, Attempt]]:
+    def page(self, chosen: Chosen | None, live: bool, limit: int | None, offset: int) -> Iterator[tuple[str, Attempt]]:
         page = {"live": live, "limit": NO_LIMIT if limit is None else limit, "offset": offset}
         rows = self._of_chosen("attempts_page", chosen, page)
         while chunk := list(islice(rows, _CHUNK)):

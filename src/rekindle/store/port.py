@@ -209,8 +209,8 @@ class Queue(Protocol):
         ...
 
     def awaited(self, jobs: Sequence[int] | None) -> dict[int, list[int]]:
-        """By job, of those among these (None: of all) that are READY and must not start before such attempts have ended: which. They
-        are the job's own, and those of what is below it, as far down as nothing between is done."""
+        """By job, of those among these (None: of all) that are READY and must not start before such attempts have
+        ended: which. They are the job's own, and those of what is below it, as far down as nothing between is done."""
         ...
 
     def fall_due(self, now: float) -> None:

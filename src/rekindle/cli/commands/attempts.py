@@ -10,7 +10,7 @@ from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.showing import drawing, explaining, reasons, shapes
-from rekindle.cli.showing.lists import emit_rows, page_options, print_table, tell_page
+from rekindle.cli.showing.lists import emit_rows, limit_options, page_options, print_table, tell_page
 from rekindle.cli.showing.modified import modifications
 from rekindle.cli.showing.subtasks import FIRST, subtasks_table
 from rekindle.domain.acting import ActingSet
@@ -76,13 +76,16 @@ def list_attempts(flags: Flags, live: bool, page: Page, as_json: bool) -> None:
 @click.command()
 @click.argument("attempt", type=click.IntRange(min=1), metavar="ID")
 @click.option("-v", "--verbose", is_flag=True, help="Show every file, and every subtask of a long fan-out.")
+@limit_options
 @json_option
-def show(attempt: int, verbose: bool, as_json: bool) -> None:
+def show(attempt: int, verbose: bool, page: Page | None, as_json: bool) -> None:
     """Show everything about an attempt: its files, its steps and their subtasks, times, cost, and how it failed.
+    --limit and --offset bound the subtasks of each step.
 
     \b
     Example:
       rekindle attempts show 12
+      rekindle attempts show 12 --limit 50 --offset 100
     """
     with opened() as session:
         found = look.attempt(session, attempt)
@@ -102,7 +105,11 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         told = {"done": copying[0], "whole": copying[1]} if copying else None
         more = {"actions_in_force": in_force is not None, "added": names, "copying": told, "saved_outputs": saved}
         more |= {"inputs": [*map(shapes.file, prints.inputs)], "outputs": [*map(shapes.file, prints.outputs)]}
-        listed = [shapes.subtask(steps[step], one) for step, several in subtasks.items() for one in several]
+        listed = [
+            shapes.subtask(steps[step], one)
+            for step, several in subtasks.items()
+            for one in (page or Page()).of(several)
+        ]
         parts = [{"part": part.kind, "name": part.name, "value": value} for part, value in environment.items()]
         shapes.emit({**document, **more, "subtasks": listed, "environment": parts})
         return
@@ -124,7 +131,7 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         click.echo(_actions(found, in_force))
     for step, several in subtasks.items():
         click.echo("")
-        click.echo(subtasks_table(steps[step], several, most=None if verbose else FIRST))
+        click.echo(subtasks_table(steps[step], several, page or Page(None if verbose else FIRST)))
     if found.cause is not None:
         click.echo("")
         click.echo(explaining.failure(found))

@@ -11,10 +11,12 @@ from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.drawing import Column
+from rekindle.cli.showing.lists import emit_rows, page_options, tell_page
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.batches.flakiness import Failing, Flakiness, Passed
 from rekindle.engine.looking import look
 from rekindle.engine.looking.flaky import flaky as engine_flaky
+from rekindle.engine.looking.lists import Page
 from rekindle.engine.results import JobRow
 from rekindle.engine.session import Session
 from rekindle.query.selections import Flags, parse_selection
@@ -32,8 +34,9 @@ WORDS = {
 @selection_options
 @click.option("--all-jobs", is_flag=True, help="Also those that always pass, or have never passed.")
 @click.option("-v", "--verbose", is_flag=True, help="Show each signature and host.")
+@page_options
 @json_option
-def flaky(flags: Flags, all_jobs: bool, verbose: bool, as_json: bool) -> None:
+def flaky(flags: Flags, all_jobs: bool, verbose: bool, page: Page, as_json: bool) -> None:
     """Show which jobs fail now and then, and how often: all of them, or a SELECTION. What certainly fails most often
     comes first.
 
@@ -51,11 +54,14 @@ def flaky(flags: Flags, all_jobs: bool, verbose: bool, as_json: bool) -> None:
     selection = parse_selection(flags)
     with opened() as session, reading_shown() as tell:
         ids = look.select(session, selection, tell)
-        found, rows = measured(session, ids, every=all_jobs)
+        every, rows = measured(session, ids, every=all_jobs)
+    found = page.of(every)
     if as_json:
-        shapes.emit(document(found, rows))
-    else:
+        emit_rows("flaky", document(found, rows)["flaky"])
+        return
+    if found or not every:
         draw(found, rows, len(ids), verbose=verbose)
+    tell_page(page, len(found), len(every), "job")
 
 
 def measured(session: Session, ids: Sequence[int], *, every: bool) -> tuple[list[Flakiness], dict[int, JobRow]]:

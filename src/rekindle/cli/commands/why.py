@@ -12,6 +12,7 @@ from rekindle.cli.commands.rerun import tell_spec_changed
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.showing import canaries, drawing, reasons, shapes
+from rekindle.cli.showing.lists import emit_rows, limit_options, tell_page
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.batches.canaries import Group
 from rekindle.domain.changes.staleness import ComparedPart
@@ -21,6 +22,7 @@ from rekindle.domain.states import State
 from rekindle.engine.changes import staleness
 from rekindle.engine.changes.staleness import Explained
 from rekindle.engine.looking import look
+from rekindle.engine.looking.lists import Page
 from rekindle.engine.looking.whereabouts import workflows_of
 from rekindle.engine.session import Session
 from rekindle.query.selections import Flags, parse_selection
@@ -35,8 +37,9 @@ _HEADS = 3
 @click.command()
 @selection_options
 @click.option("-v", "--verbose", is_flag=True, help="Show every job and every reason.")
+@limit_options
 @json_option
-def why(flags: Flags, verbose: bool, as_json: bool) -> None:
+def why(flags: Flags, verbose: bool, page: Page | None, as_json: bool) -> None:
     """Tell whether jobs would run again, and why or why not.
 
     A job of the SELECTION is stale when what its last attempt depended on is not what it was: its definition, the
@@ -58,18 +61,21 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
         raise UsageError("say which jobs to explain", hint="for instance `rekindle why train`, -w WORKFLOW, or --all")
     with opened() as session:
         with reading_shown() as tell:
-            jobs = look.select(session, selection, tell)
+            every = look.select(session, selection, tell)
+            jobs = page.of(every) if page else every
             found = staleness.explain(session, jobs, tell, strict=selection.changed == "all")
         workflows = workflows_of(session, [one.job.id for one in found])
         tell_spec_changed(session, workflows)
         notes = _notes(session, found)
         waits = look.waiting_for(session, [one.job.id for one in found])
     if as_json:
-        shapes.emit({"jobs": [_shape(one, waits.get(one.job.id)) for one in found]})
-    elif not found:
+        emit_rows("jobs", (_shape(one, waits.get(one.job.id)) for one in found))
+        return
+    if not every:
         click.echo("nothing is stale" if selection.changed else "nothing selected")
-    else:
+    elif found:
         _draw(found, notes, waits, verbose, workflows)
+    tell_page(page or Page(), len(jobs), len(every), "job")
 
 
 def _notes(session: Session, found: Sequence[Explained]) -> dict[int, str]:

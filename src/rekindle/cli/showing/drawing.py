@@ -49,9 +49,7 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, indent: i
     return "\n".join(tables(columns, [rows], indent=indent))
 
 
-def tables(
-    columns: Sequence[Column], blocks: Iterable[Iterable[Sequence[str]]], *, indent: int = 0
-) -> Iterator[str]:
+def tables(columns: Sequence[Column], blocks: Iterable[Iterable[Sequence[str]]], *, indent: int = 0) -> Iterator[str]:
     """The same for rows that come in blocks, each of which is laid out and given as one text. From one block to the
     next columns keep their width or gain some. The titles stand above the first block, and above each that has cells in
     a column that was empty before."""
@@ -148,7 +146,7 @@ def when(at: float | None) -> str:
     """Local time, short, for a table: of today the time, of earlier days the date and the minute."""
     if at is None:
         return ""
-    return _when(int(at), date.today())  # noqa: DTZ011 (people's own day is meant)
+    return _when(int(at), date.today())
 
 
 @functools.lru_cache(maxsize=4096)
@@ -173,7 +171,10 @@ def _left_out(columns: Sequence[Column], given: Sequence[int], natural: Sequence
     bearable = sum(max(0, natural[at] - room // 2) for at in kept)
     spare = [at for at in given if columns[at].spare]
     left_out: set[int] = set()
-    while spare and _excess(_shortened(columns, [at for at in given if at not in left_out], natural, room), room) > bearable:
+    while (
+        spare
+        and _excess(_shortened(columns, [at for at in given if at not in left_out], natural, room), room) > bearable
+    ):
         left_out.add(spare.pop())
     return left_out
 

@@ -27,7 +27,6 @@ _WRITTEN = 100
 """Rows of a JSON document that are written at once."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Row = TypeVar("Row")
 
 
 def page_options(command: Command) -> Command:
@@ -37,16 +36,18 @@ def page_options(command: Command) -> Command:
 
 
 def limit_options(command: Command) -> Command:
-    """The same for a command that bounds by itself what it shows on a terminal."""
+    """The same for a command that bounds by itself what it shows: without these flags it gets None."""
     return _paged(command, None, "Show N rows; 0: all.")
 
 
-def _paged(command: Command, default: int | None, about: str) -> Command:
+def _paged(command: Command, on_terminal: int | None, about: str) -> Command:
     @functools.wraps(command)
     def with_page(*args: Any, **kwargs: Any) -> Any:
         limit, offset = kwargs.pop("limit"), kwargs.pop("offset")
+        if on_terminal is None and limit is None and not offset:
+            return command(*args, page=None, **kwargs)
         if limit is None and not kwargs["as_json"] and sys.stdout.isatty():
-            limit = default
+            limit = on_terminal
         return command(*args, page=Page(limit or None, offset), **kwargs)
 
     whole = click.IntRange(min=0)
@@ -75,9 +76,12 @@ def _encoded(row: Mapping[str, Any]) -> str:
 
 
 def print_table(
-    columns: Sequence[Column], rows: Iterator[Row], cells: Callable[[Sequence[Row]], Iterable[Sequence[str]]]
+    columns: Sequence[Column],
+    rows: Iterator[Any],
+    cells: Callable[[Sequence[Any]], Iterable[Sequence[str]]] = lambda block: block,
 ) -> int:
-    """Print a table block by block, and return the number of its rows. `cells` makes the cells of a block of rows."""
+    """Print a table block by block, and return the number of its rows. `cells` makes the cells of a block of rows;
+    by default rows are cells."""
     shown = 0
 
     def blocks() -> Iterator[Iterable[Sequence[str]]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-from rekindle.domain.models import Attempt, Job
-from rekindle.domain.rerunning.rerun import Reason
+from rekindle.domain.models import Attempt, Event, Job
+from rekindle.domain.rerunning.rerun import Reason, RerunRecord
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.engine.changes.reading import Tell
@@ -79,8 +79,8 @@ def _job_rows(archive: Archive, found: Iterator[tuple[str, Job, Attempt | None]]
 
 @contextmanager
 def attempts(session: Session, selection: Selection, page: Page, *, live: bool) -> Iterator[Listed[AttemptRow]]:
-    """Give a page of the attempts of a selection's jobs (of all, retired ones too, where it is empty), oldest first; its
-    rows are read within the block. NotFound as `look.select`."""
+    """Give a page of the attempts of a selection's jobs (of all, retired ones too, where it is empty), oldest first;
+    its rows are read within the block. NotFound as `look.select`."""
     chosen = None if selection.empty else look.chosen(session, selection)
     with session.store.read() as archive:
         found = archive.attempts.page(chosen, live, page.limit, page.offset)
@@ -96,3 +96,19 @@ def _attempt_rows(archive: Archive, found: Iterator[tuple[str, Attempt]]) -> Ite
         folders = workdirs_in(archive, several)
         for name, one in chunk:
             yield AttemptRow(one, name, folders[one.id], counts, retries)
+
+
+def reruns(session: Session, workflow: str | None, page: Page) -> Listed[tuple[RerunRecord, int]]:
+    """Return a page of the applied reruns, newest first, each with the number of jobs it touched."""
+    number = None if workflow is None else look.find_workflow(session, workflow).id
+    with session.store.read() as archive:
+        found = archive.reruns.listing(number, page.limit, page.offset)
+        return Listed(iter(found), archive.reruns.count(number))
+
+
+def events(session: Session, workflow: str | None, page: Page) -> Listed[Event]:
+    """Return a page of what happened, oldest first: the newest events of all but the `offset` newest."""
+    number = None if workflow is None else look.find_workflow(session, workflow).id
+    with session.store.read() as archive:
+        found = archive.events.listing(number, 0, page.limit, page.offset)
+        return Listed(iter(found), archive.events.count(number))

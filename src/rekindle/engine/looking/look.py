@@ -380,10 +380,10 @@ def retries(session: Session, jobs: Sequence[int]) -> tuple[dict[int, Reason], d
     )
 
 
-def reruns(session: Session, workflow: str | None = None, limit: int | None = None) -> list[tuple[RerunRecord, int]]:
+def reruns(session: Session, workflow: str | None = None) -> list[tuple[RerunRecord, int]]:
     """Applied reruns, newest first, each with the number of jobs it touched."""
     with session.store.read() as archive:
-        return archive.reruns.listing(_workflow(archive, workflow).id if workflow else None, limit)
+        return archive.reruns.listing(_workflow(archive, workflow).id if workflow else None)
 
 
 def rerun(session: Session, number: int) -> RerunRecord:
@@ -420,7 +420,7 @@ def revisions(session: Session, attempts: Sequence[int]) -> list[int]:
         return sorted({revision for _, revision, _ in archive.measures.origins(attempts).values()})
 
 
-def events(session: Session, workflow: str | None = None, limit: int | None = None) -> list[Event]:
-    """What happened, oldest first; with a limit the newest so many."""
+def events(session: Session, workflow: str | None = None) -> list[Event]:
+    """What happened, oldest first."""
     with session.store.read() as archive:
-        return archive.events.listing(_workflow(archive, workflow).id if workflow else None, limit=limit)
+        return archive.events.listing(_workflow(archive, workflow).id if workflow else None)
