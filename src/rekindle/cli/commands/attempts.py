@@ -105,11 +105,8 @@ def show(attempt: int, verbose: bool, page: Page | None, as_json: bool) -> None:
         told = {"done": copying[0], "whole": copying[1]} if copying else None
         more = {"actions_in_force": in_force is not None, "added": names, "copying": told, "saved_outputs": saved}
         more |= {"inputs": [*map(shapes.file, prints.inputs)], "outputs": [*map(shapes.file, prints.outputs)]}
-        listed = [
-            shapes.subtask(steps[step], one)
-            for step, several in subtasks.items()
-            for one in (page or Page()).of(several)
-        ]
+        rows = page or Page()
+        listed = [shapes.subtask(steps[step], one) for step, several in subtasks.items() for one in rows.of(several)]
         parts = [{"part": part.kind, "name": part.name, "value": value} for part, value in environment.items()]
         shapes.emit({**document, **more, "subtasks": listed, "environment": parts})
         return
