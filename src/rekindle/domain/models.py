@@ -349,3 +349,5 @@ class FailureGroup:
     last: float | None = None  # … and the last
     hosts: tuple[tuple[str, int], ...] = ()  # (host, attempts), those with most first
     newest: int | None = None  # attempt
+    newest_job: int | None = None
+    newest_message: str = ""  # as the newest attempt wrote it, in one line; `message` is normalised

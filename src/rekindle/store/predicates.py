@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -56,8 +56,10 @@ def compile_selection(where: Predicate, workflow: int | None, paths: StoredPaths
     return Compiled(text, compiler.values)
 
 
-def compile_chosen(chosen: Chosen, query: str, paths: StoredPaths) -> Compiled:
-    """The query `select_jobs`, `list_jobs` or `count_jobs` for chosen jobs. BadSelection as above."""
+def compile_chosen(
+    chosen: Chosen, query: Literal["select_jobs", "list_jobs", "count_jobs"], paths: StoredPaths
+) -> Compiled:
+    """One of these queries for chosen jobs. BadSelection as above."""
     compiler = _Compiler(paths)
     if chosen.ids is None:
         where = compiler.whole(chosen.where, chosen.workflow, retired=False)

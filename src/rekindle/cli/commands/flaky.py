@@ -9,7 +9,7 @@ import click
 
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
-from rekindle.cli.showing import drawing, shapes
+from rekindle.cli.showing import drawing, explaining, shapes
 from rekindle.cli.showing.drawing import Column
 from rekindle.cli.showing.lists import emit_rows, page_options, tell_page
 from rekindle.cli.showing.reading import reading_shown
@@ -97,6 +97,7 @@ def _shape(one: Flakiness, row: JobRow) -> dict[str, Any]:
                 "message": way.message,
                 "count": way.count,
                 "attempt": way.newest,
+                "newest_message": way.newest_message,
             }
             for way in one.signatures
         ],
@@ -111,14 +112,14 @@ def draw(found: Sequence[Flakiness], rows: dict[int, JobRow], looked: int, *, ve
         return
     columns = [
         Column("ID", right=True),
-        Column("JOB", cut="middle"),
+        Column("JOB", cut="middle", keep=True),
         Column("FAILED", right=True),
         Column("RATE", right=True),
         Column("95 %", right=True),
         Column("NOW", cut="end"),
-        Column("LAST FAILED", drop=True),
-        Column("SIGNATURE", drop=True),
-        Column("ERROR", cut="end", drop=True),
+        Column("LAST FAILED", drop=True, spare=True),
+        Column("SIGNATURE", drop=True, spare=True),
+        Column("ERROR", cut="middle", drop=True, keep=True),
     ]
     click.echo(drawing.table(columns, [_cells(one, rows[one.job].job.name) for one in found]))
     if verbose:
@@ -154,7 +155,7 @@ def _more(one: Flakiness) -> str:
 
 
 def _said(way: Failing) -> str:
-    return drawing.flat(": ".join(text for text in (way.type, way.message) if text) or way.cause)
+    return explaining.example(way.type, way.message, way.newest_message, way.count) or way.cause
 
 
 def _percent(share: float) -> str:

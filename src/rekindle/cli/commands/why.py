@@ -11,7 +11,7 @@ import click
 from rekindle.cli.commands.rerun import tell_spec_changed
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
-from rekindle.cli.showing import canaries, drawing, reasons, shapes
+from rekindle.cli.showing import canaries, drawing, explaining, reasons, shapes
 from rekindle.cli.showing.lists import emit_rows, limit_options, tell_page
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.batches.canaries import Group
@@ -97,6 +97,7 @@ def _shape(one: Explained, waits: Group | None) -> dict[str, Any]:
         "reasons": [*map(_reason, one.reasons), *({**_reason(each), "stale": False} for each in one.warnings)],
         "accepted": one.accepted,
         "awaits": list(one.awaits),
+        "error": (explaining.error(one.failed) if one.failed else "") or None,
         "compared": [_part(part) for part in one.compared],
         "mentioned": [_part(part) for part in one.mentioned],
         "checked": checked
@@ -139,6 +140,8 @@ def _draw(
         _draw_heads(group, verbose)
         for line in lines:
             click.echo(f"  {line}")
+        if said := _newest_error(group):
+            click.echo(f"  {said}")
         shown += len(group)
     if len(found) > 1:
         if shown < len(found):
@@ -147,6 +150,13 @@ def _draw(
     if any(one.word == "stale" for one in found):
         scope = f" -w {workflows[0]}" if len(workflows) == 1 else ""
         click.echo(f"again: rekindle rerun{scope} --changed --work")
+
+
+def _newest_error(group: Sequence[Explained]) -> str:
+    """The error of the newest attempt of jobs that failed, in one line."""
+    failed = [one.failed for one in group if one.failed is not None]
+    said = explaining.error(max(failed, key=lambda one: one.id)) if failed else ""
+    return drawing.cut(f"e.g. {said}" if said and len(group) > 1 else said, drawing.terminal_width() - 2)
 
 
 def _draw_heads(group: Sequence[Explained], verbose: bool) -> None:

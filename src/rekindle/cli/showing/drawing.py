@@ -32,8 +32,8 @@ _NARROWEST = 8
 class Column:
     """A column of a table. `cut`: it may be shortened where the terminal is narrow, at its end or in the middle (of
     names that differ in their ends). `drop`: it is left out when every cell of it is empty. `keep`: it is shortened
-    only when all others are as narrow as they can be. `spare`: it is left out before a column that is kept is shortened to
-    less than half of the terminal's width."""
+    only when all others are as narrow as they can be. `spare`: it is left out before a column that is kept is shortened
+    to less than half of the terminal's width."""
 
     title: str
     right: bool = False

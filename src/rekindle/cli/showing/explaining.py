@@ -111,7 +111,7 @@ ATTEMPT_COLUMNS = (
     Column("CPU", right=True, drop=True, spare=True),
     Column("MEMORY", right=True, drop=True, spare=True),
     Column("NOTE", cut="end", drop=True),
-    Column("ERROR", cut="end", drop=True),
+    Column("ERROR", cut="middle", drop=True, keep=True),
 )
 
 
@@ -209,7 +209,7 @@ def group_lines(groups: Sequence[FailureGroup], *, indent: int = 0, most: int | 
         Column("COUNT", right=True),
         Column("SIGNATURE"),
         Column("CAUSE"),
-        Column("ERROR", cut="end"),
+        Column("ERROR", cut="middle", keep=True),
         Column("JOBS", cut="end"),
     ]
     rows = [
@@ -230,8 +230,19 @@ def group_lines(groups: Sequence[FailureGroup], *, indent: int = 0, most: int | 
 
 def said(group: FailureGroup) -> str:
     """The error of a group in one line, or its cause where it said nothing."""
-    words = ": ".join(part for part in (group.type, drawing.flat(group.message)) if part)
-    return words or group.cause.value
+    return example(group.type, group.message, group.newest_message, group.count) or group.cause.value
+
+
+def newest(group: FailureGroup) -> str:
+    """The error of the newest attempt of a group in one line, or its cause where it said nothing."""
+    return example(group.type, group.message, group.newest_message, 1) or group.cause.value
+
+
+def example(kind: str, normalised: str, message: str, count: int) -> str:
+    """The newest error of those that share a signature, in one line: `e.g. ValueError: too cold: '21.5'`, where others
+    may have another message."""
+    words = drawing.flat(": ".join(part for part in (kind, message) if part))
+    return f"e.g. {words}" if count > 1 and message != normalised else words
 
 
 def ids(jobs: Sequence[int]) -> str:

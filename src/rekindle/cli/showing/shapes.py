@@ -276,6 +276,7 @@ def failure(group: FailureGroup) -> dict[str, Any]:
         "first": iso(group.first),
         "last": iso(group.last),
         "hosts": [{"host": host, "count": count} for host, count in group.hosts],
+        "newest_message": group.newest_message,
     }
 
 

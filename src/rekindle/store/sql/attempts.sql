@@ -140,6 +140,10 @@ WHERE attempt.workflow = :workflow AND attempt.signature IS NOT NULL
     AND (:archived = 1 OR (attempt.archived_by IS NULL AND job.retired = 0))
 GROUP BY attempt.signature, attempt.host;
 
+-- name: said
+-- What attempts that failed said.
+SELECT id, job, cause, error_type, error_message, error_traceback, error_stderr FROM attempt WHERE id IN @attempts;
+
 -- name: found
 -- How many jobs of a workflow have found what, by the index of what was not plainly passed.
 SELECT attempt.verdict, count(*) FROM attempt JOIN job ON job.id = attempt.job
