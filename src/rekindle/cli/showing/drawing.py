@@ -32,8 +32,8 @@ _NARROWEST = 8
 class Column:
     """A column of a table. `cut`: it may be shortened where the terminal is narrow, at its end or in the middle (of
     names that differ in their ends). `drop`: it is left out when every cell of it is empty. `keep`: it is shortened
-    only when all others are as narrow as they can be. `spare`: it is left out before a column that is kept is shortened
-    to less than half of the terminal's width."""
+    only when all others are as narrow as they can be, and after those to its right. `spare`: it is left
+    out before a column that is kept is shortened to less than half of the terminal's width."""
 
     title: str
     right: bool = False
@@ -182,7 +182,10 @@ def _left_out(columns: Sequence[Column], given: Sequence[int], natural: Sequence
 def _fit(columns: Sequence[Column], given: Sequence[int], natural: Sequence[int], room: int) -> dict[int, int]:
     """The width of each of the columns that are shown, by its position, such that all fit if they can."""
     widths = _shortened(columns, given, natural, room)
-    _shorten(widths, [at for at in given if columns[at].keep], room)
+    kept = [at for at in given if columns[at].keep]
+    _shorten(widths, kept, room, least=room // 3)
+    for at in reversed(kept):
+        _shorten(widths, [at], room)
     return widths
 
 
@@ -197,16 +200,16 @@ def _excess(widths: Mapping[int, int], room: int) -> int:
     return sum(widths.values()) + 2 * (len(widths) - 1) - room
 
 
-def _shorten(widths: dict[int, int], those: Sequence[int], room: int) -> None:
-    """Shorten some columns until all fit: the widest gives first."""
+def _shorten(widths: dict[int, int], those: Sequence[int], room: int, least: int = _NARROWEST) -> None:
+    """Shorten some columns, none below `least`, until all fit: the widest gives first."""
     excess = _excess(widths, room)
     while excess > 0:
-        candidates = [at for at in those if widths[at] > _NARROWEST]
+        candidates = [at for at in those if widths[at] > least]
         if not candidates:
             break
         widest = max(candidates, key=lambda at: widths[at])
         others = [widths[at] for at in candidates if at != widest]
-        step = min(excess, max(1, widths[widest] - max(others, default=_NARROWEST)), widths[widest] - _NARROWEST)
+        step = min(excess, max(1, widths[widest] - max(others, default=least)), widths[widest] - least)
         widths[widest] -= step
         excess -= step
 

@@ -106,7 +106,7 @@ ATTEMPT_COLUMNS = (
     Column("REV", right=True, drop=True),
     Column("STATE"),
     Column("CAUSE", drop=True),
-    Column("STARTED"),
+    Column("STARTED", spare=True),
     Column("TIME", right=True),
     Column("CPU", right=True, drop=True, spare=True),
     Column("MEMORY", right=True, drop=True, spare=True),
