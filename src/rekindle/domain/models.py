@@ -351,3 +351,16 @@ class FailureGroup:
     newest: int | None = None  # attempt
     newest_job: int | None = None
     newest_message: str = ""  # as the newest attempt wrote it, in one line; `message` is normalised
+
+
+class JobFlags(NamedTuple):
+    """Of a job what decides whether it is held, released or canceled."""
+
+    id: int
+    workflow: int
+    name: str
+    state: State
+    resource_class: int
+    held: str | None
+    retired: bool
+    attempt: int | None  # the live one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.models import Attempt, Failure, Job, Needed
+from rekindle.domain.models import Attempt, Failure, Job, JobFlags, Needed
 from rekindle.domain.selection import Chosen, Predicate
 from rekindle.store.attempts import ATTEMPT_COLUMNS, live_attempts
 from rekindle.store.database import NO_LIMIT, Database, Row
@@ -64,6 +64,12 @@ class Jobs:
         rows = self._db.rows(SQL["jobs_by_id"], jobs=as_set(ids))
         known = {row[0]: job_of(row, self._db.paths) for row in rows}
         return [known[number] for number in ids if number in known]
+
+    def flags(self, ids: Sequence[int]) -> Iterator[JobFlags]:
+        for number, workflow, name, state, taken, held, retired, attempt in self._db.stream(
+            SQL["flags"].text, {"jobs": as_set(ids)}
+        ):
+            yield JobFlags(number, workflow, name, STATES[state], taken, held, retired != 0, attempt)
 
     def workflows(self, ids: Sequence[int]) -> list[int]:
         return [row[0] for row in self._db.rows(SQL["workflows_of"], jobs=as_set(ids))]

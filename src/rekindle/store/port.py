@@ -20,6 +20,7 @@ from rekindle.domain.models import (
     Ending,
     Event,
     Job,
+    JobFlags,
     Move,
     Needed,
     NewAttempt,
@@ -248,19 +249,18 @@ class Jobs(Protocol):
 
     def get(self, ids: Sequence[int]) -> list[Job]:
         """Jobs by id, in the order of ids."""
-        ...
+
+    def flags(self, ids: Sequence[int]) -> Iterator[JobFlags]:
+        """Yield what decides whether these jobs are held, released or canceled, by id."""
 
     def workflows(self, ids: Sequence[int]) -> list[int]:
         """The workflows that these jobs are of, each once, in order."""
-        ...
 
     def live(self, ids: Sequence[int]) -> dict[int, Attempt]:
         """The live attempts (without steps) of these jobs, by job."""
-        ...
 
     def hold(self, ids: Sequence[int], reason: str | None) -> None:
         """Hold with a reason, or with None release."""
-        ...
 
     def held_back(self, workflow: int | None) -> dict[str, int]:
         """How many jobs are READY and held, by reason; archived workflows left out."""

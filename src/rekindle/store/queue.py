@@ -95,7 +95,7 @@ class Queue:
     def move(self, moves: Sequence[Move]) -> None:
         if not moves:
             return
-        moved = self._db.change_each(SQL["move_job"], [(int(move.after), move.job, int(move.before)) for move in moves])
+        moved = self._db.change_each(SQL["move_job"], ((move.after, move.job, move.before) for move in moves))
         expect(moved, len(moves), "moved")
         deltas: Counter[CountKey] = Counter()
         kinds = Counter((move.workflow, move.resource_class, move.before, move.after) for move in moves)
