@@ -55,7 +55,7 @@ def status(workflow: str | None, page: Page, as_json: bool) -> None:
 def _lines(found: Sequence[WorkflowStatus]) -> str:
     columns = [
         Column("ID", right=True),
-        Column("NAME", cut="middle"),
+        Column("NAME", cut="middle", keep=True),
         Column("STATE"),
         Column("JOBS", right=True),
         Column("DONE", right=True),

@@ -63,7 +63,7 @@ def list_workflows(archived: bool, page: Page, as_json: bool) -> None:
         return
     columns = [
         Column("ID", right=True),
-        Column("NAME", cut="middle"),
+        Column("NAME", cut="middle", keep=True),
         Column("PROJECT", cut="end", drop=True),
         Column("REV", right=True),
         Column("JOBS", right=True),

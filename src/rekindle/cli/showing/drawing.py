@@ -183,7 +183,7 @@ def _fit(columns: Sequence[Column], given: Sequence[int], natural: Sequence[int]
     """The width of each of the columns that are shown, by its position, such that all fit if they can."""
     widths = _shortened(columns, given, natural, room)
     kept = [at for at in given if columns[at].keep]
-    _shorten(widths, kept, room, least=room // 3)
+    _shorten(widths, kept, room, least=room // 2)
     for at in reversed(kept):
         _shorten(widths, [at], room)
     return widths
