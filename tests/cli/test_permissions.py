@@ -103,7 +103,7 @@ def test_a_store_of_an_older_version_becomes_private_once_and_says_so(project: S
         path.chmod(0o755 if path.is_dir() else 0o644)
     with closing(sqlite3.connect(store / "store.db")) as older:
         older.executescript(
-            "ALTER TABLE attempt DROP COLUMN left_running; ALTER TABLE runner DROP COLUMN offer; PRAGMA user_version = 2"
+            "ALTER TABLE attempt DROP COLUMN left_running; ALTER TABLE runner DROP COLUMN offer;PRAGMA user_version = 2"
         )
     first = project("status")
     assert f"the store {store} was open to other users and is now private" in first.err

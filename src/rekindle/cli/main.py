@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -24,8 +24,16 @@ DEBUG = "REKINDLE_DEBUG"
 WRONG_COMMAND_LINE = 64
 INTERRUPTED = 130  # 128 + SIGINT, as a shell tells it
 READER_GONE = 1  # as click exits where a write fails
-PROCESS = "process"
-"""The root context's `obj` where the command line is the whole process, not a call of `main` within another program."""
+
+
+class Typed(NamedTuple):
+    """The root context's `obj`: the words after `rekindle`; `process`: the command line is the whole process, not a
+    call of `main` within another program."""
+
+    words: tuple[str, ...]
+    process: bool
+
+
 _NO_BYTES = "surrogates not allowed"
 """The reason of a UnicodeEncodeError: a word of the command line is not UTF-8, and the store cannot look for it."""
 
@@ -144,7 +152,7 @@ def cli(ctx: click.Context, store: str | None) -> None:
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    if ctx.obj is PROCESS and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    if isinstance(ctx.obj, Typed) and ctx.obj.process and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # The command is imported: from here on an interrupt unwinds it. Until here it ends the process at once.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _require_working_directory(elsewhere=store is not None)
@@ -169,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 all well, 1 failed or refused, 2 jobs failed, 5 canceled, 6 timed out, 64 the command line is wrong.
     An error nobody foresaw leaves as it is; `sys.excepthook` makes one line of it unless $REKINDLE_DEBUG is set."""
     gc.set_threshold(GARBAGE)
-    process = PROCESS if arguments is None else None
+    process = arguments is None
     if process:
         set_up_streams()
         sys.unraisablehook = _unraisable
@@ -180,7 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="shown")
     try:
-        code = cli.main(args=arguments, prog_name="rekindle", standalone_mode=False, obj=process)
+        words = tuple(sys.argv[1:] if arguments is None else arguments)
+        code = cli.main(args=list(words), prog_name="rekindle", standalone_mode=False, obj=Typed(words, process))
         sys.stdout.flush()
     except RekindleError as error:
         return _tell(error)

@@ -47,9 +47,8 @@ class StepOutcome:
     verdict: Verdict | None = None  # what it found
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One execution of a job."""
+class Attempt(NamedTuple):
+    """One execution of a job. A tuple, because lists make millions of them."""
 
     id: int
     job: int
@@ -91,9 +90,8 @@ class Attempt:
     left_running: str | None = None  # JSON text of a LeftRunning; None: no process was left
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A node of a workflow's graph, as it stands."""
+class Job(NamedTuple):
+    """A node of a workflow's graph, as it stands. A tuple, because lists make millions of them."""
 
     id: int
     workflow: int
@@ -390,6 +388,8 @@ class FailureGroup:
     last: float | None = None  # … and the last
     hosts: tuple[tuple[str, int], ...] = ()  # (host, attempts), those with most first
     newest: int | None = None  # attempt
+    newest_job: int | None = None
+    newest_message: str = ""  # as the newest attempt wrote it, in one line; `message` is normalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,3 +412,16 @@ class PartialOfFailure:
     job: int
     directory: str  # the project's folder
     output: PartialOutput
+
+
+class JobFlags(NamedTuple):
+    """Of a job what decides whether it is held, released or canceled."""
+
+    id: int
+    workflow: int
+    name: str
+    state: State
+    resource_class: int
+    held: str | None
+    retired: bool
+    attempt: int | None  # the live one

@@ -4,6 +4,7 @@ compiles them."""
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -128,6 +129,29 @@ def has_pattern(where: Predicate) -> bool:
         case ErrorMatches():
             return True
     return where.op is Op.REGEX
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Jobs whose list is read from the store: those for which `where` holds, of one workflow or of all that are not
+    archived; or, where a database cannot decide, those with these ids."""
+
+    where: Predicate = field(default_factory=Every)
+    workflow: int | None = None
+    ids: Sequence[int] | None = None
+
+
+def only_compares(where: Predicate) -> bool:
+    """Whether a predicate consists of comparisons that every database makes itself: no regular expression and no query
+    for documents."""
+    match where:
+        case Every(parts) | AnyOf(parts):
+            return all(map(only_compares, parts))
+        case Not(part):
+            return only_compares(part)
+        case Compare(_, op, _):
+            return op is not Op.REGEX
+    return False
 
 
 @dataclass(frozen=True, slots=True)

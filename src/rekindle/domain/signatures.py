@@ -35,16 +35,27 @@ def signature(cause: str, type: str, message: str, traceback: str, stderr: str) 
     `cause` is a value of Cause; `type`, `message` and `traceback` are the exception's, or what rekindle says about a
     command; `stderr` is the end of what it wrote there. Any of them may be "", and none needs to be well formed.
     """
-    if cause in _TOLD_BY_STDERR and not traceback.strip():
-        told = _told(_lines(stderr)) or _Told(type, message, ())
-    else:
-        told = _Told(type, message, _innermost(_lines(traceback)))
+    told = _said(cause, type, message, traceback, stderr)
     shown = normalised(told.message)
     # Signals differ even where the last lines agree: those were written before, about something else.
     signal = normalised(message) if cause == "signal" else ""
     parts = (cause, told.type, shown, signal, *told.frames)
     digest = blake2b("\0".join(parts).encode(errors="backslashreplace"), digest_size=6).hexdigest()
     return Signature(digest, told.type, shown)
+
+
+def headline(cause: str, type: str, message: str, traceback: str, stderr: str) -> tuple[str, str]:  # noqa: A002
+    """Return the type and the message that a signature is made from, as the attempt wrote them: in one line, not
+    normalised. Takes what `signature` takes."""
+    told = _said(cause, type, message, traceback, stderr)
+    line = next(iter(_lines(told.message[:_TAIL])), "").strip()
+    return told.type, line if len(line) <= _MESSAGE else line[: _MESSAGE - 1] + "…"
+
+
+def _said(cause: str, type: str, message: str, traceback: str, stderr: str) -> _Told:  # noqa: A002
+    if cause in _TOLD_BY_STDERR and not traceback.strip():
+        return _told(_lines(stderr)) or _Told(type, message, ())
+    return _Told(type, message, _innermost(_lines(traceback)))
 
 
 def normalised(text: str) -> str:

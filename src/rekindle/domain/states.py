@@ -21,7 +21,7 @@ class State(enum.IntEnum):
     @property
     def label(self) -> str:
         """The word a user reads and types, in lower case."""
-        return self.name.lower()
+        return self._name_.lower()
 
     @classmethod
     def parse(cls, word: str) -> State:

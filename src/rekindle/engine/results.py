@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from signal import Signals
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rekindle.domain.batches.canaries import Choice, Group
 from rekindle.domain.batches.guards import Guards
@@ -88,8 +88,7 @@ class WorkflowStatus:
         return {"same": False, "changed": True, "invalid": True}.get(self.spec)
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
+class JobRow(NamedTuple):
     """A job, its live attempt, its workflow's name and its resources. `partial`: the attempt rests on a part of a
     fan-out's subtasks, its own or one upstream. `awaits`: canceled attempts, without whose end a ready job does not
     start, for it would disturb them."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -10,14 +12,22 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, Earlier, Failure, FailureGroup, StepOutcome
 from rekindle.domain.rerunning.costs import Past
+from rekindle.domain.selection import Chosen
+from rekindle.domain.signatures import headline
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Word
-from rekindle.store.database import Database, Row
+from rekindle.store.database import NO_LIMIT, Database, Row
 from rekindle.store.past import past_of
-from rekindle.store.queries import as_set, load
+from rekindle.store.predicates import compile_chosen
+from rekindle.store.queries import Query, as_set, load
 from rekindle.store.rowshape import CAUSES, STATES, attempt_of, step_of
 
 SQL = load("attempts")
+
+ATTEMPT_COLUMNS = SQL["attempt_columns"].text
+
+_CHUNK = 1_000
+"""Attempts whose steps are read together."""
 
 BEYOND = "\U0010ffff"
 """Sorts behind every text that begins as what stands before it."""
@@ -43,6 +53,28 @@ class Attempts:
             rows = self._db.rows(SQL["attempts_of_all"], live=live)
             steps = self._db.rows(SQL["steps_of_all"], live=live)
         return self._with_steps(rows, steps)
+
+    def page(self, chosen: Chosen | None, live: bool, limit: int | None, offset: int) -> Iterator[tuple[str, Attempt]]:
+        page = {"live": live, "limit": NO_LIMIT if limit is None else limit, "offset": offset}
+        rows = self._of_chosen(SQL["attempts_page"], SQL["attempts_page_of_jobs"], chosen, page)
+        while chunk := list(islice(rows, _CHUNK)):
+            ids = as_set(row[1] for row in chunk)
+            steps = _steps(self._db.rows(SQL["steps_of_attempts"], attempts=ids))
+            for name, *row in chunk:
+                yield name, attempt_of(tuple(row), self._db.paths, steps.get(row[0], ()))
+
+    def count(self, chosen: Chosen | None, live: bool) -> int:
+        rows = self._of_chosen(SQL["count_attempts"], SQL["count_attempts_of_jobs"], chosen, {"live": live})
+        return int(next(rows)[0])
+
+    def _of_chosen(
+        self, of_all: Query, of_jobs: Query, chosen: Chosen | None, values: Mapping[str, Any]
+    ) -> Iterator[Row]:
+        if chosen is None:
+            return self._db.stream(of_all.text, values)
+        compiled = compile_chosen(chosen, "select_jobs", self._db.paths)
+        text = of_jobs.text.replace("{jobs}", compiled.text)
+        return self._db.stream(text, {**compiled.values, **values})
 
     def get(self, attempt: int) -> Attempt | None:
         rows = self._db.rows(SQL["attempt"], attempt=attempt)
@@ -82,7 +114,8 @@ class Attempts:
         kinds: dict[str, list[Row]] = {}
         for row in rows:
             kinds.setdefault(row[0], []).append(row)
-        groups = [_failure_group(alike) for alike in kinds.values()]
+        messages = raw_messages(self._db, [max(row[8] for row in alike) for alike in kinds.values()])
+        groups = [_failure_group(alike, messages) for alike in kinds.values()]
         return sorted(groups, key=lambda group: (-group.count, group.signature))
 
     def found(self, workflow: int) -> dict[Word, int]:
@@ -112,10 +145,18 @@ def live_attempts(database: Database, jobs: Sequence[int]) -> dict[int, Attempt]
     return {row[1]: attempt_of(row, database.paths) for row in rows}
 
 
-def _failure_group(rows: Sequence[Row]) -> FailureGroup:
+def raw_messages(database: Database, attempts: Collection[int]) -> dict[int, tuple[int, str]]:
+    """By attempt that failed: its job, and its message as it wrote it, in one line."""
+    rows = database.rows(SQL["said"], attempts=as_set(attempts))
+    return {row[0]: (row[1], headline(*(text or "" for text in row[2:]))[1]) for row in rows}
+
+
+def _failure_group(rows: Sequence[Row], messages: Mapping[int, tuple[int, str]]) -> FailureGroup:
     """The rows of one signature, one for each host."""
     digest, cause, name, message, *_ = rows[0]
     hosts = sorted(((row[4], row[5]) for row in rows if row[4] is not None), key=lambda one: (-one[1], one[0]))
+    newest = max(row[8] for row in rows)
+    newest_job, newest_message = messages[newest]
     jobs = {job for row in rows for job in msgspec.json.decode(row[9], type=list[int])}
     return FailureGroup(
         digest,
@@ -127,7 +168,9 @@ def _failure_group(rows: Sequence[Row]) -> FailureGroup:
         first=min((row[6] for row in rows if row[6] is not None), default=None),
         last=max((row[7] for row in rows if row[7] is not None), default=None),
         hosts=tuple(hosts),
-        newest=max(row[8] for row in rows),
+        newest=newest,
+        newest_job=newest_job,
+        newest_message=newest_message,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rekindle.domain.definition import Resources
@@ -11,6 +11,9 @@ from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import Query
 
 Row = tuple[Any, ...]
+
+NO_LIMIT = 2**62
+"""As a query's LIMIT: every row."""
 
 
 class Database:
@@ -54,6 +57,10 @@ class Database:
     def select(self, text: str, values: Mapping[str, Any]) -> list[Row]:
         """Every row of a query that was composed of named fragments (see store.predicates)."""
         return self.connection.execute(text, values).fetchall()
+
+    def stream(self, text: str, values: Mapping[str, Any]) -> Iterator[Row]:
+        """Return the rows of a query one by one, without keeping them; valid until the transaction ends."""
+        return self.connection.execute(text, values)
 
     def forget(self) -> None:
         """A transaction was rolled back: what it had written, and is remembered, is not there."""

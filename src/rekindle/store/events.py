@@ -7,12 +7,10 @@ from typing import Any
 
 from rekindle.domain.models import Event
 from rekindle.journal.encoding import from_json, to_json
-from rekindle.store.database import Database
+from rekindle.store.database import NO_LIMIT, Database
 from rekindle.store.queries import as_set, load
 
 SQL = load("events")
-
-NO_LIMIT = 2**62
 
 
 class Events:
@@ -29,10 +27,15 @@ class Events:
         notes: dict[int, str | None] = dict(self._db.rows(SQL["cancels"], jobs=as_set(jobs)) if jobs else ())
         return {job: note for job, note in notes.items() if note is not None}
 
-    def listing(self, workflow: int | None, after: int = 0, limit: int | None = None) -> list[Event]:
-        bound = NO_LIMIT if limit is None else limit
+    def listing(self, workflow: int | None, after: int = 0, limit: int | None = None, at: int = 0) -> list[Event]:
+        page = {"after": after, "limit": NO_LIMIT if limit is None else limit, "offset": at}
         if workflow is None:
-            rows = self._db.rows(SQL["events"], after=after, limit=bound)
+            rows = self._db.rows(SQL["events"], **page)
         else:
-            rows = self._db.rows(SQL["events_of_workflow"], workflow=workflow, after=after, limit=bound)
+            rows = self._db.rows(SQL["events_of_workflow"], workflow=workflow, **page)
         return [Event(number, at, kind, owner, from_json(detail)) for number, at, kind, owner, detail in reversed(rows)]
+
+    def count(self, workflow: int | None) -> int:
+        if workflow is None:
+            return int(self._db.value(SQL["count_events"]))
+        return int(self._db.value(SQL["count_events_of_workflow"], workflow=workflow))

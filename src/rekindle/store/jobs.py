@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.models import Attempt, Failure, Job, Needed
-from rekindle.domain.selection import Predicate
-from rekindle.store.attempts import live_attempts
-from rekindle.store.database import Database, Row
-from rekindle.store.predicates import compile_selection
+from rekindle.domain.models import Attempt, Failure, Job, JobFlags, Needed
+from rekindle.domain.selection import Chosen, Predicate
+from rekindle.store.attempts import ATTEMPT_COLUMNS, live_attempts
+from rekindle.store.database import NO_LIMIT, Database, Row
+from rekindle.store.predicates import compile_chosen, compile_selection
 from rekindle.store.queries import as_set, load
-from rekindle.store.rowshape import STATES, job_of, resources_of, verdict_of
+from rekindle.store.rowshape import STATES, attempt_of, job_of, resources_of, verdict_of
 
 SQL = load("jobs")
+
+_LIVE = 1 + len(Job._fields)
+"""Where the columns of the live attempt begin in a row of `list_jobs`."""
 
 
 class Jobs:
@@ -25,6 +28,19 @@ class Jobs:
     def select(self, where: Predicate, workflow: int | None, retired: bool = False) -> list[int]:
         compiled = compile_selection(where, workflow, self._db.paths, retired)
         return [row[0] for row in self._db.select(compiled.text, compiled.values)]
+
+    def listing(self, chosen: Chosen, limit: int | None, offset: int) -> Iterator[tuple[str, Job, Attempt | None]]:
+        compiled = compile_chosen(chosen, "list_jobs", self._db.paths)
+        text = compiled.text.replace("{columns}", f"{SQL['job_columns'].text}, {ATTEMPT_COLUMNS}")
+        page = {"limit": NO_LIMIT if limit is None else limit, "offset": offset}
+        paths = self._db.paths
+        for row in self._db.stream(text, {**compiled.values, **page}):
+            live = row[_LIVE:]
+            yield row[0], job_of(row[1:_LIVE], paths), None if live[0] is None else attempt_of(live, paths)
+
+    def count(self, chosen: Chosen) -> int:
+        compiled = compile_chosen(chosen, "count_jobs", self._db.paths)
+        return int(self._db.select(compiled.text, compiled.values)[0][0])
 
     def named(self, keys: Sequence[int | str], workflow: int | None) -> dict[int | str, list[int]]:
         ids = as_set(key for key in keys if isinstance(key, int))
@@ -52,6 +68,12 @@ class Jobs:
         rows = self._db.rows(SQL["jobs_by_id"], jobs=as_set(ids))
         known = {row[0]: job_of(row, self._db.paths) for row in rows}
         return [known[number] for number in ids if number in known]
+
+    def flags(self, ids: Sequence[int]) -> Iterator[JobFlags]:
+        for number, workflow, name, state, taken, held, retired, attempt in self._db.stream(
+            SQL["flags"].text, {"jobs": as_set(ids)}
+        ):
+            yield JobFlags(number, workflow, name, STATES[state], taken, held, retired != 0, attempt)
 
     def workflows(self, ids: Sequence[int]) -> list[int]:
         return [row[0] for row in self._db.rows(SQL["workflows_of"], jobs=as_set(ids))]

@@ -6,7 +6,7 @@ does not stand there any more is an error (StoreUnavailable: the caller decided 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from rekindle.domain.models import (
     Ending,
     Event,
     Job,
+    JobFlags,
     Move,
     Needed,
     NewAttempt,
@@ -44,7 +45,7 @@ from rekindle.domain.rerunning.rerun import (
     SavedFile,
     UndoView,
 )
-from rekindle.domain.selection import Predicate
+from rekindle.domain.selection import Chosen, Predicate
 from rekindle.domain.states import State
 from rekindle.store.port_attempts import Acts, Attempts, Fingerprints, Measures, Reserves, Subtasks
 from rekindle.store.port_canaries import Canaries
@@ -209,9 +210,9 @@ class Queue(Protocol):
         """How many attempts that reruns have archived have not ended yet. They are asked to."""
         ...
 
-    def awaited(self, jobs: Sequence[int]) -> dict[int, list[int]]:
-        """By job, of those among these that are READY and must not start before such attempts have ended: which. They
-        are the job's own, and those of what is below it, as far down as nothing between is done."""
+    def awaited(self, jobs: Sequence[int] | None) -> dict[int, list[int]]:
+        """By job, of those among these (None: of all) that are READY and must not start before such attempts have
+        ended: which. They are the job's own, and those of what is below it, as far down as nothing between is done."""
         ...
 
     def fall_due(self, now: float) -> None:
@@ -238,6 +239,11 @@ class Jobs(Protocol):
         """Ids of the jobs for which the predicate holds, in order; archived workflows only by `workflow`."""
         ...
 
+    def listing(self, chosen: Chosen, limit: int | None, offset: int) -> Iterator[tuple[str, Job, Attempt | None]]:
+        """Yield a page of jobs by id, each with its workflow's name and its live attempt (without steps)."""
+
+    def count(self, chosen: Chosen) -> int: ...
+
     def named(self, keys: Sequence[int | str], workflow: int | None) -> dict[int | str, list[int]]:
         """For each id or exact name the jobs that it means; a key nobody has is missing from the answer."""
         ...
@@ -246,19 +252,18 @@ class Jobs(Protocol):
 
     def get(self, ids: Sequence[int]) -> list[Job]:
         """Jobs by id, in the order of ids."""
-        ...
+
+    def flags(self, ids: Sequence[int]) -> Iterator[JobFlags]:
+        """Yield what decides whether these jobs are held, released or canceled, by id."""
 
     def workflows(self, ids: Sequence[int]) -> list[int]:
         """The workflows that these jobs are of, each once, in order."""
-        ...
 
     def live(self, ids: Sequence[int]) -> dict[int, Attempt]:
         """The live attempts (without steps) of these jobs, by job."""
-        ...
 
     def hold(self, ids: Sequence[int], reason: str | None) -> None:
         """Hold with a reason, or with None release."""
-        ...
 
     def held_back(self, workflow: int | None) -> dict[str, int]:
         """How many jobs are READY and held, by reason; archived workflows left out."""
@@ -324,9 +329,10 @@ class Reruns(Protocol):
         """One, with its plan as applied."""
         ...
 
-    def listing(self, workflow: int | None, limit: int | None = None) -> list[tuple[RerunRecord, int]]:
-        """Newest first, without the plans' jobs, and how many jobs each touched."""
-        ...
+    def listing(self, workflow: int | None, limit: int | None = None, at: int = 0) -> list[tuple[RerunRecord, int]]:
+        """A page from `at` on, newest first, without the plans' jobs, and how many jobs each touched."""
+
+    def count(self, workflow: int | None) -> int: ...
 
     def checks(self, rerun: int) -> dict[int, dict[str, Any]]:
         """By job: what came of looking at the attempts that a rerun had put in reserve, as noted."""
@@ -449,9 +455,10 @@ class Events(Protocol):
 
     def add(self, at: float, kind: str, workflow: int | None, detail: Mapping[str, Any]) -> None: ...
 
-    def listing(self, workflow: int | None, after: int = 0, limit: int | None = None) -> list[Event]:
-        """Oldest first; with a limit the newest so many."""
-        ...
+    def listing(self, workflow: int | None, after: int = 0, limit: int | None = None, at: int = 0) -> list[Event]:
+        """Oldest first; with a limit the newest so many, without the `at` newest."""
+
+    def count(self, workflow: int | None) -> int: ...
 
     def cancel_notes(self, jobs: Collection[int]) -> dict[int, str]: ...  # by job: the note of its last cancel
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from rekindle.domain.changes.prints import Basis, FileSeen, NeededJob, Prints, S
 from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.models import Attempt, Earlier, FailureGroup, PartialOfFailure, PartialOutput, ReadyClass, Reserved
 from rekindle.domain.rerunning.costs import Past
+from rekindle.domain.selection import Chosen
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd
 from rekindle.domain.verdicts import Word
@@ -22,6 +23,14 @@ class Attempts(Protocol):
 
     def listing(self, jobs: Sequence[int] | None, workflow: int | None, live: bool = False) -> list[Attempt]:
         """Attempts with steps of these jobs (None: of all, in the workflow if one is given), oldest first."""
+        ...
+
+    def page(self, chosen: Chosen | None, live: bool, limit: int | None, offset: int) -> Iterator[tuple[str, Attempt]]:
+        """Yield a page of the attempts of chosen jobs (None: of all), oldest first, each with its job's name."""
+        ...
+
+    def count(self, chosen: Chosen | None, live: bool) -> int:
+        """Return how many attempts there are of chosen jobs (None: of all)."""
         ...
 
     def get(self, attempt: int) -> Attempt | None:
@@ -191,8 +200,8 @@ class Subtasks(Protocol):
         """These attempts go on with a part of a fan-out."""
         ...
 
-    def partial(self, jobs: Sequence[int]) -> set[int]:
-        """Those jobs whose live attempt rests on a part of a fan-out, its own or one upstream."""
+    def partial(self, jobs: Sequence[int] | None) -> set[int]:
+        """Those jobs (None: all) whose live attempt rests on a part of a fan-out, its own or one upstream."""
         ...
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from rekindle.domain.documents.shapes import Shape
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.fields import FIELDS, PREFIXES
-from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Matches, Not, Op, Predicate
+from rekindle.domain.selection import AnyOf, Chosen, Compare, ErrorMatches, Every, Matches, Not, Op, Predicate
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import pattern_of
 from rekindle.journal.encoding import to_json
@@ -53,6 +53,18 @@ def compile_selection(where: Predicate, workflow: int | None, paths: StoredPaths
     compiler = _Compiler(paths)
     text = SQL["select_jobs"].text.replace("{where}", compiler.whole(where, workflow, retired))
     return Compiled(text, compiler.values)
+
+
+def compile_chosen(
+    chosen: Chosen, query: Literal["select_jobs", "list_jobs", "count_jobs"], paths: StoredPaths
+) -> Compiled:
+    """One of these queries for chosen jobs. BadSelection as above."""
+    compiler = _Compiler(paths)
+    if chosen.ids is None:
+        where = compiler.whole(chosen.where, chosen.workflow, retired=False)
+    else:
+        where, compiler.values["jobs"] = SQL["among"].text, as_set(chosen.ids)
+    return Compiled(SQL[query].text.replace("{where}", where), compiler.values)
 
 
 def compile_documents(document: Shape, where: Predicate, jobs: Collection[int] | None, paths: StoredPaths) -> Compiled:

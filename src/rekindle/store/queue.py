@@ -95,7 +95,7 @@ class Queue:
     def move(self, moves: Sequence[Move]) -> None:
         if not moves:
             return
-        moved = self._db.change_each(SQL["move_job"], [(int(move.after), move.job, int(move.before)) for move in moves])
+        moved = self._db.change_each(SQL["move_job"], ((move.after, move.job, move.before) for move in moves))
         expect(moved, len(moves), "moved")
         deltas: Counter[CountKey] = Counter()
         kinds = Counter((move.workflow, move.resource_class, move.before, move.after) for move in moves)
@@ -141,9 +141,9 @@ class Queue:
             return int(self._db.value(SQL["leaving"]))
         return int(self._db.value(SQL["leaving_of_one"], workflow=workflow))
 
-    def awaited(self, jobs: Sequence[int]) -> dict[int, list[int]]:
+    def awaited(self, jobs: Sequence[int] | None) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
-        for job, attempt in self._db.rows(SQL["awaited"], jobs=as_set(jobs)):
+        for job, attempt in self._db.rows(SQL["awaited"], jobs=None if jobs is None else as_set(jobs)):
             found.setdefault(job, []).append(attempt)
         return found
 

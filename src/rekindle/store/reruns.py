@@ -35,9 +35,9 @@ from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.acts import RemovedEdge, bring_back, retired_among, take_out
 from rekindle.store.classes import reclassify
 from rekindle.store.counts import CountKey, add_counts
-from rekindle.store.database import Database, Row
+from rekindle.store.database import NO_LIMIT, Database, Row
 from rekindle.store.deriving import derive_afresh
-from rekindle.store.events import NO_LIMIT, Events
+from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.finishing import there_are
 from rekindle.store.paths import (
@@ -137,13 +137,18 @@ class Reruns:
         jobs = tuple(_planned(one, paths) for one in self._db.rows(SQL["planned_jobs"], rerun=rerun))
         return _rerun(row, jobs, paths)
 
-    def listing(self, workflow: int | None, limit: int | None = None) -> list[tuple[RerunRecord, int]]:
-        bound = NO_LIMIT if limit is None else limit
+    def listing(self, workflow: int | None, limit: int | None = None, at: int = 0) -> list[tuple[RerunRecord, int]]:
+        page = {"limit": NO_LIMIT if limit is None else limit, "offset": at}
         if workflow is None:
-            rows = self._db.rows(SQL["reruns"], limit=bound)
+            rows = self._db.rows(SQL["reruns"], **page)
         else:
-            rows = self._db.rows(SQL["reruns_of_workflow"], workflow=workflow, limit=bound)
+            rows = self._db.rows(SQL["reruns_of_workflow"], workflow=workflow, **page)
         return [(_rerun(row, (), self._db.paths), row[-1]) for row in rows]
+
+    def count(self, workflow: int | None) -> int:
+        if workflow is None:
+            return int(self._db.value(SQL["count_reruns"]))
+        return int(self._db.value(SQL["count_reruns_of_workflow"], workflow=workflow))
 
     def checks(self, rerun: int) -> dict[int, dict[str, Any]]:
         rows = self._db.rows(SQL["checks"], rerun=rerun)

@@ -19,14 +19,18 @@ from rekindle.store.paths import StoredPaths
 STATES: tuple[State, ...] = tuple(State)
 """By number: an index is a fifth of the price of a call."""
 
+_SILENT = (None, None, None, None)
+"""The columns of a failure, of an attempt that said nothing."""
+
 CAUSES: dict[str | None, Cause | None] = {None: None, **{cause.value: cause for cause in Cause}}
 
 
 def job_of(row: Row, paths: StoredPaths) -> Job:
     """A row of `job_columns`."""
-    folder = paths.decode(row[23])
-    values = [*row[:3], STATES[row[3]], *row[4:11], row[11] != 0, row[12] != 0, *row[13:23], folder, *row[24:]]
-    return Job(*values)
+    values = list(row)
+    values[3], values[11], values[12] = STATES[row[3]], row[11] != 0, row[12] != 0
+    values[23] = paths.decode(row[23])
+    return Job._make(values)
 
 
 def step_of(row: Row) -> StepOutcome:
@@ -38,15 +42,13 @@ def step_of(row: Row) -> StepOutcome:
 def attempt_of(row: Row, paths: StoredPaths, steps: Sequence[StepOutcome] = ()) -> Attempt:
     """A row of `attempt_columns`."""
     said = row[11:15]
-    failure = None if said == (None, None, None, None) else Failure(*(text or "" for text in said))
-    cause = CAUSES[row[8]]
-    front = [*row[:5], STATES[row[5]], *row[6:8], cause, *row[9:11], failure]
-    verdict = verdict_of(row[28], row[38])
-    folder = paths.decode(row[21])
-    middle = [*row[15:21], folder, *row[22:28]]
-    values = [*front, *middle, verdict, *row[29:32], row[32] != 0, row[33], tuple(steps), *row[34:38], row[39] != 0]
-    values.append(row[40])
-    return Attempt(*values)
+    values = list(row)
+    values[5], values[8], values[21] = STATES[row[5]], CAUSES[row[8]], paths.decode(row[21])
+    values[28], values[32] = verdict_of(row[28], row[38]), row[32] != 0
+    values[38:40] = [row[39] != 0]
+    values[34:34] = [tuple(steps)]
+    values[11:15] = [None if said == _SILENT else Failure(*(text or "" for text in said))]
+    return Attempt._make(values)
 
 
 def verdict_columns(verdict: Verdict | None) -> tuple[str | None, str | None]:

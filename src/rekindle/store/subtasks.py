@@ -70,8 +70,8 @@ class Subtasks:
     def mark_partial(self, attempts: Sequence[int]) -> None:
         self._db.change(SQL["mark_partial"], attempts=as_set(attempts))
 
-    def partial(self, jobs: Sequence[int]) -> set[int]:
-        return {row[0] for row in self._db.rows(SQL["partial"], jobs=as_set(jobs))}
+    def partial(self, jobs: Sequence[int] | None) -> set[int]:
+        return {row[0] for row in self._db.rows(SQL["partial"], jobs=None if jobs is None else as_set(jobs))}
 
     def _states(self, attempts: set[int]) -> dict[tuple[int, int], dict[State, int]]:
         found: dict[tuple[int, int], dict[State, int]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from rekindle.domain.batches.flakiness import Failing, OnHost
+from rekindle.store.attempts import raw_messages
 from rekindle.store.database import Database, Row
 from rekindle.store.port_tries import Alike, Tally
 from rekindle.store.queries import as_set, load
@@ -27,8 +28,11 @@ class Tries:
 
     def failing(self, jobs: Collection[int]) -> dict[int, list[Failing]]:
         found: dict[int, list[Failing]] = {}
-        for job, *rest in self._db.rows(SQL["failing"], jobs=as_set(jobs)):
-            found.setdefault(job, []).append(Failing(*rest))
+        rows = self._db.rows(SQL["failing"], jobs=as_set(jobs))
+        messages = raw_messages(self._db, [row[-1] for row in rows])
+        for job, *rest in rows:
+            values = [*rest, messages[rest[-1]][1]]
+            found.setdefault(job, []).append(Failing(*values))
         return found
 
     def hosts(self, jobs: Collection[int]) -> dict[int, list[OnHost]]:

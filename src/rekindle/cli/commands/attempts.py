@@ -10,6 +10,7 @@ from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.showing import drawing, explaining, reasons, shapes
+from rekindle.cli.showing.lists import emit_rows, limit_options, page_options, print_table, tell_page
 from rekindle.cli.showing.modified import modifications
 from rekindle.cli.showing.subtasks import FIRST, subtasks_table
 from rekindle.domain.acting import ActingSet
@@ -18,7 +19,8 @@ from rekindle.domain.models import Attempt
 from rekindle.domain.rerunning.rerun import Reason
 from rekindle.domain.texts.quantities import format_size
 from rekindle.engine.acting import acted
-from rekindle.engine.looking import look
+from rekindle.engine.looking import lists, look
+from rekindle.engine.looking.lists import Page
 from rekindle.engine.looking.whereabouts import workdirs
 from rekindle.query.selections import Flags, parse_selection
 
@@ -46,8 +48,9 @@ def attempts() -> None:
 @click.command("list")
 @selection_options
 @click.option("--live", is_flag=True, help="Leave archived ones out.")
+@page_options
 @json_option
-def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
+def list_attempts(flags: Flags, live: bool, page: Page, as_json: bool) -> None:
     """List attempts, archived ones too: of all jobs, or of a SELECTION, oldest first. Archived ones are marked.
 
     \b
@@ -57,32 +60,32 @@ def list_attempts(flags: Flags, live: bool, as_json: bool) -> None:
     """
     selection = parse_selection(flags)
     with opened() as session:
-        chosen = None if selection.empty else look.select(session, selection)
-        found = look.attempts(session, chosen, None, live)
-        folders = workdirs(session, found) if as_json else {}
-        counts = look.subtask_counts(session, found) if as_json else {}
-        jobs = sorted({one.job for one in found})
-        retries, _ = look.retries(session, jobs)
-        partial = look.partial_outputs(session, [one.id for one in found]) if as_json else {}
-        names = {} if as_json else {row.job.id: row.job.name for row in look.jobs(session, jobs)}
-    if as_json:
-        shapes.emit({"attempts": [shapes.attempt(one, folders.get(one.id), counts, retries, partial) for one in found]})
-    elif not found:
-        click.echo("nothing selected" if chosen == [] else "no attempts yet")
-    else:
-        click.echo(explaining.attempts_table(found, names, retries))
+        with lists.attempts(session, selection, page, live=live) as found:
+            if as_json:
+                parts = ((row.attempt, row.workdir, row.subtasks, row.retries, row.partial) for row in found.rows)
+                emit_rows("attempts", (shapes.attempt(*each) for each in parts))
+            elif found.total:
+                rows = ((row.attempt, row.name, row.retries.get(row.attempt.id)) for row in found.rows)
+                shown = print_table(explaining.ATTEMPT_COLUMNS, rows, explaining.attempt_cells)
+                tell_page(page, shown, found.total, "attempt")
+        if not (found.total or as_json):
+            nobody = not selection.empty and not look.select(session, selection)
+            click.echo("nothing selected" if nobody else "no attempts yet")
 
 
 @click.command()
 @click.argument("attempt", type=click.IntRange(min=1), metavar="ID")
 @click.option("-v", "--verbose", is_flag=True, help="Show every file, and every subtask of a long fan-out.")
+@limit_options
 @json_option
-def show(attempt: int, verbose: bool, as_json: bool) -> None:
+def show(attempt: int, verbose: bool, page: Page | None, as_json: bool) -> None:
     """Show everything about an attempt: its files, its steps and their subtasks, times, cost, and how it failed.
+    --limit and --offset bound the subtasks of each step.
 
     \b
     Example:
       rekindle attempts show 12
+      rekindle attempts show 12 --limit 50 --offset 100
     """
     with opened() as session:
         found = look.attempt(session, attempt)
@@ -102,7 +105,8 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         told = {"done": copying[0], "whole": copying[1]} if copying else None
         more = {"actions_in_force": in_force is not None, "added": names, "copying": told, "saved_outputs": saved}
         more |= {"inputs": [*map(shapes.file, prints.inputs)], "outputs": [*map(shapes.file, prints.outputs)]}
-        listed = [shapes.subtask(steps[step], one) for step, several in subtasks.items() for one in several]
+        rows = page or Page()
+        listed = [shapes.subtask(steps[step], one) for step, several in subtasks.items() for one in rows.of(several)]
         parts = [{"part": part.kind, "name": part.name, "value": value} for part, value in environment.items()]
         shapes.emit({**document, **more, "subtasks": listed, "environment": parts})
         return
@@ -126,7 +130,7 @@ def show(attempt: int, verbose: bool, as_json: bool) -> None:
         click.echo(_actions(found, in_force))
     for step, several in subtasks.items():
         click.echo("")
-        click.echo(subtasks_table(steps[step], several, most=None if verbose else FIRST))
+        click.echo(subtasks_table(steps[step], several, page or Page(None if verbose else FIRST)))
     if found.cause is not None:
         click.echo("")
         click.echo(explaining.failure(found))

@@ -11,7 +11,9 @@ from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.drawing import Column
-from rekindle.engine.looking import look
+from rekindle.cli.showing.lists import emit_rows, page_options, print_table, tell_page
+from rekindle.engine.looking import lists
+from rekindle.engine.looking.lists import Page
 
 COMMANDS = {"list": Entry("rekindle.cli.commands.events:list_events", "List what happened, oldest first.")}
 
@@ -28,34 +30,34 @@ def events() -> None:
 
 @click.command("list")
 @workflow_option
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
+@page_options
 @json_option
-def list_events(workflow: str | None, limit: int | None, as_json: bool) -> None:
-    """List what happened, oldest first.
+def list_events(workflow: str | None, page: Page, as_json: bool) -> None:
+    """List what happened, oldest first; with --limit the newest N events, without the --offset newest ones.
 
     \b
     Example:
       rekindle events list -w sweep --limit 20
     """
     with opened() as session:
-        found = look.events(session, workflow, limit)
+        found = lists.events(session, workflow, page)
     if as_json:
-        shapes.emit({"events": [shapes.event(one) for one in found]})
+        emit_rows("events", map(shapes.event, found.rows))
         return
-    if not found:
+    if not found.total:
         click.echo("nothing has happened yet")
         return
     columns = [Column("AT"), Column("WORKFLOW", right=True, drop=True), Column("WHAT"), Column("DETAIL", cut="end")]
-    rows = [
+    rows = (
         (
             drawing.when(one.at),
             str(one.workflow) if one.workflow is not None else "",
             one.kind,
             ", ".join(f"{key} {_said(value)}" for key, value in one.detail.items()),
         )
-        for one in found
-    ]
-    click.echo(drawing.table(columns, rows))
+        for one in found.rows
+    )
+    tell_page(page, print_table(columns, rows), found.total, "event")
 
 
 def _said(value: object) -> str:

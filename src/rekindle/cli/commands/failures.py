@@ -10,9 +10,11 @@ import click
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.showing import drawing, explaining, shapes
+from rekindle.cli.showing.lists import emit_rows, page_options, tell_page
 from rekindle.domain.models import FailureGroup, PartialOfFailure
 from rekindle.engine.looking import look
 from rekindle.engine.looking.examples import Example, examples
+from rekindle.engine.looking.lists import Page
 
 Partial = Mapping[str, Sequence[PartialOfFailure]]
 """By signature."""
@@ -27,8 +29,9 @@ _FIRST = 5
     "--archived", "--all", "archived", is_flag=True, help="All that ever failed: attempts that were rerun, too."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show every host, and more of an example of each group.")
+@page_options
 @json_option
-def failures(workflow: str | None, archived: bool, verbose: bool, as_json: bool) -> None:
+def failures(workflow: str | None, archived: bool, verbose: bool, page: Page, as_json: bool) -> None:
     """Group failed attempts by how they failed, the largest group first.
 
     What varies from one to the other (numbers, times, addresses, folders, temporary names) makes no difference. Of each
@@ -41,20 +44,23 @@ def failures(workflow: str | None, archived: bool, verbose: bool, as_json: bool)
       rekindle rerun --signature 3f9a0c --canary 2
     """
     with opened() as session:
-        groups = look.failures(session, workflow, archived)
+        every = look.failures(session, workflow, archived)
+        groups = page.of(every)
         shown = groups if as_json or verbose else groups[:_FIRST]
         found, partial = examples(session, shown), look.partial_of_failures(session, shown, archived)
     if as_json:
-        shapes.emit({"failures": [_shape(group, found.get(group.signature), partial) for group in groups]})
+        emit_rows("failures", (_shape(group, found.get(group.signature), partial) for group in groups))
         return
-    if not groups:
+    if not every:
         click.echo("no failures")
         return
-    click.echo(explaining.group_lines(groups))
+    if groups:
+        click.echo(explaining.group_lines(groups))
+    tell_page(page, len(groups), len(every), "kind")
     _draw_examples(groups, found, partial, verbose)
-    if archived:
+    if archived or not groups:
         return
-    jobs = drawing.many(len({job for group in groups for job in group.jobs}), "job")
+    jobs = drawing.many(len({job for group in every for job in group.jobs}), "job")
     click.echo(f"\n{jobs} failed. `rekindle jobs show ID` tells more of one; run them again with")
     first, few = groups[0].signature[:10], len(groups[0].jobs) < _FIRST
     tried = "" if few else " --canary 1"

@@ -9,12 +9,14 @@ import click
 
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
-from rekindle.cli.showing import drawing, shapes
+from rekindle.cli.showing import drawing, explaining, shapes
 from rekindle.cli.showing.drawing import Column
+from rekindle.cli.showing.lists import emit_rows, page_options, tell_page
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.batches.flakiness import Failing, Flakiness, Passed
 from rekindle.engine.looking import look
 from rekindle.engine.looking.flaky import flaky as engine_flaky
+from rekindle.engine.looking.lists import Page
 from rekindle.engine.results import JobRow
 from rekindle.engine.session import Session
 from rekindle.query.selections import Flags, parse_selection
@@ -32,8 +34,9 @@ WORDS = {
 @selection_options
 @click.option("--all-jobs", is_flag=True, help="Also those that always pass, or have never passed.")
 @click.option("-v", "--verbose", is_flag=True, help="Show each signature and host.")
+@page_options
 @json_option
-def flaky(flags: Flags, all_jobs: bool, verbose: bool, as_json: bool) -> None:
+def flaky(flags: Flags, all_jobs: bool, verbose: bool, page: Page, as_json: bool) -> None:
     """Show which jobs fail now and then, and how often: all of them, or a SELECTION. What certainly fails most often
     comes first.
 
@@ -51,11 +54,14 @@ def flaky(flags: Flags, all_jobs: bool, verbose: bool, as_json: bool) -> None:
     selection = parse_selection(flags)
     with opened() as session, reading_shown() as tell:
         ids = look.select(session, selection, tell)
-        found, rows = measured(session, ids, every=all_jobs)
+        every, rows = measured(session, ids, every=all_jobs)
+    found = page.of(every)
     if as_json:
-        shapes.emit(document(found, rows))
-    else:
+        emit_rows("flaky", document(found, rows)["flaky"])
+        return
+    if found or not every:
         draw(found, rows, len(ids), verbose=verbose)
+    tell_page(page, len(found), len(every), "job")
 
 
 def measured(session: Session, ids: Sequence[int], *, every: bool) -> tuple[list[Flakiness], dict[int, JobRow]]:
@@ -91,6 +97,7 @@ def _shape(one: Flakiness, row: JobRow) -> dict[str, Any]:
                 "message": way.message,
                 "count": way.count,
                 "attempt": way.newest,
+                "newest_message": way.newest_message,
             }
             for way in one.signatures
         ],
@@ -105,14 +112,14 @@ def draw(found: Sequence[Flakiness], rows: dict[int, JobRow], looked: int, *, ve
         return
     columns = [
         Column("ID", right=True),
-        Column("JOB", cut="middle"),
+        Column("JOB", cut="middle", keep=True),
         Column("FAILED", right=True),
         Column("RATE", right=True),
         Column("95 %", right=True),
         Column("NOW", cut="end"),
-        Column("LAST FAILED", drop=True),
-        Column("SIGNATURE", drop=True),
-        Column("ERROR", cut="end", drop=True),
+        Column("LAST FAILED", drop=True, spare=True),
+        Column("SIGNATURE", drop=True, spare=True),
+        Column("ERROR", cut="middle", drop=True, keep=True),
     ]
     click.echo(drawing.table(columns, [_cells(one, rows[one.job].job.name) for one in found]))
     if verbose:
@@ -148,7 +155,7 @@ def _more(one: Flakiness) -> str:
 
 
 def _said(way: Failing) -> str:
-    return drawing.flat(": ".join(text for text in (way.type, way.message) if text) or way.cause)
+    return explaining.example(way.type, way.message, way.newest_message, way.count) or way.cause
 
 
 def _percent(share: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
@@ -14,6 +14,7 @@ from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.showing import canaries, drawing, explaining, reasons, shapes, waiting
 from rekindle.cli.showing.drawing import Column
+from rekindle.cli.showing.lists import emit_rows, page_options, print_table, tell_page
 from rekindle.cli.showing.modified import modifications
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.acting import Patch
@@ -28,8 +29,9 @@ from rekindle.domain.texts.quantities import format_size
 from rekindle.domain.texts.secrets import masked_matrix
 from rekindle.engine.acting import acted
 from rekindle.engine.changes import staleness
-from rekindle.engine.looking import look
+from rekindle.engine.looking import lists, look
 from rekindle.engine.looking.flaky import how_passed
+from rekindle.engine.looking.lists import Page
 from rekindle.engine.looking.waits import waits as waits_of
 from rekindle.engine.results import JobRow
 from rekindle.query.selections import Flags, parse_selection
@@ -57,8 +59,9 @@ def jobs() -> None:
 
 @click.command("list")
 @selection_options
+@page_options
 @json_option
-def list_jobs(flags: Flags, as_json: bool) -> None:
+def list_jobs(flags: Flags, page: Page, as_json: bool) -> None:
     """List jobs and how they stand: all of them, or a SELECTION.
 
     \b
@@ -68,30 +71,31 @@ def list_jobs(flags: Flags, as_json: bool) -> None:
       rekindle jobs list --error 'out of memory'
     """
     selection = parse_selection(flags)
-    with opened() as session, reading_shown() as tell:
-        rows = look.jobs(session, look.select(session, selection, tell))
-    if as_json:
-        shapes.emit({"jobs": [shapes.job(row, True if selection.changed else None) for row in rows]})
-    elif not rows:
-        click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
-    else:
-        click.echo(_table(rows))
+    with opened() as session, reading_shown() as tell, lists.jobs(session, selection, page, tell) as found:
+        if as_json:
+            emit_rows("jobs", (shapes.job(row, True if selection.changed else None) for row in found.rows))
+        elif not found.total:
+            click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
+        else:
+            tell_page(page, print_table(_COLUMNS, found.rows, _block), found.total, "job")
 
 
-def _table(rows: list[JobRow]) -> str:
+_COLUMNS = (
+    Column("ID", right=True),
+    Column("WORKFLOW", cut="end", drop=True),
+    Column("NAME", cut="middle", keep=True),
+    Column("STATE"),
+    Column("CAUSE", drop=True),
+    Column("TRIES", right=True, spare=True),
+    Column("TIME", right=True, drop=True, spare=True),
+    Column("ENDED", drop=True, spare=True),
+    Column("NOTE", cut="end", drop=True),
+)
+
+
+def _block(rows: Sequence[JobRow]) -> Iterator[Sequence[str]]:
     several = len({row.job.workflow for row in rows}) > 1
-    columns = [
-        Column("ID", right=True),
-        Column("WORKFLOW", cut="end", drop=True),
-        Column("NAME", cut="middle"),
-        Column("STATE"),
-        Column("CAUSE", drop=True),
-        Column("TRIES", right=True),
-        Column("TIME", right=True, drop=True),
-        Column("ENDED", drop=True),
-        Column("NOTE", cut="end", drop=True),
-    ]
-    return drawing.table(columns, [_cells(row, several) for row in rows])
+    return (_cells(row, several) for row in rows)
 
 
 def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
@@ -222,7 +226,7 @@ def _draw(
         click.echo("\nno attempts yet")
         return
     click.echo("")
-    click.echo(explaining.attempts_table(history, {}, retries))
+    click.echo(explaining.attempts_table(history, retries))
     newest = history[-1]
     if newest.cause is not None:
         click.echo("")

@@ -121,7 +121,7 @@ _WORDS = {
 def _draw(found: Reattachment) -> None:
     columns = [
         Column("ID", right=True),
-        Column("JOB", cut="middle"),
+        Column("JOB", cut="middle", keep=True),
         Column("FOUND"),
         Column("STATE"),
         Column("CAUSE", drop=True),

@@ -11,9 +11,11 @@ from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.showing import canaries, drawing, shapes
 from rekindle.cli.showing.drawing import Column
+from rekindle.cli.showing.lists import emit_rows, page_options, print_table, tell_page
 from rekindle.cli.showing.planshow import FIRST, draw_accepted, draw_plan, draw_revision
 from rekindle.domain.rerunning.rerun import RESET_HOLD, RerunRecord
-from rekindle.engine.looking import look
+from rekindle.engine.looking import lists, look
+from rekindle.engine.looking.lists import Page
 
 _HERE = "rekindle.cli.commands.reruns"
 
@@ -36,9 +38,9 @@ def reruns() -> None:
 
 @click.command("list")
 @workflow_option
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
+@page_options
 @json_option
-def list_reruns(workflow: str | None, limit: int | None, as_json: bool) -> None:
+def list_reruns(workflow: str | None, page: Page, as_json: bool) -> None:
     """List the reruns that were applied, newest first.
 
     \b
@@ -46,11 +48,11 @@ def list_reruns(workflow: str | None, limit: int | None, as_json: bool) -> None:
       rekindle reruns list -w sweep --limit 10
     """
     with opened() as session:
-        found = look.reruns(session, workflow, limit)
+        found = lists.reruns(session, workflow, page)
     if as_json:
-        shapes.emit({"reruns": [shapes.rerun(record, touched) for record, touched in found]})
+        emit_rows("reruns", (shapes.rerun(record, touched) for record, touched in found.rows))
         return
-    if not found:
+    if not found.total:
         click.echo("no reruns yet")
         return
     columns = [
@@ -62,7 +64,7 @@ def list_reruns(workflow: str | None, limit: int | None, as_json: bool) -> None:
         Column("NOTE", cut="end", drop=True),
         Column("", drop=True),
     ]
-    rows = [
+    rows = (
         (
             str(record.id),
             drawing.when(record.at),
@@ -72,9 +74,9 @@ def list_reruns(workflow: str | None, limit: int | None, as_json: bool) -> None:
             record.note or "",
             "undone" if record.undone is not None else "",
         )
-        for record, touched in found
-    ]
-    click.echo(drawing.table(columns, rows))
+        for record, touched in found.rows
+    )
+    tell_page(page, print_table(columns, rows), found.total, "rerun")
 
 
 def asked(request: object) -> str:

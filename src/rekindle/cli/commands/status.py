@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -10,11 +11,13 @@ from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import canaries, drawing, explaining, shapes, waiting
 from rekindle.cli.showing.drawing import Column
+from rekindle.cli.showing.lists import emit_rows, page_options, tell_page
 from rekindle.cli.showing.specnote import spec_note
 from rekindle.cli.showing.working import held_lines
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Word
 from rekindle.engine.looking import look
+from rekindle.engine.looking.lists import Page
 from rekindle.engine.results import DeadRunner, WorkflowStatus
 
 _BAR = 40
@@ -23,8 +26,9 @@ _SIGNS = ((State.COMPLETED, "green"), (State.FAILED, "red"), (State.CANCELED, "m
 
 @click.command()
 @workflow_option
+@page_options
 @json_option
-def status(workflow: str | None, as_json: bool) -> None:
+def status(workflow: str | None, page: Page, as_json: bool) -> None:
     """Show each workflow at a glance: its state, counts by job state, time, failures, and whether a runner is alive.
 
     \b
@@ -33,23 +37,25 @@ def status(workflow: str | None, as_json: bool) -> None:
       rekindle status -w sweep --json
     """
     with reconciled(looks=True) as session:
-        found = look.status(session, workflow)
+        every = look.status(session, workflow)
+    found = page.of(every)
     if as_json:
-        shapes.emit({"workflows": [shapes.workflow_status(one) for one in found]})
+        emit_rows("workflows", map(shapes.workflow_status, found))
         return
-    if not found:
+    if not every:
         click.echo("no workflows: `rekindle run SPEC` runs one")
         return
     click.echo(_lines(found))
     for one in found:
         _beneath(one, several=len(found) > 1)
-    _runners(found)
+    _runners(every)
+    tell_page(page, len(found), len(every), "workflow")
 
 
-def _lines(found: list[WorkflowStatus]) -> str:
+def _lines(found: Sequence[WorkflowStatus]) -> str:
     columns = [
         Column("ID", right=True),
-        Column("NAME", cut="middle"),
+        Column("NAME", cut="middle", keep=True),
         Column("STATE"),
         Column("JOBS", right=True),
         Column("DONE", right=True),
@@ -132,7 +138,7 @@ def _bar(one: WorkflowStatus) -> str:
     return drawn + (click.style("░" * (_BAR - used), dim=True) if used < _BAR else "")
 
 
-def _runners(found: list[WorkflowStatus]) -> None:
+def _runners(found: Sequence[WorkflowStatus]) -> None:
     """Whether anybody runs what is ready, and takes up what dead runners have left."""
     alive = {runner.id: runner for one in found for runner in one.runners}
     for runner in alive.values():

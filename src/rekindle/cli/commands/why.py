@@ -12,6 +12,7 @@ from rekindle.cli.commands.rerun import tell_spec_changed
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import canaries, drawing, explaining, reasons, shapes, waiting
+from rekindle.cli.showing.lists import emit_rows, limit_options, tell_page
 from rekindle.cli.showing.reading import reading_shown
 from rekindle.domain.batches.canaries import Group
 from rekindle.domain.changes.staleness import ComparedPart
@@ -21,6 +22,7 @@ from rekindle.domain.states import State
 from rekindle.engine.changes import staleness
 from rekindle.engine.changes.staleness import Explained
 from rekindle.engine.looking import look
+from rekindle.engine.looking.lists import Page
 from rekindle.engine.looking.waits import Wait
 from rekindle.engine.looking.waits import waits as waits_of
 from rekindle.engine.looking.whereabouts import workflows_of
@@ -37,8 +39,9 @@ _HEADS = 3
 @click.command()
 @selection_options
 @click.option("-v", "--verbose", is_flag=True, help="Show every job and every reason.")
+@limit_options
 @json_option
-def why(flags: Flags, verbose: bool, as_json: bool) -> None:
+def why(flags: Flags, verbose: bool, page: Page | None, as_json: bool) -> None:
     """Tell whether jobs would run again, and why or why not.
 
     A job of the SELECTION is stale when what its last attempt depended on is not what it was: its definition, the
@@ -63,7 +66,8 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
         raise UsageError("say which jobs to explain", hint="for instance `rekindle why train`, -w WORKFLOW, or --all")
     with reconciled(looks=True) as session:
         with reading_shown() as tell:
-            jobs = look.select(session, selection, tell)
+            every = look.select(session, selection, tell)
+            jobs = page.of(every) if page else every
             found = staleness.explain(session, jobs, tell, strict=selection.changed == "all")
         workflows = workflows_of(session, [one.job.id for one in found])
         tell_spec_changed(session, workflows)
@@ -72,21 +76,17 @@ def why(flags: Flags, verbose: bool, as_json: bool) -> None:
         waits = look.waiting_for(session, [one.job.id for one in found])
         standing = waits_of(session, [one.job.id for one in found])
     if as_json:
-        shapes.emit(
-            {
-                "jobs": [
-                    {
-                        **_shape(one, waits.get(one.job.id), standing.get(one.job.id, ())),
-                        "note": cancels.get(one.job.id),
-                    }
-                    for one in found
-                ]
-            }
+        shown = (
+            {**_shape(one, waits.get(one.job.id), standing.get(one.job.id, ())), "note": cancels.get(one.job.id)}
+            for one in found
         )
-    elif not found:
+        emit_rows("jobs", shown)
+        return
+    if not every:
         click.echo("nothing is stale" if selection.changed else "nothing selected")
-    else:
+    elif found:
         _draw(found, notes, cancels, waits, standing, verbose, workflows)
+    tell_page(page or Page(), len(jobs), len(every), "job")
 
 
 def _notes(session: Session, found: Sequence[Explained]) -> dict[int, str]:
@@ -108,6 +108,7 @@ def _shape(one: Explained, waits: Group | None, standing: Sequence[Wait]) -> dic
         "reasons": [*map(_reason, one.reasons), *({**_reason(each), "stale": False} for each in one.warnings)],
         "accepted": one.accepted,
         "awaits": list(one.awaits),
+        "error": (explaining.error(one.failed) if one.failed else "") or None,
         "compared": [_part(part) for part in one.compared],
         "mentioned": [_part(part) for part in one.mentioned],
         "checked": checked
@@ -160,6 +161,8 @@ def _draw(
         ids = explaining.ids([one.job.id for one in group])
         for line in said:
             click.echo(f"  {line.replace(waiting.IDS, ids)}")
+        if newest := _newest_error(group):
+            click.echo(f"  {newest}")
         shown += len(group)
     if len(found) > 1:
         if shown < len(found):
@@ -168,6 +171,13 @@ def _draw(
     if any(one.word == "stale" for one in found):
         scope = f" -w {workflows[0]}" if len(workflows) == 1 else ""
         click.echo(f"again: rekindle rerun{scope} --changed --work")
+
+
+def _newest_error(group: Sequence[Explained]) -> str:
+    """The error of the newest attempt of jobs that failed, in one line."""
+    failed = [one.failed for one in group if one.failed is not None]
+    said = explaining.error(max(failed, key=lambda one: one.id)) if failed else ""
+    return drawing.cut(f"e.g. {said}" if said and len(group) > 1 else said, drawing.terminal_width() - 2)
 
 
 def _draw_heads(group: Sequence[Explained], verbose: bool) -> None:

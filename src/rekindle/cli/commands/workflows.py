@@ -12,9 +12,11 @@ from rekindle.cli.options import json_option
 from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.drawing import Column
+from rekindle.cli.showing.lists import emit_rows, page_options, print_table, tell_page
 from rekindle.domain.definition import JobTemplate, Step
 from rekindle.domain.errors import Refused
 from rekindle.engine.looking import look
+from rekindle.engine.looking.lists import Page
 from rekindle.engine.results import WorkflowStatus
 
 _HERE = "rekindle.cli.commands.workflows"
@@ -43,8 +45,9 @@ def workflows() -> None:
 
 @click.command("list")
 @click.option("--archived", is_flag=True, help="Archived ones too.")
+@page_options
 @json_option
-def list_workflows(archived: bool, as_json: bool) -> None:
+def list_workflows(archived: bool, page: Page, as_json: bool) -> None:
     """List the workflows of the store.
 
     \b
@@ -54,14 +57,14 @@ def list_workflows(archived: bool, as_json: bool) -> None:
     with opened() as session:
         found = look.workflows(session, archived)
     if as_json:
-        shapes.emit({"workflows": [shapes.workflow(one) for one in found]})
+        emit_rows("workflows", map(shapes.workflow, page.of(found)))
         return
     if not found:
         click.echo("no workflows: `rekindle submit SPEC` stores one")
         return
     columns = [
         Column("ID", right=True),
-        Column("NAME", cut="middle"),
+        Column("NAME", cut="middle", keep=True),
         Column("PROJECT", cut="end", drop=True),
         Column("REV", right=True),
         Column("JOBS", right=True),
@@ -69,7 +72,7 @@ def list_workflows(archived: bool, as_json: bool) -> None:
         Column("FROM", cut="end"),
         Column("", drop=True),
     ]
-    rows = [
+    rows = (
         (
             str(one.id),
             one.name,
@@ -80,9 +83,9 @@ def list_workflows(archived: bool, as_json: bool) -> None:
             one.source or "(Python)",
             "archived" if one.archived is not None else "",
         )
-        for one in found
-    ]
-    click.echo(drawing.table(columns, rows))
+        for one in page.of(found)
+    )
+    tell_page(page, print_table(columns, rows), len(found), "workflow")
 
 
 @click.command()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Literal
 
 import click
@@ -24,29 +25,54 @@ _COLOURS = {
     "canceled": "magenta",
     "held": "yellow",
 }
+_PAINTED = {word: click.style(word, fg=colour) for word, colour in _COLOURS.items()}
 _NARROWEST = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table. `cut`: it may be shortened where the terminal is narrow, at its end or in the middle (of
-    names that differ in their ends). `drop`: it is left out when every cell of it is empty."""
+    names that differ in their ends). `drop`: it is left out when every cell of it is empty. `keep`: it is shortened
+    only when all others are as narrow as they can be, and after those to its right. `spare`: it is left
+    out before a column that is kept is shortened to less than half of the terminal's width."""
 
     title: str
     right: bool = False
     cut: Literal["end", "middle"] | None = None
     drop: bool = False
+    keep: bool = False
+    spare: bool = False
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, indent: int = 0) -> str:
     """Aligned text within the terminal's width (80 where there is none). Cells are one line each; a cell that is a
     state's word is coloured."""
-    cells = [[flat(cell) for cell in row] for row in rows]
-    kept = [at for at, column in enumerate(columns) if not column.drop or any(row[at] for row in cells)]
-    shown = [columns[at] for at in kept]
-    lines = [[column.title for column in shown], *([row[at] for at in kept] for row in cells)]
-    widths = _widths(shown, lines, terminal_width() - indent)
-    return "\n".join(" " * indent + _line(line, shown, widths, head=number == 0) for number, line in enumerate(lines))
+    return "\n".join(tables(columns, [rows], indent=indent))
+
+
+def tables(columns: Sequence[Column], blocks: Iterable[Iterable[Sequence[str]]], *, indent: int = 0) -> Iterator[str]:
+    """The same for rows that come in blocks, each of which is laid out and given as one text. From one block to the
+    next columns keep their width or gain some. The titles stand above the first block, and above each that has cells in
+    a column that was empty before."""
+    filled = {at for at, column in enumerate(columns) if not column.drop}
+    natural = [_wide(column.title) for column in columns]
+    above: set[int] = set()
+    for block in blocks:
+        cells = [[flat(cell) for cell in column] for column in zip(*block, strict=True)]
+        for at, column in enumerate(cells):
+            natural[at] = max(natural[at], *map(_wide, column))
+            if any(column):
+                filled.add(at)
+        room = terminal_width() - indent
+        if not above:
+            filled -= _left_out(columns, sorted(filled), natural, room)
+        widths = _fit(columns, sorted(filled), natural, room)
+        if widths.keys() != above:
+            above = set(widths)
+            yield " " * indent + _titles(columns, widths)
+        if cells:
+            drawn = [_column(cells[at], columns[at], width) for at, width in widths.items()]
+            yield "\n".join(" " * indent + "  ".join(line).rstrip() for line in zip(*drawn, strict=True))
 
 
 def details(pairs: Iterable[tuple[str, str]], *, indent: int = 0) -> str:
@@ -92,8 +118,7 @@ def _beginning(text: str, width: int) -> str:
 
 def coloured(word: str) -> str:
     """A state's word in its colour; any other word as it is."""
-    colour = _COLOURS.get(word)
-    return click.style(word, fg=colour) if colour else word
+    return _PAINTED.get(word, word)
 
 
 def counted(counts: Iterable[tuple[State, int]]) -> str:
@@ -122,8 +147,13 @@ def when(at: float | None) -> str:
     """Local time, short, for a table: of today the time, of earlier days the date and the minute."""
     if at is None:
         return ""
-    then, now = datetime.fromtimestamp(at, UTC).astimezone(), datetime.now(UTC).astimezone()
-    return then.strftime("%H:%M:%S" if then.date() == now.date() else "%Y-%m-%d %H:%M")
+    return _when(int(at), date.today())
+
+
+@functools.lru_cache(maxsize=4096)
+def _when(second: int, today: date) -> str:
+    then = datetime.fromtimestamp(second, UTC).astimezone()
+    return then.strftime("%H:%M:%S" if then.date() == today else "%Y-%m-%d %H:%M")
 
 
 def lasting(seconds: float | None) -> str:
@@ -136,31 +166,72 @@ def terminal_width() -> int:
     return shutil.get_terminal_size((80, 24)).columns
 
 
-def _widths(columns: Sequence[Column], lines: Sequence[Sequence[str]], room: int) -> list[int]:
-    """The natural widths, those that may be cut shortened until all fit: the widest gives first."""
-    widths = [max(_wide(line[at]) for line in lines) for at in range(len(columns))]
-    excess = sum(widths) + 2 * (len(widths) - 1) - room
+def _left_out(columns: Sequence[Column], given: Sequence[int], natural: Sequence[int], room: int) -> set[int]:
+    """The spare columns that are left out, the last ones first, so that those that are kept have half of the room."""
+    kept = [at for at in given if columns[at].keep]
+    bearable = sum(max(0, natural[at] - room // 2) for at in kept)
+    spare = [at for at in given if columns[at].spare]
+    left_out: set[int] = set()
+    while (
+        spare
+        and _excess(_shortened(columns, [at for at in given if at not in left_out], natural, room), room) > bearable
+    ):
+        left_out.add(spare.pop())
+    return left_out
+
+
+def _fit(columns: Sequence[Column], given: Sequence[int], natural: Sequence[int], room: int) -> dict[int, int]:
+    """The width of each of the columns that are shown, by its position, such that all fit if they can."""
+    widths = _shortened(columns, given, natural, room)
+    kept = [at for at in given if columns[at].keep]
+    _shorten(widths, kept, room, least=room // 2)
+    for at in reversed(kept):
+        _shorten(widths, [at], room)
+    return widths
+
+
+def _shortened(columns: Sequence[Column], given: Sequence[int], natural: Sequence[int], room: int) -> dict[int, int]:
+    """The widths with only those columns shortened that are not kept."""
+    widths = {at: natural[at] for at in given}
+    _shorten(widths, [at for at in given if columns[at].cut and not columns[at].keep], room)
+    return widths
+
+
+def _excess(widths: Mapping[int, int], room: int) -> int:
+    return sum(widths.values()) + 2 * (len(widths) - 1) - room
+
+
+def _shorten(widths: dict[int, int], those: Sequence[int], room: int, least: int = _NARROWEST) -> None:
+    """Shorten some columns, none below `least`, until all fit: the widest gives first."""
+    excess = _excess(widths, room)
     while excess > 0:
-        candidates = [at for at, column in enumerate(columns) if column.cut and widths[at] > _NARROWEST]
+        candidates = [at for at in those if widths[at] > least]
         if not candidates:
             break
         widest = max(candidates, key=lambda at: widths[at])
         others = [widths[at] for at in candidates if at != widest]
-        step = min(excess, max(1, widths[widest] - max(others, default=_NARROWEST)), widths[widest] - _NARROWEST)
+        step = min(excess, max(1, widths[widest] - max(others, default=least)), widths[widest] - least)
         widths[widest] -= step
         excess -= step
-    return widths
 
 
-def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int], *, head: bool) -> str:
-    parts = []
-    for at, (cell, column, width) in enumerate(zip(cells, columns, widths, strict=True)):
-        shown = cut(cell, width, column.cut)
-        gap = " " * (width - _wide(shown))
-        last = at == len(cells) - 1
-        painted = click.style(shown, dim=True) if head and shown else coloured(shown)
-        parts.append(gap + painted if column.right else painted if last else painted + gap)
-    return "  ".join(parts).rstrip()
+def _titles(columns: Sequence[Column], widths: Mapping[int, int]) -> str:
+    cells = []
+    for at, width in widths.items():
+        title = cut(columns[at].title, width, columns[at].cut)
+        gap, painted = " " * (width - _wide(title)), click.style(title, dim=True) if title else ""
+        cells.append(gap + painted if columns[at].right else painted + gap)
+    return "  ".join(cells).rstrip()
+
+
+def _column(cells: Sequence[str], column: Column, width: int) -> list[str]:
+    """The cells of a column, all of one width."""
+    shown = [cut(cell, width, column.cut) for cell in cells]
+    gaps = [" " * (width - _wide(cell)) for cell in shown]
+    painted = [_PAINTED.get(cell, cell) for cell in shown]
+    if column.right:
+        return [gap + cell for gap, cell in zip(gaps, painted, strict=True)]
+    return [cell + gap for gap, cell in zip(gaps, painted, strict=True)]
 
 
 def _wide(text: str) -> int:

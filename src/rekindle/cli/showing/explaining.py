@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -16,6 +16,8 @@ from rekindle.cli.showing.reasons import which_retry
 from rekindle.cli.showing.shapes import seconds
 from rekindle.domain.models import Attempt, FailureGroup, PartialOutput, StepOutcome
 from rekindle.domain.rerunning.rerun import Reason
+from rekindle.domain.signatures import headline
+from rekindle.domain.states import State
 from rekindle.domain.texts.quantities import format_size
 from rekindle.domain.verdicts import Verdict
 
@@ -109,26 +111,35 @@ def _words(name: str, unit: str = "") -> str:
     return name.removesuffix(unit).replace("_", " ")
 
 
-def attempts_table(attempts: Sequence[Attempt], names: Mapping[int, str], retries: Mapping[int, Reason]) -> str:
-    """One line an attempt; `names` are the jobs' (none: the jobs' column is left out), `retries` say which are."""
-    columns = [
-        Column("ID", right=True),
-        Column("JOB", cut="middle", drop=True),
-        Column("NO", right=True),
-        Column("REV", right=True, drop=True),
-        Column("STATE"),
-        Column("CAUSE", drop=True),
-        Column("STARTED"),
-        Column("TIME", right=True),
-        Column("CPU", right=True, drop=True),
-        Column("MEMORY", right=True, drop=True),
-        Column("NOTE", cut="end", drop=True),
-    ]
-    several = len({one.revision for one in attempts}) > 1
-    return drawing.table(columns, [_cells(one, names, several, retries.get(one.id)) for one in attempts])
+ATTEMPT_COLUMNS = (
+    Column("ID", right=True),
+    Column("JOB", cut="middle", drop=True, keep=True),
+    Column("NO", right=True),
+    Column("REV", right=True, drop=True),
+    Column("STATE"),
+    Column("CAUSE", drop=True),
+    Column("STARTED", spare=True),
+    Column("TIME", right=True),
+    Column("CPU", right=True, drop=True, spare=True),
+    Column("MEMORY", right=True, drop=True, spare=True),
+    Column("NOTE", cut="end", drop=True),
+    Column("ERROR", cut="middle", drop=True, keep=True),
+)
 
 
-def _cells(one: Attempt, names: Mapping[int, str], several: bool, retry: Reason | None) -> tuple[str, ...]:
+def attempts_table(attempts: Sequence[Attempt], retries: Mapping[int, Reason]) -> str:
+    """The attempts of one job, a line each; `retries` says which are retries."""
+    return drawing.table(ATTEMPT_COLUMNS, attempt_cells([(one, "", retries.get(one.id)) for one in attempts]))
+
+
+def attempt_cells(rows: Sequence[tuple[Attempt, str, Reason | None]]) -> Iterator[tuple[str, ...]]:
+    """Cells of ATTEMPT_COLUMNS for attempts, each with its job's name ("": the jobs' column is left out) and why it is
+    a retry."""
+    several = len({one.revision for one, _, _ in rows}) > 1
+    return (_cells(one, name, several, retry) for one, name, retry in rows)
+
+
+def _cells(one: Attempt, name: str, several: bool, retry: Reason | None) -> tuple[str, ...]:
     notes = [which_retry(retry)] if retry is not None else []
     notes += [f"archived by rerun {one.archived_by}"] if one.archived_by is not None else []
     notes += [verdict(one.verdict)] if one.verdict is not None else []
@@ -138,7 +149,7 @@ def _cells(one: Attempt, names: Mapping[int, str], several: bool, retry: Reason 
     notes += ["partial"] if one.partial else []
     return (
         str(one.id),
-        names.get(one.job, ""),
+        name,
         str(one.number),
         str(one.revision) if several else "",
         one.state.label,
@@ -148,7 +159,17 @@ def _cells(one: Attempt, names: Mapping[int, str], several: bool, retry: Reason 
         drawing.lasting(one.cpu_seconds),
         format_size(one.max_rss_bytes) if one.max_rss_bytes is not None else "",
         ", ".join(notes),
+        error(one),
     )
+
+
+def error(attempt: Attempt) -> str:
+    """The error of a failed attempt in one line: `ValueError: too cold: '21.5'`; "" where it said nothing."""
+    if attempt.failure is None or attempt.cause is None or attempt.state is not State.FAILED:
+        return ""
+    said = attempt.failure
+    found = headline(attempt.cause, said.type, said.message, said.traceback, said.stderr)
+    return drawing.flat(": ".join(part for part in found if part))
 
 
 def verdict(one: Verdict | None) -> str:
@@ -214,7 +235,7 @@ def group_lines(groups: Sequence[FailureGroup], *, indent: int = 0, most: int | 
         Column("COUNT", right=True),
         Column("SIGNATURE"),
         Column("CAUSE"),
-        Column("ERROR", cut="end"),
+        Column("ERROR", cut="middle", keep=True),
         Column("JOBS", cut="end"),
     ]
     rows = [
@@ -235,8 +256,19 @@ def group_lines(groups: Sequence[FailureGroup], *, indent: int = 0, most: int | 
 
 def said(group: FailureGroup) -> str:
     """The error of a group in one line, or its cause where it said nothing."""
-    words = ": ".join(part for part in (group.type, drawing.flat(group.message)) if part)
-    return words or group.cause.value
+    return example(group.type, group.message, group.newest_message, group.count) or group.cause.value
+
+
+def newest(group: FailureGroup) -> str:
+    """The error of the newest attempt of a group in one line, or its cause where it said nothing."""
+    return example(group.type, group.message, group.newest_message, 1) or group.cause.value
+
+
+def example(kind: str, normalised: str, message: str, count: int) -> str:
+    """The newest error of those that share a signature, in one line: `e.g. ValueError: too cold: '21.5'`, where others
+    may have another message."""
+    words = drawing.flat(": ".join(part for part in (kind, message) if part))
+    return f"e.g. {words}" if count > 1 and message != normalised else words
 
 
 def ids(jobs: Sequence[int]) -> str:

@@ -101,7 +101,7 @@ def _draw_repeats(jobs: Sequence[PlannedJob]) -> None:
 
 def draw_accepted(jobs: Sequence[PlannedJob], most: int | None) -> None:
     """Each job that was accepted as it is, and what had changed."""
-    columns = [Column("ID", right=True), Column("NAME", cut="middle"), Column("ACCEPTED", cut="end")]
+    columns = [Column("ID", right=True), Column("NAME", cut="middle", keep=True), Column("ACCEPTED", cut="end")]
     rows = [(str(job.id), job.name, "; ".join(why(reason) for reason in job.reasons)) for job in jobs[:most]]
     click.echo(drawing.table(columns, rows))
     _more(len(jobs), most, "job")
@@ -109,7 +109,7 @@ def draw_accepted(jobs: Sequence[PlannedJob], most: int | None) -> None:
 
 def draw_refused(refused: Sequence[RefusedJob], most: int | None) -> None:
     """Each selected job that is not rerun, and why."""
-    columns = [Column("JOB", right=True), Column("NAME", cut="middle"), Column("WHY")]
+    columns = [Column("JOB", right=True), Column("NAME", cut="middle", keep=True), Column("WHY")]
     click.echo(drawing.table(columns, [(str(job.id), job.name, job.why) for job in refused[:most]], indent=2))
     _more(len(refused), most, "job")
 
@@ -159,7 +159,7 @@ def _draw_jobs(
     shown = list(islice(plantree.lines(jobs, children, None if most is None else looks), most))
     columns = [
         Column("ID", cut="end"),
-        Column("JOB", cut="middle"),
+        Column("JOB", cut="middle", keep=True),
         Column("BEFORE"),
         Column("AFTER"),
         Column("START", cut="end", drop=True),

@@ -59,7 +59,7 @@ class News:
         fresh = {signature: text for signature, text in self._kinds().items() if signature not in self._told}
         self._told.update(fresh)
         room = drawing.terminal_width() - len("failed ")
-        return [f"{drawing.coloured('failed')} {drawing.cut(text, room)}" for text in fresh.values()]
+        return [f"{drawing.coloured('failed')} {drawing.cut(text, room, 'middle')}" for text in fresh.values()]
 
 
 def summary(progress: Progress) -> str:

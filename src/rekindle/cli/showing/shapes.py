@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -33,7 +35,14 @@ def iso(at: float | None) -> str | None:
     """ISO 8601 in UTC, to the millisecond."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second = math.floor(at)
+    microseconds = round((at - second) * 1e6)
+    return f"{_iso_second(second + microseconds // 1_000_000)}.{microseconds // 1_000 % 1_000:03d}Z"
+
+
+@functools.lru_cache(maxsize=4096)
+def _iso_second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def counts(by_state: Mapping[State, int]) -> dict[str, int]:
@@ -284,6 +293,7 @@ def failure(group: FailureGroup) -> dict[str, Any]:
         "first": iso(group.first),
         "last": iso(group.last),
         "hosts": [{"host": host, "count": count} for host, count in group.hosts],
+        "newest_message": group.newest_message,
     }
 
 
@@ -419,8 +429,9 @@ def _each(one: Each | None) -> dict[str, Any] | None:
     return found | {"max_failed": one.max_failed, "resubmit": one.resubmit, "parallel": one.parallel}
 
 
-def resources(one: Resources) -> dict[str, Any]:
-    """What an attempt takes while it runs."""
+@functools.lru_cache
+def resources(one: Resources) -> Mapping[str, Any]:
+    """What an attempt takes while it runs: the same mapping for equal resources."""
     return {
         "cpus": one.cpus,
         "memory": one.memory,

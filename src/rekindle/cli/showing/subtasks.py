@@ -18,6 +18,7 @@ from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Choice, Subtask, counts
 from rekindle.domain.texts.surrogates import shown_json
+from rekindle.engine.looking.lists import Page
 
 FIRST = 20
 """Rows of a fan-out that are shown without -v."""
@@ -78,7 +79,7 @@ def parse_subtasks(word: str, option: str = "--subtasks") -> Choice:
     return tuple(sorted(indices))
 
 
-def subtasks_table(step: str, subtasks: Sequence[Subtask], *, most: int | None) -> str:
+def subtasks_table(step: str, subtasks: Sequence[Subtask], page: Page) -> str:
     """How the subtasks of a step stand: their number by state, then a line each, those that are not complete first."""
     columns = [
         Column("SUBTASK", right=True),
@@ -89,7 +90,7 @@ def subtasks_table(step: str, subtasks: Sequence[Subtask], *, most: int | None) 
         Column("TIME", right=True, drop=True),
         Column("ATTEMPT", right=True),
     ]
-    first = sorted(subtasks, key=lambda one: (one.state is State.COMPLETED, one.index))[:most]
+    first = page.of(sorted(subtasks, key=lambda one: (one.state is State.COMPLETED, one.index)))
     head = f"subtasks of {drawing.flat(step)}: {drawing.counted(counts(subtasks).items()) or 'none'}"
     rows = [
         (
@@ -105,7 +106,7 @@ def subtasks_table(step: str, subtasks: Sequence[Subtask], *, most: int | None) 
     ]
     lines = [head, drawing.table(columns, rows, indent=2)] if rows else [head]
     if len(first) < len(subtasks):
-        lines.append(f"  … and {len(subtasks) - len(first):,} more (-v shows all)")
+        lines.append(f"  … and {len(subtasks) - len(first):,} more (-v or --limit 0 shows all)")
     return "\n".join(lines)
 
 

@@ -132,7 +132,7 @@ def _rounds(report: Report) -> str:
 def _fixed(fixed: tuple[Fixed, ...]) -> str:
     columns = [
         Column("ID", right=True),
-        Column("NAME", cut="middle"),
+        Column("NAME", cut="middle", keep=True),
         Column("ATTEMPTS", right=True),
         Column("STATUS"),
         Column("HOW", drop=True),
@@ -166,7 +166,7 @@ def _failing(report: Report) -> str:
 
 
 def _left(report: Report) -> str:
-    columns = [Column("ID", right=True), Column("NAME", cut="middle"), Column("WHY", cut="end")]
+    columns = [Column("ID", right=True), Column("NAME", cut="middle", keep=True), Column("WHY", cut="end")]
     rows = [(str(one.id), one.name, one.why) for one in report.left[:_MOST]]
     return drawing.table(columns, rows) + _more(len(report.left))
 

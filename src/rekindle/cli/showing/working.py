@@ -35,9 +35,9 @@ def progress_shown(session: Session, options: WorkOptions, *, quiet: bool) -> Wo
 
 def _kinds(session: Session, workflow: str | None) -> dict[str, str]:
     """Each kind of failure that stands, by signature: `train[alpha=0.1]: ValueError: too cold`."""
-    groups = [group for group in look.failures(session, workflow) if group.jobs]
-    names = {row.job.id: row.job.name for row in look.jobs(session, sorted({group.jobs[0] for group in groups}))}
-    return {group.signature: f"{drawing.flat(names[group.jobs[0]])}: {explaining.said(group)}" for group in groups}
+    groups = {group.newest_job: group for group in look.failures(session, workflow) if group.newest_job is not None}
+    names = {row.job.id: row.job.name for row in look.jobs(session, sorted(groups))}
+    return {group.signature: f"{drawing.flat(names[job])}: {explaining.newest(group)}" for job, group in groups.items()}
 
 
 def _close(session: Session, workflow: str | None, report: WorkReport, go_on: str | None) -> None:

@@ -68,6 +68,7 @@ class Failing:
     message: str
     count: int
     newest: int  # attempt
+    newest_message: str = ""  # as that attempt wrote it, in one line; `message` is normalised
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class Explained:
         ComparedPart, ...
     ] = ()  # files that its commands name and that are not compared: a job writes them
     recorded: bool = True  # what its attempt depended on was
+    failed: Attempt | None = None  # its live attempt, which failed or was canceled
 
     @property
     def stale(self) -> bool | None:
@@ -175,7 +176,7 @@ def _explained(
         reasons = (Reason(ReasonKind.UNKNOWN),)
     accepted = measured.accepted.get(found.attempt) if found else None
     warnings = found.warnings if found else ()
-    return Explained(job, word, reasons, accepted, _checked(job, checked), warnings=warnings)
+    return Explained(job, word, reasons, accepted, _checked(job, checked), warnings=warnings, failed=ended)
 
 
 def _word(job: Job, found: Assessment | None) -> Word:

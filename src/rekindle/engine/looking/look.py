@@ -24,7 +24,7 @@ from rekindle.domain.models import (
     Workflow,
 )
 from rekindle.domain.rerunning.rerun import Reason, RerunRecord
-from rekindle.domain.selection import Compare, Every, Op, Predicate, Selection
+from rekindle.domain.selection import Chosen, Compare, Every, Op, Predicate, Selection, only_compares
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Subtask
 from rekindle.domain.texts.jobnames import composed
@@ -49,6 +49,16 @@ def select(session: Session, selection: Selection, tell: Tell | None = None) -> 
     """
     ids = _selected(session, selection)
     return list(changed(session, ids, tell, strict=selection.changed == "all").stale) if selection.changed else ids
+
+
+def chosen(session: Session, selection: Selection, tell: Tell | None = None) -> Chosen:
+    """Return the jobs of a selection in the form in which their list is read: a condition where the database can decide
+    it alone, else their ids. NotFound as `select`."""
+    if selection.jobs or selection.changed or not only_compares(selection.where):
+        return Chosen(ids=select(session, selection, tell))
+    with session.store.read() as archive:
+        workflow = _workflow(archive, selection.workflow).id if selection.workflow else None
+        return Chosen(_with_signature(archive, selection), workflow)
 
 
 def _selected(session: Session, selection: Selection) -> list[int]:
@@ -381,10 +391,10 @@ def retries(session: Session, jobs: Sequence[int]) -> tuple[dict[int, Reason], d
     )
 
 
-def reruns(session: Session, workflow: str | None = None, limit: int | None = None) -> list[tuple[RerunRecord, int]]:
+def reruns(session: Session, workflow: str | None = None) -> list[tuple[RerunRecord, int]]:
     """Applied reruns, newest first, each with the number of jobs it touched."""
     with session.store.read() as archive:
-        return archive.reruns.listing(_workflow(archive, workflow).id if workflow else None, limit)
+        return archive.reruns.listing(_workflow(archive, workflow).id if workflow else None)
 
 
 def rerun(session: Session, number: int) -> RerunRecord:
@@ -427,7 +437,7 @@ def cancel_notes(session: Session, jobs: Sequence[int]) -> dict[int, str]:
         return archive.events.cancel_notes(jobs)
 
 
-def events(session: Session, workflow: str | None = None, limit: int | None = None) -> list[Event]:
-    """What happened, oldest first; with a limit the newest so many."""
+def events(session: Session, workflow: str | None = None) -> list[Event]:
+    """What happened, oldest first."""
     with session.store.read() as archive:
-        return archive.events.listing(_workflow(archive, workflow).id if workflow else None, limit=limit)
+        return archive.events.listing(_workflow(archive, workflow).id if workflow else None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rekindle.domain.errors import Refused
 from rekindle.domain.models import Attempt, Workflow
 from rekindle.engine.session import Session
+from rekindle.store.port import Archive
 
 
 def workflows_of(session: Session, jobs: Sequence[int]) -> list[int]:
@@ -19,8 +20,13 @@ def workflows_of(session: Session, jobs: Sequence[int]) -> list[int]:
 def workdirs(session: Session, attempts: Sequence[Attempt]) -> dict[int, str | None]:
     """The working directory of each attempt, by its id: the project's folder, or the attempt's own."""
     with session.store.read() as archive:
-        own = {one: archive.workflows.template(one).workdir == "attempt" for one in {a.template for a in attempts}}
-        found = {one: archive.workflows.find(one) for one in {a.workflow for a in attempts}}
+        return workdirs_in(archive, attempts)
+
+
+def workdirs_in(archive: Archive, attempts: Sequence[Attempt]) -> dict[int, str | None]:
+    """The same, within a transaction."""
+    own = {one: archive.workflows.template(one).workdir == "attempt" for one in {a.template for a in attempts}}
+    found = {one: archive.workflows.find(one) for one in {a.workflow for a in attempts}}
     projects = {number: owner.directory if owner else None for number, owner in found.items()}
     return {one.id: one.folder if own[one.template] else projects[one.workflow] for one in attempts}
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Job, Move
+from rekindle.domain.models import JobFlags, Move
 from rekindle.domain.states import ACTIVE, ENDED
 from rekindle.engine.planning.canaries import settle
 from rekindle.engine.presence import alive
@@ -27,22 +28,29 @@ def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Can
     failed and waits for a canary does so no more."""
     now = session.clock()
     with session.store.write() as archive:
-        jobs = archive.jobs.get(ids)
-        idle = [job for job in jobs if job.state not in ACTIVE and job.state not in ENDED and not job.retired]
-        archive.jobs.cancel([job.id for job in idle])
-        archive.queue.move([_canceled(job) for job in idle])
-        archive.queue.move(archive.queue.gave_up([job.id for job in idle], idle=True))
-        active = [job for job in jobs if job.state in ACTIVE]
+        moves, active, over, told = [], [], [], _Told(note)
+        for job in archive.jobs.flags(ids):
+            if job.state in ENDED:
+                over.append(job.id)
+            elif job.state in ACTIVE:
+                active.append(job)
+                told.add(job)
+            elif not job.retired:
+                moves.append(_canceled(job))
+                told.add(job)
+        idle = [move.job for move in moves]
+        archive.jobs.cancel(idle)
+        archive.queue.move(moves)
+        archive.queue.move(archive.queue.gave_up(idle, idle=True))
         archive.attempts.want_cancel([job.attempt for job in active if job.attempt is not None])
-        ended = tuple(job.id for job in jobs if job.state in ENDED)
-        groups = archive.canaries.of_jobs(ended)
+        groups = archive.canaries.of_jobs(over)
         answer = Canceled(
-            now=tuple(job.id for job in idle),
+            now=tuple(idle),
             asked=tuple(job.id for job in active),
-            ended=ended,
-            left_out=tuple(job for job in ended if job in groups and groups[job].outcome is None),
+            ended=tuple(over),
+            left_out=tuple(job for job in over if job in groups and groups[job].outcome is None),
         )
-        _tell(archive, now, "canceled", [*idle, *active], note)
+        told.write(archive, now, "canceled")
         archive.canaries.leave(answer.left_out)
         settle(archive, now)
         runners = alive(archive, now)
@@ -50,7 +58,7 @@ def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Can
     return answer
 
 
-def _canceled(job: Job) -> Move:
+def _canceled(job: JobFlags) -> Move:
     after = transition(job.state, Event.CANCEL, f"job {job.id} {job.name}")
     return Move(job.id, job.workflow, job.resource_class, job.state, after)
 
@@ -71,22 +79,36 @@ def _set_hold(
 ) -> Held:
     now = session.clock()
     with session.store.write() as archive:
-        jobs = archive.jobs.get(ids)
-        changed = [
-            job for job in jobs if (job.held is None) == (reason is not None) or (instead and job.held != reason)
-        ]
-        archive.jobs.hold([job.id for job in changed], reason)
-        note = reason if reason not in (None, "held") else note
-        _tell(archive, now, "held" if reason is not None else "released", changed, note)
+        changed, already, told = [], [], _Told(reason if reason not in (None, "held") else note)
+        for job in archive.jobs.flags(ids):
+            if (job.held is None) == (reason is not None) or (instead and job.held != reason):
+                changed.append(job.id)
+                told.add(job)
+            else:
+                already.append(job.id)
+        archive.jobs.hold(changed, reason)
+        told.write(archive, now, "held" if reason is not None else "released")
         runners = alive(archive, now)
     ring(session.store.folder, runners)
-    touched = {job.id for job in changed}
-    return Held(tuple(sorted(touched)), tuple(job.id for job in jobs if job.id not in touched))
+    return Held(tuple(changed), tuple(already))
 
 
-def _tell(archive: Archive, now: float, kind: str, jobs: Sequence[Job], note: str | None) -> None:
-    for workflow in sorted({job.workflow for job in jobs}):
-        ids = [job.id for job in jobs if job.workflow == workflow]
-        first = ids[: _LISTED if note is None else _LISTED_WITH_NOTE]
-        detail = {"jobs": len(ids), "first": first} | ({} if note is None else {"note": note})
-        archive.events.add(now, kind, workflow, detail)
+class _Told:
+    """The jobs of each workflow that something was done to: how many there are, and the first of them."""
+
+    def __init__(self, note: str | None) -> None:
+        self._note, self._most = note, _LISTED if note is None else _LISTED_WITH_NOTE
+        self._jobs = Counter[int]()
+        self._first: dict[int, list[int]] = {}
+
+    def add(self, job: JobFlags) -> None:
+        self._jobs[job.workflow] += 1
+        first = self._first.setdefault(job.workflow, [])
+        if len(first) < self._most:
+            first.append(job.id)
+
+    def write(self, archive: Archive, now: float, kind: str) -> None:
+        """Record it as an event of each workflow."""
+        note = {} if self._note is None else {"note": self._note}
+        for workflow, jobs in sorted(self._jobs.items()):
+            archive.events.add(now, kind, workflow, {"jobs": jobs, "first": self._first[workflow], **note})

@@ -47,6 +47,27 @@ WHERE attempt.job IN @jobs AND (:live = 0 OR attempt.archived_by IS NULL) ORDER 
 SELECT {step_columns} FROM attempt JOIN step ON step.attempt = attempt.id
 WHERE attempt.job IN @jobs AND (:live = 0 OR attempt.archived_by IS NULL) ORDER BY step.attempt, step.position;
 
+-- name: attempts_page
+-- A page of the attempts of all jobs, oldest first, each with its job's name.
+SELECT job.name, {attempt_columns}
+FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN signature ON signature.id = attempt.signature
+WHERE (:live = 0 OR attempt.archived_by IS NULL) ORDER BY attempt.id LIMIT :limit OFFSET :offset;
+
+-- name: attempts_page_of_jobs
+-- The same of the jobs that a query finds.
+SELECT job.name, {attempt_columns}
+FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN signature ON signature.id = attempt.signature
+WHERE attempt.job IN ({jobs}) AND (:live = 0 OR attempt.archived_by IS NULL)
+ORDER BY attempt.id LIMIT :limit OFFSET :offset;
+
+-- name: count_attempts
+-- How many attempts there are.
+SELECT count(*) FROM attempt WHERE (:live = 0 OR attempt.archived_by IS NULL);
+
+-- name: count_attempts_of_jobs
+-- How many attempts of the jobs that a query finds there are.
+SELECT count(*) FROM attempt WHERE attempt.job IN ({jobs}) AND (:live = 0 OR attempt.archived_by IS NULL);
+
 -- name: live_of_jobs
 -- The live attempts of jobs.
 SELECT {attempt_columns}
@@ -118,6 +139,10 @@ FROM attempt JOIN signature ON signature.id = attempt.signature JOIN job ON job.
 WHERE attempt.workflow = :workflow AND attempt.signature IS NOT NULL
     AND (:archived = 1 OR (attempt.archived_by IS NULL AND job.retired = 0))
 GROUP BY attempt.signature, attempt.host;
+
+-- name: said
+-- What attempts that failed said.
+SELECT id, job, cause, error_type, error_message, error_traceback, error_stderr FROM attempt WHERE id IN @attempts;
 
 -- name: found
 -- How many jobs of a workflow have found what, by the index of what was not plainly passed.

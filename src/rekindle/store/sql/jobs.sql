@@ -11,6 +11,10 @@ job.workdir, job.folder, job.pinned_to, job.avoids, job.repeats;
 -- Jobs by id.
 SELECT {job_columns} FROM job WHERE job.id IN @jobs ORDER BY job.id;
 
+-- name: flags
+-- What decides whether jobs are held, released or canceled, in the order of rekindle.domain.models.JobFlags.
+SELECT id, workflow, name, state, resource_class, held, retired, attempt FROM job WHERE id IN @jobs ORDER BY id;
+
 -- name: workflows_of
 -- The workflows of some jobs.
 SELECT DISTINCT workflow FROM job WHERE id IN @jobs ORDER BY workflow;

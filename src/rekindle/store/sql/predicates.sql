@@ -7,6 +7,24 @@ FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON templ
     LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE {where} ORDER BY job.id;
 
+-- name: list_jobs
+-- A page of jobs, each with its workflow's name and its live attempt.
+SELECT workflow.name, {columns}
+FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
+    LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE {where} ORDER BY job.id LIMIT :limit OFFSET :offset;
+
+-- name: count_jobs
+-- How many jobs there are.
+SELECT count(*)
+FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
+    LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE {where};
+
+-- name: among
+-- These jobs alone.
+job.id IN @jobs;
+
 -- name: in_workflow
 -- The jobs of one workflow, archived or not.
 job.workflow = :workflow;

@@ -102,7 +102,7 @@ WITH RECURSIVE awaited (job, attempt) AS (
     WHERE job.state <> 4
 )
 SELECT awaited.job, awaited.attempt FROM awaited JOIN job ON job.id = awaited.job
-WHERE job.id IN @jobs AND job.state = 1 ORDER BY awaited.job, awaited.attempt;
+WHERE (:jobs IS NULL OR job.id IN @jobs) AND job.state = 1 ORDER BY awaited.job, awaited.attempt;
 
 -- name: standing
 -- Where attempts and their jobs stand.

@@ -132,16 +132,26 @@ SELECT {rerun_columns} FROM rerun WHERE rerun.id = :rerun;
 
 -- name: reruns
 -- Reruns, newest first.
-SELECT {rerun_columns} FROM rerun ORDER BY rerun.id DESC LIMIT :limit;
+SELECT {rerun_columns} FROM rerun ORDER BY rerun.id DESC LIMIT :limit OFFSET :offset;
+
+-- name: touched_workflow
+-- A rerun touched a workflow's jobs.
+(EXISTS (
+    SELECT 1 FROM rerun_job JOIN job ON job.id = rerun_job.job
+    WHERE rerun_job.rerun = rerun.id AND job.workflow = :workflow
+) OR rerun.id IN (SELECT revision.rerun FROM revision WHERE revision.workflow = :workflow));
 
 -- name: reruns_of_workflow
 -- The reruns that touched a workflow's jobs, newest first.
-SELECT {rerun_columns} FROM rerun
-WHERE EXISTS (
-    SELECT 1 FROM rerun_job JOIN job ON job.id = rerun_job.job
-    WHERE rerun_job.rerun = rerun.id AND job.workflow = :workflow
-) OR rerun.id IN (SELECT revision.rerun FROM revision WHERE revision.workflow = :workflow)
-ORDER BY rerun.id DESC LIMIT :limit;
+SELECT {rerun_columns} FROM rerun WHERE {touched_workflow} ORDER BY rerun.id DESC LIMIT :limit OFFSET :offset;
+
+-- name: count_reruns
+-- How many reruns there are.
+SELECT count(*) FROM rerun;
+
+-- name: count_reruns_of_workflow
+-- How many reruns touched a workflow's jobs.
+SELECT count(*) FROM rerun WHERE {touched_workflow};
 
 -- name: planned_jobs
 -- What a rerun did to its jobs.
