@@ -16,6 +16,7 @@ from rekindle.store import (
     port_canaries,
     port_documents,
     port_histories,
+    port_runners,
     port_supervisions,
     port_tries,
 )
@@ -135,9 +136,9 @@ class SqliteArchive:
         self.reserves: port_attempts.Reserves = Reserves(database)
         self.tries: port_tries.Tries = Tries(database)
         self.histories: port_histories.Histories = Histories(database)
-        self.runners: port.Runners = Runners(database)
+        self.runners: port_runners.Runners = Runners(database)
         self.supervisions: port_supervisions.Supervisions = Supervisions(database)
-        self.events: port.Events = Events(database)
+        self.events: port_runners.Events = Events(database)
 
     def check(self) -> list[str]:
         return check(self._db)
