@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 import click
 
@@ -15,7 +17,7 @@ from rekindle.engine.session import Session, open_session
 def opened(*, create: bool = False) -> Session:
     """An open session (a context manager). Without `create` a store that is not there is NotFound."""
     url = click.get_current_context().find_root().params.get("store")
-    session = open_session(url, create=create)
+    session = replace(open_session(url, create=create), note=partial(click.echo, err=True))
     if session.store.notice:
         click.echo(f"rekindle: {session.store.notice}", err=True)
     return session
@@ -23,21 +25,15 @@ def opened(*, create: bool = False) -> Session:
 
 @contextmanager
 def reconciled(*, create: bool = False, looks: bool = False) -> Iterator[Session]:
-    """Open a session as `opened` does, reconciled with dead runners (see engine.running.reconciling); what changed is
-    reported on stderr."""
-    with opened(create=create) as session, reconciling.reconciled(session, report, looks=looks):
+    """Open a session as `opened` does, reconciled with dead runners (see engine.running.reconciling)."""
+    with opened(create=create) as session, reconciling.reconciled(session, looks=looks):
         yield session
 
 
 def report_ending(done: Canceled) -> None:
     """Print what became of the running jobs that were canceled: here, or by their runner."""
     for one in done.reconciled:
-        report(one.summary)
+        click.echo(one.summary, err=True)
     ending = len(done.asked) - len(done.over)
     if ending:
         click.echo(f"{ending:,} running: their runner ends them", err=True)
-
-
-def report(line: str) -> None:
-    """Print what became of the jobs of dead runners."""
-    click.echo(line, err=True)

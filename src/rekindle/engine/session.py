@@ -25,7 +25,9 @@ class Session:
 
     store: Store
     clock: Callable[[], float] = time.time
-    note: Callable[[str], None] | None = None  # takes remarks for the user about what a selection means
+    note: Callable[[str], None] | None = (
+        None  # takes remarks for the user: what a selection means, what became of dead runners
+    )
 
     def __enter__(self) -> Session:
         return self

@@ -8,7 +8,7 @@ import click
 
 from rekindle.cli.opening import opened
 from rekindle.cli.options import json_option, selection_options, wanted_to_act
-from rekindle.cli.reconciling import reconciled, report
+from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import drawing, explaining, shapes
 from rekindle.engine.looking import look
 from rekindle.engine.rerunning import control
@@ -34,7 +34,7 @@ def cancel(flags: Flags, note: str | None, as_json: bool) -> None:
     with opened() as session:
         done = reconciling.cancel(session, look.select(session, selection), note)
     for one in done.reconciled:
-        report(one.summary)
+        click.echo(drawing.flat(one.summary), err=True)
     if as_json:
         told = {"canceled": done.now, "asked": done.asked, "ended": done.ended, "left_out": done.left_out}
         shapes.emit({key: list(jobs) for key, jobs in told.items()})

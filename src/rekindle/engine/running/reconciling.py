@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -65,25 +65,25 @@ def reconcile(session: Session) -> Reconciled | None:
 
 
 @contextmanager
-def reconciled(session: Session, report: Callable[[str], None], *, looks: bool = False) -> Iterator[Session]:
+def reconciled(session: Session, *, looks: bool = False) -> Iterator[Session]:
     """Reconcile with dead runners before a command that acts, so that it acts on what became of their jobs, and after
-    it, so that those of their jobs that it cancels are ended. `report` is called with what changed. `looks`: the
+    it, so that those of their jobs that it cancels are ended. What changed goes to the session's `note`. `looks`: the
     command only looks, and works on a store that cannot be written too."""
-    _report(session, report, looks=looks)
+    _reconcile_noted(session, looks=looks)
     yield session
     if not looks:
-        _report(session, report, looks=False)
+        _reconcile_noted(session, looks=False)
 
 
-def _report(session: Session, report: Callable[[str], None], *, looks: bool) -> None:
+def _reconcile_noted(session: Session, *, looks: bool) -> None:
     try:
         found = reconcile(session)
     except StoreError:
         if not looks:
             raise
         return
-    if found is not None:
-        report(found.summary)
+    if found is not None and session.note is not None:
+        session.note(found.summary)
 
 
 def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Canceled:

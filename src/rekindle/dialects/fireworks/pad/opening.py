@@ -6,6 +6,7 @@ import importlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,7 +95,7 @@ class Pad:
     @contextmanager
     def reconciled(self) -> Iterator[Session]:
         """Open the store for a call that acts: dead runners are reconciled with before and after."""
-        with self.opened() as session, reconciling.reconciled(session, LOG.warning):
+        with replace(self.opened(), note=LOG.warning) as session, reconciling.reconciled(session):
             yield session
 
 
