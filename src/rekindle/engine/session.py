@@ -26,7 +26,7 @@ class Session:
     store: Store
     clock: Callable[[], float] = time.time
     note: Callable[[str], None] | None = (
-        None  # takes remarks for the user: what a selection means, what became of dead runners
+        None  # takes remarks for the user, on selections and on dead runners
     )
 
     def __enter__(self) -> Session:
