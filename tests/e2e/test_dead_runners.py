@@ -6,7 +6,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Collection, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import psutil
@@ -244,7 +244,8 @@ def test_a_firework_whose_rocket_died_does_as_it_is_told(project: Project, words
     pid = int(until(lambda: (project.folder / "pid").exists() and (project.folder / "pid").read_text(), "it runs"))
     every = [psutil.Process(runner.pid), *psutil.Process(runner.pid).children(recursive=True)]
     for process in every:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # it has ended with the one before
+            process.kill()
     runner.wait(timeout=60)
     until(lambda: not any(start_of(number) for number in (pid, *(one.pid for one in every))), "they are gone")
     typed(project, ("lpad", *words), {0})

@@ -407,9 +407,9 @@ class Histories(RuleBasedStateMachine):
             assert (standing.reserve, standing.pinned_to) == (job.reserve, job.pinned_to)
         for number in now.keys() - planned:
             # A parent whose edge to a retired job goes has a new version, and nothing else of it is new.
-            same = dataclasses.replace(now[number], version=before[number].version)
+            same = now[number]._replace(version=before[number].version)
             if same.retired:  # it may lose what an action had done to it, should a revision bring it back
-                same = dataclasses.replace(same, canceled=before[number].canceled, held=before[number].held)
+                same = same._replace(canceled=before[number].canceled, held=before[number].held)
             assert same == before[number], "what the plan does not name was touched"
             assert plan.dynamic or same == now[number]
 

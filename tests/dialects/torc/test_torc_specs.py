@@ -171,7 +171,7 @@ def test_everything_wrong_is_told_with_its_line(read: Read) -> None:
         (8, "no entry of resource_requirements 'big'"),
         (9, "has no key 'comand'"),
         (9, "has no `command`"),
-        (10, "no regular expression"),
+        (10, "is not a regular expression"),
     ):
         assert any(one.startswith(f"{line}: ") and words in one for one in told), (line, words, told)
 

@@ -28,20 +28,20 @@ CANCEL_SECONDS = 3.0
 """How long `reconcile` waits, beyond their grace, for jobs that it cancels."""
 
 
-def reconcile(session: Session) -> Reconciled | None:
+def reconcile(session: Session, *, looks: bool = False) -> Reconciled | None:
     """Record what became of the jobs of dead runners, as a new runner would.
 
     What finished is recorded, what is lost ends so and runs again, what was claimed and never started is ready again,
-    and what was canceled is ended, which is waited for. What still runs is left to the next runner. None: no runner
-    is dead, or nothing has changed."""
+    and what was canceled is ended, which is waited for. What still runs is left to the next runner. `looks`: runners
+    of the store that this one was copied from are left too. None: no runner is dead, or nothing has changed."""
     now = session.clock()
     with session.store.read() as archive:
-        if not _dead(archive, now):
+        if not _dead(archive, now, looks):
             return None
     estates = Estates(session.store.folder)
     try:
         with session.store.write() as archive:
-            dead = _dead(archive, now)
+            dead = _dead(archive, now, looks)
             estates.take_over(archive, dead, None)
         if not estates:
             return None
@@ -77,7 +77,7 @@ def reconciled(session: Session, *, looks: bool = False) -> Iterator[Session]:
 
 def _reconcile_noted(session: Session, *, looks: bool) -> None:
     try:
-        found = reconcile(session)
+        found = reconcile(session, looks=looks)
     except StoreError:
         if not looks:
             raise
@@ -96,14 +96,14 @@ def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Can
     return replace(done, over=over, reconciled=tuple(one for one in (reconciled, ended) if one is not None))
 
 
-def _dead(archive: Archive, now: float) -> list[Runner]:
+def _dead(archive: Archive, now: float, looks: bool) -> list[Runner]:
     """Return the dead runners whose jobs no living runner has taken over. Where only its lease can show that a runner
     is dead, the lease must be over for as long again: clocks of hosts differ."""
 
     def surely(runner: Runner) -> bool:
         return presence(runner, now) is not Presence.EXPIRED or runner.expires + LEASE_SECONDS <= now
 
-    return [runner for runner in unattended(archive, now) if surely(runner)]
+    return [one for one in unattended(archive, now) if surely(one) and not (looks and one.elsewhere)]
 
 
 def _canceled(archive: Archive, attempts: Collection[int]) -> set[int]:
