@@ -16,6 +16,9 @@ from rekindle.spec.values import data, plain_text, table, text, texts_within
 
 _DOTTED = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _CALLABLE = re.compile(rf"{_DOTTED}:{_DOTTED}")
+LONGEST = 2 * 1024 * 1024
+"""Characters of a command. Linux allows a quarter of the stack limit, 2 MiB by default (execve(2))."""
+
 _CALL_HINT = "as in `call: mypkg.metrics:score`"
 
 
@@ -46,6 +49,11 @@ def read_command(name: str, found: Table, shell: str | None, known: Known, probl
     else:
         run, used = text(node, "`run`", problems), own or shell
     if run is None:
+        return None
+    size = len(run) if isinstance(run, str) else sum(map(len, run))
+    if size > LONGEST:
+        message = f"`run` has {size:,} characters: the system starts no command that long"
+        problems.add(node.place, message, "put it into a script, and run that")
         return None
     try:
         command = compile_command(run, used)
