@@ -358,4 +358,4 @@ def test_of_very_many_problems_the_first_are_told(tmp_path: Path) -> None:
 
 def test_a_command_longer_than_any_that_starts_is_refused_at_once(tmp_path: Path) -> None:
     (problem,) = told(tmp_path, f"{HEAD}  a: {{run: 'echo {'x ' * 1_100_000}'}}")
-    assert problem.startswith("s.yaml:3:12: `run` has 2,200,004 characters: the system starts no command that long")
+    assert problem.startswith("s.yaml:3:12: `run` has 2,200,005 characters: the system starts no command that long")
