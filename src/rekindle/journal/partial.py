@@ -74,7 +74,7 @@ def set_aside(
 def bring_back(aside: Sequence[PartialOutput], root: str) -> None:
     """Put outputs that earlier attempts have set aside back in their places, as far as they are still there. OSError,
     FileExistsError with the output's path where another file is in its place; nothing is ever replaced."""
-    there = [one for one in aside if one.aside is not None and os.path.lexists(one.aside)]
+    there = [one for one in aside if one.aside is not None and _exists(one.aside)]
     for one in there:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), parent_of(root, one.path) as (at, name):
             if kind(at, name) is not None:
@@ -83,6 +83,34 @@ def bring_back(aside: Sequence[PartialOutput], root: str) -> None:
         assert one.aside is not None
         with parent_of(root, one.path, []) as (at, name):
             _bring_back(at, name, one.aside)
+
+
+def missing_copies(aside: Sequence[PartialOutput]) -> list[PartialOutput]:
+    """Return the outputs that no attempt can have put back and that exist neither set aside nor at their paths. OSError
+    where that cannot be found out."""
+    expected = [one for one in aside if one.aside is not None and not one.taken]
+    return [one for one in expected if not _exists(one.aside or "") and not os.path.lexists(one.path)]
+
+
+def missing_hint(job: int) -> str:
+    """Return what can be done about a job's missing copies."""
+    return f"bring it back, or run the job from the beginning: rekindle rerun -i {job} --from beginning"
+
+
+def missing_text(missing: Sequence[PartialOutput]) -> str:
+    """Name the first of the missing copies, and how many more there are."""
+    [first, *more] = missing
+    text = f"the partial output {first.path} of an earlier attempt cannot be put back: its copy is gone: {first.aside}"
+    return f"{text} (and {len(more):,} more)" if more else text
+
+
+def _exists(path: str) -> bool:
+    """Whether a file exists, a link not followed. OSError where a folder cannot be searched."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def find_aside(outputs: Mapping[str, str], root: str, place: str) -> Iterator[PartialOutput]:
