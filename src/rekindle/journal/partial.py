@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from rekindle.domain.models import PartialOutput
+from rekindle.files.modes import apply_modes, folder_mode, make_folder, restore_modes
 from rekindle.journal.beneath import below, by_descriptor, kind, open_folder, parent_of, take_name
 from rekindle.journal.copies import copy_file, copy_tree
 
@@ -123,6 +124,8 @@ def find_aside(outputs: Mapping[str, str], root: str, place: str) -> Iterator[Pa
             if _finish_move(folder, last, kept):
                 yield replace(one, size=_measured(path)[1], stays="the process that was moving it was killed")
         if os.path.lexists(kept):
+            with contextlib.suppress(OSError), _own(kept) as (into, last):
+                apply_modes(into, last)
             yield replace(one, size=_measured(kept)[1], aside=kept)
 
 
@@ -165,6 +168,7 @@ def _set_aside(one: PartialOutput, before: Before, root: str, kept: str, copy: b
             if error.errno != errno.EXDEV or not copy:
                 raise
             _move_by_copy(at, name, into, last, _hidden_beside(kept))
+        apply_modes(into, last)
     return replace(one, aside=kept)
 
 
@@ -172,8 +176,9 @@ def _own(kept: str, made: list[str] | None = None) -> AbstractContextManager[tup
     """Open the folder of what is set aside; a job may have put links where it is to be."""
     beside = os.path.dirname(os.path.dirname(os.path.dirname(kept)))
     if made is not None:
-        os.makedirs(beside, exist_ok=True)
-    return parent_of(beside, kept, made)
+        make_folder(beside)
+        return parent_of(beside, kept, made, folder_mode(beside))
+    return parent_of(beside, kept)
 
 
 def _move_by_copy(at: int, name: str, into: int, last: str, hidden: str) -> None:
@@ -233,6 +238,7 @@ def _bring_back(at: int, name: str, aside: str) -> None:
             else:
                 take_name(at, draft, at, name)
             _remove(kept, last)
+        restore_modes(kept, at, name)
 
 
 def _look(path: str) -> _Look | None:
