@@ -200,3 +200,10 @@ def test_a_runner_that_cannot_be_woken_changes_nothing(
     for bell in bells:
         bell.hush()
         bell.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may choose any group")
+def test_a_store_can_be_shared_with_a_group_that_has_no_name(shell: Shell) -> None:
+    os.chown(shell.folder, -1, 50_123)
+    shell.folder.chmod(0o2770)
+    assert "shared with the group 50123" in shell("init", "--shared").out
