@@ -179,6 +179,73 @@ def test_a_resume_never_replaces_a_file_and_goes_on_once_it_is_moved(steps):
     assert (steps.folder / "b").read_text() == "two\ntwo\n"
 
 
+def remove_copies(shell: Shell) -> None:
+    for folder in (shell.folder / ".rekindle/attempts").glob("*/*/*.partial"):
+        shutil.rmtree(folder)
+
+
+def test_a_resume_without_its_copies_is_refused_and_named_by_the_check(steps):
+    (steps.folder / "ok").touch()
+    assert steps("store", "check", "--deep").code == 0
+    remove_copies(steps)
+    for job in ("steps", "items"):
+        done = steps("rerun", job, "--from", "failed-step", "--yes", "--work")
+        assert done.code == 1
+        assert "its copy is gone: " in done.err
+        assert "hint: bring it back, or run the job from the beginning: rekindle rerun -i " in done.err
+    checked = steps("store", "check", "--deep")
+    assert checked.code != 0
+    for name in ("1.partial/0/a", "1.partial/1/b", "2.partial/0/t"):
+        assert f"its copy is gone: {steps.folder}/.rekindle/attempts/0000/00/{name}" in checked.out
+    assert len(steps("attempts", "list", "--json").json["attempts"]) == 2
+    assert steps("rerun", "-s", "failed", "--from", "beginning", "--yes", "--work").code == 0
+    assert (steps.folder / "a").read_text() == "one\n"
+    assert steps("store", "check", "--deep").code == 0
+
+
+def test_an_attempt_whose_copies_go_meanwhile_does_not_start(steps):
+    (steps.folder / "ok").touch()
+    assert steps("rerun", "-s", "failed", "--from", "failed-step", "--yes").code == 0
+    remove_copies(steps)
+    assert "its copy is gone" in steps("store", "check", "--deep").out
+    assert steps("work").code == 2
+    for one in steps("attempts", "list", "--live", "--json").json["attempts"]:
+        assert one["cause"] == "start"
+        assert "its copy is gone" in one["error"]["message"]
+    assert not (steps.folder / "b").exists()
+    done = steps("rerun", "steps", "--from", "failed-step", "--yes")  # builds on the attempt that did not start
+    assert (done.code, "its copy is gone" in done.err) == (1, True)
+
+
+def test_an_output_that_a_later_attempt_put_back_and_removed_is_not_missed(shell):
+    shell.write("""\
+        name: s
+        jobs:
+          s:
+            partial: aside
+            outputs: {o: o}
+            steps:
+              - {name: one, run: "echo one > o"}
+              - {name: two, run: "test ! -e begun || rm o; touch begun; exit 1"}
+        """)
+    assert shell("run", "spec.yaml").code == 2
+    assert shell("rerun", "s", "--from", "two", "--yes", "--work").code == 2
+    assert shell("store", "check", "--deep").code == 0
+    (shell.folder / "begun").unlink()
+    assert shell("rerun", "s", "--from", "two", "--yes", "--work").code == 2
+    [last] = shell("attempts", "list", "--live", "--json").json["attempts"]
+    assert last["cause"] == "exit"
+
+
+def test_a_copy_that_was_moved_to_its_place_by_hand_is_taken(steps):
+    (steps.folder / "ok").touch()
+    place = steps.folder / ".rekindle/attempts/0000/00/1.partial"
+    (place / "0/a").rename(steps.folder / "a")
+    (place / "1/b").rename(steps.folder / "b")
+    assert steps("rerun", "steps", "--from", "failed-step", "--yes", "--work").code == 0
+    assert (steps.folder / "a").read_text() == "one\n"
+
+
 def test_undo_of_a_resume_leaves_them_aside(steps):
     assert steps("rerun", "steps", "--from", "failed-step", "--yes").code == 0
     assert steps("undo").code == 0

@@ -47,7 +47,8 @@ def modes(store: Path) -> dict[str, set[int]]:
     """The modes of the store's folders, of its files, and of the files that jobs wrote in it."""
     found: dict[str, set[int]] = {"folders": set(), "files": set(), "by jobs": set()}
     for path in (store, *store.rglob("*")):
-        kind = "folders" if path.is_dir() else "by jobs" if path.name == "by_job" else "files"
+        is_job_file = path.name == "by_job" and ".outputs/" not in str(path)  # a saved output is the store's
+        kind = "folders" if path.is_dir() else "by jobs" if is_job_file else "files"
         found[kind].add(stat.S_IMODE(path.stat().st_mode))
     return found
 
@@ -86,6 +87,76 @@ def test_a_shared_store_stays_its_groups(project: Shell, monkeypatch: pytest.Mon
             assert "shared with the group" in project("init", "--shared").out
         assert project("run", "spec.yaml", "--new").code == 0
     assert modes(project.folder / ".rekindle") == {"folders": {0o2770}, "files": {0o660}, "by jobs": {0o600}}
+
+
+PARTIAL = """
+name: partial
+jobs:
+  s:
+    partial: aside
+    outputs: {o: o, t: t}
+    steps:
+      - {name: one, run: "echo one > o; mkdir -p t/d; echo x > t/d/x; chmod 755 t/d/x"}
+      - {name: two, run: "echo two >> o; test -e ok"}
+"""
+
+
+def outputs_of(shell: Shell) -> dict[str, int]:
+    return {name: stat.S_IMODE((shell.folder / name).stat().st_mode) for name in ("o", "t", "t/d", "t/d/x")}
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["private", "shared"])
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_outputs_in_a_store_have_its_modes_and_get_their_own_back(shell: Shell, mask: int, shared: bool) -> None:
+    shell.write(PARTIAL)
+    store = shell.folder / ".rekindle"
+    right = {"folders": {0o2770 if shared else 0o700}, "files": {0o660 if shared else 0o600}, "by jobs": set()}
+    own = {"o": 0o666 & ~mask, "t": 0o777 & ~mask, "t/d": 0o777 & ~mask, "t/d/x": 0o755}
+    with umask(mask):
+        assert shell("init", *(["--shared"] if shared else [])).code == 0
+        assert shell("run", "spec.yaml").code == 2
+        assert (store / "attempts/0000/00/1.partial/1/t/d/x").exists()
+        assert modes(store) == right
+        (shell.folder / "ok").touch()
+        assert shell("rerun", "s", "--from", "two", "--yes", "--work").code == 0
+        assert outputs_of(shell) == own
+        assert shell("rerun", "s", "--keep-outputs", "--yes").code == 0
+        assert (store / "attempts/0000/00/2.outputs/1/t/d/x").exists()
+        assert modes(store) == right
+        (shell.folder / "o").unlink()
+        (shell.folder / "t/d/x").unlink()
+        assert shell("undo").code == 0
+    assert outputs_of(shell) == own
+
+
+def test_a_store_that_becomes_shared_shares_the_outputs_in_it(shell: Shell) -> None:
+    shell.write(PARTIAL)
+    with umask(0o077):
+        shell("run", "spec.yaml")
+        shell.write("{name: m, jobs: {m: {run: 'mkdir -p m/d; echo > m/d/x', outputs: {m: m}}}}", "m.yaml")
+        assert shell("run", "m.yaml").code == 0
+        assert shell("rerun", "m", "--keep-outputs", "--yes").code == 0
+        assert "shared with the group" in shell("init", "--shared").out
+        assert modes(shell.folder / ".rekindle") == {"folders": {0o2770}, "files": {0o660}, "by jobs": set()}
+        (shell.folder / "ok").touch()
+        assert shell("rerun", "s", "--from", "two", "--yes", "--work").code == 0
+    assert outputs_of(shell) == {"o": 0o600, "t": 0o700, "t/d": 0o700, "t/d/x": 0o755}
+
+
+def test_a_partial_output_that_cannot_be_reached_fails_the_start_of_a_resume(shell: Shell) -> None:
+    shell.write(PARTIAL)
+    shell("run", "spec.yaml")
+    place = shell.folder / ".rekindle/attempts/0000/00/1.partial"
+    place.rename(shell.folder / "elsewhere")
+    place.symlink_to(place)  # refuses root too
+    (shell.folder / "ok").touch()
+    assert shell("rerun", "s", "--from", "two", "--yes", "--work").code == 2
+    [attempt] = shell("attempts", "list", "--live", "--json").json["attempts"]
+    assert attempt["cause"] == "start"
+    assert f"({place}/0/o)" in attempt["error"]["message"]
+    checked = shell("store", "check", "--deep")
+    assert checked.code == 1
+    assert f"{place}/0/o" in checked.out
 
 
 def test_a_setting_that_is_none_is_named(project: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,3 +200,10 @@ def test_a_runner_that_cannot_be_woken_changes_nothing(
     for bell in bells:
         bell.hush()
         bell.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may choose any group")
+def test_a_store_can_be_shared_with_a_group_that_has_no_name(shell: Shell) -> None:
+    os.chown(shell.folder, -1, 50_123)
+    shell.folder.chmod(0o2770)
+    assert "shared with the group 50123" in shell("init", "--shared").out

@@ -401,6 +401,7 @@ class PartialOutput:
     size: int  # bytes; of a folder: of the files in it
     aside: str | None = None  # absolute: where it was moved to; None: it was left in its place …
     stays: str | None = None  # … for this reason, though `partial: aside` holds
+    taken: bool = False  # a later attempt may have put it back already: `aside` need not exist
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,18 @@
 
 The setgid bit of the store's folder is the setting, and the kernel hands it on to each new folder. In a folder with
 that bit new folders are 2770 and new files 0660; in any other they are 0700 and 0600. The umask has no effect on them.
-Files that jobs write keep the umask of the user.
+Files that jobs write keep the umask of the user; outputs that are moved or copied to a store get its modes until they
+are put back.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rekindle.domain.errors import BadValue
@@ -53,7 +55,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
     """Make a folder in a store, and its parents, where they do not exist."""
     path = os.fspath(path)
     try:
-        mode = SHARED if is_shared(os.path.dirname(path) or ".") else PRIVATE
+        mode = folder_mode(os.path.dirname(path) or ".")
     except FileNotFoundError:
         make_folder(os.path.dirname(path))
         make_folder(path)
@@ -67,9 +69,14 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         set_mode(path, mode)
 
 
+def folder_mode(folder: str | os.PathLike[str]) -> int:
+    """Return the mode of the folders in a folder of a store."""
+    return SHARED if is_shared(folder) else PRIVATE
+
+
 def file_mode(folder: str | os.PathLike[str]) -> int:
     """Return the mode of the files in a folder of a store."""
-    return (SHARED if is_shared(folder) else PRIVATE) & _FILE
+    return folder_mode(folder) & _FILE
 
 
 def open_file(path: str | os.PathLike[str], flags: int) -> int:
@@ -96,16 +103,105 @@ def set_mode(path: str | int, mode: int) -> None:
 def set_modes(folder: Path, *, shared: bool) -> None:
     """Make an existing store private, or share it. What jobs wrote in the folders of attempts keeps its mode."""
     mode = SHARED if shared else PRIVATE
-    set_mode(str(folder), mode)
-    for root, folders, files in os.walk(folder):
-        for name in folders:
-            set_mode(f"{root}/{name}", mode)
-        for name in files:
-            if not os.path.islink(f"{root}/{name}"):
-                set_mode(f"{root}/{name}", mode & _FILE)
+    for root, folders in _set_each(folder, mode):
         depth = len(Path(root).relative_to(folder).parts)
         if depth in _OF_ATTEMPTS and Path(root).relative_to(folder).parts[0] == "attempts":
+            for name in folders:
+                if name.endswith(".outputs"):
+                    set_tree(Path(root, name), mode)
+                elif name.endswith(".partial"):
+                    _set_partial(Path(root, name), mode)
             folders[:] = [name for name in folders if name.endswith(".subtasks")]
+
+
+def set_tree(folder: Path, mode: int) -> None:
+    """Set the mode of a folder and of all folders in it; the files get that mode without the bits to execute them."""
+    for _ in _set_each(folder, mode):
+        pass
+
+
+def _set_each(folder: Path, mode: int) -> Iterator[tuple[str, list[str]]]:
+    """Set modes from a folder on downwards; yield each folder with the names of those in it, to which it goes on."""
+    set_mode(str(folder), mode)
+    for root, folders, files in os.walk(folder):
+        for name in folders + files:
+            if not os.path.islink(f"{root}/{name}"):
+                set_mode(f"{root}/{name}", mode if name in folders else mode & _FILE)
+        yield root, folders
+
+
+def _set_partial(folder: Path, mode: int) -> None:
+    """Set the modes of a folder with partial outputs, which keep note of their own ones."""
+    set_mode(str(folder), mode)
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            set_mode(entry.path, mode)
+            set_mode(f"{entry.path}/{_KEPT}", mode & _FILE)
+            at = os.open(entry.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                for name in os.listdir(entry.path):
+                    apply_modes(at, name)
+            finally:
+                os.close(at)
+
+
+def apply_modes(at: int, name: str) -> None:
+    """Give a file or folder that was moved to the open folder `at` the modes of the store, as far as that is possible,
+    and write down its own modes and groups for `restore_modes`. Files with several names keep theirs."""
+    if name == _KEPT:
+        return
+    path, shared = f"/proc/self/fd/{at}/{_KEPT}", bool(os.fstat(at).st_mode & stat.S_ISGID)
+    mode, group = (SHARED, os.fstat(at).st_gid) if shared else (PRIVATE, -1)
+    with contextlib.suppress(OSError, RecursionError):
+        if not os.path.lexists(path):
+            own = {inner: (stat.S_IMODE(one.st_mode), one.st_gid) for inner, _, one in _below(at, name)}
+            write_file(f"{path}.new", json.dumps(own))
+            os.rename(f"{path}.new", path)
+        for _, fd, one in _below(at, name):
+            _change(fd, mode if stat.S_ISDIR(one.st_mode) else mode & _FILE, group)
+
+
+def restore_modes(at: int, target: int, name: str) -> None:
+    """Give a file or folder that was moved from the open folder `at` to `name` in another one the modes that it had
+    before `apply_modes`, as far as that is possible."""
+    path = f"/proc/self/fd/{at}/{_KEPT}"
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        with open(path, encoding="utf-8") as kept:
+            own = json.load(kept)
+        for inner, fd, _ in _below(target, name):
+            if inner in own:
+                _change(fd, *own[inner])
+        os.unlink(path)
+
+
+_KEPT = ".modes"  # the file with the modes, beside what was moved
+
+
+def _below(at: int, name: str) -> Iterator[tuple[str, int, os.stat_result]]:
+    """Yield a file or folder in an open folder, and all that is in it: the path below it, a descriptor (O_PATH) and its
+    status. No link is followed or yielded, nor a file with several names."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    try:
+        found = os.fstat(fd)
+        is_folder = stat.S_ISDIR(found.st_mode)
+        if is_folder or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
+            yield "", fd, found
+        if is_folder:
+            for inner in os.listdir(f"/proc/self/fd/{fd}"):
+                for path, one, status in _below(fd, inner):
+                    yield f"/{inner}{path}", one, status
+    except PermissionError:
+        pass  # another user's
+    finally:
+        os.close(fd)
+
+
+def _change(fd: int, mode: int, group: int) -> None:
+    """Set the group and the mode of what is open (O_PATH), as far as that is possible."""
+    path = f"/proc/self/fd/{fd}"
+    with contextlib.suppress(OSError):
+        os.chown(path, -1, group)
+    set_mode(path, mode)
 
 
 _OF_ATTEMPTS = (3, 6)

@@ -12,6 +12,8 @@ import os
 import stat
 from collections.abc import Iterator
 
+from rekindle.files.modes import set_mode
+
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -25,9 +27,12 @@ def below(root: str, path: str) -> str | None:
 
 
 @contextlib.contextmanager
-def parent_of(root: str, path: str, made: list[str] | None = None) -> Iterator[tuple[int, str]]:
+def parent_of(
+    root: str, path: str, made: list[str] | None = None, mode: int | None = None
+) -> Iterator[tuple[int, str]]:
     """Open the folder that holds `path`, an absolute path below `root`; yield its descriptor (O_PATH) and the last
-    name of `path`. With `made`, create the folders that are missing and add their paths to `made`.
+    name of `path`. With `made`, create the folders that are missing and add their paths to `made`;
+    these have that `mode` whatever the umask, if it is given.
 
     Raises OSError with the component in `filename`: ELOOP for a symbolic link, ENOTDIR for another file.
     """
@@ -41,11 +46,13 @@ def parent_of(root: str, path: str, made: list[str] | None = None) -> Iterator[t
             reached = os.path.join(reached, folder)
             if made is not None:
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(folder, dir_fd=at)
+                    os.mkdir(folder, 0o777 if mode is None else mode & 0o700, dir_fd=at)
                     made.append(reached)
             inside = open_folder(at, folder, reached, os.O_PATH)
             os.close(at)
             at = inside
+            if mode is not None and made and made[-1] == reached:
+                set_mode(by_descriptor(at), mode)
         yield at, name
     finally:
         os.close(at)

@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from rekindle.domain.models import PartialOutput
+from rekindle.files.modes import apply_modes, folder_mode, make_folder, restore_modes
 from rekindle.journal.beneath import below, by_descriptor, kind, open_folder, parent_of, take_name
 from rekindle.journal.copies import copy_file, copy_tree
 
@@ -74,7 +75,7 @@ def set_aside(
 def bring_back(aside: Sequence[PartialOutput], root: str) -> None:
     """Put outputs that earlier attempts have set aside back in their places, as far as they are still there. OSError,
     FileExistsError with the output's path where another file is in its place; nothing is ever replaced."""
-    there = [one for one in aside if one.aside is not None and os.path.lexists(one.aside)]
+    there = [one for one in aside if one.aside is not None and _exists(one.aside)]
     for one in there:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), parent_of(root, one.path) as (at, name):
             if kind(at, name) is not None:
@@ -83,6 +84,34 @@ def bring_back(aside: Sequence[PartialOutput], root: str) -> None:
         assert one.aside is not None
         with parent_of(root, one.path, []) as (at, name):
             _bring_back(at, name, one.aside)
+
+
+def missing_copies(aside: Sequence[PartialOutput]) -> list[PartialOutput]:
+    """Return the outputs that no attempt can have put back and that exist neither set aside nor at their paths. OSError
+    where that cannot be found out."""
+    expected = [one for one in aside if one.aside is not None and not one.taken]
+    return [one for one in expected if not _exists(one.aside or "") and not os.path.lexists(one.path)]
+
+
+def missing_hint(job: int) -> str:
+    """Return what can be done about a job's missing copies."""
+    return f"bring it back, or run the job from the beginning: rekindle rerun -i {job} --from beginning"
+
+
+def missing_text(missing: Sequence[PartialOutput]) -> str:
+    """Name the first of the missing copies, and how many more there are."""
+    [first, *more] = missing
+    text = f"the partial output {first.path} of an earlier attempt cannot be put back: its copy is gone: {first.aside}"
+    return f"{text} (and {len(more):,} more)" if more else text
+
+
+def _exists(path: str) -> bool:
+    """Whether a file exists, a link not followed. OSError where a folder cannot be searched."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def find_aside(outputs: Mapping[str, str], root: str, place: str) -> Iterator[PartialOutput]:
@@ -95,6 +124,8 @@ def find_aside(outputs: Mapping[str, str], root: str, place: str) -> Iterator[Pa
             if _finish_move(folder, last, kept):
                 yield replace(one, size=_measured(path)[1], stays="the process that was moving it was killed")
         if os.path.lexists(kept):
+            with contextlib.suppress(OSError), _own(kept) as (into, last):
+                apply_modes(into, last)
             yield replace(one, size=_measured(kept)[1], aside=kept)
 
 
@@ -137,6 +168,7 @@ def _set_aside(one: PartialOutput, before: Before, root: str, kept: str, copy: b
             if error.errno != errno.EXDEV or not copy:
                 raise
             _move_by_copy(at, name, into, last, _hidden_beside(kept))
+        apply_modes(into, last)
     return replace(one, aside=kept)
 
 
@@ -144,8 +176,9 @@ def _own(kept: str, made: list[str] | None = None) -> AbstractContextManager[tup
     """Open the folder of what is set aside; a job may have put links where it is to be."""
     beside = os.path.dirname(os.path.dirname(os.path.dirname(kept)))
     if made is not None:
-        os.makedirs(beside, exist_ok=True)
-    return parent_of(beside, kept, made)
+        make_folder(beside)
+        return parent_of(beside, kept, made, folder_mode(beside))
+    return parent_of(beside, kept)
 
 
 def _move_by_copy(at: int, name: str, into: int, last: str, hidden: str) -> None:
@@ -205,6 +238,7 @@ def _bring_back(at: int, name: str, aside: str) -> None:
             else:
                 take_name(at, draft, at, name)
             _remove(kept, last)
+        restore_modes(kept, at, name)
 
 
 def _look(path: str) -> _Look | None:

@@ -77,10 +77,13 @@ class Fingerprints:
         if not attempts:
             return {}
         found: dict[int, dict[str, PartialOutput]] = {}
-        for attempt, document in self._db.rows(SQL["aside"], attempts=as_set(attempts)):
-            for one in self._partial(document):
+        taken: set[int] = set()
+        for attempt, document, has_begun in self._db.rows(SQL["aside"], attempts=as_set(attempts)):
+            for one in self._partial(document) if document else ():
                 if one.aside is not None:
-                    found.setdefault(attempt, {}).setdefault(one.path, one)
+                    found.setdefault(attempt, {}).setdefault(one.path, replace(one, taken=attempt in taken))
+            if has_begun:
+                taken.add(attempt)
         return {attempt: tuple(by_path.values()) for attempt, by_path in found.items()}
 
     def _partial(self, document: str) -> tuple[PartialOutput, ...]:

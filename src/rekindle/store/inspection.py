@@ -19,9 +19,11 @@ from rekindle.domain.errors import JournalError, NotFound, StoreVersion
 from rekindle.domain.rerunning.rerun import SavedFile
 from rekindle.journal.encoding import json_reader
 from rekindle.journal.ledger import read_past_damage
+from rekindle.journal.partial import missing_copies, missing_hint, missing_text
 from rekindle.store.check import check
 from rekindle.store.damage import UNREADABLE, damaged_rows, dangling, refused_by_sqlite
 from rekindle.store.database import Database
+from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.opening import is_unchanging, version_of
 from rekindle.store.paths import StoredPaths, with_saved
 from rekindle.store.queries import load
@@ -120,6 +122,7 @@ class _Looking:
             yield from self._journals()
             yield from self._folders()
             yield from self._saved()
+            yield from self._set_aside()
 
     def _count_rows(self, table: str, rows: int) -> None:
         self._tell(f"rows: {table}")
@@ -166,6 +169,20 @@ class _Looking:
                 if wrong := _wrong(one):
                     text = f"rerun {rerun}: the saved copy of {one.path} {wrong}: {one.kept}"
                     yield Problem("output", text, f"without it `rekindle undo {rerun}` cannot put the output back")
+
+    def _set_aside(self) -> Iterator[Problem]:
+        """Partial outputs that a resume would put back, and that do not exist."""
+        self._tell("partial outputs")
+        jobs: dict[int, int] = dict(self._db.rows(SQL["resumable"]))
+        for attempt, aside in Fingerprints(self._db).aside(list(jobs)).items():
+            self.checked["partial outputs"] += len(aside)
+            try:
+                missing = missing_copies(aside)
+            except OSError as error:
+                yield Problem("output", f"job {jobs[attempt]}: {error.filename}: {error.strerror}", "make it readable")
+                continue
+            for one in missing:
+                yield Problem("output", f"job {jobs[attempt]}: {missing_text([one])}", missing_hint(jobs[attempt]))
 
 
 def _wrong(one: SavedFile) -> str:

@@ -31,7 +31,9 @@ class Left:
         that cannot be."""
         aside, self._aside = self._aside, ()
         try:
-            partial.bring_back(aside, self._recipe.directory)
+            missing = partial.missing_copies(aside)
+            if not missing:
+                partial.bring_back(aside, self._recipe.directory)
         except FileExistsError as error:
             raise StartError(
                 f"the partial output of an earlier attempt cannot be put back, for there is another {error.filename}; "
@@ -42,6 +44,8 @@ class Left:
                 f"the partial outputs of an earlier attempt cannot be put back: {error.strerror or error} "
                 f"({error.filename})"
             ) from error
+        if missing:
+            raise StartError(f"{partial.missing_text(missing)}; {partial.missing_hint(self._assignment.job)}")
 
     def complete(self, ended: Ended) -> Ended:
         """Return the record of the attempt's end with the outputs that it leaves without completing."""

@@ -51,5 +51,13 @@ def init(shared: bool, as_json: bool) -> None:
     if as_json:
         shapes.emit({"store": str(folder), "made": made, "shared": is_group})
         return
-    access = f"shared with the group {folder.group()}" if is_group else "private to its user"
+    access = f"shared with the group {_group_of(folder)}" if is_group else "private to its user"
     click.echo(f"{'made a store' if made else 'there is a store'}: {folder}, {access}")
+
+
+def _group_of(folder: Path) -> str:
+    """Return the name of a folder's group, or its number where the group has no name here."""
+    try:
+        return folder.group()
+    except KeyError:
+        return str(folder.stat().st_gid)

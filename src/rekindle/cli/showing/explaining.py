@@ -202,7 +202,8 @@ def partial_output(one: PartialOutput, workdir: str | None, *, full: bool = Fals
         return f"{told}, left there: {one.stays}"
     if one.aside is None:
         return told
-    return f"{told}, set aside: {one.aside}" if os.path.lexists(one.aside) else f"{told}, put back by a later attempt"
+    where = one.aside if os.path.lexists(one.aside) else "put back by a later attempt, or removed since"
+    return f"{told}, set aside: {where}"
 
 
 def steps_table(steps: Sequence[StepOutcome]) -> str:

@@ -316,6 +316,7 @@ class SavedFile:
     digest: str  # BLAKE3 of its content; of a symbolic link: of its target
     size: int
     mtime_ns: int
+    mode: int | None = None  # that it had; None: the copy's, or it is a symbolic link
 
 
 @dataclass(frozen=True, slots=True)

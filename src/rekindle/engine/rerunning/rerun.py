@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +12,9 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.batches.canaries import Choice
-from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, RekindleError, UndoRefused
+from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RekindleError, UndoRefused
 from rekindle.domain.rerunning.planning import plan_from_json, plan_to_json
-from rekindle.domain.rerunning.rerun import How, Reason, RerunRecord, SavedFile, UndoView
+from rekindle.domain.rerunning.rerun import How, Reason, RerunPlan, RerunRecord, SavedFile, UndoView
 from rekindle.domain.rerunning.undo import decide_undo, refuse_later
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.looking.whereabouts import refuse_without_folder, workflows_of
@@ -25,6 +26,7 @@ from rekindle.engine.rerunning.saving import Tell, restoring, root_of, saving
 from rekindle.engine.results import Applied, Proposal, Undone
 from rekindle.engine.session import Session
 from rekindle.engine.wake import ring
+from rekindle.journal.partial import missing_copies, missing_hint, missing_text
 from rekindle.store.paths import moved, with_plan, with_request
 from rekindle.store.port import Archive
 
@@ -79,6 +81,7 @@ def apply(session: Session, proposal: Proposal, tell: Tell | None = None, first:
         )
     with session.store.read() as archive:
         directories = _directories(archive, [job.id for job in plan.jobs if job.manner.saves])
+        _refuse_missing_copies(archive, plan)
     with saving(session.store.folder, plan, directories, tell) as saved, session.store.write() as archive:
         if first is not None:
             first(archive)
@@ -89,6 +92,18 @@ def apply(session: Session, proposal: Proposal, tell: Tell | None = None, first:
         runners = alive(archive, now)
     ring(session.store.folder, runners)
     return _applied(rerun, proposal, runners)
+
+
+def _refuse_missing_copies(archive: Archive, plan: RerunPlan) -> None:
+    """Raise Refused if a job would resume without a partial output that was set aside."""
+    resumed = [job for job in plan.jobs if job.resume_attempt is not None and not job.stays]
+    resumed = [job for job in resumed if job.resume_step or job.subtasks is not None]
+    aside = archive.fingerprints.aside([job.resume_attempt for job in resumed if job.resume_attempt is not None])
+    for job in resumed:
+        with contextlib.suppress(OSError):  # the attempt names what it cannot read
+            if missing := missing_copies(aside.get(job.resume_attempt or 0, ())):
+                text = f"nothing is changed: {job.name}: {missing_text(missing)}"
+                raise Refused(text, hint=missing_hint(job.id))
 
 
 def plan_and_apply(

@@ -20,7 +20,7 @@ from blake3 import blake3
 
 from rekindle.domain.errors import Refused, UndoRefused
 from rekindle.domain.rerunning.rerun import PlannedJob, RerunPlan, SavedFile
-from rekindle.files.modes import make_folder
+from rekindle.files.modes import folder_mode, make_folder, set_tree
 from rekindle.journal.beneath import below, by_descriptor, kind, open_folder, parent_of, take_name
 from rekindle.journal.copies import copy_file, copy_tree, files_of, remove_tree, size_of
 from rekindle.journal.places import attempt_folder, saved_outputs
@@ -126,6 +126,8 @@ def _save(job: PlannedJob, directory: str, place: str, count: _Count) -> tuple[S
                 f"{link or error.strerror or error}",
                 hint="leave out --keep-outputs" if link else "make room for it, or leave out --keep-outputs",
             ) from error
+    if saved:
+        set_tree(Path(_part(place)), folder_mode(Path(place).parent))
     return tuple(saved)
 
 
@@ -154,7 +156,8 @@ def _copy_output(root: str, path: str, target: str, count: _Count) -> bool:
 def _described(copy: str, path: str, target: str, kept: str) -> SavedFile:
     behind = copy.removeprefix(target)
     found = os.lstat(copy)
-    return SavedFile(path + behind, kept + behind, _digest(copy), found.st_size, found.st_mtime_ns)
+    mode = None if stat.S_ISLNK(found.st_mode) else stat.S_IMODE(found.st_mode)
+    return SavedFile(path + behind, kept + behind, _digest(copy), found.st_size, found.st_mtime_ns, mode)
 
 
 def _digest(path: str) -> str:
@@ -221,6 +224,8 @@ class _PutBack:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(_draft(name), dir_fd=at)  # of an undo that was killed
                 copy_file(one.kept, by_descriptor(at, _draft(name)), lambda _: None)
+                if one.mode is not None:
+                    Path(by_descriptor(at, _draft(name))).chmod(one.mode)
                 changed = _digest(by_descriptor(at, _draft(name))) != one.digest
         except OSError as error:
             if str(error.filename).startswith("/proc/self/fd/"):

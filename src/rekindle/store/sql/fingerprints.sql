@@ -11,15 +11,20 @@ ON CONFLICT (attempt, part) DO UPDATE SET document = excluded.document;
 SELECT attempt, document FROM fingerprint WHERE attempt IN @attempts AND part = :part;
 
 -- name: aside
--- What some attempts, and those that they build on, have left without completing, the newest first.
+-- What some attempts, and those that they build on, have left without completing, the newest first; and whether the
+-- attempt may have put back what older ones had set aside: it has begun a step (4: completed).
 WITH RECURSIVE chain (attempt, source) AS (
     SELECT id, id FROM attempt WHERE id IN @attempts
     UNION
     SELECT chain.attempt, attempt.builds_on FROM chain JOIN attempt ON attempt.id = chain.source
     WHERE attempt.builds_on IS NOT NULL
 )
-SELECT chain.attempt, fingerprint.document
-FROM chain JOIN fingerprint ON fingerprint.attempt = chain.source AND fingerprint.part = 'partial'
+SELECT chain.attempt, fingerprint.document, attempt.started IS NOT NULL AND (
+    attempt.cause IS NOT 'start'
+    OR EXISTS (SELECT 1 FROM step WHERE step.attempt = chain.source AND step.state = 4 AND step.kept_from IS NULL)
+)
+FROM chain JOIN attempt ON attempt.id = chain.source
+LEFT JOIN fingerprint ON fingerprint.attempt = chain.source AND fingerprint.part = 'partial'
 ORDER BY chain.attempt, chain.source DESC;
 
 -- name: partial_of_failures

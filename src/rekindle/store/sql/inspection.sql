@@ -24,6 +24,11 @@ SELECT path, position, closed, damaged FROM journal ORDER BY worker;
 -- The earlier attempts' folders from which the next attempts of jobs start.
 SELECT id, name, folder FROM job WHERE folder IS NOT NULL AND retired = 0 ORDER BY id;
 
+-- name: resumable
+-- The attempts that a rerun may go on from: the live ones that have not completed, and those that the next attempts build on.
+SELECT id, job FROM attempt WHERE archived_by IS NULL AND state <> 4
+UNION SELECT resume_attempt, id FROM job WHERE resume_attempt IS NOT NULL AND state IN (0, 1) AND retired = 0 ORDER BY 1;
+
 -- name: saved
 -- The outputs that reruns which stand have saved.
 SELECT rerun_job.rerun, rerun_job.saved FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
