@@ -137,3 +137,12 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"rekindle {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [("cancel", "b", "--note"), ("workflows", "list", "--limit"), ("jobs", "list", "-f")])
+def test_an_option_without_its_value_names_the_help_of_its_command(shell: Shell, words: tuple[str, ...]) -> None:
+    done = shell(*words)
+    path = " ".join(["rekindle", *words[: 1 if words[0] == "cancel" else 2]])
+    assert done.code == 64
+    assert f"Option '{words[-1]}' requires an argument" in done.err
+    assert f"`{path} --help`" in done.err

@@ -394,3 +394,39 @@ def test_a_pattern_in_a_command_can_be_accepted(shell: Shell) -> None:
     assert words_of(shell) == {"k": "current"}
     shell.write("3\n", "in/b.txt")
     assert words_of(shell) == {"k": "stale"}
+
+
+LITERAL = {
+    "echo": '["echo", "*"]',
+    "expr": "\"expr 2 '*' 3\"",
+    "shell": "'expr 2 \"*\" 3 && echo \\* | cat'",
+    "value": '"echo ${matrix.k} | cat"',
+    "words": '"echo ${matrix.k}"',
+    "find": "\"find . -name '*.txt' | cat\"",
+    "grep": "\"grep -r --include='*.txt' 'x.*' in || true\"",
+    "case": "'case a in *.txt|*) true;; esac'",
+}  # fmt: skip
+
+
+def test_pattern_characters_that_the_shell_does_not_expand_are_literal(shell: Shell) -> None:
+    (shell.folder / "in").mkdir()
+    matrix = ', matrix: {k: ["*"]}'
+    jobs = "".join(
+        f"  {name}: {{run: {command}{matrix if 'matrix' in command else ''}}}\n" for name, command in LITERAL.items()
+    )
+    shell.write(f"name: w\njobs:\n{jobs}")
+    assert shell("run", "spec.yaml", "-j", "2").code == 0
+    shell.write("1\n", "x.txt")
+    shell.write("1\n", "in/x.txt")
+    assert {name: word for name, word in words_of(shell).items() if word == "stale"} == {}
+
+
+def test_a_literal_word_with_pattern_characters_names_the_file_of_that_name(shell: Shell) -> None:
+    shell.write("1\n", "a[1]*.txt")
+    shell.write("name: w\njobs: {a: {run: \"cat 'a[1]*.txt'\"}, b: {run: [cat, 'a[1]*.txt']}}\n")
+    assert shell("run", "spec.yaml").code == 0
+    shell.write("1\n", "a[1]2.txt")
+    assert words_of(shell) == {"a": "current", "b": "current"}
+    shell.write("2\n", "a[1]*.txt")
+    assert f"a[1]*.txt{NAMED}: changed" in shell("why", "a").out
+    assert words_of(shell) == {"a": "stale", "b": "stale"}

@@ -124,5 +124,7 @@ def test_a_template_of_several_workflows_asks_which(named: Shell) -> None:
 def test_ids_given_in_two_ways_that_narrow_to_nothing_say_how_to_join_them(named: Shell) -> None:
     done = named("jobs", "list", "-i", "1", "2")
     assert done.code == 0
-    assert "-i 2,1" in done.err or "-i 1,2" in done.err
+    assert done.err.endswith("-i 1,2\n")
+    assert named("jobs", "list", "-i", "1-3", "7").err.endswith("-i 1-3,7\n")
+    assert named("jobs", "list", "-i", "5,7", "1-3").err.endswith("-i 1-3,5,7\n")
     assert chosen(named("jobs", "list", "-i", "1,2", "2", "--json")) == ["y"]

@@ -193,6 +193,7 @@ def test_a_running_job_is_said_with_its_runner_and_what_waits_for_room(shell, at
     assert running["runner_alive"] is True
     assert running["pid"] > 0
     assert "running since" in said(shell, "a")
+    assert (running["attempt"], running["id"]) == (1, 1)
     room = until(shell, "b", "resources")
     assert (room["never"], room["text"]) == (False, "memory 2.0 GiB of 1.0 GiB")
     assert "memory 2.0 GiB of 1.0 GiB free, taken by 1 a" in said(shell, "b")
@@ -223,4 +224,23 @@ def test_a_retry_that_is_due_later_is_said_with_its_time(shell, at_work):
     delay = until(shell, "a", "delay")
     assert delay["until"].endswith("Z")
     assert (delay["retry"]["retry"], delay["retry"]["of"]) == (1, 2)
-    assert "waits for its retry 1 of 2, until" in said(shell, "a")
+    found = said(shell, "a")
+    assert "\n  failed (exit 1); its retry 1 of 2 starts at " in found
+    assert "was reset" not in found
+    assert (delay["attempt"], delay["id"], delay["exit_code"]) == (1, 1, 1)
+    (again,) = [one["again"] for one in shell("why", "a", "--json").json["jobs"]]
+    assert again == {"kind": "retry", "attempt": 1, "id": 1, "cause": "exit", "exit_code": 1}
+
+
+def test_a_canceled_need_is_named_with_its_state_alone(shell):
+    shell.write("name: w\njobs:\n  a: {run: 'true'}\n  b: {run: 'true', needs: [a]}\n")
+    shell("submit", "spec.yaml")
+    assert shell("cancel", "a").code == 0
+    assert "waits for 1 a (canceled)    again: rekindle rerun 1 --work" in said(shell, "b")
+
+
+def test_what_can_never_start_here_is_not_called_held(shell):
+    shell.write(f"name: w\njobs:\n  big: {{run: 'true', resources: {HUGE}}}\n")
+    done = shell("run", "spec.yaml")
+    assert "\nbig can never start here: it asks more" in done.err
+    assert "held" not in done.err

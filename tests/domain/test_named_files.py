@@ -147,3 +147,44 @@ def test_a_vector_is_read_without_a_shell() -> None:
 )
 def test_no_text_is_refused(text: str) -> None:
     named_files(["sh", "-c", text], {})
+
+
+@pytest.mark.parametrize(
+    ("text", "patterns"),
+    [
+        ("cat in/*.txt 'in/*.txt' \"in/?\" in/\\*.txt", ["in/*.txt"]),
+        ("cat 'a*'*.txt", ["a[*]*.txt"]),
+        ('cat "in"/[ab].txt \'[ab].txt\'', ["in/[ab].txt"]),
+        ("find . -name '*.c'; find . -name \\*.c", []),
+        ("grep -r --include='*.py' 'x.*y' .; grep --include=*.py x -I*.c", []),
+        ("expr 2 '*' 3; echo \"*\" $'*'", []),
+        ("sh -c 'cat in/*.txt'; bash -c \"cat '*'\"", ["in/*.txt"]),
+        ("eval 'cat *.a' *.b; env -S 'cat' '*'", ["*.a", "*.b"]),
+        ('X=*.txt; cat $X; cat "$X"', ["*.txt"]),
+        ("X='*.txt' cat b", []),
+        ("case $x in *.a) cat *.b;; d/*|*.c) true;; *) ;; esac", ["*.b"]),
+        ("[[ $x == *.a ]] && [[ -f b ]]; [ -f *.c ]", ["*.c"]),
+        ("for f in in/*.txt; do cat $f; done; cat < 'a*'", ["in/*.txt"]),
+        ("cd 'a[b]' && cat *.txt", ["a[[]b]/*.txt", "*.txt"]),
+        ("cat $(ls '*' *.d) `cat *.e`", ["*.d", "*.e"]),
+        ("cat <<*\n*.txt\n*\n", []),
+    ],
+)  # fmt: skip
+def test_a_pattern_is_one_that_the_shell_expands(text: str, patterns: list[str]) -> None:
+    found = named_files(["/bin/sh", "-c", text], {})
+    assert [glob for one in found for glob in one.globs] == patterns
+
+
+def test_words_of_an_argument_vector_are_literal() -> None:
+    found = named_files(["python3", "prog*.py", "*", "*.txt", "[ab].c"], {})
+    assert [(one.word, one.paths[0], one.globs) for one in found] == [
+        (word, word, ()) for word in ("prog*.py", "*", "*.txt", "[ab].c")
+    ]
+
+
+def test_the_value_of_a_variable_outside_quotes_is_a_pattern() -> None:
+    found = named_files(["/bin/sh", "-c", 'cat $X "$X"'], {"X": "in/*.txt"})
+    assert [(one.word, one.globs) for one in found if one.word != "cat"] == [
+        ("in/*.txt", ("in/*.txt",)),
+        ("in/*.txt", ()),
+    ]

@@ -87,7 +87,9 @@ def test_what_runs_has_its_grace_and_then_all_runs_in_turn(project: Project) -> 
     jobs = project.jobs()
     assert jobs["parent"]["state"] == "ready"
     assert len(jobs["parent"]["awaits"]) == 1
-    assert "runs again after the end of attempt" in project.rekindle("why", "parent").stdout
+    said = project.rekindle("why", "parent").stdout
+    assert "runs again after the end of what it would disturb" in said
+    assert "waits for the end of attempt 1 of " in said
     assert project.ask("status")["workflows"][0]["leaving"] == 1
     assert alive(*pids)
     assert second.poll() is None

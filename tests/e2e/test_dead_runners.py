@@ -251,3 +251,28 @@ def test_a_firework_whose_rocket_died_does_as_it_is_told(project: Project, words
     typed(project, ("lpad", *words), {0})
     (job,) = project.jobs().values()
     assert (job["state"], job["held"]) == ("ready", words[0] != "rerun_fws")
+
+
+def test_what_still_runs_of_a_dead_runner_is_said_beside_a_restart_and_a_refusal(project: Project) -> None:
+    pids = begun(project)
+    end(project, "runner", pids)
+    note = "runner 1 died; `victim` still runs: `rekindle work` records its end\n"
+    for words, code in (
+        (("restart", "--yes"), 0),
+        (("torc", "workflows", "restart"), 0),
+        (("rerun", "victim", "--yes"), 1),
+    ):
+        done = project.run(*words)
+        assert (done.returncode != 0) == bool(code), done.stderr
+        assert done.stderr.count(note) == 1, words
+    done = project.run("rerun", "victim", "--cancel-running", "--yes")
+    assert "still runs" not in done.stderr
+    assert project.run("restart", "--yes").stderr.count("died") == 0
+
+
+def test_why_says_that_an_attempt_was_lost_and_the_job_runs_again(project: Project) -> None:
+    pids = begun(project)
+    end(project, "all", pids)
+    said = project.run("why", "victim").stdout
+    assert "its attempt 1 was lost with its runner; it runs again\n" in said
+    assert "was reset" not in said

@@ -49,6 +49,16 @@ class LazyGroup(click.Group):
             raise UnknownWord(f"{ctx.command_path} has no command {name!r}", hint=did_you_mean(name, self.entries))
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but an error without a context, as of an option without its value, gets its command's."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            if error.ctx is None and command is not None:
+                error.ctx = click.Context(command, info_name=ctx.invoked_subcommand, parent=ctx)
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
         """List the table: nothing is imported for it."""
         with formatter.section("Commands"):

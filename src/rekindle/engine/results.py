@@ -258,14 +258,15 @@ class Reconciled:
             (self.again, "lost and ready again"),
             (self.lost, "lost"),
         )
-        parts = [f"{len(names):,} {way} ({_some(names)})" for names, way in ways if names]
+        parts = [f"{len(names):,} {way} ({some_names(names)})" for names, way in ways if names]
         if self.unstarted:
             parts.append(f"{self.unstarted:,} not started and ready again")
         runners = "runner" if len(self.runners) == 1 else "runners"
         return f"{runners} {', '.join(map(str, self.runners))} died; jobs: {'; '.join(parts)}"
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
+def some_names(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
@@ -13,7 +12,6 @@ from rekindle.domain.texts.globs import base, location
 from rekindle.domain.texts.namedfiles import NamedFile, is_source
 
 _STORE = "/.rekindle/"
-_WILD = re.compile(r"[*?]|\[[^\]]+\]")
 
 
 class Located(NamedTuple):
@@ -80,9 +78,9 @@ def _place(one: NamedFile, directory: str, inside: str, own: str) -> tuple[str, 
 
 def _pattern(one: NamedFile, directory: str, inside: str, own: str) -> tuple[str, str] | None:
     """The location and the text of a pattern whose literal folder is there; None: the word is none."""
-    if one.role not in ("source", "other") or not _WILD.search(one.word):
+    if one.role not in ("source", "other"):
         return None
-    for path in one.paths:
+    for path in one.globs:
         place = location(directory, path)
         folder = base(place, path) + "/"
         counts = folder.startswith(inside) and _STORE not in folder and not (own and folder.startswith(own))

@@ -347,6 +347,11 @@ class Reruns(Protocol):
         """(job, attempt, why): the attempts of these jobs that are retries, oldest first. No attempt: it is due."""
         ...
 
+    def by_itself(self, jobs: Sequence[int]) -> dict[int, str]:
+        """Return the newest attempts of those jobs that run again by themselves, each with the kind of the rerun that
+        archived it: retry or recovery."""
+        ...
+
     def newest_manual(self) -> int | None:
         """The newest rerun that somebody asked for (manual, restart, run, reset, accept) and that is not undone."""
         ...

@@ -172,6 +172,9 @@ class Reruns:
             if one["kind"] == ReasonKind.RETRY
         ]
 
+    def by_itself(self, jobs: Sequence[int]) -> dict[int, str]:
+        return dict(self._db.rows(SQL["by_itself"], jobs=as_set(jobs)))
+
     def newest_manual(self) -> int | None:
         newest: int | None = self._db.value(SQL["newest_manual"])
         return newest

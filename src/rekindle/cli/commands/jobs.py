@@ -102,7 +102,7 @@ def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
     job, live = row.job, row.attempt
     notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
     notes += [f"retry at {drawing.when(job.not_before)}"] if job.not_before is not None else []
-    notes += [f"after the end of attempt {', '.join(map(str, row.awaits))}"] if row.awaits else []
+    notes += ["after the end of what it would disturb"] if row.awaits else []
     notes += ["retired"] if job.retired else []
     notes += [explaining.verdict(row.verdict)] if row.verdict is not None else []
     notes += ["partial"] if row.partial else []

@@ -20,7 +20,7 @@ from rekindle.domain.errors import UsageError
 from rekindle.domain.rerunning.rerun import Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.engine.changes import staleness
-from rekindle.engine.changes.staleness import Explained
+from rekindle.engine.changes.staleness import Explained, RunsAgain
 from rekindle.engine.looking import look
 from rekindle.engine.looking.lists import Page
 from rekindle.engine.looking.waits import Wait
@@ -118,6 +118,14 @@ def _shape(one: Explained, waits: Group | None, standing: Sequence[Wait]) -> dic
             "result": "reinstated" if checked.reinstated else "runs",
             "reasons": [_reason(reason) for reason in checked.reasons],
         },
+        "again": one.again
+        and {
+            "kind": one.again.kind,
+            "attempt": one.again.attempt.number,
+            "id": one.again.attempt.id,
+            "cause": one.again.attempt.cause,
+            "exit_code": one.again.attempt.exit_code,
+        },
         "canaries": waits and canaries.group_shape(waits),
         "waits": [waiting.shape(each) for each in standing],
     }
@@ -151,10 +159,14 @@ def _draw(
     alike: dict[tuple[str, ...], list[Explained]] = {}
     for one in telling:
         lines = [*_lines(one, notes, waits.get(one.job.id), verbose)]
+        waited = standing.get(one.job.id, ())
+        indent = "  "
+        if any(each.kind == "delay" and each.detail["retry"] for each in waited):
+            lines, indent = lines[1:], ""  # the wait for the retry says it
         if one.job.id in cancels:
             lines.append(f"note: {drawing.flat(cancels[one.job.id])}")
-        now = waiting.lines(standing.get(one.job.id, ()), one.job.workflow)
-        alike.setdefault((*lines, *(f"  {line}" for line in now)), []).append(one)
+        now = waiting.lines(waited, one.job.workflow)
+        alike.setdefault((*lines, *(f"{indent}{line}" for line in now)), []).append(one)
     shown = 0
     for said, group in list(alike.items())[: None if verbose else _FIRST]:
         _draw_heads(group, verbose)
@@ -282,14 +294,24 @@ def _sentence(one: Explained) -> str:
         above = next(reason.detail for reason in one.reasons if reason.kind is ReasonKind.UPSTREAM)
         return f"would run again: {drawing.flat(above['name'])} ({above['job']}), which it rests on, is stale"
     if word in ("new", "reset"):
-        begun = "has not run yet" if word == "new" else "was reset and runs again"
         if one.awaits:
-            attempts = f"attempt{'s' if len(one.awaits) > 1 else ''} {', '.join(map(str, one.awaits))}"
-            return f"was reset and runs again after the end of {attempts}, which it would disturb"
+            return "was reset and runs again after the end of what it would disturb"
         if job.reserve is not None:
             return "was reset, and runs only if what it depends on has changed"
-        return begun
+        if one.again is not None:
+            return _again(one.again)
+        return "has not run yet" if word == "new" else "was reset and runs again"
     return _SENTENCES[word] if word != "active" else f"it is {'running' if job.state is State.RUNNING else 'queued'}"
+
+
+def _again(again: RunsAgain) -> str:
+    """Of a job that runs again by itself: which attempt came to nothing, and how."""
+    last = again.attempt
+    if again.kind == "retry":
+        which = f" {again.retry['retry']} of {again.retry['of']}" if again.retry else ""
+        return f"failed ({explaining.cause(last)}); its retry{which} runs in its turn"
+    how = "was lost with its runner" if last.cause == "lost" else f"ended ({explaining.cause(last)})"
+    return f"its attempt {last.number} {how}; it runs again"
 
 
 _SENTENCES = {

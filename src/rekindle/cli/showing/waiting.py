@@ -62,9 +62,13 @@ def _told(kind: str, detail: Mapping[str, Any], workflow: int) -> Iterator[str]:
         case "delay":
             retry = detail["retry"]
             which = f" {retry['retry']} of {retry['of']}" if retry else ""
-            yield f"waits for its retry{which}, until {drawing.when(detail['until'])}"
+            failed = f"failed ({_cause(detail)}); " if detail.get("cause") else ""
+            yield f"{failed}its retry{which} starts at {drawing.when(detail['until'])}"
         case "attempts":
-            yield f"waits for the end of attempt {', '.join(map(str, detail['attempts']))}"
+            named = [
+                f"attempt {one['attempt']} of {one['job']} {drawing.flat(one['name'])}" for one in detail["attempts"]
+            ]
+            yield f"waits for the end of {', '.join(named)}"
         case "check":
             yield f"a runner compares whether attempt {detail['reserve']} still holds"
         case "host":
@@ -88,10 +92,14 @@ def _need(detail: Mapping[str, Any], workflow: int) -> Iterator[str]:
 
 
 def _job(detail: Mapping[str, Any]) -> str:
-    code = f" {detail['exit_code']}" if detail["cause"] == "exit" else ""
-    cause = f": {detail['cause']}{code}" if detail["cause"] else ""
+    cause = f": {_cause(detail)}" if detail["cause"] not in (None, detail["state"]) else ""
     held = f", held: {drawing.flat(detail['held'])}" if detail["held"] else ""
     return f"{detail['job']} {drawing.flat(detail['name'])} ({drawing.coloured(detail['state'])}{cause}{held})"
+
+
+def _cause(detail: Mapping[str, Any]) -> str:
+    """`exit 3`, `timeout`."""
+    return f"exit {detail['exit_code']}" if detail["cause"] == "exit" else str(detail["cause"])
 
 
 def _hint(detail: Mapping[str, Any], workflow: int) -> str:

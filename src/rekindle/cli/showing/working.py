@@ -65,7 +65,7 @@ def _close(session: Session, workflow: str | None, report: WorkReport, go_on: st
         jobs = drawing.many(report.reinstated, "job")
         click.echo(f"{jobs} reinstated, not run: what {_they(report.reinstated)} on is unchanged", err=True)
     for name, asks in report.never_fit:
-        click.echo(f"{drawing.coloured('held')} {drawing.flat(name)} can never start here: {asks}", err=True)
+        click.echo(f"{drawing.flat(name)} {click.style('can never start', fg='red')} here: {asks}", err=True)
     for name, pids in report.stuck:
         click.echo(stuck_line(name, pids), err=True)
     for line in held_lines(report.held, workflow):

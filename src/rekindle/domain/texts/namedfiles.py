@@ -6,13 +6,14 @@ The functions here only read texts. Whether a file exists, and in which folder, 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from posixpath import basename, join, normpath
 from typing import Literal
 
-from rekindle.domain.texts.shellscripts import LATER, known_variables, read_script
+from rekindle.domain.texts.shellscripts import LATER, glob_of, known_variables, read_script, unmarked
 
 Role = Literal["program", "source", "other", "written"]
 """The part of a word in its command: a program or the script of an interpreter; a file with the suffix of a source;
@@ -23,13 +24,14 @@ any other word; a file that the command writes."""
 class NamedFile:
     """A word of a command that may name a file. `paths` are relative to the working directory; the first that is a
     file is meant. `first`: no other command of the attempt runs before. `awaited`: the command may depend on the
-    file not being there."""
+    file not being there. `globs`: the paths as patterns, if the shell reads the word as one."""
 
     word: str
     paths: tuple[str, ...]
     role: Role
     first: bool = False
     awaited: bool = False
+    globs: tuple[str, ...] = ()
 
 
 SOURCE_SUFFIXES = frozenset(
@@ -199,6 +201,8 @@ class _Finder:
         rest = list(words)
         while rest and rest[0] in _KEYWORDS:
             del rest[0]
+        if rest and (rest[0] in ("case", "[[") or rest[-1] == "]]"):
+            rest = [unmarked(word) for word in rest]  # these patterns match texts, not files
         if rest and rest[0] in ("for", "select", "case", "function"):
             for word in rest[1:]:
                 self._argument(word)
@@ -213,12 +217,13 @@ class _Finder:
         alone = all(_ASSIGNMENT.fullmatch(word) for word in words)
         while words and (found := _ASSIGNMENT.fullmatch(words[0])):
             del words[0]
-            self._argument(found[2])
+            value = unmarked(found[2])
+            self._argument(value)
             if found[1] == "PATH":
-                own = [folder for folder in found[2].split(":") if folder and LATER not in folder]
+                own = [folder for folder in value.split(":") if folder and LATER not in folder]
                 self._search = [*own, *self._search]
             if alone:
-                self._set(found[1], found[2])
+                self._set(found[1], value)
 
     def _set(self, name: str, value: str) -> None:
         if LATER in value:
@@ -240,10 +245,10 @@ class _Finder:
         elif name in _EXPORTS:
             for word in arguments:
                 if found := _ASSIGNMENT.fullmatch(word):
-                    self._set(found[1], found[2])
+                    self._set(found[1], unmarked(found[2]))
             self._arguments(arguments)
         elif name in ("eval", "trap"):
-            read_script(" ".join(arguments) if name == "eval" else "".join(arguments[:1]), self)
+            read_script(unmarked(" ".join(arguments) if name == "eval" else "".join(arguments[:1])), self)
         elif name in _SHELLS:
             self._shell(arguments)
         elif (found := _INTERPRETER.fullmatch(name)) and found.lastgroup:
@@ -276,7 +281,8 @@ class _Finder:
             if _starts_command(word):
                 break
             if name == "env" and (found := _SPLIT.fullmatch(word)):
-                read_script(" ".join([found[1], *arguments[at + 1 :]]), self)
+                text, *more = [one for one in map(unmarked, (found[1], *arguments[at + 1 :])) if one]
+                read_script(f"{text} {shlex.join(more)}", self)
                 return
             if word.startswith("-") and len(word) > 1:
                 if name == "env" and (found := _FOLDER_OPTION.fullmatch(word)):
@@ -302,7 +308,7 @@ class _Finder:
                 code = next((found for found in range(at + 1, len(arguments)) if arguments[found][:1] not in "-+"), 0)
                 if code:
                     self.enter()
-                    read_script(arguments[code], self)
+                    read_script(unmarked(arguments[code]), self)
                     self.leave()
                     self._arguments(arguments[code + 1 :])
                 return
@@ -375,6 +381,7 @@ class _Finder:
         self._add(word, "program", (word, join(word, "__main__.py")) if not is_source(word) else (word,))
 
     def _program(self, word: str) -> None:
+        word = unmarked(word)  # in this place, patterns are those of `case`
         if "/" in word:
             if not word.startswith(_SYSTEM):
                 self._add(word, "program")
@@ -425,7 +432,7 @@ class _Finder:
     def _add(self, word: str, role: Role, paths: tuple[str, ...] = (), *, awaited: bool | None = None) -> None:
         if not word or word.startswith("-") or len(word) > 4096:
             return
-        if role == "program" and re.search(r"[*?]", word):
+        if role == "program" and glob_of(word) is not None:
             role = "other"
         places = paths or (word,)
         if self._folder == LATER:  # where the working directory is a guess
@@ -437,17 +444,22 @@ class _Finder:
             places = within if role == "written" else (*within, *places)
             word = join(self._folder, word)
         known = self.found.get((word, role))
-        if known is None or known.paths != places:
+        literal = tuple(map(unmarked, places))
+        if known is None or known.paths != literal:
+            name = unmarked(word)
             if awaited is None:
-                awaited = role in ("program", "source") or (role == "other" and _NAME.fullmatch(word) is not None)
-            self.found[word, role] = NamedFile(word, places, role, self._first, awaited)
+                awaited = role in ("program", "source") or (role == "other" and _NAME.fullmatch(name) is not None)
+            globs = tuple(glob for place in places if (glob := glob_of(place)) is not None)
+            self.found[word, role] = NamedFile(name, literal, role, self._first, awaited, globs)
 
 
 def _parts(word: str) -> Iterator[str]:
-    """What of an argument may be a path: itself, what is behind `=` or `@`, or behind an option of one letter."""
+    """What of an argument may be a path: itself, what is behind `=` or `@`, or behind an option of one letter. A shell
+    reads no pattern in a part."""
+    if not word.startswith("-"):
+        yield word
+    word = unmarked(word)
     if word.startswith("--") or not word.startswith("-"):
-        if not word.startswith("-"):
-            yield word
         _, sign, value = word.partition("=")
         if sign and value:
             yield from _parts(value)

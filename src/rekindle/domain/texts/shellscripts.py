@@ -14,6 +14,15 @@ from typing import Protocol
 LATER = "\x01"
 """Stands in a word for a part that is not known before the command runs."""
 
+_PATTERN_MARKS = {"*": "\x02", "?": "\x03", "[": "\x04"}
+"""In the words of a script, these stand for the characters that the shell reads as parts of a pattern; the characters
+themselves are literal."""
+
+_MARK = str.maketrans(_PATTERN_MARKS)
+_UNMARK = str.maketrans({mark: sign for sign, mark in _PATTERN_MARKS.items()})
+_AS_GLOB = str.maketrans({sign: f"[{sign}]" for sign in _PATTERN_MARKS})
+_UNQUOTED_PATTERN = re.compile(r"[*?]|\[(?=[^\]]+\])")
+
 _MOST_NESTED = 20
 _VARIABLE = re.compile(
     r"""\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\}|\{([A-Za-z_]\w*):?-([^{}$`"']*)\}|\{[^{}]*\}|[0-9@*#?$!-])"""
@@ -67,8 +76,25 @@ def variables_named(text: str) -> tuple[str, ...]:
     return tuple(sorted(set(_NAMES.findall(text)))) if "$" in text else ()
 
 
+def unmarked(word: str) -> str:
+    """Return a word as it is written, without the marks of patterns."""
+    return word.translate(_UNMARK)
+
+
+def glob_of(word: str) -> str | None:
+    """Return a word as a pattern of `domain.texts.globs`, its literal characters escaped; None: it is no pattern."""
+    if unmarked(word) == word:
+        return None
+    return word.translate(_AS_GLOB).translate(_UNMARK)
+
+
+def _marked(text: str) -> str:
+    """Mark the pattern characters of text that stands outside quotes."""
+    return _UNQUOTED_PATTERN.sub(lambda found: found[0].translate(_MARK), text)
+
+
 def read_script(text: str, listener: Listener) -> None:
-    """Pass each simple command of a shell's text to `listener`."""
+    """Pass each simple command of a shell's text to `listener`, the patterns in its words marked (see `glob_of`)."""
     script = _Script(text, listener, 0)
     while script.at < len(text):
         script.read("")
@@ -149,7 +175,7 @@ class _Script:
         if value is None or quoted:
             self._add(LATER if value is None else value)
             return
-        first, *others = re.split(r"[ \t\n]+", value)
+        first, *others = re.split(r"[ \t\n]+", _marked(value))
         if first or self._word is not None:
             self._add(first)
         for other in others:
@@ -209,7 +235,7 @@ class _Script:
             return
         operator, self._target = self._target, None
         if operator.startswith("<<") and operator != "<<<":
-            self._heredocs.append(word)
+            self._heredocs.append(unmarked(word))
         else:
             self._redirections.append((operator, word))
 
@@ -240,7 +266,7 @@ def _literal(kind: str, part: str) -> str:
             return part[1:]
         case "arithmetic":
             return LATER
-    return part
+    return _marked(part)
 
 
 def known_variables(text: str, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

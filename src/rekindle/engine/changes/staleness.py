@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rekindle.domain.changes.prints import FileSeen
@@ -17,6 +17,7 @@ from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.engine.changes.measuring import Measured, gather
 from rekindle.engine.changes.reading import Tell, take
 from rekindle.engine.session import Session
+from rekindle.store.port import Archive
 
 Word = Literal["stale", "upstream", "current", "unknown", "failed", "canceled", "active", "reset", "new", "retired"]
 """What there is to say of a job: its attempt is not what would come out now; it is, but something above it is not; it
@@ -43,6 +44,15 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class RunsAgain:
+    """That a job runs again by itself: after which attempt, and as what."""
+
+    kind: str  # retry, recovery
+    attempt: Attempt
+    retry: Mapping[str, Any] = field(default_factory=dict)  # detail of the reason: see ReasonKind.RETRY
+
+
+@dataclass(frozen=True, slots=True)
 class Explained:
     """Whether a job would run again, and why or why not. `accepted`: the rerun (of kind `accept`) that its attempt is
     measured by."""
@@ -60,6 +70,7 @@ class Explained:
     ] = ()  # files that its commands name and that are not compared: a job writes them
     recorded: bool = True  # what its attempt depended on was
     failed: Attempt | None = None  # its live attempt, which failed or was canceled
+    again: RunsAgain | None = None  # it has been reset by nobody
 
     @property
     def stale(self) -> bool | None:
@@ -124,6 +135,7 @@ def explain(
         checked = archive.measures.checked(jobs)
         awaited = archive.queue.awaited(jobs)
         ended = archive.jobs.live([job.id for job in rows.values() if job.state in (State.FAILED, State.CANCELED)])
+        again = _again(archive, [job.id for job in rows.values() if job.attempts and job.state not in ENDED])
     measured, found = assess(session, every, tell, strict=strict)
     children: dict[int, list[int]] = {}
     for child, parent in edges:
@@ -144,9 +156,19 @@ def explain(
             compared=parts[one.job.id][0] if one.job.id in parts and found[one.job.id].comparable else (),
             mentioned=parts[one.job.id][1] if one.job.id in parts else (),
             recorded=one.job.id not in found or found[one.job.id].recorded,
+            again=again.get(one.job.id),
         )
         for one in told
     ]
+
+
+def _again(archive: Archive, jobs: Sequence[int]) -> dict[int, RunsAgain]:
+    """By job, for those that run again by themselves."""
+    kinds = archive.reruns.by_itself(jobs)
+    last = archive.attempts.some(kinds)
+    due = archive.reruns.retried([one.job for one in last if kinds[one.id] == "retry"])
+    retries = {job: reason.detail for job, attempt, reason in due if attempt is None}
+    return {one.job: RunsAgain(kinds[one.id], one, retries.get(one.job, {})) for one in last}
 
 
 def _names(session: Session, jobs: Iterable[int]) -> dict[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 
 from rekindle.domain.errors import BadSelection, NotFound, UnknownWord
 from rekindle.domain.models import Job
@@ -59,8 +60,12 @@ def ids_apart(groups: Sequence[Sequence[Key]]) -> str | None:
     """Return how to type ids that were given in several ways and so narrow each other to nothing; None for others."""
     if len(groups) < 2 or any(isinstance(key, str) for keys in groups for key in keys):
         return None
-    every = [str(key) for keys in groups for key in keys]
-    together = ",".join(dict.fromkeys(every)) if len(every) <= MOST_LISTED else "1,2,4-9"
+    ids: set[int] = set()
+    for key in (key for keys in groups for key in keys):
+        ids.update([key] if isinstance(key, int) else _ids(key) if isinstance(key, IdsOrName) else ())
+    runs = [[one for _, one in run] for _, run in groupby(enumerate(sorted(ids)), lambda pair: pair[1] - pair[0])]
+    parts = [part for run in runs for part in ([f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run))]
+    together = ",".join(parts) if len(parts) <= MOST_LISTED else "1,2,4-9"
     return f"no job is among the ids of -i and the others too; for all of them: -i {together}"
 
 

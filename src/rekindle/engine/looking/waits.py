@@ -34,10 +34,11 @@ class Wait:
     - held: reason, since · archived: workflow, since · folder, which is missing: directory
     - resources: never (true: more than there is; false: more than is free), runner (None: this machine), lacks, text,
       taken_by
-    - delay: until, retry (which, of how many, after what)
-    - attempts, which have to end first: attempts · check: reserve · host: avoids
+    - delay: until, retry (which, of how many, after what); for a retry also attempt, id, cause, exit_code
+    - attempts, which have to end first: attempts (each: attempt, id, job, name) · check: reserve, id · host: avoids
     - runner: problem (none, limited, chosen, busy), runners, slots, running · turn: runners
-    - queued, running: attempt, runner, host, pid, since, runner_alive · failed, canceled: cause, exit_code
+    - queued, running: attempt (its number), id, runner, host, pid, since, runner_alive
+    - failed, canceled: cause, exit_code
     """
 
     kind: str
@@ -97,9 +98,13 @@ class _Look:
                 self._flows[number] = flow
         self._live = archive.jobs.live(ids)
         self._awaited = archive.queue.awaited(ids)
+        awaited = {one for attempts in self._awaited.values() for one in attempts}
+        reserves = {job.reserve for job in self._jobs if job.reserve is not None}
+        self._attempts = {one.id: one for one in archive.attempts.some(awaited | reserves)}
         self._runners = roll_call(archive, now)[0]
         self._running = archive.attempts.active()
-        known = {job.id: job for job in archive.jobs.get(sorted({one.job for one in self._running}))}
+        owners = {one.job for one in (*self._running, *self._attempts.values())}
+        known = {job.id: job for job in archive.jobs.get(sorted(owners))}
         self._owners = known
         classes = {job.resource_class for job in (*self._jobs, *known.values())}
         self._resources = archive.jobs.resources(classes)
@@ -107,6 +112,8 @@ class _Look:
         delayed = [job.id for job in self._jobs if job.not_before is not None]
         retried = archive.reruns.retried(delayed) if delayed else ()
         self._retries = {job: dict(reason.detail) for job, attempt, reason in retried if attempt is None}
+        failed = archive.attempts.some(archive.reruns.by_itself(delayed)) if delayed else ()
+        self._failed = {one.job: one for one in failed}
         self._held_at: dict[int, dict[int, float]] = {}
         self._above = _Above(archive, [job for job in self._jobs if job.state is State.WAITING])
 
@@ -144,15 +151,29 @@ class _Look:
         if job.held is not None:
             yield Wait("held", {"reason": job.held, "since": self._held_since(job)})
         if job.not_before is not None and job.not_before > self._now:
-            yield Wait("delay", {"until": job.not_before, "retry": self._retries.get(job.id)})
+            yield self._delay(job, job.not_before)
         if job.id in self._awaited:
-            yield Wait("attempts", {"attempts": list(self._awaited[job.id])})
+            attempts = [self._attempts[one] for one in self._awaited[job.id] if one in self._attempts]
+            told = [
+                {"attempt": one.number, "id": one.id, "job": one.job, "name": self._owners[one.job].name}
+                for one in attempts
+            ]
+            yield Wait("attempts", {"attempts": told})
         if job.state is State.READY and job.reserve is not None and self._runners:
-            yield Wait("check", {"reserve": job.reserve})
+            reserve = self._attempts.get(job.reserve)
+            yield Wait("check", {"reserve": reserve.number if reserve else None, "id": job.reserve})
         if job.avoids is not None and works_elsewhere(self._archive, job.avoids, self._now):
             able = _able(self._runners, job.workflow)
             if able and all(one.host == job.avoids for one in able):
                 yield Wait("host", {"avoids": job.avoids})
+
+    def _delay(self, job: Job, until: float) -> Wait:
+        """Of a job that starts later; of a retry also the attempt that failed."""
+        retry, failed = self._retries.get(job.id), self._failed.get(job.id)
+        detail: dict[str, Any] = {"until": until, "retry": retry}
+        if retry is not None and failed is not None:
+            detail |= {"attempt": failed.number, "id": failed.id, **_cause(failed)}
+        return Wait("delay", detail)
 
     def _held_since(self, job: Job) -> float | None:
         """When it was held, where the newest events name it."""
@@ -212,7 +233,8 @@ class _Look:
         yield Wait(
             "running" if running else "queued",
             {
-                "attempt": live.id,
+                "attempt": live.number,
+                "id": live.id,
                 "runner": live.runner,
                 "host": live.host if running and live.host else (runner.host if runner else None),
                 "pid": self._worker(live) if running else (runner.pid if runner else None),

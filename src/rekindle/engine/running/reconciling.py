@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from rekindle.domain.causes import Cause
-from rekindle.domain.errors import StoreError
+from rekindle.domain.errors import Refused, StoreError
 from rekindle.domain.models import Attempt, Job, Runner
 from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.engine.planning.retrying import ErrorSearch
 from rekindle.engine.presence import Presence, alive, is_alive, presence, unattended
 from rekindle.engine.rerunning import control
-from rekindle.engine.results import Canceled, Reattached, Reattachment, Reconciled
+from rekindle.engine.results import Canceled, Reattached, Reattachment, Reconciled, some_names
 from rekindle.engine.running.estates import SOON_SECONDS, Estates
 from rekindle.engine.running.ingest import failures_of, ingest
 from rekindle.engine.running.lease import LEASE_SECONDS
@@ -67,12 +67,20 @@ def reconcile(session: Session, *, looks: bool = False) -> Reconciled | None:
 @contextmanager
 def reconciled(session: Session, *, looks: bool = False) -> Iterator[Session]:
     """Reconcile with dead runners before a command that acts, so that it acts on what became of their jobs, and after
-    it, so that those of their jobs that it cancels are ended. What changed goes to the session's `note`. `looks`: the
-    command only looks, and works on a store that cannot be written too."""
+    it, so that those of their jobs that it cancels are ended. What changed goes to the session's `note`, and then which
+    of their jobs still run, also where the command is refused. `looks`: the command only looks, and works on a store
+    that cannot be written too."""
     _reconcile_noted(session, looks=looks)
-    yield session
-    if not looks:
+    if looks:
+        yield session
+        return
+    try:
+        yield session
         _reconcile_noted(session, looks=False)
+    except Refused:
+        _note_orphans(session)
+        raise
+    _note_orphans(session)
 
 
 def _reconcile_noted(session: Session, *, looks: bool) -> None:
@@ -84,6 +92,24 @@ def _reconcile_noted(session: Session, *, looks: bool) -> None:
         return
     if found is not None and session.note is not None:
         session.note(found.summary)
+
+
+def _note_orphans(session: Session) -> None:
+    """Note which jobs still run though their runner is dead."""
+    if session.note is None:
+        return
+    with session.store.read() as archive:
+        left = {
+            runner.id: archive.jobs.get(
+                [one.job for one in archive.attempts.active(runner.id) if one.state is State.RUNNING]
+            )
+            for runner in _dead(archive, session.clock())
+        }
+    for runner, jobs in left.items():
+        if jobs:
+            names = some_names([f"`{job.name}`" for job in jobs])
+            verb, end = ("runs", "its end") if len(jobs) == 1 else ("run", "their ends")
+            session.note(f"runner {runner} died; {names} still {verb}: `rekindle work` records {end}")
 
 
 def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Canceled:

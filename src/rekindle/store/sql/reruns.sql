@@ -221,6 +221,13 @@ WHERE NOT EXISTS (
 )
 ORDER BY retry.rerun;
 
+-- name: by_itself
+-- The newest attempts of jobs that have no live one, where a retry or a recovery has archived them; and its kind.
+SELECT newest.id, rerun.kind
+FROM job JOIN attempt AS newest ON newest.id = (SELECT max(id) FROM attempt WHERE attempt.job = job.id)
+    JOIN rerun ON rerun.id = newest.archived_by
+WHERE job.id IN @jobs AND job.attempt IS NULL AND job.attempts > 0 AND rerun.kind IN ('retry', 'recovery');
+
 -- name: attempt_states
 -- The states of attempts.
 SELECT id, state FROM attempt WHERE id IN @attempts;
