@@ -250,3 +250,17 @@ def test_a_firework_whose_rocket_died_does_as_it_is_told(project: Project, words
     typed(project, ("lpad", *words), {0})
     (job,) = project.jobs().values()
     assert (job["state"], job["held"]) == ("ready", words[0] != "rerun_fws")
+
+
+WAITERS = {"supervise --no-work": ("supervise", "s", "--no-work"), "logs -f": ("logs", "victim", "-f")}
+
+
+@pytest.mark.parametrize("words", WAITERS.values(), ids=WAITERS)
+def test_a_waiter_ends_with_a_job_that_no_runner_owns(project: Project, words: tuple[str, ...]) -> None:
+    pids = begun(project)
+    end(project, "runner", pids)
+    project.rekindle("hold", "after")
+    waiter = project.start(*words)
+    project.write("go", "")
+    waiter.wait(timeout=20)
+    assert project.states()["victim"] == "completed"

@@ -25,9 +25,7 @@ class Session:
 
     store: Store
     clock: Callable[[], float] = time.time
-    note: Callable[[str], None] | None = (
-        None  # takes remarks for the user, on selections and on dead runners
-    )
+    note: Callable[[str], None] | None = None  # takes remarks for the user, on selections and on dead runners
 
     def __enter__(self) -> Session:
         return self

@@ -22,6 +22,7 @@ from rekindle.domain.texts.substitution import word
 from rekindle.engine.looking import logs as engine
 from rekindle.engine.looking import look
 from rekindle.engine.results import LogFile
+from rekindle.engine.running.reconciling import DeadRunnerWatch
 from rekindle.engine.session import Session
 from rekindle.files.leaves import NotAFile, open_leaf
 from rekindle.query.words import parse_words
@@ -74,7 +75,7 @@ def logs(
             step = step or _fan_out(session, number, attempt)
         if follow:
             stream: Literal["stdout", "stderr"] = "stderr" if only_stderr else "stdout"
-            _follow(engine.follow(session, number, attempt, step, stream, which))
+            _follow(engine.follow(session, number, attempt, step, stream, which, DeadRunnerWatch(session).look))
             return
         files = engine.log_files(session, number, attempt, step) if which is None else []
         items = engine.item_log_files(session, number, attempt, step, which or "all")
