@@ -6,6 +6,7 @@ import codecs
 import errno
 import gc
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ import click
 from rekindle.cli.embassies import DIALECTS
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.domain.errors import Refused, RekindleError, SpecError
+from rekindle.domain.texts.quantities import MOST_INTEGER
 from rekindle.domain.texts.surrogates import shown
 from rekindle.streams import describe_stdout_error, set_up_streams, stdout_error
 
@@ -208,6 +210,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         hint = "only the names of files may hold other bytes: names of jobs, values and notes are UTF-8"
         return _complain(f"not a valid text: {shown(error.object)[:200]}", hint, WRONG_COMMAND_LINE)
+    except OverflowError:
+        if (named := _too_large(words)) is None or os.environ.get(DEBUG):
+            raise
+        return _complain(f"{named}: the number is too large", f"the largest is {MOST_INTEGER}", WRONG_COMMAND_LINE)
     except OSError as error:
         if error is stdout_error():
             lost = describe_stdout_error(error)
@@ -218,6 +224,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (lost_output := stdout_error()) is not None and not isinstance(lost_output, BrokenPipeError):
         click.echo(f"warning: {describe_stdout_error(lost_output)}", err=True)
     return code if isinstance(code, int) else 0
+
+
+def _too_large(words: Sequence[str]) -> str | None:
+    """Return the first word that holds an integer which no store can hold, behind the option that it belongs to."""
+    for before, word in zip(("", *words), words, strict=False):
+        if any(int(digits[:50]) > MOST_INTEGER for digits in re.findall("[0-9]{19,}", word)):
+            return f"{before} {word}" if before.startswith("-") and "=" not in before else word
+    return None
 
 
 def _refused_by_system(error: OSError) -> int:
