@@ -231,7 +231,7 @@ def test_a_narrow_terminal_keeps_names_before_ids_and_times(shell: Shell) -> Non
 )
 def test_a_number_that_no_store_can_hold_is_a_wrong_command_line(shell: Shell, words: tuple[str, ...]) -> None:
     shell.write("name: w\njobs: {a: {run: 'true'}}\n")
-    shell("submit", "spec.yaml")
+    shell("run", "spec.yaml", "-j", "1")
     said = shell(*words)
     assert said.code == 64
     assert "99999999999999999999: the number is too large" in said.err

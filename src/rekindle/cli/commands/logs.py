@@ -79,7 +79,8 @@ def logs(
             return
         files = engine.log_files(session, number, attempt, step) if which is None else []
         items = engine.item_log_files(session, number, attempt, step, which or "all")
-        left = engine.attempt_of(session, number, attempt).left_running
+        shown_attempt = engine.attempt_of(session, number, attempt)
+        left, spares = shown_attempt.left_running, look.leaves_running(session, shown_attempt)
     wanted = [one for one in (*files, *items) if not only_stderr or one.stream == "stderr"]
     if as_json:
         shown = [one for one in wanted if one.subtask is None or isinstance(which, tuple) or _size(one)]
@@ -91,7 +92,7 @@ def logs(
         click.echo(_nothing(which, bool(items), only_stderr), err=True)
     shown, notes = (printed, []) if which is not None else _few(printed, job)
     _print(shown, alone=isinstance(which, tuple) and len(which) == 1)
-    for note in [*notes, *([explaining.left_running(left, hint=True)] if left else [])]:
+    for note in [*notes, *([explaining.left_running(shown_attempt, spares=spares, hint=True)] if left else [])]:
         click.echo(note, err=True)
 
 
