@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Self
 
 from rekindle.domain.batches.guards import Guards
 from rekindle.domain.batches.supervised import Report
+from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.models import Attempt, FailureGroup
@@ -20,7 +22,7 @@ from rekindle.domain.texts.quantities import MOST_INTEGER, parse_duration
 from rekindle.engine.changes import staleness
 from rekindle.engine.changes.staleness import Explained
 from rekindle.engine.looking import look
-from rekindle.engine.nesting import refuse_while_imported
+from rekindle.engine.nesting import WHILE_IMPORTED, refuse_while_imported
 from rekindle.engine.rerunning import accepting, control, rerun, resetting, resubmitting
 from rekindle.engine.rerunning.restart import plan_restart, the_workflow
 from rekindle.engine.rerunning.updating import apply_update, conclude, plan_update
@@ -98,8 +100,20 @@ class Workflow(_Builder):
             stored, _ = apply_update(session, update)
             report = work(session, WorkOptions(str(stored.workflow), slots=slots, wait_timeout=limit))
             report = replace(report, exit_code=conclude(session, stored.workflow, report).exit_code)
+            if report.failed:
+                _warn_of_imports(session, stored.workflow)
         deliver(report.signal)
         return report
+
+
+def _warn_of_imports(session: Session, workflow: int) -> None:
+    """Warn if jobs did not start because the module of their function itself runs or submits a workflow at import: the
+    report alone would not explain why."""
+    for group in look.failures(session, str(workflow)):
+        if group.cause is Cause.START and WHILE_IMPORTED in group.newest_message:
+            count = len(group.jobs)
+            text = f"{count:,} job{'' if count == 1 else 's'} did not start: {group.newest_message}"
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 class _Looking:

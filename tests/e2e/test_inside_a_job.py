@@ -43,6 +43,9 @@ def test_a_script_without_a_guard_fails_its_jobs_with_an_explanation(project: Pr
     project.write("sweep.py", SCRIPT + ENDINGS[kind])
     done = python(project, "sweep.py")
     assert done.returncode == 0, done.stderr
+    if kind in ("run", "another store"):
+        assert "jobs did not start: " in done.stderr
+        assert "sweep.py runs a workflow while a worker imports it" in done.stderr
     if kind == "submit":
         project.rekindle("work", "-j", "2", expect=2)
     store = ("--store", "elsewhere") if kind == "another store" else ()

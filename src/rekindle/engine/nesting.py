@@ -16,6 +16,9 @@ from rekindle.store.port import Archive
 
 _CALL_HOST = "rekindle.worker.host"
 
+WHILE_IMPORTED = "while a worker imports it to call a function"
+"""The end of the message of a job whose module runs or submits a workflow at its top level."""
+
 START_SECONDS = 2.0
 """The longest time to wait until the runner has recorded which job the worker above this process has started."""
 
@@ -73,7 +76,7 @@ def refuse_while_imported(does: str) -> None:
         name = frame.f_globals.get("__name__", "")
         if frame.f_code.co_name == "<module>" and not name.startswith("rekindle.") and name != "__main__":
             raise Refused(
-                f"{Path(frame.f_code.co_filename).name} {does} a workflow while a worker imports it to call a function",
+                f"{Path(frame.f_code.co_filename).name} {does} a workflow {WHILE_IMPORTED}",
                 hint='put what only the script itself does under `if __name__ == "__main__":`, '
                 "as for multiprocessing: a worker imports the script again",
             )
