@@ -78,7 +78,8 @@ class Workflow(_Builder):
         revise: bool = False,
     ) -> WorkReport:
         """Store it and bring it up to date, as `rekindle run` does: run what is ready, new, stale or was interrupted,
-        and every job below these. `jobs` run at once; `wait_timeout` is in seconds, or a text such as "1h30m". Without `rerun` stale jobs are
+        and every job below these. `jobs` run at once; `wait_timeout` is in seconds, or a text
+        such as "1h30m". Without `rerun` stale jobs are
         left; with `retry_failed` failed jobs run again. The report's `exit_code` covers the whole workflow, as that of
         the command line.
 
@@ -189,7 +190,8 @@ class Client(_Looking):
         note: str | None = None,
     ) -> Report:
         """Run a workflow, and run again what fails, within guards: see `supervise`. `elsewhere`: others work on it.
-        `wait_timeout`, for each round, is in seconds, or a text such as "1h30m". Signals are handled as by `Workflow.run`."""
+        `wait_timeout`, for each round, is in seconds, or a text such as "1h30m". Signals are
+        handled as by `Workflow.run`."""
         slots, limit = _count("jobs", jobs), _seconds("wait_timeout", wait_timeout)
         interrupted_by: Signals | None = None
 

@@ -20,6 +20,7 @@ from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.domain.errors import Refused, RekindleError, SpecError
 from rekindle.domain.texts.quantities import MOST_INTEGER
 from rekindle.domain.texts.surrogates import shown
+from rekindle.files.locating import working_directory
 from rekindle.streams import describe_stdout_error, set_up_streams, stdout_error
 
 DEBUG = "REKINDLE_DEBUG"
@@ -80,6 +81,12 @@ COMMANDS = {
     "import": Entry("rekindle.cli.commands.importing:importing", "Bring in what ran elsewhere, with its history."),
     "completion": Entry("rekindle.cli.commands.completion:completion", "Print the completion script for a shell."),
 }
+
+_ONLY_STORE = frozenset(
+    {"status", "workflows", "jobs", "attempts", "logs", "failures", "flaky", "reruns", "events", "cancel", "hold"}
+    | {"release", "store"}
+)
+"""Commands that need no working directory where the store is named by an absolute path."""
 
 _REFUSALS: Mapping[int, tuple[str, str]] = {
     errno.ENOSPC: ("write", "make room on that file system (`df -h` shows it), and try again"),
@@ -157,18 +164,18 @@ def cli(ctx: click.Context, store: str | None) -> None:
     if isinstance(ctx.obj, Typed) and ctx.obj.process and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # The command is imported: from here on an interrupt unwinds it. Until here it ends the process at once.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _require_working_directory(elsewhere=store is not None)
+    named = store or os.environ.get("REKINDLE_STORE") or ""
+    if ctx.invoked_subcommand == "completion":
+        return
+    if not (ctx.invoked_subcommand in _ONLY_STORE and named.startswith(("/", "sqlite:///", "~"))):
+        _require_working_directory(elsewhere=store is not None)
 
 
 def _require_working_directory(*, elsewhere: bool) -> None:
     """Refused when the working directory does not exist any more, or may not be entered and the store is not
     `elsewhere`."""
     hint = "change to another folder: cd /some/project"
-    try:
-        folder = os.getcwd()  # noqa: PTH109 (a Path that nobody needs)
-    except OSError:
-        folder = f" {known}" if (known := os.environ.get("PWD")) else ""
-        raise Refused(f"the working directory{folder} does not exist any more", hint=hint) from None
+    folder = working_directory()
     if not elsewhere and not os.access(os.curdir, os.X_OK):
         raise Refused(f"the working directory {folder} may not be entered: permission denied", hint=hint)
 

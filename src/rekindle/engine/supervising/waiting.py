@@ -110,7 +110,7 @@ class Waiting:
             time.sleep(BREATH_SECONDS)
 
     def _look(self) -> tuple[Unrest, bool]:
-        """Return what may still happen, and whether any runner is alive. Where none is, dead ones are reconciled with."""
+        """Return what may still happen, and whether any runner is alive. If none is, reconcile with dead ones."""
         worked_on = self._watch.look()
         with self._session.store.read() as archive:
             return unrest(archive, self._workflow), worked_on
