@@ -18,9 +18,8 @@ import click
 from rekindle.cli.embassies import DIALECTS
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.domain.errors import Refused, RekindleError, SpecError
-from rekindle.domain.texts.quantities import MOST_INTEGER
 from rekindle.domain.texts.surrogates import shown
-from rekindle.files.locating import working_directory
+from rekindle.files.modes import working_directory
 from rekindle.streams import describe_stdout_error, set_up_streams, stdout_error
 
 DEBUG = "REKINDLE_DEBUG"
@@ -218,6 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = "only the names of files may hold other bytes: names of jobs, values and notes are UTF-8"
         return _complain(f"not a valid text: {shown(error.object)[:200]}", hint, WRONG_COMMAND_LINE)
     except OverflowError:
+        from rekindle.domain.texts.quantities import MOST_INTEGER
+
         if (named := _too_large(words)) is None or os.environ.get(DEBUG):
             raise
         return _complain(f"{named}: the number is too large", f"the largest is {MOST_INTEGER}", WRONG_COMMAND_LINE)
@@ -235,6 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _too_large(words: Sequence[str]) -> str | None:
     """Return the first word that holds an integer which no store can hold, behind the option that it belongs to."""
+    from rekindle.domain.texts.quantities import MOST_INTEGER
+
     for before, word in zip(("", *words), words, strict=False):
         if any(int(digits[:50]) > MOST_INTEGER for digits in re.findall("[0-9]{19,}", word)):
             return f"{before} {word}" if before.startswith("-") and "=" not in before else word

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rekindle.domain.errors import NotFound
-from rekindle.files.locating import working_directory
-from rekindle.files.modes import shared_asked
+from rekindle.files.modes import shared_asked, working_directory
 from rekindle.journal.durability import is_full
 from rekindle.store.opening import open_store
 from rekindle.store.port import Archive, Store

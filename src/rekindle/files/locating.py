@@ -6,11 +6,9 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from rekindle.domain.changes.prints import Named
-from rekindle.domain.errors import Refused
 from rekindle.domain.texts.globs import base, location
 from rekindle.domain.texts.namedfiles import NamedFile, is_source
 
@@ -28,16 +26,6 @@ class Located(NamedTuple):
     there: bool
     fixed: bool
     pattern: str | None = None  # the word is a pattern, and `path` its location: see domain.texts.globs
-
-
-def working_directory() -> Path:
-    """Return the working directory. Refused when it does not exist any more."""
-    try:
-        return Path.cwd()
-    except OSError:
-        folder = f" {known}" if (known := os.environ.get("PWD")) else ""
-        hint = "change to another folder: cd /some/project"
-        raise Refused(f"the working directory{folder} does not exist any more", hint=hint) from None
 
 
 def locate(

@@ -10,7 +10,7 @@ from typing import Any
 
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
-from rekindle.files.locating import working_directory
+from rekindle.files.modes import working_directory
 from rekindle.spec.assemble import Origin, assemble
 from rekindle.spec.callables import reference
 from rekindle.spec.nodes import from_python
