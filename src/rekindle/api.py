@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +11,18 @@ from typing import Any, Self
 
 from rekindle.domain.batches.guards import Guards
 from rekindle.domain.batches.supervised import Report
+from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition
-from rekindle.domain.errors import UsageError
+from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.models import Attempt, FailureGroup
 from rekindle.domain.rerunning.asking import how_to_json
 from rekindle.domain.rerunning.rerun import How
 from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.domain.texts.quantities import MOST_INTEGER, parse_duration
 from rekindle.engine.changes import staleness
 from rekindle.engine.changes.staleness import Explained
 from rekindle.engine.looking import look
-from rekindle.engine.nesting import refuse_while_imported
+from rekindle.engine.nesting import WHILE_IMPORTED, refuse_while_imported
 from rekindle.engine.rerunning import accepting, control, rerun, resetting, resubmitting
 from rekindle.engine.rerunning.restart import plan_restart, the_workflow
 from rekindle.engine.rerunning.updating import apply_update, conclude, plan_update
@@ -69,19 +72,21 @@ class Workflow(_Builder):
         jobs: int | None = None,
         name: str | None = None,
         new: bool = False,
-        wait_timeout: float | None = None,
+        wait_timeout: float | str | None = None,
         rerun: bool = True,
         retry_failed: bool = False,
         revise: bool = False,
     ) -> WorkReport:
         """Store it and bring it up to date, as `rekindle run` does: run what is ready, new, stale or was interrupted,
-        and every job below these. `jobs` run at once, `wait_timeout` is in seconds. Without `rerun` stale jobs are
+        and every job below these. `jobs` run at once; `wait_timeout` is in seconds, or a text
+        such as "1h30m". Without `rerun` stale jobs are
         left; with `retry_failed` failed jobs run again. The report's `exit_code` covers the whole workflow, as that of
         the command line.
 
         Ctrl-C cancels what runs and raises KeyboardInterrupt once that is recorded; SIGTERM and SIGHUP likewise have
         their usual effect then. Outside the main thread no signal is handled."""
         refuse_while_imported("runs")
+        slots, limit = _count("jobs", jobs), _seconds("wait_timeout", wait_timeout)
         with open_session(store) as session:
             reconciling.reconcile(session)
             update = plan_update(
@@ -94,10 +99,22 @@ class Workflow(_Builder):
                 retry_failed=retry_failed,
             )
             stored, _ = apply_update(session, update)
-            report = work(session, WorkOptions(str(stored.workflow), slots=jobs, wait_timeout=wait_timeout))
+            report = work(session, WorkOptions(str(stored.workflow), slots=slots, wait_timeout=limit))
             report = replace(report, exit_code=conclude(session, stored.workflow, report).exit_code)
+            if report.failed:
+                _warn_of_imports(session, stored.workflow)
         deliver(report.signal)
         return report
+
+
+def _warn_of_imports(session: Session, workflow: int) -> None:
+    """Warn if jobs did not start because the module of their function itself runs or submits a workflow at import: the
+    report alone would not explain why."""
+    for group in look.failures(session, str(workflow)):
+        if group.cause is Cause.START and WHILE_IMPORTED in group.newest_message:
+            count = len(group.jobs)
+            text = f"{count:,} job{'' if count == 1 else 's'} did not start: {group.newest_message}"
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 class _Looking:
@@ -158,7 +175,7 @@ class Client(_Looking):
 
     def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
         """Run what is ready, to the end. Signals are handled as by `Workflow.run`."""
-        report = work(self._session, WorkOptions(workflow, slots=jobs))
+        report = work(self._session, WorkOptions(workflow, slots=_count("jobs", jobs)))
         deliver(report.signal)
         return report
 
@@ -169,20 +186,22 @@ class Client(_Looking):
         *,
         jobs: int | None = None,
         elsewhere: bool = False,
-        wait_timeout: float | None = None,
+        wait_timeout: float | str | None = None,
         note: str | None = None,
     ) -> Report:
         """Run a workflow, and run again what fails, within guards: see `supervise`. `elsewhere`: others work on it.
-        `wait_timeout` is in seconds, for each round. Signals are handled as by `Workflow.run`."""
+        `wait_timeout`, for each round, is in seconds, or a text such as "1h30m". Signals are
+        handled as by `Workflow.run`."""
+        slots, limit = _count("jobs", jobs), _seconds("wait_timeout", wait_timeout)
         interrupted_by: Signals | None = None
 
         def run(left: float | None) -> WorkReport:
             nonlocal interrupted_by
-            report = work(self._session, WorkOptions(workflow, slots=jobs, wait_timeout=left))
+            report = work(self._session, WorkOptions(workflow, slots=slots, wait_timeout=left))
             interrupted_by = report.signal
             return report
 
-        options = SuperviseOptions(workflow, guards or Guards(), wait_timeout=wait_timeout, note=note)
+        options = SuperviseOptions(workflow, guards or Guards(), wait_timeout=limit, note=note)
         report = supervise(self._session, options, None if elsewhere else run)
         told(self._session, report)
         deliver(interrupted_by)
@@ -205,6 +224,7 @@ class Client(_Looking):
         """What rerunning these jobs would do. PlanRefused when nothing of it can be done. With `submit` a definition
         or a spec file becomes the next revision of its workflow first: `apply` does both, or neither. With `canary` so
         many of those that failed alike run first, and the others only once these have passed."""
+        canary = _count("canary", canary)
         session = self._reconciled()
         how = how or How()
         asked = how_to_json(how) | ({} if canary is None else {"canary": canary})
@@ -282,6 +302,7 @@ class Client(_Looking):
 
     def undo(self, rerun_id: int | None = None) -> Undone:
         """Take a rerun back: the newest that somebody asked for, or the one named."""
+        rerun_id = _count("rerun_id", rerun_id)
         session = self._reconciled()
         return rerun.undo(session, rerun_id)
 
@@ -298,6 +319,31 @@ class Client(_Looking):
         """Take holds back."""
         session = self._reconciled()
         return control.release(session, ids, note)
+
+
+def _seconds(name: str, given: float | str | None) -> float | None:
+    """Return a duration in seconds, from a number of them or a text as the command line takes it. BadValue names the
+    argument."""
+    if isinstance(given, str):
+        try:
+            return parse_duration(given)
+        except BadValue as bad:
+            raise BadValue(f"{name}={given!r}: {bad.message}", hint=bad.hint) from None
+    if given is None or (type(given) in (int, float) and 0 <= given <= _MOST_SECONDS):
+        return given
+    raise BadValue(
+        f"{name}={given!r} is neither a number of seconds nor a duration", hint=f'{name}=90 or {name}="1h30m"'
+    )
+
+
+_MOST_SECONDS = 1e12
+
+
+def _count(name: str, given: int | None) -> int | None:
+    """Return a whole number that is at least 1. BadValue names the argument."""
+    if given is None or (type(given) is int and 1 <= given <= MOST_INTEGER):
+        return given
+    raise BadValue(f"{name}={given!r} is not a whole number of at least 1", hint=f"{name}=2")
 
 
 def _definition(given: Definition | Path | str, params: Mapping[str, str]) -> Definition:

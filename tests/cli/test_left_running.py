@@ -149,3 +149,10 @@ def test_leave_running_is_a_key_of_jobs_and_defaults_and_takes_yes_or_no(shell: 
     shell.write("name: s\njobs: {a: {run: x, leave_running: maybe}}")
     refused = shell("submit", "spec.yaml")
     assert (refused.code, "`leave_running`" in refused.err) == (1, True)
+
+
+def test_processes_killed_because_the_attempt_failed_are_reported_so(shell: Shell) -> None:
+    assert run(shell, {"a": {"run": "sleep 600 & exit 3", "leave_running": True}}) == 2
+    for said in (shell("logs", "a").err, shell("attempts", "show", "1").out):
+        assert "killed because the attempt failed: " in said
+        assert "leave_running" not in said

@@ -215,3 +215,24 @@ def test_a_narrow_terminal_keeps_names_before_ids_and_times(shell: Shell) -> Non
         assert name in text, text
         assert max(map(len, text.splitlines())) <= 80
     assert shell("failures").out.splitlines()[1].endswith("1-4")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("attempts", "list", "--limit", "99999999999999999999"),
+        ("jobs", "list", "--offset=99999999999999999999"),
+        ("attempts", "show", "99999999999999999999"),
+        ("reruns", "show", "99999999999999999999"),
+        ("undo", "99999999999999999999"),
+        ("jobs", "list", "-w", "99999999999999999999"),
+        ("jobs", "list", "-f", "id=99999999999999999999"),
+    ],
+)
+def test_a_number_that_no_store_can_hold_is_a_wrong_command_line(shell: Shell, words: tuple[str, ...]) -> None:
+    shell.write("name: w\njobs: {a: {run: 'true'}}\n")
+    shell("run", "spec.yaml", "-j", "1")
+    said = shell(*words)
+    assert said.code == 64
+    assert "99999999999999999999: the number is too large" in said.err
+    assert words[-2] not in ("--limit", "-w") or words[-2] in said.err

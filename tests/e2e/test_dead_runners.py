@@ -276,3 +276,17 @@ def test_why_says_that_an_attempt_was_lost_and_the_job_runs_again(project: Proje
     said = project.run("why", "victim").stdout
     assert "its attempt 1 was lost with its runner; it runs again\n" in said
     assert "was reset" not in said
+
+
+WAITERS = {"supervise --no-work": ("supervise", "s", "--no-work"), "logs -f": ("logs", "victim", "-f")}
+
+
+@pytest.mark.parametrize("words", WAITERS.values(), ids=WAITERS)
+def test_a_waiter_ends_with_a_job_that_no_runner_owns(project: Project, words: tuple[str, ...]) -> None:
+    pids = begun(project)
+    end(project, "runner", pids)
+    project.rekindle("hold", "after")
+    waiter = project.start(*words)
+    project.write("go", "")
+    waiter.wait(timeout=20)
+    assert project.states()["victim"] == "completed"

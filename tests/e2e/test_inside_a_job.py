@@ -43,6 +43,9 @@ def test_a_script_without_a_guard_fails_its_jobs_with_an_explanation(project: Pr
     project.write("sweep.py", SCRIPT + ENDINGS[kind])
     done = python(project, "sweep.py")
     assert done.returncode == 0, done.stderr
+    if kind in ("run", "another store"):
+        assert "jobs did not start: " in done.stderr
+        assert "sweep.py runs a workflow while a worker imports it" in done.stderr
     if kind == "submit":
         project.rekindle("work", "-j", "2", expect=2)
     store = ("--store", "elsewhere") if kind == "another store" else ()
@@ -113,3 +116,28 @@ def test_a_job_may_work_on_another_workflow_and_in_another_store(project: Projec
     )
     project.rekindle("run", "spec.yaml", "-j", "1")
     assert project.ran() == ["ran"] * 3
+
+
+CLEANED = {
+    "environment": "env -i PATH=$PATH rekindle run spec.yaml",
+    "environment, work": "env -i PATH=$PATH rekindle work",
+    "session": "env -i PATH=$PATH setsid -w rekindle supervise self",
+    "double fork": "(env -i PATH=$PATH nohup setsid rekindle run spec.yaml > out.txt 2>&1; echo $? > code.txt) & "
+    "while ! test -e code.txt; do sleep 0.02; done; cat out.txt >&2; exit $(cat code.txt)",
+}
+
+
+@pytest.mark.parametrize("command", CLEANED.values(), ids=CLEANED)
+def test_a_command_is_refused_inside_its_job_without_the_environment_of_the_job(project: Project, command: str) -> None:
+    project.spec(f"name: self\njobs:\n  g:\n    run: |\n      {command}\n")
+    project.rekindle("run", "spec.yaml", "-j", "1", expect=2)
+    [attempt] = project.attempts()
+    assert attempt["exit_code"] == 1
+    assert "of the workflow self: it would wait for its own end" in attempt["error"]["stderr"]
+
+
+def test_a_job_without_its_environment_may_run_another_workflow(project: Project) -> None:
+    project.write("other.yaml", "name: other\njobs: {x: {run: echo ran >> ran.txt}}\n")
+    project.spec("name: self\njobs: {g: {run: 'env -i PATH=$PATH rekindle run other.yaml'}}\n")
+    project.rekindle("run", "spec.yaml", "-j", "1")
+    assert project.ran() == ["ran"]

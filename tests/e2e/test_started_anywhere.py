@@ -30,6 +30,30 @@ def test_a_deleted_working_directory_is_named_in_one_line(project: Project, word
     assert hint.strip().startswith("hint: change to another folder: cd ")
 
 
+def in_a_deleted_folder(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
+    gone = project.folder / "gone"
+    gone.mkdir()
+    words = ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *command]
+    return subprocess.run(words, cwd=gone, env=project.env, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("words", ["status", "jobs list", "store check", "logs a", "completion bash"])
+def test_what_needs_no_working_directory_works_in_a_deleted_one(project: Project, words: str) -> None:
+    project.spec(SPEC)
+    project.rekindle("run", "spec.yaml")
+    store = ("--store", str(project.folder / ".rekindle"))
+    done = in_a_deleted_folder(project, *project.command, *store, *words.split())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("call", ["Client()", "Client('store')", "Workflow('x')"])
+def test_a_deleted_working_directory_is_one_error_in_python(project: Project, call: str) -> None:
+    text = f"import rekindle\ntry:\n    rekindle.{call}\nexcept rekindle.RekindleError as e:\n    print(e)"
+    done = in_a_deleted_folder(project, sys.executable, "-c", text)
+    assert "gone does not exist any more" in done.stdout, done.stderr
+
+
 def test_a_working_directory_that_may_not_be_entered_is_named_in_one_line(project: Project) -> None:
     closed = project.folder / "closed"
     closed.mkdir()

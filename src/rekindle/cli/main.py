@@ -6,6 +6,7 @@ import codecs
 import errno
 import gc
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from rekindle.cli.embassies import DIALECTS
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.domain.errors import Refused, RekindleError, SpecError
 from rekindle.domain.texts.surrogates import shown
+from rekindle.files.modes import working_directory
 from rekindle.streams import describe_stdout_error, set_up_streams, stdout_error
 
 DEBUG = "REKINDLE_DEBUG"
@@ -78,6 +80,12 @@ COMMANDS = {
     "import": Entry("rekindle.cli.commands.importing:importing", "Bring in what ran elsewhere, with its history."),
     "completion": Entry("rekindle.cli.commands.completion:completion", "Print the completion script for a shell."),
 }
+
+_ONLY_STORE = frozenset(
+    {"status", "workflows", "jobs", "attempts", "logs", "failures", "flaky", "reruns", "events", "cancel", "hold"}
+    | {"release", "store"}
+)
+"""Commands that need no working directory where the store is named by an absolute path."""
 
 _REFUSALS: Mapping[int, tuple[str, str]] = {
     errno.ENOSPC: ("write", "make room on that file system (`df -h` shows it), and try again"),
@@ -155,18 +163,18 @@ def cli(ctx: click.Context, store: str | None) -> None:
     if isinstance(ctx.obj, Typed) and ctx.obj.process and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # The command is imported: from here on an interrupt unwinds it. Until here it ends the process at once.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _require_working_directory(elsewhere=store is not None)
+    named = store or os.environ.get("REKINDLE_STORE") or ""
+    if ctx.invoked_subcommand == "completion":
+        return
+    if not (ctx.invoked_subcommand in _ONLY_STORE and named.startswith(("/", "sqlite:///", "~"))):
+        _require_working_directory(elsewhere=store is not None)
 
 
 def _require_working_directory(*, elsewhere: bool) -> None:
     """Refused when the working directory does not exist any more, or may not be entered and the store is not
     `elsewhere`."""
     hint = "change to another folder: cd /some/project"
-    try:
-        folder = os.getcwd()  # noqa: PTH109 (a Path that nobody needs)
-    except OSError:
-        folder = f" {known}" if (known := os.environ.get("PWD")) else ""
-        raise Refused(f"the working directory{folder} does not exist any more", hint=hint) from None
+    folder = working_directory()
     if not elsewhere and not os.access(os.curdir, os.X_OK):
         raise Refused(f"the working directory {folder} may not be entered: permission denied", hint=hint)
 
@@ -208,6 +216,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         hint = "only the names of files may hold other bytes: names of jobs, values and notes are UTF-8"
         return _complain(f"not a valid text: {shown(error.object)[:200]}", hint, WRONG_COMMAND_LINE)
+    except OverflowError:
+        from rekindle.domain.texts.quantities import MOST_INTEGER
+
+        if (named := _too_large(words)) is None or os.environ.get(DEBUG):
+            raise
+        return _complain(f"{named}: the number is too large", f"the largest is {MOST_INTEGER}", WRONG_COMMAND_LINE)
     except OSError as error:
         if error is stdout_error():
             lost = describe_stdout_error(error)
@@ -218,6 +232,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (lost_output := stdout_error()) is not None and not isinstance(lost_output, BrokenPipeError):
         click.echo(f"warning: {describe_stdout_error(lost_output)}", err=True)
     return code if isinstance(code, int) else 0
+
+
+def _too_large(words: Sequence[str]) -> str | None:
+    """Return the first word that holds an integer which no store can hold, behind the option that it belongs to."""
+    from rekindle.domain.texts.quantities import MOST_INTEGER
+
+    for before, word in zip(("", *words), words, strict=False):
+        if any(int(digits[:50]) > MOST_INTEGER for digits in re.findall("[0-9]{19,}", word)):
+            return f"{before} {word}" if before.startswith("-") and "=" not in before else word
+    return None
 
 
 def _refused_by_system(error: OSError) -> int:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rekindle.domain.errors import NotFound
-from rekindle.files.modes import shared_asked
+from rekindle.files.modes import shared_asked, working_directory
 from rekindle.journal.durability import is_full
 from rekindle.store.opening import open_store
 from rekindle.store.port import Archive, Store
 
 STORE_FOLDER = ".rekindle"
 STORE_VARIABLE = "REKINDLE_STORE"
+_ABSOLUTE = ("/", "sqlite:///", "~")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,12 @@ def open_session(
 
 def store_url(url: str | None = None, *, create: bool = False, directory: Path | None = None) -> str:
     """Return the path or URL of the store that is meant, as of `open_session`."""
-    here = (directory or Path.cwd()).absolute()
     meant = url or os.environ.get(STORE_VARIABLE)
     if meant is not None:
+        if not meant.startswith(_ABSOLUTE):
+            working_directory()
         return meant
+    here = (directory or working_directory()).absolute()
     nearest = _nearest(here)
     if nearest is None and not create:
         raise NotFound(

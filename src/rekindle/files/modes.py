@@ -16,7 +16,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from rekindle.domain.errors import BadValue
+from rekindle.domain.errors import BadValue, Refused
 
 VARIABLE = "REKINDLE_SHARED"
 
@@ -207,3 +207,13 @@ def _change(fd: int, mode: int, group: int) -> None:
 _OF_ATTEMPTS = (3, 6)
 """The depths of the folders in which those of attempts and of subtasks are: attempts/0000/00 and
 attempts/0000/00/7.subtasks/0/00."""
+
+
+def working_directory() -> Path:
+    """Return the working directory. Refused when it does not exist any more."""
+    try:
+        return Path.cwd()
+    except OSError:
+        folder = f" {known}" if (known := os.environ.get("PWD")) else ""
+        hint = "change to another folder: cd /some/project"
+        raise Refused(f"the working directory{folder} does not exist any more", hint=hint) from None

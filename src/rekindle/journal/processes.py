@@ -75,6 +75,17 @@ def children_of(parent: int) -> list[int]:
         return [pid for pid, fields in _all() if fields[_PARENT] == wanted]
 
 
+def ancestors_of(pid: int) -> list[tuple[int, int]]:
+    """Return (pid, start) of the parent of a process, of its parent, and so on, as far as they can be seen."""
+    found: list[tuple[int, int]] = []
+    fields = _stat(pid)
+    while fields is not None and (parent := int(fields[_PARENT])):
+        fields = _stat(parent)
+        if fields is not None:
+            found.append((parent, int(fields[_START])))
+    return found
+
+
 def descendants_of(roots: Iterable[int]) -> list[int]:
     """These processes and all that they and theirs have started, zombies included; parents first."""
     children = _children_of_threads if _tells_children() else _by_parent().get

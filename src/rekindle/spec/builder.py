@@ -10,6 +10,7 @@ from typing import Any
 
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
+from rekindle.files.modes import working_directory
 from rekindle.spec.assemble import Origin, assemble
 from rekindle.spec.callables import reference
 from rekindle.spec.nodes import from_python
@@ -144,4 +145,4 @@ def _calling_folder() -> Path:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         frame = frame.f_back
     file = Path(frame.f_globals.get("__file__") or "")
-    return file.resolve().parent if file.is_file() else Path.cwd()
+    return file.resolve().parent if file.is_file() else working_directory()

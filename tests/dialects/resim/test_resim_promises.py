@@ -316,3 +316,42 @@ def test_a_cancelled_batch_is_never_run_again(lab: Lab) -> None:
         supervisor.wait()
     assert [one["runCounter"] for one in lab.tests(batch).values()][:2] == [1, 1]
     assert "nothing is cancelled" in lab.batches("cancel", "--batch-id", batch).out
+
+
+def test_a_rerun_goes_on_once_the_test_of_a_dead_runner_has_ended(lab: Lab) -> None:
+    lab.order("stuck-merge")
+    batch = lab.create()
+    runner = lab.in_the_background("work", "-j", "3")
+    try:
+        until(lambda: lab.tests(batch)["merge"]["jobStatus"] == "EXPERIENCE_RUNNING", "it runs")
+    finally:
+        runner.kill()
+        runner.wait()
+    test = ids(lab, batch, "merge")
+    rerun = lab.in_the_background("resim", "batches", "rerun", "--batch-id", batch, "--test-ids", test)
+    lab.mend("stuck-merge")
+    try:
+        assert rerun.wait(timeout=20) == 0, "it does not wait for the next of three tries"
+    finally:
+        rerun.kill()
+        rerun.wait()
+
+
+def test_waiting_records_the_ends_of_tests_whose_runner_is_dead(lab: Lab) -> None:
+    lab.order("stuck-merge")
+    batch = lab.create()
+    runner = lab.in_the_background("work", "-j", "3")
+    try:
+        until(lambda: lab.tests(batch)["merge"]["jobStatus"] == "EXPERIENCE_RUNNING", "it runs")
+    finally:
+        runner.kill()
+        runner.wait()
+    lab.rekindle("hold", "--all")
+    wait = lab.in_the_background("resim", "batches", "wait", "--batch-id", batch, "--no-work")
+    lab.mend("stuck-merge")
+    try:
+        wait.wait(timeout=20)
+    finally:
+        wait.kill()
+        wait.wait()
+    assert lab.tests(batch)["merge"]["jobStatus"] != "EXPERIENCE_RUNNING"

@@ -98,7 +98,7 @@ def show(attempt: int, verbose: bool, page: Page | None, as_json: bool) -> None:
         counts, (retries, _) = look.subtask_counts(session, [found]), look.retries(session, [found.job])
         subtasks = look.subtasks(session, found) if counts else {}
         steps = look.step_names(session, found) if counts else ()
-        environment = look.environment(session, found)
+        environment, spares = look.environment(session, found), look.leaves_running(session, found)
     if as_json:
         document = shapes.attempt(found, workdir, counts, retries, partial)
         names = list(in_force.names) if in_force else []
@@ -110,7 +110,7 @@ def show(attempt: int, verbose: bool, page: Page | None, as_json: bool) -> None:
         parts = [{"part": part.kind, "name": part.name, "value": value} for part, value in environment.items()]
         shapes.emit({**document, **more, "subtasks": listed, "environment": parts})
         return
-    click.echo(_facts(found, row.job.name, row.workflow, workdir, retries.get(found.id)))
+    click.echo(_facts(found, row.job.name, row.workflow, workdir, retries.get(found.id), spares=spares))
     if copying:
         click.echo(f"copying the folder it goes on in: {format_size(copying[0])} of {format_size(copying[1])}")
     if saved:
@@ -163,7 +163,7 @@ def _defined(one: Attempt) -> str:
     return f"pinned: that of attempt {one.pinned_to}" if one.pinned_to is not None else ""
 
 
-def _facts(one: Attempt, name: str, workflow: str, workdir: str | None, retry: Reason | None) -> str:
+def _facts(one: Attempt, name: str, workflow: str, workdir: str | None, retry: Reason | None, *, spares: bool) -> str:
     where = f"{one.host} (pid {one.pid})" if one.host and one.pid else one.host or ""
     return drawing.details(
         [
@@ -187,7 +187,7 @@ def _facts(one: Attempt, name: str, workflow: str, workdir: str | None, retry: R
             ("on", where),
             ("in", workdir or ""),
             ("own folder", one.folder or ""),
-            ("left running", explaining.left_running(one.left_running) if one.left_running else ""),
+            ("left running", explaining.left_running(one, spares=spares) if one.left_running else ""),
             ("result", drawing.cut(drawing.flat(one.result or ""), 200)),
         ]
     )

@@ -22,6 +22,7 @@ from rekindle.domain.texts.substitution import word
 from rekindle.engine.looking import logs as engine
 from rekindle.engine.looking import look
 from rekindle.engine.results import LogFile
+from rekindle.engine.running.reconciling import DeadRunnerWatch
 from rekindle.engine.session import Session
 from rekindle.files.leaves import NotAFile, open_leaf
 from rekindle.query.words import parse_words
@@ -74,11 +75,12 @@ def logs(
             step = step or _fan_out(session, number, attempt)
         if follow:
             stream: Literal["stdout", "stderr"] = "stderr" if only_stderr else "stdout"
-            _follow(engine.follow(session, number, attempt, step, stream, which))
+            _follow(engine.follow(session, number, attempt, step, stream, which, DeadRunnerWatch(session).look))
             return
         files = engine.log_files(session, number, attempt, step) if which is None else []
         items = engine.item_log_files(session, number, attempt, step, which or "all")
-        left = engine.attempt_of(session, number, attempt).left_running
+        shown_attempt = engine.attempt_of(session, number, attempt)
+        left, spares = shown_attempt.left_running, look.leaves_running(session, shown_attempt)
     wanted = [one for one in (*files, *items) if not only_stderr or one.stream == "stderr"]
     if as_json:
         shown = [one for one in wanted if one.subtask is None or isinstance(which, tuple) or _size(one)]
@@ -90,7 +92,7 @@ def logs(
         click.echo(_nothing(which, bool(items), only_stderr), err=True)
     shown, notes = (printed, []) if which is not None else _few(printed, job)
     _print(shown, alone=isinstance(which, tuple) and len(which) == 1)
-    for note in [*notes, *([explaining.left_running(left, hint=True)] if left else [])]:
+    for note in [*notes, *([explaining.left_running(shown_attempt, spares=spares, hint=True)] if left else [])]:
         click.echo(note, err=True)
 
 

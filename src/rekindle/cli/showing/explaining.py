@@ -86,14 +86,19 @@ def evidence(text: str | None) -> str:
     return drawing.flat(", ".join(_said(name, value) for name, value in json.loads(text or "{}").items() if value))
 
 
-def left_running(text: str, *, hint: bool = False) -> str:
-    """The processes that an attempt left running: `killed at its end: sleep 600 (pid 123), which it left running`."""
+def left_running(one: Attempt, *, spares: bool, hint: bool = False) -> str:
+    """The processes that an attempt left running: `killed at its end: sleep 600 (pid 123), which it left running`.
+    `spares`: the job's `leave_running` is true, so that they were killed because the attempt did not complete."""
+    text = one.left_running or ""
     found = json.loads(text)
     processes = [f"{drawing.cut(drawing.flat(one['name']), 60)} (pid {one['pid']})" for one in found["processes"]]
     more = found["count"] - len(processes)
     named = ", ".join([*processes, *([f"{more:,} more"] if more else [])])
     if not found["killed"]:
         return f"left running at its end: {named}"
+    if spares:
+        why = "failed" if one.state is State.FAILED else f"ended as {one.state.label}"
+        return f"killed because the attempt {why}: {named}"
     return f"killed at its end: {named}" + ("; `leave_running: true` in the spec leaves them alone" if hint else "")
 
 

@@ -20,16 +20,24 @@ from rekindle.domain.states import ACTIVE
 from rekindle.engine.rerunning import rerun as engine
 from rekindle.engine.rerunning import resubmitting
 from rekindle.engine.results import Applied, Preview, Proposal
+from rekindle.engine.running.reconciling import DeadRunnerWatch
 from rekindle.engine.session import Session
 from rekindle.engine.submitting.submit import preview, submit
 
 TRIES = 3
 CONFLICT_SECONDS = 30.0
-"""Between two tries, while something of the batch runs that would be disturbed."""
+"""The longest time between two tries, while something of the batch runs that would be disturbed."""
+
+LOOK_SECONDS = 1.0
+"""How often the batch is looked at between two tries."""
 
 
 class _Conflict(Exception):
-    """Somebody has the batch under way; the message says what stands in the way."""
+    """Somebody has the batch under way; the message says what stands in the way: `jobs` that run."""
+
+    def __init__(self, message: str, jobs: Sequence[int]) -> None:
+        super().__init__(message)
+        self.jobs = jobs
 
 
 @click.command()
@@ -85,8 +93,19 @@ def _retried(session: Session, workflow: Workflow, ids: Sequence[int], how: How,
                     hint="wait for it: resim batches wait",
                 ) from conflict
             click.echo(f"({number}/{TRIES}) {conflict}; trying again", err=True)
-            time.sleep(CONFLICT_SECONDS)
+            _wait_for_end(session, conflict.jobs if isinstance(conflict, _Conflict) else ())
     raise AssertionError("the last try returns or raises")
+
+
+def _wait_for_end(session: Session, jobs: Sequence[int]) -> None:
+    """Wait until none of these jobs runs, for CONFLICT_SECONDS at most."""
+    deadline, watch = time.monotonic() + CONFLICT_SECONDS, DeadRunnerWatch(session)
+    while (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(LOOK_SECONDS, left))
+        watch.look()
+        with session.store.read() as archive:
+            if not any(one.state in ACTIVE for one in archive.jobs.get(jobs)):
+                return
 
 
 def _rerun(session: Session, batch: Batch, ids: Sequence[int], how: How, sync: bool) -> Applied | None:
@@ -122,6 +141,7 @@ def _refusal(batch: Batch, selected: Sequence[int], refused: Sequence[RefusedJob
     """A conflict while something runs that would be disturbed; else nothing will change by waiting."""
     why = "; ".join(f"{one.id} {one.name}: {one.why}" for one in refused) or message
     meant = {*selected, *(one.job.id for one in batch.metrics)}
-    if any(one.job.id in meant and one.job.state in ACTIVE for one in (*batch.tests, *batch.metrics)):
-        return _Conflict(why)
+    running = [one.job.id for one in (*batch.tests, *batch.metrics) if one.job.state in ACTIVE]
+    if meant & set(running):
+        return _Conflict(why, running)
     return Refused(f"nothing of {batch.name} is run again: {why}")

@@ -9,6 +9,9 @@ from fractions import Fraction
 
 from rekindle.domain.errors import BadValue
 
+MOST_INTEGER = (1 << 63) - 1
+"""The largest integer that a store holds."""
+
 _SECONDS = {
     "w": Fraction(604_800),
     "d": Fraction(86_400),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -141,10 +141,17 @@ def _file(session: Session, attempt: Attempt, at: int, step: str, stream: Stream
 
 
 def follow(
-    session: Session, job: int, attempt: int | None, step: str | None, stream: Stream, which: Choice | None = None
+    session: Session,
+    job: int,
+    attempt: int | None,
+    step: str | None,
+    stream: Stream,
+    which: Choice | None = None,
+    reconcile: Callable[[], object] = lambda: None,
 ) -> Iterator[bytes | LogFile]:
     """What a stream holds and goes on to hold, in pieces, until the attempt has ended. Steps follow each other; before
-    pieces of an item of a fan-out comes its file. `which`: these items of the step, and nothing else."""
+    pieces of an item of a fan-out comes its file. `which`: these items of the step, and nothing else. `reconcile` is
+    called between two looks: an attempt whose runner is dead ends by it."""
     _, chosen, template = _chosen(session, job, attempt, step)
     number, names = chosen.id, [one.name for one in template.steps]
     done: set[int] = set()
@@ -159,7 +166,7 @@ def follow(
                 continue
             if template.steps[at].each is not None:
                 if file.final or _running_step(current) == at:
-                    yield from _growing_items(session, current, at, stream, which or "all", names[at])
+                    yield from _growing_items(session, current, at, stream, which or "all", names[at], reconcile)
                     if which is None:
                         yield from _from(log_path(attempt_folder(session.store.folder, number), at, stream))
                     done.add(at)
@@ -167,14 +174,15 @@ def follow(
                 yield from _from(file.path)
                 done.add(at)
             elif current.state in ACTIVE and file.path.endswith(("/out", "/err")):
-                yield from _growing(session, number, at, file.path)
+                yield from _growing(session, number, at, file.path, reconcile)
                 done.add(at)
         if current.state in ENDED:
             return
         time.sleep(FOLLOW_SECONDS)
+        reconcile()
 
 
-def _growing(session: Session, attempt: int, step: int, path: str) -> Iterator[bytes]:
+def _growing(session: Session, attempt: int, step: int, path: str, reconcile: Callable[[], object]) -> Iterator[bytes]:
     """A running step's log. The open file stays the step's own when it is moved to its place at the end."""
     with open_leaf(path) as log:
         while True:
@@ -184,6 +192,7 @@ def _growing(session: Session, attempt: int, step: int, path: str) -> Iterator[b
             if over:
                 return
             time.sleep(FOLLOW_SECONDS)
+            reconcile()
 
 
 def _is_over(session: Session, attempt: int, step: int) -> bool:
@@ -193,7 +202,13 @@ def _is_over(session: Session, attempt: int, step: int) -> bool:
 
 
 def _growing_items(
-    session: Session, attempt: Attempt, step: int, stream: Stream, which: Choice, name: str
+    session: Session,
+    attempt: Attempt,
+    step: int,
+    stream: Stream,
+    which: Choice,
+    name: str,
+    reconcile: Callable[[], object],
 ) -> Iterator[bytes | LogFile]:
     """What the items of a step print until the step is over; the file comes first where it is another than before.
     Files of items that have ended are read once."""
@@ -219,6 +234,7 @@ def _growing_items(
         if over:
             return
         time.sleep(FOLLOW_SECONDS)
+        reconcile()
 
 
 def _from(path: str, start: int = 0) -> Iterator[bytes]:

@@ -356,6 +356,12 @@ def step_names(session: Session, attempt: Attempt) -> tuple[str, ...]:
         return tuple(step.name for step in archive.workflows.template(attempt.template).steps)
 
 
+def leaves_running(session: Session, attempt: Attempt) -> bool:
+    """Return whether an attempt's own definition has `leave_running: true`."""
+    with session.store.read() as archive:
+        return archive.workflows.template(attempt.template).leave_running
+
+
 def templates_of(session: Session, jobs: Sequence[Job]) -> dict[int, JobTemplate]:
     """The template of each of these jobs, by job."""
     with session.store.read() as archive:

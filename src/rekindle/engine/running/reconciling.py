@@ -83,6 +83,29 @@ def reconciled(session: Session, *, looks: bool = False) -> Iterator[Session]:
     _note_orphans(session)
 
 
+WATCH_SECONDS = 1.0
+"""The least time between two reconciliations of a command that waits."""
+
+
+class DeadRunnerWatch:
+    """Reconciles with dead runners for a command that waits for jobs, so that it does not wait for one that has ended
+    and that no runner will record."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._next = 0.0
+
+    def look(self) -> bool:
+        """Reconcile if no runner is alive and a second has passed since the last time. Return whether one is alive."""
+        with self._session.store.read() as archive:
+            if alive(archive, self._session.clock()):
+                return True
+        if time.monotonic() >= self._next:
+            _reconcile_noted(self._session, looks=True)
+            self._next = time.monotonic() + WATCH_SECONDS
+        return False
+
+
 def _reconcile_noted(session: Session, *, looks: bool) -> None:
     try:
         found = reconcile(session, looks=looks)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from rekindle.domain.errors import BadValue, StoreUnavailable
 from rekindle.domain.models import Workflow
 from rekindle.engine.nesting import refuse_inside_job
-from rekindle.engine.presence import alive
 from rekindle.engine.results import Idle, WorkReport
+from rekindle.engine.running.reconciling import WATCH_SECONDS, DeadRunnerWatch
 from rekindle.engine.session import Session
 from rekindle.engine.supervising.batches import Unrest, unrest
 from rekindle.engine.wake import Bell
@@ -58,6 +58,7 @@ class Waiting:
         """Without `run` somebody else works on it; `tell` hears when nobody does."""
         self._session, self._workflow, self._patience = session, workflow, patience
         self._bell, self._run, self._tell = bell, run, tell
+        self._watch = DeadRunnerWatch(session)
         self.never_fit: tuple[tuple[str, str], ...] = ()
 
     def until_rest(self) -> Rest:
@@ -100,6 +101,8 @@ class Waiting:
                 self._tell(Idle(left.active, left.claimable))
             idle = not worked_on
             poll = self._patience.poll
+            if left.active and not worked_on:  # nobody notifies this process of the end of these
+                poll = min(poll, WATCH_SECONDS)
             seconds = poll if deadline is None else min(poll, deadline - time.monotonic())
             if seconds <= 0:
                 return False
@@ -107,9 +110,10 @@ class Waiting:
             time.sleep(BREATH_SECONDS)
 
     def _look(self) -> tuple[Unrest, bool]:
-        """What may still happen, and whether any runner is there."""
+        """Return what may still happen, and whether any runner is alive. If none is, reconcile with dead ones."""
+        worked_on = self._watch.look()
         with self._session.store.read() as archive:
-            return unrest(archive, self._workflow), bool(alive(archive, self._session.clock()))
+            return unrest(archive, self._workflow), worked_on
 
 
 def wait(
