@@ -90,3 +90,17 @@ def test_notes_of_cancel_hold_and_release_are_kept_and_shown(shell: Shell) -> No
     shell("rerun", "old", "--yes")
     shell("cancel", "old")
     assert "wrong input" not in shell("why", "old").out, "the last cancel had no note"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["cancel", "a"], ["hold", "a"], ["release", "a"], ["rerun", "a", "--yes"], ["reset", "a"], ["accept", "a"]],
+)
+def test_a_note_that_is_not_utf_8_is_refused_before_anything_is_done(shell: Shell, words: list[str]) -> None:
+    shell.write("name: w\njobs: {a: {run: 'true'}}\n")
+    assert shell("run", "spec.yaml").code == 0
+    before = shell("events", "list", "--json").out
+    done = shell(*words, "--note", "caf\udce9")
+    assert (done.code, done.out) == (64, "")
+    assert done.err.startswith("rekindle: not a valid text: caf\\xe9\n")
+    assert shell("events", "list", "--json").out == before

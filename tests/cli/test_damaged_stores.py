@@ -194,3 +194,47 @@ def test_a_check_writes_nothing_and_upgrades_nothing(rich: Shell) -> None:
     done = rich("store", "check")
     assert done.code == 1
     assert "written by an older rekindle" in done.err
+
+
+def overwrite(content: bytes, at: int, piece: bytes) -> bytes:
+    return content[:at] + piece + content[at + len(piece) :]
+
+
+@pytest.mark.parametrize("how", ["empty", "short", "half", "other", "random", "zeros"])
+@pytest.mark.parametrize("deep", [[], ["--deep"]], ids=["check", "deep"])
+def test_a_check_of_a_file_that_cannot_be_opened_names_what_helps(rich: Shell, how: str, deep: list[str]) -> None:
+    path = rich.folder / ".rekindle" / "store.db"
+    content = path.read_bytes()
+    made = {
+        "empty": b"",
+        "short": content[:3000],
+        "half": content[:40000],
+        "other": b"a note\n" * 1000,
+        "random": overwrite(content, 0, random.Random(1).randbytes(4096)),
+        "zeros": overwrite(content, 0, bytes(4096)),
+    }
+    path.write_bytes(made[how])
+    done = rich("store", "check", *deep)
+    assert done.code == 1
+    assert "store check" not in done.out + done.err
+    assert "go back to a copy of the store's folder, or submit the workflows again" in done.out + done.err
+    if how != "half":
+        assert f"`sqlite3 {path} .recover | " in done.err
+    others = [rich(*words) for words in (["status"], ["run", "spec.yaml"])]
+    for other in others:
+        assert other.code == 1
+        assert "hint: `rekindle store check --deep`" in other.err
+    if how == "empty":
+        for one in (done, *others):
+            assert f"the store {path.parent} is damaged: store.db is empty" in one.err
+
+
+@pytest.mark.parametrize("blocks", [10, 100, 300])
+def test_a_limit_of_file_sizes_is_named_and_leaves_no_part_of_a_store(tmp_path: Path, blocks: int) -> None:
+    (tmp_path / "spec.yaml").write_text("name: w\njobs: {a: {run: 'true'}}\n")
+    run = f"ulimit -f {blocks}; exec {Path(sys.executable).parent / 'rekindle'} run spec.yaml"
+    done = subprocess.run(["bash", "-c", run], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"no file may be larger than {blocks}.0 KiB" in done.stderr
+    assert "hint: raise the limit, which `ulimit -f` prints" in done.stderr
+    assert not list(tmp_path.glob(".rekindle/store.db*"))

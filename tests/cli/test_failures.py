@@ -69,3 +69,10 @@ def test_a_saved_plan_with_canaries_is_applied_with_them(failed: Shell) -> None:
     assert "no longer waiting for canaries" in failed("cancel", "cold[n=5]").out
     assert failed("work", "--json").json["canaries"][0]["outcome"] == "stopped"
     assert failed("why", "cold[n=4]", "--json").json["jobs"][0]["canaries"]["waiting"] == 3
+
+
+def test_bytes_in_the_tail_of_a_log_are_shown_as_elsewhere(shell: Shell) -> None:
+    shell.write("name: w\njobs:\n  a: {run: \"printf 'x\\\\351\\\\376\\\\n'; exit 3\"}\n")
+    assert shell("run", "spec.yaml").code == 2
+    assert "│ x\\xe9\\xfe\n" in shell("failures").out
+    assert shell("failures", "--json").json["failures"][0]["example"]["tail"] == ["x\\xe9\\xfe"]

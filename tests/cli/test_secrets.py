@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli_shell import Shell
 
-from rekindle.domain.texts.secrets import masked, masked_field, masked_matrix
+from rekindle.domain.texts.secrets import masked, masked_document, masked_field, masked_matrix
 
 SPEC = """
 name: sec
@@ -129,3 +129,73 @@ def test_names_of_secrets_in_any_case(name: str) -> None:
         "env_MODE": "x",
         name: "x",
     }
+
+
+ACTING = """
+name: acting
+jobs:
+  a: {run: "cp action $REKINDLE_ACTION; cp result $REKINDLE_RESULT", inputs: {action: action}}
+  b: {needs: [a], run: "true"}
+  c: {call: "acting:act"}
+  e: {steps: [{name: p, each: [1], run: "cp result $REKINDLE_RESULT"}]}
+"""
+RETURNED = """
+from rekindle import Action
+
+def act():
+    added = {"name": "of-c", "run": "true", "env": {"MY_SECRET": "hunter2call"}}
+    return Action(add=[added], set={"env": {"MY_TOKEN": "hunter2set"}}, result={"env": {"MY_KEY": "hunter2res"}})
+"""
+
+
+def action(secret: str) -> str:
+    job = {"run": 'printf %s "$MY_SECRET" > $REKINDLE_JOB_NAME', "env": {"MY_SECRET": secret, "MODE": "plain"}}
+    change = {"env": {"MY_TOKEN": secret}, "_set": {"env.MY_KEY": secret, "x.env.PASSWORD": secret}}
+    added = {"add": [{"name": "added", **job}], "detour": [{"name": "between", **job}]}
+    return json.dumps({**added, "set": change, "set_children": change, "set_descendants": change})
+
+
+def test_no_command_shows_a_secret_of_an_action_or_a_result(shell: Shell) -> None:
+    shell.write(ACTING)
+    shell.write(RETURNED, "acting.py")
+    shell.write(action("hunter2-a"), "action")
+    shell.write('{"env": {"MY_TOKEN": "hunter2-b"}, "list": [{"env": {"MY_KEY": "hunter2-c"}}]}', "result")
+    printed = [shell("run", "spec.yaml")]
+    assert printed[0].code == 0, printed[0].err
+    shell.write(action("hunter2-d"), "action")
+    shell.write('{"env": {"MY_TOKEN": "hunter2-e"}, "list": []}', "result")
+    printed += [shell("rerun", "a", "--yes", "--work", "-v"), shell("submit", "spec.yaml")]
+    attempts = shell("attempts", "list", "--json").json["attempts"]
+    assert any(one["steps"] and (one["steps"][0]["action"] or {}).get("add") for one in attempts)
+    jobs = shell("jobs", "list", "--json").json["jobs"]
+    last = {one["name"]: str(one["attempt"]) for one in jobs}
+    for words in [
+        *(["attempts", "show", str(one["id"])] for one in attempts),
+        *(["jobs", "show", str(one["id"])] for one in jobs),
+        ["attempts", "diff", "1", last["a"]],
+        ["attempts", "diff", last["b"], last["c"]],
+        ["attempts", "list"],
+        ["events", "list"],
+        ["why", "--all"],
+        ["workflows", "show", "acting"],
+        ["reruns", "show", "1"],
+        ["rerun", "--all", "--dry-run"],
+    ]:
+        printed += [shell(*words), shell(*words, "--json")]
+    printed += [shell("lpad", "get_fws", "-d", "all"), shell("attempts", "list", "--json")]
+    for done in printed:
+        assert "hunter2" not in done.out + done.err
+    assert '"env":{"MY_SECRET":"***","MODE":"plain"}' in shell("attempts", "show", last["a"]).out.replace(": ", ":")
+    assert (shell.folder / "added").read_text() == (shell.folder / "between").read_text() == "hunter2-d"
+
+
+def test_documents_are_masked_at_any_depth() -> None:
+    assert masked_document([{"env": {"TOKEN": {"x": 1}, "MODE": 2}, "TOKEN": 3}]) == [
+        {"env": {"TOKEN": "***", "MODE": 2}, "TOKEN": 3}
+    ]
+    assert masked_document({"_set": {"a.env.TOKEN": 1, "env.MODE": 2}, "env": "TOKEN"}) == {
+        "_set": {"a.env.TOKEN": "***", "env.MODE": 2},
+        "env": "TOKEN",
+    }
+    assert masked_field("result.env.TOKEN", 1) == masked_field("result.list[0].env.TOKEN", 1) == "***"
+    assert masked_field("params.env", {"TOKEN": 1}) == {"TOKEN": "***"}

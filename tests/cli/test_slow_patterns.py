@@ -118,3 +118,12 @@ def test_work_with_a_slow_pattern_ends_and_names_it(shell: Shell) -> None:
     assert done.code == 1
     assert SLOW in done.err
     assert shell("work", "--json").json["completed"] == 1
+
+
+@pytest.mark.parametrize("words", [["--error", "(" * 6000], ["-q", '{"name": {"$regex": "' + "(" * 6000 + '"}}']])
+def test_a_long_pattern_that_is_none_is_cut_in_the_error(shell: Shell, words: list[str]) -> None:
+    shell("run", shell.write("name: w\njobs: {a: {run: 'true'}}\n"))
+    done = shell("jobs", "list", *words)
+    assert done.code != 0
+    assert "((((…' is not a regular expression" in done.err
+    assert len(done.err) < 600

@@ -160,11 +160,23 @@ def spec_options(command: Command) -> Command:
     return command
 
 
+def check_text(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return a text that the store keeps. UnicodeEncodeError for bytes that are not UTF-8, before anything is done."""
+    if value is not None:
+        value.encode()
+    return value
+
+
 def plan_options(command: Command) -> Command:
     """`note`, `dry_run`, `yes` and `verbose`: of whatever shows a plan, asks, and applies it."""
     for decorate in reversed(
         (
-            click.option("--note", metavar="TEXT", help="Kept with the rerun, for whoever reads the history."),
+            click.option(
+                "--note",
+                metavar="TEXT",
+                callback=check_text,
+                help="Kept with the rerun, for whoever reads the history.",
+            ),
             click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
             click.option("--yes", "-y", is_flag=True, help="Do not ask."),
             click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan."),

@@ -6,6 +6,7 @@ Nothing is written, and an older store is not upgraded.
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from rekindle.domain.errors import JournalError, NotFound, StoreVersion
+from rekindle.domain.errors import JournalError, NotFound, StoreDamaged, StoreError, StoreVersion
 from rekindle.domain.rerunning.rerun import SavedFile
 from rekindle.journal.encoding import json_reader
 from rekindle.journal.ledger import read_past_damage
@@ -29,7 +30,7 @@ from rekindle.store.paths import StoredPaths, with_saved
 from rekindle.store.queries import load
 from rekindle.store.schema import migrations
 from rekindle.store.sqlite import FILE, connect
-from rekindle.store.translating import translate
+from rekindle.store.translating import HINT, translate
 
 SQL = load("inspection")
 
@@ -72,7 +73,19 @@ def inspect(folder: Path, *, deep: bool, tell: Tell) -> Inspection:
                 raise
             return _inspected(folder, connect(folder / FILE, unchanging=True), deep, tell)
     except sqlite3.DatabaseError as error:
-        raise translate(error, str(folder)) from error
+        raise _without_check(translate(error, str(folder)), folder) from error
+    except StoreDamaged as error:
+        raise _without_check(error, folder) from error
+
+
+def _without_check(error: StoreError, folder: Path) -> StoreError:
+    """Return the error with a hint that does not name the command that has just run."""
+    if error.hint != HINT:
+        return error
+    recover = f"sqlite3 {shlex.quote(str(folder / FILE))} .recover | sqlite3 recovered.db"
+    return StoreDamaged(
+        error.message, hint=f"{_FROM_COPY}; `{recover}` copies the rows that can be read, to look at them"
+    )
 
 
 def _inspected(folder: Path, opened: sqlite3.Connection, deep: bool, tell: Tell) -> Inspection:

@@ -141,6 +141,8 @@ def is_unchanging(folder: Path, error: sqlite3.OperationalError) -> bool:
 def version_of(connection: sqlite3.Connection, folder: Path) -> int:
     """Return the version of the store, once it is known to be a store. StoreVersion when it cannot be upgraded."""
     if connection.execute(SQL["application"].text).fetchone()[0] != APPLICATION:
+        if not (folder / FILE).stat().st_size:
+            raise StoreDamaged(f"the store {folder} is damaged: {FILE} is empty", hint=HINT)
         raise StoreDamaged(f"{folder / FILE} is not a rekindle store", hint="--store names another folder")
     ours = len(migrations())
     version: int = connection.execute(SQL["version"].text).fetchone()[0]
@@ -224,19 +226,26 @@ def _leftovers(name: str) -> list[str]:
 
 def _write_new(folder: Path) -> None:
     """Under another name, complete, and only then where it is looked for."""
+    _remove_leftovers(folder)
+    draft = folder / f"{FILE}.part"
+    with ExitStack() as on_error:
+        on_error.callback(_remove_leftovers, folder)
+        os.close(open_file(draft, os.O_RDWR))  # SQLite gives the files beside it the same mode
+        try:
+            connection = connect(draft)
+            try:
+                connection.execute(SQL["journal"].text)
+                migrate(connection, migrations(), StoredPaths(str(folder)))
+                connection.execute(SQL["write_meta"].text, {"key": "identity", "value": str(uuid.uuid4())})
+            finally:
+                connection.close()
+        except sqlite3.DatabaseError as error:
+            raise translate(error, str(folder)) from error
+        write_file(folder / _IGNORED, "*\n")
+        draft.replace(folder / FILE)
+        on_error.pop_all()
+
+
+def _remove_leftovers(folder: Path) -> None:
     for name in _leftovers(FILE):
         (folder / name).unlink(missing_ok=True)
-    draft = folder / f"{FILE}.part"
-    os.close(open_file(draft, os.O_RDWR))  # SQLite gives the files beside it the same mode
-    try:
-        connection = connect(draft)
-        try:
-            connection.execute(SQL["journal"].text)
-            migrate(connection, migrations(), StoredPaths(str(folder)))
-            connection.execute(SQL["write_meta"].text, {"key": "identity", "value": str(uuid.uuid4())})
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError as error:
-        raise translate(error, str(folder)) from error
-    write_file(folder / _IGNORED, "*\n")
-    draft.replace(folder / FILE)

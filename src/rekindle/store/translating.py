@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 
 from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable
+from rekindle.domain.texts.quantities import format_size
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: ("has been locked by another process for too long", "try again when it is less busy"),
@@ -43,6 +45,14 @@ def is_full(path: str) -> bool:
 _HINDERED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
 """What it says when it cannot make one of its files, for whatever reason."""
 
+_WRITES = (
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
+"""Errors of SQLite when a file cannot grow."""
+
 HINT = "`rekindle store check --deep` lists what is damaged; go back to a copy of the folder, or start a new store"
 """What to do about a damaged store."""
 
@@ -61,6 +71,12 @@ def translate(error: sqlite3.Error, path: str) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     if code in _HINDERED and is_full(path):
         code = sqlite3.SQLITE_FULL
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if getattr(error, "sqlite_errorcode", 0) in _WRITES and limit != resource.RLIM_INFINITY:
+        return StoreUnavailable(
+            f"the store {path} cannot be written: no file may be larger than {format_size(limit)} here ({error})",
+            hint="raise the limit, which `ulimit -f` prints: `ulimit -f unlimited`",
+        )
     if _NOT_TEXT in str(error):
         code = sqlite3.SQLITE_CORRUPT
     if code in _UNAVAILABLE:

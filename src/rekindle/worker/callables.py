@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import importlib
+import math
 import sys
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -109,7 +110,7 @@ def _as_json(value: Any) -> Finding:
     if value is None:
         return Finding()
     try:
-        text = to_json(value, _plain).decode()
+        text = _encoded(value).decode()
     except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything
         return _bad_result(f"the result, a {type(value).__qualname__}, cannot be written as JSON: {_message(error)}")
     if len(text) > MOST_RESULT:
@@ -125,7 +126,7 @@ def _as_json(value: Any) -> Finding:
 def _acted(action: Action) -> Finding:
     """A function returned an action: checked as the JSON document that it stands for."""
     try:
-        text = to_json(action_document(action), _plain)
+        text = _encoded(action_document(action))
         read_action(json_value(text.decode(), "the action", BadAction))
     except BadAction as error:
         return _bad_action(str(error))
@@ -143,6 +144,26 @@ def _bad_action(message: str) -> Finding:
 
 def _bad_result(message: str) -> Finding:
     return Finding(cause=Cause.EXCEPTION, failure=Failure("BadResult", message))
+
+
+def _encoded(value: Any) -> bytes:
+    """Encode a value as JSON. ValueError for NaN and the infinities, which msgspec writes as null."""
+    text = to_json(value, _plain)
+    if b"null" in text:
+        _refuse_not_finite(msgspec.to_builtins(value, str_keys=True, enc_hook=_plain), "")
+    return text
+
+
+def _refuse_not_finite(value: Any, at: str) -> None:
+    """Raise ValueError for a number in `value` that JSON cannot have; `at` is the path of `value`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value}{at and f' at {at:.80}'} is no number of JSON")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _refuse_not_finite(inner, f"{at}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for position, inner in enumerate(value):
+            _refuse_not_finite(inner, f"{at}[{position}]")
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rekindle.domain.actions import BadAction
@@ -228,8 +229,13 @@ class FanOutStep:
         self._ends[one.index] = told
         self._news.append(told)
         self._totals.add(end)
-        if not end.completed and self._first_failure is None:
+        if not end.completed and (self._first_failure is None or self._explains_stop(end, self._first_failure[1])):
             self._first_failure = one, end
+
+    def _explains_stop(self, end: StepEnd, before: StepEnd) -> bool:
+        """Whether this end, and not an earlier one, has the cause for which the whole step was stopped."""
+        cause = self._stopped[0] if self._stopped else None
+        return end.cause is cause is not before.cause
 
     def _conclude(self, division: Division) -> StepEnd | None:
         """All have ended: halted; few enough failed; run the failed ones again; or failed."""
@@ -281,10 +287,9 @@ class FanOutStep:
     def _end(self, cause: Cause | None, message: str) -> StepEnd:
         failure = None
         if cause is not None:
-            told = self._first_failure[1].failure if self._first_failure else None
-            failure = Failure(
-                told.type if told else "", message, told.traceback if told else "", told.stderr if told else ""
-            )
+            end = self._first_failure[1] if self._first_failure else None
+            example = end.failure if end is not None and cause in (end.cause, Cause.SUBTASKS) else None
+            failure = replace(example or Failure(), message=message)
         return StepEnd(
             state_after(cause),
             self.started,

@@ -26,6 +26,7 @@ from rekindle.worker.frame import own_surroundings
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _SIGNALS = sorted(signal.valid_signals())
+_SYS_HOOKS = ("excepthook", "unraisablehook", "displayhook", "breakpointhook")
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 
 
@@ -235,12 +236,18 @@ def _closed() -> tuple[Any, ...]:
 
 
 def _hooks() -> tuple[Any, ...]:
-    return sys.gettrace(), sys.getprofile()
+    traces = sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile(), threading.excepthook
+    return *traces, *(getattr(sys, name) for name in _SYS_HOOKS)
 
 
 def _put_hooks(before: tuple[Any, ...]) -> None:
     sys.settrace(before[0])
     sys.setprofile(before[1])
+    threading.settrace(before[2])  # None: no function, as before any call
+    threading.setprofile(before[3])
+    threading.excepthook = before[4]
+    for name, hook in zip(_SYS_HOOKS, before[5:], strict=True):
+        setattr(sys, name, hook)
 
 
 def _put_path(before: list[str]) -> None:
@@ -254,6 +261,10 @@ def _put_argv(before: list[str]) -> None:
 _PARTS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (sys.getrecursionlimit, sys.setrecursionlimit),  # first: the rest needs room on the stack
     (_hooks, _put_hooks),
+    (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    (sys.getswitchinterval, sys.setswitchinterval),
+    (threading.stack_size, threading.stack_size),
+    (gc.get_threshold, lambda before: gc.set_threshold(*before)),
     (_handlers, _put_handlers),
     (_blocked, _put_blocked),
     (_limits, _put_limits),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from rekindle.cli.commands.rerun import tell_elsewhere
-from rekindle.cli.options import json_option, selection_options, wanted_to_act
+from rekindle.cli.options import check_text, json_option, selection_options, wanted_to_act
 from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.planshow import FIRST, draw_accepted, draw_refused
@@ -20,7 +20,9 @@ from rekindle.query.selections import Flags
 
 @click.command()
 @selection_options
-@click.option("--note", metavar="TEXT", help="Kept with the record, for whoever reads the history.")
+@click.option(
+    "--note", metavar="TEXT", callback=check_text, help="Kept with the record, for whoever reads the history."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show every row of a long list.")
 @json_option
 def accept(flags: Flags, note: str | None, verbose: bool, as_json: bool) -> int:

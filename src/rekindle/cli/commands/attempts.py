@@ -18,6 +18,7 @@ from rekindle.domain.changes.prints import Prints
 from rekindle.domain.models import Attempt
 from rekindle.domain.rerunning.rerun import Reason
 from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.texts.secrets import masked_text
 from rekindle.engine.acting import acted
 from rekindle.engine.looking import lists, look
 from rekindle.engine.looking.lists import Page
@@ -139,7 +140,7 @@ def show(attempt: int, verbose: bool, page: Page | None, as_json: bool) -> None:
 
 def _actions(one: Attempt, in_force: ActingSet | None) -> str:
     """What its steps asked for, and whether that holds."""
-    lines = [f"  {step.name}: {step.action}" for step in one.steps if step.action]
+    lines = [f"  {step.name}: {masked_text(step.action)}" for step in one.steps if step.action]
     head = "actions, in force:" if in_force else "actions, not in force:"
     added = (
         [f"  added: {', '.join(drawing.flat(name) for name in in_force.names)}"] if in_force and in_force.added else []
@@ -188,6 +189,6 @@ def _facts(one: Attempt, name: str, workflow: str, workdir: str | None, retry: R
             ("in", workdir or ""),
             ("own folder", one.folder or ""),
             ("left running", explaining.left_running(one, spares=spares) if one.left_running else ""),
-            ("result", drawing.cut(drawing.flat(one.result or ""), 200)),
+            ("result", drawing.cut(drawing.flat(masked_text(one.result) if one.result else ""), 200)),
         ]
     )

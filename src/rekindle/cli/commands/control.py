@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from rekindle.cli.opening import opened
-from rekindle.cli.options import json_option, selection_options, wanted_to_act
+from rekindle.cli.options import check_text, json_option, selection_options, wanted_to_act
 from rekindle.cli.reconciling import reconciled
 from rekindle.cli.showing import drawing, explaining, shapes
 from rekindle.engine.looking import look
@@ -15,7 +15,9 @@ from rekindle.engine.rerunning import control
 from rekindle.engine.running import reconciling
 from rekindle.query.selections import Flags
 
-_note_option = click.option("--note", metavar="TEXT", help="Kept with the event; `events list` and `why` show it.")
+_note_option = click.option(
+    "--note", metavar="TEXT", callback=check_text, help="Kept with the event; `events list` and `why` show it."
+)
 
 
 @click.command()
@@ -50,7 +52,7 @@ def cancel(flags: Flags, note: str | None, as_json: bool) -> None:
 
 @click.command()
 @selection_options
-@click.option("--reason", "--note", default="held", metavar="TEXT", help="Shown beside the jobs.")
+@click.option("--reason", "--note", default="held", metavar="TEXT", callback=check_text, help="Shown beside the jobs.")
 @json_option
 def hold(flags: Flags, reason: str, as_json: bool) -> None:
     """Keep jobs from starting until they are released: those of a SELECTION. What runs goes on to its end.

@@ -12,6 +12,7 @@ from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.drawing import Column
 from rekindle.cli.showing.lists import emit_rows, page_options, print_table, tell_page
+from rekindle.domain.texts.secrets import masked_document
 from rekindle.engine.looking import lists
 from rekindle.engine.looking.lists import Page
 
@@ -53,7 +54,7 @@ def list_events(workflow: str | None, page: Page, as_json: bool) -> None:
             drawing.when(one.at),
             str(one.workflow) if one.workflow is not None else "",
             one.kind,
-            ", ".join(f"{key} {_said(value)}" for key, value in one.detail.items()),
+            ", ".join(f"{key} {_said(value)}" for key, value in masked_document(one.detail).items()),
         )
         for one in found.rows
     )

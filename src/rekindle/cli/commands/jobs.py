@@ -26,7 +26,7 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.jobnames import value_label
 from rekindle.domain.texts.quantities import format_size
-from rekindle.domain.texts.secrets import masked_matrix
+from rekindle.domain.texts.secrets import masked_document, masked_matrix
 from rekindle.engine.acting import acted
 from rekindle.engine.changes import staleness
 from rekindle.engine.looking import lists, look
@@ -154,7 +154,8 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
                 "waits": [waiting.shape(one) for one in standing.get(row.job.id, ())],
                 "added_by_job": adders[row.job.id].job if row.job.id in adders else None,
                 "patches": [
-                    {"attempt": attempt, one.kind: one.content} for one, attempt in patches.get(row.job.id, ())
+                    {"attempt": attempt, one.kind: masked_document(one.content)}
+                    for one, attempt in patches.get(row.job.id, ())
                 ],
             }
             for row in rows
@@ -181,7 +182,7 @@ def _neighbour(job: Job) -> dict[str, object]:
 def _dynamic(adder: Adder | None, patches: Sequence[tuple[Patch, int]]) -> list[tuple[str, str]]:
     """Who added the job, and what actions in force do to it."""
     by = f"attempt {adder.number} of {drawing.flat(adder.name)}" if adder else ""
-    done = [f"{one.kind} {json.dumps(one.content)} (attempt {attempt})" for one, attempt in patches]
+    done = [f"{one.kind} {json.dumps(masked_document(one.content))} (attempt {attempt})" for one, attempt in patches]
     return [("added by", by), ("actions", "\n".join(done))]
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from rekindle.cli.opening import opened
-from rekindle.cli.options import capacity_options, fail_on_option, json_option, licences, read_duration
+from rekindle.cli.options import capacity_options, check_text, fail_on_option, json_option, licences, read_duration
 from rekindle.cli.showing import drawing, shapes
 from rekindle.cli.showing.supervised import draw_report, report_document
 from rekindle.cli.showing.working import inherited_line, progress_shown, stuck_line
@@ -123,7 +123,9 @@ def _guards(**given: Any) -> Guards:
 )
 @click.option("--no-work", is_flag=True, help="Run nothing here: others work on it.")
 @click.option("--take-over", is_flag=True, help="Go on for a supervisor elsewhere of which you know that it is dead.")
-@click.option("--note", metavar="TEXT", help="Kept with each rerun, for whoever reads the history.")
+@click.option(
+    "--note", metavar="TEXT", callback=check_text, help="Kept with each rerun, for whoever reads the history."
+)
 @capacity_options
 @fail_on_option
 @json_option

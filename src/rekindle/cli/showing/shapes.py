@@ -21,7 +21,7 @@ from rekindle.domain.rerunning.rerun import Reason, RefusedJob, RerunPlan, Rerun
 from rekindle.domain.rerunning.retrying import rule_to_json
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask
-from rekindle.domain.texts.secrets import masked, masked_matrix, masked_overrides
+from rekindle.domain.texts.secrets import masked, masked_document, masked_matrix, masked_overrides
 from rekindle.domain.verdicts import Verdict
 from rekindle.engine.results import DeadRunner, JobRow, Restarting, Submitted, Unfit, WorkflowStatus, WorkReport
 
@@ -205,7 +205,7 @@ def attempt(
         "ended": iso(one.ended),
         "cpu_seconds": one.cpu_seconds,
         "max_rss_bytes": one.max_rss_bytes,
-        "result": json.loads(one.result) if one.result else None,
+        "result": _shown(one.result),
         "revision": one.revision,
         "pinned": one.pinned_to is not None,
         "pinned_to": one.pinned_to,
@@ -225,6 +225,11 @@ def attempt(
 def partial_output(one: PartialOutput) -> dict[str, Any]:
     """A declared output that an attempt has left without completing; where it was set aside, or why it was not."""
     return {"name": one.name, "path": one.path, "bytes": one.size, "aside": one.aside, "stays": one.stays}
+
+
+def _shown(text: str | None) -> Any:
+    """A result or an action, without secrets."""
+    return masked_document(json.loads(text)) if text else None
 
 
 def _evidence(text: str | None) -> dict[str, Any] | None:
@@ -260,7 +265,7 @@ def subtask(step: str, one: Subtask) -> dict[str, Any]:
         "attempt": one.attempt,
         "started": iso(one.started),
         "ended": iso(one.ended),
-        "result": json.loads(one.result) if one.result else None,
+        "result": _shown(one.result),
     }
 
 
@@ -274,8 +279,8 @@ def _step(step: StepOutcome, subtasks: Mapping[State, int]) -> dict[str, Any]:
         "started": iso(step.started),
         "ended": iso(step.ended),
         "kept_from": step.kept_from,
-        "result": json.loads(step.result) if step.result else None,
-        "action": json.loads(step.action) if step.action else None,
+        "result": _shown(step.result),
+        "action": _shown(step.action),
         **_verdict(step.verdict),
         "subtasks": counts(subtasks),
     }
@@ -335,7 +340,13 @@ def rerun(record: RerunRecord, touched: int) -> dict[str, Any]:
 
 def event(one: Event) -> dict[str, Any]:
     """Something that happened."""
-    return {"id": one.id, "at": iso(one.at), "kind": one.kind, "workflow": one.workflow, "detail": dict(one.detail)}
+    return {
+        "id": one.id,
+        "at": iso(one.at),
+        "kind": one.kind,
+        "workflow": one.workflow,
+        "detail": masked_document(one.detail),
+    }
 
 
 def submitted(one: Submitted) -> dict[str, Any]:

@@ -97,9 +97,9 @@ def parameter_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[D
     found: list[Difference] = []
     for name in dict.fromkeys((*a, *b)):
         if name not in b:
-            found.append(Difference(name, a[name], None, "after"))
+            found.append(Difference(name, masked_field(name, a[name]), None, "after"))
         elif name not in a:
-            found.append(Difference(name, None, b[name], "before"))
+            found.append(Difference(name, None, masked_field(name, b[name]), "before"))
         elif name in both:
             found.append(both[name])
     return tuple(found)

@@ -187,8 +187,8 @@ def _values(
             for side in ("before", "after"):
                 if detail[side] is _NOT_SET:
                     detail |= {side: None, "not_set": side}
-                elif prefix:
-                    detail[side] = masked_field(name, detail[side])
+                else:
+                    detail[side] = masked_field(name if prefix else f"params.{name}", detail[side])
             yield Reason(ReasonKind.PARAMETER, detail)
 
 

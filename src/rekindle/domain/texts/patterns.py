@@ -24,6 +24,9 @@ LONGEST_TEXT = 1 << 20
 
 LONGEST_PATTERN = 10_000
 
+LONGEST_SHOWN = 80
+"""Characters of a pattern that an error shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
@@ -48,7 +51,7 @@ def pattern_of(text: str, flags: int = 0) -> Pattern:
     import regex  # here, since few commands are given a pattern
 
     if len(text) > LONGEST_PATTERN:
-        raise BadSelection(f"{text[:40]!r}… is too long for a regular expression: {len(text):,} characters")
+        raise BadSelection(f"{cut_pattern(text)!r} is too long for a regular expression: {len(text):,} characters")
     with warnings.catch_warnings():
         # `[[` and `[a&&b]` may mean something else in a later Python; no warning for them on the terminal.
         warnings.simplefilter("ignore", FutureWarning)
@@ -57,8 +60,14 @@ def pattern_of(text: str, flags: int = 0) -> Pattern:
             return Pattern(text, regex.compile(_BRACE.sub(_literal, text), flags | regex.V0, cache_pattern=False))
         except (re.error, regex.error, RecursionError, OverflowError) as error:
             raise BadSelection(
-                f"{text!r} is not a regular expression: {error}", hint=r"put \ before ( [ { * + ? . to mean them"
+                f"{cut_pattern(text)!r} is not a regular expression: {error}",
+                hint=r"put \ before ( [ { * + ? . to mean them",
             ) from None
+
+
+def cut_pattern(text: str) -> str:
+    """Return a pattern as errors show it: a long one is cut."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 _BRACE = re.compile(r"\\(?:N\{[^}]*\}|.)|\{(?!\d+(?:,\d*)?\}|,\d*\})", re.DOTALL)

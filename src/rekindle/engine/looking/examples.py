@@ -10,6 +10,7 @@ from rekindle.domain.causes import Cause
 from rekindle.domain.models import Attempt, FailureGroup, StepOutcome
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask
+from rekindle.domain.texts.surrogates import shown
 from rekindle.engine.folders import log_path
 from rekindle.engine.session import Session
 from rekindle.files.leaves import open_leaf
@@ -77,6 +78,6 @@ def _end_of(path: str) -> str:
     try:
         with open_leaf(path) as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - _BYTES))
-            return log.read(_BYTES).decode(errors="replace").strip("\n")
+            return shown(log.read(_BYTES).decode(errors="surrogateescape")).strip("\n")
     except OSError:
         return ""

@@ -36,12 +36,12 @@ def reconcile(session: Session, *, looks: bool = False) -> Reconciled | None:
     of the store that this one was copied from are left too. None: no runner is dead, or nothing has changed."""
     now = session.clock()
     with session.store.read() as archive:
-        if not _dead(archive, now, looks):
+        if not _dead(archive, now, looks=looks):
             return None
     estates = Estates(session.store.folder)
     try:
         with session.store.write() as archive:
-            dead = _dead(archive, now, looks)
+            dead = _dead(archive, now, looks=looks)
             estates.take_over(archive, dead, None)
         if not estates:
             return None
@@ -126,7 +126,7 @@ def _note_orphans(session: Session) -> None:
             runner.id: archive.jobs.get(
                 [one.job for one in archive.attempts.active(runner.id) if one.state is State.RUNNING]
             )
-            for runner in _dead(archive, session.clock())
+            for runner in _dead(archive, session.clock(), looks=True)
         }
     for runner, jobs in left.items():
         if jobs:
@@ -145,7 +145,7 @@ def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Can
     return replace(done, over=over, reconciled=tuple(one for one in (reconciled, ended) if one is not None))
 
 
-def _dead(archive: Archive, now: float, looks: bool) -> list[Runner]:
+def _dead(archive: Archive, now: float, *, looks: bool) -> list[Runner]:
     """Return the dead runners whose jobs no living runner has taken over. Where only its lease can show that a runner
     is dead, the lease must be over for as long again: clocks of hosts differ."""
 

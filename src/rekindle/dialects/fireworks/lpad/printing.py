@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from rekindle.domain.texts.secrets import masked_document
+
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 """Of messages."""
 
@@ -25,7 +27,8 @@ class Printing:
 
 
 def emit(document: Any) -> None:
-    """A document on stdout."""
+    """Print a document on stdout, without secrets."""
+    document = masked_document(document)
     if _asked().form == "yaml":
         import yaml
 
