@@ -471,7 +471,7 @@ class Away:
         return self._store.read()
 
 
-@pytest.mark.parametrize(("when", "ends_well"), [({2, 3, 4}, True), ({2, 3, 4, 5, 6}, False)])
+@pytest.mark.parametrize(("when", "ends_well"), [({3, 4, 5}, True), ({3, 4, 5, 6, 7}, False)])
 def test_a_store_that_is_away_for_a_moment_is_waited_for(batch, when, ends_well):
     batch.submit()
     batch.run(None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from rekindle.domain.errors import BadValue, StoreUnavailable
 from rekindle.domain.models import Workflow
 from rekindle.engine.nesting import refuse_inside_job
+from rekindle.engine.presence import alive
 from rekindle.engine.results import Idle, WorkReport
 from rekindle.engine.running.reconciling import WATCH_SECONDS, DeadRunnerWatch
 from rekindle.engine.session import Session
@@ -111,9 +112,13 @@ class Waiting:
 
     def _look(self) -> tuple[Unrest, bool]:
         """Return what may still happen, and whether any runner is alive. If none is, reconcile with dead ones."""
-        worked_on = self._watch.look()
         with self._session.store.read() as archive:
-            return unrest(archive, self._workflow), worked_on
+            left, worked_on = unrest(archive, self._workflow), bool(alive(archive, self._session.clock()))
+        if left.active and not worked_on:
+            self._watch.look()
+            with self._session.store.read() as archive:
+                left = unrest(archive, self._workflow)
+        return left, worked_on
 
 
 def wait(
