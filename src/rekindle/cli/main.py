@@ -19,7 +19,6 @@ from rekindle.cli.embassies import DIALECTS
 from rekindle.cli.lazy import Entry, LazyGroup
 from rekindle.domain.errors import Refused, RekindleError, SpecError
 from rekindle.domain.texts.surrogates import shown
-from rekindle.files.modes import working_directory
 from rekindle.streams import describe_stdout_error, set_up_streams, stdout_error
 
 DEBUG = "REKINDLE_DEBUG"
@@ -173,6 +172,8 @@ def cli(ctx: click.Context, store: str | None) -> None:
 def _require_working_directory(*, elsewhere: bool) -> None:
     """Refused when the working directory does not exist any more, or may not be entered and the store is not
     `elsewhere`."""
+    from rekindle.files.modes import working_directory
+
     hint = "change to another folder: cd /some/project"
     folder = working_directory()
     if not elsewhere and not os.access(os.curdir, os.X_OK):
