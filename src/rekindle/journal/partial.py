@@ -190,7 +190,7 @@ def _move_by_copy(at: int, name: str, into: int, last: str, hidden: str) -> None
             _remove(into, part)
         _copy(at, hidden, by_descriptor(into, part))
         os.rename(part, last, src_dir_fd=into, dst_dir_fd=into)
-    except BaseException:
+    except BaseException:  # an interruption too: the output goes back to its name
         with contextlib.suppress(OSError):
             _remove(into, part)
         os.rename(hidden, name, src_dir_fd=at, dst_dir_fd=at)

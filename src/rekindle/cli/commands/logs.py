@@ -29,7 +29,7 @@ from rekindle.query.words import parse_words
 
 CHUNK = 1 << 16
 MOST_ITEMS = 20
-"""Of a fan-out with more items that printed something, so many are shown: the failed ones first."""
+"""The number of items shown of a fan-out in which more have printed something: the failed ones first."""
 _NAMED = 8
 
 

@@ -200,15 +200,15 @@ def partial_output(one: PartialOutput, workdir: str | None, *, full: bool = Fals
     """`partial: data/rome.mean (0 bytes)`; in `full`, also where it is now."""
     path = one.path.removeprefix(f"{workdir.rstrip('/')}/") if workdir else one.path
     size = format_size(one.size) if one.size >= 1024 else drawing.many(one.size, "byte")
-    told = f"partial: {drawing.flat(path)} ({size})"
+    text = f"partial: {drawing.flat(path)} ({size})"
     if not full:
-        return told if one.aside is None else f"{told}, set aside"
+        return text if one.aside is None else f"{text}, set aside"
     if one.stays:
-        return f"{told}, left there: {one.stays}"
+        return f"{text}, left there: {one.stays}"
     if one.aside is None:
-        return told
+        return text
     where = one.aside if os.path.lexists(one.aside) else "put back by a later attempt, or removed since"
-    return f"{told}, set aside: {where}"
+    return f"{text}, set aside: {where}"
 
 
 def steps_table(steps: Sequence[StepOutcome]) -> str:

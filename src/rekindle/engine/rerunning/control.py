@@ -28,16 +28,16 @@ def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Can
     failed and waits for a canary does so no more."""
     now = session.clock()
     with session.store.write() as archive:
-        moves, active, over, told = [], [], [], _Told(note)
+        moves, active, over, touched_jobs = [], [], [], _Touched(note)
         for job in archive.jobs.flags(ids):
             if job.state in ENDED:
                 over.append(job.id)
             elif job.state in ACTIVE:
                 active.append(job)
-                told.add(job)
+                touched_jobs.add(job)
             elif not job.retired:
                 moves.append(_canceled(job))
-                told.add(job)
+                touched_jobs.add(job)
         idle = [move.job for move in moves]
         archive.jobs.cancel(idle)
         archive.queue.move(moves)
@@ -50,7 +50,7 @@ def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Can
             ended=tuple(over),
             left_out=tuple(job for job in over if job in groups and groups[job].outcome is None),
         )
-        told.write(archive, now, "canceled")
+        touched_jobs.write(archive, now, "canceled")
         archive.canaries.leave(answer.left_out)
         settle(archive, now)
         runners = alive(archive, now)
@@ -79,21 +79,21 @@ def _set_hold(
 ) -> Held:
     now = session.clock()
     with session.store.write() as archive:
-        changed, already, told = [], [], _Told(reason if reason not in (None, "held") else note)
+        changed, already, touched_jobs = [], [], _Touched(reason if reason not in (None, "held") else note)
         for job in archive.jobs.flags(ids):
             if (job.held is None) == (reason is not None) or (instead and job.held != reason):
                 changed.append(job.id)
-                told.add(job)
+                touched_jobs.add(job)
             else:
                 already.append(job.id)
         archive.jobs.hold(changed, reason)
-        told.write(archive, now, "held" if reason is not None else "released")
+        touched_jobs.write(archive, now, "held" if reason is not None else "released")
         runners = alive(archive, now)
     ring(session.store.folder, runners)
     return Held(tuple(changed), tuple(already))
 
 
-class _Told:
+class _Touched:
     """The jobs of each workflow that something was done to: how many there are, and the first of them."""
 
     def __init__(self, note: str | None) -> None:
