@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 
@@ -11,7 +12,11 @@ from functools import cache
 _STATE = 0
 _PARENT = 1
 _SESSION = 3
+_FLAGS = 6
 _START = 19
+_ENVIRONMENT_END = 48
+_KERNEL_THREAD = 0x00200000  # PF_KTHREAD of linux/sched.h
+_LOOKS_WITHIN_EXEC, _LOOK_EVERY = 200, 0.001  # seconds
 
 
 CANCEL = signal.SIGUSR1
@@ -46,8 +51,7 @@ def start_of(pid: int) -> int | None:
 def command_of(pid: int) -> str:
     """The beginning of a process's command line, or its name where it has none; "" when there is no such process."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read(_LONGEST_COMMAND).split(b"\0")
+        words = _read(pid, "cmdline")[:_LONGEST_COMMAND].split(b"\0")
         if not words[0]:
             with open(f"/proc/{pid}/comm", "rb") as file:
                 words = [file.read().strip()]
@@ -131,14 +135,33 @@ def started_with(variables: dict[bytes, str]) -> list[tuple[int, str]]:
     """(pid, value) of the living processes whose environment at their start held one of the keys of `variables`
     (each a whole `NAME=value`). Other users' processes are passed over."""
     found = []
-    for pid, _ in _living():
+    for pid, fields in _living():
+        if int(fields[_FLAGS]) & _KERNEL_THREAD:
+            continue
         try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                environment = file.read().split(b"\0")
+            environment = _read(pid, "environ").split(b"\0")
         except OSError:
             continue  # gone meanwhile, or another user's
         found += [(pid, variables[entry]) for entry in environment if entry in variables]
     return found
+
+
+def _read(pid: int, name: str) -> bytes:
+    """Read /proc/PID/cmdline or environ of a process, after the exec(2) that it may be in.
+
+    While exec(2) builds the new memory of a process, both files are empty and stat says 0 for where the environment
+    ends (fs/proc/base.c, environ_read). Raises OSError when the process is gone or another user's.
+    """
+    for _ in range(_LOOKS_WITHIN_EXEC):
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            text = file.read()
+        if text:
+            return text
+        fields = _stat(pid)
+        if fields is None or fields[_STATE] in (b"Z", b"X") or fields[_ENVIRONMENT_END] != b"0":
+            return text
+        time.sleep(_LOOK_EVERY)
+    return b""
 
 
 def _living() -> Iterator[tuple[int, list[bytes]]]:

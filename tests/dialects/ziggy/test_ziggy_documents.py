@@ -18,7 +18,7 @@ class Line(NamedTuple):
     prints: str
 
 
-# In this order, on one store. `work` is what Ziggy's cluster is.
+# In this order, on one store. `work` is what Ziggy's cluster is. The instances share their folders: one job at a time.
 LINES = (
     Line("ziggy console --help", 0, "restart"),
     Line('ziggy console start sample "Test 1"', 0, 'Launching sample: name="Test 1", start="", stop=""...'),
@@ -28,7 +28,7 @@ LINES = (
         'Launching sample: name="Test 2", start="permuter", stop="flip"...',
     ),
     Line("ziggy console start sample", 0, "instance 3: 5 tasks"),
-    Line("rekindle work", 2, ""),
+    Line("rekindle work -j 1", 2, ""),
     Line("ziggy console display", 0, "sample: Test 2"),
     Line("ziggy console display --instance 2", 0, "Instance Task Summary"),
     Line("ziggy console display --instance 2 --displayType full", 0, "ERROR - WAITING_TO_STORE  3/4 (1)"),
