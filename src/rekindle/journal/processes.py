@@ -14,7 +14,7 @@ _PARENT = 1
 _SESSION = 3
 _FLAGS = 6
 _START = 19
-_ENVIRONMENT_END = 48
+_BOUNDS = {"cmdline": 45, "environ": 47}  # of the start; the end is the next
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of linux/sched.h
 _LOOKS_WITHIN_EXEC, _LOOK_EVERY = 200, 0.001  # seconds
 
@@ -149,16 +149,15 @@ def started_with(variables: dict[bytes, str]) -> list[tuple[int, str]]:
 def _read(pid: int, name: str) -> bytes:
     """Read /proc/PID/cmdline or environ of a process, after the exec(2) that it may be in.
 
-    While exec(2) builds the new memory of a process, both files are empty and stat says 0 for where the environment
-    ends (fs/proc/base.c, environ_read). Raises OSError when the process is gone or another user's.
+    While exec(2) builds the new memory of a process, both files are empty and stat shows 0 for where they
+    start and end (fs/proc/base.c, environ_read). Raises OSError when the process is gone or another user's.
     """
+    start = _BOUNDS[name]
     for _ in range(_LOOKS_WITHIN_EXEC):
         with open(f"/proc/{pid}/{name}", "rb") as file:
             text = file.read()
-        if text:
-            return text
-        fields = _stat(pid)
-        if fields is None or fields[_STATE] in (b"Z", b"X") or fields[_ENVIRONMENT_END] != b"0":
+        fields = None if text else _stat(pid)
+        if fields is None or fields[_STATE] in (b"Z", b"X") or b"0" != fields[start] == fields[start + 1]:
             return text
         time.sleep(_LOOK_EVERY)
     return b""
