@@ -1,1 +1,1 @@
-"""What rekindle costs, measured beside the limits of the machine it runs on. `python -m benchmarks --help`."""
+"""Benchmarks of rekindle, compared with the limits of the machine. See `python -m benchmarks --help`."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [ROW]...`: print what rekindle costs. Nothing is asserted: machines differ."""
+"""`python -m benchmarks [--quick] [ROW]...`: print measurements of rekindle. Nothing is asserted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.waking import waking
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One group of measurements, in full and for a short look."""
+    """A group of measurements, in full and as a quick version."""
 
     about: str
     full: Callable[[], None]
@@ -39,11 +39,11 @@ ROWS = {
 
 
 def main() -> int:
-    """Measure the rows that are named, or all."""
+    """Measure the named rows, or all."""
     listed = "\n".join(f"  {name:10}{row.about}" for name, row in ROWS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description=f"Print what rekindle costs on this machine.\n\nrows:\n{listed}",
+        description=f"Measure rekindle on this machine.\n\nrows:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help="measure only these (default: all)")

@@ -1,4 +1,4 @@
-"""The folders that the measurements run in: a spec, a module, and the command line of this environment."""
+"""Temporary projects for the measurements, and the `rekindle` command of this environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 REKINDLE = Path(sys.executable).parent / "rekindle"
 
-MODULE = '''"""What the measured calls do."""
+MODULE = '''"""The functions of the measured calls."""
 
 
 def nothing():
@@ -21,13 +21,13 @@ def nothing():
 
 def fail_each(number, every):
     if number % every == 0:
-        raise ValueError(f"number {number} is one that fails")
+        raise ValueError(f"number {number} fails")
 '''
 
 
 @contextmanager
 def project(job: dict[str, Any], count: int) -> Iterator[Path]:
-    """A folder that is removed afterwards, with `count` jobs like `job` in spec.json and MODULE in work.py."""
+    """Yield a temporary folder with `count` jobs like `job` in spec.json, and MODULE in work.py."""
     with tempfile.TemporaryDirectory(prefix="rekindle-bench-") as name:
         folder = Path(name)
         spec = {"name": "bench", "jobs": {"job": {"matrix": {"i": {"range": [0, count]}}, **job}}}

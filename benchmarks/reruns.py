@@ -1,4 +1,4 @@
-"""A large workflow in which some jobs have failed: looking at it, and planning, applying and undoing their rerun."""
+"""Status, plan, apply and undo of a rerun in a large workflow with failed jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ JOBS_FAILED = 2  # the exit code of a run in which jobs failed
 
 
 def reruns(count: int, failures: int, rounds: int) -> None:
-    """`count` jobs of which `failures` have failed, spread over all of them; as commands and inside the process."""
+    """Measure commands and Python calls with `count` jobs, `failures` of which fail, evenly spread."""
     job = {"call": "work:fail_each", "args": {"number": "${matrix.i}", "every": count // failures}}
     watch = Stopwatch()
     with project(job, count) as folder:
@@ -32,12 +32,12 @@ def reruns(count: int, failures: int, rounds: int) -> None:
 
 
 def rekindle(watch: Stopwatch, folder: Path, *words: str, expect: int = 0) -> None:
-    """A whole command, the start of the interpreter included."""
+    """Measure a command, with the start of the interpreter."""
     watch.take(f"rekindle {' '.join(words)}", lambda: command([REKINDLE, *words], folder, expect=expect))
 
 
 def in_process(watch: Stopwatch, client: Client, failures: int) -> None:
-    """The same through the Python API, in a process that has the store open; leaves all as it was."""
+    """Measure the same calls of the Python API with an open store. The store is unchanged at the end."""
     watch.take("in process: status", client.status)
     found = watch.take("in process: select the failed", lambda: client.select(state="failed"))
     if len(found) != failures:

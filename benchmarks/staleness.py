@@ -1,4 +1,4 @@
-"""A large workflow in which nothing, or little, has changed: how long it takes to know that."""
+"""Staleness checks of a large workflow in which no file, or few files, changed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from benchmarks.reruns import SLOTS, rekindle
 from benchmarks.timing import CommandFailed, Stopwatch, show_times
 from rekindle import Client
 
-EDITED = 100  # one of so many files
+EDITED = 100  # every EDITED-th file is edited
 
 
 def staleness(count: int, rounds: int) -> None:
-    """`count` jobs, each with an input file of its own, all completed; then with some of the files edited."""
+    """Measure with `count` completed jobs with one input file each: first unchanged, then with some files edited."""
     job = {"call": "work:nothing", "inputs": {"own": "files/${matrix.i}"}}
     watch = Stopwatch()
     with project(job, count) as folder:
@@ -39,19 +39,19 @@ def staleness(count: int, rounds: int) -> None:
 
 
 def write(folder: Path, number: int, text: str) -> None:
-    """A file of its own for each job."""
+    """Write the input file of a job."""
     (folder / "files" / str(number)).write_text(f"{text}: {number}\n")
 
 
 def look(watch: Stopwatch, client: Client, name: str, stale: int) -> None:
-    """Select what is stale, through the Python API."""
+    """Select stale jobs through the Python API."""
     found = watch.take(name, lambda: client.select(changed=True))
     if len(found) != stale:
         raise CommandFailed(f"{len(found)} jobs are stale, not {stale}")
 
 
 def restart(watch: Stopwatch, client: Client, name: str, stale: int) -> None:
-    """Plan a restart, through the Python API."""
+    """Plan a restart through the Python API."""
     found = watch.take(name, client.plan_restart)
     planned = len(found.proposal.plan.jobs) if found.proposal is not None else 0
     if planned != stale:

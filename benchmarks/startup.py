@@ -1,4 +1,4 @@
-"""How long a command line takes to answer at all."""
+"""The start time of the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.timing import command, in_turn, show_times
 
 
 def startup(rounds: int) -> None:
-    """`rekindle --help` on a warm machine, beside an interpreter that does nothing."""
+    """Measure `rekindle --help` and an empty Python program with warm caches."""
     here = Path.cwd()
     rows = in_turn(
         rounds,

@@ -1,4 +1,4 @@
-"""How many small jobs a second, everything recorded, beside the plainest way to run as many."""
+"""Small jobs a second, compared with xargs and a process pool, which record nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if __name__ == "__main__":
 
 
 def commands(count: int, rounds: int) -> None:
-    """/bin/true: the whole of `rekindle run` beside xargs."""
+    """Measure `rekindle run` and xargs with /bin/true."""
     numbers = "".join(f"{number}\n" for number in range(count)).encode()
 
     def xargs() -> None:
@@ -41,7 +41,7 @@ def commands(count: int, rounds: int) -> None:
 
 
 def calls(count: int, rounds: int) -> None:
-    """A Python function that does nothing: the whole of `rekindle run` beside a pool of processes."""
+    """Measure `rekindle run` and a process pool with an empty Python function."""
     ours, limit = in_turn(
         rounds,
         ("rekindle run", lambda: run_all({"call": "work:nothing"}, count)),
@@ -51,7 +51,7 @@ def calls(count: int, rounds: int) -> None:
 
 
 def durable(count: int, rounds: int) -> None:
-    """What it costs that a power cut takes back nothing: the same commands and calls with REKINDLE_DURABILITY=full."""
+    """Measure the same commands and calls with REKINDLE_DURABILITY=full, which survives a power cut."""
     for what, job in (
         ("commands (/bin/true)", {"run": ["/bin/true"]}),
         ("Python calls (no-op)", {"call": "work:nothing"}),
@@ -65,13 +65,13 @@ def durable(count: int, rounds: int) -> None:
 
 
 def run_all(job: dict[str, Any], count: int, prefix: Sequence[str] = ()) -> None:
-    """A new store, `count` jobs, run to the end."""
+    """Run `count` jobs in a new store."""
     with project(job, count) as folder:
         command([*prefix, REKINDLE, "run", "spec.json", "-j", str(SLOTS)], folder)
 
 
 def pool(count: int) -> None:
-    """The same calls through the standard library's pool."""
+    """Run `count` calls in a ProcessPoolExecutor."""
     with project({"call": "work:nothing"}, 1) as folder:
         (folder / "work.py").write_text(MODULE)
         (folder / "pool.py").write_text(POOL)

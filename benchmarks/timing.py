@@ -1,4 +1,4 @@
-"""Taking times, and telling them. Times are seconds of wall time; a machine's noise is met with medians and turns."""
+"""Measure and print wall times in seconds. Medians and interleaved rounds reduce the noise of the machine."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ Answer = TypeVar("Answer")
 
 
 class CommandFailed(Exception):
-    """A command that is measured did not end as it should: its time would mean nothing."""
+    """A measured command ended with another exit code than expected, so its time is meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The times of one thing, in the order they were taken."""
+    """The times of one operation, in the order of measurement."""
 
     name: str
     seconds: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median time."""
         return statistics.median(self.seconds)
 
 
 class Stopwatch:
-    """Takes the times of named things, and keeps them in the order in which the names first came."""
+    """Measures named operations, and keeps their times in the order of their first measurement."""
 
     def __init__(self) -> None:
-        self._taken: dict[str, list[float]] = {}
+        self._times: dict[str, list[float]] = {}
 
-    def take(self, name: str, what: Callable[[], Answer]) -> Answer:
-        """Do it, note how long it took, and give what it answered."""
+    def take(self, name: str, operation: Callable[[], Answer]) -> Answer:
+        """Run an operation, record its time, and return its result."""
         started = time.perf_counter()
-        answer = what()
-        self._taken.setdefault(name, []).append(time.perf_counter() - started)
+        answer = operation()
+        self._times.setdefault(name, []).append(time.perf_counter() - started)
         return answer
 
     def rows(self) -> list[Measured]:
-        """One for each name."""
-        return [Measured(name, tuple(taken)) for name, taken in self._taken.items()]
+        """Return the times of each name."""
+        return [Measured(name, tuple(taken)) for name, taken in self._times.items()]
 
 
 def in_turn(rounds: int, *named: tuple[str, Callable[[], object]]) -> list[Measured]:
-    """Several things in turn (A B A B …), so that what else the machine does falls on all of them."""
+    """Measure operations in turn (A B A B …), so that other load of the machine affects all of them."""
     watch = Stopwatch()
     for _ in range(rounds):
-        for name, what in named:
-            watch.take(name, what)
+        for name, operation in named:
+            watch.take(name, operation)
     return watch.rows()
 
 
 def command(words: Sequence[str | Path], folder: Path, *, expect: int = 0, stdin: bytes = b"") -> None:
-    """Run a command to its end, unseen."""
+    """Run a command without output. Raise CommandFailed for another exit code than `expect`."""
     done = subprocess.run([str(word) for word in words], cwd=folder, input=stdin, capture_output=True, check=False)
     if done.returncode != expect:
-        said = done.stderr.decode(errors="replace").strip()[-500:]
-        raise CommandFailed(f"{' '.join(map(str, words))}: ended with {done.returncode}, not {expect}: {said}")
+        error = done.stderr.decode(errors="replace").strip()[-500:]
+        raise CommandFailed(f"{' '.join(map(str, words))}: ended with {done.returncode}, not {expect}: {error}")
 
 
 def show_rates(title: str, count: int, ours: Measured, limit: Measured) -> None:
-    """Two ways to do `count` things, beside each other."""
+    """Print the rates of two ways to run `count` jobs."""
     print(f"\n== {title}")
     print(f"   {'':32}{'median s':>10}{'per second':>12}   rounds")
     for one in (ours, limit):
@@ -76,7 +76,7 @@ def show_rates(title: str, count: int, ours: Measured, limit: Measured) -> None:
 
 
 def show_times(title: str, rows: Sequence[Measured]) -> None:
-    """What several things take, in milliseconds."""
+    """Print the times of operations in milliseconds."""
     print(f"\n== {title}")
     print(f"   {'':44}{'median ms':>12}   least - most")
     for one in rows:

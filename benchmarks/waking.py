@@ -1,4 +1,4 @@
-"""How soon a runner that waits begins what is submitted."""
+"""The time from a submission to its start by a waiting runner."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from rekindle import Client, Workflow
 from rekindle.domain.models import Attempt
 from rekindle.domain.states import State
 
-PATIENCE = 60.0
-REST = 0.3  # seconds between two submissions: the runner has gone to sleep again
+TIMEOUT = 60.0
+PAUSE = 0.3  # seconds between two submissions, so that the runner waits again
 
 
 def waking(rounds: int) -> None:
-    """`rekindle work --watch` with nothing to do; from each submission's commit to the claim, and to the start."""
+    """Measure from the commit of a submission to the claim and to the start, with an idle `rekindle work --watch`."""
     with project({"run": ["/bin/true"]}, 1) as folder, Client(str(folder / ".rekindle")) as client:
         runner = subprocess.Popen([REKINDLE, "work", "--watch", "-j", "2"], cwd=folder, stderr=subprocess.DEVNULL)
         try:
             submit_and_wait(client, folder, "first")
             used = cpu_seconds(runner.pid)
             found = [submit_and_wait(client, folder, f"w{number}") for number in range(rounds)]
-            time.sleep(REST)
+            time.sleep(PAUSE)
             spent = cpu_seconds(runner.pid) - used
             used, began = cpu_seconds(runner.pid), time.perf_counter()
-            time.sleep(20 * REST)
+            time.sleep(20 * PAUSE)
             idle = (cpu_seconds(runner.pid) - used) / (time.perf_counter() - began)
         finally:
             runner.terminate()
-            runner.wait(PATIENCE)
+            runner.wait(TIMEOUT)
     claims = tuple((one.queued or 0.0) - committed for committed, one in found)
     starts = tuple((one.started or 0.0) - committed for committed, one in found)
     rows = [Measured("commit to claim", claims), Measured("commit to start", starts)]
@@ -40,23 +40,23 @@ def waking(rounds: int) -> None:
 
 
 def submit_and_wait(client: Client, folder: Path, name: str) -> tuple[float, Attempt]:
-    """(when the submission was committed, the attempt once it has ended)."""
-    time.sleep(REST)
+    """Submit a job and return (time of the commit, its completed attempt)."""
+    time.sleep(PAUSE)
     workflow = Workflow(name, directory=str(folder))
     workflow.job("only", run=["/bin/true"])
     submitted = client.submit(workflow.definition())
     committed = time.time()
-    limit = time.monotonic() + PATIENCE
+    limit = time.monotonic() + TIMEOUT
     while time.monotonic() < limit:
         for one in client.attempts(client.select(workflow=str(submitted.workflow))):
             if one.state is State.COMPLETED:
                 return committed, one
         time.sleep(0.01)
-    raise CommandFailed(f"{name} was not run within {PATIENCE:g} s")
+    raise CommandFailed(f"{name} was not run within {TIMEOUT:g} s")
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used of processors so far."""
+    """Return the processor time that a process has used."""
     import psutil
 
     times = psutil.Process(pid).cpu_times()

@@ -1,7 +1,7 @@
-"""The main job, end to end: a sweep of trainings in which a real mistake makes some fail, and what happens next.
+"""The main use, end to end: a sweep of trainings fails partly because of a bug, which is fixed, and the failures rerun.
 
-Runs on a copy of demo/digits in a temporary folder, through the `rekindle` command only, and at the end proves from
-the store which jobs ran again. Exits 0 only when all of that is as it should be.
+Runs on a copy of demo/digits in a temporary folder, through the `rekindle` command only. At the end the demo checks in
+the store which jobs ran again, and exits with 0 only if exactly the expected ones did.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from typing import Any
 DIGITS = Path(__file__).resolve().parent / "digits"
 TRAININGS = 24
 BROKEN_LINE = "    depth = int(args.depth)\n"
-MENDED_LINE = '    depth = None if args.depth == "none" else int(args.depth)\n'
+FIXED_LINE = '    depth = None if args.depth == "none" else int(args.depth)\n'
 
 JOBS_FAILED = 2  # the exit code of a run in which jobs failed
 
 
 class NotProved(Exception):
-    """Something is not as the demo says it is."""
+    """The store differs from the demo's claims."""
 
 
 class Project:
-    """A copy of the sweep, and the command line to work on it."""
+    """A copy of the sweep, and its command line."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         scripts = Path(sys.executable).parent
         kept = {name: value for name, value in os.environ.items() if not name.startswith("REKINDLE_")}
-        # The sweep says `python`: let that be the one that has scikit-learn.
+        # The sweep runs `python`: put the interpreter with scikit-learn first on PATH.
         self.env = {**kept, "PATH": f"{scripts}{os.pathsep}{kept.get('PATH', os.defpath)}", "COLUMNS": "80"}
         self.rekindle = str(scripts / "rekindle")
 
     def show(self, line: str, *, expect: int = 0) -> None:
-        """Run a command of rekindle in sight of the reader."""
+        """Run a rekindle command and show its output."""
         print(f"\n$ rekindle {line}", flush=True)
         words = [self.rekindle, *shlex.split(line)]
-        # Both streams to one place, in the order in which a reader at a terminal would see them.
+        # Join both streams, so that their lines appear in the order of a terminal.
         done = subprocess.run(words, cwd=self.folder, env=self.env, stderr=subprocess.STDOUT, check=False)
         if done.returncode != expect:
             raise NotProved(f"`rekindle {line}` ended with {done.returncode}, not with {expect}")
 
     def ask(self, line: str) -> Any:
-        """The JSON that a command of rekindle answers."""
+        """Return the JSON output of a rekindle command."""
         words = [self.rekindle, *shlex.split(line), "--json"]
         done = subprocess.run(words, cwd=self.folder, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -60,37 +60,37 @@ class Project:
         return json.loads(done.stdout)
 
     def names(self, *flags: str) -> dict[int, str]:
-        """Jobs by id."""
+        """Return the names of jobs by id."""
         return {job["id"]: job["name"] for job in self.ask(shlex.join(["jobs", "list", *flags]))["jobs"]}
 
     def attempts(self) -> dict[int, dict[str, Any]]:
-        """All attempts there have been, by id."""
+        """Return all attempts by id."""
         return {attempt["id"]: attempt for attempt in self.ask("attempts list")["attempts"]}
 
 
 def heading(text: str) -> None:
-    """A short line between two parts of the story."""
+    """Print the heading of a part."""
     print(f"\n== {text}", flush=True)
 
 
-def mend(script: Path) -> None:
-    """Correct the mistake, and show how."""
+def fix(script: Path) -> None:
+    """Fix the bug, and print the change."""
     before = script.read_text()
     if before.count(BROKEN_LINE) != 1:
-        raise NotProved(f"{script.name} does not hold the mistake that this demo is about")
-    after = before.replace(BROKEN_LINE, MENDED_LINE)
+        raise NotProved(f"{script.name} does not have the bug of this demo")
+    after = before.replace(BROKEN_LINE, FIXED_LINE)
     script.write_text(after)
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), script.name, script.name, n=1, lineterm="")
     print("\n".join(lines))
 
 
 def ran_again(before: dict[int, dict[str, Any]], after: dict[int, dict[str, Any]]) -> Counter[int]:
-    """How many attempts each job has made since `before`."""
+    """Count the attempts of each job since `before`."""
     return Counter(attempt["job"] for number, attempt in after.items() if number not in before)
 
 
 def prove(project: Project, failed: dict[int, str], before: dict[int, dict[str, Any]]) -> None:
-    """The store must show that the failed trainings and the report ran once more, and nothing else did."""
+    """Check that the failed trainings and the report ran once more, and no other job did. Raise NotProved otherwise."""
     names = project.names()
     after = project.attempts()
     report = {job: name for job, name in names.items() if name == "report"}
@@ -112,8 +112,8 @@ def prove(project: Project, failed: dict[int, str], before: dict[int, dict[str, 
     print(f"in the archive {len(archived)} failed attempts, with their logs")
 
 
-def tell(project: Project) -> None:
-    """The whole story."""
+def play(project: Project) -> None:
+    """Run the parts of the demo in order."""
     heading(f"Prepare, {TRAININGS} trainings, a report")
     project.show("run sweep.yaml", expect=JOBS_FAILED)
 
@@ -127,7 +127,7 @@ def tell(project: Project) -> None:
     project.show(f"logs {shlex.quote(min(failed.values()))} --stderr")
 
     heading("Correct the script: depth may be 'none'")
-    mend(project.folder / "train.py")
+    fix(project.folder / "train.py")
 
     heading("What would run again, and why")
     project.show("rerun -s failed --dry-run")
@@ -145,13 +145,13 @@ def tell(project: Project) -> None:
 
 
 def main() -> int:
-    """Tell the story in a temporary folder that is removed afterwards; 0 when everything was proved."""
+    """Run the demo in a temporary folder. Return 0 if everything was proved."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rekindle-demo-") as folder:
         copy = Path(folder) / "digits"
         shutil.copytree(DIGITS, copy)
         try:
-            tell(Project(copy))
+            play(Project(copy))
         except NotProved as reason:
             print(f"\ndemo: NOT PROVED: {reason}", file=sys.stderr)
             return 1

@@ -1,4 +1,4 @@
-"""Split the 1,797 handwritten digits that scikit-learn ships into a part to learn from and one to be tested on."""
+"""Split the 1,797 handwritten digits of scikit-learn into a training part and a test part."""
 
 from __future__ import annotations
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 def read_scores(folder: Path) -> dict[tuple[str, int], float]:
-    """The accuracy by (depth, trees)."""
+    """Return the accuracy by (depth, trees)."""
     found = (json.loads(path.read_text()) for path in folder.glob("*.json"))
     return {(score["depth"], score["trees"]): score["accuracy"] for score in found}
 
 
 def table(scores: dict[tuple[str, int], float]) -> str:
-    """A Markdown table, limited depths first."""
+    """Return a Markdown table, limited depths first."""
     depths = sorted({depth for depth, _ in scores}, key=lambda depth: (depth == "none", depth.zfill(3)))
     trees = sorted({count for _, count in scores})
     lines = [

@@ -1,4 +1,4 @@
-"""Train one random forest on the digits and write how well it reads those it has not seen."""
+"""Train one random forest on the digits, and write its accuracy on the test part."""
 
 from __future__ import annotations
 

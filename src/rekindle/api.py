@@ -1,4 +1,4 @@
-"""The Python API: workflows made in Python, and a client that does what the command line does."""
+"""The Python API: define workflows in Python, and use a store as the command line does."""
 
 from __future__ import annotations
 
@@ -9,58 +9,57 @@ from pathlib import Path
 from signal import Signals
 from typing import Any, Self
 
-from rekindle.domain.batches.guards import Guards
-from rekindle.domain.batches.supervised import Report
-from rekindle.domain.causes import Cause
+from rekindle.domain.batches.supervision import Guards
+from rekindle.domain.batches.supervision_report import SupervisionReport
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.models import Attempt, FailureGroup
-from rekindle.domain.rerunning.asking import how_to_json
-from rekindle.domain.rerunning.rerun import How
-from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.domain.rerun.request import How, how_to_json
+from rekindle.domain.states import Cause
+from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.quantities import MOST_INTEGER, parse_duration
-from rekindle.engine.changes import staleness
-from rekindle.engine.changes.staleness import Explained
-from rekindle.engine.looking import look
-from rekindle.engine.nesting import WHILE_IMPORTED, refuse_while_imported
-from rekindle.engine.rerunning import accepting, control, rerun, resetting, resubmitting
-from rekindle.engine.rerunning.restart import plan_restart, the_workflow
-from rekindle.engine.rerunning.updating import apply_update, conclude, plan_update
+from rekindle.engine.preconditions import WHILE_IMPORTED, refuse_while_imported
+from rekindle.engine.queries import failure_queries, job_queries, selections, workflow_queries
+from rekindle.engine.rerun import control, rerun, restart, resubmit
+from rekindle.engine.rerun.restart import plan_restart, workflow_to_restart
+from rekindle.engine.rerun.resubmit import apply_update, plan_update, run_outcome
 from rekindle.engine.results import (
-    Accepted,
-    Applied,
-    Canceled,
-    Held,
+    AcceptedChanges,
+    AppliedRerun,
+    CancelResult,
+    HoldResult,
     JobRow,
-    Preview,
-    Proposal,
-    Reattachment,
-    Restarting,
-    Submitted,
+    PlannedRerun,
+    PlannedRestart,
+    ReattachResult,
+    SubmitPreview,
+    SubmitResult,
     SuperviseOptions,
-    Undone,
+    UndoneRerun,
     WorkflowStatus,
     WorkOptions,
     WorkReport,
 )
-from rekindle.engine.running import reconciling
-from rekindle.engine.running.run import work
+from rekindle.engine.running import reconcile
 from rekindle.engine.running.signals import deliver
+from rekindle.engine.running.work import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submitting.submit import preview, submit
-from rekindle.engine.supervising.supervise import supervise, told
-from rekindle.query.selections import Flags, parse_selection
+from rekindle.engine.staleness import stale_jobs
+from rekindle.engine.staleness.stale_jobs import Explanation
+from rekindle.engine.submit.submit import preview, submit
+from rekindle.engine.supervising.supervise import acknowledge, supervise
+from rekindle.query.selections import SelectionFlags, parse_selection
 from rekindle.spec.builder import Workflow as _Builder
 
 
 class Workflow(_Builder):
-    """A workflow made in Python. See spec.builder for `job`; then `submit` it, or `run` it to the end."""
+    """A workflow defined in Python. Add jobs with `job`; then `submit` the workflow, or `run` it to the end."""
 
     def submit(
         self, store: str | None = None, *, name: str | None = None, new: bool = False, revise: bool = False
-    ) -> Submitted:
-        """Store it. `store` is a path or URL; by default the one the command line would take here. With `revise` it
-        becomes the next revision of a workflow of its name that was submitted from a spec file."""
+    ) -> SubmitResult:
+        """Store the workflow. `store` is a path or URL; by default the store is found as by the command line. With
+        `revise` the workflow becomes the next revision of one of its name that was submitted from a spec file."""
         refuse_while_imported("submits")
         with open_session(store) as session:
             return submit(session, self.definition(), name=name, new=new, revise=revise)
@@ -77,18 +76,19 @@ class Workflow(_Builder):
         retry_failed: bool = False,
         revise: bool = False,
     ) -> WorkReport:
-        """Store it and bring it up to date, as `rekindle run` does: run what is ready, new, stale or was interrupted,
-        and every job below these. `jobs` run at once; `wait_timeout` is in seconds, or a text
-        such as "1h30m". Without `rerun` stale jobs are
-        left; with `retry_failed` failed jobs run again. The report's `exit_code` covers the whole workflow, as that of
-        the command line.
+        """Store the workflow and bring it up to date, as `rekindle run` does: run its new, ready, stale and interrupted
+        jobs, and every job below these.
 
-        Ctrl-C cancels what runs and raises KeyboardInterrupt once that is recorded; SIGTERM and SIGHUP likewise have
-        their usual effect then. Outside the main thread no signal is handled."""
+        At most `jobs` run at once. `wait_timeout` is in seconds, or a text such as "1h30m". With `rerun` false, stale
+        jobs do not run; with `retry_failed`, failed jobs run again. The report's `exit_code` is for the whole workflow,
+        as that of the command line.
+
+        Ctrl-C cancels the running jobs and raises KeyboardInterrupt after that is recorded. SIGTERM and SIGHUP cancel
+        the jobs, too, and then have their usual effect. Outside the main thread no signal is handled."""
         refuse_while_imported("runs")
         slots, limit = _count("jobs", jobs), _seconds("wait_timeout", wait_timeout)
         with open_session(store) as session:
-            reconciling.reconcile(session)
+            reconcile.reconcile(session)
             update = plan_update(
                 session,
                 self.definition(),
@@ -100,7 +100,7 @@ class Workflow(_Builder):
             )
             stored, _ = apply_update(session, update)
             report = work(session, WorkOptions(str(stored.workflow), slots=slots, wait_timeout=limit))
-            report = replace(report, exit_code=conclude(session, stored.workflow, report).exit_code)
+            report = replace(report, exit_code=run_outcome(session, stored.workflow, report).exit_code)
             if report.failed:
                 _warn_of_imports(session, stored.workflow)
         deliver(report.signal)
@@ -108,20 +108,20 @@ class Workflow(_Builder):
 
 
 def _warn_of_imports(session: Session, workflow: int) -> None:
-    """Warn if jobs did not start because the module of their function itself runs or submits a workflow at import: the
-    report alone would not explain why."""
-    for group in look.failures(session, str(workflow)):
+    """Warn about jobs that did not start because the module of their function runs or submits a workflow at import. The
+    report does not explain this failure."""
+    for group in failure_queries.failures(session, str(workflow)):
         if group.cause is Cause.START and WHILE_IMPORTED in group.newest_message:
             count = len(group.jobs)
             text = f"{count:,} job{'' if count == 1 else 's'} did not start: {group.newest_message}"
             warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
-class _Looking:
-    """An open store, and what there is to see in it."""
+class _Reader:
+    """An open store, and the calls that only read it."""
 
     def __init__(self, store: str | None = None, *, create: bool = True) -> None:
-        """Open the store that is meant: a path or URL, else as the command line finds it."""
+        """Open a store: a path or URL; by default the store is found as by the command line."""
         self._session: Session = open_session(store, create=create)
 
     def __enter__(self) -> Self:
@@ -135,46 +135,46 @@ class _Looking:
         self._session.close()
 
     def status(self, workflow: str | None = None) -> list[WorkflowStatus]:
-        """Each workflow at a glance."""
-        return look.status(self._session, workflow)
+        """Return the status of each workflow, or of one."""
+        return workflow_queries.status(self._session, workflow)
 
     def select(self, *jobs: int | str, **flags: Any) -> list[int]:
-        """Ids of the jobs that the flags of the command line would select: `select("train", state="failed")`,
+        """Return the ids of the jobs that the flags of the command line select: `select("train", state="failed")`,
         `select(workflow="sweep", filter=["exit_code=3"])`, `select(error="out of memory")`, `select(changed=True)`."""
-        return look.select(self._session, parse_selection(_flags(jobs, flags), self._session.clock))
+        return selections.select(self._session, parse_selection(_flags(jobs, flags), self._session.clock))
 
     def jobs(self, ids: Sequence[int]) -> list[JobRow]:
-        """Jobs with their live attempts."""
-        return look.jobs(self._session, ids)
+        """Return jobs with their live attempts."""
+        return job_queries.jobs(self._session, ids)
 
     def attempts(self, ids: Sequence[int] | None = None, *, live: bool = False) -> list[Attempt]:
-        """Attempts with their steps, archived ones too unless only `live` ones are wanted."""
-        return look.attempts(self._session, ids, live=live)
+        """Return attempts with their steps; archived ones too, unless `live` is true."""
+        return job_queries.attempts(self._session, ids, live=live)
 
     def failures(self, workflow: str | None = None, *, archived: bool = False) -> list[FailureGroup]:
-        """Live failed attempts, grouped by signature; with `archived` all that ever failed."""
-        return look.failures(self._session, workflow, archived)
+        """Return live failed attempts grouped by signature; with `archived`, all that ever failed."""
+        return failure_queries.failures(self._session, workflow, archived)
 
-    def why(self, ids: Sequence[int]) -> list[Explained]:
-        """Whether each of these jobs would run again, and why or why not. Files are read to find out."""
-        return staleness.explain(self._session, ids)
+    def why(self, ids: Sequence[int]) -> list[Explanation]:
+        """Explain for each job whether it would run again, and why or why not. Reads the files of the jobs."""
+        return stale_jobs.explain(self._session, ids)
 
 
-class Client(_Looking):
-    """What the command line gives, as calls. Use it as a context manager, or close it."""
+class Client(_Reader):
+    """A client with the calls of the command line. Use it as a context manager, or close it."""
 
     def _reconciled(self) -> Session:
-        """Return the session, after recording what became of the jobs of dead runners."""
-        reconciling.reconcile(self._session)
+        """Return the session after resolving the attempts of dead runners."""
+        reconcile.reconcile(self._session)
         return self._session
 
-    def submit(self, definition: Definition | Path | str, *, revise: bool = False, **params: str) -> Submitted:
-        """Store a definition, or a spec file with `params` as `--param` takes them. With `revise` it becomes the next
-        revision of a workflow of its name that was submitted from another file."""
+    def submit(self, definition: Definition | Path | str, *, revise: bool = False, **params: str) -> SubmitResult:
+        """Store a definition, or a spec file with `params` as in `--param`. With `revise` it becomes the next revision
+        of a workflow of its name that was submitted from another file."""
         return submit(self._session, _definition(definition, params), revise=revise)
 
     def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
-        """Run what is ready, to the end. Signals are handled as by `Workflow.run`."""
+        """Run ready jobs until none is left. Signals are handled as by `Workflow.run`."""
         report = work(self._session, WorkOptions(workflow, slots=_count("jobs", jobs)))
         deliver(report.signal)
         return report
@@ -188,9 +188,9 @@ class Client(_Looking):
         elsewhere: bool = False,
         wait_timeout: float | str | None = None,
         note: str | None = None,
-    ) -> Report:
-        """Run a workflow, and run again what fails, within guards: see `supervise`. `elsewhere`: others work on it.
-        `wait_timeout`, for each round, is in seconds, or a text such as "1h30m". Signals are
+    ) -> SupervisionReport:
+        """Run a workflow, and rerun its failures, within guards, as `rekindle supervise` does. `elsewhere`: other
+        runners run the jobs. `wait_timeout`, for each round, is in seconds, or a text such as "1h30m". Signals are
         handled as by `Workflow.run`."""
         slots, limit = _count("jobs", jobs), _seconds("wait_timeout", wait_timeout)
         interrupted_by: Signals | None = None
@@ -203,12 +203,12 @@ class Client(_Looking):
 
         options = SuperviseOptions(workflow, guards or Guards(), wait_timeout=limit, note=note)
         report = supervise(self._session, options, None if elsewhere else run)
-        told(self._session, report)
+        acknowledge(self._session, report)
         deliver(interrupted_by)
         return report
 
-    def preview(self, definition: Definition | Path | str, *, revise: bool = False, **params: str) -> Preview:
-        """What `submit` would do; nothing is changed."""
+    def preview(self, definition: Definition | Path | str, *, revise: bool = False, **params: str) -> SubmitPreview:
+        """Return what `submit` would do; nothing is changed."""
         return preview(self._session, _definition(definition, params), revise=revise)
 
     def plan_rerun(
@@ -220,15 +220,15 @@ class Client(_Looking):
         submit: Definition | Path | str | None = None,
         canary: int | None = None,
         revise: bool = False,
-    ) -> Proposal:
-        """What rerunning these jobs would do. PlanRefused when nothing of it can be done. With `submit` a definition
-        or a spec file becomes the next revision of its workflow first: `apply` does both, or neither. With `canary` so
-        many of those that failed alike run first, and the others only once these have passed."""
+    ) -> PlannedRerun:
+        """Return the plan of rerunning these jobs. Raise PlanRefused if all of them are refused. With `submit` a
+        definition or spec file becomes the next revision of its workflow first; `apply` does both, or neither. With
+        `canary`, that number of jobs of each signature run first, and the others only after these have passed."""
         canary = _count("canary", canary)
         session = self._reconciled()
         how = how or How()
-        asked = how_to_json(how) | ({} if canary is None else {"canary": canary})
-        request: dict[str, Any] = {"jobs": list(selection), "how": asked}
+        options = how_to_json(how) | ({} if canary is None else {"canary": canary})
+        request: dict[str, Any] = {"jobs": list(selection), "how": options}
         if submit is None:
             return rerun.plan(session, [(selection, how)], request, note, canary=canary)
         if not selection:
@@ -236,10 +236,10 @@ class Client(_Looking):
         definition = _definition(submit, {})
         requests = [(tuple(selection), how)]
         request = {**request, "submit": definition.source}
-        found = resubmitting.propose(
+        found = resubmit.plan_resubmit(
             session, definition, lambda _: requests, request, note, canary=canary, revise=revise
         )
-        assert isinstance(found, Proposal)
+        assert isinstance(found, PlannedRerun)
         return found
 
     def plan_restart(
@@ -249,10 +249,10 @@ class Client(_Looking):
         only_uninitialized: bool = False,
         cancel_running: bool = False,
         note: str | None = None,
-    ) -> Restarting:
-        """What restarting a workflow (by default the only one of the store) would do: see `restart`."""
+    ) -> PlannedRestart:
+        """Return the plan of restarting a workflow, by default the only one of the store: see `restart`."""
         session = self._reconciled()
-        chosen = the_workflow(session, workflow)
+        chosen = workflow_to_restart(session, workflow)
         return plan_restart(
             session, chosen, only_uninitialized=only_uninitialized, cancel_running=cancel_running, note=note
         )
@@ -264,66 +264,65 @@ class Client(_Looking):
         only_uninitialized: bool = False,
         cancel_running: bool = False,
         note: str | None = None,
-    ) -> Applied | None:
-        """Run again whatever has to in a workflow: what was killed, lost or canceled, what is stale, and what `reset`
-        holds (`only_uninitialized`: nothing but that). `cancel_running`: also what would disturb a job that runs, which
-        is canceled first. None: there is nothing to do, and nothing was written."""
+    ) -> AppliedRerun | None:
+        """Rerun the jobs of a workflow that were killed, lost or canceled, are stale, or are held by `reset` (with
+        `only_uninitialized`: only those). With `cancel_running`, running jobs below them are canceled first. Return
+        None if there was nothing to do."""
         found = self.plan_restart(
             workflow, only_uninitialized=only_uninitialized, cancel_running=cancel_running, note=note
         )
         return None if found.proposal is None else self.apply(found.proposal)
 
-    def plan_reattach(self, ids: Sequence[int]) -> Reattachment:
-        """What `reattach` would find of these jobs; nothing is changed."""
-        return reconciling.plan_reattach(self._session, ids)
+    def plan_reattach(self, ids: Sequence[int]) -> ReattachResult:
+        """Return what `reattach` would find for these jobs; nothing is changed."""
+        return reconcile.plan_reattach(self._session, ids)
 
-    def reattach(self, ids: Sequence[int]) -> Reattachment:
-        """See what has become of these jobs, whose runner has vanished, and take it in: what finished is recorded, what
-        is lost runs again, what runs on is left to it. `work` takes in the ends of that."""
-        return reconciling.reattach(self._session, ids)
+    def reattach(self, ids: Sequence[int]) -> ReattachResult:
+        """Resolve the attempts of these jobs, whose runner has vanished: record the finished ones and rerun the lost
+        ones. Running attempts continue, and `work` records their ends."""
+        return reconcile.reattach(self._session, ids)
 
-    def reset(self, ids: Sequence[int], *, cancel_running: bool = False, note: str | None = None) -> Applied:
-        """Archive these jobs' attempts, with everything below them, and hold the jobs until a restart.
-        `cancel_running`: also of those that run, which are canceled."""
+    def reset(self, ids: Sequence[int], *, cancel_running: bool = False, note: str | None = None) -> AppliedRerun:
+        """Archive the attempts of these jobs and of all jobs below them, and hold the jobs until a restart. With
+        `cancel_running`, running jobs are canceled first."""
         request = {"jobs": list(ids)}
-        proposal = resetting.plan_reset(self._reconciled(), ids, request, note, cancel_running=cancel_running)
+        proposal = restart.plan_reset(self._reconciled(), ids, request, note, cancel_running=cancel_running)
         return self.apply(proposal)
 
-    def accept(self, ids: Sequence[int], *, note: str | None = None) -> Accepted:
-        """Let what changed of these jobs count as the same, so that they are stale no more."""
+    def accept(self, ids: Sequence[int], *, note: str | None = None) -> AcceptedChanges:
+        """Accept the changes of these jobs, so that they are not stale."""
         session = self._reconciled()
-        return accepting.accept(session, ids, {"jobs": list(ids)}, note)
+        return stale_jobs.accept(session, ids, {"jobs": list(ids)}, note)
 
-    def apply(self, plan: Proposal) -> Applied:
-        """Do what was planned. PlanOutdated when any of its jobs has moved since."""
-        applied = resubmitting.apply(self._reconciled(), plan)
-        self._reconciled()  # ends the jobs of dead runners that the plan cancels
+    def apply(self, plan: PlannedRerun) -> AppliedRerun:
+        """Apply a plan. Raise PlanOutdated if one of its jobs has changed since."""
+        applied = resubmit.apply(self._reconciled(), plan)
+        self._reconciled()  # resolve the attempts of dead runners that the plan cancels
         return applied
 
-    def undo(self, rerun_id: int | None = None) -> Undone:
-        """Take a rerun back: the newest that somebody asked for, or the one named."""
+    def undo(self, rerun_id: int | None = None) -> UndoneRerun:
+        """Undo a rerun: the newest that a user requested, or the given one."""
         rerun_id = _count("rerun_id", rerun_id)
         session = self._reconciled()
         return rerun.undo(session, rerun_id)
 
-    def cancel(self, ids: Sequence[int], note: str | None = None) -> Canceled:
-        """End what runs, and keep what has not started from starting."""
-        return reconciling.cancel(self._session, ids, note)
+    def cancel(self, ids: Sequence[int], note: str | None = None) -> CancelResult:
+        """End running jobs, and keep others from starting."""
+        return reconcile.cancel(self._session, ids, note)
 
-    def hold(self, ids: Sequence[int], reason: str = "held") -> Held:
+    def hold(self, ids: Sequence[int], reason: str = "held") -> HoldResult:
         """Keep jobs from being claimed until they are released."""
         session = self._reconciled()
         return control.hold(session, ids, reason)
 
-    def release(self, ids: Sequence[int], note: str | None = None) -> Held:
-        """Take holds back."""
+    def release(self, ids: Sequence[int], note: str | None = None) -> HoldResult:
+        """Release held jobs."""
         session = self._reconciled()
         return control.release(session, ids, note)
 
 
 def _seconds(name: str, given: float | str | None) -> float | None:
-    """Return a duration in seconds, from a number of them or a text as the command line takes it. BadValue names the
-    argument."""
+    """Return a duration in seconds, from a number or a text such as "1h30m". BadValue names the argument."""
     if isinstance(given, str):
         try:
             return parse_duration(given)
@@ -340,7 +339,7 @@ _MOST_SECONDS = 1e12
 
 
 def _count(name: str, given: int | None) -> int | None:
-    """Return a whole number that is at least 1. BadValue names the argument."""
+    """Return a whole number that is at least 1. Raise BadValue with the argument's name for others."""
     if given is None or (type(given) is int and 1 <= given <= MOST_INTEGER):
         return given
     raise BadValue(f"{name}={given!r} is not a whole number of at least 1", hint=f"{name}=2")
@@ -355,16 +354,16 @@ def _definition(given: Definition | Path | str, params: Mapping[str, str]) -> De
 
 
 _FLAGS = {"state": "states", "filter": "filters", "query": "queries", "id": "ids", "name": "names", "all": "everything"}
-"""Flags of the command line whose field of Flags has another name; those that repeat take a text or a list."""
+"""Flags whose field of Flags has another name."""
 
 
-def _flags(jobs: Sequence[int | str], flags: Mapping[str, Any]) -> Flags:
+def _flags(jobs: Sequence[int | str], flags: Mapping[str, Any]) -> SelectionFlags:
     given: dict[str, Any] = {"jobs": tuple(str(job) for job in jobs)}
     for flag, value in flags.items():
         name = _FLAGS.get(flag, flag)
-        if name not in Flags.__dataclass_fields__:
+        if name not in SelectionFlags.__dataclass_fields__:
             known = sorted(set(_FLAGS) | {"workflow", "error", "archived", "signature", "changed"})
             raise UsageError(f"select() knows no flag {flag!r}", hint=did_you_mean(flag, known))
         many = name in ("states", "filters", "queries", "ids", "names")
         given[name] = (value,) if many and isinstance(value, str | int) else value
-    return Flags(**given)
+    return SelectionFlags(**given)

@@ -1,7 +1,7 @@
-"""The standard streams of a command: present even where they were closed, and usable after their reader has gone.
+"""The standard streams of a command, usable even if they were closed or their reader has gone.
 
-stderr drops what it cannot write, since no command may end because nobody reads its diagnostics. stdout raises, so that
-a command that only prints ends when its reader does; a command that `outlives_reader` drops that output too.
+stderr drops output that cannot be written: no command ends because its diagnostics are not read. stdout raises OSError,
+so that a command that only prints ends with its reader. A command that `outlives_reader` drops this output, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _Output(io.FileIO):
-    """Writes to a descriptor. With `drops`, what cannot be written is dropped; `error` is the first cause."""
+    """Writes to a descriptor. With `drops`, output that cannot be written is dropped. `error` is the first error."""
 
     def __init__(self, fd: int, *, drops: bool) -> None:
         super().__init__(fd, "w", closefd=False)
@@ -28,10 +28,10 @@ class _Output(io.FileIO):
         self._raised = False
 
     def write(self, data: Any, /) -> int:
-        if self._raised:  # the command has failed by then: flushing at exit must not fail once more
+        if self._raised:  # the command has failed; flushing at exit must not fail again
             return len(data)
         try:
-            while (written := super().write(data)) is None:  # somebody made the descriptor non-blocking
+            while (written := super().write(data)) is None:  # another process made the descriptor non-blocking
                 select.select((), (self.fileno(),), ())
         except OSError as error:
             self.error = self.error or error
@@ -46,14 +46,14 @@ _stdout: _Output | None = None
 
 
 def set_up_streams() -> None:
-    """Open closed descriptors among 0, 1 and 2, so that no file of the store gets their numbers, and make the streams
-    of `sys` such as this module describes. Call it once, before anything else is opened."""
+    """Open the closed ones of the descriptors 0, 1 and 2, so that no file of the store gets their numbers, and replace
+    the streams of `sys`. Must be called once, before any other file is opened."""
     global _stdout
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
-            # Nothing can be written to a stdout that is open for reading only, as to one that is closed.
+            # A write to a read-only descriptor fails, as it does to a closed stdout.
             os.open(os.devnull, os.O_WRONLY if fd == 2 else os.O_RDONLY)
             os.set_inheritable(fd, True)
     if sys.stdin is None:
@@ -73,8 +73,8 @@ def _text(output: _Output, earlier: TextIO | None) -> TextIO:
 
 
 def outlives_reader(command: Command) -> Command:
-    """Make a command go on to its end, with its exit code, when its output cannot be written; not a dry run, of which
-    nothing else comes."""
+    """Decorate a command that continues to its end, with its exit code, if its output cannot be written. A dry run,
+    whose only result is its output, still fails."""
 
     @functools.wraps(command)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -91,6 +91,6 @@ def stdout_error() -> OSError | None:
 
 
 def describe_stdout_error(error: OSError) -> str:
-    """Return one line that says what could not be written, and why."""
+    """Return the error message for a failed write to stdout."""
     why = "it is closed" if error.errno == errno.EBADF else error.strerror
     return f"cannot write to stdout: {why}"

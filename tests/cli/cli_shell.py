@@ -1,4 +1,4 @@
-"""The command line, called in a folder."""
+"""Run the command line in a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rekindle.cli.main import main
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended, and what it printed."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -23,12 +23,12 @@ class Done:
 
     @property
     def json(self) -> Any:
-        """The one document on stdout."""
+        """The JSON document on stdout."""
         return json.loads(self.out)
 
 
 class Shell:
-    """Commands in a folder of their own, in this process."""
+    """Runs commands in its own folder, in this process."""
 
     def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -41,6 +41,6 @@ class Shell:
         return Done(code, out, err)
 
     def write(self, text: str, name: str = "spec.yaml") -> str:
-        """A file in the folder; returns its name."""
+        """Write a file in the folder and return its name."""
         (self.folder / name).write_text(textwrap.dedent(text))
         return name

@@ -1,4 +1,4 @@
-"""A project's folder, and the command line called in it."""
+"""Fixtures with a project folder and its command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     monkeypatch.delenv("REKINDLE_STORE", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; put it back afterwards
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; restore it afterwards
     return Shell(tmp_path, capsys)
 
 
@@ -38,7 +38,7 @@ jobs:
 
 @pytest.fixture
 def diamond(shell: Shell) -> Shell:
-    """A workflow of which one branch has failed, in its second step."""
+    """A workflow with one branch that failed in its second step."""
     shell.write(DIAMOND)
     assert shell("run", "spec.yaml", "-j", "2").code == 2
     return shell
@@ -46,7 +46,7 @@ def diamond(shell: Shell) -> Shell:
 
 @pytest.fixture(scope="session")
 def diamond_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the diamond has run, once for all tests that change nothing in it."""
+    """A folder with the run diamond workflow, shared by tests that change nothing."""
     folder = tmp_path_factory.mktemp("diamond")
     (folder / "spec.yaml").write_text(DIAMOND)
     command = [str(Path(sys.executable).parent / "rekindle"), "--store", ".rekindle", "run", "spec.yaml", "-j", "2"]

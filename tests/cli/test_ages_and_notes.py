@@ -29,7 +29,7 @@ def aged(shell: Shell) -> Shell:
 
 
 def names(shell: Shell, *words: str) -> list[str]:
-    """The names of the jobs that a selection means."""
+    """The names of the selected jobs."""
     return [job["name"] for job in shell("jobs", "list", *words, "--json").json["jobs"]]
 
 

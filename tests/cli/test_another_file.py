@@ -1,4 +1,4 @@
-"""A workflow comes from one file: another file of its name replaces nothing without being asked to."""
+"""A workflow has one source file: a spec from another file replaces it only on request."""
 
 from __future__ import annotations
 

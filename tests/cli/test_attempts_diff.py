@@ -1,4 +1,4 @@
-"""`attempts diff`, on attempts that ran."""
+"""`attempts diff` of attempts that ran."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ jobs:
 
 @pytest.fixture
 def looped(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """Attempts 2 and 4 of `fit`, between which everything that can differ has been changed; 3 is of `twin`."""
+    """Attempts 2 and 4 of `fit`, which differ in everything that is compared; attempt 3 is of `twin`."""
     shell.write(LOOP)
     shell.write("a\n", "raw.csv")
     monkeypatch.setenv("FLAVOUR", "plain")

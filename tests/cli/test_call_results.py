@@ -1,4 +1,4 @@
-"""What calls and commands return, and the error of a fan-out, at the command line."""
+"""Results of calls and commands, and errors of fan-outs, on the command line."""
 
 from __future__ import annotations
 

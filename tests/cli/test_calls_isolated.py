@@ -1,4 +1,4 @@
-"""Calls share a process: what one changes of it is put back before the next, or the next has a process of its own."""
+"""Calls share a process: changes of one call are restored before the next, or the next call gets a new process."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ CHANGES = [
 
 
 def results(shell: Shell) -> list[Any]:
-    """The results of all attempts, in their order."""
+    """The results of all attempts, in order."""
     return [one["result"] for one in shell("attempts", "list", "--json").json["attempts"]]
 
 

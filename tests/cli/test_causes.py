@@ -1,4 +1,4 @@
-"""Why an attempt ended as it did: the cause, what its code or signal usually means, and the evidence."""
+"""The cause of a failed attempt, the meaning of its exit code or signal, and the evidence."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def test_evidence_is_shown_in_words(ends: Shell, words: tuple[str, ...]) -> None
 
 
 def test_a_signal_is_told_by_its_name(ends: Shell) -> None:
-    assert "signal SIGKILL: killed (SIGKILL): by somebody, or out of memory" in ends("jobs", "show", "killed").out
+    killed = ends("jobs", "show", "killed").out
+    assert "signal SIGKILL: killed (SIGKILL): by another process, or out of memory" in killed
     assert "evidence: limit 0.2 s, elapsed 0." in ends("jobs", "show", "slow").out
 
 

@@ -1,4 +1,4 @@
-"""Damaged stores: whatever is damaged, a command ends in order, and `store check` finds what can be found."""
+"""Commands report a damaged store without a traceback, and `store check` finds detectable damage."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ LOOKS = (
 
 @pytest.fixture(scope="module")
 def rich_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a store in which there is something of most kinds."""
+    """A folder with a store that has rows in most tables."""
     folder = tmp_path_factory.mktemp("rich")
     (folder / "spec.yaml").write_text(SPEC)
     command = [str(Path(sys.executable).parent / "rekindle"), "--store", ".rekindle"]
@@ -72,7 +72,7 @@ def rich(shell: Shell, rich_folder: Path) -> Shell:
 
 
 def change(folder: Path, table: str, column: str, value: Any) -> None:
-    """Write a value into a column of each row, as far as indexes allow, whatever the schema says."""
+    """Write a value into a column of each row, as far as indexes allow, without the checks of the schema."""
     for statement, values in (
         ("UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL', '') WHERE type = 'table'", ()),
         (f"UPDATE OR IGNORE {table} SET {column} = {'CAST(? AS TEXT)' if isinstance(value, bytes) else '?'}", (value,)),
@@ -85,9 +85,9 @@ def change(folder: Path, table: str, column: str, value: Any) -> None:
 
 
 def look(shell: Shell, *commands: list[str]) -> None:
-    """Run commands, which must not end in an error that nobody foresaw."""
+    """Run commands, which must not end in an unexpected error."""
     for words in commands:
-        done = shell(*words)  # an error that nobody foresaw leaves as it is
+        done = shell(*words)  # main does not catch unexpected errors
         assert done.code in (0, 1), (words, done.err)
         assert done.code == 0 or words[0] == "store" or done.err.count("rekindle: ") == 1, (words, done.err)
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from cli_shell import Shell
 
-from rekindle.cli.embassies import DIALECTS
+from rekindle.cli.groups import DIALECTS
 
 
 def test_the_dialects_are_listed(shell: Shell) -> None:

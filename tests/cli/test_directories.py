@@ -1,4 +1,4 @@
-"""Declared directories: what is inside one that a job writes, or around what jobs write, waits for these jobs."""
+"""Declared directories make edges: jobs that read a directory wait for the jobs that write into it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_matrix_that_writes_inside_another_job_s_directory_is_reported_once(sh
         "{name: s, jobs: {a: {run: x, outputs: {o: d}}, m: {matrix: {i: [1, 2, 3]}, run: x,"
         " outputs: {o: 'd/${matrix.i}'}}}}"
     )
-    assert "jobs a and m[i=1] both write d: d contains d/1 (and 2 more such)" in shell("submit", "spec.yaml").err
+    assert "jobs a and m[i=1] both write d: d contains d/1 (and 2 more)" in shell("submit", "spec.yaml").err
 
 
 def test_a_job_may_nest_its_own_files_and_does_not_wait_for_itself(shell: Shell) -> None:
@@ -109,7 +109,7 @@ def test_jobs_in_a_circle_of_directories_are_refused(shell: Shell) -> None:
         "{name: s, jobs: {a: {run: x, inputs: {i: e/f}, outputs: {o: d}},"
         " b: {run: x, inputs: {i: d/x}, outputs: {o: e}}}}"
     )
-    assert "in a circle" in shell("submit", "spec.yaml").err
+    assert "in a cycle" in shell("submit", "spec.yaml").err
 
 
 def test_a_job_that_a_running_job_adds_waits_for_what_writes_its_directory(shell: Shell) -> None:

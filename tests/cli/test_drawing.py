@@ -1,15 +1,14 @@
-"""Tables and words for people."""
+"""Tables and text for the terminal."""
 
 from __future__ import annotations
 
 import click
 import pytest
 
-from rekindle.cli.showing import drawing, explaining
-from rekindle.cli.showing.drawing import Column
-from rekindle.domain.causes import Cause
+from rekindle.cli.output import attempt_text, terminal
+from rekindle.cli.output.terminal import Column
 from rekindle.domain.models import Attempt
-from rekindle.domain.states import State
+from rekindle.domain.states import Cause, State
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +22,7 @@ def plain(text: str) -> list[str]:
 
 def test_a_table_is_aligned() -> None:
     columns = [Column("ID", right=True), Column("NAME"), Column("STATE")]
-    assert plain(drawing.table(columns, [("7", "a", "failed"), ("12", "report", "ready")])) == [
+    assert plain(terminal.table(columns, [("7", "a", "failed"), ("12", "report", "ready")])) == [
         "ID  NAME    STATE",
         " 7  a       failed",
         "12  report  ready",
@@ -32,47 +31,47 @@ def test_a_table_is_aligned() -> None:
 
 def test_a_long_name_is_cut_with_an_ellipsis_within_the_width() -> None:
     columns = [Column("ID", right=True), Column("NAME", cut="end"), Column("STATE")]
-    lines = plain(drawing.table(columns, [("7", "x" * 200, "failed"), ("8", "short", "ready")]))
+    lines = plain(terminal.table(columns, [("7", "x" * 200, "failed"), ("8", "short", "ready")]))
     assert max(map(len, lines)) == 80
     assert "x…  failed" in lines[1]
 
 
 def test_names_that_differ_in_their_ends_are_cut_in_the_middle() -> None:
-    assert drawing.cut("train[alpha=0.1,seed=3]", 12, "middle") == "train[…ed=3]"
+    assert terminal.cut("train[alpha=0.1,seed=3]", 12, "middle") == "train[…ed=3]"
     columns = [Column("NAME", cut="middle")]
-    lines = plain(drawing.table(columns, [("x" * 90 + "1",), ("x" * 90 + "2",)]))
+    lines = plain(terminal.table(columns, [("x" * 90 + "1",), ("x" * 90 + "2",)]))
     assert lines[1] != lines[2]
     assert {len(lines[1]), len(lines[2])} == {80}
 
 
 def test_the_widest_column_gives_first() -> None:
     columns = [Column("A", cut="end"), Column("B", cut="end")]
-    lines = plain(drawing.table(columns, [("a" * 100, "b" * 20)]))
+    lines = plain(terminal.table(columns, [("a" * 100, "b" * 20)]))
     assert "b" * 20 in lines[1]
     assert len(lines[1]) == 80
 
 
 def test_a_column_without_values_is_left_out() -> None:
     columns = [Column("A"), Column("CAUSE", drop=True), Column("B")]
-    assert plain(drawing.table(columns, [("1", "", "2")])) == ["A  B", "1  2"]
+    assert plain(terminal.table(columns, [("1", "", "2")])) == ["A  B", "1  2"]
 
 
 def test_wide_characters_take_two_columns() -> None:
     columns = [Column("NAME"), Column("N")]
-    assert plain(drawing.table(columns, [("合金", "1"), ("ab", "2")])) == ["NAME  N", "合金  1", "ab    2"]
+    assert plain(terminal.table(columns, [("合金", "1"), ("ab", "2")])) == ["NAME  N", "合金  1", "ab    2"]
 
 
 def test_what_a_job_printed_cannot_steer_the_terminal() -> None:
-    assert "\x1b" not in drawing.flat("red \x1b[31m alert\x07\r\nnext")
-    assert drawing.flat("two\nlines") == "two lines"
-    assert drawing.safe("two\nlines\x1b[2J").startswith("two\nlines")
-    assert "\x1b" not in drawing.safe("\x1b[2J")
+    assert "\x1b" not in terminal.one_line("red \x1b[31m alert\x07\r\nnext")
+    assert terminal.one_line("two\nlines") == "two lines"
+    assert terminal.printable("two\nlines\x1b[2J").startswith("two\nlines")
+    assert "\x1b" not in terminal.printable("\x1b[2J")
 
 
 def test_ids_are_listed_as_the_selection_takes_them() -> None:
-    assert explaining.ids([9, 1, 4, 5, 6]) == "1,4-6,9"
-    assert explaining.ids([3, 4]) == "3-4"
-    assert explaining.ids([]) == ""
+    assert attempt_text.id_ranges([9, 1, 4, 5, 6]) == "1,4-6,9"
+    assert attempt_text.id_ranges([3, 4]) == "3-4"
+    assert attempt_text.id_ranges([]) == ""
 
 
 @pytest.mark.parametrize(
@@ -92,5 +91,5 @@ def test_ids_are_listed_as_the_selection_takes_them() -> None:
 def test_codes_are_explained(code: int | None, signal: int | None, words: str) -> None:
     cause = Cause.SIGNAL if signal else Cause.EXIT
     attempt = Attempt(1, 1, 1, 1, "t", State.FAILED, 1, 1, cause=cause, exit_code=code, signal=signal)
-    assert words in explaining.meaning(attempt)
-    assert explaining.ending(attempt).startswith(f"signal {words}" if signal else f"exit {code}")
+    assert words in attempt_text.meaning(attempt)
+    assert attempt_text.full_cause(attempt).startswith(f"signal {words}" if signal else f"exit {code}")

@@ -1,4 +1,4 @@
-"""Dynamic actions on the command line: what is shown of them, and `--undo-dynamic`."""
+"""Dynamic actions in the output of commands, and `--undo-dynamic`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_plan_warns_of_actions_and_undo_dynamic_takes_them_back(acted: Shell) 
     assert acted("apply", "plan.json").code == 0
     assert [job["name"] for job in acted("jobs", "list", "--json").json["jobs"]] == ["a", "b"]
     assert acted("jobs", "show", "extra", "--json").json["retired"]
-    assert "what added it does not add it any more" in acted("jobs", "show", "extra").out
+    assert "the job that added it does not add it any more" in acted("jobs", "show", "extra").out
     number = acted("reruns", "list", "--json").json["reruns"][0]["rerun"]
     assert acted("reruns", "show", str(number), "--json").json["dynamic"] == saved["dynamic"]
     assert acted("rerun", "extra", "--yes").code == 1

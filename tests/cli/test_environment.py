@@ -1,4 +1,4 @@
-"""What code and commands run with, and edits that change nothing: `why`, `--changed=all` and `stale_on`."""
+"""Changes of the environment, and edits without effect: `why`, `--changed=all` and `stale_on`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def score():
 
 @pytest.fixture
 def installed(shell: Shell, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A distribution and a program outside of the project, which has a call and a command that use them."""
+    """A project with a call and a command that use a distribution and a program outside of the project."""
     folder = tmp_path_factory.mktemp("outside")
     packages = folder / "site-packages"
     (packages / "fakelib").mkdir(parents=True)
@@ -164,7 +164,7 @@ def test_a_distribution_that_is_removed_is_seen(installed: Path, shell: Shell) -
 
 def test_another_interpreter_warns(installed: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     run(shell)
-    monkeypatch.setattr("rekindle.engine.changes.reading.interpreter", lambda: "CPython 9.9.9 (/opt/python9)")
+    monkeypatch.setattr("rekindle.engine.staleness.contents.interpreter", lambda: "CPython 9.9.9 (/opt/python9)")
     done = shell("why", "call")
     assert "-> CPython 9.9.9 (/opt/python9) (does not make it stale" in done.out
 

@@ -1,4 +1,4 @@
-"""The contract's exit codes, and what is said with them."""
+"""Exit codes of the contract, and their messages."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_stale_jobs_that_are_left_are_1(shell: Shell) -> None:
     assert done.code == 1
     assert "1 job is stale: a" in done.err
     assert "again: rekindle run spec.yaml" in done.err
-    assert shell("run", "spec.yaml", "--no-rerun").code == 1  # it stays so until the job runs again
+    assert shell("run", "spec.yaml", "--no-rerun").code == 1  # the job stays stale until it runs again
     assert shell("run", "spec.yaml").code == 0
     assert shell("run", "spec.yaml", "--no-rerun").code == 0
 

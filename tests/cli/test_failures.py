@@ -1,4 +1,4 @@
-"""Failures by kind, and reruns of one kind: what is told, and what is refused."""
+"""`failures` by signature, and reruns of one signature."""
 
 from __future__ import annotations
 

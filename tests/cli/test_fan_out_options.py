@@ -1,4 +1,4 @@
-"""Fan-outs on the command line: what is typed, and what is shown."""
+"""Fan-outs on the command line: options and output."""
 
 from __future__ import annotations
 

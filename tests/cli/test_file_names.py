@@ -1,4 +1,4 @@
-"""File names that are not UTF-8, as they are typed, read and shown: jobs get their bytes, people see `caf\\xe9`."""
+r"""File names that are not UTF-8: jobs get their bytes, and output shows `caf\xe9`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ RESULT = "import json, os, names; json.dump(names.names(), open(os.environ['REKI
 
 @pytest.fixture
 def named(shell: Shell) -> Shell:
-    """A workflow that has run with such names in all places."""
+    """A workflow that has run, with names that are not UTF-8 in all places."""
     put(shell.folder, b"0")
     (shell.folder / "o").mkdir()
     (shell.folder / "plain.txt").write_text("1")

@@ -1,4 +1,4 @@
-"""Which files count as changed, as it is typed: content, patterns as inputs, and the items of fan-outs."""
+"""Comparison of files: content, patterns as inputs, and the items of fan-outs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def put(path: Path, text: str) -> None:
 
 
 def reasons(shell: Shell, *jobs: str) -> list[dict]:
-    """The reasons for which jobs are stale."""
+    """The reasons why jobs are stale."""
     return [reason for job in shell("why", *jobs, "--json").json["jobs"] for reason in job["reasons"]]
 
 
@@ -55,7 +55,7 @@ def test_other_content_of_equal_size_and_mtime_is_a_change(shell: Shell, change)
     put(shell.folder / "cfg", "alpha=1\n")
     shell.write(ONE)
     assert shell("run", "spec.yaml").code == 0
-    assert words(shell, "j") == ["current"]  # its content is in the cache now
+    assert words(shell, "j") == ["current"]  # the digest is cached now
     change(shell.folder)
     assert [(one["kind"], one["name"]) for one in reasons(shell, "j")] == [("input", "i")]
     assert shell("rerun", "--changed", "--yes", "--work").code == 0
@@ -146,7 +146,7 @@ def test_a_pattern_is_the_set_of_its_files(globs: Shell) -> None:
     (globs.folder / "in" / "b c.txt").unlink()
     put(globs.folder / "in" / "a.txt", "A\n")
     put(globs.folder / "in" / "d.csv", "d\n")
-    [reason] = reasons(globs, "all")  # and no file of it by itself, as one that the command names
+    [reason] = reasons(globs, "all")  # none of its files is listed separately
     assert (reason["kind"], reason["pattern"]) == ("input", "in/*.txt")
     assert (reason["new"], reason["gone"], reason["changed"]) == (["in/c.txt"], ["in/b c.txt"], ["in/a.txt"])
     assert "in/*.txt: 1 new (in/c.txt), 1 gone (in/b c.txt), 1 changed (in/a.txt)" in globs("why", "all").out

@@ -1,4 +1,4 @@
-"""That held jobs are why nothing runs, and how they are let go."""
+"""Commands report held jobs, and how to release them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command says of itself, and how little it takes to say it."""
+"""The help of every command, and its imports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import click
 import pytest
 from cli_shell import Shell
 
-from rekindle.cli.embassies import DIALECTS
-from rekindle.cli.lazy import LazyGroup
+from rekindle.cli.groups import DIALECTS, LazyGroup
 from rekindle.cli.main import cli, main
 
 HEAVY = {"rich", "psycopg", "starlette", "distributed", "sqlite3", "yaml", "msgspec", "psutil", "blake3", "asyncio"}

@@ -1,4 +1,4 @@
-"""`rerun` with the options that say how."""
+"""The options of `rerun` that say how a rerun is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job that a revision leaves out, and a later one has again, is what it was."""
+"""A job that one revision retires and a later one restores keeps its state and attempts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that a job leaves running: killed at its end and named, or left alone with `leave_running: true`."""
+"""Processes that a job leaves running are killed and named, or kept with `leave_running: true`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LEAVES: dict[str, dict[str, Any]] = {
 
 
 def run(shell: Shell, jobs: dict[str, dict[str, Any]], **more: Any) -> int:
-    """Run a workflow of these jobs; the exit code."""
+    """Run a workflow of these jobs and return the exit code."""
     shell.write(MODULE, "lib.py")
     shell.write(json.dumps({"name": "s", "jobs": jobs, **more}))
     return shell("run", "spec.yaml", "-j", "1").code

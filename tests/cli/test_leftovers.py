@@ -1,4 +1,4 @@
-"""What jobs leave in the places that rekindle reads: their own failure, and the next job runs."""
+"""Files that jobs leave where rekindle reads fail only these jobs, and the next job runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def command(text: str, **more: object) -> dict:
 
 
 def run(shell: Shell, jobs: dict[str, dict]) -> dict[str, dict]:
-    """Run jobs one after the other, and one more; returns how each attempt ended, by the name of its job."""
+    """Run jobs one after the other, and one more. Return the end of each attempt by the name of its job."""
     shell.write(json.dumps({"name": "w", "jobs": {**jobs, "last": {"run": "true"}}}), "spec.json")
     assert shell("run", "spec.json", "-j", "1").code == 2
     names = {one["id"]: one["name"] for one in shell("jobs", "list", "--json").json["jobs"]}
@@ -225,17 +225,17 @@ def test_logs_and_the_next_run_do_not_wait_for_a_pipe_put_there_later(shell: She
 BREAK = """\
 import sys
 
-if "rekindle.worker" in sys.orig_argv or "rekindle.worker.host" in sys.orig_argv:
-    import rekindle.worker.staging as staging
+if "rekindle.worker" in sys.orig_argv or "rekindle.worker.call_host" in sys.orig_argv:
+    import rekindle.worker.attempt_folders as staging
 
     def in_place(end, leaves):
         raise LookupError("nobody foresaw it")
 
-    def take_leaves(leaves, take=staging.take_leaves):
+    def take_leaves(leaves, take=staging.take_reports):
         left = take(leaves)
         return left if left.result is None else in_place(None, leaves)
 
-    staging.take_leaves, staging.in_place = take_leaves, in_place
+    staging.take_reports, staging.check_in_place = take_leaves, in_place
 """
 
 

@@ -1,4 +1,4 @@
-"""Long lists: pages of them, whole ones in constant memory, and the raw error beside the signature."""
+"""Long lists: pages, whole lists in constant memory, and the raw error beside the signature."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def listed(shell: Shell, listed_folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def on_a_terminal(folder: Path, *words: str) -> str:
-    """What a command prints on a terminal of 80 columns."""
+    """Return the output of a command on a terminal of 80 columns."""
     above, below = pty.openpty()
     env = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
     with subprocess.Popen([*REKINDLE, *words], cwd=folder, stdout=below, stderr=below, env=env) as process:

@@ -21,7 +21,7 @@ def run(shell: Shell, *steps: dict[str, Any], code: int = 0) -> None:
 
 @pytest.fixture
 def failed(shell: Shell) -> Shell:
-    """A fan-out of which one item has failed; neither has printed to stderr."""
+    """A fan-out with one failed item and nothing on stderr."""
     run(shell, {"name": "p", "each": ["a", "b"], "run": "echo item ${item}; test ${item} = a"}, code=2)
     return shell
 

@@ -102,14 +102,14 @@ def test_rows_of_zip_are_crossed_excluded_and_included(shell):
 @pytest.mark.parametrize(
     ("matrix", "said"),
     [
-        ("{os: [a, b], exclude: [{oss: a}]}", "`exclude` names 'oss', which is no key of this matrix (did you mean"),
+        ("{os: [a, b], exclude: [{oss: a}]}", "`exclude` names 'oss', which is not a key of this matrix (did you mean"),
         ("{os: [lin, mac], exclude: [{os: mca}]}", "`exclude` matches no combination: none has os=mca (did you mean"),
         ("{os: [a], exclude: [{os: a}]}", "`exclude` leaves no combination"),
         ("{exclude: [a, b]}", "a key of a matrix cannot have the name `exclude`"),
         ("{include: {range: [0, 3]}}", "a key of a matrix cannot have the name `include`"),
         ("{os: [a], include: [{}]}", "a combination of `include` must map keys to values, and is empty"),
         ("{os: [a], include: [{os: b}, {os: b}]}", "two jobs of 'build' are named 'build[os=b]'"),
-        ("{zip: {os: [a, b]}}", "`zip` stands beside `matrix`, not in it"),
+        ("{zip: {os: [a, b]}}", "`zip` belongs beside `matrix`, not inside it"),
         ("{exclude: []}", "`matrix` has no values"),
         ("{a: [null]}", 'quote it: "" is the empty text'),
         ("{a: [true, 'true']}", "two jobs would have one name"),
@@ -223,4 +223,4 @@ def test_two_names_that_differ_only_in_how_they_are_composed_are_refused(shell):
 
 def test_a_free_key_elsewhere_than_at_the_top_is_refused_with_a_hint(shell):
     shell.write("name: w\njobs: {a: {run: x, x-mine: 1}}\n")
-    assert "stands at the top of the spec" in shell("submit", "spec.yaml").err
+    assert "is allowed only at the top level of a spec" in shell("submit", "spec.yaml").err

@@ -1,4 +1,4 @@
-"""A project that is moved, renamed or copied with its store: commands work on the folder in which they are typed."""
+"""A project that is moved, renamed or copied with its store: commands use the folder in which they run."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ COPIES = [copy, copy_without_times, link]
 
 
 class Moved:
-    """The original (if it is still there) and the command line in the other folder."""
+    """The original (if it still exists) and the command line in the other folder."""
 
     def __init__(self, shell: Shell, folder: Path, orig: Path) -> None:
         self.shell, self.folder, self.orig = shell, folder, orig
@@ -298,7 +298,7 @@ def test_a_store_shared_by_a_project_and_its_copy_knows_the_first(made, shell, t
 
 @pytest.fixture
 def outside(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """A store in which the folder of a workflow is missing, and that of another is there."""
+    """A store with two workflows, one without its folder."""
     monkeypatch.setenv("REKINDLE_STORE", str(tmp_path / "stores" / "one"))
     for name in ("gone", "here"):
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""Files that commands name: an edit of one makes the job stale, as they are typed."""
+"""An edit of a file that a command names makes the job stale."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def pair(shell: Shell) -> Shell:
 
 def test_what_is_stale_for_its_program_runs_again_and_is_current(pair: Shell) -> None:
     pair.write("print(2)\n", "prog.py")
-    assert pair("run", "spec.yaml").code in (0, 1)  # whether or not it runs what is stale
+    assert pair("run", "spec.yaml").code in (0, 1)  # with and without rerunning stale jobs
     assert pair("rerun", "-w", "w", "--changed", "--yes", "--work").code == 0
     assert (pair.folder / "b.txt").read_text() == "2\n"
     assert words_of(pair) == {"a": "current", "b": "current"}
@@ -251,7 +251,7 @@ def test_what_an_earlier_step_makes_does_not_make_it_stale(shell: Shell) -> None
 def test_a_program_that_is_edited_while_it_runs_is_stale(shell: Shell) -> None:
     shell.write("import pathlib; p = pathlib.Path('prog.py'); p.write_text(p.read_text() + '#')\n", "prog.py")
     shell.write("name: w\njobs: {a: {run: python3 prog.py}}")
-    assert shell("run", "spec.yaml").code == 1  # it is stale at once
+    assert shell("run", "spec.yaml").code == 1  # the job is stale at once
     assert words_of(shell) == {"a": "stale"}
 
 

@@ -1,4 +1,4 @@
-"""Jobs by name at the command line: a name is a name first, then ids, a pattern, a template or matrix values."""
+"""Jobs by name on the command line: a word is a name first, then ids, a pattern, a template or matrix values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A completed job that a revision lets need what is not done is stale at that moment, as every command says."""
+"""A completed job that gets an unfinished need by a revision is stale at once in every command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def change(shell: Shell, old: str, new: str) -> None:
 
 
 def stale(shell: Shell) -> set[str]:
-    """The jobs that `jobs list` gives as stale, which those of `why` are too."""
+    """The stale jobs of `jobs list`, which equal those of `why`."""
     listed = {job["name"] for job in shell("jobs", "list", "--json").json["jobs"] if job["stale"]}
     explained = shell("why", "--all", "--json").json["jobs"]
     assert listed == {job["name"] for job in explained if any(one["kind"] == "needs" for one in job["reasons"])}

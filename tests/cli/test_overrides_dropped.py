@@ -1,4 +1,4 @@
-"""What a rerun had set is dropped once the spec says something else about the same value."""
+"""An override of a rerun is dropped when a revision changes the same value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A parameter that a revision changes is reported with both values, so that their types can be told apart."""
+"""A parameter that a revision changes is reported with both values, which show their types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Declared outputs that attempts leave without completing: named, or set aside and brought back (`partial: aside`)."""
+"""Partial outputs of attempts that did not complete are named, or set aside and restored (`partial: aside`)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def write_project(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def left(shell: Shell) -> dict[str, list[dict[str, Any]]]:
-    """By job, what its live attempt has left."""
+    """The partial outputs of live attempts by job."""
     names = {job["id"]: job["name"] for job in shell("jobs", "list", "--json").json["jobs"]}
     attempts = shell("attempts", "list", "--live", "--json").json["attempts"]
     return {names[one["job"]]: one["partial_outputs"] for one in attempts}

@@ -1,4 +1,4 @@
-"""Permissions of a store: private to its user, or shared with a group; whatever the umask."""
+"""Permissions of a store for every umask: private to its user, or shared with a group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cli_shell import Shell
 
-from rekindle.engine.wake import Bell, ring
+from rekindle.engine.notify import Notifier, notify
 
 SPEC = """
 name: modes
@@ -148,7 +148,7 @@ def test_a_partial_output_that_cannot_be_reached_fails_the_start_of_a_resume(she
     shell("run", "spec.yaml")
     place = shell.folder / ".rekindle/attempts/0000/00/1.partial"
     place.rename(shell.folder / "elsewhere")
-    place.symlink_to(place)  # refuses root too
+    place.symlink_to(place)  # refuses root, too
     (shell.folder / "ok").touch()
     assert shell("rerun", "s", "--from", "two", "--yes", "--work").code == 2
     [attempt] = shell("attempts", "list", "--live", "--json").json["attempts"]
@@ -188,17 +188,17 @@ def test_a_store_of_an_older_version_becomes_private_once_and_says_so(project: S
 def test_a_runner_that_cannot_be_woken_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
 ) -> None:
-    bells = [Bell(str(tmp_path), 1), Bell(str(tmp_path), 2, "supervisor")]
+    bells = [Notifier(str(tmp_path), 1), Notifier(str(tmp_path), 2, "supervisor")]
 
     def refuse(*_: object) -> int:
         raise OSError(getattr(errno, number), "refused")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        ring(str(tmp_path), [1, 3])
-    ring(str(tmp_path), [1, 3])
+        notify(str(tmp_path), [1, 3])
+    notify(str(tmp_path), [1, 3])
     for bell in bells:
-        bell.hush()
+        bell.drain()
         bell.close()
 
 

@@ -1,11 +1,11 @@
-"""Plans drawn as trees."""
+"""Plans printed as trees."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rekindle.cli.showing.plantree import lines
-from rekindle.domain.rerunning.rerun import PlannedJob
+from rekindle.cli.output.plans import tree_lines
+from rekindle.domain.rerun.plan import PlannedJob
 from rekindle.domain.states import State
 
 
@@ -15,7 +15,7 @@ def planned(number: int, name: str, after: State = State.WAITING) -> PlannedJob:
 
 def drawn(names: Sequence[str], children: Mapping[int, Sequence[int]], fold: bool = True) -> list[str]:
     jobs = [planned(number, name) for number, name in enumerate(names)]
-    found = lines(jobs, children, (lambda job: job.after) if fold else None)
+    found = tree_lines(jobs, children, (lambda job: job.after) if fold else None)
     return [line.name + (" (see above)" if line.again else "") for line in found]
 
 
@@ -45,7 +45,7 @@ def test_similar_jobs_are_folded_with_what_follows_from_any_of_them() -> None:
 
 def test_jobs_that_look_different_are_not_folded() -> None:
     jobs = [planned(number, f"j{number}", State.READY if number % 2 else State.WAITING) for number in range(6)]
-    assert [line.name for line in lines(jobs, {}, lambda job: job.after)] == ["j* ×3", "j* ×3"]
+    assert [line.name for line in tree_lines(jobs, {}, lambda job: job.after)] == ["j* ×3", "j* ×3"]
 
 
 def test_a_long_chain_stays_narrow_and_does_not_recurse() -> None:

@@ -1,4 +1,4 @@
-"""`restart`, `reset` and `accept`: what they show, ask, write and exit with."""
+"""`restart`, `reset` and `accept`: output, questions, changes and exit codes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_restart_works_at_once_where_that_is_asked_for(pipe: Shell) -> None:
     [
         (["nobody"], 1, "no such workflow: nobody"),
         (["pipe", "-w", "other"], 64, "name one workflow"),
-        (["-j", "2"], 64, "-j says how to work"),
+        (["-j", "2"], 64, "-j needs --work"),
         (["--only-uninitialised"], 64, "--only-uninitialized"),
     ],
 )
@@ -121,7 +121,7 @@ def test_a_reset_holds_until_a_restart_and_is_shown_as_held(pipe: Shell) -> None
 
 
 def test_live_failures_pipe_into_a_reset(pipe: Shell) -> None:
-    """By return code: what was mended since is not reset for an earlier failure."""
+    """Reset by return code leaves out jobs that completed after their failure."""
     pipe.write("", "ok")
     pipe("rerun", "fit", "--yes", "--work")
     assert pipe("reset", "-f", "exit_code=1", "--yes").out == "nothing selected\n"

@@ -1,4 +1,4 @@
-"""Revisions on the command line: compared, foreseen, submitted with a rerun, recorded."""
+"""Revisions on the command line: compared, previewed, submitted with a rerun, recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run` brings a workflow up to date: what it runs again, what it leaves, and the exit code of the whole workflow."""
+"""`run` brings a workflow up to date: which jobs it runs, and the exit code for the whole workflow."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(shell: Shell) -> None:
 
 
 def interrupted(shell: Shell, spec: str, started: str) -> str:
-    """Run until a file is there, then interrupt; what was printed."""
+    """Run until a file exists, then interrupt, and return the output."""
     shell.write(spec)
     run = subprocess.Popen(
         [REKINDLE, "run", "spec.yaml", "-j", "2"], cwd=shell.folder, stderr=subprocess.PIPE, text=True

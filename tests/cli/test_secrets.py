@@ -1,4 +1,4 @@
-"""Values of `env:` whose names are those of secrets: masked wherever they are shown, real for jobs."""
+"""Values of `env:` with names of secrets are masked in all output, and real for jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli_shell import Shell
 
-from rekindle.domain.texts.secrets import masked, masked_document, masked_field, masked_matrix
+from rekindle.domain.texts.display import mask_document, mask_env, mask_field, mask_matrix
 
 SPEC = """
 name: sec
@@ -53,7 +53,7 @@ COMMANDS = (
 
 @pytest.fixture(scope="module")
 def told_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder in which a job ran with one secret, with another set by a rerun, and was revised; what was printed."""
+    """A folder with a job that ran with a secret, another secret set by a rerun, and a revision; and the output."""
     folder = tmp_path_factory.mktemp("told")
     printed = ""
 
@@ -120,11 +120,11 @@ def test_a_saved_plan_holds_the_value_for_its_user_only_and_applies_it(shell: Sh
     "name", ["TOKEN", "my_token_2", "SECRET_ID", "DbPassword", "PASSWD", "AWS_ACCESS_KEY_ID", "Credentials"]
 )
 def test_names_of_secrets_in_any_case(name: str) -> None:
-    assert masked({name: "x", "MODE": "x"}) == {name: "***", "MODE": "x"}
-    assert masked_field(f"template.env.{name}", "x") == "***"
-    assert masked_field(f"env.{name}", None) is None
-    assert masked_field(f"params.{name}", "x") == "x"
-    assert masked_matrix({f"env_{name}": "x", "env_MODE": "x", name: "x"}) == {
+    assert mask_env({name: "x", "MODE": "x"}) == {name: "***", "MODE": "x"}
+    assert mask_field(f"template.env.{name}", "x") == "***"
+    assert mask_field(f"env.{name}", None) is None
+    assert mask_field(f"params.{name}", "x") == "x"
+    assert mask_matrix({f"env_{name}": "x", "env_MODE": "x", name: "x"}) == {
         f"env_{name}": "***",
         "env_MODE": "x",
         name: "x",
@@ -190,12 +190,12 @@ def test_no_command_shows_a_secret_of_an_action_or_a_result(shell: Shell) -> Non
 
 
 def test_documents_are_masked_at_any_depth() -> None:
-    assert masked_document([{"env": {"TOKEN": {"x": 1}, "MODE": 2}, "TOKEN": 3}]) == [
+    assert mask_document([{"env": {"TOKEN": {"x": 1}, "MODE": 2}, "TOKEN": 3}]) == [
         {"env": {"TOKEN": "***", "MODE": 2}, "TOKEN": 3}
     ]
-    assert masked_document({"_set": {"a.env.TOKEN": 1, "env.MODE": 2}, "env": "TOKEN"}) == {
+    assert mask_document({"_set": {"a.env.TOKEN": 1, "env.MODE": 2}, "env": "TOKEN"}) == {
         "_set": {"a.env.TOKEN": "***", "env.MODE": 2},
         "env": "TOKEN",
     }
-    assert masked_field("result.env.TOKEN", 1) == masked_field("result.list[0].env.TOKEN", 1) == "***"
-    assert masked_field("params.env", {"TOKEN": 1}) == {"TOKEN": "***"}
+    assert mask_field("result.env.TOKEN", 1) == mask_field("result.list[0].env.TOKEN", 1) == "***"
+    assert mask_field("params.env", {"TOKEN": 1}) == {"TOKEN": "***"}

@@ -1,4 +1,4 @@
-"""Regular expressions that would take for ever: every command ends, names the pattern, and locks nobody out."""
+"""Regular expressions that backtrack without end: every command ends, names the pattern, and holds no lock."""
 
 from __future__ import annotations
 

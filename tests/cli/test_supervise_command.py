@@ -1,4 +1,4 @@
-"""`supervise`: what it takes, what it tells, and how it exits."""
+"""`supervise`: options, output and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`undo` of `--keep-outputs` puts back what is gone, replaces nothing, and writes nothing outside the project."""
+"""`undo` after `--keep-outputs` restores missing outputs, replaces none, and writes nothing outside the project."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ WAYS = (
 
 @pytest.mark.parametrize("name", ["d/in/out", "d/in", "d", "t", "t/deep", "l"])
 def test_what_is_in_an_outputs_place_refuses_the_undo(project, tmp_path, name):
-    (project.folder / "t/x").unlink()  # would be put back alone
+    (project.folder / "t/x").unlink()  # would be restored alone
     for how in WAYS:
         if how == "folder" and name in ("d", "d/in", "t", "t/deep"):
-            continue  # an empty folder is in nobody's way
+            continue  # an empty folder does not prevent it
         replace(project.folder / name, how)
         before = state_of(tmp_path)
         done = project("undo")

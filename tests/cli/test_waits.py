@@ -1,4 +1,4 @@
-"""Why jobs do not run now: `why`, `status`, `jobs show`, `submit` and `run` say so."""
+"""`why`, `status`, `jobs show`, `submit` and `run` explain why jobs do not run now."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def waits(shell, job):
 
 
 def said(shell, job):
-    """What `why` says, which `jobs show` says too."""
+    """The lines of `why`, which equal those of `jobs show`."""
     found = shell("why", job).out
     shown = [line[len("workflow  ") :].strip() for line in shell("jobs", "show", job).out.splitlines()]
     last = found.strip().splitlines()[-1].strip()

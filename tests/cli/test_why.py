@@ -1,4 +1,4 @@
-"""`why` and `--changed`, as they are typed."""
+"""`why` and `--changed` on the command line."""
 
 from __future__ import annotations
 

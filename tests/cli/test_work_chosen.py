@@ -1,4 +1,4 @@
-"""`rekindle work` for some jobs, and for so many attempts."""
+"""`rekindle work` for selected jobs, and with `--most`."""
 
 from __future__ import annotations
 

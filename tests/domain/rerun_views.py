@@ -1,4 +1,4 @@
-"""Short ways to write the planner's arguments in tests."""
+"""Builders of the planner's arguments."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rekindle.domain.rerunning.planning import plan_rerun
-from rekindle.domain.rerunning.rerun import AttemptView, Graph, How, JobView, RerunPlan, StepView
+from rekindle.domain.rerun.plan import RerunPlan
+from rekindle.domain.rerun.planner import plan_rerun
+from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView, StepView
 from rekindle.domain.states import ACTIVE, ENDED, State
 
 C, F, K, W, R, Q, X = (
@@ -21,32 +23,32 @@ C, F, K, W, R, Q, X = (
 )
 
 
-def graph(*edges: tuple[int, int]) -> Graph:
-    """Both directions of these (parent, child) edges."""
+def graph(*edges: tuple[int, int]) -> JobGraph:
+    """Return a graph of these (parent, child) edges."""
     children: dict[int, list[int]] = {}
     parents: dict[int, list[int]] = {}
     for parent, child in edges:
         children.setdefault(parent, []).append(child)
         parents.setdefault(child, []).append(parent)
-    return Graph(children, parents)
+    return JobGraph(children, parents)
 
 
 def ran(*states: State, number: int = 7, state: State | None = None) -> AttemptView:
-    """An attempt whose steps a, b, c, … ended in these states, and which ended as the last of them."""
+    """Return an attempt whose steps a, b, c, … ended in these states; it ended in the state of the last one."""
     steps = tuple(StepView(position, "abcdef"[position], step) for position, step in enumerate(states))
     end = state or states[-1]
     return AttemptView(number, end, "exit" if end is State.FAILED else None, steps)
 
 
 def job(number: int, state: State, **more: Any) -> JobView:
-    """A job named j<number>, of one step, with an attempt 100+number where its state means that there is one."""
+    """Return a job named j<number> with one step, and with attempt 100+number if its state implies one."""
     if "attempt" not in more and (state in ENDED or state in ACTIVE) and not more.get("canceled"):
         more["attempt"] = ran(state, number=100 + number)
     return JobView(id=number, name=f"j{number}", state=state, version=10 + number, **{"steps": ("a",), **more})
 
 
-def world(jobs: Sequence[JobView], edges: Graph) -> dict[int, JobView]:
-    """The views, with the unmet counts that follow from the states."""
+def world(jobs: Sequence[JobView], edges: JobGraph) -> dict[int, JobView]:
+    """Return the views with the unmet counts that follow from the states."""
     views = {view.id: view for view in jobs}
     return {
         view.id: replace(
@@ -56,6 +58,6 @@ def world(jobs: Sequence[JobView], edges: Graph) -> dict[int, JobView]:
     }
 
 
-def plan(jobs: Sequence[JobView], edges: Graph, *selected: int, start: str = "beginning") -> RerunPlan:
-    """The plan for one request."""
+def plan(jobs: Sequence[JobView], edges: JobGraph, *selected: int, start: str = "beginning") -> RerunPlan:
+    """Return the plan for one request."""
     return plan_rerun(world(jobs, edges), edges, [(selected, How(start))])

@@ -1,4 +1,4 @@
-"""Actions read, merged and applied to parameters: pure."""
+"""Dynamic actions: parsing, merging, and parameter changes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rekindle.domain.actions import (
     BadAction,
     action_document,
     apply_change,
-    effective,
-    merge,
+    effective_params,
+    merge_actions,
     read_action,
 )
 
@@ -71,7 +71,7 @@ def test_a_change_is_made(params, change, after):
 def test_a_modifier_that_does_not_fit_is_refused_and_later_changes_nothing(params, change):
     with pytest.raises(BadAction):
         apply_change(params, change)
-    assert effective(params, [change]) == params
+    assert effective_params(params, [change]) == params
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_modifier_that_does_not_fit_is_refused_and_later_changes_nothing(param
         ({"detour": [{"name": ""}]}, "has no name"),
     ],
 )
-def test_what_is_no_action_is_refused_in_words(document, told):
+def test_invalid_actions_are_refused(document, told):
     with pytest.raises(BadAction) as refusal:
         read_action(document)
     assert told in str(refusal.value)
@@ -102,13 +102,13 @@ def test_an_action_reads_back_from_its_document(set_, children, flag, names):
     )
     document = json.loads(json.dumps(action_document(action)))
     assert action_document(read_action(document)) == document
-    assert merge([action])[0].add == action.add
+    assert merge_actions([action])[0].add == action.add
 
 
 @given(VALUES.map(lambda value: {"a": value, "b": 1, "c": [1]}), st.lists(CHANGES, max_size=4))
-def test_changes_in_force_never_fail_and_do_what_each_would_do(params, changes):
+def test_effective_params_never_fail(params, changes):
     before = json.dumps(params, sort_keys=True)
-    now = effective(params, changes)
+    now = effective_params(params, changes)
     assert json.dumps(params, sort_keys=True) == before
     step = params
     for change in changes:
@@ -122,4 +122,4 @@ def test_changes_in_force_never_fail_and_do_what_each_would_do(params, changes):
 def test_two_steps_cannot_add_one_name():
     one = Action(add=[{"name": "x"}])
     with pytest.raises(BadAction, match="'x' is added twice"):
-        merge([one, Action(detour=[{"name": "x"}])])
+        merge_actions([one, Action(detour=[{"name": "x"}])])

@@ -1,4 +1,4 @@
-"""What runs and would be reset under its process: canceled first, where that was asked for."""
+"""Reruns with `cancel_running`: running jobs are canceled before they are reset."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 import pytest
 from rerun_views import C, F, K, Q, W, X, graph, job, ran, world
 
-from rekindle.domain.rerunning.asking import how_to_json
-from rekindle.domain.rerunning.planning import plan_from_json, plan_rerun, plan_to_json
-from rekindle.domain.rerunning.rerun import RESET_HOLD, How, Reason, ReasonKind
+from rekindle.domain.rerun.plan import Reason, ReasonKind, plan_from_json, plan_to_json
+from rekindle.domain.rerun.planner import plan_rerun
+from rekindle.domain.rerun.request import RESET_HOLD, How, how_to_json
 from rekindle.domain.states import State
 
 CANCEL = How(cancel_running=True)
@@ -21,7 +21,7 @@ def planned(jobs, edges, *requests):
 
 
 def canceled(decided):
-    """By job: the attempts that end first."""
+    """Return the attempts that end first, by job."""
     return {
         one.id: (reason.detail["attempt"], reason.detail["state"])
         for one in decided.jobs
@@ -42,7 +42,7 @@ def test_a_job_that_runs_is_canceled_archived_and_ready_again(state, word):
 
 
 @pytest.mark.parametrize("downstream", ["all", "changed"])
-def test_what_runs_below_is_canceled_and_runs_again_whatever_comes_out(downstream):
+def test_running_descendants_are_canceled_and_run_again(downstream):
     jobs = [job(1, C), job(2, C), job(3, X), job(4, W)]
     decided = planned(jobs, CHAIN, (1, How(downstream=downstream, cancel_running=True)))
     assert [one.id for one in decided.jobs] == [1, 2, 3, 4]
@@ -51,7 +51,7 @@ def test_what_runs_below_is_canceled_and_runs_again_whatever_comes_out(downstrea
     assert decided.jobs[2].reserve is None
 
 
-def test_with_none_only_what_runs_on_what_is_taken_away_is_canceled():
+def test_with_none_only_running_children_are_canceled():
     edges = graph((1, 2), (1, 3), (3, 4))
     jobs = [job(1, C), job(2, X), job(3, C), job(4, X)]
     decided = planned(jobs, edges, (1, How(downstream="none", cancel_running=True)))
@@ -63,34 +63,34 @@ def test_with_none_only_what_runs_on_what_is_taken_away_is_canceled():
     assert (by_id[3].after, by_id[3].stays) == (C, True)
 
 
-def test_only_those_asked_for_so_cancel():
+def test_only_requests_with_cancel_running_cancel():
     jobs = [job(1, C), job(2, C), job(3, X), job(4, F)]
     decided = planned(jobs, graph((1, 3), (2, 4)), (1, How()), (2, CANCEL))
     assert [one.id for one in decided.refused] == [1]
     assert canceled(decided) == {}
 
 
-def test_a_job_that_runs_and_is_held_is_refused_for_that():
+def test_a_running_held_job_is_refused():
     decided = planned([job(1, X, held="held")], graph(), (1, CANCEL))
     assert decided.jobs == ()
     assert "release it first" in decided.refused[0].why
 
 
-def test_a_job_that_runs_resumes_at_the_step_that_it_is_at():
+def test_a_running_job_resumes_at_its_current_step():
     one = job(1, X, steps=("a", "b", "c"), attempt=ran(C, number=7, state=X))
     decided = planned([one], graph(), (1, How("failed-step", cancel_running=True)))
     assert (decided.jobs[0].start, decided.jobs[0].keeps, decided.jobs[0].resume_attempt) == ("b", ("a",), 7)
 
 
-def test_outputs_of_what_runs_are_not_saved():
-    """It is still at them."""
+def test_outputs_of_running_jobs_are_not_saved():
+    """The attempt is still writing them."""
     jobs = [job(1, C, outputs=("out",), declared=("out",), directory="/p"), job(2, X, outputs=("o",), directory="/p")]
     how = How(cancel_running=True, keep_outputs=True)
     decided = planned(jobs, graph((1, 2)), (1, how))
-    assert [one.manner.saves for one in decided.jobs] == [("/p/out",), ()]
+    assert [one.next_attempt.saves for one in decided.jobs] == [("/p/out",), ()]
 
 
-def test_a_reset_may_cancel_too_and_it_is_recorded():
+def test_a_reset_may_cancel_and_records_it():
     how = How(hold=RESET_HOLD, cancel_running=True)
     decided = planned([job(1, X)], graph(), (1, how))
     assert (decided.jobs[0].holds, canceled(decided)) == (RESET_HOLD, {1: (101, "running")})
@@ -98,7 +98,7 @@ def test_a_reset_may_cancel_too_and_it_is_recorded():
     assert "cancel_running" not in how_to_json(How())
 
 
-def test_the_rest_is_planned_as_without_it():
+def test_other_jobs_are_planned_as_without_cancel_running():
     jobs = [job(1, F), job(2, W), job(3, K), job(4, W)]
     with_it, without = (planned(jobs, CHAIN, (1, how)) for how in (CANCEL, How()))
     assert with_it == without

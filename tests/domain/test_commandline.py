@@ -1,4 +1,4 @@
-"""`run:` becomes what the shell would make of it. The real /bin/sh and bash are the oracles."""
+"""Commands: `run:` behaves as in a shell. The real /bin/sh and bash are the oracles."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def argv(run: str | tuple[str, ...], shell: str | None = None, **scopes: Any) ->
 
 
 def shown(shell: str, script: str, cwd: Path) -> list[list[str]]:
-    """The arguments of every call of `show` in the script."""
+    """Return the arguments of every call of `show` in the script."""
     done = subprocess.run(
         [shell, "-c", SHOW + script], cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False
     )
@@ -96,7 +96,7 @@ def test_words_and_quotes_need_no_shell(run: str, vector: list[str]) -> None:
         "kill 1", "true --version",
     ],
 )  # fmt: skip
-def test_what_a_shell_does_itself_goes_to_sh_as_it_is(run: str) -> None:
+def test_shell_builtins_are_passed_to_sh(run: str) -> None:
     line = compile_command(run, None)
     assert line.needs_shell
     assert line.argv({}) == ["/bin/sh", "-c", run]
@@ -155,13 +155,13 @@ def test_an_unknown_name_is_refused_when_read_and_a_missing_value_when_used() ->
         argv("a ${params.alpa}", params={"alpha": 1})
 
 
-def test_references_are_told_in_order() -> None:
+def test_references_are_in_order() -> None:
     line = compile_command("a ${params.x} | b '${item}'", None)
     assert [reference.text for reference in line.references] == ["${params.x}", "${item}"]
     assert [reference.text for reference in compile_command(("a", "${item}"), None).references] == ["${item}"]
 
 
-def test_a_command_without_references_is_ready_and_cannot_be_spoilt() -> None:
+def test_a_fixed_argument_vector_is_copied() -> None:
     line: CommandLine = compile_command("a b", None)
     line.argv({}).append("c")
     assert line.argv({}) == ["a", "b"]
@@ -212,7 +212,7 @@ def test_a_value_in_the_first_place_is_a_program_and_nothing_else(shell: str, tm
 @pytest.mark.parametrize(
     "run", ["a '${item}'", 'a "${item}"', 'a "x ${item} y"', 'a "${item}" | b', "a | b '-${item}-'"]
 )
-def test_inside_quotes_only_harmless_values_are_taken(run: str) -> None:
+def test_only_harmless_values_are_accepted_inside_quotes(run: str) -> None:
     assert "data/x_1.csv" in argv(run, item="data/x_1.csv")[-1]
     assert argv(run, item="")
     for value in ("a b", "a;b", "$X", "`x`", "it's", 'say "x"', "a\\b", "a\nb", "*", "é"):
@@ -245,7 +245,7 @@ def test_inside_quotes_only_harmless_values_are_taken(run: str) -> None:
         "a >\\\n& ${item}",
     ],
 )
-def test_where_the_shell_reads_in_another_way_only_harmless_values_are_taken(run: str) -> None:
+def test_only_harmless_values_are_accepted_in_nested_code(run: str) -> None:
     assert argv(run, "bash", item="5")[-1] == run.replace("${item}", "5")
     for value in ("", *EVIL[:8]):
         with pytest.raises(BadValue, match=r"value of \$\{item\}"):
@@ -374,5 +374,5 @@ def test_several_files_are_several_words_sorted_as_given():
         == "ls ; ls 'x'x"
     )
     for text in ("ls ${inputs.f}x|wc", "wc <${inputs.f}|wc", 'ls "${inputs.none}"|wc', "ls $(ls ${inputs.f})"):
-        with pytest.raises(BadValue, match="is no word of its own"):
+        with pytest.raises(BadValue, match="is not a separate word"):
             compile_command(text, None).argv(scope)

@@ -1,15 +1,14 @@
-"""What differs between two attempts."""
+"""Differences between two attempts."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from rekindle.domain.causes import Cause
-from rekindle.domain.changes.differences import Around, Difference, differences
-from rekindle.domain.changes.prints import Content, Prints
+from rekindle.domain.changes.differences import AttemptContext, Difference, attempt_differences
+from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
 from rekindle.domain.models import Attempt, StepOutcome
-from rekindle.domain.states import State
+from rekindle.domain.states import Cause, State
 
 FIT = JobTemplate("fit", (Step("load", run=("cp", "a", "b")), Step("fit", run="fit --fast")), env={"N": "1"})
 DONE = Attempt(1, 3, 1, 1, "t", State.COMPLETED, 1, 5, exit_code=0, host="here", started=10.0, ended=12.5)
@@ -18,19 +17,19 @@ DONE = Attempt(1, 3, 1, 1, "t", State.COMPLETED, 1, 5, exit_code=0, host="here",
 def told(
     a: Attempt, b: Attempt, before: JobTemplate = FIT, after: JobTemplate = FIT
 ) -> dict[str, tuple[object, object]]:
-    return {one.field: (one.a, one.b) for one in differences(a, b, before, after)}
+    return {one.field: (one.a, one.b) for one in attempt_differences(a, b, before, after)}
 
 
 def test_an_attempt_does_not_differ_from_itself() -> None:
-    assert differences(DONE, DONE, FIT, FIT) == []
+    assert attempt_differences(DONE, DONE, FIT, FIT) == []
 
 
-def test_what_only_tells_attempts_apart_is_no_difference() -> None:
+def test_identities_of_attempts_are_no_difference() -> None:
     again = DONE._replace(id=2, number=2, token="u", template=6, pid=7, started=20.0, ended=22.5, archived_by=1)
     assert told(DONE, again) == {}
 
 
-def test_how_they_ended_and_what_they_took() -> None:
+def test_outcomes_and_usage_are_compared() -> None:
     failed = DONE._replace(state=State.FAILED, cause=Cause.EXIT, exit_code=3, ended=11.0, max_rss_bytes=2048)
     assert told(failed, DONE) == {
         "state": ("failed", "completed"),
@@ -51,7 +50,7 @@ def test_commands_are_compared_by_the_name_of_their_step() -> None:
     }
 
 
-def test_each_field_of_a_template_is_told_by_its_own_name() -> None:
+def test_each_template_field_has_its_own_name() -> None:
     each = replace(FIT, steps=(FIT.steps[0], replace(FIT.steps[1], each=Each(glob="*.x"), args={"k": {"deep": 1}})))
     after = replace(each, env={"N": "2"}, resources=Resources(memory=5, licences=(("solver", 2),)), workdir="attempt")
     found = told(DONE, DONE, FIT, after)
@@ -64,7 +63,7 @@ def test_each_field_of_a_template_is_told_by_its_own_name() -> None:
     assert "template.resources.cpus" not in found
 
 
-def test_what_a_rerun_modified() -> None:
+def test_overrides_are_compared() -> None:
     tuned = DONE._replace(overrides='{"env": {"N": "2"}, "memory": 7, "params": {"alpha": {"x": 5}}}', builds_on=1)
     assert told(DONE, tuned._replace(start_step=1)) == {
         "modified.env.N": (None, "2"),
@@ -81,21 +80,27 @@ def test_results_are_compared_path_by_path() -> None:
     assert told(a, DONE._replace(result="[1]")) == {"result": ({"k": [1], "s": True, "gone": 1}, [1])}
 
 
-def test_results_part_within_objects_and_lists_of_one_length() -> None:
+def test_results_diverge_within_objects_and_equal_lists() -> None:
     a, b = DONE._replace(result='{"k": {"x": [1, {"y": 2}]}}'), DONE._replace(result='{"k": {"x": [1, {"y": 3}]}}')
     assert told(a, b) == {"result.k.x[1].y": (2, 3)}
     assert told(a, DONE._replace(result='{"k": {"x": [1]}}')) == {"result.k.x": ([1, {"y": 2}], [1])}
 
 
-def test_what_one_has_not_recorded_is_not_compared() -> None:
-    model = Content("model", "/x", "aa")
-    one = Around(
-        {"p": 1}, {"m": 1}, Resources(), {"mod": "1"}, Prints((Content("i", "/i", "11"),), (model,), {"E": "e"})
+def test_unrecorded_parts_are_not_compared() -> None:
+    model = FileContent("model", "/x", "aa")
+    one = AttemptContext(
+        {"p": 1},
+        {"m": 1},
+        Resources(),
+        {"mod": "1"},
+        FileFingerprints((FileContent("i", "/i", "11"),), (model,), {"E": "e"}),
     )
-    other = Around({"p": 1}, {"m": 1})
-    assert differences(DONE, DONE, FIT, FIT, one, other) == []
+    other = AttemptContext({"p": 1}, {"m": 1})
+    assert attempt_differences(DONE, DONE, FIT, FIT, one, other) == []
     unlike = replace(one, resources=Resources(memory=5), code={"mod": "2"}, needed={"up": "x"})
-    found = differences(DONE, DONE, FIT, FIT, one, replace(unlike, prints=Prints((), (replace(model, digest="bb"),))))
+    found = attempt_differences(
+        DONE, DONE, FIT, FIT, one, replace(unlike, prints=FileFingerprints((), (replace(model, digest="bb"),)))
+    )
     assert {each.field: (each.a, each.b) for each in found} == {
         "resources.memory": (0, 5),
         "code.mod": ("1", "2"),
@@ -111,5 +116,5 @@ def test_steps_are_compared_by_name() -> None:
     fit = StepOutcome(1, "fit", State.FAILED, Cause.SIGNAL, signal=9, started=2.0, ended=3.0)
     a = DONE._replace(steps=(load, fit))
     b = DONE._replace(steps=(replace(fit, position=0), replace(load, position=1, ended=4.0)))
-    assert differences(a, b, FIT, FIT) == [Difference("steps.load.seconds", 1.0, 3.0)]
+    assert attempt_differences(a, b, FIT, FIT) == [Difference("steps.load.seconds", 1.0, 3.0)]
     assert told(a, a._replace(steps=(load,)))["steps.fit.signal"] == (9, None)

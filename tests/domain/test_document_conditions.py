@@ -1,4 +1,4 @@
-"""Queries of document databases mean what MongoDB's manual says, also where other readings of it differ."""
+"""Document queries have the semantics of MongoDB's manual, also where other implementations differ."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import json
 
 import pytest
 
-from rekindle.domain.documents.conditions import condition_of
-from rekindle.domain.documents.ordering import compare, sort_key
-from rekindle.domain.documents.paths import values_at
+from rekindle.domain.documents.conditions import compile_query
+from rekindle.domain.documents.ordering import compare_values, sort_key, values_at
 from rekindle.domain.errors import BadSelection
 
 
 def found(query: object, *documents: object) -> list[int]:
-    """Which of the documents are meant, by their places."""
-    condition = condition_of(json.dumps(query))
+    """Return the positions of the matching documents."""
+    condition = compile_query(json.dumps(query))
     return [at for at, document in enumerate(documents) if condition(document)]
 
 
 MEANT = [
-    # equality: types are told apart, numbers are one type, lists stand for their elements and for themselves
+    # equality: types differ, all numbers are one type, a list stands for itself and its elements
     ({"a": 1}, [{"a": 1}, {"a": 1.0}, {"a": True}, {"a": "1"}, {"a": [1, 2]}, {"a": [[1]]}, {}], [0, 1, 4]),
     ({"a": True}, [{"a": True}, {"a": 1}, {"a": [True]}], [0, 2]),
     ({"a": [1]}, [{"a": [1]}, {"a": [[1], 2]}, {"a": 1}, {"a": [1, 2]}], [0, 1]),
@@ -27,7 +26,7 @@ MEANT = [
     ({"a": {"b": {"$gt": 1}}}, [{"a": {"b": 2}}], []),
     ({"a": {}}, [{"a": {}}, {"a": {"x": 1}}, {}], [0]),
     ({"a": {"$eq": {"x": 1}}}, [{"a": {"x": 1}}, {"a": [{"x": 1}]}, {"a": {"x": 2}}], [0, 1]),
-    # null is what is null, or not there
+    # null matches null and missing values
     ({"a": None}, [{"a": None}, {}, {"a": 0}, {"a": [None]}, {"a": [1]}], [0, 1, 3]),
     ({"a.b": None}, [{"a": 5}, {"a": {"b": None}}, {"a": [1, 2]}, {"a": []}, {"a": [{"b": 1}, {}]}, {}], [0, 1, 4, 5]),
     ({"a": {"$ne": None}}, [{"a": 1}, {}, {"a": None}, {"a": [None, 1]}], [0]),
@@ -41,7 +40,7 @@ MEANT = [
     ({"a": {"$gt": [1, 2]}}, [{"a": [1, 3]}, {"a": [1, 2]}, {"a": 5}, {"a": [2]}], [0, 3]),
     ({"a": {"$lt": {"x": 2}}}, [{"a": {"x": 1}}, {"a": {"x": 3}}, {"a": {"w": 9}}, {"a": {"x": None}}], [0, 2, 3]),
     ({"a": {"$gt": 1, "$lt": 4}}, [{"a": [0, 5]}, {"a": 2}, {"a": 9}], [0, 1]),
-    # negations are of the whole
+    # negations apply to the whole condition
     ({"a": {"$ne": 1}}, [{"a": [1, 2]}, {"a": 2}, {}], [1, 2]),
     ({"a": {"$nin": [1, 2]}}, [{"a": [1]}, {"a": 3}, {}], [1, 2]),
     ({"a": {"$not": {"$gt": 1}}}, [{"a": 2}, {"a": 1}, {}, {"a": "x"}], [1, 2, 3]),
@@ -51,7 +50,7 @@ MEANT = [
     ({"$and": [{"a": {"$gt": 1}}, {"a": {"$lt": 3}}]}, [{"a": 2}, {"a": 4}], [0]),
     ({"$comment": "why", "a": 1}, [{"a": 1}, {"a": 2}], [0]),
     ({}, [{}, {"a": 1}], [0, 1]),
-    # what is there
+    # existence
     ({"a": {"$exists": True}}, [{"a": None}, {}, {"a": []}], [0, 2]),
     ({"a": {"$exists": 0}}, [{"a": None}, {}], [1]),
     ({"a.b": {"$exists": True}}, [{"a": [{"b": 1}, {}]}, {"a": [1]}, {"a": {}}], [0]),
@@ -127,13 +126,13 @@ def test_a_query_means_what_mongodb_says(query, documents, wanted):
         ({"$where": "1"}, "unknown operator '$where'"),
     ],
 )
-def test_what_cannot_be_read_is_named(query, said):
+def test_invalid_queries_name_the_position(query, said):
     with pytest.raises(BadSelection) as raised:
-        condition_of(json.dumps(query))
+        compile_query(json.dumps(query))
     assert said in str(raised.value)
 
 
-def test_values_have_one_order():
+def test_values_are_totally_ordered():
     ordered = [
         None,
         -1,
@@ -154,7 +153,7 @@ def test_values_have_one_order():
         True,
     ]
     for at, one in enumerate(ordered):
-        assert [compare(one, other) < 0 for other in ordered] == [at < place for place in range(len(ordered))]
+        assert [compare_values(one, other) < 0 for other in ordered] == [at < place for place in range(len(ordered))]
 
 
 def test_a_list_is_sorted_by_its_first_element_in_the_order_asked_for():

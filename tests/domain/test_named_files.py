@@ -1,4 +1,4 @@
-"""Which words of a command may name files, and as what."""
+"""Files named in commands, and their roles."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def words(text: str, *roles: str, **environment: str) -> list[str]:
         ("echo $((1 + (2)))) ; sh 'unclosed", ["unclosed"]),
     ],
 )  # fmt: skip
-def test_programs_are_found_wherever_they_stand(command: str, programs: list[str]) -> None:
+def test_programs_are_found_in_any_position(command: str, programs: list[str]) -> None:
     found = words(command, "program")
     assert [one for one in found if "\x01" not in one] == programs
 
@@ -121,7 +121,7 @@ def test_other_words_are_candidates_also_behind_a_sign(command: str, others: lis
         ("cd d; a > o", ["d/o"]),
     ],
 )
-def test_what_a_command_writes_is_told_apart(command: str, written: list[str]) -> None:
+def test_written_files_are_distinguished(command: str, written: list[str]) -> None:
     assert words(command, "written") == written
 
 

@@ -1,4 +1,4 @@
-"""Users' regular expressions: the language of `re`, each search within a time limit."""
+"""Users' regular expressions: the syntax of `re`, with a time limit for each search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from rekindle.domain.errors import BadSelection, SlowPattern
-from rekindle.domain.texts.patterns import pattern_of
+from rekindle.domain.texts.patterns import compile_pattern
 
 WORDS = r"a b ab . a* b+? (a|b) (?:ab)? [ab] [^a] ^ $ \b \d \{ { } {e} a{2} a{,2} {e<=1} {s} (?=a) (?<=b) - [[] ] 1 [{]"
 PIECES = st.sampled_from([*WORDS.split(), "[a&&b]", r"\N{DIGIT ONE}", "\n"])
@@ -25,25 +25,25 @@ def test_a_pattern_is_found_where_re_finds_it(pattern: str, text: str) -> None:
             wanted = re.search(pattern, text) is not None
         except re.error:
             reject()
-    assert pattern_of(pattern).found_in(text) is wanted
+    assert compile_pattern(pattern).found_in(text) is wanted
 
 
 @pytest.mark.parametrize("pattern", [r"(a|aa)+$", r"(?:(?:a{1,1000}){1,1000}){1,1000}$", r"(\w|\w\w|\w\w\w)*$"])
 def test_a_search_that_takes_too_long_is_stopped_and_names_the_pattern(pattern: str) -> None:
     with pytest.raises(SlowPattern, match=re.escape(repr(pattern))):
-        pattern_of(pattern).found_in("a" * 60 + "!", 0.05)
+        compile_pattern(pattern).found_in("a" * 60 + "!", 0.05)
 
 
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
         ("(a|", "position 0"),
-        (r"\p{Lu}", "bad escape"),  # `regex` alone would take this one, and the next
+        (r"\p{Lu}", "bad escape"),  # `regex` alone would accept this and the next
         ("(?R)", "unknown extension"),
         ("x" * 10_001, "too long"),
         ("a**", "multiple repeat"),
     ],
 )
-def test_what_re_does_not_take_is_refused_with_its_position(pattern: str, said: str) -> None:
+def test_invalid_patterns_are_refused_with_the_position(pattern: str, said: str) -> None:
     with pytest.raises(BadSelection, match=re.escape(said)):
-        pattern_of(pattern)
+        compile_pattern(pattern)

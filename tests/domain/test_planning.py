@@ -9,8 +9,11 @@ import pytest
 from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, ran, world
 
 from rekindle.domain.errors import NotFound
-from rekindle.domain.rerunning.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
-from rekindle.domain.rerunning.rerun import RESET_HOLD, Graph, How, Pointers, Reason, ReasonKind, StepView
+from rekindle.domain.rerun.plan import Reason, ReasonKind, plan_from_json, plan_to_json
+from rekindle.domain.rerun.planner import plan_rerun
+from rekindle.domain.rerun.request import RESET_HOLD, How
+from rekindle.domain.rerun.undo import JobPointers, pointers_after, pointers_before
+from rekindle.domain.rerun.views import JobGraph, StepView
 
 DIAMOND = graph((1, 2), (1, 3), (2, 4), (3, 4))
 
@@ -23,7 +26,7 @@ def refusals(plan):
     return {refused.id: refused.why for refused in plan.refused}
 
 
-# Which jobs are reset, and to what
+# Reset jobs and their states
 
 
 def test_the_failed_branch_of_a_diamond_runs_again_and_the_other_does_not():
@@ -39,7 +42,7 @@ def test_all_descendants_are_archived_and_wait():
     assert [planned.unmet for planned in decided.jobs] == [0, 1]
 
 
-def test_a_job_waits_for_all_that_is_reset_above_it():
+def test_a_job_waits_for_all_reset_jobs_upstream():
     decided = plan([job(1, C), job(2, C), job(3, C), job(4, C)], DIAMOND, 1)
     assert {planned.id: planned.unmet for planned in decided.jobs} == {1: 0, 2: 1, 3: 1, 4: 2}
 
@@ -53,7 +56,7 @@ def test_a_selected_job_below_another_selected_one_waits_and_carries_both_reason
     ]
 
 
-def test_a_selected_job_waits_for_what_is_not_done_outside_the_plan():
+def test_a_selected_job_waits_for_unfinished_jobs_outside_the_plan():
     decided = plan([job(1, X), job(2, K)], graph((1, 2)), 2)
     assert states(decided) == {2: ("canceled", "waiting")}
     assert decided.reads == ((1, 11),)
@@ -77,7 +80,7 @@ def test_a_waiting_descendant_whose_need_was_done_has_one_more_to_wait_for():
     assert [(planned.id, planned.unmet) for planned in decided.jobs] == [(1, 0), (3, 2)]
 
 
-def test_a_descendant_that_waited_anyway_is_planned_because_it_will_run():
+def test_a_waiting_descendant_is_planned():
     decided = plan([job(1, F), job(2, W), job(3, W)], graph((1, 2), (2, 3)), 1)
     assert states(decided) == {1: ("failed", "ready"), 2: ("waiting", "waiting"), 3: ("waiting", "waiting")}
     assert [planned.archives for planned in decided.jobs[1:]] == [(), ()]
@@ -113,7 +116,7 @@ def test_held_descendants_are_reset_and_stay_held_with_a_warning():
     assert pointers_after(decided.jobs[2], pointers_before(jobs[2])).held == "looks odd"
 
 
-# Below: only what changed, or nothing
+# Downstream: changed, none
 
 
 def asked(how, jobs, edges, *selected):
@@ -124,7 +127,7 @@ CHANGED, LEFT = How(downstream="changed"), How(downstream="none")
 CHAIN = graph((1, 2), (2, 3))
 
 
-def test_a_completed_descendant_keeps_its_attempt_in_reserve_and_no_other_does():
+def test_only_completed_descendants_may_be_reused():
     jobs = [job(1, F), job(2, C), job(3, F), job(4, W, reserve=90), job(5, C, aggregate=True)]
     decided = asked(CHANGED, jobs, graph((1, 2), (1, 3), (1, 4), (1, 5)), 1)
     assert {planned.id: planned.reserve for planned in decided.jobs} == {1: None, 2: 102, 3: None, 4: 90, 5: None}
@@ -132,7 +135,7 @@ def test_a_completed_descendant_keeps_its_attempt_in_reserve_and_no_other_does()
     assert [reason.kind for reason in decided.jobs[1].reasons] == [ReasonKind.UPSTREAM, ReasonKind.RESERVE]
 
 
-def test_what_is_stale_below_what_is_stale_may_be_spared_once_that_has_run():
+def test_a_stale_job_below_a_stale_job_may_be_reused():
     jobs, why = [job(1, C), job(2, C), job(3, F)], {n: (Reason(ReasonKind.INPUT, {"name": "i"}),) for n in (1, 2, 3)}
     views, stale = world(jobs, CHAIN), How(downstream="changed", keep_modified=True)
     decided = plan_rerun(views, CHAIN, [([1, 2, 3], stale)], why=why)
@@ -154,21 +157,21 @@ def test_all_beats_changed_and_changed_beats_none():
     assert (changed.jobs[2].archives, changed.jobs[2].reserve) == ((104,), 104)
 
 
-def test_what_is_finished_below_is_left_with_a_warning_and_what_was_ready_waits():
+def test_with_none_finished_children_stay_and_ready_ones_wait():
     jobs, edges = [job(1, C), job(2, C), job(3, C), job(4, R)], graph((1, 2), (2, 3), (1, 4))
     decided = asked(LEFT, jobs, edges, 1)
     assert states(decided) == {1: ("completed", "ready"), 2: ("completed", "completed"), 4: ("ready", "waiting")}
     assert [(planned.stays, planned.unmet, planned.archives) for planned in decided.jobs[1:]] == [(True, 1, ())] * 2
     assert [planned.reasons[0].kind for planned in decided.jobs[1:]] == [ReasonKind.STAYS, ReasonKind.UPSTREAM]
-    assert decided.warnings[0].startswith("`j2`, `j3` stay as they are, and stale should")
+    assert decided.warnings[0].startswith("`j2`, `j3` stay as they are, and become stale if")
     assert decided.expected.attempts == 1
 
 
-def test_what_is_left_below_a_failed_job_is_not_written():
+def test_with_none_unchanged_descendants_are_not_written():
     assert states(asked(LEFT, [job(1, F), job(2, C)], graph((1, 2)), 1)) == {1: ("failed", "ready")}
 
 
-def test_a_job_that_runs_far_below_does_not_hinder_one_that_leaves_it():
+def test_with_none_a_distant_running_job_is_no_obstacle():
     jobs = [job(1, C), job(2, C), job(3, X)]
     assert states(asked(LEFT, jobs, CHAIN, 1))[1] == ("completed", "ready")
     decided = asked(LEFT, jobs, CHAIN, 2)
@@ -176,17 +179,17 @@ def test_a_job_that_runs_far_below_does_not_hinder_one_that_leaves_it():
     assert "`j3` is running" in refusals(asked(CHANGED, jobs, CHAIN, 1))[1]
 
 
-# Held and let go
+# Hold and release
 
 
-def test_what_is_reset_to_be_held_is_held_and_what_is_below_it_is_not():
+def test_hold_applies_to_selected_jobs_only():
     decided = asked(How(hold=RESET_HOLD), [job(1, R), job(2, C), job(3, C)], CHAIN, 1, 2)
     assert [planned.holds for planned in decided.jobs] == [RESET_HOLD, RESET_HOLD, None]
     before = pointers_before(job(2, C))
     assert [pointers_after(planned, before).held for planned in decided.jobs] == [RESET_HOLD, RESET_HOLD, None]
 
 
-def test_only_what_was_reset_by_hand_is_let_go_and_nothing_else_of_it_changes():
+def test_release_only_releases_jobs_reset_by_hand():
     resuming = job(
         1, R, held=RESET_HOLD, resume_attempt=90, resume_step=1, reserve=None, pinned_to=90, steps=("a", "b")
     )
@@ -196,11 +199,11 @@ def test_only_what_was_reset_by_hand_is_let_go_and_nothing_else_of_it_changes():
     assert (decided.jobs[0].releases, decided.jobs[0].archives, decided.jobs[0].start) == (True, (), "b")
     before = pointers_before(resuming)
     assert pointers_after(decided.jobs[0], before) == replace(before, held=None)
-    assert refusals(decided)[3] == "it is not held: there is nothing to let go"
+    assert refusals(decided)[3] == "it is not held, so it cannot be released"
     assert "looks odd" in refusals(decided)[2]
 
 
-# Which definition
+# Definition
 
 
 def test_jobs_are_pinned_as_the_nearest_selected_job_is():
@@ -210,23 +213,23 @@ def test_jobs_are_pinned_as_the_nearest_selected_job_is():
     assert {planned.id: planned.pinned_to for planned in decided.jobs} == {1: None, 2: None, 3: 103, 4: 77, 5: None}
 
 
-def test_a_rerun_that_is_not_pinned_takes_the_latest_and_an_attempt_made_over_again_does_not():
+def test_a_rerun_uses_the_latest_definition_and_a_repeat_does_not():
     pinned = job(1, F, pinned_to=90)
     assert asked(How(), [pinned], graph(), 1).jobs[0].pinned_to is None
     assert asked(How(again=True), [pinned], graph(), 1).jobs[0].pinned_to == 90
 
 
-def test_steps_and_outputs_are_those_of_the_definition_that_is_taken():
+def test_steps_and_outputs_follow_the_pinned_definition():
     view = job(1, F, attempt=ran(C, F), steps=("x", "y"), outputs=("new",))
     earlier = replace(view, steps=("a", "b"), outputs=("old",))
     decided = plan_rerun({1: view}, graph(), [([1], How("failed-step", definition="pinned"))], earlier={1: earlier})
     assert (decided.jobs[0].start, decided.jobs[0].keeps, decided.overwrites) == ("b", ("a",), ("old",))
 
 
-# What is refused
+# Refusals
 
 
-def test_a_job_that_has_not_run_is_refused_by_what_it_waits_for():
+def test_a_job_that_has_not_run_is_refused_naming_its_needs():
     jobs = [job(1, F), job(2, X), job(3, C), job(4, W), job(5, R)]
     decided = plan(jobs, graph((1, 4), (2, 4), (3, 4)), 4, 5)
     assert decided.jobs == ()
@@ -236,7 +239,7 @@ def test_a_job_that_has_not_run_is_refused_by_what_it_waits_for():
     }
 
 
-def test_a_job_that_was_reset_already_is_refused_as_such():
+def test_a_job_that_was_already_reset_is_refused():
     decided = plan([job(1, R, resume_attempt=9, resume_step=1)], graph(), 1)
     assert refusals(decided) == {1: "it has not run yet since it was reset: it is ready"}
 
@@ -254,12 +257,12 @@ def test_a_job_that_runs_is_refused(state, word):
     assert states(decided) == {2: ("failed", "ready")}
 
 
-def test_a_command_that_is_named_can_be_typed_as_it_stands():
+def test_commands_in_refusals_are_quoted_for_the_shell():
     decided = plan([replace(job(1, X), name="train[seed=0]")], graph(), 1)
     assert refusals(decided)[1].endswith("rekindle cancel 'train[seed=0]'")
 
 
-def test_what_would_disturb_a_running_job_is_refused_by_its_name_and_the_rest_is_planned():
+def test_a_job_above_a_running_one_is_refused_and_the_rest_planned():
     jobs = [job(1, C), job(2, C), job(3, X), job(4, F)]
     decided = plan(jobs, graph((1, 2), (2, 3)), 1, 4)
     why = "`j3` is running, and it needs `j1`; cancel it first: --cancel-running, or rekindle cancel j3"
@@ -300,7 +303,7 @@ def test_a_job_that_is_not_there_is_named():
         plan([job(1, F)], graph(), 1, 9)
 
 
-# Where a job starts
+# Start points
 
 
 def steps(*names):
@@ -349,7 +352,7 @@ def test_when_all_steps_completed_and_the_attempt_failed_the_last_one_is_repeate
     assert "(missing_output): its last step, `b`, runs again" in decided.warnings[0]
 
 
-def test_a_stop_at_a_step_that_is_gone_is_refused():
+def test_a_stop_at_a_removed_step_is_refused():
     decided = plan([job(1, F, attempt=ran(C, F), **steps("a"))], graph(), 1, start="failed-step")
     assert "stopped at step `b`, which its definition does not have any more" in refusals(decided)[1]
 
@@ -362,7 +365,7 @@ def test_steps_are_not_kept_when_the_definition_before_them_has_changed(start, n
     assert "its first steps were `a`, `b`" in refusals(decided)[1]
 
 
-def test_a_definition_that_changed_only_behind_the_start_is_no_matter():
+def test_changes_behind_the_start_point_do_not_matter():
     (planned,) = plan([job(1, F, attempt=ran(C, F), **steps("a", "x"))], graph(), 1, start="failed-step").jobs
     assert planned.start == "x"
 
@@ -411,29 +414,29 @@ def test_a_refused_start_below_another_selected_job_becomes_the_beginning_with_a
 # Several requests
 
 
-def test_the_same_manner_twice_is_one():
+def test_the_same_options_twice_are_one_request():
     views = world([job(1, F), job(2, F)], graph())
     decided = plan_rerun(views, graph(), [([1, 2], How()), ([2, 2], How())])
     assert decided == plan_rerun(views, graph(), [([2, 1], How())])
 
 
-def test_each_request_has_its_own_manner():
+def test_each_request_has_its_own_options():
     views = world([job(n, F, attempt=ran(C, F, number=n), **steps("a", "b")) for n in (1, 2)], graph())
     decided = plan_rerun(views, graph(), [([1], How("failed-step")), ([2], How())])
     assert [planned.start for planned in decided.jobs] == ["b", "beginning"]
 
 
-def test_a_job_asked_for_in_two_manners_is_refused():
+def test_a_job_requested_with_different_options_is_refused():
     views = world([job(1, F), job(2, F)], graph())
     decided = plan_rerun(views, graph(), [([1, 2], How("failed-step")), ([2], How())])
-    assert refusals(decided) == {2: "it is asked for in different ways, from beginning and from failed-step: name one"}
+    assert refusals(decided) == {2: "it is requested in different ways, from beginning and from failed-step: name one"}
     assert [planned.id for planned in decided.jobs] == [1]
 
 
-# Outputs, form
+# Outputs and JSON
 
 
-def test_outputs_that_may_exist_are_told_once():
+def test_overwritten_outputs_are_listed_once():
     jobs = [job(1, C, outputs=("b.txt", "a.txt")), job(2, C, outputs=("a.txt",)), job(3, R, outputs=("never",))]
     assert plan(jobs, graph((1, 2), (1, 3)), 1).overwrites == ("b.txt", "a.txt")
 
@@ -441,9 +444,9 @@ def test_outputs_that_may_exist_are_told_once():
 def test_a_selection_drops_overrides_and_a_descendant_keeps_them():
     jobs = [job(1, F, overrides="{}", reserve=5, not_before=9.0), job(2, C, overrides="{}", reserve=6)]
     selected, below = plan(jobs, graph((1, 2)), 1).jobs
-    assert pointers_before(jobs[0]) == Pointers(attempt=101, reserve=5, not_before=9.0, overrides="{}")
-    assert pointers_after(selected, pointers_before(jobs[0])) == Pointers()
-    assert pointers_after(below, pointers_before(jobs[1])) == Pointers(overrides="{}")
+    assert pointers_before(jobs[0]) == JobPointers(attempt=101, reserve=5, not_before=9.0, overrides="{}")
+    assert pointers_after(selected, pointers_before(jobs[0])) == JobPointers()
+    assert pointers_after(below, pointers_before(jobs[1])) == JobPointers(overrides="{}")
 
 
 RICH = [job(1, C), job(2, F, attempt=ran(C, F), steps=("a", "b"), outputs=("o",)), job(3, K), job(4, X), job(5, W)]
@@ -496,7 +499,7 @@ def test_a_plan_survives_json():
     }
 
 
-def test_a_plan_with_reserves_pins_and_holds_survives_json():
+def test_a_plan_with_reuse_pins_and_holds_survives_json():
     edges = graph((1, 2), (3, 4), (5, 6))
     jobs = [*(job(n, C) for n in range(1, 7)), job(7, R, held=RESET_HOLD)]
     decided = plan_rerun(
@@ -523,7 +526,7 @@ def test_the_digest_follows_the_plan():
     assert first.digest != plan([replace(job(1, F), version=99)], graph(), 1).digest
 
 
-# Size: a wrong order of growth would not end within the suite's bound
+# Size: quadratic growth would exceed the suite's time limit
 
 
 def test_a_thousand_failures_among_ten_thousand_jobs_are_planned_at_once():
@@ -537,13 +540,13 @@ def test_a_thousand_failures_among_ten_thousand_jobs_are_planned_at_once():
 
 def test_a_hundred_thousand_descendants_take_seconds():
     n = 100_000
-    edges = Graph({k: [k + 1] for k in range(1, n)}, {k + 1: [k] for k in range(1, n)})
+    edges = JobGraph({k: [k + 1] for k in range(1, n)}, {k + 1: [k] for k in range(1, n)})
     views = {k: job(k, C) for k in range(1, n + 1)}
     decided = plan_rerun(views, edges, [([1], How())])
     assert len(decided.jobs) == n
 
 
-def test_an_attempt_made_over_again_by_itself_leaves_alone_what_has_completed_below():
+def test_an_automatic_repeat_keeps_completed_descendants():
     edges = graph((1, 2))
     decided = plan_rerun(world([job(1, F), job(2, C)], edges), edges, [([1], How(again=True))])
     assert states(decided) == {1: ("failed", "ready")}

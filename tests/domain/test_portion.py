@@ -1,12 +1,11 @@
-"""A part of a workflow."""
+"""Portions of a definition."""
 
 from __future__ import annotations
 
 import pytest
 
-from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
+from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step, select_portion
 from rekindle.domain.errors import NotFound, Refused
-from rekindle.domain.portion import portion
 
 NAMES = ("cut", "permute", "flip", "count", "average")
 # cut -> permute[1,2] -> flip -> average, and cut -> count -> average
@@ -30,28 +29,28 @@ def needs(definition: Definition) -> set[tuple[str, str]]:
 
 
 def test_without_ends_it_is_the_whole(whole: Definition) -> None:
-    assert portion(whole) == whole
+    assert select_portion(whole) == whole
 
 
-def test_from_an_entry_on_stay_its_jobs_and_what_needs_them(whole: Definition) -> None:
-    part = portion(whole, "permute")
+def test_first_keeps_its_jobs_and_their_descendants(whole: Definition) -> None:
+    part = select_portion(whole, "permute")
     assert names(part) == ["permute[1]", "permute[2]", "flip", "average"]
     assert needs(part) == {("flip", "permute[1]"), ("flip", "permute[2]"), ("average", "flip")}
     assert [part.templates[job.template].name for job in part.jobs] == ["permute", "permute", "flip", "average"]
 
 
-def test_as_far_as_an_entry_stay_its_jobs_and_what_they_need(whole: Definition) -> None:
-    assert names(portion(whole, None, "flip")) == ["cut", "permute[1]", "permute[2]", "flip"]
-    assert names(portion(whole, "permute", "flip")) == ["permute[1]", "permute[2]", "flip"]
-    assert names(portion(whole, "count", "count")) == ["count"]
+def test_last_keeps_its_jobs_and_their_ancestors(whole: Definition) -> None:
+    assert names(select_portion(whole, None, "flip")) == ["cut", "permute[1]", "permute[2]", "flip"]
+    assert names(select_portion(whole, "permute", "flip")) == ["permute[1]", "permute[2]", "flip"]
+    assert names(select_portion(whole, "count", "count")) == ["count"]
 
 
 def test_an_entry_that_is_not_there_is_named(whole: Definition) -> None:
     with pytest.raises(NotFound, match="no job 'permut'") as missing:
-        portion(whole, "permut")
+        select_portion(whole, "permut")
     assert "permute" in missing.value.hint
 
 
-def test_what_leads_nowhere_is_refused(whole: Definition) -> None:
+def test_entries_without_a_path_are_refused(whole: Definition) -> None:
     with pytest.raises(Refused, match="from flip to permute"):
-        portion(whole, "flip", "permute")
+        select_portion(whole, "flip", "permute")

@@ -1,4 +1,4 @@
-"""Durations and sizes: what is read, what is refused, what people see."""
+"""Durations and sizes: parsing, errors and formatting."""
 
 from __future__ import annotations
 
@@ -139,10 +139,10 @@ def test_a_size_is_short_for_people(size: int, text: str) -> None:
 
 
 @given(st.floats(min_value=0, max_value=1e9))
-def test_what_people_see_of_a_duration_can_be_typed_again(seconds: float) -> None:
+def test_a_formatted_duration_can_be_parsed(seconds: float) -> None:
     assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, rel=0.03, abs=0.051)
 
 
 @given(st.integers(min_value=0, max_value=2**60))
-def test_what_people_see_of_a_size_can_be_typed_again(size: int) -> None:
+def test_a_formatted_size_can_be_parsed(size: int) -> None:
     assert parse_size(format_size(size)) == pytest.approx(size, rel=0.06)

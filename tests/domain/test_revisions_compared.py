@@ -1,4 +1,4 @@
-"""Two revisions compared."""
+"""Comparison of two revisions."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 from rekindle.domain.changes.differences import Difference
 from rekindle.domain.changes.revisions import (
-    JobsOf,
-    Outline,
-    Redefined,
+    RedefinedJobs,
     RevisedJob,
     RevisionDiff,
-    Rewired,
-    compare,
+    RevisionOutline,
+    RewiredJobs,
+    TemplateJobs,
+    diff_outlines,
     revision_plan,
     revision_reason,
 )
 from rekindle.domain.definition import JobTemplate, Resources, Step
-from rekindle.domain.rerunning.rerun import ReasonKind
+from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.domain.states import State
 
 
@@ -31,9 +31,9 @@ def outline(
     edges: Mapping[str, str] | None = None,
     bindings: Mapping[str, str] | None = None,
     **params: Any,
-) -> Outline:
-    """Jobs by name with their templates; `edges` are child -> parent."""
-    return Outline(
+) -> RevisionOutline:
+    """Return jobs by name with their templates; `edges` are child -> parent."""
+    return RevisionOutline(
         params,
         {id(one): one for one in jobs.values()},
         {name: (id(one), (bindings or {}).get(name, "{}")) for name, one in jobs.items()},
@@ -47,33 +47,35 @@ TRAIN, TOP = template("train"), template("top")
 def test_nothing_differs_between_equal_revisions():
     one = outline({"top": TOP, "t1": TRAIN}, {"t1": "top"}, {"t1": '{"k":1}'}, alpha=1)
     other = outline({"t1": template("train"), "top": template("top")}, {"t1": "top"}, {"t1": '{"k":1}'}, alpha=1)
-    assert compare(one, other) == RevisionDiff()
+    assert diff_outlines(one, other) == RevisionDiff()
 
 
 def test_jobs_are_gathered_by_the_template_they_are_made_from():
     before = outline({"top": TOP, "t1": TRAIN, "t2": TRAIN})
     after = outline({"t2": TRAIN, "t3": TRAIN, "t4": TRAIN, "end": template("end")})
-    diff = compare(before, after)
-    assert diff.added == (JobsOf("train", ("t3", "t4")), JobsOf("end", ("end",)))
-    assert diff.removed == (JobsOf("top", ("top",)), JobsOf("train", ("t1",)))
+    diff = diff_outlines(before, after)
+    assert diff.added == (TemplateJobs("train", ("t3", "t4")), TemplateJobs("end", ("end",)))
+    assert diff.removed == (TemplateJobs("top", ("top",)), TemplateJobs("train", ("t1",)))
     assert diff.changed == ()
 
 
 def test_changes_are_told_by_field_once_for_all_jobs_of_a_template():
     after = template("train", "echo", resources=Resources(memory=5))
-    diff = compare(outline({"t1": TRAIN, "t2": TRAIN}), outline({"t1": after, "t2": after}))
+    diff = diff_outlines(outline({"t1": TRAIN, "t2": TRAIN}), outline({"t1": after, "t2": after}))
     fields = (Difference("steps.run.run", "true", "echo"), Difference("resources.memory", 0, 5))
-    assert diff.changed == (Redefined("train", ("t1", "t2"), fields),)
+    assert diff.changed == (RedefinedJobs("train", ("t1", "t2"), fields),)
 
 
 def test_matrix_values_count_as_fields_and_true_is_not_one():
     before = outline({"t1": TRAIN, "t2": TRAIN}, bindings={"t1": '{"k":1}', "t2": '{"k":2}'})
     after = outline({"t1": TRAIN, "t2": TRAIN}, bindings={"t1": '{"k":true}', "t2": '{"k":2}'})
-    assert compare(before, after).changed == (Redefined("train", ("t1",), (Difference("matrix.k", 1, True),)),)
+    assert diff_outlines(before, after).changed == (
+        RedefinedJobs("train", ("t1",), (Difference("matrix.k", 1, True),)),
+    )
 
 
 def test_parameters_that_come_go_and_change_are_told():
-    diff = compare(outline({}, a=1, b=1, c=1), outline({}, b=2, c=1, d=3))
+    diff = diff_outlines(outline({}, a=1, b=1, c=1), outline({}, b=2, c=1, d=3))
     assert diff.params == (
         Difference("a", 1, None, "after"),
         Difference("b", 1, 2),
@@ -85,9 +87,9 @@ def test_edges_are_told_between_jobs_that_stay_and_gathered_by_templates():
     jobs = {"top": TOP, "side": template("side"), "t1": TRAIN, "t2": TRAIN}
     before = outline({**jobs, "gone": TRAIN}, {"t1": "top", "t2": "top", "gone": "top"})
     after = outline({**jobs, "new": TRAIN}, {"t1": "side", "t2": "side", "new": "side"})
-    assert compare(before, after).edges == (
-        Rewired("train", "side", (("side", "t1"), ("side", "t2")), ()),
-        Rewired("train", "top", (), (("top", "t1"), ("top", "t2"))),
+    assert diff_outlines(before, after).edges == (
+        RewiredJobs("train", "side", (("side", "t1"), ("side", "t2")), ()),
+        RewiredJobs("train", "top", (), (("top", "t1"), ("top", "t2"))),
     )
 
 

@@ -1,4 +1,4 @@
-"""Failures that are alike have one signature, others have their own."""
+"""Equivalent failures have equal signatures, others have different ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rekindle.domain.signatures import normalised, signature
+from rekindle.domain.signatures import normalize_message, signature
 
 TRACEBACK = """\
 Traceback (most recent call last):
@@ -62,11 +62,11 @@ def of_call(message: str, error: str = "ValueError", trace: str = "") -> str:
     ],
 )
 def test_what_varies_is_taken_out_of_a_message(message: str, shown: str) -> None:
-    assert normalised(message) == shown
+    assert normalize_message(message) == shown
 
 
 def test_a_long_message_is_cut() -> None:
-    assert len(normalised("word " * 1000)) == 240
+    assert len(normalize_message("word " * 1000)) == 240
 
 
 def test_a_signature_shows_type_and_message() -> None:

@@ -1,4 +1,4 @@
-"""`${…}`: which are ours, what they become, and which belong to the shell."""
+"""`${…}`: references, their values, and dollars that belong to the shell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rekindle.domain.errors import UnknownWord
-from rekindle.domain.texts.substitution import Reference, lookup, parse, references, render, render_value, word
+from rekindle.domain.texts.substitution import (
+    Reference,
+    find_references,
+    format_word,
+    lookup_reference,
+    parse_text,
+    render_text,
+    render_value,
+)
 
 SCOPE: dict[str, Any] = {
     "params": {"alpha": 0.1, "deep": {"list": [10, {"x": True}]}, "n-1": 1},
@@ -21,7 +29,7 @@ SCOPE: dict[str, Any] = {
 
 
 def test_a_text_is_pieces_and_references_with_their_places() -> None:
-    assert parse("a ${params.alpha}${item}") == (
+    assert parse_text("a ${params.alpha}${item}") == (
         "a ",
         Reference("params", ("alpha",), 2, "${params.alpha}"),
         Reference("item", (), 17, "${item}"),
@@ -32,8 +40,8 @@ def test_a_text_is_pieces_and_references_with_their_places() -> None:
     "text", ["", "$X", "${X}", "${X:-y.z}", "$(date)", "${#x}", "$$", "${params}", "${x-a.b}", "`${f()}`", "${a.b()}"]
 )
 def test_what_belongs_to_the_shell_is_left_as_it_is(text: str) -> None:
-    assert render(text, SCOPE) == text
-    assert references(text) == ()
+    assert render_text(text, SCOPE) == text
+    assert find_references(text) == ()
 
 
 @pytest.mark.parametrize(
@@ -41,7 +49,7 @@ def test_what_belongs_to_the_shell_is_left_as_it_is(text: str) -> None:
     [("$${params.alpha}", "${params.alpha}"), ("$${X}", "${X}"), ("$${foo.bar}", "${foo.bar}"), ("a$${", "a${")],
 )
 def test_two_dollars_before_a_brace_are_a_literal_one(text: str, literal: str) -> None:
-    assert render(text, SCOPE) == literal
+    assert render_text(text, SCOPE) == literal
 
 
 @pytest.mark.parametrize(
@@ -56,12 +64,12 @@ def test_two_dollars_before_a_brace_are_a_literal_one(text: str, literal: str) -
     ],
 )
 def test_a_reference_becomes_its_value(text: str, value: str) -> None:
-    assert render(text, SCOPE) == value
+    assert render_text(text, SCOPE) == value
 
 
 def test_an_unknown_scope_is_refused_with_the_nearest_one_and_the_way_to_write_the_text() -> None:
     with pytest.raises(UnknownWord) as refused:
-        parse("echo ${parms.alpha}")
+        parse_text("echo ${parms.alpha}")
     assert "${parms.alpha}" in refused.value.message
     assert "`${params.alpha}`" in refused.value.hint
     assert "$${parms.alpha}" in refused.value.hint
@@ -72,7 +80,7 @@ def test_an_unknown_scope_is_refused_with_the_nearest_one_and_the_way_to_write_t
 )
 def test_a_name_of_ours_that_cannot_be_read_is_refused_and_shown(text: str) -> None:
     with pytest.raises(UnknownWord) as refused:
-        parse(text)
+        parse_text(text)
     assert "${params." in refused.value.message
 
 
@@ -89,14 +97,14 @@ def test_a_name_of_ours_that_cannot_be_read_is_refused_and_shown(text: str) -> N
 )
 def test_a_name_without_a_value_is_told_with_the_nearest(text: str, message: str, hint: str) -> None:
     with pytest.raises(UnknownWord) as refused:
-        render(text, SCOPE)
+        render_text(text, SCOPE)
     assert message in refused.value.message
     assert hint in refused.value.hint
 
 
 def test_an_item_outside_a_fan_out_is_told() -> None:
     with pytest.raises(UnknownWord, match="only a fan-out step has items"):
-        render("${item}", {"params": {}})
+        render_text("${item}", {"params": {}})
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,7 @@ def test_an_item_outside_a_fan_out_is_told() -> None:
     ],
 )
 def test_how_a_value_is_written(value: object, written: str) -> None:
-    assert word(value) == written
+    assert format_word(value) == written
 
 
 def test_a_text_that_is_one_reference_keeps_the_type_of_the_value() -> None:
@@ -127,13 +135,13 @@ def test_a_text_that_is_one_reference_keeps_the_type_of_the_value() -> None:
 
 
 def test_lookup_gives_the_value_itself() -> None:
-    assert lookup(references("${params.deep.list}")[0], SCOPE) == [10, {"x": True}]
+    assert lookup_reference(find_references("${params.deep.list}")[0], SCOPE) == [10, {"x": True}]
 
 
 @given(st.text(alphabet="ab.${}()-_", max_size=20))
 def test_text_without_our_scopes_is_never_changed_but_for_two_dollars(text: str) -> None:
     try:
-        rendered = render(text, SCOPE)
+        rendered = render_text(text, SCOPE)
     except UnknownWord:
         return
     assert rendered == text.replace("$${", "${")
@@ -142,4 +150,7 @@ def test_text_without_our_scopes_is_never_changed_but_for_two_dollars(text: str)
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
 def test_a_value_is_never_read_as_a_template(before: str, value: str, after: str) -> None:
     before, after = before.replace("$", ""), after.replace("$", "")
-    assert render(before + "${item}" + after, {"item": value + "${params.x}"}) == before + value + "${params.x}" + after
+    assert (
+        render_text(before + "${item}" + after, {"item": value + "${params.x}"})
+        == before + value + "${params.x}" + after
+    )

@@ -1,4 +1,4 @@
-"""Fan-outs through any history of attempts: identity, what is kept, and what attempts mean together."""
+"""Fan-outs over several attempts: identity, kept subtasks, and their combined state."""
 
 from __future__ import annotations
 
@@ -8,10 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rerun_views import C, F, graph, job, ran, world
 
-from rekindle.domain.rerunning.planning import plan_from_json, plan_rerun, plan_to_json, pointers_after, pointers_before
-from rekindle.domain.rerunning.rerun import FanOutView, How
+from rekindle.domain.rerun.plan import plan_from_json, plan_to_json
+from rekindle.domain.rerun.planner import plan_rerun
+from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.undo import pointers_after, pointers_before
+from rekindle.domain.rerun.views import FanOutView
 from rekindle.domain.states import State
-from rekindle.domain.subtasks import Known, Layer, Subtask, compose, divide, item_text, known_of, ranges
+from rekindle.domain.subtasks import (
+    KnownSubtask,
+    Subtask,
+    SubtaskLayer,
+    divide_subtasks,
+    format_ranges,
+    item_text,
+    known_subtasks,
+    merge_layers,
+)
 
 ITEMS = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=8)
 ENDS = st.sampled_from([State.COMPLETED, State.FAILED, State.CANCELED, State.WAITING])
@@ -19,17 +31,17 @@ ENDS = st.sampled_from([State.COMPLETED, State.FAILED, State.CANCELED, State.WAI
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_attempts_that_build_on_each_other_read_as_one(data):
-    """Against a model that keeps, by item, how it ended last and how often it ran."""
-    layers: list[Layer] = []
+def test_attempts_that_build_on_each_other_are_merged(data):
+    """Compare with a model that keeps, by item, the last outcome and the number of runs."""
+    layers: list[SubtaskLayer] = []
     model: dict[str, tuple[State, int, int]] = {}  # item -> state, times run, index
     for attempt in range(data.draw(st.integers(1, 5))):
         items = [item_text(item) for item in data.draw(ITEMS)]
-        known = known_of(compose(layers))
+        known = known_subtasks(merge_layers(layers))
         indices = [one.index for one in known]
         some = st.sets(st.sampled_from(indices)).map(lambda chosen: tuple(sorted(chosen))) if indices else st.nothing()
         choice = data.draw(st.sampled_from(["failed", "all"]) | some)
-        division = divide(items, known, choice)
+        division = divide_subtasks(items, known, choice)
         before = dict(model)
         model = {item: before[item] for item in items if item in before}
         own = []
@@ -38,22 +50,22 @@ def test_attempts_that_build_on_each_other_read_as_one(data):
             times = before[one.item][1] if one.item in before else 0
             assert one.attempts == times
             if one.item in before and before[one.item][0] is State.COMPLETED:
-                assert choice == "all" or one.index in choice  # 7: not again unless asked for
+                assert choice == "all" or one.index in choice  # 7: completed subtasks run again only if requested
             model[one.item] = end, times + (end is not State.WAITING), one.index
             own.append(Subtask(one.index, one.item, end, model[one.item][1], attempt))
         assert {one.item for one in division.run} | {one.item for one in division.kept} == set(items)
         assert {one.item for one in division.gone} == set(before) - set(items)
         assert {one.item for one in division.new} == set(items) - set(before)
         base = layers if division.kept else []
-        layers = [Layer(own, [one.index for one in division.gone] if base else ()), *base]
-        told = {one.item: (one.state, one.attempts, one.index) for one in compose(layers)}
+        layers = [SubtaskLayer(own, [one.index for one in division.gone] if base else ()), *base]
+        told = {one.item: (one.state, one.attempts, one.index) for one in merge_layers(layers)}
         assert told == model
         assert len({index for _, _, index in told.values()}) == len(told)
 
 
 def stopped(*complete: bool, now: tuple[str, ...] | None = None, state: State = F, **more):
-    """A job `a, b, c` whose fan-out `b` has these subtasks."""
-    known = tuple(Known(at, f'"i{at}"', done, 1) for at, done in enumerate(complete))
+    """Return a job `a, b, c` whose fan-out `b` has these subtasks."""
+    known = tuple(KnownSubtask(at, f'"i{at}"', done, 1) for at, done in enumerate(complete))
     attempt = ran(C, state) if state is F else ran(C, C, C)
     return job(1, state, steps=("a", "b", "c"), attempt=attempt, fan_outs=(FanOutView(1, known, now),), **more)
 
@@ -103,5 +115,5 @@ def test_a_plan_names_items_that_are_new_and_gone():
 
 
 def test_numbers_are_told_in_ranges():
-    assert ranges([5, 0, 3, 4, 9]) == "0, 3-5, 9"
-    assert ranges([]) == ""
+    assert format_ranges([5, 0, 3, 4, 9]) == "0, 3-5, 9"
+    assert format_ranges([]) == ""

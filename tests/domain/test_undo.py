@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rekindle.domain.errors import UndoRefused
-from rekindle.domain.rerunning.rerun import Pointers, UndoView
-from rekindle.domain.rerunning.undo import decide_undo
+from rekindle.domain.rerun.undo import JobPointers, UndoView, decide_undo
 from rekindle.domain.states import State
 
 
@@ -13,7 +12,7 @@ def view(number: int, **more):
         "version": 3,
         "state": State.READY,
         "attempt": None,
-        "restore": Pointers(attempt=100 + number, held="looks odd"),
+        "restore": JobPointers(attempt=100 + number, held="looks odd"),
         "restored_state": State.FAILED,
         "archives": (100 + number,),
     }
@@ -22,8 +21,8 @@ def view(number: int, **more):
 
 def test_pointers_come_back_in_the_order_of_ids():
     assert decide_undo([view(2), view(1)]) == [
-        (1, 3, Pointers(attempt=101, held="looks odd"), (101,)),
-        (2, 3, Pointers(attempt=102, held="looks odd"), (102,)),
+        (1, 3, JobPointers(attempt=101, held="looks odd"), (101,)),
+        (2, 3, JobPointers(attempt=102, held="looks odd"), (102,)),
     ]
 
 

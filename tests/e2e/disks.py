@@ -1,4 +1,4 @@
-"""A disk of its own for a store: small, so that it can be filled, and to be mounted read-only."""
+"""A small disk for a store, which can be filled or mounted read-only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 
 class Disk:
-    """A file system in memory, mounted on `folder`."""
+    """A file system in memory that is mounted on `folder`."""
 
     def __init__(self, folder: Path, megabytes: int) -> None:
-        """Skips the test where this user may not mount."""
+        """Mount the disk. Skip the test if this user may not mount."""
         folder.mkdir()
         self.folder = folder
         self._filler = folder / "filler"
@@ -30,19 +30,19 @@ class Disk:
             pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
 
     def fill(self) -> None:
-        """Leave no room."""
+        """Fill the disk."""
         with self._filler.open("ab", buffering=0) as file:
             for size in (1 << 16, 1 << 12, 1):
                 while _takes(file.fileno(), size):
                     pass
 
     def make_room(self) -> None:
-        """Take out what filled it."""
+        """Remove the file that fills the disk."""
         self._filler.unlink()
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Mounted so that nobody can write."""
+        """Mount the disk read-only while the context lasts."""
         self._remount("ro")
         try:
             yield
@@ -67,7 +67,7 @@ def _takes(fd: int, size: int) -> bool:
 
 @contextmanager
 def mounted(folder: Path, megabytes: int = 8) -> Iterator[Disk]:
-    """A disk, until the block ends."""
+    """Mount a disk while the context lasts."""
     disk = Disk(folder, megabytes)
     try:
         yield disk

@@ -1,4 +1,4 @@
-"""A project's folder and the real command line to work on it."""
+"""A project folder, and the real command line run in it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import IO, Any
 import psutil
 
 COMMAND = Path(sys.executable).parent / "rekindle"
-PATIENCE = 60.0  # seconds after which a condition that does not come true is a failure
+WAIT_SECONDS = 60.0  # the longest wait for a condition
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait for a condition; its value."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until a condition holds, and return its value."""
+    deadline = time.monotonic() + WAIT_SECONDS
     while not (value := condition()):
         assert time.monotonic() < deadline, f"never came true: {what}"
         time.sleep(0.005)
@@ -28,14 +28,14 @@ def until(condition: Callable[[], Any], what: str) -> Any:
 
 
 class Project:
-    """A folder with a spec; commands run in it."""
+    """A folder with a spec, in which commands are run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.started: list[subprocess.Popen[bytes]] = []
         self.command = [str(COMMAND)]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("REKINDLE_")}
-        # The specs say `python3`: let it be the one that runs the tests.
+        # Specs call `python3`: the interpreter that runs the tests must be found first.
         self.env = {**kept, "PATH": f"{COMMAND.parent}{os.pathsep}{kept['PATH']}"}
 
     def spec(self, text: str) -> None:
@@ -46,7 +46,7 @@ class Project:
         (self.folder / name).write_text(text)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """One command to its end, whatever its exit code."""
+        """Run a command to its end, whatever its exit code."""
         return subprocess.run(
             [*self.command, *words],
             cwd=self.folder,
@@ -59,18 +59,18 @@ class Project:
         )
 
     def rekindle(self, *words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        """One command to its end, with the exit code that is expected."""
+        """Run a command to its end, and assert its exit code."""
         done = self.run(*words)
         assert done.returncode == expect, f"rekindle {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback (most recent call last)" not in done.stderr
         return done
 
     def ask(self, *words: str, expect: int = 0) -> Any:
-        """The JSON document that a command answers."""
+        """Run a command with --json, and return the document."""
         return json.loads(self.rekindle(*words, "--json", expect=expect).stdout)
 
     def start(self, *words: str, stderr: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        """A command in the background, in a session of its own."""
+        """Start a command in the background, in a session of its own."""
         process = subprocess.Popen(
             [*self.command, *words],
             cwd=self.folder,
@@ -84,7 +84,7 @@ class Project:
         return process
 
     def close(self) -> None:
-        """End what a test that failed has left running."""
+        """Kill the processes that a failed test has left."""
         for process in self.started:
             if process.poll() is None:
                 for below in psutil.Process(process.pid).children(recursive=True):
@@ -94,17 +94,17 @@ class Project:
                 process.wait(timeout=60)
 
     def jobs(self, *flags: str) -> dict[str, dict[str, Any]]:
-        """Jobs by name."""
+        """Return the jobs by name."""
         return {job["name"]: job for job in self.ask("jobs", "list", *flags)["jobs"]}
 
     def states(self, *flags: str) -> dict[str, str]:
-        """States by job name."""
+        """Return the states by job name."""
         return {name: job["state"] for name, job in self.jobs(*flags).items()}
 
     def attempts(self, *flags: str) -> list[dict[str, Any]]:
         return self.ask("attempts", "list", *flags)["attempts"]
 
     def ran(self, name: str = "ran.txt") -> list[str]:
-        """The lines that jobs have appended to a file, so far."""
+        """Return the lines that jobs have appended to a file."""
         path = self.folder / name
         return path.read_text().splitlines() if path.exists() else []

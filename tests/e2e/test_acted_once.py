@@ -1,4 +1,4 @@
-"""What a job's actions add is there once, whatever dies between the end of the job and its way into the store."""
+"""Jobs added by dynamic actions exist once, whichever process dies between the job's end and its ingest."""
 
 from __future__ import annotations
 

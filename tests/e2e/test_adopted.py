@@ -1,4 +1,4 @@
-"""A runner dies alone: what its workers run goes on, and the next runner takes it in, piece by piece."""
+"""A runner dies alone: its workers finish their jobs, and the next runner adopts them one by one."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ jobs:
 
 
 def running(project: Project, *names: str) -> None:
-    """Wait until these run, and are known to."""
+    """Wait until these jobs are recorded as running."""
     until(lambda: all((project.folder / f"pid-{name}").exists() for name in names), f"{names} run")
     until(lambda: all(project.states()[name] == "running" for name in names), f"{names} are known to run")
 
 
 def vanish(runner: subprocess.Popen[bytes]) -> None:
-    """SIGKILL a runner, and it alone."""
+    """SIGKILL a runner, but not its workers."""
     os.kill(runner.pid, signal.SIGKILL)
     runner.wait(timeout=60)
 
 
 def workers(project: Project) -> dict[str, int]:
-    """The worker's process of each job that runs."""
+    """Return the worker process of each running job."""
     with sqlite3.connect(project.folder / ".rekindle" / "store.db") as database:
         found = database.execute(
             "SELECT job.name, journal.pid FROM job JOIN attempt ON attempt.id = job.attempt"
@@ -72,7 +72,7 @@ def test_what_runs_is_adopted_and_runs_once(project: Project) -> None:
 
 
 def test_what_a_worker_gives_back_does_not_wait_for_its_neighbour(project: Project) -> None:
-    """Short jobs lie before both workers when one of them begins a long one."""
+    """Both workers have short jobs queued when one of them starts a long one."""
     project.spec(
         f"""
 name: neighbours
@@ -95,7 +95,7 @@ jobs:
 
 
 def test_a_job_of_which_the_worker_died_too_is_claimed_when_nothing_of_it_is_left(project: Project) -> None:
-    """One process of it has left the worker's session, another its environment."""
+    """One of its processes has left the worker's session, another has cleared its environment."""
     project.spec(
         """
 name: strays
@@ -139,7 +139,7 @@ def test_an_adopted_job_can_be_canceled(project: Project) -> None:
 
 
 def test_a_worker_that_hangs_before_it_begins_delays_nobody_and_starts_nothing(project: Project) -> None:
-    """Its interpreter stands still before the worker has made its journal, and goes on when all is over."""
+    """The worker's interpreter is stopped before it creates its journal, and continued after the run."""
     project.write(
         "sitecustomize.py",
         "import os, signal, sys\n"
@@ -165,7 +165,7 @@ def test_a_worker_that_hangs_before_it_begins_delays_nobody_and_starts_nothing(p
 
 
 def test_reattaching_says_what_it_finds_and_takes_it_in(project: Project) -> None:
-    """One has finished unseen, one runs on, and one was lost with its worker."""
+    """One attempt has ended, one still runs, and one was lost with its worker."""
     jobs = "".join(f'  {name}: {{run: "{NAP}"}}\n' for name in "abc")
     project.spec(f"name: reattached\njobs:\n{jobs}  d: {{needs: [c], run: echo d >> ran.txt}}\n")
     runner = project.start("run", "spec.yaml", "-j", "3")
@@ -179,8 +179,8 @@ def test_reattaching_says_what_it_finds_and_takes_it_in(project: Project) -> Non
     os.kill(pids["c"], signal.SIGKILL)
     until(lambda: start_of(pids["a"]) is None and start_of(pids["c"]) is None, "two workers are gone")
 
-    foreseen = project.ask("rerun", "-w", "reattached", "--reattach", "--dry-run")
-    assert [one["found"] for one in foreseen["reattached"]] == ["finished", "running", "gone", "none"]
+    planned_submission = project.ask("rerun", "-w", "reattached", "--reattach", "--dry-run")
+    assert [one["found"] for one in planned_submission["reattached"]] == ["finished", "running", "gone", "none"]
     assert set(project.states().values()) == {"running", "waiting"}
     assert session_members(pids["c"])
 
@@ -196,7 +196,7 @@ def test_reattaching_says_what_it_finds_and_takes_it_in(project: Project) -> Non
     assert project.states() == {"a": "completed", "b": "running", "c": "ready", "d": "waiting"}
 
     again = project.rekindle("rerun", "b", "--reattach", "--yes")
-    assert "1 runs on: `rekindle work` takes in its end" in again.stdout
+    assert "1 runs on: `rekindle work` records its end" in again.stdout
     let(project, "b", "c")
     done = project.rekindle("rerun", "b", "--reattach", "--yes", "--work", "-j", "1")
     assert "ran: " in done.stderr
@@ -205,11 +205,11 @@ def test_reattaching_says_what_it_finds_and_takes_it_in(project: Project) -> Non
     refused = project.rekindle("rerun", "b", "--reattach", "--yes", expect=1)
     assert "nothing to reattach" in refused.stderr
     wrong = project.rekindle("rerun", "b", "--reattach", "--memory", "x2", expect=64)
-    assert "--reattach does not go with" in wrong.stderr
+    assert "--reattach reruns nothing" in wrong.stderr
 
 
 def test_what_is_adopted_outlives_whoever_adopted_it(project: Project) -> None:
-    """Three runners die one after the other; the failure that the last one takes in is its exit code."""
+    """Three runners die in turn; the last one ingests the failure, which sets its exit code."""
     project.spec(f'name: outlives\njobs:\n  a: {{run: "{NAP}; exit 3"}}\n  b: {{needs: [a], run: echo b >> ran.txt}}\n')
     runner = project.start("run", "spec.yaml", "-j", "1")
     running(project, "a")

@@ -1,5 +1,5 @@
-"""A batch of 200 tests of real projects, each a job: one that is flaky and one that is broken are named for what they
-are, and the report is made from what stands at the end."""
+"""A batch of 200 tests of real projects, one per job: the flaky and the broken one are reported as such, and the report
+uses the final results."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ with open("reports.jsonl", "a") as file:
 
 @pytest.fixture(scope="module")
 def suites(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The projects, with their tests."""
+    """Return the projects with their tests."""
     site = tmp_path_factory.mktemp("site")
     words = ["install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target", str(site), *PROJECTS]
     done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False)
@@ -77,7 +77,7 @@ def suites(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def collected(site: Path) -> list[str]:
-    """The ids of so many of their tests that there are 200 with the two that are injected."""
+    """Return the ids of 198 tests, so that there are 200 with the two injected ones."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", "."]
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
@@ -118,7 +118,7 @@ IN_QUESTION, OTHERS = 0, 1
 
 
 def how_it_went(report: dict[str, Any]) -> tuple[dict[str, tuple[str, int]], Counter[tuple[str, int]]]:
-    """What a report was told: (state, attempt) of the two that were injected, and of how many others."""
+    """Return the inputs of a report: (state, attempt) of the two injected tests, and the number of others."""
     told = {name: (one["state"], one["attempt"]) for name, one in report.items()}
     two = {name.rpartition("_")[2].rstrip("]"): said for name, said in told.items() if "injected" in name}
     return two, Counter(said for name, said in told.items() if "injected" not in name)

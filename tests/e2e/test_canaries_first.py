@@ -1,4 +1,4 @@
-"""Three hundred failures of one kind and three of another, tried with one of each, from the command line."""
+"""Canaries on the command line: 300 failures of one signature and 3 of another, one of each rerun first."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def nightly(project: Project) -> Project:
     return project
 
 
-def test_two_attempts_are_spent_before_it_is_decided(nightly: Project) -> None:
+def test_two_attempts_are_made_before_the_groups_are_decided(nightly: Project) -> None:
     shown = nightly.rekindle("rerun", "-s", "failed", "--canary", "1", "--dry-run").stdout
     assert "`cold[n=0]` runs first, and 299 more of" in shown
     assert "3 jobs run again: 2 selected, 1 downstream" in shown

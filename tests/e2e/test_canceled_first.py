@@ -1,4 +1,4 @@
-"""`--cancel-running`: what runs ends, then what would have disturbed it runs; nothing twice, nothing stuck."""
+"""`--cancel-running`: running attempts end before their jobs run again; no job runs twice or gets stuck."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ jobs:
   after: {needs: [sleeper], run: echo after >> ran.txt}
   beside: {run: echo beside >> ran.txt}
 """
-"""`parent` fails should it ever run while `sleeper` does."""
+"""`parent` fails if it runs at the same time as `sleeper`."""
 
 
 def sleeping(project: Project) -> tuple[int, int]:
-    """Once `sleeper` runs and that is known: its process, and what that has started."""
+    """Wait until `sleeper` is recorded as running. Return its process and its children."""
 
     def pid(name: str) -> int:
         path = project.folder / name
@@ -49,7 +49,7 @@ def alive(*pids: int) -> list[int]:
 
 
 def all_is_done(project: Project, sleepers: int = 2) -> None:
-    """Each ran as often as it should, one after the other, and nothing is left."""
+    """Assert that each job ran the expected number of times, in turn, and that no process is left."""
     assert set(project.states().values()) == {"completed"}
     ran = project.ran()
     counts = {name: ran.count(name) for name in ("parent", "sleeper", "after", "beside")}
@@ -77,7 +77,7 @@ def test_without_it_what_would_disturb_a_job_that_runs_is_refused_with_a_hint(pr
 
 
 def test_what_runs_has_its_grace_and_then_all_runs_in_turn(project: Project) -> None:
-    """Its own runner ends it; another one, that works on the same, starts nothing before."""
+    """Its own runner cancels it; another runner of the workflow starts nothing before that."""
     project.spec(SPEC)
     first = project.start("run", "spec.yaml", "-j", "2")
     pids = sleeping(project)
@@ -88,7 +88,7 @@ def test_what_runs_has_its_grace_and_then_all_runs_in_turn(project: Project) -> 
     assert jobs["parent"]["state"] == "ready"
     assert len(jobs["parent"]["awaits"]) == 1
     said = project.rekindle("why", "parent").stdout
-    assert "runs again after the end of what it would disturb" in said
+    assert "runs again after the end of attempts that it would disturb" in said
     assert "waits for the end of attempt 1 of " in said
     assert project.ask("status")["workflows"][0]["leaving"] == 1
     assert alive(*pids)
@@ -108,7 +108,7 @@ def test_a_runner_killed_before_it_has_ended_what_is_canceled_leaves_that_to_the
     runner = project.start("run", "spec.yaml", "-j", "2")
     pids = sleeping(project)
     workers = [one.pid for one in psutil.Process(runner.pid).children(recursive=True)]
-    os.kill(runner.pid, signal.SIGSTOP)  # it cannot hear of it
+    os.kill(runner.pid, signal.SIGSTOP)  # it cannot read the request
     project.write("quick", "")
     project.rekindle("rerun", "-n", "parent", "--cancel-running", "--yes")
     assert alive(*pids)
@@ -118,7 +118,7 @@ def test_a_runner_killed_before_it_has_ended_what_is_canceled_leaves_that_to_the
         for pid in [pid for pid in workers if pid not in pids and psutil.pid_exists(pid)]:
             if _is_worker(pid):
                 os.kill(pid, signal.SIGKILL)
-        Path(project.folder, "fence").unlink()  # nobody is left who could
+        Path(project.folder, "fence").unlink()  # the killed process cannot remove it
     following = project.start("work", "-j", "2")
     if adopted:
         until(lambda: "asked" in project.ran(), "it is asked to end")

@@ -1,4 +1,4 @@
-"""Early cut-off with real files, by the command line alone."""
+"""Early cut-off with real files, on the command line."""
 
 from __future__ import annotations
 

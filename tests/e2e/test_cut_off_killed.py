@@ -1,4 +1,4 @@
-"""Early cut-off while runners are killed: exactly what has to run runs, once, and nothing is left behind."""
+"""Early cut-off while runners are killed: exactly the changed jobs run, once each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes of a run die; the next command acts on what became of the jobs."""
+"""Processes of a run die; the next command acts on the present states of the jobs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ STOPS = {
 
 
 ALL_ENDS = pytest.mark.soak
-"""For the ways to end that differ little: `make soak` runs them."""
+"""For the ways to die that differ little, which only `make soak` runs."""
 
 
 def pairs(words: dict[str, tuple[str, ...]], ends: Iterable[str], few: Collection[str]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A store's disk that is full: one error that says so, what runs goes on, and nothing that ran runs again."""
+"""The store's disk is full: commands fail with one clear error, running jobs finish, and no finished job runs again."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ jobs:
 
 @pytest.fixture
 def disk(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
-    """The disk that the project's store is on; the project itself is elsewhere."""
+    """A disk for the project's store, but not for the project."""
     with mounted(tmp_path_factory.mktemp("disk") / "mounted") as disk:
         project.env["REKINDLE_STORE"] = str(disk.folder / "store")
         yield disk
@@ -66,7 +66,7 @@ def say(runner: subprocess.Popen[bytes], project: Project) -> tuple[int, str]:
 
 
 def start_watched(project: Project, *words: str) -> subprocess.Popen[bytes]:
-    """A command in the background whose stderr is kept."""
+    """Start a command in the background whose stderr is kept."""
     with (project.folder / "stderr").open("wb") as errors:
         return project.start(*words, stderr=errors)
 
@@ -90,7 +90,7 @@ def test_what_ran_when_the_disk_was_full_is_told_once_there_is_room(
     assert "No space left on device" in said or "disk that is full" in said
     assert "make room" in said
 
-    disk.fill()  # the runner has taken its log away
+    disk.fill()  # the runner has removed its log
     assert "disk that is full" in project.rekindle("work", expect=1).stderr
     disk.make_room()
     project.rekindle("work", "-j", "2")
@@ -108,7 +108,7 @@ jobs:
 
 
 def tree(disk: Disk) -> set[str]:
-    """The attempts' files in the store."""
+    """Return the attempts' files in the store."""
     root = disk.folder / "store" / "attempts"
     return {str(path.relative_to(root)) for path in root.rglob("*")}
 
@@ -121,7 +121,7 @@ def test_a_rerun_that_cannot_be_written_changes_nothing(project: Project, disk: 
     for words in (["rerun", "make", "--yes"], ["rerun", "make", "--yes", "--keep-outputs"]):
         assert "make room" in project.rekindle(*words, expect=1).stderr
     assert "disk that is full" in project.rekindle("submit", "spec.yaml", "--new", expect=1).stderr
-    assert project.states() == {"make": "completed"}  # who looks needs no room
+    assert project.states() == {"make": "completed"}  # reading needs no space
     assert tree(disk) == before
     disk.make_room()
     assert len(project.ask("reruns", "list")["reruns"]) == 0

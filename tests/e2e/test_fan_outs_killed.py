@@ -1,4 +1,4 @@
-"""A SIGKILL amid a fan-out: complete subtasks do not run again."""
+"""SIGKILL during a fan-out: completed subtasks do not run again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ jobs:
 
 
 def amid(project: Project) -> psutil.Popen:
-    """Start it, and wait until it can go no further than where one subtask sleeps and the rest have ended."""
+    """Start a run, and wait until one subtask sleeps and all others have ended."""
     project.spec(SPEC)
     runner = project.start("run", "spec.yaml", "-j", "1")
     until(lambda: len(project.ran()) == ITEMS, "all subtasks have started")
@@ -43,11 +43,11 @@ def check_finished(project: Project) -> None:
     ran = Counter(project.ran())
     assert set(ran) == {str(n) for n in range(1, ITEMS + 1)}
     assert ran["60"] == 2
-    # Only what ran at the kill, its end not written down, can have run twice.
+    # Only a subtask that ran at the kill, and whose end was not journalled, may have run twice.
     assert {item for item, times in ran.items() if times > 1} <= {"60", str(ITEMS)}
 
 
-def test_what_a_killed_runner_left_is_resumed_at_its_fan_out(project: Project) -> None:
+def test_a_fan_out_of_a_killed_runner_is_resumed(project: Project) -> None:
     kill_tree(amid(project))
     project.write("go", "")
     project.rekindle("work", "-j", "1")
@@ -60,7 +60,7 @@ def test_what_a_killed_runner_left_is_resumed_at_its_fan_out(project: Project) -
     assert sum(times > 1 for times in tries.values()) <= 2
 
 
-def test_what_a_killed_worker_left_is_resumed_by_a_rerun_from_the_failed_step(project: Project) -> None:
+def test_a_fan_out_of_a_killed_worker_is_resumed_by_a_rerun_from_the_failed_step(project: Project) -> None:
     runner = amid(project)
     workers = [one for one in psutil.Process(runner.pid).children() if "rekindle.worker" in " ".join(one.cmdline())]
     for worker in workers:
@@ -77,7 +77,7 @@ def test_what_a_killed_worker_left_is_resumed_by_a_rerun_from_the_failed_step(pr
     check_finished(project)
 
 
-def test_a_canceled_fan_out_ends_and_goes_on_with_what_is_left(project: Project) -> None:
+def test_a_canceled_fan_out_is_resumed_with_its_other_subtasks(project: Project) -> None:
     runner = amid(project)
     project.rekindle("cancel", "slices")
     assert runner.wait(timeout=60) == 5

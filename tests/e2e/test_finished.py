@@ -1,4 +1,4 @@
-"""`when: finished` and aggregates: what they wait for, what they see, and when they run again."""
+"""`when: finished` and aggregates: their needs, their inputs, and when they run again."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_report_runs_once_all_have_finished_and_knows_how_each_ended(batch):
     assert (told["after"]["state"], told["after"]["attempt"]) == ("waiting", None)
 
 
-def test_a_rerun_takes_back_that_what_failed_has_finished(batch):
+def test_a_rerun_of_a_failed_need_makes_the_report_wait(batch):
     batch.write("mended", "")
     before = len(batch.ran())
     batch.rekindle("rerun", "test[n=3]", "--yes")
@@ -172,7 +172,7 @@ def test_a_retry_that_is_due_later_has_not_finished(project):
     assert project.states() == {"a": "ready", "r": "waiting"}
 
 
-def test_saying_otherwise_when_a_job_runs_is_a_revision_that_takes_effect_at_once(project):
+def test_changing_when_a_job_runs_is_a_revision_that_takes_effect_at_once(project):
     spec = "name: c\njobs:\n  a: {run: 'exit 3'}\n  r: {needs: [a], when: WHEN, run: echo r >> ran.txt}\n"
     project.spec(spec.replace("WHEN", "completed"))
     project.rekindle("run", "spec.yaml", expect=2)

@@ -1,4 +1,4 @@
-"""A script that is really flaky is measured, from the command line."""
+"""The failure rate of a flaky script is measured on the command line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_it_is_measured_and_named(nightly: Project) -> None:
     assert (shown["passed"], shown["repeats"]) == ("flaky", 0)
 
 
-def test_what_needs_it_has_run_once_after_the_last(nightly: Project) -> None:
+def test_its_descendants_run_once_after_the_last_attempt(nightly: Project) -> None:
     nightly.rekindle("rerun", "flake", "--repeat", "3", "--yes", "--work")
     assert nightly.rekindle("logs", "report").stdout.strip() == "4"
     attempts = nightly.ask("attempts", "list", "report")["attempts"]

@@ -1,4 +1,4 @@
-"""What jobs found: verdicts of commands and functions, kept, shown, filtered, carried on, asked of the exit code."""
+"""Verdicts of commands and functions: stored, shown, filtered, kept by resumed attempts, and used for the exit code."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_jobs_say_what_they_found_beside_whether_they_ran(batch):
     assert found(jobs["plain"]) == ("passed", None, None)
     assert found(jobs["warm"]) == ("warning", "warning", "too warm")
     assert found(jobs["called"]) == ("blocker", "blocker", "touched the line")
-    assert found(jobs["crash"]) == ("error", None, None)  # what a step that failed said does not count
+    assert found(jobs["crash"]) == ("error", None, None)  # the verdict of a failed step does not count
     assert found(jobs["two"]) == ("error", None, None)
     [attempt] = batch.attempts("two")
     assert [step["verdict"] for step in attempt["steps"]] == ["warning", None]

@@ -1,4 +1,4 @@
-"""A job that runs its own workflow would wait for itself: that is refused at once, with an explanation."""
+"""A job that runs its own workflow would wait for itself: the command is refused with an explanation."""
 
 from __future__ import annotations
 

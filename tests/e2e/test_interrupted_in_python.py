@@ -40,7 +40,7 @@ LOOP = """
 
 
 def begun(project: Project, body: str) -> subprocess.Popen[str]:
-    """A script that runs `body`, once its first job runs."""
+    """Start a script that runs `body`, and wait until its first job runs."""
     project.write("script.py", SCRIPT + body)
     process = subprocess.Popen(
         [sys.executable, "script.py"],

@@ -1,4 +1,4 @@
-"""Journals and stores that have lost something: it is named once, what it may have told of runs again, the rest not."""
+"""Damaged journals and stores: the damage is reported once, and only the attempts it may concern run again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from project_folder import Project, until
 from test_killed import kill_tree
 
-from rekindle.journal.ledger import read
+from rekindle.journal.log import read_records
 from rekindle.journal.records import Ended, Record, Started
 
 CHAIN = """
@@ -36,7 +36,7 @@ def journals(project: Project) -> list[Path]:
 
 
 def spoil(journal: Path, kind: type[Record]) -> None:
-    """Overwrite a piece of the last record of a kind with what is no text."""
+    """Overwrite part of the last record of a kind with bytes that are no text."""
     content = journal.read_bytes()
     offset, last = 0, -1
     for line in content.splitlines(keepends=True):
@@ -65,7 +65,7 @@ def causes(project: Project, name: str) -> list[tuple[str, str | None]]:
 
 
 def paused(project: Project) -> tuple[psutil.Process, Path]:
-    """A runner whose job a runs, stopped; the journal of its worker."""
+    """Start a runner, stop it while job a runs, and return it with its worker's journal."""
     project.spec(CHAIN)
     with (project.folder / "stderr").open("wb") as errors:
         started = project.start("run", "spec.yaml", "-j", "1", stderr=errors)
@@ -75,7 +75,7 @@ def paused(project: Project) -> tuple[psutil.Process, Path]:
     runner.send_signal(signal.SIGSTOP)
     (project.folder / "gate-a").touch()
     journal = journals(project)[0]
-    until(lambda: any(isinstance(record, Ended) for record in read(journal)[0]), "a has ended")
+    until(lambda: any(isinstance(record, Ended) for record in read_records(journal)[0]), "a has ended")
     return runner, journal
 
 
@@ -114,7 +114,7 @@ def test_a_start_that_cannot_be_read_counts_as_a_start(project: Project) -> None
     assert causes(project, "a") == [("failed", "lost"), ("completed", None)]
 
 
-def test_what_somebody_else_wrote_into_a_journal_costs_nothing(project: Project) -> None:
+def test_foreign_text_in_a_journal_is_ignored(project: Project) -> None:
     runner, journal = paused(project)
     with journal.open("ab") as file:
         file.write(b"this is no record\n")
@@ -142,13 +142,13 @@ def test_a_journal_that_lost_lines_which_the_store_has_changes_nothing(project: 
     assert max(ran.values()) <= 2
 
 
-def test_a_store_that_lost_what_the_journals_have_takes_it_in_again(project: Project) -> None:
+def test_a_store_that_lost_records_ingests_them_again(project: Project) -> None:
     project.spec(CHAIN)
     runner = project.start("run", "spec.yaml", "-j", "1")
     until(lambda: project.ran() == ["a"], "a runs")
     until(lambda: project.states()["a"] == "running", "that is known")
     store = project.folder / ".rekindle"
-    psutil.Process(runner.pid).send_signal(signal.SIGSTOP)  # it is not writing now
+    psutil.Process(runner.pid).send_signal(signal.SIGSTOP)  # it must not write
     before = {name: (store / name).read_bytes() for name in ("store.db", "store.db-wal")}
     psutil.Process(runner.pid).send_signal(signal.SIGCONT)
     (project.folder / "gate-a").touch()
@@ -161,7 +161,7 @@ def test_a_store_that_lost_what_the_journals_have_takes_it_in_again(project: Pro
     (project.folder / "gate-b").touch()
     project.rekindle("work")
     assert causes(project, "a") == [("completed", None)]
-    assert Counter(project.ran()) == {"a": 1, "b": 2, "c": 1}  # that b had begun was lost with the store's end
+    assert Counter(project.ran()) == {"a": 1, "b": 2, "c": 1}  # the start of b was lost with the store's end
 
 
 def test_full_durability_runs_and_a_word_that_is_none_is_refused(project: Project) -> None:

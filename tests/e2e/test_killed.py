@@ -1,4 +1,4 @@
-"""What a SIGKILL of the whole process tree leaves behind, the next `work` finishes."""
+"""After SIGKILL of the whole process tree, the next `work` finishes the jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MORE_MOMENTS = (1, 5, 40, 120, 250, 380, 510, 640, 800, 995)
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL a process and all that it started, none of which can react: they are stopped first."""
+    """SIGKILL a process and its descendants. They are stopped first, so that none can react."""
     stopped: dict[int, psutil.Process] = {}
     pending = [psutil.Process(process.pid)]
     while pending:
@@ -41,7 +41,7 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """All that are alive below a process; one may end while we look."""
+    """Return the living descendants of a process. Any may end meanwhile."""
     alive = []
     for one in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -51,7 +51,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def killed_when(project: Project, moment: int) -> None:
-    """Run the thousand jobs, and kill everything once `moment` of them have run."""
+    """Run the thousand jobs, and kill all processes once `moment` of them have run."""
     project.spec(SPEC)
     runner = project.start("run", "spec.yaml", "-j", str(SLOTS))
     until(lambda: len(project.ran()) >= moment, f"{moment} jobs have run")
@@ -59,7 +59,7 @@ def killed_when(project: Project, moment: int) -> None:
 
 
 def check_finished(project: Project, completed: set[int], already_ran: Counter[str]) -> None:
-    """Every job completed, once; nothing that had completed ran again."""
+    """Assert that every job completed once, and that none ran again after its completion."""
     jobs = project.jobs()
     attempts = project.attempts()
     live = [attempt for attempt in attempts if not attempt["archived"]]
@@ -72,7 +72,7 @@ def check_finished(project: Project, completed: set[int], already_ran: Counter[s
     assert set(ran) == set(jobs)
     again = {name for name, times in ran.items() if times > 1}
     assert not {jobs[name]["id"] for name in again} & completed
-    # Only what was running at the kill, its end not written down, can have left its mark twice.
+    # Only a job that ran at the kill, and whose end was not journalled, may have written its line twice.
     assert len(again) <= SLOTS
     assert set(ran.values()) <= {1, 2}
     assert again <= set(already_ran)
@@ -88,18 +88,18 @@ def finish_after_kill(project: Project, moment: int) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_next_work_finishes_what_a_kill_left(project: Project, moment: int) -> None:
+def test_the_next_work_finishes_after_a_kill(project: Project, moment: int) -> None:
     finish_after_kill(project, moment)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("moment", MORE_MOMENTS)
-def test_the_next_work_finishes_what_a_kill_left_at_any_moment(project: Project, moment: int) -> None:
+def test_the_next_work_finishes_after_a_kill_at_any_moment(project: Project, moment: int) -> None:
     finish_after_kill(project, moment)
 
 
 @pytest.mark.soak
-def test_kill_after_kill_is_survived(project: Project) -> None:
+def test_repeated_kills_are_survived(project: Project) -> None:
     killed_when(project, 100)
     for moment in (200, 400, 600, 800):
         runner = project.start("work", "-j", str(SLOTS))

@@ -1,4 +1,4 @@
-"""Limits of the machine: each ends a command with one error that names it, and what to do."""
+"""Limits of the host: each ends a command with one error that names the limit and a remedy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def calls(project: Project) -> Project:
 
 
 def limited(project: Project, number: int, *, hard: bool) -> None:
-    """Let each command start with this limit of open files."""
+    """Set the limit of open files of each command."""
     flag = "-n" if hard else "-Sn"
     project.command = ["sh", "-c", f'ulimit {flag} {number}; exec "$0" "$@"', *project.command]
 
@@ -50,7 +50,7 @@ def test_as_many_open_files_as_are_needed_are_enough(calls: Project, number: int
 
 
 def strace(project: Project, injected: str) -> None:
-    """Let system calls of each command fail: `injected` is as strace has it."""
+    """Let system calls of each command fail. `injected` is an argument of strace's --inject."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     name = injected.partition(":")[0]
@@ -77,7 +77,7 @@ def test_a_system_call_that_fails_is_one_error_and_nothing_is_lost(
     assert errors.count("rekindle:") == 1, errors
     assert said in errors
     assert hint in errors
-    assert "unforeseen" not in errors
+    assert "unexpected" not in errors
     if "ENOSPC" not in injected:
         return
     calls.command = plain
@@ -91,7 +91,7 @@ def test_a_file_where_a_folder_of_the_store_belongs_is_named(calls: Project) -> 
     run.write_text("")
     said = calls.rekindle("work", expect=1).stderr
     assert f"cannot open {run}: Not a directory" in said
-    assert "unforeseen" not in said
+    assert "unexpected" not in said
 
 
 def test_output_that_cannot_be_written_is_one_error(calls: Project) -> None:
@@ -103,11 +103,11 @@ def test_output_that_cannot_be_written_is_one_error(calls: Project) -> None:
 
 
 def test_a_limit_is_raised_no_further_than_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rekindle.engine.machine import provide_files
+    from rekindle.engine.machine import raise_file_limit
 
     raised = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda _, pair: raised.append(pair))
-    provide_files(4)
-    provide_files(100)
+    raise_file_limit(4)
+    raise_file_limit(100)
     assert raised == [(440, 4096)]

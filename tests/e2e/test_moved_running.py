@@ -23,7 +23,7 @@ jobs:
 
 
 def blocked(tmp_path: Path, *words: str) -> tuple[Project, subprocess.Popen[bytes]]:
-    """A project in which a job runs until there is a file `go`."""
+    """Make a project whose job runs until a file `go` exists."""
     (tmp_path / "orig").mkdir()
     orig = Project(tmp_path / "orig")
     orig.spec(BLOCKED)
@@ -34,7 +34,7 @@ def blocked(tmp_path: Path, *words: str) -> tuple[Project, subprocess.Popen[byte
 
 
 def copied(orig: Project) -> Project:
-    """A copy, as `cp -a` makes it: FIFOs are not copied."""
+    """Copy a project as `cp -a` does, without FIFOs."""
 
     def fifos(folder: str, names: list[str]) -> list[str]:
         return [name for name in names if Path(folder, name).is_fifo()]
@@ -104,7 +104,7 @@ def test_a_copy_is_supervised_beside_the_original(tmp_path):
         orig.close()
 
 
-def test_what_a_worker_journalled_before_a_move_is_taken_in_after_it(tmp_path):
+def test_records_journalled_before_a_move_are_ingested_after_it(tmp_path):
     orig, process = blocked(tmp_path, "run", "spec.yaml", "-j", "1")
     try:
         workers = psutil.Process(process.pid).children()

@@ -1,4 +1,4 @@
-"""What attempts leave half written when they are killed with their runner, or while it is set aside."""
+"""Partial outputs of attempts that are killed with their runner, or while the outputs are set aside."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_outputs_of_lost_attempts_are_named_and_set_aside(project: Project) -> N
     kill_tree(runner)
     by_name = {name: job["attempt"] for name, job in project.jobs().items()}
     numbers = {number: name for name, number in by_name.items()}
-    # As if the worker had been killed behind the move, and amid a move to another file system.
+    # As if the worker had been killed after the move, and during a move to another file system.
     place(project, by_name["moved"], "moved.out").parent.mkdir(parents=True)
     (project.folder / "moved.out").rename(place(project, by_name["moved"], "moved.out"))
     (project.folder / "hidden.out").rename(project.folder / f".rekindle-{by_name['hidden']}.partial-0")

@@ -1,4 +1,4 @@
-"""The example in README, typed line by line at 80 columns: what is printed is what README says is printed.
+"""The example in README, typed line by line at 80 columns, prints the output that README shows.
 
 A failure prints the block to paste into README.
 """
@@ -15,12 +15,12 @@ from project_folder import COMMAND
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
-# What differs from run to run: durations, dates, sizes, a failure's digest; and how wide a column is for it.
+# Parts that differ between runs: durations, dates, sizes, digests, and the column widths that follow from them.
 VARYING = (
     (re.compile(r"(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d(:\d\d)?(\.\d+)?Z?"), "WHEN"),
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), "LASTED"),
     (re.compile(r"\b\d+(\.\d+)? ?[KMG]i?B?\b"), "SIZE"),
-    (re.compile(r"\b[0-9a-f]{10,12}\b"), "DIGEST"),  # another Python has other frames
+    (re.compile(r"\b[0-9a-f]{10,12}\b"), "DIGEST"),  # it differs between Python versions
     (re.compile(r"of (one core's|[\d.]+ cores') work"), "of so many cores' work"),
     (re.compile(r"(\S+ )*\S*…\S*( \S+)*"), "CUT"),  # a cell whose width depends on the durations beside it
     (re.compile(r" +"), " "),
@@ -32,14 +32,14 @@ def blocks(language: str) -> list[str]:
 
 
 def write_files(folder: Path) -> None:
-    """Each Python or YAML block begins with a comment that is its file's name."""
+    """Write each Python or YAML block to the file that its first comment names."""
     for text in [*blocks("python"), *blocks("yaml")]:
         if name := re.match(r"# (\S+\.\w+)\n", text):
             (folder / name[1]).write_text(text)
 
 
 def typed_lines(block: str) -> list[str]:
-    """The lines that a console block has after its prompts."""
+    """Return the command lines of a console block."""
     return re.findall(r"^\$ (.*)$", block, flags=re.MULTILINE)
 
 
@@ -50,7 +50,7 @@ def steady(text: str) -> list[str]:
 
 
 def typed(block: str, folder: Path) -> str:
-    """The console block as it is when its lines are typed in a folder."""
+    """Type the command lines in a folder, and return the console block that results."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REKINDLE_")}
     env = {**kept, "PATH": f"{COMMAND.parent}{os.pathsep}{kept['PATH']}", "COLUMNS": "80", "LC_ALL": "C.UTF-8"}
     printed = ""

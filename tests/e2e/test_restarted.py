@@ -1,4 +1,4 @@
-"""A restart while jobs run: they go on, and everything else that has to runs beside them."""
+"""A restart while jobs run: these continue, and the others that must run again run beside them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def under_way(project: Project) -> set[str]:
     return {name for name, state in project.states().items() if state in ("ready", "queued", "running")}
 
 
-def test_what_runs_goes_on_while_the_rest_is_restarted(project: Project) -> None:
+def test_running_jobs_continue_while_the_others_are_restarted(project: Project) -> None:
     project.spec(SPEC)
     project.write("first", "1")
     project.write("second", "1")
@@ -63,7 +63,7 @@ def test_what_runs_goes_on_while_the_rest_is_restarted(project: Project) -> None
     assert project.ask("restart")["jobs"] == []
 
 
-def test_what_was_canceled_while_it_ran_or_before_is_restarted(project: Project) -> None:
+def test_jobs_canceled_before_or_while_running_are_restarted(project: Project) -> None:
     project.spec(SPEC)
     for name in ("first", "second"):
         project.write(name, "1")
@@ -104,7 +104,7 @@ def cut_off_amid_its_fan_out(project: Project) -> None:
     (project.folder / "ran.txt").unlink()
 
 
-def test_what_was_cut_off_amid_a_fan_out_goes_on_there(project: Project) -> None:
+def test_a_job_interrupted_in_a_fan_out_resumes_there(project: Project) -> None:
     cut_off_amid_its_fan_out(project)
     project.write("go", "")
     asked = project.ask("restart", "--yes")
@@ -113,7 +113,7 @@ def test_what_was_cut_off_amid_a_fan_out_goes_on_there(project: Project) -> None
     assert project.ran() == ["y", "z", "join", "after"]
 
 
-def test_what_is_stale_too_starts_over(project: Project) -> None:
+def test_a_stale_job_starts_from_the_beginning(project: Project) -> None:
     cut_off_amid_its_fan_out(project)
     project.spec(FAN.replace('name: cut, run: "echo cut', 'name: cut, run: "echo other'))
     project.rekindle("submit", "spec.yaml")

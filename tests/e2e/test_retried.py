@@ -1,4 +1,4 @@
-"""Jobs that fail and run again by themselves, with real processes and the real command line."""
+"""Retries, with real processes and the real command line."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def test_a_job_that_takes_too_much_memory_is_ended_and_completes_with_more(proje
     assert (project.ran().count("hungry"), project.ran().count("neighbour")) == (2, 1)
 
 
-def test_retries_are_shown_wherever_one_looks(project: Project) -> None:
+def test_retries_are_shown_by_every_command(project: Project) -> None:
     project.spec(FLAKY)
     project.rekindle("run", "spec.yaml", "-j", "2", expect=2)
-    project.env["COLUMNS"] = "200"  # nothing is cut
+    project.env["COLUMNS"] = "200"  # no cell is truncated
     last = project.ask("attempts", "list", "flaky")["attempts"][-1]
     shown = project.rekindle("attempts", "show", str(last["id"])).stdout
     assert "retry 2 of 3: exit" in shown
@@ -84,7 +84,7 @@ def test_retries_are_shown_wherever_one_looks(project: Project) -> None:
     assert "no rerun to undo" in project.rekindle("undo", expect=1).stderr
 
 
-def test_a_retry_that_is_far_off_is_told_of_and_kept(project: Project) -> None:
+def test_a_distant_retry_is_reported_and_kept(project: Project) -> None:
     project.spec('{name: later, jobs: {a: {run: "exit 1", retry: {max: 1, delay: 1h}}}}')
 
     def status() -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_a_retry_that_is_far_off_is_told_of_and_kept(project: Project) -> None:
         return workflow
 
     project.rekindle("submit", "spec.yaml")
-    while not status()["delayed"]:  # on a busy machine a second may be over before anything has started
+    while not status()["delayed"]:  # on a busy host no job may have started after a second
         project.rekindle("work", "--wait-timeout", "1s", expect=6)
     assert "1 waits for a retry" in project.rekindle("status").stdout
     job = json.loads(project.rekindle("jobs", "show", "a", "--json").stdout)

@@ -1,4 +1,4 @@
-"""A workflow runs, fails, explains itself and runs again: through the real command line."""
+"""A workflow runs, fails, is explained and runs again, on the real command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def diamond(project: Project) -> Project:
 
 @pytest.fixture(scope="module")
 def lasting_diamond(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The same, shared by tests that change nothing."""
+    """The same project, shared by tests that change nothing."""
     return failed_diamond(Project(tmp_path_factory.mktemp("diamond")))
 
 
@@ -103,7 +103,7 @@ jobs:
 
 @pytest.fixture(scope="module")
 def ten(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Ten jobs that nobody runs, shared by tests that change nothing."""
+    """Ten jobs that never run, shared by tests that change nothing."""
     project = Project(tmp_path_factory.mktemp("ten"))
     project.spec(TEN)
     project.rekindle("submit", "spec.yaml")
@@ -230,7 +230,7 @@ def test_running_again_where_failed_jobs_stand_points_to_rerun(diamond: Project)
     assert diamond.ran().count("left") == 1
 
 
-# Plans that are saved
+# Saved plans
 
 
 def test_a_saved_plan_is_applied_once(diamond: Project) -> None:
@@ -273,11 +273,11 @@ def test_a_substituted_value_is_one_word(project: Project) -> None:
         assert project.rekindle("logs", f"{name}[item={EVIL}]").stdout == f"{EVIL}\n"
 
 
-# Undo beside what runs
+# Undo while jobs run
 
 
 def test_undo_derives_states_from_what_happened_meanwhile(project: Project) -> None:
-    """Rerun b while x runs; x completes; undo: c, which needs both, has become ready."""
+    """Rerun b while x runs, let x complete, and undo: c, which needs both, is ready."""
     project.spec(
         "name: meanwhile\n"
         "jobs:\n"
@@ -288,8 +288,8 @@ def test_undo_derives_states_from_what_happened_meanwhile(project: Project) -> N
     runner = project.start("run", "spec.yaml", "-j", "1", "--licence", "room=1")
     until(lambda: (project.folder / ".rekindle").is_dir() and "x" in project.jobs(), "the workflow is stored")
     until(lambda: project.states() == {"b": "completed", "x": "running", "c": "waiting"}, "x runs")
-    project.rekindle("rerun", "b", "--yes")  # it cannot start: x has the room
-    project.rekindle("hold", "b")  # nor when x leaves it
+    project.rekindle("rerun", "b", "--yes")  # it cannot start: x uses the capacity
+    project.rekindle("hold", "b")  # nor when x has ended
     assert project.states() == {"b": "ready", "x": "running", "c": "waiting"}
     project.write("go", "")
     runner.wait(timeout=60)

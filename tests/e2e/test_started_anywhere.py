@@ -1,4 +1,4 @@
-"""Commands in a working directory that is gone or closed, without a home, in any locale, and interrupted at once."""
+"""Commands in a deleted or inaccessible working directory, without a home, in any locale, and interrupted at once."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_names_beyond_ascii_are_shown_in_every_locale_and_without_a_home(project
 
 SHOTS = 8
 STARTED = "import sys, rekindle.__main__ as m; print(flush=True); sys.exit(m.main())"
-"""Says that rekindle's own code begins: before that it is Python that starts, and shows a traceback on Ctrl-C."""
+"""Printed when rekindle's own code begins. Before that, Python itself shows a traceback on Ctrl-C."""
 
 
 @pytest.mark.parametrize("words", [["status"], ["why", "--all"], ["--completing"]], ids=" ".join)
@@ -115,14 +115,14 @@ def _started(folder: Path, env: dict[str, str], words: list[str]) -> subprocess.
 
 
 def _whole(folder: Path, env: dict[str, str], words: list[str]) -> float:
-    """How long the command takes."""
+    """Return how long the command takes, in seconds."""
     began = time.monotonic()
     _started(folder, env, words).communicate(timeout=60)
     return time.monotonic() - began
 
 
 def _shot(folder: Path, env: dict[str, str], words: list[str], after: float) -> int:
-    """The exit code of a command that is interrupted `after` so many seconds."""
+    """Return the exit code of a command that is interrupted after `after` seconds."""
     process = _started(folder, env, words)
     try:
         process.wait(timeout=after)

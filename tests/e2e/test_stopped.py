@@ -1,4 +1,4 @@
-"""A run that is interrupted, or whose runner alone dies, leaves nothing that says it runs and does not."""
+"""After an interrupt, or the death of the runner alone, no job is recorded as running that does not run."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ jobs:
 
 
 def started(project: Project) -> int:
-    """Run until `long` runs; the pid of its process."""
+    """Wait until `long` runs, and return its pid."""
     until(lambda: (project.folder / "pid").exists() and (project.folder / "pid").read_text().strip(), "long runs")
     until(lambda: project.states()["long"] == "running", "long is known to run")
     return int((project.folder / "pid").read_text())
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda sent: sent.name)
-def test_an_interrupted_run_is_recorded_and_can_be_run_again(project: Project, sent: signal.Signals) -> None:
+def test_an_interrupted_run_is_recorded_and_can_be_rerun(project: Project, sent: signal.Signals) -> None:
     project.spec(SPEC)
     runner = project.start("run", "spec.yaml", "-j", "2")
     job = started(project)
@@ -45,8 +45,8 @@ def test_an_interrupted_run_is_recorded_and_can_be_run_again(project: Project, s
     assert project.ran() == ["before", "long", "long", "after"]
 
 
-def test_the_end_of_its_terminal_cancels_a_run_and_is_recorded(project: Project) -> None:
-    """The runner alone is hung up: its workers and their jobs have no terminal. Nothing that it writes arrives."""
+def test_a_closed_terminal_cancels_a_run_and_is_recorded(project: Project) -> None:
+    """Only the runner gets SIGHUP: workers and jobs have no terminal. Its writes to the terminal fail."""
     project.spec(SPEC)
     keyboard, terminal = os.openpty()
     runner = subprocess.Popen(
@@ -88,8 +88,8 @@ def test_a_hangup_of_a_worker_ends_no_job(project: Project) -> None:
     assert [one["number"] for one in project.attempts()] == [1, 1, 1]
 
 
-def test_what_runs_goes_on_without_its_runner_and_is_adopted_or_ended_by_the_next(project: Project) -> None:
-    """Only the runner is killed. Whether the next one adopts the job or ends it, it never runs twice at once."""
+def test_the_next_runner_adopts_or_cancels_a_job_whose_runner_died(project: Project) -> None:
+    """Only the runner is killed. Whether the next one adopts the job or cancels it, it never runs twice at once."""
     project.spec(SPEC)
     runner = project.start("run", "spec.yaml", "-j", "2")
     job = started(project)

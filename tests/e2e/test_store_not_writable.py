@@ -1,4 +1,4 @@
-"""A store that cannot be written, for whatever reason: it can be looked at, and what acts says why it cannot."""
+"""A store that cannot be written: commands that read work, and commands that write report the reason."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_store_on_a_disk_that_is_mounted_read_only_can_be_looked_at(
 
 @pytest.fixture
 def bound(project: Project) -> Iterator[Project]:
-    """A project whose commands are bound by permissions, also when root runs the tests."""
+    """A project whose commands respect permissions, also if root runs the tests."""
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("root is bound by no permissions, and setpriv is not installed")
@@ -97,11 +97,11 @@ def test_a_store_whose_permissions_were_taken_can_be_looked_at(bound: Project) -
     bound.rekindle("rerun", "bad", "--yes", "--work", expect=2)
 
 
-def test_what_was_written_last_and_cannot_be_read_is_not_left_out_in_silence(bound: Project) -> None:
+def test_last_writes_that_cannot_be_read_are_an_error(bound: Project) -> None:
     bound.spec(SPEC)
     bound.rekindle("run", "spec.yaml", expect=2)
     store = bound.folder / ".rekindle"
-    with closing(sqlite3.connect(store / "store.db")) as reader:  # keeps the log when others close
+    with closing(sqlite3.connect(store / "store.db")) as reader:  # keeps the write-ahead log when others close
         reader.execute("SELECT * FROM meta").fetchall()
         bound.rekindle("hold", "--all")
         log = (store / "store.db-wal").read_bytes()
@@ -113,7 +113,7 @@ def test_what_was_written_last_and_cannot_be_read_is_not_left_out_in_silence(bou
     assert "copy the folder" in said
 
 
-def test_permissions_lost_amid_a_run_stop_it_and_nothing_that_ran_runs_again(bound: Project) -> None:
+def test_permissions_lost_during_a_run_stop_it_and_no_finished_job_runs_again(bound: Project) -> None:
     bound.spec(WAITING)
     with (bound.folder / "stderr").open("wb") as errors:
         runner = bound.start("run", "spec.yaml", "-j", "1", stderr=errors)
@@ -131,8 +131,8 @@ def test_permissions_lost_amid_a_run_stop_it_and_nothing_that_ran_runs_again(bou
     assert set(Counter(bound.ran()).values()) == {1}
 
 
-@pytest.mark.soak  # half a minute of patience
-def test_a_store_that_is_locked_for_too_long_ends_the_run_and_what_runs_goes_on(project: Project) -> None:
+@pytest.mark.soak  # waits half a minute
+def test_a_store_locked_for_too_long_ends_the_run_and_running_jobs_continue(project: Project) -> None:
     project.spec(WAITING)
     with (project.folder / "stderr").open("wb") as errors:
         runner = project.start("run", "spec.yaml", "-j", "1", stderr=errors)
@@ -140,7 +140,7 @@ def test_a_store_that_is_locked_for_too_long_ends_the_run_and_what_runs_goes_on(
     with closing(sqlite3.connect(project.folder / ".rekindle" / "store.db", isolation_level=None, timeout=30)) as other:
         other.execute("BEGIN IMMEDIATE")
         (project.folder / "gate").touch()
-        assert project.states()["long"] == "running"  # who looks need not wait
+        assert project.states()["long"] == "running"  # reading does not wait
         assert runner.wait(timeout=110) == 1
         other.execute("ROLLBACK")
     said = (project.folder / "stderr").read_text()
@@ -161,7 +161,7 @@ def test_a_store_that_is_removed_under_a_runner_ends_it_and_its_workers(project:
     assert runner.wait(timeout=60) == 1
     said = (project.folder / "stderr").read_text()
     assert said.count("rekindle:") == 1
-    assert "unforeseen" not in said
+    assert "unexpected" not in said
     mine = str(project.folder / ".rekindle")
     until(lambda: mine not in subprocess.run(["ps", "axo", "args"], capture_output=True, text=True).stdout, "all go")
     assert not Path(mine).exists()

@@ -1,4 +1,4 @@
-"""`rekindle supervise` in processes: beside the runners of others, interrupted, and killed at any point."""
+"""`rekindle supervise` as a process: beside other runners, interrupted, and killed at any moment."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from project_folder import PATIENCE, Project, until
+from project_folder import WAIT_SECONDS, Project, until
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.selection import Selection
-from rekindle.engine.looking import look
+from rekindle.domain.states import Cause
+from rekindle.engine.queries import job_queries, selections
 from rekindle.engine.session import Session, open_session
 
 BATCH = """
@@ -45,7 +45,7 @@ def reruns(project: Project) -> int:
     return sum(one["kind"] == "supervise" for one in project.ask("reruns", "list")["reruns"])
 
 
-def test_it_ends_with_what_is_fixed_what_is_broken_and_2(batch: Project) -> None:
+def test_it_reports_fixed_and_broken_jobs_and_exits_2(batch: Project) -> None:
     report = batch.ask("supervise", "batch", "-j", "2", expect=2)
     assert (report["end"], report["reruns"], report["exit_code"]) == ("max_reruns", 1, 2)
     assert [(one["name"], one["attempts"], one["passed"]) for one in report["fixed"]] == [("flaky", 2, "flaky")]
@@ -55,7 +55,7 @@ def test_it_ends_with_what_is_fixed_what_is_broken_and_2(batch: Project) -> None
     assert report["statuses"] == {"passed": 7, "error": 1}
 
 
-def test_nothing_new_starts_after_the_time_and_what_runs_goes_on(project: Project) -> None:
+def test_after_the_time_limit_nothing_starts_and_running_jobs_continue(project: Project) -> None:
     project.spec("name: slow\njobs: {a: {run: 'touch began; sleep 1; touch done'}, b: {run: 'true', needs: [a]}}\n")
     project.rekindle("submit", "spec.yaml")
     report = project.ask("supervise", "slow", "--wait-timeout", "200ms", expect=6)
@@ -68,7 +68,7 @@ def test_it_waits_for_the_runners_of_others_and_is_woken_by_them(batch: Project)
     supervisor = batch.start("supervise", "batch", "--no-work", "--poll", "1h")
     until(lambda: list((batch.folder / ".rekindle").glob("run/supervisors/*.bell")), "it waits")
     batch.start("work", "--watch", "-j", "2")
-    assert supervisor.wait(timeout=PATIENCE) == 2
+    assert supervisor.wait(timeout=WAIT_SECONDS) == 2
     assert reruns(batch) == 1
     assert batch.states()["flaky"] == "completed"
 
@@ -81,11 +81,11 @@ def test_only_one_supervises(project: Project) -> None:
     said = project.rekindle("supervise", "long", expect=1).stderr
     assert f"pid {first.pid}" in said
     first.send_signal(signal.SIGINT)
-    assert first.wait(timeout=PATIENCE) == 5
+    assert first.wait(timeout=WAIT_SECONDS) == 5
     assert project.ask("supervise", "long", expect=5)["end"] == "canceled"
 
 
-# Killed. The report's file tells how often it ran: the aggregate runs with every rerun.
+# Killed. The report's file counts the reruns, because the aggregate runs with each.
 
 KILLED = BATCH.replace('run: "true"', "run: sleep 0.05")
 
@@ -99,7 +99,7 @@ def session(project: Project) -> Iterator[Session]:
 
 
 def outcome(session: Session) -> tuple[int, bool, bool]:
-    """(reruns, it ends, it has told so)."""
+    """Return (reruns, whether it has ended, whether its report was printed)."""
     with session.store.read() as archive:
         one = archive.supervisions.get(1)
         if one is None:
@@ -122,12 +122,12 @@ PHASES: dict[str, Callable[[Session], bool]] = {
 
 
 def kill_when(project: Project, when: Callable[[], object], *words: str) -> None:
-    """SIGKILL a supervisor when something has come true, should it not have ended by then."""
+    """SIGKILL a supervisor when a condition holds, unless it has ended."""
     supervisor = project.start("supervise", "batch", "-j", "2", *words)
     until(lambda: when() or supervisor.poll() is not None, "it is the moment")
     if supervisor.poll() is None:
         os.kill(supervisor.pid, signal.SIGKILL)
-    supervisor.wait(timeout=PATIENCE)
+    supervisor.wait(timeout=WAIT_SECONDS)
 
 
 def check_as_if_never_killed(project: Project, session: Session) -> None:
@@ -136,21 +136,21 @@ def check_as_if_never_killed(project: Project, session: Session) -> None:
         assert (report["supervision"], report["reruns"], report["end"]) == (1, 2, "max_reruns")
         assert names(report["left"]) == ["broken"]
     assert outcome(session) == (2, True, True)
-    broken = look.attempts(session, look.select(session, Selection(jobs=("broken",))))
+    broken = job_queries.attempts(session, selections.select(session, Selection(jobs=("broken",))))
     assert Counter(one.cause for one in broken if one.cause is not Cause.LOST) == {Cause.EXIT: 3}
     with session.store.read() as archive:
         assert archive.check() == []
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_killed_at_any_phase_it_goes_on_and_reruns_as_often_as_it_would_have(
+def test_killed_in_any_phase_it_resumes_with_the_same_number_of_reruns(
     project: Project, session: Session, phase: str
 ) -> None:
     kill_when(project, lambda: PHASES[phase](session), "--max-reruns", "2")
     check_as_if_never_killed(project, session)
 
 
-def test_killed_again_and_again_it_reruns_as_often_as_it_would_have(project: Project, session: Session) -> None:
+def test_killed_repeatedly_it_makes_the_same_number_of_reruns(project: Project, session: Session) -> None:
     for phase in PHASES.values():
         if not outcome(session)[2]:
             kill_when(project, lambda phase=phase: phase(session), "--max-reruns", "2")
@@ -159,7 +159,7 @@ def test_killed_again_and_again_it_reruns_as_often_as_it_would_have(project: Pro
 
 @pytest.mark.soak
 @pytest.mark.parametrize("moment", range(30))
-def test_killed_at_any_moment_it_reruns_as_often_as_it_would_have(
+def test_killed_at_any_moment_it_makes_the_same_number_of_reruns(
     project: Project, session: Session, moment: int
 ) -> None:
     looks = iter(range(moment * 15))

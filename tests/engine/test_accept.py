@@ -1,18 +1,18 @@
-"""Accepting what changed: jobs are stale no more, and nothing else of them is touched."""
+"""Accepting changes: accepted jobs are no longer stale, and nothing else about them changes."""
 
 from __future__ import annotations
 
 import pytest
 
 from rekindle.domain.errors import PlanOutdated, PlanRefused, UndoRefused
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine.changes.reading import take
-from rekindle.engine.changes.staleness import changed, explain
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import accepting, rerun
-from rekindle.engine.rerunning.accepting import accept
+from rekindle.engine.queries import job_queries, selections, workflow_queries
+from rekindle.engine.rerun import rerun
+from rekindle.engine.staleness import stale_jobs
+from rekindle.engine.staleness.contents import read_contents
+from rekindle.engine.staleness.stale_jobs import accept, explain, find_stale_jobs
 
 W, R, Q, X, C, F, K = State
 
@@ -37,34 +37,34 @@ def chain(project):
 
 
 def every(project):
-    return look.select(project.session, Selection(everything=True))
+    return selections.select(project.session, Selection(everything=True))
 
 
 def stale(project):
-    rows = {row.job.id: row.job.name for row in look.jobs(project.session, every(project))}
-    return {rows[job] for job in changed(project.session, every(project)).stale}
+    rows = {row.job.id: row.job.name for row in job_queries.jobs(project.session, every(project))}
+    return {rows[job] for job in find_stale_jobs(project.session, every(project)).stale}
 
 
 def accepted(project, *names, note=None):
-    """The names of what was accepted, refused, and current already."""
+    """Return the names of the accepted, refused and current jobs."""
     done = accept(project.session, [project.job(name) for name in names], {"jobs": list(names)}, note)
     project.check()
-    current = {row.job.name for row in look.jobs(project.session, done.current)}
+    current = {row.job.name for row in job_queries.jobs(project.session, done.current)}
     return {job.name for job in done.plan.jobs}, {job.name: job.why for job in done.plan.refused}, current
 
 
 def test_a_change_is_accepted_and_what_follows_stays_as_it_is(chain):
-    before = look.jobs(chain.session, every(chain))
+    before = job_queries.jobs(chain.session, every(chain))
     (chain.folder / "raw").write_text("1\n# a comment\n")
     assert stale(chain) == {"a", "noisy"}
     assert accepted(chain, "a", note="a comment") == ({"a"}, {}, set())
     assert stale(chain) == {"noisy"}
     assert chain.work().completed == 0
-    after = look.jobs(chain.session, every(chain))
+    after = job_queries.jobs(chain.session, every(chain))
     assert [(row.job.state, row.job.attempt) for row in after] == [(row.job.state, row.job.attempt) for row in before]
     [found] = explain(chain.session, [chain.job("a")])
     assert (found.word, found.accepted) == ("current", 1)
-    record = look.rerun(chain.session, 1)
+    record = workflow_queries.rerun(chain.session, 1)
     assert (record.kind, record.note) == ("accept", "a comment")
     assert [reason.kind.value for reason in record.plan.jobs[0].reasons] == ["input"]
     (chain.folder / "raw").write_text("2\n")
@@ -81,8 +81,8 @@ def test_a_change_is_accepted_and_what_follows_stays_as_it_is(chain):
     ],
     ids=["input", "between", "read by a function", "function"],
 )
-def test_all_that_is_stale_at_once_is_current_once_it_is_accepted(chain, edit):
-    """Each is measured by what the others come to as they are accepted with it."""
+def test_accepting_all_stale_jobs_at_once_makes_them_current(chain, edit):
+    """Each job is measured by the results accepted for the others."""
     edit(chain.folder)
     names = stale(chain) - {"noisy"}
     assert names
@@ -93,7 +93,7 @@ def test_all_that_is_stale_at_once_is_current_once_it_is_accepted(chain, edit):
 
 def test_a_revision_and_parameters_are_accepted(chain):
     chain.submit(CHAIN.replace("alpha: 1", "alpha: 2").replace('a: {run: "cat', 'a: {run: "cat -u'))
-    assert stale(chain) == {"a", "b", "c"}  # what a function looks at, nobody knows
+    assert stale(chain) == {"a", "b", "c"}  # the dependencies of a function are unknown
     accepted(chain, "b", "c")
     assert stale(chain) == {"a"}
     accepted(chain, "a")
@@ -102,8 +102,8 @@ def test_a_revision_and_parameters_are_accepted(chain):
     assert stale(chain) == {"a", "b", "c"}
 
 
-def test_who_consumes_what_was_accepted_is_measured_by_that(chain):
-    """An output edited by hand and accepted is what its consumers must have seen."""
+def test_consumers_of_an_accepted_output_are_measured_by_it(chain):
+    """An edited and accepted output becomes the basis of its consumers."""
     (chain.folder / "a.txt").write_text("by hand\n")
     accepted(chain, "a")
     assert stale(chain) == {"b"}
@@ -114,7 +114,7 @@ def test_who_consumes_what_was_accepted_is_measured_by_that(chain):
     assert rerun_of_b.state is C
 
 
-def test_what_is_consumed_after_it_was_accepted_is_not_stale_for_it(chain):
+def test_a_job_that_ran_after_an_accept_is_not_stale(chain):
     (chain.folder / "raw").write_text("1\n#\n")
     accepted(chain, "a")
     chain.rerun("b")
@@ -122,7 +122,7 @@ def test_what_is_consumed_after_it_was_accepted_is_not_stale_for_it(chain):
     assert stale(chain) == {"noisy"}
 
 
-def test_what_cannot_be_accepted_is_named_and_the_rest_is_accepted(chain):
+def test_refused_jobs_are_named_and_the_others_are_accepted(chain):
     (chain.folder / "raw").write_text("other\n")
     chain.rerun("c")
     (chain.folder / "b.txt").unlink()
@@ -137,21 +137,21 @@ def test_what_cannot_be_accepted_is_named_and_the_rest_is_accepted(chain):
     }
 
 
-def test_when_nothing_can_be_accepted_it_is_refused_and_nothing_is_written(chain):
+def test_an_accept_of_refused_jobs_alone_writes_nothing(chain):
     (chain.folder / "raw").unlink()
     with pytest.raises(PlanRefused, match=r"a: its input .*raw is missing; rerun it; noisy: it failed"):
         accepted(chain, "a", "noisy")
-    assert look.reruns(chain.session) == []
+    assert workflow_queries.reruns(chain.session) == []
 
 
-def test_what_needs_something_that_is_not_done_cannot_be_accepted(chain):
+def test_a_job_with_unfinished_needs_cannot_be_accepted(chain):
     (chain.folder / "raw").write_text("other\n")
     chain.rerun("a", how=How(downstream="none"))
     with pytest.raises(PlanRefused, match="b: `a`, which it needs, is not done; rerun it"):
         accepted(chain, "b")
 
 
-def test_undo_voids_what_was_accepted_unless_a_later_rerun_touched_it(chain):
+def test_undo_revokes_an_accept_unless_a_later_rerun_touched_it(chain):
     (chain.folder / "raw").write_text("1\n#\n")
     accepted(chain, "a")
     (chain.folder / "raw").write_text("1\n##\n")
@@ -177,9 +177,9 @@ def test_a_job_that_moves_while_files_are_read_is_not_accepted(chain, monkeypatc
 
     def meanwhile(*words):
         chain.rerun("a")
-        return take(*words)
+        return read_contents(*words)
 
-    monkeypatch.setattr(accepting, "take", meanwhile)
+    monkeypatch.setattr(stale_jobs, "read_contents", meanwhile)
     with pytest.raises(PlanOutdated, match="`a` has moved"):
         accepted(chain, "a")
-    assert [record.kind for record, _ in look.reruns(chain.session)] == ["manual"]
+    assert [record.kind for record, _ in workflow_queries.reruns(chain.session)] == ["manual"]

@@ -1,4 +1,4 @@
-"""What is due at a date, on clocks that are set; and what a worker dates while its clock is."""
+"""Due dates when clocks are set, and the dates that a worker records meanwhile."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import time
 import pytest
 
 from rekindle.domain.models import Runner
-from rekindle.engine.presence import Presence, here, is_alive, presence
-from rekindle.engine.running.alarm import Alarm
-from rekindle.engine.running.neighbours import Neighbours
-from rekindle.journal.processes import boot_id, pid_space
+from rekindle.engine.presence import Presence, is_runner_alive, presence, this_process
+from rekindle.engine.running.lease import PeerWatch
+from rekindle.engine.running.runner_loop import DelayTimer
+from rekindle.journal.processes import boot_id, pid_namespace
 from rekindle.journal.records import Started
-from rekindle.worker.clock import Clock
+from rekindle.worker.steps import Clock
 
 
 @pytest.fixture
 def passing(monkeypatch):
-    """Lets monotonic time pass."""
+    """Let monotonic time pass."""
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
@@ -29,7 +29,7 @@ def passing(monkeypatch):
 
 
 def test_a_delay_is_over_when_the_clock_says_so(passing):
-    alarm = Alarm()
+    alarm = DelayTimer()
     assert (alarm.is_set, alarm.seconds(5.0), alarm.latest(5.0)) == (False, math.inf, 5.0)
     alarm.set(130.0, 100.0)
     assert (alarm.is_set, alarm.seconds(100.0), alarm.latest(100.0)) == (True, 30.0, 100.0)
@@ -38,10 +38,10 @@ def test_a_delay_is_over_when_the_clock_says_so(passing):
 
 
 def test_a_clock_that_is_set_back_makes_no_delay_longer(passing):
-    alarm = Alarm()
+    alarm = DelayTimer()
     alarm.set(130.0, 100.0)
     passing(20)
-    alarm.set(130.0, -3480.0)  # an hour back: what has passed has passed
+    alarm.set(130.0, -3480.0)  # an hour back: elapsed time stays elapsed
     assert alarm.seconds(-3480.0) == 10
     passing(10)
     assert alarm.seconds(-3470.0) == 0
@@ -65,46 +65,46 @@ class Rows:
 
 
 @pytest.mark.parametrize(("expires", "after"), [(-5.0, 15.0), (1e9, 30.0)], ids=["expired", "dated in the future"])
-def test_one_that_cannot_be_seen_is_dead_when_it_was_silent_while_we_looked_on(passing, expires, after):
-    neighbours, rows = Neighbours(1), Rows(far_away(expires))
-    assert neighbours.look(rows, 0.0) == []
+def test_an_invisible_runner_is_dead_after_silence(passing, expires, after):
+    neighbours, rows = PeerWatch(1), Rows(far_away(expires))
+    assert neighbours.dead_peers(rows, 0.0) == []
     passing(after - 1)
-    assert neighbours.look(rows, 0.0) == []
+    assert neighbours.dead_peers(rows, 0.0) == []
     passing(1)
-    assert neighbours.look(rows, 0.0) == rows.found
-    assert neighbours.look(rows, 0.0) == rows.found  # asked again before it is taken over
+    assert neighbours.dead_peers(rows, 0.0) == rows.found
+    assert neighbours.dead_peers(rows, 0.0) == rows.found  # checked again before it is taken over
 
 
-def test_one_that_renews_is_alive_whatever_the_clocks_say(passing):
-    neighbours = Neighbours(1)
+def test_a_runner_that_renews_its_lease_is_alive_whatever_the_clocks_say(passing):
+    neighbours = PeerWatch(1)
     for turn in range(20):
-        assert neighbours.look(Rows(far_away(10.0 * turn)), 1e6) == []
+        assert neighbours.dead_peers(Rows(far_away(10.0 * turn)), 1e6) == []
         passing(10)
 
 
-def test_where_a_process_can_be_seen_it_alone_decides():
-    place = here()
+def test_a_visible_process_alone_decides_whether_a_runner_lives():
+    place = this_process()
 
     def runner(pid_start: int, host: str, boot: str, space: int, expires: float, epoch: int = 1) -> Runner:
         return Runner(1, host, boot, place.pid, pid_start, "local", 1, 0.0, expires, epoch, None, space)
 
-    mine = runner(place.pid_start, "renamed", boot_id(), pid_space(), -1.0)
-    assert is_alive(mine, 0.0)
+    mine = runner(place.pid_start, "renamed", boot_id(), pid_namespace(), -1.0)
+    assert is_runner_alive(mine, 0.0)
     said = [
         presence(one, 0.0)
         for one in (
-            runner(place.pid_start + 1, place.host, boot_id(), pid_space(), 99.0),
-            runner(place.pid_start, place.host, "an earlier boot", pid_space(), 99.0),
-            runner(place.pid_start, place.host, boot_id(), pid_space() + 1, 99.0),
-            runner(place.pid_start, place.host, boot_id(), pid_space() + 1, -1.0),
-            runner(place.pid_start, place.host, boot_id(), pid_space(), 99.0, epoch=2),
+            runner(place.pid_start + 1, place.host, boot_id(), pid_namespace(), 99.0),
+            runner(place.pid_start, place.host, "an earlier boot", pid_namespace(), 99.0),
+            runner(place.pid_start, place.host, boot_id(), pid_namespace() + 1, 99.0),
+            runner(place.pid_start, place.host, boot_id(), pid_namespace() + 1, -1.0),
+            runner(place.pid_start, place.host, boot_id(), pid_namespace(), 99.0, epoch=2),
         )
     ]
     assert said == [Presence.GONE, Presence.GONE, Presence.ALIVE, Presence.EXPIRED, Presence.SUPERSEDED]
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
-def test_a_worker_dates_by_the_time_that_passes(passing, monkeypatch, step):
+def test_a_worker_dates_by_monotonic_time(passing, monkeypatch, step):
     monkeypatch.setattr(time, "time", lambda: 50_000.0)
     clock = Clock()
     begun = clock.date()

@@ -1,5 +1,7 @@
-"""Random graphs that run, and amid that, again and again, reruns that cancel what runs, undos, and runners that die:
-nothing runs beside what it would disturb, and in the end everything is done."""
+"""Property test: random graphs with reruns that cancel running jobs, undos and runner deaths.
+
+No two conflicting attempts ever run at once, and in the end all jobs are done.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +15,24 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from undisturbed import nothing_is_disturbed
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
 from rekindle.domain.errors import Refused
-from rekindle.domain.rerunning.rerun import How
-from rekindle.domain.selection import Every
-from rekindle.domain.states import ENDED, State
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
+from rekindle.domain.rerun.request import How
+from rekindle.domain.selection import AllOf
+from rekindle.domain.states import ENDED, Cause, State
+from rekindle.engine.queries import job_queries
+from rekindle.engine.rerun import rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submitting.submit import submit
+from rekindle.engine.submit.submit import submit
 from rekindle.journal.orders import Assignment
-from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, Outcome, ScriptedExecutor
+from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, ScriptedExecutor, ScriptedOutcome
 
 
 @dataclass(frozen=True)
 class Cut:
-    """When so many attempts have begun: a rerun of these jobs that cancels what runs, and whether it is undone."""
+    """A rerun of these jobs with --cancel-running once that many attempts have begun, and whether it is undone."""
 
     at: int
     jobs: frozenset[int]
@@ -56,7 +57,7 @@ EDGES = st.sets(st.sampled_from([(a, b) for b in range(6) for a in range(b)]), m
 
 
 class Run:
-    """One workflow, and whoever runs it."""
+    """One workflow and its runner."""
 
     def __init__(self, session: Session, cuts: list[Cut], waits: list[int]) -> None:
         self.session, self.cuts, self.waits = session, cuts, waits
@@ -75,33 +76,33 @@ class Run:
                 for runner in archive.runners.alive():
                     archive.runners.abandon(runner.id, runner.epoch)
 
-    def outcome(self, one: Assignment) -> Outcome:
-        """It goes well, and takes a while; meanwhile somebody wants something else."""
+    def outcome(self, one: Assignment) -> ScriptedOutcome:
+        """Succeed after a while; meanwhile apply the next cut."""
         nothing_is_disturbed(self.session)
         self.begun += 1
         for cut in self.cuts:
             if cut.at == self.begun:
                 self.cut(cut)
                 nothing_is_disturbed(self.session)
-        return Outcome(waits=self.waits[self.begun % len(self.waits)], result="1")
+        return ScriptedOutcome(waits=self.waits[self.begun % len(self.waits)], result="1")
 
     def cut(self, cut: Cut) -> None:
         with self.session.store.read() as archive:
-            ids = archive.jobs.select(Every(), None)
+            ids = archive.jobs.select(AllOf(), None)
         how = How(cut.start, downstream=cut.downstream, cancel_running=True)
         try:
             rerun.plan_and_apply(self.session, [(sorted({ids[at % len(ids)] for at in cut.jobs}), how)], {})
         except Refused:
             return
         with self.session.store.read() as archive:
-            self.canceled += archive.queue.leaving(None)
+            self.canceled += archive.queue.count_archived_active(None)
         if cut.undo:
             rerun.undo(self.session)
 
     def states(self) -> set[State]:
         with self.session.store.read() as archive:
             assert archive.check() == []
-            return {job.state for job in archive.jobs.get(archive.jobs.select(Every(), None))}
+            return {job.state for job in archive.jobs.get(archive.jobs.select(AllOf(), None))}
 
 
 def chain(jobs: int) -> set[tuple[int, int]]:
@@ -123,7 +124,7 @@ ONE_CUT = [Cut(3, frozenset({0}), "all", "beginning", undo=False)]
 )
 @example(jobs=4, edges=chain(4), cuts=ONE_CUT, waits=[3], slots=2, crash=0, when="after")
 @example(jobs=4, edges=chain(4), cuts=ONE_CUT, waits=[3], slots=2, crash=14, when="after")
-def test_nothing_is_disturbed_and_all_is_done(
+def test_no_attempts_conflict_and_all_jobs_end(
     jobs: int, edges: set[tuple[int, int]], cuts: list[Cut], waits: list[int], slots: int, crash: int, when: str
 ) -> None:
     steps = (Step("one", run="true"), Step("two", run="true"))
@@ -132,7 +133,7 @@ def test_nothing_is_disturbed_and_all_is_done(
         "any", "/", [JobTemplate("job", steps)], [JobNode(f"job{n}", 0) for n in range(jobs)], inside
     )
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch().context() as patch:
-        patch.setattr("rekindle.engine.running.checks.ThreadPoolExecutor", InlineExecutor)
+        patch.setattr("rekindle.engine.running.reuse_checks.ThreadPoolExecutor", InlineExecutor)
         opened = open_session(str(Path(folder) / ".rekindle"))
         session = Session(opened.store, FakeClock())
         try:
@@ -142,11 +143,11 @@ def test_nothing_is_disturbed_and_all_is_done(
             run.states()
             if crash:
                 run.work(slots, 0, when)
-            if run.states() != {State.COMPLETED}:  # what an undo has brought back was canceled all the same
+            if run.states() != {State.COMPLETED}:  # an attempt that an undo restored was canceled all the same
                 assert any(cut.undo for cut in cuts)
                 assert State.FAILED not in run.states()
-            assert all(one.state in ENDED for one in look.attempts(session, None))
-            archived = [one for one in look.attempts(session, None) if one.archived_by is not None]
+            assert all(one.state in ENDED for one in job_queries.attempts(session, None))
+            archived = [one for one in job_queries.attempts(session, None) if one.archived_by is not None]
             assert all(one.cause in (None, Cause.CANCELED, Cause.LOST) for one in archived)
             if cuts == ONE_CUT and jobs == 4 and not crash:
                 assert run.canceled

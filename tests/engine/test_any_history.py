@@ -1,4 +1,4 @@
-"""Whatever histories come with workflows: states follow from them, and reruns can be done and taken back."""
+"""Property test: any imported history gives consistent states, and reruns of it can be applied and undone."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rekindle.domain.causes import Cause, state_after
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
 from rekindle.domain.errors import PlanRefused
 from rekindle.domain.histories import PastAttempt, PastJob, PastWorkflow
 from rekindle.domain.models import StepOutcome
-from rekindle.domain.rerunning.rerun import How
-from rekindle.domain.selection import Every
-from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
+from rekindle.domain.rerun.request import How
+from rekindle.domain.selection import AllOf
+from rekindle.domain.states import Cause, State, state_after
+from rekindle.engine.queries import job_queries
+from rekindle.engine.rerun import rerun
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submitting.histories import bring_in
+from rekindle.engine.submit.histories import import_workflows
 
 STEPS = ("one", "two", "three")
 TEMPLATE = JobTemplate("work", tuple(Step(name, run="true") for name in STEPS), workdir="attempt")
@@ -69,18 +68,18 @@ def workflows(draw: st.DrawFn) -> PastWorkflow:
 def checked(session: Session) -> dict[int, State]:
     with session.store.read() as archive:
         assert archive.check() == []
-        ids = archive.jobs.select(Every(), None)
+        ids = archive.jobs.select(AllOf(), None)
         return {job.id: job.state for job in archive.jobs.get(ids)}
 
 
 @given(st.lists(workflows(), min_size=1, max_size=2), st.randoms(use_true_random=False))
 @settings(max_examples=40, deadline=None)
-def test_any_history_is_one_that_could_have_been_here(found, random) -> None:
+def test_any_imported_history_is_consistent(found, random) -> None:
     with tempfile.TemporaryDirectory() as folder, open_session(str(Path(folder, ".rekindle"))) as session:
-        brought = bring_in(session, found, "elsewhere")
+        brought = import_workflows(session, found, "elsewhere")
         before = checked(session)
         for past, new in zip(found, brought, strict=True):
-            rows = {row.job.id: row for row in look.jobs(session, new.jobs)}
+            rows = {row.job.id: row for row in job_queries.jobs(session, new.jobs)}
             for job, one in zip(new.jobs, past.jobs, strict=True):
                 assert rows[job].job.attempts == len(one.attempts)
                 assert rows[job].job.held == one.held

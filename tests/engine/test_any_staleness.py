@@ -1,4 +1,5 @@
-"""Random graphs of jobs with files, randomly edited: what is stale is what a slow and obvious comparison says."""
+"""Property test: random graphs of jobs with files, randomly edited, have the stale jobs that a plain comparison
+finds."""
 
 from __future__ import annotations
 
@@ -13,18 +14,18 @@ from hypothesis import strategies as st
 
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
 from rekindle.domain.errors import PlanRefused
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED, State
-from rekindle.engine.changes import staleness
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
+from rekindle.engine.queries import job_queries, selections
+from rekindle.engine.rerun import rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submitting.submit import submit
+from rekindle.engine.staleness import stale_jobs
+from rekindle.engine.submit.submit import submit
 from rekindle.journal.orders import Assignment
-from rekindle.testing import FakeClock, Outcome, ScriptedExecutor
+from rekindle.testing import FakeClock, ScriptedExecutor, ScriptedOutcome
 
 OUTSIDE = ("one", "two", "three")
 CONTENTS = ("a", "b", "aa", "x")
@@ -35,7 +36,7 @@ PARAMS = ("p", "q")
 
 @dataclass(frozen=True)
 class Shape:
-    """A job: what it reads from outside and from earlier jobs, which others it needs, and whether it writes a file."""
+    """A job: its external inputs, the earlier jobs it reads from or needs, and whether it writes a file."""
 
     outside: frozenset[str]
     reads: frozenset[int]
@@ -78,18 +79,18 @@ STEPS = st.one_of(
 
 @dataclass
 class Seen:
-    """What an attempt met and left."""
+    """Everything that an attempt read and wrote."""
 
     completed: bool
-    told: tuple[object, ...]  # its command's text, and the parameters in it
+    told: tuple[object, ...]  # the text of its command, and the parameters used
     inputs: dict[str, bytes | None]
     outputs: dict[str, bytes | None]
-    needs: dict[int, int]  # which attempt of each job that it needs
+    needs: dict[int, int]  # the attempt of each needed job
 
 
 @dataclass
 class World:
-    """Files, a workflow and its history, told twice: by the store, and by everything that each attempt saw."""
+    """Files, a workflow and its history, kept both in a store and as plain records of each attempt."""
 
     folder: Path
     shapes: list[Shape]
@@ -133,8 +134,8 @@ class World:
         uses = sorted(self.shapes[number].uses)
         return (self.texts.get(number, 0), *(self.params[name] for name in uses))
 
-    def perform(self, one: Assignment) -> Outcome:
-        """Do what a job does: write what it read, cut short, so that some changes do not show."""
+    def perform(self, one: Assignment) -> ScriptedOutcome:
+        """Write a truncated copy of the inputs, so that some changes have no effect."""
         number = int(one.name.removeprefix("job"))
         inputs = {name: self._read(name) for name in self._inputs(number)}
         fails = any(found is None or b"x" in found for found in inputs.values())
@@ -149,19 +150,19 @@ class World:
             not fails, self._told(number), inputs, outputs, {job: self.latest[job] for job in needed}
         )
         self.latest[number] = one.number
-        return Outcome(fails_at="run") if fails else Outcome()
+        return ScriptedOutcome(fails_at="run") if fails else ScriptedOutcome()
 
     def work(self) -> None:
         executor = ScriptedExecutor(self.session.store.folder, self.perform, self.clock)
         work(self.session, WorkOptions(slots=2, executor="scripted"), executor=executor)
 
-    def jobs(self) -> dict[int, look.JobRow]:
-        rows = look.jobs(self.session, look.select(self.session, Selection(everything=True)))
+    def jobs(self) -> dict[int, job_queries.JobRow]:
+        rows = job_queries.jobs(self.session, selections.select(self.session, Selection(everything=True)))
         return {int(row.job.name.removeprefix("job")): row for row in rows}
 
     def stale(self) -> set[int]:
         ids = {row.job.id: number for number, row in self.jobs().items()}
-        return {ids[job] for job in staleness.changed(self.session, list(ids)).stale}
+        return {ids[job] for job in stale_jobs.find_stale_jobs(self.session, list(ids)).stale}
 
     def obviously_stale(self) -> set[int]:
         rows = self.jobs()
@@ -173,7 +174,7 @@ class World:
             and self._differs(self.history[number, row.attempt.number], number, rows)
         }
 
-    def _differs(self, then: Seen, number: int, rows: dict[int, look.JobRow]) -> bool:
+    def _differs(self, then: Seen, number: int, rows: dict[int, job_queries.JobRow]) -> bool:
         if then.told != self._told(number):
             return True
         if any(self._read(name) != held for name, held in {**then.inputs, **then.outputs}.items()):
@@ -193,13 +194,13 @@ class World:
         how = How(downstream=downstream)  # type: ignore[arg-type]
         try:
             plan = rerun.plan(self.session, [([rows[job].job.id for job in jobs], how)], {})
-        except PlanRefused:  # it waits, or is ready
+        except PlanRefused:  # it is waiting or ready
             return
         rerun.apply(self.session, plan)
 
     def rerun_stale(self, downstream: str) -> None:
-        """As the command line does it: what is stale, with the reasons, as it was modified."""
-        why = staleness.changed(self.session, [row.job.id for row in self.jobs().values()]).stale
+        """Rerun stale jobs as the command line does: with reasons, and modified as before."""
+        why = stale_jobs.find_stale_jobs(self.session, [row.job.id for row in self.jobs().values()]).stale
         if why:
             how = How(downstream=downstream, keep_modified=True)  # type: ignore[arg-type]
             rerun.apply(self.session, rerun.plan(self.session, [(list(why), how)], {}, why=why))
@@ -230,7 +231,7 @@ class World:
 
 @given(made=shapes(), steps=st.lists(STEPS, max_size=12))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-def test_what_is_stale_is_what_a_plain_comparison_says(
+def test_stale_jobs_equal_those_of_a_plain_comparison(
     made: list[Shape], steps: list[tuple[str, object, object]]
 ) -> None:
     folder = Path(tempfile.mkdtemp(prefix="rekindle-any-"))

@@ -1,4 +1,4 @@
-"""Dynamic actions, run for real: commands that write $REKINDLE_ACTION, functions that return Action."""
+"""Dynamic actions of real processes: commands that write $REKINDLE_ACTION, functions that return Action."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from collections import Counter
 
 import pytest
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.selection import Selection
-from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
+from rekindle.domain.states import Cause, State
+from rekindle.engine.queries import job_queries, selections, workflow_queries
+from rekindle.engine.rerun import rerun
 
 DONE, READY, WAITING, FAILED, CANCELED = State.COMPLETED, State.READY, State.WAITING, State.FAILED, State.CANCELED
 
 
 def spec(project, action: object, *, jobs: str = "", params: str = "{}", name: str = "dyn") -> str:
-    """A workflow whose job `a` writes the action that stands in action.json; `b` needs it."""
+    """A workflow whose job `a` writes the action in action.json; `b` needs it."""
     write(project, action)
     lines = [
         f"name: {name}",
@@ -87,7 +86,7 @@ def test_an_added_job_has_the_values_that_it_is_given_and_keeps_its_name(project
     action = {"add": [add("x", values=values, run="echo ${job.name} ${matrix.n} >> ran"), add("y", needs=["x"])]}
     assert project.run(spec(project, action, params="{x: 1}")).exit_code == 0
     assert "x 3" in ran(project)
-    assert json.loads(look.jobs(project.session, [project.job("x")])[0].job.binding) == values
+    assert json.loads(job_queries.jobs(project.session, [project.job("x")])[0].job.binding) == values
 
 
 def test_an_added_job_may_need_a_job_by_its_id(project):
@@ -105,7 +104,7 @@ def test_a_whole_workflow_is_held_but_for_what_has_started(project):
     assert states == {"b": READY, "else": READY, "c": WAITING}
     held = {
         row.job.name: row.job.held
-        for row in look.jobs(project.session, look.select(project.session, Selection(everything=True)))
+        for row in job_queries.jobs(project.session, selections.select(project.session, Selection(everything=True)))
     }
     assert {name for name, why in held.items() if why and why.startswith("by an action of a")} == {"b", "c", "else"}
     write(project, {})
@@ -124,7 +123,7 @@ def test_children_are_held_or_canceled(project, flag, state):
     states = project.states()
     assert (states["a"], states["b"]) == (DONE, state)
     assert states["c"] == states["else"] == (CANCELED if flag == "stop_workflow" else WAITING)
-    row = look.jobs(project.session, [project.job("b")])[0]
+    row = job_queries.jobs(project.session, [project.job("b")])[0]
     assert row.job.held == ("by an action of a, attempt 1" if flag == "hold_children" else None)
 
 
@@ -152,7 +151,7 @@ def show(ctx):
 
 
 def test_later_steps_see_what_a_step_sets_also_when_a_resumed_attempt_keeps_it(project):
-    from rekindle.domain.rerunning.rerun import How
+    from rekindle.domain.rerun.request import How
 
     write(project, {"set": {"x": 5, "_unset": {"gone": ""}, "_push": {"list": 1}}})
     (project.folder / "calls.py").write_text(SHOW)
@@ -201,7 +200,7 @@ def test_a_job_that_fails_after_it_acted_has_nothing_in_force(project):
     assert set(project.states()) == {"a"}
     job = project.job("a")
     with project.session.store.read() as archive:
-        assert archive.acts.in_force([job]) == {}
+        assert archive.dynamic_actions.in_force([job]) == {}
 
 
 @pytest.mark.parametrize(
@@ -220,14 +219,14 @@ def test_a_job_that_fails_after_it_acted_has_nothing_in_force(project):
         ({"add": [{"name": "x", "rum": "true"}]}, "a job has no key 'rum'"),
         ({"add": [{"name": "x", "run": "true", "needs": ["nobody"]}]}, "there is no job 'nobody'"),
         ({"add": [{"name": "x", "run": "true", "needs": ["x"]}]}, "needs itself"),
-        ({"add": [add("x", needs=["y"]), add("y", needs=["x"])]}, "in a circle"),
+        ({"add": [add("x", needs=["y"]), add("y", needs=["x"])]}, "in a cycle"),
         ({"add": [add("x")], "detour": [add("x")]}, "'x' is added twice"),
         ({"add": [add("b")]}, "'b' is taken by a job of the spec"),
-        ({"detour": [add("x", needs=["b"])]}, "in a circle"),
+        ({"detour": [add("x", needs=["b"])]}, "in a cycle"),
         ({"add": [add("x", outputs={"o": "made"})]}, "both write made"),
     ],
 )
-def test_what_is_wrong_in_an_action_fails_the_attempt_and_nothing_of_it_is_done(project, action, told):
+def test_an_invalid_action_fails_the_attempt_and_has_no_effect(project, action, told):
     jobs = "w: {run: 'touch made', outputs: {o: made}, needs: [a]}"
     assert project.run(spec(project, action, params="{x: text}", jobs=jobs)).exit_code == 2
     assert told in failure(project)
@@ -241,7 +240,7 @@ def test_an_added_job_needs_jobs_of_the_workflow_by_name_glob_entry_and_file(pro
     action = {"add": [add("x", needs=["m", "b"], inputs={"i": "made"}), add("y", matrix={"k": [1, 2]}, needs=["m*"])]}
     assert project.run(spec(project, action, params="{x: 1}", jobs=jobs)).exit_code == 0
     x = project.job("x")
-    needed = {job.name for job in look.parents(project.session, [x])[x]}
+    needed = {job.name for job in job_queries.parents(project.session, [x])[x]}
     assert needed == {"a", "b", "w", "m[i=1]", "m[i=2]"}
     assert Counter(ran(project)) == {"a": 1, "b 1": 1, "x": 1, "m": 2, "w": 1, "y": 2}
 
@@ -255,7 +254,7 @@ def test_a_new_revision_keeps_what_was_added_while_the_job_that_added_it_stays(p
     project.submit("{name: dyn, params: {x: 2}, jobs: {b: {run: 'true'}}}")
     assert set(project.states()) == {"b"}
     project.check()
-    project.submit(text)  # it is back, and has not acted since: what it had added comes with its next success
+    project.submit(text)  # it is back and has not acted since: its added jobs return with its next success
     assert set(project.states()) == {"a", "b", "more"}
     write(project, {"add": [add("x")]})
     project.rerun("a")
@@ -271,7 +270,7 @@ def test_a_new_revision_cannot_take_an_added_jobs_name_or_close_a_circle(project
     project.run(spec(project, {"detour": [add("x", needs=["free"])]}, params="{x: 1}", jobs=free))
     with pytest.raises(SubmitRefused, match="'x' is the name of a job that `a` added"):
         project.submit(spec(project, {}, params="{x: 1}", jobs=free + "x: {run: 'true'}"))
-    with pytest.raises(SubmitRefused, match="in a circle"):
+    with pytest.raises(SubmitRefused, match="in a cycle"):
         project.submit(spec(project, {}, params="{x: 1}", jobs="free: {run: 'true', needs: [b]}"))
     assert project.states() == dict.fromkeys(["a", "b", "x", "free"], DONE)
 
@@ -287,21 +286,21 @@ def test_a_rerun_of_a_job_that_had_added_jobs_runs_one_generation_of_them(projec
     assert project.work().exit_code == 0
     assert Counter(ran(project)) == {"a": 3, "b 1": 3, "x": 2, "y": 2, "other": 1}
     assert set(project.states()) == {"a", "b", "y"}
-    assert len(look.attempts(project.session, [project.job("x")])) == 2
+    assert len(job_queries.attempts(project.session, [project.job("x")])) == 2
 
 
 def how(**more: object):
-    from rekindle.domain.rerunning.rerun import How
+    from rekindle.domain.rerun.request import How
 
     return How(**more)  # type: ignore[arg-type]
 
 
 def pointers(project) -> dict[str, object]:
-    rows = look.jobs(project.session, look.select(project.session, Selection(everything=True)))
+    rows = job_queries.jobs(project.session, selections.select(project.session, Selection(everything=True)))
     return {row.job.name: (row.job.state, row.job.attempt, row.job.held, row.job.canceled) for row in rows}
 
 
-def test_a_rerun_warns_of_what_stays_and_undo_dynamic_takes_it_back_until_it_is_done_anew(project):
+def test_undo_dynamic_rolls_back_effects_until_they_are_repeated(project):
     action = {"add": [add("x")], "detour": [add("y", needs=["x"])], "set_children": {"x": 5}}
     project.run(spec(project, action, params="{x: 1}"))
     before, a = pointers(project), project.job("a")
@@ -313,15 +312,15 @@ def test_a_rerun_warns_of_what_stays_and_undo_dynamic_takes_it_back_until_it_is_
     assert (applied.ready, applied.plan.expected.attempts) == (1, 2)
     assert project.states() == {"a": READY, "b": WAITING}
     x = project.job("x")
-    assert look.jobs(project.session, [x])[0].job.retired
-    assert [one.archived_by for one in look.attempts(project.session, [x])] == [applied.rerun]
-    assert look.rerun(project.session, applied.rerun).plan.dynamic == applied.plan.dynamic
+    assert job_queries.jobs(project.session, [x])[0].job.retired
+    assert [one.archived_by for one in job_queries.attempts(project.session, [x])] == [applied.rerun]
+    assert workflow_queries.rerun(project.session, applied.rerun).plan.dynamic == applied.plan.dynamic
     rerun.undo(project.session)
     project.check()
     assert pointers(project) == before
     with project.session.store.read() as archive:
-        assert archive.acts.in_force([a])[a].names == ("x", "y")
-        assert len(archive.acts.patches([a + 1])[a + 1]) == 1
+        assert archive.dynamic_actions.in_force([a])[a].names == ("x", "y")
+        assert len(archive.dynamic_actions.patches([a + 1])[a + 1]) == 1
 
     project.rerun("a", how=how(undo_dynamic=True))
     assert project.work().exit_code == 0
@@ -355,7 +354,7 @@ def test_holds_and_cancellations_of_an_action_are_taken_back_with_it(project, fl
     assert pointers(project)["b"][2:] == (None, False)
 
 
-def test_what_an_added_job_had_added_goes_with_it(project):
+def test_jobs_added_by_a_removed_job_are_removed(project):
     inner = json.dumps({"add": [add("z")]})
     (project.folder / "inner.json").write_text(inner)
     grow = {"name": "x", "run": "cp inner.json $REKINDLE_ACTION; echo x >> ran"}
@@ -371,4 +370,4 @@ def test_what_an_added_job_had_added_goes_with_it(project):
     project.rerun("a")
     assert project.work().exit_code == 0
     assert set(project.states()) == {"a", "b"}
-    assert len(look.attempts(project.session, None)) == 6
+    assert len(job_queries.attempts(project.session, None)) == 6

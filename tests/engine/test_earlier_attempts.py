@@ -1,10 +1,10 @@
-"""What a function is told of the attempt before its own."""
+"""What a function can read about the attempt before its own."""
 
 from __future__ import annotations
 
 import json
 
-from rekindle.engine.looking import look
+from rekindle.engine.queries import job_queries
 
 CALLS = """
 def work(ctx):
@@ -21,7 +21,7 @@ def test_an_attempt_is_told_how_the_one_before_it_ended(project):
     assert project.work(1).exit_code == 0
     project.rerun("a")
     assert project.work(1).exit_code == 0
-    found = look.attempts(project.session, [project.job("a")])
+    found = job_queries.attempts(project.session, [project.job("a")])
     told = [json.loads(attempt.steps[0].result) for attempt in found[1:]]
     assert [(one["attempt"], one["state"], one["cause"]) for one in told] == [
         (1, "failed", "exception"),

@@ -1,4 +1,4 @@
-"""Fan-out steps, run for real: what runs, what is kept, what goes on with a part."""
+"""Fan-out steps with real processes: which items run, are kept, or are accepted as a part."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.errors import PlanRefused
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerunning.rerun import How
-from rekindle.domain.states import State
-from rekindle.engine.looking import logs, look
-from rekindle.engine.rerunning import rerun
+from rekindle.domain.rerun.request import How
+from rekindle.domain.states import Cause, State
+from rekindle.engine.queries import job_queries, logs
+from rekindle.engine.rerun import rerun
 
 SLICES = """
     name: slices
@@ -42,12 +41,12 @@ def ran(project, name="ran"):
 
 
 def subtasks(project, job="slices", attempt=-1, step=1):
-    found = look.subtasks(project.session, project.attempts(job)[attempt])[step]
+    found = job_queries.subtasks(project.session, project.attempts(job)[attempt])[step]
     return [(json.loads(one.item), one.state.label, one.attempts) for one in found]
 
 
 def rows(project, attempt):
-    """How many subtask rows an attempt has of its own."""
+    """Return the number of subtask rows that an attempt owns."""
     (path,) = (project.folder / ".rekindle").glob("*.db")
     with closing(sqlite3.connect(path)) as database:
         return database.execute("SELECT count(*) FROM subtask WHERE attempt = ?", (attempt,)).fetchone()[0]
@@ -59,7 +58,7 @@ def stored(project):
 
 @pytest.fixture
 def failed(project):
-    """Ziggy's case: of four subtasks the first has failed."""
+    """Ziggy's example: the first of four subtasks has failed."""
     assert project.run(SLICES).exit_code == 2
     return project
 
@@ -91,7 +90,7 @@ def test_from_the_failed_step_only_the_failed_subtask_runs_again(failed):
     assert rows(failed, second.id) == 1
     assert (second.builds_on, second.partial) == (first.id, False)
     assert stored(failed)["process"] == {"items": [{"item": f"s{n}", "result": 7} for n in range(4)]}
-    counts = look.subtask_counts(failed.session, [first, second])
+    counts = job_queries.subtask_counts(failed.session, [first, second])
     assert counts == {
         (first.id, 1): {State.COMPLETED: 3, State.FAILED: 1},
         (second.id, 1): {State.COMPLETED: 4},
@@ -99,7 +98,7 @@ def test_from_the_failed_step_only_the_failed_subtask_runs_again(failed):
 
 
 def test_a_parameter_that_made_a_subtask_fail_is_changed_for_the_rerun(project):
-    """What Ziggy cannot do: its subtask 0 throws because a parameter says so, and would again."""
+    """Ziggy cannot do this: its subtask 0 fails because of a parameter, and would fail again."""
     project.run(
         """
         name: permuter
@@ -139,7 +138,7 @@ def test_accept_partial_stores_three_of_four_and_marks_it_and_what_follows(faile
         ("process", State.COMPLETED, 1),
         ("store", State.COMPLETED, None),
     ]
-    jobs = look.jobs(failed.session, [failed.job("slices"), failed.job("after")])
+    jobs = job_queries.jobs(failed.session, [failed.job("slices"), failed.job("after")])
     assert [row.partial for row in jobs] == [True, True]
     assert [row.attempt.partial for row in jobs] == [True, False]
 
@@ -153,7 +152,7 @@ def test_a_rerun_of_the_missing_ones_makes_a_partial_job_whole_and_reruns_what_f
     assert failed.work().exit_code == 0
     assert ran(failed)[6:] == ["s0", "store"]
     assert len(stored(failed)["process"]["items"]) == 4
-    assert not any(row.partial for row in look.jobs(failed.session, [failed.job("slices"), failed.job("after")]))
+    assert not any(row.partial for row in job_queries.jobs(failed.session, [failed.job("slices"), failed.job("after")]))
     assert subtasks(failed) == [("s0", "completed", 2), *((f"s{n}", "completed", 1) for n in (1, 2, 3))]
     with pytest.raises(PlanRefused, match="every subtask is complete"):
         failed.rerun("slices", how=FAILED_STEP)
@@ -195,7 +194,7 @@ def test_subtasks_are_chosen_by_number_or_all(failed):
         (How(accept_partial=True, subtasks="all"), "leave out --subtasks"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(failed, how, why):
+def test_impossible_requests_are_refused_with_a_reason(failed, how, why):
     with pytest.raises(PlanRefused, match=why):
         failed.rerun("slices", how=how)
 
@@ -218,7 +217,7 @@ def test_nothing_is_accepted_where_nothing_succeeded(project):
     assert (attempt.state, attempt.cause) == (
         State.FAILED,
         Cause.SUBTASKS,
-    )  # a total failure is one, whatever is allowed
+    )  # if all fail, the step fails, whatever is allowed
     with pytest.raises(PlanRefused, match="no subtask of step `run` succeeded"):
         project.rerun("all", how=How(accept_partial=True))
 
@@ -269,7 +268,7 @@ def test_few_enough_failures_complete_the_step_with_a_part(project):
     assert subtasks(project, "x", step=0) == [("a", "completed", 1), ("b", "completed", 2), ("c", "completed", 1)]
 
 
-def test_failed_subtasks_are_resubmitted_so_often_and_a_manual_rerun_counts_anew(project):
+def test_subtask_resubmits_are_limited_and_a_manual_rerun_resets_the_count(project):
     text = "{name: w, jobs: {x: {each: [a, b], run: 'echo ${item} >> ran; test ${item} != b', resubmit: 2}}}"
     project.run(text)
     assert ran(project) == ["a", "b", "b", "b"]
@@ -316,7 +315,7 @@ def test_items_come_from_patterns_commands_calls_and_earlier_steps(project):
     assert ran(project, "glob") == ["a.txt", "b.txt"]
     assert (project.folder / "printed").read_text() == "x y\nz\n"
     assert ran(project, "earlier") == ["3", "4"]
-    found = look.subtasks(project.session, project.attempts("called")[0])[0]
+    found = job_queries.subtasks(project.session, project.attempts("called")[0])[0]
     assert [(one.state.label, one.result) for one in found] == [
         ("completed", "0"),
         ("failed", None),
@@ -348,7 +347,7 @@ def test_subtasks_are_matched_by_item_when_items_change(project):
     assert applied.plan.jobs[0].reasons[1].detail == {"step": "run", "run": 2, "keep": 1, "new": 1, "gone": 1}
     assert project.work().exit_code == 0
     assert ran(project) == ["b.in", "c.in", "d.in", "a.in", "c.in"]
-    found = look.subtasks(project.session, project.attempts("x")[-1])[0]
+    found = job_queries.subtasks(project.session, project.attempts("x")[-1])[0]
     told = [(one.index, one.item, one.attempts) for one in found]
     assert told == [(0, '"b.in"', 1), (1, '"c.in"', 2), (3, '"a.in"', 1)]
 
@@ -379,7 +378,7 @@ def test_each_subtask_has_its_log_and_its_folder(failed):
     failed.rerun("slices", how=FAILED_STEP)
     failed.work()
     again, _ = logs.subtask_log_files(failed.session, failed.job("slices"), None, "process", 2)
-    assert again.path == out.path  # kept: it is read where it ran
+    assert again.path == out.path  # kept: its log stays where it ran
     own, _ = logs.subtask_log_files(failed.session, failed.job("slices"), None, "process", 0)
     assert (own.attempt, Path(own.path).read_text()) == (failed.attempts("slices")[-1].id, "saw s0\n")
 
@@ -392,7 +391,7 @@ def test_a_hundred_failed_of_ten_thousand_are_planned_at_once_and_only_they_are_
         "    if n % 100 == 7 and not os.path.exists('mended'): raise ValueError('bad')\n"
     )
     project.run("{name: w, jobs: {x: {each: {call: 'fan_many:names'}, call: 'fan_many:work', args: {n: '${item}'}}}}")
-    counts = look.subtask_counts(project.session, project.attempts("x"))
+    counts = job_queries.subtask_counts(project.session, project.attempts("x"))
     assert counts == {(1, 0): {State.COMPLETED: 9_900, State.FAILED: 100}}
     proposal = rerun.plan(project.session, [([project.job("x")], FAILED_STEP)], {})
     assert proposal.plan.jobs[0].reasons[1].detail["run"] == 100
@@ -400,10 +399,12 @@ def test_a_hundred_failed_of_ten_thousand_are_planned_at_once_and_only_they_are_
     (project.folder / "mended").touch()
     assert project.work().exit_code == 0
     assert rows(project, project.attempts("x")[-1].id) == 100
-    assert look.subtask_counts(project.session, project.attempts("x")[-1:]) == {(2, 0): {State.COMPLETED: 10_000}}
+    assert job_queries.subtask_counts(project.session, project.attempts("x")[-1:]) == {
+        (2, 0): {State.COMPLETED: 10_000}
+    }
 
 
-def test_of_several_manners_it_is_told_which_are_possible_and_nothing_is_changed(failed):
+def test_possible_ways_to_rerun_are_listed_without_changes(failed):
     hows = {"again": How(), "resume": FAILED_STEP, "accept": How(accept_partial=True), "store": How("store")}
     job = failed.job("slices")
     found = rerun.possible(failed.session, job, hows)

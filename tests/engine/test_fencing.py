@@ -1,4 +1,4 @@
-"""An outcome for an attempt that a rerun has archived is kept on that attempt, and changes nothing else."""
+"""An outcome for an archived attempt is recorded on that attempt and changes nothing else."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.errors import UndoRefused
 from rekindle.domain.models import NewAttempt, StepOutcome
-from rekindle.domain.rerunning.rerun import How
-from rekindle.domain.states import ACTIVE, State
+from rekindle.domain.rerun.request import How
+from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.domain.subtasks import SubtaskEnd
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
-from rekindle.engine.rerunning.resetting import plan_reset
-from rekindle.engine.running.claiming import give_back
-from rekindle.engine.running.ingest import Page, ingest
+from rekindle.engine.queries import job_queries, workflow_queries
+from rekindle.engine.rerun import rerun
+from rekindle.engine.rerun.restart import plan_reset
+from rekindle.engine.running.claims import give_back
+from rekindle.engine.running.ingest import JournalBatch, ingest
 from rekindle.journal.records import Ended, FannedOut, Record, Returned, Started, StepEnded, Subtasks
 
 SPEC = """
@@ -93,7 +92,7 @@ WAYS = [by_rerun, by_rerun_above, by_reset]
 
 @pytest.fixture
 def one(project) -> NewAttempt:
-    """The attempt that is queued of `job`; what is above it is done."""
+    """Return the queued attempt of `job`; its ancestors are done."""
     project.submit(SPEC)
     above = claimed(project)
     tell(project, [Ended(above.id, above.token, 4.0, int(State.COMPLETED), 3.0)])
@@ -111,13 +110,13 @@ def claimed(project) -> NewAttempt:
 
 def tell(project, records: list[Record], now: float = 10.0):
     with project.session.store.write() as archive:
-        told = ingest(archive, [Page("w1", records, 0)], "here", now)
+        told = ingest(archive, [JournalBatch("w1", records, 0)], "here", now)
         assert archive.check() == []
     return told
 
 
 def jobs(project) -> dict[str, tuple[object, ...]]:
-    rows = look.jobs(project.session, [project.job(name) for name in project.states()])
+    rows = job_queries.jobs(project.session, [project.job(name) for name in project.states()])
     return {row.job.name: (row.job, row.resources) for row in rows}
 
 
@@ -125,11 +124,11 @@ def jobs(project) -> dict[str, tuple[object, ...]]:
 @pytest.mark.parametrize("kind", ENDS)
 def test_an_outcome_for_an_archived_attempt_changes_nothing_else(project, one, way, kind) -> None:
     way(project)
-    before, reruns = jobs(project), look.reruns(project.session)
+    before, reruns = jobs(project), workflow_queries.reruns(project.session)
     records, state = ENDS[kind]
     told = tell(project, records(one))
     assert jobs(project) == before
-    assert look.reruns(project.session) == reruns  # it is not retried either
+    assert workflow_queries.reruns(project.session) == reruns  # it is not retried
     known = next(attempt for attempt in project.attempts("job") if attempt.id == one.id)
     assert known.state is state
     assert (told.archived == {one.id}) == (state not in ACTIVE)
@@ -138,14 +137,14 @@ def test_an_outcome_for_an_archived_attempt_changes_nothing_else(project, one, w
         assert [step.action for step in known.steps] == [ACTION, None]
     number = project.job("job")
     with project.session.store.read() as archive:
-        assert archive.acts.in_force([number]) == {}
-        assert archive.queue.leaving(None) == (state in ACTIVE)
+        assert archive.dynamic_actions.in_force([number]) == {}
+        assert archive.queue.count_archived_active(None) == (state in ACTIVE)
         if kind == "fan-out":
             assert archive.subtasks.counts([one.id]) == {(one.id, 1): {State.COMPLETED: 1, State.WAITING: 1}}
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_given_back_after_it_was_archived_has_ended_canceled(project, one, way) -> None:
+def test_an_archived_attempt_that_is_recalled_ends_canceled(project, one, way) -> None:
     way(project)
     before = jobs(project)
     assert tell(project, [Returned((one.token,), (one.id,))]).returned == [one.token]
@@ -162,7 +161,7 @@ def plainly_completed(one: NewAttempt) -> list[Record]:
 
 
 @pytest.mark.parametrize("records", [plainly_completed, failed, canceled])
-def test_an_undo_brings_back_what_the_attempt_has_come_to(project, one, records) -> None:
+def test_an_undo_restores_the_outcome_of_the_attempt(project, one, records) -> None:
     before = project.states()
     by_rerun_above(project)
     tell(project, records(one))
@@ -173,7 +172,7 @@ def test_an_undo_brings_back_what_the_attempt_has_come_to(project, one, records)
     assert project.states() == {**before, "job": state, "below": below}
 
 
-def test_an_undo_is_refused_where_what_completed_meanwhile_has_actions_that_took_no_effect(project, one) -> None:
+def test_an_undo_is_refused_if_actions_were_not_applied(project, one) -> None:
     by_rerun_above(project)
     tell(project, completed(one))
     before = project.states()
@@ -188,7 +187,7 @@ def test_an_undo_before_it_has_ended_lets_it_end_as_asked_for(project, one) -> N
     by_rerun_above(project)
     rerun.undo(project.session)
     assert project.states() == before
-    tell(project, failed(one))  # and it is not retried: its end was asked for
+    tell(project, failed(one))  # not retried: it was canceled
     assert project.states() == {**before, "job": State.FAILED}
 
 
@@ -200,14 +199,14 @@ def test_nothing_that_would_disturb_it_can_be_claimed_before_it_has_ended(projec
     with project.session.store.read() as archive:
         (kind,) = archive.queue.ready_classes(None)
         assert archive.queue.ready(kind.workflow, kind.resource_class, 9) == []
-        assert archive.queue.awaited([above, job]) == {above: [one.id]}
-    assert look.status(project.session)[0].leaving == 1
-    assert next(row.awaits for row in look.jobs(project.session, [above])) == (one.id,)
+        assert archive.queue.blocking_attempts([above, job]) == {above: [one.id]}
+    assert workflow_queries.status(project.session)[0].leaving == 1
+    assert next(row.awaits for row in job_queries.jobs(project.session, [above])) == (one.id,)
     tell(project, canceled(one))
     assert claimed(project).job.id == above
 
 
-def test_what_runs_beside_it_is_not_held_up(project) -> None:
+def test_unrelated_jobs_are_not_delayed(project) -> None:
     project.submit("{name: two, jobs: {a: {run: 'true'}, b: {run: 'true', priority: -1}}}")
     with project.session.store.write() as archive:
         (kind,) = archive.queue.ready_classes(None)

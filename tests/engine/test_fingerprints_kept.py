@@ -1,4 +1,4 @@
-"""What attempts depended on is kept with them: what workers told, and what their claims found."""
+"""The recorded dependencies of attempts: those that workers report, and those found by claims."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from rekindle.domain.causes import Cause
-from rekindle.domain.changes.prints import Content, Prints
-from rekindle.domain.rerunning.rerun import FROM_FAILED_STEP, How
-from rekindle.domain.states import State
-from rekindle.engine.rerunning import rerun
+from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints
+from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
+from rekindle.domain.states import Cause, State
+from rekindle.engine.rerun import rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import Session
 from rekindle.files.digests import digest_of, digest_of_mapping
-from rekindle.files.sources import Sources, search_path
-from rekindle.testing import FakeClock, Outcome, ScriptedExecutor
+from rekindle.files.sources import CodeDigester, search_path
+from rekindle.testing import FakeClock, ScriptedExecutor, ScriptedOutcome
 
 LONG_AGO = 1_700_000_000_123_456_789
 
@@ -42,8 +41,8 @@ def cached(project, *paths: Path) -> dict:
         return archive.fingerprints.known_files([str(path) for path in paths])
 
 
-def scripted(project, outcome: Outcome) -> None:
-    """Every attempt goes like that."""
+def scripted(project, outcome: ScriptedOutcome) -> None:
+    """The script of every attempt."""
     clock = FakeClock()
     session = Session(project.session.store, clock)
     executor = ScriptedExecutor(session.store.folder, lambda _: outcome, clock)
@@ -67,10 +66,10 @@ def test_a_run_keeps_files_modules_and_what_was_needed(project):
     project.run(FLOW)
     make, other, use, last = (project.attempts(name)[0] for name in ("make", "other", "use", "last"))
     digest = digest_of(str(raw))
-    made = Content("made", str(project.folder / "made"), digest)
+    made = FileContent("made", str(project.folder / "made"), digest)
     assert kept(project, "files") == {
-        make.id: Prints((Content("raw", str(raw), digest),), (made,)),
-        use.id: Prints((made,)),
+        make.id: FileFingerprints((FileContent("raw", str(raw), digest),), (made,)),
+        use.id: FileFingerprints((made,)),
     }
     needs = {project.job(name): one.id for name, one in (("make", make), ("other", other), ("use", use))}
     use_job = needs.pop(project.job("use"))
@@ -96,18 +95,18 @@ def test_a_rerun_records_its_own_and_leaves_the_archived(project):
     assert after[second].inputs[0].digest == digest_of(str(raw)) != before[first].inputs[0].digest
 
 
-def test_what_is_told_of_an_attempt_that_has_ended_changes_nothing(project):
-    from rekindle.engine.running.ingest import Page, ingest
-    from rekindle.journal.records import Ended, Sources, Started
+def test_reports_about_an_ended_attempt_change_nothing(project):
+    from rekindle.engine.running.ingest import JournalBatch, ingest
+    from rekindle.journal.records import Ended, RecordedCode, Started
 
     put(project.folder / "raw", "x")
     project.submit("{name: a, jobs: {make: {run: 'true', inputs: {raw: raw}}}}")
-    scripted(project, Outcome(cause=Cause.LOST, fails_at="run"))
+    scripted(project, ScriptedOutcome(cause=Cause.LOST, fails_at="run"))
     [attempt] = project.attempts("make")
-    prints = Prints((Content("raw", "/raw", "0" * 64),))
+    prints = FileFingerprints((FileContent("raw", "/raw", "0" * 64),))
     ended = Ended(attempt.id, attempt.token, 2.0, int(State.COMPLETED), prints=prints, code="c0de")
-    records = [Sources("c0de", {"m": "1"}), Started(attempt.id, attempt.token, 1.0), ended]
-    page = Page(attempt.worker, records, 10**6)
+    records = [RecordedCode("c0de", {"m": "1"}), Started(attempt.id, attempt.token, 1.0), ended]
+    page = JournalBatch(attempt.worker, records, 10**6)
     with project.session.store.write() as archive:
         ingest(archive, [page], "here", 3.0)
     assert kept(project, "files") == {}
@@ -176,7 +175,7 @@ def test_an_input_that_was_another_for_the_steps_that_are_kept_is_unstable(proje
     assert kept(project, "files")[project.attempts("j")[-1].id].unstable == ()
 
 
-def test_files_told_by_mtime_are_recorded_so(project):
+def test_files_identified_by_mtime_are_recorded_so(project):
     put(project.folder / "raw", "xyz")
     project.run(
         """
@@ -190,20 +189,20 @@ def test_files_told_by_mtime_are_recorded_so(project):
     assert [one.by for one in prints.outputs] == ["content"]
 
 
-@pytest.mark.parametrize("own", [None, Prints((Content("raw", "/raw", "as scripted"),))])
+@pytest.mark.parametrize("own", [None, FileFingerprints((FileContent("raw", "/raw", "as scripted"),))])
 def test_scripted_attempts_depend_on_what_is_there_or_what_is_scripted(project, own):
     raw = put(project.folder / "raw", "x")
     (project.folder / "m.py").write_text("")
     project.submit("{name: a, jobs: {j: {call: 'm:f', inputs: {raw: raw}, outputs: {raw: raw}}}}")
-    scripted(project, Outcome(prints=own, code="scripted" if own else None))
+    scripted(project, ScriptedOutcome(prints=own, code="scripted" if own else None))
     [attempt] = project.attempts("j")
-    raw_content = (Content("raw", str(raw), digest_of(str(raw))),)
-    assert kept(project, "files") == {attempt.id: own or Prints(raw_content, raw_content)}
-    modules = Sources(search_path()).code(["m:f"], str(project.folder))
+    raw_content = (FileContent("raw", str(raw), digest_of(str(raw))),)
+    assert kept(project, "files") == {attempt.id: own or FileFingerprints(raw_content, raw_content)}
+    modules = CodeDigester(search_path()).code(["m:f"], str(project.folder))
     assert attempt.code == ("scripted" if own else digest_of_mapping(modules))
 
 
-def test_undoing_and_deleting_leave_nothing_behind_or_everything(project):
+def test_undo_keeps_fingerprints_and_deletion_removes_them(project):
     put(project.folder / "raw", "x")
     project.run("{name: a, jobs: {j: {run: 'true', inputs: {raw: raw}}}}")
     before = kept(project, "files")

@@ -1,13 +1,13 @@
-"""Flakiness, from what attempts that ran have recorded."""
+"""Flakiness, from the records of attempts."""
 
 from __future__ import annotations
 
 import pytest
 
-from rekindle.domain.batches.flakiness import Passed
+from rekindle.domain.batches.flakiness import PassHistory
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerunning.rerun import How
-from rekindle.engine.looking.flaky import flaky, how_passed
+from rekindle.domain.rerun.request import How
+from rekindle.engine.queries.failure_queries import flaky_jobs, pass_conditions
 
 SPEC = """
 name: tests
@@ -39,28 +39,28 @@ def submit(project, priority: int = 0, memory: str = "64M", word: str = "", beta
     project.submit(text.replace("beta: 1", f"beta: {beta}"))
 
 
-def came(project, *reruns: str, how: How | None = None) -> Passed:
+def came(project, *reruns: str, how: How | None = None) -> PassHistory:
     project.rerun(*(reruns or ("test",)), how=how)
     assert project.work().exit_code == 0
     job = project.job("test")
-    found = how_passed(project.session, [job])[job]
-    (told,) = flaky(project.session, [job], every=True)
+    found = pass_conditions(project.session, [job])[job]
+    (told,) = flaky_jobs(project.session, [job], every=True)
     assert told.passed is found
-    assert bool(flaky(project.session, [job])) == (found is Passed.FLAKY)
+    assert bool(flaky_jobs(project.session, [job])) == (found is PassHistory.FLAKY)
     return found
 
 
 def test_nothing_that_is_recorded_has_changed(failed):
-    assert came(failed) is Passed.FLAKY
+    assert came(failed) is PassHistory.FLAKY
 
 
 def test_what_does_not_matter_has_changed(failed):
     submit(failed, priority=7, beta=5)
-    assert came(failed) is Passed.FLAKY
+    assert came(failed) is PassHistory.FLAKY
 
 
 def test_what_it_needs_has_run_again_and_came_to_the_same(failed):
-    assert came(failed, "up") is Passed.FLAKY
+    assert came(failed, "up") is PassHistory.FLAKY
 
 
 @pytest.mark.parametrize(
@@ -73,30 +73,30 @@ def test_what_it_needs_has_run_again_and_came_to_the_same(failed):
 )
 def test_what_matters_has_changed(failed, change):
     change(failed)
-    assert came(failed) is Passed.MODIFIED
+    assert came(failed) is PassHistory.MODIFIED
 
 
 def test_what_it_needs_came_to_something_else(failed):
     (failed.folder / "raw.txt").write_text("22")
-    assert came(failed, "up") is Passed.MODIFIED
+    assert came(failed, "up") is PassHistory.MODIFIED
 
 
 @pytest.mark.parametrize("asked", [Overrides.asked({"alpha": 2}), Overrides.asked(memory="x2")])
 def test_a_rerun_has_modified_it(failed, asked):
-    assert came(failed, how=How(overrides=asked)) is Passed.MODIFIED
-    assert came(failed) is Passed.FLAKY, "as it had failed"
+    assert came(failed, how=How(overrides=asked)) is PassHistory.MODIFIED
+    assert came(failed) is PassHistory.FLAKY, "as it had failed"
 
 
 def test_jobs_that_have_not_run_are_left_out(project):
     project.submit("{name: s, jobs: {a: {run: x}}}")
-    assert flaky(project.session, [project.job("a")], every=True) == []
-    assert how_passed(project.session, [project.job("a")]) == {}
+    assert flaky_jobs(project.session, [project.job("a")], every=True) == []
+    assert pass_conditions(project.session, [project.job("a")]) == {}
 
 
 def test_ways_to_fail_and_hosts_are_told(failed):
     job = failed.job("test")
     came(failed)
-    (told,) = flaky(failed.session, [job])
+    (told,) = flaky_jobs(failed.session, [job])
     (way,) = told.signatures
     assert (way.cause, way.count, way.newest) == ("exit", 1, 2)
     (on,) = told.hosts

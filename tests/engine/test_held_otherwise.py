@@ -1,18 +1,18 @@
-"""Holds for one reason or another."""
+"""Holds with different reasons."""
 
 from __future__ import annotations
 
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import control
+from rekindle.engine.queries import job_queries
+from rekindle.engine.rerun import control
 
 TWO = "name: two\njobs:\n  a: {run: 'true'}\n  b: {run: 'true'}\n"
 
 
 def reasons(project):
-    return [row.job.held for row in look.jobs(project.session, [project.job("a"), project.job("b")])]
+    return [row.job.held for row in job_queries.jobs(project.session, [project.job("a"), project.job("b")])]
 
 
-def test_what_is_held_for_another_reason_is_held_for_this_one_only_where_that_is_asked_for(project):
+def test_a_hold_replaces_another_reason_only_with_instead(project):
     project.submit(TWO)
     ids = [project.job("a"), project.job("b")]
     control.hold(project.session, ids[:1], "first")

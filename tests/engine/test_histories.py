@@ -1,5 +1,7 @@
-"""Random histories against the real engine and the real store: runs, failures, reruns, undos, revisions and crashes
-at any transaction. Only processes are scripted. After every rule the invariants of the design must hold."""
+"""Stateful test: random histories of runs, failures, reruns, undos, revisions and crashes at any transaction.
+
+The engine and the store are real; only processes are scripted. The invariants of the design must hold after every rule.
+"""
 
 from __future__ import annotations
 
@@ -17,28 +19,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from undisturbed import nothing_is_disturbed
 
-from rekindle.domain.batches.canaries import Outcome as Decided
-from rekindle.domain.batches.canaries import judge
-from rekindle.domain.causes import Cause
+from rekindle.domain.batches.canaries import GroupOutcome as Decided
+from rekindle.domain.batches.canaries import decide_group
 from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, RetryRule, Step
 from rekindle.domain.errors import PlanRefused, Refused
-from rekindle.domain.lifecycle import derive_state
 from rekindle.domain.models import Attempt, Job
-from rekindle.domain.rerunning.rerun import RESET_HOLD, How
+from rekindle.domain.rerun.request import RESET_HOLD, How
 from rekindle.domain.selection import Selection
-from rekindle.domain.states import ENDED, State
+from rekindle.domain.states import ENDED, Cause, State, derive_state
 from rekindle.domain.subtasks import SubtaskEnd
-from rekindle.engine.changes.staleness import changed
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import control, rerun
-from rekindle.engine.rerunning.accepting import accept
-from rekindle.engine.rerunning.restart import plan_restart, the_workflow
-from rekindle.engine.results import Proposal, WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.queries import job_queries, workflow_queries
+from rekindle.engine.rerun import control, rerun
+from rekindle.engine.rerun.restart import plan_restart, workflow_to_restart
+from rekindle.engine.results import PlannedRerun, WorkOptions
+from rekindle.engine.running.work import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submitting.submit import submit
+from rekindle.engine.staleness.stale_jobs import accept, find_stale_jobs
+from rekindle.engine.submit.submit import submit
 from rekindle.journal.orders import Assignment, FanOut
-from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, Outcome, ScriptedExecutor
+from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, ScriptedExecutor, ScriptedOutcome
 
 STEPS = ("one", "two", "three")
 
@@ -68,19 +67,21 @@ ACTIONS = st.fixed_dictionaries(
 
 BAD = st.frozensets(st.integers(0, 3), max_size=2)
 
-RESULTS = st.builds(Outcome, result=st.sampled_from(["1", "1", "2"]))
+RESULTS = st.builds(ScriptedOutcome, result=st.sampled_from(["1", "1", "2"]))
 """Jobs that leave the same, or something else: what needs them is spared, or runs."""
 
 OUTCOMES = st.one_of(
-    st.just(Outcome()),
-    st.builds(Outcome, waits=st.integers(1, 4)),
+    st.just(ScriptedOutcome()),
+    st.builds(ScriptedOutcome, waits=st.integers(1, 4)),
     RESULTS,
     RESULTS,
-    st.builds(Outcome, bad=BAD),
-    st.just(Outcome()),
-    st.builds(Outcome, action=ACTIONS),
-    st.builds(Outcome, fails_at=st.sampled_from(STEPS), cause=st.sampled_from([Cause.EXIT, Cause.LOST, Cause.TIMEOUT])),
-    st.builds(Outcome, fails_at=st.sampled_from(STEPS), crash=st.just(True), bad=BAD),
+    st.builds(ScriptedOutcome, bad=BAD),
+    st.just(ScriptedOutcome()),
+    st.builds(ScriptedOutcome, action=ACTIONS),
+    st.builds(
+        ScriptedOutcome, fails_at=st.sampled_from(STEPS), cause=st.sampled_from([Cause.EXIT, Cause.LOST, Cause.TIMEOUT])
+    ),
+    st.builds(ScriptedOutcome, fails_at=st.sampled_from(STEPS), crash=st.just(True), bad=BAD),
 )
 
 
@@ -123,8 +124,8 @@ def definition(
     retry: tuple[RetryRule, ...] = (),
     kinds: Sequence[int] = (),
 ) -> Definition:
-    """The second step is a fan-out over so many items, or with none an ordinary one. `kinds` say of which template each
-    job is: an ordinary one, one that needs others only finished, an aggregate."""
+    """A workflow whose second step is a fan-out over `items` items, or an ordinary step with none. `kinds`: the
+    template of each job: ordinary, needing others only finished, or aggregate."""
     fan_out = (
         Step("two", run="true ${item}", each=Each(items=tuple(range(items)))) if items else Step("two", run="true")
     )
@@ -145,7 +146,7 @@ def definitions(draw: st.DrawFn) -> Definition:
 
 
 class Histories(RuleBasedStateMachine):
-    """A store, and everything that can happen to it."""
+    """A store, and the operations on it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +154,7 @@ class Histories(RuleBasedStateMachine):
         self.session = open_session(str(self.folder / ".rekindle"))
         self.clock = FakeClock()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("rekindle.engine.running.checks.ThreadPoolExecutor", InlineExecutor)
+        self.patch.setattr("rekindle.engine.running.reuse_checks.ThreadPoolExecutor", InlineExecutor)
         self.session = Session(self.session.store, self.clock)
         self.known: dict[int, Attempt] = {}
         self.most: dict[int, int] = {}  # by job: how many retries any policy of it has allowed
@@ -164,14 +165,14 @@ class Histories(RuleBasedStateMachine):
         self.patch.undo()
         shutil.rmtree(self.folder)
 
-    # --- what can happen
+    # --- operations
 
     @initialize(first=definitions())
     def begin(self, first: Definition) -> None:
         submit(self.session, first)
 
     @rule(outcomes=st.lists(OUTCOMES, max_size=12), slots=st.integers(1, 3))
-    def run(self, outcomes: list[Outcome], slots: int) -> None:
+    def run(self, outcomes: list[ScriptedOutcome], slots: int) -> None:
         self._work(self.session, outcomes, slots)
 
     @rule(
@@ -180,7 +181,7 @@ class Histories(RuleBasedStateMachine):
         at=st.integers(1, 12),
         when=st.sampled_from(["before", "after"]),
     )
-    def run_and_crash(self, outcomes: list[Outcome], slots: int, at: int, when: str) -> None:
+    def run_and_crash(self, outcomes: list[ScriptedOutcome], slots: int, at: int, when: str) -> None:
         store = CrashingStore(self.session.store, at, when)  # type: ignore[arg-type]
         self._work(Session(store, self.clock), outcomes, slots)
 
@@ -196,14 +197,15 @@ class Histories(RuleBasedStateMachine):
     def run_and_cancel_what_runs(
         self,
         data: st.DataObject,
-        outcomes: list[Outcome],
+        outcomes: list[ScriptedOutcome],
         slots: int,
         at: int,
         downstream: Literal["all", "changed", "none"],
         crash: int,
         undo: bool,
     ) -> None:
-        """Amid a run some of its jobs are rerun, what runs of them or below them canceled; the runner may die then."""
+        """During a run, rerun some of its jobs and cancel those that run, or run below them; the runner may die
+        then."""
         jobs, ran = self._some(data), 0
 
         def amid() -> None:
@@ -222,16 +224,16 @@ class Histories(RuleBasedStateMachine):
         self._work(Session(store, self.clock), outcomes, slots, amid)  # type: ignore[arg-type]
 
     def _work(
-        self, session: Session, outcomes: list[Outcome], slots: int, amid: Callable[[], None] | None = None
+        self, session: Session, outcomes: list[ScriptedOutcome], slots: int, amid: Callable[[], None] | None = None
     ) -> None:
         script = iter(outcomes)
 
-        def next_outcome(one: Assignment) -> Outcome:
+        def next_outcome(one: Assignment) -> ScriptedOutcome:
             nothing_is_disturbed(self.session)
             if amid is not None:
                 amid()
                 nothing_is_disturbed(self.session)
-            return next(script, Outcome())
+            return next(script, ScriptedOutcome())
 
         executor = ScriptedExecutor(self.session.store.folder, next_outcome, self.clock)
         reserved = {job.id: job.reserve for job in self._jobs().values() if job.reserve is not None}
@@ -247,7 +249,7 @@ class Histories(RuleBasedStateMachine):
             self._no_good_subtask_ran_again(attempt, earlier, ends)
 
     def _what_was_reinstated_still_holds(self, reserved: dict[int, int]) -> None:
-        """It was made from the definition of now, and from what the jobs that it needs have come to now."""
+        """A reused attempt matches the current definition and the current results of its needs."""
         jobs, attempts = self._jobs(), {one.id: one for one in self._attempts()}
         for number, reserve in reserved.items():
             job = jobs[number]
@@ -275,7 +277,7 @@ class Histories(RuleBasedStateMachine):
         self.good[attempt] = good
 
     def _bury(self) -> None:
-        """Whoever looks for the crashed runner's process must not find this one."""
+        """Hide the crashed runner's process: it would be this process."""
         with self.session.store.write() as archive:
             for runner in archive.runners.alive():
                 archive.runners.abandon(runner.id, runner.epoch)
@@ -304,7 +306,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(only_uninitialized=st.booleans(), undo=st.booleans())
     def restart(self, only_uninitialized: bool, undo: bool) -> None:
-        """One is enough: the next finds nothing to do, but what was refused."""
+        """One restart is enough: the next finds nothing to do, except for refused jobs."""
         before, acts = self._jobs(), self._in_force()
         if (proposal := self._planned_restart(only_uninitialized)) is None:
             return
@@ -316,8 +318,8 @@ class Histories(RuleBasedStateMachine):
             assert _essences(self._jobs()) == _essences(before)
             assert self._in_force() == acts
 
-    def _planned_restart(self, only_uninitialized: bool) -> Proposal | None:
-        workflow = the_workflow(self.session, None)
+    def _planned_restart(self, only_uninitialized: bool) -> PlannedRerun | None:
+        workflow = workflow_to_restart(self.session, None)
         try:
             return plan_restart(self.session, workflow, only_uninitialized=only_uninitialized).proposal
         except PlanRefused:
@@ -325,21 +327,21 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data(), undo=st.booleans())
     def accept(self, data: st.DataObject, undo: bool) -> None:
-        """What was accepted is current, and nothing but versions has moved."""
+        """Accepted jobs are current, and only versions have changed."""
         before, jobs = self._jobs(), self._some(data)
         try:
             done = accept(self.session, jobs, {})
         except PlanRefused:
             return
         taken = {job.id for job in done.plan.jobs}
-        assert not taken & changed(self.session, jobs).stale.keys()
+        assert not taken & find_stale_jobs(self.session, jobs).stale.keys()
         if done.rerun is not None and undo:
             assert rerun.undo(self.session).rerun == done.rerun
-            assert changed(self.session, sorted(taken)).stale.keys() == taken
+            assert find_stale_jobs(self.session, sorted(taken)).stale.keys() == taken
         assert _essences(self._jobs()) == _essences(before)
 
     @rule(outcomes=st.lists(OUTCOMES, max_size=12))
-    def resume_what_failed_and_run(self, outcomes: list[Outcome]) -> None:
+    def resume_what_failed_and_run(self, outcomes: list[ScriptedOutcome]) -> None:
         failed = [job.id for job in self._jobs().values() if job.state is State.FAILED and not job.retired]
         try:
             rerun.apply(self.session, rerun.plan(self.session, [(failed, How(start="failed-step"))], {}))
@@ -348,7 +350,7 @@ class Histories(RuleBasedStateMachine):
         self._work(self.session, outcomes, slots=2)
 
     @rule(outcomes=st.lists(OUTCOMES, max_size=12), n=st.integers(1, 2), at=st.integers(0, 15))
-    def try_canaries_of_what_failed(self, outcomes: list[Outcome], n: int, at: int) -> None:
+    def try_canaries_of_what_failed(self, outcomes: list[ScriptedOutcome], n: int, at: int) -> None:
         failed = [job.id for job in self._jobs().values() if job.state is State.FAILED and not job.retired]
         try:
             proposal = rerun.plan(self.session, [(failed, How(keep_modified=True))], {}, canary=n)
@@ -357,11 +359,11 @@ class Histories(RuleBasedStateMachine):
         before = self._jobs()
         applied = rerun.apply(self.session, proposal)
         self._holds_what_was_planned(proposal.plan, before)
-        waits = {job: group.id for job, group in look.waiting_for(self.session, failed).items()}
+        waits = {job: group.id for job, group in job_queries.canary_groups_of(self.session, failed).items()}
         assert waits.keys() == {job for one in proposal.canaries for job, _ in one.waits}
         session = Session(CrashingStore(self.session.store, at, "before"), self.clock) if at else self.session  # type: ignore[arg-type]
         self._work(session, outcomes, slots=2)
-        groups, now = {one.id: one for one in look.canaries(self.session, applied.rerun)}, self._jobs()
+        groups, now = {one.id: one for one in workflow_queries.canary_groups(self.session, applied.rerun)}, self._jobs()
         for job, number in waits.items():
             if groups[number].outcome is not Decided.RELEASED:
                 assert now[job].attempt == before[job].attempt, "what waits ran though its canaries had not passed"
@@ -369,7 +371,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def whatever_can_be_decided_of_canaries_is(self) -> None:
         with self.session.store.read() as archive:
-            assert [one for one in archive.canaries.open() if judge(one) is not None] == []
+            assert [one for one in archive.canaries.open() if decide_group(one) is not None] == []
 
     @rule(
         data=st.data(),
@@ -377,9 +379,9 @@ class Histories(RuleBasedStateMachine):
         at=st.integers(0, 15),
         when=st.sampled_from(["before", "after"]),
     )
-    def rerun_and_spare(self, data: st.DataObject, results: list[Outcome], at: int, when: str) -> None:
-        """Everything runs that can, some of it again, and then what is below as far as that comes out changed."""
-        well = [Outcome(result="1")] * 30
+    def rerun_and_spare(self, data: st.DataObject, results: list[ScriptedOutcome], at: int, when: str) -> None:
+        """Run everything, rerun some jobs, then their descendants as far as their inputs changed."""
+        well = [ScriptedOutcome(result="1")] * 30
         self._work(self.session, well, slots=2)
         completed = sorted(job.id for job in self._jobs().values() if job.state is State.COMPLETED and not job.retired)
         if not completed:
@@ -406,9 +408,9 @@ class Histories(RuleBasedStateMachine):
             assert plan.dynamic or standing.held == held
             assert (standing.reserve, standing.pinned_to) == (job.reserve, job.pinned_to)
         for number in now.keys() - planned:
-            # A parent whose edge to a retired job goes has a new version, and nothing else of it is new.
+            # A parent that loses its edge to a retired job has a new version, and is otherwise unchanged.
             same = now[number]._replace(version=before[number].version)
-            if same.retired:  # it may lose what an action had done to it, should a revision bring it back
+            if same.retired:  # effects of an action may be lost if a revision restores it
                 same = same._replace(canceled=before[number].canceled, held=before[number].held)
             assert same == before[number], "what the plan does not name was touched"
             assert plan.dynamic or same == now[number]
@@ -429,10 +431,10 @@ class Histories(RuleBasedStateMachine):
     def revise(self, revised: Definition) -> None:
         try:
             submit(self.session, revised)
-        except Refused:  # it would retire a job that runs, as far as anybody knows
+        except Refused:  # it would retire a job that is recorded as running
             return
 
-    # --- what must hold
+    # --- invariants
 
     @invariant()
     def the_archive_agrees_with_itself(self) -> None:
@@ -499,7 +501,7 @@ class Histories(RuleBasedStateMachine):
         live = [one.job for one in self._attempts() if one.archived_by is None]
         assert len(live) == len(set(live))
 
-    # --- looking
+    # --- queries
 
     def _jobs(self) -> dict[int, Job]:
         with self.session.store.read() as archive:
@@ -512,11 +514,11 @@ class Histories(RuleBasedStateMachine):
     def _in_force(self) -> dict[int, tuple[object, ...]]:
         with self.session.store.read() as archive:
             ids = archive.jobs.select(Selection().where, None, retired=True)
-            sets = archive.acts.in_force(ids)
+            sets = archive.dynamic_actions.in_force(ids)
             return {job: (one.attempt, one.names, one.edges, one.patches) for job, one in sets.items()}
 
     def _attempts(self) -> list[Attempt]:
-        return look.attempts(self.session, None)
+        return job_queries.attempts(self.session, None)
 
     def _has_reruns(self) -> bool:
         with self.session.store.read() as archive:
@@ -529,19 +531,20 @@ class Histories(RuleBasedStateMachine):
 
 
 def _essences(jobs: dict[int, Job]) -> dict[int, tuple[object, ...]]:
-    """Of those that are not retired, before and after: what an action had done to a retired one need not come back."""
+    """Return the jobs that are not retired before and after. Effects of an action on a retired job need not be
+    restored."""
     return {number: _essence(job) for number, job in jobs.items() if not job.retired}
 
 
 def _essence(job: Job) -> tuple[object, ...]:
-    """All of a job but its version, which only grows."""
+    """Return a job without its version, which only grows."""
     flags = (job.canceled, job.held, job.retired, job.added_by)
     pointers = (job.attempt, job.reserve, job.pinned_to)
     return (job.state, job.unmet, *pointers, *flags, job.resume_attempt, job.resume_step)
 
 
 def _deed(one: Attempt) -> tuple[object, ...]:
-    """What an attempt did, which no rerun may change."""
+    """Return the record of an attempt, which no rerun may change."""
     return (one.job, one.number, one.token, one.state, one.cause, one.started, one.ended, one.steps)
 
 

@@ -1,4 +1,4 @@
-"""Declared outputs are saved before a rerun writes over them, and undo puts them back."""
+"""Declared outputs are saved before a rerun overwrites them, and undo restores them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from blake3 import blake3
 
 from rekindle.domain.errors import PlanOutdated, Refused, UndoRefused
-from rekindle.domain.rerunning.rerun import How
-from rekindle.engine.rerunning import rerun, saving
-from rekindle.journal.places import attempt_folder, saved_outputs
+from rekindle.domain.rerun.request import How
+from rekindle.engine.rerun import output_copies, rerun
+from rekindle.journal.paths import attempt_folder, saved_outputs_folder
 
 MADE = """
     name: made
@@ -36,7 +36,7 @@ def content(project):
 
 
 def place(project, attempt=1):
-    return Path(saved_outputs(attempt_folder(project.session.store.folder, attempt)))
+    return Path(saved_outputs_folder(attempt_folder(project.session.store.folder, attempt)))
 
 
 def planned(project, how=KEEP, job="make"):
@@ -52,7 +52,7 @@ def saved(project, number):
 def test_outputs_are_saved_with_the_attempt_that_made_them(made):
     before = content(made)
     applied = made.rerun("make", how=KEEP)
-    assert [Path(path).name for path in applied.plan.jobs[0].manner.saves] == ["a", "dir", "link"]
+    assert [Path(path).name for path in applied.plan.jobs[0].next_attempt.saves] == ["a", "dir", "link"]
     made.work()
     assert content(made) != before
     assert (place(made) / "0" / "a").read_text() == before["out/a"]
@@ -109,8 +109,8 @@ def test_undo_without_the_saved_copy_is_refused_and_changes_nothing(made):
 def test_without_it_the_plan_names_the_files_that_are_there_and_saves_none(made):
     (made.folder / "out/a").unlink()
     decided = planned(made, How()).plan
-    assert decided.overwrites == ("out/dir", "used")  # the link leads nowhere now
-    assert all(not job.manner.saves for job in decided.jobs)
+    assert decided.overwrites == ("out/dir", "used")  # the link is dangling now
+    assert all(not job.next_attempt.saves for job in decided.jobs)
     made.rerun("make")
     assert not place(made).exists()
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_saved_refuses_the_rerun_and_changes_nothing(made, monkey
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saving, "copy_file", full)
+    monkeypatch.setattr(output_copies, "copy_file", full)
     with pytest.raises(Refused, match=r"nothing is changed: the output .*out/a of make cannot be saved: No space"):
         rerun.apply(made.session, proposal)
     assert made.states() == states
@@ -154,7 +154,7 @@ def test_outputs_can_be_saved_again_after_an_undo(made):
 
 def test_an_output_in_the_same_folder_is_saved_and_one_in_a_new_one_needs_not(project):
     project.run("{name: own, workdir: attempt, jobs: {make: {run: 'echo $REKINDLE_ATTEMPT > o', outputs: {o: o}}}}")
-    assert planned(project, KEEP).plan.jobs[0].manner.saves == ()
+    assert planned(project, KEEP).plan.jobs[0].next_attempt.saves == ()
     project.rerun("make", how=How(workdir="same", keep_outputs=True))
     project.work()
     _, second = project.attempts("make")

@@ -1,4 +1,4 @@
-"""Runners beside each other: who writes, who has died, and what becomes of what ran. The runners are real processes."""
+"""Several runners on one store: fencing, leases and takeover. The runners are real processes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 
 from rekindle.domain.errors import StoreUnavailable, Superseded
 from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.presence import here
+from rekindle.engine.presence import this_process
+from rekindle.engine.queries import workflow_queries
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.lease import Lease
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import Session
 from rekindle.journal.processes import start_of
 
@@ -29,7 +29,7 @@ import sys
 from rekindle.domain.errors import Superseded
 from rekindle.engine.running import lease
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import open_session
 lease.LEASE_SECONDS, lease.RENEW_SECONDS = float(sys.argv[2]), float(sys.argv[2]) / 3
 with open_session(sys.argv[1]) as session:
@@ -89,7 +89,7 @@ def rows(project) -> dict[int, Any]:
 
 
 def move_away(project, pid: int) -> None:
-    """As if its process could not be seen from here, and its lease were over."""
+    """Make a runner's process invisible from this host, with an expired lease."""
     with project.session.store.write() as archive:
         database = archive.runners._db
         database.connection.execute("UPDATE runner SET pid_space = 1, expires = 0 WHERE pid = ?", (pid,))
@@ -129,7 +129,9 @@ def test_a_busy_runner_takes_over_from_one_that_is_killed(project, start):
     killed.wait()
     until(lambda: rows(project)[killed.pid].keeper == rows(project)[busy.pid].id)
     (project.folder / "go").touch()
-    until(lambda: project.states()["nap"] is State.COMPLETED)  # read from the dead one's journal amid the long jobs
+    until(
+        lambda: project.states()["nap"] is State.COMPLETED
+    )  # ingested from the dead runner's journal while long jobs run
     assert project.states()["long[i=0]"] is State.RUNNING
     (project.folder / "end").touch()
     assert busy.wait(BOUND) == 0
@@ -145,8 +147,8 @@ def test_a_runner_with_nothing_to_do_keeps_its_lease(project, start):
     assert watching.wait(BOUND) == 5
 
 
-def test_one_that_waits_is_woken_by_what_another_ends(project, start):
-    """Two can run at once: the second runner has a place when the first one's job lets two others go."""
+def test_an_idle_runner_is_notified_by_the_end_of_another_runners_job(project, start):
+    """The second runner has a free slot when the first runner's job makes two others ready."""
     project.submit(
         """
         name: fan
@@ -165,7 +167,7 @@ def test_one_that_waits_is_woken_by_what_another_ends(project, start):
 
 
 class FullDisk:
-    """A store whose disk is full from some transaction on."""
+    """A store whose disk is full from a given transaction on."""
 
     def __init__(self, store) -> None:
         self.identity, self.folder, self.read, self.data_version = (
@@ -182,10 +184,10 @@ class FullDisk:
         return self._store.write()
 
     def close(self) -> None:
-        """It is the test's."""
+        """Do nothing: the store belongs to the test."""
 
 
-def test_what_runs_goes_on_when_the_store_fails_and_is_taken_in_by_the_next(project):
+def test_jobs_continue_when_the_store_fails_and_the_next_runner_ingests_them(project):
     project.submit(GATED)
     store = FullDisk(project.session.store)
 
@@ -198,7 +200,7 @@ def test_what_runs_goes_on_when_the_store_fails_and_is_taken_in_by_the_next(proj
         [left] = archive.runners.alive()
         [(_, _, pid, start, _)] = archive.runners.journals(left.id)
         assert start_of(pid) == start
-        archive.runners.abandon(left.id, left.epoch)  # its process lives: it is this one
+        archive.runners.abandon(left.id, left.epoch)  # its process is alive: it is this process
     (project.folder / "go").touch()
     assert project.work(slots=1).exit_code == 0
     assert ran(project) == ["nap", "after"]
@@ -207,26 +209,26 @@ def test_what_runs_goes_on_when_the_store_fails_and_is_taken_in_by_the_next(proj
 
 def test_nothing_is_written_through_a_lease_that_is_lost(project):
     with project.session.store.write() as archive:
-        runner = archive.runners.register(here(), "local", 1, 0.0, 30.0)
+        runner = archive.runners.register(this_process(), "local", 1, 0.0, 30.0)
         assert archive.runners.take_over(runner.id, runner.epoch)
     with (
         pytest.raises(Superseded, match="another has taken over"),
         Lease(project.session, runner).write(1.0) as archive,
     ):
         archive.events.add(1.0, "never", None, {})
-    assert "never" not in [event.kind for event in look.events(project.session)]
+    assert "never" not in [event.kind for event in workflow_queries.events(project.session)]
     with project.session.store.read() as archive:
         assert archive.runners.find(runner.id).expires == 30.0
 
 
-def test_status_names_the_dead_and_who_sees_to_what_they_left(project):
+def test_status_names_dead_runners_and_who_resolves_their_orphans(project):
     project.submit(GATED)
     with project.session.store.write() as archive:
-        gone, away, mine = (archive.runners.register(here(), "local", 1, 0.0, 30.0) for _ in range(3))
+        gone, away, mine = (archive.runners.register(this_process(), "local", 1, 0.0, 30.0) for _ in range(3))
         archive.runners.abandon(gone.id, gone.epoch)
         archive.runners.take_over(gone.id, gone.epoch, mine.id)
         archive.runners._db.connection.execute("UPDATE runner SET pid_space = 1 WHERE id = ?", (away.id,))
-    [status] = look.status(project.session)
+    [status] = workflow_queries.status(project.session)
     assert [runner.id for runner in status.runners] == [mine.id]
     assert [(one.runner.id, one.why, one.keeper) for one in status.dead_runners] == [
         (gone.id, "gone", mine.id),

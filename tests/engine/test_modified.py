@@ -1,14 +1,14 @@
-"""Reruns with other parameters, environments and resources; resume points that are kept."""
+"""Reruns with other parameters, environments and resources, and resume points that are kept."""
 
 from __future__ import annotations
 
 import json
 
-from rekindle.domain.overrides import Overrides, modified_of
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.overrides import Overrides, decode_overrides
+from rekindle.domain.rerun.request import How
 from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
+from rekindle.engine.queries import job_queries
+from rekindle.engine.rerun import rerun
 
 TUNED = """
     name: tuned
@@ -28,7 +28,7 @@ def lines(project):
 
 
 def fit(project):
-    return look.jobs(project.session, [project.job("fit")])[0]
+    return job_queries.jobs(project.session, [project.job("fit")])[0]
 
 
 def test_a_parameter_set_on_a_rerun_reaches_the_attempt_and_is_recorded(project):
@@ -46,7 +46,7 @@ def test_a_parameter_set_on_a_rerun_reaches_the_attempt_and_is_recorded(project)
     assert lines(project) == ["1 here", "5 there-5", "report"]
     first, second = project.attempts("fit")
     assert first.overrides is None
-    assert modified_of(second.overrides).params == {"alpha": 5}
+    assert decode_overrides(second.overrides).params == {"alpha": 5}
     assert project.attempts("report")[0].overrides is None
 
 
@@ -68,7 +68,9 @@ def test_modifications_can_be_kept_and_last_through_a_reset_from_above(project):
     project.rerun("top")
     project.work()
     last = project.attempts("report")[-1]
-    assert modified_of(last.overrides) == modified_of('{"params": {"beta": 7}, "memory": 2097152, "cpus": 0.5}')
+    assert decode_overrides(last.overrides) == decode_overrides(
+        '{"params": {"beta": 7}, "memory": 2097152, "cpus": 0.5}'
+    )
 
 
 def test_undo_takes_modifications_and_classes_back(project):
@@ -181,4 +183,4 @@ def test_undo_brings_back_the_resume_point_that_was_kept(project):
 
 
 def fit_of(project, name):
-    return look.jobs(project.session, [project.job(name)])[0].job
+    return job_queries.jobs(project.session, [project.job(name)])[0].job

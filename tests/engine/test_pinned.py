@@ -1,16 +1,16 @@
-"""A rerun that takes each job's definition from its earlier attempt, for real."""
+"""Reruns that use each job's definition from its earlier attempt."""
 
 from __future__ import annotations
 
 import pytest
 
 from rekindle.domain.errors import PlanRefused
-from rekindle.domain.rerunning.planning import plan_rerun
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.rerun.planner import plan_rerun
+from rekindle.domain.rerun.request import How
 from rekindle.domain.states import State
 from rekindle.engine.fan_outs import planning_views
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
+from rekindle.engine.queries import job_queries
+from rekindle.engine.rerun import rerun
 
 FIRST = """
     name: pinned
@@ -107,7 +107,7 @@ def test_a_revision_leaves_a_pinned_job_where_it_was_to_start(revised):
 
 
 def test_a_pinned_attempt_that_is_made_over_again_is_pinned_still(revised):
-    (revised.folder / "ran").mkdir()  # what it writes to cannot be written
+    (revised.folder / "ran").mkdir()  # its output is not writable
     revised.rerun("a", how=PINNED)
     revised.work()
     (revised.folder / "ran").rmdir()
@@ -159,6 +159,6 @@ def test_early_cut_off_compares_with_what_a_pinned_job_would_run(project):
 def test_undo_restores_what_a_job_was_pinned_to(revised):
     revised.rerun("a", how=PINNED)
     revised.rerun("b", how=How(hold="reset"))
-    assert look.jobs(revised.session, [revised.job("b")])[0].job.pinned_to is None
+    assert job_queries.jobs(revised.session, [revised.job("b")])[0].job.pinned_to is None
     rerun.undo(revised.session)
-    assert look.jobs(revised.session, [revised.job("b")])[0].job.pinned_to == 2
+    assert job_queries.jobs(revised.session, [revised.job("b")])[0].job.pinned_to == 2

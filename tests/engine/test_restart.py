@@ -1,4 +1,4 @@
-"""Restarting a workflow: what was cut off, what is stale, what was reset by hand, and everything below; no more."""
+"""Restarting a workflow: interrupted, stale and reset jobs run again with their descendants, and no others."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.errors import NotFound, PlanRefused, Refused
 from rekindle.domain.models import NewAttempt
-from rekindle.domain.overrides import Overrides, modified_of
-from rekindle.domain.rerunning.rerun import RESET_HOLD, How, Reason, ReasonKind
+from rekindle.domain.overrides import Overrides, decode_overrides
+from rekindle.domain.rerun.plan import Reason, ReasonKind
+from rekindle.domain.rerun.request import RESET_HOLD, How
 from rekindle.domain.selection import Selection
-from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import control, rerun
-from rekindle.engine.rerunning.accepting import accept
-from rekindle.engine.rerunning.resetting import plan_reset
-from rekindle.engine.rerunning.restart import check_inputs, plan_restart, the_workflow
+from rekindle.domain.states import Cause, State
+from rekindle.engine.queries import job_queries, selections, workflow_queries
+from rekindle.engine.rerun import control, rerun
+from rekindle.engine.rerun.restart import check_inputs, plan_reset, plan_restart, workflow_to_restart
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.claiming import give_back
-from rekindle.engine.running.run import work
+from rekindle.engine.running.claims import give_back
+from rekindle.engine.running.work import work
+from rekindle.engine.staleness.stale_jobs import accept
 from rekindle.files import digests
-from rekindle.testing import Outcome, ScriptedExecutor
+from rekindle.testing import ScriptedExecutor, ScriptedOutcome
 
 W, R, Q, X, C, F, K = State
 
@@ -63,11 +62,12 @@ def diamond(project):
 
 
 def planned(project, **asked):
-    return plan_restart(project.session, the_workflow(project.session, None), **asked)
+    return plan_restart(project.session, workflow_to_restart(project.session, None), **asked)
 
 
 def restart(project, **asked):
-    """The jobs that the restart resets or lets go, by name, with what became of them; none where nothing is to do."""
+    """Return the jobs that the restart resets or releases, by name, with their new state; empty if there is nothing to
+    do."""
     found = planned(project, **asked)
     if found.proposal is None:
         return {}
@@ -77,11 +77,11 @@ def restart(project, **asked):
 
 
 def ids(project):
-    return look.select(project.session, Selection(everything=True))
+    return selections.select(project.session, Selection(everything=True))
 
 
 def ran(project):
-    """What has run since the last question."""
+    """Return the jobs that have run since the last call."""
     path = project.folder / "ran"
     names = path.read_text().split() if path.exists() else []
     path.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def ran(project):
 
 
 def dump(project, *, files=True):
-    """The whole database as text; without `files` the cache of what files hold is left out."""
+    """Return the whole database as text; without `files`, the digest cache is left out."""
     path = Path(project.session.store.folder) / "store.db"
     with closing(sqlite3.connect(path)) as database:
         lines = list(database.iterdump())
@@ -105,7 +105,7 @@ def edit(project, name, text=None):
 
 
 def age(project):
-    """Wait until the times of the project's files have settled: of a file just written, a look proves nothing yet."""
+    """Wait until the times of the project's files have settled: the digest of a file just written is not trusted."""
     for path in project.folder.glob("*.txt"):
         while (seen := digests.look(str(path))) and not digests.settled(seen, time.time_ns()):
             pass
@@ -115,7 +115,7 @@ def test_a_restart_with_nothing_to_do_writes_nothing(diamond):
     age(diamond)
     before = dump(diamond, files=False)
     assert restart(diamond) == {}
-    again = dump(diamond)  # what files hold is known by now
+    again = dump(diamond)  # digests of files are known by now
     assert restart(diamond) == {}
     assert dump(diamond) == again
     assert dump(diamond, files=False) == before
@@ -133,7 +133,7 @@ def test_a_restart_that_is_only_planned_changes_nothing(diamond):
     assert dump(diamond, files=False) == before
 
 
-# What is stale
+# Stale jobs
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_restart_that_is_only_planned_changes_nothing(diamond):
     ],
     ids=["input", "other input", "edited between", "gone between", "gone", "two", "same content"],
 )
-def test_what_changed_runs_again_with_what_is_below_and_nothing_else(diamond, edited, stale, follows):
+def test_stale_jobs_and_their_descendants_run_again_and_nothing_else(diamond, edited, stale, follows):
     for name, text in edited.items():
         edit(diamond, name, text)
     found = planned(diamond)
@@ -181,9 +181,9 @@ def test_a_revision_restarts_what_it_made_stale(diamond, old, new, again):
 
 
 def test_what_the_caller_names_runs_again_for_the_reason_that_it_gives(diamond):
-    left = look.select(diamond.session, Selection(jobs=("left",)))[0]
+    left = selections.select(diamond.session, Selection(jobs=("left",)))[0]
     reason = Reason(ReasonKind.OUTPUT, {"name": "o", "path": "left.txt", "before": None, "after": None})
-    workflow = the_workflow(diamond.session, None)
+    workflow = workflow_to_restart(diamond.session, None)
     found = plan_restart(diamond.session, workflow, also={left: (reason,)})
     assert found.proposal is not None
     planned = {job.name: job.reasons for job in found.proposal.plan.jobs}
@@ -194,11 +194,13 @@ def test_what_the_caller_names_runs_again_for_the_reason_that_it_gives(diamond):
 
 
 def test_inputs_that_no_job_makes_are_checked_before_anything_runs(diamond):
-    workflow = the_workflow(diamond.session, None)
+    workflow = workflow_to_restart(diamond.session, None)
     check_inputs(diamond.session, workflow)
     (diamond.folder / "private").unlink()
-    check_inputs(diamond.session, workflow)  # what has run does not need it any more
-    rerun.apply(diamond.session, rerun.plan(diamond.session, [(look.select(diamond.session, Selection()), How())], {}))
+    check_inputs(diamond.session, workflow)  # the completed job no longer needs it
+    rerun.apply(
+        diamond.session, rerun.plan(diamond.session, [(selections.select(diamond.session, Selection()), How())], {})
+    )
     with pytest.raises(Refused, match=r"alone reads .*private"):
         check_inputs(diamond.session, workflow)
 
@@ -210,41 +212,41 @@ def test_what_was_modified_is_kept_through_a_restart(diamond):
     edit(diamond, "raw", "abc\n")
     restart(diamond)
     diamond.work()
-    assert modified_of(diamond.attempts("left")[-1].overrides).params == {"alpha": 7}
+    assert decode_overrides(diamond.attempts("left")[-1].overrides).params == {"alpha": 7}
     assert (diamond.folder / "left.txt").read_text() == "bbc\n7\n"
 
 
-# What was cut off
+# Interrupted jobs
 
 
 CHAIN = "{name: chain, jobs: {a: {run: 'true'}, b: {needs: [a], run: 'true'}, c: {needs: [b], run: 'true'}}}"
 
 
 def ended(project, text, **outcomes):
-    """Submit and run with a scripted executor: jobs of these names end so."""
+    """Submit and run with a scripted executor that ends jobs of these names as given."""
     project.submit(text)
     executor = ScriptedExecutor(
-        project.session.store.folder, lambda one: outcomes.get(one.name, Outcome()), project.session.clock
+        project.session.store.folder, lambda one: outcomes.get(one.name, ScriptedOutcome()), project.session.clock
     )
     work(project.session, WorkOptions(slots=1, executor="scripted"), executor=executor)
 
 
 @pytest.mark.parametrize("cause", [Cause.SIGNAL, Cause.OOM, Cause.TIMEOUT, Cause.START, Cause.MISSING_INPUT])
-def test_what_was_cut_off_runs_again_and_what_waited_for_it(project, cause):
-    ended(project, CHAIN, b=Outcome(fails_at="run", cause=cause))
+def test_interrupted_jobs_and_their_descendants_run_again(project, cause):
+    ended(project, CHAIN, b=ScriptedOutcome(fails_at="run", cause=cause))
     assert project.states() == {"a": C, "b": F, "c": W}
     assert restart(project) == {"b": R, "c": W}
     assert project.work().exit_code == 0
 
 
 @pytest.mark.parametrize("cause", [Cause.EXIT, Cause.EXCEPTION, Cause.MISSING_OUTPUT, Cause.SUBTASKS])
-def test_what_failed_by_itself_stays_and_is_named(project, cause):
-    ended(project, CHAIN, b=Outcome(fails_at="run", cause=cause))
+def test_failed_jobs_stay_and_are_named(project, cause):
+    ended(project, CHAIN, b=ScriptedOutcome(fails_at="run", cause=cause))
     found = planned(project)
     assert (found.proposal, [job.name for job in found.stays]) == (None, ["b"])
 
 
-def test_what_failed_by_itself_runs_again_below_what_does(diamond):
+def test_failed_jobs_run_again_below_rerun_jobs(diamond):
     diamond.submit(DIAMOND.replace("echo bottom >> ran", "echo bottom >> ran; test -e ok"))
     restart(diamond)
     diamond.work()
@@ -255,25 +257,25 @@ def test_what_failed_by_itself_runs_again_below_what_does(diamond):
     assert found.stays == ()
 
 
-def test_what_is_lost_again_and_again_is_restarted(project):
-    ended(project, CHAIN, b=Outcome(fails_at="run", cause=Cause.LOST))
+def test_jobs_lost_repeatedly_are_restarted(project):
+    ended(project, CHAIN, b=ScriptedOutcome(fails_at="run", cause=Cause.LOST))
     lost = project.attempts("b")
     assert {one.cause for one in lost} == {Cause.LOST}
     assert restart(project) == {"b": R, "c": W}
 
 
-def test_what_was_canceled_runs_again_whether_or_not_it_had_started(project):
+def test_canceled_jobs_run_again_whether_or_not_they_had_started(project):
     project.submit(CHAIN)
     control.cancel(project.session, [project.job("b")])
     project.work()
     assert project.states() == {"a": C, "b": K, "c": W}
     assert restart(project) == {"b": R, "c": W}
     project.work()
-    ended(project, CHAIN.replace("chain", "other"), a=Outcome(fails_at="run", cause=Cause.CANCELED))
-    assert plan_restart(project.session, look.find_workflow(project.session, "other")).proposal is not None
+    ended(project, CHAIN.replace("chain", "other"), a=ScriptedOutcome(fails_at="run", cause=Cause.CANCELED))
+    assert plan_restart(project.session, selections.find_workflow(project.session, "other")).proposal is not None
 
 
-def test_what_failed_by_itself_runs_again_when_it_is_stale(project):
+def test_stale_failed_jobs_run_again(project):
     (project.folder / "data").write_text("bad")
     text = "{name: one, jobs: {a: {run: 'grep good data', inputs: {d: data}}, b: {needs: [a], run: 'true'}}}"
     assert project.run(text).exit_code == 2
@@ -295,16 +297,16 @@ FAN = """
 
 
 @pytest.mark.parametrize(("workdir", "start"), [("project", "two"), ("attempt", "beginning")])
-def test_what_was_cut_off_amid_a_fan_out_goes_on_there_if_it_can(project, workdir, start):
-    """The folder of a scripted attempt was never made: it is as good as gone."""
-    out = Outcome(fails_at="two", cause=Cause.TIMEOUT)
-    ended(project, FAN.replace("WORKDIR", workdir), a=out, c=Outcome(fails_at="run", cause=Cause.OOM))
+def test_a_job_interrupted_in_a_fan_out_resumes_there_if_possible(project, workdir, start):
+    """A scripted attempt has no folder, so it counts as gone."""
+    out = ScriptedOutcome(fails_at="two", cause=Cause.TIMEOUT)
+    ended(project, FAN.replace("WORKDIR", workdir), a=out, c=ScriptedOutcome(fails_at="run", cause=Cause.OOM))
     plan = planned(project).proposal.plan
     assert {job.name: job.start for job in plan.jobs} == {"a": start, "b": "beginning", "c": "beginning"}
     assert plan.refused == ()
 
 
-def test_what_runs_is_left_alone_and_named_and_what_would_disturb_it_is_refused(diamond):
+def test_running_jobs_are_left_alone_and_conflicting_reruns_refused(diamond):
     """`right` runs, while `top` and `alone` are stale and `left` is held by a reset."""
     rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("left")], {}))
     diamond.rerun("right")
@@ -322,8 +324,8 @@ def test_what_runs_is_left_alone_and_named_and_what_would_disturb_it_is_refused(
 
 
 def claimed(project):
-    """Somebody takes what is ready, and nothing is heard of it."""
-    workflow = the_workflow(project.session, None).id
+    """Claim ready jobs without reporting an end."""
+    workflow = workflow_to_restart(project.session, None).id
     with project.session.store.write() as archive:
         jobs = [
             job
@@ -341,14 +343,14 @@ def give_up(project, attempts):
         give_back(archive, [one.id for one in attempts], 0.0)
 
 
-# What was reset
+# Reset jobs
 
 
 def test_a_reset_archives_and_holds_exactly_the_job_and_resets_what_is_below(diamond):
     applied = rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("left")], {}))
     diamond.check()
     assert (applied.ready, applied.held) == (0, 1)
-    rows = {row.job.name: row.job for row in look.jobs(diamond.session, ids(diamond))}
+    rows = {row.job.name: row.job for row in job_queries.jobs(diamond.session, ids(diamond))}
     assert {name: (one.state, one.held) for name, one in rows.items()} == {
         "top": (C, None),
         "left": (R, RESET_HOLD),
@@ -363,7 +365,7 @@ def test_a_reset_archives_and_holds_exactly_the_job_and_resets_what_is_below(dia
     assert ran(diamond) == ["left", "bottom"]
 
 
-def test_only_what_was_reset_is_let_go_whatever_else_there_is_to_do(diamond):
+def test_only_uninitialized_releases_only_reset_jobs(diamond):
     rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("alone"), diamond.job("bottom")], {}))
     edit(diamond, "raw", "abc\n")
     assert restart(diamond, only_uninitialized=True) == {"alone": R, "bottom": R}
@@ -373,7 +375,7 @@ def test_only_what_was_reset_is_let_go_whatever_else_there_is_to_do(diamond):
     assert set(restart(diamond)) == {"top", "left", "right", "bottom"}
 
 
-def test_what_was_reset_below_something_stale_is_let_go_and_waits_for_it(diamond):
+def test_a_reset_job_below_a_stale_one_is_released_and_waits(diamond):
     rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("right")], {}))
     edit(diamond, "raw", "abcd\n")
     assert restart(diamond) == {"top": R, "left": W, "right": W, "bottom": W}
@@ -420,7 +422,7 @@ def test_each_kind_is_undone_and_a_bare_undo_means_the_newest_of_them(diamond):
     edit(diamond, "right.txt", "other")
     accept(diamond.session, [diamond.job("right")], {})
     assert essence(diamond) == third
-    kinds = [record.kind for record, _ in look.reruns(diamond.session)]
+    kinds = [record.kind for record, _ in workflow_queries.reruns(diamond.session)]
     assert kinds == ["accept", "restart", "reset"]
     for number, before in [(3, third), (2, second), (1, first)]:
         assert rerun.undo(diamond.session).rerun == number
@@ -431,12 +433,12 @@ def test_each_kind_is_undone_and_a_bare_undo_means_the_newest_of_them(diamond):
 
 
 def essence(project):
-    """Everything of the jobs but their versions, which only grow."""
-    rows = look.jobs(project.session, ids(project))
+    """Return the jobs without their versions, which only grow."""
+    rows = job_queries.jobs(project.session, ids(project))
     return {row.job.name: (row.job.state, row.job.held, row.job.attempt, row.job.unmet) for row in rows}
 
 
-# What refuses a restart
+# Refused restarts
 
 
 def test_a_missing_input_that_no_job_makes_refuses_the_restart_before_anything_is_done(diamond):
@@ -447,11 +449,11 @@ def test_a_missing_input_that_no_job_makes_refuses_the_restart_before_anything_i
         planned(diamond)
     assert dump(diamond, files=False) == before
     edit(diamond, "private", "back")
-    edit(diamond, "top.txt")  # a job makes it
+    edit(diamond, "top.txt")  # a job produces it
     assert set(restart(diamond)) == EVERY
 
 
-def test_what_is_let_go_is_not_let_go_to_a_missing_input_and_what_is_held_for_good_may_lack_its_own(diamond):
+def test_released_jobs_need_their_inputs_and_held_ones_do_not(diamond):
     rerun.apply(diamond.session, plan_reset(diamond.session, [diamond.job("alone")], {}))
     edit(diamond, "private")
     for only in (True, False):
@@ -463,7 +465,7 @@ def test_what_is_let_go_is_not_let_go_to_a_missing_input_and_what_is_held_for_go
     assert set(restart(diamond)) == {"top", "left", "right", "bottom"}
 
 
-def test_a_missing_input_that_only_what_still_waits_would_read_refuses_too(project):
+def test_a_missing_input_of_a_waiting_job_refuses_the_restart(project):
     project.submit("{name: one, jobs: {a: {run: 'kill -9 $$'}, b: {needs: [a], run: 'true', inputs: {i: gone}}}}")
     project.work()
     with pytest.raises(Refused, match="b reads"):
@@ -491,21 +493,21 @@ def test_inputs_in_a_folder_that_a_job_makes_and_those_named_by_values_are_looke
         planned(project)
 
 
-def test_without_a_key_the_only_workflow_is_meant(project):
+def test_without_a_key_the_only_workflow_is_restarted(project):
     with pytest.raises(NotFound, match="holds no workflow"):
-        the_workflow(project.session, None)
+        workflow_to_restart(project.session, None)
     project.submit(CHAIN)
-    assert the_workflow(project.session, None).name == "chain"
+    assert workflow_to_restart(project.session, None).name == "chain"
     project.submit(CHAIN.replace("chain", "other"), "other.yaml")
     with pytest.raises(Refused, match="2 workflows: 1 chain, 2 other"):
-        the_workflow(project.session, None)
-    assert the_workflow(project.session, "2").name == "other"
+        workflow_to_restart(project.session, None)
+    assert workflow_to_restart(project.session, "2").name == "other"
 
 
 def test_a_restart_is_recorded_with_why_each_job_ran_again(diamond):
     edit(diamond, "raw", "abc\n")
     restart(diamond, note="new data")
-    record = look.rerun(diamond.session, 1)
+    record = workflow_queries.rerun(diamond.session, 1)
     assert (record.kind, record.note, json.dumps(dict(record.request))) == (
         "restart",
         "new data",

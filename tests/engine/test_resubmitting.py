@@ -7,13 +7,13 @@ import textwrap
 import pytest
 
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, SubmitRefused
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import resubmitting
-from rekindle.engine.results import Preview, Proposal
-from rekindle.engine.submitting.submit import preview, submit
+from rekindle.engine.queries import selections, workflow_queries
+from rekindle.engine.rerun import resubmit
+from rekindle.engine.results import PlannedRerun, SubmitPreview
+from rekindle.engine.submit.submit import preview, submit
 from rekindle.spec import load
 
 C, F, W, R = State.COMPLETED, State.FAILED, State.WAITING, State.READY
@@ -38,9 +38,9 @@ FAILED = Selection(where=Compare("state", Op.EQ, F))
 
 def proposed(project, text, selection=FAILED, how=None, path="spec.yaml", slots=1000):
     (project.folder / path).write_text(textwrap.dedent(text))
-    definition = resubmitting.meant(project.session, load(project.folder / path), selection.workflow)
-    pick = resubmitting.picked(definition, selection, how or How())
-    return resubmitting.propose(project.session, definition, pick, {"asked": "so"}, slots=slots)
+    definition = resubmit.definition_for_workflow(project.session, load(project.folder / path), selection.workflow)
+    pick = resubmit.requests_for_selection(definition, selection, how or How())
+    return resubmit.plan_resubmit(project.session, definition, pick, {"asked": "so"}, slots=slots)
 
 
 def everything(project):
@@ -53,13 +53,16 @@ def test_the_plan_is_of_the_new_revision_and_nothing_is_done_until_it_is_applied
     project.run(FIRST)
     before = everything(project)
     found = proposed(project, MENDED)
-    assert isinstance(found, Proposal)
+    assert isinstance(found, PlannedRerun)
     assert {job.name: job.after for job in found.plan.jobs} == {"b": R, "c": W, "d": W}
-    assert found.foreseen.preview.submitted.added == ("d",)
+    assert found.planned_submission.preview.submitted.added == ("d",)
     assert everything(project) == before
-    applied = resubmitting.apply(project.session, found)
+    applied = resubmit.apply(project.session, found)
     assert (applied.submitted.revision, applied.ready) == (2, 1)
-    assert [(one.kind, touched) for one, touched in look.reruns(project.session)] == [("manual", 3), ("revision", 2)]
+    assert [(one.kind, touched) for one, touched in workflow_queries.reruns(project.session)] == [
+        ("manual", 3),
+        ("revision", 2),
+    ]
     assert project.work().completed == 3
     assert set(project.states().values()) == {C}
 
@@ -80,18 +83,18 @@ def test_when_nothing_can_be_rerun_nothing_is_submitted(project):
         proposed(project, MENDED, Selection(jobs=("d",)))
     assert "nothing is submitted either" in refused.value.hint
     nothing = proposed(project, MENDED, Selection(where=Compare("state", Op.EQ, State.CANCELED)))
-    assert isinstance(nothing, Preview)
+    assert isinstance(nothing, SubmitPreview)
     assert everything(project) == before
 
 
 def test_a_file_as_it_was_stored_makes_no_revision(project):
     project.run(FIRST)
-    applied = resubmitting.apply(project.session, proposed(project, FIRST, path="spec.yaml"))
+    applied = resubmit.apply(project.session, proposed(project, FIRST, path="spec.yaml"))
     assert applied.submitted.unchanged
-    assert [one.kind for one, _ in look.reruns(project.session)] == ["manual"]
+    assert [one.kind for one, _ in workflow_queries.reruns(project.session)] == ["manual"]
 
 
-def test_only_jobs_of_the_spec_s_workflow_are_meant(project):
+def test_only_jobs_of_the_specs_workflow_are_selected(project):
     project.run(FIRST)
     project.submit(FIRST.replace("name: w", "name: v"), name="v.yaml")
     project.work()
@@ -110,11 +113,11 @@ def test_a_workflow_that_was_submitted_under_another_name_is_named_with_it(proje
     found = proposed(
         project, MENDED.replace("name: w", "name: y"), Selection(workflow="x", jobs=("a",)), path="next.yaml"
     )
-    assert isinstance(found, Proposal)
+    assert isinstance(found, PlannedRerun)
 
 
 @pytest.mark.parametrize("moved", ["a job ended", "another revision", "the jobs that are meant"])
-def test_what_would_come_out_otherwise_than_seen_is_refused_as_a_whole(project, moved):
+def test_a_plan_with_another_result_is_refused_as_a_whole(project, moved):
     project.run(FIRST)
     found = proposed(project, MENDED)
     if moved == "a job ended":
@@ -126,15 +129,15 @@ def test_what_would_come_out_otherwise_than_seen_is_refused_as_a_whole(project, 
             archive.jobs.hold([2], "meanwhile")
     before = everything(project)
     with pytest.raises(PlanOutdated):
-        resubmitting.apply(project.session, found)
+        resubmit.apply(project.session, found)
     assert everything(project) == before
 
 
-def test_what_it_costs_may_be_told_otherwise_meanwhile(project):
+def test_the_expected_cost_may_change_meanwhile(project):
     project.run(FIRST)
     found = proposed(project, MENDED, slots=7)
     assert found.plan.expected.cores == 7.0
-    assert resubmitting.apply(project.session, found).submitted.revision == 2
+    assert resubmit.apply(project.session, found).submitted.revision == 2
 
 
 def test_of_several_workflows_of_one_name_the_one_that_is_meant_is_revised(project):
@@ -142,13 +145,15 @@ def test_of_several_workflows_of_one_name_the_one_that_is_meant_is_revised(proje
     newest = project.submit(FIRST, new=True).workflow
     (project.folder / "spec.yaml").write_text(textwrap.dedent(MENDED))
     definition = load(project.folder / "spec.yaml")
-    failed = look.select(project.session, Selection(workflow="1", where=FAILED.where))
-    found = resubmitting.propose(project.session, definition, resubmitting.these(failed, How()), {}, revision_of=1)
-    assert resubmitting.apply(project.session, found).submitted.workflow == 1
+    failed = selections.select(project.session, Selection(workflow="1", where=FAILED.where))
+    found = resubmit.plan_resubmit(
+        project.session, definition, resubmit.requests_for_jobs(failed, How()), {}, revision_of=1
+    )
+    assert resubmit.apply(project.session, found).submitted.workflow == 1
     assert preview(project.session, definition, revision_of=1).submitted.unchanged
     for act in (preview, submit):
         with pytest.raises(NotFound):
             act(project.session, definition, revision_of=99)
     assert not preview(project.session, definition).submitted.unchanged
     assert submit(project.session, definition, revision_of=1).unchanged
-    assert look.find_workflow(project.session, str(newest)).revision == 1
+    assert selections.find_workflow(project.session, str(newest)).revision == 1

@@ -1,4 +1,4 @@
-"""Retries: what failed runs again by itself, through the rerun path. Processes are scripted, the rest is real."""
+"""Retries: failed jobs run again through the rerun path. Processes are scripted."""
 
 from __future__ import annotations
 
@@ -7,33 +7,35 @@ from collections.abc import Callable
 
 import pytest
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.errors import NotFound
 from rekindle.domain.models import Attempt
-from rekindle.domain.rerunning.rerun import How, Reason, RerunRecord
-from rekindle.domain.states import State
-from rekindle.engine.changes import staleness
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import control, rerun
+from rekindle.domain.rerun.plan import Reason, RerunRecord
+from rekindle.domain.rerun.request import How
+from rekindle.domain.states import Cause, State
+from rekindle.engine.queries import job_queries, workflow_queries
+from rekindle.engine.rerun import control, rerun
 from rekindle.engine.results import WorkOptions, WorkReport
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import Session
+from rekindle.engine.staleness import stale_jobs
 from rekindle.journal.orders import Assignment
-from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor
+from rekindle.testing import Crash, CrashingStore, FakeClock, ScriptedExecutor, ScriptedOutcome
 
 G = 2**30
-FAILS = Outcome(fails_at="run", exit_code=75)
+FAILS = ScriptedOutcome(fails_at="run", exit_code=75)
 
 
 class Scripted:
-    """A project whose jobs go as a script says, under a clock that does not wait."""
+    """A project with scripted processes and a clock that advances instead of waiting."""
 
     def __init__(self, project) -> None:
         self.project, self.clock = project, FakeClock()
         project.session = Session(project.session.store, self.clock)
 
-    def work(self, script: Callable[[Assignment], Outcome], slots: int = 1, crash_at: int = 0) -> WorkReport | None:
-        """Work to the end; with `crash_at` the process dies before the so many-th transaction is committed."""
+    def work(
+        self, script: Callable[[Assignment], ScriptedOutcome], slots: int = 1, crash_at: int = 0
+    ) -> WorkReport | None:
+        """Work to the end; with `crash_at`, the process dies before that transaction is committed."""
         store = self.project.session.store
         executor = ScriptedExecutor(store.folder, script, self.clock)
         session = Session(CrashingStore(store, crash_at, "before"), self.clock) if crash_at else self.project.session
@@ -49,8 +51,8 @@ class Scripted:
             self.project.check()
 
     def retries(self) -> list[RerunRecord]:
-        found = [record for record, _ in look.reruns(self.project.session) if record.kind == "retry"]
-        return [look.rerun(self.project.session, one.id) for one in reversed(found)]
+        found = [record for record, _ in workflow_queries.reruns(self.project.session) if record.kind == "retry"]
+        return [workflow_queries.rerun(self.project.session, one.id) for one in reversed(found)]
 
 
 @pytest.fixture
@@ -58,9 +60,9 @@ def scripted(project):
     return Scripted(project)
 
 
-def fails(times: int, outcome: Outcome = FAILS) -> Callable[[Assignment], Outcome]:
-    """The first so many attempts of each job."""
-    return lambda one: outcome if one.number <= times else Outcome()
+def fails(times: int, outcome: ScriptedOutcome = FAILS) -> Callable[[Assignment], ScriptedOutcome]:
+    """Fail the first attempts of each job, by number."""
+    return lambda one: outcome if one.number <= times else ScriptedOutcome()
 
 
 def one_job(rule: str, more: str = "") -> str:
@@ -72,11 +74,11 @@ def attempts(scripted: Scripted, job: str = "a") -> list[Attempt]:
 
 
 def waits_for_a_retry(scripted: Scripted) -> int:
-    """A job that has failed and runs again in an hour, with nobody at work."""
+    """A job that has failed and will be retried in an hour, with no runner."""
     scripted.project.submit(one_job("{max: 1, delay: 1h}"))
     job = scripted.project.job("a")
 
-    def held_meanwhile(one: Assignment) -> Outcome:
+    def held_meanwhile(one: Assignment) -> ScriptedOutcome:
         control.hold(scripted.project.session, [job])
         return FAILS
 
@@ -99,7 +101,7 @@ def test_a_job_that_fails_twice_and_passes_is_retried_twice_each_time_later(scri
     assert [reason.detail for reason in two.plan.jobs[0].reasons if reason.kind == "retry"] == [
         {"retry": 2, "of": 3, "cause": "exit", "delay": 60.0}
     ]
-    by_attempt, waiting = look.retries(scripted.project.session, [scripted.project.job("a")])
+    by_attempt, waiting = job_queries.retries(scripted.project.session, [scripted.project.job("a")])
     assert {number: (why.detail["retry"], why.detail["of"]) for number, why in by_attempt.items()} == {
         second.id: (1, 3),
         third.id: (2, 3),
@@ -117,7 +119,7 @@ def test_it_stops_at_its_maximum_and_begins_anew_once_a_person_has_reset_it(scri
     assert [one.note for one in scripted.retries()] == ["retry 1 of 2: exit", "retry 2 of 2: exit"] * 2
 
 
-def test_what_failed_together_is_one_rerun(scripted):
+def test_jobs_that_fail_together_are_retried_by_one_rerun(scripted):
     scripted.project.submit(
         """
         name: many
@@ -137,10 +139,10 @@ def test_what_failed_together_is_one_rerun(scripted):
     ("outcome", "tries"),
     [
         (FAILS, 3),
-        (Outcome(fails_at="run", exit_code=1), 1),
-        (Outcome(fails_at="run", cause=Cause.EXCEPTION, exit_code=None, message="Temporary trouble"), 2),
-        (Outcome(fails_at="run", cause=Cause.EXCEPTION, exit_code=None, message="trouble"), 1),
-        (Outcome(fails_at="run", cause=Cause.CANCELED, exit_code=None), 1),
+        (ScriptedOutcome(fails_at="run", exit_code=1), 1),
+        (ScriptedOutcome(fails_at="run", cause=Cause.EXCEPTION, exit_code=None, message="Temporary trouble"), 2),
+        (ScriptedOutcome(fails_at="run", cause=Cause.EXCEPTION, exit_code=None, message="trouble"), 1),
+        (ScriptedOutcome(fails_at="run", cause=Cause.CANCELED, exit_code=None), 1),
     ],
 )
 def test_rules_are_taken_in_their_order(scripted, outcome, tries):
@@ -152,13 +154,13 @@ def test_rules_are_taken_in_their_order(scripted, outcome, tries):
 
 def test_memory_grows_from_what_was_used_and_stays_grown(scripted):
     scripted.project.submit(one_job("{max: 3, on: oom, memory: x1.5, max_memory: 6G}", ", resources: {memory: 2G}"))
-    script = fails(3, Outcome(fails_at="run", cause=Cause.OOM, exit_code=None, max_rss_bytes=3 * G))
+    script = fails(3, ScriptedOutcome(fails_at="run", cause=Cause.OOM, exit_code=None, max_rss_bytes=3 * G))
     assert scripted.work(script).exit_code == 0
     found = [json.loads(one.overrides or "{}").get("memory") for one in attempts(scripted)]
     assert found == [None, 4.5 * G, 6 * G, 6 * G]
-    (row,) = look.jobs(scripted.project.session, [scripted.project.job("a")])
+    (row,) = job_queries.jobs(scripted.project.session, [scripted.project.job("a")])
     assert row.resources.memory == 6 * G
-    (change,) = scripted.retries()[0].plan.jobs[0].manner.changes
+    (change,) = scripted.retries()[0].plan.jobs[0].next_attempt.changes
     assert (change.name, change.before, change.after) == ("memory", 2 * G, 4.5 * G)
 
 
@@ -166,19 +168,19 @@ def test_a_retry_goes_on_at_the_failed_step_when_its_policy_says_so(scripted):
     steps = "steps: [{name: one, run: x}, {name: two, run: x}]"
     a, b = f"a: {{{steps}, retry: {{max: 1, from: failed-step}}}}", f"b: {{{steps}, retry: {{max: 1}}}}"
     scripted.project.submit(f"{{name: s, jobs: {{{a}, {b}}}}}")
-    assert scripted.work(fails(1, Outcome(fails_at="two"))).exit_code == 0
+    assert scripted.work(fails(1, ScriptedOutcome(fails_at="two"))).exit_code == 0
     assert (attempts(scripted, "a")[1].start_step, attempts(scripted, "b")[1].start_step) == (1, 0)
 
 
-def test_what_is_held_is_retried_once_it_is_released(scripted):
+def test_held_jobs_are_retried_after_their_release(scripted):
     scripted.project.submit(one_job("{max: 1}"))
     job = scripted.project.job("a")
 
-    def held_meanwhile(one: Assignment) -> Outcome:
+    def held_meanwhile(one: Assignment) -> ScriptedOutcome:
         if one.number == 1:
             control.hold(scripted.project.session, [job])
             return FAILS
-        return Outcome()
+        return ScriptedOutcome()
 
     scripted.work(held_meanwhile)
     assert scripted.project.states() == {"a": State.READY}
@@ -186,11 +188,11 @@ def test_what_is_held_is_retried_once_it_is_released(scripted):
     assert scripted.work(held_meanwhile).exit_code == 0
 
 
-def test_what_was_to_be_ended_is_not_retried(scripted):
+def test_jobs_to_be_canceled_are_not_retried(scripted):
     scripted.project.submit(one_job("{max: 1}"))
     job = scripted.project.job("a")
 
-    def canceled_meanwhile(one: Assignment) -> Outcome:
+    def canceled_meanwhile(one: Assignment) -> ScriptedOutcome:
         control.cancel(scripted.project.session, [job])
         return FAILS
 
@@ -200,18 +202,18 @@ def test_what_was_to_be_ended_is_not_retried(scripted):
 
 def test_a_retry_that_waits_is_undone_like_any_rerun_and_never_by_a_bare_undo(scripted):
     job = waits_for_a_retry(scripted)
-    (status,) = look.status(scripted.project.session)
+    (status,) = workflow_queries.status(scripted.project.session)
     assert (status.delayed, status.state) == (1, "ready")
-    _, waiting = look.retries(scripted.project.session, [job])
+    _, waiting = job_queries.retries(scripted.project.session, [job])
     assert waiting[job].detail["retry"] == 1
     with pytest.raises(NotFound):
         rerun.undo(scripted.project.session)
     (retry,) = scripted.retries()
     rerun.undo(scripted.project.session, retry.id)
     assert scripted.project.states() == {"a": State.FAILED}
-    (row,) = look.jobs(scripted.project.session, [job])
+    (row,) = job_queries.jobs(scripted.project.session, [job])
     assert row.job.not_before is None
-    control.release(scripted.project.session, [job])  # undo has put back that it was held
+    control.release(scripted.project.session, [job])  # undo has restored the hold
     scripted.project.rerun("a")
     assert scripted.work(fails(0)).exit_code == 0
 
@@ -225,13 +227,13 @@ def test_a_clock_that_is_set_back_makes_no_retry_wait_longer_than_it_was_to(scri
 
 
 @pytest.mark.parametrize(("rule", "tries"), [("{max: 1, on: lost}", 2), ("{max: 9}", 3), ("[]", 3)])
-def test_a_policy_that_names_what_is_lost_bounds_it_and_any_other_does_not(scripted, rule, tries):
+def test_only_a_policy_for_lost_bounds_lost_attempts(scripted, rule, tries):
     scripted.project.submit(one_job(rule))
-    script = fails(100, Outcome(fails_at="run", crash=True))
+    script = fails(100, ScriptedOutcome(fails_at="run", crash=True))
     for _ in range(6):
         scripted.work(script)
     assert [one.cause for one in attempts(scripted)] == [Cause.LOST] * tries
-    kinds = {record.kind for record, _ in look.reruns(scripted.project.session)}
+    kinds = {record.kind for record, _ in workflow_queries.reruns(scripted.project.session)}
     assert kinds == {"retry" if "lost" in rule else "recovery"}
 
 
@@ -255,7 +257,7 @@ def test_the_host_where_it_failed_is_avoided_only_while_another_works(scripted):
     first, _ = attempts(scripted)
     detail = why_of(scripted.retries()[0]).detail
     assert (detail["avoids"], detail["alone"]) == (first.host, True)
-    (row,) = look.jobs(scripted.project.session, [first.job])
+    (row,) = job_queries.jobs(scripted.project.session, [first.job])
     assert row.job.avoids == first.host
 
 
@@ -263,7 +265,7 @@ def test_a_job_that_avoids_a_host_is_not_offered_there(scripted):
     scripted.project.submit(one_job("{max: 1, other_host: true}"))
     job = scripted.project.job("a")
 
-    def held_meanwhile(one: Assignment) -> Outcome:
+    def held_meanwhile(one: Assignment) -> ScriptedOutcome:
         control.hold(scripted.project.session, [job])
         return FAILS
 
@@ -286,7 +288,7 @@ def test_another_policy_makes_nothing_stale(scripted):
     assert scripted.work(fails(0)).exit_code == 0
     assert scripted.project.submit("{name: r, jobs: {a: {run: x, inputs: {i: input}}}}").changed == ("a",)
     job = scripted.project.job("a")
-    _, assessed = staleness.assess(scripted.project.session, [job])
+    _, assessed = stale_jobs.assess(scripted.project.session, [job])
     assert assessed[job].reasons == ()
 
 

@@ -1,16 +1,16 @@
-"""A changed definition becomes the next revision, and that is recorded."""
+"""A changed definition becomes the next revision, and the revision is recorded."""
 
 from __future__ import annotations
 
 import pytest
 
 from rekindle.domain.errors import NotFound, SubmitRefused, UndoRefused
-from rekindle.domain.rerunning.rerun import ReasonKind
+from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
-from rekindle.engine.submitting.revising import compare_revisions
-from rekindle.engine.submitting.submit import delete_workflow, preview
+from rekindle.engine.queries import selections, workflow_queries
+from rekindle.engine.rerun import rerun
+from rekindle.engine.submit.revise import compare_revisions
+from rekindle.engine.submit.submit import delete_workflow, preview
 from rekindle.spec import load
 
 C, F, W, R = State.COMPLETED, State.FAILED, State.WAITING, State.READY
@@ -40,7 +40,7 @@ def kinds(plan):
 def test_a_revision_is_recorded_with_the_jobs_that_it_touched(project):
     project.run(FIRST)
     done = project.submit(SECOND)
-    record = look.rerun(project.session, done.rerun)
+    record = workflow_queries.rerun(project.session, done.rerun)
     assert (record.kind, record.request["revision"], record.request["name"]) == ("revision", 2, "w")
     assert kinds(record.plan) == {
         "a": [ReasonKind.REDEFINED],
@@ -54,8 +54,10 @@ def test_a_revision_is_recorded_with_the_jobs_that_it_touched(project):
         "gone": (C, C),
         "new": (W, W),
     }
-    assert [event.detail["rerun"] for event in look.events(project.session) if event.kind == "revised"] == [done.rerun]
-    assert [one.id for one, _ in look.reruns(project.session, "w")] == [done.rerun]
+    assert [event.detail["rerun"] for event in workflow_queries.events(project.session) if event.kind == "revised"] == [
+        done.rerun
+    ]
+    assert [one.id for one, _ in workflow_queries.reruns(project.session, "w")] == [done.rerun]
 
 
 def test_an_edge_that_moves_tells_what_waits_and_what_is_ready_now(project):
@@ -68,7 +70,7 @@ def test_parameters_alone_make_a_revision_that_touches_no_job(project):
     project.submit(FIRST)
     done = project.submit(FIRST.replace("p: 1", "p: 2"))
     assert (done.revision, done.plan.jobs) == (2, ())
-    assert [(one.kind, touched) for one, touched in look.reruns(project.session, "w")] == [("revision", 0)]
+    assert [(one.kind, touched) for one, touched in workflow_queries.reruns(project.session, "w")] == [("revision", 0)]
 
 
 def test_a_submission_is_not_undone_and_a_bare_undo_means_the_rerun_before_it(project):
@@ -99,7 +101,7 @@ def test_a_preview_says_what_would_be_and_changes_nothing(project):
     assert kinds(project.submit(SECOND, name="spec.yaml").plan) == kinds(seen.submitted.plan)
 
 
-def test_what_a_left_out_job_had_added_goes_with_it_and_is_told(project):
+def test_jobs_added_by_a_removed_job_are_retired_and_named(project):
     acting = """
         name: w
         jobs:
@@ -130,7 +132,7 @@ def test_any_two_revisions_are_compared_and_one_that_is_not_there_is_named(proje
     project.submit(FIRST)
     project.submit(SECOND)
     project.submit(FIRST.replace("p: 1", "p: 2"))
-    known = look.find_workflow(project.session, "w")
+    known = selections.find_workflow(project.session, "w")
     there = compare_revisions(project.session, known, 1, 2)
     assert [group.jobs for group in there.added] == [("new",)]
     back = compare_revisions(project.session, known, 2, 1)
@@ -147,6 +149,6 @@ def test_deleting_a_workflow_removes_its_revisions_records_and_leaves_those_of_o
     project.submit(FIRST.replace("p: 1", "p: 2"))
     project.submit(FIRST.replace("name: w", "name: v"), name="v.yaml")
     project.submit(FIRST.replace("name: w", "name: v").replace("p: 1", "p: 2"), name="v.yaml")
-    assert len(look.reruns(project.session)) == 2
+    assert len(workflow_queries.reruns(project.session)) == 2
     delete_workflow(project.session, 1)
-    assert [one.request["name"] for one, _ in look.reruns(project.session)] == ["v"]
+    assert [one.request["name"] for one, _ in workflow_queries.reruns(project.session)] == ["v"]

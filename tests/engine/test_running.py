@@ -1,4 +1,4 @@
-"""Workflows run for real: local workers, real processes, a real store."""
+"""Workflows with local workers, real processes and a real store."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from rekindle.domain.causes import Cause
-from rekindle.domain.rerunning.rerun import How
-from rekindle.domain.states import State
-from rekindle.engine.looking import logs, look
-from rekindle.engine.rerunning import control, rerun
+from rekindle.domain.rerun.request import How
+from rekindle.domain.states import Cause, State
+from rekindle.engine.queries import logs, workflow_queries
+from rekindle.engine.rerun import control, rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import open_session
-from rekindle.journal.processes import started_with
+from rekindle.journal.processes import processes_with
 
 CHAIN = """
     name: chain
@@ -101,7 +100,7 @@ def test_undo_restores_every_state_of_a_rerun_that_has_not_started(project):
 
 
 def test_undo_derives_states_from_what_happened_meanwhile(project):
-    """b is rerun while x runs; x completes; undo: c, which needs both, is ready, as it would have been."""
+    """b is rerun while x runs; x completes; after undo, c is ready because it needs both."""
     project.submit(
         """
         name: meanwhile
@@ -249,7 +248,7 @@ def test_licences_bound_how_many_run_at_once(project):
 
 
 def test_short_jobs_do_not_wait_behind_a_long_one(project):
-    """Work given ahead to a worker is given back when the job before it turns out to be long."""
+    """Jobs assigned ahead to a worker are recalled if the job before them turns out to be long."""
     project.run(
         """
         name: uneven
@@ -289,7 +288,7 @@ def test_a_worker_that_is_killed_loses_its_attempt_only(project):
 
 RUNNER = """
 import sys
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.session import open_session
 from rekindle.journal.processes import started_with
@@ -343,9 +342,9 @@ def test_what_was_lost_with_its_runner_runs_again(project):
     with project.session.store.read() as archive:
         workers = [pid for _, _, pid, _, _ in archive.runners.journals(attempt.runner)]
     own = f"REKINDLE_DIR={attempt.folder}"
-    until(lambda: len(started_with({own.encode(): own})) == 2)  # the shell, and what it waits for
+    until(lambda: len(processes_with({own.encode(): own})) == 2)  # the shell and its child
     (project.folder / "go").touch()
-    for pid in (runner.pid, *workers, *(pid for pid, _ in started_with({own.encode(): own}))):
+    for pid in (runner.pid, *workers, *(pid for pid, _ in processes_with({own.encode(): own}))):
         os.kill(pid, signal.SIGKILL)
     runner.wait()
     report = project.work()
@@ -353,7 +352,7 @@ def test_what_was_lost_with_its_runner_runs_again(project):
     first, second = project.attempts("nap")
     assert (first.cause, second.state) == (Cause.LOST, State.COMPLETED)
     assert first.archived_by is not None
-    [(record, _)] = look.reruns(project.session)
+    [(record, _)] = workflow_queries.reruns(project.session)
     assert record.kind == "recovery"
 
 
@@ -377,7 +376,7 @@ def test_a_timed_out_run_starts_nothing_new(project):
         assert set(states) <= {State.COMPLETED, State.READY}
         return State.COMPLETED in states
 
-    until(completed, 120)  # on a busy machine half a second may be over before anything has started
+    until(completed, 120)  # a busy machine may take half a second to start anything
 
 
 def test_logs_are_found_while_a_job_runs_and_after(project):
@@ -411,7 +410,7 @@ def test_a_python_callable_runs_and_its_result_is_kept(project):
 
 @pytest.mark.parametrize("archived", [False, True])
 def test_an_outcome_is_taken_in_once_and_never_moves_a_job_whose_attempt_is_archived(project, archived):
-    from rekindle.engine.running.ingest import Page, ingest
+    from rekindle.engine.running.ingest import JournalBatch, ingest
     from rekindle.journal.records import Ended, Started
 
     project.run("{name: one, jobs: {a: {run: 'true'}, b: {run: 'true', needs: [a]}}}")
@@ -424,7 +423,7 @@ def test_an_outcome_is_taken_in_once_and_never_moves_a_job_whose_attempt_is_arch
         Ended(attempt.id, attempt.token, 2.0, int(State.FAILED), cause="exit"),
     ]
     with project.session.store.write() as archive:
-        told = ingest(archive, [Page(attempt.worker, records, 10**6)], "here", 3.0)
+        told = ingest(archive, [JournalBatch(attempt.worker, records, 10**6)], "here", 3.0)
     assert told.ended == []
     assert project.states() == before
 
@@ -467,4 +466,4 @@ def test_an_interrupt_ends_what_does_not_want_to_end(project, times):
     [attempt] = project.attempts("never")
     assert (attempt.state, attempt.cause) == (State.CANCELED, Cause.CANCELED)
     own = f"REKINDLE_DIR={attempt.folder}"
-    assert started_with({own.encode(): own}) == []
+    assert processes_with({own.encode(): own}) == []

@@ -1,4 +1,4 @@
-"""What is stale, exactly: jobs run for real, one thing is changed, and those that it concerns are named."""
+"""Exact staleness: jobs are run for real, one thing is changed, and exactly the affected jobs are stale."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from tests.engine.conftest import Project
 
-from rekindle.domain.rerunning.rerun import How, ReasonKind
+from rekindle.domain.rerun.plan import ReasonKind
+from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine.changes import staleness
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
+from rekindle.engine.queries import job_queries, selections
+from rekindle.engine.rerun import rerun
+from rekindle.engine.staleness import stale_jobs
 
 SPEC = """
 name: made
@@ -68,20 +69,20 @@ FILES = {**CHAIN, **DIAMOND}
 
 
 class Made(Project):
-    """A project that has run, and what of it is stale."""
+    """A project that has run, and its stale jobs."""
 
     def stale(self) -> dict[str, list[ReasonKind]]:
-        """The kinds of reasons by job."""
-        ids = look.select(self.session, Selection(everything=True))
-        names = {row.job.id: row.job.name for row in look.jobs(self.session, ids)}
-        found = staleness.changed(self.session, ids).stale
+        """Return the kinds of reasons by job."""
+        ids = selections.select(self.session, Selection(everything=True))
+        names = {row.job.id: row.job.name for row in job_queries.jobs(self.session, ids)}
+        found = stale_jobs.find_stale_jobs(self.session, ids).stale
         return {names[job]: [reason.kind for reason in reasons] for job, reasons in found.items()}
 
     def rerun_stale(self) -> list[str]:
-        """Rerun what is stale, and tell what ran."""
+        """Rerun the stale jobs, and return the jobs that ran."""
         (self.folder / "log").unlink(missing_ok=True)
-        ids = look.select(self.session, Selection(everything=True))
-        found = staleness.changed(self.session, ids).stale
+        ids = selections.select(self.session, Selection(everything=True))
+        found = stale_jobs.find_stale_jobs(self.session, ids).stale
         how = How(keep_modified=True)
         rerun.apply(self.session, rerun.plan(self.session, [(list(found), how)], {}, why=found))
         self.work()
@@ -108,7 +109,7 @@ def _flavour() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """One that all tests of this module measure, and leave as they found it."""
+    """A project that all tests of this module measure and leave unchanged."""
     one = build(tmp_path_factory.mktemp("made"))
     yield one
     one.session.close()
@@ -277,7 +278,7 @@ def test_edited_code_makes_stale_what_reaches_it(
     assert made.stale() == {}
 
 
-def test_a_variable_around_it_counts_where_a_text_names_it(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outer_variable_counts_if_a_text_names_it(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANOTHER", "1")
     assert made.stale() == {}
     monkeypatch.setenv("FLAVOUR", "strange")
@@ -297,9 +298,7 @@ def test_a_variable_around_it_counts_where_a_text_names_it(made: Made, monkeypat
         ("d.txt", ["d"]),
     ],
 )
-def test_what_is_stale_runs_again_with_all_below_it_and_then_nothing_is(
-    fresh: Made, name: str, runs: list[str]
-) -> None:
+def test_after_rerunning_stale_jobs_nothing_is_stale(fresh: Made, name: str, runs: list[str]) -> None:
     (fresh.folder / name).write_text("other\n")
     assert fresh.rerun_stale() == runs
     assert fresh.stale() == {}

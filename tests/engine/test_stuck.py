@@ -1,4 +1,4 @@
-"""Processes of lost attempts that cannot be killed: their job waits and is named, the others go on."""
+"""Processes of lost attempts that cannot be killed: only their own job waits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable
 
 from rekindle.domain.states import State
-from rekindle.engine.running import orphans, recovery
+from rekindle.engine.running import orphans
 from rekindle.journal.processes import session_members, start_of
 
 RUNNER = """
 import sys
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.session import open_session
 with open_session(sys.argv[1]) as session:
@@ -38,7 +38,7 @@ def until(condition) -> None:
         time.sleep(0.01)
 
 
-def test_what_cannot_be_killed_keeps_its_own_job_waiting(project, monkeypatch):
+def test_an_unkillable_process_blocks_only_its_own_job(project, monkeypatch):
     project.submit(SPEC)
     runner = subprocess.Popen([sys.executable, "-c", RUNNER, str(project.folder / ".rekindle")])
     until(lambda: [project.states()[name] for name in "ab"] == [State.RUNNING] * 2)
@@ -57,14 +57,14 @@ def test_what_cannot_be_killed_keeps_its_own_job_waiting(project, monkeypatch):
 
     orphans_kill = orphans.kill
     monkeypatch.setattr(orphans, "kill", kill)
-    monkeypatch.setattr(recovery, "kill", kill)
+    monkeypatch.setattr(orphans, "kill", kill)
     monkeypatch.setattr(orphans, "STUCK_SECONDS", 0.2)
     (project.folder / "go-b").touch()
     report = project.work(slots=1)
     assert [(name, set(pids)) for name, pids in report.stuck] == [("a", set(immortal))]
     assert project.states() == {"a": State.RUNNING, "b": State.COMPLETED, "c": State.COMPLETED}
     assert [attempt.state for attempt in project.attempts("a")] == [State.RUNNING]
-    assert report.inherited.lost == 1
+    assert report.orphan_counts.lost == 1
 
     monkeypatch.undo()
     (project.folder / "go-a").touch()

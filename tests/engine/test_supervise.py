@@ -1,4 +1,4 @@
-"""Supervising: rounds, guards, groups, budgets, going on after a death. Processes are scripted, the rest is real."""
+"""Supervising: rounds, guards, groups, budgets and continuation after a crash. Processes are scripted."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from dataclasses import replace
 import pytest
 
 from rekindle import Client, Workflow
-from rekindle.domain.batches.flakiness import Passed
-from rekindle.domain.batches.guards import Budget, Guards
-from rekindle.domain.batches.supervised import Report
-from rekindle.domain.batches.supervising import End
-from rekindle.domain.causes import Cause
+from rekindle.domain.batches.flakiness import PassHistory
+from rekindle.domain.batches.supervision import Budget, Guards, SupervisionEnd
+from rekindle.domain.batches.supervision_report import SupervisionReport
 from rekindle.domain.errors import PlanOutdated, Refused, StoreUnavailable, UsageError
-from rekindle.domain.rerunning.rerun import How
-from rekindle.domain.states import State
+from rekindle.domain.rerun.request import How
+from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import Status
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import control, rerun
-from rekindle.engine.results import Begun, Idle, SuperviseOptions, WorkOptions, WorkReport
-from rekindle.engine.running.run import work
+from rekindle.engine.queries import job_queries, selections, workflow_queries
+from rekindle.engine.rerun import control, rerun
+from rekindle.engine.results import NoLiveRunner, SuperviseOptions, SupervisionStarted, WorkOptions, WorkReport
+from rekindle.engine.running.work import work
 from rekindle.engine.session import Session
-from rekindle.engine.supervising import rounds as engine
-from rekindle.engine.supervising import waiting
-from rekindle.engine.supervising.supervise import supervise, told
+from rekindle.engine.supervising import batch_wait
+from rekindle.engine.supervising import supervise as engine
+from rekindle.engine.supervising.supervise import acknowledge, supervise
 from rekindle.journal.orders import Assignment
-from rekindle.testing import Crash, CrashingStore, FakeClock, Outcome, ScriptedExecutor
+from rekindle.testing import Crash, CrashingStore, FakeClock, ScriptedExecutor, ScriptedOutcome
 
 ALWAYS = 10**6
 G = 2**30
 
 
 class Batch:
-    """Tests of a batch: by the number of one, in how many of its first attempts it fails."""
+    """A batch of tests: for each number, how many of its first attempts fail."""
 
     def __init__(self, project) -> None:
         self.project, self.clock = project, FakeClock()
         project.session = Session(project.session.store, self.clock)
         self.fails: Mapping[str, int] = {}
-        self.outcome: Callable[[Assignment], Outcome] = lambda _: Outcome(fails_at="run", message="broken")
+        self.outcome: Callable[[Assignment], ScriptedOutcome] = lambda _: ScriptedOutcome(
+            fails_at="run", message="broken"
+        )
         self.ran: list[tuple[str, int]] = []
         self.heard: list[object] = []
 
@@ -47,9 +47,9 @@ class Batch:
         matrix = f"matrix: {{i: {{range: [0, {tests}]}}}}"
         self.project.submit(f"name: batch\njobs:\n  test: {{{matrix}, {test}}}\n{more}")
 
-    def script(self, one: Assignment) -> Outcome:
+    def script(self, one: Assignment) -> ScriptedOutcome:
         self.ran.append((one.name, one.number))
-        return self.outcome(one) if one.number <= self.fails.get(one.name, 0) else Outcome(result="1")
+        return self.outcome(one) if one.number <= self.fails.get(one.name, 0) else ScriptedOutcome(result="1")
 
     def run(self, left: float | None, session: Session | None = None) -> WorkReport:
         executor = ScriptedExecutor(self.project.session.store.folder, self.script, self.clock)
@@ -59,24 +59,24 @@ class Batch:
         finally:
             executor.close(0)
 
-    def supervise(self, guards: Guards | None = None, **more) -> Report:
+    def supervise(self, guards: Guards | None = None, **more) -> SupervisionReport:
         options = SuperviseOptions("batch", guards or Guards(), **more)
         try:
             report = supervise(self.project.session, options, self.run, self.heard.append)
         finally:
             self.project.check()
-        told(self.project.session, report)
+        acknowledge(self.project.session, report)
         return report
 
     def reruns(self) -> list[tuple[str, ...]]:
-        """The names of the jobs of each rerun by supervising, oldest first."""
-        found = [one for one, _ in look.reruns(self.project.session) if one.kind == "supervise"]
-        plans = [look.rerun(self.project.session, one.id).plan for one in reversed(found)]
+        """Return the names of the jobs of each rerun by supervise, oldest first."""
+        found = [one for one, _ in workflow_queries.reruns(self.project.session) if one.kind == "supervise"]
+        plans = [workflow_queries.rerun(self.project.session, one.id).plan for one in reversed(found)]
         return [tuple(job.name for job in plan.jobs) for plan in plans]
 
     def attempts(self) -> dict[str, int]:
         ids = self.project.session and [self.project.job(name) for name in self.project.states()]
-        return {row.job.name: row.job.attempts for row in look.jobs(self.project.session, ids)}
+        return {row.job.name: row.job.attempts for row in job_queries.jobs(self.project.session, ids)}
 
 
 @pytest.fixture
@@ -91,13 +91,13 @@ def test(i: int) -> str:
 test.__test__ = False
 
 
-# What ReSim's supervise does, at its boundaries
+# Limits of ReSim's supervise
 
 
 def test_a_batch_that_passes_is_not_run_again(batch):
     batch.submit()
     report = batch.supervise()
-    assert (report.end, report.reruns, report.exit_code(())) == (End.CLEAN, 0, 0)
+    assert (report.end, report.reruns, report.exit_code(())) == (SupervisionEnd.CLEAN, 0, 0)
     assert batch.reruns() == []
 
 
@@ -105,18 +105,18 @@ def test_what_failed_is_run_again_to_success(batch):
     batch.submit()
     batch.fails = {test(1): 1}
     report = batch.supervise()
-    assert (report.end, report.reruns, report.exit_code(())) == (End.CLEAN, 1, 0)
+    assert (report.end, report.reruns, report.exit_code(())) == (SupervisionEnd.CLEAN, 1, 0)
     assert batch.reruns() == [(test(1),)]
     (fixed,) = report.fixed
-    assert (fixed.name, fixed.attempts, fixed.passed) == (test(1), 2, Passed.FLAKY)
+    assert (fixed.name, fixed.attempts, fixed.passed) == (test(1), 2, PassHistory.FLAKY)
     assert [(one.percent, one.matching, one.total) for one in report.rounds] == [(25.0, 1, 4), (0.0, 0, 4)]
 
 
-def test_what_fails_still_after_its_rerun_is_an_error(batch):
+def test_jobs_that_fail_again_after_their_rerun_are_an_error(batch):
     batch.submit()
     batch.fails = {test(1): ALWAYS}
     report = batch.supervise()
-    assert (report.end, report.reruns, report.exit_code(())) == (End.MAX_RERUNS, 1, 2)
+    assert (report.end, report.reruns, report.exit_code(())) == (SupervisionEnd.MAX_RERUNS, 1, 2)
     assert [(one.name, one.why) for one in report.left] == [(test(1), "it has been run again once, which is the most")]
     assert [(one.cause, one.message, one.jobs) for one in report.failing] == [
         ("exit", "broken", (batch.project.job(test(1)),))
@@ -124,7 +124,7 @@ def test_what_fails_still_after_its_rerun_is_an_error(batch):
 
 
 @pytest.mark.parametrize("most", [0, 1, 3])
-def test_it_runs_again_so_often_at_the_most(batch, most):
+def test_the_number_of_reruns_is_limited(batch, most):
     batch.submit()
     batch.fails = {test(0): ALWAYS}
     assert batch.supervise(Guards(max_reruns=most)).reruns == most
@@ -133,14 +133,19 @@ def test_it_runs_again_so_often_at_the_most(batch, most):
 
 @pytest.mark.parametrize(
     ("tests", "failing", "limit", "end"),
-    [(2, 1, 50, End.CLEAN), (3, 2, 34, End.FAILURE_PERCENT), (3, 1, 34, End.CLEAN), (3, 2, 67, End.CLEAN)],
+    [
+        (2, 1, 50, SupervisionEnd.CLEAN),
+        (3, 2, 34, SupervisionEnd.FAILURE_PERCENT),
+        (3, 1, 34, SupervisionEnd.CLEAN),
+        (3, 2, 67, SupervisionEnd.CLEAN),
+    ],
 )
 def test_a_percentage_strictly_above_the_limit_ends_it(batch, tests, failing, limit, end):
     batch.submit(tests)
     batch.fails = {test(i): 1 for i in range(failing)}
     report = batch.supervise(Guards(max_failure_percent=limit))
-    assert (report.end, report.reruns) == (end, 1 if end is End.CLEAN else 0)
-    assert report.exit_code(()) == (0 if end is End.CLEAN else 2)
+    assert (report.end, report.reruns) == (end, 1 if end is SupervisionEnd.CLEAN else 0)
+    assert report.exit_code(()) == (0 if end is SupervisionEnd.CLEAN else 2)
 
 
 def test_a_batch_that_was_canceled_is_not_run_again(batch):
@@ -148,8 +153,8 @@ def test_a_batch_that_was_canceled_is_not_run_again(batch):
     batch.fails = {test(1): 1}
     control.cancel(batch.project.session, [batch.project.job(test(2))])
     report = batch.supervise()
-    assert (report.end, report.reruns) == (End.CANCELED, 0)
-    assert report.exit_code(()) == 2  # an error does not hide behind it
+    assert (report.end, report.reruns) == (SupervisionEnd.CANCELED, 0)
+    assert report.exit_code(()) == 2  # it does not mask an error
     assert batch.supervise(Guards(on=frozenset({Status.ERROR, Status.CANCELED}))).exit_code(()) == 0
 
 
@@ -162,32 +167,34 @@ def test_canceled_alone_is_5(batch):
 def test_nothing_new_starts_after_the_time_of_a_round(batch):
     batch.submit()
     report = batch.supervise(wait_timeout=0.0)
-    assert (report.end, report.reruns, report.exit_code(())) == (End.TIMED_OUT, 0, 6)
+    assert (report.end, report.reruns, report.exit_code(())) == (SupervisionEnd.TIMED_OUT, 0, 6)
     assert set(report.statuses) <= {Status.QUEUED, Status.PASSED}
 
 
 @pytest.mark.parametrize("guards", [Guards(max_reruns=-1), Guards(max_failure_percent=0), Guards(group_by="moon")])
-def test_what_makes_no_sense_is_refused_before_anything_is_done(batch, guards):
+def test_impossible_options_are_refused_before_the_run(batch, guards):
     batch.submit()
     with pytest.raises(UsageError):
         batch.supervise(guards)
     assert batch.ran == batch.heard == []
 
 
-# What is run again
+# Which jobs run again
 
 
 def test_only_the_causes_asked_for_are_run_again(batch):
     batch.submit(8)
     batch.fails = {test(0): ALWAYS, test(1): 1}
-    batch.outcome = lambda one: Outcome(fails_at="run", cause=Cause.EXIT if one.name == test(0) else Cause.TIMEOUT)
+    batch.outcome = lambda one: ScriptedOutcome(
+        fails_at="run", cause=Cause.EXIT if one.name == test(0) else Cause.TIMEOUT
+    )
     report = batch.supervise(Guards(on_causes=frozenset({Cause.TIMEOUT})))
     assert batch.reruns() == [(test(1),)]
     assert [(one.name, one.why) for one in report.left] == [(test(0), "its cause is not asked for")]
     assert report.exit_code(()) == 2
 
 
-def test_a_report_runs_again_over_what_was_run_again_and_counts_in_no_percentage(batch):
+def test_an_aggregate_runs_again_and_counts_in_no_percentage(batch):
     batch.submit(4, '  report: {needs: ["test*"], aggregate: true, run: x}\n')
     batch.fails = {test(1): 1}
     report = batch.supervise()
@@ -197,14 +204,14 @@ def test_a_report_runs_again_over_what_was_run_again_and_counts_in_no_percentage
     assert batch.project.states()["report"] is State.COMPLETED
 
 
-def test_what_somebody_had_modified_stays_so(batch):
+def test_earlier_modifications_are_kept(batch):
     batch.submit()
     batch.fails = {test(1): 2}
     batch.run(None)
     how = How(overrides=rerun_memory("2G"))
     batch.project.rerun(test(1), how=how)
     report = batch.supervise()
-    assert report.fixed[0].passed is Passed.FLAKY or report.fixed[0].passed is Passed.MODIFIED
+    assert report.fixed[0].passed is PassHistory.FLAKY or report.fixed[0].passed is PassHistory.MODIFIED
     assert '"memory"' in batch.project.attempts(test(1), live=True)[0].overrides
 
 
@@ -225,13 +232,13 @@ def test_what_is_held_is_named_with_the_reason(batch):
     assert report.exit_code(()) == 2
 
 
-def test_where_nothing_can_be_run_again_it_ends(batch):
+def test_it_ends_when_nothing_can_run_again(batch):
     batch.submit()
     batch.fails = {test(2): 1}
     batch.run(None)
     control.hold(batch.project.session, [batch.project.job(test(2))])
     report = batch.supervise(Guards(max_reruns=5))
-    assert (report.end, report.reruns) == (End.REFUSED, 0)
+    assert (report.end, report.reruns) == (SupervisionEnd.REFUSED, 0)
     assert "it is held" in report.left[0].why
 
 
@@ -245,7 +252,7 @@ def test_one_broken_group_does_not_stop_the_others(batch):
     assert batch.reruns() == [("other[i=3]",)]
     assert report.rounds[0].stopped == {"test": 75.0}
     assert {one.why for one in report.left} == {"its template test fails too often: 75.0 %"}
-    assert (report.end, report.exit_code(())) == (End.MAX_RERUNS, 2)
+    assert (report.end, report.exit_code(())) == (SupervisionEnd.MAX_RERUNS, 2)
     assert [one.name for one in report.fixed] == ["other[i=3]"]
 
 
@@ -253,7 +260,7 @@ def test_it_ends_when_all_that_fails_is_of_stopped_groups(batch):
     batch.submit(4)
     batch.fails = {test(0): ALWAYS}
     report = batch.supervise(Guards(max_reruns=9, group_by="matrix.i", max_group_percent=50))
-    assert (report.end, report.reruns) == (End.GROUPS, 0)
+    assert (report.end, report.reruns) == (SupervisionEnd.GROUPS, 0)
 
 
 @pytest.mark.parametrize(("most", "reruns"), [(0, 0), (1, 1), (2, 2), (9, 3)])
@@ -262,15 +269,15 @@ def test_reruns_take_no_more_attempts_than_are_given(batch, most, reruns):
     batch.fails = {test(0): ALWAYS}
     report = batch.supervise(Guards(max_reruns=3, budget=Budget(attempts=most)))
     assert (report.reruns, report.attempts) == (reruns, reruns)
-    assert report.end is (End.MAX_RERUNS if most == 9 else End.BUDGET)
+    assert report.end is (SupervisionEnd.MAX_RERUNS if most == 9 else SupervisionEnd.BUDGET)
 
 
 def test_reruns_take_no_more_time_than_is_given(batch):
     batch.submit()
     batch.fails = {test(0): ALWAYS}
-    batch.outcome = lambda _: batch.clock.advance(100) or Outcome(fails_at="run")
+    batch.outcome = lambda _: batch.clock.advance(100) or ScriptedOutcome(fails_at="run")
     report = batch.supervise(Guards(max_reruns=9, budget=Budget(seconds=250)))
-    assert (report.end, report.reruns) == (End.BUDGET, 2)
+    assert (report.end, report.reruns) == (SupervisionEnd.BUDGET, 2)
 
 
 def test_reruns_take_no_more_core_hours_than_are_given(batch):
@@ -278,34 +285,34 @@ def test_reruns_take_no_more_core_hours_than_are_given(batch):
     batch.fails = {test(0): ALWAYS}
     batch.clock.tick = 100.0
     report = batch.supervise(Guards(max_reruns=20, budget=Budget(core_seconds=3000)))
-    assert report.end is End.BUDGET
+    assert report.end is SupervisionEnd.BUDGET
     (failed,) = {one.ended - one.started for one in batch.project.attempts(test(0))}
     (passed,) = {one.ended - one.started for one in batch.project.attempts(test(1))}
     assert report.core_seconds == report.reruns * 2 * failed
     assert report.core_seconds + 2 * passed > 3000 >= report.core_seconds  # such jobs have taken so long
 
 
-# Others at the same time
+# Concurrent reruns
 
 
 def test_a_rerun_by_somebody_else_in_between_is_looked_at_again(batch, monkeypatch):
     batch.submit()
     batch.fails = {test(1): 2}
     others = iter([True])
-    decide = engine.decide
+    plan_requests = engine.plan_requests
 
     def meanwhile(*words, **more):
-        proposal = decide(*words, **more)
+        proposal = plan_requests(*words, **more)
         if next(others, False):
             batch.project.rerun(test(1))
         return proposal
 
-    monkeypatch.setattr(engine, "decide", meanwhile)
+    monkeypatch.setattr(engine, "plan_requests", meanwhile)
     report = batch.supervise()
-    assert (report.end, report.reruns, batch.attempts()[test(1)]) == (End.CLEAN, 1, 3)
+    assert (report.end, report.reruns, batch.attempts()[test(1)]) == (SupervisionEnd.CLEAN, 1, 3)
 
 
-def test_a_conflict_that_does_not_end_is_told_and_can_be_gone_on_from(batch, monkeypatch):
+def test_a_lasting_conflict_is_reported_and_can_be_continued(batch, monkeypatch):
     batch.submit()
     batch.fails = {test(1): 1}
     tried = []
@@ -320,7 +327,7 @@ def test_a_conflict_that_does_not_end_is_told_and_can_be_gone_on_from(batch, mon
             batch.supervise()
     assert len(tried) == 5
     assert batch.supervise().reruns == 1
-    assert [one.resumed for one in batch.heard if isinstance(one, Begun)] == [False, True]
+    assert [one.resumed for one in batch.heard if isinstance(one, SupervisionStarted)] == [False, True]
 
 
 def test_a_rerun_that_is_taken_back_counts(batch):
@@ -331,11 +338,11 @@ def test_a_rerun_that_is_taken_back_counts(batch):
 
     def run(left):
         if batch.reruns() and not undone:
-            undone.append(rerun.undo(batch.project.session, look.reruns(batch.project.session)[0][0].id))
+            undone.append(rerun.undo(batch.project.session, workflow_queries.reruns(batch.project.session)[0][0].id))
         return batch.run(left)
 
     report = supervise(batch.project.session, SuperviseOptions("batch"), run)
-    assert (report.end, report.reruns, batch.attempts()[test(1)]) == (End.MAX_RERUNS, 1, 1)
+    assert (report.end, report.reruns, batch.attempts()[test(1)]) == (SupervisionEnd.MAX_RERUNS, 1, 1)
 
 
 def test_a_bare_undo_passes_it_over(batch):
@@ -343,28 +350,28 @@ def test_a_bare_undo_passes_it_over(batch):
     batch.fails = {test(1): ALWAYS}
     batch.run(None)
     batch.project.rerun(test(0))
-    manual = look.reruns(batch.project.session)[0][0].id
+    manual = workflow_queries.reruns(batch.project.session)[0][0].id
     batch.supervise()
     with batch.project.session.store.read() as archive:
         assert archive.reruns.newest_manual() == manual
 
 
-# Deaths
+# Crashes
 
 
 class Die:
-    """Supervise with a store that dies around its so many-th transaction, then start again until it has told."""
+    """Supervise with a store that dies around a given transaction, then start again until it has reported."""
 
     def __init__(self, batch: Batch, when: str) -> None:
         self.batch, self.when = batch, when
 
     def once(self, at: int, guards: Guards) -> bool:
-        """Whether it got to its end before it died."""
+        """Return whether it ended before it died."""
         store = self.batch.project.session.store
         session = Session(CrashingStore(store, at, self.when), self.batch.clock)
         try:
             report = supervise(session, SuperviseOptions("batch", guards), lambda left: self.batch.run(left, session))
-            told(session, report)
+            acknowledge(session, report)
         except Crash:
             with store.write() as archive:
                 for runner in archive.runners.alive():
@@ -374,7 +381,7 @@ class Die:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_whenever_it_dies_the_reruns_are_as_many_as_they_would_have_been(project, tmp_path, when):
+def test_a_crash_does_not_change_the_number_of_reruns(project, tmp_path, when):
     guards = Guards(max_reruns=2)
     at, ended = 0, False
     while not ended:
@@ -387,7 +394,7 @@ def test_whenever_it_dies_the_reruns_are_as_many_as_they_would_have_been(project
         ended = Die(batch, when).once(at, guards)
         if not ended and not _is_told(batch):
             report = batch.supervise(guards)
-            assert report.end is End.MAX_RERUNS
+            assert report.end is SupervisionEnd.MAX_RERUNS
         assert batch.reruns() == [(test(0), test(1)), (test(0),)], at
         assert _is_told(batch), at
         batch.project.session.close()
@@ -400,32 +407,32 @@ def _is_told(batch: Batch) -> bool:
     return one is not None and one.ended is not None
 
 
-def test_one_that_died_and_was_asked_for_other_things_is_given_up(batch):
+def test_a_crashed_supervision_with_other_options_is_abandoned(batch):
     batch.submit()
     batch.fails = {test(0): ALWAYS}
     report = supervise(batch.project.session, SuperviseOptions("batch"), batch.run)
-    assert report.reruns == 1  # and nobody has told it
+    assert report.reruns == 1  # and nothing has reported it
     assert batch.supervise(Guards(max_reruns=2)).reruns == 2
-    (begun,) = [one for one in batch.heard if isinstance(one, Begun)]
+    (begun,) = [one for one in batch.heard if isinstance(one, SupervisionStarted)]
     assert (begun.resumed, begun.given_up, begun.reruns) == (False, report.supervision, 0)
 
 
-def test_an_end_that_nobody_was_told_is_told_again(batch):
+def test_an_unreported_end_is_reported_again(batch):
     batch.submit()
     batch.fails = {test(0): ALWAYS}
     first = supervise(batch.project.session, SuperviseOptions("batch"), batch.run)
     before = list(batch.ran)
     assert batch.supervise() == first
     assert batch.ran == before
-    assert batch.supervise().supervision != first.supervision  # and this one begins anew
+    assert batch.supervise().supervision != first.supervision  # and this one starts from the beginning
 
 
-def test_nobody_goes_on_for_one_that_cannot_be_seen_unless_told_to(batch):
+def test_a_supervision_on_an_invisible_host_is_continued_only_if_asked(batch):
     batch.submit()
     store = batch.project.session.store
     supervise(batch.project.session, SuperviseOptions("batch"), batch.run)
     with store.write() as archive:
-        one = archive.supervisions.standing(1)
+        one = archive.supervisions.active(1)
         archive.supervisions.take(one.id, replace(one.owner, host="elsewhere", boot_id="another", pid=4711))
     with pytest.raises(Refused, match="pid 4711 on elsewhere") as refused:
         batch.supervise()
@@ -437,7 +444,7 @@ def test_canaries_run_first_in_each_round(batch):
     batch.submit(tests=20)
     batch.fails = {test(at): ALWAYS for at in range(6)} | {test(at): 1 for at in range(6, 9)}
     said = {test(at): "cold" for at in range(6)}
-    batch.outcome = lambda one: Outcome(fails_at="run", message=said.get(one.name, "hot"))
+    batch.outcome = lambda one: ScriptedOutcome(fails_at="run", message=said.get(one.name, "hot"))
     report = batch.supervise(Guards(max_reruns=1, canary=1))
     again = [name for name, number in batch.ran if number > 1]
     assert sorted(again) == sorted([test(0), *(test(at) for at in range(6, 9))])
@@ -447,16 +454,16 @@ def test_canaries_run_first_in_each_round(batch):
     assert "canary" in why[test(3)]
 
 
-def test_what_waits_for_canaries_counts_in_the_budget(batch):
+def test_jobs_waiting_for_canaries_count_in_the_budget(batch):
     batch.submit(tests=20)
     batch.fails = {test(at): ALWAYS for at in range(6)}
     report = batch.supervise(Guards(max_reruns=1, canary=1, budget=Budget(attempts=5)))
-    assert report.end is End.BUDGET
+    assert report.end is SupervisionEnd.BUDGET
     assert all(number == 1 for _, number in batch.ran)
 
 
 class Away:
-    """A store that is not there when it is read for the so many-th times."""
+    """A store that is unavailable at given reads."""
 
     def __init__(self, store, when: set[int]) -> None:
         self._store, self._when, self.reads = store, when, 0
@@ -478,7 +485,7 @@ def test_a_store_that_is_away_for_a_moment_is_waited_for(batch, when, ends_well)
     session = Session(Away(batch.project.session.store, when), batch.clock)
     options = SuperviseOptions("batch", poll=0.001)
     if ends_well:
-        assert supervise(session, options, None).end is End.CLEAN
+        assert supervise(session, options, None).end is SupervisionEnd.CLEAN
     else:
         with pytest.raises(StoreUnavailable):
             supervise(session, options, None)
@@ -491,14 +498,14 @@ def test_python_code_supervises_as_the_command_line_does(tmp_path):
     with Client(str(tmp_path / ".rekindle")) as client:
         client.submit(flow.definition())
         report = client.supervise("batch", Guards(max_reruns=2), jobs=2)
-        assert (report.end, report.reruns, [one.name for one in report.fixed]) == (End.CLEAN, 1, ["flaky"])
+        assert (report.end, report.reruns, [one.name for one in report.fixed]) == (SupervisionEnd.CLEAN, 1, ["flaky"])
         assert client.supervise("batch").supervision == report.supervision + 1
 
 
-# Taking in what is new, and waiting without supervising
+# Ingesting new tests, and waiting without supervising
 
 
-def test_what_is_new_is_taken_in_once_before_each_rerun(batch):
+def test_new_tests_are_ingested_once_before_each_rerun(batch):
     batch.submit(tests=2)
     batch.fails = {test(0): ALWAYS}
     taken_in = []
@@ -513,7 +520,7 @@ def test_what_is_new_is_taken_in_once_before_each_rerun(batch):
     assert batch.attempts() == {test(0): 3, test(1): 1, test(2): 1}
 
 
-def test_nothing_is_taken_in_where_nothing_is_run_again(batch):
+def test_nothing_is_ingested_without_a_rerun(batch):
     batch.submit()
     assert batch.supervise(refresh=lambda: pytest.fail("there is no rerun")).reruns == 0
 
@@ -521,18 +528,26 @@ def test_nothing_is_taken_in_where_nothing_is_run_again(batch):
 def test_waiting_works_on_the_batch_and_changes_nothing_else(batch):
     batch.submit()
     batch.fails = {test(0): ALWAYS}
-    workflow = look.find_workflow(batch.project.session, "batch")
-    assert waiting.wait(batch.project.session, workflow, waiting.Patience(), batch.run) is waiting.Rest.RESTED
+    workflow = selections.find_workflow(batch.project.session, "batch")
+    assert (
+        batch_wait.wait(batch.project.session, workflow, batch_wait.WaitLimits(), batch.run)
+        is batch_wait.WaitOutcome.RESTED
+    )
     assert batch.attempts() == {test(i): 1 for i in range(4)}
-    assert look.reruns(batch.project.session) == []
-    assert waiting.wait(batch.project.session, workflow, waiting.Patience(), None) is waiting.Rest.RESTED
+    assert workflow_queries.reruns(batch.project.session) == []
+    assert (
+        batch_wait.wait(batch.project.session, workflow, batch_wait.WaitLimits(), None) is batch_wait.WaitOutcome.RESTED
+    )
 
 
-def test_waiting_for_what_nobody_runs_ends_when_the_time_is_over_and_tells(batch):
+def test_waiting_without_a_runner_ends_at_the_timeout(batch):
     batch.submit()
-    workflow, told = look.find_workflow(batch.project.session, "batch"), []
-    patience = waiting.Patience(poll=60.0, limit=0.0)
-    assert waiting.wait(batch.project.session, workflow, patience, None, told.append) is waiting.Rest.TIMED_OUT
-    assert told == [Idle(0, 4)]
+    workflow, events = selections.find_workflow(batch.project.session, "batch"), []
+    patience = batch_wait.WaitLimits(poll=60.0, limit=0.0)
+    assert (
+        batch_wait.wait(batch.project.session, workflow, patience, None, events.append)
+        is batch_wait.WaitOutcome.TIMED_OUT
+    )
+    assert events == [NoLiveRunner(0, 4)]
     with pytest.raises(UsageError):
-        waiting.wait(batch.project.session, workflow, waiting.Patience(poll=0.0), None)
+        batch_wait.wait(batch.project.session, workflow, batch_wait.WaitLimits(poll=0.0), None)

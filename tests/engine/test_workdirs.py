@@ -1,4 +1,4 @@
-"""A job that goes on in a new folder, in a copy of the last one, or in the very same."""
+"""Resuming in a new folder, in a copy of the last folder, or in the same folder."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from rekindle.domain.errors import PlanOutdated, PlanRefused
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.rerun.request import How
 from rekindle.domain.states import State
-from rekindle.engine.looking import logs
-from rekindle.engine.rerunning import control, rerun
+from rekindle.engine.queries import logs
+from rekindle.engine.rerun import control, rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import open_session
-from rekindle.journal.places import attempt_folder, copy_part, copy_progress
+from rekindle.journal.paths import attempt_folder, progress_path, unfinished_copy
 
 FIVE = """
     name: five
@@ -70,7 +70,7 @@ def resume(project, workdir=None, start="failed-step"):
 def test_steps_that_are_kept_do_not_run_again_and_their_results_reach_the_next(five, workdir):
     (five.folder / "fixed").touch()
     applied = resume(five, workdir)
-    assert applied.plan.jobs[0].manner.take == (None if workdir == "new" else workdir or "copy")
+    assert applied.plan.jobs[0].next_attempt.take == (None if workdir == "new" else workdir or "copy")
     assert five.work().exit_code == 0
     files = "" if workdir == "new" else " 13"
     assert ran(five)[4:] == [f"s4 1 33{files}", "s5 1"]
@@ -126,7 +126,7 @@ def test_a_folder_that_goes_after_the_plan_fails_the_attempt_at_its_start(five):
         assert (last.state, last.cause) == (State.FAILED, "start")
         assert "folder" in last.failure.message
         Path(f"{folder}.away").rename(folder)
-    resume(five, "copy")  # past the two that never had a folder, to the one that has
+    resume(five, "copy")  # skips the two attempts without a folder
     five.work()
     assert ran(five)[-1] == "s4 1 33 13"
 
@@ -147,7 +147,7 @@ def test_an_empty_folder_is_kept_for_those_that_go_on_from_it(project):
         jobs: {job: {steps: [{name: a, run: "true"}, {name: b, run: "false"}]}}
         """
     )
-    assert resume(project).plan.jobs[0].manner.take == "copy"
+    assert resume(project).plan.jobs[0].next_attempt.take == "copy"
     project.work()
     assert project.attempts("job")[-1].cause == "exit"
 
@@ -183,7 +183,7 @@ def test_undo_takes_the_folder_back_too(five):
 
 
 def big(project, megabytes=1500):
-    """The failed attempt's folder, with more in it than can be copied in a moment."""
+    """The failed attempt's folder, with too much in it to copy in an instant."""
     folder = Path(project.attempts("job")[0].folder)
     with (folder / "big").open("wb") as file:
         piece = os.urandom(1 << 20)
@@ -194,7 +194,7 @@ def big(project, megabytes=1500):
 
 @pytest.fixture
 def slow_copy(monkeypatch, tmp_path_factory):
-    """A copy takes a while, whatever the file system can: each piece waits. It is slowed where it is made."""
+    """Make copying slow on any file system, by waiting before each piece."""
     site = tmp_path_factory.mktemp("site")
     (site / "sitecustomize.py").write_text(
         "import os, time, fcntl\n"
@@ -216,7 +216,7 @@ os.copy_file_range = fcntl.ioctl = full
 
 
 def copying(project, number=2):
-    return Path(copy_progress(attempt_folder(project.session.store.folder, number)))
+    return Path(progress_path(attempt_folder(project.session.store.folder, number)))
 
 
 def nothing_left(project, number=2):
@@ -264,7 +264,7 @@ def test_a_copy_that_fails_fails_the_attempt_and_leaves_no_half_folder(five, mon
     assert (last.state, last.cause) == (State.FAILED, "start")
     assert last.failure.message == f"cannot copy the folder {folder}: No space left on device"
     assert not Path(own).exists()
-    assert not Path(copy_part(own, own, "")).exists()
+    assert not Path(unfinished_copy(own, own, "")).exists()
     assert last.started is not None
 
 
@@ -285,7 +285,7 @@ def test_a_copy_whose_worker_is_killed_is_not_taken_for_whole(five, slow_copy, v
     attempts = five.attempts("job")
     assert attempts[1].cause == "lost"
     assert nothing_left(five) == []
-    if len(attempts) == 2:  # its runner lived and left it to a user
+    if len(attempts) == 2:  # its runner was alive and left it to the user
         resume(five)
         five.work()
     last = five.attempts("job")[-1]
@@ -310,7 +310,7 @@ def test_a_lost_attempt_is_resumed_where_it_was_killed(project):
     code = "import sys\nfrom rekindle.cli.main import main\nsys.exit(main(['--store', sys.argv[1], 'work', '-j', '1']))"
     runner = subprocess.Popen([sys.executable, "-c", code, project.session.store.folder], stderr=subprocess.DEVNULL)
     assert runner.wait(30) == -signal.SIGKILL
-    control.hold(project.session, [project.job("job")])  # recovery would start it again from the beginning
+    control.hold(project.session, [project.job("job")])  # recovery would otherwise start it from the beginning
     project.work()
     lost = project.attempts("job")[0]
     assert (lost.cause, [step.state for step in lost.steps][:1]) == ("lost", [State.COMPLETED])

@@ -1,4 +1,4 @@
-"""Nothing runs twice at once, and nothing runs that would change under another what that reads."""
+"""Check that no two conflicting attempts run at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rekindle.engine.session import Session
 
 
 def nothing_is_disturbed(session: Session) -> None:
-    """No job has two attempts that have not ended, live or archived; and none runs, claimed since, above one whose
-    archived attempt has not ended, as far up as nothing between is done."""
+    """Assert that no job has two attempts that have not ended, and that no job was claimed above a job whose archived
+    attempt has not ended."""
     with session.store.read() as archive:
         active = archive.attempts.active()
         ids = archive.jobs.select(Selection().where, None, retired=True)

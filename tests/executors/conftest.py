@@ -1,4 +1,4 @@
-"""Fixtures: a floor with one worker."""
+"""Fixtures: a harness with one local worker."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from floor import Floor
+from harness import WorkerHarness
 
 
 @pytest.fixture
-def floor(tmp_path: Path) -> Iterator[Floor]:
+def harness(tmp_path: Path) -> Iterator[WorkerHarness]:
     """One worker and a project folder."""
-    made = Floor(tmp_path)
+    made = WorkerHarness(tmp_path)
     yield made
     made.close()

@@ -11,9 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rekindle.domain.changes.prints import ABSENT
-from rekindle.files.digests import COARSE_SLACK, SLACK, Look, digest_of, glance, look, mtime_digest, read_file, settled
-from rekindle.files.reading import OPENING, Reader
+from rekindle.domain.changes.fingerprints import ABSENT
+from rekindle.files.digests import (
+    COARSE_SLACK,
+    OPEN_COST,
+    SLACK,
+    FileReader,
+    FileStat,
+    digest_of,
+    file_stat,
+    is_settled,
+    mtime_digest,
+    read_file,
+    tree_stat,
+)
 
 LONG_AGO = 1_700_000_000_123_456_789
 
@@ -76,8 +87,8 @@ def test_what_is_not_there_is_absent(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     for name in ("nothing", "file/below", "dangling"):
         assert digest_of(str(tmp_path / name)) == ABSENT
-        assert look(str(tmp_path / name)) is None
-        assert glance(str(tmp_path / name)) == (0, ABSENT, ABSENT)
+        assert file_stat(str(tmp_path / name)) is None
+        assert tree_stat(str(tmp_path / name)) == (0, ABSENT, ABSENT)
 
 
 def test_links_to_files_are_followed_and_those_to_folders_are_not(tmp_path: Path) -> None:
@@ -107,26 +118,26 @@ def test_a_pipe_is_not_read(tmp_path: Path) -> None:
 def test_a_file_settles_a_tick_after_the_later_of_its_times(time_ns: int, later: int) -> None:
     slack = SLACK if time_ns % 1_000_000_000 else COARSE_SLACK
     for mtime, ctime in ((time_ns, 1), (1, time_ns), (time_ns, time_ns)):
-        assert settled(Look(1, mtime, 1, ctime_ns=ctime), time_ns + later) is (later >= slack)
+        assert is_settled(FileStat(1, mtime, 1, ctime_ns=ctime), time_ns + later) is (later >= slack)
 
 
 def put(path: Path, content: bytes, mtime_ns: int) -> None:
     """In place, with this time of modification; its change time has settled on return."""
     path.write_bytes(content)
     os.utime(path, ns=(mtime_ns, mtime_ns))
-    while (found := look(str(path))) and not settled(found._replace(mtime_ns=1), time.time_ns()):
+    while (found := file_stat(str(path))) and not is_settled(found._replace(mtime_ns=1), time.time_ns()):
         pass
 
 
 def test_a_settled_file_is_read_once(tmp_path: Path) -> None:
     path, told = tmp_path / "file", []
-    reader = Reader()
+    reader = FileReader()
     put(path, b"one", LONG_AGO)
     first = reader.content("f", str(path), tell=told.append)
     assert reader.effort(str(path)) == 0
     assert reader.content("f", str(path), tell=told.append) == first
     assert told == [3]
-    later = Reader(reader.fresh())
+    later = FileReader(reader.fresh())
     assert later.content("f", str(path), tell=told.append) == first
     assert told == [3]
     assert (reader.fresh(), later.fresh()) == ((), ())
@@ -135,7 +146,7 @@ def test_a_settled_file_is_read_once(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_have_changed_within_a_tick_is_read_again(tmp_path: Path) -> None:
-    path, reader = tmp_path / "file", Reader()
+    path, reader = tmp_path / "file", FileReader()
     ahead = time.time_ns() + 3600 * 10**9  # no time to settle, however busy the machine is
     put(path, b"one", ahead)
     first = reader.content("f", str(path))
@@ -146,18 +157,18 @@ def test_a_file_that_may_have_changed_within_a_tick_is_read_again(tmp_path: Path
 
 def test_a_folder_costs_the_files_that_changed(tmp_path: Path) -> None:
     told: list[int] = []
-    reader = Reader()
+    reader = FileReader()
     for name, content in (("a", b"1"), ("b", b"22"), ("c", b"333")):
         put(tmp_path / name, content, LONG_AGO)
     before = reader.content("f", str(tmp_path), tell=told.append)
     put(tmp_path / "b", b"4444", LONG_AGO + 1)
-    assert reader.effort(str(tmp_path)) == OPENING + 4
+    assert reader.effort(str(tmp_path)) == OPEN_COST + 4
     assert reader.content("f", str(tmp_path), tell=told.append).digest != before.digest
     assert told == [1, 2, 3, 4]
 
 
 def test_a_touch_changes_no_content_and_every_time(tmp_path: Path) -> None:
-    path, reader = tmp_path / "file", Reader()
+    path, reader = tmp_path / "file", FileReader()
     put(path, b"one", LONG_AGO)
     content, by_time = reader.content("f", str(path)), reader.content("f", str(path), 0)
     os.utime(path, ns=(LONG_AGO, LONG_AGO + 5))
@@ -168,25 +179,25 @@ def test_a_touch_changes_no_content_and_every_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("least", "by"), [(None, "content"), (0, "mtime"), (3, "mtime"), (4, "content")])
 def test_what_is_large_enough_is_told_by_its_look(tmp_path: Path, least: int | None, by: str) -> None:
     put(tmp_path / "file", b"123", LONG_AGO)
-    found = Reader().content("f", str(tmp_path / "file"), least)
+    found = FileReader().content("f", str(tmp_path / "file"), least)
     assert found.by == by
-    seen = look(str(tmp_path / "file"))
+    seen = file_stat(str(tmp_path / "file"))
     assert seen is not None
     assert (found.digest == mtime_digest(seen)) is (by == "mtime")
-    assert Reader().effort(str(tmp_path / "file"), least) == (0 if by == "mtime" else OPENING + 3)
-    whole = Reader().content("f", str(tmp_path), least)
+    assert FileReader().effort(str(tmp_path / "file"), least) == (0 if by == "mtime" else OPEN_COST + 3)
+    whole = FileReader().content("f", str(tmp_path), least)
     assert whole.by == by
     os.utime(tmp_path / "file", ns=(LONG_AGO, LONG_AGO + 1))
-    assert (Reader().content("f", str(tmp_path), least) == whole) is (by == "content")
+    assert (FileReader().content("f", str(tmp_path), least) == whole) is (by == "content")
 
 
 def test_what_is_skipped_in_a_folder_and_the_folders_made_for_it_alone_do_not_count(tmp_path):
     (tmp_path / "kept").write_text("1")
     skip = (str(tmp_path / "new" / "deep" / "own"), str(tmp_path / "log"))
-    before = digest_of(str(tmp_path)), glance(str(tmp_path))
+    before = digest_of(str(tmp_path)), tree_stat(str(tmp_path))
     (tmp_path / "new" / "deep").mkdir(parents=True)
     for path in skip:
         Path(path).write_text("2")
-    assert (digest_of(str(tmp_path), skip=skip), glance(str(tmp_path), skip)) == before
+    assert (digest_of(str(tmp_path), skip=skip), tree_stat(str(tmp_path), skip)) == before
     (tmp_path / "new" / "other").write_text("3")
     assert digest_of(str(tmp_path), skip=skip) != before[0]

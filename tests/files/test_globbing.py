@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rekindle.files.globbing import matched
+from rekindle.files.file_patterns import glob_paths
 
 PARTS = st.sampled_from(["a", "b.t", ".h", "*", "?", "*.t", "[ab]", "[!a]*", "**", "**", ".*", ".", ""])
 PATTERNS = st.lists(PARTS, min_size=1, max_size=5).map("/".join).filter(lambda one: one and not one.startswith("/"))
@@ -25,7 +25,7 @@ def test_a_pattern_finds_what_glob_finds_each_once(paths: list[str], pattern: st
             (Path(name) / path).mkdir(parents=True, exist_ok=True)
         every = glob.glob(pattern, root_dir=name, recursive=True)  # noqa: PTH207 the one to agree with
         there = {path for path in every if (Path(name) / path).exists()}  # `glob` finds `x/` for `x/**` without x
-        assert [path for path in matched(pattern, name) if path in there or path not in every] == sorted(there)
+        assert [path for path in glob_paths(pattern, name) if path in there or path not in every] == sorted(there)
 
 
 def test_a_pattern_of_many_double_stars_takes_a_moment(tmp_path: Path) -> None:
@@ -33,6 +33,6 @@ def test_a_pattern_of_many_double_stars_takes_a_moment(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     (deep / "x.txt").touch()
     began = time.process_time()
-    assert matched("**/" * 25 + "*.txt", str(tmp_path)) == ["/".join("a" * 20) + "/x.txt"]
-    assert matched("**/a/" * 15 + "**/*.t?t", str(tmp_path)) == ["/".join("a" * 20) + "/x.txt"]
+    assert glob_paths("**/" * 25 + "*.txt", str(tmp_path)) == ["/".join("a" * 20) + "/x.txt"]
+    assert glob_paths("**/a/" * 15 + "**/*.t?t", str(tmp_path)) == ["/".join("a" * 20) + "/x.txt"]
     assert time.process_time() - began < 2

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rekindle.domain.changes.code import other_code
-from rekindle.files.sources import Sources
+from rekindle.domain.changes.differences import code_reasons
+from rekindle.files.sources import CodeDigester
 
 Files = dict[str, str]
 
@@ -458,12 +458,12 @@ def plant(root: Path, files: Files) -> None:
 def edited(root: Path, case: tuple[Files, str, str, str]) -> tuple[dict[str, str], dict[str, str]]:
     files, name, before, after = case
     plant(root, files)
-    one = Sources([]).code(["lib:score"], str(root))
+    one = CodeDigester([]).code(["lib:score"], str(root))
     path = root / name
     text = path.read_text() if path.exists() else ""
     assert before in text
     path.write_text(text.replace(before, after, 1) if before else after)
-    return one, Sources([]).code(["lib:score"], str(root))
+    return one, CodeDigester([]).code(["lib:score"], str(root))
 
 
 RESULTS = """
@@ -490,8 +490,8 @@ def results(roots: list[Path]) -> dict[str, object]:
 @pytest.mark.parametrize("name", MATTERS)
 def test_an_edit_that_matters_is_seen(tmp_path: Path, name: str) -> None:
     then, now = edited(tmp_path, MATTERS[name])
-    assert other_code(then, now)
-    assert not other_code(now, now)
+    assert code_reasons(then, now)
+    assert not code_reasons(now, now)
 
 
 def test_each_edit_that_must_be_seen_changes_the_result(tmp_path: Path) -> None:
@@ -511,5 +511,5 @@ def test_each_edit_that_must_be_seen_changes_the_result(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", COSMETIC)
 def test_an_edit_that_changes_no_code_that_is_reached_is_not_seen(tmp_path: Path, name: str) -> None:
     then, now = edited(tmp_path, COSMETIC[name])
-    assert not other_code(then, now)
+    assert not code_reasons(then, now)
     assert then != now

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rekindle.domain.changes.prints import ABSENT
+from rekindle.domain.changes.fingerprints import ABSENT
 from rekindle.files.digests import digest_of, digest_of_mapping
-from rekindle.files.sources import Sources, search_path
+from rekindle.files.sources import CodeDigester, search_path
 
 
 def modules_of(functions: Iterable[str], directory: str, path: Sequence[str]) -> dict[str, str]:
     """The digests of the files of all modules that functions import."""
-    found = Sources(path).code(functions, directory)
+    found = CodeDigester(path).code(functions, directory)
     return {name: digest for name, digest in found.items() if ":" not in name and " " not in name}
 
 
@@ -50,7 +50,7 @@ TREES: dict[str, tuple[dict[str, str], set[str]]] = {
     "a package before a module": ({"m.py": "import a", "a/__init__.py": "import b", "a.py": "import c", "b.py": "",
                                    "c.py": ""}, {"m", "a", "b"}),
     "what is installed": ({"m.py": "import a", "site-packages/a.py": "import b", "b.py": ""}, {"m"}),
-    "rekindle itself": ({"m.py": "from rekindle import Action\nimport rekindle.domain.changes.prints"}, {"m"}),
+    "rekindle itself": ({"m.py": "from rekindle import Action\nimport rekindle.domain.changes.fingerprints"}, {"m"}),
 }  # fmt: skip
 
 
@@ -136,13 +136,13 @@ EDITS = st.lists(
 def test_an_answer_that_is_kept_is_the_answer_that_would_be_found(edits: list[tuple[str, str | None]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         plant(Path(name), {"m.py": "import a"})
-        kept = Sources([])
+        kept = CodeDigester([])
         for module, text in edits:
             if text is None:
                 Path(name, f"{module}.py").unlink(missing_ok=True)
             else:
                 Path(name, f"{module}.py").write_text(text)
-            assert kept.code(["m:f"], name) == Sources([]).code(["m:f"], name)
+            assert kept.code(["m:f"], name) == CodeDigester([]).code(["m:f"], name)
 
 
 NAMES = ("m", "a", "p", "p.b", "p.c", "p.q", "p.q.d")

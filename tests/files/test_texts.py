@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rekindle.files import texts
-from rekindle.files.texts import Parting, first_parting, text_diff
+from rekindle.files import text_diff as module
+from rekindle.files.text_diff import FirstDifference, first_difference, text_diff
 
 
 def wrote(folder: Path, *contents: bytes | None) -> list[str]:
@@ -31,19 +31,21 @@ def wrote(folder: Path, *contents: bytes | None) -> list[str]:
         (None, b"", None),
         (b"a\nb\n", b"a\nb\n", None),
         (b"a\nb\n", b"a\nb", None),
-        (b"a\nb\n", b"a\nc\n", Parting(2, "b", "c")),
-        (b"a\nbcd\n", b"a\nbce\n", Parting(2, "bcd", "bce")),
-        (b"a\nb\n", b"a\n", Parting(2, "b", None)),
-        (b"a\nb", b"a\nb\nc\n", Parting(3, None, "c")),
-        (b"a", b"a\n\n", Parting(2, None, "")),
-        (b"a\n", b"a\n\n", Parting(2, None, "")),
-        (None, b"x\n", Parting(1, None, "x")),
-        (b"\xff\n", b"\xfe\n", Parting(1, "\ufffd", "\ufffd")),
-        (b"ab\n", b"a", Parting(1, "ab", "a")),
+        (b"a\nb\n", b"a\nc\n", FirstDifference(2, "b", "c")),
+        (b"a\nbcd\n", b"a\nbce\n", FirstDifference(2, "bcd", "bce")),
+        (b"a\nb\n", b"a\n", FirstDifference(2, "b", None)),
+        (b"a\nb", b"a\nb\nc\n", FirstDifference(3, None, "c")),
+        (b"a", b"a\n\n", FirstDifference(2, None, "")),
+        (b"a\n", b"a\n\n", FirstDifference(2, None, "")),
+        (None, b"x\n", FirstDifference(1, None, "x")),
+        (b"\xff\n", b"\xfe\n", FirstDifference(1, "\ufffd", "\ufffd")),
+        (b"ab\n", b"a", FirstDifference(1, "ab", "a")),
     ],
 )
-def test_the_first_line_that_differs(tmp_path: Path, a: bytes | None, b: bytes | None, parting: Parting | None) -> None:
-    assert first_parting(*wrote(tmp_path, a, b)) == parting
+def test_the_first_line_that_differs(
+    tmp_path: Path, a: bytes | None, b: bytes | None, parting: FirstDifference | None
+) -> None:
+    assert first_difference(*wrote(tmp_path, a, b)) == parting
 
 
 LINES = st.lists(st.sampled_from(["", "a", "ab", "b" * 9]), max_size=8)
@@ -56,16 +58,16 @@ def test_wherever_pieces_end_it_is_the_line_that_a_reader_would_find(
     folder = tmp_path_factory.mktemp("texts")
     paths = wrote(folder, *("".join(f"{line}\n" for line in lines).encode() for lines in (a, b)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(texts, "CHUNK", piece)
-        found = first_parting(*paths)
+        patch.setattr(module, "CHUNK", piece)
+        found = first_difference(*paths)
     longest = max(len(a), len(b))
     pairs = [tuple(lines[at] if at < len(lines) else None for lines in (a, b)) for at in range(longest)]
     first = next((at for at, (one, other) in enumerate(pairs) if one != other), None)
-    assert found == (None if first is None else Parting(first + 1, *pairs[first]))
+    assert found == (None if first is None else FirstDifference(first + 1, *pairs[first]))
 
 
 def test_a_very_long_line_is_shown_from_near_the_place_where_it_differs(tmp_path: Path) -> None:
-    found = first_parting(*wrote(tmp_path, b"x" * 10_000 + b"1", b"x" * 10_000 + b"2"))
+    found = first_difference(*wrote(tmp_path, b"x" * 10_000 + b"1", b"x" * 10_000 + b"2"))
     assert found is not None
     assert (found.line, found.a, found.b) == (1, "x" * 200 + "1", "x" * 200 + "2")
 
@@ -79,8 +81,8 @@ def test_small_texts_are_compared_line_by_line(tmp_path: Path) -> None:
     [
         (b"\0", "not a text"),
         (b"\xff\xfe", "not a text"),
-        (b"x" * (texts.LARGEST + 1), "too large to compare by line"),
-        (b"\n" * (texts.MOST_LINES + 1), "too large to compare by line"),
+        (b"x" * (module.LARGEST + 1), "too large to compare by line"),
+        (b"\n" * (module.MOST_LINES + 1), "too large to compare by line"),
     ],
 )
 def test_others_are_not(tmp_path: Path, content: bytes, why: str) -> None:

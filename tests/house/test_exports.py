@@ -1,4 +1,4 @@
-"""What `import rekindle` offers, and what it costs."""
+"""The exported names of `rekindle`, and the imports of its start."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_help_page_imports_nothing_heavy() -> None:
 
 
 def loaded_after(code: str) -> set[str]:
-    """The modules that a fresh interpreter holds after `code`."""
+    """The modules of a fresh interpreter after `code`."""
     program = f"import sys\n{code}\nprint('|'.join(sys.modules), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     return set(done.stderr.strip().splitlines()[-1].split("|"))

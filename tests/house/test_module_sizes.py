@@ -1,4 +1,4 @@
-"""Files stay small enough to be read at once."""
+"""Limits for the sizes of modules, functions and classes."""
 
 from __future__ import annotations
 

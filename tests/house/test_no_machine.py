@@ -1,4 +1,4 @@
-"""Nothing in the repository knows the machine it was written on, or where packages come from."""
+"""No file in the repository names a path of a machine or a package host."""
 
 from __future__ import annotations
 

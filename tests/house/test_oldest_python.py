@@ -1,4 +1,4 @@
-"""What the oldest Python that rekindle runs on gets wrong is not used."""
+"""Bugs of the oldest supported Python are avoided."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "rekindle"
 
 
 def test_no_pattern_repeats_a_group_possessively() -> None:
-    """Python before 3.11.5 (Debian 12 has 3.11.2) lets such a group match what it does not match."""
+    """Before Python 3.11.5 (Debian 12 has 3.11.2), a possessively repeated group matches wrong texts."""
     group = re.compile(r"\)(?:[*+?]|\{[\d,]+\})\+")
     found = [
         f"{path.relative_to(SOURCE)}:{number}"

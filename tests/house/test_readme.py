@@ -1,4 +1,4 @@
-"""What README tells a reader to type exists."""
+"""The commands, flags and files in README and CONTRIBUTING exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGES = ("README.md", "CONTRIBUTING.md")
 
 
 def typed(page: str, word: str) -> list[str]:
-    """What follows `word` wherever a reader is told to type it: in code, alone or after a prompt."""
+    """The rest of each line of code that begins with `word`, also after a prompt."""
     text = (ROOT / page).read_text()
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     lines = [line.removeprefix("$ ").strip() for block in blocks for line in block.splitlines()]
@@ -33,7 +33,7 @@ def test_each_make_target_exists(page: str) -> None:
     assert named <= make_targets()
 
 
-def test_the_two_commands_are_told() -> None:
+def test_readme_names_the_two_commands() -> None:
     assert {"demo", "test"} <= {line.split()[0] for line in typed("README.md", "make")}
 
 
@@ -44,7 +44,7 @@ def test_each_command_and_flag_exists(page: str) -> None:
 
 
 def known(words: list[str]) -> bool:
-    """Whether the command of a line, and each flag after it, is one that the command line has."""
+    """Return whether the command of a line and each of its flags exist."""
     command = cli
     context = cli.make_context("rekindle", [], resilient_parsing=True)
     while words and hasattr(command, "get_command"):

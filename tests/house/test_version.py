@@ -1,4 +1,4 @@
-"""One version, told the same everywhere."""
+"""The package, the command and the changelog have the same version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_installed_version_is_the_package_s() -> None:
     assert importlib.metadata.version("rekindle") == rekindle.__version__
 
 
-def test_the_command_tells_it() -> None:
+def test_the_command_prints_it() -> None:
     command = Path(sys.executable).parent / "rekindle"
     done = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == f"rekindle {rekindle.__version__}\n"

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from rekindle.journal import copies
-from rekindle.journal.copies import copy_file, copy_tree, files_of, remove_tree, size_of
+from rekindle.journal import trees
+from rekindle.journal.trees import copy_file, copy_tree, remove_tree, tree_files, tree_size
 
 
 @pytest.fixture(params=["as the file system can", "without clones", "without the kernel"])
 def means(request, monkeypatch):
     """With what a file's content is copied."""
     if request.param != "as the file system can":
-        monkeypatch.setattr(copies, "_cloned", lambda *_: False)
+        monkeypatch.setattr(trees, "_cloned", lambda *_: False)
     if request.param == "without the kernel":
 
         def refused(*_):
@@ -125,8 +125,8 @@ def test_nothing_is_copied_over_what_is_there(tmp_path):
 
 def test_sizes_and_files_are_those_within(tmp_path):
     source = filled(tmp_path / "source")
-    assert size_of(str(source)) == 4 + 4 + 10 + len("a.txt") + len("/no/such") + len("deep")
-    assert [Path(path).name for path in files_of(str(source))] == [
+    assert tree_size(str(source)) == 4 + 4 + 10 + len("a.txt") + len("/no/such") + len("deep")
+    assert [Path(path).name for path in tree_files(str(source))] == [
         "a.txt",
         "b.txt",
         "dangling",
@@ -134,8 +134,8 @@ def test_sizes_and_files_are_those_within(tmp_path):
         "link",
         "to-folder",
     ]
-    assert files_of(str(source / "link")) == [str(source / "link")]
-    assert size_of(str(source / "a.txt")) == 4
+    assert tree_files(str(source / "link")) == [str(source / "link")]
+    assert tree_size(str(source / "a.txt")) == 4
 
 
 def test_removing_a_link_leaves_the_folder_that_it_leads_to(tmp_path: Path) -> None:

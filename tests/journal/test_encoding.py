@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rekindle.domain.subtasks import item_text
-from rekindle.domain.texts.surrogates import shown, shown_json
+from rekindle.domain.texts.display import show_bytes, show_json_bytes
 from rekindle.journal.encoding import from_json, json_reader, to_json
-from rekindle.journal.ledger import Writer, read
-from rekindle.journal.records import Opened, Sources, Subtasks
+from rekindle.journal.log import JournalWriter, read_records
+from rekindle.journal.records import Opened, RecordedCode, Subtasks
 from rekindle.store.paths import StoredPaths
 
 names = st.binary(max_size=20).map(os.fsdecode)
@@ -62,13 +62,13 @@ def test_a_reader_checks_types_beside_surrogates() -> None:
 
 
 def test_a_journal_keeps_such_names(tmp_path) -> None:
-    records = [Opened("w", "h", "b", 1, 2, 3.0), Sources("d", {"caf\udce9": "\udcff"}), Subtasks(1, "t", 0)]
-    writer = Writer(tmp_path / "w.jsonl")
+    records = [Opened("w", "h", "b", 1, 2, 3.0), RecordedCode("d", {"caf\udce9": "\udcff"}), Subtasks(1, "t", 0)]
+    writer = JournalWriter(tmp_path / "w.jsonl")
     writer.append(*records)
     writer.close()
-    assert read(tmp_path / "w.jsonl")[0] == records
+    assert read_records(tmp_path / "w.jsonl")[0] == records
 
 
 def test_people_see_bytes_as_escapes() -> None:
-    assert shown("é caf\udce9 \ud800") == r"é caf\xe9 \ud800"
-    assert shown_json(r'"\udce9 \\udce9 \\\udce9"') == r'"\xe9 \\udce9 \\\xe9"'
+    assert show_bytes("é caf\udce9 \ud800") == r"é caf\xe9 \ud800"
+    assert show_json_bytes(r'"\udce9 \\udce9 \\\udce9"') == r'"\xe9 \\udce9 \\\xe9"'

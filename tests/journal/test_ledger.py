@@ -10,11 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.errors import JournalError
 from rekindle.domain.models import Failure, StepOutcome
-from rekindle.domain.states import State
-from rekindle.journal.ledger import Damage, Writer, fill, line_of, mend, read, read_past_damage
+from rekindle.domain.states import Cause, State
+from rekindle.journal.log import (
+    Damage,
+    JournalWriter,
+    encode_line,
+    read_past_damage,
+    read_records,
+    repair_end,
+    restore_length,
+)
 from rekindle.journal.records import Closed, Ended, Opened, Record, Returned, Started, StepEnded, StepStarted
 
 OUTCOME = StepOutcome(0, "run", State.FAILED, cause=Cause.EXIT, exit_code=3, started=1.5, ended=2.5)
@@ -40,7 +47,7 @@ RECORDS: list[Record] = [
 
 
 def write(path: Path, records: list[Record]) -> None:
-    writer = Writer(path)
+    writer = JournalWriter(path)
     writer.append(*records)
     writer.close()
 
@@ -48,23 +55,23 @@ def write(path: Path, records: list[Record]) -> None:
 def test_every_kind_of_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
     write(path, RECORDS)
-    records, offset = read(path)
+    records, offset = read_records(path)
     assert records == RECORDS
     assert offset == path.stat().st_size
 
 
 def test_a_journal_that_is_not_there_yet_has_no_records(tmp_path: Path) -> None:
-    assert read(tmp_path / "none.jsonl") == ([], 0)
-    assert mend(tmp_path / "none.jsonl") == 0
+    assert read_records(tmp_path / "none.jsonl") == ([], 0)
+    assert repair_end(tmp_path / "none.jsonl") == 0
 
 
 def test_reading_goes_on_where_it_ended(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
     write(path, RECORDS[:3])
-    _, offset = read(path)
-    assert read(path, offset) == ([], offset)
+    _, offset = read_records(path)
+    assert read_records(path, offset) == ([], offset)
     write(path, RECORDS[3:])
-    assert read(path, offset)[0] == RECORDS[3:]
+    assert read_records(path, offset)[0] == RECORDS[3:]
 
 
 @given(cut=st.integers(min_value=0))
@@ -72,17 +79,17 @@ def test_a_torn_end_is_left_for_later_and_cut_off_by_mending(
     tmp_path_factory: pytest.TempPathFactory, cut: int
 ) -> None:
     path = tmp_path_factory.mktemp("torn") / "w.jsonl"
-    lines = [line_of(record) for record in RECORDS]
+    lines = [encode_line(record) for record in RECORDS]
     content = b"".join(lines)
     cut %= len(content) + 1
     path.write_bytes(content[:cut])
     whole = content[:cut].count(b"\n")
     end = sum(len(line) for line in lines[:whole])
-    assert read(path) == (RECORDS[:whole], end)
-    assert mend(path) == cut - end
+    assert read_records(path) == (RECORDS[:whole], end)
+    assert repair_end(path) == cut - end
     assert path.stat().st_size == end
     write(path, [RECORDS[-1]])
-    assert read(path)[0] == [*RECORDS[:whole], RECORDS[-1]]
+    assert read_records(path)[0] == [*RECORDS[:whole], RECORDS[-1]]
 
 
 def test_mending_finds_a_line_end_that_is_far_back(tmp_path: Path) -> None:
@@ -91,7 +98,7 @@ def test_mending_finds_a_line_end_that_is_far_back(tmp_path: Path) -> None:
     whole = path.stat().st_size
     with path.open("ab") as file:
         file.write(b"x" * 300_000)
-    assert mend(path) == 300_000
+    assert repair_end(path) == 300_000
     assert path.stat().st_size == whole
 
 
@@ -100,7 +107,7 @@ def test_a_flipped_byte_is_never_taken_for_a_record(
     tmp_path_factory: pytest.TempPathFactory, position: int, flip: int
 ) -> None:
     path = tmp_path_factory.mktemp("flip") / "w.jsonl"
-    content = bytearray(b"".join(line_of(record) for record in RECORDS))
+    content = bytearray(b"".join(encode_line(record) for record in RECORDS))
     position %= len(content)
     content[position] ^= flip
     path.write_bytes(content)
@@ -111,11 +118,11 @@ def test_a_flipped_byte_is_never_taken_for_a_record(
 
 def test_damage_in_the_middle_is_refused_with_its_place_and_can_be_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
-    lines = [line_of(record) for record in RECORDS]
+    lines = [encode_line(record) for record in RECORDS]
     bad = b"0" * 8 + lines[1][8:]
     path.write_bytes(lines[0] + bad + b"".join(lines[2:]))
     with pytest.raises(JournalError, match=rf"w\.jsonl: {len(bad)} bytes from byte {len(lines[0])} on cannot be read"):
-        read(path)
+        read_records(path)
     records, offset, damaged = read_past_damage(path)
     assert records == [RECORDS[0], *RECORDS[2:]]
     assert offset == path.stat().st_size
@@ -131,19 +138,19 @@ def test_a_line_that_is_no_record_is_damage(tmp_path: Path, text: bytes) -> None
 
 
 def test_a_full_disk_is_told_with_the_journals_name() -> None:
-    writer = Writer("/dev/full")
+    writer = JournalWriter("/dev/full")
     with pytest.raises(JournalError, match=r"/dev/full.*No space left"):
         writer.append(RECORDS[0])
     writer.close()
 
 
-def torn_writer(path: Path, record: Record, taken: int) -> Writer:
+def torn_writer(path: Path, record: Record, taken: int) -> JournalWriter:
     """A writer of which the disk has taken only so many bytes of a line."""
-    writer = Writer(path)
+    writer = JournalWriter(path)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + taken, resource.RLIM_INFINITY))
     try:
         with pytest.raises(OSError, match="File too large"):
-            writer.write(line_of(record))
+            writer.write(encode_line(record))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     return writer
@@ -155,7 +162,7 @@ def test_a_line_that_the_disk_took_a_piece_of_is_written_again_and_harms_no_othe
 ) -> None:
     path = tmp_path_factory.mktemp("piece") / "w.jsonl"
     write(path, RECORDS[:2])
-    taken %= len(line_of(RECORDS[4]))
+    taken %= len(encode_line(RECORDS[4]))
     writer = torn_writer(path, RECORDS[4], taken)
     if interrupted:
         write(path, [RECORDS[2]])
@@ -199,7 +206,7 @@ def test_the_zeroes_that_a_power_cut_leaves_at_the_end_are_damage(tmp_path: Path
     with path.open("ab") as file:
         file.write(b"1234abcd {" + b"\0" * 4000)
     assert read_past_damage(path) == (RECORDS[:2], begin, [])
-    assert mend(path) == 4010
+    assert repair_end(path) == 4010
     records, offset, damaged = read_past_damage(path)
     assert records == RECORDS[:2]
     assert offset == path.stat().st_size
@@ -220,16 +227,16 @@ def test_neighbouring_damage_is_told_as_one(tmp_path: Path) -> None:
 def test_a_journal_that_was_cut_short_is_named_once_and_read_on_behind_what_had_been_read(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
     write(path, RECORDS)
-    _, offset = read(path)
+    _, offset = read_records(path)
     os.truncate(path, offset - 30)
     assert read_past_damage(path, offset)[2] == [Damage(offset - 30, 30, "it has been cut short")]
-    fill(path, offset)
+    restore_length(path, offset)
     write(path, RECORDS[:2])
     assert read_past_damage(path, offset) == (RECORDS[:2], path.stat().st_size, [])
 
 
 def test_a_journal_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match=r"cannot read the journal .*Is a directory"):
-        read(tmp_path)
+        read_records(tmp_path)
     with pytest.raises(JournalError, match=r"cannot write the journal .*Is a directory"):
-        Writer(tmp_path)
+        JournalWriter(tmp_path)

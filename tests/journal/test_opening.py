@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from rekindle.domain.errors import JournalError
-from rekindle.journal.ledger import first, read
-from rekindle.journal.opening import is_sealed, open_own, seal
+from rekindle.journal.log import create_journal, first_record, is_sealed, read_records, seal_journal
 from rekindle.journal.records import Opened, Sealed
 
 OPENED = Opened(worker="w", host="h", boot_id="b", pid=7, pid_start=8, at=1.0)
@@ -18,36 +17,36 @@ SEALED = Sealed(by="pid 9 on h", at=2.0)
 
 def test_a_worker_that_comes_first_has_its_journal(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
-    journal = open_own(str(path), OPENED)
+    journal = create_journal(str(path), OPENED)
     assert journal is not None
     journal.close()
-    assert not seal(path, SEALED)
-    assert read(path)[0] == [OPENED]
+    assert not seal_journal(path, SEALED)
+    assert read_records(path)[0] == [OPENED]
     assert not is_sealed(path)
 
 
 def test_a_worker_that_comes_late_has_none(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
-    assert seal(path, SEALED)
-    assert open_own(str(path), OPENED) is None
-    assert read(path)[0] == [SEALED]
-    assert seal(path, Sealed(by="another", at=3.0)), "whoever asks later finds it sealed"
-    assert first(path) == SEALED
+    assert seal_journal(path, SEALED)
+    assert create_journal(str(path), OPENED) is None
+    assert read_records(path)[0] == [SEALED]
+    assert seal_journal(path, Sealed(by="another", at=3.0)), "whoever asks later finds it sealed"
+    assert first_record(path) == SEALED
 
 
 def test_an_empty_journal_is_somebodys(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
     path.touch()
-    assert first(path) is None
-    assert not seal(path, SEALED)
-    assert open_own(str(path), OPENED) is None
+    assert first_record(path) is None
+    assert not seal_journal(path, SEALED)
+    assert create_journal(str(path), OPENED) is None
 
 
 def test_a_torn_first_line_says_nothing(tmp_path: Path) -> None:
     path = tmp_path / "w.jsonl"
-    seal(path, SEALED)
+    seal_journal(path, SEALED)
     path.write_bytes(path.read_bytes()[:-1])
-    assert first(path) is None
+    assert first_record(path) is None
 
 
 def test_of_many_at_once_one_decides(tmp_path: Path) -> None:
@@ -59,14 +58,14 @@ def test_of_many_at_once_one_decides(tmp_path: Path) -> None:
 
         def begin(path: Path = path, barrier: threading.Barrier = barrier, opened: list[bool] = opened) -> None:
             barrier.wait()
-            journal = open_own(str(path), OPENED)
+            journal = create_journal(str(path), OPENED)
             opened.append(journal is not None)
             if journal is not None:
                 journal.close()
 
         def keep(path: Path = path, barrier: threading.Barrier = barrier, sealed: list[bool] = sealed) -> None:
             barrier.wait()
-            seal(path, SEALED)
+            seal_journal(path, SEALED)
             sealed.append(True)
 
         threads = [threading.Thread(target=one) for one in (begin, keep, keep)]
@@ -76,9 +75,9 @@ def test_of_many_at_once_one_decides(tmp_path: Path) -> None:
             thread.join()
         assert len(sealed) == 2
         assert opened == [not is_sealed(path)]
-        assert len(read(path)[0]) == 1
+        assert len(read_records(path)[0]) == 1
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match=r"none/w\.jsonl"):
-        seal(tmp_path / "none" / "w.jsonl", SEALED)
+        seal_journal(tmp_path / "none" / "w.jsonl", SEALED)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rekindle.journal.processes import boot_id, children_of, command_of, session_members, start_of, started_with
+from rekindle.journal.processes import boot_id, children_of, command_of, processes_with, session_members, start_of
 
 
 def test_a_process_keeps_its_start_and_a_dead_one_has_none() -> None:
@@ -21,7 +21,7 @@ def test_a_process_keeps_its_start_and_a_dead_one_has_none() -> None:
         assert start_of(child.pid) == first
         assert child.pid in children_of(os.getpid())
         assert session_members(child.pid) == [child.pid]
-        assert (child.pid, "it") in started_with({b"MARK=one two": "it"})
+        assert (child.pid, "it") in processes_with({b"MARK=one two": "it"})
     finally:
         os.kill(child.pid, signal.SIGKILL)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -38,7 +38,7 @@ def test_a_process_that_is_within_exec_is_found_beside_a_load() -> None:
             child = subprocess.Popen(["setsid", "sleep", "60"], env={"MARK": "x", "PATH": os.environ["PATH"]})
             try:
                 assert "sleep" in command_of(child.pid)
-                assert (child.pid, "it") in started_with({b"MARK=x": "it"})
+                assert (child.pid, "it") in processes_with({b"MARK=x": "it"})
             finally:
                 child.kill()
                 child.wait()

@@ -1,4 +1,4 @@
-"""FIELD OP VALUE."""
+"""Filters of the command line: FIELD OP VALUE."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rekindle.domain.errors import BadSelection, UnknownWord, UsageError
-from rekindle.domain.fields import FIELDS
-from rekindle.domain.selection import AnyOf, Compare, Every, Not, Op
+from rekindle.domain.selection import FIELDS, AllOf, AnyOf, Compare, Not, Op
 from rekindle.domain.states import State
 from rekindle.query.filters import parse_filter
 
@@ -77,14 +76,14 @@ def test_values_are_typed_by_their_field(text: str, field: str, op: Op, value: A
         ("colour=red", "colour"),
     ],
 )
-def test_what_cannot_be_read_is_named(text: str, named: str) -> None:
+def test_invalid_input_is_named_in_the_error(text: str, named: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_filter(text)
     assert named in caught.value.message
     assert caught.value.exit_code == 64
 
 
-def test_the_nearest_field_is_offered() -> None:
+def test_the_nearest_field_is_suggested() -> None:
     with pytest.raises(UnknownWord) as caught:
         parse_filter("exitcode=1")
     assert "exit_code" in caught.value.hint
@@ -97,7 +96,7 @@ def test_a_state_of_another_system_is_translated_in_the_hint() -> None:
 
 
 def test_a_date_is_its_whole_day() -> None:
-    inside = Every((Compare("started", Op.GE, FIRST_OF_MAY), Compare("started", Op.LT, FIRST_OF_MAY + DAY)))
+    inside = AllOf((Compare("started", Op.GE, FIRST_OF_MAY), Compare("started", Op.LT, FIRST_OF_MAY + DAY)))
     assert parse_filter("started=2024-05-01") == inside
     assert parse_filter("started!=2024-05-01") == Not(inside)
     assert parse_filter("started>2024-05-01") == Compare("started", Op.GE, FIRST_OF_MAY + DAY)
@@ -117,21 +116,21 @@ def test_a_date_is_its_whole_day() -> None:
         ("2024-05-01T00:00:00.25Z", FIRST_OF_MAY + 0.25),
     ],
 )
-def test_times_are_utc_unless_they_say_otherwise(text: str, start: float) -> None:
+def test_times_are_utc_unless_they_have_an_offset(text: str, start: float) -> None:
     assert parse_filter(f"ended>={text}") == Compare("ended", Op.GE, start)
 
 
 @pytest.mark.parametrize(
     ("text", "length"), [("T10", 3600), ("T10:30", 60), ("T10:30Z", 60), ("T10:30:05Z", 1), ("T10:30:05+01:00", 1)]
 )
-def test_a_time_is_as_long_as_it_was_written(text: str, length: float) -> None:
+def test_a_time_spans_its_written_precision(text: str, length: float) -> None:
     found = parse_filter(f"ended=2024-05-01{text}")
-    assert isinstance(found, Every)
+    assert isinstance(found, AllOf)
     start, end = (part.value for part in found.parts if isinstance(part, Compare))
     assert end - start == length
 
 
-def test_a_matrix_value_is_a_number_or_the_same_written_as_text() -> None:
+def test_a_matrix_value_matches_as_number_or_text() -> None:
     same = AnyOf((Compare("matrix.seed", Op.EQ, 0), Compare("matrix.seed", Op.EQ, "0")))
     assert parse_filter("matrix.seed=0") == same
     assert parse_filter("matrix.seed!=0") == Not(same)

@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from soak_blows import end_marked
+from soak_faults import end_marked
 from soak_project import SoakProject
 
 DISK = 64 << 20
-"""Bytes of the disk that is filled."""
+"""Size in bytes of the disk that is filled."""
 
 LIBRARIES = ("usr/lib/*/faketime/libfaketimeMT.so.1", "usr/local/lib/faketime/libfaketimeMT.so.1")
 SHARED = ("faketime_shm_*", "sem.faketime_sem_*")
-"""What libfaketime has in /dev/shm for a process, by its pid, and leaves there when it is killed."""
+"""Files that libfaketime makes in /dev/shm for each pid, and leaves there when the process is killed."""
 
 Prepare = Callable[[str], SoakProject]
 
@@ -31,7 +31,7 @@ def _sweep_shared() -> None:
 
 @pytest.fixture
 def prepare(tmp_path: Path) -> Iterator[Prepare]:
-    """`prepare(kind)`: a project with what schedules of that kind need; skips where that is not to be had."""
+    """`prepare(kind)` makes a project for schedules of that kind, or skips the test if the host lacks something."""
     mounts: list[Path] = []
     marks: list[str] = []
 

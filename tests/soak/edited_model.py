@@ -1,4 +1,4 @@
-"""The model of a project that is edited: its source files, scripts and jobs, rendered to the text of every file.
+"""The model of an edited project: its source files, scripts and jobs, rendered to the text of every file.
 
 Each job writes only its declared outputs, whole, and copies all that it reads into them: a stale input is visible in
 the output. A job fails if and only if a line that it reads contains BAD.
@@ -64,18 +64,18 @@ class Job:
     finished: bool = False
 
     def values(self) -> list[Any]:
-        """The matrix's values; one None without a matrix."""
+        """Return the matrix's values, or [None] without a matrix."""
         if self.matrix is None:
             return [None]
         form, values = self.matrix
         return list(range(*values)) if form == "range" else values
 
     def instances(self) -> list[str]:
-        """The names of the jobs that the matrix makes."""
+        """Return the names of the jobs that the matrix makes."""
         return [self.name if value is None else f"{self.name}[k={value}]" for value in self.values()]
 
     def outputs(self, value: Any) -> dict[str, str]:
-        """Declared outputs by key; `value` is the matrix value, or the placeholder for it."""
+        """Return the declared outputs by key. `value` is the matrix value, or its placeholder."""
         base = f"out/{self.stem}" if value is None else f"out/{self.stem}.{value}"
         if self.kind == "folder":
             return {"d": base}
@@ -115,7 +115,7 @@ class Model:
         return next(job for job in self.jobs if job.uid == uid)
 
     def readers(self, uid: int) -> list[Job]:
-        """Jobs that read or need the job."""
+        """Return the jobs that read or need the job."""
         return [
             job
             for job in self.jobs
@@ -123,7 +123,7 @@ class Model:
         ]
 
     def outputs(self) -> dict[str, list[str]]:
-        """Declared output paths by the name of the job that writes them."""
+        """Return the declared output paths by job name."""
         return {
             name: list(job.outputs(value).values())
             for job in self.jobs
@@ -131,7 +131,7 @@ class Model:
         }
 
     def files(self) -> dict[str, str]:
-        """The text of every source file by path."""
+        """Return the text of every source file, by path."""
         found = {f"data/{key}.txt": text for key, text in self.data.items()}
         found |= self.confs
         found |= {path: _SCRIPTS[role](self.versions[role], self.comments[role]) for role, path in self.scripts.items()}
@@ -143,7 +143,7 @@ class Model:
 
 
 def spec(model: Model) -> str:
-    """The spec file: one line of flow YAML for each job."""
+    """Return the spec file: one line of flow YAML per job."""
     lines = ["name: flow", f"params: {_flow(model.params)}", f"env: {_flow(model.env)}", "jobs:"]
     jobs = [f"  {job.name}: {_flow(_entry(model, job))}" for job in model.jobs]
     if model.order:
@@ -194,7 +194,7 @@ def _entry(model: Model, job: Job) -> dict[str, Any]:
 
 
 def _pattern(model: Model, name: str) -> str:
-    """How a need is written: jobs of a matrix by a glob."""
+    """Return a need as written in the spec: jobs of a matrix by a glob."""
     job = next(job for job in model.jobs if job.name == name)
     return name if job.matrix is None else f"{name}[*"
 
@@ -269,7 +269,7 @@ _WAIT = """\
 if [ -e ../gate ]; then : > ../waiting; fi
 while [ -e ../gate ]; do sleep 0.01; done
 """
-"""Lets an interrupt find a job that runs: `gate` lies beside the project, and only while one is to come."""
+"""Keeps a job running until an interrupt arrives. `gate` is beside the project, and exists only before an interrupt."""
 
 _WAIT_IN_PYTHON = """\
 while os.path.exists("../gate"):

@@ -1,4 +1,4 @@
-"""A project in a folder, the real command line on it, and the comparison with a run in an empty folder."""
+"""A project in a folder, the real command line in it, and the comparison with a run in an empty folder."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from typing import Any
 
 from edited_model import SPEC, Job, Model, instances
 
-PATIENCE = 60.0  # seconds until a command that does not end is a failure
+WAIT_SECONDS = 60.0  # the longest time of a command
 
 _SERVER = """
 import gc, json, os, sys, traceback
 from rekindle.cli import main
 for entry in ("run", "jobs", "rerun", "undo", "accept", "why", "restart"):
     main.cli.get_command(None, entry)
-import rekindle.engine.running.run
+import rekindle.engine.running.work
 gc.freeze()
 for line in sys.stdin:
     order = json.loads(line)
@@ -50,7 +50,7 @@ for line in sys.stdin:
 
 
 class Commands:
-    """Runs `rekindle` commands, each in a process of its own that is forked from one that has imported everything."""
+    """Runs `rekindle` commands, each in a process forked from one that has imported all modules."""
 
     def __init__(self, scratch: Path) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("REKINDLE_")}
@@ -65,7 +65,7 @@ class Commands:
         )
 
     def start(self, folder: Path, words: tuple[str, ...]) -> int:
-        """Start a command in a folder; its process id."""
+        """Start a command in a folder, and return its pid."""
         order = {"folder": str(folder), "words": words, "out": str(self._out)}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(order) + "\n")
@@ -73,7 +73,7 @@ class Commands:
         return int(self._line())
 
     def wait(self) -> tuple[int, str]:
-        """Wait for the command that was started last: (exit code, all that it printed)."""
+        """Wait for the command that was started last. Return (exit code, output)."""
         code = int(self._line())
         return code, self._out.read_text(errors="replace")
 
@@ -91,36 +91,36 @@ class Commands:
 
 
 class Wrong(AssertionError):
-    """What the property forbids."""
+    """A violation of the property."""
 
 
 @dataclass
 class Edited:
-    """The project that is edited: its model, its folder, and the log of all that was done to it."""
+    """The edited project: its model, its folder, and the log of all actions."""
 
     commands: Commands
     scratch: Path
     model: Model
     without: frozenset[str] = frozenset()
-    """Names of edits and features that are left out."""
+    """Names of excluded edits and features."""
 
     folder: Path = field(init=False)
     log: list[str] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
-    """Job states by name after the last `run`."""
+    """Job states by name, after the last `run`."""
 
     originals: dict[Path, str] = field(default_factory=dict)
-    """The digest of each folder that was copied and left."""
+    """The digest of each folder that was copied and then left unchanged."""
 
     removed: list[Job] = field(default_factory=list)
     dirty: bool = False
-    """Edited since the last `run`."""
+    """Whether there were edits since the last `run`."""
 
     slots: int = 1
-    """`-j` of each `run`; a second one costs the start of a second worker."""
+    """`-j` of each `run`. A second slot costs the start of a second worker."""
 
     keep_times: bool = False
-    """Give the next file that is written its old change time, where the size is equal."""
+    """Whether the next written file keeps its modification time, if its size is equal."""
 
     _written: dict[str, str] = field(default_factory=dict)
     _folders: int = 0
@@ -130,7 +130,7 @@ class Edited:
         self.folder.mkdir()
 
     def new_folder(self) -> Path:
-        """A path in the scratch folder where nothing is."""
+        """Return an unused path in the scratch folder."""
         self._folders += 1
         return self.scratch / f"project{self._folders}"
 
@@ -139,7 +139,7 @@ class Edited:
         self.log.append(text)
 
     def write(self, rng: Random) -> None:
-        """Bring the source files in the folder to the model's text."""
+        """Write the model's text to the source files in the folder."""
         files = self.model.files()
         for name in [name for name in self._written if name not in files]:
             (self.folder / name).unlink()
@@ -161,50 +161,50 @@ class Edited:
             os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
 
     def rekindle(self, *words: str, folder: Path | None = None) -> tuple[int, str]:
-        """One command to its end: its exit code and all that it printed."""
+        """Run a command to its end. Return (exit code, output)."""
         self.commands.start(folder or self.folder, words)
         code, printed = self.commands.wait()
         if folder is None and "--json" not in words:
             self.note(f"$ rekindle {' '.join(words)}    -> exit {code}")
             self.note("    > " + printed.rstrip("\n").replace("\n", "\n    > "))
-        if "Traceback (most recent call last)" in printed or "unforeseen" in printed:
-            raise Wrong(f"rekindle {' '.join(words)} ended with an unforeseen error\n{printed}")
+        if "Traceback (most recent call last)" in printed or "unexpected" in printed:
+            raise Wrong(f"rekindle {' '.join(words)} ended with an unexpected error\n{printed}")
         return code, printed
 
     def run(self, *flags: str, folder: Path | None = None) -> int:
-        """`rekindle run` with the parameters given."""
+        """Run `rekindle run` with the given parameters."""
         return self.rekindle(*self.run_words(*flags), folder=folder)[0]
 
     def run_words(self, *flags: str) -> tuple[str, ...]:
-        """The words of a `run` command."""
+        """Return the arguments of a `run` command."""
         return ("run", SPEC, "--yes", "-j", str(self.slots), *self.given_words(), *flags)
 
     def given_words(self) -> tuple[str, ...]:
-        """The options for the parameters given on the command line."""
+        """Return the --param options."""
         return tuple(word for name, value in self.model.given.items() for word in ("--param", f"{name}={value}"))
 
     def jobs(self, folder: Path | None = None) -> dict[str, Any]:
-        """The workflow's jobs by name."""
+        """Return the workflow's jobs by name."""
         code, printed = self.rekindle("jobs", "list", "-w", "flow", "--json", folder=folder or self.folder)
         if code:
             raise Wrong(f"the jobs cannot be listed (exit {code}): {printed}")
         return {job["name"]: job for job in json.loads(printed)["jobs"] if not job["retired"]}
 
     def expect(self, code: int, *words: str) -> None:
-        """One command that must exit with this code."""
+        """Run a command, and assert its exit code."""
         ended, printed = self.rekindle(*words)
         if ended != code:
             raise Wrong(f"rekindle {' '.join(words)} exits with {ended}, and {code} was expected\n{printed}")
 
     def update(self) -> int:
-        """Bring the workflow up to date and check that the exit code says how it stands; the exit code."""
+        """Bring the workflow up to date, and check that the exit code agrees with its states. Return the code."""
         code = self.run()
         self._check_code(code)
         self.dirty = False
         return code
 
     def check_nothing_left(self, code: int) -> None:
-        """A second `run` does nothing and exits with the same code."""
+        """Check that a second `run` does nothing and exits with the same code."""
         before = self.jobs()
         again = self.run()
         after = self.jobs()
@@ -215,7 +215,7 @@ class Edited:
             raise Wrong(f"a second `run` exits with {again}, the first with {code}")
 
     def retry_failed(self, code: int) -> int:
-        """Run what failed again, if anything did; the exit code then."""
+        """Rerun failed jobs, if there are any. Return the exit code."""
         if code != 2:
             return code
         code = self.run("--retry-failed")
@@ -223,7 +223,7 @@ class Edited:
         return code
 
     def check_clean(self, code: int) -> None:
-        """A run of the same sources in an empty folder has the same exit code, job states and outputs."""
+        """Check that a run of the same sources in an empty folder has the same exit code, job states and outputs."""
         clean = self.scratch / "clean"
         shutil.rmtree(clean, ignore_errors=True)
         for name, text in self.model.files().items():
@@ -248,13 +248,13 @@ class Edited:
             raise Wrong("incremental differs from clean\n" + "\n".join(wrong))
 
     def interrupt(self) -> None:
-        """Start `run` and interrupt it while a job runs, if a job comes that waits."""
+        """Start `run`, and interrupt it while a job runs, if a job waits at the gate."""
         gate, waiting = self.scratch / "gate", self.scratch / "waiting"
         waiting.unlink(missing_ok=True)
         gate.touch()
         words = self.run_words()
         pid = self.commands.start(self.folder, words)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + WAIT_SECONDS
         while not waiting.exists() and _lives(pid) and time.monotonic() < deadline:
             time.sleep(0.005)
         if waiting.exists():
@@ -271,13 +271,13 @@ class Edited:
         old.rename(self.folder)
 
     def copy(self) -> None:
-        """Copy the project's folder and go on in the copy."""
+        """Copy the project's folder, and continue in the copy."""
         old, self.folder = self.folder, self.new_folder()
         shutil.copytree(old, self.folder, symlinks=True)
         self.originals[old] = _tree(old)
 
     def check_originals(self) -> None:
-        """What was copied has not been touched since."""
+        """Check that the copied folders are unchanged."""
         for folder, digest in self.originals.items():
             if _tree(folder) != digest:
                 raise Wrong(f"{folder.name} was copied and left, and has changed since")

@@ -1,4 +1,4 @@
-"""Random projects, and random edits of them: each is a function of its seed alone."""
+"""Random projects and random edits, each a pure function of its seed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from edited_model import BAD, OF_JOBS, SPEC, WIDE, Job, Matrix, Model, Read
 from edited_project import Edited
 
 Edit = Callable[[Edited, Random], str | None]
-"""Changes the project and returns what it did, or None where it does not apply."""
+"""Changes the project and returns a description, or None if the edit does not apply."""
 
 EDITS: dict[str, tuple[Edit, int, tuple[str, ...]]] = {}
-"""By name: the edit, how often it is chosen, and the features that it needs."""
+"""By name: (edit, weight, features that it needs)."""
 
 PARAMS = ("p", "q")
 VALUES: tuple[Any, ...] = (1, 2, "1", "x", True, 1.5)
@@ -43,7 +43,7 @@ def random_edit(project: Edited, rng: Random) -> None:
 
 
 def random_model(rng: Random, without: Collection[str]) -> Model:
-    """A project with 3 to 7 jobs."""
+    """Make a project with 3 to 7 jobs."""
     model = Model()
     for key in ("a", "b", "c")[: rng.randint(2, 3)]:
         model.data[key] = _text(rng)
@@ -93,7 +93,7 @@ def add_random_job(model: Model, rng: Random, without: Collection[str]) -> Job:
 
 
 def _choose_reads(model: Model, job: Job, rng: Random, without: Collection[str], earlier: list[Job]) -> None:
-    """Give a job one to three things to read."""
+    """Add one to three inputs to a job."""
     twins = [one for one in earlier if one.matrix is not None and one.kind not in ("folder", "fan")]
     if job.matrix is not None and job.kind != "call" and twins and rng.random() < 0.5:
         twin = rng.choice(twins)
@@ -137,7 +137,7 @@ def _matrix(rng: Random) -> Matrix:
 
 
 def _instance(project: Edited, rng: Random, *states: str) -> str | None:
-    """The name of a job in one of these states after the last run, of those that are still in the spec."""
+    """Return the name of a job in the spec that was in one of these states after the last run."""
     there = project.model.outputs()
     names = sorted(name for name, state in project.states.items() if state in states and name in there)
     return rng.choice(names) if names else None
@@ -317,7 +317,7 @@ def change_matrix(project: Edited, rng: Random) -> str | None:
 
 
 def _twins(model: Model, job: Job) -> list[Job]:
-    """The other jobs whose matrix is the same."""
+    """Return the other jobs with the same matrix."""
     root = job
     while root.twin is not None:
         root = model.job(root.twin)
@@ -537,7 +537,9 @@ def set_then_change_in_spec(project: Edited, rng: Random) -> str | None:
     before = project.model.params[job.param]
     project.model.params[job.param] = rng.choice([value for value in VALUES if repr(value) != repr(before)])
     project.write(rng)
-    project.expect(0, "submit", SPEC, *project.given_words())  # a later edit may restore the value, and this one count
+    project.expect(
+        0, "submit", SPEC, *project.given_words()
+    )  # submitted now, because a later edit may restore the value
     return f"{name}: {job.param}=9, then {before!r} to {project.model.params[job.param]!r}"
 
 

@@ -1,4 +1,4 @@
-"""What must hold at the end of a run, whatever was done to it. Each check yields a line for each contradiction."""
+"""Invariants at the end of a run, whatever faults it had. Each check yields a line for each contradiction."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from soak_blows import PATIENCE, marked
+from soak_faults import WAIT_SECONDS, marked
 from soak_project import SoakProject, expected
 
 from rekindle.store.opening import open_store
 
 CUT_OFF = {"lost", "signal", "canceled", "timeout", "oom", "subtasks", "start"}
-"""Causes that an attempt ends with which may have been killed before its first instruction."""
+"""Causes of attempts that may have been killed before their first instruction."""
 
-_GONE_WITHIN = 30.0  # seconds for processes to go
-_CONTRADICTIONS = 20  # that are told of each check
+_GONE_WITHIN = 30.0  # seconds for processes to end
+_CONTRADICTIONS = 20  # the most that are reported per check
 
 
 class Line(NamedTuple):
-    """A line of the ledger: an attempt's step, or one subtask of it, begins or ends."""
+    """A line of the ledger: the begin or end of a step or a subtask of an attempt."""
 
     word: str
     job: int
@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a run has left."""
+    """The state at the end of a run."""
 
     jobs: list[dict[str, Any]]
     attempts: list[dict[str, Any]]
@@ -43,8 +43,8 @@ class Found:
     elapsed: float
 
 
-def everything_wrong(project: SoakProject, scale: int, elapsed: float) -> list[str]:
-    """Every contradiction; an empty list: all is well. `elapsed`: seconds that the run has taken."""
+def contradictions(project: SoakProject, scale: int, elapsed: float) -> list[str]:
+    """Return all contradictions. `elapsed`: duration of the run in seconds."""
     found = Found(ask(project, "jobs"), ask(project, "attempts"), _lines(project), elapsed)
     checks = {
         "processes": _processes(project),
@@ -67,8 +67,8 @@ def _first(check: Iterable[str]) -> Iterator[str]:
 
 
 def ask(project: SoakProject, noun: str) -> list[dict[str, Any]]:
-    """What `NOUN list` tells."""
-    done = project.rekindle(noun, "list", "--json", patience=PATIENCE)
+    """Return the items of `NOUN list`."""
+    done = project.rekindle(noun, "list", "--json", timeout=WAIT_SECONDS)
     assert done.returncode == 0, done.stderr
     answer: list[dict[str, Any]] = json.loads(done.stdout)[noun]
     return answer
@@ -83,7 +83,7 @@ def _lines(project: SoakProject) -> list[Line]:
 
 
 def _processes(project: SoakProject) -> Iterator[str]:
-    """Nothing runs on."""
+    """Check that no process is left."""
     limit = time.monotonic() + _GONE_WITHIN
     while (left := list(marked(project.mark))) and time.monotonic() < limit:
         time.sleep(0.05)
@@ -92,7 +92,7 @@ def _processes(project: SoakProject) -> Iterator[str]:
 
 
 def _jobs(found: Found, scale: int) -> Iterator[str]:
-    """All are completed, each by exactly one live attempt."""
+    """Check that all jobs are completed, each by exactly one live attempt."""
     live = defaultdict(list)
     for attempt in found.attempts:
         if not attempt["archived"]:
@@ -107,15 +107,14 @@ def _jobs(found: Found, scale: int) -> Iterator[str]:
 
 
 def _causes(found: Found) -> Iterator[str]:
-    """Every attempt has ended, with a cause unless it completed."""
+    """Check that every attempt has ended, with a cause unless it completed."""
     for one in found.attempts:
         if one["ended"] is None or (one["state"] == "completed") != (one["cause"] is None):
             yield f"attempt {one['id']} of job {one['job']}: {one['state']}, cause {one['cause']}, ended {one['ended']}"
 
 
 def unrecorded(found: Found) -> Iterator[str]:
-    """Nothing ran of which no attempt tells, and nothing twice within one attempt: each line of the ledger belongs to
-    a step of a recorded attempt that has started, and is there once."""
+    """Check that each line of the ledger belongs to a step of a recorded attempt that has started, and occurs once."""
     known = {(one["job"], one["number"], one["id"]): one for one in found.attempts}
     for line, times in Counter(found.lines).items():
         attempt = known.get((line.job, line.number, line.attempt))
@@ -156,8 +155,9 @@ def missing(found: Found) -> Iterator[str]:
 
 
 def overlapping(found: Found) -> Iterator[str]:
-    """No two attempts of a job at a time. Lines are appended, so that their order is the order of what happened: behind
-    the first line of an attempt there is none of an earlier one."""
+    """Check that no two attempts of a job overlap: after the first line of an attempt there is none of an earlier one.
+
+    Lines are appended, so their order is the order of events."""
     newest: dict[int, Line] = {}
     for line in found.lines:
         last = newest.get(line.job)
@@ -168,8 +168,8 @@ def overlapping(found: Found) -> Iterator[str]:
 
 
 def durations(found: Found) -> Iterator[str]:
-    """However the clock was set, nothing took less than no time, or longer than the whole run. (The end of what was
-    lost is seen by another process, by the wall clock.)"""
+    """Check that no duration is negative or longer than the run, however the clock was set. Lost attempts are excluded,
+    because another process dates their ends by the wall clock."""
     for one in found.attempts:
         if one["started"] is None or one["ended"] is None or one["cause"] == "lost":
             continue
@@ -179,7 +179,7 @@ def durations(found: Found) -> Iterator[str]:
 
 
 def _archive(project: SoakProject) -> Iterator[str]:
-    """The store does not contradict itself."""
+    """Check that the store is consistent."""
     store = open_store(str(project.store), create=False)
     try:
         with store.read() as archive:

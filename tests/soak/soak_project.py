@@ -1,4 +1,4 @@
-"""The workflow that is run, in a folder with a store that may lie on a small disk of its own."""
+"""The workflow of the soak tests, in a folder whose store may be on a small disk."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 COMMAND = Path(sys.executable).parent / "rekindle"
 MARK = "SOAK_MARK"
-"""A variable that every process of a run has in its environment, with the run's own value."""
+"""An environment variable of every process of a run, with a value unique to the run."""
 
 FILLER = "filler"
 
 _JOB = """\
 #!/bin/sh
-# job WHAT [ARGUMENT]: tells its beginning and its end in one file, in the order in which they happen.
+# job WHAT [ARGUMENT]: appends its begin and its end to one file.
 tell() {
     echo "$1 $REKINDLE_JOB $REKINDLE_ATTEMPT ${REKINDLE_DIR##*/} $REKINDLE_STEP ${REKINDLE_SUBTASK:--}" >>"$LEDGER"
 }
@@ -113,7 +113,7 @@ jobs:
 
 
 class SoakProject:
-    """A folder with the workflow in it; `store` is where its store is."""
+    """A folder with the workflow. `store` is the path of its store."""
 
     def __init__(self, folder: Path, store: Path) -> None:
         self.folder, self.store = folder, store
@@ -126,7 +126,7 @@ class SoakProject:
         self.env = {**kept, "PATH": path, "REKINDLE_STORE": str(store), "REKINDLE_DEBUG": "1", MARK: self.mark}
 
     def write(self, scale: int) -> None:
-        """Write the workflow: some nine jobs for each of `scale`."""
+        """Write the workflow: about nine jobs per unit of `scale`."""
         job = self.folder / "job"
         job.write_text(_JOB)
         job.chmod(0o755)
@@ -135,7 +135,7 @@ class SoakProject:
         self.ledger.touch()
 
     def step_clocks(self, library: Path) -> None:
-        """Let all processes started from now on read their wall clock through libfaketime; see `set_clock`."""
+        """Start all further processes with libfaketime, so that `set_clock` sets their wall clock."""
         self.set_clock(0)
         shims = self.folder / "shims"
         shims.mkdir()
@@ -151,13 +151,13 @@ class SoakProject:
         }
 
     def set_clock(self, amount: float) -> None:
-        """Set their clocks so many seconds beside the true time."""
+        """Set their clocks `seconds` off the true time."""
         draft = self.folder / "clock.new"
         draft.write_text(f"{amount:+.1f}s\n")
         draft.replace(self.clock)
 
     def start(self, words: Iterable[str]) -> tuple[subprocess.Popen[bytes], Path]:
-        """A command in a session of its own, and where its stderr goes."""
+        """Start a command in a session of its own. Return the process and the path of its stderr."""
         self._errors += 1
         errors = self.folder / f"{self._errors}.err"
         with errors.open("wb") as err:
@@ -172,21 +172,21 @@ class SoakProject:
             )
         return process, errors
 
-    def rekindle(self, *words: str, patience: float) -> subprocess.CompletedProcess[str]:
-        """A command to its end, whatever its exit code."""
+    def rekindle(self, *words: str, timeout: float) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, whatever its exit code."""
         return subprocess.run(
             [COMMAND, *words],
             cwd=self.folder,
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=patience,
+            timeout=timeout,
             stdin=subprocess.DEVNULL,
             check=False,
         )
 
     def fill(self) -> None:
-        """Leave no byte free on the store's disk."""
+        """Fill the store's disk to the last byte."""
         with (self.store / FILLER).open("ab") as filler:
             for size in (1 << 20, 1 << 12):
                 try:
@@ -196,17 +196,17 @@ class SoakProject:
                     continue
 
     def relieve(self) -> None:
-        """Give it back."""
+        """Free the space again."""
         (self.store / FILLER).unlink(missing_ok=True)
 
 
 def few(scale: int) -> int:
-    """How many there are of the jobs that take more."""
+    """Return how many of the larger jobs there are."""
     return max(2, scale // 5)
 
 
 def expected(scale: int) -> set[str]:
-    """The names of all jobs that there are in the end."""
+    """Return the names of all jobs at the end of a run."""
     kinds = ("chain0", "chain1", "left", "right", "join", "call", "pair", "flaky")
     names = {f"{kind}[i={i}]" for kind in kinds for i in range(scale)}
     names |= {f"{kind}[i={i}]" for kind in ("slow", "fan", "adder") for i in range(few(scale))}

@@ -1,6 +1,6 @@
-"""Random projects, randomly edited: `run` brings them up to date, and to what a run in an empty folder gives.
+"""Random projects with random edits: after `run`, they are equal to the result of a run in an empty folder.
 
-Each sequence of edits is a function of its seed. A failure prints the whole sequence as it was typed. Play one again:
+Each sequence of edits is a function of its seed. A failure prints the sequence as commands. To repeat one:
 
     python -m pytest -m "" "tests/soak/test_incremental_equals_clean.py::test_a_hundred_sequences[0]"
     SEED=17 python -m pytest tests/soak/test_incremental_equals_clean.py -k one_seed
@@ -33,13 +33,13 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
 
 
 def rounds(seed: int) -> list[int]:
-    """How many edits there are before each `run`."""
+    """Return the number of edits before each `run`."""
     rng = Random(f"{seed} rounds")
     return [0, *(rng.randint(1, 3) for _ in range(rng.randint(1, 3)))]
 
 
 def play(project: Edited, seed: int, drop: Collection[int]) -> None:
-    """Make the edits that follow from a seed, except those to drop; run after every few, and check."""
+    """Make the edits of a seed, except dropped ones; run after every few, and check."""
     numbers = iter(range(100))
     project.write(Random(seed))
     last = len(rounds(seed)) - 1
@@ -57,7 +57,7 @@ def play(project: Edited, seed: int, drop: Collection[int]) -> None:
 
 
 def played(commands: Commands, folder: Path, seed: int, drop: Collection[int] = ()) -> tuple[Edited, str]:
-    """(the project, what is wrong with it or nothing) after the sequence of a seed."""
+    """Make the edits of a seed. Return (project, the violation or None)."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     project = Edited(commands, folder, random_model(Random(f"{seed} model"), WITHOUT), WITHOUT)
@@ -75,7 +75,7 @@ def report(seed: int, project: Edited, wrong: str) -> str:
 
 
 def check(commands: Commands, folder: Path, seeds: Collection[int]) -> None:
-    """Play the sequences of some seeds, and fail with the log of each that goes wrong."""
+    """Check some seeds, and fail with the log of each violation."""
     reports = []
     for seed in seeds:
         project, wrong = played(commands, folder / str(seed), seed)
@@ -106,7 +106,7 @@ def test_two_thousand_sequences(commands: Commands, tmp_path: Path, chunk: int) 
 if "SEED" in os.environ:
 
     def test_one_seed(commands: Commands, tmp_path: Path) -> None:
-        """Play the sequence of $SEED; where it goes wrong, drop the edits that the failure does not need."""
+        """Check $SEED, and minimize a failing sequence by dropping edits."""
         seed = int(os.environ["SEED"])
         project, wrong = played(commands, tmp_path / "play", seed)
         dropped: set[int] = set()

@@ -1,4 +1,4 @@
-"""Several runners on one store: none of its jobs runs twice."""
+"""Several runners on one store: no job runs twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ jobs:
 
 def each_once(project: SoakProject, runners: int, jobs: int) -> None:
     (project.folder / "spec.yaml").write_text(SPEC.format(jobs=jobs))
-    assert project.rekindle("submit", "spec.yaml", patience=60).returncode == 0
+    assert project.rekindle("submit", "spec.yaml", timeout=60).returncode == 0
     started = [project.start(("work", "-j", "1")) for _ in range(runners)]
     codes = [process.wait(timeout=600) for process, _ in started]
     assert codes == [0] * runners, [errors.read_text() for _, errors in started]

@@ -1,6 +1,6 @@
-"""Real runners on a real workflow, and everything about them killed, stopped, filled and set back at seeded moments.
+"""Real runners on a real workflow, with kills, pauses, full disks and clock changes at seeded moments.
 
-What is done is a pure function of kind, seed and size, so that what failed is played again by its name:
+The faults are a pure function of kind, seed and size, so that a failed test can be repeated by its name:
 
     python -m pytest -m "" "tests/soak/test_soak.py::test_nothing_is_lost[everything-3]"
 """
@@ -11,29 +11,29 @@ import time
 from collections.abc import Callable
 
 import pytest
-from soak_blows import Play
-from soak_checks import everything_wrong
+from soak_checks import contradictions
+from soak_faults import ScheduleRun
 from soak_project import SoakProject
 from soak_schedule import KINDS, Schedule, schedule
 
 Prepare = Callable[[str], SoakProject]
 
-UNFORESEEN = ("Traceback (most recent call last)", "rekindle: unforeseen")
+INTERNAL_ERRORS = ("Traceback (most recent call last)", "rekindle: unexpected")
 
 
 def seeds(alone: int, together: int) -> list[tuple[str, int]]:
-    """So many seeds of each kind alone, and of everything together."""
+    """Return (kind, seed): `alone` seeds of each kind, and `together` seeds of all kinds together."""
     return [(kind, seed) for kind in KINDS for seed in range(together if kind == "everything" else alone)]
 
 
 def play(project: SoakProject, plan: Schedule, request: pytest.FixtureRequest) -> None:
     project.write(plan.scale)
     began = time.monotonic()
-    game = Play(project, plan)
+    game = ScheduleRun(project, plan)
     game.run()
-    wrong = game.wrong + everything_wrong(project, plan.scale, time.monotonic() - began)
+    wrong = game.wrong + contradictions(project, plan.scale, time.monotonic() - began)
     texts = [path.read_text(errors="replace") for path in sorted(project.folder.glob("*.err"))]
-    wrong += [text for text in texts if any(word in text for word in UNFORESEEN)]
+    wrong += [text for text in texts if any(word in text for word in INTERNAL_ERRORS)]
     if wrong:
         again = f'python -m pytest -m "" "{request.node.nodeid}"'
         met = ", ".join(f"{times} × {what}" for what, times in game.met.items())
@@ -49,10 +49,10 @@ def test_a_schedule_follows_from_its_seed() -> None:
 
 @pytest.mark.parametrize(("kind", "seed"), seeds(alone=2, together=8))
 def test_nothing_is_lost(prepare: Prepare, request: pytest.FixtureRequest, kind: str, seed: int) -> None:
-    play(prepare(kind), schedule(kind, seed, scale=14, blows=10), request)
+    play(prepare(kind), schedule(kind, seed, scale=14, faults=10), request)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("kind", "seed"), seeds(alone=20, together=80))
 def test_nothing_is_lost_of_a_thousand(prepare: Prepare, request: pytest.FixtureRequest, kind: str, seed: int) -> None:
-    play(prepare(kind), schedule(kind, seed, scale=110, blows=40), request)
+    play(prepare(kind), schedule(kind, seed, scale=110, faults=40), request)

@@ -1,4 +1,4 @@
-"""The checks see what they are there to see."""
+"""Each check of the soak tests finds the contradictions that it is made for."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ def wrong(one: Found) -> list[str]:
     return [line for check in (unrecorded, missing, overlapping, durations) for line in check(one)]
 
 
-def test_what_ran_as_it_is_recorded_is_well() -> None:
+def test_a_run_as_recorded_has_no_contradictions() -> None:
     assert wrong(found([BEGUN, ENDED], attempt(1))) == []
     assert wrong(found([BEGUN], attempt(1, "failed", "exit"))) == []
     for lines in ([], [BEGUN], [BEGUN, ENDED]):
         assert wrong(found(lines, attempt(1, "failed", "lost"))) == []
 
 
-def test_what_ran_twice_or_without_a_record_is_seen() -> None:
+def test_a_step_that_ran_twice_or_without_a_record_is_found() -> None:
     assert wrong(found([BEGUN, BEGUN, ENDED], attempt(1)))
     assert wrong(found([BEGUN, ENDED]))
     assert wrong(found([BEGUN, ENDED], attempt(1, started=None)))
 
 
-def test_what_is_recorded_and_did_not_run_is_seen() -> None:
+def test_a_recorded_step_that_did_not_run_is_found() -> None:
     assert wrong(found([], attempt(1)))
     assert wrong(found([BEGUN], attempt(1)))
     assert wrong(found([], attempt(1, "failed", "exit")))
     assert wrong(found([BEGUN, ENDED], attempt(1, "failed", "exit")))
 
 
-def test_two_attempts_at_a_time_are_seen() -> None:
+def test_overlapping_attempts_are_found() -> None:
     second = [line._replace(number=2, attempt=8) for line in (BEGUN, ENDED)]
     lost = attempt(1, "failed", "lost")
     assert wrong(found([BEGUN, *second], lost, attempt(2))) == []
     assert wrong(found([BEGUN, second[0], ENDED, second[1]], lost, attempt(2)))
 
 
-def test_a_time_that_cannot_be_is_seen() -> None:
+def test_impossible_times_are_found() -> None:
     for ended in ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"):
         assert wrong(found([BEGUN, ENDED], attempt(1, ended=ended)))

@@ -1,4 +1,4 @@
-"""Specs that are nearly right: what comes out has the edges that a slow and simple reading finds."""
+"""Property: the edges of a random spec equal those of a simple implementation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import SpecError
 from rekindle.domain.graph import find_cycle
-from rekindle.domain.texts.substitution import render
-from rekindle.spec.assemble import Origin, assemble
-from rekindle.spec.nodes import from_python
-from rekindle.spec.problems import Place, Problems
+from rekindle.domain.texts.substitution import render_text
+from rekindle.spec.loading import SpecSource, assemble
+from rekindle.spec.nodes import Problems, SourcePlace, from_python
 
 ENTRIES = ["a", "ab", "b", "c", "d", "e"]
 PATHS = ["x", "./x", "y/../x", "y", "z-${matrix.i}", "z-1", "${job.name}", "a[i=1]", "/tmp/t"]
@@ -23,7 +22,7 @@ PATHS = ["x", "./x", "y/../x", "y", "z-${matrix.i}", "z-1", "${job.name}", "a[i=
 
 @st.composite
 def specs(draw: st.DrawFn) -> dict[str, Any]:
-    """Entries that need mostly those before them, so that many of the graphs have no circle."""
+    """Draw entries that mostly need earlier ones, so that many graphs have no cycle."""
     jobs: dict[str, Any] = {}
     written = draw(st.permutations(PATHS))
     for position, name in enumerate(ENTRIES[: draw(st.integers(1, len(ENTRIES)))]):
@@ -43,12 +42,12 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def simple_edges(found: Definition, spec: dict[str, Any]) -> set[tuple[str, str]]:
-    """Every pair of jobs, one by one."""
+    """Return the edges by comparing every pair of jobs."""
     edges = set()
     for child in found.jobs:
         body = found.templates[child.template]
         scope = {"matrix": child.binding, "job": {"name": child.name}}
-        needs = [render(need, scope) for need in spec["jobs"][body.name].get("needs", [])]
+        needs = [render_text(need, scope) for need in spec["jobs"][body.name].get("needs", [])]
         known = {job.name for job in found.jobs} | {template.name for template in found.templates}
         reads = {_path(path, scope) for path in body.inputs.values()}
         for parent in found.jobs:
@@ -68,15 +67,15 @@ def simple_edges(found: Definition, spec: dict[str, Any]) -> set[tuple[str, str]
 
 
 def _path(path: str, scope: dict[str, Any]) -> str:
-    return posixpath.normpath(posixpath.join("/project", render(path, scope)))
+    return posixpath.normpath(posixpath.join("/project", render_text(path, scope)))
 
 
 @given(specs())
 @settings(deadline=None, max_examples=400)
-def test_edges_are_those_of_a_slow_and_simple_reading(spec: dict[str, Any]) -> None:
+def test_edges_equal_those_of_a_simple_implementation(spec: dict[str, Any]) -> None:
     problems = Problems("s")
     try:
-        found = assemble(from_python(spec, Place(), problems), {}, Origin("/project"), problems)
+        found = assemble(from_python(spec, SourcePlace(), problems), {}, SpecSource("/project"), problems)
     except SpecError:
         event("refused")
         return

@@ -1,4 +1,4 @@
-"""Whatever stands in a spec: a Definition, or SpecError with problems; nothing else, ever."""
+"""Property: any input gives a Definition or a SpecError with problems, never another error."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import SpecError
 from rekindle.spec import load
-from rekindle.spec.assemble import Origin, assemble
-from rekindle.spec.nodes import from_python
-from rekindle.spec.problems import Place, Problems
-from rekindle.spec.scalars import resolve_plain
+from rekindle.spec.loading import SpecSource, assemble
+from rekindle.spec.nodes import Problems, SourcePlace, from_python
 from rekindle.spec.values import data
-from rekindle.spec.yaml_reader import read_yaml
+from rekindle.spec.yaml_reader import read_yaml, resolve_plain
 
 KEYS = [
     *("name", "project", "params", "defaults", "workdir", "env", "jobs", "run", "call", "args", "steps", "shell"),
@@ -101,14 +99,14 @@ def outcome(content: bytes, suffix: str) -> Definition | SpecError:
 
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(lambda text: text.encode(errors="ignore"))))
 @settings(deadline=None)
-def test_any_bytes_are_told_as_a_problem(content: bytes) -> None:
+def test_any_bytes_give_a_definition_or_problems(content: bytes) -> None:
     for suffix in (".yaml", ".json", ".toml"):
         outcome(content, suffix)
 
 
 @given(st.text(alphabet="ab:-? \n\t[]{},&*!|>'\"#%@`<0.", max_size=40))
 @settings(deadline=None, max_examples=300)
-def test_any_marks_of_yaml_are_told_as_a_problem(text: str) -> None:
+def test_any_yaml_punctuation_gives_a_definition_or_problems(text: str) -> None:
     outcome(text.encode(), ".yaml")
 
 
@@ -117,7 +115,7 @@ def test_any_marks_of_yaml_are_told_as_a_problem(text: str) -> None:
 def test_any_tree_is_a_definition_or_a_spec_error(tree: Any) -> None:
     problems = Problems("s")
     try:
-        found = assemble(from_python(tree, Place(), problems), {}, Origin("/project"), problems)
+        found = assemble(from_python(tree, SourcePlace(), problems), {}, SpecSource("/project"), problems)
     except SpecError:
         assert problems
     else:
@@ -129,7 +127,7 @@ def test_any_tree_is_a_definition_or_a_spec_error(tree: Any) -> None:
 
 @given(SPECS)
 @settings(deadline=None, max_examples=100)
-def test_yaml_and_json_tell_the_same_of_the_same_tree(tree: Any) -> None:
+def test_yaml_and_json_of_one_tree_give_the_same_result(tree: Any) -> None:
     def facts(found: Definition | SpecError) -> object:
         if isinstance(found, SpecError):
             return sorted(problem.message for problem in found.problems)
@@ -142,14 +140,14 @@ def test_yaml_and_json_tell_the_same_of_the_same_tree(tree: Any) -> None:
 
 
 @given(st.one_of(st.integers(-(10**12), 10**12), st.floats(allow_nan=False), st.booleans(), st.none()))
-def test_what_json_writes_is_read_the_same_as_a_plain_word(value: Any) -> None:
+def test_json_scalars_are_read_alike_as_plain_yaml(value: Any) -> None:
     text = json.dumps(value).replace("Infinity", ".inf")
     assert resolve_plain(text) == value
     assert type(resolve_plain(text)) is type(value)
 
 
 @given(st.recursive(st.one_of(st.text(), st.booleans(), st.integers(-(2**63), 2**63 - 1)), st.lists, max_leaves=8))
-def test_what_a_yaml_writer_quotes_is_read_back(value: Any) -> None:
+def test_quoted_yaml_scalars_are_read_back(value: Any) -> None:
     problems = Problems("s")
     text = yaml.dump(value, Dumper=yaml.SafeDumper, default_style='"')  # a number is then `!!int "1"`
     root = read_yaml(text, problems)

@@ -1,4 +1,4 @@
-"""Workflows made in Python."""
+"""Workflows built in Python."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PLAIN = "texts, numbers, true, false, null, lists and mappings are"
 
 
 def fit(alpha: float) -> float:
-    """A function that a worker could import."""
+    """A function that a worker can import."""
     return alpha
 
 
 class Model:
-    """A class with functions of its own."""
+    """A class with functions."""
 
     @staticmethod
     def score() -> int:
@@ -34,13 +34,13 @@ class Model:
         """Cannot be found without its object."""
 
 
-def told(workflow: Workflow) -> list[str]:
+def problems_of(workflow: Workflow) -> list[str]:
     with pytest.raises(SpecError) as caught:
         workflow.definition()
     return [problem.render(caught.value.path) for problem in caught.value.problems]
 
 
-def test_a_workflow_in_python_is_the_one_of_the_file() -> None:
+def test_the_builder_and_the_file_give_the_same_definition() -> None:
     wf = Workflow(
         "sweep",
         project="alloys",
@@ -103,14 +103,14 @@ def test_a_function_becomes_its_module_and_name() -> None:
     assert [step.call for step in two.steps] == [f"{__name__}:Model.score", "functools:wraps"]
 
 
-def test_functions_that_no_worker_could_import_are_refused() -> None:
+def test_functions_that_cannot_be_imported_are_refused() -> None:
     def nested() -> None: ...
 
     wf = Workflow("a")
     for function, message in [
         (lambda: 1, "a lambda has no name"),
         (nested, "nested is defined within a function"),
-        (Model().bound, "not what an import"),
+        (Model().bound, "finds another object"),
         (functools.partial(fit, 1), "is not a function that can be imported"),
     ]:
         with pytest.raises(UsageError, match=message) as caught:
@@ -122,7 +122,7 @@ def test_problems_name_the_job_and_the_key() -> None:
     wf = Workflow("sweep", params={"alpha": 1})
     a = wf.job("prepare", run="echo ${params.alhpa}", resources={"cpus": -1}, matrix={"x": [1, 1], "y": [{1}]})
     wf.job("train", run="true", needs=[a, "prepar"], args={1: 2})
-    assert [problem.removeprefix("workflow 'sweep': ") for problem in told(wf)] == [
+    assert [problem.removeprefix("workflow 'sweep': ") for problem in problems_of(wf)] == [
         "jobs.prepare.matrix.x.1: 'x' has the value 1 twice (two jobs would have one name)",
         f"jobs.prepare.matrix.y.0: set is not plain data: {{1}} ({PLAIN})",
         "jobs.prepare.resources.cpus: `cpus` must be above 0 and finite, and is -1",
@@ -133,18 +133,18 @@ def test_problems_name_the_job_and_the_key() -> None:
     ]
 
 
-def test_a_name_that_is_taken_is_refused_where_it_is_given() -> None:
+def test_a_duplicate_job_name_is_refused() -> None:
     wf = Workflow("sweep")
     assert wf.job("a", run="true") == JobHandle("a")
     with pytest.raises(UsageError, match="has a job 'a' already"):
         wf.job("a", run="true")
 
 
-def test_a_workflow_without_jobs_is_told() -> None:
-    assert told(Workflow("a"))[0].startswith("workflow 'a': jobs: `jobs` is empty")
+def test_a_workflow_without_jobs_is_reported() -> None:
+    assert problems_of(Workflow("a"))[0].startswith("workflow 'a': jobs: `jobs` is empty")
 
 
-def test_the_folder_is_that_of_the_calling_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_folder_is_that_of_the_calling_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Workflow("a").directory == str(Path(__file__).resolve().parent)
     assert Workflow("a", directory="x").directory == str(tmp_path.resolve() / "x")
@@ -172,7 +172,7 @@ def run_script(tmp_path: Path, *argv: str, arguments: str = "{}", name: str = "m
     return made.stdout or made.stderr
 
 
-def test_a_function_of_the_running_script_goes_by_the_scripts_name(tmp_path: Path) -> None:
+def test_a_function_of_the_running_script_is_named_by_the_script(tmp_path: Path) -> None:
     assert run_script(tmp_path, "my_script.py") == f"my_script:fit {tmp_path.resolve()}\n"
     assert run_script(tmp_path, "-m", "my_script") == f"my_script:fit {tmp_path.resolve()}\n"
 
@@ -182,17 +182,19 @@ def test_a_function_of_a_script_that_cannot_be_imported_is_refused(tmp_path: Pat
     assert "my-script.py cannot be imported by its name" in run_script(tmp_path, "my-script.py", name="my-script.py")
 
 
-def test_files_and_aggregates_are_as_in_a_file() -> None:
+def test_the_builder_takes_file_settings_and_aggregates() -> None:
     wf = Workflow("a", directory=SAMPLES, defaults={"files": {"by": "mtime", "over": "1M"}})
     wf.job("x", run="x", inputs={"a": {"path": Path("b"), "by": "content"}, "c": "d"}, aggregate=True, when="completed")
     (template,) = wf.definition().templates
     assert (template.inputs, template.by_mtime, template.aggregate) == ({"a": "b", "c": "d"}, {"c": 2**20}, True)
     wf.job("y", run="y", inputs={"a": {"path": "b", "by": "contents"}})
-    assert told(wf)[0].startswith("workflow 'a': jobs.y.inputs.a.by: `by` must be content or mtime, and is 'contents'")
+    assert problems_of(wf)[0].startswith(
+        "workflow 'a': jobs.y.inputs.a.by: `by` must be content or mtime, and is 'contents'"
+    )
 
 
 class Array:
-    """As the arrays and scalars of numpy are: plain data for the asking."""
+    """Like a numpy array or scalar: `tolist` returns plain data."""
 
     def __init__(self, plain: object) -> None:
         self._plain = plain
@@ -201,14 +203,14 @@ class Array:
         return self._plain
 
 
-def test_arrays_and_their_scalars_are_plain_data_in_a_matrix() -> None:
+def test_numpy_like_arrays_and_scalars_are_plain_data() -> None:
     wf = Workflow("sweep")
     matrix = {"a": Array([1, 2]), "b": [Array(0.5)], "exclude": [{"a": Array(1)}], "include": [{"a": 7}]}
     wf.job("fit", run="true", matrix=matrix)
     assert [job.name for job in wf.definition().jobs] == ["fit[a=2,b=0.5]", "fit[a=7]"]
 
 
-def test_what_is_not_plain_data_is_reported_once() -> None:
+def test_data_that_is_not_plain_is_reported_once() -> None:
     wf = Workflow("sweep")
     wf.job("fit", run="true", matrix={"a": Array({1})})
-    assert told(wf) == [f"workflow 'sweep': jobs.fit.matrix.a: set is not plain data: {{1}} ({PLAIN})"]
+    assert problems_of(wf) == [f"workflow 'sweep': jobs.fit.matrix.a: set is not plain data: {{1}} ({PLAIN})"]

@@ -1,11 +1,11 @@
-"""`grace:` as a spec writes it, and what is told about one that is wrong."""
+"""`grace:` of spec files, and the problems of invalid values."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from test_problems import HEAD, told
+from test_problems import HEAD, problems_of
 
 from rekindle import Workflow
 from rekindle.spec import load
@@ -20,7 +20,7 @@ jobs:
 """
 
 
-def test_how_long_a_job_has_between_sigterm_and_sigkill_is_read(tmp_path: Path) -> None:
+def test_grace_is_read_from_jobs_and_defaults(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(SPEC)
     assert [template.grace for template in load(path).templates] == [30.0, 120.0, 0.0]
@@ -39,7 +39,7 @@ def test_how_long_a_job_has_between_sigterm_and_sigkill_is_read(tmp_path: Path) 
         ("-1s", "`grace`", ""),
     ],
 )
-def test_what_is_wrong_is_told(tmp_path: Path, written: str, message: str, hint: str) -> None:
-    (line,) = told(tmp_path, HEAD + f"  a: {{run: x, grace: {written}}}\n")
+def test_an_invalid_grace_is_reported(tmp_path: Path, written: str, message: str, hint: str) -> None:
+    (line,) = problems_of(tmp_path, HEAD + f"  a: {{run: x, grace: {written}}}\n")
     assert message in line
     assert hint in line

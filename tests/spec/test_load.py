@@ -1,4 +1,4 @@
-"""What a spec file becomes."""
+"""Loading spec files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Load = Callable[..., Definition]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Load:
-    """Loads a text as a spec file, YAML by default."""
+    """Load a text as a spec file, YAML by default."""
 
     def _read(text: str, suffix: str = ".yaml", **params: str) -> Definition:
         path = tmp_path / f"spec{suffix}"
@@ -33,7 +33,7 @@ def edges_of(definition: Definition) -> set[tuple[str, str]]:
     return {(definition.jobs[parent].name, definition.jobs[child].name) for parent, child in definition.edges}
 
 
-def test_a_sample_of_everything() -> None:
+def test_a_spec_with_every_key() -> None:
     path = SAMPLES / "sweep.yaml"
     sweep = load(path)
     assert (sweep.name, sweep.project, sweep.directory) == ("sweep", "alloys", str(SAMPLES.resolve()))
@@ -71,7 +71,7 @@ def test_a_sample_of_everything() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["json", "toml"])
-def test_json_and_toml_say_the_same(suffix: str) -> None:
+def test_json_and_toml_give_the_same_definition(suffix: str) -> None:
     def facts(name: str) -> Definition:
         return dataclasses.replace(load(SAMPLES / name), source=None, source_digest=None)
 
@@ -85,7 +85,7 @@ def test_any_other_suffix_is_read_as_yaml(read: Load) -> None:
     assert read("name: a\njobs: {x: {run: 'true'}}", ".spec").name == "a"
 
 
-def test_words_are_those_of_yaml_1_2(read: Load) -> None:
+def test_plain_scalars_follow_yaml_1_2(read: Load) -> None:
     text = """
     name: words
     params: {a: yes, b: 0o17, c: 1:30, d: 1e3, e: 2024-01-01, f: 010, g: 0x1F, h: ~, i: "12", j: .5, k: "", l: 1_000,
@@ -113,7 +113,7 @@ def test_words_are_those_of_yaml_1_2(read: Load) -> None:
     }
 
 
-def test_variables_and_words_of_a_command_are_taken_as_written(read: Load) -> None:
+def test_variables_and_argument_words_keep_their_text(read: Load) -> None:
     job = read("name: a\nenv: {V: 1.10, W: true, E: ''}\njobs: {x: {run: [sleep, 0.50, yes]}}").templates[0]
     assert job.env == {"V": "1.10", "W": "true", "E": ""}
     assert job.steps[0].run == ("sleep", "0.50", "yes")
@@ -136,7 +136,7 @@ def test_aliases_and_merge_keys(read: Load) -> None:
     assert three.resources == Resources(cpus=2.0, memory=2 * 2**30, gpus=3)
 
 
-def test_parameters_are_given_as_yaml_words_or_json(read: Load) -> None:
+def test_param_values_are_yaml_scalars_or_json(read: Load) -> None:
     text = "name: a\nparams: {a: 1, b: x, c: [], d: 0, e: x, f: 1}\njobs: {x: {run: 'echo ${params.a}'}}"
     given = {"a": "0.2", "b": '"1"', "c": "[1, {}]", "d": "text with spaces", "e": "", "f": "{not json"}
     assert read(text, **given).params == {
@@ -212,7 +212,7 @@ def test_files_make_edges(read: Load) -> None:
     }
 
 
-def test_a_need_and_a_file_between_two_jobs_are_one_edge(read: Load) -> None:
+def test_a_need_and_a_file_between_two_jobs_make_one_edge(read: Load) -> None:
     text = "name: a\njobs: {a: {run: x, outputs: {o: o}}, b: {run: x, inputs: {o: o, p: ./o}, needs: [a, a, 'a*']}}"
     assert read(text).edges == [(0, 1)]
 
@@ -235,7 +235,7 @@ def test_a_hundred_thousand_jobs_from_one_matrix(read: Load) -> None:
     assert len({job.name for job in big.jobs}) == 100_002
 
 
-def test_the_folder_is_the_one_the_file_is_found_in(tmp_path: Path) -> None:
+def test_the_folder_is_that_of_the_spec_file(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "here").mkdir()
     (tmp_path / "real" / "spec.yaml").write_text("name: a\njobs: {x: {run: 'true'}}")
@@ -247,7 +247,7 @@ def test_the_folder_is_the_one_the_file_is_found_in(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+def test_a_missing_spec_file_is_reported_with_nearby_specs(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text("")
     with pytest.raises(SpecError, match=r"swep.yaml: there is no such file \(in .* there are: sweep.yaml\)"):
         load(tmp_path / "swep.yaml")
@@ -259,7 +259,7 @@ def test_a_file_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) ->
         load(Path("nul\0.yaml"))
 
 
-def test_files_are_told_by_content_unless_it_is_said_otherwise(read: Load) -> None:
+def test_files_are_compared_by_content_by_default(read: Load) -> None:
     plain, own = read(
         "name: a\njobs:\n  x: {run: x, inputs: {a: b}}\n"
         "  y:\n    run: x\n    inputs: {a: b, c: {path: 'd-${params.p}', by: mtime}}\n"
@@ -281,7 +281,7 @@ def test_inputs_may_be_optional(read: Load) -> None:
     assert x.inputs == {"b": "b", "a": "a/*", "c": "c", "d": "d"}
 
 
-def test_what_defaults_say_of_files_holds_for_those_that_do_not(read: Load) -> None:
+def test_default_file_settings_apply_to_files_without_their_own(read: Load) -> None:
     (x,) = read(
         "name: a\ndefaults: {files: {by: mtime, over: 1M}}\njobs:\n  x:\n    run: x\n"
         "    inputs: {a: a, b: {path: b, by: content}, c: {path: c, by: mtime}, d: {path: d, over: 2M}}\n"
@@ -290,7 +290,7 @@ def test_what_defaults_say_of_files_holds_for_those_that_do_not(read: Load) -> N
     assert x.by_mtime == {"a": 2**20, "c": 0, "d": 2**21, "e": 2**20}
 
 
-def test_an_aggregate_is_told_and_when_a_job_runs(read: Load) -> None:
+def test_aggregate_and_when_are_read(read: Load) -> None:
     definition = read("name: a\njobs: {x: {run: x, aggregate: true, when: completed}, y: {run: y, aggregate: false}}")
     assert [one.aggregate for one in definition.templates] == [True, False]
     assert [one.when for one in definition.templates] == ["completed", "completed"]
@@ -298,7 +298,7 @@ def test_an_aggregate_is_told_and_when_a_job_runs(read: Load) -> None:
     assert template.when == "finished"
 
 
-def test_files_that_are_described_make_edges_too(read: Load) -> None:
+def test_files_with_settings_make_edges(read: Load) -> None:
     definition = read(
         "name: a\njobs:\n  x: {run: x, outputs: {o: {path: f, by: mtime}}}\n  y: {run: y, inputs: {i: {path: f}}}\n"
     )

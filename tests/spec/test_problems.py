@@ -1,4 +1,4 @@
-"""What is told about a spec that is wrong: place, message and hint, exactly."""
+"""Problems of invalid specs: exact place, message and hint."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rekindle.domain.errors import SpecError
 from rekindle.spec import load
 
 
-def told(tmp_path: Path, content: str | bytes, suffix: str = ".yaml", **params: str) -> list[str]:
-    """Every problem of a spec, without the file's folder."""
+def problems_of(tmp_path: Path, content: str | bytes, suffix: str = ".yaml", **params: str) -> list[str]:
+    """Return every problem of a spec, without the file's folder."""
     path = tmp_path / f"s{suffix}"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(SpecError) as caught:
@@ -23,7 +23,7 @@ def told(tmp_path: Path, content: str | bytes, suffix: str = ".yaml", **params: 
 HEAD = "name: a\njobs:\n"
 
 ONE_PROBLEM = {
-    # the top
+    # top level
     "": "s.yaml: the spec is empty (a spec is `name: …` and `jobs: …`, with a `run` for each job)",
     "- a": "s.yaml:1:1: the spec must be a mapping of keys to values, and is a list",
     "name: a": "s.yaml:1:1: the spec has no `jobs` (a spec is `name: …` and `jobs: …`, with a `run` for each job)",
@@ -45,9 +45,9 @@ ONE_PROBLEM = {
     "(a text that holds `: ` must be quoted)",
     "a: 1\n---\nb: 2": "s.yaml:2:1: a second document begins here (a spec is one document: take the `---` out)",
     "a: *b": "s.yaml:1:4: the alias *b names no anchor above it",
-    "a: &a [*a]": "s.yaml:1:8: the alias *a is inside of what it names",
+    "a: &a [*a]": "s.yaml:1:8: the alias *a is inside the node that it names",
     "? [a]\n: b": "s.yaml:1:3: a key must be a text (quote a text that begins with [, { or `- `)",
-    "x: " + "[" * 70: "s.yaml:1:67: more than 64 lists or mappings inside one another",
+    "x: " + "[" * 70: "s.yaml:1:67: lists or mappings nested more than 64 deep",
     # jobs
     HEAD + "  x: {}": "s.yaml:3:3: the job 'x' has nothing to do (as in `run: python train.py`, "
     "`call: mypkg.metrics:score` or `steps: [{name: train, run: …}]`)",
@@ -55,9 +55,9 @@ ONE_PROBLEM = {
     HEAD + "  x: echo": "s.yaml:3:6: the job 'x' must be a mapping, and is 'echo' "
     "(a spec is `name: …` and `jobs: …`, with a `run` for each job)",
     HEAD + "  x[1]: {run: x}": "s.yaml:3:3: 'x[1]' cannot be the name of a job (names are letters, digits, _ . and -, "
-    "begin with none of . and -, and are not digits alone (those are ids))",
+    "do not begin with . or -, and are not digits alone (those are ids))",
     HEAD + "  7: {run: x}": "s.yaml:3:3: '7' cannot be the name of a job (names are letters, digits, _ . and -, "
-    "begin with none of . and -, and are not digits alone (those are ids))",
+    "do not begin with . or -, and are not digits alone (those are ids))",
     HEAD + "  x: {run: x, neds: y}": "s.yaml:3:15: a job has no key 'neds' (did you mean `needs`?)",
     HEAD + "  x: {run: x, priority: 1.5}": "s.yaml:3:25: `priority` must be a whole number, and is 1.5",
     HEAD + "  x: {run: x, priority: '1'}": "s.yaml:3:25: `priority` must be a whole number, and is '1' "
@@ -71,25 +71,25 @@ ONE_PROBLEM = {
     "'mtme' (did you mean `mtime`?)",
     HEAD + "  x: {run: x, inputs: {a: {path: b, bye: mtime}}}": "s.yaml:3:37: the file 'a' has no key 'bye' "
     "(did you mean `by`?)",
-    HEAD + "  x: {run: x, outputs: {a: {path: b, over: 1G}}}": "s.yaml:3:38: `over` is only for files that are told "
-    "by mtime (as in `{by: mtime, over: 1G}`: smaller files are told by content)",
+    HEAD + "  x: {run: x, outputs: {a: {path: b, over: 1G}}}": "s.yaml:3:38: `over` is only for files that are "
+    "compared by mtime (as in `{by: mtime, over: 1G}`: smaller files are compared by content)",
     HEAD + "  x: {run: x, outputs: {a: {path: b, by: content, over: 1G}}}": "s.yaml:3:51: `over` is only for files "
-    "that are told by mtime (as in `{by: mtime, over: 1G}`: smaller files are told by content)",
+    "that are compared by mtime (as in `{by: mtime, over: 1G}`: smaller files are compared by content)",
     HEAD + "  x: {run: x, inputs: {a: {path: b, by: mtime, over: 5}}}": "s.yaml:3:54: `over`: the size 5 has no unit "
     "(5M for mebibytes or 5B for bytes; write it like 512M, 8G, 8GiB or 1.5T)",
-    HEAD + "  x: {run: x, inputs: {a: {path: b, by: mtime}}, outputs: {a: c}}": "s.yaml:3:63: the output 'a' is told "
-    "apart otherwise than the input of that name (give both the same `by` and `over`, or other names)",
+    HEAD + "  x: {run: x, inputs: {a: {path: b, by: mtime}}, outputs: {a: c}}": "s.yaml:3:63: the output 'a' is "
+    "compared differently from the input of that name (give both the same `by` and `over`, or other names)",
     "name: a\ndefaults: {files: mtime}\njobs: {x: {run: x}}": "s.yaml:2:19: `files` must be a mapping of keys to "
     "values, and is 'mtime'",
     "name: a\ndefaults: {files: {over: 1G}}\njobs: {x: {run: x}}": "s.yaml:2:20: `over` is only for files that are "
-    "told by mtime (as in `{by: mtime, over: 1G}`: smaller files are told by content)",
+    "compared by mtime (as in `{by: mtime, over: 1G}`: smaller files are compared by content)",
     HEAD + "  x: {run: x, aggregate: 1}": "s.yaml:3:26: `aggregate` must be true or false, and is 1",
     HEAD + "  x: {run: x, when: ended}": "s.yaml:3:21: `when` must be completed or finished, and is 'ended' "
     "(known: completed, finished)",
     HEAD + "  x: {run: x, env: {a b: 1}}": "s.yaml:3:21: 'a b' cannot be a name in `env` "
     "(names of variables are letters, digits and _)",
     HEAD + "  x: {run: x, env: {REKINDLE_JOB: 1}}": "s.yaml:3:21: REKINDLE_JOB is set by rekindle for each step "
-    "(name the variable otherwise)",
+    "(use another name)",
     # steps
     HEAD + "  x: {steps: []}": "s.yaml:3:14: `steps` must be a list of steps, and is a list "
     "(as in `run: python train.py`, `call: mypkg.metrics:score` or `steps: [{name: train, run: …}]`)",
@@ -138,7 +138,7 @@ ONE_PROBLEM = {
     HEAD + "  x: {run: x, zip: {a: [1], b: [1, 2]}}": "s.yaml:3:15: the lists of `zip` differ in length: a has 1, "
     "b has 2 (each row takes one of each)",
     HEAD + "  x: {run: x, matrix: {a: [1]}, zip: {a: [1]}}": "s.yaml:3:33: 'a' is in `matrix` and in `zip` "
-    "(a value has one of the two)",
+    "(use one of the two)",
     HEAD + "  x: {run: x, zip: {a: [1, 1], b: [2, 2]}}": "s.yaml:3:3: two jobs of 'x' are named "
     "'x[a=1,b=2]' (change the values, so that no two look alike)",
     # references
@@ -168,7 +168,7 @@ ONE_PROBLEM = {
     + "  x: {run: 'echo ${job.attempt}', env: {A: '${job.attempt}'}}": "s.yaml:3:12: ${job.attempt}: is known only "
     "when an attempt starts (give it to a variable with `env`, and use that)",
     HEAD + "  x: {run: x, outputs: {o: '${env.HOME}/x'}}": "s.yaml:3:28: ${env.HOME}: variables cannot be used here "
-    "(paths, needs and variables are settled early: they can use params, matrix and job.name)",
+    "(paths, needs and variables are rendered early: they can use params, matrix and job.name)",
     HEAD + "  x: {call: 'm:f', args: {a: [{b: '${params.b}'}]}}": "s.yaml:3:35: ${params.b}: there is no parameter 'b' "
     "(nothing is declared in `params`)",
     HEAD + "  x: {run: x, env: {A: '${matrix.a}'}}": "s.yaml:3:24: ${matrix.a}: there is no matrix value 'a' "
@@ -179,7 +179,7 @@ ONE_PROBLEM = {
     "of a step only its result can be used (${steps.a.result} or ${steps.a.result.KEY})",
     HEAD + "  x: {run: x, matrix: {a: ['${job.name}']}}": "s.yaml:3:28: ${job.name}: no job is there yet "
     "(only ${params.…} can be used here)",
-    # needs, files, circles
+    # needs, files, cycles
     HEAD + "  x: {run: x}\n  y: {run: x, needs: [xx]}": "s.yaml:4:23: there is no job 'xx' (did you mean `x`?)",
     HEAD + "  x: {run: x, needs: [x]}": "s.yaml:3:23: the job 'x' needs itself (take it out)",
     HEAD + "  x: {run: x, needs: ['x*']}": "s.yaml:3:23: no other job matches 'x*' "
@@ -195,21 +195,21 @@ ONE_PROBLEM = {
     HEAD + "  x: {run: x, outputs: {o: a/b}}\n  y: {run: x, outputs: {p: ./a//b}}": "s.yaml:4:28: x and y both write "
     "./a//b (every output has one writer: put ${matrix.…} into the path)",
     HEAD + "  x: {run: x, matrix: {a: [1, 2, 3]}, outputs: {o: b}}": "s.yaml:3:52: x[a=1] and x[a=2] both write b "
-    "(and 1 more such) (every output has one writer: put ${matrix.…} into the path)",
-    HEAD + "  x: {run: x, needs: y}\n  y: {run: x, needs: x}": "s.yaml:3:22: jobs need each other in a circle: "
+    "(and 1 more) (every output has one writer: put ${matrix.…} into the path)",
+    HEAD + "  x: {run: x, needs: y}\n  y: {run: x, needs: x}": "s.yaml:3:22: jobs need each other in a cycle: "
     "x needs y needs x (take one of these needs out)",
     HEAD
     + "  x: {run: x, inputs: {i: o}}\n  y: {run: x, outputs: {o: o}, needs: x}": "s.yaml:3:27: jobs need each other "
-    "in a circle: x needs y needs x (take one of these needs out)",
+    "in a cycle: x needs y needs x (take one of these needs out)",
 }
 
 
 @pytest.mark.parametrize(("text", "expected"), ONE_PROBLEM.items())
-def test_each_problem_is_told_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
-    assert told(tmp_path, text) == [expected]
+def test_each_problem_is_reported_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
+    assert problems_of(tmp_path, text) == [expected]
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_in_file_order(tmp_path: Path) -> None:
     text = """\
 name: sweep
 projct: alloys
@@ -229,40 +229,40 @@ jobs:
     matrix: {x: 1}
     run: b
 """
-    assert [problem.split(": ")[0] for problem in told(tmp_path, text)] == [
+    assert [problem.split(": ")[0] for problem in problems_of(tmp_path, text)] == [
         *("s.yaml:2:1", "s.yaml:3:30", "s.yaml:3:42", "s.yaml:3:53", "s.yaml:3:71", "s.yaml:4:24", "s.yaml:7:10"),
         *("s.yaml:9:5", "s.yaml:11:9", "s.yaml:13:22", "s.yaml:14:10", "s.yaml:16:17"),
     ]
 
 
-def test_what_the_laws_of_texts_refuse_is_told_at_its_place(tmp_path: Path) -> None:
+def test_invalid_references_and_quotes_are_reported_at_their_place(tmp_path: Path) -> None:
     jobs = ["'${parms.a}'", "'echo ${params.a b}'", '"echo \'a"']
     for command in jobs:
-        (only,) = told(tmp_path, HEAD + f"  x:\n    run: {command}")
+        (only,) = problems_of(tmp_path, HEAD + f"  x:\n    run: {command}")
         assert only.startswith("s.yaml:4:10: ")
-    assert "did you mean `${params.a}`?" in told(tmp_path, HEAD + "  x: {run: '${parms.a}'}")[0]
+    assert "did you mean `${params.a}`?" in problems_of(tmp_path, HEAD + "  x: {run: '${parms.a}'}")[0]
 
 
-def test_a_parameter_that_is_not_declared_is_told(tmp_path: Path) -> None:
+def test_an_undeclared_parameter_is_reported(tmp_path: Path) -> None:
     text = "name: a\nparams: {alpha: 1}\njobs: {x: {run: x}}"
-    assert told(tmp_path, text, alhpa="2") == [
+    assert problems_of(tmp_path, text, alhpa="2") == [
         "s.yaml: --param alhpa: the spec declares no parameter 'alhpa' (did you mean `alpha`?)"
     ]
-    assert told(tmp_path, text, alpha=".inf") == [
+    assert problems_of(tmp_path, text, alpha=".inf") == [
         "s.yaml: --param alpha: the parameter 'alpha' must be finite, and holds inf (quote it to have it as a text)"
     ]
 
 
-def test_a_parameter_that_would_never_be_filled_in_is_told(tmp_path: Path) -> None:
+def test_a_reference_within_params_is_reported(tmp_path: Path) -> None:
     text = "name: a\nparams: {a: 1, b: ['${params.a}']}\njobs: {x: {run: x}}"
-    assert told(tmp_path, text) == [
+    assert problems_of(tmp_path, text) == [
         "s.yaml:2:20: ${params.a} is not filled in within `params` (put it where the parameter is used)"
     ]
 
 
-def test_numbers_that_no_store_can_hold_are_told(tmp_path: Path) -> None:
+def test_numbers_out_of_range_are_reported(tmp_path: Path) -> None:
     text = f"name: a\nparams: {{a: {2**64}, b: {'9' * 5000}, c: 1e999}}\njobs: {{x: {{run: x, priority: {2**63}}}}}"
-    found = told(tmp_path, text)
+    found = problems_of(tmp_path, text)
     assert [problem.split(": ")[0] for problem in found] == [
         "s.yaml:2:13",
         "s.yaml:2:38",
@@ -271,30 +271,30 @@ def test_numbers_that_no_store_can_hold_are_told(tmp_path: Path) -> None:
     ]
 
 
-def test_aliases_cannot_make_a_small_file_stand_for_a_huge_one(tmp_path: Path) -> None:
+def test_the_expansion_of_aliases_is_bounded(tmp_path: Path) -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [
         f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]"
         for before, name in zip("abcdefgh", "bcdefghi", strict=True)
     ]
-    assert told(tmp_path, "\n".join(lines)) == [
-        "s.yaml:6:4: aliases make this stand for too much (write less with each alias)"
+    assert problems_of(tmp_path, "\n".join(lines)) == [
+        "s.yaml:6:4: aliases expand to too many nodes (write less with each alias)"
     ]
 
 
-def test_json_is_told_as_json(tmp_path: Path) -> None:
-    assert told(tmp_path, '{\n "name": a\n}', ".json") == ["s.json:2:10: not JSON: expecting value"]
+def test_json_problems_have_their_place(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, '{\n "name": a\n}', ".json") == ["s.json:2:10: not JSON: expecting value"]
     text = '{"name": "a",\n "jobs": {"x": {"run": "x"},\n          "x": {"runs": "\\ud83d\\ude00"}}}'
-    assert told(tmp_path, text, ".json") == [
+    assert problems_of(tmp_path, text, ".json") == [
         "s.json:3:11: the key 'x' is there already (first at line 2, column 11; remove one of the two)"
     ]
     text = '{"name": "a", "jobs": {"x": {"run": "\\ud83d"}}}'
-    assert told(tmp_path, text, ".json")[0].startswith("s.json:1:37: not a valid text")
-    assert told(tmp_path, "[" * 100_000, ".json")[0].startswith("s.json: more than 64 lists")
+    assert problems_of(tmp_path, text, ".json")[0].startswith("s.json:1:37: not a valid text")
+    assert problems_of(tmp_path, "[" * 100_000, ".json")[0].startswith("s.json: lists or mappings nested")
 
 
-def test_toml_is_told_with_the_lines_of_its_keys(tmp_path: Path) -> None:
-    assert told(tmp_path, 'name = "a"\nname = "b"', ".toml")[0].startswith("s.toml:2:")
+def test_toml_problems_have_the_lines_of_their_keys(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, 'name = "a"\nname = "b"', ".toml")[0].startswith("s.toml:2:")
     text = """\
 name = "a"
 retry = 2020-01-01
@@ -309,7 +309,7 @@ name = "a"
 rum = "x"
 [jobs.y.steps.env]
 """
-    assert [problem.split(" (")[0] for problem in told(tmp_path, text, ".toml")] == [
+    assert [problem.split(" (")[0] for problem in problems_of(tmp_path, text, ".toml")] == [
         "s.toml:2:1: a spec has no key 'retry'",
         "s.toml:2:9: a date or time cannot be used: 2020-01-01",
         "s.toml:5:10: 'b c' cannot be a name in `inputs`",
@@ -320,22 +320,22 @@ rum = "x"
     ]
 
 
-def test_bytes_that_are_not_utf_8_are_told(tmp_path: Path) -> None:
-    assert told(tmp_path, "name: a\nproject: ä\n".encode("latin-1")) == [
+def test_bytes_that_are_not_utf_8_are_reported(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, "name: a\nproject: ä\n".encode("latin-1")) == [
         "s.yaml:2:10: not UTF-8: the byte 0xe4 (save the file as UTF-8)"
     ]
-    assert told(tmp_path, "é: \x00".encode()) == ["s.yaml:1:4: not YAML: control characters are not allowed"]
+    assert problems_of(tmp_path, "é: \x00".encode()) == ["s.yaml:1:4: not YAML: control characters are not allowed"]
 
 
-def test_a_long_circle_is_told_in_short(tmp_path: Path) -> None:
+def test_a_long_cycle_is_shortened(tmp_path: Path) -> None:
     jobs = "".join(f"  j{n}: {{run: x, needs: j{(n + 1) % 100}}}\n" for n in range(100))
-    (only,) = told(tmp_path, HEAD + jobs)
+    (only,) = problems_of(tmp_path, HEAD + jobs)
     assert "j0 needs j1 needs j2 needs" in only
     assert "(89 more)" in only
     assert only.count(" needs ") < 14
 
 
-def test_edges_beyond_all_bounds_are_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_too_many_edges_are_refused_with_a_hint(tmp_path: Path) -> None:
     text = (
         HEAD
         + """\
@@ -343,19 +343,19 @@ def test_edges_beyond_all_bounds_are_refused_with_what_to_do(tmp_path: Path) -> 
   y: {run: x, matrix: {i: {range: [0, 5000]}}, needs: x}
 """
     )
-    (only,) = told(tmp_path, text)
+    (only,) = problems_of(tmp_path, text)
     assert only.startswith(
-        "s.yaml:4:55: more than 5,000,000 edges: 5,000 jobs are needed by each of 5,000 (let one job"
+        "s.yaml:4:55: more than 5,000,000 edges: 5,000 jobs are needed by each of 5,000 (put one job"
     )
 
 
-def test_of_very_many_problems_the_first_are_told(tmp_path: Path) -> None:
+def test_at_most_200_problems_are_reported(tmp_path: Path) -> None:
     jobs = "".join(f"  j{n}: {{rum: x}}\n" for n in range(500))
-    found = told(tmp_path, HEAD + jobs)
+    found = problems_of(tmp_path, HEAD + jobs)
     assert len(found) == 201
     assert found[-1].endswith("and 800 more problems")
 
 
-def test_a_command_longer_than_any_that_starts_is_refused_at_once(tmp_path: Path) -> None:
-    (problem,) = told(tmp_path, f"{HEAD}  a: {{run: 'echo {'x ' * 1_100_000}'}}")
+def test_a_command_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, f"{HEAD}  a: {{run: 'echo {'x ' * 1_100_000}'}}")
     assert problem.startswith("s.yaml:3:12: `run` has 2,200,005 characters: the system starts no command that long")

@@ -1,4 +1,4 @@
-"""A store in a folder of its own, checked against the law when the test is over."""
+"""Fixture: a store in its own folder, checked for contradictions after each test."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rekindle.store.archive import Store
 from rekindle.store.opening import open_store
-from rekindle.store.port import Store
 
 
 @pytest.fixture

@@ -1,22 +1,21 @@
-"""Definitions in a line, and short ways to drive a store as an engine does: by the law, through the port."""
+"""Helpers: one-line definitions, and short ways to use a store as the engine does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources, Step
-from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Ending, Failure, Move, NewAttempt, StepOutcome
-from rekindle.domain.rerunning.planning import plan_rerun
-from rekindle.domain.rerunning.rerun import How, RerunPlan
-from rekindle.domain.rerunning.undo import decide_undo
-from rekindle.domain.selection import Every
-from rekindle.domain.states import State
-from rekindle.store.port import Archive, Store
+from rekindle.domain.models import AttemptEnd, Failure, NewAttempt, StateChange, StepOutcome
+from rekindle.domain.rerun.plan import RerunPlan
+from rekindle.domain.rerun.planner import plan_rerun
+from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.undo import decide_undo
+from rekindle.domain.selection import AllOf
+from rekindle.domain.states import Cause, JobEvent, State, transition
+from rekindle.store.archive import Snapshot, Store
 
-EVENTS = {State.COMPLETED: Event.COMPLETE, State.FAILED: Event.FAIL, State.CANCELED: Event.CANCEL}
+EVENTS = {State.COMPLETED: JobEvent.COMPLETE, State.FAILED: JobEvent.FAIL, State.CANCELED: JobEvent.CANCEL}
 
 
 def definition(
@@ -27,7 +26,7 @@ def definition(
     template: Mapping[str, JobTemplate] | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> Definition:
-    """A workflow by its jobs and what each needs. Jobs share one template, unless `template` gives one of theirs."""
+    """Return a workflow of these jobs, each with its needs. Jobs share one template, unless `template` has theirs."""
     shared = JobTemplate("work", (Step("one", run="true"), Step("two", run="true")))
     templates = [shared]
     nodes = []
@@ -55,21 +54,23 @@ def revise(store, workflow, jobs, **more):
 
 
 def ids(store: Store, workflow: int, retired: bool = False) -> dict[str, int]:
-    """The jobs of a workflow by name."""
+    """Return the jobs of a workflow by name."""
     with store.read() as archive:
-        jobs = archive.jobs.get(archive.jobs.select(Every(), workflow, retired))
+        jobs = archive.jobs.get(archive.jobs.select(AllOf(), workflow, retired))
         return {job.name: job.id for job in jobs}
 
 
 def states(store: Store, workflow: int) -> dict[str, State]:
     with store.read() as archive:
-        jobs = archive.jobs.get(archive.jobs.select(Every(), workflow))
+        jobs = archive.jobs.get(archive.jobs.select(AllOf(), workflow))
         return {job.name: job.state for job in jobs}
 
 
-def claim_in(archive: Archive, workflow: int, limit: int = 1000, now: float = 2.0, runner: int = 1) -> list[NewAttempt]:
-    """Claim what is ready, inside a transaction."""
-    archive.queue.fall_due(now)
+def claim_in(
+    archive: Snapshot, workflow: int, limit: int = 1000, now: float = 2.0, runner: int = 1
+) -> list[NewAttempt]:
+    """Claim ready jobs inside a transaction."""
+    archive.queue.clear_due_delays(now)
     jobs = [
         job
         for ready in archive.queue.ready_classes(workflow)
@@ -89,18 +90,20 @@ def claim(store: Store, workflow: int, limit: int = 1000, now: float = 2.0) -> l
 
 def start(store: Store, attempts: Iterable[NewAttempt]) -> None:
     with store.write() as archive:
-        standing = archive.queue.standing([attempt.id for attempt in attempts])
+        standing = archive.queue.status([attempt.id for attempt in attempts])
         archive.queue.start([(one, 3.0, "w1", "here", 10 + one, 99) for one in standing])
         archive.queue.move(
             [
-                Move(at.job, at.workflow, at.resource_class, at.job_state, transition(at.job_state, Event.START, ""))
+                StateChange(
+                    at.job, at.workflow, at.resource_class, at.job_state, transition(at.job_state, JobEvent.START, "")
+                )
                 for at in standing.values()
             ]
         )
 
 
-def failure_ending(attempt: int, message: str = "no such file", stderr: str = "it broke\n") -> Ending:
-    return Ending(
+def failure_ending(attempt: int, message: str = "no such file", stderr: str = "it broke\n") -> AttemptEnd:
+    return AttemptEnd(
         attempt,
         State.FAILED,
         ended=5.0,
@@ -116,35 +119,35 @@ def failure_ending(attempt: int, message: str = "no such file", stderr: str = "i
     )
 
 
-def completed_ending(attempt: int, result: str | None = None) -> Ending:
+def completed_ending(attempt: int, result: str | None = None) -> AttemptEnd:
     steps = (StepOutcome(0, "one", State.COMPLETED), StepOutcome(1, "two", State.COMPLETED, result=result))
-    return Ending(attempt, State.COMPLETED, ended=4.0, started=3.0, exit_code=0, result=result, steps=steps)
+    return AttemptEnd(attempt, State.COMPLETED, ended=4.0, started=3.0, exit_code=0, result=result, steps=steps)
 
 
-def end_in(archive: Archive, endings: Sequence[Ending]) -> None:
-    """Write ends, move the jobs and release what follows, inside a transaction."""
-    standing = archive.queue.standing([ending.attempt for ending in endings])
+def end_in(archive: Snapshot, endings: Sequence[AttemptEnd]) -> None:
+    """Write ends, move the jobs and their children inside a transaction."""
+    standing = archive.queue.status([ending.attempt for ending in endings])
     moves = []
     for ending in endings:
         at = standing[ending.attempt]
         before = at.job_state
         if before is State.QUEUED:
-            before = transition(before, Event.START, "")
+            before = transition(before, JobEvent.START, "")
         after = transition(before, EVENTS[ending.state], "")
         if at.job_attempt == ending.attempt:
-            moves.append(Move(at.job, at.workflow, at.resource_class, at.job_state, after))
+            moves.append(StateChange(at.job, at.workflow, at.resource_class, at.job_state, after))
     archive.queue.end(endings)
     archive.queue.move(moves)
     archive.queue.move(archive.queue.completed([move.job for move in moves if move.after is State.COMPLETED]))
 
 
-def end(store: Store, endings: Sequence[Ending]) -> None:
+def end(store: Store, endings: Sequence[AttemptEnd]) -> None:
     with store.write() as archive:
         end_in(archive, endings)
 
 
 def run(store: Store, workflow: int, failing: Iterable[str] = ()) -> None:
-    """Run everything that becomes ready; jobs of these names fail."""
+    """Run every job that becomes ready; jobs with these names fail."""
     failing = set(failing)
     while attempts := claim(store, workflow):
         end(

@@ -1,18 +1,17 @@
-"""What was accepted: recorded as a rerun that resets nothing, and void once that is undone."""
+"""Accepting bases: a rerun that resets nothing, and that undo revokes."""
 
 from __future__ import annotations
 
 import pytest
 from store_driving import DIAMOND, apply, faults, ids, plan, run, states, submit
 
-from rekindle.domain.changes.prints import Basis, Content, Prints
+from rekindle.domain.changes.fingerprints import Baseline, FileContent, FileFingerprints
 from rekindle.domain.errors import PlanOutdated
-from rekindle.domain.rerunning.plan_form import seal
-from rekindle.domain.rerunning.rerun import PlannedJob, Reason, ReasonKind, RerunPlan
+from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
 from rekindle.domain.states import State
 
-EDITED = Basis(1, 1, "{}", needed={1: "ab"}, prints=Prints(inputs=(Content("raw", "/p/raw", "cd"),)))
-AGAIN = Basis(1, 2, "{}")
+EDITED = Baseline(1, 1, "{}", needed={1: "ab"}, prints=FileFingerprints(inputs=(FileContent("raw", "/p/raw", "cd"),)))
+AGAIN = Baseline(1, 2, "{}")
 REASON = Reason(ReasonKind.INPUT, {"name": "raw", "path": "/p/raw", "before": "ee", "after": "cd"})
 
 
@@ -27,7 +26,7 @@ def accepting(store, *numbers):
     with store.read() as archive:
         jobs = archive.jobs.get(numbers)
     planned = [PlannedJob(job.id, job.name, job.version, job.state, job.state, "beginning", (REASON,)) for job in jobs]
-    return seal(RerunPlan(tuple(planned)))
+    return seal_plan(RerunPlan(tuple(planned)))
 
 
 def accept(store, decided, bases):
@@ -40,7 +39,7 @@ def live(store, job):
         return archive.jobs.live([job])[job].id
 
 
-def test_what_is_accepted_holds_until_it_is_void_and_touches_no_state(store, done):
+def test_an_accepted_basis_is_in_force_until_revoked_and_changes_no_state(store, done):
     workflow, jobs = done
     attempt = live(store, jobs["left"])
     decided = accepting(store, jobs["left"])
@@ -54,7 +53,7 @@ def test_what_is_accepted_holds_until_it_is_void_and_touches_no_state(store, don
         assert (record.kind, record.note, record.plan.jobs) == ("accept", "a comment", decided.jobs)
         assert archive.reruns.undo_views(first)[0].later_reruns == (second,)
     with store.write() as archive:
-        archive.reruns.void(second, 10.0)
+        archive.reruns.revoke(second, 10.0)
     with store.read() as archive:
         assert archive.fingerprints.accepted([attempt]) == {attempt: (first, EDITED)}
         assert archive.jobs.get([jobs["left"]])[0].attempt == attempt
@@ -62,7 +61,7 @@ def test_what_is_accepted_holds_until_it_is_void_and_touches_no_state(store, don
     assert faults(store) == []
 
 
-def test_accepting_and_taking_it_back_move_the_versions_that_plans_rest_on(store, done):
+def test_accepting_and_revoking_increase_the_versions_of_jobs(store, done):
     _, jobs = done
     rerun, decided = plan(store, [jobs["left"]]), accepting(store, jobs["left"])
     accepted = accept(store, decided, {live(store, jobs["left"]): EDITED})
@@ -71,6 +70,6 @@ def test_accepting_and_taking_it_back_move_the_versions_that_plans_rest_on(store
             outdated()
     rerun = plan(store, [jobs["left"]])
     with store.write() as archive:
-        archive.reruns.void(accepted, 10.0)
+        archive.reruns.revoke(accepted, 10.0)
     with pytest.raises(PlanOutdated, match="`left`"):
         apply(store, rerun)

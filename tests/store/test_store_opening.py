@@ -1,4 +1,4 @@
-"""Opening, making and refusing stores."""
+"""Opening, creating and refusing stores."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 from store_driving import submit
 
 from rekindle.domain.errors import BadValue, NotFound, StoreDamaged, StoreUnavailable, StoreVersion
-from rekindle.store.opening import FILE, folder_of, open_store
-from rekindle.store.place import HOST_FILE, claim_host, file_system, refuse_network
+from rekindle.store.archive import Store
+from rekindle.store.database import FILE, connect
+from rekindle.store.opening import HOST_FILE, claim_host, file_system, folder_of, open_store, refuse_network
 
 
 def make(folder: Path) -> str:
@@ -197,7 +198,7 @@ def test_a_place_where_nothing_can_be_made_is_unavailable():
 
 @contextlib.contextmanager
 def bound_by_permissions():
-    """Nothing is forbidden to root: be somebody else meanwhile."""
+    """Run as another user: permissions do not bind root."""
     if os.geteuid() != 0:
         yield
         return
@@ -217,8 +218,7 @@ def test_a_folder_that_may_not_be_written_is_unavailable(tmp_path):
 
 def test_a_read_only_store_can_be_looked_at_and_says_that_it_cannot_be_written(tmp_path):
     make(tmp_path)
-    store = open_store(str(tmp_path), create=False)
-    store._connection.execute("PRAGMA query_only = ON")
+    store = Store(connect(tmp_path / FILE, unchanging=True), tmp_path, "identity")
     with store.read() as archive:
         assert archive.workflows.listing() == []
     with pytest.raises(StoreUnavailable, match="cannot be written"):
@@ -242,10 +242,10 @@ def test_a_full_disk_writes_nothing_and_says_so(tmp_path):
 def test_a_store_locked_for_too_long_is_unavailable(tmp_path):
     make(tmp_path)
     first = open_store(str(tmp_path), create=False)
-    second = open_store(str(tmp_path), create=False, patience=0.05)
+    second = open_store(str(tmp_path), create=False, timeout=0.05)
     with first.write(), pytest.raises(StoreUnavailable, match="locked"), second.write():
         pass
-    with second.write() as archive:  # and is there again afterwards
+    with second.write() as archive:  # the lock is free again
         assert archive.workflows.listing() == []
     first.close()
     second.close()
@@ -280,7 +280,7 @@ def test_a_failed_transaction_leaves_nothing_and_the_store_goes_on(tmp_path):
     store.close()
 
 
-def test_what_was_remembered_in_a_failed_transaction_is_forgotten(tmp_path):
+def test_a_failed_transaction_clears_the_row_cache(tmp_path):
     make(tmp_path)
     store = open_store(str(tmp_path), create=False)
     with pytest.raises(RuntimeError), store.write() as archive:  # noqa: PT012

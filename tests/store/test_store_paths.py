@@ -1,4 +1,4 @@
-"""Stored paths: relative to the store, absolute above it, and those of older stores encoded."""
+"""Stored paths: relative to the store, decoded to absolute ones, and encoded when an older store is upgraded."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rekindle.domain.changes.prints import Basis, Content, Prints
-from rekindle.domain.rerunning.rerun import Manner, Pointers, Reason, ReasonKind, SavedFile
+from rekindle.domain.changes.fingerprints import Baseline, FileContent, FileFingerprints
+from rekindle.domain.rerun.plan import NextAttempt, Reason, ReasonKind, SavedFile
+from rekindle.domain.rerun.undo import JobPointers
+from rekindle.store.database import connect
 from rekindle.store.opening import FILE, SQL, open_store
 from rekindle.store.paths import StoredPaths, moved
-from rekindle.store.schema import migrate, migrations
-from rekindle.store.sqlite import connect
-from rekindle.store.upgrading import encode_paths
+from rekindle.store.schema import encode_paths, migrate, migrations
 
 PARTS = st.sampled_from(["p", "q", ".rekindle", "data", "..", ".x", "a b", "@", "café"])
 PATHS = st.lists(PARTS, min_size=1, max_size=6).map(lambda parts: "/" + "/".join(parts))
@@ -108,11 +108,13 @@ def test_documents_of_an_older_store_are_encoded(tmp_path):
     connection = connect(tmp_path / FILE)
     migrate(connection, migrations(), paths)
     connection.execute("PRAGMA foreign_keys = OFF")
-    prints = Prints((Content("i", "/p/in", "1"), Content("j", "/q/in", "2")), (Content("o", "/p/out", "3"),))
+    prints = FileFingerprints(
+        (FileContent("i", "/p/in", "1"), FileContent("j", "/q/in", "2")), (FileContent("o", "/p/out", "3"),)
+    )
     documents = {
         "reasons": (Reason(ReasonKind.INPUT, {"name": "i", "path": "/p/in"}), Reason(ReasonKind.SELECTED, {})),
-        "pointers": Pointers(folder="/p/.rekindle/attempts/1"),
-        "manner": Manner("same", "/p/.rekindle/attempts/1", saves=("/p/out",)),
+        "pointers": JobPointers(folder="/p/.rekindle/attempts/1"),
+        "manner": NextAttempt("same", "/p/.rekindle/attempts/1", saves=("/p/out",)),
         "saved": (SavedFile("/p/out", "/p/.rekindle/attempts/1.outputs/0/out", "3", 1, 1),),
         "checked": {"at": 1.0, "result": "runs", "reasons": [{"kind": "output", "name": "o", "path": "/p/out"}]},
     }
@@ -122,7 +124,7 @@ def test_documents_of_an_older_store_are_encoded(tmp_path):
     request = '{"source":"/p/s.yaml","name":"s"}'
     insert(connection, "rerun", {**dict.fromkeys(("at", "jobs"), 0), **dict.fromkeys(_TEXTS, ""), "request": request})
     insert(connection, "fingerprint", {"attempt": 1, "part": "files", "document": as_text(prints)})
-    basis = as_text(Basis(1, 1, "{}", prints=prints))
+    basis = as_text(Baseline(1, 1, "{}", prints=prints))
     insert(connection, "accepted", {"rerun": 1, "attempt": 1, "document": basis})
     seen = {"size": 1, "mtime_ns": 1, "inode": 1, "taken_ns": 1, "digest": ""}
     insert(connection, "file", {"path": "/p/in", **seen})

@@ -1,4 +1,4 @@
-"""Selections: what SQL finds is what the words mean, by a second reading of them in Python."""
+"""Selections: SQL finds the same jobs as a second implementation in Python."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from store_driving import (
 )
 
 from rekindle.domain.errors import BadSelection
-from rekindle.domain.fields import FIELDS
 from rekindle.domain.models import Attempt, Failure, Job
-from rekindle.domain.selection import AnyOf, Compare, ErrorMatches, Every, Not, Op, Predicate
+from rekindle.domain.selection import FIELDS, AllOf, AnyOf, Compare, ErrorPattern, Not, Op, Predicate
 from rekindle.domain.states import State
-from rekindle.domain.verdicts import Verdict, Word
+from rekindle.domain.verdicts import Verdict, VerdictLevel
+from rekindle.store.archive import Store
 from rekindle.store.opening import open_store
-from rekindle.store.port import Store
 
 MATRIX = [1, 2.5, "1", "x", True, "ab[c]", None, [1], {"k": 1}]
 ALPHA = 'al"pha.x'
@@ -38,7 +37,7 @@ PARAMS = {"x": 1, "deep": {"k": "bad", "n": 2.5}, "off": False}
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[tuple[Store, int]]:
-    """Jobs in all kinds of states, with attempts of all kinds and matrix values of all types."""
+    """A store with jobs in all states, all kinds of attempts, and matrix values of all types."""
     store = open_store(str(tmp_path_factory.mktemp("predicates") / "s"), create=True)
     names = [f"job[{n}]" for n in range(18)] + ["job0", "Job", "a*b", "line\nbreak"]
     bindings = {name: {"k": MATRIX[at % len(MATRIX)], ALPHA: at} for at, name in enumerate(names) if at % 4}
@@ -69,7 +68,7 @@ def world(tmp_path_factory) -> Iterator[tuple[Store, int]]:
         cpu_seconds=1.5,
         max_rss_bytes=1000,
         host="node1",
-        verdict=Verdict(Word.WARNING, "too warm"),
+        verdict=Verdict(VerdictLevel.WARNING, "too warm"),
     )
     with store.write() as archive:
         end_in(archive, endings)
@@ -94,7 +93,7 @@ def world(tmp_path_factory) -> Iterator[tuple[Store, int]]:
 
 
 class Oracle:
-    """The meaning of predicates, read from domain.selection once more."""
+    """Evaluates predicates in Python, from the definitions in domain.selection."""
 
     def __init__(self, store: Store, workflow: int) -> None:
         self.workflow = workflow
@@ -122,13 +121,13 @@ class Oracle:
 
     def holds(self, where: Predicate, job: Job) -> bool:
         match where:
-            case Every(parts):
+            case AllOf(parts):
                 return all(self.holds(part, job) for part in parts)
             case AnyOf(parts):
                 return any(self.holds(part, job) for part in parts)
             case Not(part):
                 return not self.holds(part, job)
-            case ErrorMatches(pattern, archived):
+            case ErrorPattern(pattern, archived):
                 among = self.past[job.id] if archived else [self.live[job.id]] if job.id in self.live else []
                 return any(
                     re.search(pattern, text)
@@ -196,7 +195,7 @@ def deep(found: Any, path: str) -> Any:
 
 def mentions(where: Predicate, field: str) -> bool:
     match where:
-        case Every(parts) | AnyOf(parts):
+        case AllOf(parts) | AnyOf(parts):
             return any(mentions(part, field) for part in parts)
         case Not(part):
             return mentions(part, field)
@@ -233,7 +232,7 @@ def compared(where: Compare, value: Any) -> bool:
 
 
 def alike(value: Any, wanted: Any) -> bool:
-    """Texts compare with texts, numbers (and truth values) with numbers."""
+    """Return whether two values can be compared: text with text, numbers and booleans with numbers."""
     return isinstance(value, str) == isinstance(wanted, str) and not isinstance(value, list | dict)
 
 
@@ -269,7 +268,7 @@ def comparisons() -> st.SearchStrategy[Predicate]:
         st.builds(Compare, matrix, st.sampled_from(ORDERED), anything),
         st.builds(Compare, matrix, st.just(Op.IN), st.lists(anything, max_size=4).map(tuple)),
         st.builds(Compare, matrix, st.just(Op.REGEX), st.sampled_from(PATTERNS)),
-        st.builds(ErrorMatches, st.sampled_from(PATTERNS), st.booleans()),
+        st.builds(ErrorPattern, st.sampled_from(PATTERNS), st.booleans()),
     )
 
 
@@ -277,7 +276,7 @@ def predicates() -> st.SearchStrategy[Predicate]:
     return st.recursive(
         comparisons(),
         lambda inner: st.one_of(
-            st.builds(Every, st.lists(inner, max_size=3).map(tuple)),
+            st.builds(AllOf, st.lists(inner, max_size=3).map(tuple)),
             st.builds(AnyOf, st.lists(inner, max_size=3).map(tuple)),
             st.builds(Not, inner),
         ),
@@ -287,7 +286,7 @@ def predicates() -> st.SearchStrategy[Predicate]:
 
 @given(where=predicates(), scoped=st.booleans())
 @settings(max_examples=600, deadline=None)
-def test_what_is_selected_is_what_was_meant(world, where, scoped):
+def test_sql_selects_the_same_jobs_as_python(world, where, scoped):
     store, workflow = world
     wanted = Oracle(store, workflow).select(where, workflow if scoped else None)
     with store.read() as archive:
@@ -295,7 +294,7 @@ def test_what_is_selected_is_what_was_meant(world, where, scoped):
 
 
 @pytest.mark.parametrize(
-    "where", [Compare("name", Op.REGEX, "(["), ErrorMatches("*"), ErrorMatches("*", archived=True)]
+    "where", [Compare("name", Op.REGEX, "(["), ErrorPattern("*"), ErrorPattern("*", archived=True)]
 )
 def test_a_bad_regular_expression_is_named(world, where):
     store, workflow = world
@@ -319,19 +318,19 @@ def test_what_cannot_be_compared_is_refused(world, where):
         archive.jobs.select(where, workflow)
 
 
-def test_thousands_of_parts_are_no_trouble(world):
+def test_a_selection_may_have_thousands_of_parts(world):
     store, workflow = world
     where = AnyOf(tuple(Compare("name", Op.GLOB, f"*{n}*") for n in range(3000)))
     with store.read() as archive:
         assert 1 in archive.jobs.select(where, workflow)
 
 
-def test_archived_workflows_are_selected_from_only_by_name(world):
+def test_archived_workflows_are_selected_only_by_name(world):
     store, _ = world
     with store.write() as archive:
         archive.workflows.archive(2, 1.0)
-        everything = archive.jobs.select(Every(), None)
-        alone = archive.jobs.select(Every(), 2)
+        everything = archive.jobs.select(AllOf(), None)
+        alone = archive.jobs.select(AllOf(), 2)
         archive.workflows.archive(2, None)
     assert len(alone) == 1
     assert alone[0] not in everything
@@ -340,8 +339,8 @@ def test_archived_workflows_are_selected_from_only_by_name(world):
 def test_retired_jobs_are_left_out_unless_they_are_meant(world):
     store, workflow = world
     with store.read() as archive:
-        usual = archive.jobs.select(Every(), workflow)
-        every = archive.jobs.select(Every(), workflow, retired=True)
+        usual = archive.jobs.select(AllOf(), workflow)
+        every = archive.jobs.select(AllOf(), workflow, retired=True)
         only = archive.jobs.select(Compare("retired", Op.EQ, True), workflow)
     assert set(every) - set(usual) == set(only)
     assert len(only) == 1

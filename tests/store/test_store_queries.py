@@ -1,4 +1,4 @@
-"""The SQL: described, used, nowhere else; and the schema is what the migrations make."""
+"""SQL blocks are described and used, no SQL is elsewhere, and the schema is that of the migrations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from rekindle.domain.documents.shapes import Stored
+from rekindle.domain.documents.expressions import StoredDocument
 from rekindle.store import queries, schema
 from rekindle.store.opening import FILE, open_store
 from rekindle.store.paths import StoredPaths
@@ -33,7 +33,7 @@ def test_every_block_is_described_and_used(file):
         if f'"{name}"' not in code
         and f"{{{name}}}" not in text
         and not (file == "predicates" and re.match("field_|state_|error_|matrix_|deep_", name))
-        and not (file == "documents" and name in get_args(get_type_hints(Stored)["name"]))
+        and not (file == "documents" and name in get_args(get_type_hints(StoredDocument)["name"]))
         and file != "deleting"
     ]
     assert unused == []
@@ -41,7 +41,7 @@ def test_every_block_is_described_and_used(file):
 
 
 def test_every_field_has_its_fragment():
-    from rekindle.domain.fields import FIELDS
+    from rekindle.domain.selection import FIELDS
     from rekindle.domain.states import State
 
     wanted = {"field_" + name.replace(".", "_") for name in FIELDS} | {f"state_{state.label}" for state in State}

@@ -22,16 +22,15 @@ from store_driving import (
     template,
 )
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.errors import StoreUnavailable
-from rekindle.domain.models import Move, NewAttempt, StepOutcome
-from rekindle.domain.states import State
+from rekindle.domain.models import NewAttempt, StateChange, StepOutcome
+from rekindle.domain.states import Cause, State
 from rekindle.store.opening import open_store
 
 W, R, Q, X, C, F, K = State
 
 
-def test_what_needs_nothing_is_ready_and_the_rest_waits(store):
+def test_jobs_without_needs_are_ready_and_the_others_wait(store):
     workflow = submit(store, DIAMOND)
     assert states(store, workflow) == {"top": R, "left": W, "right": W, "bottom": W}
     with store.read() as archive:
@@ -49,7 +48,7 @@ def test_a_diamond_runs_in_its_order(store):
         assert archive.workflows.find(workflow).counts == {C: 4}
 
 
-def test_what_needs_a_failed_job_goes_on_waiting(store):
+def test_jobs_that_need_a_failed_job_keep_waiting(store):
     workflow = submit(store, DIAMOND)
     run(store, workflow, failing=["left"])
     assert states(store, workflow) == {"top": C, "left": F, "right": C, "bottom": W}
@@ -64,7 +63,7 @@ def test_parents_that_complete_in_one_batch_release_their_child_once(store):
     assert states(store, workflow)["d"] is R
 
 
-def test_a_start_is_written_and_kept_by_an_end_that_does_not_tell_it(store):
+def test_an_end_without_start_values_keeps_those_of_the_start(store):
     workflow = submit(store, {"a": []})
     [attempt] = claim(store, workflow)
     start(store, [attempt])
@@ -85,7 +84,7 @@ def test_a_start_is_written_and_kept_by_an_end_that_does_not_tell_it(store):
         assert archive.workflows.span(workflow) == (3.0, 9.0)
 
 
-def test_everything_that_an_end_tells_is_kept(store):
+def test_every_value_of_an_end_is_stored(store):
     workflow = submit(store, {"a": []})
     [attempt] = claim(store, workflow)
     end(store, [failure_ending(attempt.id, "lost its way")])
@@ -97,7 +96,7 @@ def test_everything_that_an_end_tells_is_kept(store):
     assert (one.number, one.token, one.runner, one.folder, one.queued) == (1, attempt.token, 1, attempt.folder, 2.0)
 
 
-def test_a_step_told_twice_is_there_once_as_told_last(store):
+def test_a_step_written_twice_has_the_last_values(store):
     workflow = submit(store, {"a": []})
     [attempt] = claim(store, workflow)
     with store.write() as archive:
@@ -106,10 +105,10 @@ def test_a_step_told_twice_is_there_once_as_told_last(store):
         assert archive.attempts.get(attempt.id).steps == (StepOutcome(0, "one", C, result="7", kept_from=3),)
 
 
-def test_a_move_from_where_the_job_does_not_stand_writes_nothing(store):
+def test_a_move_from_another_state_writes_nothing(store):
     workflow = submit(store, {"a": [], "b": []})
     jobs = ids(store, workflow)
-    stale = [Move(jobs["a"], workflow, 1, R, K), Move(jobs["b"], workflow, 1, W, K)]
+    stale = [StateChange(jobs["a"], workflow, 1, R, K), StateChange(jobs["b"], workflow, 1, W, K)]
     with pytest.raises(StoreUnavailable, match="1 of 2"), store.write() as archive:
         archive.queue.move(stale)
     assert states(store, workflow) == {"a": R, "b": R}
@@ -139,7 +138,7 @@ def test_higher_priorities_come_first_then_lower_ids(store):
     assert [one.job.name for one in claim(store, workflow)] == ["b", "c", "a"]
 
 
-def test_classes_are_offered_apart_and_with_what_they_take(store):
+def test_ready_classes_are_listed_apart_with_their_resources(store):
     small = template("small", "one", resources=SMALL)
     workflow = submit(store, {"a": [], "b": [], "c": []}, template={"b": small})
     with store.read() as archive:
@@ -185,7 +184,7 @@ def test_a_claim_given_back_leaves_no_trace_but_its_number_is_not_given_again(st
         archive.fingerprints.put_needed({first.id: {7: 1}, second.id: {7: 1}})
         archive.fingerprints.put_patched({second.id: {"x": 1}})
         archive.queue.release({second.id: second.job.id})
-        archive.queue.move([Move(second.job.id, workflow, second.job.resource_class, Q, R)])
+        archive.queue.move([StateChange(second.job.id, workflow, second.job.resource_class, Q, R)])
     with store.read() as archive:
         job = archive.jobs.get([second.job.id])[0]
         assert (job.state, job.attempt, job.attempts) == (R, None, 0)
@@ -203,11 +202,11 @@ def test_a_claim_that_has_started_is_not_given_back(store):
         archive.queue.release({attempts[0].id: attempts[0].job.id})
 
 
-def test_standing_tells_the_attempt_and_its_job(store):
+def test_status_has_the_attempt_and_its_job(store):
     workflow = submit(store, {"a": []})
     [attempt] = claim(store, workflow)
     with store.read() as archive:
-        standing = archive.queue.standing([attempt.id, 999])
+        standing = archive.queue.status([attempt.id, 999])
     assert list(standing) == [attempt.id]
     one = standing[attempt.id]
     assert (one.token, one.state, one.archived, one.job_state, one.job_attempt) == (
@@ -259,7 +258,7 @@ def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
     assert "TEMP B-TREE" not in told
 
 
-def test_what_has_not_ended_and_what_failed_is_found_by_index(store):
+def test_active_and_failed_attempts_are_found_by_index(store):
     from rekindle.store.attempts import SQL
 
     assert "attempt_active" in details(store, SQL["active_of_runner"].text, runner=1)

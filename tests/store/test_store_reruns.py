@@ -1,4 +1,4 @@
-"""Plans read, applied, recorded and taken back."""
+"""Planning inputs; applying, recording and undoing plans."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from store_driving import (
 )
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused
-from rekindle.domain.rerunning.rerun import FROM_FAILED_STEP, How, Pointers
-from rekindle.domain.rerunning.undo import decide_undo
+from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
+from rekindle.domain.rerun.undo import JobPointers, decide_undo
 from rekindle.domain.states import State
 from rekindle.store.opening import open_store
 
@@ -39,7 +39,7 @@ def failed(store):
     return workflow, ids(store, workflow)
 
 
-def test_views_hold_the_selected_what_follows_and_what_either_needs(store, failed):
+def test_views_hold_selected_jobs_descendants_and_parents(store, failed):
     _, jobs = failed
     with store.read() as archive:
         views, graph = archive.reruns.views([jobs["left"]])
@@ -52,7 +52,7 @@ def test_views_hold_the_selected_what_follows_and_what_either_needs(store, faile
     assert views[jobs["right"]].state is C
 
 
-def test_views_tell_declared_outputs_as_they_are_called_for_each_job(store):
+def test_views_render_declared_outputs_for_each_job(store):
     made = template("made", "one", outputs={"m": "out/${matrix.k}-${params.p}-${job.name}.npz"})
     workflow = submit(store, {"a": []}, bindings={"a": {"k": 3}}, template={"a": made}, params={"p": "x"})
     jobs = ids(store, workflow)
@@ -114,7 +114,7 @@ def test_a_plan_is_outdated_when_a_job_of_it_has_moved(store, failed):
     assert faults(store) == []
 
 
-def test_a_plan_is_outdated_when_what_it_rests_on_has_moved(store, failed):
+def test_a_plan_is_outdated_when_a_job_that_it_read_has_moved(store, failed):
     _, jobs = failed
     decided = plan(store, [jobs["left"]])
     apply(store, plan(store, [jobs["right"]]))
@@ -158,7 +158,7 @@ def test_undo_puts_everything_back(store, failed):
         assert [event.kind for event in archive.events.listing(workflow)] == ["rerun", "undone"]
 
 
-def test_undo_derives_what_happened_meanwhile(store):
+def test_undo_derives_states_from_what_has_happened_since(store):
     workflow = submit(store, {"b": [], "x": [], "c": ["b", "x"]})
     jobs = ids(store, workflow)
     attempts = {one.job.name: one for one in claim(store, workflow)}
@@ -184,7 +184,7 @@ def test_undo_refuses_jobs_that_move_in_this_moment(store, failed):
     _, jobs = failed
     rerun = apply(store, plan(store, [jobs["left"]]))
     with pytest.raises(UndoRefused, match="moved"), store.write() as archive:
-        archive.reruns.undo(rerun, [(jobs["left"], 999, Pointers(), ())], 8.0)
+        archive.reruns.undo(rerun, [(jobs["left"], 999, JobPointers(), ())], 8.0)
 
 
 def test_a_later_rerun_of_the_same_job_is_known(store, failed):
@@ -202,7 +202,7 @@ def test_a_later_rerun_of_the_same_job_is_known(store, failed):
 
 @st.composite
 def histories(draw):
-    """A random DAG, and what is done with it, step by step."""
+    """A random DAG and a random sequence of operations on it."""
     size = draw(st.integers(1, 9))
     jobs = {
         f"j{child}": [f"j{parent}" for parent in range(child) if draw(st.integers(0, 3)) == 0] for child in range(size)
@@ -219,7 +219,7 @@ def histories(draw):
 
 
 def do(store, workflow, jobs, held, what, names):
-    """One step of a history; what the law refuses is left out."""
+    """Carry out one operation, unless the domain refuses it."""
     wanted = [jobs[name] for name in sorted(names)]
     match what:
         case "run":
@@ -246,17 +246,17 @@ def do(store, workflow, jobs, held, what, names):
 
 
 def _cancel(store, wanted):
-    from rekindle.domain.models import Move
+    from rekindle.domain.models import StateChange
 
     with store.write() as archive:
         idle = [job for job in archive.jobs.get(wanted) if job.state in (W, R)]
         archive.jobs.cancel([job.id for job in idle])
-        archive.queue.move([Move(job.id, job.workflow, job.resource_class, job.state, K) for job in idle])
+        archive.queue.move([StateChange(job.id, job.workflow, job.resource_class, job.state, K) for job in idle])
 
 
 @given(histories())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_is_done_states_follow_and_no_attempt_is_lost(tmp_path_factory, history):
+def test_after_any_operations_states_follow_and_no_attempt_is_lost(tmp_path_factory, history):
     store = open_store(str(tmp_path_factory.mktemp("s") / "store"), create=True)
     shape, steps = history
     workflow = submit(store, shape)

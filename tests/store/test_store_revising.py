@@ -1,4 +1,4 @@
-"""Submitting, revising and removing workflows."""
+"""Submitting, revising and deleting workflows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from store_driving import DIAMOND, apply, claim, ids, plan, revise, run, states,
 
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources, Step
 from rekindle.domain.errors import PlanOutdated
-from rekindle.domain.rerunning.rerun import FROM_FAILED_STEP, How
+from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
 from rekindle.domain.states import State
 
 W, R, Q, X, C, F, K = State
@@ -125,7 +125,7 @@ def test_a_new_edge_makes_a_ready_job_wait_and_its_loss_makes_it_ready(store):
     assert states(store, workflow) == {"a": R, "b": R}
 
 
-def test_a_plan_is_outdated_by_a_revision_that_changes_what_follows(store):
+def test_a_revision_that_changes_descendants_outdates_a_plan(store):
     workflow = submit(store, {"a": [], "b": []})
     run(store, workflow)
     decided = plan(store, [ids(store, workflow)["a"]])
@@ -134,7 +134,7 @@ def test_a_plan_is_outdated_by_a_revision_that_changes_what_follows(store):
         apply(store, decided)
 
 
-def test_a_job_that_was_to_resume_starts_afresh_when_the_kept_steps_are_others(store):
+def test_a_resume_point_is_dropped_when_the_kept_steps_change(store):
     workflow = submit(store, {"a": []})
     run(store, workflow, failing=["a"])
     apply(store, plan(store, [ids(store, workflow)["a"]], How(FROM_FAILED_STEP)))
@@ -146,7 +146,7 @@ def test_a_job_that_was_to_resume_starts_afresh_when_the_kept_steps_are_others(s
     assert (attempt.job.resume_attempt, attempt.job.resume_step, attempt.job.revision) == (None, 0, 3)
 
 
-def test_the_newest_of_a_name_is_meant_and_one_that_is_not_archived_first(store):
+def test_a_name_means_the_newest_workflow_that_is_not_archived(store):
     first, second = submit(store, {"a": []}), submit(store, {"a": []})
     with store.write() as archive:
         assert archive.workflows.find("flow").id == second
@@ -158,7 +158,7 @@ def test_the_newest_of_a_name_is_meant_and_one_that_is_not_archived_first(store)
         assert archive.workflows.find("flow").id == second
 
 
-def test_deleting_leaves_nothing_of_it_and_everything_of_the_others(store):
+def test_deleting_removes_every_row_of_one_workflow_only(store):
     kept, gone = submit(store, DIAMOND), submit(store, DIAMOND)
     for workflow in (kept, gone):
         run(store, workflow, failing=["left"])
@@ -177,7 +177,7 @@ def test_deleting_leaves_nothing_of_it_and_everything_of_the_others(store):
     assert store._connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-def test_deleting_what_has_never_run_is_no_trouble(store):
+def test_a_workflow_that_never_ran_can_be_deleted(store):
     workflow = submit(store, {"a": []})
     with store.write() as archive:
         archive.workflows.delete(workflow)

@@ -1,4 +1,4 @@
-"""Every revision can be had as it was, however many came after it."""
+"""Every earlier revision can be restored."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_driving import definition, ids, revise, run, submit
 
-from rekindle.domain.changes.revisions import Outline
+from rekindle.domain.changes.revisions import RevisionOutline
 from rekindle.domain.definition import Definition, JobTemplate, Step
-from rekindle.domain.rerunning.rerun import ReasonKind
+from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.store.opening import open_store
 
 NAMES = "abcdef"
@@ -28,7 +28,7 @@ def definitions(draw: st.DrawFn) -> dict[str, object]:
     }
 
 
-def plain(one: Outline) -> tuple[object, ...]:
+def plain(one: RevisionOutline) -> tuple[object, ...]:
     jobs = {job: (one.templates[template], binding) for job, (template, binding) in one.jobs.items()}
     return dict(one.params), jobs, set(one.edges)
 
@@ -56,7 +56,7 @@ def test_every_revision_is_as_it_was_submitted(
     store.close()
 
 
-def test_a_revision_tells_every_job_that_it_touched_and_why(store):
+def test_a_revision_lists_every_job_that_it_touched_with_reasons(store):
     workflow = submit(store, {"a": [], "b": ["a"], "c": ["b"], "d": []})
     run(store, workflow, failing=["a"])
     number = ids(store, workflow)
@@ -72,7 +72,7 @@ def test_a_revision_tells_every_job_that_it_touched_and_why(store):
     assert [job.id for job in revised.jobs] == [number["a"], number["b"], number["d"], max(number.values()) + 1]
 
 
-def test_jobs_that_come_back_are_added_and_keep_what_they_were_before(store):
+def test_jobs_that_come_back_are_added_and_keep_their_history(store):
     workflow = submit(store, {"a": [], "b": ["a"]}, bindings={"b": {"k": 1}})
     revise(store, workflow, {"a": []})
     again = revise(store, workflow, {"a": [], "b": []}, bindings={"b": {"k": 2}})

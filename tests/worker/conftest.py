@@ -1,4 +1,4 @@
-"""Fixtures: a floor with one worker. Workers are tested where they live, in processes that an executor starts."""
+"""Fixtures: a harness with one worker. Workers are tested where they live, in processes that an executor starts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "executors"))
 
-from floor import Floor
+from harness import WorkerHarness
 
 
 @pytest.fixture
-def floor(tmp_path: Path) -> Iterator[Floor]:
+def harness(tmp_path: Path) -> Iterator[WorkerHarness]:
     """One worker and a project folder."""
-    made = Floor(tmp_path)
+    made = WorkerHarness(tmp_path)
     yield made
     made.close()

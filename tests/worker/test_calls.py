@@ -8,55 +8,54 @@ import signal
 from pathlib import Path
 
 import pytest
-from floor import Floor, alive, pid_in
+from harness import WorkerHarness, alive, pid_in
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Step
-from rekindle.domain.states import State
+from rekindle.domain.states import Cause, State
 from rekindle.journal.records import Started
 
 
-def test_a_result_is_json_and_arguments_are_rendered(floor: Floor) -> None:
-    floor.module("m", "def add(a, b, deep): return {'sum': a + b, 'deep': deep}\n")
-    recipe = floor.recipe(Step("main", call="m:add", args={"a": "${matrix.n}", "b": 2, "deep": ["${params.p}-x"]}))
-    work = floor.make(recipe, binding={"n": 40}, params={"p": "q"})
-    floor.give(work)
-    end = floor.end_of(work)
+def test_a_result_is_json_and_arguments_are_rendered(harness: WorkerHarness) -> None:
+    harness.module("m", "def add(a, b, deep): return {'sum': a + b, 'deep': deep}\n")
+    recipe = harness.recipe(Step("main", call="m:add", args={"a": "${matrix.n}", "b": 2, "deep": ["${params.p}-x"]}))
+    work = harness.make(recipe, binding={"n": 40}, params={"p": "q"})
+    harness.give(work)
+    end = harness.end_of(work)
     assert end.state == State.COMPLETED
     assert json.loads(end.result or "") == {"sum": 42, "deep": ["q-x"]}
     assert end.steps[0].result == end.result
     assert end.cpu_seconds is not None
 
 
-def test_many_calls_are_each_told_once_and_in_order(floor: Floor) -> None:
-    floor.module("m", "def f(n): return n\n")
-    recipe = floor.recipe(Step("main", call="m:f", args={"n": "${job.id}"}))
-    work = [floor.make(recipe) for _ in range(1000)]
-    floor.give(*work)
-    floor.until(lambda: len(floor.ends()) == len(work))
-    assert [floor.ends()[one.token].result for one in work] == [str(one.job) for one in work]
-    assert [record.token for record in floor.all(Started)] == [one.token for one in work]
+def test_many_calls_are_each_told_once_and_in_order(harness: WorkerHarness) -> None:
+    harness.module("m", "def f(n): return n\n")
+    recipe = harness.recipe(Step("main", call="m:f", args={"n": "${job.id}"}))
+    work = [harness.make(recipe) for _ in range(1000)]
+    harness.give(*work)
+    harness.until(lambda: len(harness.ends()) == len(work))
+    assert [harness.ends()[one.token].result for one in work] == [str(one.job) for one in work]
+    assert [record.token for record in harness.all(Started)] == [one.token for one in work]
 
 
-def test_a_function_that_names_ctx_gets_it(floor: Floor) -> None:
-    floor.module(
+def test_a_function_that_names_ctx_gets_it(harness: WorkerHarness) -> None:
+    harness.module(
         "m",
         "def f(ctx, *, x):\n"
         "    (ctx.dir / 'made').write_text('x')\n"
         "    return [ctx.workflow, ctx.job_name, ctx.job, ctx.attempt, ctx.step, dict(ctx.params), dict(ctx.matrix),\n"
         "            ctx.inputs, dict(ctx.steps), str(ctx.dir), x]\n",
     )
-    recipe = floor.recipe(Step("main", call="m:f", args={"x": 1}), params={"p": 1})
-    work = floor.make(recipe, binding={"k": "v"}, number=2, inputs='{"up": {"result": 3, "outputs": {}}}')
-    floor.give(work)
+    recipe = harness.recipe(Step("main", call="m:f", args={"x": 1}), params={"p": 1})
+    work = harness.make(recipe, binding={"k": "v"}, number=2, inputs='{"up": {"result": 3, "outputs": {}}}')
+    harness.give(work)
     inputs = {"up": {"result": 3, "outputs": {}}}
     expected = ["wf", work.name, work.job, 2, "main", {"p": 1}, {"k": "v"}, inputs, {}, work.folder, 1]
-    assert json.loads(floor.end_of(work).result or "") == expected
+    assert json.loads(harness.end_of(work).result or "") == expected
     assert (Path(work.folder) / "made").exists()
 
 
-def test_a_call_sees_the_environment_and_its_folder_and_its_directory(floor: Floor) -> None:
-    floor.module(
+def test_a_call_sees_the_environment_and_its_folder_and_its_directory(harness: WorkerHarness) -> None:
+    harness.module(
         "m",
         "import os\n"
         "def f():\n"
@@ -65,13 +64,13 @@ def test_a_call_sees_the_environment_and_its_folder_and_its_directory(floor: Flo
         "    return [os.getcwd(), e['REKINDLE_JOB'], e['X'], there, 'REKINDLE_RESULT' in e]\n"
         "def g(): return 'X' in os.environ\n",
     )
-    end = floor.call("m:f", env={"X": "${job.name}"})
-    assert json.loads(end.result or "") == [str(floor.project), "101", "job1", True, False]
-    assert floor.call("m:g").result == "false"
+    end = harness.call("m:f", env={"X": "${job.name}"})
+    assert json.loads(end.result or "") == [str(harness.project), "101", "job1", True, False]
+    assert harness.call("m:g").result == "false"
 
 
-def test_an_exception_tells_type_message_and_the_users_frames_only(floor: Floor) -> None:
-    floor.module(
+def test_an_exception_tells_type_message_and_the_users_frames_only(harness: WorkerHarness) -> None:
+    harness.module(
         "m",
         "class Odd(Exception): pass\n"
         "def inner(): raise Odd('strange thing')\n"
@@ -79,7 +78,7 @@ def test_an_exception_tells_type_message_and_the_users_frames_only(floor: Floor)
         "    import sys; print('before', file=sys.stderr)\n"
         "    inner()\n",
     )
-    end = floor.call("m:f")
+    end = harness.call("m:f")
     assert (end.state, end.cause) == (State.FAILED, Cause.EXCEPTION)
     failure = end.failure
     assert failure is not None
@@ -96,16 +95,16 @@ def test_an_exception_tells_type_message_and_the_users_frames_only(floor: Floor)
         ("sys.exit()", State.COMPLETED, 0, None),
     ],
 )
-def test_sys_exit_is_an_exit(floor: Floor, body: str, state: State, code: int, message: str | None) -> None:
-    floor.module("m", f"import sys\ndef f(): {body}\n")
-    end = floor.call("m:f")
+def test_sys_exit_is_an_exit(harness: WorkerHarness, body: str, state: State, code: int, message: str | None) -> None:
+    harness.module("m", f"import sys\ndef f(): {body}\n")
+    end = harness.call("m:f")
     assert (end.state, end.exit_code, end.cause) == (state, code, Cause.EXIT if code else None)
     assert (end.failure.message if end.failure else None) == message
 
 
-def test_a_result_that_is_no_json_names_its_type(floor: Floor) -> None:
-    floor.module("m", "class Model: pass\ndef f(): return {'model': Model()}\n")
-    failure = floor.call("m:f").failure
+def test_a_result_that_is_no_json_names_its_type(harness: WorkerHarness) -> None:
+    harness.module("m", "class Model: pass\ndef f(): return {'model': Model()}\n")
+    failure = harness.call("m:f").failure
     assert failure is not None
     assert failure.type == "BadResult"
     assert "m.Model" in failure.message
@@ -121,11 +120,11 @@ def test_a_result_that_is_no_json_names_its_type(floor: Floor) -> None:
         ("raising:f", "at import"),
     ],
 )
-def test_what_cannot_be_imported_is_cause_start(floor: Floor, name: str, text: str) -> None:
-    floor.module("m", "NUMBER = 1\n")
-    floor.module("broken", "def f(:\n")
-    floor.module("raising", "raise RuntimeError('at import')\n")
-    end = floor.call(name)
+def test_what_cannot_be_imported_is_cause_start(harness: WorkerHarness, name: str, text: str) -> None:
+    harness.module("m", "NUMBER = 1\n")
+    harness.module("broken", "def f(:\n")
+    harness.module("raising", "raise RuntimeError('at import')\n")
+    end = harness.call(name)
     assert (end.state, end.cause) == (State.FAILED, Cause.START)
     assert end.failure is not None
     assert text in end.failure.message
@@ -141,66 +140,66 @@ def test_what_cannot_be_imported_is_cause_start(floor: Floor, name: str, text: s
     ],
 )
 def test_a_call_that_takes_its_process_down_takes_nothing_else(
-    floor: Floor, body: str, cause: Cause, code: int | None, number: int | None
+    harness: WorkerHarness, body: str, cause: Cause, code: int | None, number: int | None
 ) -> None:
-    floor.module(
+    harness.module(
         "m", f"import os, ctypes\ndef f(n):\n    print('in', n, flush=True)\n    if n == 103: {body}\n    return n\n"
     )
-    recipe = floor.recipe(Step("main", call="m:f", args={"n": "${job.id}"}))
-    work = [floor.make(recipe) for _ in range(6)]
-    floor.give(*work)
-    floor.until(lambda: len(floor.ends()) == len(work))
-    ends = [floor.ends()[one.token] for one in work]
+    recipe = harness.recipe(Step("main", call="m:f", args={"n": "${job.id}"}))
+    work = [harness.make(recipe) for _ in range(6)]
+    harness.give(*work)
+    harness.until(lambda: len(harness.ends()) == len(work))
+    ends = [harness.ends()[one.token] for one in work]
     assert [end.state for end in ends] == [State.COMPLETED] * 2 + [State.FAILED] + [State.COMPLETED] * 3
     assert (ends[2].cause, ends[2].exit_code, ends[2].signal) == (cause, code, number)
-    assert [floor.log(one) for one in work] == [f"in {one.job}\n" for one in work]
-    assert len({record.pid for record in floor.all(Started)}) == 2
+    assert [harness.log(one) for one in work] == [f"in {one.job}\n" for one in work]
+    assert len({record.pid for record in harness.all(Started)}) == 2
 
 
-def test_a_call_over_its_limit_is_killed_and_the_next_one_runs(floor: Floor) -> None:
-    floor.module("m", "import time\ndef f(s): time.sleep(s); return s\n")
-    recipe = floor.recipe(Step("main", call="m:f", args={"s": "${matrix.s}"}), time=0.6)
-    work = [floor.make(recipe, binding={"s": s}) for s in (0.0, 600, 0.25)]
-    floor.give(*work)
-    ends = [floor.end_of(one) for one in work]
+def test_a_call_over_its_limit_is_killed_and_the_next_one_runs(harness: WorkerHarness) -> None:
+    harness.module("m", "import time\ndef f(s): time.sleep(s); return s\n")
+    recipe = harness.recipe(Step("main", call="m:f", args={"s": "${matrix.s}"}), time=0.6)
+    work = [harness.make(recipe, binding={"s": s}) for s in (0.0, 600, 0.25)]
+    harness.give(*work)
+    ends = [harness.end_of(one) for one in work]
     assert [end.cause for end in ends] == [None, Cause.TIMEOUT, None]
     assert ends[1].failure is not None
     assert "0.6 s" in ends[1].failure.message
 
 
-def test_code_that_changed_within_the_same_second_is_not_run_in_its_old_form(floor: Floor) -> None:
-    path = floor.project / "m.py"
-    floor.module("m", "def f(): return 1\n")
+def test_code_that_changed_within_the_same_second_is_not_run_in_its_old_form(harness: WorkerHarness) -> None:
+    path = harness.project / "m.py"
+    harness.module("m", "def f(): return 1\n")
     stat = path.stat()
-    assert floor.call("m:f").result == "1"
-    floor.module("m", "def f(): return 2\n")
+    assert harness.call("m:f").result == "1"
+    harness.module("m", "def f(): return 2\n")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert floor.call("m:f").result == "2"
+    assert harness.call("m:f").result == "2"
 
 
-def test_compiled_code_of_the_same_second_is_not_trusted(floor: Floor) -> None:
+def test_compiled_code_of_the_same_second_is_not_trusted(harness: WorkerHarness) -> None:
     import py_compile
 
-    path = floor.project / "m.py"
-    floor.module("m", "def f(): return 1\n")
+    path = harness.project / "m.py"
+    harness.module("m", "def f(): return 1\n")
     py_compile.compile(str(path))
     stat = path.stat()
-    floor.module("m", "def f(): return 2\n")
+    harness.module("m", "def f(): return 2\n")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert floor.call("m:f").result == "2"
+    assert harness.call("m:f").result == "2"
 
 
-def test_a_module_that_a_module_imports_counts_too_and_one_that_is_new_is_found(floor: Floor) -> None:
-    floor.module("m", "import part\ndef f(): return part.VALUE\n")
-    assert floor.call("m:f").cause == Cause.START
-    floor.module("part", "VALUE = 1\n")
-    assert floor.call("m:f").result == "1"
-    floor.module("part", "VALUE = 2\n")
-    assert floor.call("m:f").result == "2"
+def test_a_module_that_a_module_imports_counts_too_and_one_that_is_new_is_found(harness: WorkerHarness) -> None:
+    harness.module("m", "import part\ndef f(): return part.VALUE\n")
+    assert harness.call("m:f").cause == Cause.START
+    harness.module("part", "VALUE = 1\n")
+    assert harness.call("m:f").result == "1"
+    harness.module("part", "VALUE = 2\n")
+    assert harness.call("m:f").result == "2"
 
 
-def test_a_call_that_changes_its_own_module_is_the_last_of_the_old_code(floor: Floor) -> None:
-    floor.module(
+def test_a_call_that_changes_its_own_module_is_the_last_of_the_old_code(harness: WorkerHarness) -> None:
+    harness.module(
         "m",
         "VALUE = 1\n"
         "def f():\n"
@@ -208,14 +207,14 @@ def test_a_call_that_changes_its_own_module_is_the_last_of_the_old_code(floor: F
         "    open('m.py', 'w').write(text.replace('VALUE = 1', 'VALUE = 22'))\n"
         "    return VALUE\n",
     )
-    recipe = floor.recipe(Step("main", call="m:f"))
-    work = [floor.make(recipe) for _ in range(3)]
-    floor.give(*work)
-    assert [floor.end_of(one).result for one in work] == ["1", "22", "22"]
+    recipe = harness.recipe(Step("main", call="m:f"))
+    work = [harness.make(recipe) for _ in range(3)]
+    harness.give(*work)
+    assert [harness.end_of(one).result for one in work] == ["1", "22", "22"]
 
 
-def test_output_of_calls_is_kept_apart_also_what_c_and_children_print(floor: Floor) -> None:
-    floor.module(
+def test_output_of_calls_is_kept_apart_also_what_c_and_children_print(harness: WorkerHarness) -> None:
+    harness.module(
         "m",
         "import ctypes, subprocess, sys\n"
         "def f(n):\n"
@@ -225,19 +224,21 @@ def test_output_of_calls_is_kept_apart_also_what_c_and_children_print(floor: Flo
         "    sys.stdout.flush()\n"
         "    if n % 3 == 1: subprocess.run(['echo', 'child', str(n)])\n",
     )
-    recipe = floor.recipe(Step("main", call="m:f", args={"n": "${job.id}"}))
-    work = [floor.make(recipe) for _ in range(12)]
-    floor.give(*work)
-    floor.until(lambda: len(floor.ends()) == len(work))
+    recipe = harness.recipe(Step("main", call="m:f", args={"n": "${job.id}"}))
+    work = [harness.make(recipe) for _ in range(12)]
+    harness.give(*work)
+    harness.until(lambda: len(harness.ends()) == len(work))
     for one in work:
-        lines = sorted((floor.log(one) or "").split("\n"))
+        lines = sorted((harness.log(one) or "").split("\n"))
         child = [f"child {one.job}"] if one.job % 3 == 1 else []
         assert lines == ([""] if one.job % 3 == 0 else ["", f"c {one.job}", *child, f"py {one.job}"])
 
 
-def test_what_a_call_leaves_running_is_killed_and_a_fresh_process_takes_over(floor: Floor, tmp_path: Path) -> None:
+def test_what_a_call_leaves_running_is_killed_and_a_fresh_process_takes_over(
+    harness: WorkerHarness, tmp_path: Path
+) -> None:
     pid_file = tmp_path / "pid"
-    floor.module(
+    harness.module(
         "m",
         "import os, subprocess\n"
         "def f(path):\n"
@@ -247,8 +248,8 @@ def test_what_a_call_leaves_running_is_killed_and_a_fresh_process_takes_over(flo
         "    return os.getpid()\n"
         "def g(): import os; return os.getpid()\n",
     )
-    first = floor.call("m:f", {"path": str(pid_file)})
-    second = floor.call("m:g")
+    first = harness.call("m:f", {"path": str(pid_file)})
+    second = harness.call("m:g")
     assert first.state == State.COMPLETED
     assert first.result != second.result
     pid = pid_in(pid_file)
@@ -256,49 +257,51 @@ def test_what_a_call_leaves_running_is_killed_and_a_fresh_process_takes_over(flo
     assert not alive(pid)
 
 
-def test_a_warm_process_serves_many(floor: Floor) -> None:
-    floor.module("m", "import os\ndef g(): return os.getpid()\n")
-    assert floor.call("m:g").result == floor.call("m:g").result
+def test_a_warm_process_serves_many(harness: WorkerHarness) -> None:
+    harness.module("m", "import os\ndef g(): return os.getpid()\n")
+    assert harness.call("m:g").result == harness.call("m:g").result
 
 
-def test_missing_inputs_and_outputs_count_for_calls_too(floor: Floor) -> None:
-    floor.module("m", "def f(): open('ran', 'w')\n")
-    assert floor.call("m:f", inputs={"raw": "nope.csv"}).cause == Cause.MISSING_INPUT
-    assert not (floor.project / "ran").exists()
-    end = floor.call("m:f", outputs={"o": "never"})
+def test_missing_inputs_and_outputs_count_for_calls_too(harness: WorkerHarness) -> None:
+    harness.module("m", "def f(): open('ran', 'w')\n")
+    assert harness.call("m:f", inputs={"raw": "nope.csv"}).cause == Cause.MISSING_INPUT
+    assert not (harness.project / "ran").exists()
+    end = harness.call("m:f", outputs={"o": "never"})
     assert (end.cause, end.state) == (Cause.MISSING_OUTPUT, State.FAILED)
 
 
-def test_calls_and_commands_mix_as_steps(floor: Floor) -> None:
-    floor.module("m", "def f(ctx, n):\n    print('step', ctx.step)\n    return {'n': n + 1}\n")
-    end = floor.run(
+def test_calls_and_commands_mix_as_steps(harness: WorkerHarness) -> None:
+    harness.module("m", "def f(ctx, n):\n    print('step', ctx.step)\n    return {'n': n + 1}\n")
+    end = harness.run(
         Step("a", call="m:f", args={"n": 1}),
         Step("b", run="echo ${steps.a.result.n} | tee $REKINDLE_RESULT"),
         Step("c", call="m:f", args={"n": "${steps.b.result}"}),
     )
     assert end.result == '{"n":3}'
-    logs = [Path(f"{floor.store}/attempts/00/1.{n}.out").read_text() for n in range(3)]
+    logs = [Path(f"{harness.store}/attempts/00/1.{n}.out").read_text() for n in range(3)]
     assert logs == ["step a\n", "2\n", "step c\n"]
-    assert not (floor.store / "attempts" / "00" / "1").exists()
+    assert not (harness.store / "attempts" / "00" / "1").exists()
 
 
-def test_a_call_step_that_dies_or_takes_too_long_is_told(floor: Floor) -> None:
-    floor.module("m", "import os, time\ndef die(): print('x', flush=True); os._exit(5)\ndef hang(): time.sleep(600)\n")
-    end = floor.run(Step("a", run="/bin/true"), Step("b", call="m:die"))
+def test_a_call_step_that_dies_or_takes_too_long_is_told(harness: WorkerHarness) -> None:
+    harness.module(
+        "m", "import os, time\ndef die(): print('x', flush=True); os._exit(5)\ndef hang(): time.sleep(600)\n"
+    )
+    end = harness.run(Step("a", run="/bin/true"), Step("b", call="m:die"))
     assert (end.cause, end.exit_code, end.steps[0].position) == (Cause.EXIT, 5, 1)
-    assert Path(f"{floor.store}/attempts/00/1.1.out").read_text() == "x\n"
-    end = floor.run(Step("a", run="/bin/true"), Step("b", call="m:hang"), time=0.4)
+    assert Path(f"{harness.store}/attempts/00/1.1.out").read_text() == "x\n"
+    end = harness.run(Step("a", run="/bin/true"), Step("b", call="m:hang"), time=0.4)
     assert (end.cause, end.steps[0].position) == (Cause.TIMEOUT, 1)
 
 
-def test_code_that_changes_between_two_steps_is_run_in_its_new_form(floor: Floor) -> None:
-    floor.module("m", "def f(): return 1\n")
-    end = floor.run(Step("a", call="m:f"), Step("edit", run="echo 'def f(): return 2' > m.py"), Step("b", call="m:f"))
+def test_code_that_changes_between_two_steps_is_run_in_its_new_form(harness: WorkerHarness) -> None:
+    harness.module("m", "def f(): return 1\n")
+    end = harness.run(Step("a", call="m:f"), Step("edit", run="echo 'def f(): return 2' > m.py"), Step("b", call="m:f"))
     assert end.result == "2"
 
 
-def test_a_decorated_function_gets_ctx_when_what_it_wraps_names_it(floor: Floor) -> None:
-    floor.module(
+def test_a_decorated_function_gets_ctx_when_what_it_wraps_names_it(harness: WorkerHarness) -> None:
+    harness.module(
         "m",
         "import functools\n"
         "def deco(g):\n"
@@ -308,16 +311,16 @@ def test_a_decorated_function_gets_ctx_when_what_it_wraps_names_it(floor: Floor)
         "@deco\n"
         "def f(ctx): return ctx.job\n",
     )
-    assert floor.call("m:f").result == "101"
+    assert harness.call("m:f").result == "101"
 
 
-def test_an_installed_package_that_changes_is_noticed_within_a_second_or_so(floor: Floor) -> None:
-    packages = floor.project / "site-packages"
+def test_an_installed_package_that_changes_is_noticed_within_a_second_or_so(harness: WorkerHarness) -> None:
+    packages = harness.project / "site-packages"
     packages.mkdir()
     (packages / "installed.py").write_text("VALUE = 1\n")
-    floor.module(
+    harness.module(
         "m", "import sys\nsys.path.append('site-packages')\nimport installed\ndef f(): return installed.VALUE\n"
     )
-    assert floor.call("m:f").result == "1"
+    assert harness.call("m:f").result == "1"
     (packages / "installed.py").write_text("VALUE = 234\n")
-    floor.until(lambda: floor.call("m:f").result == "234")
+    harness.until(lambda: harness.call("m:f").result == "234")

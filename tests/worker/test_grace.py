@@ -7,11 +7,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from floor import Floor, alive, pid_in
+from harness import WorkerHarness, alive, pid_in
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Each, Step
-from rekindle.domain.states import State
+from rekindle.domain.states import Cause, State
 from rekindle.journal.orders import Assignment
 
 DAEMON = (
@@ -36,41 +35,43 @@ DAEMON = (
 
 
 @pytest.fixture(autouse=True)
-def daemon(floor: Floor) -> None:
+def daemon(harness: WorkerHarness) -> None:
     """A program that leaves its parent, its group and its session; asked to end, it takes its time, or never does."""
-    floor.module("daemon", DAEMON)
+    harness.module("daemon", DAEMON)
 
 
-def left_by(floor: Floor, line: str, each: Each | None = None) -> tuple[Assignment, int]:
+def left_by(harness: WorkerHarness, line: str, each: Each | None = None) -> tuple[Assignment, int]:
     """An attempt at a command that leaves such a daemon, once that is there; and the daemon."""
-    work = floor.make(floor.recipe(Step("main", run=line, each=each)))
-    floor.give(work)
-    pid = floor.until(lambda: pid_in(floor.project / "d"))
+    work = harness.make(harness.recipe(Step("main", run=line, each=each)))
+    harness.give(work)
+    pid = harness.until(lambda: pid_in(harness.project / "d"))
     return work, pid
 
 
 @pytest.mark.parametrize("each", [None, Each(items=(1,))], ids=["command", "subtask"])
-def test_a_daemon_that_ignores_sigterm_is_killed_after_the_grace(floor: Floor, each: Each | None) -> None:
-    work, pid = left_by(floor, "python3 daemon.py d stubborn; sleep 600", each)
-    floor.executor.cancel(floor.workers[0].name, [work.token])
-    end = floor.end_of(work)
+def test_a_daemon_that_ignores_sigterm_is_killed_after_the_grace(harness: WorkerHarness, each: Each | None) -> None:
+    work, pid = left_by(harness, "python3 daemon.py d stubborn; sleep 600", each)
+    harness.executor.cancel(harness.workers[0].name, [work.token])
+    end = harness.end_of(work)
     assert (end.state, end.cause) == (State.CANCELED, Cause.CANCELED)
-    assert (floor.project / "d.asked").exists()
+    assert (harness.project / "d.asked").exists()
     assert not alive(pid)
 
 
 @pytest.mark.parametrize("each", [None, Each(items=(1,))], ids=["command", "subtask"])
-def test_a_daemon_that_tidies_up_when_asked_has_the_time_for_that(floor: Floor, each: Each | None) -> None:
+def test_a_daemon_that_tidies_up_when_asked_has_the_time_for_that(harness: WorkerHarness, each: Each | None) -> None:
     """The command itself has ended long before."""
-    work, pid = left_by(floor, "python3 daemon.py d tidy; exec sleep 600", each)
-    floor.executor.cancel(floor.workers[0].name, [work.token])
-    assert floor.end_of(work).state == State.CANCELED
-    assert (floor.project / "d.done").exists()
+    work, pid = left_by(harness, "python3 daemon.py d tidy; exec sleep 600", each)
+    harness.executor.cancel(harness.workers[0].name, [work.token])
+    assert harness.end_of(work).state == State.CANCELED
+    assert (harness.project / "d.done").exists()
     assert not alive(pid)
 
 
 @pytest.mark.parametrize("each", [None, Each(items=(1,))], ids=["command", "subtask"])
-def test_what_a_shell_waits_for_has_its_grace_although_the_shell_dies_at_once(floor: Floor, each: Each | None) -> None:
+def test_what_a_shell_waits_for_has_its_grace_although_the_shell_dies_at_once(
+    harness: WorkerHarness, each: Each | None
+) -> None:
     program = (
         "import os, signal, time\n"
         "def end(*_):\n"
@@ -81,17 +82,17 @@ def test_what_a_shell_waits_for_has_its_grace_although_the_shell_dies_at_once(fl
         "open('ready', 'w').close()\n"
         "while True: time.sleep(1)\n"
     )
-    floor.module("slow", program)
-    work = floor.make(floor.recipe(Step("main", run="python3 slow.py | cat", each=each)))
-    floor.give(work)
-    floor.until((floor.project / "ready").exists)
-    floor.executor.cancel(floor.workers[0].name, [work.token])
-    assert floor.end_of(work).cause == Cause.CANCELED
-    assert (floor.project / "tidy").exists()
+    harness.module("slow", program)
+    work = harness.make(harness.recipe(Step("main", run="python3 slow.py | cat", each=each)))
+    harness.give(work)
+    harness.until((harness.project / "ready").exists)
+    harness.executor.cancel(harness.workers[0].name, [work.token])
+    assert harness.end_of(work).cause == Cause.CANCELED
+    assert (harness.project / "tidy").exists()
 
 
-def test_nobody_is_asked_twice(floor: Floor) -> None:
-    floor.module(
+def test_nobody_is_asked_twice(harness: WorkerHarness) -> None:
+    harness.module(
         "count",
         "import os, signal, time\n"
         "seen = []\n"
@@ -101,35 +102,35 @@ def test_nobody_is_asked_twice(floor: Floor) -> None:
         "time.sleep(0.3)\n"
         "open('seen', 'w').write(str(len(seen)))\n",
     )
-    work = floor.make(floor.recipe(Step("main", run="python3 count.py")))
-    floor.give(work)
-    floor.until((floor.project / "ready").exists)
-    floor.executor.cancel(floor.workers[0].name, [work.token])
-    floor.end_of(work)
-    assert (floor.project / "seen").read_text() == "1"
+    work = harness.make(harness.recipe(Step("main", run="python3 count.py")))
+    harness.give(work)
+    harness.until((harness.project / "ready").exists)
+    harness.executor.cancel(harness.workers[0].name, [work.token])
+    harness.end_of(work)
+    assert (harness.project / "seen").read_text() == "1"
 
 
-def test_a_second_cancel_ends_the_grace(floor: Floor) -> None:
-    work, pid = left_by(floor, "python3 daemon.py d stubborn; exec sleep 600")
+def test_a_second_cancel_ends_the_grace(harness: WorkerHarness) -> None:
+    work, pid = left_by(harness, "python3 daemon.py d stubborn; exec sleep 600")
     for _ in range(2):
-        floor.executor.cancel(floor.workers[0].name, [work.token])
-    assert floor.end_of(work).cause == Cause.CANCELED
+        harness.executor.cancel(harness.workers[0].name, [work.token])
+    assert harness.end_of(work).cause == Cause.CANCELED
     assert not alive(pid)
 
 
-def test_a_process_that_is_stopped_is_ended_too(floor: Floor, tmp_path: Path) -> None:
-    work, pid = left_by(floor, "python3 daemon.py d tidy; exec sleep 600")
+def test_a_process_that_is_stopped_is_ended_too(harness: WorkerHarness, tmp_path: Path) -> None:
+    work, pid = left_by(harness, "python3 daemon.py d tidy; exec sleep 600")
     os.kill(pid, signal.SIGSTOP)
-    floor.executor.cancel(floor.workers[0].name, [work.token])
-    floor.end_of(work)
-    assert (floor.project / "d.done").exists()
+    harness.executor.cancel(harness.workers[0].name, [work.token])
+    harness.end_of(work)
+    assert (harness.project / "d.done").exists()
     assert not alive(pid)
 
 
 @pytest.mark.parametrize("kind", ["call", "call step", "subtask"])
 @pytest.mark.parametrize("manner", ["tidy", "stubborn"])
-def test_what_a_call_has_started_has_its_grace(floor: Floor, kind: str, manner: str) -> None:
-    floor.module(
+def test_what_a_call_has_started_has_its_grace(harness: WorkerHarness, kind: str, manner: str) -> None:
+    harness.module(
         "m",
         "import subprocess, time\n"
         f"def f(): subprocess.run(['python3', 'daemon.py', 'd', '{manner}']); time.sleep(600)\n"
@@ -137,27 +138,27 @@ def test_what_a_call_has_started_has_its_grace(floor: Floor, kind: str, manner: 
     )
     each = Each(items=(1,)) if kind == "subtask" else None
     main = Step("main", call="m:f", each=each)
-    work = floor.make(floor.recipe(*((main, Step("then", run="/bin/true")) if kind == "call step" else (main,))))
-    behind = floor.make(floor.recipe(Step("main", call="m:g")))
-    floor.give(work, behind)
-    pid = floor.until(lambda: pid_in(floor.project / "d"))
-    floor.executor.cancel(floor.workers[0].name, [work.token])
-    assert floor.end_of(work).cause == Cause.CANCELED
-    assert (floor.project / "d.asked").exists()
-    assert (floor.project / "d.done").exists() == (manner == "tidy")
+    work = harness.make(harness.recipe(*((main, Step("then", run="/bin/true")) if kind == "call step" else (main,))))
+    behind = harness.make(harness.recipe(Step("main", call="m:g")))
+    harness.give(work, behind)
+    pid = harness.until(lambda: pid_in(harness.project / "d"))
+    harness.executor.cancel(harness.workers[0].name, [work.token])
+    assert harness.end_of(work).cause == Cause.CANCELED
+    assert (harness.project / "d.asked").exists()
+    assert (harness.project / "d.done").exists() == (manner == "tidy")
     assert not alive(pid)
-    assert floor.end_of(behind).result == "1"
+    assert harness.end_of(behind).result == "1"
 
 
-def test_a_second_cancel_ends_the_grace_of_what_a_call_has_started(floor: Floor) -> None:
+def test_a_second_cancel_ends_the_grace_of_what_a_call_has_started(harness: WorkerHarness) -> None:
     line = "subprocess.run(['python3', 'daemon.py', 'd', 'stubborn']); time.sleep(600)"
-    floor.module("m", f"import subprocess, time\ndef f(): {line}\n")
-    work = floor.make(floor.recipe(Step("main", call="m:f")))
-    floor.give(work)
-    pid = floor.until(lambda: pid_in(floor.project / "d"))
+    harness.module("m", f"import subprocess, time\ndef f(): {line}\n")
+    work = harness.make(harness.recipe(Step("main", call="m:f")))
+    harness.give(work)
+    pid = harness.until(lambda: pid_in(harness.project / "d"))
     for _ in range(2):
-        floor.executor.cancel(floor.workers[0].name, [work.token])
-    assert floor.end_of(work).cause == Cause.CANCELED
+        harness.executor.cancel(harness.workers[0].name, [work.token])
+    assert harness.end_of(work).cause == Cause.CANCELED
     assert not alive(pid)
 
 
@@ -165,38 +166,38 @@ TIDY = "import subprocess, time\ndef f(): subprocess.run(['python3', 'daemon.py'
 
 
 @pytest.mark.parametrize("kind", ["command", "subtask", "call"])
-def test_without_a_grace_nobody_is_asked(floor: Floor, kind: str) -> None:
-    floor.module("m", TIDY)
+def test_without_a_grace_nobody_is_asked(harness: WorkerHarness, kind: str) -> None:
+    harness.module("m", TIDY)
     line = "python3 daemon.py d tidy; exec sleep 600"
     each = Each(items=(1,)) if kind == "subtask" else None
     main = Step("main", call="m:f") if kind == "call" else Step("main", run=line, each=each)
-    work = floor.make(floor.recipe(main, grace=0.0))
-    floor.give(work)
-    pid = floor.until(lambda: pid_in(floor.project / "d"))
-    floor.executor.cancel(floor.workers[0].name, [work.token])
-    assert floor.end_of(work).cause == Cause.CANCELED
-    assert not (floor.project / "d.asked").exists()
+    work = harness.make(harness.recipe(main, grace=0.0))
+    harness.give(work)
+    pid = harness.until(lambda: pid_in(harness.project / "d"))
+    harness.executor.cancel(harness.workers[0].name, [work.token])
+    assert harness.end_of(work).cause == Cause.CANCELED
+    assert not (harness.project / "d.asked").exists()
     assert not alive(pid)
 
 
-def test_what_is_out_of_time_is_not_asked_either(floor: Floor) -> None:
+def test_what_is_out_of_time_is_not_asked_either(harness: WorkerHarness) -> None:
     line = "trap 'touch asked; exit' TERM; while :; do sleep 0.01; done"
-    assert floor.command(line, grace=0.0, time=0.5).cause == Cause.TIMEOUT
-    assert not (floor.project / "asked").exists()
+    assert harness.command(line, grace=0.0, time=0.5).cause == Cause.TIMEOUT
+    assert not (harness.project / "asked").exists()
 
 
 @pytest.mark.parametrize("kind", ["command", "call step", "call"])
-def test_an_orphan_ends_what_it_runs_when_whoever_takes_over_wants_that(floor: Floor, kind: str) -> None:
-    floor.module("m", TIDY)
+def test_an_orphan_ends_what_it_runs_when_whoever_takes_over_wants_that(harness: WorkerHarness, kind: str) -> None:
+    harness.module("m", TIDY)
     line = "python3 daemon.py d tidy; exec sleep 600"
     main = Step("main", run=line) if kind == "command" else Step("main", call="m:f")
     then = (Step("then", run="true"),) if kind == "call step" else ()
-    recipe = floor.recipe(main, *then, grace=60.0)
-    work, behind = floor.make(recipe), floor.make(recipe)
-    floor.give(work, behind)
-    pid = floor.until(lambda: pid_in(floor.project / "d"))
-    os.kill(floor.workers[0].pid, signal.SIGUSR1)
-    assert floor.end_of(work).cause == Cause.CANCELED
-    assert floor.until(floor.returned) == [behind.token]
-    assert (floor.project / "d.done").exists()
+    recipe = harness.recipe(main, *then, grace=60.0)
+    work, behind = harness.make(recipe), harness.make(recipe)
+    harness.give(work, behind)
+    pid = harness.until(lambda: pid_in(harness.project / "d"))
+    os.kill(harness.workers[0].pid, signal.SIGUSR1)
+    assert harness.end_of(work).cause == Cause.CANCELED
+    assert harness.until(harness.returned) == [behind.token]
+    assert (harness.project / "d.done").exists()
     assert not alive(pid)

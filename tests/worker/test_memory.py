@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from floor import Floor, alive, pid_in, write_pid
+from harness import WorkerHarness, alive, pid_in, write_pid
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Each, Step
-from rekindle.domain.states import State
+from rekindle.domain.states import Cause, State
 from rekindle.journal.records import Ended, Started, Subtasks
-from rekindle.worker.memory import held_at_most, held_exactly
+from rekindle.worker.limits import held_at_most, held_exactly
 
 MIB = 1024 * 1024
 LIMIT = 100 * MIB
@@ -43,9 +42,9 @@ HOLD = (
 
 
 @pytest.fixture(autouse=True)
-def hold(floor: Floor) -> None:
+def hold(harness: WorkerHarness) -> None:
     """A module of the project whose functions hold memory, and that is a program too."""
-    floor.module("hold", HOLD)
+    harness.module("hold", HOLD)
 
 
 def check_evidence(end: Ended, least: int = LIMIT) -> None:
@@ -61,19 +60,19 @@ def check_evidence(end: Ended, least: int = LIMIT) -> None:
     assert "over its limit of 100.0 MiB" in end.failure.message
 
 
-def test_a_command_over_its_limit_is_killed_at_once(floor: Floor) -> None:
-    end = floor.command("python3 hold.py", memory=LIMIT)
+def test_a_command_over_its_limit_is_killed_at_once(harness: WorkerHarness) -> None:
+    end = harness.command("python3 hold.py", memory=LIMIT)
     check_evidence(end)
     assert end.signal == 9
     assert [(step.state, step.cause) for step in end.steps] == [(State.FAILED, Cause.OOM)]
 
 
-def test_the_limit_of_an_assignment_stands_over_the_recipes(floor: Floor) -> None:
+def test_the_limit_of_an_assignment_stands_over_the_recipes(harness: WorkerHarness) -> None:
     step = Step("main", run="python3 hold.py")
-    check_evidence(floor.run(step, memory=10_000 * MIB, more={"memory": LIMIT}))
+    check_evidence(harness.run(step, memory=10_000 * MIB, more={"memory": LIMIT}))
 
 
-def test_what_several_processes_hold_is_added_up_and_all_of_them_die(floor: Floor, tmp_path: Path) -> None:
+def test_what_several_processes_hold_is_added_up_and_all_of_them_die(harness: WorkerHarness, tmp_path: Path) -> None:
     """None of them is over the limit by itself. One has left the group, another the tree."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     hold = "exec python3 hold.py 45 600"
@@ -81,26 +80,26 @@ def test_what_several_processes_hold_is_added_up_and_all_of_them_die(floor: Floo
         f"sh -c '{write_pid(inside)}; {hold}' & setsid sh -c '{write_pid(outside)}; {hold}' & "
         "sh -c 'setsid python3 hold.py 45 600 &'; wait"
     )
-    check_evidence(floor.command(line, memory=LIMIT))
+    check_evidence(harness.command(line, memory=LIMIT))
     for path in (inside, outside):
         pid = pid_in(path)
         assert pid is not None
         assert not alive(pid)
 
 
-def test_what_processes_share_counts_once(floor: Floor) -> None:
-    floor.module(
+def test_what_processes_share_counts_once(harness: WorkerHarness) -> None:
+    harness.module(
         "fork",
         "import os, time\n"
         "kept = bytearray(b'x') * (60 << 20)\n"
         "children = [os.fork() for _ in range(1)] + [os.fork() for _ in range(1)]\n"
         "time.sleep(1)\n",
     )
-    assert floor.command("python3 fork.py", memory=LIMIT).state == State.COMPLETED
+    assert harness.command("python3 fork.py", memory=LIMIT).state == State.COMPLETED
 
 
-def test_what_can_be_read_again_does_not_count(floor: Floor) -> None:
-    floor.module(
+def test_what_can_be_read_again_does_not_count(harness: WorkerHarness) -> None:
+    harness.module(
         "mapped",
         "import mmap, time\n"
         "with open('large', 'wb') as file: file.write(bytes(200 << 20))\n"
@@ -109,48 +108,48 @@ def test_what_can_be_read_again_does_not_count(floor: Floor) -> None:
         "    sum(seen[at] for at in range(0, len(seen), 4096))\n"
         "    time.sleep(0.5)\n",
     )
-    assert floor.command("python3 mapped.py", memory=LIMIT).state == State.COMPLETED
+    assert harness.command("python3 mapped.py", memory=LIMIT).state == State.COMPLETED
 
 
-def test_what_stays_below_its_limit_or_has_none_is_left_alone(floor: Floor) -> None:
-    assert floor.command("python3 hold.py 50 0.6", memory=LIMIT).state == State.COMPLETED
-    assert floor.command("python3 hold.py 150 0.6").state == State.COMPLETED
+def test_what_stays_below_its_limit_or_has_none_is_left_alone(harness: WorkerHarness) -> None:
+    assert harness.command("python3 hold.py 50 0.6", memory=LIMIT).state == State.COMPLETED
+    assert harness.command("python3 hold.py 150 0.6").state == State.COMPLETED
 
 
-def test_a_call_over_its_limit_takes_nothing_else_with_it(floor: Floor) -> None:
-    recipe = floor.recipe(
+def test_a_call_over_its_limit_takes_nothing_else_with_it(harness: WorkerHarness) -> None:
+    recipe = harness.recipe(
         Step("main", call="hold:f", args={"size": "${matrix.size}", "seconds": "${matrix.s}"}), memory=LIMIT
     )
     sizes = [(1, 0.0), (1, 0.0), (150, 600.0), (1, 0.0), (1, 0.0)]
-    work = [floor.make(recipe, binding={"size": size, "s": seconds}) for size, seconds in sizes]
-    floor.give(*work)
-    ends = [floor.end_of(one) for one in work]
+    work = [harness.make(recipe, binding={"size": size, "s": seconds}) for size, seconds in sizes]
+    harness.give(*work)
+    ends = [harness.end_of(one) for one in work]
     assert [end.cause for end in ends] == [None, None, Cause.OOM, None, None]
     check_evidence(ends[2])
-    assert len({record.pid for record in floor.all(Started)}) == 2
+    assert len({record.pid for record in harness.all(Started)}) == 2
 
 
-def test_a_call_does_not_answer_for_what_earlier_ones_have_left(floor: Floor) -> None:
+def test_a_call_does_not_answer_for_what_earlier_ones_have_left(harness: WorkerHarness) -> None:
     """The process that calls share is replaced once that alone is more than the next one may hold."""
     step = Step("main", call="hold:f", args={"size": 60, "seconds": "${matrix.s}"})
-    recipe = floor.recipe(step, memory=LIMIT)
-    work = [floor.make(recipe, binding={"s": seconds}) for seconds in (0.0, 0.5, 0.5, 0.0)]
-    floor.give(*work)
-    ends = [floor.end_of(one) for one in work]
+    recipe = harness.recipe(step, memory=LIMIT)
+    work = [harness.make(recipe, binding={"s": seconds}) for seconds in (0.0, 0.5, 0.5, 0.0)]
+    harness.give(*work)
+    ends = [harness.end_of(one) for one in work]
     assert [end.cause for end in ends] == [None] * 4
     assert len({end.result for end in ends}) > 1
 
 
-def test_a_call_that_is_one_step_of_several_has_its_limit_too(floor: Floor) -> None:
+def test_a_call_that_is_one_step_of_several_has_its_limit_too(harness: WorkerHarness) -> None:
     roomy = Step("free", call="hold:f", args={"size": 60})
-    check_evidence(floor.run(roomy, Step("b", call="hold:f", args={"size": 120, "seconds": 600}), memory=LIMIT))
-    end = floor.run(roomy, Step("b", run="python3 hold.py 60 0.6"), memory=LIMIT)
+    check_evidence(harness.run(roomy, Step("b", call="hold:f", args={"size": 120, "seconds": 600}), memory=LIMIT))
+    end = harness.run(roomy, Step("b", run="python3 hold.py 60 0.6"), memory=LIMIT)
     assert end.state == State.COMPLETED
 
 
-def test_what_a_call_starts_counts_with_it(floor: Floor, tmp_path: Path) -> None:
+def test_what_a_call_starts_counts_with_it(harness: WorkerHarness, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    floor.module(
+    harness.module(
         "starts",
         "import subprocess, threading\n"
         "def run(path):\n"
@@ -162,14 +161,14 @@ def test_what_a_call_starts_counts_with_it(floor: Floor, tmp_path: Path) -> None
         "    thread.start()\n"
         "    thread.join()\n",
     )
-    check_evidence(floor.call("starts:f", {"path": str(pid_file)}, memory=LIMIT))
+    check_evidence(harness.call("starts:f", {"path": str(pid_file)}, memory=LIMIT))
     pid = pid_in(pid_file)
     assert pid is not None
     assert not alive(pid)
 
 
 @pytest.mark.parametrize("kind", ["command", "call"])
-def test_subtasks_of_a_fan_out_have_one_limit_together(floor: Floor, kind: str) -> None:
+def test_subtasks_of_a_fan_out_have_one_limit_together(harness: WorkerHarness, kind: str) -> None:
     each = Each(items=(1, 2), parallel=2)
     alone = Each(items=(1, 2), parallel=1)
     command = "python3 hold.py 60 1.5"
@@ -179,27 +178,27 @@ def test_subtasks_of_a_fan_out_have_one_limit_together(floor: Floor, kind: str) 
         else Step("main", call="hold:f", args={"size": 60, "seconds": 1.5}, each=one)
         for one in (each, alone)
     ]
-    check_evidence(floor.run(steps[0], memory=LIMIT))
-    told = [end.cause for record in floor.all(Subtasks) for end in record.ended]
+    check_evidence(harness.run(steps[0], memory=LIMIT))
+    told = [end.cause for record in harness.all(Subtasks) for end in record.ended]
     assert told == [Cause.OOM] * 2
     if kind == "command":
-        assert floor.run(steps[1], memory=LIMIT).state == State.COMPLETED
+        assert harness.run(steps[1], memory=LIMIT).state == State.COMPLETED
 
 
 def test_a_neighbour_is_untouched(tmp_path: Path) -> None:
     (tmp_path / "two").mkdir()
-    floor = Floor(tmp_path / "two", slots=2)
-    floor.module("hold", HOLD)
+    harness = WorkerHarness(tmp_path / "two", slots=2)
+    harness.module("hold", HOLD)
     try:
-        beside = floor.make(floor.recipe(Step("main", run="while ! [ -e go ]; do sleep 0.05; done"), memory=LIMIT))
-        greedy = floor.make(floor.recipe(Step("main", run="python3 hold.py"), memory=LIMIT))
-        floor.give(beside, worker=0)
-        floor.give(greedy, worker=1)
-        check_evidence(floor.end_of(greedy))
-        (floor.project / "go").touch()
-        assert floor.end_of(beside).state == State.COMPLETED
+        beside = harness.make(harness.recipe(Step("main", run="while ! [ -e go ]; do sleep 0.05; done"), memory=LIMIT))
+        greedy = harness.make(harness.recipe(Step("main", run="python3 hold.py"), memory=LIMIT))
+        harness.give(beside, worker=0)
+        harness.give(greedy, worker=1)
+        check_evidence(harness.end_of(greedy))
+        (harness.project / "go").touch()
+        assert harness.end_of(beside).state == State.COMPLETED
     finally:
-        floor.close()
+        harness.close()
 
 
 def test_the_cheap_sum_is_never_less_than_the_exact_one() -> None:
@@ -250,20 +249,20 @@ def _own_group() -> Path | None:
 
 
 @pytest.fixture
-def crowded(small_group: Path, tmp_path: Path) -> Iterator[Floor]:
-    """A floor whose worker is in that group, so that its commands and calls are."""
+def crowded(small_group: Path, tmp_path: Path) -> Iterator[WorkerHarness]:
+    """A harness whose worker is in that group, so that its commands and calls are."""
     assert small_group.exists()
     (tmp_path / "crowded").mkdir()
-    floor = Floor(tmp_path / "crowded")
+    harness = WorkerHarness(tmp_path / "crowded")
     (small_group.parent / "cgroup.procs").write_text(str(os.getpid()))  # the kernel may kill the largest process
-    floor.module("hold", HOLD)
-    yield floor
-    floor.close()
+    harness.module("hold", HOLD)
+    yield harness
+    harness.close()
 
 
 @pytest.mark.parametrize("run", [("python3", "hold.py"), "python3 hold.py; exit $?"], ids=["itself", "by its shell"])
 def test_a_command_that_the_kernel_kills_for_memory_is_told_from_one_that_somebody_kills(
-    crowded: Floor, run: str | tuple[str, ...]
+    crowded: WorkerHarness, run: str | tuple[str, ...]
 ) -> None:
     end = crowded.command(run)
     assert (end.state, end.cause, end.signal) == (State.FAILED, Cause.OOM, 9)
@@ -274,7 +273,7 @@ def test_a_command_that_the_kernel_kills_for_memory_is_told_from_one_that_somebo
     assert crowded.command("sh -c 'kill -9 $$'; exit $?").cause == Cause.SIGNAL
 
 
-def test_a_call_that_the_kernel_kills_for_memory_is_oom(crowded: Floor) -> None:
+def test_a_call_that_the_kernel_kills_for_memory_is_oom(crowded: WorkerHarness) -> None:
     assert crowded.call("hold:grow").cause == Cause.OOM
     end = crowded.run(Step("a", run="/bin/true"), Step("b", call="hold:grow"))
     assert (end.cause, end.steps[0].cause) == (Cause.OOM, Cause.OOM)
@@ -282,7 +281,7 @@ def test_a_call_that_the_kernel_kills_for_memory_is_oom(crowded: Floor) -> None:
     assert crowded.call("gone:f").cause == Cause.SIGNAL
 
 
-def test_a_subtask_that_the_kernel_kills_for_memory_is_oom(crowded: Floor) -> None:
+def test_a_subtask_that_the_kernel_kills_for_memory_is_oom(crowded: WorkerHarness) -> None:
     each = Each(items=(1, 1000), parallel=2)
     end = crowded.run(Step("main", run="python3 hold.py ${item} 1", each=each))
     assert end.cause == Cause.SUBTASKS
@@ -290,7 +289,7 @@ def test_a_subtask_that_the_kernel_kills_for_memory_is_oom(crowded: Floor) -> No
     assert sorted(told, key=str) == [None, Cause.OOM]
 
 
-def test_a_worker_that_the_kernel_kills_for_memory_takes_its_attempt_along_as_oom(crowded: Floor) -> None:
+def test_a_worker_that_the_kernel_kills_for_memory_takes_its_attempt_along_as_oom(crowded: WorkerHarness) -> None:
     """The command lets the kernel choose its worker."""
     script = f"while True:\n    kept = bytearray(b'x') * ({280 * MIB})\n"
     line = (

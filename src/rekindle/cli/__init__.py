@@ -1,1 +1,1 @@
-"""The command line: one file a noun. It reads words, calls the engine and draws the answer; it decides nothing."""
+"""The command line. Commands read options, call the engine and print results; they decide nothing."""

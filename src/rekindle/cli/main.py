@@ -1,4 +1,5 @@
-"""The entry: `rekindle`. Whatever goes wrong becomes one line on stderr, what to do next, and an exit code."""
+"""The command `rekindle`, with `import` and `completion`. An error becomes one line on stderr, a hint, and an exit
+code."""
 
 from __future__ import annotations
 
@@ -15,76 +16,79 @@ from typing import Any, NamedTuple
 
 import click
 
-from rekindle.cli.embassies import DIALECTS
-from rekindle.cli.lazy import Entry, LazyGroup
+from rekindle.cli.groups import DIALECTS, IMPORTS, Entry, LazyGroup
 from rekindle.domain.errors import Refused, RekindleError, SpecError
-from rekindle.domain.texts.surrogates import shown
+from rekindle.domain.texts.display import show_bytes
 from rekindle.streams import describe_stdout_error, set_up_streams, stdout_error
 
 DEBUG = "REKINDLE_DEBUG"
 WRONG_COMMAND_LINE = 64
-INTERRUPTED = 130  # 128 + SIGINT, as a shell tells it
-READER_GONE = 1  # as click exits where a write fails
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+READER_GONE = 1  # click's exit code for a failed write
 
 
 class Typed(NamedTuple):
-    """The root context's `obj`: the words after `rekindle`; `process`: the command line is the whole process, not a
-    call of `main` within another program."""
+    """The root context's `obj`: the words after `rekindle`. `process`: the command line is the whole process, not a
+    call of `main` by another program."""
 
     words: tuple[str, ...]
     process: bool
 
 
 _NO_BYTES = "surrogates not allowed"
-"""The reason of a UnicodeEncodeError: a word of the command line is not UTF-8, and the store cannot look for it."""
+"""The reason of a UnicodeEncodeError: a word of the command line is not UTF-8, and cannot be searched in the store."""
 
 GARBAGE = 50_000
-"""Objects between two looks for garbage in circles. A hundred thousand jobs are a million objects and no circle:
-Python's own 700 would spend a quarter of a plan's time on looking at them again and again."""
+"""Allocations between two garbage collections. A plan of 100,000 jobs makes a million objects without reference cycles:
+with Python's default of 700 the collector takes a quarter of the time."""
 
 COMMANDS = {
     "run": Entry("rekindle.cli.commands.run:run", "Submit SPEC and bring its workflow up to date."),
-    "init": Entry("rekindle.cli.commands.init:init", "Make a store here, private or shared with a group."),
+    "init": Entry("rekindle.cli.commands.store:init", "Make a store here, private or shared with a group."),
     "submit": Entry("rekindle.cli.commands.submit:submit", "Store SPEC as a workflow, and run nothing."),
-    "work": Entry("rekindle.cli.commands.work:work", "Run what is ready until nothing is left to run."),
+    "work": Entry("rekindle.cli.commands.work:work", "Run ready jobs until none is left."),
     "status": Entry("rekindle.cli.commands.status:status", "Show each workflow at a glance."),
     "workflows": Entry(
         "rekindle.cli.commands.workflows:workflows", "List, show, compare, archive and delete workflows."
     ),
     "jobs": Entry("rekindle.cli.commands.jobs:jobs", "List and show jobs."),
     "attempts": Entry(
-        "rekindle.cli.commands.attempts:attempts", "List, show and compare attempts: every execution there has been."
+        "rekindle.cli.commands.attempts:attempts", "List, show and compare attempts, the executions of jobs."
     ),
     "logs": Entry("rekindle.cli.commands.logs:logs", "Print what a job printed."),
-    "failures": Entry("rekindle.cli.commands.failures:failures", "Group failed attempts by how they failed."),
-    "flaky": Entry("rekindle.cli.commands.flaky:flaky", "Show which jobs fail now and then, and how often."),
-    "why": Entry("rekindle.cli.commands.why:why", "Tell whether jobs would run again, and why or why not."),
+    "failures": Entry("rekindle.cli.commands.failures:failures", "Group failed attempts by their error."),
+    "flaky": Entry("rekindle.cli.commands.failures:flaky", "Show which jobs fail sometimes, and how often."),
+    "why": Entry("rekindle.cli.commands.why:why", "Explain whether jobs would run again, and why or why not."),
     "rerun": Entry("rekindle.cli.commands.rerun:rerun", "Plan a rerun of a SELECTION, show it, and apply it."),
     "supervise": Entry(
-        "rekindle.cli.commands.supervise:supervise", "Run WORKFLOW, and run again what fails, within guards."
+        "rekindle.cli.commands.supervise:supervise", "Run WORKFLOW, and rerun its failures, within guards."
     ),
-    "restart": Entry("rekindle.cli.commands.restart:restart", "Run again whatever has to, in a whole workflow."),
+    "restart": Entry(
+        "rekindle.cli.commands.restart:restart", "Rerun the interrupted, stale and reset jobs of a workflow."
+    ),
     "reset": Entry("rekindle.cli.commands.reset:reset", "Archive a SELECTION and hold it until `restart`."),
-    "accept": Entry("rekindle.cli.commands.accept:accept", "Let what changed count as the same, for a SELECTION."),
-    "apply": Entry("rekindle.cli.commands.apply:apply", "Apply a plan that `rerun --save-plan` saved."),
-    "undo": Entry("rekindle.cli.commands.undo:undo", "Take a rerun back."),
+    "accept": Entry(
+        "rekindle.cli.commands.reset:accept", "Accept the changes of a SELECTION, so that it is not stale."
+    ),
+    "apply": Entry("rekindle.cli.commands.rerun:apply", "Apply a plan that `rerun --save-plan` saved."),
+    "undo": Entry("rekindle.cli.commands.reruns:undo", "Undo a rerun."),
     "reruns": Entry("rekindle.cli.commands.reruns:reruns", "List and show the reruns that were applied."),
     "events": Entry("rekindle.cli.commands.events:events", "List what happened in the store."),
-    "cancel": Entry("rekindle.cli.commands.control:cancel", "End jobs that run, and keep others from starting."),
+    "cancel": Entry("rekindle.cli.commands.control:cancel", "End running jobs, and keep others from starting."),
     "hold": Entry("rekindle.cli.commands.control:hold", "Keep jobs from starting until they are released."),
     "release": Entry("rekindle.cli.commands.control:release", "Let held jobs start again."),
     "store": Entry("rekindle.cli.commands.store:store", "Check the store."),
-    "dialects": Entry("rekindle.cli.commands.dialects:dialects", "Speak the commands of other systems."),
+    "dialects": Entry("rekindle.cli.commands.dialects:dialects", "List and install the commands of other systems."),
     **DIALECTS,
-    "import": Entry("rekindle.cli.commands.importing:importing", "Bring in what ran elsewhere, with its history."),
-    "completion": Entry("rekindle.cli.commands.completion:completion", "Print the completion script for a shell."),
+    "import": Entry("rekindle.cli.main:import_history", "Import workflows of other systems with their history."),
+    "completion": Entry("rekindle.cli.main:completion", "Print the completion script for a shell."),
 }
 
 _ONLY_STORE = frozenset(
     {"status", "workflows", "jobs", "attempts", "logs", "failures", "flaky", "reruns", "events", "cancel", "hold"}
     | {"release", "store"}
 )
-"""Commands that need no working directory where the store is named by an absolute path."""
+"""Commands that need no working directory if the store is named by an absolute path."""
 
 _REFUSALS: Mapping[int, tuple[str, str]] = {
     errno.ENOSPC: ("write", "make room on that file system (`df -h` shows it), and try again"),
@@ -105,7 +109,7 @@ _REFUSALS: Mapping[int, tuple[str, str]] = {
     errno.EISDIR: ("open", "check the path: a folder is where a file is expected"),
     errno.ELOOP: ("open", "check the path: a symbolic link leads back to itself"),
 }
-"""Errors of the operating system that its user can mend: what could not be done, and how to mend it."""
+"""Errors of the operating system that a user can resolve: the failed operation, and a hint."""
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -120,7 +124,7 @@ class _Root(LazyGroup):
     """The command `rekindle`."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. An error that nobody foresaw may come from a damaged store: StoreDamaged says so then."""
+        """Run the command. Raise StoreDamaged if an unexpected error comes from a damaged store."""
         try:
             return super().invoke(ctx)
         except (RekindleError, click.exceptions.Exit, click.ClickException, click.Abort):
@@ -128,7 +132,7 @@ class _Root(LazyGroup):
         except Exception as error:
             if isinstance(error, OSError) and error.errno in {errno.EPIPE, *_REFUSALS}:
                 raise
-            from rekindle.cli.opening import refuse_damaged
+            from rekindle.cli.sessions import refuse_damaged
 
             refuse_damaged(ctx.params.get("store"), error)
             raise
@@ -149,18 +153,18 @@ class _Root(LazyGroup):
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Print it.")
 @click.pass_context
 def cli(ctx: click.Context, store: str | None) -> None:
-    """Run workflows of jobs, and run again exactly what must run again.
+    """Run workflows of jobs, and rerun exactly the jobs that must run again.
 
     \b
     Example:
       rekindle run sweep.yaml -j 4        run it
       rekindle failures                   see what failed, and why
-      rekindle rerun -s failed --work     run again what failed, and what needs it
+      rekindle rerun -s failed --work     rerun them, and the jobs that need them
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
     if isinstance(ctx.obj, Typed) and ctx.obj.process and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        # The command is imported: from here on an interrupt unwinds it. Until here it ends the process at once.
+        # The command is imported: from now on an interrupt raises KeyboardInterrupt instead of ending the process.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     named = store or os.environ.get("REKINDLE_STORE") or ""
     if ctx.invoked_subcommand == "completion":
@@ -169,10 +173,38 @@ def cli(ctx: click.Context, store: str | None) -> None:
         _require_working_directory(elsewhere=store is not None)
 
 
+@click.group("import", cls=LazyGroup, entries=IMPORTS)
+def import_history() -> None:
+    """Import workflows of other systems with their history: jobs, states, and every attempt.
+
+    \b
+    Example:
+      rekindle import fireworks dump
+    """
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script for a shell.
+
+    \b
+    Example:
+      rekindle completion bash > ~/.local/share/bash-completion/completions/rekindle
+      rekindle completion zsh > ~/.zfunc/_rekindle
+      rekindle completion fish > ~/.config/fish/completions/rekindle.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    root = click.get_current_context().find_root().command
+    complete = get_completion_class(shell)
+    assert complete is not None
+    click.echo(complete(root, {}, "rekindle", "_REKINDLE_COMPLETE").source())
+
+
 def _require_working_directory(*, elsewhere: bool) -> None:
-    """Refused when the working directory does not exist any more, or may not be entered and the store is not
-    `elsewhere`."""
-    from rekindle.files.modes import working_directory
+    """Raise Refused if the working directory does not exist, or, unless the store is `elsewhere`, cannot be entered."""
+    from rekindle.files.store_files import working_directory
 
     hint = "change to another folder: cd /some/project"
     folder = working_directory()
@@ -184,14 +216,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's) and return its exit code.
 
     0 all well, 1 failed or refused, 2 jobs failed, 5 canceled, 6 timed out, 64 the command line is wrong.
-    An error nobody foresaw leaves as it is; `sys.excepthook` makes one line of it unless $REKINDLE_DEBUG is set."""
+    An unexpected error is not caught; `sys.excepthook` prints it in one line unless $REKINDLE_DEBUG is set."""
     gc.set_threshold(GARBAGE)
     process = arguments is None
     if process:
         set_up_streams()
         sys.unraisablehook = _unraisable
     if not os.environ.get(DEBUG):
-        sys.excepthook = _unforeseen
+        sys.excepthook = _print_unexpected
     codecs.register_error("shown", _show)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -201,13 +233,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = cli.main(args=list(words), prog_name="rekindle", standalone_mode=False, obj=Typed(words, process))
         sys.stdout.flush()
     except RekindleError as error:
-        return _tell(error)
+        return _print_error(error)
     except click.exceptions.NoArgsIsHelpError as help_page:
         click.echo(help_page.format_message(), err=True)
         return WRONG_COMMAND_LINE
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "rekindle"
-        return _complain(error.format_message(), f"`{path} --help` tells what it takes", WRONG_COMMAND_LINE)
+        return _complain(error.format_message(), f"`{path} --help` shows its options", WRONG_COMMAND_LINE)
     except click.ClickException as error:
         return _complain(error.format_message(), "", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -216,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.reason != _NO_BYTES:
             raise
         hint = "only the names of files may hold other bytes: names of jobs, values and notes are UTF-8"
-        return _complain(f"not a valid text: {shown(error.object)[:200]}", hint, WRONG_COMMAND_LINE)
+        return _complain(f"not a valid text: {show_bytes(error.object)[:200]}", hint, WRONG_COMMAND_LINE)
     except OverflowError:
         from rekindle.domain.texts.quantities import MOST_INTEGER
 
@@ -236,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _too_large(words: Sequence[str]) -> str | None:
-    """Return the first word that holds an integer which no store can hold, behind the option that it belongs to."""
+    """Return the first word with an integer that is too large for a store, after the option that it belongs to."""
     from rekindle.domain.texts.quantities import MOST_INTEGER
 
     for before, word in zip(("", *words), words, strict=False):
@@ -246,7 +278,7 @@ def _too_large(words: Sequence[str]) -> str | None:
 
 
 def _refused_by_system(error: OSError) -> int:
-    """Print what could not be opened or written, and what to do; the exit code."""
+    """Print the failed operation and a hint. Return the exit code."""
     verb, hint = _REFUSALS[error.errno or 0]
     path = error.filename if isinstance(error.filename, str) else ""
     what = f" {path}" if path else " another file" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
@@ -254,14 +286,14 @@ def _refused_by_system(error: OSError) -> int:
 
 
 def _show(error: UnicodeError) -> tuple[str, int]:
-    r"""Encode what a terminal cannot show: a byte that is not UTF-8 as `\xe9`, and any other character as ?."""
+    r"""Encode characters that the terminal cannot show: a byte that is not UTF-8 as `\xe9`, others as ?."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    text = shown(error.object[error.start : error.end])
+    text = show_bytes(error.object[error.start : error.end])
     return "".join(character if character.isascii() else "?" for character in text), error.end
 
 
-def _tell(error: RekindleError) -> int:
+def _print_error(error: RekindleError) -> int:
     if isinstance(error, SpecError):
         count = len(error.problems)
         click.echo(f"rekindle: {error.path}: {count} problem{'s' if count != 1 else ''}, nothing was done", err=True)
@@ -278,15 +310,15 @@ def _complain(message: str, hint: str, code: int) -> int:
     return code
 
 
-def _unforeseen(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
-    """Python exits with 1 after this, and after a KeyboardInterrupt as one that SIGINT has ended."""
+def _print_unexpected(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+    """Print an unexpected error. Python exits with 1 after this hook, and with SIGINT after a KeyboardInterrupt."""
     if kind is KeyboardInterrupt:
         return
-    _complain(f"unforeseen {kind.__name__}: {error}", f"set {DEBUG}=1 and try again to see the traceback", 1)
+    _complain(f"unexpected {kind.__name__}: {error}", f"set {DEBUG}=1 and try again to see the traceback", 1)
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """End the process where a KeyboardInterrupt was raised in a callback, out of which it cannot unwind the command."""
+    """End the process if a KeyboardInterrupt was raised in a callback, which cannot unwind the command."""
     if unraisable.exc_type is KeyboardInterrupt:
         os._exit(_complain("interrupted", "", INTERRUPTED))
     sys.__unraisablehook__(unraisable)

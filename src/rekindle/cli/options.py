@@ -1,4 +1,4 @@
-"""Options that several commands share, each written once."""
+"""Options that several commands share: selections, specs, plans, runners."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from typing import Any, TypeVar
 
 import click
 
+from rekindle.domain.definition import normalize_name
 from rekindle.domain.errors import BadValue, UsageError
-from rekindle.domain.selection import Changed, Selection
-from rekindle.domain.texts.jobnames import composed
-from rekindle.domain.verdicts import Word
-from rekindle.query.selections import Flags, parse_selection
+from rekindle.domain.selection import Selection, StaleFilter
+from rekindle.domain.subtasks import SubtaskChoice
+from rekindle.domain.verdicts import VerdictLevel
+from rekindle.query.selections import SelectionFlags, parse_selection
 from rekindle.streams import outlives_reader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else.")
-"""`as_json`."""
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+"""Passed to the command as `as_json`."""
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what submitting would do, and change nothing.")
-"""`dry_run`."""
+"""Passed to the command as `dry_run`."""
 
-workflow_option = click.option("-w", "--workflow", metavar="ID|NAME", help="Only this workflow.")
-"""`workflow`."""
+workflow_option = click.option("-w", "--workflow", metavar="ID|NAME", help="Restrict the command to this workflow.")
+"""Passed to the command as `workflow`."""
 
 
 class _OptionalValue(click.Option):
-    """An option whose value, if any, is joined to it: `--changed` or `--changed=all`. Click itself would take the
-    word behind `--changed` for its value."""
+    """An option with an optional value after `=`: `--changed` or `--changed=all`. Click would take the word after
+    `--changed` as its value."""
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
         super().add_to_parser(parser, ctx)
@@ -41,32 +42,46 @@ class _OptionalValue(click.Option):
         parser._match_long_opt = match_long
 
 
-def _changed(_: click.Context, __: click.Parameter, value: str | None) -> Changed:
+def _changed(_: click.Context, __: click.Parameter, value: str | None) -> StaleFilter:
     return "all" if value == "all" else value is not None
 
 
 _SELECTION = (
     click.argument("jobs", nargs=-1, metavar="[JOB]..."),
-    click.option("-w", "--workflow", metavar="ID|NAME", help="Jobs of this workflow; alone: all of them."),
-    click.option("-i", "--id", "ids", multiple=True, metavar="IDS", help="Jobs by id: 7, 1,2 or 4-9."),
+    click.option("-w", "--workflow", metavar="ID|NAME", help="Select jobs of this workflow; alone: all of its jobs."),
+    click.option("-i", "--id", "ids", multiple=True, metavar="IDS", help="Select jobs by id: 7, 1,2 or 4-9."),
     click.option(
-        "-n", "--name", "names", multiple=True, metavar="NAME|GLOB", help="By name; * and ? match, brackets do not."
+        "-n",
+        "--name",
+        "names",
+        multiple=True,
+        metavar="NAME|GLOB",
+        help="Select by name; * and ? are wildcards, brackets are not.",
     ),
-    click.option("-s", "--state", "states", multiple=True, metavar="STATE", help="In this state; repeat it for more."),
+    click.option(
+        "-s", "--state", "states", multiple=True, metavar="STATE", help="Select jobs in this state; repeat for more."
+    ),
     click.option(
         "-f",
         "--filter",
         "filters",
         multiple=True,
         metavar="FIELD=VALUE",
-        help="With a field = != < <= > >= or ~ VALUE; a time takes an age: ended<2d.",
+        help="Select by a field: = != < <= > >= or ~ VALUE; times take ages: ended<2d.",
     ),
     click.option(
-        "-q", "--query", "queries", multiple=True, metavar="JSON", help="By a document: $in $gt $regex $or $not …"
+        "-q",
+        "--query",
+        "queries",
+        multiple=True,
+        metavar="JSON",
+        help="Select by a document: $in $gt $regex $or $not …",
     ),
-    click.option("--error", metavar="REGEX", help="Whose error, traceback or end of stderr matches."),
-    click.option("--archived", is_flag=True, help="Let --error look at archived attempts too."),
-    click.option("--signature", metavar="ID", help="That failed alike: an id that `failures` lists."),
+    click.option("--error", metavar="REGEX", help="Select jobs whose error, traceback or end of stderr matches."),
+    click.option("--archived", is_flag=True, help="Let --error search archived attempts, too."),
+    click.option(
+        "--signature", metavar="ID", help="Select jobs that failed with this signature; `failures` lists them."
+    ),
     click.option(
         "--changed",
         cls=_OptionalValue,
@@ -75,20 +90,20 @@ _SELECTION = (
         type=click.Choice(["stale", "all"]),
         metavar="[=all]",
         callback=_changed,
-        help="Stale jobs; =all: also those whose interpreter, installed distributions or programs differ.",
+        help="Select stale jobs; =all: also jobs whose interpreter, installed distributions or programs differ.",
     ),
-    click.option("--all", "everything", is_flag=True, help="Every job of the store."),
+    click.option("--all", "everything", is_flag=True, help="Select every job of the store."),
 )
 
-_FLAG_NAMES = tuple(Flags.__dataclass_fields__)
+_FLAG_NAMES = tuple(SelectionFlags.__dataclass_fields__)
 
 
 def selection_options(command: Command) -> Command:
-    """Give a command the flags of a SELECTION; it gets them as one argument, `flags`."""
+    """Add the flags of a SELECTION to a command. The command gets them as one argument, `flags`."""
 
     @functools.wraps(command)
     def with_flags(*args: Any, **kwargs: Any) -> Any:
-        flags = Flags(**{name: kwargs.pop(name) for name in _FLAG_NAMES})
+        flags = SelectionFlags(**{name: kwargs.pop(name) for name in _FLAG_NAMES})
         return command(*args, flags=flags, **kwargs)
 
     decorated: Any = with_flags
@@ -97,8 +112,8 @@ def selection_options(command: Command) -> Command:
     return decorated  # type: ignore[no-any-return]
 
 
-def wanted_to_act(flags: Flags, verb: str, for_instance: str = "-s failed") -> Selection:
-    """The selection of a command that acts; UsageError when nothing at all was selected."""
+def required_selection(flags: SelectionFlags, verb: str, for_instance: str = "-s failed") -> Selection:
+    """Return the selection of a command that changes jobs. Raise UsageError without any selection flag."""
     selection = parse_selection(flags)
     if selection.empty:
         raise UsageError(
@@ -108,14 +123,14 @@ def wanted_to_act(flags: Flags, verb: str, for_instance: str = "-s failed") -> S
 
 
 def read_duration(_: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """An option's callback: seconds, from `90s`, `1h30m` …; BadValue names the option."""
+    """Return seconds from `90s`, `1h30m`. A click callback; BadValue names the option."""
     from rekindle.domain.texts.quantities import parse_duration
 
     return None if value is None else _named(parse_duration, value, param)
 
 
 def read_size(_: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """An option's callback: bytes, from `512M`, `8G` …; BadValue names the option."""
+    """Return bytes from `512M`, `8G`. A click callback; BadValue names the option."""
     from rekindle.domain.texts.quantities import parse_size
 
     return None if value is None else int(_named(parse_size, value, param))
@@ -129,29 +144,29 @@ def _named(read: Callable[[str], float], text: str, param: click.Parameter) -> f
 
 
 def pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
-    """`k=v` words as a mapping; BadValue names the one that is none."""
+    """Return `NAME=VALUE` words as a mapping. Raise BadValue for any other word."""
     found: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise BadValue(f"{option} takes NAME=VALUE, not {text!r}", hint=f"for instance {option} alpha=0.2")
-        found[composed(key)] = value
+        found[normalize_name(key)] = value
     return found
 
 
 revise_option = click.option(
-    "--revise", is_flag=True, help="Make SPEC the next revision of its workflow, though that is from another file."
+    "--revise", is_flag=True, help="Make SPEC the next revision of its workflow, even if that came from another file."
 )
-"""`revise`."""
+"""Passed to the command as `revise`."""
 
 
 def spec_options(command: Command) -> Command:
-    """`spec`, `param`, `name`, `new` and `revise`: what submitting takes."""
+    """Add the options of submitting to a command: `spec`, `param`, `name`, `new` and `revise`."""
     for decorate in reversed(
         (
             click.argument("spec", metavar="SPEC"),
             click.option("--param", multiple=True, metavar="K=V", help="Set a parameter of the spec; repeat for more."),
-            click.option("--as", "name", metavar="NAME", help="Name the workflow so, whatever the spec says."),
+            click.option("--as", "name", metavar="NAME", help="Name the workflow; overrides the name in the spec."),
             click.option("--new", is_flag=True, help="Make another workflow of the same name, not a revision."),
             revise_option,
         )
@@ -161,21 +176,21 @@ def spec_options(command: Command) -> Command:
 
 
 def check_text(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Return a text that the store keeps. UnicodeEncodeError for bytes that are not UTF-8, before anything is done."""
+    """Return a text that the store keeps. Raise UnicodeEncodeError for bytes that are not UTF-8. A click callback."""
     if value is not None:
         value.encode()
     return value
 
 
 def plan_options(command: Command) -> Command:
-    """`note`, `dry_run`, `yes` and `verbose`: of whatever shows a plan, asks, and applies it."""
+    """Add `note`, `dry_run`, `yes` and `verbose` to a command that shows a plan, asks, and applies it."""
     for decorate in reversed(
         (
             click.option(
                 "--note",
                 metavar="TEXT",
                 callback=check_text,
-                help="Kept with the rerun, for whoever reads the history.",
+                help="Keep a note with the rerun, for the history.",
             ),
             click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
             click.option("--yes", "-y", is_flag=True, help="Do not ask."),
@@ -187,12 +202,12 @@ def plan_options(command: Command) -> Command:
 
 
 def then_work_options(command: Command) -> Command:
-    """`and_work` and `slots`: of whatever may run what it has made ready. See `check_then_work`."""
+    """Add `and_work` and `slots` to a command that can run the jobs that it made ready. See `check_then_work`."""
     slots = click.IntRange(min=1)
     for decorate in reversed(
         (
-            click.option("--work", "and_work", is_flag=True, help="Run it at once."),
-            click.option("-j", "--jobs", "slots", type=slots, metavar="N", help="With --work: N jobs at once."),
+            click.option("--work", "and_work", is_flag=True, help="Run the jobs at once."),
+            click.option("-j", "--jobs", "slots", type=slots, metavar="N", help="With --work: run N jobs at once."),
         )
     ):
         command = decorate(command)
@@ -200,13 +215,13 @@ def then_work_options(command: Command) -> Command:
 
 
 def check_then_work(and_work: bool, slots: int | None) -> None:
-    """UsageError for a number of jobs at once where none are run."""
+    """Raise UsageError for -j without --work."""
     if slots is not None and not and_work:
-        raise UsageError("-j says how to work", hint="add --work, or leave it out")
+        raise UsageError("-j needs --work", hint="add --work, or leave -j out")
 
 
 def capacity_options(command: Command) -> Command:
-    """`slots`, `executor`, `memory`, `gpus` and `licence`: what a runner has to give."""
+    """Add `slots`, `executor`, `memory`, `gpus` and `licence` to a command: the capacity of a runner."""
     for decorate in reversed(
         (
             click.option(
@@ -217,12 +232,23 @@ def capacity_options(command: Command) -> Command:
                 metavar="N",
                 help="Run N jobs at once. [default: one for each processor]",
             ),
-            click.option("--executor", default="local", metavar="local", help="Where attempts run."),
+            click.option("--executor", default="local", metavar="local", help="Run attempts with this executor."),
             click.option(
-                "--memory", callback=read_size, metavar="SIZE", help="Pack jobs into so much. [default: all there is]"
+                "--memory",
+                callback=read_size,
+                metavar="SIZE",
+                help="Memory for all running jobs together. [default: all]",
             ),
-            click.option("--gpus", type=click.IntRange(min=0), default=0, metavar="N", help="GPUs that jobs may take."),
-            click.option("--licence", multiple=True, metavar="NAME=N", help="Licences that jobs may take."),
+            click.option(
+                "--gpus",
+                type=click.IntRange(min=0),
+                default=0,
+                metavar="N",
+                help="Number of GPUs for all running jobs together.",
+            ),
+            click.option(
+                "--licence", multiple=True, metavar="NAME=N", help="Number of licences for all running jobs together."
+            ),
         )
     ):
         command = decorate(command)
@@ -230,27 +256,47 @@ def capacity_options(command: Command) -> Command:
 
 
 def fail_on_option(command: Command) -> Command:
-    """`fail_on`: which verdicts make the exit code another than 0."""
-    help_text = "Exit 7 while blockers stand, 8 while warnings do: blocker, warning, or both with a comma."
-    return click.option("--fail-on", callback=_read_words, metavar="VERDICTS", help=help_text)(command)
+    """Add `fail_on` to a command: the verdicts that make its exit code 7 or 8."""
+    help_text = "Exit with 7 for verdict blocker, 8 for warning: blocker, warning, or both with a comma."
+    return click.option("--fail-on", callback=_read_verdicts, metavar="VERDICTS", help=help_text)(command)
 
 
-def _read_words(_: click.Context, param: click.Parameter, text: str | None) -> frozenset[Word]:
-    return frozenset(_read_word(param, word) for word in text.split(",")) if text is not None else frozenset()
+def _read_verdicts(_: click.Context, param: click.Parameter, text: str | None) -> frozenset[VerdictLevel]:
+    return frozenset(_read_verdict(param, word) for word in text.split(",")) if text is not None else frozenset()
 
 
-def _read_word(param: click.Parameter, text: str) -> Word:
-    for word in (Word.WARNING, Word.BLOCKER):
+def _read_verdict(param: click.Parameter, text: str) -> VerdictLevel:
+    for word in (VerdictLevel.WARNING, VerdictLevel.BLOCKER):
         if text.strip().lower() == word.value:
             return word
     raise BadValue(f"{param.opts[-1]}: {text.strip()!r} is neither warning nor blocker", hint="--fail-on blocker")
 
 
 def licences(texts: tuple[str, ...]) -> dict[str, int]:
-    """`NAME=N` words as counts."""
+    """Return `NAME=N` words as counts. Raise BadValue for any other word."""
     found: dict[str, int] = {}
     for name, count in pairs("--licence", texts).items():
         if not count.isdigit():
             raise BadValue(f"--licence {name}={count}: {count!r} is not a whole number", hint="--licence matlab=2")
         found[name] = int(count)
     return found
+
+
+def parse_subtasks(word: str, option: str = "--subtasks") -> SubtaskChoice:
+    """Return the choice of subtasks: `failed`, `all`, or indices and ranges (`0,3-5`). Raise UsageError otherwise."""
+    if word == "failed":
+        return "failed"
+    if word == "all":
+        return "all"
+    indices: set[int] = set()
+    for part in word.replace(",", " ").split():
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise UsageError(f"{option} takes failed, all or numbers like 0,3-5, not {part!r}")
+        low, high = int(first), int(last) if dash else int(first)
+        if high < low or high - low >= 10_000_000:
+            raise UsageError(f"{option}: {part!r} is no range", hint="the smaller number comes first: 3-5")
+        indices.update(range(low, high + 1))
+    if not indices:
+        raise UsageError(f"{option} names no subtask", hint="it takes failed, all or numbers like 0,3-5")
+    return tuple(sorted(indices))

@@ -1,4 +1,4 @@
-"""The embassies: each reads another system's files and speaks its commands, over the engine's public calls only.
+"""Dialects: read the files and commands of other systems through the engine's public calls.
 
-They hold no logic about running and rerunning. `cli.embassies` has the table of them; a dialect is imported when its
-name is typed."""
+Dialects contain no logic for running and rerunning. A dialect is imported when its name is typed.
+"""

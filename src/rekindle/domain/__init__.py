@@ -1,1 +1,1 @@
-"""THE LAW: what rekindle decides, without a clock, without IO, without a third party."""
+"""Domain rules: pure decisions about jobs, reruns and selections, without a clock and without IO."""

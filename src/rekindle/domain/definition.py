@@ -1,59 +1,69 @@
-"""What a workflow is: templates, the jobs made from them, and the edges between jobs.
+"""Workflow definitions: templates, the jobs made from them, edges, matrix labels, and partial definitions.
 
-A matrix is one template and many bindings; nothing is copied for each job.
-"""
+A matrix is one template and many bindings; nothing is copied for each job."""
 
 from __future__ import annotations
 
+import json
+import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rekindle.domain.causes import Cause
+from rekindle.domain.errors import NotFound, Refused
+from rekindle.domain.graph import Edge, descendants
+from rekindle.domain.states import Cause
+from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.quantities import Amount
+from rekindle.domain.texts.substitution import format_word
 
-GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL, where a job says nothing else."""
-STALE_ON = ("environment",)
-"""What makes a job stale only where `stale_on` names it: else it is a warning."""
+DEFAULT_GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL, unless a job sets another time."""
+
+
+STALE_ON_OPTIONS = ("environment",)
+"""Differences that make a job stale only if `stale_on` names them. Otherwise they are warnings."""
+
 
 When = Literal["completed", "finished"]
-"""What a job waits for, of all that it needs."""
+"""Which final states of its parents a job waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one attempt takes while it runs."""
+    """The resources of one attempt."""
 
     cpus: float = 1.0
-    memory: int = 0  # bytes; 0: nothing asked
+    memory: int = 0  # bytes; 0: no request
     gpus: int = 0
     time: float | None = None  # seconds of wall time; None: no limit
-    licences: tuple[tuple[str, int], ...] = ()  # (name, how many), sorted by name
+    licences: tuple[tuple[str, int], ...] = ()  # (name, count), sorted by name
 
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """Where the items of a fan-out step come from (one of `glob`, `items`, `run` and `call`), and how they are done."""
+    """The items of a fan-out step (from one of `glob`, `items`, `run` and `call`), and how they run."""
 
     glob: str | None = None  # a pattern, relative to the step's working directory; or one `${…}` that is a list
     items: tuple[Any, ...] | None = None
-    run: str | tuple[str, ...] | None = None  # prints an item a line
+    run: str | tuple[str, ...] | None = None  # prints one item per line
     shell: str | None = None
     call: str | None = None  # returns a list
     args: Mapping[str, Any] = field(default_factory=dict)
-    max_failed: int = 0  # with so many failed the step still completes, with a part
-    resubmit: int = 0  # how often, within an attempt, those that failed are run again
-    parallel: int | None = None  # None: one for each whole processor that the job takes, at least one
+    max_failed: int = 0  # up to this many failed items, the step still completes, partially
+    resubmit: int = 0  # how often failed items run again within an attempt
+    parallel: int | None = None  # None: one for each whole cpu of the job, at least one
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing a job does: a command (`run`) or a Python callable (`call`); with `each`, once for each item."""
+    """A step of a job: a command (`run`) or a Python callable (`call`); with `each`, once per item."""
 
     name: str
-    run: str | tuple[str, ...] | None = None  # a shell's line, or the argument vector
-    shell: str | None = None  # a shell by name, for a string; None: /bin/sh where one is needed
+    run: str | tuple[str, ...] | None = None  # a shell command line, or an argument vector
+    shell: str | None = None  # a shell name, for a command line; None: /bin/sh if a shell is needed
     call: str | None = None  # "module:function"
     args: Mapping[str, Any] = field(default_factory=dict)
     each: Each | None = None
@@ -61,58 +71,59 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """When a job that failed runs again by itself, and how: see domain.retrying. What it asks for holds together:
-    `causes`, `exit_codes` and `error` where they are given."""
+    """When and how a failed job runs again automatically: see rerun.retry. All requirements given (`causes`,
+    `exit_codes`, `error`) must match."""
 
-    max: int  # retries of the job since a person last reset it
+    max: int  # retries since a user last reset the job
     causes: tuple[Cause, ...] = ()
     exit_codes: tuple[int, ...] = ()
-    error: str | None = None  # a regular expression, found in what the attempt said
+    error: str | None = None  # a regular expression searched in the attempt's error texts
     delay: float = 0.0  # seconds before the first retry
-    backoff: float = 1.0  # each delay is so many times the one before
+    backoff: float = 1.0  # the factor from each delay to the next
     max_delay: float | None = None
     jitter: float = 0.0  # the share of the delay by which it varies, up or down
     memory: Amount | None = None
     time: Amount | None = None
-    max_memory: int | None = None  # bytes that growing stops at
+    max_memory: int | None = None  # bytes: the limit of growth
     max_time: float | None = None
-    other_host: bool = False  # not on the host where it failed, as long as another works
+    other_host: bool = False  # not on the host of the failure, while another host works
     start: Literal["beginning", "failed-step"] = "beginning"
 
 
 @dataclass(frozen=True, slots=True)
 class JobTemplate:
-    """What all jobs of one entry of the spec share. Texts may hold `${…}` (see domain.substitution)."""
+    """The part of a job definition shared by all jobs of one spec entry. Texts may contain `${…}` (see
+    texts.substitution)."""
 
     name: str
     steps: tuple[Step, ...]
     inputs: Mapping[str, str] = field(default_factory=dict)  # name -> path or pattern, relative to the project
     outputs: Mapping[str, str] = field(default_factory=dict)  # name -> path, relative to the working directory
-    env: Mapping[str, str] = field(default_factory=dict)  # the workflow's and the job's, merged
+    env: Mapping[str, str] = field(default_factory=dict)  # the workflow's and the job's variables, merged
     resources: Resources = Resources()
     priority: int = 0  # higher first
     workdir: Literal["project", "attempt"] = "project"
-    by_mtime: Mapping[str, int] = field(default_factory=dict)  # inputs and outputs told by size and mtime, not by
-    # content, when they have so many bytes or more (0: always)
+    # Inputs and outputs compared by size and mtime, not content, from this size in bytes on (0: always).
+    by_mtime: Mapping[str, int] = field(default_factory=dict)
     aggregate: bool = False  # runs again whenever anything it needs has run again
-    when: When = "completed"  # or "finished": failed, canceled and unreachable will do too
-    retry: tuple[RetryRule, ...] = ()  # the first that fits a failure decides
-    grace: float = GRACE  # seconds between SIGTERM and SIGKILL for what is canceled or out of time
-    stale_on: tuple[str, ...] = ()  # what makes it stale beyond the rest, of STALE_ON
-    implicit_inputs: bool = True  # the files that its commands name are compared
-    optional: tuple[str, ...] = ()  # inputs that need not be there
-    leave_running: bool = False  # processes that its steps leave are not killed once an attempt has completed
-    partial: Literal["keep", "aside"] = "keep"  # where the outputs of an attempt that does not complete go
+    when: When = "completed"  # "finished": parents may also be failed, canceled or unreachable
+    retry: tuple[RetryRule, ...] = ()  # the first rule that matches a failure decides
+    grace: float = DEFAULT_GRACE  # seconds between SIGTERM and SIGKILL on cancellation or timeout
+    stale_on: tuple[str, ...] = ()  # further differences that make it stale, from STALE_ON_OPTIONS
+    implicit_inputs: bool = True  # compare the files named in its commands
+    optional: tuple[str, ...] = ()  # inputs that may be missing
+    leave_running: bool = False  # do not kill processes left by its steps after a completed attempt
+    partial: Literal["keep", "aside"] = "keep"  # what happens to the outputs of an attempt that does not complete
 
     @property
     def runs_whenever(self) -> bool:
-        """It runs again whenever anything that it needs has run, and is told how each of these ended."""
+        """Whether the job runs again whenever a job it needs has run, and receives how each of them ended."""
         return self.aggregate or self.when == "finished"
 
 
 @dataclass(frozen=True, slots=True)
 class JobNode:
-    """One job: a template and the matrix values that make it this one."""
+    """A job: a template and its matrix values."""
 
     name: str
     template: int  # position in Definition.templates
@@ -121,14 +132,98 @@ class JobNode:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A whole workflow, checked: names are unique, edges have no cycle, every `${…}` is known."""
+    """A checked workflow: names are unique, edges have no cycle, every `${…}` is known."""
 
     name: str
-    directory: str  # absolute: the project, where `workdir: project` jobs run and relative paths start
+    # absolute project folder: the working directory of `workdir: project` jobs, and the base of relative paths
+    directory: str
     templates: Sequence[JobTemplate]
     jobs: Sequence[JobNode]
-    edges: Sequence[tuple[int, int]]  # (parent, child) as positions in `jobs`, without doubles
-    project: str | None = None  # a label to group and filter by
+    edges: Sequence[tuple[int, int]]  # (parent, child) as positions in `jobs`, without duplicates
+    project: str | None = None  # a label for grouping and filtering
     params: Mapping[str, Any] = field(default_factory=dict)  # with `--param` applied
-    source: str | None = None  # absolute path of the spec file; None: made by the Python API
-    source_digest: str | None = None  # BLAKE3 of the file's bytes
+    source: str | None = None  # absolute path of the spec file; None: built by the Python API
+    source_digest: str | None = None  # BLAKE3 of the spec file
+
+
+def select_portion(definition: Definition, first: str | None = None, last: str | None = None) -> Definition:
+    """Return the part of a definition from the entry `first` and its descendants up to the entry `last` and its
+    ancestors. None means no limit.
+
+    Outputs of omitted jobs are expected to exist. Raise NotFound for an unknown entry, and Refused if nothing leads
+    from `first` to `last`."""
+    kept = set(range(len(definition.jobs)))
+    if first is not None:
+        starts = _jobs_of_entry(definition, first)
+        kept &= starts | descendants(_adjacency(definition.edges), starts)
+    if last is not None:
+        ends = _jobs_of_entry(definition, last)
+        kept &= ends | descendants(_adjacency([(child, parent) for parent, child in definition.edges]), ends)
+    if not kept:
+        raise Refused(f"{definition.name}: no path leads from {first} to {last}", hint="name the earlier one first")
+    jobs = {job: position for position, job in enumerate(sorted(kept))}
+    templates = {one: position for position, one in enumerate(sorted({definition.jobs[job].template for job in jobs}))}
+    return replace(
+        definition,
+        templates=[definition.templates[one] for one in templates],
+        jobs=[replace(definition.jobs[job], template=templates[definition.jobs[job].template]) for job in jobs],
+        edges=[(jobs[parent], jobs[child]) for parent, child in definition.edges if parent in jobs and child in jobs],
+    )
+
+
+def _jobs_of_entry(definition: Definition, name: str) -> set[int]:
+    names = [template.name for template in definition.templates]
+    if name not in names:
+        raise NotFound(f"{definition.name} has no job {name!r}", hint=did_you_mean(name, names))
+    return {at for at, job in enumerate(definition.jobs) if names[job.template] == name}
+
+
+def _adjacency(edges: Sequence[Edge]) -> dict[int, list[int]]:
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for one, other in edges:
+        found[one].append(other)
+    return found
+
+
+_PARTS = re.compile(r'\s*([\w-]+)=("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
+
+
+def normalize_name(text: str) -> str:
+    """Return a name in Unicode NFC, so that equal names compare equal however they were typed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def matrix_label(values: Mapping[str, Any]) -> str:
+    """Return matrix values as they appear in a job's name: `alpha=0.1,seed=0`."""
+    return ",".join([f"{key}={value_label(value)}" for key, value in values.items()])
+
+
+def value_label(value: Any) -> str:
+    """Return a matrix value as it appears in a job's name. A text that would be ambiguous or unreadable there is quoted
+    as a JSON string: with a comma, a bracket, a control character, a leading quotation mark, or a space at either end.
+    An empty text is empty: `build[flags=]`."""
+    if not isinstance(value, str):
+        return format_word(value)
+    text = normalize_name(value)
+    plain = text.isprintable() and text == text.strip() and not text.startswith('"') and not set(text) & set(",[]")
+    if plain:
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in quoted)
+
+
+def split_job_name(name: str) -> tuple[str, dict[str, str]]:
+    """Split a job name into its entry and its labels by key. A name without labels has none."""
+    entry, bracket, rest = name.partition("[")
+    if not bracket or not rest.endswith("]"):
+        return name, {}
+    found: dict[str, str] = {}
+    at = 0
+    rest = rest[:-1]
+    while at < len(rest):
+        part = _PARTS.match(rest, at)
+        if part is None:
+            return name, {}
+        found[part[1]] = part[2]
+        at = part.end()
+    return entry, found

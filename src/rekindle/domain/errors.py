@@ -2,35 +2,31 @@
 
 RekindleError                   what is wrong, about what, and what to do next
 ├── UsageError                  the request itself is wrong (exit 64)
-│   ├── UnknownWord             a state, field, cause or option nobody knows
+│   ├── UnknownWord             a state, field, cause or option that does not exist
 │   ├── BadSelection            a filter, regex, range or JSON query that cannot be read
 │   └── BadValue                a duration, size or number that cannot be read or is out of range
-├── SpecError                   a spec file; carries every problem with its place
-├── NotFound                    a job, workflow, attempt, rerun or signature that is named and is not there
-├── Refused                     understood, and not done
+├── SpecError                   a spec file; has every problem with its position
+├── NotFound                    a job, workflow, attempt, rerun or signature that does not exist
+├── Refused                     a valid request that is not carried out
 │   ├── PlanRefused             every job of a rerun was refused
-│   ├── PlanOutdated            a saved plan whose jobs have moved since
-│   ├── UndoRefused             what the rerun reset has started since
-│   ├── Superseded              a runner that another has taken over from
+│   ├── PlanOutdated            a saved plan whose jobs have changed since
+│   ├── UndoRefused             a job that the rerun reset has started since
+│   ├── Superseded              another runner has taken over from this one
 │   └── SubmitRefused           a workflow of that name belongs to another folder, or cannot change now
-├── IllegalTransition           an event that the state does not know; carries the job's story
-├── StoreError                  the archive
+├── IllegalTransition           an event that is not allowed in the state; has the job's history
+├── StoreError                  the store
 │   ├── StoreVersion            older or newer than this rekindle
 │   ├── StoreUnavailable        locked for too long, read-only, full, or on a network file system
 │   └── StoreDamaged            not a rekindle store, or corrupt
-├── SlowPattern                 a regular expression that takes too long on some text
-├── JournalError                a record that cannot be read, beyond a torn end
-└── ExecutorError               attempts cannot be placed
+├── SlowPattern                 a regular expression that takes too long
+├── JournalError                an unreadable record, other than a truncated last one
+└── ExecutorError               attempts cannot be started
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rekindle.domain.rerunning.rerun import RefusedJob
 
 
 class RekindleError(Exception):
@@ -54,20 +50,20 @@ class UsageError(RekindleError):
 
 
 class UnknownWord(UsageError):
-    """A word from a closed list that is not in the list."""
+    """A word that is not in a closed list of words."""
 
 
 class BadSelection(UsageError):
-    """A selection that cannot be read."""
+    """A selection that cannot be parsed."""
 
 
 class BadValue(UsageError):
-    """A value that cannot be read or is out of range."""
+    """A value that cannot be parsed or is out of range."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Problem:
-    """One thing wrong in a spec file. `line` and `column` count from 1; 0 means the whole file."""
+class SpecProblem:
+    """A problem in a spec file. `line` and `column` count from 1; 0 means the whole file."""
 
     line: int
     column: int
@@ -75,30 +71,39 @@ class Problem:
     hint: str = ""
 
     def render(self, path: str) -> str:
-        """`path:line:column: message (hint)`."""
+        """Format the problem: `path:line:column: message (hint)`."""
         place = f"{path}:{self.line}:{self.column}" if self.line else path
         return f"{place}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 class SpecError(RekindleError):
-    """Everything that is wrong with a spec, in the order of the file."""
+    """All problems of a spec, in file order."""
 
-    def __init__(self, path: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, path: str, problems: Sequence[SpecProblem]) -> None:
         self.path = path
         self.problems = tuple(sorted(problems))
         super().__init__("\n".join(problem.render(path) for problem in self.problems))
 
 
 class NotFound(RekindleError):
-    """Something that was named and is not there."""
+    """Something named does not exist."""
 
 
 class Refused(RekindleError):
-    """Understood, and not done."""
+    """A valid request that is not carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedJob:
+    """A selected job that is not rerun."""
+
+    id: int
+    name: str
+    why: str
 
 
 class PlanRefused(Refused):
-    """Every job of a rerun was refused; `refused` has each with its reason."""
+    """Every job of a rerun was refused; `refused` has each job with its reason."""
 
     def __init__(self, message: str, *, hint: str = "", refused: Sequence[RefusedJob] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -106,23 +111,23 @@ class PlanRefused(Refused):
 
 
 class PlanOutdated(Refused):
-    """A saved plan whose jobs have moved since."""
+    """A saved plan whose jobs have changed since."""
 
 
 class UndoRefused(Refused):
-    """A rerun that cannot be undone any more."""
+    """A rerun that can no longer be undone."""
 
 
 class Superseded(Refused):
-    """A runner was taken for dead, and another sees to what it left: it must not write any more."""
+    """Another runner has taken over from this one, which must not write any more."""
 
 
 class SubmitRefused(Refused):
-    """A definition that the store does not take."""
+    """A definition that the store does not accept."""
 
 
 class IllegalTransition(RekindleError):
-    """An event that the state does not know. `story` tells what led here."""
+    """An event that is not allowed in the state. `story` is the job's history."""
 
     def __init__(self, state: str, event: str, story: str) -> None:
         super().__init__(f"{story}: {event} is not possible in state {state}")
@@ -130,15 +135,15 @@ class IllegalTransition(RekindleError):
 
 
 class StoreError(RekindleError):
-    """Something is wrong with the store."""
+    """An error of the store."""
 
 
 class StoreVersion(StoreError):
-    """A store that is older or newer than this rekindle."""
+    """The store is older or newer than this rekindle."""
 
 
 class StoreUnavailable(StoreError):
-    """A store that cannot be used now."""
+    """The store cannot be used at the moment."""
 
 
 class StoreDamaged(StoreError):
@@ -146,7 +151,7 @@ class StoreDamaged(StoreError):
 
 
 class SlowPattern(RekindleError):
-    """A user's regular expression took longer than its time limit; `pattern` is its text."""
+    """A user's regular expression exceeded its time limit; `pattern` is its text."""
 
     def __init__(self, pattern: str, seconds: float, doing: str = "one search") -> None:
         self.pattern = pattern
@@ -161,4 +166,4 @@ class JournalError(RekindleError):
 
 
 class ExecutorError(RekindleError):
-    """Attempts cannot be placed."""
+    """Attempts cannot be started."""

@@ -1,23 +1,23 @@
-"""Questions about directed graphs of integers: orders, cycles, what lies below what. Nothing here recurses."""
+"""Algorithms on directed graphs of integers: order, cycles, descendants, unreachable jobs. Nothing here recurses."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 Edge = tuple[int, int]
 """(parent, child)."""
 
 
 def topological_order(n: int, edges: Sequence[Edge]) -> list[int]:
-    """The nodes 0 … n-1, parents before children. Nodes on a cycle or behind one are left out, so that the
-    answer is shorter than `n` exactly when there is a cycle. Nodes without parents come first, in order."""
+    """Return the nodes 0 … n-1, parents before children. Nodes on or behind a cycle are omitted, so the result is
+    shorter than `n` exactly if there is a cycle. Nodes without parents come first, in order."""
     return _peel(n, edges)[0]
 
 
 def find_cycle(n: int, edges: Sequence[Edge]) -> list[int] | None:
-    """The nodes of one cycle in the order of its edges, its smallest node first; None: there is none.
+    """Return the nodes of one cycle in edge order, the smallest node first; None if there is no cycle.
 
-    Takes time and memory in proportion to nodes and edges: a million of each in a second or two."""
+    Time and memory are linear in nodes and edges: a million of each take one or two seconds."""
     order, unmet = _peel(n, edges)
     if len(order) == n:
         return None
@@ -29,16 +29,16 @@ def find_cycle(n: int, edges: Sequence[Edge]) -> list[int] | None:
 
 
 def _peel(n: int, edges: Sequence[Edge]) -> tuple[list[int], list[int]]:
-    """Kahn's algorithm: the order, and for each node how many parents were never reached."""
+    """Run Kahn's algorithm. Return the order, and for each node the number of parents that were never reached."""
     unmet = [0] * n
-    first = [-1] * n  # a chain of edges for each parent: far smaller than a list for each
+    first = [-1] * n  # linked lists of edges use far less memory than a list per parent
     following = [-1] * len(edges)
     for position, (parent, child) in enumerate(edges):
         unmet[child] += 1
         following[position] = first[parent]
         first[parent] = position
     order = [node for node in range(n) if not unmet[node]]
-    for node in order:  # grows while it is read
+    for node in order:  # grows during the loop
         position = first[node]
         while position >= 0:
             child = edges[position][1]
@@ -50,7 +50,7 @@ def _peel(n: int, edges: Sequence[Edge]) -> tuple[list[int], list[int]]:
 
 
 def _walk_back(back: Mapping[int, int], start: int) -> list[int]:
-    """Every node of `back` has a parent in it: going up must come round."""
+    """Return a cycle of `back`. Every node in it has a parent in it, so walking up must reach a node twice."""
     seen: dict[int, int] = {}
     node = start
     while node not in seen:
@@ -65,17 +65,17 @@ def _walk_back(back: Mapping[int, int], start: int) -> list[int]:
 def nearest_start(
     adjacent: Mapping[int, Sequence[int]], starts: Iterable[int], within: Collection[int] | None = None
 ) -> dict[int, int]:
-    """For each node that is reached from `starts` over at least one edge, the start that is nearest to it; of
-    several as near, the smallest. A start is in the answer only where another one reaches it.
+    """Return the nearest start of each node that is reachable from `starts` over at least one edge; the smallest one of
+    several equally near. A start is included only if another start reaches it.
 
     With `adjacent` the children, these are the descendants and their nearest ancestors among `starts`; with the
-    parents it is the other way round. `within` keeps the walk to some nodes."""
+    parents, the reverse. `within` limits the walk to some nodes."""
     level = sorted(set(starts))
     origin = {node: node for node in level}
     reached: dict[int, int] = {}
     while level:
         following = []
-        for node in level:  # by origin: who comes first has the smallest
+        for node in level:  # ordered by origin: the first one found is the smallest
             start = origin[node]
             for other in adjacent.get(node, ()):
                 if other in reached or (within is not None and other not in within):
@@ -89,5 +89,23 @@ def nearest_start(
 
 
 def descendants(children: Mapping[int, Sequence[int]], starts: Iterable[int]) -> set[int]:
-    """Every node below `starts`; a start itself only where it is below another."""
+    """Return every node below `starts`; a start itself only if it is below another."""
     return set(nearest_start(children, starts))
+
+
+def unreachable_jobs(
+    ended_badly: Iterable[int], idle: Container[int], children: Mapping[int, Sequence[int]]
+) -> set[int]:
+    """Return the jobs that will not complete: those that failed or were canceled, and all jobs among `idle` that need
+    one of these, directly or not.
+
+    These jobs count as finished for `when: finished`. `idle` holds jobs that have no attempt, are not canceled, and
+    need their parents completed. Jobs due for a retry have not failed."""
+    found = set(ended_badly)
+    level = list(found)
+    for job in level:  # grows during the loop
+        for child in children.get(job, ()):
+            if child in idle and child not in found:
+                found.add(child)
+                level.append(child)
+    return found

@@ -1,4 +1,4 @@
-"""What the archive remembers: jobs, attempts, steps, reruns. Times are seconds since the epoch, UTC."""
+"""Stored records: jobs, attempts, steps, runners, events. Times are seconds since the epoch, UTC."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Resources
-from rekindle.domain.states import State
-from rekindle.domain.texts.surrogates import shown
+from rekindle.domain.states import Cause, State
+from rekindle.domain.texts.display import show_bytes
 from rekindle.domain.verdicts import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What an attempt or step that failed said. Texts are bounded by whoever writes them."""
+    """The error texts of a failed attempt or step, bounded by the writer."""
 
     type: str = ""  # exception type, or "" for a command
     message: str = ""
     traceback: str = ""
-    stderr: str = ""  # the tail of what was written to stderr
+    stderr: str = ""  # the end of stderr
 
     def __post_init__(self) -> None:
-        for name in ("type", "message", "traceback", "stderr"):  # people read these: bytes are shown, not kept
+        for name in ("type", "message", "traceback", "stderr"):  # for display: other bytes than UTF-8 are escaped
             text = getattr(self, name)
             if not text.isascii():
-                object.__setattr__(self, name, shown(text))
+                object.__setattr__(self, name, show_bytes(text))
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """How one step of an attempt ended, or that it was kept from an earlier attempt."""
+    """How one step of an attempt ended, or the earlier attempt from which it was kept."""
 
     position: int  # from 0, in the job's list of steps
     name: str
@@ -42,13 +41,13 @@ class StepOutcome:
     started: float | None = None
     ended: float | None = None
     result: str | None = None  # JSON text
-    kept_from: int | None = None  # the attempt that did it, where this one did not
-    action: str | None = None  # JSON text: the dynamic action that it staged
-    verdict: Verdict | None = None  # what it found
+    kept_from: int | None = None  # the attempt that ran the step, if not this one
+    action: str | None = None  # JSON text: the dynamic action that the step requested
+    verdict: Verdict | None = None
 
 
 class Attempt(NamedTuple):
-    """One execution of a job. A tuple, because lists make millions of them."""
+    """One execution of a job. A tuple, since lists may hold millions of attempts."""
 
     id: int
     job: int
@@ -62,10 +61,10 @@ class Attempt(NamedTuple):
     exit_code: int | None = None
     signal: int | None = None
     failure: Failure | None = None
-    signature: str | None = None  # digest of the normalised failure
+    signature: str | None = None  # digest of the normalized failure
     host: str | None = None
     pid: int | None = None
-    pid_start: int | None = None  # clock ticks after boot, as /proc has it
+    pid_start: int | None = None  # clock ticks after boot, as in /proc
     worker: str | None = None
     runner: int | None = None
     folder: str | None = None  # absolute, whether or not it exists
@@ -75,23 +74,23 @@ class Attempt(NamedTuple):
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
     result: str | None = None  # JSON text
-    verdict: Verdict | None = None  # what it found
+    verdict: Verdict | None = None
     builds_on: int | None = None  # the attempt whose steps it keeps
-    start_step: int = 0  # the position at which it started
+    start_step: int = 0  # the position of its first step
     overrides: str | None = None  # JSON text; not None: modified
     partial: bool = False
     archived_by: int | None = None  # the rerun that archived it; None: live
     steps: tuple[StepOutcome, ...] = ()
-    binding: str | None = None  # JSON text: the matrix values, where they are not those that the job has now
-    code: str | None = None  # digest of the modules that its functions come from
-    pinned_to: int | None = None  # the attempt whose definition it took; None: the latest
-    evidence: str | None = None  # JSON text: what the cause was concluded from
-    shared: bool = False  # others may be in its folder too: it is never removed
+    binding: str | None = None  # JSON text: the matrix values, if they differ from the job's current ones
+    code: str | None = None  # digest of the modules of its functions
+    pinned_to: int | None = None  # the attempt whose definition it used; None: the latest
+    evidence: str | None = None  # JSON text: the facts from which the cause was concluded
+    shared: bool = False  # its folder may be shared: never remove it
     left_running: str | None = None  # JSON text of a LeftRunning; None: no process was left
 
 
 class Job(NamedTuple):
-    """A node of a workflow's graph, as it stands. A tuple, because lists make millions of them."""
+    """A job of a workflow, in its current state. A tuple, since lists may hold millions of jobs."""
 
     id: int
     workflow: int
@@ -104,27 +103,27 @@ class Job(NamedTuple):
     priority: int
     resource_class: int
     held: str | None = None  # the reason; None: not held
-    canceled: bool = False  # before it had an attempt
+    canceled: bool = False  # before its first attempt
     retired: bool = False
     attempt: int | None = None  # the live attempt
-    reserve: int | None = None  # a COMPLETED attempt kept for early cut-off
-    attempts: int = 0  # how many there have been
+    reserve: int | None = None  # a COMPLETED archived attempt that may be reused
+    attempts: int = 0  # the number of attempts so far
     not_before: float | None = None
     added_by: int | None = None
     resume_attempt: int | None = None  # the next attempt builds on this one …
     resume_step: int = 0  # … from this position
     overrides: str | None = None  # JSON text, for the next attempts
-    keep_recovery: int | None = None  # the rerun since which plain reruns resume there too
+    keep_recovery: int | None = None  # the rerun since which plain reruns use this resume point
     take: str | None = None  # how the next attempt gets its folder: a "copy" of, or the "same" as …
     take_folder: str | None = None  # … this one
-    pinned_to: int | None = None  # the next attempts take their definition from this one; None: the latest
-    avoids: str | None = None  # the host where it failed: not there, as long as another works
-    repeats: int = 0  # how often more it runs after its live, or its next, attempt
+    pinned_to: int | None = None  # the attempt whose definition the next attempts use; None: the latest
+    avoids: str | None = None  # the host of its failure: not used while another host works
+    repeats: int = 0  # how many more times it runs after its live, or next, attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A workflow, as it stands."""
+    """A workflow, in its current state."""
 
     id: int
     name: str
@@ -145,41 +144,41 @@ class Revision:
     number: int  # from 1
     submitted: float
     source_digest: str | None = None
-    rerun: int | None = None  # that has recorded what it did, of kind `revision`; None: it is the first
+    rerun: int | None = None  # the rerun of kind `revision` that recorded the change; None: the first revision
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Which process is meant, wherever it is: `pid` and `pid_start` (clock ticks after boot) name it in the namespace
-    `pid_space` of the boot `boot_id` of a host."""
+class ProcessIdentity:
+    """A process on any host: `pid` and `pid_start` (clock ticks after boot) identify it in the namespace `pid_space` of
+    the boot `boot_id` of a host."""
 
     host: str
     boot_id: str
     pid: int
     pid_start: int
     pid_space: int
-    elsewhere: bool = False  # it works on the store that this one was copied from
+    elsewhere: bool = False  # it works on the store from which this one was copied
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What a runner has for the jobs that it runs, in all, and which jobs these are."""
+class RunnerCapacity:
+    """The total capacity of a runner, and the jobs it accepts."""
 
     cpus: float
     memory: int  # bytes
     gpus: int = 0
     licences: Mapping[str, int] = field(default_factory=dict)
-    workflow: int | None = None  # it runs jobs of this one; None: of all
-    chosen: bool = False  # it runs only some of the jobs
+    workflow: int | None = None  # it runs only jobs of this workflow; None: of all
+    chosen: bool = False  # it runs only selected jobs
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A process that claims ready jobs, under a lease. Its epoch is 1 as long as nobody has taken over; `keeper` is the
-    runner that took over last.
+    """A process that claims ready jobs under a lease. Its epoch is 1 until another runner takes over; `keeper` is the
+    last runner that took over.
 
-    A runner that works `elsewhere`, on the store that this one was copied from, does not run for this store: its
-    processes are never signaled, and the attempts that it had under way when the store was copied are lost here."""
+    A runner with `elsewhere` works on the store from which this one was copied. Its processes are never signaled, and
+    attempts it had running at the time of the copy are lost here."""
 
     id: int
     host: str
@@ -194,15 +193,15 @@ class Runner:
     ended: float | None = None
     pid_space: int = 0
     keeper: int | None = None
-    label: str = ""  # what it is called
-    store: str | None = None  # the store's folder, absolute, when it registered; None: not recorded
+    label: str = ""  # its name
+    store: str | None = None  # the absolute store folder when it registered; None: not recorded
     elsewhere: bool = False
-    offer: Offer | None = None  # None: not recorded
+    offer: RunnerCapacity | None = None  # None: not recorded
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """One job's change of state, decided by the law and written under a guard on `before`."""
+class StateChange:
+    """One job's change of state, written only if the job is still in `before`."""
 
     job: int
     workflow: int
@@ -213,17 +212,17 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class ReadyClass:
-    """Jobs of one workflow that are ready and take the same resources."""
+    """Ready jobs of one workflow with the same resources."""
 
     workflow: int
     resource_class: int
     resources: Resources
-    ready: int  # an upper bound: held and delayed ones are counted too
+    ready: int  # an upper bound: held and delayed jobs are included
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyJob:
-    """What a claim needs to know of a job."""
+    """A ready job, with everything that a claim needs."""
 
     id: int
     workflow: int
@@ -239,15 +238,15 @@ class ReadyJob:
     overrides: str | None
     take: str | None = None  # "copy" or "same": how it gets its folder …
     take_folder: str | None = None  # … from this one
-    subtasks: str | None = None  # JSON text: which run where it resumes a fan-out
-    latest: int | None = None  # its latest template, which says what it takes, where that is another
-    own_binding: str | None = None  # JSON text: the matrix values that it is pinned to, where the job has others now
-    pinned_to: int | None = None  # the attempt whose definition it takes
+    subtasks: str | None = None  # JSON text: the subtasks to run if it resumes a fan-out
+    latest: int | None = None  # its latest template, if different; its resources come from this one
+    own_binding: str | None = None  # JSON text: the pinned matrix values, if the job has others now
+    pinned_to: int | None = None  # the attempt whose definition it uses
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
-    """A ready job whose attempt in reserve is to be looked at before it may be claimed."""
+class ReuseCandidate:
+    """A ready job whose archived attempt must be checked for reuse before the job is claimed."""
 
     id: int
     workflow: int
@@ -257,52 +256,53 @@ class Reserved:
     reserve: int
 
 
-class Needed(NamedTuple):
-    """A job that another needs, and its live attempt. It has completed, unless it is needed only finished."""
+class UpstreamJob(NamedTuple):
+    """A job that another job needs, with its live attempt. It has completed, unless the other job needs it only
+    finished."""
 
     name: str
-    result: str | None  # JSON text, of one that completed
+    result: str | None  # JSON text; of a completed job
     job: int
     attempt: int | None
     state: State = State.COMPLETED  # the job's
     number: int | None = None  # the attempt's, within the job
     verdict: Verdict | None = None
-    failure: Failure | None = None  # of one that failed
+    failure: Failure | None = None  # of a failed job
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
-    """A place that is given for an attempt to work in. `shared`: others may be in it, or come; it is never removed."""
+class GivenFolder:
+    """A folder given to an attempt. A `shared` one may be used by others and is never removed."""
 
     path: str  # absolute
     shared: bool = False
 
 
-class Earlier(NamedTuple):
-    """How the attempt of a job before its newest ended."""
+class PreviousAttempt(NamedTuple):
+    """How the second newest attempt of a job ended."""
 
     number: int  # within the job
     state: State
     cause: Cause | None
-    failure: Failure | None  # of one that failed
+    failure: Failure | None  # of a failed attempt
 
 
 @dataclass(frozen=True, slots=True)
 class NewAttempt:
-    """An attempt at the moment of its claim."""
+    """An attempt when it is claimed."""
 
     id: int
     token: str
     job: ReadyJob
     folder: str
-    own: str = ""  # its own path, where that is not its folder: it runs in an earlier attempt's, or in a given place
-    given: bool = False  # in a given place, which is made where it is not there
-    shared: bool = False  # … and in which others may be
+    own: str = ""  # its own path, if it runs in an earlier attempt's folder or a given one
+    given: bool = False  # in a given folder, which is created if missing
+    shared: bool = False  # … and may be used by others
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where an attempt and its job stand when a record about the attempt arrives."""
+class AttemptJobState:
+    """The state of an attempt and its job when a record about the attempt arrives."""
 
     attempt: int
     token: str
@@ -315,7 +315,7 @@ class Standing:
     job_state: State
     job_attempt: int | None
     cancel_asked: bool = False
-    repeats: int = 0  # how often more the job runs after that
+    repeats: int = 0  # how many more times the job runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,16 +328,16 @@ class LeftProcess:
 
 @dataclass(frozen=True, slots=True)
 class LeftRunning:
-    """The processes that the steps of an attempt left running when they ended."""
+    """The processes that an attempt's steps left running when they ended."""
 
-    killed: bool  # False: the job asks to leave them running
+    killed: bool  # False: the job says to leave them running
     count: int
     processes: tuple[LeftProcess, ...]  # the first of them
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """Everything that an attempt's end writes to its row."""
+class AttemptEnd:
+    """All values that the end of an attempt writes to its row."""
 
     attempt: int
     state: State
@@ -351,21 +351,21 @@ class Ending:
     exit_code: int | None = None
     signal: int | None = None
     failure: Failure | None = None
-    signature: tuple[str, str, str] | None = None  # (digest, type, normalised message)
+    signature: tuple[str, str, str] | None = None  # (digest, type, normalized message)
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
     result: str | None = None
     verdict: Verdict | None = None
     steps: Sequence[StepOutcome] = ()
-    partial: bool = False  # it went on with a part of a fan-out
-    code: str | None = None  # digest of the modules that its functions come from
-    evidence: str | None = None  # JSON text: what the cause was concluded from
+    partial: bool = False  # it continued with part of a fan-out
+    code: str | None = None  # digest of the modules of its functions
+    evidence: str | None = None  # JSON text: the facts from which the cause was concluded
     left_running: str | None = None  # JSON text of a LeftRunning
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """What happened, one for a batch or an operation."""
+class LoggedEvent:
+    """An event, one per batch or operation."""
 
     id: int
     at: float
@@ -376,7 +376,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Attempts that failed alike: live ones, or all there have been."""
+    """Attempts with the same failure signature: live ones, or all."""
 
     signature: str
     cause: Cause
@@ -386,22 +386,22 @@ class FailureGroup:
     jobs: tuple[int, ...]
     first: float | None = None  # when the first of them ended …
     last: float | None = None  # … and the last
-    hosts: tuple[tuple[str, int], ...] = ()  # (host, attempts), those with most first
+    hosts: tuple[tuple[str, int], ...] = ()  # (host, attempts), most attempts first
     newest: int | None = None  # attempt
     newest_job: int | None = None
-    newest_message: str = ""  # as the newest attempt wrote it, in one line; `message` is normalised
+    newest_message: str = ""  # as written by the newest attempt, in one line; `message` is normalized
 
 
 @dataclass(frozen=True, slots=True)
 class PartialOutput:
-    """A declared output that an attempt which did not complete had made or changed."""
+    """A declared output that an incomplete attempt created or changed."""
 
     name: str  # as declared
     path: str  # absolute
     size: int  # bytes; of a folder: of the files in it
-    aside: str | None = None  # absolute: where it was moved to; None: it was left in its place …
-    stays: str | None = None  # … for this reason, though `partial: aside` holds
-    taken: bool = False  # a later attempt may have put it back already: `aside` need not exist
+    aside: str | None = None  # absolute: where it was moved; None: it was left in place …
+    stays: str | None = None  # … for this reason, although `partial: aside` is set
+    taken: bool = False  # a later attempt may have moved it back: `aside` may not exist
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,7 +416,7 @@ class PartialOfFailure:
 
 
 class JobFlags(NamedTuple):
-    """Of a job what decides whether it is held, released or canceled."""
+    """The fields of a job that decide whether it can be held, released or canceled."""
 
     id: int
     workflow: int

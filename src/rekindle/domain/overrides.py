@@ -1,8 +1,7 @@
-"""What a rerun changes of a job's parameters, environment and resources: recorded on the attempts as "modified".
+"""Overrides: the changes that a rerun makes to a job's parameters, environment and resources.
 
-What is asked for is an `Overrides`; against a job it becomes a `Modified`, in which every amount is a number and which
-is stored as JSON. A job's own template and parameters are never changed.
-"""
+A request is an `Overrides`. Applied to a job it becomes an `AppliedOverrides`, in which every amount is a number,
+stored as JSON. The job's template and parameters never change; its attempts are recorded as modified."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from typing import Any
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue, RekindleError
 from rekindle.domain.texts.quantities import Amount, parse_duration, parse_size
-from rekindle.domain.texts.substitution import references
+from rekindle.domain.texts.substitution import find_references
 
 _MOST = 2**63
 _FACTOR_FORM = "a factor is written like x1.5"
@@ -23,7 +22,7 @@ _FACTOR_FORM = "a factor is written like x1.5"
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What `--set`, `--env`, `--memory`, `--time` and `--cpus` asked for. Memory is in bytes, time in seconds."""
+    """The values of `--set`, `--env`, `--memory`, `--time` and `--cpus`. Memory is in bytes, time in seconds."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
@@ -40,8 +39,7 @@ class Overrides:
         time: str | None = None,
         cpus: float | None = None,
     ) -> Overrides:
-        """As it is typed: `memory` "8G" or "x1.5", `time` "2h" or "x2". BadValue for what cannot be read or is out of
-        range."""
+        """Parse values as typed: `memory` "8G" or "x1.5", `time` "2h" or "x2". Raise BadValue for an invalid value."""
         made = cls(
             dict(params or {}),
             dict(env or {}),
@@ -54,8 +52,8 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True)
-class Modified:
-    """What differs from a job's definition. None: it does not differ."""
+class AppliedOverrides:
+    """The differences from a job's definition. None: no difference."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
@@ -63,9 +61,9 @@ class Modified:
     time: float | None = None  # seconds
     cpus: float | None = None
 
-    def over(self, earlier: Modified) -> Modified:
-        """These on top of earlier ones."""
-        return Modified(
+    def over(self, earlier: AppliedOverrides) -> AppliedOverrides:
+        """Return these overrides on top of earlier ones."""
+        return AppliedOverrides(
             {**earlier.params, **self.params},
             {**earlier.env, **self.env},
             earlier.memory if self.memory is None else self.memory,
@@ -74,12 +72,12 @@ class Modified:
         )
 
     def resources(self, base: Resources) -> Resources:
-        """What an attempt takes that would take `base`."""
+        """Return the resources of an attempt whose definition asks for `base`."""
         given = {"memory": self.memory, "time": self.time, "cpus": self.cpus}
         return replace(base, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
     def text(self) -> str | None:
-        """As it is stored: JSON with the keys that are set, sorted; None when none is."""
+        """Return the stored form: JSON with the set keys, sorted; None if there are none."""
         given = {
             "params": dict(self.params),
             "env": dict(self.env),
@@ -90,9 +88,9 @@ class Modified:
         document = {name: value for name, value in given.items() if value not in ({}, None)}
         return json.dumps(document, sort_keys=True) if document else None
 
-    def without(self, names: Collection[str]) -> Modified:
-        """All but these: `params.NAME`, `env.NAME`, `memory`, `time`, `cpus`."""
-        return Modified(
+    def without(self, names: Collection[str]) -> AppliedOverrides:
+        """Return the overrides without these names: `params.NAME`, `env.NAME`, `memory`, `time`, `cpus`."""
+        return AppliedOverrides(
             {name: value for name, value in self.params.items() if f"params.{name}" not in names},
             {name: text for name, text in self.env.items() if f"env.{name}" not in names},
             None if "memory" in names else self.memory,
@@ -101,23 +99,23 @@ class Modified:
         )
 
     def named(self) -> dict[str, Any]:
-        """What is set, by the names that `without` takes."""
+        """Return the overrides by the names that `without` takes."""
         found = {f"params.{name}": value for name, value in self.params.items()}
         found |= {f"env.{name}": text for name, text in self.env.items()}
         own = {"memory": self.memory, "time": self.time, "cpus": self.cpus}
         return found | {name: value for name, value in own.items() if value is not None}
 
 
-NOTHING = Modified()
+NO_OVERRIDES = AppliedOverrides()
 
 
-def modified_of(text: str | None) -> Modified:
-    """What `Modified.text` wrote."""
-    return NOTHING if text is None else Modified(**json.loads(text))
+def decode_overrides(text: str | None) -> AppliedOverrides:
+    """Decode the text written by `AppliedOverrides.text`."""
+    return NO_OVERRIDES if text is None else AppliedOverrides(**json.loads(text))
 
 
 def check_overrides(asked: Overrides) -> None:
-    """BadValue for a value that no attempt can have."""
+    """Raise BadValue for a value that no attempt can have."""
     for name, amount in (("memory", asked.memory), ("time", asked.time)):
         if amount is None:
             continue
@@ -145,7 +143,7 @@ def _amount(name: str, written: str) -> Amount:
 
 
 def _check_range(name: str, value: float | None) -> None:
-    if value is None or not 0 < value < _MOST:  # also what is not a number
+    if value is None or not 0 < value < _MOST:  # false for NaN too
         raise BadValue(f"{name} must be above 0 and finite, and is {value:g}", hint="for instance 8G, 2h, x1.5 or 4")
 
 
@@ -157,7 +155,7 @@ def _check_variable(name: str, text: str) -> None:
     if "\0" in text:
         raise BadValue(f"the value of {name} holds a NUL character")
     try:
-        found = references(text)
+        found = find_references(text)
     except RekindleError as error:
         raise BadValue(f"the value of {name}: {error.message}", hint=error.hint) from None
     for reference in found:
@@ -173,15 +171,15 @@ def _check_parameter(name: str, value: Any) -> None:
     if isinstance(value, int) and not -_MOST <= value < _MOST:
         raise BadValue(f"the parameter {name} is too large: {value}", hint="quote it to have it as a text")
     try:
-        found = references(text)
+        found = find_references(text)
     except RekindleError:
-        return  # it is taken as it stands
+        return  # an invalid reference is literal text
     if found:
         raise BadValue(f"{found[0].text} is not filled in within a parameter", hint="write its value out")
 
 
-def multiplied(name: str, amount: Amount | None, has: float | None) -> float | str | None:
-    """What an amount means for a job that has so much (None or 0: no limit is set); a text says why nothing."""
+def resolve_amount(name: str, amount: Amount | None, has: float | None) -> float | str | None:
+    """Return the amount for a job that has `has` now (None or 0: no limit), or why there is none."""
     if amount is None or amount.value is not None:
         return None if amount is None else amount.value
     factor = amount.factor or 1.0

@@ -1,4 +1,4 @@
-"""Which ready jobs to take into the room that is free."""
+"""Choose which ready jobs fit into a runner's free capacity."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.models import Offer, ReadyClass, ReadyJob
+from rekindle.domain.models import ReadyClass, ReadyJob, RunnerCapacity
 from rekindle.domain.texts.quantities import format_duration, format_size
 
-_GRAIN = 6  # decimals of a cpu: thirds are taken and given back without leaving crumbs
+_CPU_DECIMALS = 6
+"""Decimals of a cpu, so that fractions add up again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What a runner has, in all or free at the moment."""
+class Capacity:
+    """The total or free resources of a runner."""
 
     cpus: float
     memory: int  # bytes
     gpus: int = 0
-    licences: Mapping[str, int] = field(default_factory=dict)  # a name that is not there: none
+    licences: Mapping[str, int] = field(default_factory=dict)  # a missing name means none
     seconds: float | None = None  # of wall time until the allocation ends; None: no end
 
     def fits(self, asked: Resources) -> bool:
-        """Whether an attempt can start here now. What is not asked for fits, even where there is less than none
-        (adopted attempts may take more than there is); no time limit fits any time that is left."""
-        return not any(lack.there < lack.asked for lack in _needs(asked, self))
+        """Return whether an attempt can start now. Resources that are not asked for always fit, even below zero
+        (adopted attempts may take more than there is); a job without a time limit fits any remaining time."""
+        return not any(lack.there < lack.asked for lack in _compare_resources(asked, self))
 
-    def take(self, asked: Resources) -> Room:
-        """What is left beside an attempt that takes `asked`."""
+    def take(self, asked: Resources) -> Capacity:
+        """Return the capacity left beside an attempt with these resources."""
         return self._shift(asked, -1)
 
-    def give(self, asked: Resources) -> Room:
-        """What is free when such an attempt has ended."""
+    def give(self, asked: Resources) -> Capacity:
+        """Return the capacity after such an attempt has ended."""
         return self._shift(asked, 1)
 
-    def _shift(self, asked: Resources, sign: int) -> Room:
+    def _shift(self, asked: Resources, sign: int) -> Capacity:
         licences = self.licences
         if asked.licences:
             licences = dict(licences)
@@ -45,24 +46,24 @@ class Room:
                 licences[name] = licences.get(name, 0) + sign * count
         return replace(
             self,
-            cpus=round(self.cpus + sign * asked.cpus, _GRAIN),
+            cpus=round(self.cpus + sign * asked.cpus, _CPU_DECIMALS),
             memory=self.memory + sign * asked.memory,
             gpus=self.gpus + sign * asked.gpus,
             licences=licences,
         )
 
 
-def room_of(offer: Offer) -> Room:
-    """What a runner has in all."""
-    return Room(offer.cpus, offer.memory, offer.gpus, offer.licences)
+def capacity_of(offer: RunnerCapacity) -> Capacity:
+    """Return the total capacity of a runner."""
+    return Capacity(offer.cpus, offer.memory, offer.gpus, offer.licences)
 
 
-def pack(free: Room, classes: Iterable[tuple[ReadyClass, Sequence[ReadyJob]]]) -> list[ReadyJob]:
-    """The jobs to start now, in order: by priority, highest first, then by id. One that does not fit is passed
-    over and smaller ones behind it are taken. `classes` has each class once, with its jobs in any order.
+def pack_jobs(free: Capacity, classes: Iterable[tuple[ReadyClass, Sequence[ReadyJob]]]) -> list[ReadyJob]:
+    """Return the jobs to start now, by priority, highest first, then by id. A job that does not fit is skipped, and
+    smaller ones behind it may start. `classes` has each class once, with its jobs in any order.
 
-    Room only shrinks on the way, so the first job of a class that does not fit ends its class: the time is in
-    proportion to the jobs taken, beside ordering what is given."""
+    Free capacity only shrinks, so the first job that does not fit ends its class. After sorting, the time is linear in
+    the jobs taken."""
     queues: list[tuple[Resources, Iterator[ReadyJob]]] = []
     heads: list[tuple[int, int, int, ReadyJob]] = []
 
@@ -85,8 +86,8 @@ def pack(free: Room, classes: Iterable[tuple[ReadyClass, Sequence[ReadyJob]]]) -
     return taken
 
 
-class Lack(NamedTuple):
-    """One thing of which a job asks more than there is."""
+class Shortage(NamedTuple):
+    """A resource of which a job asks more than there is."""
 
     what: str  # cpus, memory (bytes), gpus, time (seconds), or a licence
     asked: float
@@ -94,45 +95,46 @@ class Lack(NamedTuple):
     licence: bool = False
 
     def __str__(self) -> str:
-        """`64 cpus of 2`."""
+        """Format the shortage: `64 cpus of 2`."""
         if self.what == "memory":
             exact = (f"{self.asked:.0f} bytes", f"{self.there:.0f}")
-            return "memory {} of {}".format(*_apart(format_size(int(self.asked)), format_size(int(self.there)), *exact))
+            return "memory {} of {}".format(
+                *_distinct(format_size(int(self.asked)), format_size(int(self.there)), *exact)
+            )
         if self.what == "time":
             exact = (f"{self.asked:g} s", f"{self.there:g} s")
-            return "time {} of {}".format(*_apart(format_duration(self.asked), format_duration(self.there), *exact))
+            return "time {} of {}".format(*_distinct(format_duration(self.asked), format_duration(self.there), *exact))
         many = "" if self.asked == 1 else "s"
         what = f"{self.what} licence{many}" if self.licence else f"{self.what.removesuffix('s')}{many}"
         return f"{self.asked:g} {what} of {self.there:g}"
 
 
-def lacking(room: Room, asked: Resources) -> tuple[Lack, ...]:
-    """Everything of which a job asks more than `room` has."""
-    return tuple(lack for lack in _needs(asked, room) if lack.there < lack.asked)
+def find_shortages(capacity: Capacity, asked: Resources) -> tuple[Shortage, ...]:
+    """Return every resource of which a job asks more than `room` has."""
+    return tuple(lack for lack in _compare_resources(asked, capacity) if lack.there < lack.asked)
 
 
-def never_fits(total: Room, asked: Resources, owner: str = "this runner") -> str | None:
-    """Why an attempt that asks this can never start in `total`, each thing with what there is; None: it can. `owner`:
-    whose room that is."""
-    lacks = ", ".join(map(str, lacking(total, asked)))
+def explain_never_fits(total: Capacity, asked: Resources, owner: str = "this runner") -> str | None:
+    """Return why an attempt can never start in `total`, with each shortage; None: it can. `owner` names the runner."""
+    lacks = ", ".join(map(str, find_shortages(total, asked)))
     return f"it asks more than {owner} has: {lacks}" if lacks else None
 
 
-def _needs(asked: Resources, room: Room) -> Iterator[Lack]:
-    """Everything that is asked, beside what there is."""
+def _compare_resources(asked: Resources, capacity: Capacity) -> Iterator[Shortage]:
+    """Yield every requested resource with its capacity."""
     if asked.cpus:
-        yield Lack("cpus", round(asked.cpus, _GRAIN), round(room.cpus, _GRAIN))
+        yield Shortage("cpus", round(asked.cpus, _CPU_DECIMALS), round(capacity.cpus, _CPU_DECIMALS))
     if asked.memory:
-        yield Lack("memory", asked.memory, room.memory)
+        yield Shortage("memory", asked.memory, capacity.memory)
     if asked.gpus:
-        yield Lack("gpus", asked.gpus, room.gpus)
+        yield Shortage("gpus", asked.gpus, capacity.gpus)
     for name, count in asked.licences:
         if count:
-            yield Lack(name, count, room.licences.get(name, 0), licence=True)
-    if asked.time is not None and room.seconds is not None:
-        yield Lack("time", asked.time, room.seconds)
+            yield Shortage(name, count, capacity.licences.get(name, 0), licence=True)
+    if asked.time is not None and capacity.seconds is not None:
+        yield Shortage("time", asked.time, capacity.seconds)
 
 
-def _apart(want: str, have: str, exact_want: str, exact_have: str) -> tuple[str, str]:
-    """Two amounts that differ, told so that they are seen to differ."""
+def _distinct(want: str, have: str, exact_want: str, exact_have: str) -> tuple[str, str]:
+    """Return two different amounts, exact if they would look equal."""
     return (want, have) if want != have else (exact_want, exact_have)

@@ -1,5 +1,6 @@
-"""Which jobs: what a user named, and what a filter must hold. Values only; `query` makes them, the store
-compiles them."""
+"""Selections: which jobs a user means, filters on their fields, and the catalogue of those fields.
+
+These are values only: `query` parses them, the store compiles them."""
 
 from __future__ import annotations
 
@@ -8,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rekindle.domain.documents.shapes import Shape
+from rekindle.domain.documents.expressions import DocumentExpression
 
 
 class Op(enum.StrEnum):
-    """How a field is compared. REGEX searches anywhere; GLOB knows `*` and `?` only and matches the whole."""
+    """A comparison operator. REGEX searches anywhere; GLOB matches the whole and knows only `*` and `?`."""
 
     EQ = "="
     NE = "!="
@@ -28,17 +29,16 @@ class Op(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ago:
-    """A time that lies so many seconds before the time at which jobs are selected."""
+    """A time this many seconds before the selection is evaluated."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`field op value`; a list of values for IN, a bool for EXISTS. The field is in domain.fields. A value Ago stands
-    for a time until `as_of` puts that in its place.
+    """`field op value`; a list of values for IN, a bool for EXISTS. `resolve_times` replaces an Ago value by a time.
 
-    A comparison with a value that is absent (null) is false, except NE, which is true."""
+    A comparison with an absent value (null) is false, except NE, which is true."""
 
     field: str
     op: Op
@@ -46,26 +46,25 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorMatches:
-    """A regular expression found in type, message, traceback or the tail of stderr of a job's attempts:
-    of the live one, or of all with `archived`."""
+class ErrorPattern:
+    """A regular expression searched in the type, message, traceback and end of stderr of a job's live attempt; with
+    `archived`, of all its attempts."""
 
     pattern: str
     archived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Matches:
-    """A document that is made of the job is what a query asks for: its JSON text, which
-    domain.documents.conditions reads."""
+class DocumentMatches:
+    """A document made from the job matches a query, given as JSON text: see documents.conditions."""
 
-    document: Shape
+    document: DocumentExpression
     query: str
 
 
 @dataclass(frozen=True, slots=True)
-class Every:
-    """All parts hold; with none, everything does."""
+class AllOf:
+    """All parts hold. Without parts, always true."""
 
     parts: tuple[Predicate, ...] = ()
 
@@ -86,7 +85,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class IdsOrName:
-    """A word such as `1-3`: the name of a job, or ids where no job has that name."""
+    """A word such as `1-3`: the name of a job, or ids if no job has that name."""
 
     word: str
 
@@ -94,61 +93,62 @@ class IdsOrName:
         return self.word
 
 
-Key = int | str | IdsOrName
-"""What names jobs: an id, a word of ids, or a name. A name that no job has may be a pattern, or name a template."""
-
-Changed = bool | Literal["all"]
-"""Whether only stale jobs are meant; "all": those, too, whose environment differs."""
-
-Predicate = Compare | ErrorMatches | Matches | Every | AnyOf | Not
+JobKey = int | str | IdsOrName
+"""A name for jobs: an id, a word of ids, or a name. A name that no job has may be a pattern or a template."""
 
 
-def as_of(where: Predicate, now: float) -> Predicate:
-    """Return the condition with the times that lie some time before `now`."""
+StaleFilter = bool | Literal["all"]
+"""Whether only stale jobs are selected; "all" includes jobs whose environment differs."""
+
+
+Predicate = Compare | ErrorPattern | DocumentMatches | AllOf | AnyOf | Not
+
+
+def resolve_times(where: Predicate, now: float) -> Predicate:
+    """Return the predicate with relative times resolved against `now`."""
     match where:
-        case Every(parts):
-            return Every(tuple(as_of(part, now) for part in parts))
+        case AllOf(parts):
+            return AllOf(tuple(resolve_times(part, now) for part in parts))
         case AnyOf(parts):
-            return AnyOf(tuple(as_of(part, now) for part in parts))
+            return AnyOf(tuple(resolve_times(part, now) for part in parts))
         case Not(part):
-            return Not(as_of(part, now))
+            return Not(resolve_times(part, now))
         case Compare(field, op, Ago(seconds)):
             return Compare(field, op, now - seconds)
     return where
 
 
 def has_pattern(where: Predicate) -> bool:
-    """Return whether a condition may search for a user's regular expression."""
+    """Return whether a predicate may search a user's regular expression."""
     match where:
-        case Every(parts) | AnyOf(parts):
+        case AllOf(parts) | AnyOf(parts):
             return any(has_pattern(part) for part in parts)
         case Not(part):
             return has_pattern(part)
-        case Matches():
+        case DocumentMatches():
             return '"$regex"' in where.query
-        case ErrorMatches():
+        case ErrorPattern():
             return True
     return where.op is Op.REGEX
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """Jobs whose list is read from the store: those for which `where` holds, of one workflow or of all that are not
-    archived; or, where a database cannot decide, those with these ids."""
+class JobFilter:
+    """Jobs whose list is read from the store: those that match `where`, of one workflow or of all that are not
+    archived; or, if a database cannot decide, those with these ids."""
 
-    where: Predicate = field(default_factory=Every)
+    where: Predicate = field(default_factory=AllOf)
     workflow: int | None = None
     ids: Sequence[int] | None = None
 
 
-def only_compares(where: Predicate) -> bool:
-    """Whether a predicate consists of comparisons that every database makes itself: no regular expression and no query
-    for documents."""
+def is_pure_comparison(where: Predicate) -> bool:
+    """Return whether every database can evaluate the predicate: no regular expression, no document query."""
     match where:
-        case Every(parts) | AnyOf(parts):
-            return all(map(only_compares, parts))
+        case AllOf(parts) | AnyOf(parts):
+            return all(map(is_pure_comparison, parts))
         case Not(part):
-            return only_compares(part)
+            return is_pure_comparison(part)
         case Compare(_, op, _):
             return op is not Op.REGEX
     return False
@@ -156,20 +156,81 @@ def only_compares(where: Predicate) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A request for jobs. Everything given narrows; `jobs` among themselves widen, and so do those of each of `also`.
+    """A request for jobs. All parts must hold; entries of `jobs`, and of each of `also`, are alternatives.
 
-    Each of `jobs`, `workflow` and `signature` is named and must exist; `where` and globs may match nothing."""
+    Each of `jobs`, `workflow` and `signature` must exist; `where` and globs may match nothing."""
 
     workflow: str | None = None  # id or name
-    jobs: tuple[Key, ...] = ()
-    where: Predicate = field(default_factory=Every)
-    signature: str | None = None  # digest, or the beginning of one
+    jobs: tuple[JobKey, ...] = ()
+    where: Predicate = field(default_factory=AllOf)
+    signature: str | None = None  # a digest, or its beginning
     everything: bool = False  # --all
-    changed: Changed = False  # only what is stale: files are read to find out
-    also: tuple[tuple[Key, ...], ...] = ()  # named in other ways (-i, -n)
+    changed: StaleFilter = False  # only stale jobs: files are read to find them
+    also: tuple[tuple[JobKey, ...], ...] = ()  # names given by other options (-i, -n)
 
     @property
     def empty(self) -> bool:
-        """Nothing at all was asked for."""
+        """Whether the selection is empty."""
         named = self.workflow or self.jobs or self.signature
-        return not (named or self.everything or self.changed or self.where != Every())
+        return not (named or self.everything or self.changed or self.where != AllOf())
+
+
+FieldKind = Literal["int", "number", "text", "state", "bool", "time"]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterField:
+    """A field: its kind, and whether it belongs to the job, its live attempt or its workflow."""
+
+    kind: FieldKind
+    of: Literal["job", "attempt", "workflow"]
+    about: str
+
+
+FIELDS: dict[str, FilterField] = {
+    "id": FilterField("int", "job", "the job's id"),
+    "name": FilterField("text", "job", "the job's name, matrix values included"),
+    "template": FilterField("text", "job", "the name in the spec, without matrix values"),
+    "state": FilterField("state", "job", "waiting, ready, queued, running, completed, failed or canceled"),
+    "held": FilterField("bool", "job", "whether it is held"),
+    "held.reason": FilterField("text", "job", "why it is held"),
+    "retired": FilterField("bool", "job", "whether a later revision left it out"),
+    "priority": FilterField("int", "job", "higher is claimed first"),
+    "attempts": FilterField("int", "job", "how many attempts there have been"),
+    "last_active": FilterField(
+        "time", "job", "when an attempt of it, live or archived, was last queued, started or ended"
+    ),
+    "workflow": FilterField("text", "workflow", "the workflow's name"),
+    "workflow.id": FilterField("int", "workflow", "the workflow's id"),
+    "project": FilterField("text", "workflow", "the workflow's project label"),
+    "workflow.submitted": FilterField("time", "workflow", "when the workflow was submitted first"),
+    "workflow.archived": FilterField("bool", "workflow", "whether the workflow is archived"),
+    "cause": FilterField("text", "attempt", "why the live attempt did not succeed"),
+    "exit_code": FilterField("int", "attempt", "the return code of its last command"),
+    "signal": FilterField("int", "attempt", "the signal that killed it"),
+    "host": FilterField("text", "attempt", "where it ran"),
+    "runner": FilterField("text", "attempt", "what its runner is called; without a name, where that ran"),
+    "verdict": FilterField("text", "attempt", "passed, warning or blocker"),
+    "attempt.id": FilterField("int", "attempt", "the live attempt's id"),
+    "attempt.state": FilterField("state", "attempt", "how the live attempt stands, as a job's state"),
+    "workdir": FilterField("text", "attempt", "the folder that it worked in"),
+    "queued": FilterField("time", "attempt", "when it was handed to an executor (ISO 8601, UTC)"),
+    "started": FilterField("time", "attempt", "when it started (ISO 8601, UTC)"),
+    "ended": FilterField("time", "attempt", "when it ended (ISO 8601, UTC)"),
+    "seconds": FilterField("number", "attempt", "how long it ran"),
+    "cpu_seconds": FilterField("number", "attempt", "processor time"),
+    "max_rss_bytes": FilterField("int", "attempt", "peak memory"),
+    "signature": FilterField("text", "attempt", "digest of its failure"),
+    "error.type": FilterField("text", "attempt", "exception type"),
+    "error.message": FilterField("text", "attempt", "error message"),
+    "error.traceback": FilterField("text", "attempt", "traceback"),
+    "error.stderr": FilterField("text", "attempt", "the tail of stderr"),
+}
+
+
+FIELD_PREFIXES: dict[str, str] = {
+    "matrix.": "a value of the job's matrix, for instance matrix.alpha, or what lies within one: matrix.model.depth",
+    "params.": "a parameter of the job's, with what actions have changed, for instance params.alpha",
+    "result.": "what lies within the live attempt's result, for instance result.loss",
+}
+"""Open families of fields: the user chooses the name after the dot. The kind follows from the stored value."""

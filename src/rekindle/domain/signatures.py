@@ -1,9 +1,8 @@
-"""Which failures are one failure: what stays the same when seeds, paths, times and addresses differ.
+"""Failure signatures: group failures that differ only in seeds, paths, times and addresses.
 
-A signature is made of the cause, the exception's type, the normalised message and the innermost frames (file and
-function; no line numbers, so that an edit further up does not split a group). The message of a command is the last line
-that it wrote to stderr, without what runtimes add below their errors; a Python traceback there is read as one.
-"""
+A signature consists of the cause, the exception type, the normalized message and the innermost frames (file and
+function, without line numbers, so that an edit further up does not split a group). The message of a command is its last
+line on stderr, without the notes that runtimes append; a Python traceback there is parsed as one."""
 
 from __future__ import annotations
 
@@ -17,12 +16,12 @@ _MESSAGE = 240  # characters kept of a normalised message
 _LINE = 2_000  # characters looked at of a line
 _TAIL = 32_000  # characters looked at of a stderr or traceback
 _AFTER_TRACEBACK = 30  # lines that may follow the traceback that ended a command: its message goes on, a wrapper adds
-_TOLD_BY_STDERR = frozenset({"exit", "signal"})
+_CAUSES_WITH_STDERR = frozenset({"exit", "signal"})
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """`digest` is 12 hexadecimal digits; `type` may be ""; `message` is one line, normalised, for people too."""
+    """`digest` is 12 hexadecimal digits; `type` may be ""; `message` is one normalized line, also shown to users."""
 
     digest: str
     type: str
@@ -30,40 +29,38 @@ class Signature:
 
 
 def signature(cause: str, type: str, message: str, traceback: str, stderr: str) -> Signature:  # noqa: A002
-    """The signature of a failed attempt.
+    """Return the signature of a failed attempt.
 
-    `cause` is a value of Cause; `type`, `message` and `traceback` are the exception's, or what rekindle says about a
-    command; `stderr` is the end of what it wrote there. Any of them may be "", and none needs to be well formed.
-    """
-    told = _said(cause, type, message, traceback, stderr)
-    shown = normalised(told.message)
-    # Signals differ even where the last lines agree: those were written before, about something else.
-    signal = normalised(message) if cause == "signal" else ""
-    parts = (cause, told.type, shown, signal, *told.frames)
+    `cause` is a value of Cause; `type`, `message` and `traceback` belong to the exception, or are rekindle's
+    description of a failed command; `stderr` is the end of its stderr. Any of them may be "" or malformed."""
+    parsed = _parse(cause, type, message, traceback, stderr)
+    shown = normalize_message(parsed.message)
+    # Different signals are different failures, even if the last lines, written before, are equal.
+    signal = normalize_message(message) if cause == "signal" else ""
+    parts = (cause, parsed.type, shown, signal, *parsed.frames)
     digest = blake2b("\0".join(parts).encode(errors="backslashreplace"), digest_size=6).hexdigest()
-    return Signature(digest, told.type, shown)
+    return Signature(digest, parsed.type, shown)
 
 
 def headline(cause: str, type: str, message: str, traceback: str, stderr: str) -> tuple[str, str]:  # noqa: A002
-    """Return the type and the message that a signature is made from, as the attempt wrote them: in one line, not
-    normalised. Takes what `signature` takes."""
-    told = _said(cause, type, message, traceback, stderr)
-    line = next(iter(_lines(told.message[:_TAIL])), "").strip()
-    return told.type, line if len(line) <= _MESSAGE else line[: _MESSAGE - 1] + "…"
+    """Return the type and message that a signature is made from, in one line, not normalized. Takes the arguments of
+    `signature`."""
+    parsed = _parse(cause, type, message, traceback, stderr)
+    line = next(iter(_lines(parsed.message[:_TAIL])), "").strip()
+    return parsed.type, line if len(line) <= _MESSAGE else line[: _MESSAGE - 1] + "…"
 
 
-def _said(cause: str, type: str, message: str, traceback: str, stderr: str) -> _Told:  # noqa: A002
-    if cause in _TOLD_BY_STDERR and not traceback.strip():
-        return _told(_lines(stderr)) or _Told(type, message, ())
-    return _Told(type, message, _innermost(_lines(traceback)))
+def _parse(cause: str, type: str, message: str, traceback: str, stderr: str) -> _ParsedFailure:  # noqa: A002
+    if cause in _CAUSES_WITH_STDERR and not traceback.strip():
+        return _parse_stderr(_lines(stderr)) or _ParsedFailure(type, message, ())
+    return _ParsedFailure(type, message, _innermost_frames(_lines(traceback)))
 
 
-def normalised(text: str) -> str:
-    """The first line of a text that has words, with what varies taken out.
+def normalize_message(text: str) -> str:
+    """Return the first line with words, with the varying parts replaced.
 
-    Numbers with their units, times, addresses and random names become `#`, paths their last part, quoted phrases `…`.
-    Quoted names stay, and so do the numbers that say what went wrong: `[Errno 2]`, `exit code 3`, `HTTP 404`.
-    """
+    Numbers with units, times, addresses and random names become `#`, paths their last part, quoted phrases `…`. Quoted
+    names stay, and so do numbers that identify the error: `[Errno 2]`, `exit code 3`, `HTTP 404`."""
     line = next(iter(_lines(text[:_TAIL])), "")
     line = _QUOTED_PATH.sub(lambda found: found[1] + _base_name(found[2]) + found[3], " ".join(line.split()))
     line = _PATH.sub(_shortened_path, line)
@@ -120,7 +117,7 @@ _QUOTED = re.compile(
 _NAME = re.compile(r"[\w.#:/@<>\[\]=,+-]*")
 
 
-_ADDED = re.compile(
+_RUNTIME_NOTES = re.compile(
     r"""
       note:[ ](?:run[ ]with[ ]`RUST_BACKTRACE|Some[ ]details[ ]are[ ]omitted)
     | \s+at[ ].*\)$ | \s+\.\.\.[ ]\d+[ ](?:more|common)
@@ -129,27 +126,29 @@ _ADDED = re.compile(
     """,
     re.VERBOSE,
 )
-"""What follows on an error, whatever it is: frames of Java, hints of Rust, sums of pytest, notes of Open MPI."""
+"""Lines that runtimes append to an error: Java frames, Rust hints, pytest summaries, Open MPI notes."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What a failure says of itself."""
+class _ParsedFailure:
+    """The parsed type, message and frames of a failure."""
 
     type: str
     message: str
     frames: tuple[str, ...]
 
 
-def _told(lines: Sequence[str]) -> _Told | None:
-    """What a command's stderr tells: its last traceback, else its last line; None when it is silent."""
+def _parse_stderr(lines: Sequence[str]) -> _ParsedFailure | None:
+    """Parse a command's stderr: its last traceback, otherwise its last line; None if it is empty."""
     if not lines:
         return None
-    return _traceback(lines) or _alone(next((line for line in reversed(lines) if not _ADDED.match(line)), lines[-1]))
+    return _parse_traceback(lines) or _parse_line(
+        next((line for line in reversed(lines) if not _RUNTIME_NOTES.match(line)), lines[-1])
+    )
 
 
-def _traceback(lines: Sequence[str]) -> _Told | None:
-    """The Python traceback that the lines end with, or None."""
+def _parse_traceback(lines: Sequence[str]) -> _ParsedFailure | None:
+    """Parse the Python traceback at the end of the lines, or return None."""
     last = next((at for at in range(len(lines) - 1, -1, -1) if _FRAME.match(lines[at])), None)
     if last is None:
         return None
@@ -162,17 +161,17 @@ def _traceback(lines: Sequence[str]) -> _Told | None:
     message = found["message"] or ""
     if found["message"] == "" and raised + 1 < len(lines):
         message = lines[raised + 1]  # a message that begins with a line break
-    return _Told(found["type"], message, _innermost(lines[:raised]))
+    return _ParsedFailure(found["type"], message, _innermost_frames(lines[:raised]))
 
 
-def _alone(line: str) -> _Told:
-    """A last line by itself, which may be an exception's all the same."""
+def _parse_line(line: str) -> _ParsedFailure:
+    """Parse a last line on its own; it may still be an exception's."""
     found = _RAISED_ALONE.fullmatch(line.strip())
-    return _Told(found["type"], found["message"] or "", ()) if found else _Told("", line, ())
+    return _ParsedFailure(found["type"], found["message"] or "", ()) if found else _ParsedFailure("", line, ())
 
 
-def _innermost(lines: Sequence[str]) -> tuple[str, ...]:
-    """The innermost frames, innermost first, as `file:function` with the file's last part only."""
+def _innermost_frames(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the innermost frames, innermost first, as `file:function` with the base name of the file."""
     frames: list[str] = []
     for line in reversed(lines):
         found = _FRAME.match(line)
@@ -180,14 +179,14 @@ def _innermost(lines: Sequence[str]) -> tuple[str, ...]:
             name = _VARYING.sub(_ANY, _base_name(found["file"]))
             frames.append(f"{name}:{found['function'] or ''}")
         elif frames and not line[0].isspace():
-            break  # the head of this traceback: above it is what led to it
+            break  # the head of this traceback: above it are the exceptions that led to it
         if len(frames) == _FRAMES:
             break
     return tuple(frames)
 
 
 def _lines(text: str) -> list[str]:
-    """The last lines of the text that have words, without colours, overwritten progress and exception groups' rules."""
+    """Return the last lines with words, without colours, overwritten progress and the margins of exception groups."""
     lines = []
     for line in text[-_TAIL:].split("\n"):
         overwritten = line.rstrip("\r").rpartition("\r")[2]
@@ -202,7 +201,7 @@ def _base_name(path: str) -> str:
 
 
 def _shortened_path(found: re.Match[str]) -> str:
-    """The last part of a path; addresses, and words with one slash between them, stay."""
+    """Return the last part of a path. URLs, and words with a single slash, stay."""
     text = found[0]
     if "://" in text:
         return text

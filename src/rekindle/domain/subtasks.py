@@ -1,8 +1,7 @@
-"""The items of a fan-out step: which run, which are kept, and how attempts that build on each other read as one.
+"""Subtasks of a fan-out step: which run, which are kept, and the combined view of attempts that build on each other.
 
-A subtask's identity is its item, not its position. Its index is a number that it keeps through the attempts that build
-on each other, so that it can be named.
-"""
+A subtask is identified by its item, not its position. Its index stays the same in all attempts that build on each
+other."""
 
 from __future__ import annotations
 
@@ -12,35 +11,34 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rekindle.domain.causes import Cause
-from rekindle.domain.states import State
-from rekindle.domain.texts.surrogates import escape
+from rekindle.domain.states import Cause, State
+from rekindle.domain.texts.display import escape_surrogates
 
-Choice = Literal["failed", "all"] | tuple[int, ...]
-"""Which subtasks run where a fan-out is resumed: those that are not complete, all, or those of these indices."""
+SubtaskChoice = Literal["failed", "all"] | tuple[int, ...]
+"""The subtasks to run when a fan-out is resumed: the incomplete ones, all, or the given indices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subtask:
-    """One item of a fan-out step, as it stands. WAITING: it was never started."""
+    """One item of a fan-out step, in its current state. WAITING means never started."""
 
     index: int
     item: str  # JSON text
     state: State
-    attempts: int  # how often it has been started, over all attempts that build on each other
-    attempt: int  # the attempt of the job that it ran in last, or was to
+    attempts: int  # how often it was started, over all attempts that build on each other
+    attempt: int  # the job's attempt in which it last ran, or was to run
     cause: Cause | None = None
     exit_code: int | None = None
     signal: int | None = None
     started: float | None = None
     ended: float | None = None
     result: str | None = None  # JSON text
-    digest: str | None = None  # of what the item's file held; None: not compared
+    digest: str | None = None  # of the item's file; None: not compared
 
 
 @dataclass(frozen=True, slots=True)
 class SubtaskEnd:
-    """How one subtask ended, in one of its runs."""
+    """How one run of a subtask ended."""
 
     index: int
     state: State
@@ -53,8 +51,8 @@ class SubtaskEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What an attempt needs to know of a subtask of the attempts that it builds on."""
+class KnownSubtask:
+    """A subtask of earlier attempts, as the next attempt needs it."""
 
     index: int
     item: str
@@ -65,25 +63,26 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """What one attempt did of a fan-out: its own subtasks, and those of the attempt it builds on that are no more."""
+class SubtaskLayer:
+    """One attempt's part of a fan-out: its own subtasks, and earlier subtasks that no longer exist."""
 
     own: Sequence[Subtask]
     gone: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Division:
-    """A fan-out's items divided: those to run (new ones too), those kept as they are, those that are gone."""
+class SubtaskDivision:
+    """The items of a fan-out: to run (new ones included), kept, gone, and new."""
 
-    run: tuple[Known, ...]
-    kept: tuple[Known, ...]
-    gone: tuple[Known, ...]
-    new: tuple[Known, ...]
+    run: tuple[KnownSubtask, ...]
+    kept: tuple[KnownSubtask, ...]
+    gone: tuple[KnownSubtask, ...]
+    new: tuple[KnownSubtask, ...]
 
 
-def compose(layers: Iterable[Layer]) -> list[Subtask]:
-    """The subtasks by index, of layers that build on each other, newest first: the newest that tells of an item."""
+def merge_layers(layers: Iterable[SubtaskLayer]) -> list[Subtask]:
+    """Return the subtasks by index, from layers that build on each other, newest first. The newest entry of each item
+    counts."""
     found: dict[int, Subtask] = {}
     gone: set[int] = set()
     for layer in layers:
@@ -94,50 +93,50 @@ def compose(layers: Iterable[Layer]) -> list[Subtask]:
     return [found[index] for index in sorted(found)]
 
 
-def divide(items: Iterable[str], known: Sequence[Known], choice: Choice) -> Division:
-    """Match the items (as `item_text`, without doubles) with those that are known, and choose what runs. An item that
-    is new runs, whatever the choice, and gets the next free index."""
+def divide_subtasks(items: Iterable[str], known: Sequence[KnownSubtask], choice: SubtaskChoice) -> SubtaskDivision:
+    """Match the items (`item_text`, without duplicates) with the known subtasks, and choose which run. New items always
+    run and get the next free indices."""
     earlier = {one.item: one for one in known}
     following = max((one.index for one in known), default=-1) + 1
     run, kept, new = [], [], []
     for item in items:
         one = earlier.pop(item, None)
         if one is None:
-            new.append(Known(following, item))
+            new.append(KnownSubtask(following, item))
             run.append(new[-1])
             following += 1
         elif choice == "all" or (one.index in choice if isinstance(choice, tuple) else not one.complete):
             run.append(one)
         else:
             kept.append(one)
-    return Division(tuple(run), tuple(kept), tuple(earlier.values()), tuple(new))
+    return SubtaskDivision(tuple(run), tuple(kept), tuple(earlier.values()), tuple(new))
 
 
 def item_text(item: Any) -> str:
-    """An item as JSON text; equal items have equal texts."""
-    return escape(json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+    """Return an item as JSON text. Equal items have equal texts."""
+    return escape_surrogates(json.dumps(item, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
 
 
-def repeated(items: Sequence[str]) -> str | None:
-    """The first item that is there twice."""
+def first_duplicate(items: Sequence[str]) -> str | None:
+    """Return the first item that occurs twice, or None."""
     return next((item for item, n in Counter(items).items() if n > 1), None)
 
 
-def known_of(subtasks: Iterable[Subtask]) -> tuple[Known, ...]:
-    """What the next attempt needs to know of these."""
+def known_subtasks(subtasks: Iterable[Subtask]) -> tuple[KnownSubtask, ...]:
+    """Return the subtasks as the next attempt needs them."""
     return tuple(
-        Known(one.index, one.item, one.state is State.COMPLETED, one.attempts, one.result, one.digest)
+        KnownSubtask(one.index, one.item, one.state is State.COMPLETED, one.attempts, one.result, one.digest)
         for one in subtasks
     )
 
 
 def counts(subtasks: Iterable[Subtask]) -> Mapping[State, int]:
-    """How many are in which state."""
+    """Count the subtasks by state."""
     return Counter(one.state for one in subtasks)
 
 
-def ranges(indices: Iterable[int]) -> str:
-    """`0, 3-5, 9`."""
+def format_ranges(indices: Iterable[int]) -> str:
+    """Format indices: `0, 3-5, 9`."""
     runs: list[list[int]] = []
     for index in sorted(indices):
         if runs and index == runs[-1][1] + 1:

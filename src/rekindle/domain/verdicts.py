@@ -1,8 +1,7 @@
-"""What a finished job found, beside whether it ran: its verdict, and the one status that both come to.
+"""Verdicts: what a finished job found, and the status that combines a verdict with a state.
 
-A step sets a verdict with a message. An attempt's is the worst of its steps', kept ones included, with the message of
-the first that was so bad. An attempt that did not complete has none: how it ended says more.
-"""
+A step sets a verdict with a message. An attempt's verdict is the worst of its steps' verdicts, kept steps included,
+with the message of the first such step. An attempt that did not complete has no verdict."""
 
 from __future__ import annotations
 
@@ -13,18 +12,18 @@ from dataclasses import dataclass
 
 from rekindle.domain.errors import BadValue
 from rekindle.domain.states import State
-from rekindle.domain.texts.surrogates import shown
+from rekindle.domain.texts.display import show_bytes
 
 LONGEST_MESSAGE = 4096
-"""Characters of a message that are kept."""
+"""Characters of a message that are stored."""
 
 
 class BadVerdict(BadValue):
     """A verdict that cannot be read."""
 
 
-class Word(enum.StrEnum):
-    """What there is to find, the better first."""
+class VerdictLevel(enum.StrEnum):
+    """The levels of a verdict, best first."""
 
     PASSED = "passed"
     WARNING = "warning"
@@ -33,28 +32,28 @@ class Word(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a step or an attempt found."""
+    """A level and a message, of a step or an attempt."""
 
-    word: Word
+    word: VerdictLevel
     message: str = ""
 
 
-def give_verdict(word: str, message: str = "") -> Verdict:
-    """The verdict of a word in any case. BadVerdict for any other."""
+def make_verdict(word: str, message: str = "") -> Verdict:
+    """Return the verdict for a level in any case. Raise BadVerdict for an unknown level."""
     try:
-        return Verdict(Word(word.lower()), _bounded(message.strip()))
+        return Verdict(VerdictLevel(word.lower()), _bounded(message.strip()))
     except ValueError:
         raise BadVerdict(f"unknown verdict {word!r:.60}", hint=_FOREIGN.get(word.upper(), _HINT)) from None
 
 
 def read_verdict(text: str) -> Verdict:
-    """The verdict of a text that is not blank: `WARNING too warm`, the word in any case, a colon behind it or not."""
+    """Parse the verdict in a non-blank text: `WARNING too warm`, the level in any case, with or without a colon."""
     word, *message = text.split(maxsplit=1)
-    return give_verdict(word.removesuffix(":"), *message)
+    return make_verdict(word.removesuffix(":"), *message)
 
 
-def worst(verdicts: Iterable[Verdict | None]) -> Verdict | None:
-    """The worst of several, and of those as bad the first; None where there is none."""
+def worst_verdict(verdicts: Iterable[Verdict | None]) -> Verdict | None:
+    """Return the worst verdict, the first of several equal ones; None if there is none."""
     found: Verdict | None = None
     for one in verdicts:
         if one is not None and (found is None or _RANK[one.word] > _RANK[found.word]):
@@ -63,7 +62,7 @@ def worst(verdicts: Iterable[Verdict | None]) -> Verdict | None:
 
 
 class Status(enum.StrEnum):
-    """A job's state and verdict in one word. It follows from them and is stored nowhere."""
+    """A job's state and verdict in one word. Derived, never stored."""
 
     PASSED = "passed"
     WARNING = "warning"
@@ -74,46 +73,46 @@ class Status(enum.StrEnum):
     RUNNING = "running"
 
 
-def status_of(state: State, word: Word | None = None) -> Status:
-    """The status of a job in this state whose live attempt found this. Who completed without one has passed."""
+def status_of(state: State, word: VerdictLevel | None = None) -> Status:
+    """Return the status of a job from its state and its live attempt's verdict. A completed job without a verdict has
+    passed."""
     if state is not State.COMPLETED:
         return _BY_STATE[state]
     return Status.PASSED if word is None else Status(word.value)
 
 
-def statuses_of(counts: Mapping[State, int], found: Mapping[Word, int]) -> dict[Status, int]:
-    """How many jobs have which status, from how many are in which state, and how many of those that completed found
-    what; only those that occur."""
-    told = Counter[Status]()
+def statuses_of(counts: Mapping[State, int], found: Mapping[VerdictLevel, int]) -> dict[Status, int]:
+    """Count jobs by status, from the counts by state and, for completed jobs, by verdict. Zero counts are omitted."""
+    totals = Counter[Status]()
     for state, n in counts.items():
-        told[status_of(state)] += n
+        totals[status_of(state)] += n
     for word, n in found.items():
-        told[Status.PASSED] -= n
-        told[status_of(State.COMPLETED, word)] += n
-    return {status: told[status] for status in Status if told[status]}
+        totals[Status.PASSED] -= n
+        totals[status_of(State.COMPLETED, word)] += n
+    return {status: totals[status] for status in Status if totals[status]}
 
 
-def worst_status(counts: Mapping[State, int], found: Mapping[Word, int]) -> Status:
-    """The one word for many jobs: as long as any runs or will, that; then the worst of what they came to. What waits
-    behind a job that failed or was canceled does not hide it."""
+def worst_status(counts: Mapping[State, int], found: Mapping[VerdictLevel, int]) -> Status:
+    """Return one status for many jobs: running or queued while any job is, then the worst outcome. Jobs waiting behind
+    a failed or canceled job do not hide it."""
     for state in _FIRST:
         if counts.get(state):
             return status_of(state)
-    return status_of(State.COMPLETED, next((word for word in reversed(Word) if found.get(word)), None))
+    return status_of(State.COMPLETED, next((word for word in reversed(VerdictLevel) if found.get(word)), None))
 
 
-def exit_code_for(statuses: Mapping[Status, int], asked: Collection[Word]) -> int:
-    """7 where blockers stand, 8 where warnings do, of those asked for; else 0."""
+def exit_code_for(statuses: Mapping[Status, int], asked: Collection[VerdictLevel]) -> int:
+    """Return 7 if there are blockers, 8 if there are warnings, of the levels in `asked`; otherwise 0."""
     return next((code for word, code in _EXIT_CODES.items() if word in asked and statuses.get(Status(word.value))), 0)
 
 
 def _bounded(message: str) -> str:
-    message = shown(message)
+    message = show_bytes(message)
     return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…"
 
 
-_RANK = {word: rank for rank, word in enumerate(Word)}
-_EXIT_CODES = {Word.BLOCKER: 7, Word.WARNING: 8}
+_RANK = {word: rank for rank, word in enumerate(VerdictLevel)}
+_EXIT_CODES = {VerdictLevel.BLOCKER: 7, VerdictLevel.WARNING: 8}
 _FIRST = (State.RUNNING, State.QUEUED, State.READY, State.FAILED, State.CANCELED, State.WAITING)
 _BY_STATE = {
     State.WAITING: Status.QUEUED,

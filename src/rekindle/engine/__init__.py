@@ -1,1 +1,1 @@
-"""CONTROL ROOM: the only place that wires IO to law."""
+"""Connect the store, executors and journal to the domain rules."""

@@ -1,5 +1,8 @@
-"""Whether a runner is there. Where its process can be seen, boot, pid and start time tell at once; where it cannot, on
-another host or in another namespace of processes (a container), it is there as long as it renews its lease."""
+"""Whether a runner is alive.
+
+Where its process is visible, boot id, pid and start time decide. Where the process is not visible (another host, or
+another pid namespace such as a container's), a runner counts as alive as long as it renews its lease.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +10,41 @@ import os
 import socket
 from enum import StrEnum
 
-from rekindle.domain.models import Place, Runner
+from rekindle.domain.models import ProcessIdentity, Runner
 from rekindle.engine.results import DeadRunner
-from rekindle.journal.processes import boot_id, pid_space, start_of
-from rekindle.store.port import Archive
+from rekindle.journal.processes import boot_id, pid_namespace, start_of
+from rekindle.store.archive import Snapshot
 
 FIRST_EPOCH = 1
 
 
 class Presence(StrEnum):
-    """What can be said of a runner that has not ended."""
+    """The condition of a runner whose row has no end."""
 
     ALIVE = "alive"
-    GONE = "gone"  # its process is not there any more
-    EXPIRED = "expired"  # its process cannot be seen, and its lease is over
+    GONE = "gone"  # its process has ended
+    EXPIRED = "expired"  # its process is not visible, and its lease has expired
     ELSEWHERE = "elsewhere"  # it works on the store that this one was copied from
-    SUPERSEDED = "superseded"  # another has taken over, and it does not know yet
+    SUPERSEDED = "superseded"  # another runner has taken over, and this one has not noticed yet
 
 
-def here() -> Place:
-    """This process."""
-    return Place(socket.gethostname(), boot_id(), os.getpid(), start_of(os.getpid()) or 0, pid_space())
+def this_process() -> ProcessIdentity:
+    """Return the host, boot id, pid, start time and pid namespace of this process."""
+    return ProcessIdentity(socket.gethostname(), boot_id(), os.getpid(), start_of(os.getpid()) or 0, pid_namespace())
 
 
-def is_seen(runner: Runner) -> bool:
-    """Its process is, or was, one among those that can be seen from here."""
-    return not runner.elsewhere and (runner.boot_id, runner.pid_space) == (boot_id(), pid_space())
+def is_visible(runner: Runner) -> bool:
+    """Return whether this process can see the runner's process, or could while that ran."""
+    return not runner.elsewhere and (runner.boot_id, runner.pid_space) == (boot_id(), pid_namespace())
 
 
 def presence(runner: Runner, now: float) -> Presence:
-    """What can be said of it at once. A later process with its pid does not count as its own, nor does one of before
-    this host was started again."""
+    """Return the condition of a runner at `now`.
+
+    A later process with the same pid, and a process from before the host's last boot, are not the runner's."""
     if runner.elsewhere:
         return Presence.ELSEWHERE
-    if is_seen(runner):
+    if is_visible(runner):
         if start_of(runner.pid) != runner.pid_start:
             return Presence.GONE
     elif runner.host == socket.gethostname() and runner.boot_id != boot_id():
@@ -50,44 +54,43 @@ def presence(runner: Runner, now: float) -> Presence:
     return Presence.ALIVE if runner.epoch == FIRST_EPOCH else Presence.SUPERSEDED
 
 
-def is_alive(runner: Runner, now: float) -> bool:
-    """It is there, and nobody has taken over."""
+def is_runner_alive(runner: Runner, now: float) -> bool:
+    """Return whether the runner is alive, and no other has taken over from it."""
     return presence(runner, now) is Presence.ALIVE
 
 
-def alive(archive: Archive, now: float) -> list[int]:
-    """The ids of the runners that are there: whom to wake."""
-    return [runner.id for runner in archive.runners.alive() if is_alive(runner, now)]
+def live_runners(archive: Snapshot, now: float) -> list[int]:
+    """Return the ids of the runners that are alive."""
+    return [runner.id for runner in archive.runners.alive() if is_runner_alive(runner, now)]
 
 
-def roll_call(archive: Archive, now: float) -> tuple[list[Runner], list[DeadRunner]]:
-    """The runners that are alive, and those that are not and have left something behind."""
+def live_and_dead_runners(archive: Snapshot, now: float) -> tuple[list[Runner], list[DeadRunner]]:
+    """Return the runners that are alive, and the dead ones whose orphans are not resolved yet."""
     found = [(runner, presence(runner, now)) for runner in archive.runners.alive()]
-    there = {runner.id: runner for runner, said in found if said is Presence.ALIVE}
+    live = {runner.id: runner for runner, condition in found if condition is Presence.ALIVE}
     dead = [
-        DeadRunner(runner, said.value, runner.keeper if runner.keeper in there else None)
-        for runner, said in found
-        if said is not Presence.ALIVE
+        DeadRunner(runner, condition.value, runner.keeper if runner.keeper in live else None)
+        for runner, condition in found
+        if condition is not Presence.ALIVE
     ]
-    return list(there.values()), dead
+    return list(live.values()), dead
 
 
-def unattended(archive: Archive, now: float) -> list[Runner]:
-    """Runners that are dead, and what they left nobody sees to who lives."""
-    return [dead.runner for dead in roll_call(archive, now)[1] if dead.keeper is None]
+def unadopted_runners(archive: Snapshot, now: float) -> list[Runner]:
+    """Return the dead runners whose orphans no living runner has adopted."""
+    return [dead.runner for dead in live_and_dead_runners(archive, now)[1] if dead.keeper is None]
 
 
-def works_elsewhere(archive: Archive, host: str, now: float) -> bool:
-    """A runner on another host than this one holds its lease."""
+def works_elsewhere(archive: Snapshot, host: str, now: float) -> bool:
+    """Return whether a runner on another host holds a lease."""
     runners = archive.runners.alive()
     return any(one.host != host and one.expires > now and not one.elsewhere for one in runners)
 
 
-def is_there(place: Place) -> bool | None:
-    """Whether a process is there; None: it cannot be seen from here, on another host or in another namespace of
-    processes (a container)."""
+def is_process_alive(place: ProcessIdentity) -> bool | None:
+    """Return whether a process is alive, or None if it is not visible from here (another host or pid namespace)."""
     if place.elsewhere:
         return False
-    if (place.boot_id, place.pid_space) == (boot_id(), pid_space()):
+    if (place.boot_id, place.pid_space) == (boot_id(), pid_namespace()):
         return start_of(place.pid) == place.pid_start
     return False if place.host == socket.gethostname() and place.boot_id != boot_id() else None

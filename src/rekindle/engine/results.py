@@ -1,4 +1,4 @@
-"""What the engine's calls answer. Plain values: whoever shows them adds nothing but form."""
+"""The options and results of the engine's calls: plain values, which the CLI and the dialects format."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from dataclasses import dataclass, field
 from signal import Signals
 from typing import Any, Literal, NamedTuple
 
-from rekindle.domain.batches.canaries import Choice, Group
-from rekindle.domain.batches.guards import Guards
-from rekindle.domain.causes import Cause
+from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
+from rekindle.domain.batches.supervision import Guards
 from rekindle.domain.changes.differences import Difference
 from rekindle.domain.changes.revisions import RevisionDiff
 from rekindle.domain.definition import Definition, Resources
-from rekindle.domain.models import Attempt, FailureGroup, Job, ReadyJob, Runner, Workflow, Workplace
-from rekindle.domain.packing import Lack
-from rekindle.domain.rerunning.rerun import How, Reason, RerunPlan
+from rekindle.domain.models import Attempt, FailureGroup, GivenFolder, Job, ReadyJob, Runner, Workflow
+from rekindle.domain.packing import Shortage
+from rekindle.domain.rerun.plan import Reason, RerunPlan
+from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Predicate
-from rekindle.domain.states import State
+from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import Subtask
-from rekindle.domain.verdicts import Status, Verdict, Word, status_of, statuses_of, worst_status
-from rekindle.store.port import Archive
+from rekindle.domain.verdicts import Status, Verdict, VerdictLevel, status_of, statuses_of, worst_status
+from rekindle.store.archive import Snapshot
 
 WorkflowState = Literal["completed", "running", "ready", "failed", "canceled", "held", "waiting", "empty"]
 
 SpecState = Literal["none", "same", "changed", "invalid", "gone", "unreadable", "no_folder"]
-"""How the spec file stands to the latest revision: as stored, different, different and no spec any more, not there,
-there and not to be read; no_folder: the workflow's folder is missing; none: the workflow was made by the Python API."""
+"""How the spec file compares with the latest revision: equal, different, different and invalid, missing, unreadable.
+no_folder: the workflow's folder is missing. none: the workflow was made by the Python API."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
-    """Jobs of a workflow that have not started, and ask more than there is. `runner`: than that runner has, which is
-    the only one that could run them, or the first; None: than this machine has, where no runner is alive."""
+class UnfitJobs:
+    """Jobs of a workflow that have not started and need more than `runner` has, the first one that could run them;
+    with None, more than this machine has, because no runner is alive."""
 
     workflow: int
     jobs: int
-    lacks: tuple[Lack, ...]
+    lacks: tuple[Shortage, ...]
     runner: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeadRunner:
-    """A runner that has left something behind. `why`: its process is gone; its lease has expired; or another has taken
-    over, and it does not know yet. `keeper`: the living runner that sees to what it left; None: nobody does."""
+    """A dead runner with orphans. `why`: its process is gone, its lease has expired, it works on the store that this
+    one was copied from, or another runner has taken over. `keeper`: the living runner that adopted its orphans."""
 
     runner: Runner
     why: str  # gone, elsewhere, expired, superseded
@@ -52,8 +52,8 @@ class DeadRunner:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowStatus:
-    """One workflow at a glance. `counts` holds only states that occur; `seconds` is the wall time from the first
-    start to the last end (or now, while something runs); None: nothing has started."""
+    """The status of one workflow. `counts` holds only states that occur. `seconds` is the wall time from the first
+    start to the last end, or to now while a job runs; None if nothing has started."""
 
     workflow: Workflow
     state: WorkflowState
@@ -63,35 +63,34 @@ class WorkflowStatus:
     runners: tuple[Runner, ...]  # alive now
     dead_runners: tuple[DeadRunner, ...] = ()
     spec: SpecState = "none"
-    held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs that are ready but for that
-    delayed: int = 0  # jobs that wait for their retry
-    leaving: int = 0  # attempts that a rerun has archived and canceled, and that have not ended yet
-    found: Mapping[Word, int] = field(default_factory=dict)  # warnings and blockers that stand
+    held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs that are ready except that they are held
+    delayed: int = 0  # jobs whose retry delay has not passed
+    leaving: int = 0  # archived, canceled attempts that have not ended yet
+    found: Mapping[VerdictLevel, int] = field(default_factory=dict)  # jobs with each bad verdict
 
     @property
     def status(self) -> Status:
-        """State and verdicts in one word."""
+        """Return the state and the verdicts as one word."""
         return worst_status(self.counts, self.found)
 
     @property
     def statuses(self) -> dict[Status, int]:
-        """How many jobs have which status."""
+        """Return how many jobs have each status."""
         return statuses_of(self.counts, self.found)
 
-    canaries: tuple[Group, ...] = ()  # that wait for their canaries, or were stopped and stand as they stood
-    overtaken: int = 0  # completed jobs that need a job that is not done, and are stale for that
-    unfit: tuple[Unfit, ...] = ()  # jobs that have not started, and ask more than there is
+    canaries: tuple[CanaryGroup, ...] = ()  # that wait for their canaries, or whose canaries failed
+    overtaken: int = 0  # completed jobs that are stale because a job they need is not done
+    unfit: tuple[UnfitJobs, ...] = ()  # jobs that need more than any runner has
 
     @property
     def spec_changed(self) -> bool | None:
-        """The file differs from the stored revision; None: it is not there, cannot be read, or there is none."""
+        """Return whether the spec file differs from the stored revision; None if there is no readable file."""
         return {"same": False, "changed": True, "invalid": True}.get(self.spec)
 
 
 class JobRow(NamedTuple):
-    """A job, its live attempt, its workflow's name and its resources. `partial`: the attempt rests on a part of a
-    fan-out's subtasks, its own or one upstream. `awaits`: canceled attempts, without whose end a ready job does not
-    start, for it would disturb them."""
+    """A job with its live attempt, its workflow's name and its resources. `partial`: the attempt used only part of the
+    subtasks of a fan-out, its own or one upstream. `awaits`: canceled attempts that must end before the job starts."""
 
     job: Job
     workflow: str
@@ -102,23 +101,23 @@ class JobRow(NamedTuple):
 
     @property
     def overtaken(self) -> bool:
-        """It is completed, needs a job that is not done, and is stale for that."""
+        """Return whether it is completed, and stale because a job it needs is not done."""
         return self.job.state is State.COMPLETED and self.job.unmet > 0 and not self.job.retired
 
     @property
     def verdict(self) -> Verdict | None:
-        """What its live attempt found."""
+        """Return the verdict of its live attempt."""
         return self.attempt.verdict if self.attempt else None
 
     @property
     def status(self) -> Status:
-        """State and verdict in one word."""
+        """Return the state and the verdict as one word."""
         return status_of(self.job.state, self.verdict.word if self.verdict else None)
 
 
 @dataclass(frozen=True, slots=True)
-class Submitted:
-    """What a submission did. `created`: a new workflow; else `unchanged`, or a new revision of one."""
+class SubmitResult:
+    """The result of a submission: a new workflow (`created`), an `unchanged` one, or a new revision."""
 
     workflow: int
     name: str
@@ -129,113 +128,113 @@ class Submitted:
     added: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
-    rerun: int | None = None  # of kind `revision`, that has recorded it
-    plan: RerunPlan | None = None  # what it did to which jobs, of a new revision
+    rerun: int | None = None  # of kind `revision`, which records the submission
+    plan: RerunPlan | None = None  # the changes that a new revision made to jobs
     params: tuple[Difference, ...] = ()  # parameters that the revision changed
     using: int = 0  # jobs that use one of these parameters
     warnings: tuple[str, ...] = ()
-    replaces: str | None = None  # the workflow's file before, or "Python"; None: it is the same
+    replaces: str | None = None  # the workflow's previous file, or "Python"; None: unchanged
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
-    """What a submission would do."""
+class SubmitPreview:
+    """The result that a submission would have."""
 
-    submitted: Submitted
+    submitted: SubmitResult
     diff: RevisionDiff = field(default_factory=RevisionDiff)  # from the latest revision; empty for a new workflow
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """A rerun that is planned and not applied. `request` is what was asked, for the record; `children` are the jobs
-    that need each of the plan's, where the planner had them at hand."""
+class PlannedRerun:
+    """A rerun that is planned and not applied. `request` is recorded with it. `children`: for each job of the plan, the
+    jobs that need it, if the planner loaded them."""
 
     plan: RerunPlan
     request: Mapping[str, Any]
     note: str | None = None
     kind: Literal["manual", "restart", "run", "reset", "supervise"] = "manual"
     children: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    foreseen: Foreseen | None = None
-    canaries: tuple[Choice, ...] = ()  # the groups of which a part runs first, and the rest only when that has passed
+    planned_submission: PlannedSubmission | None = None
+    canaries: tuple[CanaryChoice, ...] = ()  # groups whose canaries run first
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
-    """The submission that a rerun rests on: made in the same transaction, just before. `pick` says, once it is made,
-    which jobs are meant and how they run again."""
+class PlannedSubmission:
+    """A submission that is made in the same transaction as a rerun, just before it. `pick` returns the jobs to rerun
+    and how, and is called after the submission."""
 
     definition: Definition
-    preview: Preview
-    pick: Callable[[Archive], Sequence[tuple[Sequence[int], How]]]
-    why: Mapping[int, tuple[Reason, ...]] = field(default_factory=dict)  # the jobs are stale, where that is why
-    canary: int | None = None  # so many of each signature run first
-    revision_of: int | None = None  # the workflow; None: the one of its name
-    revise: bool = False  # it may come from another file than the workflow
+    preview: SubmitPreview
+    pick: Callable[[Snapshot], Sequence[tuple[Sequence[int], How]]]
+    why: Mapping[int, tuple[Reason, ...]] = field(default_factory=dict)  # by job, why it is stale
+    canary: int | None = None  # how many of each signature run first
+    revision_of: int | None = None  # a workflow id; None: the workflow of that name
+    revise: bool = False  # the definition may come from another file than the workflow's
 
 
 @dataclass(frozen=True, slots=True)
-class Restarting:
-    """A restart that is planned and not applied; `proposal` is None where there is nothing to do."""
+class PlannedRestart:
+    """A restart that is planned and not applied. `proposal` is None if there is nothing to do."""
 
-    proposal: Proposal | None
-    running: tuple[Job, ...]  # left alone
-    stays: tuple[Job, ...]  # failed by themselves, and current: they stay as they are
+    proposal: PlannedRerun | None
+    running: tuple[Job, ...]  # not restarted
+    stays: tuple[Job, ...]  # failed and current: not restarted
     unknown: tuple[int, ...] = ()  # completed, with nothing to compare
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """What was accepted: the jobs of the plan, which resets nothing, with what had changed of each. `rerun` is None
-    where all were current already."""
+class AcceptedChanges:
+    """The changes that were accepted: the plan holds the jobs with their changes and resets nothing. `rerun` is None
+    if all jobs were current already."""
 
     rerun: int | None
     plan: RerunPlan
-    current: tuple[int, ...]  # jobs of which nothing had changed
+    current: tuple[int, ...]  # jobs without changes
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """A rerun that is done: its number, and whether anybody will run it."""
+class AppliedRerun:
+    """A rerun that was applied, and whether a runner is alive to run its jobs."""
 
     rerun: int
     plan: RerunPlan
-    ready: int  # jobs that the plan made READY, and that are not held
+    ready: int  # jobs that the plan made READY, without held ones
     runner_alive: bool
     held: int = 0  # jobs that the plan holds
-    submitted: Submitted | None = None  # the revision that was made with it
-    canaries: tuple[Choice, ...] = ()  # the groups of which a part runs first
+    submitted: SubmitResult | None = None  # the submission that was made with it
+    canaries: tuple[CanaryChoice, ...] = ()  # groups whose canaries run first
 
 
 @dataclass(frozen=True, slots=True)
-class Reattached:
-    """What was found of a job whose attempt had not ended. `finished`: it had meanwhile, with this state and cause;
-    `running`: its worker runs on; `gone`: lost with its worker, or never started; `attended`: a runner that lives sees
-    to it; `none`: it has no such attempt. `state` is the attempt's where it finished, else the job's."""
+class ReattachedJob:
+    """The result of reattaching one job. `finished`: its attempt had ended, with this state and cause; `running`: its
+    worker still runs; `gone`: lost with its worker, or never started; `attended`: a living runner has it; `none`: it
+    has no active attempt. `state` is the attempt's if that finished, else the job's."""
 
     id: int
     name: str
     found: Literal["finished", "running", "gone", "attended", "none"]
     state: State
     cause: Cause | None = None
-    pid: int | None = None  # of the call's process, else of its worker
+    pid: int | None = None  # of the attempt's process, else of its worker
     worker: str | None = None
     since: float | None = None  # when the attempt started
     why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reattachment:
-    """What was found of some jobs; `rerun` is the one in which those that were lost run again."""
+class ReattachResult:
+    """The result of reattaching jobs. `rerun`: the rerun of those that were lost."""
 
-    jobs: tuple[Reattached, ...]
+    jobs: tuple[ReattachedJob, ...]
     runner_alive: bool
     rerun: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciled:
-    """What became of the jobs of dead runners, by name. `again` were lost and run again, `lost` were lost and do not;
-    `unstarted` is how many had been claimed and not started."""
+class ReconcileResult:
+    """How the jobs of dead runners were resolved, by name. `again`: lost, and run again; `lost`: lost, and do not run
+    again; `unstarted`: how many had been claimed and not started."""
 
     runners: tuple[int, ...]
     finished: tuple[str, ...] = ()
@@ -246,12 +245,12 @@ class Reconciled:
 
     @property
     def changed(self) -> bool:
-        """The state of some job has changed."""
+        """Return whether the state of any job has changed."""
         return bool(self.finished or self.canceled or self.again or self.lost or self.unstarted)
 
     @property
     def summary(self) -> str:
-        """Return one line for people."""
+        """Return a one-line summary for users."""
         ways = (
             (self.finished, "finished"),
             (self.canceled, "canceled"),
@@ -266,35 +265,35 @@ class Reconciled:
 
 
 def some_names(names: Sequence[str], most: int = 5) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first `most` names, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 @dataclass(frozen=True, slots=True)
-class Undone:
-    """A rerun that was taken back, and the jobs it gave back, with their states now."""
+class UndoneRerun:
+    """A rerun that was undone, and its jobs with their states now."""
 
     rerun: int
     jobs: tuple[tuple[int, str, State], ...]
-    restored: tuple[str, ...] = ()  # files that were put back
+    restored: tuple[str, ...] = ()  # files that were restored
 
 
 @dataclass(frozen=True, slots=True)
-class Canceled:
-    """What cancel did, by job id."""
+class CancelResult:
+    """The result of cancel, by job id."""
 
-    now: tuple[int, ...]  # had not started: canceled at once
-    asked: tuple[int, ...]  # run: their runner has been asked to end them
-    ended: tuple[int, ...]  # had ended before: left as they are
-    left_out: tuple[int, ...] = ()  # of those: had failed and waited for canaries, which they do no more
+    now: tuple[int, ...]  # had not started; canceled at once
+    asked: tuple[int, ...]  # running; their runner has been asked to cancel them
+    ended: tuple[int, ...]  # had ended before; unchanged
+    left_out: tuple[int, ...] = ()  # of `ended`: no longer wait for canaries
     over: tuple[int, ...] = ()  # of `asked`: have ended by now
-    reconciled: tuple[Reconciled, ...] = ()  # what became of the jobs of dead runners, before and after
+    reconciled: tuple[ReconcileResult, ...] = ()  # before and after canceling
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What hold or release did, by job id."""
+class HoldResult:
+    """The result of hold or release, by job id."""
 
     changed: tuple[int, ...]
     already: tuple[int, ...]
@@ -302,31 +301,30 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One stream of one step of an attempt, or of one item of a fan-out step; `path` may not exist when nothing was
-    printed."""
+    """The log of one stream of a step, or of an item of a fan-out step. `path` may not exist if nothing was printed."""
 
     attempt: int
     step: str
     stream: Literal["stdout", "stderr"]
     path: str
-    final: bool  # the step has ended: nothing more will come
+    final: bool  # the step has ended, so the log is complete
     subtask: Subtask | None = None  # the item
 
 
 @dataclass(frozen=True, slots=True)
 class OutputDiff:
-    """An output that two attempts have made differently. Pairs are of the one and the other attempt."""
+    """An output that differs between two attempts. Pairs hold the value of the first and of the second attempt."""
 
     name: str
-    at: tuple[str | None, str | None]  # where its content still is: in its place, or saved
-    lost: tuple[str | None, str | None]  # in words why it is nowhere
-    lines: tuple[str, ...] = ()  # that differ, with `- ` and `+ ` before them
-    why: str = ""  # there are none, though both are there
+    at: tuple[str | None, str | None]  # path of its content, in place or saved
+    lost: tuple[str | None, str | None]  # why its content is not available
+    lines: tuple[str, ...] = ()  # that differ, prefixed with `- ` and `+ `
+    why: str = ""  # why there are no lines though both contents exist
 
 
 @dataclass(frozen=True, slots=True)
-class LogParting:
-    """The first line in which what two attempts printed differs; None: there it ends."""
+class LogDivergence:
+    """The first line in which the logs of two attempts differ; None where a log has ended."""
 
     step: str
     stream: Literal["stdout", "stderr"]
@@ -336,117 +334,123 @@ class LogParting:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """Two attempts, and all in which they are not alike."""
+class AttemptComparison:
+    """Two attempts and their differences."""
 
     a: Attempt
     b: Attempt
     fields: Sequence[Difference]
     outputs: tuple[OutputDiff, ...]
-    logs: tuple[LogParting, ...]
+    logs: tuple[LogDivergence, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class WorkOptions:
-    """How to work. `wait_timeout`: after so many seconds the run ends, and what runs goes on without it, to be adopted
-    by the next runner. `claim_for`: after so many seconds nothing new is started, and what runs is waited for. `only`:
-    claims are of jobs for which that holds when it claims, of those that are added meanwhile too. `most`: it starts so
-    many attempts and ends. `linger` false: it does not wait for what others run, nor for jobs that wait for their
-    retry. `place` says where jobs with `workdir: attempt` work; it is asked for each attempt, with its id and the time
-    of its claim, and where that goes on in an earlier one's folder, or in a copy that must not be put among other
-    files, told in vain."""
+    """Options of a runner.
+
+    `wait_timeout`: seconds after which the run ends; running attempts continue and the next runner adopts them.
+    `claim_for`: seconds after which the runner claims no more jobs; it waits for running attempts.
+    `only`: a condition that holds for each job at the time of its claim.
+    `most`: the number of attempts after which the runner ends.
+    `linger`: wait for attempts of other runners and for jobs whose retry delay has not passed.
+    `place`: returns the working folder of a job with `workdir: attempt`, from the job, the attempt's id and the time of
+    the claim. Ignored for an attempt that continues in an earlier folder, or in a copy that must not be mixed with
+    other files."""
 
     workflow: str | None = None
-    slots: int | None = None  # None: one for each processor
+    slots: int | None = None  # None: one per processor
     executor: str = "local"
-    watch: bool = False  # keep waiting for more
+    watch: bool = False  # wait for new jobs until interrupted
     wait_timeout: float | None = None
-    memory: int | None = None  # bytes to pack into; None: the machine's
+    memory: int | None = None  # bytes for jobs; None: the machine's memory
     gpus: int = 0
     licences: Mapping[str, int] = field(default_factory=dict)
     only: Predicate | None = None
     most: int | None = None
     linger: bool = True
-    place: Callable[[ReadyJob, int, float], Workplace | None] | None = None  # None: in the store
-    label: str = ""  # what the runner is called
+    place: Callable[[ReadyJob, int, float], GivenFolder | None] | None = None  # None: in the store
+    label: str = ""  # the runner's name for users
     claim_for: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How a run stands, told a few times a second. `counts` covers the workflows worked on."""
+    """The progress of a run, reported a few times a second. `counts` covers the workflows that it works on."""
 
     counts: Mapping[State, int]
-    running: tuple[str, ...]  # names of some of the jobs that run
+    running: tuple[str, ...]  # names of some running jobs
     ended: int  # attempts that ended in this run
-    failed: int  # of those
+    failed: int  # of these attempts
     seconds: float
-    reinstated: int = 0  # jobs that were done without running: what they depend on had not changed
-    retried: int = 0  # attempts that failed, and whose jobs run again by themselves
-    delayed: int = 0  # jobs that wait for their retry
+    reinstated: int = 0  # jobs completed by an archived attempt because nothing they depend on had changed
+    retried: int = 0  # failed attempts whose jobs run again automatically
+    delayed: int = 0  # jobs whose retry delay has not passed
 
 
 @dataclass(frozen=True, slots=True)
-class Inherited:
-    """What a run found of runners that had vanished, in attempts. One that was adopted may have been lost later."""
+class OrphanCounts:
+    """How many attempts of dead runners a run found. An adopted attempt may have been lost later."""
 
     found: int = 0
-    adopted: int = 0  # ran on without their runner
-    finished: int = 0  # had ended meanwhile
+    adopted: int = 0  # still running when they were taken over
+    finished: int = 0  # had ended since their runner died
     lost: int = 0
-    again: int = 0  # jobs that run again of those
-    unstarted: int = 0  # had been claimed and never started
+    again: int = 0  # lost jobs that run again
+    unstarted: int = 0  # claimed and never started
 
 
 @dataclass(frozen=True, slots=True)
 class WorkReport:
-    """How a run ended. The exit code covers the jobs it ran: 0, 2 (some failed), 5 (canceled), 6 (timed out)."""
+    """The result of a run. The exit code covers the jobs that it ran: 0, 2 (failed), 5 (canceled), 6 (timed out)."""
 
     exit_code: int
     completed: int
     failed: int
     canceled: int
     counts: Mapping[State, int]
-    never_fit: tuple[tuple[str, str], ...] = ()  # (job, what it asks that this runner does not have)
+    never_fit: tuple[tuple[str, str], ...] = ()  # (job, the resource that this runner does not have)
     interrupted: bool = False
-    recovered: int = 0  # attempts of vanished runners that were lost, and whose jobs run again
-    held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs left that are ready but for that
-    reinstated: int = 0  # jobs that did not run, because what they depend on had not changed
-    retried: int = 0  # attempts that failed, and whose jobs ran again by themselves
-    inherited: Inherited = field(default_factory=Inherited)
-    stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (job, processes that cannot be ended, for which it waits)
-    damaged: tuple[str, ...] = ()  # what could not be read of journals
-    canaries: tuple[Group, ...] = ()  # whose canaries decided, in this time, what becomes of the rest
-    signal: Signals | None = None  # that interrupted it
+    recovered: int = 0  # lost attempts of dead runners whose jobs run again
+    held: Mapping[str, int] = field(
+        default_factory=dict
+    )  # by reason: jobs left that are ready except that they are held
+    reinstated: int = 0  # jobs completed by an archived attempt
+    retried: int = 0  # failed attempts whose jobs ran again automatically
+    orphan_counts: OrphanCounts = field(default_factory=OrphanCounts)
+    stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (job, its processes that cannot be killed)
+    damaged: tuple[str, ...] = ()  # parts of journals that could not be read
+    canaries: tuple[CanaryGroup, ...] = ()  # whose canaries were decided during the run
+    signal: Signals | None = None  # that interrupted the run
+    stopped: bool = False  # a stop handle ended the run
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SuperviseOptions:
-    """What to supervise, and how. Durations are in seconds."""
+    """Options of supervising. Durations are in seconds."""
 
     workflow: str  # id or name
     guards: Guards = field(default_factory=Guards)
-    poll: float = 30.0  # at the latest so long after another look, should nobody ring
+    poll: float = 30.0  # the longest time between two reads of the store
     wait_timeout: float | None = None  # of each round
     note: str | None = None
-    take_over: bool = False  # although nobody can see from here whether its process is there
-    refresh: Callable[[], None] | None = None  # takes in what is new, before each rerun
+    take_over: bool = False  # even if the other supervisor's process is not visible from here
+    refresh: Callable[[], None] | None = None  # submits changes before each rerun
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """Supervising begins, or goes on where one that died had come to."""
+class SupervisionStarted:
+    """Supervising has started, or resumed after a supervisor that died."""
 
     supervision: int
     reruns: int  # so far
     resumed: bool
-    given_up: int | None = None  # another one, that had died and was asked for other things
+    given_up: int | None = None  # a supervision with other options whose process had died
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
-    """There is something to run, and nobody is there to run it."""
+class NoLiveRunner:
+    """There are jobs to run, and no runner is alive."""
 
-    active: int  # jobs that somebody had begun
-    claimable: int  # that are ready, or will be when their time has come
+    active: int  # claimed or running jobs
+    claimable: int  # ready jobs, also those whose retry delay has not passed

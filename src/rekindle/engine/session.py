@@ -1,4 +1,4 @@
-"""An open store and a clock: what every call of the engine works on."""
+"""Sessions: an open store and a clock, which every call of the engine takes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rekindle.domain.errors import NotFound
-from rekindle.files.modes import shared_asked, working_directory
-from rekindle.journal.durability import is_full
+from rekindle.files.store_files import shared_requested, working_directory
+from rekindle.journal.log import is_fully_durable
+from rekindle.store.archive import Store, Transaction
 from rekindle.store.opening import open_store
-from rekindle.store.port import Archive, Store
 
 STORE_FOLDER = ".rekindle"
 STORE_VARIABLE = "REKINDLE_STORE"
@@ -26,7 +26,7 @@ class Session:
 
     store: Store
     clock: Callable[[], float] = time.time
-    note: Callable[[str], None] | None = None  # takes remarks for the user, on selections and on dead runners
+    note: Callable[[str], None] | None = None  # receives messages for the user about selections and dead runners
 
     def __enter__(self) -> Session:
         return self
@@ -40,41 +40,42 @@ class Session:
 
 
 @contextmanager
-def tentative(session: Session) -> Iterator[Archive]:
-    """A transaction that writes, and of which nothing is kept: to see what would come of something."""
+def tentative(session: Session) -> Iterator[Transaction]:
+    """Open a writing transaction that is rolled back at its end: for previews."""
     try:
         with session.store.write() as archive:
             yield archive
-            raise _Seen
-    except _Seen:
+            raise _RollBack
+    except _RollBack:
         return
 
 
-class _Seen(Exception):
-    """What was to be seen has been: leaves a transaction so that it is rolled back."""
+class _RollBack(Exception):
+    """Leaves a transaction so that it is rolled back."""
 
 
 def open_session(
     url: str | None = None, *, create: bool = True, directory: Path | None = None, shared: bool = False
 ) -> Session:
-    """Open the store that is meant.
+    """Open a store.
 
-    `url`, else $REKINDLE_STORE, else the nearest `.rekindle` at or above `directory` (default: the working
-    directory), else a new one there; with `create` false a missing store is NotFound. $REKINDLE_DURABILITY says what
-    a power cut may take back (see journal.durability). With `shared` or $REKINDLE_SHARED a new store is a group's.
+    The store is `url`, else $REKINDLE_STORE, else the nearest `.rekindle` at or above `directory` (default: the working
+    directory), else a new one there. With `create` false, raise NotFound if there is none. $REKINDLE_DURABILITY sets
+    which writes survive a power cut (see journal.durability). With `shared` or $REKINDLE_SHARED, a new store can be
+    written by its group.
     """
-    meant = store_url(url, create=create, directory=directory)
-    shared = shared or shared_asked(os.environ)
-    return Session(open_store(meant, create=create, durable=is_full(os.environ), shared=shared))
+    location = store_url(url, create=create, directory=directory)
+    shared = shared or shared_requested(os.environ)
+    return Session(open_store(location, create=create, durable=is_fully_durable(os.environ), shared=shared))
 
 
 def store_url(url: str | None = None, *, create: bool = False, directory: Path | None = None) -> str:
-    """Return the path or URL of the store that is meant, as of `open_session`."""
-    meant = url or os.environ.get(STORE_VARIABLE)
-    if meant is not None:
-        if not meant.startswith(_ABSOLUTE):
+    """Return the path or URL of the store that `open_session` opens. Raise NotFound if there is none."""
+    location = url or os.environ.get(STORE_VARIABLE)
+    if location is not None:
+        if not location.startswith(_ABSOLUTE):
             working_directory()
-        return meant
+        return location
     here = (directory or working_directory()).absolute()
     nearest = _nearest(here)
     if nearest is None and not create:
@@ -88,6 +89,6 @@ def store_url(url: str | None = None, *, create: bool = False, directory: Path |
 def _nearest(directory: Path) -> Path | None:
     for folder in (directory, *directory.parents):
         candidate = folder / STORE_FOLDER
-        if os.path.isdir(candidate):  # noqa: PTH112 (a folder above that may not be entered has none for this user)
+        if os.path.isdir(candidate):  # noqa: PTH112 (Path.is_dir raises for a folder that this user may not enter)
             return candidate
     return None

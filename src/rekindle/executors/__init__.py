@@ -1,1 +1,1 @@
-"""ENGINE ROOM: where attempts run. An executor is known by its name and imported when it is used."""
+"""Executors: where attempts run. An executor is known by its name and imported when it is used."""

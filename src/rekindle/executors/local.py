@@ -1,4 +1,4 @@
-"""Attempts on this machine: one worker process a slot, each with a journal of its own."""
+"""The local executor: one worker process per slot on this host, each with a journal of its own."""
 
 from __future__ import annotations
 
@@ -12,81 +12,80 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from rekindle.domain.errors import ExecutorError, JournalError
-from rekindle.executors.aftermath import settle
-from rekindle.executors.port import WorkerGone, WorkerInfo
-from rekindle.executors.workers import WorkerProcess
-from rekindle.journal.oomkills import OomKills
-from rekindle.journal.orders import Assignment, Cancel, Order, Recall, Recipe, Stop
-from rekindle.journal.troubles import trouble_heard
+from rekindle.executors.pool import WorkerGone, WorkerInfo
+from rekindle.executors.worker_process import WorkerProcess, reap
+from rekindle.journal.orders import Assignment, Cancel, Order, Recall, Stop, TaskTemplate, find_disk_error
+from rekindle.journal.processes import OomKillCounter
 
-_KILLS_AGE = 5.0
-"""Seconds for which a worker that has just died may have been killed before it was given its last work."""
+_OOM_COUNT_AGE = 5.0
+"""Seconds for which a count of the kernel's out-of-memory kills is reused when a worker is given work."""
 
 
 class LocalExecutor:
-    """Runs attempts in worker processes of this machine; see `executors.port.Executor` for what each call means."""
+    """Runs attempts in worker processes of this host. See `executors.pool.Executor` for the methods."""
 
     name = "local"
 
     def __init__(self, store_folder: str, python: str = sys.executable) -> None:
-        """`store_folder`: absolute; journals are made in its `journal`, workers' own files in its `run`."""
+        """`store_folder` is absolute: journals are in its `journal`, workers' scratch folders in its `run`."""
         self._store, self._python = store_folder, python
         self._workers: dict[str, WorkerProcess] = {}
-        self._stillborn: dict[str, str] = {}  # those that ended before they began to work, and what they said
+        self._failed_starts: dict[str, str] = {}  # last line of stderr of workers that ended before they opened
         self._gone: list[WorkerGone] = []
-        self._kills = OomKills()
-        # One pipe for all: a byte in it says that some journal has grown.
-        self._wake, self._bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._kills = OomKillCounter()
+        # One pipe for all workers: a byte in it says that a journal has grown.
+        self._wake, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def open(self, slots: int) -> Sequence[WorkerInfo]:
         """Start `slots` workers."""
         return [self._start() for _ in range(slots)]
 
-    def assign(self, worker: str, recipes: Sequence[Recipe], work: Sequence[Assignment]) -> None:
-        """Give work to a worker. One that has died meanwhile gives it back when `gone` sees that."""
-        told = self._worker(worker)
-        told.kills = self._kills.count(time.monotonic(), _KILLS_AGE)
-        told.assign(recipes, work)
+    def assign(self, worker: str, tasks: Sequence[TaskTemplate], work: Sequence[Assignment]) -> None:
+        """Give work to a worker. If it has died, `gone` journals the work as returned."""
+        process = self._worker(worker)
+        process.oom_kills = self._kills.count(time.monotonic(), _OOM_COUNT_AGE)
+        process.assign(tasks, work)
 
     def cancel(self, worker: str, tokens: Sequence[str]) -> None:
-        """End these."""
+        """Cancel these attempts."""
         self._order(worker, Cancel(tuple(tokens)))
 
     def recall(self, worker: str) -> None:
-        """Ask for what has not started."""
+        """Ask for the attempts that have not started."""
         self._order(worker, Recall())
 
     def retire(self, worker: str) -> None:
-        """Let it finish what runs, and end."""
+        """Ask a worker to finish its running attempt and exit."""
         self._order(worker, Stop())
 
     def wait(self, timeout: float | None, also: Sequence[int] = ()) -> Sequence[int]:
-        """Wait for news; the readable ones of `also`. Once closed, there is nothing to wait for. JournalError when a
-        worker says that it cannot write its journal."""
+        """Block until there is news; return the readable descriptors of `also`, and at once after `close`.
+
+        Raise JournalError when a worker reports that it cannot write its journal."""
         if self._wake < 0:
             return []
         limit = None if timeout is None else time.monotonic() + timeout
-        said = b""
+        received = b""
         while True:
             readable = self._poll(limit, also)
             if readable or self._gone or (limit is not None and time.monotonic() >= limit):
                 break
         if self._wake in readable:
-            said = self._hush()
-        _raise_trouble(said)
+            received = self._drain()
+        _raise_trouble(received)
         return [fd for fd in also if fd in readable]
 
     def gone(self) -> Sequence[WorkerGone]:
-        """Workers that have ended; their journals are complete."""
+        """Return the workers that have ended since the last call; their journals are complete."""
         for worker in self._dead():
-            self._settle(worker)
+            self._reap(worker)
         found, self._gone = self._gone, []
         return found
 
     def replace(self, worker: str) -> WorkerInfo:
-        """Another worker. ExecutorError when the one that is gone never began: the next would not either."""
-        if worker in self._stillborn:
-            said = self._stillborn[worker]
+        """Start another worker. Raise ExecutorError if the ended one failed at its start: the next would fail too."""
+        if worker in self._failed_starts:
+            said = self._failed_starts[worker]
             raise ExecutorError(
                 f"worker {worker} ended before it began to work{': ' if said else ''}{said}",
                 hint=f"try `{self._python} -P -m rekindle.worker`: it must start and complain of missing arguments",
@@ -94,37 +93,37 @@ class LocalExecutor:
         return self._start()
 
     def leave(self) -> None:
-        """Close the workers' orders, which makes them go when they have finished."""
+        """Close the workers' orders: each exits once it has finished its running attempt."""
         for worker in self._workers.values():
             worker.leave()
         self._workers.clear()
         self._close_wake()
 
     def close(self, grace: float) -> None:
-        """Stop all workers: in order if they end within `grace` seconds, else by force."""
+        """Stop all workers: ask them to, and kill those that have not ended after `grace` seconds."""
         for worker in self._workers.values():
             worker.order(Stop())
         limit = time.monotonic() + grace
         while self._workers and time.monotonic() < limit:
             self._poll(limit, ())
-            self._hush()
+            self._drain()
             for worker in self._dead():
-                self._settle(worker)
+                self._reap(worker)
         try:
-            with ExitStack() as left:  # one whose journal cannot be completed does not keep the others alive
+            with ExitStack() as left:  # kill every worker, also after one whose journal cannot be completed
                 for worker in self._workers.values():
-                    left.callback(self._end, worker)
+                    left.callback(self._kill, worker)
         finally:
             self._close_wake()
 
     def _close_wake(self) -> None:
         if self._wake >= 0:
             os.close(self._wake)
-            os.close(self._bell)
-            self._wake = self._bell = -1
+            os.close(self._wake_writer)
+            self._wake = self._wake_writer = -1
 
     def _start(self) -> WorkerInfo:
-        worker = WorkerProcess(uuid.uuid4().hex[:12], self._store, self._bell, self._python)
+        worker = WorkerProcess(uuid.uuid4().hex[:12], self._store, self._wake_writer, self._python)
         self._workers[worker.info.name] = worker
         return worker.info
 
@@ -135,12 +134,12 @@ class LocalExecutor:
             raise ExecutorError(f"there is no worker {name}", hint="it is gone, or another executor's") from None
 
     def _order(self, name: str, order: Order) -> None:
-        """Send an order; to one that is gone it means nothing any more."""
+        """Send an order, unless the worker is gone."""
         if name in self._workers:
             self._workers[name].order(order)
 
     def _poll(self, limit: float | None, also: Sequence[int]) -> set[int]:
-        """Wait until `limit` (monotonic) for news, sending orders that wait to be sent; what is readable."""
+        """Wait for news until `limit` (monotonic), and send waiting orders. Return the readable descriptors."""
         poll = select.poll()
         senders = {}
         for fd in (self._wake, *also, *(worker.handle for worker in self._workers.values())):
@@ -158,34 +157,35 @@ class LocalExecutor:
                 readable.add(fd)
         return readable
 
-    def _hush(self) -> bytes:
-        """Empty the wake pipe; what was in it."""
-        said = b""
+    def _drain(self) -> bytes:
+        """Empty the wake pipe and return its content."""
+        received = b""
         try:
             while True:
-                said += os.read(self._wake, 65536)
-                if len(said) % 65536:
-                    return said
+                received += os.read(self._wake, 65536)
+                if len(received) % 65536:
+                    return received
         except BlockingIOError:
-            return said
+            return received
 
-    def _end(self, worker: WorkerProcess) -> None:
+    def _kill(self, worker: WorkerProcess) -> None:
         worker.kill()
-        _await(worker.handle)
-        self._settle(worker)
+        poll = select.poll()
+        poll.register(worker.handle, select.POLLIN)
+        poll.poll()
+        self._reap(worker)
 
-    def _settle(self, worker: WorkerProcess) -> None:
-        """Whatever its end brings to light, it is gone."""
+    def _reap(self, worker: WorkerProcess) -> None:
         name = worker.info.name
         del self._workers[name]
-        self._gone.append(WorkerGone(name))
-        said = worker.last_words()
-        settle(worker, self._kills)
+        self._gone.append(WorkerGone(name))  # also when reaping raises
+        lines = worker.stderr_tail().strip().splitlines()
+        reap(worker, self._kills)
         if not worker.opened:
-            self._stillborn[name] = said
+            self._failed_starts[name] = lines[-1] if lines else ""
 
     def _dead(self) -> list[WorkerProcess]:
-        """Those whose process has ended."""
+        """Return the workers whose process has ended."""
         poll = select.poll()
         for worker in self._workers.values():
             poll.register(worker.handle, select.POLLIN)
@@ -193,9 +193,9 @@ class LocalExecutor:
         return [worker for worker in self._workers.values() if worker.handle in ended]
 
 
-def _raise_trouble(said: bytes) -> None:
-    """JournalError when a worker has said that its disk fails."""
-    trouble = trouble_heard(said)
+def _raise_trouble(received: bytes) -> None:
+    """Raise JournalError when a worker has reported that it cannot write its journal."""
+    trouble = find_disk_error(received)
     if trouble is not None:
         journal, number = trouble
         raise JournalError(
@@ -203,9 +203,3 @@ def _raise_trouble(said: bytes) -> None:
             hint="it keeps what it has to tell and tries again: make room there, or see who may write; then `rekindle "
             "work` goes on",
         )
-
-
-def _await(handle: int) -> None:
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    poll.poll()

@@ -1,1 +1,1 @@
-"""What is on disk: what files and folders hold, and which modules a function is made of. Nothing is written here."""
+"""Files and folders: digests, path patterns, and the modules that a function uses."""

@@ -1,9 +1,8 @@
-"""What a module's source binds at its top level, and which of its statements act when it is imported.
+"""The names that a module's source binds at its top level, its imports, and its statements with an effect on import.
 
-A statement is passive when nothing else can notice whether, or in which order, it runs: a plain function or class, a
-constant, a container of names. A passive statement matters only where what it binds is used. All others act on import
-and always matter. Docstrings are removed; positions and comments do not appear in the dump of a tree.
-"""
+A statement is passive if nothing can notice whether, or in which order, it runs: a plain function or class, a constant,
+a container of names. A passive statement matters only where its names are used. All others act on import and always
+matter. Docstrings are removed; positions and comments do not appear in the dump of a tree."""
 
 from __future__ import annotations
 
@@ -15,8 +14,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
-
-from rekindle.files.imports import absolute, imported_names
 
 STANDARD = frozenset(sys.stdlib_module_names)
 """Top-level names of the standard library's modules."""
@@ -51,8 +48,8 @@ _OPERATIONS = (ast.UnaryOp, ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.J
                ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context, ast.Constant)  # fmt: skip
 
 
-class Target(NamedTuple):
-    """What an imported name stands for: a module, and the attributes to follow from it."""
+class ImportTarget(NamedTuple):
+    """The meaning of an imported name: a module, and the attributes to follow from it."""
 
     module: str
     path: tuple[str, ...] = ()
@@ -65,17 +62,17 @@ class ModuleTree:
     name: str
     package: str  # that relative imports start from
     names: dict[str, list[ast.stmt]] = field(default_factory=dict)  # statements that bind each name, imports left out
-    aliases: dict[str, list[Target]] = field(default_factory=dict)  # by imported name, wherever the import stands
+    aliases: dict[str, list[ImportTarget]] = field(default_factory=dict)  # by imported name, wherever the import stands
     acts: list[ast.stmt] = field(default_factory=list)  # statements that act on import, and all imports
     statements: list[ast.stmt] = field(default_factory=list)  # all that run
     rebound: set[str] = field(default_factory=set)  # names that several statements bind, or functions through `global`
     used: Mapping[str, frozenset[str]] = field(default_factory=dict)  # global names in each function or class
     star: int = 0  # the line of an `import *`
-    imported: frozenset[str] = frozenset()  # dotted names that it imports, wherever it does
+    imported: frozenset[str] = frozenset()  # dotted names of all its imports
 
 
 def read_tree(source: bytes, name: str, package: str) -> ModuleTree:
-    """Read a module. Raises SyntaxError, ValueError, RecursionError or MemoryError where it cannot be parsed."""
+    """Parse a module. Raise SyntaxError, ValueError, RecursionError or MemoryError if it cannot be parsed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = ast.parse(source)
@@ -101,14 +98,14 @@ def read_tree(source: bytes, name: str, package: str) -> ModuleTree:
         for bound, count in counts.items()
         if count > 1 and (bound in found.names or len(found.aliases.get(bound, ())) > 1)
     )
-    _Passive(found, sure).sort()
+    _PassiveStatements(found, sure).sort()
     for statement in found.statements:
         _strip_docstrings(nodes[id(statement)])
     return found
 
 
 def children(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes below a node, without those that say how a name is used."""
+    """Yield a node's children, without the context nodes of names."""
     for name in node._fields:
         if name == "ctx":
             continue
@@ -120,7 +117,7 @@ def children(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _notable(statement: ast.stmt) -> list[ast.AST]:
-    """The nodes of a statement that bind names, import, or have a docstring."""
+    """Return the nodes of a statement that bind names, import, or have a docstring."""
     found: list[ast.AST] = [statement]
     for node in found:
         found += children(node)
@@ -132,7 +129,7 @@ def _is_load(node: ast.AST) -> bool:
 
 
 def _unconditional(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """All statements of the top level, and those in its conditions, which may come to stand there: see `_running`."""
+    """Yield all statements of the top level and of its conditions; see `_running`."""
     for statement in statements:
         yield statement
         if isinstance(statement, ast.If):
@@ -140,7 +137,8 @@ def _unconditional(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def import_targets(node: ast.Import | ast.ImportFrom, package: str) -> list[str]:
-    """The modules that an import statement runs; of `from a import b` also `a.b`, which need not be a module."""
+    """Return the modules that an import statement runs; for `from a import b` also `a.b`, which need not be a
+    module."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     base = absolute(node.module or "", node.level, package)
@@ -149,20 +147,24 @@ def import_targets(node: ast.Import | ast.ImportFrom, package: str) -> list[str]
     return [base, *(f"{base}.{alias.name}" for alias in node.names if alias.name != "*")]
 
 
-def aliases_of(node: ast.AST, package: str) -> Iterator[tuple[str, Target]]:
-    """Yield the names that an import binds, and what they stand for; nothing for any other node."""
+def aliases_of(node: ast.AST, package: str) -> Iterator[tuple[str, ImportTarget]]:
+    """Yield the names that an import binds and their targets; nothing for any other node."""
     if isinstance(node, ast.Import):
         for alias in node.names:
-            yield (alias.asname, Target(alias.name)) if alias.asname else (_top(alias.name), Target(_top(alias.name)))
+            yield (
+                (alias.asname, ImportTarget(alias.name))
+                if alias.asname
+                else (_top(alias.name), ImportTarget(_top(alias.name)))
+            )
     elif isinstance(node, ast.ImportFrom) and (base := absolute(node.module or "", node.level, package)):
         for alias in node.names:
             if alias.name != "*":
-                yield alias.asname or alias.name, Target(base, (alias.name,))
+                yield alias.asname or alias.name, ImportTarget(base, (alias.name,))
 
 
-def _sure_aliases(nodes: Iterable[Iterable[ast.AST]], package: str) -> dict[str, Target]:
-    """The names that mean one import wherever they stand in a module: nothing else binds them."""
-    found: dict[str, set[Target]] = {}
+def _sure_aliases(nodes: Iterable[Iterable[ast.AST]], package: str) -> dict[str, ImportTarget]:
+    """Return the names that mean one import everywhere in a module: nothing else binds them."""
+    found: dict[str, set[ImportTarget]] = {}
     bound: set[str] = set()
     for node in (node for each in nodes for node in each):
         for alias, target in aliases_of(node, package):
@@ -186,8 +188,8 @@ def _collect_imports(found: ModuleTree, notable: Iterable[ast.AST]) -> None:
             found.star = found.star or node.lineno
 
 
-def _running(statements: Iterable[ast.stmt], aliases: Mapping[str, Target]) -> Iterator[ast.stmt]:
-    """The statements that run when a module is imported: not those for type checkers, nor those of a script."""
+def _running(statements: Iterable[ast.stmt], aliases: Mapping[str, ImportTarget]) -> Iterator[ast.stmt]:
+    """Yield the statements that run on import: not those for type checkers or scripts."""
     for statement in statements:
         if isinstance(statement, ast.If) and _never(statement.test, aliases):
             yield from _running(statement.orelse, aliases)
@@ -195,7 +197,7 @@ def _running(statements: Iterable[ast.stmt], aliases: Mapping[str, Target]) -> I
             yield statement
 
 
-def _never(test: ast.expr, aliases: Mapping[str, Target]) -> bool:
+def _never(test: ast.expr, aliases: Mapping[str, ImportTarget]) -> bool:
     dotted = _dotted(test, aliases)
     if dotted in ("typing.TYPE_CHECKING", "typing_extensions.TYPE_CHECKING"):
         return True
@@ -205,8 +207,8 @@ def _never(test: ast.expr, aliases: Mapping[str, Target]) -> bool:
 _IS_SCRIPT = ast.dump(ast.parse("__name__ == '__main__'", mode="eval").body)
 
 
-def _dotted(node: ast.expr, aliases: Mapping[str, Target]) -> str:
-    """`re.compile` for an expression that an import makes mean that; "" for any other."""
+def _dotted(node: ast.expr, aliases: Mapping[str, ImportTarget]) -> str:
+    """Return `re.compile` for an expression that an import gives that meaning; "" for any other."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -218,7 +220,7 @@ def _dotted(node: ast.expr, aliases: Mapping[str, Target]) -> str:
 
 
 def _bound(statement: ast.stmt, notable: Iterable[ast.AST]) -> set[str]:
-    """The names that a statement may bind at the top level."""
+    """Return the names that a statement may bind at the top level."""
     if isinstance(statement, _FUNCTION_OR_CLASS):
         return {statement.name}
     return {name for node in notable for name in _binds(node)}
@@ -246,7 +248,7 @@ _NOTABLE = (*_FUNCTION_OR_CLASS, ast.Name, ast.Import, ast.ImportFrom, ast.Globa
 
 
 def _globals_by_definition(table: symtable.SymbolTable) -> dict[str, frozenset[str]]:
-    """For each function and class of the top level: the names in it that may be the module's."""
+    """Return, for each function and class of the top level, the names in it that may be the module's."""
     found: dict[str, frozenset[str]] = {}
     for child in table.get_children():
         name = child.get_name()
@@ -255,7 +257,7 @@ def _globals_by_definition(table: symtable.SymbolTable) -> dict[str, frozenset[s
 
 
 def _globals(table: symtable.SymbolTable) -> Iterator[str]:
-    of_class = table.get_type() == "class"  # which looks a name up in the module until the class has bound it
+    of_class = table.get_type() == "class"  # a class body looks a name up in the module until it binds the name
     for symbol in table.get_symbols():
         if symbol.is_global() or (of_class and symbol.is_local()):
             yield symbol.get_name()
@@ -277,17 +279,17 @@ def _is_docstring(statement: ast.stmt) -> bool:
     )
 
 
-class _Passive:
+class _PassiveStatements:
     """Decides which statements of a module are passive."""
 
-    def __init__(self, tree: ModuleTree, sure: Mapping[str, Target]) -> None:
+    def __init__(self, tree: ModuleTree, sure: Mapping[str, ImportTarget]) -> None:
         """`sure`: the names that mean one import wherever they stand."""
         self._tree, self._sure = tree, sure
         self._scalars: set[str] = set()  # names of immutable values that nothing rebinds
         self._classes: set[str] = set()  # names of passive classes that do not act on their subclasses
 
     def sort(self) -> None:
-        """Put all others into `acts`."""
+        """Put all statements that are not passive into `acts`."""
         self._tree.acts = [one for one in self._tree.statements if not self._passive(one)]
 
     def _passive(self, one: ast.stmt) -> bool:
@@ -371,7 +373,7 @@ class _Passive:
         return not any(isinstance(node, ast.Call | ast.NamedExpr | ast.Await | ast.Lambda) for node in ast.walk(one))
 
     def _scalar(self, one: ast.AST) -> bool:
-        """An immutable value made of constants."""
+        """Return whether the node is an immutable value made of constants."""
         if isinstance(one, ast.Name):
             return one.id in self._scalars or (one.id == "__name__" and self._is_builtin(one.id))
         if isinstance(one, ast.Attribute):
@@ -382,7 +384,7 @@ class _Passive:
         return isinstance(one, _OPERATIONS) and all(self._scalar(each) for each in ast.iter_child_nodes(one))
 
     def _quiet(self, one: ast.expr | None) -> bool:
-        """To evaluate it has no effect, and gives the same whenever it is done."""
+        """Return whether evaluating the node has no effect and always gives the same value."""
         if one is None or isinstance(one, ast.Name):
             return True
         if isinstance(one, ast.Lambda):
@@ -413,3 +415,39 @@ def _is_display(one: ast.expr) -> bool:
     return isinstance(one, ast.List | ast.Tuple | ast.Set | ast.Dict) and not any(
         isinstance(node, ast.Name) for node in ast.walk(one)
     )
+
+
+_BY_NAME = ("import_module", "__import__")
+
+
+def imported_names(node: ast.AST, package: str) -> Iterator[str]:
+    """Yield the dotted names that a node imports; for `from a import b` both `a` and `a.b`, which need not be a
+    module. `package` is the base of relative imports ("": none)."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = absolute(node.module or "", node.level, package)
+        if base:
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+    elif isinstance(node, ast.Call) and _called(node.func) in _BY_NAME and node.args:
+        first = node.args[0]
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            name = first.value.lstrip(".")
+            yield from filter(None, [absolute(name, len(first.value) - len(name), package)])
+
+
+def _called(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def absolute(name: str, level: int, package: str) -> str:
+    """Return the dotted name of a relative import; "" if it leaves the package."""
+    if not level:
+        return name
+    parts = package.split(".") if package else []
+    if level > len(parts):
+        return ""
+    return ".".join([*parts[: len(parts) - level + 1], *([name] if name else [])])

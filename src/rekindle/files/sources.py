@@ -1,10 +1,10 @@
-"""What functions are made of: the definitions that they reach in their project's modules, and what these import.
+"""Digests of the code of functions: the definitions that they reach in their project's modules, and the imports of
+these.
 
-Everything is found by reading files; nothing of the user's is imported. What is installed (the standard library,
-site-packages) is no code of a project, except the package that a function itself is in; nor is rekindle. An imported
-module counts by its file, wherever the import stands; definitions count by their syntax trees: see files.reaching and,
-for the mapping that comes out, domain.changes.code.
-"""
+Everything is found by reading files; no user code is imported. Installed code (the standard library, site-packages) and
+rekindle are not part of a project, except the package that a function itself is in. An imported module counts by its
+file, wherever the import stands; definitions count by their syntax trees: see files.reachable_code and, for the
+resulting mapping, domain.changes.differences."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from typing import NamedTuple
 
 from blake3 import blake3
 
-from rekindle.domain.changes.prints import ABSENT, INTERPRETER, METHOD, whole_key
+from rekindle.domain.changes.fingerprints import ABSENT, INTERPRETER, METHOD, whole_key
 from rekindle.files.bindings import ModuleTree, read_tree
-from rekindle.files.digests import Look, look, settled
-from rekindle.files.environment import distributions, interpreter
-from rekindle.files.finding import Finder, Found
-from rekindle.files.reaching import Reach
+from rekindle.files.dependencies import distributions, interpreter
+from rekindle.files.digests import FileStat, file_stat, is_settled
+from rekindle.files.reachable_code import DefinitionTracer
 
 _OURS = "rekindle"
 _PACKAGES = ("/site-packages/", "/dist-packages/")
@@ -30,68 +31,70 @@ _STANDARD = tuple(f"{sysconfig.get_path(kind)}/" for kind in ("stdlib", "platstd
 
 
 METHOD_NOW = f"tree 1 of Python {sys.version_info[0]}.{sys.version_info[1]}"
-"""How syntax trees are compared: those of another minor version of Python may look different."""
+"""How syntax trees are compared: another minor version of Python may produce different ones."""
 
 _MOST_KEPT = 400_000  # bytes of source whose trees are kept for other functions
 
 
 def search_path() -> list[str]:
-    """Where a process for calls looks for modules, behind the project's folder: as this process does, without what a
-    script or the working directory adds in front of it."""
+    """Return where a process for calls looks for modules, behind the project's folder: this process's path without
+    the entries that a script or the working directory adds in front."""
     given = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     library = os.path.dirname(_STANDARD[0].rstrip("/"))
     at = next((at for at, entry in enumerate(sys.path) if os.path.dirname(entry) == library), 0)
     return list(dict.fromkeys([*given, *(entry for entry in sys.path[at:] if entry)]))
 
 
-class _Module(NamedTuple):
+class _ReadModule(NamedTuple):
     """A module's file as it was read."""
 
-    look: Look | None
+    look: FileStat | None
     taken_ns: int
     digest: str
     imports: frozenset[str]
 
 
-class _Closure(NamedTuple):
-    """An answer, and what must look as it did for the answer to hold."""
+class _CachedCode(NamedTuple):
+    """A result, and the files' stat that must be equal for the result to hold."""
 
     recorded: dict[str, str]
-    looked: dict[str, Look | None]
+    looked: dict[str, FileStat | None]
     taken_ns: int
 
     def holds(self) -> bool:
         return all(
-            (seen is None or settled(seen, self.taken_ns)) and look(path) == seen for path, seen in self.looked.items()
+            (seen is None or is_settled(seen, self.taken_ns)) and file_stat(path) == seen
+            for path, seen in self.looked.items()
         )
 
 
-class Sources:
-    """Answers again and again, reading only what looks different."""
+class CodeDigester:
+    """Computes code digests repeatedly, and reads only files whose stat has changed."""
 
     def __init__(self, path: Sequence[str]) -> None:
         """`path`: where modules are looked for behind the project's folder (see `search_path`)."""
         self._path = tuple(path)
-        self._files: dict[tuple[str, str], _Module] = {}
+        self._files: dict[tuple[str, str], _ReadModule] = {}
         self._trees: dict[tuple[str, str], tuple[str, ModuleTree | str]] = {}
         self._kept = 0
-        self._answers: dict[tuple[tuple[str, ...], str], _Closure] = {}
+        self._answers: dict[tuple[tuple[str, ...], str], _CachedCode] = {}
 
     def code(self, functions: Iterable[str], directory: str) -> dict[str, str]:
-        """Return what functions ("module:name") are made of and run with, as domain.changes.code describes it; their
-        own module is ABSENT where it is not found or has no file. `directory` is the project's folder."""
+        """Return the digests of the code of functions ("module:name") and of their environment, as
+        domain.changes.differences describes; their own module is ABSENT if it is not found or has no file.
+        `directory` is the project's folder."""
         key = tuple(sorted(set(functions))), directory
         known = self._answers.get(key)
         if known is None or not known.holds():
             known = self._answers[key] = self._close(*key)
         return known.recorded
 
-    def _close(self, functions: Sequence[str], directory: str) -> _Closure:
+    def _close(self, functions: Sequence[str], directory: str) -> _CachedCode:
         taken = time.time_ns()
-        project = _Project(self, Finder([directory, *self._path]), functions)
+        project = _Project(self, ModuleFinder([directory, *self._path]), functions)
         files, foreign = project.imported()
         found = {METHOD: METHOD_NOW, INTERPRETER.key: interpreter(), **files}
-        reach = Reach(project)
+        reach = DefinitionTracer(project)
         reach.follow(functions)
         if reach.anything:
             imported = (name for name, digest in files.items() if digest)
@@ -106,35 +109,35 @@ class Sources:
         if self._kept > _MOST_KEPT:
             self._trees.clear()
             self._kept = 0
-        return _Closure(dict(sorted(found.items())), looked, taken)
+        return _CachedCode(dict(sorted(found.items())), looked, taken)
 
-    def read(self, name: str, path: str, package: str) -> _Module:
-        """Return a module's file as it is now."""
+    def read(self, name: str, path: str, package: str) -> _ReadModule:
+        """Return a module's current file."""
         known = self._files.get((path, package))
-        now = look(path)
-        if known is None or now is None or known.look != now or not settled(now, known.taken_ns):
+        now = file_stat(path)
+        if known is None or now is None or known.look != now or not is_settled(now, known.taken_ns):
             known = self._files[path, package] = self._read(name, path, package, now)
         return known
 
     def tree(self, name: str, path: str, package: str) -> ModuleTree | str:
-        """Return a module's top level; a text says why it cannot be read."""
+        """Return a module's top level, or a text that says why it cannot be read."""
         digest = self.read(name, path, package).digest
         if self._trees.get((name, path), ("", ""))[0] != digest:
             self._read(name, path, package, None)
         return self._trees[name, path][1]
 
-    def _read(self, name: str, path: str, package: str, seen: Look | None) -> _Module:
+    def _read(self, name: str, path: str, package: str, seen: FileStat | None) -> _ReadModule:
         taken = time.time_ns()
         try:
             with open(path, "rb") as file:
                 content = file.read()
         except OSError:
             self._trees[name, path] = ABSENT, "it cannot be read"
-            return _Module(seen, taken, ABSENT, frozenset())
+            return _ReadModule(seen, taken, ABSENT, frozenset())
         digest, tree = str(blake3(content).hexdigest()), _parsed(content, name, path, package)
         self._trees[name, path] = digest, tree
         self._kept += len(content)
-        return _Module(seen, taken, digest, tree.imported if isinstance(tree, ModuleTree) else frozenset())
+        return _ReadModule(seen, taken, digest, tree.imported if isinstance(tree, ModuleTree) else frozenset())
 
 
 def _parsed(content: bytes, name: str, path: str, package: str) -> ModuleTree | str:
@@ -147,9 +150,9 @@ def _parsed(content: bytes, name: str, path: str, package: str) -> ModuleTree | 
 
 
 class _Project:
-    """A project's modules, as files.reaching asks for them."""
+    """A project's modules, as files.reachable_code uses them."""
 
-    def __init__(self, sources: Sources, finder: Finder, functions: Iterable[str]) -> None:
+    def __init__(self, sources: CodeDigester, finder: ModuleFinder, functions: Iterable[str]) -> None:
         self.finder = finder
         self._sources = sources
         self._roots = {function.partition(":")[0] for function in functions}
@@ -159,7 +162,7 @@ class _Project:
 
     def imported(self) -> tuple[dict[str, str], set[str]]:
         """Return the digests of the modules that the functions import, directly or not, and the top-level names of
-        those that are not the project's."""
+        imported modules outside the project."""
         found: dict[str, str] = dict.fromkeys(self._roots, ABSENT)
         waiting = [name for root in self._roots for name in _with_parents(root)]
         met: set[str] = set()
@@ -192,7 +195,7 @@ class _Project:
         return found
 
     def tree(self, name: str) -> ModuleTree | str | None:
-        """See files.reaching.Modules."""
+        """See files.reachable_code.ProjectModules."""
         if name not in self._trees:
             module = None if self._is_foreign(name) else self.finder.find(name)
             self._trees[name] = (
@@ -201,7 +204,7 @@ class _Project:
         return self._trees[name]
 
     def is_module(self, name: str) -> bool:
-        """See files.reaching.Modules."""
+        """See files.reachable_code.ProjectModules."""
         return not self._is_foreign(name) and self.finder.find(name) is not None
 
     def _is_foreign(self, name: str) -> bool:
@@ -211,8 +214,8 @@ class _Project:
         return self._foreign[top]
 
 
-def _is_foreign(finder: Finder, top: str) -> bool:
-    """Whether a top-level name is rekindle's, or of what is installed."""
+def _is_foreign(finder: ModuleFinder, top: str) -> bool:
+    """Return whether a top-level name belongs to rekindle or to installed code."""
     module = finder.find(top)
     if module is None or top == _OURS:
         return True
@@ -234,6 +237,83 @@ def _with_parents(name: str) -> Iterator[str]:
     return (".".join(parts[: at + 1]) for at in range(len(parts)))
 
 
-def _package_of(name: str, module: Found) -> str:
-    """What the relative imports of a module start from."""
+def _package_of(name: str, module: ModuleFile) -> str:
+    """Return the base of a module's relative imports."""
     return name if module.inner else name.rpartition(".")[0]
+
+
+_SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
+_EDITABLE = "__editable__"
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFile:
+    """A module. `path` is its file (None: a namespace package), `inner` the folders that contain its modules."""
+
+    path: str | None
+    inner: tuple[str, ...] = ()
+
+
+class ModuleFinder:
+    """Finds modules in folders as the import system would, without importing any. `looked` has the stat of each
+    listed folder."""
+
+    def __init__(self, path: Sequence[str]) -> None:
+        self._path = tuple(path)
+        self._known: dict[str, ModuleFile | None] = {}
+        self._listed: dict[str, frozenset[str]] = {}
+        self.looked: dict[str, FileStat | None] = {}
+
+    def find(self, name: str) -> ModuleFile | None:
+        """Return the module of a dotted name; None if there is none, or if it has no file."""
+        if name not in self._known:
+            self._known[name] = self._find(name)
+        return self._known[name]
+
+    def _find(self, name: str) -> ModuleFile | None:
+        package, _, last = name.rpartition(".")
+        if not package:
+            if not last or last in sys.builtin_module_names:
+                return None
+            return self._within(self._path, last) or _installed_in_place(last)
+        parent = self.find(package)
+        return self._within(parent.inner, last) if parent and last else None
+
+    def _within(self, folders: Sequence[str], name: str) -> ModuleFile | None:
+        portions = []
+        for folder in folders:
+            names = self._list(folder)
+            inner = os.path.join(folder, name)
+            is_folder = name in names and os.path.isdir(inner)
+            if is_folder and (path := self._file(inner, "__init__")):
+                return ModuleFile(path, (inner,))
+            if path := self._file(folder, name):
+                return ModuleFile(path)
+            if is_folder:
+                portions.append(inner)
+        return ModuleFile(None, tuple(portions)) if portions else None
+
+    def _file(self, folder: str, name: str) -> str | None:
+        names = self._list(folder)
+        paths = (os.path.join(folder, name + suffix) for suffix in _SUFFIXES if name + suffix in names)
+        return next((path for path in paths if os.path.isfile(path)), None)
+
+    def _list(self, folder: str) -> frozenset[str]:
+        if folder not in self._listed:
+            self.looked[folder] = file_stat(folder)
+            try:
+                self._listed[folder] = frozenset(os.listdir(folder))
+            except OSError:
+                self._listed[folder] = frozenset()
+        return self._listed[folder]
+
+
+def _installed_in_place(name: str) -> ModuleFile | None:
+    """Return a top-level module that an editable installation maps to a project's folder."""
+    for finder in sys.meta_path:
+        if not getattr(finder, "__module__", "").startswith(_EDITABLE):
+            continue
+        spec = finder.find_spec(name, None)
+        if spec is not None:
+            return ModuleFile(spec.origin if spec.has_location else None, tuple(spec.submodule_search_locations or ()))
+    return None

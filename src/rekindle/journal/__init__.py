@@ -1,1 +1,1 @@
-"""THE LEDGER: what a worker writes and the engine reads, and the orders that go the other way."""
+"""The journal that a worker writes and the engine reads, and the orders that the engine sends to a worker."""

@@ -1,5 +1,5 @@
-r"""JSON as rekindle's processes send it to each other and as it is stored: as msgspec has it, and with bytes that are
-not UTF-8, such as the names of files hold them (see domain.texts.surrogates), as `\udce9`."""
+r"""JSON as rekindle's processes exchange and store it: as msgspec encodes it, with bytes that are not UTF-8 (in file
+names, see domain.texts.display) as `\udce9`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from rekindle.domain.texts.surrogates import escape
+from rekindle.domain.texts.display import escape_surrogates
 
 _ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -18,18 +18,18 @@ _encode = msgspec.json.Encoder().encode
 
 
 def to_json(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
-    """Encode a value as JSON, as msgspec does. UnicodeEncodeError for a surrogate that stands for no byte."""
+    """Encode a value as JSON, as msgspec does. Raise UnicodeEncodeError for a surrogate that stands for no byte."""
     try:
         return _encode(value) if enc_hook is None else msgspec.json.encode(value, enc_hook=enc_hook)
     except (UnicodeEncodeError, OverflowError):  # msgspec encodes no surrogates, and no integers of more than 64 bits
         plain = msgspec.to_builtins(value, str_keys=True, enc_hook=enc_hook or _raw)
         _check(text := json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
-        return escape(text).encode()
+        return escape_surrogates(text).encode()
 
 
 def json_reader(kind: Any) -> Callable[[bytes | str], Any]:
-    """Return a function that decodes JSON as msgspec does, into `kind`, and lone surrogates too. The function raises
-    msgspec.DecodeError, or RecursionError for values that are nested too deeply."""
+    """Return a function that decodes JSON into `kind`, as msgspec does, and also accepts lone surrogates. The
+    function raises msgspec.DecodeError, or RecursionError if the values are nested too deeply."""
     decode = msgspec.json.Decoder(kind).decode
 
     def read(text: bytes | str) -> Any:
@@ -62,7 +62,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _raw(value: Any) -> Any:
-    """Return the value of a msgspec.Raw, which `to_builtins` does not know."""
+    """Return the value of a msgspec.Raw, which `to_builtins` does not support."""
     if isinstance(value, msgspec.Raw):
         return from_json(bytes(value))
     raise TypeError(f"{type(value).__qualname__} has no form in JSON")

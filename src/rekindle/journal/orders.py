@@ -1,22 +1,26 @@
-"""What an executor tells a worker, one JSON document a line on the worker's stdin."""
+"""Orders that an executor sends to a worker: one JSON document a line on the worker's stdin. The worker reports a
+failing disk on the pipe that wakes its runner, because a full disk takes no record of that."""
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any, Literal
 
 import msgspec
 
-from rekindle.domain.changes.prints import FileSeen, Prints
-from rekindle.domain.definition import GRACE, Step
+from rekindle.domain.changes.fingerprints import FileFingerprints, FileRecord
+from rekindle.domain.definition import DEFAULT_GRACE, Step
 from rekindle.domain.models import PartialOutput
-from rekindle.domain.subtasks import Choice, Known
+from rekindle.domain.subtasks import KnownSubtask, SubtaskChoice
 from rekindle.domain.verdicts import Verdict
 
 
-class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
-    """What all attempts of one template under one revision share; sent once to each worker before use."""
+class TaskTemplate(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
+    """The data that all attempts of one job template under one revision share. An executor sends it once to each
+    worker before use."""
 
-    id: int  # the engine's number for it
+    id: int  # assigned by the engine
     workflow: str
     directory: str  # the project's folder
     steps: tuple[Step, ...]
@@ -28,90 +32,106 @@ class Recipe(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True):
     time: float | None = None  # seconds of wall time for an attempt
     store: str = ""  # identity of the store, for the environment
     cpus: float = 1.0
-    by_mtime: dict[str, int] = {}  # inputs and outputs that are told by their mtime, from so many bytes
+    by_mtime: dict[str, int] = {}  # by input or output: the size in bytes from which its mtime stands for its content
     memory: int = 0  # bytes that an attempt's processes may hold together; 0: no limit
-    grace: float = GRACE  # seconds between SIGTERM and SIGKILL
+    grace: float = DEFAULT_GRACE  # seconds between SIGTERM and SIGKILL
     workflow_id: int = 0
-    implicit_inputs: bool = True  # the files that its commands name are recorded
-    optional: tuple[str, ...] = ()  # inputs that need not be there
-    leave_running: bool = False  # processes that its steps leave are not killed once an attempt has completed
-    partial: Literal["keep", "aside"] = "keep"  # where the outputs of an attempt that does not complete go
+    implicit_inputs: bool = True  # record the files that the commands name
+    optional: tuple[str, ...] = ()  # inputs that may be missing
+    leave_running: bool = False  # do not kill processes that steps of a completed attempt leave
+    partial: Literal["keep", "aside"] = "keep"  # what happens to outputs of an incomplete attempt
 
     @property
     def keeps_folder(self) -> bool:
-        """An attempt's folder stays when it is empty: a later attempt may go on from a step in a copy of it."""
+        """Whether an attempt's folder stays when it is empty: a later attempt may continue from a step in a copy of
+        it."""
         return self.workdir == "attempt" and len(self.steps) > 1
 
 
 class FanOut(msgspec.Struct, array_like=True, frozen=True):
-    """What an earlier attempt did of a fan-out step. `base` is that attempt."""
+    """The subtasks of a fan-out step in the earlier attempt `base`."""
 
     step: int
     base: int
-    choice: Choice  # which run again, where the attempt starts at it
-    known: tuple[Known, ...]
+    choice: SubtaskChoice  # which run again, if the attempt starts at this step
+    known: tuple[KnownSubtask, ...]
 
 
 class Assignment(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
-    """One attempt to make. Fields from `binding` on are left at their defaults by most jobs."""
+    """One attempt to make. Most jobs leave the fields from `binding` on at their defaults."""
 
     attempt: int
     token: str
     job: int
     name: str
     number: int
-    recipe: int
-    folder: str  # absolute; the worker makes it, and removes it when it is left empty and the attempt's own
+    template: int
+    folder: str  # absolute; made by the worker, and removed if it is empty and the attempt's own
     binding: dict[str, Any] = {}
     start_step: int = 0
-    kept: dict[str, Any] = {}  # results of the steps that are kept, by name
-    inputs: str = ""  # JSON text for REKINDLE_INPUTS; "": no job is needed
-    params: dict[str, Any] | None = None  # where they differ from the recipe's
-    env: dict[str, str] | None = None  # added to the recipe's
-    time: float | None = None  # where it differs from the recipe's
-    unset: tuple[str, ...] = ()  # parameters of the recipe that this attempt does not have
-    own: str = ""  # absolute: beside what its own files lie; "": beside the folder, which no other attempt has then
-    copy_from: str = ""  # absolute: a folder that `folder` becomes a copy of before the first step; "": none
-    fan_outs: tuple[FanOut, ...] = ()  # those before the start, and the one that is resumed
-    cpus: float | None = None  # where they differ from the recipe's
-    seen: tuple[FileSeen, ...] = ()  # what is known of its larger inputs: an equal look spares reading them
-    began: Prints | None = None  # what the attempt that it goes on from depended on
-    memory: int | None = None  # where it differs from the recipe's
-    verdict: Verdict | None = None  # what the steps that are kept have found
-    given: bool = False  # its folder is a place that was given, and is made where it is not there
-    before: str = ""  # JSON text: how the job's attempt before this one ended; "": there was none
-    aside: tuple[PartialOutput, ...] = ()  # outputs that attempts which it goes on from have set aside
+    kept: dict[str, Any] = {}  # results of the kept steps, by name
+    inputs: str = ""  # JSON text for REKINDLE_INPUTS; "": the job needs no other
+    params: dict[str, Any] | None = None  # if different from the template's
+    env: dict[str, str] | None = None  # added to the template's
+    time: float | None = None  # if different from the template's
+    unset: tuple[str, ...] = ()  # parameters of the template that this attempt lacks
+    own: str = ""  # absolute: prefix of its own files; "": the folder is the attempt's own
+    copy_from: str = ""  # absolute: the folder to copy to `folder` before the first step; "": none
+    fan_outs: tuple[FanOut, ...] = ()  # fan-outs before the start step, and the resumed one
+    cpus: float | None = None  # if different from the template's
+    seen: tuple[FileRecord, ...] = ()  # known digests of larger inputs, valid while the stat is equal
+    began: FileFingerprints | None = None  # fingerprint of the attempt that this one continues
+    memory: int | None = None  # if different from the template's
+    verdict: Verdict | None = None  # verdict of the kept steps
+    given: bool = False  # the user named the folder; it is made if missing
+    before: str = ""  # JSON text: how the job's previous attempt ended; "": there was none
+    aside: tuple[PartialOutput, ...] = ()  # outputs that continued attempts have set aside
 
     @property
-    def beside(self) -> str:
+    def file_prefix(self) -> str:
         """The path that the names of the attempt's own files begin with."""
         return self.own or self.folder
 
     @property
-    def leaves(self) -> str:
-        """The path that the names of what its steps write for us begin with: in its folder, or, where that is not its
-        own and others may be in it, beside its own path."""
+    def report_prefix(self) -> str:
+        """The path that the names of the files begin with in which steps report a result, action or verdict: in the
+        attempt's folder or, if other attempts may share that folder, beside the attempt's own path."""
         return self.own or f"{self.folder}/"
 
 
 class Assign(msgspec.Struct, tag="assign", frozen=True, omit_defaults=True):
-    """Do these, in this order."""
+    """Run these attempts in this order."""
 
     work: tuple[Assignment, ...]
 
 
 class Cancel(msgspec.Struct, tag="cancel", frozen=True):
-    """End these: what runs is killed and told as CANCELED; what has not started is told as CANCELED too."""
+    """End these attempts. Running ones are killed, and all are journaled as CANCELED."""
 
     tokens: tuple[str, ...]
 
 
 class Recall(msgspec.Struct, tag="recall", frozen=True):
-    """Give back (journal `Returned`) everything that has not started."""
+    """Give back (journal `Returned`) all attempts that have not started."""
 
 
 class Stop(msgspec.Struct, tag="stop", frozen=True):
-    """Give back what has not started, finish what runs, journal `Closed`, exit. So does a closed stdin."""
+    """Give back unstarted attempts, finish running ones, journal `Closed` and exit. A closed stdin means the same."""
 
 
-Order = Recipe | Assign | Cancel | Recall | Stop
+Order = TaskTemplate | Assign | Cancel | Recall | Stop
+
+
+_TROUBLE = re.compile(rb"\?(\d+) ([^\n]*)\n")
+
+
+def encode_disk_error(journal: str, number: int) -> bytes:
+    """Return the message that the journal cannot be written because of error `number`. It can stand between wake
+    bytes (`!`)."""
+    return b"?%d %b\n" % (number, os.fsencode(journal)[-1024:])
+
+
+def find_disk_error(content: bytes) -> tuple[str, int] | None:
+    """Return (journal, error number) of the first such message in the bytes that were read; None if there is none."""
+    found = _TROUBLE.search(content)
+    return (os.fsdecode(found[2]), int(found[1])) if found else None

@@ -1,4 +1,10 @@
-"""Which process is meant: a pid alone is not enough, because numbers come round again."""
+"""Processes of this host: identity, relations and kills by the kernel for lack of memory.
+
+A pid alone does not identify a process, because the kernel reuses pids; a pid and a start time do.
+
+The out-of-memory counter is the one of this process's own memory cgroup (its jobs are in it, unless they left it), of
+either version. Without one, the counter of the whole machine is used. See cgroups(7), "memory.events" in the kernel's
+cgroup-v2.rst and "memory.oom_control" in its cgroup-v1/memory.rst."""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import Any
 
 # Positions in /proc/PID/stat behind the command's closing parenthesis (proc(5) counts from 1, with the pid first).
 _STATE = 0
@@ -19,21 +26,21 @@ _KERNEL_THREAD = 0x00200000  # PF_KTHREAD of linux/sched.h
 _LOOKS_WITHIN_EXEC, _LOOK_EVERY = 200, 0.001  # seconds
 
 
-CANCEL = signal.SIGUSR1
-"""Tells a worker, which has lost its runner and reads no orders any more, to cancel what it runs."""
+CANCEL_SIGNAL = signal.SIGUSR1
+"""The signal that makes a worker whose runner is gone cancel its attempts."""
 
 
 @cache
 def boot_id() -> str:
-    """What the kernel calls the time since it was started; another boot has another."""
+    """Return the kernel's identifier of this boot."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()
 
 
 @cache
-def pid_space() -> int:
-    """The number of the namespace in which this process sees others: the same pid is another's in another one. 0: the
-    kernel does not tell."""
+def pid_namespace() -> int:
+    """Return the number of this process's pid namespace; the same pid means another process in another namespace. 0
+    if the kernel does not say."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -41,7 +48,8 @@ def pid_space() -> int:
 
 
 def start_of(pid: int) -> int | None:
-    """When a process started, in clock ticks after boot; None: there is none (a zombie counts as none)."""
+    """Return the start time of a process in clock ticks after boot; None if there is no such process (a zombie
+    counts as none)."""
     fields = _stat(pid)
     if fields is None or fields[_STATE] in (b"Z", b"X"):
         return None
@@ -49,7 +57,7 @@ def start_of(pid: int) -> int | None:
 
 
 def command_of(pid: int) -> str:
-    """The beginning of a process's command line, or its name where it has none; "" when there is no such process."""
+    """Return the beginning of a process's command line, or its name if it has none; "" if there is no such process."""
     try:
         words = _read(pid, "cmdline")[:_LONGEST_COMMAND].split(b"\0")
         if not words[0]:
@@ -64,13 +72,13 @@ _LONGEST_COMMAND = 120
 
 
 def session_members(leader: int) -> list[int]:
-    """The living processes of the session that `leader` leads or led."""
+    """Return the living processes of the session that `leader` leads or led."""
     wanted = b"%d" % leader
     return [pid for pid, fields in _living() if fields[_SESSION] == wanted]
 
 
 def children_of(parent: int) -> list[int]:
-    """The children of a process, zombies included."""
+    """Return the children of a process, zombies included."""
     try:
         with open(f"/proc/{parent}/task/{parent}/children", "rb") as file:
             return [int(pid) for pid in file.read().split()]
@@ -80,7 +88,7 @@ def children_of(parent: int) -> list[int]:
 
 
 def ancestors_of(pid: int) -> list[tuple[int, int]]:
-    """Return (pid, start) of the parent of a process, of its parent, and so on, as far as they can be seen."""
+    """Return (pid, start) of the parent of a process, of that parent's parent and so on, as far as they are visible."""
     found: list[tuple[int, int]] = []
     fields = _stat(pid)
     while fields is not None and (parent := int(fields[_PARENT])):
@@ -91,7 +99,7 @@ def ancestors_of(pid: int) -> list[tuple[int, int]]:
 
 
 def descendants_of(roots: Iterable[int]) -> list[int]:
-    """These processes and all that they and theirs have started, zombies included; parents first."""
+    """Return these processes and all their descendants, zombies included; parents first."""
     children = _children_of_threads if _tells_children() else _by_parent().get
     waiting, found = list(roots), dict[int, None]()
     while waiting:
@@ -104,12 +112,12 @@ def descendants_of(roots: Iterable[int]) -> list[int]:
 
 @cache
 def _tells_children() -> bool:
-    """Whether the kernel has a file of each thread's children."""
+    """Return whether the kernel provides the children of each thread as a file."""
     return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
 def _children_of_threads(parent: int) -> list[int]:
-    """The children of a process, whichever of its threads has started them."""
+    """Return the children of all threads of a process."""
     found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{parent}/task")
@@ -119,7 +127,7 @@ def _children_of_threads(parent: int) -> list[int]:
         try:
             with open(f"/proc/{parent}/task/{thread}/children", "rb") as file:
                 found += [int(pid) for pid in file.read().split()]
-        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        except (FileNotFoundError, ProcessLookupError):  # the thread has ended
             continue
     return found
 
@@ -131,9 +139,9 @@ def _by_parent() -> dict[int, list[int]]:
     return found
 
 
-def started_with(variables: dict[bytes, str]) -> list[tuple[int, str]]:
-    """(pid, value) of the living processes whose environment at their start held one of the keys of `variables`
-    (each a whole `NAME=value`). Other users' processes are passed over."""
+def processes_with(variables: dict[bytes, str]) -> list[tuple[int, str]]:
+    """Return (pid, value) of the living processes whose environment contained one of the keys of `variables`
+    (`NAME=value` each) at their start. Other users' processes are skipped."""
     found = []
     for pid, fields in _living():
         if int(fields[_FLAGS]) & _KERNEL_THREAD:
@@ -174,10 +182,87 @@ def _all() -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _stat(pid: int) -> list[bytes] | None:
-    """The fields of /proc/PID/stat behind the command, which may itself hold blanks and parentheses."""
+    """Return the fields of /proc/PID/stat behind the command, which may itself hold blanks and parentheses."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return text[text.rindex(b")") + 2 :].split()
+
+
+_MACHINE = "/proc/vmstat"
+_MOST = 65536  # bytes to read of such a file
+
+
+class OomKillCounter:
+    """The counter of out-of-memory kills. It is read when the number must be exact, and otherwise a few times a
+    second at most."""
+
+    def __init__(self, process: str = "/proc/self") -> None:
+        """`process`: the process whose cgroup is used, as a path in /proc."""
+        self.path, self._fd = _open(process)
+        self._at = float("-inf")
+        self._count = 0
+
+    def count(self, now: float, age: float = 0.2) -> int:
+        """Return the number of kills by `now` (monotonic seconds), or at most `age` seconds before."""
+        if now - self._at > age:
+            self._count, self._at = self._read(), now
+        return self._count
+
+    def since(self, before: int) -> dict[str, Any] | None:
+        """Return evidence of kills since the count was `before`; None if there were none."""
+        after = self._read()
+        if after <= before:
+            return None
+        return {"seen": f"the kernel counts {after - before} in {self.path}", "oom_kills": after - before}
+
+    def _read(self) -> int:
+        if self._fd < 0:
+            return 0
+        try:
+            text = os.pread(self._fd, _MOST, 0)
+        except OSError:  # the cgroup has been removed
+            return self._count
+        return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(b"oom_kill ")), 0)
+
+
+def _open(process: str) -> tuple[str, int]:
+    """Return (path, descriptor) of the nearest counter; the descriptor is -1 if there is none."""
+    for path in (*_of_cgroups(process), _MACHINE):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        if b"oom_kill " in os.pread(fd, _MOST, 0):
+            return path, fd
+        os.close(fd)
+    return "", -1
+
+
+def _of_cgroups(process: str) -> Iterator[str]:
+    """Yield the paths of the counters of a process's cgroups: version 1's memory controller, then version 2."""
+    try:
+        with open(f"{process}/cgroup") as file:
+            groups = [line.rstrip("\n").split(":", 2) for line in file]
+        with open(f"{process}/mountinfo") as file:
+            mounts = [line.split() for line in file]
+    except OSError:
+        return
+    for number, controllers, path in groups:
+        if "memory" in controllers.split(","):
+            yield from _mounted(mounts, "cgroup", "memory", path, "memory.oom_control")
+        elif number == "0":
+            yield from _mounted(mounts, "cgroup2", "", path, "memory.events")
+
+
+def _mounted(mounts: list[list[str]], kind: str, option: str, group: str, name: str) -> Iterator[str]:
+    """Yield the file of a cgroup wherever its hierarchy is mounted; see proc_pid_mountinfo(5) for the fields."""
+    for fields in mounts:
+        dash = fields.index("-")
+        if fields[dash + 1] != kind or (option and option not in fields[-1].split(",")):
+            continue
+        root, point = fields[3], fields[4]
+        inside = group if root == "/" else group.removeprefix(root)
+        yield f"{point}/{inside.strip('/')}/{name}".replace("//", "/")

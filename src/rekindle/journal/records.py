@@ -1,10 +1,10 @@
-"""What a worker writes to its journal. One record a line; see journal.ledger for the line's form."""
+"""The records of a worker's journal, one a line; see journal.log for the form of a line."""
 
 from __future__ import annotations
 
 import msgspec
 
-from rekindle.domain.changes.prints import FileSeen, Prints
+from rekindle.domain.changes.fingerprints import FileFingerprints, FileRecord
 from rekindle.domain.models import Failure, LeftRunning, PartialOutput, StepOutcome
 from rekindle.domain.subtasks import SubtaskEnd
 from rekindle.domain.verdicts import Verdict
@@ -13,7 +13,7 @@ HEADER_VERSION = 1
 
 
 class Opened(msgspec.Struct, tag="opened", frozen=True, omit_defaults=True):
-    """The first line: whose journal this is."""
+    """The first line: identifies the worker."""
 
     worker: str
     host: str
@@ -25,20 +25,20 @@ class Opened(msgspec.Struct, tag="opened", frozen=True, omit_defaults=True):
 
 
 class Sealed(msgspec.Struct, tag="sealed", frozen=True, omit_defaults=True):
-    """The first line, and the only one, of a journal that its worker has not created in time: it begins nothing."""
+    """The first and only line of a journal that its worker has not created in time: the worker starts nothing."""
 
-    by: str  # who has reconciled what the worker's runner left
+    by: str  # the runner that has reconciled the dead one
     at: float
 
 
 class Started(msgspec.Struct, tag="started", frozen=True, omit_defaults=True):
-    """An attempt begins. This is written before its first process is made, so that no death in between can hide
-    that it may have run; `pid` is therefore known for a call only (the worker's call host, which leads a process
-    group). All processes of an attempt belong to the session that the worker leads (Opened has its pid), unless they
-    left it; those still have REKINDLE_TOKEN in their environment.
+    """An attempt starts. The record is written before its first process is made, so that every attempt that may have
+    run is known. `pid` is therefore known for a call only (the worker's call host, which leads a process group). All
+    processes of an attempt belong to the session that the worker leads (Opened has its pid), unless they left it;
+    those still have REKINDLE_TOKEN in their environment.
 
-    Later records of the attempt are dated by `at` and the time that has passed since; with `clock` (monotonic seconds
-    of this boot) another process can do so that tells its end."""
+    Later records of the attempt are dated `at` plus the time passed since. `clock` (monotonic seconds of this boot)
+    lets another process date the attempt's end in the same way."""
 
     attempt: int
     token: str
@@ -48,12 +48,12 @@ class Started(msgspec.Struct, tag="started", frozen=True, omit_defaults=True):
     clock: float | None = None
 
     def now(self, clock: float) -> float:
-        """The date when the monotonic clock shows `clock`."""
+        """Return the date at which the monotonic clock shows `clock`."""
         return self.at if self.clock is None else self.at + max(0.0, clock - self.clock)
 
 
 class StepStarted(msgspec.Struct, tag="step_started", frozen=True, omit_defaults=True):
-    """A step of an attempt, not its first, begins (the first one is told by Started)."""
+    """A step of an attempt other than its first starts (Started stands for the first)."""
 
     attempt: int
     token: str
@@ -64,7 +64,7 @@ class StepStarted(msgspec.Struct, tag="step_started", frozen=True, omit_defaults
 
 
 class StepEnded(msgspec.Struct, tag="step_ended", frozen=True, omit_defaults=True):
-    """A step ended and another follows. The last step that ran is told by Ended."""
+    """A step ended and another follows. Ended stands for the last step."""
 
     attempt: int
     token: str
@@ -72,7 +72,7 @@ class StepEnded(msgspec.Struct, tag="step_ended", frozen=True, omit_defaults=Tru
 
 
 class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
-    """An attempt ended. `state` is COMPLETED, FAILED or CANCELED; the last two carry a cause."""
+    """An attempt ended. `state` is COMPLETED, FAILED or CANCELED; the last two have a cause."""
 
     attempt: int
     token: str
@@ -87,27 +87,27 @@ class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
     max_rss_bytes: int | None = None
     result: str | None = None  # JSON text of the last step's result, or None
     verdict: Verdict | None = None  # the worst of all steps, kept ones too
-    evidence: str | None = None  # JSON text: what the cause was concluded from
-    steps: tuple[StepOutcome, ...] = ()  # the step it ended with, and those left out behind it; () where none was begun
-    partial: bool = False  # it went on with a part of a fan-out's subtasks
-    prints: Prints | None = None  # what it depended on; None: it declares no files and names no outer variable
-    seen: tuple[FileSeen, ...] = ()  # the files of `prints` that were read for it, for the cache
-    code: str | None = None  # the digest of a `Sources` record that this journal holds: what its functions are
+    evidence: str | None = None  # JSON text: evidence for the cause
+    steps: tuple[StepOutcome, ...] = ()  # the last step, and the skipped ones behind it; () if no step started
+    partial: bool = False  # it continued with a part of a fan-out's subtasks
+    prints: FileFingerprints | None = None  # its fingerprint; None: it declares no files and names no outer variable
+    seen: tuple[FileRecord, ...] = ()  # digests of files that were read for `prints`, for the cache
+    code: str | None = None  # digest of a `RecordedCode` record in this journal
     left_running: LeftRunning | None = None
-    left: tuple[PartialOutput, ...] = ()  # declared outputs that it has made or changed without completing
+    left: tuple[PartialOutput, ...] = ()  # declared outputs that an incomplete attempt has made or changed
 
 
 class FannedOut(msgspec.Struct, tag="fanned_out", frozen=True, omit_defaults=True):
-    """A fan-out step knows its items. This is written before the first of its subtasks starts."""
+    """The items of a fan-out step are known. The record is written before the first of its subtasks starts."""
 
     attempt: int
     token: str
     step: int
     total: int  # items, kept ones too
-    run: tuple[tuple[int, str, int], ...]  # (index, item as JSON, how often it ran before) of each that will run
+    run: tuple[tuple[int, str, int], ...]  # (index, item as JSON, earlier runs) of each that will run
     base: int | None = None  # the attempt whose subtasks are kept
-    gone: tuple[int, ...] = ()  # those of it that are no more
-    held: dict[int, str] = {}  # by index, the digest of the item's file, for those of `run` where it is compared later
+    gone: tuple[int, ...] = ()  # indexes of its subtasks that no longer exist
+    held: dict[int, str] = {}  # by index of `run`: the digest of the item's file, if it is compared later
 
 
 class Subtasks(msgspec.Struct, tag="subtasks", frozen=True, omit_defaults=True):
@@ -117,33 +117,33 @@ class Subtasks(msgspec.Struct, tag="subtasks", frozen=True, omit_defaults=True):
     token: str
     step: int
     ended: tuple[SubtaskEnd, ...] = ()
-    started: tuple[tuple[int, int], ...] = ()  # (index, for the so manieth time)
+    started: tuple[tuple[int, int], ...] = ()  # (index, number of the run)
 
 
-class Sources(msgspec.Struct, tag="sources", frozen=True):
-    """What functions are made of, and the environment: see domain.changes.prints.METHOD. Written before the first
-    Ended that names its `digest`."""
+class RecordedCode(msgspec.Struct, tag="sources", frozen=True):
+    """The code of functions and the environment: see domain.changes.fingerprints.METHOD. Written before the first Ended
+    that names its `digest`."""
 
     digest: str
     modules: dict[str, str]
 
 
 class Returned(msgspec.Struct, tag="returned", frozen=True, omit_defaults=True):
-    """Attempts that this worker was given and will never start."""
+    """Attempts that were assigned to this worker and that it will never start."""
 
     tokens: tuple[str, ...]
     attempts: tuple[int, ...]
 
 
 class Leaving(msgspec.Struct, tag="leaving", frozen=True, omit_defaults=True):
-    """The worker takes nothing more, because it was told to stop or has lost its runner. Of what it was given and has
-    not told of it may begin these, and surely nothing else."""
+    """The worker takes no more work, because of an order or because its runner is gone. Of its unreported attempts,
+    only these may still start."""
 
     tokens: tuple[str, ...] = ()
 
 
 class Closed(msgspec.Struct, tag="closed", frozen=True, omit_defaults=True):
-    """The last line: the worker ended in order and everything it was given is told."""
+    """The last line: the worker ended normally and has reported all its attempts."""
 
     at: float
 
@@ -156,7 +156,7 @@ Record = (
     | StepEnded
     | FannedOut
     | Subtasks
-    | Sources
+    | RecordedCode
     | Ended
     | Returned
     | Leaving

@@ -1,1 +1,1 @@
-"""Selections: what a user typed, as values that the store can compile. No SQL here, and no store."""
+"""Parse selections and filters of the command line into predicates."""

@@ -1,4 +1,4 @@
-"""From the selection flags of a command line to one Selection."""
+"""Turn the selection flags of a command line into a Selection."""
 
 from __future__ import annotations
 
@@ -8,20 +8,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from rekindle.domain.definition import normalize_name
 from rekindle.domain.errors import BadSelection
-from rekindle.domain.selection import Changed, Compare, ErrorMatches, Every, Key, Op, Predicate, Selection, as_of
+from rekindle.domain.selection import (
+    AllOf,
+    Compare,
+    ErrorPattern,
+    JobKey,
+    Op,
+    Predicate,
+    Selection,
+    StaleFilter,
+    resolve_times,
+)
 from rekindle.domain.states import State
-from rekindle.domain.texts.jobnames import composed
-from rekindle.domain.texts.patterns import pattern_of
-from rekindle.query.documents import parse_document
+from rekindle.domain.texts.patterns import compile_pattern
+from rekindle.query.document_queries import parse_document
 from rekindle.query.filters import parse_filter
-from rekindle.query.words import parse_ids, parse_words
+from rekindle.query.job_keys import parse_ids, parse_job_words
 
 
 @dataclass(frozen=True, slots=True)
-class Flags:
-    """What was typed, word by word, before anything is understood. Flags of one kind widen each other, but
-    filters and queries narrow; different kinds always narrow."""
+class SelectionFlags:
+    """Selection flags as typed. Flags of one kind widen each other, except that filters and queries narrow.
+
+    Different kinds always narrow.
+    """
 
     jobs: Sequence[str] = ()  # positional: ids, ranges, names, globs
     workflow: str | None = None
@@ -34,22 +46,24 @@ class Flags:
     archived: bool = False  # --error looks at archived attempts too
     signature: str | None = None
     everything: bool = False
-    changed: Changed = False
+    changed: StaleFilter = False
 
     def typed(self) -> dict[str, Any]:
-        """Only what was given, as JSON values: the record of a request."""
+        """Return the flags that were given as JSON values, for the record of a request."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if value}
 
 
-def parse_selection(flags: Flags, clock: Callable[[], float] = time.time) -> Selection:
-    """The jobs that are meant. BadSelection or UnknownWord name what cannot be read. Ages are those at the `clock`'s
-    time."""
+def parse_selection(flags: SelectionFlags, clock: Callable[[], float] = time.time) -> Selection:
+    """Return the Selection of the flags. Raise BadSelection or UnknownWord, naming the invalid flag.
+
+    `clock` gives the time from which ages count.
+    """
     if flags.archived and flags.error is None:
-        raise BadSelection("--archived says where --error looks", hint="add --error REGEX, or leave it out")
+        raise BadSelection("--archived extends --error to archived attempts", hint="add --error REGEX, or leave it out")
     if flags.changed not in (False, True, "all"):
         raise BadSelection(f"changed is true, false or 'all', not {flags.changed!r}", hint='changed="all"')
-    named: tuple[tuple[Key, ...], ...] = (parse_words(flags.jobs), parse_ids(flags.ids), _names(flags.names))
+    named: tuple[tuple[JobKey, ...], ...] = (parse_job_words(flags.jobs), parse_ids(flags.ids), _names(flags.names))
     groups = [group for group in named if group]
     parts: list[Predicate] = []
     if flags.states:
@@ -57,11 +71,11 @@ def parse_selection(flags: Flags, clock: Callable[[], float] = time.time) -> Sel
     parts += [parse_filter(text) for text in flags.filters]
     parts += [parse_document(text) for text in flags.queries]
     if flags.error is not None:
-        parts.append(ErrorMatches(checked_regex(flags.error), flags.archived))
+        parts.append(ErrorPattern(checked_regex(flags.error), flags.archived))
     return Selection(
         workflow=flags.workflow,
         jobs=groups[0] if groups else (),
-        where=as_of(_every([part for part in parts if part != Every()]), clock()),
+        where=resolve_times(_all_of([part for part in parts if part != AllOf()]), clock()),
         signature=_checked_signature(flags.signature),
         everything=flags.everything,
         changed=flags.changed,
@@ -70,7 +84,7 @@ def parse_selection(flags: Flags, clock: Callable[[], float] = time.time) -> Sel
 
 
 def parse_states(words: Sequence[str]) -> Predicate:
-    """Any of these states; `failed,canceled` is two."""
+    """Return a predicate for any of these states. A word may hold several: `failed,canceled`."""
     states = dict.fromkeys(State.parse(word) for text in words for word in text.split(",") if word.strip())
     if not states:
         raise BadSelection("a state is empty", hint="for instance: -s failed")
@@ -80,18 +94,18 @@ def parse_states(words: Sequence[str]) -> Predicate:
 
 
 def checked_regex(pattern: str) -> str:
-    """The pattern itself, if Python's `re` takes it; else BadSelection that names it."""
-    return pattern_of(pattern).text
+    """Return the pattern if it is a valid regular expression, else raise BadSelection."""
+    return compile_pattern(pattern).text
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:
     if any(not name for name in names):
         raise BadSelection("a name is empty", hint="for instance: -n 'train*'")
-    return tuple(composed(name) for name in names)
+    return tuple(normalize_name(name) for name in names)
 
 
-def _every(parts: Sequence[Predicate]) -> Predicate:
-    return parts[0] if len(parts) == 1 else Every(tuple(parts))
+def _all_of(parts: Sequence[Predicate]) -> Predicate:
+    return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
 
 def _checked_signature(signature: str | None) -> str | None:

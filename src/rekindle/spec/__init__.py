@@ -1,4 +1,4 @@
-"""FRONT DOOR: spec files (YAML, JSON, TOML) and the Python API become a checked Definition."""
+"""Read spec files (YAML, JSON, TOML) and workflows built in Python into checked Definitions."""
 
 from rekindle.spec.builder import JobHandle, Workflow
 from rekindle.spec.loading import load

@@ -1,4 +1,4 @@
-"""A workflow made in Python: the same keys as a spec file, the same checks."""
+"""Build a workflow in Python, with the keys and checks of a spec file."""
 
 from __future__ import annotations
 
@@ -10,25 +10,22 @@ from typing import Any
 
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
-from rekindle.files.modes import working_directory
-from rekindle.spec.assemble import Origin, assemble
-from rekindle.spec.callables import reference
-from rekindle.spec.nodes import from_python
-from rekindle.spec.problems import Place, Problems
+from rekindle.files.store_files import working_directory
+from rekindle.spec.loading import SpecSource, assemble
+from rekindle.spec.nodes import Problems, SourcePlace, from_python
 
 _PACKAGE = __name__.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class JobHandle:
-    """A job that was added to a workflow: what the `needs` of others take."""
+    """A job that was added to a workflow. Pass it to `needs` of other jobs."""
 
     name: str
 
 
 class Workflow:
-    """A workflow under construction. Its keys and values are those of a spec file, with functions as well as
-    "module:function" for `call`."""
+    """A workflow under construction. Keys and values are those of a spec file; `call` also takes a function."""
 
     def __init__(
         self,
@@ -43,11 +40,12 @@ class Workflow:
         stale_on: Sequence[str] | None = None,
         implicit_inputs: bool | None = None,
     ) -> None:
-        """`directory`: the project's folder; by default that of the file that calls this, or the working directory
-        where there is no such file."""
+        """`directory` is the project's folder. The default is the folder of the calling file, or the working directory
+        if the caller is not in a file.
+        """
         self.name = name
-        self.directory = str(Path(directory).resolve() if directory is not None else _calling_folder())
-        self._top = _given(
+        self.directory = str(Path(directory).resolve() if directory is not None else _caller_folder())
+        self._top = _without_none(
             name=name,
             params=params,
             env=env,
@@ -90,8 +88,11 @@ class Workflow:
         leave_running: bool | None = None,
         partial: str | None = None,
     ) -> JobHandle:
-        """Add a job, as an entry of `jobs:` does. Raises UsageError for a name that is taken and for a function
-        that no worker could import; everything else is checked by `definition`."""
+        """Add a job, like an entry of `jobs:`.
+
+        Raise UsageError for a name that is taken and for a function that a worker cannot import. `definition` checks
+        everything else.
+        """
         keys = {key: value for key, value in locals().items() if key not in ("self", "name")}
         if name in self._jobs:
             raise UsageError(f"the workflow {self.name!r} has a job {name!r} already", hint="give it another name")
@@ -99,17 +100,17 @@ class Workflow:
         keys["steps"] = None if steps is None else [self._step(step) for step in steps]
         keys["needs"] = _names(needs)
         keys["each"] = self._each(each)
-        self._jobs[name] = _given(**keys)
+        self._jobs[name] = _without_none(**keys)
         return JobHandle(name)
 
     def definition(self) -> Definition:
-        """The workflow, checked like a spec file. Raises SpecError with every problem and the keys it is under."""
+        """Return the checked Definition. Raise SpecError with every problem and its path of keys."""
         problems = Problems(f"workflow {self.name!r}")
-        root = from_python({**self._top, "jobs": self._jobs}, Place(), problems)
-        return assemble(root, {}, Origin(self.directory), problems)
+        root = from_python({**self._top, "jobs": self._jobs}, SourcePlace(), problems)
+        return assemble(root, {}, SpecSource(self.directory), problems)
 
     def _callable(self, call: object) -> object:
-        return reference(call, self.directory) if callable(call) else call
+        return import_reference(call, self.directory) if callable(call) else call
 
     def _step(self, step: object) -> object:
         if not isinstance(step, Mapping):
@@ -125,13 +126,13 @@ class Workflow:
         return {**each, "call": self._callable(each["call"])}
 
 
-def _given(**keys: Any) -> dict[str, Any]:
-    """What was not left out."""
+def _without_none(**keys: Any) -> dict[str, Any]:
+    """Return the arguments that are not None."""
     return {key: value for key, value in keys.items() if value is not None}
 
 
 def _names(needs: object) -> object:
-    """Names for handles; whatever else is wrong is told with everything else."""
+    """Replace handles by names. Anything else is left for the checks of `definition`."""
     if isinstance(needs, JobHandle):
         return needs.name
     if isinstance(needs, list | tuple):
@@ -139,10 +140,60 @@ def _names(needs: object) -> object:
     return needs
 
 
-def _calling_folder() -> Path:
-    """The folder of the first file up the stack that is not rekindle's own."""
+def _caller_folder() -> Path:
+    """Return the folder of the first file up the stack that does not belong to rekindle."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         frame = frame.f_back
     file = Path(frame.f_globals.get("__file__") or "")
     return file.resolve().parent if file.is_file() else working_directory()
+
+
+_HINT = "define it with `def` at the top of a module, and give that: call=function, or call='module:function'"
+
+
+def import_reference(function: Callable[..., Any], directory: str) -> str:
+    """Return the `module:qualname` by which a worker imports a function, with `directory` as the project's folder.
+
+    A function of the running script is named by the script, which must lie in `directory`. A worker imports the
+    script, so the script must build its workflow under `if __name__ == "__main__":`. Raise UsageError for objects that
+    cannot be imported: lambdas, nested functions, bound methods, partials.
+    """
+    module = getattr(function, "__module__", None)
+    name = getattr(function, "__qualname__", None)
+    if not (callable(function) and isinstance(module, str) and isinstance(name, str)):
+        raise UsageError(f"{function!r:.80} is not a function that can be imported", hint=_HINT)
+    if "<lambda>" in name:
+        raise UsageError("a lambda has no name to be imported by", hint=_HINT)
+    if "<locals>" in name:
+        raise UsageError(f"{name.replace('.<locals>', '')} is defined within a function", hint=_HINT)
+    if _imported(module, name) is not function:
+        raise UsageError(f"an import of {module}:{name} finds another object", hint=_HINT)
+    return f"{_main_module(name, directory) if module == '__main__' else module}:{name}"
+
+
+def _imported(module: str, name: str) -> object:
+    found: object = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _main_module(name: str, directory: str) -> str:
+    """Return the name under which the running script can be imported."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name != "__main__":  # python -m package.module
+        return str(spec.name).removesuffix(".__main__")
+    file = getattr(main, "__file__", None)
+    if file is None:
+        raise UsageError(f"{name} was typed, and is in no file", hint="save it in a module and import it from there")
+    script = Path(file).resolve()
+    if not script.stem.isidentifier() or script.suffix != ".py":
+        raise UsageError(f"{script.name} cannot be imported by its name", hint=f"move {name} to a module of its own")
+    if str(script.parent) != directory:
+        raise UsageError(
+            f"{script} is not in the project's folder, {directory}",
+            hint=f"give Workflow(directory={str(script.parent)!r}), or move {name} to a module",
+        )
+    return script.stem

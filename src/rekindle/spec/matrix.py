@@ -1,4 +1,4 @@
-"""`matrix:` and `zip:`: the jobs that one entry of the spec stands for."""
+"""Expand `matrix:` and `zip:` into the jobs of one entry."""
 
 from __future__ import annotations
 
@@ -8,45 +8,54 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rekindle.domain.texts.jobnames import composed, labels, value_label
-from rekindle.domain.texts.nearest import did_you_mean
-from rekindle.domain.texts.substitution import render_value, word
-from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe, from_python
-from rekindle.spec.problems import Place, Problems
-from rekindle.spec.references import Known, check_text
+from rekindle.domain.definition import matrix_label, normalize_name, value_label
+from rekindle.domain.texts.display import did_you_mean
+from rekindle.domain.texts.substitution import format_word, render_value
+from rekindle.spec.nodes import (
+    ListNode,
+    MappingEntry,
+    MappingNode,
+    Node,
+    Problems,
+    ScalarNode,
+    SourcePlace,
+    describe,
+    from_python,
+)
+from rekindle.spec.references import KnownNames, check_text
 from rekindle.spec.values import VALUE_NAME, check_keys, data, named
 
-MOST_JOBS = 5_000_000
-"""Of one matrix."""
+MAX_JOBS = 5_000_000
+"""Limit for one matrix."""
 
 EXCLUDE, INCLUDE = "exclude", "include"
-"""Keys of `matrix` that are no axes."""
+"""Keys of `matrix` that are not axes."""
 
 _Values = Mapping[str, Any]
 """Matrix values by key."""
 
-_Choice = tuple[str, _Values]
-"""Values of one axis, or of one row of the zip, with their part of a job's name: `alpha=0.1`."""
+_AxisValue = tuple[str, _Values]
+"""One value of an axis, or one row of the zip, with its label in job names: `alpha=0.1`."""
 
 
 @dataclass(slots=True)
 class Expansion:
-    """The jobs of one entry. With no axes and nothing included, the entry is one job, named like the entry, with the
-    `given` values."""
+    """The jobs of one entry. Without axes and included combinations, the entry is one job with the `given` values."""
 
-    axes: list[list[_Choice]] = field(default_factory=list)
-    keys: tuple[str, ...] = ()  # every key that some of the jobs have
+    axes: list[list[_AxisValue]] = field(default_factory=list)
+    keys: tuple[str, ...] = ()  # every key that any of the jobs has
     given: Mapping[str, Any] = field(default_factory=dict)
-    sound: bool = True  # False: something is wrong, so that the names of the jobs are not known
+    valid: bool = True  # False: invalid, so the jobs' names are not known
     excluded: Sequence[_Values] = ()
     included: Sequence[_Values] = ()
 
     def jobs(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield each job's name and values: the last key varies fastest, included combinations come last.
+        """Yield each job's name and values. The last key varies fastest; included combinations come last.
 
-        A combination that has all values of an excluded one is left out. The values of an included one are added to
-        each combination whose own values they do not contradict, which keeps its name; of several that add the same
-        key, the last counts. One that is added to none is a combination of its own, named by all its values."""
+        A combination that contains an excluded one is left out. An included combination extends every combination
+        whose own values it does not contradict, without changing the name; if several add the same key, the last wins.
+        An included combination that extends none becomes a job of its own, named by all its values.
+        """
         if not self.axes and not self.included:
             yield name, dict(self.given)
             return
@@ -55,29 +64,32 @@ class Expansion:
             values: dict[str, Any] = {}
             for _, some in choices:
                 values.update(some)
-            if self.excluded and any(_agree(one, values) for one in self.excluded):
+            if self.excluded and any(_is_within(one, values) for one in self.excluded):
                 continue
             binding = dict(values) if self.included else values
             for at, one in enumerate(self.included):
-                if _agree({key: value for key, value in one.items() if key in values}, values):
+                if _is_within({key: value for key, value in one.items() if key in values}, values):
                     added[at] = True
                     binding.update((key, value) for key, value in one.items() if key not in values)
             yield f"{name}[{','.join([label for label, _ in choices])}]", binding
         for one, is_added in zip(self.included, added, strict=True):
             if not is_added:
-                yield f"{name}[{labels(one)}]", dict(one)
+                yield f"{name}[{matrix_label(one)}]", dict(one)
 
 
-def _agree(some: _Values, values: _Values) -> bool:
-    """Return whether `values` has all of `some`. Values that are written alike are equal: 3.8 and "3.8"."""
-    return all(word(values[key]) == word(value) for key, value in some.items())
+def _is_within(some: _Values, values: _Values) -> bool:
+    """Return whether `values` contains all of `some`. Values compare as written: 3.8 equals "3.8"."""
+    return all(format_word(values[key]) == format_word(value) for key, value in some.items())
 
 
 def read_expansion(
-    job: Table, params: Mapping[str, Any], problems: Problems, given: Mapping[str, Any] | None = None
+    job: MappingNode, params: Mapping[str, Any], problems: Problems, given: Mapping[str, Any] | None = None
 ) -> Expansion:
-    """What the entry's `matrix` and `zip` make: the matrix's values crossed in the order of its keys, crossed with
-    the rows of the zip, without what is excluded, with what is included. With `given` values it has neither."""
+    """Read `matrix` and `zip` of an entry.
+
+    The matrix's values are crossed in the order of its keys, then with the rows of the zip; `exclude` and `include`
+    apply to the result. An entry with `given` values has neither key.
+    """
     before = len(problems)
     if given is not None:
         for kind in ("matrix", "zip"):
@@ -86,47 +98,47 @@ def read_expansion(
         return Expansion([], tuple(given), dict(given))
     entries = named(job.get("matrix"), "`matrix`", VALUE_NAME, problems)
     changes = {key: entries.pop(key) for key in (EXCLUDE, INCLUDE) if key in entries}
-    matrix = {key: _values(key, entry, params, problems, once=True) for key, entry in entries.items()}
-    zipped = _zipped(job, params, problems)
+    matrix = {key: _read_values(key, entry, params, problems, once=True) for key, entry in entries.items()}
+    zipped = _read_zip(job, params, problems)
     for kind, columns in (("matrix", matrix), ("zip", zipped)):
         node = job.get(kind)
         if node is not None and not columns and len(problems) == before and not (kind == "matrix" and changes):
             problems.add(node.place, f"`{kind}` is empty", "give it a list of values, or leave it out")
     for key in matrix.keys() & zipped.keys():
-        problems.add(job.entries["zip"].place, f"{key!r} is in `matrix` and in `zip`", "a value has one of the two")
+        problems.add(job.entries["zip"].place, f"{key!r} is in `matrix` and in `zip`", "use one of the two")
     _check_lengths(job, zipped, problems)
-    sound = len(problems) == before
+    valid = len(problems) == before
     choices: list[list[_Values]] = [[{key: value} for value in values] for key, values in matrix.items()]
-    if zipped and sound:
+    if zipped and valid:
         choices.append([dict(zip(zipped, row, strict=True)) for row in zip(*zipped.values(), strict=True)])
     keys = (*matrix, *zipped)
-    excluded = _combinations(EXCLUDE, changes, params, problems)
-    _check_excluded(excluded, keys, choices if sound else [], problems)
+    excluded = _read_combinations(EXCLUDE, changes, params, problems)
+    _check_excluded(excluded, keys, choices if valid else [], problems)
     included = [
         {key: values[key] for key in (*keys, *values) if key in values}
-        for _, values in _combinations(INCLUDE, changes, params, problems)
+        for _, values in _read_combinations(INCLUDE, changes, params, problems)
     ]
     keys = tuple(dict.fromkeys((*keys, *(key for values in included for key in values))))
-    axes = [[(labels(one), one) for one in axis] for axis in choices]
+    axes = [[(matrix_label(one), one) for one in axis] for axis in choices]
     expansion = Expansion(axes, keys, excluded=[one for _, one in excluded], included=included)
     if len(problems) > before:
-        return Expansion([], keys, sound=False)
-    expansion.sound = _is_possible(job, expansion, problems)
+        return Expansion([], keys, valid=False)
+    expansion.valid = _check_size(job, expansion, problems)
     return expansion
 
 
-def _zipped(job: Table, params: Mapping[str, Any], problems: Problems) -> dict[str, list[Any]]:
+def _read_zip(job: MappingNode, params: Mapping[str, Any], problems: Problems) -> dict[str, list[Any]]:
     columns = {}
     for key, entry in named(job.get("zip"), "`zip`", VALUE_NAME, problems).items():
         if key in (EXCLUDE, INCLUDE):
             hint = f"as in `matrix: {{{key}: [{{os: mac}}]}}`; it covers the values of `zip` too"
             problems.add(entry.place, f"`{key}` belongs to `matrix`", hint)
         else:
-            columns[key] = _values(key, entry, params, problems, once=False)
+            columns[key] = _read_values(key, entry, params, problems, once=False)
     return columns
 
 
-def _is_possible(job: Table, expansion: Expansion, problems: Problems) -> bool:
+def _check_size(job: MappingNode, expansion: Expansion, problems: Problems) -> bool:
     """Report an expansion that makes too many jobs, or none."""
     if not expansion.axes and not expansion.included:
         if "matrix" not in job.entries:
@@ -135,8 +147,8 @@ def _is_possible(job: Table, expansion: Expansion, problems: Problems) -> bool:
         return False
     place = job.entries["matrix" if "matrix" in job.entries else "zip"].place
     number = math.prod(len(axis) for axis in expansion.axes)
-    if number > MOST_JOBS:
-        problems.add(place, f"makes {number:,} jobs; {MOST_JOBS:,} are the most", "make fewer, larger jobs")
+    if number > MAX_JOBS:
+        problems.add(place, f"makes {number:,} jobs; {MAX_JOBS:,} are the most", "make fewer, larger jobs")
         return False
     if expansion.excluded and next(expansion.jobs(""), None) is None:
         problems.add(place, f"`{EXCLUDE}` leaves no combination", "no job would be made")
@@ -144,27 +156,27 @@ def _is_possible(job: Table, expansion: Expansion, problems: Problems) -> bool:
     return True
 
 
-def _combinations(
-    kind: str, changes: Mapping[str, Entry], params: Mapping[str, Any], problems: Problems
-) -> list[tuple[Table, dict[str, Any]]]:
-    """The combinations that `exclude` or `include` lists, each a mapping of keys to values."""
+def _read_combinations(
+    kind: str, changes: Mapping[str, MappingEntry], params: Mapping[str, Any], problems: Problems
+) -> list[tuple[MappingNode, dict[str, Any]]]:
+    """Return the combinations that `exclude` or `include` lists, each as a mapping of keys to values."""
     if kind not in changes:
         return []
     form = f"as in `{kind}: [{{os: mac, py: 3.8}}]`; a key of a matrix cannot have the name `{kind}`"
-    node = _settled(changes[kind].node, params, problems)
-    if not isinstance(node, Items):
+    node = _substituted(changes[kind].node, params, problems)
+    if not isinstance(node, ListNode):
         problems.add(node.place, f"`{kind}` must be a list of combinations, and is {describe(node)}", form)
         return []
     found = []
     for item in node.items:
-        one = _settled(item, params, problems)
-        if not isinstance(one, Table) or not one.entries:
-            what = "empty" if isinstance(one, Table) else describe(one)
+        one = _substituted(item, params, problems)
+        if not isinstance(one, MappingNode) or not one.entries:
+            what = "empty" if isinstance(one, MappingNode) else describe(one)
             problems.add(one.place, f"a combination of `{kind}` must map keys to values, and is {what}", form)
             continue
         values = {}
         for key, entry in named(one, f"`{kind}`", VALUE_NAME, problems).items():
-            scalar = _settled(entry.node, params, problems)
+            scalar = _substituted(entry.node, params, problems)
             if _is_value(key, scalar, problems):
                 values[key] = data(scalar, f"the value of {key!r}", problems)
         found.append((one, values))
@@ -172,42 +184,51 @@ def _combinations(
 
 
 def _check_excluded(
-    excluded: Sequence[tuple[Table, _Values]], keys: Sequence[str], axes: Sequence[list[_Values]], problems: Problems
+    excluded: Sequence[tuple[MappingNode, _Values]],
+    keys: Sequence[str],
+    axes: Sequence[list[_Values]],
+    problems: Problems,
 ) -> None:
-    """Report the excluded combinations that no job has."""
+    """Report excluded combinations that no job has."""
     for node, values in excluded:
-        places = {composed(key): entry.place for key, entry in node.entries.items()}
+        places = {normalize_name(key): entry.place for key, entry in node.entries.items()}
         unknown = [key for key in values if key not in keys]
         for key in unknown:
             hint = did_you_mean(key, keys)
-            problems.add(places[key], f"`{EXCLUDE}` names {key!r}, which is no key of this matrix", hint)
+            problems.add(places[key], f"`{EXCLUDE}` names {key!r}, which is not a key of this matrix", hint)
         for axis in axes if not unknown else ():
             some = {key: value for key, value in values.items() if key in axis[0]}
-            if any(_agree(some, choice) for choice in axis):
+            if any(_is_within(some, choice) for choice in axis):
                 continue
             key = next(iter(some))
-            hint = did_you_mean(word(some[key]), [word(one[key]) for one in axis]) if len(some) == 1 else ""
-            problems.add(places[key], f"`{EXCLUDE}` matches no combination: none has {labels(some)}", hint)
+            hint = (
+                did_you_mean(format_word(some[key]), [format_word(one[key]) for one in axis]) if len(some) == 1 else ""
+            )
+            problems.add(places[key], f"`{EXCLUDE}` matches no combination: none has {matrix_label(some)}", hint)
 
 
-def _check_lengths(job: Table, zipped: Mapping[str, list[Any]], problems: Problems) -> None:
+def _check_lengths(job: MappingNode, zipped: Mapping[str, list[Any]], problems: Problems) -> None:
     lengths = {key: len(values) for key, values in zipped.items() if values}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        listed = ", ".join(f"{key} has {length}" for key, length in lengths.items())
         problems.add(
-            job.entries["zip"].place, f"the lists of `zip` differ in length: {told}", "each row takes one of each"
+            job.entries["zip"].place, f"the lists of `zip` differ in length: {listed}", "each row takes one of each"
         )
 
 
-def _values(key: str, entry: Entry, params: Mapping[str, Any], problems: Problems, *, once: bool) -> list[Any]:
-    """The values of one key, from a list or a range; `once`: each value may be there once."""
-    node = _settled(entry.node, params, problems)
-    if isinstance(node, Table):
+def _read_values(
+    key: str, entry: MappingEntry, params: Mapping[str, Any], problems: Problems, *, once: bool
+) -> list[Any]:
+    """Return the values of one key, from a list or a range. With `once`, a repeated value is reported."""
+    node = _substituted(entry.node, params, problems)
+    if isinstance(node, MappingNode):
         if key == "zip" and "range" not in node.entries:
-            problems.add(entry.place, "`zip` stands beside `matrix`, not in it", "as in `zip: {a: [1, 2], b: [x, y]}`")
+            problems.add(
+                entry.place, "`zip` belongs beside `matrix`, not inside it", "as in `zip: {a: [1, 2], b: [x, y]}`"
+            )
             return []
         return read_range(f"of {key!r}", node, params, problems)
-    if not isinstance(node, Items):
+    if not isinstance(node, ListNode):
         problems.add(
             node.place,
             f"{key!r} must be a list or a range, and is {describe(node)}",
@@ -219,7 +240,7 @@ def _values(key: str, entry: Entry, params: Mapping[str, Any], problems: Problem
     seen: set[str] = set()
     values = []
     for item in node.items:
-        scalar = _settled(item, params, problems)
+        scalar = _substituted(item, params, problems)
         if _is_value(key, scalar, problems):
             value = data(scalar, f"the value of {key!r}", problems)
             if once and value_label(value) in seen:
@@ -232,8 +253,8 @@ def _values(key: str, entry: Entry, params: Mapping[str, Any], problems: Problem
 
 
 def _is_value(key: str, node: Node, problems: Problems) -> bool:
-    if not isinstance(node, Scalar) or node.value is None:
-        hint = 'quote it: "" is the empty text' if isinstance(node, Scalar) else ""
+    if not isinstance(node, ScalarNode) or node.value is None:
+        hint = 'quote it: "" is the empty text' if isinstance(node, ScalarNode) else ""
         message = f"a value of {key!r} must be a text, number, true or false, and is {describe(node)}"
         problems.add(node.place, message, hint)
         return False
@@ -243,24 +264,26 @@ def _is_value(key: str, node: Node, problems: Problems) -> bool:
     return True
 
 
-def read_range(what: str, node: Table, params: Mapping[str, Any], problems: Problems) -> list[int]:
-    """The numbers of `{range: [start, stop]}` or `{range: [start, stop, step]}`: whole numbers, without the stop.
-    `what` follows "the value" and "the range" in messages."""
+def read_range(what: str, node: MappingNode, params: Mapping[str, Any], problems: Problems) -> list[int]:
+    """Return the integers of `{range: [start, stop]}` or `{range: [start, stop, step]}`, without the stop.
+
+    `what` follows "the value" and "the range" in messages.
+    """
     check_keys(node, ("range",), f"the value {what}", problems)
     bounds = node.get("range")
     if bounds is None:
         if not node.entries:
             problems.add(node.place, f"the value {what} is empty", _RANGE)
         return []
-    numbers = [_bound(item, params, problems) for item in bounds.items] if isinstance(bounds, Items) else []
+    numbers = [_range_bound(item, params, problems) for item in bounds.items] if isinstance(bounds, ListNode) else []
     if not 2 <= len(numbers) <= 3 or None in numbers or 0 in numbers[2:]:
         problems.add(bounds.place, f"the range {what} must be two or three whole numbers", _RANGE)
         return []
     span = range(*[number for number in numbers if number is not None])
     if not span:
         problems.add(bounds.place, f"the range {what} is empty", "the stop is left out")
-    if len(span) > MOST_JOBS:
-        problems.add(bounds.place, f"the range {what} has {len(span):,} values; {MOST_JOBS:,} are the most")
+    if len(span) > MAX_JOBS:
+        problems.add(bounds.place, f"the range {what} has {len(span):,} values; {MAX_JOBS:,} are the most")
         return []
     return list(span)
 
@@ -268,26 +291,26 @@ def read_range(what: str, node: Table, params: Mapping[str, Any], problems: Prob
 _RANGE = "as in {range: [0, 10]}, or with a step {range: [0, 10, 2]}; the stop is left out"
 
 
-def _bound(node: Node, params: Mapping[str, Any], problems: Problems) -> int | None:
-    settled = _settled(node, params, problems)
-    value = settled.value if isinstance(settled, Scalar) else None
+def _range_bound(node: Node, params: Mapping[str, Any], problems: Problems) -> int | None:
+    substituted = _substituted(node, params, problems)
+    value = substituted.value if isinstance(substituted, ScalarNode) else None
     is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**62
     return value if is_number and isinstance(value, int) else None
 
 
-def _settled(node: Node, params: Mapping[str, Any], problems: Problems) -> Node:
-    """A text with `${params.…}` as what it stands for: a list or number stays one."""
-    if not isinstance(node, Scalar) or not isinstance(node.value, str) or "${" not in node.value:
+def _substituted(node: Node, params: Mapping[str, Any], problems: Problems) -> Node:
+    """Return the node with `${params.…}` filled in. A reference to a list or number yields a list or number."""
+    if not isinstance(node, ScalarNode) or not isinstance(node.value, str) or "${" not in node.value:
         return node
     before = len(problems)
-    found = check_text(node.value, node.place, Known(params, job=False, matrix=()), problems)
+    found = check_text(node.value, node.place, KnownNames(params, job=False, matrix=()), problems)
     if not found or len(problems) > before:
         return node
     return from_python(render_value(node.value, {"params": params}), node.place, problems)
 
 
-def check_names(name: str, place: Place, names: list[str], problems: Problems) -> None:
-    """Report two combinations that have one name."""
+def check_names(name: str, place: SourcePlace, names: list[str], problems: Problems) -> None:
+    """Report two combinations that have the same name."""
     seen: set[str] = set()
     for job in names:
         if job in seen:

@@ -1,4 +1,4 @@
-"""Whether every `${…}` of a text names something that will be there."""
+"""Check that every `${…}` of a text refers to a known name."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts import substitution
-from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.substitution import Reference
-from rekindle.spec.problems import Place, Problems
+from rekindle.spec.nodes import Problems, SourcePlace
 
 _JOB_FACTS = ("name",)
 _FACTS_OF_ATTEMPTS = ("id", "workflow", "attempt")
-"""Of an attempt that starts; `env:` alone is written out so late everywhere."""
+"""Known when an attempt starts. Only `env:` is always rendered that late."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What the texts of one job can name. A scope that is None is not to be had where the text stands."""
+class KnownNames:
+    """The names that the texts of one job can refer to. A scope that is None is not available."""
 
     params: Mapping[str, Any]
     matrix: Collection[str] = ()
@@ -27,15 +27,15 @@ class Known:
     outputs: Collection[str] | None = None
     job: bool = True
     env: bool = False
-    steps: Collection[str] | None = None  # the earlier ones
-    later_steps: Collection[str] = field(default=())  # known only to say so
+    steps: Collection[str] | None = None  # names of earlier steps
+    later_steps: Collection[str] = field(default=())  # for messages only
     item: bool = False
 
 
-def check_text(text: str, place: Place, known: Known, problems: Problems) -> tuple[Reference, ...]:
-    """The references of a text; each that names nothing is a problem."""
+def check_text(text: str, place: SourcePlace, known: KnownNames, problems: Problems) -> tuple[Reference, ...]:
+    """Return the references of a text. Report each unknown reference."""
     try:
-        found = substitution.references(text)
+        found = substitution.find_references(text)
     except RekindleError as error:
         problems.add(place, error.message, error.hint)
         return ()
@@ -43,51 +43,51 @@ def check_text(text: str, place: Place, known: Known, problems: Problems) -> tup
     return found
 
 
-def check_references(found: Collection[Reference], place: Place, known: Known, problems: Problems) -> None:
-    """Each reference that names nothing is a problem at `place`."""
+def check_references(found: Collection[Reference], place: SourcePlace, known: KnownNames, problems: Problems) -> None:
+    """Report each unknown reference at `place`."""
     for reference in found:
         wrong = _CHECKS[reference.scope](reference, known)
         if wrong:
             problems.add(place, f"{reference.text}: {wrong[0]}", wrong[1])
 
 
-_Wrong = tuple[str, str] | None
+_Finding = tuple[str, str] | None
 
 
-def _params(reference: Reference, known: Known) -> _Wrong:
+def _params(reference: Reference, known: KnownNames) -> _Finding:
     wrong = _name(reference, "parameter", known.params, "params")
     if wrong:
         return wrong
     try:
-        substitution.lookup(reference, {"params": known.params})
+        substitution.lookup_reference(reference, {"params": known.params})
     except RekindleError as error:
         return error.message.removeprefix(f"{reference.text}: "), error.hint
     return None
 
 
-def _matrix(reference: Reference, known: Known) -> _Wrong:
+def _matrix(reference: Reference, known: KnownNames) -> _Finding:
     return _name(reference, "matrix value", known.matrix, "matrix") or _no_deeper(reference)
 
 
-def _inputs(reference: Reference, known: Known) -> _Wrong:
+def _inputs(reference: Reference, known: KnownNames) -> _Finding:
     if known.inputs is None:
         return "inputs cannot be used here", _ONLY_EARLY
     return _name(reference, "input", known.inputs, "inputs") or _no_deeper(reference)
 
 
-def _outputs(reference: Reference, known: Known) -> _Wrong:
+def _outputs(reference: Reference, known: KnownNames) -> _Finding:
     if known.outputs is None:
         return "outputs cannot be used here", _ONLY_EARLY
     return _name(reference, "output", known.outputs, "outputs") or _no_deeper(reference)
 
 
-def _env(reference: Reference, known: Known) -> _Wrong:
+def _env(reference: Reference, known: KnownNames) -> _Finding:
     if not known.env:
         return "variables cannot be used here", _ONLY_EARLY
     return _no_deeper(reference)
 
 
-def _job(reference: Reference, known: Known) -> _Wrong:
+def _job(reference: Reference, known: KnownNames) -> _Finding:
     if not known.job:
         return "no job is there yet", "only ${params.…} can be used here"
     in_env = known.env and known.inputs is None
@@ -97,7 +97,7 @@ def _job(reference: Reference, known: Known) -> _Wrong:
     return _name(reference, "fact of a job", facts, "job") or _no_deeper(reference)
 
 
-def _steps(reference: Reference, known: Known) -> _Wrong:
+def _steps(reference: Reference, known: KnownNames) -> _Finding:
     if known.steps is None:
         return "results of steps cannot be used here", "only the commands and args of later steps know them"
     name = reference.path[0]
@@ -111,11 +111,11 @@ def _steps(reference: Reference, known: Known) -> _Wrong:
     return None
 
 
-def _item(_: Reference, known: Known) -> _Wrong:
+def _item(_: Reference, known: KnownNames) -> _Finding:
     return None if known.item else ("only a fan-out step has items", "`each:` makes one of a step")
 
 
-_ONLY_EARLY = "paths, needs and variables are settled early: they can use params, matrix and job.name"
+_ONLY_EARLY = "paths, needs and variables are rendered early: they can use params, matrix and job.name"
 
 _CHECKS = {
     "params": _params,
@@ -129,7 +129,7 @@ _CHECKS = {
 }
 
 
-def _name(reference: Reference, what: str, names: Collection[str], scope: str) -> _Wrong:
+def _name(reference: Reference, what: str, names: Collection[str], scope: str) -> _Finding:
     name = reference.path[0]
     if name in names:
         return None
@@ -137,7 +137,7 @@ def _name(reference: Reference, what: str, names: Collection[str], scope: str) -
     return f"there is no {what} {name!r}", hint or f"nothing is declared in `{scope}`"
 
 
-def _no_deeper(reference: Reference) -> _Wrong:
+def _no_deeper(reference: Reference) -> _Finding:
     if len(reference.path) == 1:
         return None
     first = "${" + f"{reference.scope}.{reference.path[0]}" + "}"

@@ -1,45 +1,47 @@
-"""Typed values out of a tree: each function takes a node that should be of one kind, tells what is wrong with it and
-answers None (or nothing) where it is not."""
+"""Read typed values from a tree.
+
+Each function reports a node of the wrong kind and returns None (or an empty value).
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from rekindle.domain.errors import RekindleError
-from rekindle.domain.rerunning.rerun import FROM_BEGINNING, FROM_FAILED_STEP
+from rekindle.domain.definition import normalize_name
+from rekindle.domain.errors import BadValue, RekindleError
+from rekindle.domain.rerun.request import FROM_BEGINNING, FROM_FAILED_STEP
 from rekindle.domain.texts import substitution
-from rekindle.domain.texts.jobnames import composed
-from rekindle.domain.texts.nearest import did_you_mean
-from rekindle.spec.nodes import Entry, Items, Node, Scalar, Table, describe
-from rekindle.spec.problems import Place, Problems
+from rekindle.domain.texts.display import did_you_mean
+from rekindle.spec.nodes import ListNode, MappingEntry, MappingNode, Node, Problems, ScalarNode, SourcePlace, describe
 
+_MAX_QUANTITY_LENGTH = 40
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
 
-def table(node: Node | None, what: str, problems: Problems) -> Table | None:
-    """A mapping; `what` names it in the message."""
-    if node is None or isinstance(node, Table):
+def table(node: Node | None, what: str, problems: Problems) -> MappingNode | None:
+    """Return a mapping. `what` names it in messages."""
+    if node is None or isinstance(node, MappingNode):
         return node
     problems.add(node.place, f"{what} must be a mapping of keys to values, and is {describe(node)}")
     return None
 
 
-def check_keys(found: Table, known: Collection[str], what: str, problems: Problems) -> None:
-    """Every key is one of `known`."""
+def check_keys(found: MappingNode, known: Collection[str], what: str, problems: Problems) -> None:
+    """Report keys that are not in `known`."""
     for key, entry in found.entries.items():
         if key not in known:
-            free = "a free key (`x-…`) stands at the top of the spec" if key.startswith("x-") else ""
+            free = "a free key (`x-…`) is allowed only at the top level of a spec" if key.startswith("x-") else ""
             problems.add(entry.place, f"{what} has no key {key!r:.60}", free or did_you_mean(key, known))
 
 
 def text(node: Node | None, what: str, problems: Problems) -> str | None:
-    """A text that is not empty; a number is taken as it is written."""
+    """Return a text that is not empty. A number counts as the text that was written."""
     if node is None:
         return None
-    if not isinstance(node, Scalar) or node.value is None or isinstance(node.value, bool):
+    if not isinstance(node, ScalarNode) or node.value is None or isinstance(node.value, bool):
         problems.add(node.place, f"{what} must be a text, and is {describe(node)}")
         return None
     if not node.text.strip():
@@ -52,12 +54,12 @@ def text(node: Node | None, what: str, problems: Problems) -> str | None:
 
 
 def plain_text(node: Node | None, what: str, problems: Problems) -> str | None:
-    """A text in which no `${…}` of ours stands."""
+    """Return a text without `${…}` references."""
     found = text(node, what, problems)
     if node is None or found is None:
         return None
     try:
-        dynamic = substitution.references(found)
+        dynamic = substitution.find_references(found)
     except RekindleError as error:
         problems.add(node.place, error.message, error.hint)
         return None
@@ -68,34 +70,34 @@ def plain_text(node: Node | None, what: str, problems: Problems) -> str | None:
 
 
 def one_of(node: Node | None, words: Collection[str], what: str, problems: Problems) -> str | None:
-    """One of a few words."""
+    """Return one of `words`."""
     if node is None:
         return None
-    if isinstance(node, Scalar) and node.value in words:
+    if isinstance(node, ScalarNode) and node.value in words:
         return node.text
     problems.add(
         node.place,
         f"{what} must be {' or '.join(words)}, and is {describe(node)}",
-        did_you_mean(node.text, words) if isinstance(node, Scalar) and node.text else "",
+        did_you_mean(node.text, words) if isinstance(node, ScalarNode) and node.text else "",
     )
     return None
 
 
 def yes_or_no(node: Node | None, what: str, problems: Problems) -> bool:
-    """true or false; false where it is not there."""
+    """Return true or false; false if absent."""
     if node is None:
         return False
-    if isinstance(node, Scalar) and isinstance(node.value, bool):
+    if isinstance(node, ScalarNode) and isinstance(node.value, bool):
         return node.value
     problems.add(node.place, f"{what} must be true or false, and is {describe(node)}")
     return False
 
 
 def whole_number(node: Node | None, what: str, problems: Problems, least: int = _LOWEST) -> int | None:
-    """An integer from `least`, within 64 bits."""
+    """Return a 64-bit integer that is at least `least`."""
     if node is None:
         return None
-    if isinstance(node, Scalar) and isinstance(node.value, int) and not isinstance(node.value, bool):
+    if isinstance(node, ScalarNode) and isinstance(node.value, int) and not isinstance(node.value, bool):
         if least <= node.value <= _HIGHEST:
             return node.value
         bound = f"at least {least}" if node.value < least else "smaller"
@@ -106,10 +108,10 @@ def whole_number(node: Node | None, what: str, problems: Problems, least: int = 
 
 
 def number(node: Node | None, what: str, problems: Problems) -> float | None:
-    """A finite number above 0."""
+    """Return a finite number above 0."""
     if node is None:
         return None
-    if isinstance(node, Scalar) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+    if isinstance(node, ScalarNode) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         if 0 < node.value <= _HIGHEST and math.isfinite(node.value):
             return float(node.value)
         problems.add(node.place, f"{what} must be above 0 and finite, and is {describe(node)}")
@@ -118,16 +120,43 @@ def number(node: Node | None, what: str, problems: Problems) -> float | None:
     return None
 
 
+def quantity(
+    node: Node | None,
+    key: str,
+    parse: Callable[[str | int | float], float],
+    problems: Problems,
+    form: str = "as in `memory: 512M` or `time: 1h30m`",
+    *,
+    allow_zero: bool = False,
+) -> float | None:
+    """Return a size or duration. `form` shows an example; with `allow_zero` the value may be 0."""
+    if node is None:
+        return None
+    if not isinstance(node, ScalarNode) or node.value is None or len(node.text) > _MAX_QUANTITY_LENGTH:
+        problems.add(node.place, f"`{key}` cannot be {describe(node)}", form)
+        return None
+    try:
+        amount = parse(node.text)
+    except BadValue as error:
+        problems.add(node.place, f"`{key}`: {error.message}", error.hint)
+        return None
+    if not (0 < amount < 2**63 or (allow_zero and amount == 0)):
+        hint = form if allow_zero else "leave it out to set no limit"
+        problems.add(node.place, f"`{key}` is out of range: {describe(node)}", hint)
+        return None
+    return amount
+
+
 def _unquoted(node: Node) -> str:
-    looks = isinstance(node, Scalar) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", node.text)
-    return "write it without quotes" if looks and isinstance(node, Scalar) and isinstance(node.value, str) else ""
+    looks = isinstance(node, ScalarNode) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", node.text)
+    return "write it without quotes" if looks and isinstance(node, ScalarNode) and isinstance(node.value, str) else ""
 
 
 def data(node: Node, what: str, problems: Problems) -> Any:
-    """Plain data: what JSON can hold, so that it can be stored and come back the same."""
-    if isinstance(node, Table):
+    """Return plain data that JSON can hold, so that it can be stored and read back unchanged."""
+    if isinstance(node, MappingNode):
         return {key: data(entry.node, what, problems) for key, entry in node.entries.items()}
-    if isinstance(node, Items):
+    if isinstance(node, ListNode):
         return [data(item, what, problems) for item in node.items]
     value = node.value
     if isinstance(value, float) and not math.isfinite(value):
@@ -139,27 +168,29 @@ def data(node: Node, what: str, problems: Problems) -> Any:
     return value
 
 
-def texts_within(node: Node) -> Iterator[tuple[str, Place]]:
-    """Every text in plain data, keys left out, with its place."""
-    if isinstance(node, Table):
+def texts_within(node: Node) -> Iterator[tuple[str, SourcePlace]]:
+    """Yield every text in plain data (keys excluded) with its place."""
+    if isinstance(node, MappingNode):
         for entry in node.entries.values():
             yield from texts_within(entry.node)
-    elif isinstance(node, Items):
+    elif isinstance(node, ListNode):
         for item in node.items:
             yield from texts_within(item)
     elif isinstance(node.value, str):
         yield node.value, node.place
 
 
-def named(node: Node | None, what: str, pattern: NamePattern, problems: Problems) -> dict[str, Entry]:
-    """The entries of a mapping whose keys are names, by composed name; those with a bad name are reported and left
-    out."""
+def named(node: Node | None, what: str, pattern: NamePattern, problems: Problems) -> dict[str, MappingEntry]:
+    """Return the entries of a mapping whose keys are names, by composed name.
+
+    Invalid names are reported and left out.
+    """
     found = table(node, what, problems)
-    good: dict[str, Entry] = {}
+    good: dict[str, MappingEntry] = {}
     for typed, entry in found.entries.items() if found else ():
-        key = composed(typed)
+        key = normalize_name(typed)
         if key in good:
-            problems.add(entry.place, f"the key {key!r} is there already", "the two differ only in how é is composed")
+            problems.add(entry.place, f"the key {key!r} is there already", "the two differ only in Unicode composition")
         elif pattern.matches(key):
             good[key] = entry
         else:
@@ -168,29 +199,29 @@ def named(node: Node | None, what: str, pattern: NamePattern, problems: Problems
 
 
 class NamePattern:
-    """What names of one kind look like, and the rule in words."""
+    """A pattern for one kind of names, and its rule in words."""
 
     def __init__(self, pattern: str, rule: str) -> None:
         self._pattern = re.compile(pattern)
         self.rule = rule
 
     def matches(self, name: str) -> bool:
-        """Whether `name` follows the rule."""
+        """Return whether `name` follows the rule."""
         return self._pattern.fullmatch(name) is not None
 
 
 VALUE_NAME = NamePattern(r"[\w-]+", "names are letters, digits, _ and -")
-"""Of parameters, matrix values, inputs, outputs and licences: what a `${…}` can name."""
+"""Names that `${…}` can refer to: parameters, matrix values, inputs, outputs; also licences."""
 
 STEP_NAME = NamePattern(
     rf"(?!(?:{FROM_BEGINNING}|{FROM_FAILED_STEP})$)\w[\w-]*",
     f"names are letters, digits, _ and -, and not {FROM_BEGINNING} or {FROM_FAILED_STEP}",
 )
-"""Also what `rerun --from` takes, beside the two words that mean something else there."""
+"""`rerun --from` takes a step name or one of the two reserved words."""
 
 JOB_NAME = NamePattern(
     r"(?![0-9]+$)\w[\w.-]*",
-    "names are letters, digits, _ . and -, begin with none of . and -, and are not digits alone (those are ids)",
+    "names are letters, digits, _ . and -, do not begin with . or -, and are not digits alone (those are ids)",
 )
 
 VARIABLE_NAME = NamePattern(r"[A-Za-z_][A-Za-z0-9_]*", "names of variables are letters, digits and _")

@@ -1,1 +1,1 @@
-"""ARCHIVE: one port, SQLite behind it; SQL in named blocks."""
+"""The store: snapshots and transactions over one SQLite file, with the SQL in named blocks."""

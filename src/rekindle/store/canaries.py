@@ -1,18 +1,23 @@
-"""Canaries: which jobs run first, and which wait for them."""
+"""Canaries: groups of failed jobs of which a few run first, and the rest once those have passed.
+
+See rekindle.domain.batches.canaries. A job waits only while its live attempt is the one it had when the group was
+made: a reset of the job takes it out of the group.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 
-from rekindle.domain.batches.canaries import Canary, Choice, Group, Outcome, Struck
+from rekindle.domain.batches.canaries import Canary, CanaryChoice, CanaryGroup, FailedJob, GroupOutcome
 from rekindle.domain.errors import PlanOutdated
-from rekindle.domain.rerunning.naming import named
-from rekindle.domain.rerunning.rerun import How
-from rekindle.store.database import Database, Row
-from rekindle.store.queries import as_set, load
-from rekindle.store.rowshape import STATES
+from rekindle.domain.rerun.request import How
+from rekindle.domain.texts.display import list_names
+from rekindle.store.database import Database
+from rekindle.store.queries import Row, as_set, load
+from rekindle.store.rows import STATES
 
 SQL = load("canaries")
 
@@ -21,87 +26,103 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class Canaries:
-    """See rekindle.store.port_canaries.Canaries."""
+    """Canary groups, their canaries, and the jobs that wait for them."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def struck(self, jobs: Collection[int]) -> list[Struck]:
-        return [Struck(*row) for row in self._db.rows(SQL["struck"], jobs=as_set(jobs))]
+    def failed(self, jobs: Collection[int]) -> list[FailedJob]:
+        """Return those of these jobs that have failed."""
+        return [FailedJob(**row._asdict()) for row in self._db.named_rows(SQL["failed"], jobs=as_set(jobs))]
 
-    def begin(self, rerun: int, choices: Sequence[Choice]) -> None:
+    def begin(self, rerun: int, choices: Sequence[CanaryChoice]) -> None:
+        """Insert the groups whose canaries a rerun has reset. Their other jobs wait for these canaries only.
+
+        Raise PlanOutdated, naming the jobs, if jobs that should wait have changed since the groups were chosen.
+        """
         for one in choices:
-            self.leave([job for job, _ in one.waits])
+            self.stop_waiting([job for job, _ in one.waits])
             how = _ENCODER.encode(one.how).decode()
-            values = {"rerun": rerun, "workflow": one.workflow, "signature": one.signature, "how": how}
-            group = self._db.insert(SQL["insert_group"], **values)
+            group = self._db.insert(
+                SQL["insert_group"], rerun=rerun, workflow=one.workflow, signature=one.signature, how=how
+            )
             rows: list[Row] = [(group, "canary", job, None) for job, _ in one.canaries]
             rows += [(group, "waits", job, attempt) for job, attempt in one.waits]
             self._db.change_each(SQL["insert_canary"], rows)
             if moved := self._db.rows(SQL["moved"], canary_group=group):
                 verb = "has" if len(moved) == 1 else "have"
                 raise PlanOutdated(
-                    f"{named(row[0] for row in moved)} {verb} moved since the plan was made",
+                    f"{list_names(row[0] for row in moved)} {verb} moved since the plan was made",
                     hint="plan the rerun again",
                 )
 
-    def open(self) -> list[Group]:
-        rows = self._db.rows(SQL["open"])
+    def open(self) -> list[CanaryGroup]:
+        """Return the undecided groups, without the numbers of waiting jobs: a runner asks after every end."""
+        rows = self._db.named_rows(SQL["open"])
         return self._groups(rows, counted=False) if rows else []
 
     def waiting(self, group: int) -> tuple[list[int], How]:
+        """Return the waiting jobs of a group, and how to rerun them."""
         jobs = [row[0] for row in self._db.rows(SQL["waiting"], canary_group=group)]
         return jobs, _HOW.decode(self._db.value(SQL["how"], canary_group=group))
 
-    def decide(self, group: int, outcome: Outcome, why: str, released: int | None, now: float) -> None:
+    def decide(self, group: int, outcome: GroupOutcome, why: str, released: int | None, now: float) -> None:
+        """Record the outcome of a group; `released` is the rerun of the waiting jobs, if any."""
         values = {"outcome": outcome.value, "why": why, "released": released, "now": now}
         self._db.change(SQL["decide"], canary_group=group, **values)
 
     def drop(self, rerun: int, now: float) -> None:
+        """Drop the groups of a rerun that was undone."""
         self._db.change(SQL["drop"], rerun=rerun, now=now)
 
-    def leave(self, jobs: Collection[int]) -> None:
-        self._db.change(SQL["leave"], jobs=as_set(jobs))
+    def stop_waiting(self, jobs: Collection[int]) -> None:
+        """Take these jobs out of the groups that they wait in."""
+        self._db.change(SQL["stop_waiting"], jobs=as_set(jobs))
 
-    def of_rerun(self, rerun: int) -> list[Group]:
-        return self._groups(self._db.rows(SQL["of_rerun"], rerun=rerun))
+    def of_rerun(self, rerun: int) -> list[CanaryGroup]:
+        """Return the groups whose canaries a rerun ran."""
+        return self._groups(self._db.named_rows(SQL["of_rerun"], rerun=rerun))
 
-    def of_workflow(self, workflow: int) -> list[Group]:
-        found = self._groups(self._db.rows(SQL["of_workflow"], workflow=workflow))
+    def of_workflow(self, workflow: int) -> list[CanaryGroup]:
+        """Return the undecided groups, and the stopped groups with jobs that still wait."""
+        found = self._groups(self._db.named_rows(SQL["of_workflow"], workflow=workflow))
         return [one for one in found if one.outcome is None or one.waiting]
 
-    def of_jobs(self, jobs: Collection[int]) -> dict[int, Group]:
+    def of_jobs(self, jobs: Collection[int]) -> dict[int, CanaryGroup]:
+        """Return the group in which each job waits, or would wait if the group had not been stopped."""
         rows = self._db.rows(SQL["of_jobs"], jobs=as_set(jobs))
-        found = self._groups(self._db.rows(SQL["groups"], groups=as_set({group for _, group in rows})))
+        found = self._groups(self._db.named_rows(SQL["groups"], groups=as_set({group for _, group in rows})))
         known = {one.id: one for one in found}
         return {job: known[group] for job, group in rows}
 
-    def decided(self, workflow: int | None, since: float) -> list[Group]:
-        return self._groups(self._db.rows(SQL["decided"], workflow=workflow, since=since))
+    def decided(self, workflow: int | None, since: float) -> list[CanaryGroup]:
+        """Return the groups that were decided since, those of undone reruns included."""
+        return self._groups(self._db.named_rows(SQL["decided"], workflow=workflow, since=since))
 
-    def _groups(self, rows: Sequence[Row], *, counted: bool = True) -> list[Group]:
-        groups = as_set(row[0] for row in rows)
-        counts = self._db.rows(SQL["how_many_wait"], groups=groups) if rows and counted else []
+    def _groups(self, rows: Sequence[Any], *, counted: bool = True) -> list[CanaryGroup]:
+        groups = as_set(row.id for row in rows)
+        counts = self._db.rows(SQL["count_waiting"], groups=groups) if rows and counted else []
         waiting: dict[int, int] = dict(counts)
         canaries: dict[int, list[Canary]] = {}
-        for group, job, name, state, held, retired, digest in self._db.rows(SQL["canaries"], groups=groups):
-            canaries.setdefault(group, []).append(Canary(job, name, STATES[state], held, retired != 0, digest))
-        return [_group(row, tuple(canaries.get(row[0], ())), waiting.get(row[0], 0)) for row in rows]
+        for row in self._db.named_rows(SQL["canaries"], groups=groups):
+            canaries.setdefault(row.canary_group, []).append(
+                Canary(row.id, row.name, STATES[row.state], row.held, row.retired != 0, row.digest)
+            )
+        return [_group(row, tuple(canaries.get(row.id, ())), waiting.get(row.id, 0)) for row in rows]
 
 
-def _group(row: Row, canaries: tuple[Canary, ...], waiting: int) -> Group:
-    number, rerun, workflow, signature, kind, message, outcome, why, released, ended = row
-    return Group(
-        number,
-        rerun,
-        workflow,
-        signature,
-        kind,
-        message,
+def _group(row: Any, canaries: tuple[Canary, ...], waiting: int) -> CanaryGroup:
+    return CanaryGroup(
+        row.id,
+        row.rerun,
+        row.workflow,
+        row.digest,
+        row.type,
+        row.message,
         canaries,
         waiting,
-        None if outcome is None else Outcome(outcome),
-        why or "",
-        released,
-        ended,
+        None if row.outcome is None else GroupOutcome(row.outcome),
+        row.why or "",
+        row.released,
+        row.ended,
     )

@@ -1,68 +1,290 @@
-"""One connection and what is remembered of it: how the archive's modules run their queries."""
+"""The SQLite database: its connections, how queries run on them, and what its errors mean.
+
+Every read and write happens inside a block (see rekindle.store.archive), through the block's `Database`. SQLite
+refuses the writes of a block that only reads, and a `Database` runs nothing after its block.
+"""
 
 from __future__ import annotations
 
+import os
+import resource
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rekindle.domain.definition import Resources
+from rekindle.domain.errors import SlowPattern, StoreDamaged, StoreError, StoreUnavailable
+from rekindle.domain.texts.quantities import format_size
+from rekindle.store.document_functions import FUNCTIONS, Gathered
 from rekindle.store.paths import StoredPaths
-from rekindle.store.queries import Query
+from rekindle.store.queries import Query, Row, load
 
-Row = tuple[Any, ...]
+SQL = load("connection")
+
+FILE = "store.db"
 
 NO_LIMIT = 2**62
-"""As a query's LIMIT: every row."""
+"""As the LIMIT of a query: every row."""
+
+LOCK_TIMEOUT = 30.0
+"""Seconds to wait for another process's transaction."""
+
+SLOW_SECONDS = 0.1
+"""A call from SQL that takes longer counts as slow."""
+
+SCAN_SECONDS = 10.0
+"""Time limit for the slow calls of one transaction, summed."""
+
+DAMAGE_HINT = (
+    "`rekindle store check --deep` lists what is damaged; go back to a copy of the folder, or start a new store"
+)
+
+
+class BlockEnded(RuntimeError):
+    """A snapshot or transaction was used after its block. This is a bug in the caller."""
+
+
+class ReadOnlySnapshot(RuntimeError):
+    """A write was attempted in a snapshot. This is a bug in the caller."""
+
+
+class Connection(sqlite3.Connection):
+    """A connection that keeps the exception of a Python function that SQL called: SQLite reports only that the function
+    raised."""
+
+    raised: BaseException | None = None
+    _slow = 0.0
+
+    def begin(self, *, write: bool) -> None:
+        """Begin a transaction. Unless `write`, SQLite refuses every statement that writes."""
+        self.raised, self._slow = None, 0.0
+        self.execute(SQL["allow_writes" if write else "refuse_writes"].text)
+        self.execute("BEGIN IMMEDIATE" if write else "BEGIN DEFERRED")
+
+    def add_functions(self) -> None:
+        """Define the functions that SQL calls."""
+        for name, function in FUNCTIONS.items():
+            self.create_function(name, -1, self._guarded(function), deterministic=True)
+        self.create_aggregate("gathered", -1, Gathered)  # type: ignore[arg-type]  # typeshed expects one column
+
+    def _guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any) -> Any:
+            began = time.monotonic()
+            try:
+                found = function(*values)
+                took = time.monotonic() - began
+                if took > SLOW_SECONDS:
+                    self._slow += took
+                    if self._slow > SCAN_SECONDS:
+                        raise SlowPattern(values[0], SCAN_SECONDS, "searching all texts")
+            except BaseException as error:
+                self.raised = error
+                raise
+            return found
+
+        return call
+
+
+def connect(
+    path: Path, timeout: float = LOCK_TIMEOUT, *, durable: bool = False, unchanging: bool = False
+) -> Connection:
+    """Open a connection with the settings and functions that every store uses. Raise sqlite3.Error.
+
+    `durable`: a commit survives a power cut. `unchanging`: no process can write to the file, so read it without its
+    log and locks.
+    """
+    name = f"{path.as_uri()}?immutable=1" if unchanging else path.as_uri()
+    connection = sqlite3.connect(
+        name, uri=True, timeout=timeout, isolation_level=None, cached_statements=256, factory=Connection
+    )
+    for setting in ("durable" if durable else "synchronous", "foreign_keys", "cache", "temporary", "checkpoint"):
+        connection.execute(SQL[setting].text)
+    connection.add_functions()
+    return connection
+
+
+@dataclass(slots=True)
+class RowCache:
+    """Rows that never change once written. Cleared when a transaction is rolled back, which may have written them."""
+
+    resources: dict[int, Resources] = field(default_factory=dict)
+    signatures: dict[str, int] = field(default_factory=dict)  # row ids by digest
+
+    def clear(self) -> None:
+        """Forget every row."""
+        self.resources.clear()
+        self.signatures.clear()
 
 
 class Database:
-    """Runs named queries. What it remembers (rows that never change) is forgotten when a transaction fails.
+    """Runs named queries during one block.
 
-    `paths` encodes and decodes stored paths; `file` identifies the database's file, which a copy does not share."""
+    `paths` encodes and decodes stored paths. `file` identifies the database's file, which a copy does not share.
+    """
 
-    def __init__(self, connection: sqlite3.Connection, paths: StoredPaths, file: str) -> None:
-        self.connection = connection
+    def __init__(
+        self, connection: sqlite3.Connection, paths: StoredPaths, file: str, cache: RowCache | None = None
+    ) -> None:
         self.paths = paths
         self.file = file
-        self.resources: dict[int, Resources] = {}
-        self.signatures: dict[str, int] = {}
+        self.cache = cache or RowCache()
+        self._connection: sqlite3.Connection | None = connection
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection. Raise BlockEnded after the block."""
+        if self._connection is None:
+            raise BlockEnded("this snapshot or transaction was used after its block ended")
+        return self._connection
+
+    def end(self) -> None:
+        """Refuse every use from now on."""
+        self._connection = None
 
     def rows(self, query: Query, **values: Any) -> list[Row]:
-        """Every row of the answer."""
+        """Return every row, as tuples in the order of the statement's columns."""
         return self.connection.execute(query.text, values).fetchall()
 
+    def named_rows(self, query: Query, **values: Any) -> list[Any]:
+        """Return every row, as named tuples with the statement's column names."""
+        cursor = self.connection.execute(query.text, values)
+        return list(map(_named(query.text, cursor), cursor))
+
     def row(self, query: Query, **values: Any) -> Row | None:
-        """The first row of the answer."""
+        """Return the first row, if any."""
         found: Row | None = self.connection.execute(query.text, values).fetchone()
         return found
 
+    def named_row(self, query: Query, **values: Any) -> Any | None:
+        """Return the first row as a named tuple, if any."""
+        cursor = self.connection.execute(query.text, values)
+        found = cursor.fetchone()
+        return None if found is None else _named(query.text, cursor)(found)
+
     def value(self, query: Query, **values: Any) -> Any:
-        """The first value of the answer; None when there is none."""
+        """Return the first value of the first row; None if there is no row."""
         found = self.row(query, **values)
         return None if found is None else found[0]
 
     def change(self, query: Query, **values: Any) -> int:
-        """Run a statement that writes; returns how many rows it changed."""
+        """Run a statement that writes. Return the number of rows changed."""
         return self.connection.execute(query.text, values).rowcount
 
     def insert(self, query: Query, **values: Any) -> int:
-        """Run an INSERT of one row; returns its id."""
+        """Run an INSERT of one row. Return its id."""
         return self.connection.execute(query.text, values).lastrowid or 0
 
     def change_each(self, query: Query, rows: Iterable[Row]) -> int:
-        """Run a statement that writes once for each of `rows`; returns how many rows it changed altogether."""
+        """Run a statement that writes once for each of `rows`. Return the total number of rows changed."""
         return max(0, self.connection.executemany(query.text, rows).rowcount)
 
     def select(self, text: str, values: Mapping[str, Any]) -> list[Row]:
-        """Every row of a query that was composed of named fragments (see store.predicates)."""
+        """Return every row of a query composed of named fragments (see rekindle.store.predicates)."""
         return self.connection.execute(text, values).fetchall()
 
     def stream(self, text: str, values: Mapping[str, Any]) -> Iterator[Row]:
-        """Return the rows of a query one by one, without keeping them; valid until the transaction ends."""
-        return self.connection.execute(text, values)
+        """Run a query and return its rows one by one. Reading them after the block raises BlockEnded."""
+        return self._during_block(self.connection.execute(text, values))
 
-    def forget(self) -> None:
-        """A transaction was rolled back: what it had written, and is remembered, is not there."""
-        self.resources.clear()
-        self.signatures.clear()
+    def _during_block(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
+            if self._connection is None:
+                raise BlockEnded("rows were read after the snapshot or transaction ended")
+            yield row
+
+
+_named_by_text: dict[str, Callable[[Row], Any]] = {}
+
+
+def _named(text: str, cursor: sqlite3.Cursor) -> Callable[[Row], Any]:
+    """Return the constructor of a statement's named rows; columns are looked up once a statement."""
+    make = _named_by_text.get(text)
+    if make is None:
+        names = [column[0] for column in cursor.description]
+        make = _named_by_text[text] = namedtuple("NamedRow", names, rename=True)._make  # type: ignore[attr-defined]
+    return make
+
+
+# What SQLite's error codes mean.
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY: ("has been locked by another process for too long", "try again when it is less busy"),
+    sqlite3.SQLITE_LOCKED: ("has been locked by another process for too long", "try again when it is less busy"),
+    sqlite3.SQLITE_READONLY: ("cannot be written", "check who owns it and whether its disk is mounted read-only"),
+    sqlite3.SQLITE_PERM: ("may not be opened by this user", "check who owns it"),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "check that the folder is there, and who owns it"),
+    sqlite3.SQLITE_FULL: ("is on a disk that is full", "nothing was written; make room and try again"),
+    sqlite3.SQLITE_IOERR: ("cannot be read or written: its disk reports an error", "check the disk"),
+    sqlite3.SQLITE_NOMEM: ("needs more memory than there is", "try again when there is more"),
+}
+
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT: "is corrupt",
+    sqlite3.SQLITE_NOTADB: "is not a database",
+    sqlite3.SQLITE_FORMAT: "is not a database",
+    sqlite3.SQLITE_CONSTRAINT: "contradicts itself",
+}
+
+_CANNOT_MAKE_FILE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
+"""Reported when SQLite cannot make one of its files, whatever the reason."""
+
+_CANNOT_GROW_FILE = (
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+)
+
+_NOT_UTF8 = "Could not decode to UTF-8"
+"""How Python's sqlite3 begins its error for a text that is not UTF-8; that error has no code."""
+
+_FREE_BYTES_NEEDED = 1 << 16
+"""32 KiB of shared memory, and the beginning of a log."""
+
+_PRIMARY = 0xFF
+"""The lowest byte of an extended code is its primary code."""
+
+
+def cannot_open(error: sqlite3.Error) -> bool:
+    """Return whether SQLite could not open or make one of the store's files."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _CANNOT_MAKE_FILE
+
+
+def is_write_refused(error: sqlite3.Error) -> bool:
+    """Return whether SQLite refused a statement because it writes. Extended codes of SQLITE_READONLY mean that reading
+    failed too."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY
+
+
+def is_disk_full(path: str) -> bool:
+    """Return whether the disk has no room for the files that SQLite keeps beside an open store."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _FREE_BYTES_NEEDED
+
+
+def translate(error: sqlite3.Error, path: str) -> StoreError:
+    """Return the error to raise instead of an error of SQLite's; the caller raises it from the original."""
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+    if code in _CANNOT_MAKE_FILE and is_disk_full(path):
+        code = sqlite3.SQLITE_FULL
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if getattr(error, "sqlite_errorcode", 0) in _CANNOT_GROW_FILE and limit != resource.RLIM_INFINITY:
+        return StoreUnavailable(
+            f"the store {path} cannot be written: no file may be larger than {format_size(limit)} here ({error})",
+            hint="raise the limit, which `ulimit -f` prints: `ulimit -f unlimited`",
+        )
+    if _NOT_UTF8 in str(error):
+        code = sqlite3.SQLITE_CORRUPT
+    if code in _UNAVAILABLE:
+        what, hint = _UNAVAILABLE[code]
+        return StoreUnavailable(f"the store {path} {what} ({error})", hint=hint)
+    if code in _DAMAGED:
+        return StoreDamaged(f"the store {path} {_DAMAGED[code]} ({error})", hint=DAMAGE_HINT)
+    return StoreError(f"the store {path}: {error}")

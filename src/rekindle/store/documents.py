@@ -1,57 +1,76 @@
-"""Documents of jobs, and outlines of workflows."""
+"""Documents of jobs and outlines of workflows, for commands that show another system's shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
-from rekindle.domain.documents.shapes import Shape
+from rekindle.domain.documents.expressions import DocumentExpression
 from rekindle.domain.graph import Edge
 from rekindle.domain.selection import Predicate
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json
 from rekindle.store.database import Database
-from rekindle.store.port_documents import Outlined
-from rekindle.store.predicates import compile_documents
+from rekindle.store.predicates import compile_documents, json_path
 from rekindle.store.queries import as_set, load
-from rekindle.store.rowshape import STATES
-from rekindle.store.shapes import json_path
+from rekindle.store.rows import STATES
 
 SQL = load("documents")
 
 
+@dataclass(frozen=True, slots=True)
+class WorkflowOutline:
+    """A workflow with the jobs and edges of its latest revision. Times are seconds since the epoch."""
+
+    id: int
+    submitted: float
+    updated: float  # of the latest known change
+    archived: bool
+    params: dict[str, Any]
+    jobs: dict[int, tuple[State, str | None]]  # by id, with the reason for holding
+    edges: tuple[Edge, ...]
+    lenient: frozenset[int] = frozenset()  # the jobs that need others only finished
+
+
 class Documents:
-    """See rekindle.store.port_documents.Documents."""
+    """Documents of jobs and outlines of workflows, in at most three queries however many there are."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def of_jobs(self, document: Shape, where: Predicate, jobs: Collection[int] | None = None) -> list[tuple[int, Any]]:
+    def of_jobs(
+        self, document: DocumentExpression, where: Predicate, jobs: Collection[int] | None = None
+    ) -> list[tuple[int, Any]]:
+        """Return the jobs that match `where` by id, each with its document as a JSON value; with `jobs`, only those
+        among them. Retired jobs and archived workflows are left out as in Jobs.select."""
         compiled = compile_documents(document, where, jobs, self._db.paths)
         found = self._db.select(compiled.text, compiled.values)
         return [(job, from_json(text or "null")) for job, text in found]
 
-    def outlines(self, param: str) -> list[Outlined]:
-        rows = self._db.rows(SQL["of_workflows"], path=json_path((param,)))
-        wanted = as_set(row[0] for row in rows)
-        jobs: dict[int, dict[int, tuple[State, str | None]]] = {row[0]: {} for row in rows}
+    def outlines(self, param: str) -> list[WorkflowOutline]:
+        """Return the workflows that have a parameter of this name, archived ones included, oldest first."""
+        rows = self._db.named_rows(SQL["of_workflows"], path=json_path((param,)))
+        wanted = as_set(row.id for row in rows)
+        jobs: dict[int, dict[int, tuple[State, str | None]]] = {row.id: {} for row in rows}
         lenient = set()
-        for workflow, job, state, held, when_finished in self._db.rows(SQL["jobs_of_workflows"], workflows=wanted):
-            jobs[workflow][job] = (STATES[state], held)
-            lenient.update([job] if when_finished else [])
-        edges: dict[int, list[Edge]] = {row[0]: [] for row in rows}
-        for workflow, *edge in self._db.rows(SQL["edges_of_workflows"], workflows=wanted):
-            edges[workflow].append((edge[0], edge[1]))
+        for row in self._db.named_rows(SQL["jobs_of_workflows"], workflows=wanted):
+            jobs[row.workflow][row.id] = (STATES[row.state], row.held)
+            if row.when_finished:
+                lenient.add(row.id)
+        edges: dict[int, list[Edge]] = {row.id: [] for row in rows}
+        for row in self._db.named_rows(SQL["edges_of_workflows"], workflows=wanted):
+            edges[row.workflow].append((row.parent, row.child))
         return [
-            Outlined(
-                number,
-                submitted,
-                updated,
-                archived != 0,
-                from_json(params),
-                jobs[number],
-                tuple(edges[number]),
-                frozenset(lenient & jobs[number].keys()),
+            WorkflowOutline(
+                row.id,
+                row.submitted,
+                row.updated,
+                row.archived != 0,
+                from_json(row.params),
+                jobs[row.id],
+                tuple(edges[row.id]),
+                frozenset(lenient & jobs[row.id].keys()),
             )
-            for number, submitted, updated, archived, params in rows
+            for row in rows
         ]

@@ -1,4 +1,4 @@
-"""Fingerprints, accepted ones, sources, and the cache of what files hold."""
+"""Fingerprints of attempts, the cache of file digests, and what staleness and cost estimates read."""
 
 from __future__ import annotations
 
@@ -6,115 +6,127 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rekindle.domain.changes.prints import Basis, FileSeen, Prints
-from rekindle.domain.models import PartialOfFailure, PartialOutput
+from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints, FileRecord, MeasuredAttempt, NeededJob
+from rekindle.domain.definition import JobTemplate
+from rekindle.domain.models import PartialOfFailure, PartialOutput, ReadyClass
 from rekindle.journal.encoding import from_json, json_reader, to_json
-from rekindle.store.database import Database, Row
-from rekindle.store.paths import with_partial, with_prints
+from rekindle.store.database import Database
+from rekindle.store.derived import given_up_among
+from rekindle.store.paths import with_checked, with_partial, with_prints
 from rekindle.store.queries import as_set, load
+from rekindle.store.rows import STATES
+from rekindle.store.templates import class_resources, decode_template
 
 SQL = load("fingerprints")
+STALENESS_SQL = load("staleness")
 
 _NEEDED = json_reader(dict[int, int])
-_PRINTS = json_reader(Prints)
-_BASIS = json_reader(Basis)
+_PRINTS = json_reader(FileFingerprints)
+_BASIS = json_reader(Baseline)
 _MODULES = json_reader(dict[str, str])
 _PARTIAL = json_reader(tuple[PartialOutput, ...])
 
 
 class Fingerprints:
-    """See rekindle.store.port.Fingerprints."""
+    """What attempts depended on, and the cache of file digests."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def put_needed(self, needed: Mapping[int, Mapping[int, int]]) -> None:
+        """Record, by attempt, the live attempts of the jobs that it needs, by job, as its claim found them."""
         self._put("needed", needed)
 
-    def put_files(self, prints: Mapping[int, Prints]) -> None:
+    def put_files(self, prints: Mapping[int, FileFingerprints]) -> None:
+        """Record, by attempt, the fingerprints that its worker took."""
         encode = self._db.paths.encode
         self._put("files", {attempt: with_prints(one, encode) for attempt, one in prints.items()})
 
     def put_patched(self, patched: Mapping[int, Mapping[str, Any]]) -> None:
+        """Record, by attempt, the parameters that dynamic actions had changed, with the changed values."""
         self._put("patched", patched)
 
-    def _put(self, part: str, documents: Mapping[int, object]) -> None:
-        rows = [(attempt, part, to_json(one).decode()) for attempt, one in documents.items()]
-        if rows:
-            self._db.change_each(SQL["put"], rows)
-
-    def needed(self, attempts: Iterable[int]) -> dict[int, dict[int, int]]:
-        rows = self._db.rows(SQL["get"], part="needed", attempts=as_set(attempts))
-        return {attempt: _NEEDED(document) for attempt, document in rows}
-
-    def files(self, attempts: Iterable[int]) -> dict[int, Prints]:
-        rows = self._db.rows(SQL["get"], part="files", attempts=as_set(attempts))
-        decode = self._db.paths.decode
-        return {attempt: with_prints(_PRINTS(document), decode) for attempt, document in rows}
-
-    def patched(self, attempts: Iterable[int]) -> dict[int, dict[str, Any]]:
-        rows = self._db.rows(SQL["get"], part="patched", attempts=as_set(attempts))
-        return {attempt: from_json(document) for attempt, document in rows}
-
     def put_partial(self, partial: Mapping[int, Sequence[PartialOutput]]) -> None:
+        """Record, by attempt, the declared outputs that it left without completing."""
         encode = self._db.paths.encode
         self._put("partial", {attempt: with_partial(several, encode) for attempt, several in partial.items()})
 
+    def needed(self, attempts: Iterable[int]) -> dict[int, dict[int, int]]:
+        """Return what `put_needed` recorded, for attempts that have any."""
+        return {attempt: _NEEDED(document) for attempt, document in self._documents("needed", attempts)}
+
+    def files(self, attempts: Iterable[int]) -> dict[int, FileFingerprints]:
+        """Return what `put_files` recorded, for attempts that have any."""
+        decode = self._db.paths.decode
+        found = self._documents("files", attempts)
+        return {attempt: with_prints(_PRINTS(document), decode) for attempt, document in found}
+
+    def patched(self, attempts: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """Return what `put_patched` recorded, for attempts that have any."""
+        return {attempt: from_json(document) for attempt, document in self._documents("patched", attempts)}
+
     def partial(self, attempts: Iterable[int]) -> dict[int, tuple[PartialOutput, ...]]:
-        rows = self._db.rows(SQL["get"], part="partial", attempts=as_set(attempts))
-        return {attempt: self._partial(document) for attempt, document in rows}
+        """Return what `put_partial` recorded, for attempts that have any."""
+        return {attempt: self._partial(document) for attempt, document in self._documents("partial", attempts)}
 
     def partial_of_failures(self, jobs: Collection[int], archived: bool) -> list[PartialOfFailure]:
-        rows = self._db.rows(SQL["partial_of_failures"], jobs=as_set(jobs), archived=archived)
+        """Return the partial outputs of failed attempts of jobs: of live attempts, or with `archived` of all."""
         decode = self._db.paths.decode
         return [
-            PartialOfFailure(signature, attempt, job, decode(directory), one)
-            for signature, attempt, job, directory, document in rows
-            for one in self._partial(document)
+            PartialOfFailure(row.signature, row.attempt, row.job, decode(row.directory), one)
+            for row in self._db.named_rows(SQL["partial_of_failures"], jobs=as_set(jobs), archived=archived)
+            for one in self._partial(row.document)
         ]
 
     def aside(self, attempts: Sequence[int]) -> dict[int, tuple[PartialOutput, ...]]:
+        """Return, by attempt, the outputs that it and the attempts that it builds on have set aside; for each path,
+        that of the newest attempt."""
         if not attempts:
             return {}
         found: dict[int, dict[str, PartialOutput]] = {}
         taken: set[int] = set()
-        for attempt, document, has_begun in self._db.rows(SQL["aside"], attempts=as_set(attempts)):
-            for one in self._partial(document) if document else ():
+        for row in self._db.named_rows(SQL["aside"], attempts=as_set(attempts)):
+            attempt = row.attempt
+            for one in self._partial(row.document) if row.document else ():
                 if one.aside is not None:
                     found.setdefault(attempt, {}).setdefault(one.path, replace(one, taken=attempt in taken))
-            if has_begun:
+            if row.has_begun:
                 taken.add(attempt)
         return {attempt: tuple(by_path.values()) for attempt, by_path in found.items()}
 
-    def _partial(self, document: str) -> tuple[PartialOutput, ...]:
-        return with_partial(_PARTIAL(document), self._db.paths.decode)
-
     def put_source(self, digest: str, modules: Mapping[str, str]) -> None:
+        """Record the modules (each with the digest of its file) behind the digest in `Ending.code`."""
         self._db.change(SQL["put_source"], digest=digest, modules=to_json(dict(modules)).decode())
 
     def sources(self, digests: Collection[str]) -> dict[str, dict[str, str]]:
+        """Return the code and environment behind these digests (see domain.changes.fingerprints.METHOD)."""
         rows = self._db.rows(SQL["sources"], digests=as_set(digests))
         return {digest: _MODULES(modules) for digest, modules in rows}
 
-    def accept(self, rerun: int, bases: Mapping[int, Basis]) -> None:
+    def accept(self, rerun: int, bases: Mapping[int, Baseline]) -> None:
+        """Compare these attempts with these bases from now on, unless the rerun (of kind `accept`) is undone."""
         encode = self._db.paths.encode
         stored = {attempt: replace(one, prints=with_prints(one.prints, encode)) for attempt, one in bases.items()}
         rows = [(rerun, attempt, to_json(one).decode()) for attempt, one in stored.items()]
         self._db.change_each(SQL["accept"], rows)
 
-    def accepted(self, attempts: Iterable[int]) -> dict[int, tuple[int, Basis]]:
-        rows = self._db.rows(SQL["accepted"], attempts=as_set(attempts))
-        return {attempt: (rerun, self._basis(document)) for attempt, rerun, document in rows}
+    def accepted(self, attempts: Iterable[int]) -> dict[int, tuple[int, Baseline]]:
+        """Return the newest (rerun, basis) in force, for attempts that have any."""
+        rows = self._db.named_rows(SQL["accepted"], attempts=as_set(attempts))
+        return {row.attempt: (row.rerun, self._basis(row.document)) for row in rows}
 
-    def _basis(self, document: str) -> Basis:
-        basis: Basis = _BASIS(document)
-        return replace(basis, prints=with_prints(basis.prints, self._db.paths.decode))
-
-    def known_files(self, paths: Collection[str]) -> dict[str, FileSeen]:
+    def known_files(self, paths: Collection[str]) -> dict[str, FileRecord]:
+        """Return the cached digests of these paths. The caller checks whether they still hold."""
         wanted = as_set(self._db.paths.encode(path) for path in paths)
-        return self._seen(self._db.rows(SQL["known_files"], paths=wanted))
+        return self._files_seen(self._db.named_rows(SQL["known_files"], paths=wanted))
 
-    def remember_files(self, seen: Sequence[FileSeen]) -> None:
+    def known_below(self, folders: Collection[str]) -> dict[str, FileRecord]:
+        """Return the cached digests of the files within these folders."""
+        wanted = as_set(self._db.paths.encode(folder) for folder in folders)
+        return self._files_seen(self._db.named_rows(SQL["known_below"], folders=wanted))
+
+    def remember_files(self, seen: Sequence[FileRecord]) -> None:
+        """Cache the digests of files. An older record does not replace a newer one."""
         encode = self._db.paths.encode
         rows = [
             (encode(one.path), one.size, one.mtime_ns, one.inode, one.taken_ns, one.digest, one.ctime_ns)
@@ -123,10 +135,111 @@ class Fingerprints:
         if rows:
             self._db.change_each(SQL["remember_file"], rows)
 
-    def known_below(self, folders: Collection[str]) -> dict[str, FileSeen]:
-        wanted = as_set(self._db.paths.encode(folder) for folder in folders)
-        return self._seen(self._db.rows(SQL["known_below"], folders=wanted))
+    def _put(self, part: str, documents: Mapping[int, object]) -> None:
+        rows = [(attempt, part, to_json(one).decode()) for attempt, one in documents.items()]
+        if rows:
+            self._db.change_each(SQL["put"], rows)
 
-    def _seen(self, rows: Iterable[Row]) -> dict[str, FileSeen]:
-        found = (FileSeen(self._db.paths.decode(path), *rest) for path, *rest in rows)
-        return {one.path: one for one in found}
+    def _documents(self, part: str, attempts: Iterable[int]) -> list[tuple[Any, ...]]:
+        return self._db.rows(SQL["get"], part=part, attempts=as_set(attempts))
+
+    def _partial(self, document: str) -> tuple[PartialOutput, ...]:
+        return with_partial(_PARTIAL(document), self._db.paths.decode)
+
+    def _basis(self, document: str) -> Baseline:
+        basis: Baseline = _BASIS(document)
+        return replace(basis, prints=with_prints(basis.prints, self._db.paths.decode))
+
+    def _files_seen(self, rows: Iterable[Any]) -> dict[str, FileRecord]:
+        found = {}
+        for row in rows:
+            path = self._db.paths.decode(row.path)
+            found[path] = FileRecord(path, row.size, row.mtime_ns, row.inode, row.taken_ns, row.digest, row.ctime_ns)
+        return found
+
+
+class StalenessInputs:
+    """What staleness checks and cost estimates read, for many attempts or jobs at once."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def subjects(self, attempts: Iterable[int]) -> list[MeasuredAttempt]:
+        """Return these attempts beside their jobs' current definitions, by job."""
+        decode = self._db.paths.decode
+        rows = (row._asdict() for row in self._db.named_rows(STALENESS_SQL["subjects"], attempts=as_set(attempts)))
+        return [
+            MeasuredAttempt(**{**row, "state": STATES[row["state"]], "folder": decode(row["folder"])}) for row in rows
+        ]
+
+    def needs(self, jobs: Iterable[int]) -> list[tuple[int, int]]:
+        """Return (job, a job that it needs) for these jobs."""
+        return [(child, parent) for child, parent in self._db.rows(STALENESS_SQL["needs"], jobs=as_set(jobs))]
+
+    def needed_jobs(self, jobs: Iterable[int]) -> list[NeededJob]:
+        """Return these jobs as the jobs that need them see them."""
+        rows = self._db.named_rows(STALENESS_SQL["needed_jobs"], jobs=as_set(jobs))
+        return [
+            NeededJob(row.id, row.name, STATES[row.state], row.attempt, row.template, row.has_result != 0)
+            for row in rows
+        ]
+
+    def results(self, attempts: Iterable[int]) -> dict[int, tuple[int, str | None]]:
+        """Return (template, result as JSON text) of these attempts."""
+        rows = self._db.named_rows(STALENESS_SQL["results"], attempts=as_set(attempts))
+        return {row.id: (row.template, row.result) for row in rows}
+
+    def origins(self, attempts: Iterable[int]) -> dict[int, tuple[int, int, str]]:
+        """Return (template, revision, matrix values as JSON text) of these attempts."""
+        rows = self._db.named_rows(STALENESS_SQL["origins"], attempts=as_set(attempts))
+        return {row.id: (row.template, row.revision, row.binding) for row in rows}
+
+    def accepted_at(self, reruns: Iterable[int]) -> dict[int, float]:
+        """Return when these reruns were applied."""
+        return dict(self._db.rows(STALENESS_SQL["accepted_at"], reruns=as_set(reruns)))
+
+    def templates(self, templates: Iterable[int]) -> dict[int, JobTemplate]:
+        """Return templates by id."""
+        rows = self._db.rows(STALENESS_SQL["templates"], templates=as_set(templates))
+        return {number: decode_template(body) for number, body in rows}
+
+    def pending(self) -> list[ReadyClass]:
+        """Return the counts of jobs that have not started, by workflow and resource class; archived workflows are left
+        out."""
+        rows = self._db.named_rows(STALENESS_SQL["pending"])
+        resources = class_resources(self._db, {row.resource_class for row in rows})
+        return [ReadyClass(row.workflow, row.resource_class, resources[row.resource_class], row.n) for row in rows]
+
+    def live_ended(self, jobs: Iterable[int]) -> dict[int, int]:
+        """Return the live attempts of those jobs whose live attempt has ended; retired jobs are left out."""
+        return dict(self._db.rows(STALENESS_SQL["live_ended"], jobs=as_set(jobs)))
+
+    def ancestors(self, jobs: Iterable[int]) -> set[int]:
+        """Return all jobs above these."""
+        return {row[0] for row in self._db.rows(STALENESS_SQL["ancestors"], jobs=as_set(jobs))}
+
+    def given_up(self, jobs: Iterable[int]) -> set[int]:
+        """Return which of these jobs have failed, were canceled, or can no longer run."""
+        wanted = set(jobs)
+        return given_up_among(self._db, wanted) if wanted else set()
+
+    def reuse_checks(self, jobs: Iterable[int]) -> dict[int, tuple[int, int | None, dict[str, Any]]]:
+        """Return (rerun, candidate, result) of each job's newest reuse check under a rerun that is not undone:
+        `{"at", "result": "reinstated" or "runs", "reasons": [{"kind", …}]}`."""
+        decode = self._db.paths.decode
+        return {
+            row.job: (row.rerun, row.reserve, with_checked(from_json(row.checked), decode))
+            for row in self._db.named_rows(STALENESS_SQL["reuse_checks"], jobs=as_set(jobs))
+        }
+
+    def written(self, workflows: Iterable[int]) -> set[tuple[int, str]]:
+        """Return (workflow, absolute path) of the files that live attempts of these workflows wrote: outputs, and files
+        that their commands name."""
+        rows = self._db.rows(STALENESS_SQL["written"], workflows=as_set(workflows))
+        return {(workflow, self._db.paths.decode(path)) for workflow, path in rows}
+
+    def spans(self, workflows: Iterable[int]) -> list[tuple[int, float, float]]:
+        """Return (workflow, started, ended) of every attempt of these workflows, by workflow and start. A running
+        attempt ends in the far future."""
+        rows = self._db.named_rows(STALENESS_SQL["spans"], workflows=as_set(workflows))
+        return [(row.workflow, row.started, row.ended) for row in rows]

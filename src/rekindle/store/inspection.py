@@ -1,6 +1,6 @@
-"""Inspect a store: whether its file, its rows, what follows from them, and the files that they name are sound.
+"""Inspect a store: its file, its rows, the columns that follow from others, and the files that rows name.
 
-Nothing is written, and an older store is not upgraded.
+An inspection writes nothing and does not upgrade an older store.
 """
 
 from __future__ import annotations
@@ -17,32 +17,36 @@ from pathlib import Path
 from blake3 import blake3
 
 from rekindle.domain.errors import JournalError, NotFound, StoreDamaged, StoreError, StoreVersion
-from rekindle.domain.rerunning.rerun import SavedFile
+from rekindle.domain.rerun.plan import SavedFile
 from rekindle.journal.encoding import json_reader
-from rekindle.journal.ledger import read_past_damage
-from rekindle.journal.partial import missing_copies, missing_hint, missing_text
-from rekindle.store.check import check
-from rekindle.store.damage import UNREADABLE, damaged_rows, dangling, refused_by_sqlite
-from rekindle.store.database import Database
+from rekindle.journal.log import read_past_damage
+from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
+from rekindle.store.database import DAMAGE_HINT, FILE, Database, connect, translate
 from rekindle.store.fingerprints import Fingerprints
+from rekindle.store.integrity import (
+    UNREADABLE,
+    contradictions,
+    damaged_rows,
+    dangling_references,
+    file_problems,
+)
 from rekindle.store.opening import is_unchanging, version_of
 from rekindle.store.paths import StoredPaths, with_saved
 from rekindle.store.queries import load
 from rekindle.store.schema import migrations
-from rekindle.store.sqlite import FILE, connect
-from rekindle.store.translating import HINT, translate
 
 SQL = load("inspection")
 
-Tell = Callable[[str], None]
+ShowProgress = Callable[[str], None]
+"""Called with a text that says which part of the store is inspected next."""
 
 _FROM_COPY = "go back to a copy of the store's folder, or submit the workflows again to a new store"
 _CONTRADICTS = "report it with the output of `rekindle events list`; going back to a copy of the folder mends it"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong with a store, and what to do about it."""
+class StoreProblem:
+    """A problem of a store, with a hint about what to do."""
 
     kind: str  # file, reference, row, derived, journal, folder, output
     text: str
@@ -51,36 +55,38 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was inspected: how many of each, and what is wrong."""
+    """The result of an inspection: the number of inspected things by kind, and the problems."""
 
     folder: str
     version: int
     deep: bool
     checked: dict[str, int]
-    problems: tuple[Problem, ...]
+    problems: tuple[StoreProblem, ...]
 
 
-def inspect(folder: Path, *, deep: bool, tell: Tell) -> Inspection:
-    """Inspect the store in a folder; `deep`: every row, journal and saved file too. `tell` is called with what is
-    inspected next. NotFound, StoreDamaged (not a store), StoreVersion (of another version), StoreUnavailable."""
+def inspect(folder: Path, *, deep: bool, progress: ShowProgress) -> Inspection:
+    """Inspect the store in a folder; with `deep`, every row, journal and saved file too.
+
+    Raise NotFound, StoreDamaged (not a store), StoreVersion (another version) or StoreUnavailable.
+    """
     if not (folder / FILE).exists():
         raise NotFound(f"no store at {folder}", hint="--store names another")
     try:
         try:
-            return _inspected(folder, connect(folder / FILE), deep, tell)
+            return _inspect(folder, connect(folder / FILE), deep, progress)
         except sqlite3.OperationalError as error:
             if not is_unchanging(folder, error):
                 raise
-            return _inspected(folder, connect(folder / FILE, unchanging=True), deep, tell)
+            return _inspect(folder, connect(folder / FILE, unchanging=True), deep, progress)
     except sqlite3.DatabaseError as error:
-        raise _without_check(translate(error, str(folder)), folder) from error
+        raise _with_recover_hint(translate(error, str(folder)), folder) from error
     except StoreDamaged as error:
-        raise _without_check(error, folder) from error
+        raise _with_recover_hint(error, folder) from error
 
 
-def _without_check(error: StoreError, folder: Path) -> StoreError:
-    """Return the error with a hint that does not name the command that has just run."""
-    if error.hint != HINT:
+def _with_recover_hint(error: StoreError, folder: Path) -> StoreError:
+    """Return the error with a hint to recover rows, instead of one to run the check that is running."""
+    if error.hint != DAMAGE_HINT:
         return error
     recover = f"sqlite3 {shlex.quote(str(folder / FILE))} .recover | sqlite3 recovered.db"
     return StoreDamaged(
@@ -88,7 +94,7 @@ def _without_check(error: StoreError, folder: Path) -> StoreError:
     )
 
 
-def _inspected(folder: Path, opened: sqlite3.Connection, deep: bool, tell: Tell) -> Inspection:
+def _inspect(folder: Path, opened: sqlite3.Connection, deep: bool, progress: ShowProgress) -> Inspection:
     with closing(opened) as connection:
         connection.execute(SQL["only_read"].text)
         version = version_of(connection, folder)
@@ -98,38 +104,38 @@ def _inspected(folder: Path, opened: sqlite3.Connection, deep: bool, tell: Tell)
                 hint="`rekindle status` upgrades it; then check it",
             )
         connection.execute("BEGIN")
-        looking = _Looking(Database(connection, StoredPaths(str(folder)), ""), folder, deep, tell)
-        problems = tuple(looking.problems())
-        return Inspection(str(folder), version, deep, dict(looking.checked), problems)
+        inspector = _Inspector(Database(connection, StoredPaths(str(folder)), ""), folder, deep, progress)
+        problems = tuple(inspector.problems())
+        return Inspection(str(folder), version, deep, dict(inspector.checked), problems)
 
 
-class _Looking:
-    """One inspection, in one transaction; `checked` counts."""
+class _Inspector:
+    """One inspection, in one transaction. `checked` counts the inspected things by kind."""
 
-    def __init__(self, database: Database, folder: Path, deep: bool, tell: Tell) -> None:
-        self._db, self._folder, self._deep, self._tell = database, folder, deep, tell
+    def __init__(self, database: Database, folder: Path, deep: bool, progress: ShowProgress) -> None:
+        self._db, self._folder, self._deep, self._progress = database, folder, deep, progress
         self.checked: Counter[str] = Counter()
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[StoreProblem]:
         connection = self._db.connection
-        self._tell("the file")
-        yield from (Problem("file", line, _FROM_COPY) for line in refused_by_sqlite(connection, deep=self._deep))
-        self._tell("references between rows")
-        yield from (Problem("reference", line, _FROM_COPY) for line in dangling(connection))
+        self._progress("the file")
+        yield from (StoreProblem("file", line, _FROM_COPY) for line in file_problems(connection, deep=self._deep))
+        self._progress("references between rows")
+        yield from (StoreProblem("reference", line, _FROM_COPY) for line in dangling_references(connection))
         unreadable = False
         if self._deep:
             for line in damaged_rows(connection, self._count_rows):
                 unreadable = True
-                yield Problem("row", line, _FROM_COPY)
-        self._tell("states and counts")
+                yield StoreProblem("row", line, _FROM_COPY)
+        self._progress("states and counts")
         try:
-            for thing in ("workflows", "jobs", "attempts"):
-                self.checked[thing] = self._db.value(SQL[thing])
-            yield from (Problem("derived", line, _CONTRADICTS) for line in check(self._db))
+            for kind in ("workflows", "jobs", "attempts"):
+                self.checked[kind] = self._db.value(SQL[kind])
+            yield from (StoreProblem("derived", line, _CONTRADICTS) for line in contradictions(self._db))
         except (sqlite3.DatabaseError, *UNREADABLE) as error:
             if not unreadable:
                 lines = [str(error)] if self._deep else list(damaged_rows(connection)) or [str(error)]
-                yield from (Problem("row", line, _FROM_COPY) for line in lines)
+                yield from (StoreProblem("row", line, _FROM_COPY) for line in lines)
             return
         if self._deep and not unreadable:
             yield from self._journals()
@@ -138,68 +144,70 @@ class _Looking:
             yield from self._set_aside()
 
     def _count_rows(self, table: str, rows: int) -> None:
-        self._tell(f"rows: {table}")
+        self._progress(f"rows: {table}")
         self.checked["rows"] += rows
 
-    def _journals(self) -> Iterator[Problem]:
-        """Journals that cannot be read, beyond the damage that a runner has already seen to."""
-        self._tell("journals")
-        for path, position, closed, known in self._db.rows(SQL["journals"]):
+    def _journals(self) -> Iterator[StoreProblem]:
+        """Yield journals that cannot be read, except damage that a runner has already recorded."""
+        self._progress("journals")
+        for path, position, closed, damaged_at in self._db.rows(SQL["journals"]):
             file = self._folder / path
             if not file.exists():
                 if not closed and position:
-                    yield Problem("journal", f"{file}: it is gone", "`rekindle work` counts its attempts as lost")
+                    yield StoreProblem("journal", f"{file}: it is gone", "`rekindle work` counts its attempts as lost")
                 continue
             self.checked["journals"] += 1
             try:
                 _, end, damaged = read_past_damage(file)
             except JournalError as error:
-                yield Problem("journal", error.message, error.hint)
+                yield StoreProblem("journal", error.message, error.hint)
                 continue
             hint = "attempts that only it knew of count as lost, and run again: rekindle work"
-            if known is None:
-                yield from (Problem("journal", one.told(file), hint) for one in damaged)
+            if damaged_at is None:
+                yield from (StoreProblem("journal", one.describe(file), hint) for one in damaged)
             if end < position and not closed:
-                yield Problem("journal", f"{file}: it is shorter than the {position} bytes that were read", hint)
+                yield StoreProblem("journal", f"{file}: it is shorter than the {position} bytes that were read", hint)
 
-    def _folders(self) -> Iterator[Problem]:
-        """Folders of earlier attempts that jobs start from, and that do not exist."""
-        self._tell("attempts' folders")
+    def _folders(self) -> Iterator[StoreProblem]:
+        """Yield missing folders of earlier attempts that jobs continue in."""
+        self._progress("attempts' folders")
         for job, name, stored in self._db.rows(SQL["folders"]):
             self.checked["folders"] += 1
             folder = self._db.paths.decode(stored)
             if not Path(folder).is_dir():
                 text = f"job {job} {name}: it continues in the folder of an earlier attempt, which is gone: {folder}"
-                yield Problem("folder", text, f"rekindle rerun -i {job} --workdir new")
+                yield StoreProblem("folder", text, f"rekindle rerun -i {job} --workdir new")
 
-    def _saved(self) -> Iterator[Problem]:
-        """Saved outputs that are not what was saved."""
+    def _saved(self) -> Iterator[StoreProblem]:
+        """Yield saved outputs that have changed or are missing."""
         decode = json_reader(tuple[SavedFile, ...])
         for rerun, stored in self._db.rows(SQL["saved"]):
             for one in with_saved(decode(stored), self._db.paths.decode):
-                self._tell(f"saved outputs: {one.path}")
+                self._progress(f"saved outputs: {one.path}")
                 self.checked["saved outputs"] += 1
-                if wrong := _wrong(one):
+                if wrong := _saved_problem(one):
                     text = f"rerun {rerun}: the saved copy of {one.path} {wrong}: {one.kept}"
-                    yield Problem("output", text, f"without it `rekindle undo {rerun}` cannot put the output back")
+                    yield StoreProblem("output", text, f"without it `rekindle undo {rerun}` cannot put the output back")
 
-    def _set_aside(self) -> Iterator[Problem]:
-        """Partial outputs that a resume would put back, and that do not exist."""
-        self._tell("partial outputs")
+    def _set_aside(self) -> Iterator[StoreProblem]:
+        """Yield missing partial outputs that a resume would put back."""
+        self._progress("partial outputs")
         jobs: dict[int, int] = dict(self._db.rows(SQL["resumable"]))
         for attempt, aside in Fingerprints(self._db).aside(list(jobs)).items():
             self.checked["partial outputs"] += len(aside)
             try:
                 missing = missing_copies(aside)
             except OSError as error:
-                yield Problem("output", f"job {jobs[attempt]}: {error.filename}: {error.strerror}", "make it readable")
+                yield StoreProblem(
+                    "output", f"job {jobs[attempt]}: {error.filename}: {error.strerror}", "make it readable"
+                )
                 continue
             for one in missing:
-                yield Problem("output", f"job {jobs[attempt]}: {missing_text([one])}", missing_hint(jobs[attempt]))
+                yield StoreProblem("output", f"job {jobs[attempt]}: {missing_text([one])}", missing_hint(jobs[attempt]))
 
 
-def _wrong(one: SavedFile) -> str:
-    """Return what is wrong with a saved output; "": nothing."""
+def _saved_problem(one: SavedFile) -> str:
+    """Return the problem of a saved output, or an empty text."""
     try:
         if Path(one.kept).is_symlink():
             digest = blake3(os.fsencode(Path(one.kept).readlink())).hexdigest()

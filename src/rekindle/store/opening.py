@@ -1,9 +1,11 @@
-"""Opening a store, and making one: a folder with `store.db` in it."""
+"""Open or create a store: a folder with `store.db` in it, on a local disk of the host that it belongs to."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
+import socket
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rekindle.domain.errors import BadValue, NotFound, StoreDamaged, StoreUnavailable, StoreVersion
-from rekindle.files.modes import (
+from rekindle.files.store_files import (
     PRIVATE,
     SHARED,
     is_open_to_others,
@@ -21,57 +23,65 @@ from rekindle.files.modes import (
     set_modes,
     write_file,
 )
-from rekindle.store.damage import UNREADABLE
+from rekindle.store.archive import Store
+from rekindle.store.database import (
+    DAMAGE_HINT,
+    FILE,
+    LOCK_TIMEOUT,
+    Connection,
+    cannot_open,
+    connect,
+    is_disk_full,
+    translate,
+)
+from rekindle.store.integrity import UNREADABLE
 from rekindle.store.paths import StoredPaths
-from rekindle.store.place import HOST_FILE, claim_host, refuse_network, this_host
-from rekindle.store.port import Store
 from rekindle.store.queries import load
 from rekindle.store.schema import APPLICATION, migrate, migrations
-from rekindle.store.sqlite import FILE, PATIENCE, Connection, SqliteStore, connect
-from rekindle.store.translating import HINT, cannot_open, is_full, translate
 
 SQL = load("opening")
 
+HOST_FILE = "host"
+
+NETWORKED = re.compile(
+    r"nfs4?|cifs|smb3|smbfs|ncpfs|afs|ceph|coda|lustre|gpfs|beegfs|panfs|pvfs2|orangefs|gfs2?|ocfs2"
+    r"|fuse\.(sshfs|glusterfs|ceph|beegfs|s3fs|gcsfuse|rclone)"
+)
+"""File systems that several hosts share: SQLite's locks and shared memory do not work between hosts."""
+
+BECOMES_PRIVATE = 3
+"""The migration at which a store that other users can enter becomes private; its user may open it again."""
+
 _IGNORED = ".gitignore"
 _SCHEME = "sqlite://"
-
-CLOSES = 3
-"""The migration at which a store that other users can enter becomes private: its user may open it again."""
+_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def open_store(
-    url: str, *, create: bool, patience: float = PATIENCE, durable: bool = False, shared: bool = False
+    url: str, *, create: bool, timeout: float = LOCK_TIMEOUT, durable: bool = False, shared: bool = False
 ) -> Store:
     """Open the store that `url` names: a folder, `sqlite:///absolute/folder`, or the `store.db` in it.
 
-    With `create` a folder that is not there, or is empty, becomes a new store. `patience` is how many seconds to wait
-    for another process's transaction; `durable`: what is committed survives a power cut. A store that nobody can write,
-    on a disk that is mounted read-only or in another's folder, can be looked at. A new store is private to its user
-    unless it is `shared` (see files.modes). Errors: NotFound (none there),
-    BadValue (no such kind of store), StoreDamaged (something else is there, or it is corrupt), StoreVersion,
-    StoreUnavailable (not to be written or opened, on a network file system, or of another host).
+    With `create`, a folder that does not exist or is empty becomes a new store, private to its user unless `shared`
+    (see files.modes). `timeout` is how many seconds to wait for another process's transaction. `durable`: a commit
+    survives a power cut. A store that nobody can write, on a read-only disk or in another user's folder, can be read.
+
+    Raise NotFound (no store there), BadValue (not a store's URL), StoreDamaged (something else is there, or it is
+    corrupt), StoreVersion, or StoreUnavailable (cannot be opened or written, on a network file system, or of another
+    host).
     """
     folder = folder_of(url)
     refuse_network(folder)
-    if not _is_there(folder / FILE):
+    if not _exists(folder / FILE):
         if not create:
             raise NotFound(f"no store at {folder}", hint="`rekindle run SPEC` makes one; --store names another")
         _create(folder, shared)
     claim_host(folder, this_host())
-    return _opened(folder, patience, durable, shared)
-
-
-def _is_there(file: Path) -> bool:
-    try:
-        return file.exists()
-    except OSError as error:
-        raise StoreUnavailable(
-            f"the store {file.parent} cannot be reached: {error.strerror}", hint="check who may enter its folders"
-        ) from error
+    return _open(folder, timeout, durable, shared)
 
 
 def folder_of(url: str) -> Path:
-    """The absolute folder that a URL or path names."""
+    """Return the absolute folder that a URL or path names."""
     if url.startswith(_SCHEME):
         url = url.removeprefix(_SCHEME)
         if not url.startswith("/"):
@@ -82,26 +92,102 @@ def folder_of(url: str) -> Path:
         raise BadValue("the store's path is empty", hint="name a folder")
     try:
         path = Path(url).expanduser().resolve()
-    except (RuntimeError, ValueError, OSError) as error:  # an unknown home, a loop of links, a zero byte
+    except (RuntimeError, ValueError, OSError) as error:  # unknown home, loop of links, null byte
         raise BadValue(f"the store's path {url!r} cannot be followed: {error}", hint="name a folder") from error
     return path.parent if path.name == FILE else path
 
 
-def _opened(folder: Path, patience: float, durable: bool, shared: bool) -> SqliteStore:
+def file_system(folder: Path, mounts: str) -> str | None:
+    """Return the type of the file system of an absolute folder, from the text of /proc/self/mountinfo; None if the
+    text does not say."""
+    best, kind = "", None
+    for line in mounts.splitlines():
+        before, dash, after = line.partition(" - ")
+        fields = before.split()
+        if not dash or len(fields) < 5:
+            continue
+        point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
+        inside = point == "/" or folder == Path(point) or Path(point) in folder.parents
+        if inside and len(point) >= len(best):  # of two mounts on one point, the later hides the earlier
+            best, kind = point, after.split()[0]
+    return kind
+
+
+def refuse_network(folder: Path, mounts: str | None = None) -> None:
+    """Raise StoreUnavailable if the folder, or its nearest existing parent, is on a network file system."""
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return
+    kind = file_system(folder.resolve(), mounts)
+    if kind is not None and NETWORKED.fullmatch(kind):
+        raise StoreUnavailable(
+            f"{folder} is on a network file system ({kind}), where a store would not survive two hosts",
+            hint="name a folder on a local disk: --store FOLDER, or $REKINDLE_STORE",
+        )
+
+
+def this_host() -> str:
+    """Return the machine's id, or its name if it has no id."""
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        machine = ""
+    return machine or socket.gethostname()
+
+
+def claim_host(folder: Path, host: str) -> None:
+    """Record the host that the store belongs to, if none is recorded. Raise StoreUnavailable if it is another one."""
+    path = folder / HOST_FILE
+    try:
+        owner = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        owner = ""
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be read: {error.strerror}", hint="check who owns it") from error
+    if owner == host:
+        return
+    if owner:
+        raise StoreUnavailable(
+            f"the store {folder} belongs to another host ({owner}; this one is {host})",
+            hint=f"work there; if the folder has moved here for good, remove {path}",
+        )
+    draft = folder / f"{HOST_FILE}.{os.getpid()}.part"
+    try:
+        write_file(draft, host + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the store {folder} cannot be written: {error.strerror}", hint="check who owns it, and the disk"
+        ) from error
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the store {file.parent} cannot be reached: {error.strerror}", hint="check who may enter its folders"
+        ) from error
+
+
+def _open(folder: Path, timeout: float, durable: bool, shared: bool) -> Store:
     try:
         try:
-            return _connected(folder, connect(folder / FILE, patience, durable=durable), shared)
+            return _prepare(folder, connect(folder / FILE, timeout, durable=durable), shared)
         except sqlite3.OperationalError as error:
             if not is_unchanging(folder, error):
                 raise
-            return _connected(folder, connect(folder / FILE, patience, unchanging=True), shared)
+            return _prepare(folder, connect(folder / FILE, timeout, unchanging=True), shared)
     except sqlite3.DatabaseError as error:
         raise translate(error, str(folder)) from error
     except UNREADABLE as error:  # rows that an upgrade reads
-        raise StoreDamaged(f"the store {folder} is damaged: {error}", hint=HINT) from error
+        raise StoreDamaged(f"the store {folder} is damaged: {error}", hint=DAMAGE_HINT) from error
 
 
-def _connected(folder: Path, connection: Connection, shared: bool) -> SqliteStore:
+def _prepare(folder: Path, connection: Connection, shared: bool) -> Store:
+    """Upgrade the store if needed, and make an older store private."""
     with ExitStack() as on_error:
         on_error.callback(connection.close)
         version = version_of(connection, folder)
@@ -109,8 +195,8 @@ def _connected(folder: Path, connection: Connection, shared: bool) -> SqliteStor
             _upgrade(connection, folder)
         identity = _identity(connection, folder)
         on_error.pop_all()
-    store = SqliteStore(connection, folder, identity)
-    if version < CLOSES and is_open_to_others(folder):
+    store = Store(connection, folder, identity)
+    if version < BECOMES_PRIVATE and is_open_to_others(folder):
         is_group = shared or is_writable_by_group(folder)
         set_modes(folder, shared=is_group)
         store.notice = (
@@ -123,12 +209,14 @@ def _connected(folder: Path, connection: Connection, shared: bool) -> SqliteStor
 
 
 def is_unchanging(folder: Path, error: sqlite3.OperationalError) -> bool:
-    """The store cannot be opened because the files beside it, which every connection needs, cannot be made: there is no
-    room, or nobody may. Then nobody writes, and it can be looked at, as it is, if all of it is in its own file.
-    StoreUnavailable when it is not."""
+    """Return whether no process can write to a store that failed to open, so that it can be read as it is.
+
+    This is so if the files that every connection needs beside the store cannot be made, because the disk is full or
+    the folder is not writable. Raise StoreUnavailable if the last writes are still in the log.
+    """
     log = folder / f"{FILE}-wal"
-    hindered = cannot_open(error) and (is_full(str(folder)) or not os.access(folder, os.W_OK))
-    if not hindered or not os.access(folder / FILE, os.R_OK):
+    blocked = cannot_open(error) and (is_disk_full(str(folder)) or not os.access(folder, os.W_OK))
+    if not blocked or not os.access(folder / FILE, os.R_OK):
         return False
     if log.exists() and log.stat().st_size:
         raise StoreUnavailable(
@@ -139,10 +227,11 @@ def is_unchanging(folder: Path, error: sqlite3.OperationalError) -> bool:
 
 
 def version_of(connection: sqlite3.Connection, folder: Path) -> int:
-    """Return the version of the store, once it is known to be a store. StoreVersion when it cannot be upgraded."""
+    """Return the version of the store. Raise StoreDamaged if it is not a store, StoreVersion if it cannot be
+    upgraded."""
     if connection.execute(SQL["application"].text).fetchone()[0] != APPLICATION:
         if not (folder / FILE).stat().st_size:
-            raise StoreDamaged(f"the store {folder} is damaged: {FILE} is empty", hint=HINT)
+            raise StoreDamaged(f"the store {folder} is damaged: {FILE} is empty", hint=DAMAGE_HINT)
         raise StoreDamaged(f"{folder / FILE} is not a rekindle store", hint="--store names another folder")
     ours = len(migrations())
     version: int = connection.execute(SQL["version"].text).fetchone()[0]
@@ -168,10 +257,9 @@ def _identity(connection: sqlite3.Connection, folder: Path) -> str:
 
 
 def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
-    """Apply the migrations that a store of an older rekindle lacks; one process at a time. StoreVersion where the store
-    cannot be written."""
+    """Apply the missing migrations, one process at a time. Raise StoreVersion if the store is read-only."""
     try:
-        with _alone(folder):
+        with _locked(folder):
             version = connection.execute(SQL["version"].text).fetchone()[0]
             migrate(connection, migrations()[version:], StoredPaths(str(folder)))
     except sqlite3.OperationalError as error:
@@ -186,7 +274,7 @@ def _upgrade(connection: sqlite3.Connection, folder: Path) -> None:
 def _create(folder: Path, shared: bool) -> None:
     try:
         folder.mkdir(PRIVATE, parents=True, exist_ok=True)
-        with _alone(folder):
+        with _locked(folder):
             if not (folder / FILE).exists():
                 _refuse_occupied(folder)
                 set_mode(str(folder), SHARED if shared else PRIVATE)
@@ -200,8 +288,8 @@ def _create(folder: Path, shared: bool) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Of several processes that make the same store, one at a time."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: only one process creates or upgrades a store at a time."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -211,26 +299,26 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _refuse_occupied(folder: Path) -> None:
-    strange = sorted({path.name for path in folder.iterdir()} - {HOST_FILE, _IGNORED, *_leftovers(FILE)})
-    if strange:
+    foreign = sorted({path.name for path in folder.iterdir()} - {HOST_FILE, _IGNORED, *_draft_files(FILE)})
+    if foreign:
         raise StoreDamaged(
-            f"{folder} is no store, and not empty: it holds {strange[0]}",
+            f"{folder} is no store, and not empty: it holds {foreign[0]}",
             hint=f"for instance --store {folder}/.rekindle",
         )
 
 
-def _leftovers(name: str) -> list[str]:
-    """What an earlier attempt to make a store, killed half-way, may have left."""
+def _draft_files(name: str) -> list[str]:
+    """Return the files that a process which was killed while creating a store may have left."""
     return [f"{name}.part{end}" for end in ("", "-journal", "-wal", "-shm")]
 
 
 def _write_new(folder: Path) -> None:
-    """Under another name, complete, and only then where it is looked for."""
-    _remove_leftovers(folder)
+    """Write a complete database under another name, then rename it."""
+    _remove_drafts(folder)
     draft = folder / f"{FILE}.part"
     with ExitStack() as on_error:
-        on_error.callback(_remove_leftovers, folder)
-        os.close(open_file(draft, os.O_RDWR))  # SQLite gives the files beside it the same mode
+        on_error.callback(_remove_drafts, folder)
+        os.close(open_file(draft, os.O_RDWR))  # SQLite gives the files beside the database the same mode
         try:
             connection = connect(draft)
             try:
@@ -246,6 +334,6 @@ def _write_new(folder: Path) -> None:
         on_error.pop_all()
 
 
-def _remove_leftovers(folder: Path) -> None:
-    for name in _leftovers(FILE):
+def _remove_drafts(folder: Path) -> None:
+    for name in _draft_files(FILE):
         (folder / name).unlink(missing_ok=True)

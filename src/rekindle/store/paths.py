@@ -1,9 +1,8 @@
 r"""Stored paths: relative to the store, so that a store and the projects beside it can be moved and copied together.
 
-`@/attempts/0000/00/1` lies in the store's folder, `./data/in.csv` in the folder that holds it (the store's parent);
-`@` and `.` are these folders themselves. Every other text is stored as it is: a path outside stays absolute. A path
-with bytes that are not UTF-8 is stored as a JSON text, `"./caf\udce9"`. Above the store all paths are absolute.
-Whatever is written with a path in it is encoded here, and decoded where it is read.
+`@/attempts/0000/00/1` is in the store's folder and `./data/in.csv` in its parent folder; `@` and `.` are these folders
+themselves. Other paths stay absolute. A path with bytes that are not UTF-8 is stored as JSON text, `"./caf\udce9"`.
+The store's callers see only absolute paths: repositories encode paths when they write and decode them when they read.
 """
 
 from __future__ import annotations
@@ -17,28 +16,35 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rekindle.domain.changes.prints import Content, Prints
+from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints
 from rekindle.domain.models import PartialOutput
-from rekindle.domain.rerunning.plan_form import seal
-from rekindle.domain.rerunning.rerun import PLAIN, Manner, Reason, ReasonKind, RerunPlan, SavedFile
+from rekindle.domain.rerun.plan import (
+    DEFAULT_NEXT_ATTEMPT,
+    NextAttempt,
+    Reason,
+    ReasonKind,
+    RerunPlan,
+    SavedFile,
+    seal_plan,
+)
 
-_NO_TEXT = re.compile("[\udc80-\udcff]")
+_SURROGATE = re.compile("[\udc80-\udcff]")
 _ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f].*\"$")
 
 Text = TypeVar("Text", str, str | None)
 
 Convert = Callable[[str], str]
-"""`StoredPaths.encode`, `StoredPaths.decode`, or one after the other."""
+"""`StoredPaths.encode`, `StoredPaths.decode`, or both in sequence."""
 
-_OF_FILES = (ReasonKind.INPUT, ReasonKind.OUTPUT, ReasonKind.UNSTABLE)
-"""Reasons with an absolute path in their detail."""
+_REASONS_WITH_PATH = (ReasonKind.INPUT, ReasonKind.OUTPUT, ReasonKind.UNSTABLE)
+"""Kinds of reasons whose detail has an absolute path."""
 
-_OF_REQUESTS = ("source", "submit")
-"""Keys of a rerun's request that hold the path of a spec file."""
+_REQUEST_PATHS = ("source", "submit")
+"""Keys of a rerun's request with the path of a spec file."""
 
 
 class StoredPaths:
-    """Encodes and decodes the paths of one store. `folder` is the store's folder, absolute, without symbolic links."""
+    """Encodes and decodes the paths of one store. `folder` is the store's absolute folder without symbolic links."""
 
     __slots__ = ("_inside", "_parent", "folder", "parent")
 
@@ -49,7 +55,7 @@ class StoredPaths:
         self._parent = f"{self.parent.rstrip('/')}/"
 
     def encode(self, path: Text) -> Text:
-        """Return a path as it is stored."""
+        """Return the stored form of a path."""
         if path is None:
             return path
         if "/../" in path or path.endswith("/.."):
@@ -64,7 +70,7 @@ class StoredPaths:
         return "." if path == self.parent else path
 
     def decode(self, text: Text) -> Text:
-        """Return a stored path as it is now: absolute."""
+        """Return the absolute path of a stored one."""
         if text is None:
             return text
         text = path_of(text)
@@ -76,45 +82,47 @@ class StoredPaths:
 
 
 def stored_text(path: str) -> str:
-    """Return a path as a text that a database takes: as JSON where it has bytes that are not UTF-8."""
-    return json.dumps(path) if not path.isascii() and _NO_TEXT.search(path) else path
+    """Return a path as text that a database takes: JSON if the path has bytes that are not UTF-8."""
+    return json.dumps(path) if not path.isascii() and _SURROGATE.search(path) else path
 
 
 def path_of(text: str) -> str:
-    """Return the path that `stored_text` returned this text for."""
+    """Return the path that `stored_text` encoded."""
     path: str = json.loads(text) if text.startswith('"') and _ESCAPED.search(text) else text
     return path
 
 
 def moved(before: str, now: str) -> Convert | None:
-    """Return what converts an absolute path from when the store's folder was `before` to when it is `now`; None when
-    both are the same."""
+    """Return a function that converts absolute paths recorded when the store's folder was `before` to its folder `now`;
+    None if both are the same."""
     if before == now:
         return None
-    then, new = StoredPaths(before), StoredPaths(now)
-    return lambda path: new.decode(then.encode(path))
+    old, new = StoredPaths(before), StoredPaths(now)
+    return lambda path: new.decode(old.encode(path))
 
 
-def with_prints(prints: Prints, convert: Convert) -> Prints:
+def with_prints(prints: FileFingerprints, convert: Convert) -> FileFingerprints:
     """Return fingerprints with converted paths."""
     if not (prints.inputs or prints.outputs):
         return prints
-    values = (_contents(prints.inputs, convert), _contents(prints.outputs, convert), *_OF_PRINTS(prints))
-    return Prints(*values)
+    values = (_contents(prints.inputs, convert), _contents(prints.outputs, convert), *_other_prints(prints))
+    return FileFingerprints(*values)
 
 
-def _contents(contents: tuple[Content, ...], convert: Convert) -> tuple[Content, ...]:
-    return tuple([Content(one.name, convert(one.path), *_OF_CONTENT(one)) for one in contents])
+def _contents(contents: tuple[FileContent, ...], convert: Convert) -> tuple[FileContent, ...]:
+    return tuple([FileContent(one.name, convert(one.path), *_other_content(one)) for one in contents])
 
 
-_OF_PRINTS: Callable[[Prints], tuple[Any, ...]] = attrgetter(*(one.name for one in fields(Prints)[2:]))
-_OF_CONTENT: Callable[[Content], tuple[Any, ...]] = attrgetter(*(one.name for one in fields(Content)[2:]))
-"""All but the first two fields, of many: `dataclasses.replace` takes six times as long."""
+_other_prints: Callable[[FileFingerprints], tuple[Any, ...]] = attrgetter(
+    *(one.name for one in fields(FileFingerprints)[2:])
+)
+_other_content: Callable[[FileContent], tuple[Any, ...]] = attrgetter(*(one.name for one in fields(FileContent)[2:]))
+"""All fields but the first two: `dataclasses.replace` takes six times as long."""
 
 
-def with_manner(manner: Manner, convert: Convert) -> Manner:
-    """Return how a job's next attempts are made, with converted paths."""
-    if manner is PLAIN or not (manner.folder or manner.saves):
+def with_manner(manner: NextAttempt, convert: Convert) -> NextAttempt:
+    """Return the options of a job's next attempts with converted paths."""
+    if manner is DEFAULT_NEXT_ATTEMPT or not (manner.folder or manner.saves):
         return manner
     folder = None if manner.folder is None else convert(manner.folder)
     return replace(manner, folder=folder, saves=tuple(convert(path) for path in manner.saves))
@@ -122,14 +130,14 @@ def with_manner(manner: Manner, convert: Convert) -> Manner:
 
 def with_reasons(reasons: tuple[Reason, ...], convert: Convert) -> tuple[Reason, ...]:
     """Return reasons with converted paths."""
-    if not any(reason.kind in _OF_FILES for reason in reasons):
+    if not any(reason.kind in _REASONS_WITH_PATH for reason in reasons):
         return reasons
     return tuple(Reason(one.kind, _with_detail(one.kind, one.detail, convert)) for one in reasons)
 
 
 def _with_detail(kind: str, detail: Mapping[str, Any], convert: Convert) -> Mapping[str, Any]:
     """Return the detail of a reason with its path converted, if it has one."""
-    return {**detail, "path": convert(detail["path"])} if kind in _OF_FILES and "path" in detail else detail
+    return {**detail, "path": convert(detail["path"])} if kind in _REASONS_WITH_PATH and "path" in detail else detail
 
 
 def with_saved(saved: Sequence[SavedFile], convert: Convert) -> tuple[SavedFile, ...]:
@@ -146,21 +154,21 @@ def with_partial(partial: Sequence[PartialOutput], convert: Convert) -> tuple[Pa
 
 def with_request(request: Mapping[str, Any], convert: Convert) -> dict[str, Any]:
     """Return a rerun's request with the paths of spec files converted."""
-    paths = {key: convert(request[key]) for key in _OF_REQUESTS if isinstance(request.get(key), str)}
+    paths = {key: convert(request[key]) for key in _REQUEST_PATHS if isinstance(request.get(key), str)}
     return {**request, **paths}
 
 
 def with_checked(checked: Mapping[str, Any], convert: Convert) -> dict[str, Any]:
-    """Return the look at a reserve with the paths in its reasons converted."""
+    """Return the result of a reuse check with converted paths in its reasons."""
     if not (reasons := checked.get("reasons")):
         return {**checked}
     return {**checked, "reasons": [_with_detail(one["kind"], one, convert) for one in reasons]}
 
 
 def with_plan(plan: RerunPlan, convert: Convert) -> RerunPlan:
-    """Return a plan with converted paths, and the digest that it has then."""
+    """Return a plan with converted paths and its new digest."""
     jobs = tuple(
-        replace(job, manner=with_manner(job.manner, convert), reasons=with_reasons(job.reasons, convert))
+        replace(job, next_attempt=with_manner(job.next_attempt, convert), reasons=with_reasons(job.reasons, convert))
         for job in plan.jobs
     )
-    return seal(replace(plan, jobs=jobs))
+    return seal_plan(replace(plan, jobs=jobs))

@@ -1,9 +1,9 @@
-"""The archive's SQL: named, described blocks in `sql/*.sql`.
+"""Load the store's SQL: named, described blocks in `sql/*.sql`.
 
-A block begins with `-- name: WORD`; the comment lines under it describe it, and at least one is required. Parameters
-are `:word`. `@word` stands for a set that is passed as one JSON array (see `as_set`). `{word}` is the text of an
-earlier block of the file. A block that is run for many rows names their columns in `-- row: a, b, c`: it then takes
-plain tuples in that order.
+A block begins with `-- name: WORD`. The comment lines under the name describe the block; at least one is required.
+Parameters are `:word`. `@word` stands for a set that is passed as one JSON array (see `as_set`). `{word}` is replaced
+by the text of an earlier block of the same file. A block that runs once for each of many rows lists its parameters in
+`-- row: a, b, c` and takes plain tuples in that order.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
+
+Row = tuple[Any, ...]
 
 FOLDER = Path(__file__).parent / "sql"
 
@@ -24,7 +27,7 @@ _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One block: `text` is ready to run; `row` names the columns of the tuples that it takes, if it does."""
+    """One block. `text` is ready to run; `row` names the parameters that each tuple holds, in order."""
 
     name: str
     about: str
@@ -33,7 +36,7 @@ class Query:
 
 
 def load(file: str) -> Mapping[str, Query]:
-    """The blocks of `sql/<file>.sql` by name. ValueError for a block that is not as it should be."""
+    """Return the blocks of `sql/<file>.sql` by name. Raise ValueError for a malformed block."""
     found: dict[str, Query] = {}
     for block in (FOLDER / f"{file}.sql").read_text(encoding="utf-8").split("-- name: ")[1:]:
         query = _parse(block, found)
@@ -44,8 +47,13 @@ def load(file: str) -> Mapping[str, Query]:
 
 
 def as_set(values: Iterable[int | str]) -> str:
-    """Values as the parameter behind `@word`."""
+    """Return values as the parameter behind `@word`."""
     return msgspec.json.encode(list(values)).decode()
+
+
+def column_names(columns: str) -> list[str]:
+    """Return the names of a list of columns without function calls, such as `job.id, job.name AS title`."""
+    return [column.split(" AS ")[-1].strip().rpartition(".")[2] for column in columns.split(",")]
 
 
 def _parse(block: str, earlier: Mapping[str, Query]) -> Query:
@@ -63,7 +71,7 @@ def _parse(block: str, earlier: Mapping[str, Query]) -> Query:
 
 
 def _numbered(name: str, text: str, columns: tuple[str, ...]) -> str:
-    """Parameters by position where rows are taken: binding twenty of them by name costs as much as the update."""
+    """Number the parameters of a block that takes rows: binding twenty of them by name costs as much as the update."""
     if not columns:
         return text
     if set(_PARAMETER.findall(text)) != set(columns):

@@ -1,61 +1,101 @@
-"""The hot path: claims and outcomes, always many at a time."""
+"""Claims and outcomes in bulk, and reuse candidates. The runner's loop spends most of its time here.
+
+The domain decides and the store writes: a state change arrives as a Move with the state that it leaves. If a row has
+changed since it was read, the write fails with StoreUnavailable.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rekindle.domain.errors import StoreUnavailable
-from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Ending, Move, NewAttempt, ReadyClass, ReadyJob, Standing, StepOutcome
+from rekindle.domain.models import (
+    AttemptEnd,
+    AttemptJobState,
+    NewAttempt,
+    ReadyClass,
+    ReadyJob,
+    ReuseCandidate,
+    StateChange,
+    StepOutcome,
+)
 from rekindle.domain.selection import Predicate
-from rekindle.domain.states import State
-from rekindle.store.counts import CountKey, add_counts
-from rekindle.store.database import Database, Row
-from rekindle.store.deriving import derive_afresh
-from rekindle.store.finishing import concerned
-from rekindle.store.jobs import known_resources
+from rekindle.domain.states import JobEvent, State, transition
+from rekindle.store.database import Database
+from rekindle.store.derived import CountKey, add_counts, derive_states, finish_dependents
 from rekindle.store.predicates import compile_condition
-from rekindle.store.queries import as_set, load
-from rekindle.store.rowshape import STATES, verdict_columns
+from rekindle.store.queries import Row, as_set, load
+from rekindle.store.rows import STATES, verdict_columns
+from rekindle.store.templates import class_resources
 
 SQL = load("queue")
+REUSE_SQL = load("reuse")
 
 
 class Queue:
-    """See rekindle.store.port.Queue."""
+    """Claims and outcomes, many at a time."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def ready_classes(self, workflow: int | None) -> list[ReadyClass]:
+        """Return the counts of ready jobs by workflow and resource class; archived workflows are left out."""
         if workflow is None:
-            rows = self._db.rows(SQL["ready_classes"])
+            rows = self._db.named_rows(SQL["ready_classes"])
         else:
-            rows = self._db.rows(SQL["ready_classes_of_one"], workflow=workflow)
-        resources = known_resources(self._db, {row[1] for row in rows})
-        return [ReadyClass(owner, number, resources[number], ready) for owner, number, ready in rows]
+            rows = self._db.named_rows(SQL["ready_classes_of_one"], workflow=workflow)
+        resources = class_resources(self._db, {row.resource_class for row in rows})
+        return [ReadyClass(row.workflow, row.resource_class, resources[row.resource_class], row.n) for row in rows]
 
     def ready(
         self, workflow: int, resource_class: int, limit: int, host: str = "", only: Predicate | None = None
     ) -> list[ReadyJob]:
+        """Return the first ready jobs of a class: highest priority first, then by id.
+
+        Jobs that are held, delayed, avoid `host`, have a reuse candidate, or wait for an archived attempt to end (see
+        `blocking_attempts`) are left out; with `only`, so are jobs that do not match it.
+        """
         values = {"workflow": workflow, "resource_class": resource_class, "limit": limit, "host": host}
         if only is None:
             return [self._ready_job(row) for row in self._db.rows(SQL["ready"], **values)]
         condition = compile_condition(only, self._db.paths)
-        text = SQL["ready_of_those"].text.replace("{where}", condition.text)
+        text = SQL["ready_matching"].text.replace("{where}", condition.text)
         return [self._ready_job(row) for row in self._db.select(text, {**values, **condition.values})]
 
     def _ready_job(self, row: Row) -> ReadyJob:
-        values = [*row[:13], self._db.paths.decode(row[13]), *row[14:]]
-        return ReadyJob(*values)
+        (id, workflow, name, template, revision, binding, attempts, priority, resource_class, *resume) = row  # noqa: A001
+        resume_attempt, resume_step, overrides, take, take_folder, subtasks, latest, own_binding, pinned_to = resume
+        return ReadyJob(
+            id,
+            workflow,
+            name,
+            template,
+            revision,
+            binding,
+            attempts,
+            priority,
+            resource_class,
+            resume_attempt,
+            resume_step,
+            overrides,
+            take,
+            self._db.paths.decode(take_folder),
+            subtasks,
+            latest,
+            own_binding,
+            pinned_to,
+        )
 
     def next_attempt(self) -> int:
+        """Return the first free attempt id. The transaction may use it and all ids above."""
         return int(self._db.value(SQL["highest_attempt"])) + 1
 
     def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
+        """Insert attempts (QUEUED) as the live ones of their jobs, which become QUEUED."""
         encode = self._db.paths.encode
-        rows = [_reservation(one, encode(one.folder), runner, now) for one in attempts]
+        rows = [_attempt_row(one, encode(one.folder), runner, now) for one in attempts]
         self._db.change_each(SQL["insert_attempt"], rows)
         claimed = self._db.change_each(SQL["claim_job"], [(attempt.id, attempt.job.id) for attempt in attempts])
         expect(claimed, len(attempts), "claimed")
@@ -65,34 +105,38 @@ class Queue:
             deltas[workflow, number, State.QUEUED] += n
         add_counts(self._db, deltas)
 
-    def standing(self, attempts: Iterable[int]) -> dict[int, Standing]:
-        rows = self._db.rows(SQL["standing"], attempts=as_set(attempts))
-        return {row[0]: _standing(row) for row in rows}
+    def status(self, attempts: Iterable[int]) -> dict[int, AttemptJobState]:
+        """Return the status of attempts and of their jobs, by attempt."""
+        return {row.id: _status(row) for row in self._db.named_rows(SQL["status"], attempts=as_set(attempts))}
 
     def start(self, started: Sequence[tuple[int, float, str, str, int | None, int | None]]) -> None:
+        """Mark attempts RUNNING: (attempt, time, worker, host, pid, pid_start). `move` changes their jobs."""
         if not started:
             return
         expect(self._db.change_each(SQL["start_attempt"], started), len(started), "started")
         self._extend_spans([row[0] for row in started])
 
-    def end(self, endings: Sequence[Ending]) -> None:
+    def end(self, endings: Sequence[AttemptEnd]) -> None:
+        """Write the ends of attempts, with their steps and signatures. `move` changes their jobs."""
         if not endings:
             return
-        ended = self._db.change_each(SQL["end_attempt"], [_end(ending) for ending in endings])
+        ended = self._db.change_each(SQL["end_attempt"], [_end_row(ending) for ending in endings])
         expect(ended, len(endings), "ended")
         self._db.change_each(
-            SQL["write_step"], [_step(ending.attempt, step) for ending in endings for step in ending.steps]
+            SQL["write_step"], [_step_row(ending.attempt, step) for ending in endings for step in ending.steps]
         )
         explained = [one for one in endings if one.failure is not None or one.signature is not None]
         if explained:
-            self._db.change_each(SQL["explain_attempt"], [self._explanation(ending) for ending in explained])
+            self._db.change_each(SQL["explain_attempt"], [self._failure_row(ending) for ending in explained])
         self._extend_spans([ending.attempt for ending in endings])
 
     def steps(self, rows: Sequence[tuple[int, StepOutcome]]) -> None:
+        """Write steps of attempts; an existing row is replaced."""
         if rows:
-            self._db.change_each(SQL["write_step"], [_step(attempt, step) for attempt, step in rows])
+            self._db.change_each(SQL["write_step"], [_step_row(attempt, step) for attempt, step in rows])
 
-    def move(self, moves: Sequence[Move]) -> None:
+    def move(self, moves: Sequence[StateChange]) -> None:
+        """Change the states of jobs (version + 1) and the counts. Every job must be in the state `before`."""
         if not moves:
             return
         moved = self._db.change_each(SQL["move_job"], ((move.after, move.job, move.before) for move in moves))
@@ -104,28 +148,41 @@ class Queue:
             deltas[workflow, number, after] += n
         add_counts(self._db, deltas)
 
-    def completed(self, parents: Sequence[int]) -> list[Move]:
-        return self._released(self._db.rows(SQL["children_of_completed"], parents=as_set(parents)))
+    def completed(self, parents: Sequence[int]) -> list[StateChange]:
+        """Lower the unmet counts of the children of jobs that have just become COMPLETED. Return the moves WAITING ->
+        READY of children that need nothing more, for the caller to `move`."""
+        return self._lower_unmet(self._db.named_rows(SQL["children_of_completed"], parents=as_set(parents)))
 
-    def _released(self, rows: Sequence[Row]) -> list[Move]:
-        """Less is missing of what these need; the moves of those for which nothing is."""
-        self._db.change_each(SQL["lower_unmet"], [(n, child) for child, n, *_ in rows])
-        return [
-            Move(child, workflow, number, State.WAITING, transition(State.WAITING, Event.NEEDS_MET, f"job {child}"))
-            for child, n, workflow, number, state, unmet, canceled, retired in rows
-            if unmet == n and state == State.WAITING and not canceled and not retired
-        ]
-
-    def gave_up(self, jobs: Sequence[int], *, idle: bool = False) -> list[Move]:
-        found = concerned(self._db, jobs)
+    def gave_up(self, jobs: Sequence[int], *, idle: bool = False) -> list[StateChange]:
+        """Lower the unmet counts of jobs with `when: finished` below jobs that have failed or were canceled and are not
+        retried. Return the moves to READY. `idle`: the jobs had not run, so their children may have counted them as
+        finished before."""
+        found = finish_dependents(self._db, jobs)
         if not found.jobs:
             return []
-        if idle or found.between:  # some may have waited in vain before, for something else
-            derive_afresh(self._db, jobs)
+        if idle or found.between:  # a job may already count as given up for another reason: derive, do not subtract
+            derive_states(self._db, jobs)
             return []
-        return self._released(self._db.rows(SQL["children_of_given_up"], parents=as_set(jobs)))
+        return self._lower_unmet(self._db.named_rows(SQL["children_of_given_up"], parents=as_set(jobs)))
+
+    def _lower_unmet(self, rows: Sequence[Any]) -> list[StateChange]:
+        """Lower unmet counts; return the moves of jobs that need nothing more."""
+        self._db.change_each(SQL["lower_unmet"], [(row.n, row.child) for row in rows])
+        return [
+            StateChange(
+                row.child,
+                row.workflow,
+                row.resource_class,
+                State.WAITING,
+                transition(State.WAITING, JobEvent.NEEDS_MET, f"job {row.child}"),
+            )
+            for row in rows
+            if row.unmet == row.n and row.state == State.WAITING and not row.canceled and not row.retired
+        ]
 
     def release(self, attempts: Mapping[int, int]) -> None:
+        """Take back claims: `attempts` maps live QUEUED attempts that never started to their jobs. The attempts' rows
+        are deleted and their numbers given back. `move` changes the jobs."""
         if not attempts:
             return
         released = as_set(attempts)
@@ -136,24 +193,31 @@ class Queue:
         self._db.change(SQL["delete_fingerprints"], attempts=released)
         self._db.change(SQL["delete_attempts"], attempts=released)
 
-    def leaving(self, workflow: int | None) -> int:
+    def count_archived_active(self, workflow: int | None) -> int:
+        """Return the number of attempts that reruns have archived and that have not ended yet."""
         if workflow is None:
-            return int(self._db.value(SQL["leaving"]))
-        return int(self._db.value(SQL["leaving_of_one"], workflow=workflow))
+            return int(self._db.value(SQL["count_archived_active"]))
+        return int(self._db.value(SQL["count_archived_active_of_one"], workflow=workflow))
 
-    def awaited(self, jobs: Sequence[int] | None) -> dict[int, list[int]]:
+    def blocking_attempts(self, jobs: Sequence[int] | None) -> dict[int, list[int]]:
+        """Return, for those of these jobs (None: of all) that are READY and must not start yet, the archived attempts
+        that have not ended: the job's own, and those of descendants reached through jobs that are not done."""
         found: dict[int, list[int]] = {}
-        for job, attempt in self._db.rows(SQL["awaited"], jobs=None if jobs is None else as_set(jobs)):
+        wanted = None if jobs is None else as_set(jobs)
+        for job, attempt in self._db.rows(SQL["blocking_attempts"], jobs=wanted):
             found.setdefault(job, []).append(attempt)
         return found
 
-    def fall_due(self, now: float) -> None:
-        self._db.change(SQL["fall_due"], now=now)
+    def clear_due_delays(self, now: float) -> None:
+        """End the delays that are over by `now`."""
+        self._db.change(SQL["clear_due_delays"], now=now)
 
-    def hasten(self, now: float) -> None:
-        self._db.change(SQL["hasten"], now=now)
+    def clear_future_delays(self, now: float) -> None:
+        """End the delays that began after `now`: the clock has been set back."""
+        self._db.change(SQL["clear_future_delays"], now=now)
 
     def next_due(self, workflow: int | None, now: float) -> float | None:
+        """Return when the next delay of a ready job ends after `now`; None if no job is delayed."""
         if workflow is None:
             due: float | None = self._db.value(SQL["next_due"], now=now)
         else:
@@ -161,38 +225,74 @@ class Queue:
         return due
 
     def delayed(self, now: float) -> dict[int, int]:
+        """Return the number of delayed ready jobs by workflow."""
         return dict(self._db.rows(SQL["delayed"], now=now))
 
     def _extend_spans(self, attempts: Sequence[int]) -> None:
         self._db.change_each(SQL["extend_span"], self._db.rows(SQL["spans"], attempts=as_set(attempts)))
 
-    def _explanation(self, ending: Ending) -> Row:
-        said = ending.failure
-        texts = (None, None, None, None) if said is None else (said.type, said.message, said.traceback, said.stderr)
+    def _failure_row(self, ending: AttemptEnd) -> Row:
+        failure = ending.failure
+        texts = (
+            (None, None, None, None)
+            if failure is None
+            else (failure.type, failure.message, failure.traceback, failure.stderr)
+        )
         return (ending.attempt, self._signature(ending), *texts, ending.evidence)
 
-    def _signature(self, ending: Ending) -> int | None:
+    def _signature(self, ending: AttemptEnd) -> int | None:
+        """Return the row id of an ending's signature; insert the signature if it is new."""
         if ending.signature is None:
             return None
         digest, kind, message = ending.signature
-        known = self._db.signatures.get(digest)
+        known = self._db.cache.signatures.get(digest)
         if known is None:
             known = self._db.value(SQL["find_signature"], digest=digest)
             if known is None:
                 cause = ending.cause.value if ending.cause else ""
                 known = self._db.insert(SQL["insert_signature"], digest=digest, cause=cause, type=kind, message=message)
-            self._db.signatures[digest] = known
+            self._db.cache.signatures[digest] = known
         return known
 
 
-def _standing(row: Row) -> Standing:
-    attempt, token, state, archived, job, name, workflow, number, job_state, live, cancel, repeats = row
-    stands = (job, name, workflow, number, STATES[job_state], live, cancel != 0, repeats)
-    return Standing(attempt, token, STATES[state], archived != 0, *stands)
+class ReuseCandidates:
+    """Ready jobs with a reuse candidate: an archived attempt that may complete the job without running it, if its
+    fingerprints still match."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def listing(self, workflow: int | None, limit: int) -> list[ReuseCandidate]:
+        """Return ready jobs with a candidate, by id. Held jobs and archived workflows are left out."""
+        if workflow is None:
+            rows = self._db.named_rows(REUSE_SQL["with_candidate"], limit=limit)
+        else:
+            rows = self._db.named_rows(REUSE_SQL["with_candidate_of_one"], workflow=workflow, limit=limit)
+        return [ReuseCandidate(**row._asdict()) for row in rows]
+
+    def unchanged(self, jobs: Sequence[ReuseCandidate]) -> set[int]:
+        """Return the ids of those jobs whose row, version included, has not changed, and that are still READY."""
+        rows = self._db.named_rows(REUSE_SQL["still_with_candidate"], jobs=as_set(job.id for job in jobs))
+        current = {row.id: ReuseCandidate(**row._asdict()) for row in rows}
+        return {job.id for job in jobs if current.get(job.id) == job}
+
+    def reuse(self, candidates: Sequence[tuple[int, int]]) -> None:
+        """Make each candidate of (job, attempt) the job's live attempt. `Queue.move` changes the jobs."""
+        if not candidates:
+            return
+        rows = [(attempt, job) for job, attempt in candidates]
+        expect(self._db.change_each(REUSE_SQL["reuse_candidate"], rows), len(rows), "reinstated")
+        attempts = as_set(attempt for _, attempt in candidates)
+        expect(self._db.change(REUSE_SQL["unarchive_attempts"], attempts=attempts), len(rows), "live again")
+
+    def reject(self, jobs: Sequence[int]) -> None:
+        """Drop the candidates of these jobs, which may then be claimed (version + 1)."""
+        if jobs:
+            expect(self._db.change(REUSE_SQL["reject_candidates"], jobs=as_set(jobs)), len(jobs), "to run")
 
 
 def expect(changed: int, wanted: int, what: str) -> None:
-    """Everything was decided on rows as they stood: if one does not stand there any more, nothing is written."""
+    """Raise StoreUnavailable unless all rows were changed: the decision was made on rows that have changed since."""
     if changed != wanted:
         raise StoreUnavailable(
             f"{wanted - changed} of {wanted} rows that were to be {what} have been changed by someone else",
@@ -200,7 +300,24 @@ def expect(changed: int, wanted: int, what: str) -> None:
         )
 
 
-def _reservation(attempt: NewAttempt, folder: str, runner: int, now: float) -> Row:
+def _status(row: Any) -> AttemptJobState:
+    return AttemptJobState(
+        row.id,
+        row.token,
+        STATES[row.state],
+        row.archived != 0,
+        row.job,
+        row.name,
+        row.workflow,
+        row.resource_class,
+        STATES[row.job_state],
+        row.job_attempt,
+        row.cancel != 0,
+        row.repeats,
+    )
+
+
+def _attempt_row(attempt: NewAttempt, folder: str, runner: int, now: float) -> Row:
     job = attempt.job
     return (
         attempt.id,
@@ -222,7 +339,7 @@ def _reservation(attempt: NewAttempt, folder: str, runner: int, now: float) -> R
     )
 
 
-def _end(ending: Ending) -> Row:
+def _end_row(ending: AttemptEnd) -> Row:
     return (
         ending.attempt,
         int(ending.state),
@@ -245,7 +362,7 @@ def _end(ending: Ending) -> Row:
     )
 
 
-def _step(attempt: int, step: StepOutcome) -> Row:
+def _step_row(attempt: int, step: StepOutcome) -> Row:
     return (
         attempt,
         step.position,

@@ -1,36 +1,71 @@
-"""Revisions as they were: of each but the first the store keeps how jobs and edges were before it.
+"""Revisions: making a definition the next revision of a workflow, and restoring the outline of an earlier one.
 
-A revision costs as much room as it changed. The latest is what the jobs and edges are now; an earlier one follows from
-going back from there. A job that a revision leaves out keeps its row.
+The jobs and edges in the store are those of the latest revision. Each later revision keeps a delta that leads back to
+the one before it, so that a revision takes as much room as it changed. A job that a revision leaves out keeps its row.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
-from rekindle.domain.changes.revisions import Outline
-from rekindle.domain.definition import JobTemplate
-from rekindle.domain.models import Revision
+from rekindle.domain.changes.differences import parameter_differences, template_differences
+from rekindle.domain.changes.revisions import (
+    DroppedOverride,
+    RevisedJob,
+    RevisionOutline,
+    SpecValues,
+    dropped_overrides,
+    outdated_overrides,
+    revision_reason,
+)
+from rekindle.domain.definition import Definition, JobTemplate
+from rekindle.domain.overrides import AppliedOverrides, decode_overrides
+from rekindle.domain.rerun.plan import Reason, ReasonKind
+from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.states import State
-from rekindle.journal.encoding import to_json
+from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.database import Database
-from rekindle.store.queries import as_set, load
-from rekindle.store.rowshape import STATES
-from rekindle.store.templates import decode_template
+from rekindle.store.derived import derive_states, reclassify
+from rekindle.store.queries import Row, as_set, load
+from rekindle.store.rows import STATES
+from rekindle.store.templates import (
+    StoredTemplate,
+    TemplateRows,
+    binding_text,
+    decode_template,
+    step_names,
+    template_by_id,
+)
 
 SQL = load("revisions")
+SUBMIT_SQL = load("submitting")
 
 Edge = tuple[int, int]
-"""(parent, child): jobs."""
+"""(parent, child): job ids."""
 
 
-class Back(msgspec.Struct, array_like=True):
-    """What takes a revision back to the one before it: the jobs it added and left out, (job, template, binding) as
-    those had it that it redefined, and the edges that it brought and took away."""
+@dataclass(frozen=True, slots=True)
+class RevisionChanges:
+    """What a revision changed: names of the jobs added, retired, and changed (another template body or binding), and
+    every job that it touched, those with changed edges included."""
+
+    revision: int
+    added: tuple[str, ...]
+    retired: tuple[str, ...]
+    changed: tuple[str, ...]
+    jobs: tuple[RevisedJob, ...] = ()
+    dropped: tuple[DroppedOverride, ...] = ()  # overrides that the revision has outdated
+
+
+class RevisionDelta(msgspec.Struct, array_like=True):
+    """How to get from a revision back to the one before it: the jobs it added and retired, the former (job, template,
+    binding) of those it redefined, and the edges that it added and removed."""
 
     added: list[int]
     retired: list[int]
@@ -39,55 +74,276 @@ class Back(msgspec.Struct, array_like=True):
     lost: list[Edge]
 
 
-_BACK = msgspec.json.Decoder(Back)
+_DELTA = msgspec.json.Decoder(RevisionDelta)
 
 
-def remember(database: Database, workflow: int, revision: int, back: Back) -> None:
-    """Keep how it was before a revision."""
-    earlier = zlib.compress(to_json(back), 1)
-    database.change(SQL["set_earlier"], workflow=workflow, number=revision, earlier=earlier)
-
-
-def outline_of(database: Database, workflow: int, revision: int) -> Outline:
-    """See rekindle.store.port.Workflows.outline."""
+def outline_of(database: Database, workflow: int, revision: int) -> RevisionOutline:
+    """Return the jobs and edges of a revision, without those that actions have added since."""
     names: dict[int, str] = {}
     defined: dict[int, tuple[int, str]] = {}
     present: set[int] = set()
-    for job, name, template, binding, retired in database.rows(SQL["jobs"], workflow=workflow):
-        names[job], defined[job] = name, (template, binding)
-        if not retired:
-            present.add(job)
-    edges: set[Edge] = set(database.rows(SQL["edges"], workflow=workflow))
-    for _, earlier in database.rows(SQL["earlier"], workflow=workflow, number=revision):
-        back = _BACK.decode(zlib.decompress(earlier))
-        present = (present - set(back.added)) | set(back.retired)
-        defined |= {job: (template, binding) for job, template, binding in back.redefined}
-        edges = (edges - set(back.gained)) | set(back.lost)
+    for row in database.named_rows(SQL["jobs"], workflow=workflow):
+        names[row.id], defined[row.id] = row.name, (row.template, row.binding)
+        if not row.retired:
+            present.add(row.id)
+    edges: set[Edge] = set(database.rows(SUBMIT_SQL["submitted_edges"], workflow=workflow))
+    for row in database.named_rows(SQL["deltas"], workflow=workflow, number=revision):
+        delta = _DELTA.decode(zlib.decompress(row.earlier))
+        present = (present - set(delta.added)) | set(delta.retired)
+        defined |= {job: (template, binding) for job, template, binding in delta.redefined}
+        edges = (edges - set(delta.gained)) | set(delta.lost)
     jobs = {names[job]: defined[job] for job in sorted(present)}
-    return Outline(
-        params=_params(database, workflow, revision),
+    text = database.value(SUBMIT_SQL["params"], workflow=workflow, revision=revision)
+    return RevisionOutline(
+        params=msgspec.json.decode(text, type=dict[str, Any]),
         templates=_templates(database, {template for template, _ in jobs.values()}),
         jobs=jobs,
         edges={(names[parent], names[child]) for parent, child in edges},
     )
 
 
-def _params(database: Database, workflow: int, revision: int) -> dict[str, Any]:
-    text = database.value(SQL["params"], workflow=workflow, revision=revision)
-    return msgspec.json.decode(text, type=dict[str, Any])
-
-
 def _templates(database: Database, wanted: Collection[int]) -> dict[int, JobTemplate]:
-    rows = database.rows(SQL["template_bodies"], templates=as_set(sorted(wanted)))
+    rows = database.rows(SQL["templates"], templates=as_set(sorted(wanted)))
     return {number: decode_template(body) for number, body in rows}
 
 
-def listing(database: Database, workflow: int) -> list[Revision]:
-    """The revisions of a workflow, oldest first."""
-    return [Revision(*row) for row in database.rows(SQL["revisions"], workflow=workflow)]
+def insert_revision(database: Database, workflow: int, number: int, definition: Definition, now: float) -> None:
+    """Insert the row of a revision."""
+    database.change(
+        SUBMIT_SQL["insert_revision"],
+        workflow=workflow,
+        number=number,
+        submitted=now,
+        params=to_json(dict(definition.params)).decode(),
+        source_digest=definition.source_digest,
+    )
 
 
-def standing(database: Database, jobs: Collection[int]) -> dict[int, tuple[str, State, int]]:
-    """(name, state, how much of what it needs is not done) of jobs."""
-    rows = database.rows(SQL["standing"], jobs=as_set(jobs))
-    return {job: (name, STATES[state], unmet) for job, name, state, unmet in rows}
+def job_row(number: int, workflow: int, name: str, template: StoredTemplate, binding: str, unmet: int) -> Row:
+    """Return the row of a new job."""
+    state = 0 if unmet else 1  # WAITING, READY: plain numbers are faster for a hundred thousand jobs
+    copied = (template.priority, template.resource_class, template.when_finished)
+    return (number, workflow, name, template.id, binding, state, unmet, *copied)
+
+
+def revise(database: Database, workflow: int, definition: Definition, now: float) -> RevisionChanges:
+    """Make a definition the next revision of a workflow: see Workflows.revise."""
+    revision = int(database.value(SUBMIT_SQL["latest_revision"], id=workflow)) + 1
+    params_before = from_json(database.value(SUBMIT_SQL["params"], workflow=workflow, revision=revision - 1))
+    database.change(
+        SUBMIT_SQL["advance_workflow"],
+        id=workflow,
+        revision=revision,
+        project=definition.project,
+        source=database.paths.encode(definition.source),
+        source_digest=definition.source_digest,
+    )
+    insert_revision(database, workflow, revision, definition, now)
+    templates = TemplateRows(database, workflow, revision, definition.templates)
+    known = {row.name: row for row in database.named_rows(SUBMIT_SQL["submitted_jobs"], workflow=workflow)}
+    matched = _match(database, workflow, definition, templates, known)
+    gone = [row.id for name, row in known.items() if name not in matched.ids and not row.retired]
+    database.change_each(SUBMIT_SQL["insert_job"], matched.new)
+    database.change_each(SUBMIT_SQL["keep_binding"], matched.rebound)
+    database.change_each(SUBMIT_SQL["redefine_job"], matched.redefined)
+    database.change(SUBMIT_SQL["retire_jobs"], jobs=as_set(gone))
+    ids = [matched.ids[job.name] for job in definition.jobs]
+    edges = _replace_edges(database, workflow, {(ids[parent], ids[child]) for parent, child in definition.edges})
+    delta = RevisionDelta(sorted(matched.added_ids), gone, matched.former, edges.gained, edges.lost)
+    earlier = zlib.compress(to_json(delta), 1)
+    database.change(SQL["set_delta"], workflow=workflow, number=revision, earlier=earlier)
+    derive_states(database, edges.children | matched.added_ids | matched.when_changed | set(gone), counts=False)
+    dropped = _drop_outdated(database, workflow, matched.former, params_before, definition.params)
+    overridden = [row.id for row in database.named_rows(SUBMIT_SQL["overridden_jobs"], workflow=workflow)]
+    reclassify(database, overridden, counts=False)
+    database.change(SUBMIT_SQL["clear_counts"], workflow=workflow)
+    database.change(SUBMIT_SQL["count_again"], workflow=workflow)
+    names = {row.id: name for name, row in known.items()} | {row[0]: row[2] for row in matched.new}
+    return RevisionChanges(
+        revision,
+        added=tuple(matched.added),
+        retired=tuple(names[job] for job in sorted(gone)),
+        changed=tuple(matched.changed),
+        jobs=_revised_jobs(revision, matched, gone, edges, names, {row.id: row for row in known.values()}),
+        dropped=dropped,
+    )
+
+
+def _drop_outdated(
+    database: Database,
+    workflow: int,
+    former: Sequence[tuple[int, int, str]],
+    params_before: Mapping[str, Any],
+    params: Mapping[str, Any],
+) -> tuple[DroppedOverride, ...]:
+    """Drop the overrides of values that the revision has changed, also from what undo would restore.
+
+    `former` holds the redefined jobs with their former templates. A job pinned to an earlier definition keeps its
+    overrides with that definition, and a running attempt keeps its own.
+    """
+    if not former and not parameter_differences(params_before, params):
+        return ()
+    templates_before = {job: template for job, template, _ in former}
+    known: dict[tuple[int, int, str], tuple[AppliedOverrides, dict[str, tuple[Any, Any]]]] = {}
+
+    def outdated_of(job: int, template: int, overrides: str) -> tuple[AppliedOverrides, dict[str, tuple[Any, Any]]]:
+        key = (templates_before.get(job, template), template, overrides)
+        if key not in known:
+            modified = decode_overrides(overrides)
+            before, now = (template_by_id(database, number) for number in key[:2])
+            known[key] = (
+                modified,
+                outdated_overrides(modified, SpecValues(before, params_before), SpecValues(now, params)),
+            )
+        return known[key]
+
+    dropped: list[DroppedOverride] = []
+    jobs: list[Row] = []
+    for row in database.named_rows(SUBMIT_SQL["overridden_jobs"], workflow=workflow):
+        modified, found = outdated_of(row.id, row.template, row.overrides)
+        if found and row.pinned_to is None:
+            jobs.append((modified.without(found).text(), row.id))
+            dropped += dropped_overrides(row.name, modified, found)
+    restored: list[Row] = []
+    for row in database.named_rows(SUBMIT_SQL["overridden_pointers"], workflow=workflow):
+        pointers = msgspec.json.decode(row.pointers, type=JobPointers)
+        modified, found = outdated_of(row.job, row.template, str(pointers.overrides))
+        if found and pointers.pinned_to is None:
+            after = replace(pointers, overrides=modified.without(found).text())
+            restored.append((to_json(after).decode(), row.rerun, row.job))
+    database.change_each(SUBMIT_SQL["set_overrides"], jobs)
+    database.change_each(SUBMIT_SQL["set_pointers"], restored)
+    return tuple(dropped)
+
+
+def _revised_jobs(
+    revision: int,
+    matched: _Matched,
+    gone: list[int],
+    edges: _ReplacedEdges,
+    names: dict[int, str],
+    rows: dict[int, Any],
+) -> tuple[RevisedJob, ...]:
+    """Return every job that the revision touched, by id, with the reasons."""
+    reasons: dict[int, tuple[Reason, ...]] = dict.fromkeys(
+        matched.added_ids, (revision_reason(ReasonKind.ADDED, revision),)
+    )
+    reasons |= dict.fromkeys(gone, (revision_reason(ReasonKind.RETIRED, revision),))
+    shared: dict[int, tuple[Reason, ...]] = {}  # one tuple for all jobs that changed in the same way
+    for job, fields in matched.fields.items():
+        if id(fields) not in shared:
+            shared[id(fields)] = (revision_reason(ReasonKind.REDEFINED, revision, fields=fields),)
+        reasons[job] = shared[id(fields)]
+    gained, lost = Counter(child for _, child in edges.gained), Counter(child for _, child in edges.lost)
+    for job in edges.children - matched.added_ids - set(gone):
+        more = revision_reason(ReasonKind.REWIRED, revision, gained=gained[job], lost=lost[job])
+        reasons[job] = (*reasons.get(job, ()), more)
+    found = []
+    for job in sorted(reasons):
+        row = rows.get(job)
+        version, before = (0, State.WAITING) if row is None else (row.version, STATES[row.state])
+        found.append(RevisedJob(job, names[job], version, before, reasons[job]))
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class _Matched:
+    """How the jobs of a definition match those in the store."""
+
+    ids: dict[str, int] = field(default_factory=dict)  # of every job of the definition
+    new: list[Row] = field(default_factory=list)
+    redefined: list[Row] = field(default_factory=list)
+    former: list[tuple[int, int, str]] = field(default_factory=list)  # of redefined jobs: job, template, binding
+    fields: dict[int, list[str]] = field(default_factory=dict)  # by changed job: the fields that differ
+    rebound: list[Row] = field(default_factory=list)  # jobs with other matrix values
+    added_ids: set[int] = field(default_factory=set)  # new, or no longer retired
+    when_changed: set[int] = field(default_factory=set)  # another `when`
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+
+def _match(
+    database: Database, workflow: int, definition: Definition, templates: TemplateRows, known: dict[str, Any]
+) -> _Matched:
+    """Match jobs by name. `known` holds the rows of `submitted_jobs` by name."""
+    matched, fields = _Matched(), _DifferingFields(database)
+    following = int(database.value(SUBMIT_SQL["highest_job"])) + 1
+    for job in definition.jobs:
+        stored, binding, row = templates[job.template], binding_text(job.binding), known.get(job.name)
+        if row is None:
+            number, following = following, following + 1
+            matched.new.append(job_row(number, workflow, job.name, stored, binding, 0))
+        else:
+            number = row.id
+            differs = (row.template, row.binding) != (stored.id, binding)
+            if differs or row.retired:
+                resume = _resume(database, row, stored.id)
+                copied = (stored.priority, stored.resource_class, stored.when_finished)
+                matched.redefined.append((number, stored.id, binding, *copied, *resume))
+            if row.when_finished != stored.when_finished:
+                matched.when_changed.add(number)
+            if differs:
+                matched.former.append((number, row.template, row.binding))
+            if row.binding != binding:
+                matched.rebound.append((number,))
+            if differs and not row.retired:
+                matched.changed.append(job.name)
+                matched.fields[number] = fields(row.template, stored.id, row.binding != binding)
+        if row is None or row.retired:
+            matched.added.append(job.name)
+            matched.added_ids.add(number)
+        matched.ids[job.name] = number
+    return matched
+
+
+class _DifferingFields:
+    """The names of the fields in which two templates differ, computed once for each pair."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self._known: dict[tuple[int, int, bool], list[str]] = {}
+
+    def __call__(self, before: int, after: int, bound: bool) -> list[str]:
+        found = self._known.get((before, after, bound))
+        if found is None:
+            one, other = template_by_id(self._db, before), template_by_id(self._db, after)
+            found = [each.field for each in template_differences(one, other)] + ["matrix"] * bound
+            self._known[before, after, bound] = found
+        return found
+
+
+def _resume(database: Database, row: Any, template: int) -> tuple[int | None, int, str | None]:
+    """Return the resume attempt, step and subtasks of a redefined job: as planned, while the steps that it would keep
+    are still its first ones. A pinned job does not use the new definition."""
+    attempt, step, subtasks = row.resume_attempt, row.resume_step, row.subtasks
+    if attempt is None or template == row.template or row.pinned_to is not None:
+        return attempt, step, subtasks
+    before, now = step_names(database, row.template), step_names(database, template)
+    if before[:step] != now[:step] or len(now) <= step:
+        return None, 0, None
+    return attempt, step, subtasks if before[step : step + 1] == now[step : step + 1] else None
+
+
+@dataclass(frozen=True, slots=True)
+class _ReplacedEdges:
+    """The edges that a revision added and removed."""
+
+    gained: list[Edge]
+    lost: list[Edge]
+
+    @property
+    def children(self) -> set[int]:
+        """The jobs whose needs have changed."""
+        return {child for _, child in self.gained + self.lost}
+
+
+def _replace_edges(database: Database, workflow: int, wanted: set[Edge]) -> _ReplacedEdges:
+    """Make these the workflow's submitted edges. Plans depend on what is below a job, so the parents' versions
+    increase too."""
+    present = {(parent, child) for parent, child in database.rows(SUBMIT_SQL["submitted_edges"], workflow=workflow)}
+    moved = _ReplacedEdges(sorted(wanted - present), sorted(present - wanted))
+    database.change_each(SUBMIT_SQL["delete_edge"], moved.lost)
+    database.change_each(SUBMIT_SQL["insert_edge"], moved.gained)
+    ends = as_set({job for edge in moved.gained + moved.lost for job in edge})
+    database.change(SUBMIT_SQL["bump_versions"], jobs=ends)
+    return moved

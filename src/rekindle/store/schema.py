@@ -1,23 +1,45 @@
-"""The numbered migrations, and the stamp by which a store's file is known."""
+"""The numbered migrations, and the stamp that identifies a store's file."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
-from rekindle.store.paths import StoredPaths
-from rekindle.store.upgrading import encode_paths
+import msgspec
+
+from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints
+from rekindle.domain.rerun.plan import NextAttempt, Reason, SavedFile
+from rekindle.domain.rerun.undo import JobPointers
+from rekindle.domain.texts.display import show_bytes
+from rekindle.store.paths import (
+    Convert,
+    StoredPaths,
+    with_checked,
+    with_manner,
+    with_prints,
+    with_reasons,
+    with_request,
+    with_saved,
+)
+from rekindle.store.queries import load
+
+SQL = load("upgrading")
 
 FOLDER = Path(__file__).parent / "migrations"
 
-ENCODES_PATHS = 2
-"""The migration that finds absolute paths, and encodes them."""
-
 APPLICATION = 0x524B4E44
 """`RKND`, in the file's header."""
+
+ENCODES_PATHS = 2
+"""The migration that encodes absolute paths."""
+
+_PATH_COLUMNS = ("workflow_directory", "workflow_source", "job_folder", "attempt_folder", "file_path")
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +52,7 @@ class Migration:
 
 
 def migrations() -> Sequence[Migration]:
-    """All of them in order; ValueError when their numbers have gaps."""
+    """Return all migrations in order. Raise ValueError if their numbers have gaps."""
     found: list[Migration] = []
     for path in sorted(FOLDER.glob("*.sql")):
         match = re.fullmatch(r"(\d{4})_(\w+)", path.stem)
@@ -41,10 +63,61 @@ def migrations() -> Sequence[Migration]:
 
 
 def migrate(connection: sqlite3.Connection, steps: Sequence[Migration], paths: StoredPaths) -> None:
-    """Apply migrations to the store with these paths, each in one transaction with its number. Raises sqlite3.Error."""
+    """Apply migrations to the store with these paths, each in one transaction with its number. Raise sqlite3.Error."""
     for step in steps:
         stamp = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {step.number};"
         connection.executescript(f"BEGIN IMMEDIATE;\n{step.text}\n{stamp}")
         if step.number == ENCODES_PATHS:
             encode_paths(connection, paths)
         connection.execute("COMMIT")
+
+
+def encode_paths(connection: sqlite3.Connection, paths: StoredPaths) -> None:
+    """Encode the absolute paths at or below the store's parent folder, in the caller's transaction. Other paths stay
+    as they are."""
+    for root, sign in ((paths.folder, "@"), (paths.parent.rstrip("/"), ".")):
+        for name in _PATH_COLUMNS if show_bytes(root) == root else ():  # older stores' folders are always UTF-8
+            connection.execute(SQL[name].text, {"root": root, "sign": sign})
+    encode = paths.encode
+    rows = [
+        (_encoded(document, FileFingerprints, with_prints, encode), attempt)
+        for attempt, document in connection.execute(SQL["fingerprints"].text)
+    ]
+    connection.executemany(SQL["put_fingerprint"].text, rows)
+    bases = [
+        (_encoded(document, Baseline, _with_basis, encode), attempt, rerun)
+        for attempt, rerun, document in connection.execute(SQL["accepted"].text)
+    ]
+    connection.executemany(SQL["put_accepted"].text, bases)
+    requests = [
+        (_encoded(request, dict[str, Any], with_request, encode), number)
+        for number, request in connection.execute(SQL["requests"].text)
+    ]
+    connection.executemany(SQL["put_request"].text, requests)
+    jobs = [
+        (
+            _encoded(reasons, tuple[Reason, ...], with_reasons, encode),
+            _encoded(pointers, JobPointers, _with_pointers, encode),
+            _encoded(manner, NextAttempt, with_manner, encode),
+            _encoded(saved, tuple[SavedFile, ...], with_saved, encode),
+            _encoded(checked, dict[str, Any], with_checked, encode),
+            rerun,
+            job,
+        )
+        for rerun, job, reasons, pointers, manner, saved, checked in connection.execute(SQL["rerun_jobs"].text)
+    ]
+    connection.executemany(SQL["put_rerun_job"].text, jobs)
+
+
+def _encoded(
+    text: str | None, kind: type[Value], change: Callable[[Value, Convert], Any], encode: Convert
+) -> str | None:
+    return None if text is None else msgspec.json.encode(change(msgspec.json.decode(text, type=kind), encode)).decode()
+
+
+def _with_basis(basis: Baseline, convert: Convert) -> Baseline:
+    return replace(basis, prints=with_prints(basis.prints, convert))
+
+
+def _with_pointers(pointers: JobPointers, convert: Convert) -> JobPointers:
+    return pointers if pointers.folder is None else replace(pointers, folder=convert(pointers.folder))

@@ -1,102 +1,171 @@
-"""Workflows as they are submitted, looked at, set aside and removed."""
+"""Workflows: submitting, revising, reading, archiving and deleting them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
-from rekindle.domain.changes.revisions import Outline
+from rekindle.domain.changes.revisions import RevisionOutline
 from rekindle.domain.definition import Definition, JobTemplate
 from rekindle.domain.models import Revision, Workflow
 from rekindle.domain.states import State
-from rekindle.store import revisions
-from rekindle.store.database import Database, Row
-from rekindle.store.port import Revised
-from rekindle.store.queries import load
-from rekindle.store.rowshape import STATES
-from rekindle.store.submitting import add, revise
-from rekindle.store.templates import decode_template, template_by_id
+from rekindle.store.database import Database
+from rekindle.store.derived import CountKey, add_counts
+from rekindle.store.queries import as_set, load
+from rekindle.store.revisions import RevisionChanges, insert_revision, job_row, outline_of, revise
+from rekindle.store.rows import STATES
+from rekindle.store.templates import TemplateRows, binding_text, decode_template, template_by_id
 
 SQL = load("workflows")
-DELETING = [query for name, query in load("deleting").items() if name != "own_attempts"]
+SUBMIT_SQL = load("submitting")
+DELETE_SQL = [query for name, query in load("deleting").items() if name != "own_attempts"]
 
 
 class Workflows:
-    """See rekindle.store.port.Workflows."""
+    """Workflows, their revisions and templates."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def add(self, definition: Definition, now: float, ids: Sequence[int] = ()) -> int:
-        return add(self._db, definition, now, ids)
+        """Insert a workflow at revision 1 with its templates, jobs (READY or WAITING), edges and counts. Return its id.
 
-    def revise(self, workflow: int, definition: Definition, now: float) -> Revised:
+        `ids`, which must be free, are the ids of the jobs (default: the next ones). 100,000 jobs take seconds.
+        """
+        workflow = int(self._db.value(SUBMIT_SQL["highest_workflow"])) + 1
+        self._db.change(
+            SUBMIT_SQL["insert_workflow"],
+            id=workflow,
+            name=definition.name,
+            project=definition.project,
+            directory=self._db.paths.encode(definition.directory),
+            source=self._db.paths.encode(definition.source),
+            source_digest=definition.source_digest,
+            submitted=now,
+        )
+        insert_revision(self._db, workflow, 1, definition, now)
+        templates = TemplateRows(self._db, workflow, 1, definition.templates)
+        unmet = [0] * len(definition.jobs)
+        for _, child in definition.edges:
+            unmet[child] += 1
+        first = int(self._db.value(SUBMIT_SQL["highest_job"])) + 1
+        numbers = ids or range(first, first + len(definition.jobs))
+        self._db.change_each(
+            SUBMIT_SQL["insert_job"],
+            (
+                job_row(number, workflow, job.name, templates[job.template], binding_text(job.binding), needs)
+                for number, job, needs in zip(numbers, definition.jobs, unmet, strict=True)
+            ),
+        )
+        counts: Counter[CountKey] = Counter()
+        for job, needs in zip(definition.jobs, unmet, strict=True):
+            state = State.WAITING if needs else State.READY
+            counts[workflow, templates[job.template].resource_class, state] += 1
+        add_counts(self._db, counts)
+        edges = sorted(definition.edges)  # in the order of the table, so that it is written page by page
+        self._db.change_each(SUBMIT_SQL["insert_edge"], ((numbers[parent], numbers[child]) for parent, child in edges))
+        return workflow
+
+    def revise(self, workflow: int, definition: Definition, now: float) -> RevisionChanges:
+        """Make `definition` the next revision of a workflow. The caller has checked that no removed job is active.
+
+        Jobs are matched by name: new ones are added and missing ones retired; the others take the new template, binding
+        and priority. Edges are replaced; unmet counts and the states WAITING and READY follow. Attempts are not
+        touched. A template with an unchanged body keeps its row. Overrides of values that the definition changes are
+        dropped, from jobs and from what undo would restore; pinned jobs keep theirs.
+        """
         return revise(self._db, workflow, definition, now)
 
     def set_source(self, workflow: int, source: str | None) -> None:
+        """Set the path of the spec file of an unchanged definition."""
         self._db.change(SQL["set_source"], id=workflow, source=self._db.paths.encode(source))
 
     def find(self, key: int | str) -> Workflow | None:
+        """Return a workflow by id, or the newest of a name, with its counts."""
         if isinstance(key, int):
-            row = self._db.row(SQL["workflow_by_id"], id=key)
+            row = self._db.named_row(SQL["workflow_by_id"], id=key)
         else:
-            row = self._db.row(SQL["workflow_by_name"], name=key)
+            row = self._db.named_row(SQL["workflow_by_name"], name=key)
         if row is None:
             return None
-        counts = self._db.rows(SQL["counts_of_one"], workflow=row[0])
+        counts = self._db.rows(SQL["counts_of_one"], workflow=row.id)
         return self._workflow(row, {STATES[state]: n for state, n in counts})
 
     def listing(self, archived: bool = False) -> list[Workflow]:
+        """Return all workflows with their counts, oldest first; archived ones only if `archived`."""
         counts: dict[int, dict[State, int]] = {}
         for workflow, state, n in self._db.rows(SQL["counts_of_all"]):
             counts.setdefault(workflow, {})[STATES[state]] = n
-        rows = self._db.rows(SQL["workflow_listing"], archived=archived)
-        return [self._workflow(row, counts.get(row[0], {})) for row in rows]
+        rows = self._db.named_rows(SQL["workflow_listing"], archived=archived)
+        return [self._workflow(row, counts.get(row.id, {})) for row in rows]
 
     def template(self, template: int) -> JobTemplate:
+        """Return a template by id."""
         return template_by_id(self._db, template)
 
     def templates(self, workflow: int) -> list[tuple[int, JobTemplate]]:
+        """Return (id, template) of the templates that the workflow's jobs use now."""
         rows = self._db.rows(SQL["templates_in_use"], workflow=workflow)
         return [(number, decode_template(body)) for number, body in rows]
 
     def params(self, workflow: int, revision: int) -> dict[str, Any]:
+        """Return the parameters of a revision."""
         text = self._db.value(SQL["params"], workflow=workflow, revision=revision)
         return msgspec.json.decode(text, type=dict[str, Any])
 
     def revisions(self, workflow: int) -> list[Revision]:
-        return revisions.listing(self._db, workflow)
+        """Return the revisions of a workflow, oldest first."""
+        return [Revision(**row._asdict()) for row in self._db.named_rows(SQL["revisions"], workflow=workflow)]
 
-    def outline(self, workflow: int, revision: int) -> Outline:
-        return revisions.outline_of(self._db, workflow, revision)
+    def outline(self, workflow: int, revision: int) -> RevisionOutline:
+        """Return the jobs and edges of a revision, without those that actions have added since."""
+        return outline_of(self._db, workflow, revision)
 
-    def standing(self, jobs: Collection[int]) -> dict[int, tuple[str, State, int]]:
-        return revisions.standing(self._db, jobs)
+    def job_status(self, jobs: Collection[int]) -> dict[int, tuple[str, State, int]]:
+        """Return (name, state, unmet count) of jobs."""
+        rows = self._db.named_rows(SQL["job_status"], jobs=as_set(jobs))
+        return {row.id: (row.name, STATES[row.state], row.unmet) for row in rows}
 
-    def recorded(self, workflow: int, revision: int, rerun: int) -> None:
+    def set_rerun(self, workflow: int, revision: int, rerun: int) -> None:
+        """Record the rerun that holds the plan of a revision."""
         self._db.change(SQL["set_rerun"], workflow=workflow, number=revision, rerun=rerun)
 
     def archive(self, workflow: int, at: float | None) -> None:
+        """Archive a workflow, or with None bring it back."""
         self._db.change(SQL["set_archived"], id=workflow, at=at)
 
     def delete(self, workflow: int) -> None:
-        for query in DELETING:
+        """Delete every row of a workflow, history included."""
+        for query in DELETE_SQL:
             self._db.change(query, workflow=workflow)
 
     def span(self, workflow: int) -> tuple[float | None, float | None]:
-        row = self._db.row(SQL["span"], id=workflow)
-        return (None, None) if row is None else (row[0], row[1])
+        """Return when the first attempt of a workflow started and the last one ended, archived attempts included."""
+        row = self._db.named_row(SQL["span"], id=workflow)
+        return (None, None) if row is None else (row.started, row.ended)
 
-    def overtaken(self, workflow: int) -> int:
-        return int(self._db.value(SQL["overtaken"], workflow=workflow))
+    def count_overtaken(self, workflow: int) -> int:
+        """Return the number of completed jobs that need a job that is not done: they are stale."""
+        return int(self._db.value(SQL["count_overtaken"], workflow=workflow))
 
     def edges(self, workflow: int) -> list[tuple[int, int]]:
+        """Return the edges of a workflow as (parent, child) job ids."""
         return [(parent, child) for parent, child in self._db.rows(SQL["edges"], workflow=workflow)]
 
-    def _workflow(self, row: Row, counts: dict[State, int]) -> Workflow:
-        number, name, directory, revision, submitted, project, source, *rest = row
+    def _workflow(self, row: Any, counts: dict[State, int]) -> Workflow:
         decode = self._db.paths.decode
-        values = [number, name, decode(directory), revision, submitted, project, decode(source), *rest, counts]
-        return Workflow(*values)
+        return Workflow(
+            row.id,
+            row.name,
+            decode(row.directory),
+            row.revision,
+            row.submitted,
+            row.project,
+            decode(row.source),
+            row.source_digest,
+            row.archived,
+            counts,
+        )

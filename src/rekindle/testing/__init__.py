@@ -1,11 +1,9 @@
-"""Public fakes for tests: a clock that stands, an executor that follows a script, a store that crashes.
+"""Public fakes for tests: a clock that a test sets, an executor that follows a script, a store that crashes.
 
-What is under test stays real: the fakes replace time, processes and luck, and nothing else.
+They replace time, processes and failures; everything else in a test is real.
 """
 
-from rekindle.testing.clock import FakeClock
-from rekindle.testing.crashing import Crash, CrashingStore
-from rekindle.testing.inline import InlineExecutor
-from rekindle.testing.scripted import Outcome, ScriptedExecutor
+from rekindle.testing.fakes import Crash, CrashingStore, FakeClock, InlineExecutor
+from rekindle.testing.scripted import ScriptedExecutor, ScriptedOutcome
 
-__all__ = ["Crash", "CrashingStore", "FakeClock", "InlineExecutor", "Outcome", "ScriptedExecutor"]
+__all__ = ["Crash", "CrashingStore", "FakeClock", "InlineExecutor", "ScriptedExecutor", "ScriptedOutcome"]

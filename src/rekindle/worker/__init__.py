@@ -1,1 +1,1 @@
-"""THE BENCH: runs attempts, one at a time, and journals what happens before anyone is told."""
+"""The worker: runs attempts one at a time, and journals each event before it is reported."""

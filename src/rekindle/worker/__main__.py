@@ -1,9 +1,8 @@
 """A worker's process: `python -P -m rekindle.worker NAME JOURNAL SCRATCH WAKE`.
 
-Orders come on stdin (journal.orders); WAKE is a descriptor on which a byte wakes the runner. SIGTERM means Stop;
-SIGUSR1 means to stop and to cancel what runs, for whoever has no pipe to it. It creates JOURNAL, and goes if that is
-there: see journal.opening.
-"""
+Orders arrive on stdin (journal.orders). WAKE is a descriptor: a byte written to it wakes the runner. SIGTERM means
+Stop; SIGUSR1 means Stop and cancel the running attempts, for a sender without a pipe. The worker creates JOURNAL and
+exits if it exists: see journal.log."""
 
 from __future__ import annotations
 
@@ -14,62 +13,60 @@ import socket
 import sys
 import time
 
-from rekindle.journal.durability import is_full
-from rekindle.journal.oomkills import OomKills
-from rekindle.journal.opening import open_own
-from rekindle.journal.places import clear_scratch
-from rekindle.journal.processes import CANCEL, boot_id, start_of
+from rekindle.journal.log import create_journal, is_fully_durable
+from rekindle.journal.paths import clear_scratch
+from rekindle.journal.processes import CANCEL_SIGNAL, OomKillCounter, boot_id, start_of
 from rekindle.journal.records import Opened
-from rekindle.worker.calls import Hosts
-from rekindle.worker.capture import Capture
-from rekindle.worker.fingerprints import Fingerprints
-from rekindle.worker.folders import Folders
-from rekindle.worker.frame import own_surroundings
-from rekindle.worker.loop import Bench
-from rekindle.worker.reaping import become_subreaper
-from rekindle.worker.telling import Teller
-from rekindle.worker.tools import Tools
+from rekindle.worker.attempt_environment import base_environment
+from rekindle.worker.attempt_folders import AttemptFolders
+from rekindle.worker.call_steps import CallHosts
+from rekindle.worker.command_steps import become_subreaper
+from rekindle.worker.fingerprints import Fingerprinter
+from rekindle.worker.logs import StepLogs
+from rekindle.worker.loop import WorkerLoop
+from rekindle.worker.reporter import Reporter
+from rekindle.worker.subtasks import WorkerResources
 
 
 def main(arguments: list[str]) -> None:
-    """Set the process up and work."""
+    """Set up the process and work."""
     name, journal, scratch, wake = arguments
     os.set_inheritable(int(wake), False)
     os.set_blocking(0, False)
-    alarm = _alarm_for_signals()
+    signal_fd = _signal_descriptor()
     become_subreaper()
     pid = os.getpid()
     opened = Opened(name, socket.gethostname(), boot_id(), pid, start_of(pid) or 0, time.time())
-    own = open_own(journal, opened, durable=is_full(os.environ))
+    own = create_journal(journal, opened, durable=is_fully_durable(os.environ))
     if own is None:
         clear_scratch(scratch)
         return
-    teller = Teller(own, int(wake))
-    tools = Tools(
-        teller=teller,
-        capture=Capture(f"{scratch}/", teller.storage),
-        folders=Folders(f"{scratch}/spare", teller.storage),
-        hosts=Hosts(journal, scratch, teller.storage),
-        fingerprints=Fingerprints(),
-        kills=OomKills(),
-        surroundings=own_surroundings(),
+    reporter = Reporter(own, int(wake))
+    resources = WorkerResources(
+        reporter=reporter,
+        capture=StepLogs(f"{scratch}/", reporter.storage),
+        folders=AttemptFolders(f"{scratch}/spare", reporter.storage),
+        hosts=CallHosts(journal, scratch, reporter.storage),
+        fingerprints=Fingerprinter(),
+        kills=OomKillCounter(),
+        base_variables=base_environment(),
         scratch=scratch,
     )
-    Bench(tools, alarm).run()
-    with contextlib.suppress(OSError):  # then the executor does it, or nobody needs it any more
+    WorkerLoop(resources, signal_fd).run()
+    with contextlib.suppress(OSError):  # the executor clears the folder, or the store is gone
         clear_scratch(scratch)
 
 
-def _alarm_for_signals() -> int:
-    """A descriptor from which the numbers of SIGTERM and SIGUSR1 can be read when they have come; SIGINT and SIGHUP are
-    for the terminal's own processes."""
-    alarm, bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+def _signal_descriptor() -> int:
+    """Return a descriptor from which the numbers of received SIGTERM and SIGUSR1 can be read. SIGINT and SIGHUP are
+    ignored: they are for the processes of a terminal."""
+    signal_fd, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    for number in (signal.SIGTERM, CANCEL):
+    for number in (signal.SIGTERM, CANCEL_SIGNAL):
         signal.signal(number, lambda *_: None)
-    signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
-    return alarm
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    return signal_fd
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A worker's loop: orders in, attempts one after the other, everything told before it is waited for."""
+"""The worker's loop: take orders, run attempts one after the other, journal everything before waiting."""
 
 from __future__ import annotations
 
@@ -10,81 +10,80 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from itertools import islice, takewhile
 
-from rekindle.journal.orders import Assign, Assignment, Cancel, Order, Recall, Recipe, Stop
-from rekindle.journal.processes import CANCEL
+from rekindle.journal.orders import Assign, Assignment, Cancel, Order, Recall, Stop, TaskTemplate
+from rekindle.journal.processes import CANCEL_SIGNAL
 from rekindle.journal.records import Closed, Leaving, Returned
-from rekindle.worker.attempts import Attempt, begin
-from rekindle.worker.batches import LARGEST, CallBatch
-from rekindle.worker.clock import CLOCK, date
-from rekindle.worker.findings import canceled_before
-from rekindle.worker.telling import BREATH
-from rekindle.worker.tools import Tools
-from rekindle.worker.wire import Lines
+from rekindle.worker.attempt import Attempt, begin
+from rekindle.worker.call_batches import MAX_BATCH, CallBatch
+from rekindle.worker.call_protocol import LineReader
+from rekindle.worker.reporter import NOTIFY_INTERVAL
+from rekindle.worker.steps import CLOCK, canceled_record, wall_time
+from rekindle.worker.subtasks import WorkerResources
 
 STDIN = 0
-LONGEST_WAIT = 24 * 3600 * 1000
+MAX_WAIT = 24 * 3600 * 1000
 """Milliseconds; poll(2) takes no more than 24 days."""
 
-NEARLY_OUT = 4
-"""With fewer attempts than this before it, a worker tells its runner of each end at once."""
+LOW_QUEUE = 4
+"""With fewer waiting attempts than this, a worker wakes its runner at each end at once."""
 
 
-LONG_BREATH = 0.1
-"""Seconds between two bytes to the runner amid a fan-out: nothing waits for the end of one of its subtasks."""
+FAN_OUT_NOTIFY_INTERVAL = 0.1
+"""Seconds between two wake-ups of the runner during a fan-out: nothing waits for the end of a subtask."""
 
 
-class Bench:
-    """One slot: what it has to do, and what it does."""
+class WorkerLoop:
+    """One worker slot: its queue, and the attempt or batch that it runs."""
 
-    def __init__(self, tools: Tools, alarm: int) -> None:
-        """`alarm` is a descriptor that becomes readable when the worker shall stop: the numbers of signals."""
-        self._tools, self._alarm = tools, alarm
-        self._orders = Lines(STDIN, Order)
-        self._recipes: dict[int, Recipe] = {}
+    def __init__(self, resources: WorkerResources, signal_fd: int) -> None:
+        """`signal_fd` is a descriptor from which the numbers of received signals can be read."""
+        self._resources, self._signal_fd = resources, signal_fd
+        self._orders = LineReader(STDIN, Order)
+        self._templates: dict[int, TaskTemplate] = {}
         self._queue: deque[Assignment] = deque()
         self._attempt: Attempt | None = None
         self._batch: CallBatch | None = None
-        self._batch_size = LARGEST
+        self._batch_size = MAX_BATCH
         self._stopping = False
 
     def run(self) -> None:
-        """Work until told to stop, and until what runs then has ended."""
+        """Work until ordered to stop, and until the running attempt has ended."""
         while True:
-            self._fill()
+            self._start_next()
             if self._stopping and self._idle:
                 break
             now = time.monotonic()
-            self._tools.teller.offer(now)
+            self._resources.reporter.try_flush(now)
             fanned_out = self._attempt is not None and self._attempt.fanned_out
-            self._tools.teller.ring(
+            self._resources.reporter.notify(
                 now,
-                urgent=len(self._queue) < NEARLY_OUT and not fanned_out,
-                breath=LONG_BREATH if fanned_out else BREATH,
+                urgent=len(self._queue) < LOW_QUEUE and not fanned_out,
+                interval=FAN_OUT_NOTIFY_INTERVAL if fanned_out else NOTIFY_INTERVAL,
             )
             readable = self._wait()
             if self._idle:
                 CLOCK.set()
-            if self._alarm in readable:
-                self._heed(os.read(self._alarm, 64))
+            if self._signal_fd in readable:
+                self._handle_signals(os.read(self._signal_fd, 64))
             if STDIN in readable:
-                self._obey()
-            self._turn()
-        self._tools.hosts.retire()
-        self._tools.teller.add(Closed(at=date()))
-        self._tools.teller.flush()
-        self._tools.teller.ring(time.monotonic(), urgent=True)
+                self._handle_orders()
+            self._poll()
+        self._resources.hosts.retire()
+        self._resources.reporter.add(Closed(at=wall_time()))
+        self._resources.reporter.flush()
+        self._resources.reporter.notify(time.monotonic(), urgent=True)
 
     @property
     def _idle(self) -> bool:
         return self._attempt is None and self._batch is None
 
     def _wait(self) -> set[int]:
-        """Wait for something to happen or fall due; the readable descriptors."""
+        """Wait for an event or the next due time; return the readable descriptors."""
         poll = select.poll()
-        poll.register(self._alarm, select.POLLIN)
+        poll.register(self._signal_fd, select.POLLIN)
         if not self._orders.ended:
             poll.register(STDIN, select.POLLIN)
-        dues = [self._tools.teller.due]
+        dues = [self._resources.reporter.due]
         running = self._attempt or self._batch
         if running is not None:
             dues.append(running.due)
@@ -93,54 +92,56 @@ class Bench:
         first = min((due for due in dues if due is not None), default=None)
         milliseconds = None
         if first is not None:
-            milliseconds = min(LONGEST_WAIT, max(0, math.ceil((first - time.monotonic()) * 1000)))
+            milliseconds = min(MAX_WAIT, max(0, math.ceil((first - time.monotonic()) * 1000)))
         return {fd for fd, _ in poll.poll(milliseconds)}
 
-    def _fill(self) -> None:
-        """Begin what is next, when nothing runs and what did is told."""
-        while self._idle and self._queue and not self._tools.teller.storage.trouble:
+    def _start_next(self) -> None:
+        """Start the next attempt or batch if nothing runs and everything is journaled."""
+        while self._idle and self._queue and not self._resources.reporter.storage.disk_error:
             CLOCK.set()
-            recipe = self._recipes[self._queue[0].recipe]
-            first, alone = recipe.steps[0], bool(self._queue[0].copy_from) or recipe.leave_running
-            if len(recipe.steps) == 1 and first.call is not None and first.each is None and not alone:
-                self._begin_batch(recipe)
+            template = self._templates[self._queue[0].template]
+            first, alone = template.steps[0], bool(self._queue[0].copy_from) or template.leave_running
+            if len(template.steps) == 1 and first.call is not None and first.each is None and not alone:
+                self._begin_batch(template)
             else:
-                self._attempt = begin(self._tools, recipe, self._queue.popleft())
+                self._attempt = begin(self._resources, template, self._queue.popleft())
 
-    def _begin_batch(self, recipe: Recipe) -> None:
-        teller = self._tools.teller
-        code = self._tools.fingerprints.code(recipe, teller.add)
-        teller.flush()
+    def _begin_batch(self, template: TaskTemplate) -> None:
+        reporter = self._resources.reporter
+        code = self._resources.fingerprints.code(template, reporter.add)
+        reporter.flush()
         first = islice(self._queue, self._batch_size)
-        work = list(takewhile(lambda one: one.recipe == recipe.id and not one.copy_from, first))
+        work = list(takewhile(lambda one: one.template == template.id and not one.copy_from, first))
         for _ in work:
             self._queue.popleft()
-        self._tools.hosts.spare(False)
-        self._batch = CallBatch(self._tools.hosts, teller, self._tools.kills, recipe, work, code)
+        self._resources.hosts.set_leave_running(False)
+        self._batch = CallBatch(self._resources.hosts, reporter, self._resources.kills, template, work, code)
 
-    def _turn(self) -> None:
-        """See what has become of what runs."""
+    def _poll(self) -> None:
+        """Poll the running attempt or batch."""
         now = time.monotonic()
         if self._attempt is not None:
-            self._attempt.turn(now)
+            self._attempt.poll(now)
             if self._attempt.over:
-                leaves, self._attempt = self._attempt.leaves, None
-                if leaves:  # these processes would count as the next attempt's: when this worker ends, they are init's
+                left_processes, self._attempt = self._attempt.left_processes, None
+                if (
+                    left_processes
+                ):  # these processes would count as the next attempt's: when this worker ends, they are init's
                     self._stop()
         elif self._batch is not None:
-            left = self._batch.turn(now)
+            left = self._batch.poll(now)
             if left is not None:
-                self._batch_size = min(LARGEST, max(8, 2 * self._batch.done))
+                self._batch_size = min(MAX_BATCH, max(8, 2 * self._batch.done))
                 self._batch = None
-                self._tools.teller.others()
+                self._resources.reporter.mark_unread()
                 self._queue.extendleft(reversed(left))
                 if self._stopping:
                     self._give_back()
 
-    def _obey(self) -> None:
+    def _handle_orders(self) -> None:
         for order in self._orders.take():
-            if isinstance(order, Recipe):
-                self._recipes[order.id] = order
+            if isinstance(order, TaskTemplate):
+                self._templates[order.id] = order
             elif isinstance(order, Assign):
                 self._queue.extend(order.work)
             elif isinstance(order, Cancel):
@@ -153,36 +154,36 @@ class Bench:
         if self._orders.ended or self._stopping:
             self._stop()
 
-    def _heed(self, signals: bytes) -> None:
-        """SIGTERM means to stop. CANCEL comes from whoever has taken over from this worker's runner, which is dead:
-        what still runs is canceled."""
+    def _handle_signals(self, signals: bytes) -> None:
+        """Stop on SIGTERM. On CANCEL_SIGNAL, which comes from the successor of a dead runner, cancel the running
+        attempts too."""
         self._stop()
-        if CANCEL in signals:
+        if CANCEL_SIGNAL in signals:
             self._cancel_running(self._tokens())
 
     def _stop(self) -> None:
-        """Give back what has not started; what runs goes on to its end."""
-        told, self._stopping = self._stopping, True
+        """Give back unstarted attempts; the running one continues to its end."""
+        was_stopping, self._stopping = self._stopping, True
         self._withdraw()
         self._give_back()
-        if not told:
-            self._tools.teller.add(Leaving(self._tokens()))
+        if not was_stopping:
+            self._resources.reporter.add(Leaving(self._tokens()))
 
     def _tokens(self) -> tuple[str, ...]:
-        """Of what is in hand: it runs, or may still begin."""
+        """Return the tokens of the attempts that run or may still start."""
         if self._batch is not None:
             return self._batch.tokens
         return () if self._attempt is None else (self._attempt.assignment.token,)
 
     def _withdraw(self) -> None:
-        """Take what is not started out of the host's hands."""
+        """Take unstarted attempts back from the call host."""
         if self._batch is not None:
             self._queue.extendleft(reversed(self._batch.withdraw()))
 
     def _give_back(self) -> None:
         if self._queue:
             tokens, attempts = zip(*((one.token, one.attempt) for one in self._queue), strict=True)
-            self._tools.teller.add(Returned(tokens=tokens, attempts=attempts))
+            self._resources.reporter.add(Returned(tokens=tokens, attempts=attempts))
             self._queue.clear()
 
     def _cancel(self, tokens: Sequence[str]) -> None:
@@ -191,7 +192,7 @@ class Bench:
         waiting, self._queue = self._queue, deque()
         for one in waiting:
             if one.token in wanted:
-                self._tools.teller.add(canceled_before(one))
+                self._resources.reporter.add(canceled_record(one))
             else:
                 self._queue.append(one)
         self._cancel_running(wanted)

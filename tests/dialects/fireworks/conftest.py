@@ -1,4 +1,4 @@
-"""A project's folder, and FireWorks' commands called in it."""
+"""Fixtures: a project folder in which FireWorks' commands run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lpad_folder import CHAIN, PLACE, Lpad
 
 @pytest.fixture(scope="session")
 def lpad_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with what `rekindle dialects install` writes."""
+    """Return the folder with the executables of `rekindle dialects install`."""
     folder = tmp_path_factory.mktemp("bin")
     subprocess.run([sys.executable, "-m", "rekindle", "dialects", "install", folder], check=True, capture_output=True)
     return folder
@@ -26,13 +26,13 @@ def lpad(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REKINDLE_STORE", raising=False)
     monkeypatch.setenv(PLACE, str(tmp_path))
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; put it back afterwards
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main() replaces it
     return Lpad(tmp_path, capsys)
 
 
 @pytest.fixture(scope="session")
 def chain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the chain has run, once for all tests."""
+    """A folder in which the chain has run, made once for all tests."""
     folder = tmp_path_factory.mktemp("chain")
     (folder / "chain.yaml").write_text(CHAIN)
     env = {**os.environ, PLACE: str(folder)}
@@ -44,6 +44,6 @@ def chain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def chain(lpad: Lpad, chain_folder: Path) -> Lpad:
-    """A copy of that folder's store."""
+    """A copy of the store in which the chain has run."""
     shutil.copytree(chain_folder / ".rekindle", lpad.folder / ".rekindle")
     return lpad

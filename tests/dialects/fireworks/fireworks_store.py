@@ -1,4 +1,4 @@
-"""A store of fireworks whose launches are written as an engine writes them, without running anything."""
+"""A store of fireworks whose launches are written directly, without running anything."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rekindle.domain.causes import Cause
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
-from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Ending, Failure, Move, NewAttempt, StepOutcome
-from rekindle.domain.states import State
+from rekindle.domain.models import AttemptEnd, Failure, NewAttempt, StateChange, StepOutcome
+from rekindle.domain.states import Cause, JobEvent, State, transition
 from rekindle.engine.session import Session
 from rekindle.store.opening import open_store
 
@@ -19,7 +17,7 @@ TEMPLATE = JobTemplate("work", (Step("0-A", call="a:b"), Step("1-B", call="a:b")
 
 
 class Fireworks:
-    """A session, and what is written to it."""
+    """A session that writes fireworks and launches."""
 
     def __init__(self, folder: Path) -> None:
         self.session = Session(open_store(str(folder), create=True), lambda: 1_700_000_000.0)
@@ -33,7 +31,7 @@ class Fireworks:
         name: str = "flow",
         metadata: Mapping[str, Any] | None = None,
     ) -> list[int]:
-        """A workflow of fireworks with these specs, named fw-0, fw-1, …; their ids."""
+        """Add a workflow of fireworks with these specs, named fw-0, fw-1, …. Returns their ids."""
         created = "2024-05-01T10:00:00"
         jobs = [
             JobNode(f"fw-{at}", 0, {"name": f"fw {at}", "fw": -at - 1, "created_on": created, "spec": spec})
@@ -47,7 +45,7 @@ class Fireworks:
         return [names[job.name][0] for job in jobs]
 
     def launch(self, workflow_of: int, endings: Mapping[int, object]) -> dict[int, int]:
-        """Claim what is ready in the workflow of a firework; end those that `endings` names: with a text, they fail
+        """Claim the ready jobs in the workflow of a firework, and end those in `endings`: with a text, they fail
         with it as their traceback; with a list, these are the results of their steps. The others are RESERVED.
         Returns the launches by firework."""
         self._now += 100
@@ -65,23 +63,25 @@ class Fireworks:
             archive.queue.claim(attempts, 1, self._now)
             launches = {one.job.id: one.id for one in attempts}
             ended = [_ending(launches[job], result, self._now) for job, result in endings.items() if job in launches]
-            standing = archive.queue.standing([one.attempt for one in ended])
+            standing = archive.queue.status([one.attempt for one in ended])
             archive.queue.end(ended)
             moves = []
             for one in ended:
                 at = standing[one.attempt]
-                running = transition(at.job_state, Event.START, "")
-                event = Event.COMPLETE if one.state is State.COMPLETED else Event.FAIL
-                moves.append(Move(at.job, at.workflow, at.resource_class, at.job_state, transition(running, event, "")))
+                running = transition(at.job_state, JobEvent.START, "")
+                event = JobEvent.COMPLETE if one.state is State.COMPLETED else JobEvent.FAIL
+                moves.append(
+                    StateChange(at.job, at.workflow, at.resource_class, at.job_state, transition(running, event, ""))
+                )
             archive.queue.move(moves)
             done = [move.job for move in moves if move.after is State.COMPLETED]
             archive.queue.move(archive.queue.completed(done))
         return launches
 
 
-def _ending(attempt: int, result: object, now: float) -> Ending:
+def _ending(attempt: int, result: object, now: float) -> AttemptEnd:
     if isinstance(result, str):
-        return Ending(
+        return AttemptEnd(
             attempt,
             State.FAILED,
             ended=now + 3,
@@ -97,4 +97,4 @@ def _ending(attempt: int, result: object, now: float) -> Ending:
         StepOutcome(at, TEMPLATE.steps[at].name, State.COMPLETED, result=json.dumps(one))
         for at, one in enumerate(result)
     )
-    return Ending(attempt, State.COMPLETED, ended=now + 3, started=now + 1, host="node7", exit_code=0, steps=steps)
+    return AttemptEnd(attempt, State.COMPLETED, ended=now + 3, started=now + 1, host="node7", exit_code=0, steps=steps)

@@ -1,4 +1,4 @@
-"""A folder with workflow files, functions that their tasks call, and a store in which all of it ran."""
+"""A folder with workflow files, the functions that their tasks call, and a store in which they run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.cli.main import main
-from rekindle.dialects.fireworks.adding import add_flow
-from rekindle.dialects.fireworks.reading import read_document
-from rekindle.dialects.fireworks.stored import binding_of, specs
-from rekindle.dialects.fireworks.words import fw_state
+from rekindle.dialects.fireworks.flow_file import read_flow
+from rekindle.dialects.fireworks.fw_states import fw_state
+from rekindle.dialects.fireworks.stored_fireworks import current_specs, stored_binding
+from rekindle.dialects.fireworks.workflow_operations import add_flow
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.selection import Selection
-from rekindle.engine.looking import look
+from rekindle.engine.queries import job_queries, selections
 from rekindle.engine.session import open_session
 
 FUNCTIONS = """\
@@ -49,25 +49,25 @@ def need(path, *values):
 
 
 def py(func: str, *args: Any, inputs: Sequence[str] = (), outputs: Sequence[str] = (), **kwargs: Any) -> dict[str, Any]:
-    """A PyTask."""
+    """Return a PyTask."""
     task = {"_fw_name": "PyTask", "func": func, "args": list(args), "inputs": list(inputs), "outputs": list(outputs)}
     return {**task, "kwargs": kwargs}
 
 
 def act(**action: Any) -> dict[str, Any]:
-    """A task that asks for this FWAction."""
+    """Return a task that returns this FWAction."""
     return py("flow_functions.leave", **action)
 
 
 def fw(number: int, *tasks: Mapping[str, Any], name: str = "", **spec: Any) -> dict[str, Any]:
-    """A firework."""
+    """Return a firework."""
     return {"fw_id": number, "name": name or f"fw{number}", "spec": {"_tasks": list(tasks), **spec}}
 
 
 def wf(
     *fireworks: Mapping[str, Any], links: Mapping[int, Sequence[int]] | None = None, name: str = "w"
 ) -> dict[str, Any]:
-    """A workflow."""
+    """Return a workflow."""
     linked = {str(parent): list(children) for parent, children in (links or {}).items()}
     return {"name": name, "fws": list(fireworks), "links": linked, "metadata": {}}
 
@@ -83,67 +83,67 @@ class Flows:
 
     @property
     def url(self) -> str:
-        """Of the store."""
+        """Return an open session of the store."""
         return str(self.folder / ".rekindle")
 
     def add(self, document: Mapping[str, Any]) -> dict[int, int]:
-        """Add a workflow; the ids of its fireworks by their numbers."""
+        """Add a workflow. Returns the fw_ids by number."""
         with open_session(self.url) as session:
-            return add_flow(session, read_document(document), str(self.folder))
+            return add_flow(session, read_flow(document), str(self.folder))
 
     def __call__(self, *words: str) -> int:
-        """A command of rekindle, on this store."""
+        """Run a rekindle command on this store."""
         return main(["--store", self.url, *words])
 
     def run(self) -> int:
-        """Run whatever can run."""
+        """Run everything that is ready."""
         return self("work", "-j", "4")
 
     def job(self, number: int) -> Job:
-        """A firework."""
+        """Return a firework."""
         with open_session(self.url) as session:
-            return look.jobs(session, [number])[0].job
+            return job_queries.jobs(session, [number])[0].job
 
     def state(self, number: int) -> str:
-        """In FireWorks' words."""
+        """Return the state in FireWorks' terms."""
         job = self.job(number)
         return fw_state(job.state, job.held)
 
     def spec(self, number: int) -> dict[str, Any]:
-        """As its next launch is to see it."""
+        """Return the spec that its next launch gets."""
         with open_session(self.url) as session:
-            return specs(session, [look.jobs(session, [number])[0].job])[number]
+            return current_specs(session, [job_queries.jobs(session, [number])[0].job])[number]
 
     def launches(self, number: int) -> list[Attempt]:
-        """Its attempts, archived ones too."""
+        """Return its attempts, including archived ones."""
         with open_session(self.url) as session:
-            return look.attempts(session, [number])
+            return job_queries.attempts(session, [number])
 
     def kept(self, number: int) -> Any:
-        """What `keep` was given in its last launch."""
+        """Return the arguments of `keep` in its last launch."""
         folder = self.launches(number)[-1].folder
         return json.loads(Path(folder or "", "kept.json").read_text())
 
     def named(self, workflow_of: int) -> dict[str, int]:
-        """The fireworks of a workflow, added ones too, by FireWorks' name."""
+        """Return the fireworks of a workflow by name, including added ones."""
         with open_session(self.url) as session:
-            workflow = look.jobs(session, [workflow_of])[0].job.workflow
-            ids = look.select(session, Selection(workflow=str(workflow)))
-            return {binding_of(row.job)["name"]: row.job.id for row in look.jobs(session, ids)}
+            workflow = job_queries.jobs(session, [workflow_of])[0].job.workflow
+            ids = selections.select(session, Selection(workflow=str(workflow)))
+            return {stored_binding(row.job)["name"]: row.job.id for row in job_queries.jobs(session, ids)}
 
     def children(self, number: int) -> list[int]:
-        """What needs a firework."""
+        """Return the children of a firework."""
         with open_session(self.url) as session:
-            return sorted(look.children_of(session, [number])[number])
+            return sorted(job_queries.child_ids(session, [number])[number])
 
 
 def results(attempt: Attempt) -> list[Any]:
-    """What each task of a launch did."""
+    """Return the results of a launch's tasks."""
     return [None if step.result is None else json.loads(step.result) for step in attempt.steps]
 
 
 def in_folder(folder: Path, monkeypatch: Any) -> None:
-    """Work there, without what the environment says of stores."""
+    """Change to the folder, and ignore stores named by the environment."""
     monkeypatch.chdir(folder)
     monkeypatch.delenv("REKINDLE_STORE", raising=False)
     assert "REKINDLE_STORE" not in os.environ

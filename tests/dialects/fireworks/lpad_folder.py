@@ -1,4 +1,4 @@
-"""FireWorks' commands, called in a folder."""
+"""FireWorks' commands, run in a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from rekindle.cli.main import main
 
 PLACE = "LPAD_PLACE"
-"""The environment variable that tells scripts of the test's folder."""
+"""The environment variable with the test's folder, for scripts."""
 
 CHAIN = """\
 name: chain
@@ -45,14 +45,14 @@ fws:
   spec: {_tasks: [{_fw_name: ScriptTask, script: "true"}]}
 links: {1: [2], 2: [3]}
 """
-"""Once run: prep and fine have completed, relax fizzled in its third task, odd with its own message; after waits."""
+"""After one run prep and fine are COMPLETED, relax FIZZLED in its third task, odd FIZZLED, and after waits."""
 
 PREP, RELAX, AFTER, ODD, FINE = 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended, and what it printed."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -67,53 +67,53 @@ class Lpad:
         self._capture = capture
 
     def rekindle(self, *words: str) -> Done:
-        """A command of rekindle, in this process."""
+        """Run a rekindle command in this process."""
         self._capture.readouterr()
         code = main(words)
         out, err = self._capture.readouterr()
         return Done(code, out, err)
 
     def __call__(self, *words: str | int) -> Done:
-        """A command of lpad, in this process."""
+        """Run an lpad command in this process."""
         return self.rekindle("lpad", *(str(word) for word in words))
 
     def ok(self, *words: str | int) -> Done:
-        """The same, of a command that succeeds."""
+        """Run an lpad command that has to succeed."""
         done = self(*words)
         assert done.code == 0, done.err
         return done
 
     def json(self, *words: str | int) -> Any:
-        """The one document of a command that succeeds."""
+        """Return the single document of a command that has to succeed."""
         return json.loads(self.ok(*words).out)
 
     def each(self, *words: str | int) -> list[Any]:
-        """The documents that it prints, of which one alone stands without a list."""
+        """Return the printed documents. A single one is printed without a list."""
         found = self.json(*words)
         return found if isinstance(found, list) else [found]
 
     def states(self) -> dict[str, str]:
-        """By name of a firework."""
+        """Return values by firework name."""
         return {one["name"]: one["state"] for one in self.each("get_fws")}
 
     def of(self, number: int) -> dict[str, Any]:
-        """All that is known of a firework."""
+        """Return the whole document of a firework."""
         found: dict[str, Any] = self.json("get_fws", "-i", number, "-d", "all")
         return found
 
     def work(self) -> int:
-        """Run what is ready; the exit code."""
+        """Run the ready fireworks. Returns the exit code."""
         return self.rekindle("work", "-j", "2").code
 
     def log(self) -> list[str]:
-        """What tasks have written to the log since it was read last."""
+        """Return what tasks have logged since the last call."""
         path = self.folder / "log"
         words = path.read_text().split() if path.exists() else []
         path.unlink(missing_ok=True)
         return words
 
     def shell(self, line: str) -> Done:
-        """A line as one types it, where `lpad` is installed."""
+        """Run a shell line with `lpad` installed."""
         done = subprocess.run(
             ["bash", "-c", line], cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )

@@ -1,4 +1,4 @@
-"""What FireWorks' dataflow tasks pass from firework to firework, run for real."""
+"""FireWorks' dataflow tasks pass data from firework to firework."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rekindle.dialects.fireworks.defining import define
-from rekindle.dialects.fireworks.reading import read_document
+from rekindle.dialects.fireworks.flow import define_flow
+from rekindle.dialects.fireworks.flow_file import read_flow
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine.looking import look
+from rekindle.engine.queries import job_queries, selections
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import open_session
-from rekindle.engine.submitting.submit import submit
+from rekindle.engine.submit.submit import submit
 
 SQUARES = {"_fw_name": "PyTask", "func": "math.prod", "inputs": ["numbers"], "outputs": ["products"]}
 COUNTED = {
@@ -73,15 +73,15 @@ WORKFLOW: dict[str, Any] = {
 }
 
 
-def test_a_list_is_parted_worked_on_in_parallel_and_joined(tmp_path: Path) -> None:
+def test_foreach_splits_a_list_and_join_merges_the_results(tmp_path: Path) -> None:
     with open_session(str(tmp_path / ".rekindle"), create=True) as session:
-        submit(session, define(read_document(WORKFLOW), str(tmp_path)), new=True)
+        submit(session, define_flow(read_flow(WORKFLOW), str(tmp_path)), new=True)
         work(session, WorkOptions(slots=2))
-        rows = look.jobs(session, look.select(session, Selection(everything=True)))
+        rows = job_queries.jobs(session, selections.select(session, Selection(everything=True)))
         assert [row.job.state for row in rows] == [State.COMPLETED] * 5
         ids = {row.job.name: row.job.id for row in rows}
         did = {
-            name: [json.loads(step.result or "{}") for step in look.attempts(session, [job])[-1].steps]
+            name: [json.loads(step.result or "{}") for step in job_queries.attempts(session, [job])[-1].steps]
             for name, job in ids.items()
         }
     chunks = sorted((did[name] for name in did if name.startswith("ForeachTask")), key=str)

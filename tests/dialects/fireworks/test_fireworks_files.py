@@ -1,4 +1,4 @@
-"""FireWorks' files, read and refused; names; what is added, read back and removed."""
+"""FireWorks files: reading, errors, names, adding, reading back and removing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 from flow_folder import Flows, fw, in_folder, py, wf
 
-from rekindle.dialects.fireworks.adding import update_flow
-from rekindle.dialects.fireworks.defining import define
-from rekindle.dialects.fireworks.flows import Flow, job_names, workflow_name
-from rekindle.dialects.fireworks.reading import read_document, read_file
-from rekindle.dialects.fireworks.stored import flow_of, workflows
+from rekindle.dialects.fireworks.flow import Flow, define_flow, unique_job_names, workflow_name
+from rekindle.dialects.fireworks.flow_file import read_flow, read_flow_file
+from rekindle.dialects.fireworks.stored_fireworks import fireworks_workflows, stored_flow
 from rekindle.domain.errors import Refused, SpecError
-from rekindle.engine.looking import look
+from rekindle.engine.queries import selections, workflow_queries
 from rekindle.engine.session import open_session
+from rekindle.engine.submit.submit import submit
 from rekindle.spec.values import JOB_NAME
 
 DEMO = """\
@@ -53,10 +52,10 @@ def write(folder: Path, text: str, name: str = "w.yaml") -> Path:
 
 
 def test_a_workflow_file_becomes_jobs_steps_and_edges(tmp_path):
-    flow = read_file(write(tmp_path, DEMO))
+    flow = read_flow_file(write(tmp_path, DEMO))
     assert (flow.name, flow.metadata, flow.links) == ("demo", {"project": "P1"}, {-2: (), -1: (-2,)})
-    made = define(flow, str(tmp_path))
-    # FireWorks numbers by `fw_id`, the lowest first.
+    made = define_flow(flow, str(tmp_path))
+    # Fireworks are ordered by `fw_id`.
     assert [job.name for job in made.jobs] == ["use", "prep"]
     assert made.edges == ((1, 0),)
     assert made.jobs[1].binding["spec"]["_category"] == "small"
@@ -66,21 +65,21 @@ def test_a_workflow_file_becomes_jobs_steps_and_edges(tmp_path):
     assert made.params["fireworks"]["metadata"] == {"project": "P1"}
 
 
-def test_a_single_firework_is_a_workflow_in_yaml_and_json_and_one_task_needs_no_list(tmp_path):
-    flow = read_file(write(tmp_path, SINGLE, "fw.json"))
+def test_single_firework_file_with_single_task_is_read(tmp_path):
+    flow = read_flow_file(write(tmp_path, SINGLE, "fw.json"))
     assert (flow.name, [one.name for one in flow.fireworks]) == ("Unnamed FW", ["Unnamed FW"])
-    alone = read_file(write(tmp_path, "name: a\nspec:\n  _tasks: {_fw_name: ScriptTask, script: echo}\n"))
+    alone = read_flow_file(write(tmp_path, "name: a\nspec:\n  _tasks: {_fw_name: ScriptTask, script: echo}\n"))
     assert alone.fireworks[0].tasks == ({"_fw_name": "ScriptTask", "script": "echo"},)
 
 
-def test_fireworks_of_like_shape_share_a_template(tmp_path):
-    flow = read_document(wf(*(fw(number, py("builtins.print", number)) for number in range(1, 51)), fw(51)))
-    made = define(flow, str(tmp_path))
+def test_fireworks_with_the_same_tasks_share_a_template(tmp_path):
+    flow = read_flow(wf(*(fw(number, py("builtins.print", number)) for number in range(1, 51)), fw(51)))
+    made = define_flow(flow, str(tmp_path))
     assert (len(made.jobs), len(made.templates)) == (51, 2)
 
 
-def test_names_become_names_of_jobs_of_which_no_two_are_alike():
-    names = list(job_names(["prep", "prep", "a b/c", "12", "", "prep-2", "été.x"]))
+def test_firework_names_become_unique_job_names():
+    names = list(unique_job_names(["prep", "prep", "a b/c", "12", "", "prep-2", "été.x"]))
     assert names == ["prep", "prep-2", "a-b-c", "fw-12", "firework", "prep-2-2", "été-x"]
     assert all(JOB_NAME.matches(name) for name in names)
     assert [workflow_name(name) for name in ("12", " a\nb ", "")] == ["wf-12", "a b", "unnamed WF"]
@@ -106,21 +105,21 @@ def test_names_become_names_of_jobs_of_which_no_two_are_alike():
         ("spec: {_tasks: []}\ncreated_on: soon\n", "`created_on` must be a date"),
     ],
 )
-def test_what_is_no_workflow_is_refused_in_words(tmp_path, text, told):
+def test_invalid_workflow_files_are_refused_with_a_reason(tmp_path, text, told):
     with pytest.raises(SpecError) as refusal:
-        read_file(write(tmp_path, text))
+        read_flow_file(write(tmp_path, text))
     assert told in str(refusal.value)
 
 
-def test_what_the_real_package_writes_is_read(tmp_path):
+def test_files_written_by_fireworks_are_read(tmp_path):
     firework = pytest.importorskip("fireworks")
     one = firework.Firework(firework.ScriptTask.from_str("echo a"), name="one", spec={"_priority": 3})
     two = firework.Firework([firework.PyTask(func="builtins.print")], name="two", parents=[one])
     made = firework.Workflow([one, two], name="real", metadata={"a": 1})
-    flow = read_document(made.to_dict())
+    flow = read_flow(made.to_dict())
     for name in ("w.yaml", "w.json"):
         made.to_file(str(tmp_path / name))
-        assert read_file(tmp_path / name) == flow
+        assert read_flow_file(tmp_path / name) == flow
     assert flow.links == {one.fw_id: (two.fw_id,), two.fw_id: ()}
     assert flow.fireworks[0].created_on == two.created_on.replace(tzinfo=None).isoformat()
 
@@ -146,11 +145,11 @@ def test_lpad_add_adds_files_and_folders_all_or_none(tmp_path, monkeypatch, caps
     assert flows("lpad", "add", str(write(tmp_path, dupe, "d.json"))) == 1
     assert "has the `_dupefinder` 'Mine'" in capsys.readouterr().err
     with open_session(flows.url) as session:
-        assert [one.name for one in look.workflows(session)] == ["demo", "Unnamed FW"]
+        assert [one.name for one in workflow_queries.workflows(session)] == ["demo", "Unnamed FW"]
     assert (flows.state(1), flows.state(2)) == ("WAITING", "READY")
 
 
-def test_lpad_reset_removes_what_came_through_fireworks_and_nothing_else(tmp_path, monkeypatch, capsys):
+def test_lpad_reset_removes_fireworks_workflows_only(tmp_path, monkeypatch, capsys):
     in_folder(tmp_path, monkeypatch)
     flows = Flows(tmp_path)
     write(tmp_path, "name: own\njobs: {a: {run: 'true'}}\n", "own.yaml")
@@ -169,28 +168,30 @@ def test_lpad_reset_removes_what_came_through_fireworks_and_nothing_else(tmp_pat
 
 def names_of(flows: Flows) -> list[str]:
     with open_session(flows.url) as session:
-        return [one.name for one in look.workflows(session, archived=True)]
+        return [one.name for one in workflow_queries.workflows(session, archived=True)]
 
 
-def test_a_workflow_that_is_read_back_is_the_same_and_changed_becomes_its_next_revision(tmp_path):
+def test_stored_flow_round_trips_and_a_change_is_a_revision(tmp_path):
     flows = Flows(tmp_path)
     document = wf(fw(1, py("builtins.print")), fw(2, py("builtins.print"), x=1), fw(3, _allow_fizzled_parents=True))
     document["links"] = {"1": [2, 3]}
     ids = flows.add(document)
-    flows.add(document)  # of the same name: the first is meant all the same
+    flows.add(document)  # a second one with the same name
     with open_session(flows.url) as session:
-        workflow = workflows(session)[0]
-        flow = flow_of(session, workflow)
+        workflow = fireworks_workflows(session)[0]
+        flow = stored_flow(session, workflow)
         assert flow.links == {ids[1]: (ids[2], ids[3]), ids[2]: (), ids[3]: ()}
-        assert update_flow(session, workflow, flow).unchanged
-        done = update_flow(session, workflow, with_x(flow, ids[2]))
+        same = define_flow(flow, workflow.directory)
+        assert submit(session, same, revision_of=workflow.id).unchanged
+        changed = define_flow(with_x(flow, ids[2]), workflow.directory)
+        done = submit(session, changed, revision_of=workflow.id)
         assert (done.workflow, done.revision, done.changed) == (workflow.id, 2, ("fw2",))
-        assert flow_of(session, workflows(session)[0]) == with_x(flow, ids[2])
+        assert stored_flow(session, fireworks_workflows(session)[0]) == with_x(flow, ids[2])
     assert flows.spec(ids[2])["x"] == 2
 
 
 def with_x(flow: Flow, number: int) -> Flow:
-    """One firework's spec with another x."""
+    """Return the flow with another x in one firework's spec."""
     import dataclasses
 
     fireworks = (
@@ -199,12 +200,12 @@ def with_x(flow: Flow, number: int) -> Flow:
     return dataclasses.replace(flow, fireworks=tuple(fireworks))
 
 
-def test_a_workflow_that_did_not_come_through_fireworks_is_not_read_back(tmp_path, monkeypatch):
+def test_other_workflows_are_not_read_back(tmp_path, monkeypatch):
     in_folder(tmp_path, monkeypatch)
     flows = Flows(tmp_path)
     write(tmp_path, json.dumps({"name": "own", "jobs": {"a": {"run": "true"}}}), "own.json")
     assert flows("submit", "own.json") == 0
     with open_session(flows.url) as session:
-        assert workflows(session) == []
+        assert fireworks_workflows(session) == []
         with pytest.raises(Refused, match="did not come through FireWorks"):
-            flow_of(session, look.find_workflow(session, "own"))
+            stored_flow(session, selections.find_workflow(session, "own"))

@@ -13,15 +13,15 @@ import pytest
 
 from rekindle.cli.main import main
 from rekindle.dialects.fireworks import LaunchPad
-from rekindle.dialects.fireworks.words import fw_state
+from rekindle.dialects.fireworks.fw_states import fw_state
 from rekindle.domain.models import Attempt
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
+from rekindle.engine.queries import job_queries, workflow_queries
+from rekindle.engine.rerun import rerun
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import Session, open_session
 
 DUMP = Path(__file__).parent / "dump"
@@ -40,7 +40,7 @@ STATES = {
     11: "PAUSED",
     12: "DEFUSED",
     13: "ARCHIVED",
-    14: "FIZZLED",  # it ran when the dump was made
+    14: "FIZZLED",  # it was running when the dump was made
     15: "READY",  # it was reserved
     16: "READY",
     17: "COMPLETED",
@@ -50,7 +50,7 @@ STATES = {
 
 
 class Lab:
-    """A folder with a dump in it, and the command line called there."""
+    """A folder with a dump, in which commands run."""
 
     def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -86,11 +86,11 @@ class Lab:
 
     def attempts(self, fw: int) -> list[Attempt]:
         with self.session() as session:
-            return look.attempts(session, [fw])
+            return job_queries.attempts(session, [fw])
 
     def spec(self, fw: int) -> dict[str, Any]:
         with self.session() as session:
-            found: dict[str, Any] = json.loads(look.jobs(session, [fw])[0].job.binding)
+            found: dict[str, Any] = json.loads(job_queries.jobs(session, [fw])[0].job.binding)
         return found["spec"]
 
 
@@ -98,7 +98,7 @@ class Lab:
 def lab(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REKINDLE_STORE", raising=False)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; put it back afterwards
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main() replaces it
     return Lab(tmp_path, capsys)
 
 
@@ -108,7 +108,10 @@ def test_workflows_come_with_their_states_and_ids(lab: Lab) -> None:
     assert out == ("13 workflows, 19 fireworks, 17 launches (5 archived)\nfireworks and launches keep their ids\n")
     assert lab.states() == STATES
     with lab.session() as session:
-        found = {one.id: look.params(session, one)["fireworks"] for one in look.workflows(session, archived=True)}
+        found = {
+            one.id: workflow_queries.params(session, one)["fireworks"]
+            for one in workflow_queries.workflows(session, archived=True)
+        }
     assert found[1]["name"] == "diamond of iron"
     assert found[1]["metadata"] == {"project": "P1", "user": "ada"}
 
@@ -137,7 +140,7 @@ def test_archived_launches_are_archived_attempts(lab: Lab) -> None:
     assert (second.builds_on, second.start_step) == (5, 2)
 
 
-def test_launches_are_found_by_queries_as_they_were(lab: Lab) -> None:
+def test_imported_launches_match_the_same_queries(lab: Lab) -> None:
     lab.change(lambda text: text.replace('"_details": null', '"_details": {"step": 7}'), "launches")
     lab("import", "fireworks", "dump")
     pad = LaunchPad()
@@ -158,7 +161,7 @@ def test_what_a_launch_did_is_its_result(lab: Lab) -> None:
     assert only.steps[-1].result == only.result
 
 
-def test_specs_hold_what_fireworks_before_them_had_changed_and_no_recovery(lab: Lab) -> None:
+def test_imported_specs_hold_changes_and_no_recovery(lab: Lab) -> None:
     lab("import", "fireworks", "dump")
     assert lab.spec(1) == {
         "_tasks": [{"script": "echo join", "_fw_name": "ScriptTask"}],
@@ -168,7 +171,7 @@ def test_specs_hold_what_fireworks_before_them_had_changed_and_no_recovery(lab: 
     assert "_recovery" not in lab.spec(5)
 
 
-def test_what_is_not_as_it_was_is_told(lab: Lab) -> None:
+def test_differences_are_noted(lab: Lab) -> None:
     _, _, err = lab("import", "fireworks", "dump")
     notes = [line.removeprefix("note: ") for line in err.splitlines()]
     assert notes[:3] == [
@@ -176,10 +179,10 @@ def test_what_is_not_as_it_was_is_told(lab: Lab) -> None:
         "firework 15 'reserved': launch 15 was a reservation in a queue; here it is as if it had not been made",
         "firework 18 'same again': launch 16 is that of firework 17, a duplicate; it is given its own",
     ]
-    assert notes[3].startswith("what fireworks 2, 3, 8 changed in the specs of others is part of these specs")
+    assert notes[3].startswith("the spec changes that fireworks 2, 3, 8 made in others are part of these specs")
 
 
-def test_what_has_been_imported_is_refused_and_nothing_is_done(lab: Lab) -> None:
+def test_second_import_is_refused_and_changes_nothing(lab: Lab) -> None:
     lab("import", "fireworks", "dump")
     code, _, err = lab("import", "fireworks", "dump")
     assert code == 1
@@ -188,7 +191,7 @@ def test_what_has_been_imported_is_refused_and_nothing_is_done(lab: Lab) -> None
     assert len(lab.states()) == 19
 
 
-def test_what_has_been_added_to_a_dump_since_is_imported_alone(lab: Lab) -> None:
+def test_second_import_takes_only_new_workflows(lab: Lab) -> None:
     whole = (lab.dump / "workflows.json").read_text()
     lab.change(lambda text: "".join(text.splitlines(keepends=True)[:2]), "workflows")
     lab("import", "fireworks", "dump")
@@ -205,7 +208,7 @@ def test_what_has_been_added_to_a_dump_since_is_imported_alone(lab: Lab) -> None
     assert err == ""
 
 
-def test_a_store_that_has_jobs_gives_new_ids_and_tells_them(lab: Lab) -> None:
+def test_store_with_jobs_gives_new_ids_and_prints_them(lab: Lab) -> None:
     (lab.folder / "spec.yaml").write_text("name: ours\njobs: {a: {run: 'true'}, b: {run: 'true'}}\n")
     lab("submit", "spec.yaml")
     code, out, _ = lab("import", "fireworks", "dump")
@@ -213,11 +216,11 @@ def test_a_store_that_has_jobs_gives_new_ids_and_tells_them(lab: Lab) -> None:
     assert "  diamond of iron: 1 is 3, 2 is 4, 3 is 5, 4 is 6\n" in out
     assert lab.states()[7] == "FIZZLED"
     with lab.session() as session:
-        assert json.loads(look.jobs(session, [7])[0].job.binding)["fw"] == 5
+        assert json.loads(job_queries.jobs(session, [7])[0].job.binding)["fw"] == 5
 
 
 def _canonical(value: Any) -> Any:
-    """As `mongoexport --jsonFormat=canonical` writes numbers and dates."""
+    """Convert numbers and dates as `mongoexport --jsonFormat=canonical` does."""
     if isinstance(value, dict):
         if set(value) == {"$date"}:
             return {"$date": {"$numberLong": "1795289659162"}}
@@ -248,7 +251,7 @@ def second():
 """
 
 
-def test_what_fizzled_there_goes_on_here_from_the_task_that_failed(lab: Lab) -> None:
+def test_imported_fizzled_firework_resumes_at_the_failed_task(lab: Lab) -> None:
     lab("import", "fireworks", "dump")
     (lab.folder / "tasks_of_lab.py").write_text(TASKS)
     before = lab.attempts(5)[-1]
@@ -266,7 +269,7 @@ def test_what_fizzled_there_goes_on_here_from_the_task_that_failed(lab: Lab) -> 
     assert Path(last.folder, "left.txt").read_text() == "of the first task"
 
 
-def test_a_firework_that_was_to_go_on_does(lab: Lab) -> None:
+def test_imported_firework_with_recovery_resumes(lab: Lab) -> None:
     def unrun(text: str) -> str:
         found = [json.loads(line) for line in text.splitlines()]
         for one in found:
@@ -288,44 +291,44 @@ def test_a_firework_that_was_to_go_on_does(lab: Lab) -> None:
     assert Path(last.folder or "", "left.txt").exists()
 
 
-def test_a_workflow_of_which_fireworks_are_missing_is_left_out_by_name(lab: Lab) -> None:
+def test_workflow_with_missing_fireworks_is_skipped_by_name(lab: Lab) -> None:
     lab.change(lambda text: "".join(text.splitlines(keepends=True)[1:]), "fireworks")
     code, out, err = lab("import", "fireworks", "dump")
     assert code == 0
     assert out.startswith("12 workflows")
-    assert "not taken: workflow 'diamond of iron' (fireworks 1–4): of its fireworks the dump lacks 1\n" in err  # noqa: RUF001
+    assert "not taken: workflow 'diamond of iron' (fireworks 1–4): the dump lacks its fireworks 1\n" in err  # noqa: RUF001
     assert "fireworks of no workflow are left out: 2, 3, 4" not in err
 
 
-def test_a_launch_that_is_missing_is_told(lab: Lab) -> None:
+def test_missing_launch_is_noted(lab: Lab) -> None:
     lab.change(lambda text: "".join(text.splitlines(keepends=True)[1:]), "launches")
     code, _, err = lab("import", "fireworks", "dump")
     assert code == 0
     assert "firework 4 'prepare': the dump lacks its launches 1" in err
-    assert "firework 4 'prepare': it is COMPLETED, and no launch tells of it; it is given one without times" in err
+    assert "firework 4 'prepare': it is COMPLETED, and it has no launch; it is given one without times" in err
     assert lab.states()[4] == "COMPLETED"
 
 
-def test_states_that_do_not_fit_are_told_and_nothing_runs_for_that(lab: Lab) -> None:
+def test_inconsistent_states_are_noted_and_do_not_run(lab: Lab) -> None:
     lab.change(lambda text: text.replace('"state": "ARCHIVED"', '"state": "READY"'), "workflows")
     lab.change(lambda text: text.replace('"state": "READY"', '"state": "BEREIT"'), "fireworks")
     code, _, err = lab("import", "fireworks", "dump")
     assert code == 0
     assert "firework 13 'archived one': it is ARCHIVED, and its workflow is not; it is DEFUSED" in err
-    assert "firework 16 'ready': its state 'BEREIT' is none of FireWorks'; it follows from its launches" in err
+    assert "firework 16 'ready': its state 'BEREIT' is unknown to FireWorks; it follows from its launches" in err
     assert lab.states()[13] == "DEFUSED"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("fireworks.json", '{"fw_id": 1,\n', "fireworks.json:2:1: no JSON"),
+        ("fireworks.json", '{"fw_id": 1,\n', "fireworks.json:2:1: not JSON"),
         ("fireworks.json", "[1, 2]\n", "fireworks.json:1:1: an entry that is no object"),
         ("workflows.json", "", "there is no document of the collection workflows"),
         ("launches.json", '{"launch_id": {"$numberInt": "x"}}', "launches.json:1:1: "),
     ],
 )
-def test_a_dump_that_cannot_be_read_is_named_and_nothing_is_done(lab: Lab, name: str, content: str, said: str) -> None:
+def test_unreadable_dump_is_named_and_nothing_is_imported(lab: Lab, name: str, content: str, said: str) -> None:
     (lab.dump / name).write_text(content)
     code, out, err = lab("import", "fireworks", "dump")
     assert code != 0
@@ -344,7 +347,7 @@ def test_a_dump_of_mongodump_gets_a_hint(lab: Lab) -> None:
     assert lab("import", "fireworks", "nowhere")[0] == 1
 
 
-def test_the_rerun_that_tells_of_archived_launches_can_be_looked_at(lab: Lab) -> None:
+def test_rerun_of_archived_launches_can_be_shown(lab: Lab) -> None:
     lab("import", "fireworks", "dump")
     code, out, _ = lab("reruns", "show", "1")
     assert code == 0

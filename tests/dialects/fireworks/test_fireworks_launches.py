@@ -1,4 +1,5 @@
-"""What fireworks do to one another: specs, files, added workflows, what is defused. Most of it runs at once."""
+"""Effects of fireworks on each other: specs, files, added workflows and defused fireworks. Most of them run in one
+store."""
 
 from __future__ import annotations
 
@@ -9,15 +10,15 @@ from pathlib import Path
 import pytest
 from flow_folder import Flows, act, fw, py, results, wf
 
-from rekindle.dialects.fireworks.launched import launch_document
-from rekindle.dialects.fireworks.tasks.fworkers import FWORKER_VARIABLE
+from rekindle.dialects.fireworks.fw_documents import launch_document
+from rekindle.dialects.fireworks.tasks.launch_environment import FWORKER_VARIABLE
 
 DUPES = {"_fw_name": "DupeFinderExact"}
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flows, dict[str, dict[int, int]]]:
-    """All workflows below, run to their ends by one runner."""
+    """All workflows below, run by one runner."""
     flows = Flows(tmp_path_factory.mktemp("flows"))
     show = py("flow_functions.keep", inputs=["x"])
     workflows = {
@@ -149,7 +150,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flows, dict[str, dict
     return flows, ids
 
 
-def test_a_change_of_specs_is_seen_by_later_tasks_and_by_the_children_and_by_nobody_else(ran):
+def test_spec_change_reaches_later_tasks_and_children_only(ran):
     flows, every = ran
     ids = every["near"]
     assert flows.kept(ids[1]) == [1, [2]]
@@ -158,14 +159,14 @@ def test_a_change_of_specs_is_seen_by_later_tasks_and_by_the_children_and_by_nob
     assert flows.spec(ids[3])["x"] == 0
 
 
-def test_a_change_that_propagates_reaches_all_that_comes_after_once(ran):
+def test_propagated_change_reaches_each_descendant_once(ran):
     flows, every = ran
     ids = every["far"]
     assert [flows.spec(ids[number]).get("x") for number in (2, 3, 4)] == [1, 1, 1]
     assert flows.kept(ids[4]) == [1]
 
 
-def test_additions_and_detours_run_and_what_needs_a_detours_end_waits_for_it(ran):
+def test_additions_and_detours_run_and_children_wait_for_detours(ran):
     flows, every = ran
     ids = every["adds"]
     names = flows.named(ids[1])
@@ -175,14 +176,14 @@ def test_additions_and_detours_run_and_what_needs_a_detours_end_waits_for_it(ran
     assert flows.children(names["extra"]) == []
     assert names["last"] in flows.children(names["fw-1"])
     assert not any(Path(one.folder, "behind").exists() for one in flows.launches(ids[1]))
-    # What the adding firework changes is for its children, not for what it adds.
+    # Spec changes are for the children, not for added fireworks.
     assert flows.kept(ids[2]) == [1]
     assert flows.kept(names["last"]) == ["own"]
     assert flows.spec(names["last"])["y"] == 2
     assert "x" not in flows.spec(names["extra"])
 
 
-def test_what_is_appended_gets_the_changes_of_specs_too(ran):
+def test_appended_workflow_gets_spec_changes(ran):
     flows, every = ran
     ids = every["appends"]
     appended = flows.named(ids[1])["fw-9"]
@@ -199,14 +200,14 @@ def test_defused_children_and_a_defused_workflow_do_not_run(ran):
     assert [flows.state(ids[number]) for number in (1, 2, 3)] == ["COMPLETED", "COMPLETED", "DEFUSED"]
 
 
-def test_an_exit_leaves_out_the_tasks_behind_it(ran):
+def test_exit_skips_later_tasks(ran):
     flows, every = ran
     (launch,) = flows.launches(every["exits"][1])
     assert results(launch)[0] == {"exit": True, "stored_data": {"a": 1}}
     assert not Path(launch.folder, "behind").exists()
 
 
-def test_files_and_the_places_where_fireworks_ran_are_handed_on(ran):
+def test_files_and_launch_folders_are_passed_on(ran):
     flows, every = ran
     ids = every["files"]
     folders = [flows.launches(ids[number])[-1].folder for number in (1, 2, 3)]
@@ -221,7 +222,7 @@ def test_files_and_the_places_where_fireworks_ran_are_handed_on(ran):
     assert result["mod_spec"][0] == {"_set": {"_files_prev->a": f"{folders[0]}/a2.txt"}}
 
 
-def test_a_firework_that_allows_it_is_told_of_the_parents_that_fizzled(ran):
+def test_allow_fizzled_parents_gives_the_fizzled_parents(ran):
     flows, every = ran
     ids = every["fizzles"]
     ((told,),) = flows.kept(ids[3])
@@ -240,7 +241,7 @@ def test_a_firework_without_tasks_completes(ran):
 
 @pytest.fixture(scope="module")
 def fworker() -> Iterator[None]:
-    """Launches are of an fworker."""
+    """Set an fworker for launches."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FWORKER_VARIABLE, json.dumps({"name": "big", "env": {"scratch": "/s"}}))
         yield
@@ -248,7 +249,7 @@ def fworker() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def again(ran, fworker) -> tuple[Flows, dict[str, dict[int, int]], dict[str, int]]:
-    """After them two that are rerun and one that is added again, all run by one more runner."""
+    """Rerun two of the fireworks, add one workflow again, and run all."""
     flows, every = ran
     before = flows.named(every["acts"][1])
     (flows.folder / "mended").touch()
@@ -263,7 +264,7 @@ def again(ran, fworker) -> tuple[Flows, dict[str, dict[int, int]], dict[str, int
 
 
 def twin(folder: Path, x: int) -> dict[str, object]:
-    """Two fireworks that are not to be run twice; the second is given what the first makes of x."""
+    """Two fireworks with a dupefinder; the second one gets the result of the first."""
     note = py("flow_functions.note", str(folder / "ran"))
     return wf(
         fw(1, note, py("builtins.sum", [x], outputs=["x"]), _dupefinder=DUPES),
@@ -272,7 +273,7 @@ def twin(folder: Path, x: int) -> dict[str, object]:
     )
 
 
-def test_a_rerun_of_what_acted_doubles_nothing(again):
+def test_rerun_does_not_repeat_dynamic_changes(again):
     flows, every, before = again
     assert flows.named(every["acts"][1]) == before
     assert flows.kept(every["acts"][2]) == [[1]]
@@ -280,7 +281,7 @@ def test_a_rerun_of_what_acted_doubles_nothing(again):
     assert [flows.state(number) for number in before.values()] == ["COMPLETED"] * 3
 
 
-def test_a_task_that_is_resumed_sees_the_spec_of_the_tasks_before_it(again):
+def test_resumed_task_sees_spec_changes_of_earlier_tasks(again):
     flows, every, _ = again
     ids = every["resumes"]
     first, second = flows.launches(ids[1])
@@ -289,9 +290,9 @@ def test_a_task_that_is_resumed_sees_the_spec_of_the_tasks_before_it(again):
     assert (flows.kept(ids[1]), flows.kept(ids[2])) == ([6], [6])
 
 
-def test_a_duplicate_is_not_run_again_where_it_is_given_the_same(again):
+def test_duplicate_with_the_same_spec_does_not_run(again):
     flows, every, _ = again
-    # Of the same x nothing ran; of another x both did, for the second one was given another x.
+    # With the same x neither ran; with another x both ran, because the second one got another x.
     assert len((flows.folder / "ran").read_text().splitlines()) == 4
     first, same, other = (
         [flows.launches(every[name][number])[-1] for number in (1, 2)] for name in ("twin", "same", "other")
@@ -304,7 +305,7 @@ def test_a_duplicate_is_not_run_again_where_it_is_given_the_same(again):
     assert {flows.state(number) for name in ("same", "other") for number in every[name].values()} == {"COMPLETED"}
 
 
-def test_what_an_exception_tells_of_itself_reaches_the_rerun(again):
+def test_exception_details_reach_the_rerun(again):
     flows, every, _ = again
     ids = every["tells"]
     first = flows.launches(ids[1])[0]
@@ -313,12 +314,12 @@ def test_what_an_exception_tells_of_itself_reaches_the_rerun(again):
     assert flows.kept(ids[1]) == [{"said": "too hot"}, {"scratch": "/s"}]
 
 
-def test_launches_are_told_of_their_fworker_and_hand_it_on(again):
+def test_launches_know_their_fworker_and_preserve_it(again):
     flows, every, _ = again
     assert flows.kept(every["tells"][2]) == ["big"]
 
 
-def test_of_two_alike_in_one_workflow_the_later_is_not_run_until_it_is_rerun(again):
+def test_later_duplicate_in_a_workflow_runs_only_on_rerun(again):
     flows, every, _ = again
     ids = every["alike"]
     assert [flows.state(ids[number]) for number in (1, 2, 3)] == ["COMPLETED"] * 3

@@ -1,4 +1,4 @@
-"""rlaunch and qlaunch: which fireworks are launched, where, and what is told."""
+"""rlaunch and qlaunch: selection, folders and output of launches."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pathlib import Path
 import pytest
 
 from rekindle.cli.main import main
-from rekindle.dialects.fireworks.defining import define
-from rekindle.dialects.fireworks.launching import rockets
-from rekindle.dialects.fireworks.launching.fworkers import FWorker, read_fworker
+from rekindle.dialects.fireworks import rocket_launcher
+from rekindle.dialects.fireworks.flow import define_flow
+from rekindle.dialects.fireworks.flow_file import read_flow_file
 from rekindle.dialects.fireworks.queries import select_fireworks
-from rekindle.dialects.fireworks.reading import read_file
+from rekindle.dialects.fireworks.rocket_launcher import FWorker, read_fworker
 from rekindle.domain.errors import SpecError
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.rerun.request import How
 from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.rerunning import rerun
+from rekindle.engine.queries import job_queries
+from rekindle.engine.rerun import rerun
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submitting.submit import submit
+from rekindle.engine.submit.submit import submit
 from rekindle.spec import load
 
 LAUNCHER = r"launcher_\d{4}(-\d\d){5}-\d{6}"
@@ -40,7 +40,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Launchpad:
-    """A folder with a store of fireworks, in which rlaunch is called."""
+    """A folder with a store of fireworks, in which rlaunch runs."""
 
     folder: Path
     session: Session
@@ -49,7 +49,7 @@ class Launchpad:
     def add(self, text: str) -> None:
         path = self.folder / "flow.yaml"
         path.write_text(textwrap.dedent(text))
-        submit(self.session, define(read_file(path), str(self.folder)), new=True)
+        submit(self.session, define_flow(read_flow_file(path), str(self.folder)), new=True)
 
     def __call__(self, *words: str) -> Done:
         self.capture.readouterr()
@@ -61,13 +61,13 @@ class Launchpad:
 
     def states(self) -> dict[int, State]:
         ids = select_fireworks(self.session, {})
-        return {row.job.id: row.job.state for row in look.jobs(self.session, ids)}
+        return {row.job.id: row.job.state for row in job_queries.jobs(self.session, ids)}
 
     def completed(self) -> list[int]:
         return [job for job, state in self.states().items() if state is State.COMPLETED]
 
     def folders(self, firework: int) -> list[Path]:
-        return [Path(one.folder or "") for one in look.attempts(self.session, [firework])]
+        return [Path(one.folder or "") for one in job_queries.attempts(self.session, [firework])]
 
     def rerun(self, firework: int, workdir: str) -> None:
         proposal = rerun.plan(self.session, [([firework], How("failed-step", workdir=workdir))], {})  # type: ignore[arg-type]
@@ -78,13 +78,13 @@ class Launchpad:
 def pad(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Launchpad]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REKINDLE_STORE", raising=False)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; put it back afterwards
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main() replaces it
     with open_session() as session:
         yield Launchpad(tmp_path, session, capsys)
 
 
 def chain(*scripts: str, **spec: object) -> str:
-    """A workflow of fireworks one after the other."""
+    """Return a workflow of fireworks in sequence."""
     fws = [
         {
             "fw_id": at,
@@ -122,7 +122,7 @@ def test_singleshot_launches_one_firework_in_the_folder_itself(pad: Launchpad) -
 def test_rapidfire_launches_all_each_in_a_new_folder(pad: Launchpad) -> None:
     pad.add(chain("pwd > here", "pwd > here", "false"))
     done = pad("rlaunch", "rapidfire", "--local_redirect")
-    assert done.code == 0  # a launch that fails is FIZZLED, and no error of rlaunch
+    assert done.code == 0  # a failed launch is FIZZLED, not an error of rlaunch
     assert list(pad.states().values()) == [State.COMPLETED, State.COMPLETED, State.FAILED]
     found = launchers(pad.folder)
     assert [(path / "here").read_text().strip() for path in found[:2]] == [str(path) for path in found[:2]]
@@ -137,7 +137,7 @@ def test_rapidfire_launches_all_each_in_a_new_folder(pad: Launchpad) -> None:
     assert (found[2] / "FW_job.out").exists()
 
 
-def test_what_is_printed_is_put_into_the_folder_where_that_is_asked(pad: Launchpad) -> None:
+def test_local_redirect_writes_output_into_the_folder(pad: Launchpad) -> None:
     pad.add(single("echo told; echo wrong >&2"))
     pad("rlaunch", "-s", "rapidfire", "--local_redirect")
     [folder] = launchers(pad.folder)
@@ -145,12 +145,12 @@ def test_what_is_printed_is_put_into_the_folder_where_that_is_asked(pad: Launchp
     assert (folder / "FW_job.error").read_text() == "wrong\n"
 
 
-def test_a_place_that_cannot_be_fails_the_launch_and_nothing_else(pad: Launchpad) -> None:
+def test_impossible_launch_folder_fails_only_that_launch(pad: Launchpad) -> None:
     pad.add(single("true", _launch_dir="no\0where"))
     pad.add(single("true"))
     assert pad("rlaunch", "-s", "rapidfire").code == 0
     assert list(pad.states().values()) == [State.FAILED, State.COMPLETED]
-    [attempt] = look.attempts(pad.session, [1])
+    [attempt] = job_queries.attempts(pad.session, [1])
     assert attempt.failure is not None
     assert "folder" in attempt.failure.message
 
@@ -174,7 +174,7 @@ def test_a_spec_says_where_it_is_launched(pad: Launchpad, monkeypatch: pytest.Mo
     assert launchers(pad.folder) == []
 
 
-def test_a_firework_is_launched_by_its_id_and_says_when_it_is_not_ready(pad: Launchpad) -> None:
+def test_singleshot_by_id_reports_a_firework_that_is_not_ready(pad: Launchpad) -> None:
     for _ in range(3):
         pad.add(single("true", _category="other"))
     assert pad("rlaunch", "-s", "singleshot", "-f", "2").code == 0
@@ -186,7 +186,7 @@ def test_a_firework_is_launched_by_its_id_and_says_when_it_is_not_ready(pad: Lau
     assert pad.completed() == [2]
 
 
-def test_rapidfire_launches_so_many(pad: Launchpad) -> None:
+def test_rapidfire_launches_at_most_nlaunches(pad: Launchpad) -> None:
     for _ in range(5):
         pad.add(single("true"))
     pad("rlaunch", "-s", "rapidfire", "--nlaunches", "2")
@@ -195,7 +195,7 @@ def test_rapidfire_launches_so_many(pad: Launchpad) -> None:
     assert len(pad.completed()) == 5
 
 
-def test_loops_end_with_what_they_look_for(pad: Launchpad) -> None:
+def test_loops_end_when_nothing_is_left(pad: Launchpad) -> None:
     pad.add(chain("true", "true"))
     assert pad("rlaunch", "-s", "rapidfire", "--max_loops", "0").code == 0
     assert pad.completed() == []
@@ -203,7 +203,7 @@ def test_loops_end_with_what_they_look_for(pad: Launchpad) -> None:
     assert pad.completed() == [1, 2]
 
 
-def test_nothing_is_launched_once_its_time_is_over(pad: Launchpad) -> None:
+def test_nothing_is_launched_after_the_timeout(pad: Launchpad) -> None:
     pad.add(single("true"))
     assert pad("rlaunch", "-s", "rapidfire", "--max_loops", "1", "--timeout", "0").code == 0
     assert pad.completed() == []
@@ -226,7 +226,7 @@ env: {exe: /opt/solver}
 """
 
 
-def test_an_fworker_launches_what_it_is_for_and_tells_it_of_itself(pad: Launchpad) -> None:
+def test_fworker_launches_its_category_and_is_passed_to_launches(pad: Launchpad) -> None:
     tell = "import json, os; json.dump(json.loads(os.environ['REKINDLE_FWORKER']), open('told', 'w'))"
     script = f'python3 -c "{tell}"'
     pad.add(single(script, _category="large", size=4))
@@ -250,8 +250,8 @@ def test_an_fworker_launches_what_it_is_for_and_tells_it_of_itself(pad: Launchpa
 def test_tasks_find_the_env_of_the_fworker_in_their_specs(pad: Launchpad) -> None:
     task = {"_fw_name": "PyTask", "func": "builtins.dict", "kwargs": {}, "inputs": ["_fw_env"], "outputs": ["env"]}
     pad.add(json.dumps({"fws": [{"fw_id": 1, "spec": {"_tasks": [task]}}], "links": {}}))
-    rockets.launch_one(pad.session, FWorker(env={"exe": "x"}), pad.folder)
-    [attempt] = look.attempts(pad.session, [1])
+    rocket_launcher.launch_one(pad.session, FWorker(env={"exe": "x"}), pad.folder)
+    [attempt] = job_queries.attempts(pad.session, [1])
     assert attempt.state is State.COMPLETED, attempt.failure
     assert json.loads(attempt.result or "")["update_spec"]["env"] == {"exe": "x"}
 
@@ -268,7 +268,7 @@ def test_tasks_find_the_env_of_the_fworker_in_their_specs(pad: Launchpad) -> Non
         ("{name: a, env: 3}", "`env`"),
     ],
 )
-def test_an_fworker_file_that_is_wrong_is_told_where(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_fworker_file_is_reported_with_places(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "my_fworker.yaml"
     path.write_text(text)
     with pytest.raises(SpecError) as caught:
@@ -276,7 +276,7 @@ def test_an_fworker_file_that_is_wrong_is_told_where(tmp_path: Path, text: str, 
     assert said in "".join(problem.message for problem in caught.value.problems)
 
 
-def test_a_task_that_failed_goes_on_in_a_copy_or_in_the_same_folder(pad: Launchpad) -> None:
+def test_failed_task_resumes_in_a_copy_or_the_same_folder(pad: Launchpad) -> None:
     flow = {
         "fws": [
             {
@@ -311,7 +311,7 @@ def test_a_task_that_failed_goes_on_in_a_copy_or_in_the_same_folder(pad: Launchp
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("rlaunch", "singleshot", "--offline"), 1, "launches without a store are not there"),
+        (("rlaunch", "singleshot", "--offline"), 1, "launches need the store"),
         (("rlaunch", "singleshot", "--pdb"), 1, "--pdb"),
         (("rlaunch", "rapidfire", "--nlaunches", "some"), 64, "--nlaunches some"),
         (("rlaunch", "-w", "nowhere.yaml", "rapidfire"), 1, "nowhere.yaml"),
@@ -320,23 +320,21 @@ def test_a_task_that_failed_goes_on_in_a_copy_or_in_the_same_folder(pad: Launchp
         (("rlaunch", "--loglvl", "LOUD", "rapidfire"), 64, "LOUD"),
         (("rlaunch", "multi", "0"), 64, "NUM_JOBS"),
         (("rlaunch",), 64, "Usage"),
-        (("qlaunch", "singleshot", "-f", "1"), 1, "no queue is spoken yet"),
+        (("qlaunch", "singleshot", "-f", "1"), 1, "no queue is supported yet"),
         (("qlaunch", "-r", "-q", "a.yaml", "rapidfire", "-m", "3", "--nlaunches", "infinite"), 1, "rlaunch rapidfire"),
     ],
 )
-def test_what_cannot_be_done_is_refused_and_nothing_is_launched(
-    pad: Launchpad, words: tuple[str, ...], code: int, said: str
-) -> None:
+def test_unsupported_launches_are_refused(pad: Launchpad, words: tuple[str, ...], code: int, said: str) -> None:
     pad.add(single("true"))
     done = pad(*words)
     assert (done.code, said in done.err) == (code, True), done
     assert pad.completed() == []
 
 
-def test_folders_of_launches_at_one_moment_are_not_alike(tmp_path: Path, ready: Callable[[int], object]) -> None:
-    from rekindle.dialects.fireworks.launching.places import LaunchPlaces
+def test_launch_folders_of_one_moment_are_unique(tmp_path: Path, ready: Callable[[int], object]) -> None:
+    from rekindle.dialects.fireworks.rocket_launcher import LaunchFolders
 
-    places = LaunchPlaces(str(tmp_path))
+    places = LaunchFolders(str(tmp_path))
     paths = {places(ready(job), job, 1_700_000_000.5).path for job in range(1, 400)}  # type: ignore[arg-type]
     assert len(paths) == 399
     assert all(re.fullmatch(LAUNCHER, Path(path).name) for path in paths)
@@ -361,10 +359,10 @@ def ready() -> Callable[[int], object]:
         ({"_launch_dir": "launcher_of_mine"}, True, ("copy", "/elsewhere"), False),
     ],
 )
-def test_a_copy_has_a_folder_of_its_own_and_what_is_named_may_be_others(
+def test_copies_get_new_folders_and_named_folders_are_shared(
     tmp_path: Path, spec: dict[str, str], here: bool, take: tuple[str, str] | None, shared: bool
 ) -> None:
-    from rekindle.dialects.fireworks.launching.places import LaunchPlaces
+    from rekindle.dialects.fireworks.rocket_launcher import LaunchFolders
     from rekindle.domain.models import ReadyJob
 
     how, folder = take or (None, None)
@@ -372,6 +370,6 @@ def test_a_copy_has_a_folder_of_its_own_and_what_is_named_may_be_others(
     job = ReadyJob(
         1, 1, "j", 1, 1, binding, 0, 0, 1, None, 0, None, how, folder and folder.replace("HERE", str(tmp_path))
     )
-    place = LaunchPlaces(str(tmp_path), here)(job, 1, 0.0)
+    place = LaunchFolders(str(tmp_path), here)(job, 1, 0.0)
     assert place.shared is shared
     assert bool(re.fullmatch(LAUNCHER, Path(place.path).name)) is not shared

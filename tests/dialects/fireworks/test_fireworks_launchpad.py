@@ -1,4 +1,4 @@
-"""`from rekindle.dialects.fireworks import LaunchPad`: scripts for FireWorks, of which one import is changed."""
+"""Scripts for FireWorks with one changed import: `from rekindle.dialects.fireworks import LaunchPad`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rekindle.dialects.fireworks import LaunchPad
 from rekindle.dialects.fireworks.rocket import launch_rocket, rapidfire
 from rekindle.domain.errors import BadValue, Refused, RekindleError
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import open_session
-from rekindle.engine.submitting.submit import submit
+from rekindle.engine.submit.submit import submit
 from rekindle.spec import load
 
 
@@ -67,12 +67,12 @@ def failed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def failed(pad: LaunchPad, failed_once: Path, tmp_path: Path) -> LaunchPad:
-    """Three fireworks, of which the second has fizzled."""
+    """Three fireworks; the second one is FIZZLED."""
     shutil.copytree(failed_once / ".rekindle", tmp_path / ".rekindle")
     return pad
 
 
-def test_of_several_workflows_all_are_read_before_one_is_added(pad: LaunchPad) -> None:
+def test_bulk_add_reads_all_workflows_before_adding(pad: LaunchPad) -> None:
     with pytest.raises(RekindleError):
         pad.bulk_add_wfs([chain(), {**chain(), "links": {"11": [99]}}])
     assert pad.get_fw_ids() == []
@@ -80,14 +80,14 @@ def test_of_several_workflows_all_are_read_before_one_is_added(pad: LaunchPad) -
     assert len(pad.get_wf_ids()) == 2
 
 
-def test_a_workflow_is_added_as_a_dict_and_its_new_ids_are_told(pad: LaunchPad) -> None:
+def test_add_wf_takes_a_dict_and_returns_new_ids(pad: LaunchPad) -> None:
     assert pad.add_wf(chain()) == {11: 1, 12: 2, 13: 3}
     assert pad.add_wf(script("echo alone", "alone", -1)) == {-1: 4}
     assert pad.get_fw_ids({"name": "alone"}) == [4]
     assert pad.get_wf_ids() == [1, 4]
 
 
-def test_queries_are_those_of_mongodb(failed: LaunchPad) -> None:
+def test_queries_are_mongodb_queries(failed: LaunchPad) -> None:
     assert failed.get_fw_ids({"state": "FIZZLED"}) == [2]
     assert failed.get_fw_ids({"spec.alloy.sites": 2}) == [1]
     assert failed.get_fw_ids({}, sort=[("name", -1)], limit=2) == [3, 2]
@@ -109,7 +109,7 @@ def test_a_firework_is_a_dict_with_its_launches(failed: LaunchPad) -> None:
     assert failed.get_launchdir(3) is None
 
 
-def test_a_workflow_at_a_glance(failed: LaunchPad) -> None:
+def test_workflow_summary(failed: LaunchPad) -> None:
     found = failed.get_wf_summary_dict(3)
     assert (found["name"], found["state"]) == ("a chain of three", "FIZZLED")
     assert found["states"] == {"first--1": "COMPLETED", "second--2": "FIZZLED", "third--3": "WAITING"}
@@ -117,7 +117,7 @@ def test_a_workflow_at_a_glance(failed: LaunchPad) -> None:
     assert failed.get_wf_summary_dict(1, "all")["links"]["first--1"] == ["second--2"]
 
 
-def test_a_rerun_archives_launches_and_resets_what_needs_the_firework(failed: LaunchPad) -> None:
+def test_rerun_archives_launches_and_resets_descendants(failed: LaunchPad) -> None:
     assert failed.rerun_fw(1) == [1]
     assert states(failed) == {1: "READY", 2: "WAITING", 3: "WAITING"}
     assert [one["launch_id"] for one in failed.get_fw_dict_by_id(1)["archived_launches"]] == [1]
@@ -146,7 +146,7 @@ def test_a_rerun_with_recovery_starts_at_the_task_that_failed(pad: LaunchPad, tm
         pad.rerun_fw(1, recover_launch="last", recover_mode="mv")  # type: ignore[arg-type]
 
 
-def test_what_is_held_does_not_run_until_it_is_let_go(pad: LaunchPad) -> None:
+def test_held_fireworks_run_after_release(pad: LaunchPad) -> None:
     pad.add_wf(chain("echo second"))
     assert pad.pause_fw(1) == {"fw_id": 1, "name": "first", "state": "PAUSED"}
     assert pad.defuse_fw(2) is not None
@@ -192,13 +192,13 @@ def test_workflows_are_archived_and_deleted(failed: LaunchPad) -> None:
 
 
 @pytest.mark.parametrize("call", ["get_fw_dict_by_id", "rerun_fw", "defuse_fw", "delete_wf", "get_wf_summary_dict"])
-def test_what_is_not_there_is_a_value_error(failed: LaunchPad, call: str) -> None:
+def test_unknown_ids_raise_value_error(failed: LaunchPad, call: str) -> None:
     with pytest.raises(ValueError, match="No Firework exists with id: 17"):
         getattr(failed, call)(17)
     assert len(failed.get_fw_ids()) == 3
 
 
-def test_reset_removes_what_came_through_fireworks_and_nothing_else(failed: LaunchPad, tmp_path: Path) -> None:
+def test_reset_removes_fireworks_workflows_only(failed: LaunchPad, tmp_path: Path) -> None:
     (tmp_path / "ours.yaml").write_text("name: ours\njobs: {a: {run: 'true'}}\n")
     with open_session() as session:
         submit(session, load(tmp_path / "ours.yaml"))
@@ -247,11 +247,11 @@ def test_a_workflow_is_appended_to_another(failed: LaunchPad) -> None:
         failed.append_wf(chain(), [17])
 
 
-def test_launches_that_run_are_not_lost_and_nothing_is_where_none_runs(failed: LaunchPad) -> None:
+def test_no_lost_runs_without_dead_runners(failed: LaunchPad) -> None:
     assert failed.detect_lostruns() == ([], [], [])
 
 
-def test_a_launch_that_cannot_be_says_so(pad: LaunchPad) -> None:
+def test_impossible_launches_raise(pad: LaunchPad) -> None:
     with pytest.raises(ValueError, match="there is no folder"):
         rapidfire(pad, m_dir="nowhere")
     with pytest.raises(Refused, match="pdb_on_exception"):
@@ -300,7 +300,7 @@ print("done")
 """
 
 
-def test_a_script_goes_on_with_objects_of_the_real_package(pad: LaunchPad) -> None:
+def test_script_with_fireworks_objects_runs(pad: LaunchPad) -> None:
     Path("below").mkdir()
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert done.stdout.endswith("done\n"), done.stderr

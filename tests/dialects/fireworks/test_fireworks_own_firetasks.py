@@ -1,4 +1,4 @@
-"""Users' own Firetasks run unchanged: those of an installed package that depends on fireworks, and the tutorials'."""
+"""Users' own Firetasks run unchanged: those of an installed package, and those of FireWorks' tutorials."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ import pytest
 import yaml
 
 from rekindle.cli.main import main
-from rekindle.dialects.fireworks.defining import define
-from rekindle.dialects.fireworks.reading import read_document
-from rekindle.domain.causes import Cause
+from rekindle.dialects.fireworks.flow import define_flow
+from rekindle.dialects.fireworks.flow_file import read_flow
 from rekindle.domain.models import Attempt
 from rekindle.domain.selection import Selection
-from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.looking.logs import log_files
-from rekindle.engine.looking.whereabouts import workdirs
+from rekindle.domain.states import Cause, State
+from rekindle.engine.queries import job_queries, selections
+from rekindle.engine.queries.job_queries import workdirs
+from rekindle.engine.queries.logs import log_files
 from rekindle.engine.results import WorkOptions
-from rekindle.engine.running.run import work
+from rekindle.engine.running.work import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submitting.submit import submit
+from rekindle.engine.submit.submit import submit
 
 pytest.importorskip("fireworks")
 
@@ -90,60 +89,60 @@ class Leave(FiretaskBase):
 
 
 class Foundry:
-    """A project whose fireworks are made of these tasks."""
+    """A project with fireworks of these tasks."""
 
     def __init__(self, folder: Path, session: Session) -> None:
         self.folder, self._session = folder, session
 
     def add(self, *tasks: dict[str, Any], **spec: Any) -> int:
-        """Submit a firework; its id."""
-        flow = read_document({"name": "cast", "spec": {**spec, "_tasks": list(tasks)}})
-        submitted = submit(self._session, define(flow, str(self.folder)), new=True)
-        return look.select(self._session, Selection(workflow=str(submitted.workflow)))[0]
+        """Submit a firework. Returns its id."""
+        flow = read_flow({"name": "cast", "spec": {**spec, "_tasks": list(tasks)}})
+        submitted = submit(self._session, define_flow(flow, str(self.folder)), new=True)
+        return selections.select(self._session, Selection(workflow=str(submitted.workflow)))[0]
 
     def work(self) -> None:
         work(self._session, WorkOptions(slots=1))
 
     def resume(self, job: int) -> None:
-        """From the task that failed, in a copy of its folder."""
+        """Rerun from the failed task, in a copy of its folder."""
         store = str(self.folder / ".rekindle")
         assert main(["--store", store, "lpad", "rerun_fws", "-i", str(job), "--task-level", "--copy-data"]) == 0
         self.work()
 
     def state(self, job: int) -> State:
-        return look.jobs(self._session, [job])[0].job.state
+        return job_queries.jobs(self._session, [job])[0].job.state
 
     def attempts(self, job: int) -> list[Attempt]:
-        return list(look.attempts(self._session, [job]))
+        return list(job_queries.attempts(self._session, [job]))
 
     def did(self, job: int) -> list[Any]:
-        """What the tasks of the newest attempt returned."""
+        """Return the results of the newest attempt's tasks."""
         return [json.loads(step.result or "{}") for step in self.attempts(job)[-1].steps]
 
     def message(self, job: int) -> str:
-        """Why its newest attempt failed."""
+        """Return the failure of the newest attempt."""
         failure = self.attempts(job)[-1].failure
         assert failure is not None
         return failure.message
 
     def printed(self, job: int, stream: str) -> str:
-        """What its newest attempt printed."""
+        """Return the output of the newest attempt."""
         return "".join(Path(file.path).read_text() for file in log_files(self._session, job) if file.stream == stream)
 
     def folder_of(self, job: int) -> Path:
-        """Where its newest attempt worked."""
+        """Return the folder of the newest attempt."""
         (attempt,) = self.attempts(job)
         return Path(workdirs(self._session, [attempt])[attempt.id] or "")
 
     def added_by(self, job: int) -> list[int]:
-        """Jobs of its workflow beside it."""
-        workflow = look.jobs(self._session, [job])[0].job.workflow
-        return [one for one in look.select(self._session, Selection(workflow=str(workflow))) if one != job]
+        """Return the other jobs of its workflow."""
+        workflow = job_queries.jobs(self._session, [job])[0].job.workflow
+        return [one for one in selections.select(self._session, Selection(workflow=str(workflow))) if one != job]
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which pip has installed a package with Firetasks."""
+    """A folder with an installed package of Firetasks."""
     folder = tmp_path_factory.mktemp("wheels")
     wheel = folder / "foundry-1.0-py3-none-any.whl"
     about = "Metadata-Version: 2.1\nName: foundry\nVersion: 1.0\nRequires-Dist: FireWorks\n"
@@ -168,7 +167,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def foundry(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foundry]:
-    """A project; its FW_config.yaml names the package."""
+    """A project whose FW_config.yaml names the package."""
     folder = tmp_path_factory.mktemp("project")
     config = "ADD_USER_PACKAGES: [foundry]\nFW_NAME_UPDATES: {Old Melt: Melt}\nPRINT_FW_YAML: true\n"
     (folder / "FW_config.yaml").write_text(config)
@@ -180,7 +179,7 @@ def foundry(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("REKINDLE_FWORKER", '{"name": "oven", "env": {"scratch": "/s"}}')
         patch.delenv("FW_CONFIG_FILE", raising=False)
         patch.delenv("REKINDLE_STORE", raising=False)
-        patch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; put it back afterwards
+        patch.setattr(sys, "excepthook", sys.excepthook)  # main() replaces it
         yield Foundry(folder, session)
 
 
@@ -217,7 +216,7 @@ LOUD = "echo kneading; echo 'no flour left' >&2; exit 3"
 
 @pytest.fixture(scope="module")
 def ran(foundry: Foundry) -> dict[str, int]:
-    """Fireworks that ran once, by what each is there for."""
+    """Fireworks that ran once, by purpose."""
     of_foundry = "{{foundry.firetasks.casting.%s}}"
     hello = "{{fireworks.examples.custom_firetasks.hello_world.hello_world_task.HelloTask}}"
     fireworks: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
@@ -247,7 +246,7 @@ def test_a_firetask_without_a_name_goes_by_its_package_and_class(foundry: Foundr
     assert foundry.did(ran["unnamed"]) == [{"stored_data": {"polished": "x", "date": True}}], "dates are dates"
 
 
-def test_a_firetask_is_told_its_id_and_its_fworker(foundry: Foundry, ran: dict[str, int]) -> None:
+def test_firetask_gets_its_id_and_fworker(foundry: Foundry, ran: dict[str, int]) -> None:
     told = {"fw_id": ran["asking"], "name": "cast", "fworker": "oven", "env": {"scratch": "/s"}}
     assert foundry.did(ran["asking"]) == [{"stored_data": told}]
 
@@ -270,13 +269,13 @@ def test_a_firetask_that_exits_has_failed(foundry: Foundry, ran: dict[str, int])
     assert len(foundry.attempts(ran["leaving"])[-1].steps) == 1
 
 
-def test_a_name_that_is_nobodys_says_where_it_was_looked_for(foundry: Foundry, ran: dict[str, int]) -> None:
+def test_unknown_firetask_lists_the_searched_packages(foundry: Foundry, ran: dict[str, int]) -> None:
     message = foundry.message(ran["unknown"])
     assert message.startswith("there is no Firetask 'Melting'; looked in foundry, fw_tutorials")
     assert f"ADD_USER_PACKAGES of {foundry.folder / 'FW_config.yaml'}" in message
 
 
-def test_a_parameter_that_is_missing_is_told_by_the_firetask(foundry: Foundry, ran: dict[str, int]) -> None:
+def test_missing_parameter_is_reported_by_the_firetask(foundry: Foundry, ran: dict[str, int]) -> None:
     assert "Required parameter metal not specified" in foundry.message(ran["lacking"])
 
 

@@ -1,4 +1,4 @@
-"""What FireWorks' filters can ask of fireworks, launches and workflows: of what really ran, and of what was written."""
+"""FireWorks' filters over fireworks, launches and workflows, on real and on written history."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ import pytest
 from fireworks_store import Fireworks
 from flow_folder import Flows, act, fw, py, wf
 
-from rekindle.dialects.fireworks.documents import FIREWORK, LAUNCH, OURS, WITHIN_LAUNCHES
-from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
-from rekindle.dialects.fireworks.shown import firework_documents
-from rekindle.domain.documents.shapes import Object
+from rekindle.dialects.fireworks.fw_documents import firework_documents
+from rekindle.dialects.fireworks.queries import (
+    FIREWORK,
+    IS_FIREWORK,
+    LAUNCH,
+    WITHIN_LAUNCHES,
+    select_fireworks,
+    select_workflows,
+)
+from rekindle.domain.documents.expressions import ObjectOf
 from rekindle.domain.errors import BadSelection
-from rekindle.engine.looking.documents import documents
-from rekindle.engine.rerunning.control import hold
+from rekindle.engine.queries.job_queries import job_documents
+from rekindle.engine.rerun.control import hold
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.submitting.submit import archive_workflow
+from rekindle.engine.submit.submit import archive_workflow
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Flows, dict[int, int]]:
-    """A workflow that has run: prep changes the spec of use, broken fails, and so does again, which ran twice."""
+    """A workflow that ran: prep changes the spec of use, broken fails, and again failed twice."""
     flows = Flows(tmp_path_factory.mktemp("flows"))
     (flows.folder / "rekindle.yaml").write_text("name: native\njobs: {one: {run: 'true'}}\n")
     assert flows("submit", str(flows.folder / "rekindle.yaml")) == 0
@@ -116,7 +122,7 @@ def test_filters_of_launches_look_at_live_ones(session, ran, query, wanted):
     assert numbers(select_fireworks(session, query, launches=True), ran[1]) == wanted
 
 
-def test_a_launch_is_one_that_all_of_the_filter_is_for(session, ran):
+def test_one_launch_has_to_match_the_whole_filter(session, ran):
     ids = select_fireworks(session, {}, launches=True)
     live = [one["launches"][0]["launch_id"] for one in firework_documents(session, ids)]
     assert select_fireworks(session, {"launch_id": live[2]}, launches=True) == [ids[2]]
@@ -127,11 +133,11 @@ def test_a_launch_is_one_that_all_of_the_filter_is_for(session, ran):
     assert select_fireworks(session, {"archived_launches": archived}) == [ran[1][4]]
 
 
-def test_what_is_asked_for_is_what_is_shown(session, ran):
-    shape = Object(tuple((key, WITHIN_LAUNCHES.get(key, part)) for key, part in FIREWORK.entries))
+def test_queried_launches_equal_shown_launches(session, ran):
+    shape = ObjectOf(tuple((key, WITHIN_LAUNCHES.get(key, part)) for key, part in FIREWORK.entries))
     ids = select_fireworks(session, {})
     shown = firework_documents(session, ids, times=True)
-    for (number, document), one in zip(documents(session, shape, OURS, ids), shown, strict=True):
+    for (number, document), one in zip(job_documents(session, shape, IS_FIREWORK, ids), shown, strict=True):
         assert number == one["fw_id"]
         for key in ("launches", "archived_launches"):
             asked = [_plain(launch) for launch in document.pop(key)]
@@ -140,7 +146,7 @@ def test_what_is_asked_for_is_what_is_shown(session, ran):
 
 
 def _plain(launch: dict[str, Any]) -> dict[str, Any]:
-    """Without the checkpoints, which no query looks at."""
+    """Remove the checkpoints, which queries cannot see."""
     history = [{key: one[key] for key in ("state", "created_on")} for one in launch["state_history"]]
     return {**launch, "state_history": history, "fworker": launch["fworker"]["name"]}
 
@@ -178,7 +184,7 @@ def test_launches_are_sorted_by_their_fields(session, ran):
         ([], False, "the query must be an object", ""),
     ],
 )
-def test_what_cannot_be_asked_is_refused(session, query, launches, said, hint):
+def test_invalid_queries_are_refused(session, query, launches, said, hint):
     with pytest.raises(BadSelection) as raised:
         select_fireworks(session, query, launches=launches)
     assert said in raised.value.message
@@ -197,7 +203,7 @@ def written(tmp_path: Path) -> Iterator[Fireworks]:
     made.session.close()
 
 
-def test_every_state_has_its_fireworks(written):
+def test_each_state_selects_its_fireworks(written):
     first = written.add([{}, {}, {}, {}, {}, {}, {}], [(0, 6)])
     written.launch(first[0], {first[1]: "Traceback", first[2]: [{}, {}]})
     second = written.add([{}, {}, {}], name="aside")
@@ -207,7 +213,7 @@ def test_every_state_has_its_fireworks(written):
     hold(written.session, [second[1]], "for another reason")
     archive_workflow(written.session, 3)
     states = {
-        "COMPLETED": [first[2]],  # a hold keeps nothing from it
+        "COMPLETED": [first[2]],  # a hold has no effect on it
         "FIZZLED": [first[1]],
         "RESERVED": [first[0], *first[3:6]],
         "PAUSED": [first[6]],
@@ -288,4 +294,4 @@ def test_ten_thousand_fireworks_are_searched_at_once(written):
     began = time.process_time()
     assert len(select_fireworks(written.session, {"spec.x": {"$gte": 9_990}})) == 10
     assert len(select_fireworks(written.session, {"state": "READY"})) == 10_000
-    assert time.process_time() - began < 5  # some 0.1 s; a look at each job in turn would be a minute
+    assert time.process_time() - began < 5  # about 0.1 s; one query for each job would take a minute

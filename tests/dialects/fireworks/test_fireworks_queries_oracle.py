@@ -1,4 +1,4 @@
-"""Filters of documents that are stored as real jobs and attempts, against another reader of MongoDB's language.
+"""Filters over stored jobs and attempts, compared with another implementation of MongoDB's language.
 
 Where that reader, mongoquery, differs from what MongoDB's manual says, nothing of it is asked here; these cases are
 in tests/domain/test_document_conditions.py. It takes true for 1; null for no more than null; objects that differ in
@@ -77,7 +77,7 @@ def of_rows() -> st.SearchStrategy[Any]:
 
 
 def leaves(root: str) -> st.SearchStrategy[dict[str, Any]]:
-    """A condition on one path of a document that lies at `root`."""
+    """Return a condition on one path of the document at `root`."""
 
     def at(path: str, asked: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
         return asked.map(lambda one: {f"{root}.{path}": one})

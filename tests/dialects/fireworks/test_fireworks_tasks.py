@@ -1,4 +1,4 @@
-"""What FireWorks' built-in Firetasks do beyond what the real ones do, and what is told of those that cannot be run."""
+"""Built-in Firetasks where they differ from FireWorks' own, and their errors."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from rekindle.dialects.fireworks.tasks import run_task
-from rekindle.dialects.fireworks.tasks.given import BadTask
+from rekindle.dialects.fireworks.tasks.task_parameters import BadTask
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A launch's folder."""
+    """The folder of a launch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("FW_CONFIG_FILE", raising=False)
@@ -56,16 +56,16 @@ def test_output_that_is_stored_passes_through_a_pipe(folder: Path) -> None:
     assert found.stdout == "a\nb\n"
 
 
-def test_without_a_shell_words_are_as_a_shell_would_part_them() -> None:
+def test_without_a_shell_commands_are_split_like_a_shell() -> None:
     found = script(["echo 'a  b' $HOME", "printf %s c"], use_shell=False, store_stdout=True)
     assert found["stored_data"]["stdout"] == "a  b $HOME\nc"
 
 
-def test_a_text_of_the_spec_is_standard_input() -> None:
+def test_stdin_key_passes_spec_text_to_stdin() -> None:
     assert script("cat", stdin_key="word", store_stdout=True)["stored_data"]["stdout"] == "told"
 
 
-def test_a_failure_tells_the_command_and_the_end_of_what_it_printed() -> None:
+def test_failure_shows_the_command_and_the_end_of_its_output() -> None:
     with pytest.raises(RuntimeError, match=r"ScriptTask fizzled! Return code: \[0, 4\]") as caught:
         script(["true", "seq 9999; echo no such lattice >&2; exit 4", "touch never"])
     told = "".join(traceback.format_exception(caught.value))
@@ -82,10 +82,10 @@ def test_a_failure_tells_the_command_and_the_end_of_what_it_printed() -> None:
         ({"script": "x", "stdin_file": "a", "stdin_key": "b"}, "both `stdin_file` and `stdin_key`"),
         ({"script": "x", "fizzle_bad_rc": True, "defuse_bad_rc": True}, "both `defuse_bad_rc` and `fizzle_bad_rc`"),
         ({}, "ScriptTask needs the parameter 'script'"),
-        ({"script": "x", "stdin_key": "nothing"}, "ScriptTask wants 'nothing' of the spec"),
+        ({"script": "x", "stdin_key": "nothing"}, "ScriptTask needs the key 'nothing' of the spec"),
     ],
 )
-def test_parameters_that_cannot_be(params: dict[str, Any], message: str) -> None:
+def test_contradicting_parameters_are_refused(params: dict[str, Any], message: str) -> None:
     with pytest.raises(BadTask, match=message):
         run_task({"_fw_name": "ScriptTask", **params}, {})
 
@@ -125,7 +125,7 @@ def test_a_module_of_the_project_that_fails_to_import_says_why(folder: Path, mon
         (" ", "names a function"),
     ],
 )
-def test_a_function_that_is_not_there(func: str, message: str) -> None:
+def test_unknown_function_is_refused(func: str, message: str) -> None:
     with pytest.raises(BadTask, match=message):
         function(func)
 
@@ -146,7 +146,7 @@ def test_what_an_exception_says_of_itself_is_in_its_traceback(monkeypatch: pytes
         function("diverge", 0)
 
 
-def test_as_many_outputs_as_there_are_names_for() -> None:
+def test_number_of_outputs_has_to_match_their_names() -> None:
     with pytest.raises(BadTask, match="PyTask has 2 `outputs`, and sorted returned"):
         function("sorted", [3, 1, 2], outputs=["a", "b"])
 
@@ -189,17 +189,17 @@ def test_other_hosts_are_left_to_fireworks() -> None:
         ({"mode": "copy", "files": [{"dest": "b"}]}, "no `src`"),
     ],
 )
-def test_transfers_that_cannot_be(params: dict[str, Any], message: str) -> None:
+def test_invalid_transfers_are_refused(params: dict[str, Any], message: str) -> None:
     with pytest.raises(BadTask, match=message):
         run_task({"_fw_name": "FileTransferTask", **params}, {})
 
 
-def test_a_file_that_cannot_be_deleted_counts_when_asked_for() -> None:
+def test_undeletable_file_fails_without_ignore_errors() -> None:
     with pytest.raises(FileNotFoundError):
         run_task({"_fw_name": "FileDeleteTask", "files_to_delete": ["gone"], "ignore_errors": False}, {})
 
 
-def test_what_cannot_be_decompressed_stays_as_it_is() -> None:
+def test_undecompressable_file_is_unchanged() -> None:
     Path("broken.gz").write_text("not compressed")
     Path("broken").write_text("an older one")
     with pytest.raises(OSError, match="gzip"):
@@ -211,7 +211,7 @@ def test_what_cannot_be_decompressed_stays_as_it_is() -> None:
     run_task({"_fw_name": "DecompressDirTask", "ignore_errors": True}, {})
 
 
-def test_a_folder_that_is_not_there_is_told() -> None:
+def test_missing_folder_is_reported() -> None:
     with pytest.raises(NotADirectoryError, match="CompressDirTask finds no folder gone"):
         run_task({"_fw_name": "CompressDirTask", "dest": "gone"}, {})
 
@@ -251,19 +251,19 @@ def test_the_spec_that_is_given_stays_as_it_is(folder: Path) -> None:
         ({"_fw_name": "ImportDataTask", "filename": "d.json", "mapstring": "n/b/c"}, "no object at 'n/b'"),
         ({"_fw_name": "JoinListTask", "inputs": ["n"], "output": "n"}, "'n' of the spec is no list"),
         ({"_fw_name": "JoinDictTask", "inputs": ["n"], "output": "n"}, "'n' of the spec is no object"),
-        ({"_fw_name": "JoinDictTask", "inputs": ["x"], "output": "all"}, "'x' of the spec, which has no such key"),
+        ({"_fw_name": "JoinDictTask", "inputs": ["x"], "output": "all"}, "'x' of the spec, which does not exist"),
         ({"_fw_name": "ForeachTask", "split": "n", "task": {"inputs": ["n"]}}, "'n' of the spec is no list"),
         ({"_fw_name": "ForeachTask", "split": "n", "task": {"inputs": ["m"]}}, "'n', is not among the `inputs`"),
     ],
 )
-def test_what_cannot_be_joined_or_parted(folder: Path, task: dict[str, Any], message: str) -> None:
+def test_invalid_joins_and_splits_are_refused(folder: Path, task: dict[str, Any], message: str) -> None:
     (folder / "d.json").write_text("{}")
     (folder / "d.txt").write_text("{}")
     with pytest.raises(BadTask, match=message):
         run_task(task, {"n": 1})
 
 
-def test_a_command_line_that_fails_tells_what_it_printed() -> None:
+def test_failed_command_line_shows_its_output() -> None:
     task = {"_fw_name": "CommandLineTask", "command_spec": {"command": ["ls", "gone"]}}
     with pytest.raises(RuntimeError, match="CommandLineTask: ls ended with 2") as caught:
         run_task(task, {})
@@ -280,7 +280,7 @@ def test_a_command_line_that_fails_tells_what_it_printed() -> None:
         ({"command": ["ls"], "a": {"source": "gone"}}, "'gone' of the spec"),
     ],
 )
-def test_command_lines_that_cannot_be(described: dict[str, Any], message: str) -> None:
+def test_invalid_command_lines_are_refused(described: dict[str, Any], message: str) -> None:
     with pytest.raises(BadTask, match=message):
         run_task({"_fw_name": "CommandLineTask", "command_spec": described, "inputs": ["a"]}, {})
 
@@ -310,13 +310,13 @@ def test_without_a_store_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         run_task({"_fw_name": "GetFilesTask", "identifiers": ["a"]}, {})
 
 
-def test_what_only_a_mongodb_can_answer_is_refused() -> None:
-    with pytest.raises(BadTask, match="GetFilesByQueryTask asks what a MongoDB knows"):
+def test_file_queries_without_mongodb_are_refused() -> None:
+    with pytest.raises(BadTask, match="GetFilesByQueryTask queries a MongoDB"):
         run_task({"_fw_name": "GetFilesByQueryTask", "query": {}}, {})
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_mongodb_that_is_named_is_asked_by_fireworks(folder: Path) -> None:
+def test_named_mongodb_is_used_through_fireworks(folder: Path) -> None:
     pytest.importorskip("fireworks")
     from pymongo.errors import ServerSelectionTimeoutError
 
@@ -326,7 +326,7 @@ def test_a_mongodb_that_is_named_is_asked_by_fireworks(folder: Path) -> None:
         run_task({"_fw_name": "GetFilesTask", "identifiers": ["a"], "filepad_file": "pad.yaml"}, {})
 
 
-def test_a_document_that_a_task_writes_is_its_action() -> None:
+def test_written_fwaction_file_is_the_action() -> None:
     action = """{"stored_data": {"a": 1}, "update_spec": {}, "exit": true, "mod_spec": {"_inc": {"n": 1}}}"""
     found = script(f"echo '{action}' > FWAction.json")
     assert found == {"stored_data": {"a": 1}, "exit": True, "mod_spec": [{"_inc": {"n": 1}}]}
@@ -338,7 +338,7 @@ def test_a_document_that_a_task_writes_is_its_action() -> None:
     ("document", "message"),
     [("{", "FWAction.json cannot be read"), ("[]", "is an object"), ('{"store": {}}', "has no 'store'")],
 )
-def test_a_document_that_is_no_action(document: str, message: str) -> None:
+def test_invalid_fwaction_file_is_refused(document: str, message: str) -> None:
     with pytest.raises(BadTask, match=message):
         script(f"echo '{document}' > FWAction.json")
 

@@ -1,4 +1,4 @@
-"""FireWorks' built-in Firetasks do here what they do there: the same FWAction, the same files."""
+"""Built-in Firetasks return the same FWAction and write the same files as FireWorks' own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from rekindle.dialects.fireworks.tasks import run_task
-from rekindle.dialects.fireworks.tasks.configuration import configuration
-from rekindle.dialects.fireworks.tasks.names import plain_name
+from rekindle.dialects.fireworks.tasks.dispatch import task_name
+from rekindle.dialects.fireworks.tasks.launch_environment import configuration
 
 ARCHIVES = ("CompressDirTask", "DecompressDirTask", "ArchiveDirTask")
 REAL = {
@@ -21,7 +21,7 @@ REAL = {
     "fileio_tasks": ("FileWriteTask", "FileDeleteTask", "FileTransferTask", *ARCHIVES),
     "dataflow_tasks": ("CommandLineTask", "ForeachTask", "JoinDictTask", "JoinListTask", "ImportDataTask"),
 }
-"""In which module of FireWorks a task is."""
+"""The FireWorks module of each task."""
 
 WORD = {"source": {"type": "data", "value": "three"}}
 TO_FILE = {"target": {"type": "path", "value": "out.txt"}, "source": {"type": "stdout"}}
@@ -174,9 +174,7 @@ def test_a_built_in_task_does_what_the_real_one_does(
 
 
 @pytest.mark.parametrize("kind", ["gz", "bz2"])
-def test_what_either_has_compressed_the_other_decompresses(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compressed_files_are_interchangeable(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compress = {"_fw_name": "CompressDirTask", "compression": kind}
     monkeypatch.chdir(_folder(tmp_path / "ours"))
     before = _files(tmp_path / "ours")
@@ -209,7 +207,7 @@ def test_a_list_is_parted_as_the_real_task_parts_it(tmp_path: Path, monkeypatch:
 
 
 def _real(task: dict[str, Any]) -> Any:
-    name = plain_name(task["_fw_name"], configuration().renamed)
+    name = task_name(task["_fw_name"], configuration().renamed)
     module = next(module for module, names in REAL.items() if name in names)
     found = getattr(importlib.import_module(f"fireworks.user_objects.firetasks.{module}"), name)
     return found.from_dict(_copy(task))
@@ -226,7 +224,7 @@ def _folder(path: Path) -> Path:
 
 
 def _files(folder: Path) -> dict[str, bytes | None]:
-    """Each file's content; of archives and compressed files only that they are there."""
+    """Return the content of each file; None for archives and compressed files."""
     return {
         str(path.relative_to(folder)): None if re.search(r"\.(tar|gz|bz2)$", path.name) else path.read_bytes()
         for path in folder.rglob("*")
@@ -235,7 +233,7 @@ def _files(folder: Path) -> dict[str, bytes | None]:
 
 
 def _copy(value: Any) -> Any:
-    """Another one: the real tasks change what they are given."""
+    """Return a copy: FireWorks' tasks change their arguments."""
     if isinstance(value, dict):
         return {key: _copy(inner) for key, inner in value.items()}
     return [_copy(inner) for inner in value] if isinstance(value, list) else value

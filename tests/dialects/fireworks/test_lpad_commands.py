@@ -1,4 +1,4 @@
-"""What lpad's commands show and change."""
+"""Output and effects of lpad's commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import yaml
 from lpad_folder import AFTER, FINE, ODD, PREP, RELAX, Lpad
 
 from rekindle.dialects.fireworks import LaunchPad
-from rekindle.dialects.fireworks.words import wf_state
+from rekindle.dialects.fireworks.fw_states import wf_state
 
 MANY = "name: many\nfws:\n" + "".join(
     f'- {{fw_id: {at}, name: one, spec: {{_tasks: [{{_fw_name: ScriptTask, script: "true"}}]}}}}\n'
@@ -27,7 +27,7 @@ MANY = "name: many\nfws:\n" + "".join(
 )
 
 
-# --- what is shown
+# --- output
 
 
 def test_fireworks_are_shown_in_the_shape_of_fireworks(chain: Lpad) -> None:
@@ -47,7 +47,7 @@ def test_fireworks_are_shown_in_the_shape_of_fireworks(chain: Lpad) -> None:
     assert chain.of(PREP)["launches"][0]["action"]["update_spec"] == {"total": 6}
 
 
-def test_one_firework_stands_alone_and_none_is_an_empty_list(chain: Lpad) -> None:
+def test_one_firework_is_printed_without_a_list(chain: Lpad) -> None:
     assert chain.json("get_fws", "-s", "WAITING", "-d", "ids") == AFTER
     assert chain.json("get_fws", "-d", "count") == 5
     assert chain.json("get_fws", "-n", "nothing") == []
@@ -104,7 +104,7 @@ def test_fireworks_of_workflows_are_shown(chain: Lpad) -> None:
     assert chain.json("get_fws_in_wfs", "-wfn", "many", "-d", "count") == 11
 
 
-def test_what_is_shown_is_sorted_and_cut(chain: Lpad) -> None:
+def test_shown_fireworks_are_sorted_and_limited(chain: Lpad) -> None:
     newest = [one["updated_on"][:23] for one in chain.json("get_fws", "--rsort", "updated_on")]
     oldest = [one["updated_on"][:23] for one in chain.json("get_fws", "--sort", "updated_on")]
     assert newest == sorted(newest, reverse=True)
@@ -112,7 +112,7 @@ def test_what_is_shown_is_sorted_and_cut(chain: Lpad) -> None:
     assert len(chain.json("get_fws", "--rsort", "updated_on", "-m", "2")) == 2
 
 
-# --- what is refused
+# --- errors
 
 
 @pytest.mark.parametrize(
@@ -151,12 +151,12 @@ def test_a_command_without_any_selection_is_refused_and_a_wrong_one_changes_noth
         (["update_fws", "-i", "2", "-u", "x"], "-u is not JSON"),
         (["update_fws", "-i", "2", "--mongo", "-u", '{"$set": {"state": 1}}'], "only the spec"),
         (["update_fws", "-i", "2", "-u", '{"_tasks": 5}'], "_tasks"),
-        (["cancel_qid", "--qid", "7"], "not spoken yet"),
+        (["cancel_qid", "--qid", "7"], "not supported yet"),
         (["webgui"], "no web interface yet"),
     ],
     ids=lambda found: " ".join(found) if isinstance(found, list) else "",
 )
-def test_what_cannot_be_done_is_one_clear_error(chain: Lpad, words: list[str], said: str) -> None:
+def test_impossible_commands_give_one_clear_error(chain: Lpad, words: list[str], said: str) -> None:
     before = chain.states()
     done = chain(*words)
     assert done.code in (1, 64)
@@ -183,7 +183,7 @@ def test_more_than_ten_need_todays_date_or_a_y(lpad: Lpad, monkeypatch: pytest.M
 # --- holds
 
 
-def test_what_is_paused_and_what_needs_it_does_not_run_until_it_is_resumed(chain: Lpad) -> None:
+def test_paused_firework_and_descendants_run_after_resume(chain: Lpad) -> None:
     (chain.folder / "mended").touch()
     chain.ok("rerun_fws", "-s", "FIZZLED")
     chain.ok("pause_fws", "-i", RELAX)
@@ -197,7 +197,7 @@ def test_what_is_paused_and_what_needs_it_does_not_run_until_it_is_resumed(chain
     assert chain.states()["after"] == "COMPLETED"
 
 
-def test_reigniting_keeps_what_fizzled_fizzled(chain: Lpad) -> None:
+def test_reignite_keeps_fizzled_fireworks_fizzled(chain: Lpad) -> None:
     chain.ok("defuse_fws", "-s", "FIZZLED")
     assert {chain.states()[name] for name in ("relax", "odd")} == {"DEFUSED"}
     assert chain("rerun_fws", "-i", RELAX).code == 1
@@ -206,7 +206,7 @@ def test_reigniting_keeps_what_fizzled_fizzled(chain: Lpad) -> None:
     assert {chain.states()[name] for name in ("relax", "odd")} == {"FIZZLED"}
 
 
-def test_defusing_what_has_completed_takes_it_back_with_what_needs_it(chain: Lpad) -> None:
+def test_defusing_a_completed_firework_resets_descendants(chain: Lpad) -> None:
     chain.ok("defuse_fws", "-i", PREP)
     assert chain.states() == {**chain.states(), "prep": "DEFUSED", "relax": "WAITING", "after": "WAITING"}
     assert len(chain.of(RELAX)["archived_launches"]) == 1
@@ -214,7 +214,7 @@ def test_defusing_what_has_completed_takes_it_back_with_what_needs_it(chain: Lpa
     assert chain.states()["prep"] == "READY"
 
 
-def test_what_is_paused_can_be_defused(chain: Lpad) -> None:
+def test_paused_firework_can_be_defused(chain: Lpad) -> None:
     chain.ok("pause_fws", "-i", AFTER)
     chain.ok("defuse_fws", "-i", AFTER)
     assert chain.states()["after"] == "DEFUSED"
@@ -223,9 +223,7 @@ def test_what_is_paused_can_be_defused(chain: Lpad) -> None:
 
 
 @pytest.mark.parametrize(("hold", "word"), [("pause_fws", "PAUSED"), ("defuse_fws", "DEFUSED")])
-def test_held_fireworks_stay_held_when_what_they_need_is_rerun_and_that_is_told(
-    chain: Lpad, hold: str, word: str
-) -> None:
+def test_held_fireworks_stay_held_when_a_parent_is_rerun(chain: Lpad, hold: str, word: str) -> None:
     chain.ok(hold, "-i", AFTER)
     done = chain.ok("rerun_fws", "-i", PREP)
     assert chain.states()["after"] == word
@@ -244,13 +242,13 @@ def test_defusing_a_workflow_defuses_it(chain: Lpad) -> None:
     assert "DEFUSED" not in chain.states().values()
 
 
-def test_pausing_a_workflow_pauses_what_has_not_started(chain: Lpad) -> None:
+def test_pausing_a_workflow_pauses_unstarted_fireworks(chain: Lpad) -> None:
     chain.ok("rerun_fws", "-i", ODD)
     chain.ok("pause_wflows", "-n", "chain")
     assert list(chain.states().values()) == ["COMPLETED", "FIZZLED", "PAUSED", "PAUSED", "COMPLETED"]
 
 
-def test_what_cannot_be_rerun_is_told_and_the_rest_is(chain: Lpad) -> None:
+def test_refused_reruns_are_named_and_others_applied(chain: Lpad) -> None:
     chain.ok("defuse_fws", "-i", ODD)
     done = chain.ok("rerun_fws", "-i", RELAX, AFTER, ODD, FINE)
     assert "Finished setting 2 FWs to rerun" in done.out
@@ -288,7 +286,7 @@ def test_a_dry_run_changes_nothing(chain: Lpad) -> None:
 # --- workflows
 
 
-def test_what_is_archived_can_be_queried_and_does_not_run(chain: Lpad) -> None:
+def test_archived_fireworks_can_be_queried_and_do_not_run(chain: Lpad) -> None:
     chain.ok("rerun_fws", "-i", ODD)
     chain.ok("archive_wflows", "-i", ODD)
     assert chain.json("get_fws", "-s", "ARCHIVED", "-d", "count") == 5
@@ -331,7 +329,7 @@ def test_scripts_are_added_in_sequence(lpad: Lpad) -> None:
     assert lpad.json("get_wflows", "-n", "both")["states_list"] == "REA-W"
 
 
-def test_a_workflow_is_appended_behind_fireworks_and_before_what_needs_them(chain: Lpad) -> None:
+def test_detour_is_appended_between_fireworks_and_children(chain: Lpad) -> None:
     (chain.folder / "more.yaml").write_text(
         "fws:\n- {fw_id: 1, name: extra, spec: {_tasks: [{_fw_name: PyTask, func: builtins.dict}]}}\n"
         "- {fw_id: 2, name: last, spec: {_tasks: [{_fw_name: ScriptTask, script: 'true'}]}}\nlinks: {1: [2]}\n"
@@ -358,7 +356,7 @@ def test_a_workflow_is_appended_behind_fireworks_and_before_what_needs_them(chai
 # --- specs
 
 
-def test_a_changed_spec_is_what_runs(chain: Lpad) -> None:
+def test_changed_spec_runs(chain: Lpad) -> None:
     chain.ok("update_fws", "-i", ODD, "-u", '{"_tasks.0.args": ["7"], "note": {"by": "me"}}')
     assert chain.of(ODD)["spec"]["note"] == {"by": "me"}
     assert chain.of(RELAX)["spec"]["total"] == 6, "what others have changed stands"
@@ -394,19 +392,19 @@ def test_priorities_decide_who_runs_first(lpad: Lpad) -> None:
     assert lpad.log() == ["c", "b", "a"]
 
 
-# --- what is lost
+# --- lost runs
 
 
 LONG = (
     "name: cut\nfws:\n- {fw_id: 1, name: long, spec: {_tasks: [{_fw_name: ScriptTask, use_shell: true, "
     'script: "test -e $LPAD_PLACE/go || { touch $LPAD_PLACE/began; sleep 600; }"}]}}'
 )
-"""Runs on until it is killed; the second time it is done at once."""
+"""Runs until it is killed; the second time it ends at once."""
 
 
 @contextmanager
 def running(lpad: Lpad) -> Iterator[subprocess.Popen[bytes]]:
-    """A runner, and the long firework that it runs."""
+    """A runner that runs a long firework."""
     lpad.add(LONG)
     runner = subprocess.Popen([sys.executable, "-m", "rekindle", "work"], cwd=lpad.folder, start_new_session=True)
     try:
@@ -423,7 +421,7 @@ def running(lpad: Lpad) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def lost(lpad: Lpad) -> Lpad:
-    """A firework whose runner was killed with all that it had started."""
+    """A firework whose runner was killed with all its processes."""
     with running(lpad):
         pass
     wait_until(lambda: "Lost FireWorks: 1" in lpad.ok("detect_lostruns").out)
@@ -450,7 +448,7 @@ def test_a_lost_run_is_found_at_once_and_runs_again(lost: Lpad) -> None:
     assert lost.states() == {"long": "READY"}
 
 
-def test_a_lost_run_fizzles_where_that_is_asked_for(lost: Lpad) -> None:
+def test_lost_run_fizzles_on_request(lost: Lpad) -> None:
     assert LaunchPad().detect_lostruns(query={"name": "long"}) == ([1], [1], [])
     assert LaunchPad().detect_lostruns(expiration_secs=3600, fizzle=True) == ([], [], [])
     lost.ok("detect_lostruns", "--fizzle", "-q", '{"name": "long"}')
@@ -459,7 +457,7 @@ def test_a_lost_run_fizzles_where_that_is_asked_for(lost: Lpad) -> None:
     assert "died" in launch["action"]["stored_data"]["_exception"]["_stacktrace"]
 
 
-# --- the rest
+# --- other commands
 
 
 @pytest.mark.parametrize(
@@ -473,11 +471,11 @@ def test_a_lost_run_fizzles_where_that_is_asked_for(lost: Lpad) -> None:
     ],
     ids=" ".join,
 )
-def test_what_a_script_calls_is_answered(chain: Lpad, words: list[str]) -> None:
+def test_maintenance_commands_answer(chain: Lpad, words: list[str]) -> None:
     assert chain(*words).code == 0
 
 
-def test_a_report_counts_what_became_of_fireworks(chain: Lpad) -> None:
+def test_report_counts_states(chain: Lpad) -> None:
     out = chain.ok("report").out
     assert "FIZZLED : 2\n" in out
     assert "COMPLETED : 2\n" in out
@@ -489,7 +487,7 @@ def test_messages_are_silenced(chain: Lpad) -> None:
     assert chain.ok("--loglvl", "ERROR", "rerun_fws", "-i", RELAX).out == ""
 
 
-def test_options_may_be_cut_short_and_words_in_any_case(chain: Lpad) -> None:
+def test_options_may_be_abbreviated_and_case_is_ignored(chain: Lpad) -> None:
     assert "Finished setting 1 FWs" in chain.ok("rerun_fws", "--task", "--copy", "--st", "fizzled", "-n", "relax").out
 
 
@@ -504,7 +502,7 @@ def test_trackers_are_printed(lpad: Lpad) -> None:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """At most a minute."""
+    """Wait for a condition, at most a minute."""
     end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end, "it never came"
@@ -512,6 +510,6 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes below one, the nearest first."""
+    """Return the descendants of a process, nearest first."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [one for child in map(int, children) for one in (child, *descendants(child))]

@@ -1,4 +1,4 @@
-"""What FireWorks' document promises: each promise of the reference is one test."""
+"""Promises of FireWorks' documentation, one test each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lpad_folder import FINE, ODD, PREP, RELAX, Lpad
 QUERY = """{"action.stored_data._exception._stacktrace": {"$regex": "My custom error message"}}"""
 
 DOCUMENT = [
-    # what the document says, and the command line that stands there
+    # the sentence in the document, and its command line
     ("rerun a firework", "lpad rerun_fws -i {ids}"),
     ("by ids, a name, a state or a query", "lpad rerun_fws -i {ids} -n relax -s FIZZLED -q '{{\"fw_id\": 2}}'"),
     ("by a name", "lpad rerun_fws -n relax"),
@@ -89,7 +89,7 @@ def test_f3_a_whole_workflow_is_rerun(chain: Lpad) -> None:
     assert list(chain.states().values()) == ["READY", "WAITING", "WAITING", "READY", "READY"]
 
 
-def test_f4_what_a_firework_has_changed_stays_and_is_told(chain: Lpad) -> None:
+def test_f4_dynamic_changes_stay_and_are_reported(chain: Lpad) -> None:
     assert chain.of(RELAX)["spec"]["total"] == 6
     done = chain.ok("rerun_fws", "-i", PREP)
     assert "`prep`" in done.err
@@ -187,7 +187,7 @@ def test_f15_the_stack_trace_is_searched_through_the_launches(chain: Lpad) -> No
     assert chain.states()["relax"] == "FIZZLED"
 
 
-def test_a_chosen_earlier_launch_is_where_a_rerun_goes_on(chain: Lpad) -> None:
+def test_rerun_resumes_a_chosen_earlier_launch(chain: Lpad) -> None:
     (first,) = chain.of(RELAX)["launches"]
     chain.ok("rerun_fws", "-i", RELAX, "--clear-recovery")
     assert chain.work() == 2

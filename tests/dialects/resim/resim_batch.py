@@ -1,5 +1,7 @@
-"""A batch in ReSim's manner: experiences that are driven, scored and reported on. What goes wrong is ordered by files:
-`broken-NAME` fails the test each time, `flaky-NAME` once; `verdict-NAME` holds what its metrics find."""
+"""A batch like ReSim's: experiences are driven, scored and reported on. Files control failures.
+
+`broken-NAME` fails the test every time, `flaky-NAME` once; `verdict-NAME` holds the verdict of its metrics.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,8 @@ managed_experience_tags: [nightly]
 
 
 @dataclass(frozen=True)
-class Said:
-    """How a command ended, and what it printed."""
+class CommandResult:
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -78,7 +80,7 @@ class Said:
 
 
 class Lab:
-    """The folder with the file of experiences, and the commands called in it."""
+    """The folder with the experience file, and commands run in it."""
 
     def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -86,26 +88,26 @@ class Lab:
         for name, text in {"drive.sh": DRIVE, "score.sh": SCORE, "report.py": REPORT, "resim.yaml": CONFIG}.items():
             (folder / name).write_text(text)
 
-    def rekindle(self, *words: str) -> Said:
+    def rekindle(self, *words: str) -> CommandResult:
         self._capture.readouterr()
         code = main(words)
-        return Said(code, *self._capture.readouterr())
+        return CommandResult(code, *self._capture.readouterr())
 
-    def batches(self, *words: str, expect: int = 0) -> Said:
-        """`rekindle resim batches …`, with the exit code that is expected."""
-        said = self.rekindle("resim", "batches", *words)
-        assert said.code == expect, said
-        return said
+    def batches(self, *words: str, expect: int = 0) -> CommandResult:
+        """Run `rekindle resim batches …` and check its exit code."""
+        result = self.rekindle("resim", "batches", *words)
+        assert result.code == expect, result
+        return result
 
     def create(self, *words: str, suite: str = "all of them") -> str:
-        """A batch of the suite; its ID."""
+        """Create a batch from the suite and return its ID."""
         given = ("--project", "car", "--build-id", "planner-7", "--test-suite", suite, "--github", *words)
         return self.batches("create", *given).out.strip().removeprefix("batch_id=")
 
-    def wait(self, batch: str, expect: int = 0) -> Said:
+    def wait(self, batch: str, expect: int = 0) -> CommandResult:
         return self.batches("wait", "--batch-id", batch, "--poll-every", "100ms", "-j", "1", expect=expect)
 
-    def supervise(self, batch: str, *words: str, states: str = "Error", expect: int = 0) -> Said:
+    def supervise(self, batch: str, *words: str, states: str = "Error", expect: int = 0) -> CommandResult:
         known = ("--batch-id", batch, "--rerun-on-states", states, "--poll-every", "100ms", "-j", "1")
         return self.batches("supervise", *known, *words, expect=expect)
 
@@ -113,11 +115,11 @@ class Lab:
         return self.batches("get", "--batch-id", batch).json
 
     def tests(self, batch: str) -> dict[str, Any]:
-        """By the name of the experience."""
+        """Return the tests by experience name."""
         return {one["experienceName"]: one for one in self.batches("tests", "--batch-id", batch).json}
 
     def order(self, *names: str) -> None:
-        """`broken-merge`, `flaky-turn` …"""
+        """Write control files: `broken-merge`, `flaky-turn`, …"""
         for name in names:
             (self.folder / name).touch()
 
@@ -129,14 +131,14 @@ class Lab:
         (self.folder / f"verdict-{experience}").write_text(verdict)
 
     def ran(self) -> list[str]:
-        """What has run since this was last asked, without what metrics saw."""
+        """Return and clear the notes of stages, without those of batch metrics."""
         return sorted(line.partition(":")[0] for line in self._take("ran.txt"))
 
     def seen(self) -> list[str]:
         return sorted(self._take("ran.txt"))
 
     def reports(self) -> list[dict[str, str | None]]:
-        """What batch metrics have seen, by experience, since this was last asked."""
+        """Return and clear the inputs of batch metrics, by experience."""
         found = [json.loads(line) for line in self._take("reports.jsonl")]
         return [{name[len("test[experience=") : -1]: track for name, track in one.items()} for one in found]
 

@@ -1,4 +1,4 @@
-"""Every command line of ReSim's document, as it is written there, and a script as continuous integration runs it."""
+"""Every command line of ReSim's document, unchanged, and a script for continuous integration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from resim_batch import CONFIG, Lab, Said
+from resim_batch import CONFIG, CommandResult, Lab
 
 DOCUMENTED = """\
 resim batches supervise \\
@@ -24,7 +24,7 @@ resim batches supervise \\
 
 
 class Line(NamedTuple):
-    """A line, where it is from, how it ends and what it prints on stdout."""
+    """A line, its source, its exit code and its expected stdout."""
 
     line: str
     source: str
@@ -86,17 +86,17 @@ def shell(line: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedP
     )
 
 
-def test_every_line_of_the_document_runs_in_a_shell_as_it_is_written(lab: Lab, installed: dict[str, str]) -> None:
+def test_every_documented_line_runs_unchanged_in_a_shell(lab: Lab, installed: dict[str, str]) -> None:
     for one in LINES:
         if one.source.startswith("document"):
             done = shell(one.line, lab.folder, installed)
-            said = Said(done.returncode, done.stdout, done.stderr)
+            result = CommandResult(done.returncode, done.stdout, done.stderr)
         else:
-            said = lab.rekindle(*shlex.split(one.line.replace("\\\n", "")))
-        assert said.code == one.ends, (one.line, said)
-        assert one.prints in said.out, (one.line, said)
-        assert "Traceback" not in said.err
-        assert not one.ends or "hint:" in said.err
+            result = lab.rekindle(*shlex.split(one.line.replace("\\\n", "")))
+        assert result.code == one.ends, (one.line, result)
+        assert one.prints in result.out, (one.line, result)
+        assert "Traceback" not in result.err
+        assert not one.ends or "hint:" in result.err
 
 
 CI = """\
@@ -130,10 +130,10 @@ esac
         ("too late", ["slow-merge", "slow-turn", "slow-stop"], {"PATIENCE": "500ms"}),
     ],
 )
-def test_a_script_of_continuous_integration_sees_each_exit_code(
+def test_a_ci_script_sees_each_exit_code(
     lab: Lab, installed: dict[str, str], says: str, ordered: list[str], with_: dict[str, str]
 ) -> None:
-    """0, 1, 2, 5 and 6, each by a real situation."""
+    """Real runs that exit with 0, 1, 2, 5 and 6."""
     lab.order(*ordered)
     done = shell(CI, lab.folder, {**installed, "BATCH": lab.create(), "PATIENCE": "1h", "CANCEL": "", **with_})
     assert done.stdout.splitlines()[-1] == says, done.stdout + done.stderr
@@ -142,7 +142,7 @@ def test_a_script_of_continuous_integration_sees_each_exit_code(
 # The file
 
 
-def test_experiences_are_chosen_by_name_id_tag_and_suite(lab: Lab) -> None:
+def test_experiences_are_selected_by_name_id_tag_and_suite(lab: Lab) -> None:
     known = ("--project", "car", "--build-id", "planner-7", "--github")
     chosen = {
         ("--experiences", "merge,11-aa"): ["merge", "turn"],
@@ -156,7 +156,7 @@ def test_experiences_are_chosen_by_name_id_tag_and_suite(lab: Lab) -> None:
         assert list(lab.tests(str(number))) == names
         assert lab.get(str(number))["projectID"] == "car"
     wrong = {
-        (): "no experience is chosen",
+        (): "no experience is selected",
         ("--experiences", "merj"): "no such experience: merj",
         ("--experience-tags", "nightly,daily"): "no such experience tag: daily",
         ("--test-suite", "none"): "no such test suite: none",
@@ -169,8 +169,8 @@ def test_experiences_are_chosen_by_name_id_tag_and_suite(lab: Lab) -> None:
         ("--experiences", "merge", "--batch-name", "17"): "cannot be a name",
         ("--experiences", "merge", "--experiences-config", "nowhere.yaml"): "there is no such file",
     }
-    for words, said in wrong.items():
-        assert said in lab.batches("create", *known, *words, expect=1).err
+    for words, result in wrong.items():
+        assert result in lab.batches("create", *known, *words, expect=1).err
     assert len(lab.rekindle("workflows", "list", "--json").json["workflows"]) == len(chosen)
 
 
@@ -181,13 +181,13 @@ def test_parameters_are_read_as_resim_reads_them(lab: Lab) -> None:
     assert (told["associatedAccount"], told["poolLabels"]) == ("me", ["big", "fast"])
 
 
-def test_a_batch_that_nobody_named_gets_a_name_that_is_not_taken(lab: Lab) -> None:
+def test_an_unnamed_batch_gets_an_unused_name(lab: Lab) -> None:
     names = {lab.get(lab.create())["friendlyName"] for _ in range(5)}
     assert len(names) == 5
     assert all(name.count("-") == 2 for name in names)
 
 
-def test_everything_wrong_with_the_file_is_told_with_its_line_and_nothing_is_made(lab: Lab) -> None:
+def test_all_problems_of_the_file_are_reported_with_their_lines(lab: Lab) -> None:
     (lab.folder / "resim.yaml").write_text(
         "builds:\n"
         "  - {id: a}\n"
@@ -203,7 +203,7 @@ def test_everything_wrong_with_the_file_is_told_with_its_line_and_nothing_is_mad
         "suites: []\n"
     )
     known = ("create", "--project", "car", "--experiences", "one", "--build-id")
-    said = lab.batches(*known, "b", expect=1).err
+    result = lab.batches(*known, "b", expect=1).err
     for line in (
         "resim.yaml:2:5: the build 'a' runs nothing",
         "resim.yaml:4:5: an entry of `builds` has neither `id` nor `name`",
@@ -211,21 +211,21 @@ def test_everything_wrong_with_the_file_is_told_with_its_line_and_nothing_is_mad
         "resim.yaml:7:5: there is an experience 'one' already",
         "resim.yaml:8:5: an entry of `experiences` has no `name`",
         "resim.yaml:9:43: '1x' cannot be the name of a variable",
-        "resim.yaml:9:65: the variable Z has no `value`",
-        "resim.yaml:11:5: the suite 's' names an experience that is not there: tow",
+        "resim.yaml:9:65: the variable Z has no text as `value`",
+        "resim.yaml:11:5: the suite 's' names an unknown experience: tow",
         "resim.yaml:12:1: the file has no key 'suites'",
     ):
-        assert line in said, said
+        assert line in result, result
     (lab.folder / "resim.yaml").write_text(
         "builds: [{id: b, run: 'echo ${matrix.exprience}'}]\nexperiences: [{name: one}]"
     )
-    said = lab.batches(*known, "b", expect=1).err
-    assert "resim.yaml:1:23: ${matrix.exprience}: " in said
-    assert "experience" in said
+    result = lab.batches(*known, "b", expect=1).err
+    assert "resim.yaml:1:23: ${matrix.exprience}: " in result
+    assert "experience" in result
     assert not (lab.folder / ".rekindle").exists()
 
 
-def test_the_file_may_be_elsewhere_and_may_be_json(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_can_be_in_another_folder_and_in_json(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     (lab.folder / "resim.yaml").unlink()
     assert (
         "there is no resim.yaml"
@@ -244,13 +244,13 @@ def test_the_file_may_be_elsewhere_and_may_be_json(lab: Lab, monkeypatch: pytest
     lab.batches("create", *words)
 
 
-def test_a_thousand_experiences_are_one_template(lab: Lab) -> None:
+def test_a_thousand_experiences_share_one_template(lab: Lab) -> None:
     many = "".join(f"  - {{name: e{i}, tags: [all], locations: [scene/{i}]}}\n" for i in range(1000))
     (lab.folder / "resim.yaml").write_text(CONFIG.replace("experiences:\n", f"experiences:\n{many}", 1))
     lab.batches("create", "--project", "car", "--build-id", "planner-7", "--experience-tags", "all")
-    from rekindle.engine.looking import look
+    from rekindle.engine.queries import workflow_queries
     from rekindle.engine.session import open_session
 
     with open_session(str(lab.folder / ".rekindle")) as session:
-        assert [one.name for one in look.templates(session, 1)] == ["test"]
+        assert [one.name for one in workflow_queries.templates(session, 1)] == ["test"]
     assert len(lab.tests("1")) == 1000

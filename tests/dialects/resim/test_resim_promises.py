@@ -1,4 +1,4 @@
-"""ReSim's document on re-running partial batches, promise by promise."""
+"""The promises of ReSim's document on re-running partial batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from resim_batch import CONFIG, Lab, until
 
-from rekindle.dialects.resim import rerunning
+from rekindle.dialects.resim import rerun as resim_rerun
 
 NATIVE = """\
 name: native
@@ -33,8 +33,8 @@ def test_r1_a_subset_of_the_tests_runs_again(lab: Lab) -> None:
     batch = lab.create()
     lab.wait(batch)
     lab.ran()
-    said = lab.batches("rerun", f"--batch-id={batch}", f"--test-ids={ids(lab, batch, 'merge', 'turn')}")
-    assert said.out == "Batch rerun successfully!\n"
+    result = lab.batches("rerun", f"--batch-id={batch}", f"--test-ids={ids(lab, batch, 'merge', 'turn')}")
+    assert result.out == "Batch rerun successfully!\n"
     assert lab.get(batch)["status"] == "EXPERIENCES_RUNNING"
     lab.wait(batch)
     assert lab.ran() == ["batch-metrics", "experience merge", "experience turn", "metrics merge", "metrics turn"]
@@ -48,8 +48,8 @@ def test_r1_any_other_id_refuses_the_whole_command(lab: Lab) -> None:
     before = (lab.rekindle("reruns", "list", "--json").out, lab.tests(first))
     metrics = str(int(ids(lab, first, "stop")) + 1)
     for wrong in (other, "11-aa", "merge", "999", f"{own},", metrics):
-        said = lab.batches("rerun", "--batch-id", first, "--test-ids", f"{own},{wrong}", expect=1)
-        assert "hint:" in said.err
+        result = lab.batches("rerun", "--batch-id", first, "--test-ids", f"{own},{wrong}", expect=1)
+        assert "hint:" in result.err
     assert (
         f"batch 1 {lab.get(first)['friendlyName']} has no such test: {other}"
         in lab.batches("rerun", "--batch-id", first, "--test-ids", f"{own},{other}", expect=1).err
@@ -69,13 +69,13 @@ def test_r2_without_test_ids_only_batch_metrics_run_again(lab: Lab) -> None:
     assert len(lab.reports()) == 2
 
 
-def test_r2_is_refused_where_there_are_no_batch_metrics(lab: Lab) -> None:
+def test_r2_is_refused_without_batch_metrics(lab: Lab) -> None:
     (lab.folder / "resim.yaml").write_text(CONFIG.replace(", metrics_build: scores-2", ""))
     batch = lab.create()
     assert "no batch-metrics stage" in lab.batches("rerun", "--batch-id", batch, expect=1).err
 
 
-def test_r3_both_stages_run_again_and_metrics_see_the_new_output_alone(lab: Lab) -> None:
+def test_r3_both_stages_run_again_and_metrics_see_only_new_output(lab: Lab) -> None:
     drive = lab.folder / "drive.sh"
     drive.write_text(drive.read_text().replace("exit 0", 'echo "$REKINDLE_ATTEMPT" > "only-$REKINDLE_ATTEMPT"'))
     batch = lab.create()
@@ -86,7 +86,7 @@ def test_r3_both_stages_run_again_and_metrics_see_the_new_output_alone(lab: Lab)
     assert lab.seen() == ["batch-metrics", "experience turn", "metrics turn: only-2 track.txt "]
 
 
-def test_r4_batch_metrics_see_what_did_not_run_again_and_what_is_fresh(lab: Lab) -> None:
+def test_r4_batch_metrics_see_old_and_new_results(lab: Lab) -> None:
     batch = lab.create("--parameter", "fog=yes")
     lab.wait(batch)
     lab.batches("rerun", "--batch-id", batch, "--test-ids", ids(lab, batch, "turn"))
@@ -100,7 +100,7 @@ def test_r4_batch_metrics_see_what_did_not_run_again_and_what_is_fresh(lab: Lab)
     assert second == {**first, "turn": 'turn attempt 2 at s3://scenes/turn 30 {"fog": "yes"}\n'}
 
 
-def test_r4_batch_metrics_run_again_when_a_test_fails_at_its_rerun_too(lab: Lab) -> None:
+def test_r4_batch_metrics_run_again_after_a_failed_rerun(lab: Lab) -> None:
     batch = lab.create()
     lab.wait(batch)
     lab.order("broken-turn")
@@ -111,7 +111,7 @@ def test_r4_batch_metrics_run_again_when_a_test_fails_at_its_rerun_too(lab: Lab)
     assert lab.get(batch)["status"] == "BATCH_METRICS_QUEUED"
 
 
-def test_r5_a_test_runs_again_by_the_latest_definition(lab: Lab) -> None:
+def test_r5_a_rerun_uses_the_latest_definition(lab: Lab) -> None:
     batch = lab.create("--parameter", "fog=yes")
     lab.wait(batch)
     changed = CONFIG.replace("scenes/stop", "scenes/stop-line").replace('SPEED: "30"', 'SPEED: "50"')
@@ -125,7 +125,7 @@ def test_r5_a_test_runs_again_by_the_latest_definition(lab: Lab) -> None:
     assert lab.get(batch)["revision"] == 2
 
 
-def test_r5_of_several_batches_of_one_name_the_one_that_is_meant_takes_it_in(lab: Lab) -> None:
+def test_r5_of_batches_with_one_name_only_the_selected_gets_the_revision(lab: Lab) -> None:
     older, newer = lab.create("--batch-name", "tonight"), lab.create("--batch-name", "tonight")
     lab.wait(older)
     (lab.folder / "resim.yaml").write_text(CONFIG.replace('"30"', '"50"'))
@@ -150,7 +150,7 @@ def test_r5_a_spec_file_that_changed_is_submitted_first(lab: Lab) -> None:
     lab.batches("rerun", "--batch-id", "1", "--test-ids", "2")
 
 
-def test_r5_what_is_refused_takes_nothing_in(lab: Lab) -> None:
+def test_r5_a_refused_rerun_submits_no_revision(lab: Lab) -> None:
     batch = lab.create()
     lab.wait(batch)
     lab.rekindle("cancel", "-w", batch)
@@ -160,12 +160,12 @@ def test_r5_what_is_refused_takes_nothing_in(lab: Lab) -> None:
     lab.batches("rerun", "--batch-id", batch, "--test-ids", test, "--from", "nothing", expect=1)
     assert lab.get(batch)["revision"] == 1
     (lab.folder / "resim.yaml").write_text(CONFIG.replace("name: turn", "name: bend"))
-    said = lab.batches("rerun", "--batch-id", batch, "--test-ids", test, expect=1).err
-    assert "turn" in said
+    result = lab.batches("rerun", "--batch-id", batch, "--test-ids", test, expect=1).err
+    assert "turn" in result
     assert lab.get(batch)["revision"] == 1
 
 
-def test_r5_what_its_suite_has_gained_comes_in_where_that_is_asked_for(lab: Lab) -> None:
+def test_r5_new_experiences_of_the_suite_are_added_on_request(lab: Lab) -> None:
     batch = lab.create()
     lab.wait(batch)
     grown = CONFIG.replace("[merge, turn, stop]", "[merge, turn, stop, park]")
@@ -180,8 +180,8 @@ def test_r5_what_its_suite_has_gained_comes_in_where_that_is_asked_for(lab: Lab)
     assert list(lab.reports()[-1]) == ["merge", "turn", "stop", "park"]
 
 
-def test_r6_metrics_alone_run_again_on_the_output_that_is_there(lab: Lab) -> None:
-    """ReSim cannot."""
+def test_r6_metrics_alone_run_again_on_existing_output(lab: Lab) -> None:
+    """ReSim cannot rerun metrics alone."""
     lab.finds("turn", "BLOCKER too close")
     batch = lab.create()
     lab.wait(batch)
@@ -200,9 +200,9 @@ def test_r6_metrics_alone_run_again_on_the_output_that_is_there(lab: Lab) -> Non
 def test_r7_supervise_waits_and_runs_the_failed_subset_again(lab: Lab) -> None:
     lab.order("flaky-merge")
     batch = lab.create()
-    said = lab.supervise(batch)
-    assert "1 of 3 tests match (33.3 %)" in said.err
-    assert "test[experience=merge]: passed after 2 attempts (flaky)" in said.err
+    result = lab.supervise(batch)
+    assert "1 of 3 tests match (33.3 %)" in result.err
+    assert "test[experience=merge]: passed after 2 attempts (flaky)" in result.err
     ran = lab.ran()
     assert ran.count("experience merge") == 2
     assert ran.count("experience turn") == 1
@@ -210,13 +210,13 @@ def test_r7_supervise_waits_and_runs_the_failed_subset_again(lab: Lab) -> None:
     assert lab.supervise(batch, "--quiet").err == ""
 
 
-def test_r7_supervise_runs_again_by_the_latest_definition(lab: Lab) -> None:
+def test_r7_supervise_reruns_by_the_latest_definition(lab: Lab) -> None:
     lab.order("broken-turn")
     batch = lab.create()
     lab.wait(batch, expect=2)
     lab.mend("broken-turn")
     (lab.folder / "resim.yaml").write_text(CONFIG.replace('"30"', '"50"'))
-    assert "revision 2 is taken in" in lab.supervise(batch).err
+    assert "submitted revision 2" in lab.supervise(batch).err
     assert lab.reports()[-1]["turn"] == "turn attempt 2 at s3://scenes/turn 50 {}\n"
 
 
@@ -235,29 +235,29 @@ def test_r7_a_copied_batch_runs_again_in_the_copy(
     assert (orig / "reports.jsonl").read_text() == ran
 
 
-def test_r7_a_file_that_cannot_be_read_is_told_and_what_is_stored_runs(lab: Lab) -> None:
+def test_r7_an_invalid_file_is_reported_and_the_stored_definition_runs(lab: Lab) -> None:
     lab.order("flaky-turn")
     batch = lab.create()
     (lab.folder / "resim.yaml").write_text("builds: [")
-    assert "the latest definition is not taken in" in lab.supervise(batch).err
+    assert "the latest definition was not submitted" in lab.supervise(batch).err
     assert lab.get(batch)["status"] == "SUCCEEDED"
 
 
-def test_r8_the_document_s_own_line_and_its_defaults(lab: Lab) -> None:
+def test_r8_the_documented_line_and_its_defaults(lab: Lab) -> None:
     lab.create("--batch-name", "my-batch-name")
     line = ["--project", "my-project", "--batch-name", "my-batch-name", "--max-rerun-attempts", "3"]
     line += ["--rerun-max-failure-percent", "30.0", "--rerun-on-states", "Error,Warning"]
     line += ["--poll-every", "1m", "--wait-timeout", "2h"]
-    said = lab.batches("supervise", *line, expect=1)
-    assert "the project my-project has no such batch" in said.err
-    assert "it is of the project car" in said.err
+    result = lab.batches("supervise", *line, expect=1)
+    assert "the project my-project has no such batch" in result.err
+    assert "the batch belongs to the project car" in result.err
     assert lab.ran() == []
     line[1] = "car"
     lab.batches("supervise", *line)
     lab.batches("supervise", "--batch-id", "1", "--rerun-on-states", "eRROr, warning ,BLOCKER")
 
 
-def test_r9_the_exit_code_is_the_batch_s_status(lab: Lab) -> None:
+def test_r9_the_exit_code_is_the_batchs_status(lab: Lab) -> None:
     batch = lab.create()
     assert lab.batches("get", "--batch-id", batch, "--exit-status", expect=3).out == ""
     lab.order("broken-merge")
@@ -270,19 +270,19 @@ def test_r9_the_exit_code_is_the_batch_s_status(lab: Lab) -> None:
     lab.batches("get", "--batch-id", batch, "--exit-status", expect=0)
 
 
-def test_a_batch_that_runs_is_tried_three_times_and_then_reported(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rerunning, "CONFLICT_SECONDS", 0.01)
+def test_a_rerun_of_a_running_batch_is_tried_three_times(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resim_rerun, "CONFLICT_SECONDS", 0.01)
     lab.order("stuck-merge")
     batch = lab.create()
     runner = lab.in_the_background("work", "-j", "3")
     try:
         until(lambda: lab.tests(batch)["merge"]["jobStatus"] == "EXPERIENCE_RUNNING", "it runs")
         test = ids(lab, batch, "merge")
-        said = lab.batches("rerun", "--batch-id", batch, "--test-ids", test, expect=1).err
-        assert said.count("trying again") == 2
-        assert "tried 3 times" in said
+        result = lab.batches("rerun", "--batch-id", batch, "--test-ids", test, expect=1).err
+        assert result.count("trying again") == 2
+        assert "busy at each of 3 tries" in result
         lab.mend("stuck-merge")
-        monkeypatch.setattr(rerunning, "TRIES", 6000)
+        monkeypatch.setattr(resim_rerun, "TRIES", 6000)
         lab.batches("rerun", "--batch-id", batch, "--test-ids", test)
     finally:
         runner.kill()
@@ -318,7 +318,7 @@ def test_a_cancelled_batch_is_never_run_again(lab: Lab) -> None:
     assert "nothing is cancelled" in lab.batches("cancel", "--batch-id", batch).out
 
 
-def test_a_rerun_goes_on_once_the_test_of_a_dead_runner_has_ended(lab: Lab) -> None:
+def test_a_rerun_proceeds_once_the_test_of_a_dead_runner_has_ended(lab: Lab) -> None:
     lab.order("stuck-merge")
     batch = lab.create()
     runner = lab.in_the_background("work", "-j", "3")

@@ -1,11 +1,11 @@
-"""What the tests of ReSim's own supervise pin: statuses, limits, guards, exit codes, durations."""
+"""Statuses, limits, guards, exit codes and durations, as pinned by the tests of ReSim's supervise."""
 
 from __future__ import annotations
 
 import pytest
 from resim_batch import CONFIG, Lab, until
 
-from rekindle.dialects.resim.durations import parse_go_duration
+from rekindle.dialects.resim.options import parse_go_duration
 from rekindle.domain.errors import BadValue
 
 
@@ -27,15 +27,15 @@ from rekindle.domain.errors import BadValue
         ("30m1h", 5400),
     ],
 )
-def test_durations_are_read_as_go_reads_them(text: str, seconds: float) -> None:
+def test_durations_are_parsed_like_go(text: str, seconds: float) -> None:
     assert parse_go_duration("--wait-timeout", text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
     "text", ["", "3", "1d", "1h 30m", " 1s", "s", ".", ".s", "1x", "-5s", "1e3s", "h1", "1S", "--1s", "9999999h", "٣s"]
 )
-def test_a_duration_that_go_refuses_is_refused_and_never_zero(lab: Lab, text: str) -> None:
-    """In ReSim it is silently zero."""
+def test_an_invalid_duration_is_refused(lab: Lab, text: str) -> None:
+    """In ReSim, an invalid duration is silently zero."""
     with pytest.raises(BadValue, match="--wait-timeout"):
         parse_go_duration("--wait-timeout", text)
 
@@ -51,10 +51,10 @@ REFUSED = (
     ("--rerun-on-states", "Error,,Warning", "unsupported state ''"),
     ("--fail-on-states", "Eror", "Error"),
     ("--poll-every", "soon", "not a duration"),
-    ("--poll-every", "0s", "more than nothing"),
+    ("--poll-every", "0s", "must be above 0"),
     ("--wait-timeout", "1d", "not a duration"),
     ("--wait-timeout", "-1s", "negative"),
-    ("--batch-name", "x", "both --batch-id and --batch-name"),
+    ("--batch-name", "x", "--batch-id and --batch-name cannot be combined"),
     ("--batch-id", "x", "unable to parse"),
     ("--batch-id", "", "neither"),
     ("--batch-id", "77", "no such batch"),
@@ -63,19 +63,19 @@ REFUSED = (
 )
 
 
-def test_a_value_that_is_refused_ends_with_1_before_anything_is_done(lab: Lab) -> None:
+def test_an_invalid_value_exits_with_1_and_changes_nothing(lab: Lab) -> None:
     batch = lab.create()
-    for option, value, said in REFUSED:
+    for option, value, result in REFUSED:
         known = {"--batch-id": batch, "--rerun-on-states": "Error", option: value}
         words = [word for pair in known.items() for word in pair]
-        assert said in lab.batches("supervise", *words, expect=1).err, (option, value)
+        assert result in lab.batches("supervise", *words, expect=1).err, (option, value)
     assert "--rerun-on-states" in lab.batches("supervise", "--batch-id", batch, expect=1).err
     assert "did you mean" in lab.batches("supervize", "--batch-id", batch, expect=1).err
     assert lab.get(batch)["status"] == "SUBMITTED"
     assert lab.ran() == []
 
 
-def test_values_at_the_bounds_are_taken(lab: Lab) -> None:
+def test_values_at_the_bounds_are_accepted(lab: Lab) -> None:
     batch = lab.create()
     lab.wait(batch)
     for percent in ("1", "50", "100", "0.5"):
@@ -88,21 +88,21 @@ def two(lab: Lab) -> str:
     return lab.batches("create", *given).out.strip().removeprefix("batch_id=")
 
 
-def test_half_at_a_limit_of_half_runs_again(lab: Lab) -> None:
+def test_half_failed_at_a_limit_of_50_percent_reruns(lab: Lab) -> None:
     lab.order("flaky-merge")
     assert "50.0 %" in lab.supervise(two(lab), "--rerun-max-failure-percent", "50").err
     assert lab.ran().count("experience merge") == 2
 
 
-def test_two_thirds_at_a_limit_of_34_do_not(lab: Lab) -> None:
+def test_two_thirds_failed_at_a_limit_of_34_percent_do_not_rerun(lab: Lab) -> None:
     lab.order("broken-merge", "broken-turn")
     batch = lab.create()
-    said = lab.supervise(batch, "--rerun-max-failure-percent", "34", expect=2)
-    assert "66.7 % fail, more than 34 %" in said.err
+    result = lab.supervise(batch, "--rerun-max-failure-percent", "34", expect=2)
+    assert "66.7 % fail, more than 34 %" in result.err
     assert [one["runCounter"] for one in lab.tests(batch).values()] == [1, 1, 1]
 
 
-def test_it_runs_again_until_it_succeeds(lab: Lab) -> None:
+def test_supervise_reruns_until_the_batch_succeeds(lab: Lab) -> None:
     drive = lab.folder / "drive.sh"
     drive.write_text(
         'echo "experience" >> "$RESIM_CONFIG_DIR/ran.txt"; touch track.txt; test "$REKINDLE_ATTEMPT" = 3\n'
@@ -114,12 +114,12 @@ def test_it_runs_again_until_it_succeeds(lab: Lab) -> None:
 def test_one_rerun_that_fails_again_is_an_error(lab: Lab) -> None:
     lab.order("broken-turn")
     batch = lab.create()
-    said = lab.supervise(batch, expect=2)
-    assert "it has been run again once, which is the most" in said.err
+    result = lab.supervise(batch, expect=2)
+    assert "it has been run again once, which is the most" in result.err
     assert lab.tests(batch)["turn"]["runCounter"] == 2
 
 
-def test_at_no_rerun_attempts_nothing_is_run_again(lab: Lab) -> None:
+def test_zero_rerun_attempts_rerun_nothing(lab: Lab) -> None:
     lab.order("flaky-turn")
     batch = lab.create()
     lab.supervise(batch, "--max-rerun-attempts", "0", expect=2)
@@ -128,7 +128,7 @@ def test_at_no_rerun_attempts_nothing_is_run_again(lab: Lab) -> None:
     assert lab.tests(batch)["turn"]["runCounter"] == 1
 
 
-def test_only_the_states_that_are_asked_for_run_again(lab: Lab) -> None:
+def test_only_the_given_states_run_again(lab: Lab) -> None:
     lab.order("broken-turn")
     lab.finds("merge", "WARNING drifts")
     lab.finds("stop", "BLOCKER ran over it")
@@ -139,14 +139,14 @@ def test_only_the_states_that_are_asked_for_run_again(lab: Lab) -> None:
     assert [one["runCounter"] for one in lab.tests(batch).values()] == [2, 2, 2]
 
 
-def test_what_is_worse_decides_the_exit_code_and_hides_nothing(lab: Lab) -> None:
+def test_the_worst_remaining_state_decides_the_exit_code(lab: Lab) -> None:
     lab.finds("merge", "WARNING drifts")
     lab.finds("stop", "BLOCKER ran over it")
     lab.order("broken-turn")
     batch = lab.create("--allowable-failure-percent", "34")
     never = ("--max-rerun-attempts", "0")
-    said = lab.supervise(batch, *never, states="Error,Blocker,Warning", expect=2)
-    assert [line.split()[-1] for line in said.err.splitlines()[-3:]] == ["WARNING", "ERROR", "BLOCKER"]
+    result = lab.supervise(batch, *never, states="Error,Blocker,Warning", expect=2)
+    assert [line.split()[-1] for line in result.err.splitlines()[-3:]] == ["WARNING", "ERROR", "BLOCKER"]
     assert lab.get(batch)["status"] == "SUCCEEDED", "so many errors are allowed"
     assert lab.get(batch)["conflatedStatus"] == "BLOCKER"
     assert lab.reports()[-1]["turn"] is None
@@ -174,18 +174,18 @@ def test_waiting_ends_with_success_error_cancelled_or_timed_out(lab: Lab) -> Non
     assert lab.tests(cancelled)["stop"]["conflatedStatus"] == "CANCELLED"
 
 
-def test_waiting_for_what_is_held_is_reported(lab: Lab) -> None:
-    """It has come to rest in a state that is none of the final ones."""
+def test_waiting_for_a_held_batch_is_refused(lab: Lab) -> None:
+    """The batch stopped in a status that is not final."""
     batch = lab.create()
     lab.rekindle("hold", "-w", batch)
-    said = lab.wait(batch, expect=1).err
-    assert "come to rest in the state SUBMITTED" in said
-    assert f"rekindle release -w {batch}" in said
+    result = lab.wait(batch, expect=1).err
+    assert "stopped in the state SUBMITTED" in result
+    assert f"rekindle release -w {batch}" in result
     lab.supervise(batch, expect=1)
 
 
-def test_a_supervise_that_was_killed_goes_on_where_it_was(lab: Lab) -> None:
-    """ReSim keeps no journal."""
+def test_a_killed_supervise_continues(lab: Lab) -> None:
+    """ReSim cannot continue a supervision."""
     lab.order("broken-turn")
     batch = lab.create()
     supervisor = lab.in_the_background(
@@ -202,8 +202,8 @@ def test_a_supervise_that_was_killed_goes_on_where_it_was(lab: Lab) -> None:
     assert sum(one["kind"] == "supervise" for one in reruns) == 2
 
 
-def test_earlier_attempts_can_be_looked_at(lab: Lab) -> None:
-    """ReSim's cannot."""
+def test_earlier_attempts_can_be_inspected(lab: Lab) -> None:
+    """In ReSim, earlier attempts are not accessible."""
     lab.order("flaky-merge")
     batch = lab.create()
     lab.supervise(batch)
@@ -224,7 +224,7 @@ def test_a_container_timeout_ends_a_test(lab: Lab) -> None:
     assert lab.tests(batch)["stop"]["executionError"]["errorCode"] == "timeout"
 
 
-def test_waiting_is_woken_by_the_runner_of_others(lab: Lab) -> None:
+def test_waiting_is_woken_by_another_runner(lab: Lab) -> None:
     lab.order("slow-turn")
     batch = lab.create()
     runner = lab.in_the_background("work", "-j", "1")

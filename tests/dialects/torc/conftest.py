@@ -1,4 +1,4 @@
-"""A project's folder, and torc's commands called in it."""
+"""Fixtures: a project folder in which torc's commands run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torc_folder import DIAMOND, FAILING, Torc
 
 @pytest.fixture(scope="session")
 def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with what `rekindle dialects install` writes."""
+    """Return the folder with the executables of `rekindle dialects install`."""
     folder = tmp_path_factory.mktemp("bin")
     subprocess.run([sys.executable, "-m", "rekindle", "dialects", "install", folder], check=True, capture_output=True)
     return folder
@@ -29,7 +29,7 @@ def torc(
         monkeypatch.delenv(name, raising=False)
     path = [str(executables), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(path))
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets it; put it back afterwards
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main() replaces it
     return Torc(tmp_path, capsys)
 
 
@@ -44,7 +44,7 @@ def diamond(torc: Torc) -> Torc:
 
 @pytest.fixture
 def failing(torc: Torc) -> Torc:
-    """Four jobs without files, of which one failed with 1 and one with 3."""
+    """Four jobs without files; one failed with 1 and one with 3."""
     torc.create(FAILING)
     assert torc("jobs", "run", "-j", "2").code == 2
     return torc

@@ -1,4 +1,4 @@
-"""How torc's workflows behave: what its own users count on, and what it is known to get wrong."""
+"""Behaviour of torc workflows that users rely on, and known faults of torc that must not occur."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_no_op_restart_runs_nothing(diamond: Torc) -> None:
         ("last.txt", {"bottom"}),
     ],
 )
-def test_a_file_that_is_gone_is_made_again_with_all_below(diamond: Torc, name: str, again: set[str]) -> None:
+def test_missing_file_is_made_again_with_descendants(diamond: Torc, name: str, again: set[str]) -> None:
     (diamond.folder / name).unlink()
     assert diamond.again() == again
 
@@ -32,7 +32,7 @@ def test_a_touch_alone_runs_nothing(diamond: Torc) -> None:
     assert diamond.again() == set()
 
 
-def test_resetting_one_job_resets_it_and_what_is_below(diamond: Torc) -> None:
+def test_resetting_one_job_resets_descendants(diamond: Torc) -> None:
     assert diamond("jobs", "reset-status", "left").code == 0
     expected = {"top": "done", "right": "done", "left": "uninitialized", "bottom": "blocked"}
     assert diamond.statuses() == expected
@@ -62,7 +62,7 @@ def test_exit_0_without_a_declared_output_is_a_failure_and_cancels_what_depends(
     assert (result["return_code"], result["cause"]) == (1, "missing_output")
 
 
-def test_fields_that_do_not_matter_run_nothing_and_a_changed_command_does(diamond: Torc) -> None:
+def test_only_fields_that_matter_make_a_job_stale(diamond: Torc) -> None:
     gentle = DIAMOND.replace("{name: left, comm", "{name: left, supports_termination: true, priority: 3, comm")
     diamond.create(gentle, "workflow.yaml", "--update")
     assert diamond.again() == set()
@@ -83,7 +83,7 @@ def test_each_create_makes_a_workflow_of_its_own(torc: Torc) -> None:
     assert [torc.json("-k", key, "user-data", "get", "u")["data"] for key in keys] == [1, 2]
 
 
-def test_death_by_a_signal_is_told_as_128_and_more_and_meets_its_rule(torc: Torc) -> None:
+def test_signal_is_reported_as_128_plus_n_and_matches_its_rule(torc: Torc) -> None:
     torc.create(
         "name: a\nfailure_handlers: [{name: fh, rules: [{exit_codes: [137], max_retries: 1}]}]\n"
         'jobs:\n  - {name: x, command: "kill -9 $$", failure_handler: fh}\n'
@@ -125,7 +125,7 @@ def test_the_environment_of_a_job(torc: Torc) -> None:
     assert (torc.folder / "torc_output" / "seen").read_text() == f"1 {key} x 2\n"
 
 
-def test_commands_are_bash_s(torc: Torc) -> None:
+def test_commands_run_in_bash(torc: Torc) -> None:
     torc.create("name: a\njobs: [{name: x, command: 'a=(1 2); [[ ${#a[@]} == 2 ]] && cat <(echo ${a[1]}) > seen'}]\n")
     assert torc("jobs", "run").code == 0
     assert (torc.folder / "seen").read_text() == "2\n"
@@ -147,7 +147,7 @@ jobs:
 """
 
 
-def test_user_data_is_handed_on_and_a_no_op_restart_runs_nothing(torc: Torc) -> None:
+def test_user_data_is_passed_on_and_no_op_restart_runs_nothing(torc: Torc) -> None:
     torc.create(HANDED_ON % "false")
     assert torc("jobs", "run").code == 0
     assert torc.json("user-data", "get", "made")["data"] == {"twice": 2}
@@ -200,7 +200,7 @@ def test_a_file_of_commands_becomes_jobs(torc: Torc) -> None:
     assert [(torc.folder / name).read_text() for name in "12"] == ["one\n", "two\n"]
 
 
-def test_what_is_wrong_with_a_spec_leaves_nothing_behind(torc: Torc) -> None:
+def test_invalid_spec_leaves_nothing_behind(torc: Torc) -> None:
     torc.write("w.yaml", "name: a\njobs: [{name: x}]\n")
     done = torc("workflows", "create", "w.yaml")
     assert done.code == 1
@@ -208,14 +208,14 @@ def test_what_is_wrong_with_a_spec_leaves_nothing_behind(torc: Torc) -> None:
     assert [path.name for path in torc.folder.iterdir()] == ["w.yaml"]
 
 
-def test_lists_tell_unknown_fields_and_name_the_nearest(failing: Torc) -> None:
+def test_unknown_filter_fields_name_the_nearest(failing: Torc) -> None:
     done = failing("jobs", "list", "-f", "stauts=ready")
     assert done.code == 64
     assert "status" in done.err
 
 
 @pytest.mark.parametrize(("word", "names"), [("failed", {"bad", "worse"}), ("completed", {"good"}), ("done", 3)])
-def test_the_words_of_later_torc_filter_too(failing: Torc, word: str, names: set[str] | int) -> None:
+def test_newer_torc_statuses_work_in_filters(failing: Torc, word: str, names: set[str] | int) -> None:
     found = set(failing.statuses(f"status={word}"))
     assert (found if isinstance(names, set) else len(found)) == names
 
@@ -246,7 +246,7 @@ def test_resetting_all_jobs_waits_for_the_restart(diamond: Torc) -> None:
     assert diamond.statuses() == {"top": "ready", "left": "blocked", "right": "blocked", "bottom": "blocked"}
 
 
-def test_a_workflow_that_did_not_come_through_torc_is_listed_and_restarted_too(torc: Torc) -> None:
+def test_other_workflows_are_listed_and_restarted(torc: Torc) -> None:
     jobs = "  x: {run: 'test -e ${params.p}'}\n  y: {run: [test, a b]}\n"
     torc.write("spec.yaml", f"name: ours\nparams: {{p: go}}\njobs:\n{jobs}")
     assert torc.shell("rekindle run spec.yaml").code == 2

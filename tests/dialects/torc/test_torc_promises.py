@@ -1,4 +1,4 @@
-"""What torc's document promises: each promise of the reference is one test."""
+"""Promises of torc's documentation, one test each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from torc_folder import Torc
 
 DOCUMENT = [
-    # what the document says, and the command line that stands there
+    # the sentence in the document, and its command line
     ("a dry run of what restart would change", "torc workflows restart --dry-run"),
     ("re-initialise the workflow and the statuses", "torc workflows restart"),
     ("check the status", "torc jobs list -f status=ready"),
@@ -144,7 +144,7 @@ def test_t5_jobs_are_listed_by_status(failing: Torc) -> None:
 def test_t6_scheduling_nodes_says_that_it_does_not_do_that_yet(failing: Torc) -> None:
     done = failing.shell("torc hpc slurm schedule-nodes -n2")
     assert done.code == 1
-    assert "Slurm is not spoken yet" in done.err
+    assert "Slurm is not supported yet" in done.err
 
 
 def test_t7_a_changed_input_runs_exactly_what_it_affects(diamond: Torc) -> None:
@@ -188,7 +188,7 @@ def test_t10_the_keys_of_results_pipe_into_the_reset(failing: Torc) -> None:
     assert failing.statuses("status=uninitialized") == {"bad": "uninitialized"}
 
 
-def test_t10_a_superseded_failure_resets_no_job_that_has_been_mended(failing: Torc) -> None:
+def test_t10_superseded_failure_resets_no_repaired_job(failing: Torc) -> None:
     failing("workflows", "reset-status", "--failed-only")
     failing.write("mended", "")
     failing("workflows", "restart")
@@ -197,7 +197,7 @@ def test_t10_a_superseded_failure_resets_no_job_that_has_been_mended(failing: To
     assert len(failing.json("results", "list", "-f", "return_code=1", "--all-runs")["results"]) == 1
 
 
-def test_t11_only_what_is_uninitialized_is_let_go(failing: Torc) -> None:
+def test_t11_only_uninitialized_jobs_are_released(failing: Torc) -> None:
     failing.write("mended", "")
     failing("jobs", "reset-status", "bad")
     failing("jobs", "reset-status", "worse")
@@ -205,7 +205,7 @@ def test_t11_only_what_is_uninitialized_is_let_go(failing: Torc) -> None:
     assert failing.statuses() == {"good": "done", "bad": "ready", "worse": "ready", "below": "blocked"}
 
 
-def test_t11_while_others_run_only_what_is_uninitialized_is_let_go(torc: Torc) -> None:
+def test_t11_only_uninitialized_jobs_are_released_while_others_run(torc: Torc) -> None:
     torc.create(
         'name: busy\njobs:\n  - {name: runs, command: "touch began; until test -e go; do sleep 0.05; done"}\n'
         '  - {name: bad, command: "test -e go"}\n  - {name: killed, command: "test -e go || kill -9 $$"}\n'
@@ -224,7 +224,7 @@ def test_t11_while_others_run_only_what_is_uninitialized_is_let_go(torc: Torc) -
     assert torc.statuses() == {"runs": "done", "bad": "done", "killed": "terminated"}
 
 
-def test_t12_a_job_that_was_cut_off_by_its_time_is_restarted_with_that_cause(torc: Torc) -> None:
+def test_t12_timed_out_job_is_restarted_with_its_cause(torc: Torc) -> None:
     torc.create(
         "name: slow\nresource_requirements: [{name: brief, runtime: PT0.2S}]\n"
         "jobs: [{name: sleeps, command: sleep 60, resource_requirements: brief}]\n"
@@ -237,12 +237,12 @@ def test_t12_a_job_that_was_cut_off_by_its_time_is_restarted_with_that_cause(tor
 
 
 def wait_for(path: Path) -> None:
-    """Until a file is there."""
+    """Wait until a file exists."""
     wait_until(path.exists)
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """At most a minute."""
+    """Wait for a condition, at most a minute."""
     end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end, "it never came"
@@ -250,6 +250,6 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes below one, the nearest first."""
+    """Return the descendants of a process, nearest first."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [one for child in map(int, children) for one in (child, *descendants(child))]

@@ -1,4 +1,4 @@
-"""torc's spec files: what they become, and what is told of those that are wrong."""
+"""torc's spec files: conversion and errors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from rekindle.dialects.torc.json5 import read_json5
-from rekindle.dialects.torc.reading import load
-from rekindle.domain.causes import Cause
+from rekindle.dialects.torc.torc_spec import load_spec
 from rekindle.domain.definition import Definition, JobTemplate
 from rekindle.domain.errors import SpecError
-from rekindle.spec.nodes import Items, Node, Scalar, Table
-from rekindle.spec.problems import Problems
+from rekindle.domain.states import Cause
+from rekindle.spec.nodes import ListNode, MappingNode, Node, Problems, ScalarNode
 
 Read = Callable[..., Definition]
 
@@ -53,7 +52,7 @@ def read(tmp_path: Path) -> Read:
     def _read(text: str, suffix: str = ".yaml") -> Definition:
         path = tmp_path / f"workflow{suffix}"
         path.write_text(text)
-        return load(path, lambda name: "torc_output/x-1").definition
+        return load_spec(path, lambda name: "torc_output/x-1").definition
 
     return _read
 
@@ -86,7 +85,7 @@ def test_the_reference_s_spec_becomes_a_definition(read: Read) -> None:
     assert Cause.LOST not in job.retry[1].causes
 
 
-def test_json_and_json5_say_the_same_as_yaml(read: Read) -> None:
+def test_json_and_json5_equal_yaml(read: Read) -> None:
     yaml = read('name: a\nfiles: [{name: f, path: "it,s"}]\njobs: [{name: x, command: "cat ${files.input.f}"}]\n')
     plain = {"name": "a", "files": [{"name": "f", "path": "it,s"}], "jobs": [{"name": "x", "command": ""}]}
     plain["jobs"][0]["command"] = "cat ${files.input.f}"  # type: ignore[index]
@@ -125,7 +124,7 @@ def test_the_values_of_a_parameter(read: Read, written: str, values: list[str]) 
     assert [job.name for job in found.jobs] == [f"j{value}" for value in values]
 
 
-def test_who_writes_what_another_reads_comes_first(read: Read) -> None:
+def test_writer_of_a_file_runs_before_its_readers(read: Read) -> None:
     found = read(
         "name: a\nfiles: [{name: f, path: f.txt}, {name: g1, path: g1}, {name: g2, path: g2}]\n"
         "user_data: [{name: u}]\njobs:\n"
@@ -154,7 +153,7 @@ def test_actions_that_run_commands_are_jobs_in_their_place(read: Read) -> None:
     assert (of(found, after).when, of(found, last).when) == ("finished", "finished")
 
 
-def test_everything_wrong_is_told_with_its_line(read: Read) -> None:
+def test_all_errors_are_reported_with_lines(read: Read) -> None:
     told = wrong(
         read,
         'name: a\nparamters: {}\nparameters: {i: "1:"}\nfiles:\n  - {name: f}\njobs:\n'
@@ -185,7 +184,7 @@ def test_resources_are_checked_where_they_stand(read: Read) -> None:
     assert told == ["4: `memory`: the size 512 has no unit"]
 
 
-def test_two_jobs_of_one_name_are_told(read: Read) -> None:
+def test_duplicate_job_names_are_reported(read: Read) -> None:
     told = wrong(read, 'name: a\nparameters: {i: "1:2"}\njobs:\n  - {name: x, command: "true", use_parameters: [i]}\n')
     assert told == ["4: there is a job 'x' already"]
 
@@ -210,7 +209,7 @@ def test_json5_is_read(text: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("text", ["{a 1}", "[1 2]", "{a: }", "'open", "{a: 1} x", "[", "{1a: 2}", "{a: b}", "[" * 100])
-def test_what_is_no_json5_is_told_once_with_its_place(text: str) -> None:
+def test_invalid_json5_is_reported_once_with_its_place(text: str) -> None:
     problems = Problems("x.json5")
     assert read_json5(f"\n{text}", problems) is None
     with pytest.raises(SpecError) as caught:
@@ -221,8 +220,8 @@ def test_what_is_no_json5_is_told_once_with_its_place(text: str) -> None:
 
 
 def plain(node: Node | None) -> Any:
-    if isinstance(node, Table):
+    if isinstance(node, MappingNode):
         return {key: plain(entry.node) for key, entry in node.entries.items()}
-    if isinstance(node, Items):
+    if isinstance(node, ListNode):
         return [plain(item) for item in node.items]
-    return node.value if isinstance(node, Scalar) else None
+    return node.value if isinstance(node, ScalarNode) else None

@@ -1,4 +1,4 @@
-"""torc's commands, called in a folder."""
+"""torc's commands, run in a folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ jobs:
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended, and what it printed."""
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -54,27 +54,27 @@ class Torc:
         self._capture = capture
 
     def __call__(self, *words: str) -> Done:
-        """In this process."""
+        """Run a torc command in this process."""
         self._capture.readouterr()
         code = main(["torc", *words])
         out, err = self._capture.readouterr()
         return Done(code, out, err)
 
     def json(self, *words: str) -> Any:
-        """The one document of a command that succeeds."""
+        """Return the single document of a command that has to succeed."""
         done = self("-F", "json", *words)
         assert done.code == 0, done.err
         return json.loads(done.out)
 
     def shell(self, line: str) -> Done:
-        """A line as one types it, where `torc` is installed."""
+        """Run a shell line with `torc` installed."""
         done = subprocess.run(
             ["bash", "-c", line], cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
     def write(self, name: str, text: str) -> Path:
-        """A file in the folder."""
+        """Write a file into the folder."""
         path = self.folder / name
         path.write_text(text)
         return path
@@ -87,14 +87,14 @@ class Torc:
         return done
 
     def statuses(self, *filters: str) -> dict[str, str]:
-        """By name of a job."""
+        """Return values by job name."""
         words = [word for one in filters for word in ("-f", one)]
         return {job["name"]: job["status"] for job in self.json("jobs", "list", *words)["jobs"]}
 
     def keys(self) -> dict[str, str]:
-        """By name of a job."""
+        """Return values by job name."""
         return {job["name"]: job["key"] for job in self.json("jobs", "list")["jobs"]}
 
     def again(self) -> set[str]:
-        """The jobs that a restart would run again."""
+        """Return the jobs that a restart would run again."""
         return {job["name"] for job in self.json("workflows", "restart", "--dry-run")["jobs"]}

@@ -1,4 +1,4 @@
-"""Every command line of Ziggy's documents, as it is written there, in a shell."""
+"""Every command line of Ziggy's documents, unchanged, in a shell."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from ziggy_sample import Pipeline
 
 
 class Line(NamedTuple):
-    """A line of a document, how it ends, and what it prints."""
+    """A line of a document, its exit code, and its expected output."""
 
     line: str
     ends: int
     prints: str
 
 
-# In this order, on one store. `work` is what Ziggy's cluster is. The instances share their folders: one job at a time.
+# Run in this order on one store. `work` takes the place of Ziggy's cluster. Instances share folders, so one job runs at
+# a time.
 LINES = (
     Line("ziggy console --help", 0, "restart"),
     Line('ziggy console start sample "Test 1"', 0, 'Launching sample: name="Test 1", start="", stop=""...'),
@@ -54,10 +55,10 @@ LINES = (
     Line("ziggy console log --errors", 0, ""),
     Line("ziggy console log --task 6", 0, "as ordered"),
     Line("ziggy console version", 0, "rekindle"),
-    # What is not there says so.
+    # Features that rekindle does not have are refused.
     Line("ziggy console display --displayType statistics-detailed --instance 2", 1, ""),
     Line("ziggy console config --configType data-model-registry", 1, ""),
-    # A command's name may be cut short; nothing else may be guessed.
+    # Command names can be abbreviated, but ambiguous and unknown ones are refused.
     Line("ziggy console disp", 0, "Pipeline Instances"),
     Line("ziggy console -h", 0, "halt"),
     Line("ziggy console di -i 1 -d full", 0, "Pipeline Tasks"),
@@ -66,7 +67,7 @@ LINES = (
 )
 
 
-def test_every_line_runs_as_it_is_written(pipeline: Pipeline) -> None:
+def test_every_documented_line_runs_unchanged(pipeline: Pipeline) -> None:
     assert pipeline.rekindle("dialects", "install", "bin").code == 0
     env = {**os.environ, "PATH": f"{pipeline.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     for line, ends, prints in LINES:
@@ -86,14 +87,14 @@ def test_every_line_runs_as_it_is_written(pipeline: Pipeline) -> None:
     assert ends == 64
 
 
-def test_a_part_of_a_pipeline_has_only_its_nodes(pipeline: Pipeline) -> None:
+def test_start_and_stop_nodes_limit_the_instance(pipeline: Pipeline) -> None:
     pipeline.console("start", "sample", "part", "flip", "flip")
     assert list(pipeline.states()) == ["flip[unit=set-1]", "flip[unit=set-2]"]
     assert "no job 'flop'" in pipeline.console("start", "sample", "part", "flop", expect=1).err
     assert "leads from averaging to flip" in pipeline.console("start", "sample", "x", "averaging", "flip", expect=1).err
 
 
-def test_a_pipeline_is_found_by_file_by_the_name_in_it_and_by_an_earlier_instance(
+def test_a_pipeline_is_found_by_file_name_spec_name_or_instance(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline.console("start", "sample.yaml", "by file")
@@ -109,7 +110,7 @@ def test_a_pipeline_is_found_by_file_by_the_name_in_it_and_by_an_earlier_instanc
     assert pipeline.console("display").out.count("sample: by ") == 3
 
 
-def test_an_instance_without_a_name_is_called_by_the_time_and_none_replaces_another(pipeline: Pipeline) -> None:
+def test_an_unnamed_instance_is_named_by_the_time_and_is_new(pipeline: Pipeline) -> None:
     for name in ("same", "same", ""):
         pipeline.console("start", "sample", *([name] if name else []))
     names = [one["name"] for one in pipeline.ask("status")["workflows"]]
@@ -118,7 +119,7 @@ def test_an_instance_without_a_name_is_called_by_the_time_and_none_replaces_anot
     pipeline.console("start", "sample", "two\nlines", expect=64)
 
 
-def test_looking_needs_a_store_and_makes_none(pipeline: Pipeline) -> None:
+def test_display_requires_a_store_and_creates_none(pipeline: Pipeline) -> None:
     for words in (["display"], ["halt", "--instance", "1"], ["restart", "--instance", "1"], ["log", "--errors"]):
         assert "no store" in pipeline.console(*words, expect=1).err
     pipeline.console("config", "--configType", "pipeline", "--pipeline", "sample")

@@ -1,4 +1,4 @@
-"""Ziggy's document on restarting tasks, promise by promise, on its permuter: of each task subtask 0 has failed."""
+"""The promises of Ziggy's document on restarting tasks, on its permuter sample: subtask 0 of each task failed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ GOOD = ["image-1", "image-2", "image-3"]
 def until(condition, what):
     deadline = time.monotonic() + 60
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"never came true: {what}"
+        assert time.monotonic() < deadline, f"timed out: {what}"
         time.sleep(0.01)
     return value
 
 
-def test_it_has_failed_as_the_document_says(failed: Pipeline) -> None:
-    """3 of 4 subtasks ran, and the task came to the end of the algorithm and no further."""
+def test_the_sample_fails_as_documented(failed: Pipeline) -> None:
+    """3 of 4 subtasks ran, and the task stopped at the end of the algorithm."""
     shown = failed.console("display", "--instance", "1", "--displayType", "full").out
     assert "ERRORS_STALLED" in shown
     assert shown.count("ERROR - WAITING_TO_STORE  3/4 (1)") == 2
@@ -34,8 +34,8 @@ def test_it_has_failed_as_the_document_says(failed: Pipeline) -> None:
 
 def test_z1_restart_from_beginning_marshals_and_runs_every_subtask_again(failed: Pipeline) -> None:
     before = failed.live(1)
-    said = failed.console("restart", "--restartMode", "RESTART_FROM_BEGINNING", "--task", "1", *MENDED, "--work").out
-    assert "Restarting task(s) 1 in instance 1 with restart mode Restart from beginning" in said
+    result = failed.console("restart", "--restartMode", "RESTART_FROM_BEGINNING", "--task", "1", *MENDED, "--work").out
+    assert "Restarting task(s) 1 in instance 1 with restart mode Restart from beginning" in result
     ran = failed.ran()
     assert [line for line in ran if line.startswith("permuter")] == [
         "permuter set-1 marshal",
@@ -43,15 +43,15 @@ def test_z1_restart_from_beginning_marshals_and_runs_every_subtask_again(failed:
         "permuter set-1 store",
     ]
     assert failed.stored("permuter", "set-1") == ["image-0", *GOOD]
-    # What was there before is history, and not deleted.
+    # Earlier attempts are kept as history.
     attempts = failed.ask("attempts", "list", "1")["attempts"]
     assert (attempts[0]["id"], attempts[0]["archived"]) == (before["id"], True)
     assert failed.ask("attempts", "show", str(before["id"]))["subtasks"][0]["state"] == "failed"
 
 
 def test_z2_resubmit_runs_the_failed_subtasks_alone(failed: Pipeline) -> None:
-    said = failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1", *MENDED, "--work").out
-    assert "1 permuter[set-1]: starts at process: 1 of its subtasks to run, 3 left alone" in said
+    result = failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1", *MENDED, "--work").out
+    assert "1 permuter[set-1]: starts at process: 1 of its subtasks to run, 3 left alone" in result
     ran = failed.ran()
     assert [line for line in ran if line.startswith("permuter")] == ["permuter set-1 st-0", "permuter set-1 store"]
     assert failed.stored("permuter", "set-1") == ["image-0", *GOOD]
@@ -64,25 +64,25 @@ def test_z2_a_failed_subtask_that_fails_again_is_in_error_again(failed: Pipeline
     assert "ERROR - WAITING_TO_STORE  3/4 (1)" in failed.console("display", "--task", "1").out
 
 
-def test_z2_resubmit_is_refused_where_every_subtask_is_complete(failed: Pipeline) -> None:
-    """In Ziggy it would leave the task neither failed nor running."""
+def test_z2_resubmit_is_refused_if_every_subtask_is_complete(failed: Pipeline) -> None:
+    """In Ziggy, the task would be neither failed nor running afterwards."""
     (failed.folder / "no-disk").touch()
     failed.console("restart", "--restartMode", "resubmit", "--task", "1", *MENDED, "--work", expect=2)
     assert "ERROR - STORING" in failed.console("display", "--task", "1").out
     before = failed.jobs()
-    said = failed.console("restart", "--restartMode", "resubmit", "--task", "1", expect=1)
-    assert "every subtask is complete" in said.err
-    assert "resume-current-step, restart-from-beginning" in said.err
+    result = failed.console("restart", "--restartMode", "resubmit", "--task", "1", expect=1)
+    assert "every subtask is complete" in result.err
+    assert "resume-current-step, restart-from-beginning" in result.err
     assert failed.jobs() == before
     (failed.folder / "no-disk").unlink()
     failed.ran()
-    failed.console("restart", "--task", "1", "--work")  # without a mode: it goes on where it stopped
+    failed.console("restart", "--task", "1", "--work")  # the default mode resumes at the step where the task stopped
     assert [line for line in failed.ran() if line.startswith("permuter")] == ["permuter set-1 store"]
 
 
-def test_z3_resume_current_step_stores_the_good_ones_and_gives_up_the_failed_one(failed: Pipeline) -> None:
-    said = failed.console("restart", "--restartMode", "RESUME_CURRENT_STEP", "--task", "1", "--work").out
-    assert "starts at store with 3 of 4 subtasks: 1 given up" in said
+def test_z3_resume_current_step_stores_good_subtasks_and_gives_up_failed(failed: Pipeline) -> None:
+    result = failed.console("restart", "--restartMode", "RESUME_CURRENT_STEP", "--task", "1", "--work").out
+    assert "starts at store with 3 of 4 subtasks: 1 given up" in result
     assert failed.ran() == [
         "flip set-1 marshal",
         *(f"flip set-1 st-{number}" for number in (1, 2, 3)),
@@ -92,33 +92,33 @@ def test_z3_resume_current_step_stores_the_good_ones_and_gives_up_the_failed_one
     assert failed.stored("permuter", "set-1") == GOOD  # no half-written output is stored
     jobs = failed.jobs()
     assert (jobs["permuter[unit=set-1]"]["state"], jobs["permuter[unit=set-1]"]["partial"]) == ("completed", True)
-    assert jobs["flip[unit=set-1]"]["partial"]  # what rests on a part says so
+    assert jobs["flip[unit=set-1]"]["partial"]  # a job that depends on a partial result is marked
     assert "  COMPLETE  3/4 (1)" in failed.console("display", "--task", "1").out
 
 
-def test_z3_resuming_what_is_complete_is_refused_and_resubmitting_it_runs_what_was_given_up(failed: Pipeline) -> None:
-    """Ziggy's resume loops for ever there."""
+def test_z3_a_complete_task_can_be_resubmitted_but_not_resumed(failed: Pipeline) -> None:
+    """Ziggy's resume loops for ever in this case."""
     failed.console("restart", "--restartMode", "RESUME_CURRENT_STEP", "--task", "1", "--work")
-    said = failed.console("restart", "--restartMode", "RESUME_CURRENT_STEP", "--task", "1", expect=1)
-    assert "it is complete" in said.err
+    result = failed.console("restart", "--restartMode", "RESUME_CURRENT_STEP", "--task", "1", expect=1)
+    assert "it is complete" in result.err
     failed.ran()
     failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1", *MENDED, "--work")
     ran = failed.ran()
     assert [line for line in ran if line.startswith("permuter")] == ["permuter set-1 st-0", "permuter set-1 store"]
     assert [line for line in ran if line.startswith("flip set-1 st-")] == [
         f"flip set-1 st-{number}" for number in range(4)
-    ], "what rests on it is made anew"
+    ], "dependent tasks run again"
     assert not failed.jobs()["flip[unit=set-1]"]["partial"]
 
 
 def test_z3_a_total_failure_is_never_stored(pipeline: Pipeline) -> None:
     (pipeline.folder / "sample.yaml").write_text(SPEC.replace("python3 steps.py permuter", "false"))
     pipeline.console("start", "sample", "total", "--work", expect=2)
-    said = pipeline.console("restart", "--restartMode", "RESUME_CURRENT_STEP", "--task", "1", expect=1)
-    assert "no subtask of step `process` succeeded" in said.err
+    result = pipeline.console("restart", "--restartMode", "RESUME_CURRENT_STEP", "--task", "1", expect=1)
+    assert "no subtask of step `process` succeeded" in result.err
 
 
-def test_z4_resume_monitoring_takes_in_what_runs_on_and_what_has_finished_unseen(pipeline: Pipeline) -> None:
+def test_z4_resume_monitoring_adopts_running_and_finished_tasks(pipeline: Pipeline) -> None:
     spec = SPEC.replace('"python3 steps.py permuter ', '"sh wait.sh ${matrix.unit} && python3 steps.py permuter ')
     (pipeline.folder / "sample.yaml").write_text(spec.replace("subtask_0: true", "subtask_0: false"))
     (pipeline.folder / "wait.sh").write_text("touch at-$1; while ! test -e go-$1; do sleep 0.02; done\n")
@@ -140,7 +140,7 @@ def test_z4_resume_monitoring_takes_in_what_runs_on_and_what_has_finished_unseen
         runner.wait()
         shown = pipeline.console("display", "--instance", "1", "--displayType", "full")
         assert shown.out.count("  EXECUTING") == 2
-        assert "nobody monitors what runs" in shown.err
+        assert "nobody monitors the running tasks" in shown.err
         for mode in ("resubmit", "resume-current-step", "restart-from-beginning"):
             refused = pipeline.console("restart", "--restartMode", mode, "--task", "1", expect=1)
             assert "it is EXECUTING" in refused.err
@@ -148,10 +148,10 @@ def test_z4_resume_monitoring_takes_in_what_runs_on_and_what_has_finished_unseen
         (pipeline.folder / "go-set-1").touch()
         until(lambda: "permuter set-1 store" in ran_so_far(pipeline), "it finishes, and nobody sees it")
         until(lambda: sum(one.is_running() and one.status() != "zombie" for one in workers) <= 1, "its worker has gone")
-        said = pipeline.console("restart", "--restartMode", "RESUME_MONITORING", "--instance", "1").out
-        assert "Restarting task(s) 1, 2 in instance 1 with restart mode Resume monitoring" in said
-        assert "1 permuter[set-1]: has finished meanwhile: completed" in said
-        assert "2 permuter[set-2]: runs on" in said
+        result = pipeline.console("restart", "--restartMode", "RESUME_MONITORING", "--instance", "1").out
+        assert "Restarting task(s) 1, 2 in instance 1 with restart mode Resume monitoring" in result
+        assert "1 permuter[set-1]: has finished meanwhile: completed" in result
+        assert "2 permuter[set-2]: runs on" in result
         (pipeline.folder / "go-set-2").touch()
     finally:
         for unit in ("set-1", "set-2"):
@@ -170,17 +170,17 @@ def ran_so_far(pipeline: Pipeline) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def test_z4_resume_monitoring_is_refused_for_what_does_not_run(failed: Pipeline) -> None:
-    said = failed.console("restart", "--restartMode", "RESUME_MONITORING", "--task", "1", expect=1)
-    assert "nothing runs" in said.err
+def test_z4_resume_monitoring_is_refused_for_tasks_that_do_not_run(failed: Pipeline) -> None:
+    result = failed.console("restart", "--restartMode", "RESUME_MONITORING", "--task", "1", expect=1)
+    assert "nothing runs" in result.err
     nothing = failed.console("restart", "--restartMode", "RESUME_MONITORING", "--instance", "1")
     assert "has no task to restart" in nothing.out
 
 
-def test_z6_all_failed_tasks_of_an_instance_restart_in_one_mode_as_one_rerun(failed: Pipeline) -> None:
-    said = failed.console("restart", "--restartMode", "RESUBMIT", "--instance", "1", *MENDED).out
-    assert "Restarting task(s) 1, 2 in instance 1 with restart mode Resubmit" in said
-    assert "rerun 1: 2 ready" in said
+def test_z6_failed_tasks_of_an_instance_restart_as_one_rerun(failed: Pipeline) -> None:
+    result = failed.console("restart", "--restartMode", "RESUBMIT", "--instance", "1", *MENDED).out
+    assert "Restarting task(s) 1, 2 in instance 1 with restart mode Resubmit" in result
+    assert "rerun 1: 2 ready" in result
     assert failed.rekindle("undo").code == 0, "one undo takes all of it back"
     assert [failed.jobs()[f"permuter[unit=set-{unit}]"]["state"] for unit in (1, 2)] == ["failed", "failed"]
     failed.console("restart", "--restartMode", "RESUBMIT", "--instance", "1", *MENDED, "--work", "-j", "2")
@@ -190,37 +190,37 @@ def test_z6_all_failed_tasks_of_an_instance_restart_in_one_mode_as_one_rerun(fai
     assert "has no task to restart" in failed.console("restart", "--instance", "1").out
 
 
-def test_z6_tasks_that_stand_differently_restart_each_in_its_own_mode_and_as_one_rerun(failed: Pipeline) -> None:
-    """Without a mode each gets the one that keeps most; in Ziggy's dialog all rows get the last one's."""
+def test_z6_tasks_restart_each_in_its_own_mode_as_one_rerun(failed: Pipeline) -> None:
+    """The default is the mode that keeps most. In Ziggy's dialog, all rows get the mode of the last one."""
     (failed.folder / "no-disk").touch()
     failed.console("restart", "--restartMode", "resubmit", "--task", "1", *MENDED, "--work", expect=2)
     (failed.folder / "no-disk").unlink()
-    said = failed.console("restart", "--instance", "1").out
-    assert "Restarting task(s) 1 in instance 1 with restart mode Resume current step" in said
-    assert "Restarting task(s) 2 in instance 1 with restart mode Resubmit" in said
-    assert "rerun 2: 2 ready" in said
+    result = failed.console("restart", "--instance", "1").out
+    assert "Restarting task(s) 1 in instance 1 with restart mode Resume current step" in result
+    assert "Restarting task(s) 2 in instance 1 with restart mode Resubmit" in result
+    assert "rerun 2: 2 ready" in result
     assert failed.rekindle("undo").code == 0
 
 
-def test_z6_a_task_below_another_that_restarts_begins_anew(failed: Pipeline) -> None:
-    """What it marshaled was made by the other: in Ziggy it would go on with what was there before."""
+def test_z6_a_task_below_a_restarted_task_starts_from_the_beginning(failed: Pipeline) -> None:
+    """Its marshaled inputs come from the other task. In Ziggy, it would continue with the old inputs."""
     failed.console("restart", "--restartMode", "RESUME_CURRENT_STEP", "--task", "1")
     (failed.folder / "datastore" / "flip").write_text("in the way: nothing can be stored")
     failed.rekindle("work")
-    said = failed.console("restart", "--instance", "1", *MENDED)
-    assert "3 flip[set-1]: starts from the beginning: permuter[unit=set-1], which it needs, runs again" in said.out
+    result = failed.console("restart", "--instance", "1", *MENDED)
+    assert "3 flip[set-1]: starts from the beginning: permuter[unit=set-1], which it needs, runs again" in result.out
     (failed.folder / "datastore" / "flip").unlink()
     failed.rekindle("work", "-j", "2")
     assert set(failed.states().values()) == {"completed"}
     assert failed.stored("flip", "set-1") == ["image-0", *GOOD]
 
 
-def test_z7_a_rerun_uses_the_values_of_before_until_another_is_set_and_keeps_that(failed: Pipeline) -> None:
+def test_z7_parameters_keep_their_values_until_set(failed: Pipeline) -> None:
     failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1", "--work", expect=2)
     assert not failed.live(1)["modified"]
     (failed.folder / "no-disk").touch()
     failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1", *MENDED, "--work", expect=2)
-    assert failed.live(1)["modified"], "what is changed is recorded"
+    assert failed.live(1)["modified"], "the change is recorded"
     assert not failed.live(2)["modified"], "the others keep theirs"
     (failed.folder / "no-disk").unlink()
     failed.console("restart", "--restartMode", "RESTART_FROM_BEGINNING", "--task", "1", "--work")
@@ -228,12 +228,12 @@ def test_z7_a_rerun_uses_the_values_of_before_until_another_is_set_and_keeps_tha
     assert failed.live(1)["modified"]
 
 
-def test_a_task_that_is_halted_before_it_went_on_goes_on_there(failed: Pipeline) -> None:
+def test_a_task_halted_before_it_resumed_resumes_at_the_same_step(failed: Pipeline) -> None:
     failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1", *MENDED)
     assert "Halting task(s) 1 in instance 1" in failed.console("halt", "--task", "1").out
     assert "HALTED - WAITING_TO_RUN" in failed.console("display", "--task", "1").out
     refused = failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1", "--set", "alpha=2", expect=1)
-    assert "only restart-from-beginning changes anything of it" in refused.err
+    assert "only restart-from-beginning accepts changes" in refused.err
     failed.console("restart", "--task", "1", "--work")
     ran = failed.ran()
     assert [line for line in ran if line.startswith("permuter")] == ["permuter set-1 st-0", "permuter set-1 store"]
@@ -255,18 +255,18 @@ def test_z7_other_values_make_a_new_instance(failed: Pipeline) -> None:
     assert [line.split()[-2] for line in shown.splitlines() if "sample: " in line] == ["ERRORS_STALLED", "COMPLETED"]
 
 
-def test_a_parameter_that_is_not_there_is_named_and_nothing_is_done(failed: Pipeline) -> None:
+def test_an_unknown_parameter_is_refused(failed: Pipeline) -> None:
     before = failed.jobs()
-    said = failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1", "--set", "throw=1", expect=1)
-    assert "no parameter `throw`" in said.err
+    result = failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1", "--set", "throw=1", expect=1)
+    assert "no parameter `throw`" in result.err
     assert failed.jobs() == before
 
 
 @pytest.mark.parametrize("words", [["--task", "1,99"], ["--instance", "7"], ["--task", "98-99"]])
-def test_what_is_not_there_is_named_and_nothing_is_done(failed: Pipeline, words: list[str]) -> None:
+def test_an_unknown_task_or_instance_is_refused(failed: Pipeline, words: list[str]) -> None:
     before = failed.jobs()
-    said = failed.console("restart", "--restartMode", "RESUBMIT", *words, expect=1)
-    assert words[1].rpartition(",")[2].partition("-")[0] in said.err
+    result = failed.console("restart", "--restartMode", "RESUBMIT", *words, expect=1)
+    assert words[1].rpartition(",")[2].partition("-")[0] in result.err
     assert failed.jobs() == before
 
 
@@ -281,29 +281,29 @@ def test_what_is_not_there_is_named_and_nothing_is_done(failed: Pipeline, words:
     ],
     ids=" ".join,
 )
-def test_a_wrong_command_line_does_nothing(failed: Pipeline, words: list[str]) -> None:
+def test_an_invalid_command_line_changes_nothing(failed: Pipeline, words: list[str]) -> None:
     before = failed.jobs()
     failed.console("restart", *words, expect=64)
     assert failed.jobs() == before
 
 
-def test_what_is_refused_is_named_and_the_rest_is_restarted(failed: Pipeline) -> None:
-    said = failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1,3")
-    assert "Restarting task(s) 1 in instance 1" in said.out
-    assert "not restarted: task 3 flip[set-1]: it is INITIALIZING" in said.err
+def test_refused_tasks_are_named_and_the_others_restart(failed: Pipeline) -> None:
+    result = failed.console("restart", "--restartMode", "RESUBMIT", "--task", "1,3")
+    assert "Restarting task(s) 1 in instance 1" in result.out
+    assert "not restarted: task 3 flip[set-1]: it is INITIALIZING" in result.err
 
 
 def test_a_dry_run_changes_nothing(failed: Pipeline) -> None:
     before = failed.jobs()
-    said = failed.console("restart", "--instance", "1", "--dry-run").out
-    assert "1 of its subtasks to run, 3 left alone" in said
+    result = failed.console("restart", "--instance", "1", "--dry-run").out
+    assert "1 of its subtasks to run, 3 left alone" in result
     assert failed.jobs() == before
 
 
-def test_an_instance_that_is_halted_goes_on_with_what_is_left(pipeline: Pipeline) -> None:
+def test_a_halted_instance_restarts_with_its_incomplete_subtasks(pipeline: Pipeline) -> None:
     spec = SPEC.replace('"python3 steps.py permuter ', '"sh wait.sh ${item} && python3 steps.py permuter ')
     (pipeline.folder / "sample.yaml").write_text(spec.replace("subtask_0: true", "subtask_0: false"))
-    # Subtask 3 of set 1 waits, and so does what comes behind it where only one task runs at once.
+    # Subtask 3 of set 1 waits. With one slot, every later task waits too.
     (pipeline.folder / "wait.sh").write_text(
         "case $1 in */set-1/image-3/*) touch waits; while ! test -e go; do sleep 0.02; done;; esac\n"
     )
@@ -313,8 +313,8 @@ def test_an_instance_that_is_halted_goes_on_with_what_is_left(pipeline: Pipeline
         until(lambda: (pipeline.folder / "waits").exists(), "subtask 3 runs")
         until(lambda: ran_so_far(pipeline).count("permuter set-1 st-") == 3, "the others have run")
         until(lambda: "3/4" in pipeline.console("display", "--task", "1").out, "that is known")
-        said = pipeline.console("halt", "--instance", "1").out
-        assert "Halting task(s) 1, 2, 3, 4, 5 in instance 1" in said
+        result = pipeline.console("halt", "--instance", "1").out
+        assert "Halting task(s) 1, 2, 3, 4, 5 in instance 1" in result
         assert runner.wait(timeout=60) == 5
     finally:
         (pipeline.folder / "go").touch()
@@ -324,9 +324,9 @@ def test_an_instance_that_is_halted_goes_on_with_what_is_left(pipeline: Pipeline
     assert "HALTED - EXECUTING       3/4" in shown
     assert "HALTED" in pipeline.console("display", "--instance", "1", "--displayType", "alerts").out
     pipeline.ran()
-    said = pipeline.console("restart", "--instance", "1").out
-    assert "Restarting task(s) 1 in instance 1 with restart mode Resubmit" in said
-    assert "Restarting task(s) 2 in instance 1 with restart mode Restart from beginning" in said
+    result = pipeline.console("restart", "--instance", "1").out
+    assert "Restarting task(s) 1 in instance 1 with restart mode Resubmit" in result
+    assert "Restarting task(s) 2 in instance 1 with restart mode Restart from beginning" in result
     assert pipeline.rekindle("work", "-j", "2").code == 0
     ran = pipeline.ran()
     assert [line for line in ran if line.startswith("permuter set-1")] == [
@@ -336,20 +336,20 @@ def test_an_instance_that_is_halted_goes_on_with_what_is_left(pipeline: Pipeline
     assert set(pipeline.states().values()) == {"completed"}
 
 
-def test_halting_what_has_ended_says_so(failed: Pipeline) -> None:
-    said = failed.console("halt", "--task", "1", expect=1)
-    assert "not halted: task 1 permuter[set-1]: it is ERROR - WAITING_TO_STORE" in said.err
+def test_halting_an_ended_task_is_refused(failed: Pipeline) -> None:
+    result = failed.console("halt", "--task", "1", expect=1)
+    assert "not halted: task 1 permuter[set-1]: it is ERROR - WAITING_TO_STORE" in result.err
     assert "Halting task(s) 3, 4, 5" in failed.console("halt", "--instance", "1").out
     assert "no incomplete task" in failed.console("halt", "--instance", "1").out
 
 
-def test_what_stopped_while_marshaling_marshals_again(pipeline: Pipeline) -> None:
+def test_a_task_that_stopped_while_marshaling_marshals_again(pipeline: Pipeline) -> None:
     spec = SPEC.replace("marshal permuter raw", "marshal permuter raw --no-such-flag")
     (pipeline.folder / "sample.yaml").write_text(spec)
     pipeline.console("start", "sample", "marshaling", "--work", expect=2)
     assert "ERROR - MARSHALING" in pipeline.console("display", "--task", "1").out
     refused = pipeline.console("restart", "--restartMode", "RESUBMIT", "--task", "1", expect=1)
-    assert "it stopped while MARSHALING, and RESUBMIT begins behind that" in refused.err
-    said = pipeline.console("restart", "--task", "1", "--dry-run").out
-    assert "with restart mode Resume current step" in said
-    assert "1 permuter[set-1]: starts from the beginning" in said
+    assert "it stopped while MARSHALING, and RESUBMIT starts after that step" in refused.err
+    result = pipeline.console("restart", "--task", "1", "--dry-run").out
+    assert "with restart mode Resume current step" in result
+    assert "1 permuter[set-1]: starts from the beginning" in result

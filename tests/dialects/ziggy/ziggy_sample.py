@@ -1,5 +1,7 @@
-"""A pipeline in Ziggy's manner, on real images: two sets of four, whose colours are permuted, and that are flipped and
-averaged. `throw_exception_subtask_0` orders the first subtask of each permuter task to fail."""
+"""A pipeline like Ziggy's sample, on real images: two sets of four are colour-permuted, flipped and averaged.
+
+`throw_exception_subtask_0` makes the first subtask of each permuter task fail.
+"""
 
 from __future__ import annotations
 
@@ -106,8 +108,8 @@ jobs:
 
 
 @dataclass(frozen=True)
-class Said:
-    """How a command ended, and what it printed."""
+class CommandResult:
+    """The exit code and output of a command."""
 
     code: int
     out: str
@@ -115,7 +117,7 @@ class Said:
 
 
 class Pipeline:
-    """The sample's folder, and the console called in it."""
+    """The sample's folder, and commands run in it."""
 
     def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -129,16 +131,16 @@ class Pipeline:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(b"P6\n%d %d\n255\n" % (SIDE, SIDE) + chance.randbytes(3 * SIDE * SIDE))
 
-    def rekindle(self, *words: str) -> Said:
+    def rekindle(self, *words: str) -> CommandResult:
         self._capture.readouterr()
         code = main(words)
-        return Said(code, *self._capture.readouterr())
+        return CommandResult(code, *self._capture.readouterr())
 
-    def console(self, *words: str, expect: int = 0) -> Said:
-        """`rekindle ziggy console …`, with the exit code that is expected."""
-        said = self.rekindle("ziggy", "console", *words)
-        assert said.code == expect, said
-        return said
+    def console(self, *words: str, expect: int = 0) -> CommandResult:
+        """Run `rekindle ziggy console …` and check its exit code."""
+        result = self.rekindle("ziggy", "console", *words)
+        assert result.code == expect, result
+        return result
 
     def ask(self, *words: str) -> Any:
         return json.loads(self.rekindle(*words, "--json").out)
@@ -154,7 +156,7 @@ class Pipeline:
         return attempt
 
     def ran(self) -> list[str]:
-        """What steps have noted since this was last asked."""
+        """Return and clear the notes of the steps."""
         path = self.folder / "ran.txt"
         lines = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)

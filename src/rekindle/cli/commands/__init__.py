@@ -1,1 +1,1 @@
-"""One file a noun: each reads its options, asks the engine, and has the answer shown."""
+"""The commands, one module a noun. Each reads its options, calls the engine, and prints the result."""

@@ -1,4 +1,4 @@
-"""`rekindle dialects`: the commands of other systems."""
+"""`rekindle dialects`: list and install the commands of other systems."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from pathlib import Path
 
 import click
 
-from rekindle.cli.embassies import DIALECTS
-from rekindle.cli.lazy import Entry, LazyGroup
+from rekindle.cli.groups import DIALECTS, Entry, LazyGroup
 from rekindle.cli.options import json_option
-from rekindle.cli.showing import shapes
+from rekindle.cli.output import json_output
 from rekindle.domain.errors import Refused
 
 _MARK = "# written by `rekindle dialects install`"
 
 COMMANDS = {
-    "list": Entry("rekindle.cli.commands.dialects:list_dialects", "List the systems whose commands rekindle speaks."),
+    "list": Entry("rekindle.cli.commands.dialects:list_dialects", "List the dialects: the commands of other systems."),
     "install": Entry("rekindle.cli.commands.dialects:install", "Write an executable for each dialect into DIR."),
 }
 
 
 @click.group(cls=LazyGroup, entries=COMMANDS)
 def dialects() -> None:
-    """Speak the commands of other systems.
+    """List and install the commands of other systems.
 
     \b
     Example:
@@ -38,14 +37,14 @@ def dialects() -> None:
 @click.command("list")
 @json_option
 def list_dialects(as_json: bool) -> None:
-    """List the systems whose commands rekindle speaks.
+    """List the dialects: the commands of other systems.
 
     \b
     Example:
       rekindle dialects list
     """
     if as_json:
-        shapes.emit({"dialects": [{"name": name, "about": entry.about} for name, entry in DIALECTS.items()]})
+        json_output.emit({"dialects": [{"name": name, "about": entry.about} for name, entry in DIALECTS.items()]})
         return
     for name, entry in DIALECTS.items():
         click.echo(f"{name:10} {entry.about}")
@@ -57,8 +56,8 @@ def list_dialects(as_json: bool) -> None:
 def install(directory: Path, as_json: bool) -> None:
     """Write an executable for each dialect into DIR.
 
-    With DIR in $PATH the commands of those systems' documents run as they are written. A file that is there already
-    and was not written by this command is never overwritten: then nothing is.
+    With DIR in $PATH the commands in the documentation of other systems run as written. Files that this command did
+    not write are never overwritten: if DIR has one, nothing is written.
 
     \b
     Example:
@@ -76,7 +75,7 @@ def install(directory: Path, as_json: bool) -> None:
     except OSError as error:
         raise Refused(f"cannot write to {directory}: {error.strerror}", hint="choose another folder") from error
     if as_json:
-        shapes.emit({"written": [str(path) for path in paths.values()]})
+        json_output.emit({"written": [str(path) for path in paths.values()]})
         return
     for path in paths.values():
         click.echo(str(path))

@@ -1,4 +1,4 @@
-"""`rekindle events`."""
+"""`rekindle events`: list what happened in the store."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 
 import click
 
-from rekindle.cli.lazy import Entry, LazyGroup
-from rekindle.cli.opening import opened
+from rekindle.cli.groups import Entry, LazyGroup
 from rekindle.cli.options import json_option, workflow_option
-from rekindle.cli.showing import drawing, shapes
-from rekindle.cli.showing.drawing import Column
-from rekindle.cli.showing.lists import emit_rows, page_options, print_table, tell_page
-from rekindle.domain.texts.secrets import masked_document
-from rekindle.engine.looking import lists
-from rekindle.engine.looking.lists import Page
+from rekindle.cli.output import json_output, terminal
+from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
+from rekindle.cli.output.terminal import Column
+from rekindle.cli.sessions import opened
+from rekindle.domain.texts.display import mask_document
+from rekindle.engine.queries import lists
+from rekindle.engine.queries.lists import PageRequest
 
 COMMANDS = {"list": Entry("rekindle.cli.commands.events:list_events", "List what happened, oldest first.")}
 
@@ -33,8 +33,8 @@ def events() -> None:
 @workflow_option
 @page_options
 @json_option
-def list_events(workflow: str | None, page: Page, as_json: bool) -> None:
-    """List what happened, oldest first; with --limit the newest N events, without the --offset newest ones.
+def list_events(workflow: str | None, page: PageRequest, as_json: bool) -> None:
+    """List what happened, oldest first. --limit N lists the newest N events; --offset skips the newest ones.
 
     \b
     Example:
@@ -43,23 +43,23 @@ def list_events(workflow: str | None, page: Page, as_json: bool) -> None:
     with opened() as session:
         found = lists.events(session, workflow, page)
     if as_json:
-        emit_rows("events", map(shapes.event, found.rows))
+        emit_rows("events", map(json_output.event, found.rows))
         return
     if not found.total:
-        click.echo("nothing has happened yet")
+        click.echo("no events yet")
         return
     columns = [Column("AT"), Column("WORKFLOW", right=True, drop=True), Column("WHAT"), Column("DETAIL", cut="end")]
     rows = (
         (
-            drawing.when(one.at),
+            terminal.short_time(one.at),
             str(one.workflow) if one.workflow is not None else "",
             one.kind,
-            ", ".join(f"{key} {_said(value)}" for key, value in masked_document(one.detail).items()),
+            ", ".join(f"{key} {_text(value)}" for key, value in mask_document(one.detail).items()),
         )
         for one in found.rows
     )
-    tell_page(page, print_table(columns, rows), found.total, "event")
+    print_page_note(page, print_table(columns, rows), found.total, "event")
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""`rekindle logs`."""
+"""`rekindle logs`: print or follow the output of a job."""
 
 from __future__ import annotations
 
@@ -11,38 +11,42 @@ from typing import Literal
 
 import click
 
-from rekindle.cli.opening import opened
-from rekindle.cli.options import json_option
-from rekindle.cli.showing import drawing, explaining, shapes
-from rekindle.cli.showing.subtasks import parse_subtasks
+from rekindle.cli.options import json_option, parse_subtasks
+from rekindle.cli.output import attempt_text, json_output, terminal
+from rekindle.cli.sessions import opened
 from rekindle.domain.errors import NotFound, Refused, UsageError
 from rekindle.domain.selection import Selection
-from rekindle.domain.subtasks import Choice
-from rekindle.domain.texts.substitution import word
-from rekindle.engine.looking import logs as engine
-from rekindle.engine.looking import look
+from rekindle.domain.subtasks import SubtaskChoice
+from rekindle.domain.texts.substitution import format_word
+from rekindle.engine.queries import job_queries, selections
+from rekindle.engine.queries import logs as engine
 from rekindle.engine.results import LogFile
-from rekindle.engine.running.reconciling import DeadRunnerWatch
+from rekindle.engine.running.reconcile import DeadRunnerWatch
 from rekindle.engine.session import Session
-from rekindle.files.leaves import NotAFile, open_leaf
-from rekindle.query.words import parse_words
+from rekindle.files.store_files import NotARegularFile, open_regular_file
+from rekindle.query.job_keys import parse_job_words
 
 CHUNK = 1 << 16
 MOST_ITEMS = 20
-"""The number of items shown of a fan-out in which more have printed something: the failed ones first."""
+"""Items of a long fan-out that are printed, failed ones first."""
 _NAMED = 8
 
 
 @click.command()
 @click.argument("job", metavar="JOB")
-@click.option("-w", "--workflow", metavar="ID|NAME", help="The job of this workflow, where several have the name.")
-@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="The job's Nth attempt. [default: the newest]")
-@click.option("--step", metavar="NAME", help="Only this step.")
+@click.option("-w", "--workflow", metavar="ID|NAME", help="Select the job of this workflow, if several have the name.")
 @click.option(
-    "--subtask", "--subtasks", metavar="K|all|failed", help="Only these items of a fan-out: 3, 0,3-5, all or failed."
+    "--attempt", type=click.IntRange(min=1), metavar="N", help="Print the Nth attempt of the job. [default: the newest]"
 )
-@click.option("--stderr", "only_stderr", is_flag=True, help="Only what went to stderr.")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing until the attempt ends (stdout, or --stderr).")
+@click.option("--step", metavar="NAME", help="Print this step only.")
+@click.option(
+    "--subtask",
+    "--subtasks",
+    metavar="K|all|failed",
+    help="Print only these items of a fan-out: 3, 0,3-5, all or failed.",
+)
+@click.option("--stderr", "only_stderr", is_flag=True, help="Print stderr only.")
+@click.option("-f", "--follow", is_flag=True, help="Print new output until the attempt ends (stdout, or --stderr).")
 @json_option
 def logs(
     job: str,
@@ -54,9 +58,9 @@ def logs(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Print what a job printed: every step's stdout and stderr, byte for byte, and those of a fan-out's items.
+    """Print what a job printed: stdout and stderr of every step, and of the items of a fan-out.
 
-    Of a fan-out with many items the failed ones come first, 20 at most; `--subtask all` prints all of them.
+    Of a fan-out with many items 20 are printed, failed ones first; `--subtask all` prints all.
 
     \b
     Example:
@@ -67,10 +71,12 @@ def logs(
       rekindle logs 7 -f
     """
     if follow and as_json:
-        raise UsageError("--follow goes on, and --json is one document", hint="leave one of them out")
+        raise UsageError(
+            "--follow and --json exclude each other: --json prints one document", hint="leave one of them out"
+        )
     which = None if subtask is None else parse_subtasks(subtask, "--subtask")
     with opened() as session:
-        number = _one(session, job, workflow)
+        number = _one_job(session, job, workflow)
         if which is not None:
             step = step or _fan_out(session, number, attempt)
         if follow:
@@ -80,33 +86,35 @@ def logs(
         files = engine.log_files(session, number, attempt, step) if which is None else []
         items = engine.item_log_files(session, number, attempt, step, which or "all")
         shown_attempt = engine.attempt_of(session, number, attempt)
-        left, spares = shown_attempt.left_running, look.leaves_running(session, shown_attempt)
+        left, allowed = shown_attempt.left_running, job_queries.leaves_running(session, shown_attempt)
     wanted = [one for one in (*files, *items) if not only_stderr or one.stream == "stderr"]
     if as_json:
         shown = [one for one in wanted if one.subtask is None or isinstance(which, tuple) or _size(one)]
         document = {"job": number, "logs": [_document(one) for one in shown]}
-        shapes.emit({**document, "left_running": json.loads(left) if left else None})
+        json_output.emit({**document, "left_running": json.loads(left) if left else None})
         return
     printed = [one for one in wanted if _size(one)]
     if not printed:
         click.echo(_nothing(which, bool(items), only_stderr), err=True)
     shown, notes = (printed, []) if which is not None else _few(printed, job)
     _print(shown, alone=isinstance(which, tuple) and len(which) == 1)
-    for note in [*notes, *([explaining.left_running(shown_attempt, spares=spares, hint=True)] if left else [])]:
+    for note in [*notes, *([attempt_text.left_running(shown_attempt, allowed=allowed, hint=True)] if left else [])]:
         click.echo(note, err=True)
 
 
-def _one(session: Session, job: str, workflow: str | None) -> int:
-    ids = look.select(session, Selection(workflow=workflow, jobs=parse_words([job])))
+def _one_job(session: Session, job: str, workflow: str | None) -> int:
+    ids = selections.select(session, Selection(workflow=workflow, jobs=parse_job_words([job])))
     if len(ids) != 1:
-        names = [drawing.flat(row.job.name) for row in look.jobs(session, ids[:_NAMED])]
+        names = [terminal.one_line(row.job.name) for row in job_queries.jobs(session, ids[:_NAMED])]
         listed = f": {', '.join(names)}" + (", …" if len(ids) > _NAMED else "") if names else ""
-        raise Refused(f"{job} means {drawing.many(len(ids), 'job')}{listed}", hint="logs are printed for one at a time")
+        raise Refused(
+            f"{job} means {terminal.plural(len(ids), 'job')}{listed}", hint="logs are printed for one at a time"
+        )
     return ids[0]
 
 
 def _fan_out(session: Session, job: int, attempt: int | None) -> str:
-    """The one fan-out step of an attempt, which `--subtask` means without `--step`."""
+    """Return the only fan-out step of an attempt, the default of `--step` for `--subtask`."""
     names = engine.fan_outs(session, job, attempt)
     if len(names) == 1:
         return names[0]
@@ -116,7 +124,7 @@ def _fan_out(session: Session, job: int, attempt: int | None) -> str:
 
 
 def _few(files: list[LogFile], job: str) -> tuple[list[LogFile], list[str]]:
-    """These, in the order of steps, without most items of a long fan-out; and how the others are printed."""
+    """Return the files without most items of a long fan-out, and notes with the command that prints all."""
     kept, notes = [], []
     for step in dict.fromkeys(one.step for one in files):
         of_step = [one for one in files if one.step == step]
@@ -134,23 +142,23 @@ def _few(files: list[LogFile], job: str) -> tuple[list[LogFile], list[str]]:
     return kept, notes
 
 
-def _nothing(which: Choice | None, any_item: bool, only_stderr: bool) -> str:
+def _nothing(which: SubtaskChoice | None, any_item: bool, only_stderr: bool) -> str:
     if which == "failed" and not any_item:
         return "no item has failed"
     return "nothing was printed to stderr" if only_stderr else "nothing was printed"
 
 
 def _heading(file: LogFile) -> str:
-    """The line above what it holds: `==> process 3 (slices/03.png) stderr, failed <==`."""
+    """Return the heading of a log: `==> process 3 (slices/03.png) stderr, failed <==`."""
     if file.subtask is None:
         return f"==> {file.step} {file.stream} <=="
-    item = drawing.cut(drawing.flat(word(json.loads(file.subtask.item))), 60)
+    item = terminal.cut(terminal.one_line(format_word(json.loads(file.subtask.item))), 60)
     ending = f", {file.subtask.state.label}" if file.subtask.cause is not None else ""
     return f"==> {file.step} {file.subtask.index} ({item}) {file.stream}{ending} <=="
 
 
 def _print(files: list[LogFile], *, alone: bool) -> None:
-    """Print files, with headings where there are several, or one that is an item's and was not asked for by number."""
+    """Print logs. Headings are left out for a single log of a step, and for a single item given by number (`alone`)."""
     headed = len(files) > 1 or (not alone and any(one.subtask is not None for one in files))
     for at, one in enumerate(files):
         if headed:
@@ -170,12 +178,12 @@ def _follow(pieces: Iterable[bytes | LogFile]) -> None:
 
 def _pieces(one: LogFile) -> Iterable[bytes]:
     try:
-        with open_leaf(one.path) as log:
+        with open_regular_file(one.path) as log:
             while piece := log.read(CHUNK):
                 yield piece
     except FileNotFoundError:
         return  # nothing was printed
-    except NotAFile as error:  # put there after the step had ended
+    except NotARegularFile as error:  # another file replaced the log after the step had ended
         click.echo(f"rekindle: the log {one.path} {error.strerror}", err=True)
 
 

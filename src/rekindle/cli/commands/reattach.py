@@ -1,4 +1,4 @@
-"""`rekindle rerun --reattach`: what has become of jobs whose runner vanished."""
+"""`rekindle rerun --reattach`: adopt or record the attempts of runners that vanished."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from typing import Any
 
 import click
 
-from rekindle.cli.asking import ask
-from rekindle.cli.showing import drawing, shapes
-from rekindle.cli.showing.drawing import Column
-from rekindle.cli.showing.subtasks import FanOutFlags
-from rekindle.cli.showing.working import work_shown
+from rekindle.cli.output import json_output, terminal
+from rekindle.cli.output.plans import confirm
+from rekindle.cli.output.runs import work_with_summary
+from rekindle.cli.output.terminal import Column
+from rekindle.cli.rerun_options import FanOutFlags
 from rekindle.domain.errors import Refused, UsageError
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
-from rekindle.engine.looking import look
-from rekindle.engine.looking.whereabouts import workflows_of
-from rekindle.engine.results import Reattached, Reattachment, WorkOptions
-from rekindle.engine.running import reconciling
+from rekindle.engine.queries import selections
+from rekindle.engine.queries.job_queries import workflows_of
+from rekindle.engine.results import ReattachedJob, ReattachResult, WorkOptions
+from rekindle.engine.running import reconcile
 from rekindle.engine.session import Session
 
 reattach_option = click.option(
     "--reattach",
     is_flag=True,
-    help="Run nothing again: of jobs whose runner vanished, adopt what runs on and take in what finished unseen.",
+    help="For jobs whose runner vanished: adopt running attempts and record finished ones; rerun nothing.",
 )
-"""`reattach`."""
+"""Passed to the command as `reattach`."""
 
 
 def check_reattach(
     how: How, fan_out: FanOutFlags, spec: str | None, param: tuple[str, ...], save_plan: Path | None, note: str | None
 ) -> None:
-    """UsageError for whatever says how to run again: nothing is."""
+    """Raise UsageError for options of a rerun, which --reattach does not do."""
     if fan_out.how(how) != How() or spec is not None or param or save_plan is not None or note is not None:
         raise UsageError(
-            "--reattach does not go with what says how a rerun is done: it finds out what has become of jobs that run",
-            hint="give it a selection alone; --dry-run, --yes, --work, -j and --json go with it",
+            "--reattach reruns nothing, and takes no option that says how a rerun is done",
+            hint="give it a selection; --dry-run, --yes, --work, -j and --json can be added",
         )
 
 
-def reattach_shown(
+def reattach_jobs(
     session: Session, selection: Selection, slots: int | None, *, dry_run: bool, yes: bool, and_work: bool, json: bool
 ) -> int:
-    """Say what is found, ask, take it in, and work where that was asked for; the exit code."""
-    ids = look.select(session, selection)
+    """Print what is found, ask, record it, and with `and_work` run jobs. Return the exit code."""
+    ids = selections.select(session, selection)
     if not ids:
-        _tell_nothing(json)
+        _print_nothing(json)
         return 0
-    found = reconciling.plan_reattach(session, ids)
+    found = reconcile.plan_reattach(session, ids)
     nothing = all(one.found in ("none", "attended") for one in found.jobs)
     if json and (nothing or dry_run):
-        shapes.emit(document(found))
+        json_output.emit(reattachment_json(found))
     elif not json and (nothing or dry_run or not yes):
         _draw(found)
     if nothing:
@@ -60,19 +60,19 @@ def reattach_shown(
         if not json:
             click.echo("a dry run: nothing is changed")
         return 0
-    ask(yes, json)
-    found = reconciling.reattach(session, ids)
+    confirm(yes, json)
+    found = reconcile.reattach(session, ids)
     _show(found, as_json=json)
     if not and_work:
         return 0
     workflows = workflows_of(session, ids)
     only = str(workflows[0]) if len(workflows) == 1 else None
-    return work_shown(session, WorkOptions(workflow=only, slots=slots), quiet=json).exit_code
+    return work_with_summary(session, WorkOptions(workflow=only, slots=slots), quiet=json).exit_code
 
 
-def _show(found: Reattachment, *, as_json: bool) -> None:
+def _show(found: ReattachResult, *, as_json: bool) -> None:
     if as_json:
-        shapes.emit(document(found))
+        json_output.emit(reattachment_json(found))
         return
     _draw(found)
     if found.rerun is not None:
@@ -80,22 +80,22 @@ def _show(found: Reattachment, *, as_json: bool) -> None:
     run_on = sum(one.found == "running" for one in found.jobs)
     if run_on and not found.runner_alive:
         of = "its end" if run_on == 1 else "their ends"
-        click.echo(f"{run_on:,} run{'s' if run_on == 1 else ''} on: `rekindle work` takes in {of}")
+        click.echo(f"{run_on:,} run{'s' if run_on == 1 else ''} on: `rekindle work` records {of}")
 
 
-def _tell_nothing(as_json: bool) -> None:
+def _print_nothing(as_json: bool) -> None:
     if as_json:
-        shapes.emit(document(Reattachment((), runner_alive=False)))
+        json_output.emit(reattachment_json(ReattachResult((), runner_alive=False)))
     else:
         click.echo("nothing selected")
 
 
-def document(found: Reattachment) -> dict[str, Any]:
-    """In JSON."""
+def reattachment_json(found: ReattachResult) -> dict[str, Any]:
+    """Return the document of `rerun --reattach --json`."""
     return {"reattached": [_job(one) for one in found.jobs], "rerun": found.rerun}
 
 
-def _job(one: Reattached) -> dict[str, Any]:
+def _job(one: ReattachedJob) -> dict[str, Any]:
     return {
         "id": one.id,
         "name": one.name,
@@ -104,7 +104,7 @@ def _job(one: Reattached) -> dict[str, Any]:
         "cause": one.cause and one.cause.value,
         "pid": one.pid,
         "worker": one.worker,
-        "since": shapes.iso(one.since),
+        "since": json_output.iso(one.since),
         "why": one.why,
     }
 
@@ -118,7 +118,7 @@ _WORDS = {
 }
 
 
-def _draw(found: Reattachment) -> None:
+def _draw(found: ReattachResult) -> None:
     columns = [
         Column("ID", right=True),
         Column("JOB", cut="middle", keep=True),
@@ -131,11 +131,11 @@ def _draw(found: Reattachment) -> None:
         (str(one.id), one.name, _WORDS[one.found], one.state.label, one.cause.value if one.cause else "", _detail(one))
         for one in found.jobs
     ]
-    click.echo(drawing.table(columns, rows))
+    click.echo(terminal.table(columns, rows))
 
 
-def _detail(one: Reattached) -> str:
-    """Which process, or why."""
+def _detail(one: ReattachedJob) -> str:
+    """Return the running process, or why there is none."""
     if one.found == "running" and one.worker:
-        return f"since {drawing.when(one.since)}, pid {one.pid}, worker {one.worker}"
+        return f"since {terminal.short_time(one.since)}, pid {one.pid}, worker {one.worker}"
     return one.why or ""

@@ -1,57 +1,50 @@
-"""`rekindle rerun`: plan, show, ask, apply."""
+"""`rekindle rerun` and `apply`: plan a rerun, print the plan, ask, and apply it."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from rekindle.cli.asking import ask
-from rekindle.cli.commands import flaky
-from rekindle.cli.commands.reattach import check_reattach, reattach_option, reattach_shown
-from rekindle.cli.commands.rerunsubmit import check_submit, proposed, tell_unknown
-from rekindle.cli.howoptions import how_options
-from rekindle.cli.opening import opened
+from rekindle.cli.commands import failures
+from rekindle.cli.commands.reattach import check_reattach, reattach_jobs, reattach_option
 from rekindle.cli.options import (
     check_then_work,
     json_option,
+    pairs,
     plan_options,
+    required_selection,
     revise_option,
     selection_options,
     then_work_options,
-    wanted_to_act,
 )
-from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import canaries, drawing, revisionshapes, revisionshow, shapes
-from rekindle.cli.showing.planshow import draw_plan
-from rekindle.cli.showing.reading import reading_shown
-from rekindle.cli.showing.specnote import spec_note
-from rekindle.cli.showing.subtasks import FanOutFlags, fan_out_options
-from rekindle.cli.showing.working import work_shown
-from rekindle.domain.errors import PlanRefused
-from rekindle.domain.rerunning.asking import how_to_json
-from rekindle.domain.rerunning.rerun import How, Reason, ReasonKind
+from rekindle.cli.output import json_output, revisions, terminal, waits
+from rekindle.cli.output.plans import confirm, draw_plan, finish_applied, print_applied, print_nothing, summary
+from rekindle.cli.output.progress import reading_progress, saving_progress
+from rekindle.cli.output.runs import note_spec_changes
+from rekindle.cli.rerun_options import FanOutFlags, fan_out_options, how_options
+from rekindle.cli.sessions import opened, reconciled
+from rekindle.domain.errors import PlanRefused, UsageError
+from rekindle.domain.rerun.plan import Reason, ReasonKind
+from rekindle.domain.rerun.request import How, how_to_json
 from rekindle.domain.selection import Selection
-from rekindle.domain.texts.quantities import format_size
-from rekindle.engine.changes import staleness
-from rekindle.engine.looking import look
-from rekindle.engine.looking.whereabouts import refuse_without_folder, workflows_of
-from rekindle.engine.nesting import refuse_inside_job
-from rekindle.engine.rerunning import rerun as engine
-from rekindle.engine.rerunning import resubmitting
-from rekindle.engine.results import Applied, Proposal, WorkOptions
+from rekindle.engine.preconditions import refuse_inside_job, refuse_without_folder
+from rekindle.engine.queries import job_queries, selections, workflow_queries
+from rekindle.engine.queries.job_queries import workflows_of
+from rekindle.engine.rerun import rerun as engine
+from rekindle.engine.rerun import resubmit
+from rekindle.engine.results import AppliedRerun, PlannedRerun, SubmitPreview
 from rekindle.engine.session import Session
-from rekindle.query.selections import Flags
+from rekindle.engine.staleness import stale_jobs
+from rekindle.query.selections import SelectionFlags
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What is to become of the plan, as the options say."""
+class RerunFlags:
+    """The options that say what happens with the plan."""
 
     canary: int | None
     note: str | None
@@ -76,9 +69,11 @@ class Wishes:
     "--canary",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Of the jobs that failed alike run N first, and the others only when these pass.",
+    help="Run N jobs of each signature first, and the others only if these pass.",
 )
-@click.option("--submit", "spec", metavar="SPEC", help="Submit SPEC as the next revision first, in the same step.")
+@click.option(
+    "--submit", "spec", metavar="SPEC", help="Submit SPEC as the next revision first, in the same transaction."
+)
 @click.option("--param", multiple=True, metavar="K=V", help="With --submit: set a parameter; repeat for more.")
 @revise_option
 @click.option("--save-plan", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan; do not apply it.")
@@ -86,17 +81,17 @@ class Wishes:
 @then_work_options
 @json_option
 def rerun(
-    flags: Flags,
+    flags: SelectionFlags,
     how: How,
     fan_out: FanOutFlags,
     reattach: bool,
-    **wishes: Any,
+    **more: Any,
 ) -> int:
     """Plan a rerun of a SELECTION, show it, and apply it.
 
-    The selected jobs run again, and every job that needs one of them (`--downstream changed` spares those for which
-    nothing comes out different). Their earlier attempts are archived, never lost; `rekindle undo` takes the rerun back
-    as long as nothing of it has started.
+    The selected jobs run again, and every job that needs one of them; with `--downstream changed` only if a result
+    that the job needs changes. Earlier attempts are archived, never deleted. `rekindle undo` undoes the rerun until
+    one of its jobs has started.
 
     \b
     Example:
@@ -114,192 +109,151 @@ def rerun(
       rekindle rerun 'test*' --repeat 20 --downstream none --work
       rekindle rerun -s failed --canary 2 --work
     """
-    selection = wanted_to_act(flags, "rerun")
-    wanted = Wishes(**wishes)
-    check_then_work(wanted.and_work, wanted.slots)
-    check_submit(wanted.spec, wanted.param, wanted.save_plan, revise=wanted.revise)
+    selection = required_selection(flags, "rerun")
+    options = RerunFlags(**more)
+    check_then_work(options.and_work, options.slots)
+    _check_submit(options.spec, options.param, options.save_plan, revise=options.revise)
     if not reattach:
-        return _rerun(flags, selection, fan_out.how(how), wanted)
-    check_reattach(how, fan_out, wanted.spec, wanted.param, wanted.save_plan, wanted.note)
+        return _rerun(flags, selection, fan_out.how(how), options)
+    check_reattach(how, fan_out, options.spec, options.param, options.save_plan, options.note)
     with opened() as session:
-        only = {"dry_run": wanted.dry_run, "yes": wanted.yes, "and_work": wanted.and_work, "json": wanted.as_json}
-        return reattach_shown(session, selection, wanted.slots, **only)
+        only = {"dry_run": options.dry_run, "yes": options.yes, "and_work": options.and_work, "json": options.as_json}
+        return reattach_jobs(session, selection, options.slots, **only)
 
 
-def _rerun(flags: Flags, selection: Selection, how: How, wanted: Wishes) -> int:
+def _rerun(flags: SelectionFlags, selection: Selection, how: How, options: RerunFlags) -> int:
     if selection.changed:
-        how = replace(how, keep_modified=True)  # what is modified is not stale for that: it stays
-    canary = wanted.canary
-    asked = how_to_json(how) | ({} if canary is None else {"canary": canary})
-    request = {"selection": flags.typed(), "how": asked}
-    note, slots, as_json, keeps = wanted.note, wanted.slots, wanted.as_json, wanted.dry_run or wanted.save_plan
+        how = replace(how, keep_modified=True)  # a modified parameter does not make a job stale, so keep it
+    requested = how_to_json(how) | ({} if options.canary is None else {"canary": options.canary})
+    request = {"selection": flags.typed(), "how": requested}
+    as_json, only_plan = options.as_json, options.dry_run or options.save_plan is not None
     with reconciled() as session:
         applied = None
-        if wanted.spec is not None:
-            spec, param = wanted.spec, wanted.param
-            only = {"revise": wanted.revise, "as_json": as_json}
-            proposal = proposed(session, spec, param, selection, how, request, note, slots, canary, **only)
+        if options.spec is not None:
+            proposal = _plan_submission(session, options.spec, selection, how, request, options)
         else:
-            at_once = wanted.yes and how.cancel_running and not (how.keep_outputs or keeps)
-            proposal, applied = _planned(
-                session, selection, how, request, note, slots, canary, as_json, at_once=at_once
-            )
+            at_once = options.yes and how.cancel_running and not (how.keep_outputs or only_plan)
+            proposal, applied = _plan(session, selection, how, request, options, at_once=at_once)
         if proposal is None:
             return 0
         if not as_json:
-            _draw(session, proposal, wanted.verbose)
-        if keeps:
-            _keep(session, proposal, wanted.save_plan, as_json)
+            _draw(session, proposal, options.verbose)
+        if only_plan:
+            _save(session, proposal, options.save_plan, as_json)
             return 0
         if applied is None:
-            ask(wanted.yes, as_json)
-            if wanted.and_work:
+            confirm(options.yes, as_json)
+            if options.and_work:
                 touched = workflows_of(session, [job.id for job in proposal.plan.jobs])
                 refuse_inside_job(session, touched[0] if len(touched) == 1 else None)
-            applied = resubmitting.apply(session, proposal, saving_shown())
-        return _carry_out(session, proposal, applied, wanted.and_work, slots, as_json, how.repeats is not None)
+            applied = resubmit.apply(session, proposal, saving_progress())
+        return _report_and_work(session, proposal, applied, options, repeated=how.repeats is not None)
 
 
 def _changed(session: Session, selection: Selection) -> Mapping[int, tuple[Reason, ...]]:
-    """Those of the selected jobs that are stale, with the reasons; those that are unknown are counted."""
-    ids = look.select(session, replace(selection, changed=False))
-    with reading_shown() as tell:
-        found = staleness.changed(session, ids, tell, strict=selection.changed == "all")
-    tell_unknown(len(found.unknown))
+    """Return the stale jobs of the selection with the reasons, and print how many are unknown."""
+    ids = selections.select(session, replace(selection, changed=False))
+    with reading_progress() as on_read:
+        found = stale_jobs.find_stale_jobs(session, ids, on_read, strict=selection.changed == "all")
+    _print_unknown(len(found.unknown))
     return found.stale
 
 
-def _planned(
+def _plan(
     session: Session,
     selection: Selection,
     how: How,
     request: Mapping[str, object],
-    note: str | None,
-    slots: int | None,
-    canary: int | None,
-    as_json: bool,
+    options: RerunFlags,
     *,
     at_once: bool,
-) -> tuple[Proposal | None, Applied | None]:
-    """The plan, and what became of it if it is applied at once; None, and it is said, where nothing is selected."""
+) -> tuple[PlannedRerun | None, AppliedRerun | None]:
+    """Return the plan, and the applied rerun with `at_once`. If no job is selected, print that and return None."""
     why = _changed(session, selection) if selection.changed else None
-    ids = list(why) if why is not None else look.select(session, selection)
+    ids = list(why) if why is not None else selections.select(session, selection)
     if not ids:
-        tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
+        print_nothing(options.as_json, "nothing is stale" if selection.changed else "nothing selected")
         return None, None
     workflows = workflows_of(session, ids)
     refuse_without_folder(session, workflows)
-    tell_spec_changed(session, workflows)
+    note_spec_changes(session, workflows)
+    note, slots, canary = options.note, options.slots, options.canary
     try:
         if at_once:
             return engine.plan_and_apply(session, [(ids, how)], request, note, why, slots=slots, canary=canary)
         return engine.plan(session, [(ids, how)], request, note, why, slots=slots, canary=canary), None
     except PlanRefused as refusal:
-        if as_json:
-            shapes.emit(shapes.nothing_planned(refusal.refused))
+        if options.as_json:
+            json_output.emit(json_output.nothing_planned(refusal.refused))
         raise
 
 
-def tell_nothing(as_json: bool, text: str = "nothing selected") -> None:
-    """That there is nothing to do, and why."""
-    if as_json:
-        shapes.emit(shapes.nothing_planned())
-    else:
-        click.echo(text)
-
-
-def _document(proposal: Proposal, applied: Applied | None) -> dict[str, object]:
-    """The plan in JSON; with the submission that it rests on."""
-    document = shapes.plan(proposal.plan, applied.rerun if applied else None)
-    document["canaries"] = [canaries.choice_shape(one) for one in proposal.canaries]
-    if proposal.foreseen is None:
+def _document(proposal: PlannedRerun, applied: AppliedRerun | None) -> dict[str, object]:
+    """Return the plan as JSON, with its submission."""
+    document = json_output.plan(proposal.plan, applied.rerun if applied else None)
+    document["canaries"] = [json_output.canary_choice(one) for one in proposal.canaries]
+    if proposal.planned_submission is None:
         return document
-    preview = proposal.foreseen.preview
-    told = revisionshapes.preview(preview)
+    preview = proposal.planned_submission.preview
+    submitted = revisions.preview_json(preview)
     if applied is not None and applied.submitted is not None:
-        told |= {"dry_run": False, "rerun": applied.submitted.rerun}
-    return {**document, "submitted": told}
+        submitted |= {"dry_run": False, "rerun": applied.submitted.rerun}
+    return {**document, "submitted": submitted}
 
 
-def _carry_out(
-    session: Session,
-    proposal: Proposal,
-    applied: Applied,
-    and_work: bool,
-    slots: int | None,
-    as_json: bool,
-    repeated: bool,
+def _report_and_work(
+    session: Session, proposal: PlannedRerun, applied: AppliedRerun, options: RerunFlags, *, repeated: bool
 ) -> int:
-    """Say what was applied, and run it where that was asked for. What was repeated ends with how often it has failed,
-    which in JSON stands beside the plan."""
-    measures = and_work and repeated
-    if as_json and not measures:
-        shapes.emit(_document(proposal, applied))
+    """Print what was applied, and with `and_work` run the jobs. After `--repeat`, print how often the jobs failed.
+    Return the exit code."""
+    measures = options.and_work and repeated
+    if options.as_json and not measures:
+        json_output.emit(_document(proposal, applied))
     workflows = workflows_of(session, [job.id for job in applied.plan.jobs])
-    code = finish(session, applied, workflows, and_work, slots, as_json)
+    code = finish_applied(session, applied, workflows, options.and_work, options.slots, options.as_json)
     if measures:
         jobs = [job.id for job in applied.plan.jobs if any(one.kind is ReasonKind.SELECTED for one in job.reasons)]
-        found, rows = flaky.measured(session, jobs, every=True)
-        if as_json:
-            shapes.emit({**_document(proposal, applied), **flaky.document(found, rows)})
+        found, rows = failures.measure_flaky(session, jobs, every=True)
+        if options.as_json:
+            json_output.emit({**_document(proposal, applied), **failures.flaky_json(found, rows)})
         else:
             click.echo("")
-            flaky.draw(found, rows, len(jobs))
+            failures.draw_flaky(found, rows, len(jobs))
     return code
 
 
-def _draw(session: Session, proposal: Proposal, verbose: bool) -> None:
-    if proposal.foreseen is not None:
-        revisionshow.draw_preview(proposal.foreseen.preview, verbose=verbose)
+def _draw(session: Session, proposal: PlannedRerun, verbose: bool) -> None:
+    if proposal.planned_submission is not None:
+        revisions.draw_preview(proposal.planned_submission.preview, verbose=verbose)
         click.echo("")
     else:
-        _tell_definition(session, proposal)
+        _print_definition(session, proposal)
     draw_plan(proposal.plan, proposal.children, verbose=verbose)
-    canaries.draw_choices(proposal.canaries)
+    waits.draw_canary_choices(proposal.canaries)
 
 
-def _keep(session: Session, proposal: Proposal, path: Path | None, as_json: bool) -> None:
-    """The plan is not applied: save it where that was asked for, and say so."""
+def _save(session: Session, proposal: PlannedRerun, path: Path | None, as_json: bool) -> None:
+    """Save the plan if `path` is given, and print that nothing is changed."""
     if path is not None:
         engine.save(session, proposal, path)
     if as_json:
-        shapes.emit(_document(proposal, None))
+        json_output.emit(_document(proposal, None))
     if path is not None:
-        click.echo(f"saved: `rekindle apply {path}` applies it, unless its jobs have moved by then", err=as_json)
+        click.echo(f"saved: `rekindle apply {path}` applies it, unless its jobs have changed by then", err=as_json)
     elif not as_json:
         click.echo("a dry run: nothing is changed")
 
 
-def tell_elsewhere(session: Session, workflows: list[int]) -> None:
-    """Note which workflows run in another folder than this one, although a file that is called as their spec is here:
-    this folder may be a copy of theirs."""
-    here = Path.cwd()
-    for number in workflows:
-        one = look.find_workflow(session, str(number))
-        elsewhere = Path(one.directory) != here and Path(one.directory).is_dir()
-        if one.source and elsewhere and (here / Path(one.source).name).is_file():
-            click.echo(f"note: {drawing.flat(one.name)} runs in {drawing.flat(one.directory)}, not here", err=True)
-
-
-def tell_spec_changed(session: Session, workflows: list[int]) -> None:
-    """That the file on disk is not what runs."""
-    tell_elsewhere(session, workflows)
-    for workflow in workflows:
-        status = look.status(session, str(workflow))[0]
-        if (note := spec_note(status)) is not None:
-            click.echo(f"note: {drawing.flat(status.workflow.name)}: {note[0]}", err=True)
-            takes_in = "; `--submit FILE` takes it in" if status.spec == "changed" else ""
-            click.echo(f"  hint: `{note[1]}` shows it{takes_in}", err=True)
-
-
-def _tell_definition(session: Session, proposal: Proposal) -> None:
-    """Which revision is meant, where there are several."""
+def _print_definition(session: Session, proposal: PlannedRerun) -> None:
+    """Print the revision of the definition, if a workflow has several."""
     workflows = workflows_of(session, [job.id for job in proposal.plan.jobs])
-    latest = {one: look.status(session, str(one))[0].workflow.revision for one in workflows}
+    latest = {one: workflow_queries.status(session, str(one))[0].workflow.revision for one in workflows}
     if max(latest.values()) == 1:
         return
     newest = ", ".join(sorted({f"revision {number}" for number in latest.values()}))
-    pinned = look.revisions(session, [job.pinned_to for job in proposal.plan.jobs if job.pinned_to is not None])
+    pinned = job_queries.revisions_run(
+        session, [job.pinned_to for job in proposal.plan.jobs if job.pinned_to is not None]
+    )
     if not pinned:
         click.echo(f"definition: {newest}, the latest")
         return
@@ -307,46 +261,86 @@ def _tell_definition(session: Session, proposal: Proposal) -> None:
     click.echo(f"definition: pinned to {earlier} (the latest is {newest})")
 
 
-def finish(
-    session: Session, applied: Applied, workflows: list[int], and_work: bool, slots: int | None, as_json: bool
-) -> int:
-    """Say what was applied, and run it where that was asked for; the exit code."""
-    if not as_json:
-        tell_applied(applied, and_work=and_work)
-    if not and_work:
-        return 0
-    only = str(workflows[0]) if len(workflows) == 1 else None
-    return work_shown(session, WorkOptions(workflow=only, slots=slots), quiet=as_json).exit_code
+def _check_submit(spec: str | None, param: tuple[str, ...], save_plan: Path | None, *, revise: bool) -> None:
+    """Raise UsageError for flags that exclude each other."""
+    if revise and spec is None:
+        raise UsageError("--revise needs --submit", hint="--submit SPEC --revise")
+    if param and spec is None:
+        raise UsageError("--param needs --submit: it sets a parameter of a spec", hint="--submit SPEC, or --set K=V")
+    if spec is not None and save_plan is not None:
+        raise UsageError(
+            "--save-plan cannot be used with --submit: a saved plan is for the jobs in their current state, and "
+            "the new revision would change them",
+            hint="`rekindle submit` first, then save the plan",
+        )
 
 
-def saving_shown() -> Callable[[int, int], None] | None:
-    """Shows on a terminal how far the saving of outputs is."""
-    if not sys.stderr.isatty():
-        return None
-    shown = 0.0
+def _plan_submission(
+    session: Session, spec: str, selection: Selection, how: How, request: Mapping[str, Any], options: RerunFlags
+) -> PlannedRerun | None:
+    """Return what submitting the spec and rerunning the selection would do. If no job is selected, print that and
+    return None."""
+    from rekindle.spec import load
 
-    def show(done: int, whole: int) -> None:
-        nonlocal shown
-        over = done >= whole
-        if time.monotonic() - shown > _SHOWN_EVERY or (over and shown):
-            shown = time.monotonic()
-            text = f"\rsaving outputs: {format_size(done)} of {format_size(whole)}"
-            click.echo(text + ("\n" if over else ""), err=True, nl=False)
+    revise = options.revise
+    definition = load(Path(spec), params=pairs("--param", options.param))
+    definition = resubmit.definition_for_workflow(session, definition, selection.workflow, revise=revise)
+    pick, why = resubmit.requests_for_selection(definition, selection, how), None
+    if selection.changed:
+        with reading_progress() as on_read:
+            changed = resubmit.stale_after_revision(session, definition, selection, on_read, revise=revise)
+        _print_unknown(len(changed.unknown))
+        pick, why = resubmit.requests_for_jobs(list(changed.stale), how), changed.stale
+    request = {**request, "submit": definition.source}
+    note, slots, canary = options.note, options.slots, options.canary
+    try:
+        found = resubmit.plan_resubmit(
+            session, definition, pick, request, note, why=why, slots=slots, canary=canary, revise=revise
+        )
+    except PlanRefused as refusal:
+        if options.as_json:
+            json_output.emit(json_output.nothing_planned(refusal.refused))
+        raise
+    if isinstance(found, PlannedRerun):
+        return found
+    _print_nothing_submitted(
+        found, spec, options.as_json, "nothing is stale" if selection.changed else "nothing selected"
+    )
+    return None
 
-    return show
+
+def _print_unknown(number: int) -> None:
+    """Print how many of the selected jobs are unknown."""
+    if number:
+        click.echo(
+            f"{terminal.unknown_jobs(number)}: there is nothing to compare; -n NAME selects a job by name", err=True
+        )
 
 
-_SHOWN_EVERY = 0.2
-
-
-def tell_applied(applied: Applied, *, and_work: bool = False) -> None:
-    """`rerun 3 is applied: 12 ready; no runner is alive: rekindle work`."""
-    held = f", {applied.held:,} held until `rekindle restart`" if applied.held else ""
-    text = f"rerun {applied.rerun} is applied: {applied.ready:,} ready{held}"
-    if ending := sum(reason.kind is ReasonKind.CANCELS for job in applied.plan.jobs for reason in job.reasons):
-        text += f" once {drawing.many(ending, 'running job')} {'has' if ending == 1 else 'have'} ended"
-    if waiting := sum(len(one.waits) for one in applied.canaries):
-        text += f", {waiting:,} wait{'s' if waiting == 1 else ''} for canaries"
-    if applied.ready and not applied.runner_alive and not and_work:
-        text += "; no runner is alive: rekindle work"
+def _print_nothing_submitted(found: SubmitPreview, spec: str, as_json: bool, text: str) -> None:
+    if as_json:
+        json_output.emit(json_output.nothing_planned())
+        return
     click.echo(text)
+    if not found.submitted.unchanged:
+        click.echo(f"  nothing is submitted: `rekindle submit {terminal.one_line(spec)}` submits it", err=True)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@json_option
+def apply(file: Path, as_json: bool) -> None:
+    """Apply a plan that `rerun --save-plan` saved. Refused if a job of the plan has changed since.
+
+    \b
+    Example:
+      rekindle rerun -s failed --save-plan plan.json
+      rekindle apply plan.json
+    """
+    with reconciled() as session:
+        applied = engine.apply(session, engine.load(session, file), saving_progress())
+    if as_json:
+        json_output.emit(json_output.plan(applied.plan, applied.rerun))
+        return
+    click.echo(summary(applied.plan))
+    print_applied(applied)

@@ -1,27 +1,29 @@
-"""`rekindle reruns`: list and show."""
+"""`rekindle reruns` and `undo`: list, show and undo reruns."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import click
 
-from rekindle.cli.lazy import Entry, LazyGroup
-from rekindle.cli.opening import opened
+from rekindle.cli.groups import Entry, LazyGroup
 from rekindle.cli.options import json_option, workflow_option
-from rekindle.cli.showing import canaries, drawing, shapes
-from rekindle.cli.showing.drawing import Column
-from rekindle.cli.showing.lists import emit_rows, page_options, print_table, tell_page
-from rekindle.cli.showing.planshow import FIRST, draw_accepted, draw_plan, draw_revision
-from rekindle.domain.rerunning.rerun import RESET_HOLD, RerunRecord
-from rekindle.engine.looking import lists, look
-from rekindle.engine.looking.lists import Page
+from rekindle.cli.output import json_output, terminal, waits
+from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
+from rekindle.cli.output.plans import FIRST, draw_accepted, draw_plan, draw_revision
+from rekindle.cli.output.terminal import Column
+from rekindle.cli.sessions import opened, reconciled
+from rekindle.domain.rerun.plan import RerunRecord
+from rekindle.domain.rerun.request import RESET_HOLD
+from rekindle.engine.queries import job_queries, lists, workflow_queries
+from rekindle.engine.queries.lists import PageRequest
 
 _HERE = "rekindle.cli.commands.reruns"
 
 COMMANDS = {
     "list": Entry(f"{_HERE}:list_reruns", "List the reruns that were applied, newest first."),
-    "show": Entry(f"{_HERE}:show", "Show a rerun: what was asked, and its plan."),
+    "show": Entry(f"{_HERE}:show", "Show a rerun: its request, and its plan."),
 }
 
 
@@ -40,7 +42,7 @@ def reruns() -> None:
 @workflow_option
 @page_options
 @json_option
-def list_reruns(workflow: str | None, page: Page, as_json: bool) -> None:
+def list_reruns(workflow: str | None, page: PageRequest, as_json: bool) -> None:
     """List the reruns that were applied, newest first.
 
     \b
@@ -50,7 +52,7 @@ def list_reruns(workflow: str | None, page: Page, as_json: bool) -> None:
     with opened() as session:
         found = lists.reruns(session, workflow, page)
     if as_json:
-        emit_rows("reruns", (shapes.rerun(record, touched) for record, touched in found.rows))
+        emit_rows("reruns", (json_output.rerun(record, touched) for record, touched in found.rows))
         return
     if not found.total:
         click.echo("no reruns yet")
@@ -67,20 +69,20 @@ def list_reruns(workflow: str | None, page: Page, as_json: bool) -> None:
     rows = (
         (
             str(record.id),
-            drawing.when(record.at),
+            terminal.short_time(record.at),
             record.kind,
             f"{touched:,}",
-            asked(record.request),
+            request_text(record.request),
             record.note or "",
             "undone" if record.undone is not None else "",
         )
         for record, touched in found.rows
     )
-    tell_page(page, print_table(columns, rows), found.total, "rerun")
+    print_page_note(page, print_table(columns, rows), found.total, "rerun")
 
 
-def asked(request: object) -> str:
-    """A request in few words: `states failed, from failed-step`; `revision 3 of sweep`."""
+def request_text(request: object) -> str:
+    """Return a short request: `states failed, from failed-step`; `revision 3 of sweep`."""
     if not isinstance(request, dict):
         return ""
     if "import" in request:
@@ -111,31 +113,33 @@ def _worded(key: str, value: object) -> str:
 @click.option("-v", "--verbose", is_flag=True, help="Show every row of a long plan.")
 @json_option
 def show(rerun: int, verbose: bool, as_json: bool) -> None:
-    """Show a rerun: what was asked, and its plan as it was applied.
+    """Show a rerun: its request, and its plan as applied.
 
     \b
     Example:
       rekindle reruns show 3
     """
     with opened() as session:
-        record = look.rerun(session, rerun)
-        children = look.children_of(session, [job.id for job in record.plan.jobs])
-        checked = look.checks(session, rerun)
-        groups = look.canaries(session, rerun)
+        record = workflow_queries.rerun(session, rerun)
+        children = job_queries.child_ids(session, [job.id for job in record.plan.jobs])
+        checked = workflow_queries.reuse_checks(session, rerun)
+        groups = workflow_queries.canary_groups(session, rerun)
     if as_json:
-        listed = shapes.rerun(record, len(record.plan.jobs))
-        told = [{"id": job, **came} for job, came in sorted(checked.items())]
-        waits = [canaries.group_shape(one) for one in groups]
-        shapes.emit({**listed, **shapes.plan(record.plan, record.id), "checked": told, "canaries": waits})
+        listed = json_output.rerun(record, len(record.plan.jobs))
+        results = [{"id": job, **result} for job, result in sorted(checked.items())]
+        canaries = [json_output.canary_group(one) for one in groups]
+        json_output.emit(
+            {**listed, **json_output.plan(record.plan, record.id), "checked": results, "canaries": canaries}
+        )
         return
     click.echo(
-        drawing.details(
+        terminal.details(
             [
                 ("rerun", f"{record.id} ({record.kind})"),
-                ("applied", drawing.clock_time(record.at)),
-                ("undone", drawing.clock_time(record.undone)),
-                ("note", drawing.flat(record.note or "")),
-                ("asked", drawing.flat(asked(record.request) or json.dumps(dict(record.request)))),
+                ("applied", terminal.full_time(record.at)),
+                ("undone", terminal.full_time(record.undone)),
+                ("note", terminal.one_line(record.note or "")),
+                ("asked", terminal.one_line(request_text(record.request) or json.dumps(dict(record.request)))),
             ]
         )
     )
@@ -152,9 +156,11 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
         _draw_imported(record, verbose=verbose)
         return
     draw_plan(record.plan, children, verbose=verbose)
-    canaries.draw_groups(groups)
+    waits.draw_canary_groups(groups)
     for result, what in (("reinstated", "reinstated, not run"), ("runs", "to run, for something had changed")):
-        jobs = [drawing.flat(job.name) for job in record.plan.jobs if checked.get(job.id, {}).get("result") == result]
+        jobs = [
+            terminal.one_line(job.name) for job in record.plan.jobs if checked.get(job.id, {}).get("result") == result
+        ]
         if jobs:
             shown = jobs if verbose else jobs[:FIRST]
             more = f" and {len(jobs) - len(shown):,} more" if len(jobs) > len(shown) else ""
@@ -162,11 +168,38 @@ def show(rerun: int, verbose: bool, as_json: bool) -> None:
 
 
 def _draw_imported(record: RerunRecord, *, verbose: bool) -> None:
-    """Which attempts had been archived before they came here."""
+    """Print the attempts that were archived before the import."""
     jobs = record.plan.jobs if verbose else record.plan.jobs[:FIRST]
     click.echo("archived before they were imported:")
     for job in jobs:
         numbers = ", ".join(str(one) for one in job.archives)
-        click.echo(f"  {drawing.flat(job.name)}: attempt{'s' * (len(job.archives) > 1)} {numbers}")
+        click.echo(f"  {terminal.one_line(job.name)}: attempt{'s' * (len(job.archives) > 1)} {numbers}")
     if len(record.plan.jobs) > len(jobs):
         click.echo(f"  and {len(record.plan.jobs) - len(jobs):,} jobs more: --verbose")
+
+
+@click.command()
+@click.argument("rerun", required=False, type=click.IntRange(min=1), metavar="[RERUN]")
+@json_option
+def undo(rerun: int | None, as_json: bool) -> None:
+    """Undo a rerun: the newest of the commands `rerun`, `restart`, `reset` and `accept`, or RERUN. Refused once a job
+    of the rerun has started.
+
+    \b
+    Example:
+      rekindle undo
+      rekindle undo 3
+    """
+    from rekindle.engine.rerun import rerun as engine
+
+    with reconciled() as session:
+        undone = engine.undo(session, rerun)
+    if as_json:
+        jobs = [{"id": number, "name": name, "state": state.label} for number, name, state in undone.jobs]
+        json_output.emit({"rerun": undone.rerun, "jobs": jobs, "restored": list(undone.restored)})
+        return
+    counts = Counter(state for _, _, state in undone.jobs)
+    jobs_back = terminal.plural(len(undone.jobs), "job")
+    if undone.restored:
+        click.echo(f"{terminal.plural(len(undone.restored), 'file')} put back")
+    click.echo(f"rerun {undone.rerun} is undone: {jobs_back} back: {terminal.state_counts(counts.items())}")

@@ -1,69 +1,138 @@
-"""`rekindle reset`: plan, show, ask, apply; what is reset waits for a restart."""
+"""`rekindle reset` and `accept`: archive and hold jobs, or accept their changes."""
 
 from __future__ import annotations
 
 import click
 
-from rekindle.cli.asking import ask
-from rekindle.cli.commands.rerun import tell_applied, tell_elsewhere, tell_nothing
-from rekindle.cli.options import json_option, plan_options, selection_options, wanted_to_act
-from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import shapes
-from rekindle.cli.showing.planshow import draw_plan
-from rekindle.cli.showing.reading import reading_shown
+from rekindle.cli.options import check_text, json_option, plan_options, required_selection, selection_options
+from rekindle.cli.output import json_output, terminal
+from rekindle.cli.output.plans import (
+    FIRST,
+    confirm,
+    draw_accepted,
+    draw_plan,
+    draw_refused,
+    print_applied,
+    print_nothing,
+)
+from rekindle.cli.output.progress import reading_progress
+from rekindle.cli.output.runs import note_other_folders
+from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import PlanRefused
-from rekindle.engine.looking import look
-from rekindle.engine.looking.whereabouts import workflows_of
-from rekindle.engine.rerunning import rerun as engine
-from rekindle.engine.rerunning.resetting import plan_reset
-from rekindle.query.selections import Flags
+from rekindle.engine.queries import selections
+from rekindle.engine.queries.job_queries import workflows_of
+from rekindle.engine.rerun import rerun as engine
+from rekindle.engine.rerun.restart import plan_reset
+from rekindle.engine.results import AcceptedChanges
+from rekindle.engine.staleness.stale_jobs import accept as accept_jobs
+from rekindle.query.selections import SelectionFlags
 
 
 @click.command()
 @selection_options
-@click.option("--cancel-running", is_flag=True, help="Cancel those that run first.")
+@click.option("--cancel-running", is_flag=True, help="Cancel running jobs first.")
 @plan_options
 @json_option
 def reset(
-    flags: Flags, cancel_running: bool, note: str | None, dry_run: bool, yes: bool, verbose: bool, as_json: bool
+    flags: SelectionFlags,
+    cancel_running: bool,
+    note: str | None,
+    dry_run: bool,
+    yes: bool,
+    verbose: bool,
+    as_json: bool,
 ) -> int:
-    """Archive a SELECTION and hold it until `restart`, or `release`, lets it go.
+    """Archive a SELECTION and hold it until `restart` or `release`.
 
-    Everything that needs one of these jobs is reset too, and waits for them. Their attempts are kept; `rekindle undo`
-    takes the reset back.
+    Every job that needs one of these is reset too, and waits for them. Attempts are archived; `rekindle undo` undoes
+    the reset.
 
     \b
     Example:
       rekindle reset -s failed --dry-run
       rekindle reset 4-9 --yes --note 'the disk was full'
     """
-    selection = wanted_to_act(flags, "reset")
+    selection = required_selection(flags, "reset")
     with reconciled() as session:
-        with reading_shown() as tell:
-            ids = look.select(session, selection, tell)
+        with reading_progress() as on_read:
+            ids = selections.select(session, selection, on_read)
         if not ids:
-            tell_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
+            print_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
             return 0
-        tell_elsewhere(session, workflows_of(session, ids))
+        note_other_folders(session, workflows_of(session, ids))
         try:
             request = {"selection": flags.typed()}
             proposal = plan_reset(session, ids, request, note, cancel_running=cancel_running)
         except PlanRefused as refusal:
             if as_json:
-                shapes.emit(shapes.nothing_planned(refusal.refused))
+                json_output.emit(json_output.nothing_planned(refusal.refused))
             raise
         if not as_json:
             draw_plan(proposal.plan, proposal.children, verbose=verbose)
         if dry_run:
             if as_json:
-                shapes.emit(shapes.plan(proposal.plan, None))
+                json_output.emit(json_output.plan(proposal.plan, None))
             else:
                 click.echo("a dry run: nothing is changed")
             return 0
-        ask(yes, as_json)
+        confirm(yes, as_json)
         applied = engine.apply(session, proposal)
         if as_json:
-            shapes.emit(shapes.plan(applied.plan, applied.rerun))
+            json_output.emit(json_output.plan(applied.plan, applied.rerun))
         else:
-            tell_applied(applied)
+            print_applied(applied)
         return 0
+
+
+@click.command()
+@selection_options
+@click.option("--note", metavar="TEXT", callback=check_text, help="Keep a note with the record, for the history.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every row of a long list.")
+@json_option
+def accept(flags: SelectionFlags, note: str | None, verbose: bool, as_json: bool) -> int:
+    """Accept the changes of a SELECTION, so that it is not stale.
+
+    The current inputs, definition and code replace those that the attempts recorded. Use this for changes without
+    effect: a comment, a renamed variable. Nothing runs; `rekindle undo` undoes the acceptance.
+
+    \b
+    Example:
+      rekindle accept train --note 'only a comment'
+      rekindle accept -w sweep --changed
+    """
+    selection = required_selection(flags, "accept", "--changed")
+    with reconciled() as session:
+        with reading_progress() as on_read:
+            ids = selections.select(session, selection, on_read)
+        if not ids:
+            if as_json:
+                json_output.emit(json_output.nothing_planned() | {"current": []})
+            else:
+                click.echo("nothing is stale" if selection.changed else "nothing selected")
+            return 0
+        note_other_folders(session, workflows_of(session, ids))
+        try:
+            with reading_progress() as on_read:
+                done = accept_jobs(session, ids, {"selection": flags.typed()}, note, on_read)
+        except PlanRefused as refusal:
+            if as_json:
+                json_output.emit(json_output.nothing_planned(refusal.refused) | {"current": []})
+            raise
+    if as_json:
+        json_output.emit(json_output.plan(done.plan, done.rerun) | {"current": list(done.current)})
+    else:
+        _print_accepted(done, None if verbose else FIRST)
+    return 0
+
+
+def _print_accepted(done: AcceptedChanges, most: int | None) -> None:
+    if done.plan.jobs:
+        draw_accepted(done.plan.jobs, most)
+    if done.plan.refused:
+        click.echo("\nrefused:")
+        draw_refused(done.plan.refused, most)
+    if done.rerun is None:
+        click.echo("nothing is stale: there is nothing to accept")
+        return
+    current = f"; {len(done.current):,} current already" if done.current else ""
+    click.echo(f"\nrerun {done.rerun} is recorded: {terminal.plural(len(done.plan.jobs), 'job')} accepted{current}")

@@ -1,4 +1,4 @@
-"""`rekindle restart`: find what has to run again, show it, ask, apply."""
+"""`rekindle restart`: plan a rerun of all interrupted, stale and reset jobs of a workflow, ask, and apply it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from collections.abc import Sequence
 
 import click
 
-from rekindle.cli.asking import ask
-from rekindle.cli.commands.rerun import finish, saving_shown, tell_spec_changed
 from rekindle.cli.options import check_then_work, json_option, plan_options, then_work_options
-from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import drawing, shapes
-from rekindle.cli.showing.planshow import draw_plan
-from rekindle.cli.showing.reading import reading_shown
-from rekindle.cli.showing.working import work_shown
+from rekindle.cli.output import json_output, terminal
+from rekindle.cli.output.plans import confirm, draw_plan, finish_applied
+from rekindle.cli.output.progress import reading_progress, saving_progress
+from rekindle.cli.output.runs import note_spec_changes, work_with_summary
+from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import PlanRefused, UsageError
 from rekindle.domain.models import Job, Workflow
 from rekindle.domain.states import State
-from rekindle.engine.looking import look
-from rekindle.engine.looking.whereabouts import refuse_without_folder
-from rekindle.engine.nesting import refuse_inside_job
-from rekindle.engine.rerunning import rerun as engine
-from rekindle.engine.rerunning.restart import plan_restart, the_workflow
-from rekindle.engine.results import Restarting, WorkOptions
+from rekindle.engine.preconditions import refuse_inside_job, refuse_without_folder
+from rekindle.engine.queries import workflow_queries
+from rekindle.engine.rerun import rerun as engine
+from rekindle.engine.rerun.restart import plan_restart, workflow_to_restart
+from rekindle.engine.results import PlannedRestart, WorkOptions
 from rekindle.engine.session import Session
 
 _NAMED = 5
@@ -30,9 +27,9 @@ _NAMED = 5
 
 @click.command()
 @click.argument("key", required=False, metavar="[WORKFLOW]")
-@click.option("-w", "--workflow", metavar="ID|NAME", help="The workflow. [default: the only one of the store]")
-@click.option("--only-uninitialized", is_flag=True, help="Only let go what `reset` holds; look for nothing else.")
-@click.option("--cancel-running", is_flag=True, help="Cancel what runs below what has to run again.")
+@click.option("-w", "--workflow", metavar="ID|NAME", help="Restart this workflow. [default: the only one of the store]")
+@click.option("--only-uninitialized", is_flag=True, help="Restart only the jobs that `reset` holds.")
+@click.option("--cancel-running", is_flag=True, help="Cancel running jobs below a job that runs again.")
 @plan_options
 @then_work_options
 @json_option
@@ -49,11 +46,11 @@ def restart(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Run again whatever has to, in a whole workflow.
+    """Rerun the interrupted, stale and reset jobs of a workflow.
 
-    That is: jobs that were killed, lost, canceled or never started; jobs whose inputs, definition, parameters or code
-    have changed; jobs that `reset` holds; and everything that needs one of these. A job that failed by itself stays as
-    it is, and what runs is left alone. `rekindle undo` takes the restart back as long as nothing of it has started.
+    These jobs run: jobs that were killed, lost, canceled or never started; jobs whose inputs, definition, parameters
+    or code have changed; jobs that `reset` holds; and every job that needs one of them. Jobs that failed by themselves
+    and running jobs are left as they are. `rekindle undo` undoes the restart until one of its jobs has started.
 
     \b
     Example:
@@ -62,64 +59,64 @@ def restart(
       rekindle restart --only-uninitialized --yes
     """
     if key is not None and workflow is not None and key != workflow:
-        raise UsageError(f"both {key!r} and -w {workflow!r}: which of them?", hint="name one workflow")
+        raise UsageError(f"two workflows are named: {key!r} and -w {workflow!r}", hint="name one workflow")
     check_then_work(and_work, slots)
     with reconciled() as session:
         chosen = _chosen(session, key or workflow, and_work=and_work)
         try:
-            with reading_shown() as tell:
+            with reading_progress() as on_read:
                 found = plan_restart(
                     session,
                     chosen,
                     only_uninitialized=only_uninitialized,
                     cancel_running=cancel_running,
                     note=note,
-                    tell=tell,
+                    progress=on_read,
                 )
         except PlanRefused as refusal:
             if as_json:
-                shapes.emit(shapes.nothing_planned(refusal.refused))
+                json_output.emit(json_output.nothing_planned(refusal.refused))
             raise
         proposal = found.proposal
         if not as_json:
             if proposal is not None:
                 draw_plan(proposal.plan, proposal.children, verbose=verbose)
-            _tell_left(found)
+            _print_left_out(found)
         if proposal is None or dry_run:
-            _tell_unapplied(found, as_json, only_uninitialized)
+            _print_unapplied(found, as_json, only_uninitialized)
             if dry_run or only_uninitialized:
                 return 0
             return _work_on_ready(session, chosen, slots, as_json, and_work=and_work)
-        ask(yes, as_json)
-        applied = engine.apply(session, proposal, saving_shown())
+        confirm(yes, as_json)
+        applied = engine.apply(session, proposal, saving_progress())
         if as_json:
-            shapes.emit(shapes.restart(found, applied.rerun))
-        return finish(session, applied, [chosen.id], and_work, slots, as_json)
+            json_output.emit(json_output.restart(found, applied.rerun))
+        return finish_applied(session, applied, [chosen.id], and_work, slots, as_json)
 
 
 def _work_on_ready(session: Session, workflow: Workflow, slots: int | None, as_json: bool, *, and_work: bool) -> int:
-    """Run the jobs that are ready without a restart, or name the command that does, unless a runner is alive."""
-    (status,) = look.status(session, str(workflow.id))
+    """Unless a runner is alive, run the ready jobs with `and_work`, else print the command that runs them."""
+    (status,) = workflow_queries.status(session, str(workflow.id))
     ready = 0 if status.runners else status.counts.get(State.READY, 0) - sum(status.held.values())
     if ready and and_work:
-        return work_shown(session, WorkOptions(str(workflow.id), slots=slots), quiet=as_json).exit_code
+        return work_with_summary(session, WorkOptions(str(workflow.id), slots=slots), quiet=as_json).exit_code
     if ready and not as_json:
         click.echo(f"{ready:,} ready: rekindle work -w {workflow.id}")
     return 0
 
 
 def _chosen(session: Session, key: str | None, *, and_work: bool) -> Workflow:
-    """Return the workflow to restart. Refused where its folder is missing, and to work from inside one of its jobs."""
-    chosen = the_workflow(session, key)
+    """Return the workflow to restart. Raise Refused if its folder is missing, or inside one of its jobs."""
+    chosen = workflow_to_restart(session, key)
     if and_work:
         refuse_inside_job(session, chosen.id)
     refuse_without_folder(session, [chosen.id])
-    tell_spec_changed(session, [chosen.id])
+    note_spec_changes(session, [chosen.id])
     return chosen
 
 
-def _tell_left(found: Restarting) -> None:
-    """What is not in the plan, where one might look for it."""
+def _print_left_out(found: PlannedRestart) -> None:
+    """Print the running, failed and unknown jobs that the plan leaves out."""
     if found.running:
         verb = "runs" if len(found.running) == 1 else "run"
         click.echo(f"left alone: {_names(found.running)}, which {verb} now")
@@ -129,17 +126,17 @@ def _tell_left(found: Restarting) -> None:
             f"failed by itself: {_names(found.stays)}, which {verb} so: `rekindle rerun -s failed` runs it again"
         )
     if found.unknown:
-        click.echo(f"{drawing.unknown_jobs(len(found.unknown))}: there is nothing to compare", err=True)
+        click.echo(f"{terminal.unknown_jobs(len(found.unknown))}: there is nothing to compare", err=True)
 
 
 def _names(jobs: Sequence[Job]) -> str:
     more = f" and {len(jobs) - _NAMED:,} more" if len(jobs) > _NAMED else ""
-    return ", ".join(f"`{drawing.flat(job.name)}`" for job in jobs[:_NAMED]) + more
+    return ", ".join(f"`{terminal.one_line(job.name)}`" for job in jobs[:_NAMED]) + more
 
 
-def _tell_unapplied(found: Restarting, as_json: bool, only_uninitialized: bool) -> None:
+def _print_unapplied(found: PlannedRestart, as_json: bool, only_uninitialized: bool) -> None:
     if as_json:
-        shapes.emit(shapes.restart(found, None))
+        json_output.emit(json_output.restart(found, None))
     elif found.proposal is not None:
         click.echo("a dry run: nothing is changed")
     elif only_uninitialized:

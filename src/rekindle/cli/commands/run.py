@@ -1,4 +1,4 @@
-"""`rekindle run`: submit a spec, run again what is out of date, and work to the end."""
+"""`rekindle run`: submit a spec, rerun stale jobs, and run until no job is left."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from rekindle.cli.commands.rerun import saving_shown
-from rekindle.cli.commands.submit import loaded, show_preview, tell_submitted
+from rekindle.cli.commands.submit import loaded, print_submitted, show_preview
 from rekindle.cli.options import (
     capacity_options,
     dry_run_option,
@@ -20,27 +19,27 @@ from rekindle.cli.options import (
     read_duration,
     spec_options,
 )
-from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes, waiting
-from rekindle.cli.showing.planshow import draw_plan, draw_refused
-from rekindle.cli.showing.reading import reading_shown
-from rekindle.cli.showing.working import found_code, work_shown
+from rekindle.cli.output import json_output, revisions, terminal, waits
+from rekindle.cli.output.plans import draw_plan, draw_refused
+from rekindle.cli.output.progress import reading_progress, saving_progress
+from rekindle.cli.output.runs import verdict_exit_code, work_with_summary
+from rekindle.cli.sessions import reconciled
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import PlanOutdated, Refused, UsageError
-from rekindle.domain.packing import room_of
+from rekindle.domain.packing import capacity_of
 from rekindle.domain.states import State
-from rekindle.domain.verdicts import Word
-from rekindle.engine.looking import look
-from rekindle.engine.looking.waits import unfit_of
-from rekindle.engine.machine import owner_of, processors
-from rekindle.engine.rerunning.updating import Outcome, Update, apply_update, conclude, plan_update
-from rekindle.engine.results import Applied, Submitted, WorkOptions, WorkReport
+from rekindle.domain.verdicts import VerdictLevel
+from rekindle.engine.machine import capacity_owner, processors
+from rekindle.engine.queries import job_queries, workflow_queries
+from rekindle.engine.queries.waits import unfit_in_workflow
+from rekindle.engine.rerun.resubmit import RunOutcome, WorkflowUpdate, apply_update, plan_update, run_outcome
+from rekindle.engine.results import AppliedRerun, SubmitResult, WorkOptions, WorkReport
 from rekindle.engine.session import Session
 
 _TO_DO = (State.READY, State.QUEUED, State.RUNNING)
 _NAMED = 5
 _MOST_PLANS = 5
-"""How often a plan is made again because other commands moved its jobs meanwhile."""
+"""Number of times a plan is made again because other commands change its jobs."""
 
 
 @click.command()
@@ -50,10 +49,10 @@ _MOST_PLANS = 5
     "--wait-timeout",
     callback=read_duration,
     metavar="D",
-    help="Exit 6 after this time; running jobs go on.",
+    help="Exit with 6 after this time; running jobs continue.",
 )
-@click.option("--no-rerun", is_flag=True, help="Run only what never ran; exit 1 if completed jobs are stale.")
-@click.option("--retry-failed", is_flag=True, help="Run failed jobs again too.")
+@click.option("--no-rerun", is_flag=True, help="Run only jobs that never ran; exit 1 if completed jobs are stale.")
+@click.option("--retry-failed", is_flag=True, help="Run failed jobs again, too.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before completed jobs run again.")
 @fail_on_option
 @dry_run_option
@@ -74,16 +73,16 @@ def run(
     no_rerun: bool,
     retry_failed: bool,
     yes: bool,
-    fail_on: frozenset[Word],
+    fail_on: frozenset[VerdictLevel],
     dry_run: bool,
     verbose: bool,
     as_json: bool,
 ) -> int:
     """Submit SPEC and bring its workflow up to date.
 
-    Runs what is ready, new, stale (an input, command, parameter, function or result that it depends on has changed) or
-    was interrupted, and every job below these. The plan is shown and recorded; on a terminal, `run` asks before
-    completed jobs run again. Failed jobs stay failed until `rerun` or --retry-failed.
+    Runs the jobs that are new, ready, interrupted, or stale (an input, command, parameter, function or result that
+    they depend on has changed), and every job below these. The plan is printed and recorded; on a terminal, `run` asks
+    before completed jobs run again. Failed jobs stay failed until `rerun` or --retry-failed.
 
     Exit code, for the whole workflow at the end: 0 all jobs completed and none is stale, 1 stale jobs are left or jobs
     cannot start, 2 jobs have failed, 5 jobs are canceled (Ctrl-C), 6 timed out; with --fail-on, where it would be 0: 7
@@ -115,58 +114,58 @@ def run(
             licences=licences(licence),
         )
         report, outcome = _worked(session, options, _command(spec, param, name), quiet=as_json)
-        code = outcome.exit_code or found_code(session, str(done.workflow), fail_on)
+        code = outcome.exit_code or verdict_exit_code(session, str(done.workflow), fail_on)
     if as_json:
-        shapes.emit(_document(update, done, applied, outcome, report, code))
+        json_output.emit(_document(update, done, applied, outcome, report, code))
     return code
 
 
-def _planner(session: Session, definition: Definition, **how: Any) -> Callable[[], Update]:
-    """Return what plans the update of a workflow, as often as is needed; `how` as for `plan_update`."""
+def _planner(session: Session, definition: Definition, **how: Any) -> Callable[[], WorkflowUpdate]:
+    """Return a function that plans the update of a workflow; `how`: the options of `plan_update`."""
 
-    def plan() -> Update:
-        with reading_shown() as tell:
-            return plan_update(session, definition, tell=tell, **how)
+    def plan() -> WorkflowUpdate:
+        with reading_progress() as on_read:
+            return plan_update(session, definition, progress=on_read, **how)
 
     return plan
 
 
-def _worked(session: Session, options: WorkOptions, again: str, *, quiet: bool) -> tuple[WorkReport | None, Outcome]:
-    """Work until nothing is left to run; show how the workflow stands. `again`: the command that goes on."""
-    before = look.status(session, options.workflow)[0]
+def _worked(session: Session, options: WorkOptions, again: str, *, quiet: bool) -> tuple[WorkReport | None, RunOutcome]:
+    """Run until no job is left, and print the outcome. `again`: the command that continues the run."""
+    before = workflow_queries.status(session, options.workflow)[0]
     report: WorkReport | None = None
     if any(before.counts.get(state) for state in _TO_DO):
-        _tell_unfit(session, before.workflow.id, options)
-        report = work_shown(session, options, quiet=quiet, go_on=again)
-    with reading_shown() as tell:
-        outcome = conclude(session, before.workflow.id, report, tell)
+        _print_unfit(session, before.workflow.id, options)
+        report = work_with_summary(session, options, quiet=quiet, go_on=again)
+    with reading_progress() as on_read:
+        outcome = run_outcome(session, before.workflow.id, report, on_read)
     _show_outcome(session, outcome, report, again)
     return report, outcome
 
 
-def _tell_unfit(session: Session, workflow: int, options: WorkOptions) -> None:
-    """Report the jobs that ask more than the runner will have."""
-    from rekindle.engine.running.run import offer_of
+def _print_unfit(session: Session, workflow: int, options: WorkOptions) -> None:
+    """Print the jobs that ask more than the runner will have."""
+    from rekindle.engine.running.work import offer_of
 
-    room = room_of(offer_of(options, options.slots or processors()))
-    for line in waiting.unfit_lines(unfit_of(session, workflow, room), this=owner_of(room)):
+    room = capacity_of(offer_of(options, options.slots or processors()))
+    for line in waits.unfit_lines(unfit_in_workflow(session, workflow, room), this=capacity_owner(room)):
         click.echo(line, err=True)
 
 
 def _command(spec: str, param: Sequence[str], name: str | None) -> str:
-    """The command that goes on with this run."""
+    """Return the command that continues this run."""
     words = ["rekindle", "run", spec, *(word for text in param for word in ("--param", text))]
     return shlex.join([*words, "--as", name] if name else words)
 
 
 def _applied(
-    session: Session, plan: Callable[[], Update], *, yes: bool, verbose: bool, as_json: bool
-) -> tuple[Update, Submitted, Applied | None]:
-    """Plan, show, ask and apply; plan again when jobs have moved in between."""
+    session: Session, plan: Callable[[], WorkflowUpdate], *, yes: bool, verbose: bool, as_json: bool
+) -> tuple[WorkflowUpdate, SubmitResult, AppliedRerun | None]:
+    """Plan, print, ask and apply. Plan again if jobs have changed in between."""
     for left in reversed(range(_MOST_PLANS)):
         update = plan()
         if update.preview is not None:
-            tell_submitted(update.preview.submitted)
+            print_submitted(update.preview.submitted)
         if update.proposal is not None and not as_json:
             draw_plan(update.proposal.plan, update.proposal.children, verbose=verbose)
         elif update.refused and not as_json:
@@ -174,47 +173,53 @@ def _applied(
             draw_refused(update.refused, None if verbose else _NAMED)
         _ask(update, yes)
         try:
-            done, applied = apply_update(session, update, saving_shown())
+            done, applied = apply_update(session, update, saving_progress())
         except PlanOutdated:
             if not left:
                 raise
             continue
         if update.preview is None:
-            tell_submitted(done)
+            print_submitted(done)
         return update, done, applied
     raise AssertionError("the last plan was applied or refused")
 
 
-def _ask(update: Update, yes: bool) -> None:
-    """On a terminal, ask before completed jobs run again; Refused when the answer is no."""
+def _ask(update: WorkflowUpdate, yes: bool) -> None:
+    """On a terminal, ask before completed jobs run again. Raise Refused if the answer is no."""
     number = update.reruns_completed
     if yes or not number or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
-    if not click.confirm(f"Run {drawing.many(number, 'completed job')} again?", err=True):
+    if not click.confirm(f"Run {terminal.plural(number, 'completed job')} again?", err=True):
         raise Refused("nothing is changed", hint="--no-rerun runs only what never ran")
 
 
 def _show_dry_run(
-    update: Update, submission: tuple[str, tuple[str, ...], str | None, bool, bool], *, verbose: bool, as_json: bool
+    update: WorkflowUpdate,
+    submission: tuple[str, tuple[str, ...], str | None, bool, bool],
+    *,
+    verbose: bool,
+    as_json: bool,
 ) -> None:
-    """Show the submission and the plan."""
+    """Print the submission and the plan."""
     if update.preview is None:
         show_preview(*submission, verbose=verbose, as_json=as_json)
         return
     proposal = update.proposal
     if as_json:
-        planned = shapes.nothing_planned(update.refused) if proposal is None else shapes.plan(proposal.plan, None)
-        shapes.emit({**revisionshapes.preview(update.preview), "update": planned})
+        planned = (
+            json_output.nothing_planned(update.refused) if proposal is None else json_output.plan(proposal.plan, None)
+        )
+        json_output.emit({**revisions.preview_json(update.preview), "update": planned})
         return
-    revisionshow.draw_preview(update.preview, verbose=verbose)
+    revisions.draw_preview(update.preview, verbose=verbose)
     if proposal is not None:
         click.echo("")
         draw_plan(proposal.plan, proposal.children, verbose=verbose)
     click.echo("a dry run: nothing is changed")
 
 
-def _show_outcome(session: Session, outcome: Outcome, report: WorkReport | None, again: str) -> None:
-    """Say why the exit code is not 0, or that there was nothing to run, and what to type."""
+def _show_outcome(session: Session, outcome: RunOutcome, report: WorkReport | None, again: str) -> None:
+    """Print why the exit code is not 0 with the next commands, or that there was nothing to run."""
     status, stale = outcome.status, sorted(outcome.changed.stale)
     scope, counts = f"-w {status.workflow.id}", status.counts
     if report is not None and (report.interrupted or report.exit_code == 6):
@@ -222,32 +227,32 @@ def _show_outcome(session: Session, outcome: Outcome, report: WorkReport | None,
     failed, canceled = counts.get(State.FAILED, 0), counts.get(State.CANCELED, 0)
     if failed and not (report and report.failed):
         have = "has" if failed == 1 else "have"
-        click.echo(f"{drawing.many(failed, 'job')} {have} failed before: not run again", err=True)
-        if outcome.mended:
-            click.echo(f"changed since: {_named(session, outcome.mended)}", err=True)
+        click.echo(f"{terminal.plural(failed, 'job')} {have} failed before: not run again", err=True)
+        if outcome.failed_changed:
+            click.echo(f"changed since: {_named(session, outcome.failed_changed)}", err=True)
         click.echo(f"look: rekindle failures {scope}    again: {again} --retry-failed", err=True)
         click.echo(f"or choose: rekindle rerun {scope} -s failed --work", err=True)
     if canceled and not (report and report.canceled):
-        click.echo(f"{drawing.many(canceled, 'job')} {'is' if canceled == 1 else 'are'} canceled", err=True)
+        click.echo(f"{terminal.plural(canceled, 'job')} {'is' if canceled == 1 else 'are'} canceled", err=True)
         click.echo(f"again: rekindle rerun {scope} -s canceled --work", err=True)
     if stale:
         are = "is" if len(stale) == 1 else "are"
-        click.echo(f"{drawing.many(len(stale), 'job')} {are} stale: {_named(session, stale)}", err=True)
+        click.echo(f"{terminal.plural(len(stale), 'job')} {are} stale: {_named(session, stale)}", err=True)
         click.echo(f"why: rekindle why {scope} --changed    again: {again}", err=True)
     if report is None and outcome.exit_code == 0:
         click.echo(f"nothing to run: {_current(outcome)}", err=True)
 
 
 def _named(session: Session, jobs: Sequence[int]) -> str:
-    """The names of the first of some jobs."""
-    names = ", ".join(drawing.flat(row.job.name) for row in look.jobs(session, jobs[:_NAMED]))
+    """Return the names of the first jobs."""
+    names = ", ".join(terminal.one_line(row.job.name) for row in job_queries.jobs(session, jobs[:_NAMED]))
     return f"{names}, …" if len(jobs) > _NAMED else names
 
 
-def _current(outcome: Outcome) -> str:
-    """`all 4 jobs are completed and current`, or how many of them are unknown."""
+def _current(outcome: RunOutcome) -> str:
+    """Return `4 completed jobs, all current`, or how many are unknown."""
     total, unknown = outcome.status.counts.get(State.COMPLETED, 0), len(outcome.changed.unknown)
-    jobs = drawing.many(total, "completed job")
+    jobs = terminal.plural(total, "completed job")
     if not unknown:
         return f"{jobs}, current" if total == 1 else f"{jobs}, all current"
     current = f"{total - unknown:,} current, " if total > unknown else ""
@@ -255,18 +260,23 @@ def _current(outcome: Outcome) -> str:
 
 
 def _document(
-    update: Update, done: Submitted, applied: Applied | None, outcome: Outcome, report: WorkReport | None, code: int
+    update: WorkflowUpdate,
+    done: SubmitResult,
+    applied: AppliedRerun | None,
+    outcome: RunOutcome,
+    report: WorkReport | None,
+    code: int,
 ) -> dict[str, object]:
     if applied is not None:
-        planned = shapes.plan(applied.plan, applied.rerun)
+        planned = json_output.plan(applied.plan, applied.rerun)
     else:
-        planned = shapes.nothing_planned(update.refused)
+        planned = json_output.nothing_planned(update.refused)
     return {
-        **shapes.workflow_status(outcome.status),
+        **json_output.workflow_status(outcome.status),
         "exit_code": code,
-        "submitted": shapes.submitted(done),
+        "submitted": json_output.submitted(done),
         "update": planned,
-        "ran": shapes.report(report) if report else None,
+        "ran": json_output.report(report) if report else None,
         "stale": sorted(outcome.changed.stale),
         "unknown": sorted(outcome.changed.unknown),
     }

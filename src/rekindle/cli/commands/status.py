@@ -1,4 +1,4 @@
-"""`rekindle status`."""
+"""`rekindle status`: show workflows and runners."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from collections.abc import Sequence
 import click
 
 from rekindle.cli.options import json_option, workflow_option
-from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import canaries, drawing, explaining, shapes, waiting
-from rekindle.cli.showing.drawing import Column
-from rekindle.cli.showing.lists import emit_rows, page_options, tell_page
-from rekindle.cli.showing.specnote import spec_note
-from rekindle.cli.showing.working import held_lines
+from rekindle.cli.output import attempt_text, json_output, terminal, waits
+from rekindle.cli.output.pages import emit_rows, page_options, print_page_note
+from rekindle.cli.output.runs import held_lines, spec_note
+from rekindle.cli.output.terminal import Column
+from rekindle.cli.sessions import reconciled
 from rekindle.domain.states import State
-from rekindle.domain.verdicts import Word
-from rekindle.engine.looking import look
-from rekindle.engine.looking.lists import Page
+from rekindle.domain.verdicts import VerdictLevel
+from rekindle.engine.queries import workflow_queries
+from rekindle.engine.queries.lists import PageRequest
 from rekindle.engine.results import DeadRunner, WorkflowStatus
 
 _BAR = 40
@@ -28,7 +27,7 @@ _SIGNS = ((State.COMPLETED, "green"), (State.FAILED, "red"), (State.CANCELED, "m
 @workflow_option
 @page_options
 @json_option
-def status(workflow: str | None, page: Page, as_json: bool) -> None:
+def status(workflow: str | None, page: PageRequest, as_json: bool) -> None:
     """Show each workflow at a glance: its state, counts by job state, time, failures, and whether a runner is alive.
 
     \b
@@ -37,19 +36,19 @@ def status(workflow: str | None, page: Page, as_json: bool) -> None:
       rekindle status -w sweep --json
     """
     with reconciled(looks=True) as session:
-        every = look.status(session, workflow)
+        every = workflow_queries.status(session, workflow)
     found = page.of(every)
     if as_json:
-        emit_rows("workflows", map(shapes.workflow_status, found))
+        emit_rows("workflows", map(json_output.workflow_status, found))
         return
     if not every:
         click.echo("no workflows: `rekindle run SPEC` runs one")
         return
     click.echo(_lines(found))
     for one in found:
-        _beneath(one, several=len(found) > 1)
+        _details(one, several=len(found) > 1)
     _runners(every)
-    tell_page(page, len(found), len(every), "workflow")
+    print_page_note(page, len(found), len(every), "workflow")
 
 
 def _lines(found: Sequence[WorkflowStatus]) -> str:
@@ -62,7 +61,7 @@ def _lines(found: Sequence[WorkflowStatus]) -> str:
         Column("TIME", right=True),
         Column("COUNTS", cut="end"),
     ]
-    return drawing.table(columns, [_cells(one) for one in found])
+    return terminal.table(columns, [_cells(one) for one in found])
 
 
 def _cells(one: WorkflowStatus) -> tuple[str, ...]:
@@ -74,13 +73,13 @@ def _cells(one: WorkflowStatus) -> tuple[str, ...]:
         one.state,
         f"{total:,}",
         f"{100 * completed // total if total else 100}%",
-        drawing.lasting(one.seconds),
+        terminal.duration(one.seconds),
         counts,
     )
 
 
-def _beneath(one: WorkflowStatus, *, several: bool) -> None:
-    """What else there is to say of a workflow: its bar, failures, and whether its spec file has changed."""
+def _details(one: WorkflowStatus, *, several: bool) -> None:
+    """Print the bar, failures, holds and waits of a workflow, and whether its spec file has changed."""
     bar = _bar(one) if sys.stdout.isatty() else ""
     note = spec_note(one)
     if not (
@@ -96,27 +95,31 @@ def _beneath(one: WorkflowStatus, *, several: bool) -> None:
         or note
     ):
         return
-    click.echo(f"\n{drawing.flat(one.workflow.name)}" if several else "")
+    click.echo(f"\n{terminal.one_line(one.workflow.name)}" if several else "")
     if bar:
         click.echo(f"  {bar}")
     if one.failures:
-        click.echo(explaining.group_lines(one.failures, indent=2, most=5))
+        click.echo(attempt_text.failures_table(one.failures, indent=2, most=5))
     if one.overtaken:
         are, they = ("is", "it needs") if one.overtaken == 1 else ("are", "they need")
-        jobs = drawing.many(one.overtaken, "completed job")
+        jobs = terminal.plural(one.overtaken, "completed job")
         click.echo(f"  {jobs} {are} stale: {they} a job that is not done")
         click.echo(f"    why: rekindle why -w {one.workflow.id} --changed")
     if one.found:
-        click.echo(f"  found: {', '.join(f'{one.found[word]:,} {word.value}' for word in Word if word in one.found)}")
+        click.echo(
+            f"  found: {', '.join(f'{one.found[word]:,} {word.value}' for word in VerdictLevel if word in one.found)}"
+        )
     if one.delayed:
         click.echo(f"  {one.delayed:,} wait{'s' if one.delayed == 1 else ''} for a retry")
     if one.leaving:
         have = "has" if one.leaving == 1 else "have"
-        click.echo(f"  {drawing.many(one.leaving, 'canceled attempt')} {have} not ended: what would disturb it waits")
-    for line in waiting.unfit_lines(one.unfit):
+        click.echo(
+            f"  {terminal.plural(one.leaving, 'canceled attempt')} {have} not ended: jobs that would disturb it wait"
+        )
+    for line in waits.unfit_lines(one.unfit):
         click.echo(f"  {line}")
     for group in one.canaries:
-        click.echo(f"  {canaries.line(group)}")
+        click.echo(f"  {waits.canary_line(group)}")
     for line in held_lines(one.held, str(one.workflow.id)):
         click.echo(f"  {line}")
     if note:
@@ -139,21 +142,21 @@ def _bar(one: WorkflowStatus) -> str:
 
 
 def _runners(found: Sequence[WorkflowStatus]) -> None:
-    """Whether anybody runs what is ready, and takes up what dead runners have left."""
+    """Print the runners that are alive, the dead ones with orphaned attempts, and whether ready jobs need a runner."""
     alive = {runner.id: runner for one in found for runner in one.runners}
     for runner in alive.values():
-        slots = drawing.many(runner.slots, "slot")
-        since = drawing.clock_time(runner.started)
+        slots = terminal.plural(runner.slots, "slot")
+        since = terminal.full_time(runner.started)
         click.echo(f"\nrunner {runner.id} is alive: {runner.host}, pid {runner.pid}, {slots}, since {since}")
     dead = {one.runner.id: one for status in found for one in status.dead_runners}
     for one in dead.values():
-        click.echo(f"\n{_dead(one)}")
+        click.echo(f"\n{_dead_runner(one)}")
     waiting = sum(one.counts.get(State.READY, 0) - sum(one.held.values()) for one in found)
     if waiting and not alive:
         click.echo(f"\n{waiting:,} ready; no runner is alive: rekindle work")
 
 
-_WHY = {
+_DEATHS = {
     "gone": "is dead",
     "elsewhere": "works on the store that this one was copied from",
     "expired": "has let its lease expire",
@@ -161,8 +164,8 @@ _WHY = {
 }
 
 
-def _dead(one: DeadRunner) -> str:
-    who = f"runner {one.runner.id} ({one.runner.host}, pid {one.runner.pid}) {_WHY[one.why]}"
+def _dead_runner(one: DeadRunner) -> str:
+    who = f"runner {one.runner.id} ({one.runner.host}, pid {one.runner.pid}) {_DEATHS[one.why]}"
     if one.keeper is not None:
-        return f"{who}; runner {one.keeper} sees to what it left"
-    return f"{who}; nobody sees to what it left: rekindle work"
+        return f"{who}; runner {one.keeper} resolves its attempts"
+    return f"{who}; no runner resolves its attempts: rekindle work"

@@ -1,17 +1,22 @@
-"""`rekindle store`."""
+"""`rekindle store` and `init`: make a store, and check whether a store is sound."""
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from rekindle.cli.lazy import Entry, LazyGroup
+from rekindle.cli.groups import Entry, LazyGroup
 from rekindle.cli.options import json_option
-from rekindle.cli.showing import drawing, shapes
-from rekindle.engine.session import store_url
-from rekindle.store.inspection import Inspection, inspect
-from rekindle.store.opening import folder_of
+from rekindle.cli.output import json_output, terminal
+from rekindle.domain.errors import Refused
+from rekindle.engine.session import STORE_FOLDER, STORE_VARIABLE, open_session, store_url
+
+if TYPE_CHECKING:
+    from rekindle.store.inspection import Inspection
 
 COMMANDS = {"check": Entry("rekindle.cli.commands.store:check", "Check whether the store is sound.")}
 
@@ -32,9 +37,9 @@ def store() -> None:
 def check(deep: bool, as_json: bool) -> int:
     """Check whether the store is sound. Nothing is written.
 
-    The database's file is checked by SQLite, and the states and counts of jobs are compared with what follows from
-    their attempts and needs. With --deep every row is decoded, journals are read, and saved outputs are compared with
-    their digests. A changed value that still is a valid one cannot be recognised.
+    SQLite checks its file, and the states and counts of jobs are compared with those derived from their attempts and
+    needs. With --deep every row is decoded, journals are read, and saved outputs are compared with their digests. A
+    changed value that is still valid cannot be detected.
 
     Exit code: 0 sound, 1 not.
 
@@ -43,18 +48,21 @@ def check(deep: bool, as_json: bool) -> int:
       rekindle store check
       rekindle --store /data/.rekindle store check --deep --json
     """
+    from rekindle.store.inspection import inspect
+    from rekindle.store.opening import folder_of
+
     url = click.get_current_context().find_root().params.get("store")
-    terminal = sys.stderr.isatty() and not as_json
+    on_terminal = sys.stderr.isatty() and not as_json
 
-    def tell(what: str) -> None:
-        if terminal:
-            click.echo(f"\r\x1b[K{drawing.cut(f'checking {what}', drawing.terminal_width() - 1)}", err=True, nl=False)
+    def on_check(what: str) -> None:
+        if on_terminal:
+            click.echo(f"\r\x1b[K{terminal.cut(f'checking {what}', terminal.width() - 1)}", err=True, nl=False)
 
-    found = inspect(folder_of(store_url(url)), deep=deep, tell=tell)
-    if terminal:
+    found = inspect(folder_of(store_url(url)), deep=deep, progress=on_check)
+    if on_terminal:
         click.echo("\r\x1b[K", err=True, nl=False)
     if as_json:
-        shapes.emit(
+        json_output.emit(
             {
                 "store": found.folder,
                 "version": found.version,
@@ -70,14 +78,64 @@ def check(deep: bool, as_json: bool) -> int:
 
 
 def _show(found: Inspection) -> None:
-    """Print what was checked, or each problem with what to do."""
-    checked = ", ".join(drawing.many(number, thing.removesuffix("s")) for thing, number in found.checked.items())
+    """Print what was checked, or each problem with a hint."""
+    checked = ", ".join(terminal.plural(number, thing.removesuffix("s")) for thing, number in found.checked.items())
     if not found.problems:
         more = "" if found.deep else "; rows, journals and saved outputs: --deep"
         click.echo(f"the store is sound: {checked} (version {found.version}){more}")
         return
     for one in found.problems:
-        click.echo(f"{drawing.flat(one.text)}")
-    click.echo(f"the store {found.folder} is damaged: {drawing.many(len(found.problems), 'problem')}")
+        click.echo(f"{terminal.one_line(one.text)}")
+    click.echo(f"the store {found.folder} is damaged: {terminal.plural(len(found.problems), 'problem')}")
     for kind, hint in {one.kind: one.hint for one in found.problems}.items():
         click.echo(f"  {kind}: {hint}")
+
+
+@click.command()
+@click.option(
+    "--shared", is_flag=True, help="Let the folder's group read and write the store, as REKINDLE_SHARED=group."
+)
+@json_option
+def init(shared: bool, as_json: bool) -> None:
+    """Make a store here, private or shared with a group.
+
+    The store is `.rekindle` in the working directory, or the folder in --store or $REKINDLE_STORE. Only its user can
+    read a private store (the default): folders are 0700, files 0600. In a shared store folders are 2770 and files 0660
+    for every user and umask. The group is that of the store's folder: `chgrp -R GROUP .rekindle` changes it. Files
+    that jobs write keep the user's umask. An existing store is kept; with --shared it becomes shared.
+
+    \b
+    Example:
+      rekindle init
+      rekindle init --shared
+    """
+    from rekindle.files.store_files import is_shared, set_modes
+    from rekindle.store.database import FILE
+    from rekindle.store.opening import folder_of
+
+    url = click.get_current_context().find_root().params.get("store") or os.environ.get(STORE_VARIABLE)
+    folder = folder_of(url or str(Path.cwd() / STORE_FOLDER))
+    made = not (folder / FILE).exists()
+    with open_session(str(folder), shared=shared):
+        pass
+    if shared and not is_shared(folder):
+        set_modes(folder, shared=True)
+        if not is_shared(folder):
+            raise Refused(
+                f"the store {folder} cannot be shared: its permissions cannot be changed",
+                hint=f"its owner can: rekindle --store {folder} init --shared",
+            )
+    is_group = is_shared(folder)
+    if as_json:
+        json_output.emit({"store": str(folder), "made": made, "shared": is_group})
+        return
+    access = f"shared with the group {_group_of(folder)}" if is_group else "private to its user"
+    click.echo(f"{'made a store' if made else 'there is a store'}: {folder}, {access}")
+
+
+def _group_of(folder: Path) -> str:
+    """Return the name of a folder's group, or its number where the group has no name here."""
+    try:
+        return folder.group()
+    except KeyError:
+        return str(folder.stat().st_gid)

@@ -1,4 +1,4 @@
-"""`rekindle submit`."""
+"""`rekindle submit`: store a spec as a workflow, or preview that."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from rekindle.cli.options import dry_run_option, json_option, pairs, spec_options
-from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import drawing, revisionshapes, revisionshow, shapes, waiting
+from rekindle.cli.output import json_output, revisions, terminal, waits
+from rekindle.cli.sessions import reconciled
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
-from rekindle.engine.looking.waits import unfit_of
-from rekindle.engine.results import Submitted
+from rekindle.engine.queries.waits import unfit_in_workflow
+from rekindle.engine.results import SubmitResult
 from rekindle.engine.session import Session
 
 
@@ -33,8 +33,8 @@ def submit(
 ) -> None:
     """Store SPEC as a workflow, and run nothing. Prints the workflow's id.
 
-    A spec whose workflow is in the store already becomes its next revision, if it has changed. Another file of the
-    same name is refused, unless --revise makes it the next revision; --as gives it a name of its own.
+    A changed spec of a stored workflow becomes its next revision. A spec from another file with the same workflow name
+    is refused, unless --revise makes it the next revision or --as gives it another name.
 
     \b
     Example:
@@ -48,28 +48,28 @@ def submit(
         return
     with reconciled(create=True) as session:
         done = submitted(session, spec, param, name, new, revise)
-        never = unfit_of(session, done.workflow)
+        unfit = unfit_in_workflow(session, done.workflow)
     if as_json:
-        shapes.emit({**shapes.submitted(done), "unfit": [shapes.unfit(one) for one in never]})
+        json_output.emit({**json_output.submitted(done), "unfit": [json_output.unfit(one) for one in unfit]})
         return
     click.echo(done.workflow)
-    tell_submitted(done)
-    for line in waiting.unfit_lines(never):
+    print_submitted(done)
+    for line in waits.unfit_lines(unfit):
         click.echo(line, err=True)
 
 
 def submitted(
     session: Session, spec: str, param: tuple[str, ...], name: str | None, new: bool, revise: bool = False
-) -> Submitted:
+) -> SubmitResult:
     """Load a spec file and submit it."""
-    from rekindle.engine.submitting import submit as engine
+    from rekindle.engine.submit import submit as engine
 
     definition = loaded(spec, param, new, revise)
     return engine.submit(session, definition, name=name, new=new, revise=revise)
 
 
 def loaded(spec: str, param: tuple[str, ...], new: bool, revise: bool) -> Definition:
-    """Load a spec file; UsageError where the options contradict each other."""
+    """Load a spec file. Raise UsageError for options that exclude each other."""
     from rekindle.spec import load
 
     if new and revise:
@@ -89,31 +89,31 @@ def show_preview(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Show what submitting a spec file would do; nothing is changed."""
-    from rekindle.engine.submitting import submit as engine
+    """Print what submitting a spec file would do; nothing is changed."""
+    from rekindle.engine.submit import submit as engine
 
     definition = loaded(spec, param, new, revise)
     with reconciled(create=True) as session:
         found = engine.preview(session, definition, name=name, new=new, revise=revise)
     if as_json:
-        shapes.emit(revisionshapes.preview(found))
+        json_output.emit(revisions.preview_json(found))
         return
-    revisionshow.draw_preview(found, verbose=verbose)
+    revisions.draw_preview(found, verbose=verbose)
     click.echo("a dry run: nothing is changed")
 
 
-def tell_submitted(done: Submitted) -> None:
-    """Report on stderr what a submission did."""
-    jobs = drawing.many(done.jobs, "job")
+def print_submitted(done: SubmitResult) -> None:
+    """Print on stderr what a submission did."""
+    jobs = terminal.plural(done.jobs, "job")
     if done.created:
         click.echo(f"{done.name}: workflow {done.workflow}, {jobs}", err=True)
     elif done.unchanged:
         click.echo(f"{done.name}: workflow {done.workflow}, unchanged since revision {done.revision}, {jobs}", err=True)
     else:
         counts = [("added", done.added), ("retired", done.retired), ("changed", done.changed)]
-        parts = [f"{len(names):,} {what}" for what, names in counts if names] + revisionshow.rewired(done.plan)
+        parts = [f"{len(names):,} {what}" for what, names in counts if names] + revisions.rewired_counts(done.plan)
         if parts or not done.params:
             parts = [*(parts or ["no job changed"]), jobs]
-        said = "; ".join([", ".join(parts)] * bool(parts) + revisionshow.changed_parameters(done))
-        click.echo(f"{done.name}: workflow {done.workflow}, revision {done.revision}: {said}", err=True)
-    revisionshow.tell_warnings(done)
+        text = "; ".join([", ".join(parts)] * bool(parts) + revisions.changed_parameters(done))
+        click.echo(f"{done.name}: workflow {done.workflow}, revision {done.revision}: {text}", err=True)
+    revisions.print_warnings(done)

@@ -1,4 +1,4 @@
-"""`rekindle why`: for each job whether it would run again, and why or why not."""
+"""`rekindle why`: explain whether jobs would run again, and why or why not."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 
 import click
 
-from rekindle.cli.commands.rerun import tell_spec_changed
 from rekindle.cli.options import json_option, selection_options
-from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import canaries, drawing, explaining, reasons, shapes, waiting
-from rekindle.cli.showing.lists import emit_rows, limit_options, tell_page
-from rekindle.cli.showing.reading import reading_shown
-from rekindle.domain.batches.canaries import Group
+from rekindle.cli.output import attempt_text, json_output, reasons, terminal, waits
+from rekindle.cli.output.pages import emit_rows, limit_options, print_page_note
+from rekindle.cli.output.progress import reading_progress
+from rekindle.cli.output.runs import note_spec_changes
+from rekindle.cli.sessions import reconciled
+from rekindle.domain.batches.canaries import CanaryGroup
 from rekindle.domain.changes.staleness import ComparedPart
 from rekindle.domain.errors import UsageError
-from rekindle.domain.rerunning.rerun import Reason, ReasonKind
+from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
-from rekindle.engine.changes import staleness
-from rekindle.engine.changes.staleness import Explained, RunsAgain
-from rekindle.engine.looking import look
-from rekindle.engine.looking.lists import Page
-from rekindle.engine.looking.waits import Wait
-from rekindle.engine.looking.waits import waits as waits_of
-from rekindle.engine.looking.whereabouts import workflows_of
+from rekindle.engine.queries import job_queries, selections, workflow_queries
+from rekindle.engine.queries.job_queries import workflows_of
+from rekindle.engine.queries.lists import PageRequest
+from rekindle.engine.queries.waits import WaitReason
+from rekindle.engine.queries.waits import wait_reasons as waits_of
 from rekindle.engine.session import Session
-from rekindle.query.selections import Flags, parse_selection
+from rekindle.engine.staleness import stale_jobs
+from rekindle.engine.staleness.stale_jobs import AutomaticRerun, Explanation
+from rekindle.query.selections import SelectionFlags, parse_selection
 
 _FIRST = 20
-"""Jobs, and reasons of one job, that are shown without -v."""
+"""Jobs, and reasons of one job, that are printed without -v."""
 
 _HEADS = 3
-"""Jobs of which the same is true that are named without -v."""
+"""Jobs with the same explanation that are named without -v."""
 
 
 @click.command()
@@ -41,19 +41,19 @@ _HEADS = 3
 @click.option("-v", "--verbose", is_flag=True, help="Show every job and every reason.")
 @limit_options
 @json_option
-def why(flags: Flags, verbose: bool, page: Page | None, as_json: bool) -> None:
-    """Tell whether jobs would run again, and why or why not.
+def why(flags: SelectionFlags, verbose: bool, page: PageRequest | None, as_json: bool) -> None:
+    """Explain whether jobs would run again, and why or why not.
 
-    A job of the SELECTION is stale when what its last attempt depended on is not what it was: its definition, the
-    parameters and variables it uses, the functions it calls, its input files, the files its commands name, what the
-    jobs that it needs came to; or when its outputs are gone or altered. Files are compared by what they hold. A job
-    that has nothing to compare is unknown. Nothing is changed.
+    A job of the SELECTION is stale if a dependency of its last attempt has changed: its definition, the parameters and
+    variables that it uses, the functions that it calls, its input files, the files that its commands name, the results
+    of the jobs that it needs; or if its outputs are missing or changed. Files are compared by content. A job without
+    anything to compare is unknown. Nothing is changed.
 
-    Another interpreter, installed distribution or program is shown, and makes a job stale with --changed=all, or where
-    its spec has `stale_on: [environment]`.
+    A different interpreter, installed distribution or program is shown. It makes a job stale with --changed=all, or if
+    the spec has `stale_on: [environment]`.
 
-    Of a job that has not ended, the needs that are not done, holds, resources, retries and runners that it waits for
-    are named, or the runner that has it.
+    A job that has not ended is explained by its open needs, holds, resources, retries and runners, or by the runner
+    that has claimed it.
 
     \b
     Example:
@@ -65,19 +65,22 @@ def why(flags: Flags, verbose: bool, page: Page | None, as_json: bool) -> None:
     if selection.empty:
         raise UsageError("say which jobs to explain", hint="for instance `rekindle why train`, -w WORKFLOW, or --all")
     with reconciled(looks=True) as session:
-        with reading_shown() as tell:
-            every = look.select(session, selection, tell)
+        with reading_progress() as on_read:
+            every = selections.select(session, selection, on_read)
             jobs = page.of(every) if page else every
-            found = staleness.explain(session, jobs, tell, strict=selection.changed == "all")
+            found = stale_jobs.explain(session, jobs, on_read, strict=selection.changed == "all")
         workflows = workflows_of(session, [one.job.id for one in found])
-        tell_spec_changed(session, workflows)
+        note_spec_changes(session, workflows)
         notes = _notes(session, found)
-        cancels = look.cancel_notes(session, [one.job.id for one in found if one.word == "canceled"])
-        waits = look.waiting_for(session, [one.job.id for one in found])
-        standing = waits_of(session, [one.job.id for one in found])
+        cancels = job_queries.cancel_notes(session, [one.job.id for one in found if one.word == "canceled"])
+        groups = job_queries.canary_groups_of(session, [one.job.id for one in found])
+        waiting = waits_of(session, [one.job.id for one in found])
     if as_json:
         shown = (
-            {**_shape(one, waits.get(one.job.id), standing.get(one.job.id, ())), "note": cancels.get(one.job.id)}
+            {
+                **_explained_json(one, groups.get(one.job.id), waiting.get(one.job.id, ())),
+                "note": cancels.get(one.job.id),
+            }
             for one in found
         )
         emit_rows("jobs", shown)
@@ -85,17 +88,17 @@ def why(flags: Flags, verbose: bool, page: Page | None, as_json: bool) -> None:
     if not every:
         click.echo("nothing is stale" if selection.changed else "nothing selected")
     elif found:
-        _draw(found, notes, cancels, waits, standing, verbose, workflows)
-    tell_page(page or Page(), len(jobs), len(every), "job")
+        _draw(found, notes, cancels, groups, waiting, verbose, workflows)
+    print_page_note(page or PageRequest(), len(jobs), len(every), "job")
 
 
-def _notes(session: Session, found: Sequence[Explained]) -> dict[int, str]:
-    """What was said when things were accepted, by rerun."""
+def _notes(session: Session, found: Sequence[Explanation]) -> dict[int, str]:
+    """Return the notes of the reruns that accepted changes, by rerun."""
     numbers = {one.accepted for one in found if one.accepted is not None}
-    return {number: note for number in numbers if (note := look.rerun(session, number).note)}
+    return {number: note for number in numbers if (note := workflow_queries.rerun(session, number).note)}
 
 
-def _shape(one: Explained, waits: Group | None, standing: Sequence[Wait]) -> dict[str, Any]:
+def _explained_json(one: Explanation, group: CanaryGroup | None, waiting: Sequence[WaitReason]) -> dict[str, Any]:
     job, checked = one.job, one.checked
     return {
         "id": job.id,
@@ -108,13 +111,13 @@ def _shape(one: Explained, waits: Group | None, standing: Sequence[Wait]) -> dic
         "reasons": [*map(_reason, one.reasons), *({**_reason(each), "stale": False} for each in one.warnings)],
         "accepted": one.accepted,
         "awaits": list(one.awaits),
-        "error": (explaining.error(one.failed) if one.failed else "") or None,
+        "error": (attempt_text.error(one.failed) if one.failed else "") or None,
         "compared": [_part(part) for part in one.compared],
         "mentioned": [_part(part) for part in one.mentioned],
         "checked": checked
         and {
             "rerun": checked.rerun,
-            "at": shapes.iso(checked.at),
+            "at": json_output.iso(checked.at),
             "result": "reinstated" if checked.reinstated else "runs",
             "reasons": [_reason(reason) for reason in checked.reasons],
         },
@@ -126,8 +129,8 @@ def _shape(one: Explained, waits: Group | None, standing: Sequence[Wait]) -> dic
             "cause": one.again.attempt.cause,
             "exit_code": one.again.attempt.exit_code,
         },
-        "canaries": waits and canaries.group_shape(waits),
-        "waits": [waiting.shape(each) for each in standing],
+        "canaries": group and json_output.canary_group(group),
+        "waits": [waits.wait_json(each) for each in waiting],
     }
 
 
@@ -142,73 +145,73 @@ def _reason(reason: Reason) -> dict[str, Any]:
 
 
 def _draw(
-    found: Sequence[Explained],
+    found: Sequence[Explanation],
     notes: Mapping[int, str],
     cancels: Mapping[int, str],
-    waits: Mapping[int, Group],
-    standing: Mapping[int, Sequence[Wait]],
+    groups: Mapping[int, CanaryGroup],
+    waiting: Mapping[int, Sequence[WaitReason]],
     verbose: bool,
     workflows: Sequence[int],
 ) -> None:
-    """Jobs of which the same is true, together; of many those first that are not as they should be."""
-    telling = (
+    """Print jobs with the same explanation together. Of many jobs, leave out those that need no attention."""
+    explained = (
         found if verbose or len(found) <= _FIRST else [one for one in found if one.word not in _QUIET or one.warnings]
     )
-    if telling is not found:
-        telling = sorted(telling, key=lambda one: one.word in _LAST)
-    alike: dict[tuple[str, ...], list[Explained]] = {}
-    for one in telling:
-        lines = [*_lines(one, notes, waits.get(one.job.id), verbose)]
-        waited = standing.get(one.job.id, ())
+    if explained is not found:
+        explained = sorted(explained, key=lambda one: one.word in _LAST)
+    by_text: dict[tuple[str, ...], list[Explanation]] = {}
+    for one in explained:
+        lines = [*_lines(one, notes, groups.get(one.job.id), verbose)]
+        waiting_for = waiting.get(one.job.id, ())
         indent = "  "
-        if any(each.kind == "delay" and each.detail["retry"] for each in waited):
+        if any(each.kind == "delay" and each.detail["retry"] for each in waiting_for):
             lines, indent = lines[1:], ""  # the wait for the retry says it
         if one.job.id in cancels:
-            lines.append(f"note: {drawing.flat(cancels[one.job.id])}")
-        now = waiting.lines(waited, one.job.workflow)
-        alike.setdefault((*lines, *(f"{indent}{line}" for line in now)), []).append(one)
+            lines.append(f"note: {terminal.one_line(cancels[one.job.id])}")
+        now = waits.wait_lines(waiting_for, one.job.workflow)
+        by_text.setdefault((*lines, *(f"{indent}{line}" for line in now)), []).append(one)
     shown = 0
-    for said, group in list(alike.items())[: None if verbose else _FIRST]:
+    for text, group in list(by_text.items())[: None if verbose else _FIRST]:
         _draw_heads(group, verbose)
-        ids = explaining.ids([one.job.id for one in group])
-        for line in said:
-            click.echo(f"  {line.replace(waiting.IDS, ids)}")
+        ids = attempt_text.id_ranges([one.job.id for one in group])
+        for line in text:
+            click.echo(f"  {line.replace(waits.IDS, ids)}")
         if newest := _newest_error(group):
             click.echo(f"  {newest}")
         shown += len(group)
     if len(found) > 1:
         if shown < len(found):
-            click.echo(f"… and {drawing.many(len(found) - shown, 'more job')} (-v shows all)")
-        click.echo(f"\n{_summed_up(found)}")
+            click.echo(f"… and {terminal.plural(len(found) - shown, 'more job')} (-v shows all)")
+        click.echo(f"\n{_summary(found)}")
     if any(one.word == "stale" for one in found):
         scope = f" -w {workflows[0]}" if len(workflows) == 1 else ""
         click.echo(f"again: rekindle rerun{scope} --changed --work")
 
 
-def _newest_error(group: Sequence[Explained]) -> str:
-    """The error of the newest attempt of jobs that failed, in one line."""
+def _newest_error(group: Sequence[Explanation]) -> str:
+    """Return the error of the newest failed attempt of the jobs in one line."""
     failed = [one.failed for one in group if one.failed is not None]
-    said = explaining.error(max(failed, key=lambda one: one.id)) if failed else ""
-    return drawing.cut(f"e.g. {said}" if said and len(group) > 1 else said, drawing.terminal_width() - 2)
+    error = attempt_text.error(max(failed, key=lambda one: one.id)) if failed else ""
+    return terminal.cut(f"e.g. {error}" if error and len(group) > 1 else error, terminal.width() - 2)
 
 
-def _draw_heads(group: Sequence[Explained], verbose: bool) -> None:
+def _draw_heads(group: Sequence[Explanation], verbose: bool) -> None:
     heads = [
-        (f"{one.job.id} {drawing.flat(one.job.name)}", one.job.state.label)
+        (f"{one.job.id} {terminal.one_line(one.job.name)}", one.job.state.label)
         for one in (group if verbose or len(group) <= _HEADS + 1 else group[:_HEADS])
     ]
     for head, state in heads:
-        cut = drawing.cut(head, drawing.terminal_width() - len(state) - 2, "middle")
-        click.echo(f"{cut}  {drawing.coloured(state)}")
+        cut = terminal.cut(head, terminal.width() - len(state) - 2, "middle")
+        click.echo(f"{cut}  {terminal.coloured(state)}")
     if len(heads) < len(group):
         click.echo(f"… and {len(group) - len(heads):,} more (-v names them)")
 
 
 _QUIET = ("current", "unknown", "upstream", "retired")
 _LAST = ("new", "reset")
-"""Of many jobs, these are shown after those that are stale, failed or running."""
+"""Of many jobs, these are printed after the stale, failed and running ones."""
 
-_IN_ALL = {
+_SUMMARY_WORDS = {
     "stale": "stale",
     "upstream": "would follow",
     "current": "current",
@@ -222,29 +225,31 @@ _IN_ALL = {
 }
 
 
-def _summed_up(found: Sequence[Explained]) -> str:
+def _summary(found: Sequence[Explanation]) -> str:
     counts = Counter(one.word for one in found)
-    parts = [f"{counts[word]:,} {text}" for word, text in _IN_ALL.items() if counts[word]]  # type: ignore[index]
-    return f"{drawing.many(len(found), 'job')}: {', '.join(parts)}"
+    parts = [f"{counts[word]:,} {text}" for word, text in _SUMMARY_WORDS.items() if counts[word]]  # type: ignore[index]
+    return f"{terminal.plural(len(found), 'job')}: {', '.join(parts)}"
 
 
-def _lines(one: Explained, notes: Mapping[int, str], waits: Group | None, verbose: bool) -> Iterator[str]:
-    yield from _said(one, verbose)
-    if waits is not None:
-        yield canaries.why(waits)
+def _lines(one: Explanation, notes: Mapping[int, str], group: CanaryGroup | None, verbose: bool) -> Iterator[str]:
+    yield from _verdict_lines(one, verbose)
+    if group is not None:
+        yield waits.canary_reason(group)
     if one.word == "stale":
         shown = one.reasons if verbose else one.reasons[:_FIRST]
-        yield from (f"  {line}" for reason in shown for line in reasons.in_full(reason))
+        yield from (f"  {line}" for reason in shown for line in reasons.full(reason))
         if len(one.reasons) > len(shown):
-            yield f"  … and {drawing.many(len(one.reasons) - len(shown), 'more reason')} (-v shows all)"
-    yield from (f"  environment: {reasons.in_short(each)} {_ONLY_WARNS}" for each in one.warnings)
+            yield f"  … and {terminal.plural(len(one.reasons) - len(shown), 'more reason')} (-v shows all)"
+    yield from (f"  environment: {reasons.short(each)} {_ONLY_WARNS}" for each in one.warnings)
     if one.mentioned:
-        names = ", ".join(drawing.flat(part.name) for part in one.mentioned)
-        said = f"not compared, because a job writes it: {names}"
-        yield said if verbose else drawing.cut(said, drawing.terminal_width() - 2)
+        names = ", ".join(terminal.one_line(part.name) for part in one.mentioned)
+        text = f"not compared, because a job writes it: {names}"
+        yield text if verbose else terminal.cut(text, terminal.width() - 2)
     if one.accepted is not None:
         note = notes.get(one.accepted)
-        yield f"measured by what rerun {one.accepted} accepted" + (f" ({drawing.flat(note)})" if note else "")
+        yield f"compared with the state that rerun {one.accepted} accepted" + (
+            f" ({terminal.one_line(note)})" if note else ""
+        )
     if one.checked is not None:
         yield from _checked(one)
 
@@ -252,7 +257,7 @@ def _lines(one: Explained, notes: Mapping[int, str], waits: Group | None, verbos
 _ONLY_WARNS = "(does not make it stale; rerun --changed=all does)"
 
 
-def _checked(one: Explained) -> Iterator[str]:
+def _checked(one: Explanation) -> Iterator[str]:
     checked = one.checked
     if checked is None:
         return
@@ -260,57 +265,57 @@ def _checked(one: Explained) -> Iterator[str]:
         yield f"not run: inputs unchanged (rerun {checked.rerun})"
     elif checked.reasons:
         more = f", and {len(checked.reasons) - 1} more" if len(checked.reasons) > 1 else ""
-        yield f"rerun {checked.rerun} did not spare it: {reasons.in_short(checked.reasons[0])}{more}"
+        yield f"rerun {checked.rerun} did not reuse an attempt: {reasons.short(checked.reasons[0])}{more}"
     else:
-        yield f"rerun {checked.rerun} did not spare it: there was nothing to compare"
+        yield f"rerun {checked.rerun} did not reuse an attempt: there was nothing to compare"
 
 
-def _said(one: Explained, verbose: bool) -> Iterator[str]:
-    """What there is to say of it, in a sentence, and by what it was compared."""
-    said = _sentence(one)
+def _verdict_lines(one: Explanation, verbose: bool) -> Iterator[str]:
+    """Yield the verdict in a sentence, and what the job was compared by."""
+    text = _sentence(one)
     if one.word == "unknown" and not one.recorded:
-        yield "unknown: what its attempt depended on was not recorded"
+        yield "unknown: the dependencies of its attempt were not recorded"
         return
     if one.word == "unknown":
-        yield f"{said}: the job declares no inputs or outputs"
+        yield f"{text}: the job declares no inputs or outputs"
         yield "  and its command names no file"
         return
     if one.word not in ("current", "failed") or not one.compared:
-        yield said
+        yield text
         return
-    said = f"{said}: equal to what it ran with" if one.word == "current" else f"{said}; equal to what it ran with"
-    width = drawing.terminal_width() - 4
-    listed = reasons.compared(one.compared, width, **({"most": None} if verbose else {}))
-    if len(listed) == 1 and len(said) + len(listed[0]) < width:
-        yield f"{said}: {listed[0]}"
+    text = f"{text}: equal to what it ran with" if one.word == "current" else f"{text}; equal to what it ran with"
+    width = terminal.width() - 4
+    listed = reasons.compared_lines(one.compared, width, **({"most": None} if verbose else {}))
+    if len(listed) == 1 and len(text) + len(listed[0]) < width:
+        yield f"{text}: {listed[0]}"
     else:
-        yield f"{said}:"
+        yield f"{text}:"
         yield from (f"  {line}" for line in listed)
 
 
-def _sentence(one: Explained) -> str:
+def _sentence(one: Explanation) -> str:
     job, word = one.job, one.word
     if word == "upstream":
         above = next(reason.detail for reason in one.reasons if reason.kind is ReasonKind.UPSTREAM)
-        return f"would run again: {drawing.flat(above['name'])} ({above['job']}), which it rests on, is stale"
+        return f"would run again: {terminal.one_line(above['name'])} ({above['job']}), which it needs, is stale"
     if word in ("new", "reset"):
         if one.awaits:
-            return "was reset and runs again after the end of what it would disturb"
+            return "was reset and runs again after the end of attempts that it would disturb"
         if job.reserve is not None:
-            return "was reset, and runs only if what it depends on has changed"
+            return "was reset, and runs only if a dependency has changed"
         if one.again is not None:
-            return _again(one.again)
+            return _runs_again(one.again)
         return "has not run yet" if word == "new" else "was reset and runs again"
     return _SENTENCES[word] if word != "active" else f"it is {'running' if job.state is State.RUNNING else 'queued'}"
 
 
-def _again(again: RunsAgain) -> str:
-    """Of a job that runs again by itself: which attempt came to nothing, and how."""
+def _runs_again(again: AutomaticRerun) -> str:
+    """Return which attempt of a job that runs again failed, and how."""
     last = again.attempt
     if again.kind == "retry":
         which = f" {again.retry['retry']} of {again.retry['of']}" if again.retry else ""
-        return f"failed ({explaining.cause(last)}); its retry{which} runs in its turn"
-    how = "was lost with its runner" if last.cause == "lost" else f"ended ({explaining.cause(last)})"
+        return f"failed ({attempt_text.cause(last)}); its retry{which} runs in its turn"
+    how = "was lost with its runner" if last.cause == "lost" else f"ended ({attempt_text.cause(last)})"
     return f"its attempt {last.number} {how}; it runs again"
 
 
@@ -318,7 +323,7 @@ _SENTENCES = {
     "stale": "stale: it would run again, for",
     "current": "current",
     "unknown": "unknown: nothing to compare",
-    "failed": "failed: it runs again when asked to",
-    "canceled": "canceled: it runs again when asked to",
-    "retired": "retired: it is no part of its workflow any more",
+    "failed": "failed: it runs again on request",
+    "canceled": "canceled: it runs again on request",
+    "retired": "retired: it is not in its workflow any more",
 }

@@ -1,4 +1,4 @@
-"""`rekindle work`."""
+"""`rekindle work`: run ready jobs."""
 
 from __future__ import annotations
 
@@ -6,31 +6,38 @@ from dataclasses import replace
 
 import click
 
-from rekindle.cli.opening import opened
 from rekindle.cli.options import capacity_options, fail_on_option, json_option, licences, read_duration, workflow_option
-from rekindle.cli.showing import shapes
-from rekindle.cli.showing.working import found_code, work_shown
-from rekindle.domain.verdicts import Word
-from rekindle.engine.looking.conditions import condition
+from rekindle.cli.output import json_output
+from rekindle.cli.output.runs import verdict_exit_code, work_with_summary
+from rekindle.cli.sessions import opened
+from rekindle.domain.verdicts import VerdictLevel
+from rekindle.engine.queries.selections import selection_condition
 from rekindle.engine.results import WorkOptions
-from rekindle.query.selections import Flags, parse_selection
+from rekindle.query.selections import SelectionFlags, parse_selection
 
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @workflow_option
-@click.option("-i", "--id", "ids", multiple=True, metavar="IDS", help="Only jobs of these ids: 7, 1,2 or 4-9.")
-@click.option("-n", "--name", "names", multiple=True, metavar="NAME|GLOB", help="Only jobs of such a name.")
-@click.option("-f", "--filter", "filters", multiple=True, metavar="FIELD=VALUE", help="Only jobs with such a field.")
-@click.option("-q", "--query", "queries", multiple=True, metavar="JSON", help="Only jobs that a document describes.")
-@click.option("--most", type=click.IntRange(min=1), metavar="N", help="Start at most so many attempts, and end.")
+@click.option("-i", "--id", "ids", multiple=True, metavar="IDS", help="Run only jobs with these ids: 7, 1,2 or 4-9.")
+@click.option(
+    "-n",
+    "--name",
+    "names",
+    multiple=True,
+    metavar="NAME|GLOB",
+    help="Run only jobs with this name; * and ? are wildcards.",
+)
+@click.option("-f", "--filter", "filters", multiple=True, metavar="FIELD=VALUE", help="Run only jobs with this field.")
+@click.option("-q", "--query", "queries", multiple=True, metavar="JSON", help="Run only jobs that match a document.")
+@click.option("--most", type=click.IntRange(min=1), metavar="N", help="Exit after starting N attempts.")
 @capacity_options
-@click.option("--watch", is_flag=True, help="When nothing is left to run, wait for more.")
+@click.option("--watch", is_flag=True, help="Wait for new jobs instead of exiting when none is left.")
 @click.option(
     "--wait-timeout",
     callback=read_duration,
     metavar="D",
-    help="Exit 6 after this time; running jobs go on.",
+    help="Exit with 6 after this time; running jobs continue.",
 )
 @fail_on_option
 @json_option
@@ -49,20 +56,19 @@ def work(
     licence: tuple[str, ...],
     watch: bool,
     wait_timeout: float | None,
-    fail_on: frozenset[Word],
+    fail_on: frozenset[VerdictLevel],
     as_json: bool,
 ) -> int:
-    """Run what is ready until nothing is left to run.
+    """Run ready jobs until none is left.
 
-    With JOBs, or -i, -n, -f, -q, which narrow each other, only such jobs are run, with those that are added meanwhile;
-    others stay as they are.
+    JOBs and the options -i, -n, -f and -q narrow the selection: only matching jobs run, also ones that are added later.
 
-    Several may work on one store. When one dies, what it ran goes on to its end, and another takes that in: at once
-    where it can see that the process is gone, else when the lease of 30 s is over. One that was taken for dead writes
-    nothing more and exits 1.
+    Several runners may work on one store. When one dies, its running attempts continue, and another runner records
+    their ends: at once if the process is known to be gone, else after the lease of 30 s. A runner that was taken for
+    dead writes nothing more and exits with 1.
 
-    Exit code: 0 all that ran completed, 2 some failed, 5 canceled (Ctrl-C), 6 timed out; with --fail-on, where it would
-    be 0: 7 while blockers stand (of the workflow, or of all), 8 while warnings do.
+    Exit code: 0 all jobs that ran completed, 2 some failed, 5 canceled (Ctrl-C), 6 timed out; with --fail-on, instead
+    of 0: 7 if a job (of the workflow, or of all) has the verdict BLOCKER, 8 if one has WARNING.
 
     \b
     Example:
@@ -70,7 +76,9 @@ def work(
       rekindle work -w sweep --wait-timeout 2h
       rekindle work -n "train*" --most 10
     """
-    meant = parse_selection(Flags(jobs=jobs, workflow=workflow, ids=ids, names=names, filters=filters, queries=queries))
+    selection = parse_selection(
+        SelectionFlags(jobs=jobs, workflow=workflow, ids=ids, names=names, filters=filters, queries=queries)
+    )
     options = WorkOptions(
         workflow=workflow,
         slots=slots,
@@ -83,9 +91,9 @@ def work(
         most=most,
     )
     with opened() as session:
-        options = replace(options, only=condition(session, meant))
-        report = work_shown(session, options, quiet=as_json)
-        code = report.exit_code or found_code(session, workflow, fail_on)
+        options = replace(options, only=selection_condition(session, selection))
+        report = work_with_summary(session, options, quiet=as_json)
+        code = report.exit_code or verdict_exit_code(session, workflow, fail_on)
     if as_json:
-        shapes.emit({**shapes.report(report), "exit_code": code})
+        json_output.emit({**json_output.report(report), "exit_code": code})
     return code

@@ -1,33 +1,36 @@
-"""`rekindle workflows`: list, show, diff, archive, delete."""
+"""`rekindle workflows`: list, show, diff, archive and delete."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
-from rekindle.cli.lazy import Entry, LazyGroup
-from rekindle.cli.opening import opened
-from rekindle.cli.options import json_option
-from rekindle.cli.reconciling import reconciled
-from rekindle.cli.showing import drawing, shapes
-from rekindle.cli.showing.drawing import Column
-from rekindle.cli.showing.lists import emit_rows, page_options, print_table, tell_page
-from rekindle.domain.definition import JobTemplate, Step
-from rekindle.domain.errors import Refused
-from rekindle.engine.looking import look
-from rekindle.engine.looking.lists import Page
+from rekindle.cli.groups import Entry, LazyGroup
+from rekindle.cli.options import json_option, pairs
+from rekindle.cli.output import json_output, terminal
+from rekindle.cli.output import revisions as revision_output
+from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
+from rekindle.cli.output.terminal import Column
+from rekindle.cli.sessions import opened, reconciled
+from rekindle.domain.definition import Definition, JobTemplate, Step
+from rekindle.domain.errors import Refused, UsageError
+from rekindle.domain.models import Workflow
+from rekindle.engine.queries import selections, workflow_queries
+from rekindle.engine.queries.lists import PageRequest
 from rekindle.engine.results import WorkflowStatus
+from rekindle.engine.submit.revise import compare_revisions
 
 _HERE = "rekindle.cli.commands.workflows"
 
 COMMANDS = {
     "list": Entry(f"{_HERE}:list_workflows", "List the workflows of the store."),
-    "show": Entry(f"{_HERE}:show", "Show one workflow: where it comes from, its templates, how it stands."),
+    "show": Entry(f"{_HERE}:show", "Show one workflow: its source, templates and state."),
     "diff": Entry(
-        "rekindle.cli.commands.workflowsdiff:diff", "Show what differs between two revisions, or from a spec file."
+        "rekindle.cli.commands.workflows:diff", "Show what differs between two revisions, or from a spec file."
     ),
-    "archive": Entry(f"{_HERE}:archive", "Set a workflow aside: it is neither run nor listed."),
+    "archive": Entry(f"{_HERE}:archive", "Archive a workflow: it is neither run nor listed."),
     "delete": Entry(f"{_HERE}:delete", "Remove a workflow with all its history."),
 }
 
@@ -44,10 +47,10 @@ def workflows() -> None:
 
 
 @click.command("list")
-@click.option("--archived", is_flag=True, help="Archived ones too.")
+@click.option("--archived", is_flag=True, help="Include archived workflows.")
 @page_options
 @json_option
-def list_workflows(archived: bool, page: Page, as_json: bool) -> None:
+def list_workflows(archived: bool, page: PageRequest, as_json: bool) -> None:
     """List the workflows of the store.
 
     \b
@@ -55,9 +58,9 @@ def list_workflows(archived: bool, page: Page, as_json: bool) -> None:
       rekindle workflows list --archived
     """
     with opened() as session:
-        found = look.workflows(session, archived)
+        found = workflow_queries.workflows(session, archived)
     if as_json:
-        emit_rows("workflows", map(shapes.workflow, page.of(found)))
+        emit_rows("workflows", map(json_output.workflow, page.of(found)))
         return
     if not found:
         click.echo("no workflows: `rekindle submit SPEC` stores one")
@@ -79,42 +82,43 @@ def list_workflows(archived: bool, page: Page, as_json: bool) -> None:
             one.project or "",
             str(one.revision),
             f"{sum(one.counts.values()):,}",
-            drawing.when(one.submitted),
+            terminal.short_time(one.submitted),
             one.source or "(Python)",
             "archived" if one.archived is not None else "",
         )
         for one in page.of(found)
     )
-    tell_page(page, print_table(columns, rows), len(found), "workflow")
+    print_page_note(page, print_table(columns, rows), len(found), "workflow")
 
 
 @click.command()
 @click.argument("workflow", metavar="WORKFLOW")
 @json_option
 def show(workflow: str, as_json: bool) -> None:
-    """Show one workflow: where it comes from, its templates, how it stands.
+    """Show one workflow: its source, templates and state.
 
     \b
     Example:
       rekindle workflows show sweep
     """
     with opened() as session:
-        status = look.status(session, workflow)[0]
-        templates = look.templates(session, status.workflow.id)
-        revisions = look.history(session, status.workflow.id)
+        status = workflow_queries.status(session, workflow)[0]
+        templates = workflow_queries.templates(session, status.workflow.id)
+        revisions = workflow_queries.revision_history(session, status.workflow.id)
     if as_json:
-        document = shapes.workflow_status(status)
-        document["templates"] = [shapes.template(template) for template in templates]
+        document = json_output.workflow_status(status)
+        document["templates"] = [json_output.template(template) for template in templates]
         document["revisions"] = [
-            {"revision": one.number, "submitted": shapes.iso(one.submitted), "rerun": one.rerun} for one in revisions
+            {"revision": one.number, "submitted": json_output.iso(one.submitted), "rerun": one.rerun}
+            for one in revisions
         ]
-        shapes.emit(document)
+        json_output.emit(document)
         return
     _draw(status, templates)
     if len(revisions) > 1:
         columns = [Column("REVISION", right=True), Column("SUBMITTED"), Column("RERUN", right=True)]
-        rows = [(str(one.number), drawing.when(one.submitted), str(one.rerun or "")) for one in revisions]
-        click.echo(f"\n{drawing.table(columns, rows)}")
+        rows = [(str(one.number), terminal.short_time(one.submitted), str(one.rerun or "")) for one in revisions]
+        click.echo(f"\n{terminal.table(columns, rows)}")
 
 
 _SPEC = {
@@ -130,18 +134,18 @@ def _draw(status: WorkflowStatus, templates: list[JobTemplate]) -> None:
     one = status.workflow
     spec = _SPEC.get(status.spec, "")
     click.echo(
-        drawing.details(
+        terminal.details(
             [
                 ("workflow", f"{one.id} {one.name}"),
                 ("project", one.project or ""),
                 ("state", status.state),
-                ("jobs", drawing.counted(status.counts.items())),
+                ("jobs", terminal.state_counts(status.counts.items())),
                 ("spec", one.source or "(made by the Python API)"),
                 ("revision", f"{one.revision}" + (f", {spec}" if spec else "")),
                 ("folder", one.directory),
-                ("submitted", drawing.clock_time(one.submitted)),
-                ("archived", drawing.clock_time(one.archived)),
-                ("time", drawing.lasting(status.seconds)),
+                ("submitted", terminal.full_time(one.submitted)),
+                ("archived", terminal.full_time(one.archived)),
+                ("time", terminal.duration(status.seconds)),
             ]
         )
     )
@@ -152,7 +156,7 @@ def _draw(status: WorkflowStatus, templates: list[JobTemplate]) -> None:
         for template in templates
         for at, step in enumerate(template.steps)
     ]
-    click.echo(drawing.table(columns, rows))
+    click.echo(terminal.table(columns, rows))
 
 
 def _does(step: Step) -> str:
@@ -163,29 +167,29 @@ def _does(step: Step) -> str:
 
 @click.command()
 @click.argument("workflow", metavar="WORKFLOW")
-@click.option("--undo", is_flag=True, help="Bring it back.")
+@click.option("--undo", is_flag=True, help="Restore an archived workflow.")
 @json_option
 def archive(workflow: str, undo: bool, as_json: bool) -> None:
-    """Set a workflow aside: it is neither run nor listed. Nothing is lost; --undo brings it back.
+    """Archive a workflow: it is neither run nor listed. Nothing is deleted; --undo restores the workflow.
 
     \b
     Example:
       rekindle workflows archive sweep
     """
-    from rekindle.engine.submitting.submit import archive_workflow
+    from rekindle.engine.submit.submit import archive_workflow
 
     with reconciled() as session:
-        known = look.find_workflow(session, workflow)
+        known = selections.find_workflow(session, workflow)
         archive_workflow(session, known.id, undo)
     if as_json:
-        shapes.emit({"workflow": known.id, "name": known.name, "archived": not undo})
+        json_output.emit({"workflow": known.id, "name": known.name, "archived": not undo})
         return
     click.echo(f"{known.name} (workflow {known.id}) is {'back' if undo else 'archived'}")
 
 
 @click.command()
 @click.argument("workflow", metavar="WORKFLOW")
-@click.option("--files", is_flag=True, help="Remove its attempts' folders and logs too.")
+@click.option("--files", is_flag=True, help="Remove its attempts' folders and logs, too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def delete(workflow: str, files: bool, yes: bool, as_json: bool) -> None:
@@ -195,16 +199,91 @@ def delete(workflow: str, files: bool, yes: bool, as_json: bool) -> None:
     Example:
       rekindle workflows delete sweep --files
     """
-    from rekindle.engine.submitting.submit import delete_workflow
+    from rekindle.engine.submit.submit import delete_workflow
 
     with reconciled() as session:
-        known = look.find_workflow(session, workflow)
+        known = selections.find_workflow(session, workflow)
         if not yes:
             if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise Refused(f"deleting {known.name} cannot be undone", hint="add --yes to do it")
             click.confirm(f"Delete {known.name} (workflow {known.id}) and its history?", abort=True, err=True)
         delete_workflow(session, known.id, files=files)
     if as_json:
-        shapes.emit({"workflow": known.id, "name": known.name, "deleted": True})
+        json_output.emit({"workflow": known.id, "name": known.name, "deleted": True})
         return
     click.echo(f"{known.name} (workflow {known.id}) is deleted")
+
+
+@click.command()
+@click.argument("workflow", metavar="WORKFLOW")
+@click.argument("revisions", nargs=-1, type=click.IntRange(min=1), metavar="[REV [REV]]")
+@click.option("--spec", type=click.Path(path_type=Path), metavar="FILE", help="Compare with this spec file.")
+@click.option("--param", multiple=True, metavar="K=V", help="Set a parameter of the file; repeat for more.")
+@click.option("-v", "--verbose", is_flag=True, help="Name every job.")
+@json_option
+def diff(
+    workflow: str,
+    revisions: tuple[int, ...],
+    spec: Path | None,
+    param: tuple[str, ...],
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Show what differs between two revisions, or from a spec file. Nothing is stored.
+
+    One REV is compared with the latest. Without REV, the diff is what submitting the workflow's spec file would change,
+    or, if the file is unchanged, what the latest revision changed.
+
+    \b
+    Example:
+      rekindle workflows diff sweep
+      rekindle workflows diff sweep 2 4
+      rekindle workflows diff sweep 2 --spec other.yaml --param alpha=0.2
+    """
+    if len(revisions) > (1 if spec or param else 2):
+        raise UsageError("at most two revisions can be compared, or one with a spec file")
+    with opened() as session:
+        known = selections.find_workflow(session, workflow)
+        file = spec or _own_file(known, revisions, bool(param))
+        a, b = _sides(known, revisions, file)
+        other = _loaded(file, param) if file else b
+        found = None if other is None else compare_revisions(session, known, a, other)
+    if as_json:
+        unchanged = found is None or found == type(found)()
+        names = {"workflow": known.id, "name": known.name, "from": a, "to": b, "spec": str(file) if file else None}
+        json_output.emit({**names, "unchanged": unchanged, **revision_output.diff_json(found)})
+        return
+    name = terminal.one_line(known.name)
+    if found is None:
+        where = "the spec file is as stored in" if known.source else "made by the Python API,"
+        click.echo(f"{name}: {where} revision {known.revision}, the only one")
+        return
+    click.echo(f"{name}: revision {a} -> {terminal.one_line(str(file)) if file else f'revision {b}'}")
+    revision_output.draw_diff(found, verbose=verbose)
+
+
+def _own_file(known: Workflow, revisions: tuple[int, ...], with_params: bool) -> Path | None:
+    """Return the workflow's own spec file if it is to be compared: no revision is named, and the file has changed."""
+    if with_params and known.source is None:
+        raise Refused(f"{known.name} was made by the Python API: --param needs a file", hint="--spec FILE names one")
+    if known.source is None or (revisions and not with_params):
+        return None
+    use_file = with_params or workflow_queries.spec_state(known) in ("changed", "invalid")
+    return Path(known.source) if use_file else None
+
+
+def _sides(known: Workflow, revisions: tuple[int, ...], file: Path | None) -> tuple[int, int | None]:
+    """Return the revisions to compare. The second is None without one, or if a file is compared."""
+    if file is not None:
+        return (revisions or (known.revision,))[0], None
+    if len(revisions) == 2:
+        return revisions[0], revisions[1]
+    if revisions:
+        return revisions[0], known.revision
+    return (known.revision - 1, known.revision) if known.revision > 1 else (known.revision, None)
+
+
+def _loaded(file: Path, param: tuple[str, ...]) -> Definition:
+    from rekindle.spec import load
+
+    return load(file, params=pairs("--param", param))

@@ -1,8 +1,9 @@
-"""FireWorks' queries: filters of a document database over fireworks, launches and workflows.
+"""FireWorks' queries: MongoDB filters over fireworks, launches and workflows.
 
-A filter has MongoDB's semantics in full (domain.documents.conditions). What it asks of a firework's state, id or
-name becomes a condition on the job; the rest is put to documents that the store makes of no more than is asked for.
-"""
+Filters have MongoDB's full semantics (domain.documents.conditions). Conditions on a firework's state, id or name
+become conditions on jobs; the rest is evaluated on documents that hold only the requested fields. The fields are
+those that FireWorks' collections have; https://materialsproject.github.io/fireworks/ describes them with the `lpad`
+commands."""
 
 from __future__ import annotations
 
@@ -10,170 +11,336 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from rekindle.dialects.fireworks.documents import (
-    FIREWORK,
-    LAUNCH,
-    OURS,
-    WITHIN_LAUNCHES,
-    WORKFLOW_FIELDS,
-    state_is,
-    workflow_document,
+from rekindle.dialects.fireworks.flow import date_text
+from rekindle.dialects.fireworks.fw_states import (
+    CHANGES_PARAM,
+    STATES,
+    WORKFLOW_PARAM,
+    fw_state,
+    is_fireworks_workflow,
+    job_state_predicate,
+    launch_state,
+    wf_state,
 )
-from rekindle.dialects.fireworks.words import STATES, WORKFLOW, came_through
-from rekindle.domain.documents.conditions import branches, condition_of, read_query
-from rekindle.domain.documents.ordering import sort_key
-from rekindle.domain.documents.paths import values_at
-from rekindle.domain.documents.shapes import Attempts, Object, Shape
+from rekindle.dialects.fireworks.spec_changes import EMPTY_ACTION
+from rekindle.domain.documents.conditions import compile_query, parse_condition, query_branches
+from rekindle.domain.documents.expressions import (
+    AtStoppedStep,
+    Const,
+    DocumentExpression,
+    EachAttempt,
+    FieldValue,
+    FirstMatch,
+    JoinedText,
+    ListOf,
+    MergedObjects,
+    ObjectOf,
+    StoredDocument,
+    WithChanges,
+)
+from rekindle.domain.documents.ordering import sort_key, values_at
 from rekindle.domain.errors import BadSelection
-from rekindle.domain.selection import AnyOf, Compare, Every, Matches, Not, Op, Predicate
-from rekindle.domain.texts.nearest import did_you_mean
-from rekindle.engine.looking.documents import documents, holding, outlines
+from rekindle.domain.selection import AllOf, AnyOf, Compare, DocumentMatches, Not, Op, Predicate
+from rekindle.domain.states import State
+from rekindle.domain.texts.display import did_you_mean
+from rekindle.engine.queries.job_queries import job_documents, jobs_matching, workflow_outlines
 from rekindle.engine.session import Session
+from rekindle.store.documents import WorkflowOutline
 
-Filter = Mapping[str, Any]
+IS_FIREWORK: Predicate = AllOf(
+    (Compare(f"params.{WORKFLOW_PARAM}.name", Op.EXISTS, True), Compare("workflow.archived", Op.EXISTS, True))
+)
+"""Selects the jobs of workflows that this dialect added. Naming `workflow.archived` includes archived workflows."""
+
+
+def state_predicate(word: str) -> Predicate:
+    """Return the predicate for fireworks in this state."""
+    archived = Compare("workflow.archived", Op.EQ, True)
+    return archived if word == "ARCHIVED" else AllOf((Not(archived), job_state_predicate(word)))
+
+
+def _attempt_is(*states: State) -> Predicate:
+    return AnyOf(tuple(Compare("attempt.state", Op.EQ, state) for state in states))
+
+
+def _exists(field: str) -> Predicate:
+    return Compare(field, Op.EXISTS, True)
+
+
+def _dated(state: DocumentExpression, at: str) -> DocumentExpression:
+    return ObjectOf((("state", state), ("created_on", FieldValue(at))))
+
+
+_LAUNCH_STATE = FirstMatch(tuple((_attempt_is(state), Const(launch_state(state))) for state in State))
+
+_RESERVED_ENTRY, _RUNNING_ENTRY = _dated(Const("RESERVED"), "queued"), _dated(Const("RUNNING"), "started")
+_END_ENTRY = _dated(_LAUNCH_STATE, "ended")
+_HISTORY = FirstMatch(
+    (
+        (AllOf((_exists("ended"), _exists("started"))), ListOf((_RUNNING_ENTRY, _END_ENTRY))),
+        (_exists("ended"), ListOf((_RESERVED_ENTRY, _END_ENTRY))),
+        (_exists("started"), ListOf((_RUNNING_ENTRY,))),
+        (_exists("queued"), ListOf((_RESERVED_ENTRY,))),
+    )
+)
+
+_MESSAGE = FirstMatch(((_exists("error.message"), FieldValue("error.message")), (AllOf(), FieldValue("cause"))))
+_STACKTRACE = FirstMatch(
+    (
+        (_exists("error.traceback"), FieldValue("error.traceback")),
+        (_exists("error.message"), JoinedText(("error.message", "error.stderr"))),
+        (AllOf(), JoinedText(("cause", "error.stderr"))),
+    )
+)
+_FAILURE = ObjectOf(
+    (
+        ("_message", _MESSAGE),
+        ("_task", AtStoppedStep(StoredDocument("matrix", ("spec", "_tasks")))),
+        ("_exception", ObjectOf((("_stacktrace", _STACKTRACE), ("_details", Const(None))))),
+    )
+)
+_FAILED = ObjectOf(
+    (("exit", Const(True)), ("stored_data", MergedObjects((StoredDocument("steps", ("stored_data",)), _FAILURE))))
+)
+_ACTION = FirstMatch(
+    (
+        (_attempt_is(State.COMPLETED), MergedObjects((Const(dict(EMPTY_ACTION)), StoredDocument("steps")))),
+        (_attempt_is(State.FAILED, State.CANCELED), MergedObjects((Const(dict(EMPTY_ACTION)), _FAILED))),
+    )
+)
+
+LAUNCH = ObjectOf(
+    (
+        ("fw_id", FieldValue("id")),
+        ("launch_id", FieldValue("attempt.id")),
+        ("state", _LAUNCH_STATE),
+        ("host", FieldValue("host")),
+        ("fworker", ObjectOf((("name", FieldValue("runner")),))),
+        ("launch_dir", FieldValue("workdir")),
+        ("action", _ACTION),
+        ("time_start", FieldValue("started")),
+        ("time_end", FieldValue("ended")),
+        ("runtime_secs", FieldValue("seconds")),
+        ("state_history", _HISTORY),
+    )
+)
+"""The fields of a launch."""
+
+_CREATED = StoredDocument("matrix", ("created_on",))
+
+SPEC = WithChanges(
+    StoredDocument("matrix", ("spec",)),
+    StoredDocument("params", (CHANGES_PARAM,)),
+    "update_spec",
+    StoredDocument("matrix", ("added_by",)),
+)
+"""A firework's spec with the `update_spec` changes of other fireworks. Queries do not see `mod_spec` changes, which
+only a launch evaluates."""
+
+FIREWORK = ObjectOf(
+    (
+        ("fw_id", FieldValue("id")),
+        ("name", StoredDocument("matrix", ("name",))),
+        ("state", FirstMatch(tuple((state_predicate(word), Const(word)) for word in STATES))),
+        ("created_on", _CREATED),
+        ("updated_on", FirstMatch(((_exists("last_active"), FieldValue("last_active")), (AllOf(), _CREATED)))),
+        ("spec", SPEC),
+        ("launches", EachAttempt(FieldValue("attempt.id"))),
+        ("archived_launches", EachAttempt(FieldValue("attempt.id"), archived=True)),
+    )
+)
+"""The fields of a firework. Its launches are ids, unless a query names fields inside them."""
+
+WITHIN_LAUNCHES: Mapping[str, DocumentExpression] = {
+    "launches": EachAttempt(LAUNCH),
+    "archived_launches": EachAttempt(LAUNCH, archived=True),
+}
+"""The fields that hold whole launches, where a query names fields inside them."""
+
+WORKFLOW_FIELDS = (
+    "name",
+    "state",
+    "metadata",
+    "nodes",
+    "links",
+    "parent_links",
+    "fw_states",
+    "created_on",
+    "updated_on",
+)
+"""The fields of a workflow."""
+
+
+def workflow_document(found: WorkflowOutline) -> dict[str, Any]:
+    """Return the document of a workflow that this dialect added."""
+    about = found.params[WORKFLOW_PARAM]
+    states = {job: fw_state(state, held, archived=found.archived) for job, (state, held) in found.jobs.items()}
+    links: dict[str, list[int]] = {str(job): [] for job in found.jobs}
+    parents: dict[str, list[int]] = {}
+    for parent, child in found.edges:
+        links[str(parent)].append(child)
+        parents.setdefault(str(child), []).append(parent)
+    return {
+        "name": about["name"],
+        "state": wf_state(states, {job: links[str(job)] for job in found.jobs}, found.lenient),
+        "metadata": about["metadata"],
+        "nodes": list(found.jobs),
+        "links": links,
+        "parent_links": parents,
+        "fw_states": {str(job): state for job, state in states.items()},
+        "created_on": about["created_on"],
+        "updated_on": date_text(found.updated),
+    }
+
+
+MongoQuery = Mapping[str, Any]
 
 Sort = Sequence[tuple[str, int]]
-"""Fields, each with 1 or -1: by the first of them, upwards or downwards, and so on."""
+"""Fields to sort by, each with 1 (ascending) or -1 (descending)."""
 
 
 def select_fireworks(
-    session: Session, query: Filter, *, launches: bool = False, sort: Sort = (), limit: int = 0
+    session: Session, query: MongoQuery, *, launches: bool = False, sort: Sort = (), limit: int = 0
 ) -> list[int]:
-    """The ids of the fireworks that a filter is for: of all workflows that came through this dialect, archived ones
-    too. With `launches` the filter is over their live launches. `limit`: so many at the most; 0: all. BadSelection
-    names what cannot be read, and fields that there are not."""
-    found = holding(session, fireworks_where(query, launches=launches))
+    """Return the ids of the fireworks that match a filter, including those of archived workflows.
+
+    With `launches` the filter is over their live launches. `limit`: at most this many; 0: all. Raises BadSelection
+    for an invalid filter or an unknown field."""
+    found = jobs_matching(session, fireworks_predicate(query, launches=launches))
     if sort:
-        by = [(f"launches.{field}" if launches and _root(field) in _OF_LAUNCHES else field, way) for field, way in sort]
+        by = [
+            (f"launches.{field}" if launches and _top_field(field) in _LAUNCH_FIELDS else field, way)
+            for field, way in sort
+        ]
         shape = _shape_for({field: None for field, _ in by}, FIREWORK, "fireworks")
-        found = _sorted(documents(session, shape, OURS, found), by)
+        found = _sorted(job_documents(session, shape, IS_FIREWORK, found), by)
     return found[: limit or None]
 
 
-def fireworks_where(query: Filter, *, launches: bool = False) -> Predicate:
-    """What holds for the fireworks that a filter is for."""
-    query = _checked(query)
-    return Every((OURS, _among_launches(query) if launches else _where(query)))
+def fireworks_predicate(query: MongoQuery, *, launches: bool = False) -> Predicate:
+    """Return the predicate for the fireworks that match a filter."""
+    query = _validated(query)
+    return AllOf((IS_FIREWORK, _launch_predicate(query) if launches else _firework_predicate(query)))
 
 
-def select_workflows(session: Session, query: Filter, *, sort: Sort = (), limit: int = 0) -> list[int]:
-    """The ids of the workflows that a filter is for, archived ones too."""
-    query = _checked(query)
+def select_workflows(session: Session, query: MongoQuery, *, sort: Sort = (), limit: int = 0) -> list[int]:
+    """Return the ids of the workflows that match a filter, including archived ones."""
+    query = _validated(query)
     for field in (*_fields(query), *(field for field, _ in sort)):
-        _check_root(field, WORKFLOW_FIELDS, "workflows")
-    ours = [one for one in outlines(session, WORKFLOW) if came_through(one.params)]
-    condition = read_query(query)
+        _check_field(field, WORKFLOW_FIELDS, "workflows")
+    ours = [one for one in workflow_outlines(session, WORKFLOW_PARAM) if is_fireworks_workflow(one.params)]
+    condition = parse_condition(query)
     found = [(one.id, document) for one in ours if condition(document := workflow_document(one))]
     return _sorted(found, sort)[: limit or None]
 
 
-def _checked(query: Filter) -> Filter:
-    """The filter as JSON has it. BadSelection for one that cannot be read."""
+def _validated(query: MongoQuery) -> MongoQuery:
+    """Return the filter with JSON values only. Raises BadSelection if it is invalid."""
     try:
-        found: Filter = json.loads(json.dumps(query, allow_nan=False))
+        found: MongoQuery = json.loads(json.dumps(query, allow_nan=False))
     except RecursionError:
         raise BadSelection("the query is nested too deeply") from None
     except (TypeError, ValueError) as wrong:
         raise BadSelection(f"the query cannot be written as JSON: {wrong}") from None
-    read_query(found)
+    parse_condition(found)
     return found
 
 
-def _where(query: Filter, depth: int = 0) -> Predicate:
-    """Each key is a condition of its own where the store has a word for it; the others are put to one document, and
-    so is what is nested deeper than a store may take."""
+def _firework_predicate(query: MongoQuery, depth: int = 0) -> Predicate:
+    """Translate a filter. Keys that the store can answer become conditions of their own; other keys, and anything
+    nested too deeply, are evaluated on one document."""
     parts: list[Predicate] = []
     rest: dict[str, Any] = {}
     for key, value in query.items():
-        if key in _JOINING and depth < _DEEPEST:
-            parts.append(_JOINING[key]([_where(part, depth + 1) for part in branches(value, key)]))
+        if key in _LOGICAL and depth < _MAX_DEPTH:
+            parts.append(_LOGICAL[key]([_firework_predicate(part, depth + 1) for part in query_branches(value, key)]))
         elif key == "state":
-            parts.append(AnyOf(tuple(state_is(word) for word in STATES if _holds(key, value, word))))
+            parts.append(AnyOf(tuple(state_predicate(word) for word in STATES if _matches_state(key, value, word))))
         elif key == "fw_id" and (known := _plain_ids(value)) is not None:
             parts.append(Compare("id", Op.IN, known))
-        elif _root(key) in WITHIN_LAUNCHES:
-            parts.append(_asked({key: value}))
+        elif _top_field(key) in WITHIN_LAUNCHES:
+            parts.append(_document_predicate({key: value}))
         elif key != "$comment":
             rest[key] = value
-    return Every((*parts, _asked(rest)) if rest else tuple(parts))
+    return AllOf((*parts, _document_predicate(rest)) if rest else tuple(parts))
 
 
-def _asked(query: Filter) -> Predicate:
-    return Matches(_shape_for(query, FIREWORK, "fireworks"), json.dumps(query))
+def _document_predicate(query: MongoQuery) -> Predicate:
+    return DocumentMatches(_shape_for(query, FIREWORK, "fireworks"), json.dumps(query))
 
 
-_JOINING: Mapping[str, Callable[[list[Predicate]], Predicate]] = {
-    "$and": lambda parts: Every(tuple(parts)),
+_LOGICAL: Mapping[str, Callable[[list[Predicate]], Predicate]] = {
+    "$and": lambda parts: AllOf(tuple(parts)),
     "$or": lambda parts: AnyOf(tuple(parts)),
     "$nor": lambda parts: Not(AnyOf(tuple(parts))),
 }
 
 
-_DEEPEST = 4
+_MAX_DEPTH = 4
 
 
-def _among_launches(query: Filter) -> Predicate:
-    """One live launch is all of this: an element of the list of them."""
+def _launch_predicate(query: MongoQuery) -> Predicate:
+    """Return the predicate for fireworks with one live launch that matches the whole filter."""
     if not query:
         return Compare("attempt.id", Op.EXISTS, True)
     each = _shape_for(query, LAUNCH, "launches")
-    asked = {"launches": {"$elemMatch": {"$and": [query]}}}
-    return Matches(Object((("launches", Attempts(each)),)), json.dumps(asked))
+    query_on_list = {"launches": {"$elemMatch": {"$and": [query]}}}
+    return DocumentMatches(ObjectOf((("launches", EachAttempt(each)),)), json.dumps(query_on_list))
 
 
-def _holds(key: str, value: object, word: str) -> bool:
-    return condition_of(json.dumps({key: value}))({key: word})
+def _matches_state(key: str, value: object, word: str) -> bool:
+    return compile_query(json.dumps({key: value}))({key: word})
 
 
 def _plain_ids(value: object) -> tuple[int, ...] | None:
-    """The ids that are named, where nothing but ids is."""
+    """Return the ids if the condition names only ids, else None."""
     found: list[Any] = [value]
     if isinstance(value, dict) and len(value) == 1:
         found = value["$in"] if "$in" in value else [value.get("$eq")]
     return tuple(found) if all(type(one) is int and abs(one) < 2**63 for one in found) else None
 
 
-def _shape_for(query: Filter, of: Object, what: str) -> Object:
-    """A document with no more in it than a filter asks for."""
+def _shape_for(query: MongoQuery, of: ObjectOf, what: str) -> ObjectOf:
+    """Return the shape of a document with only the fields that a filter names."""
     known = [key for key, _ in of.entries]
     fields = list(_fields(query))
     for field in fields:
-        _check_root(field, known, what)
-    entries = of.only(frozenset(map(_root, fields))).entries
-    return Object(tuple((key, _launches(key, query) or shape) for key, shape in entries))
+        _check_field(field, known, what)
+    entries = of.only(frozenset(map(_top_field, fields))).entries
+    return ObjectOf(tuple((key, _launches_shape(key, query) or shape) for key, shape in entries))
 
 
-def _launches(key: str, query: Filter) -> Shape | None:
-    """The launches themselves, where a filter names something within them; a number alone is one of their ids."""
+def _launches_shape(key: str, query: MongoQuery) -> DocumentExpression | None:
+    """Return the shape of whole launches if a filter names fields inside them; a number alone is one of their ids."""
     if key not in WITHIN_LAUNCHES:
         return None
-    names = [name for field in _fields(query) for name in field.split(".")[1:] if _root(field) == key]
+    names = [name for field in _fields(query) for name in field.split(".")[1:] if _top_field(field) == key]
     within = "$elemMatch" in json.dumps(query.get(key)) or not all(name.isdecimal() for name in names)
     return WITHIN_LAUNCHES[key] if within else None
 
 
-def _fields(query: Filter) -> Iterable[str]:
-    """Every field that a filter names."""
+def _fields(query: MongoQuery) -> Iterable[str]:
+    """Yield every field that a filter names."""
     for key, value in query.items():
-        if key in _JOINING:
+        if key in _LOGICAL:
             for part in value:
                 yield from _fields(part)
         elif not key.startswith("$"):
             yield key
 
 
-_OF_LAUNCHES = frozenset(key for key, _ in LAUNCH.entries)
+_LAUNCH_FIELDS = frozenset(key for key, _ in LAUNCH.entries)
 
 
-def _root(field: str) -> str:
+def _top_field(field: str) -> str:
     return field.partition(".")[0]
 
 
-def _check_root(field: str, known: Sequence[str], what: str) -> None:
-    if _root(field) not in known:
-        hint = did_you_mean(_root(field), known)
-        if what == "fireworks" and _root(field) in _OF_LAUNCHES:
-            hint = "launches have one: -lm asks for them"
+def _check_field(field: str, known: Sequence[str], what: str) -> None:
+    if _top_field(field) not in known:
+        hint = did_you_mean(_top_field(field), known)
+        if what == "fireworks" and _top_field(field) in _LAUNCH_FIELDS:
+            hint = "launches have this field: add -lm"
         raise BadSelection(f"{what} have no field {field!r}", hint=hint or f"they have {', '.join(known)}")
 
 

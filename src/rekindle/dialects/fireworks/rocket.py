@@ -1,4 +1,4 @@
-"""`launch_rocket` and `rapidfire`, as scripts call those of FireWorks' rocket_launcher."""
+"""`launch_rocket` and `rapidfire` for scripts, with the signatures of FireWorks' rocket_launcher."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rekindle.dialects.fireworks.launching.fworkers import FWorker
-from rekindle.dialects.fireworks.launching.places import Launch
-from rekindle.dialects.fireworks.launching.rockets import SLEEP, Rapidfire, launch_many, launch_one
-from rekindle.dialects.fireworks.launching.told import LEVELS, Told, attempts_of, redirect, show_launch
-from rekindle.dialects.fireworks.pad.launchpad import LaunchPad
-from rekindle.dialects.fireworks.pad.opening import NoSuch, fireworks
+from rekindle.dialects.fireworks.launchpad import LaunchPad
+from rekindle.dialects.fireworks.launchpad_base import LaunchPadNotFound, existing_fireworks
+from rekindle.dialects.fireworks.rocket_launcher import (
+    LEVELS,
+    SLEEP,
+    FWorker,
+    Launch,
+    LaunchLog,
+    RapidfireOptions,
+    attempts_of,
+    launch_many,
+    launch_one,
+    redirect,
+    show_launch,
+)
 from rekindle.domain.errors import BadValue, Refused
 from rekindle.engine.running.signals import deliver
 from rekindle.engine.session import Session
@@ -27,16 +36,16 @@ def launch_rocket(
     pdb_on_exception: bool = False,
     err_file: Any = None,
 ) -> bool:
-    """Launch one firework that is ready, or this one, in the working directory. Returns whether one was launched.
+    """Launch one ready firework, or the firework `fw_id`, in the working directory. Returns whether one was launched.
 
-    `fworker` is an FWorker of ours or of FireWorks; `err_file` is written what tasks print to stderr."""
+    `fworker`: an FWorker of rekindle or of FireWorks. `err_file`: gets the stderr of tasks."""
     _refuse_debugger(pdb_on_exception)
-    told = _told(strm_lvl)
+    log = _launch_log(strm_lvl)
     with launchpad.opened() as session:
         if fw_id is not None:
-            fireworks(session, [fw_id])
-        done = launch_one(session, as_fworker(fworker), Path.cwd(), fw_id, told.launch)
-        _show(session, done.launches, told, err_file)
+            existing_fireworks(session, [fw_id])
+        done = launch_one(session, as_fworker(fworker), Path.cwd(), fw_id, log.launch)
+        _show(session, done.launches, log, err_file)
     deliver(done.report.signal if done.report else None)
     return bool(done.launches)
 
@@ -53,15 +62,16 @@ def rapidfire(
     local_redirect: bool = False,
     pdb_on_exception: bool = False,
 ) -> None:
-    """Launch fireworks until none is ready (`nlaunches` 0), or so many (-1 or "infinite": wait for more), each in a
-    new folder launcher_… in `m_dir` (default: the working directory)."""
+    """Launch fireworks, each in a new folder launcher_… in `m_dir` (default: the working directory).
+
+    `nlaunches`: at most this many; 0: until none is ready; -1 or "infinite": wait for more."""
     _refuse_debugger(pdb_on_exception)
-    told = _told(strm_lvl)
+    log = _launch_log(strm_lvl)
     directory = Path.cwd() if m_dir is None else Path(m_dir).resolve()
     if not directory.is_dir():
-        raise NoSuch(f"there is no folder {directory}", hint="m_dir is where launches take place")
+        raise LaunchPadNotFound(f"there is no folder {directory}", hint="m_dir is where launches take place")
     most = -1 if nlaunches == "infinite" else int(nlaunches)
-    how = Rapidfire(
+    how = RapidfireOptions(
         most=most if most > 0 else None,
         endless=most < 0,
         loops=max_loops if max_loops >= 0 else None,
@@ -69,15 +79,15 @@ def rapidfire(
         timeout=timeout,
     )
     with launchpad.opened() as session:
-        done = launch_many(session, as_fworker(fworker), directory, how, told.launch)
-        _show(session, done.launches, told, None)
+        done = launch_many(session, as_fworker(fworker), directory, how, log.launch)
+        _show(session, done.launches, log, None)
         if local_redirect:
             redirect(session, done.launches)
     deliver(done.report.signal if done.report else None)
 
 
 def as_fworker(given: Any) -> FWorker:
-    """An fworker: ours, or what FireWorks' own says of itself; None: one that launches all."""
+    """Return an FWorker for rekindle's or FireWorks' own, or one that launches everything for None."""
     if given is None:
         return FWorker()
     if isinstance(given, FWorker):
@@ -93,26 +103,26 @@ def as_fworker(given: Any) -> FWorker:
     )
 
 
-def _show(session: Session, launches: Iterable[Launch], told: Told, err_file: Any) -> None:
+def _show(session: Session, launches: Iterable[Launch], log: LaunchLog, err_file: Any) -> None:
     every = list(launches)
     if not every:
-        told.info("No FireWorks are ready to run and match query!")
+        log.info("No FireWorks are ready to run and match query!")
     for attempt in attempts_of(session, every):
-        if told.informs:
+        if log.enabled:
             show_launch(session, attempt)
         if err_file is not None and attempt.failure is not None:
             err_file.write(attempt.failure.traceback or attempt.failure.stderr)
     sys.stdout.flush()
 
 
-def _told(level: str) -> Told:
+def _launch_log(level: str) -> LaunchLog:
     if level.upper() not in LEVELS:
         raise BadValue(f"there is no level {level!r}", hint="levels are " + ", ".join(LEVELS))
-    return Told(level)
+    return LaunchLog(level)
 
 
-def _refuse_debugger(asked: bool) -> None:
-    if asked:
+def _refuse_debugger(requested: bool) -> None:
+    if requested:
         raise Refused(
             "pdb_on_exception: tasks run in processes of their own, without a terminal",
             hint="the traceback is kept: get_fw_dict_by_id",

@@ -1,45 +1,46 @@
-"""What an FWAction does to a spec: `update_spec`, and the modifiers of `mod_spec`.
+"""Spec changes of an FWAction: `update_spec` and the modifiers of `mod_spec`; and merged FWActions.
 
-A name within a name is told by an arrow, `a->b`, as FireWorks does; a list is stepped into by number."""
+As in FireWorks, `a->b` is the path of a nested key; list elements are named by number."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from rekindle.dialects.fireworks.words import CHANGES
+from rekindle.dialects.fireworks.fw_states import CHANGES_PARAM
 from rekindle.domain.errors import BadValue
-from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.domain.models import StepOutcome
+from rekindle.domain.texts.display import did_you_mean
 
 
-class BadChange(BadValue):
-    """A change of a spec that cannot be made."""
+class BadSpecChange(BadValue):
+    """A spec change that cannot be made."""
 
 
-def changed(spec: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec with the `update_spec` and the `mod_spec` of a change made, in this order; what is given is left as it
-    is."""
+def apply_changes(spec: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec after `update_spec` and then `mod_spec` of a change. The argument is not modified."""
     now = {**spec, **change.get("update_spec", {})}
-    for modification in listed(change.get("mod_spec")):
-        now = modified(now, modification)
+    for modification in as_list(change.get("mod_spec")):
+        now = apply_modification(now, modification)
     return now
 
 
-def spec_of(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec with which an attempt of a firework begins, of a job with this binding and these parameters: that of
-    its file, with what other fireworks have changed, in order; what the one that added it changes is not for it."""
+def current_spec(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec with which an attempt starts: the spec in the job's binding, with the changes of other
+    fireworks in order. Changes by the firework that added this one are left out."""
     spec: dict[str, Any] = copy.deepcopy(dict(matrix["spec"]))
-    for change in params.get(CHANGES, ()):
+    for change in params.get(CHANGES_PARAM, ()):
         if change["by"][0] != matrix.get("added_by"):
-            spec = changed(spec, change)
+            spec = apply_changes(spec, change)
     return spec
 
 
-def modified(spec: Mapping[str, Any], modification: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec with one entry of `mod_spec` made: `{"_set": {"a->b": 1}, "_push": {"c": 2}}`. BadChange where it does
-    not fit."""
-    check(modification)
+def apply_modification(spec: Mapping[str, Any], modification: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec after one entry of `mod_spec`: `{"_set": {"a->b": 1}, "_push": {"c": 2}}`. Raises BadSpecChange
+    if the entry does not fit the spec."""
+    check_modification(modification)
     now: Any = dict(spec)
     for word, settings in modification.items():
         if word == "_rename":
@@ -47,27 +48,27 @@ def modified(spec: Mapping[str, Any], modification: Mapping[str, Any]) -> dict[s
             continue
         pairs = settings.items() if isinstance(settings, Mapping) else ((name, True) for name in settings)
         for path, value in pairs:
-            now = _at(now, str(path).split("->"), str(path), value, MODIFIERS[word])
+            now = _modify_at(now, str(path).split("->"), str(path), value, MODIFIERS[word])
     found: dict[str, Any] = now
     return found
 
 
-def check(modification: object) -> None:
-    """BadChange for what is no entry of `mod_spec`."""
+def check_modification(modification: object) -> None:
+    """Raise BadSpecChange unless this is a valid entry of `mod_spec`."""
     if not isinstance(modification, Mapping):
-        raise BadChange(
+        raise BadSpecChange(
             f"an entry of `mod_spec` is an object, not {modification!r:.60}", hint='as in {"_set": {"a": 1}}'
         )
     for word, settings in modification.items():
         if word not in MODIFIERS and word != "_rename":
             known = (*MODIFIERS, "_rename")
-            raise BadChange(f"`mod_spec` has no modifier {word!r:.60}", hint=did_you_mean(str(word), known))
+            raise BadSpecChange(f"`mod_spec` has no modifier {word!r:.60}", hint=did_you_mean(str(word), known))
         if not isinstance(settings, Mapping) and not (word == "_unset" and isinstance(settings, list | tuple)):
-            raise BadChange(f"`{word}` in `mod_spec` is an object of names, not {settings!r:.60}")
+            raise BadSpecChange(f"`{word}` in `mod_spec` is an object of names, not {settings!r:.60}")
 
 
-def listed(found: Any) -> list[Any]:
-    """What FireWorks takes as a list: one alone counts as one of one."""
+def as_list(found: Any) -> list[Any]:
+    """Return a list as it is, None as an empty list, and a single value as a list of one, as FireWorks does."""
     if found is None:
         return []
     return list(found) if isinstance(found, list | tuple) else [found]
@@ -89,7 +90,7 @@ def _inc(path: str, present: Any, value: Any) -> Any:
     if present is _ABSENT:
         return value
     if not _is_number(present) or not _is_number(value):
-        raise BadChange(f"`_inc` adds numbers, and {path!r:.60} is {present!r:.60}, to add {value!r:.60}")
+        raise BadSpecChange(f"`_inc` adds numbers, and {path!r:.60} is {present!r:.60}, to add {value!r:.60}")
     return present + value
 
 
@@ -98,7 +99,7 @@ def _push(path: str, present: Any, value: Any) -> Any:
 
 
 def _push_all(path: str, present: Any, value: Any) -> Any:
-    return [*_list(path, present), *listed(value)]
+    return [*_list(path, present), *as_list(value)]
 
 
 def _add_to_set(path: str, present: Any, value: Any) -> Any:
@@ -111,8 +112,8 @@ def _pull(path: str, present: Any, value: Any) -> Any:
 
 
 def _pull_all(path: str, present: Any, value: Any) -> Any:
-    gone = listed(value)
-    return _ABSENT if present is _ABSENT else [one for one in _list(path, present) if one not in gone]
+    removed = as_list(value)
+    return _ABSENT if present is _ABSENT else [one for one in _list(path, present) if one not in removed]
 
 
 def _pop(path: str, present: Any, value: Any) -> Any:
@@ -120,7 +121,7 @@ def _pop(path: str, present: Any, value: Any) -> Any:
     if present is _ABSENT:
         return _ABSENT
     if value not in (1, -1):
-        raise BadChange(f"`_pop` takes 1 (the last) or -1 (the first), not {value!r:.60}")
+        raise BadSpecChange(f"`_pop` takes 1 (the last) or -1 (the first), not {value!r:.60}")
     return found[:-1] if value == 1 else found[1:]
 
 
@@ -138,7 +139,7 @@ MODIFIERS: dict[str, _Modify] = {
     "_pullAll": _pull_all,
     "_pop": _pop,
 }
-"""FireWorks' words, and MongoDB's for the same."""
+"""FireWorks' modifiers, and MongoDB's spellings of them."""
 
 
 def _renamed(spec: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def _list(path: str, present: Any) -> list[Any]:
     if present is _ABSENT:
         return []
     if not isinstance(present, list | tuple):
-        raise BadChange(f"{path!r:.60} is to be changed as a list, and is {present!r:.60}")
+        raise BadSpecChange(f"{path!r:.60} must be a list for this change, and is {present!r:.60}")
     return list(present)
 
 
@@ -161,8 +162,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _at(found: Any, names: Sequence[str], path: str, value: Any, modify: _Modify) -> Any:
-    """`found` with what lies at `names` modified; objects on the way are made where something comes to stand."""
+def _modify_at(found: Any, names: Sequence[str], path: str, value: Any, modify: _Modify) -> Any:
+    """Return `found` with the value at the path `names` modified. Missing objects on the path are created where a
+    value is set."""
     name, rest = names[0], names[1:]
     key: Any = name
     if isinstance(found, list | tuple) and name.isdecimal() and int(name) < len(found):
@@ -171,14 +173,54 @@ def _at(found: Any, names: Sequence[str], path: str, value: Any, modify: _Modify
     elif isinstance(found, Mapping):
         present = found.get(name, _ABSENT)
     else:
-        raise BadChange(f"there is no {name!r:.60} in {path!r:.60} of the spec: it is within {found!r:.60}")
+        raise BadSpecChange(f"there is no {name!r:.60} in {path!r:.60} of the spec: it is within {found!r:.60}")
     if not rest:
         new = modify(path, present, value)
     elif present is _ABSENT and modify in (_unset, _pull, _pull_all, _pop):
         return found
     else:
-        new = _at({} if present is _ABSENT else present, rest, path, value, modify)
+        new = _modify_at({} if present is _ABSENT else present, rest, path, value, modify)
     if isinstance(found, Mapping):
         kept = {one: inner for one, inner in found.items() if one != name or new is not _ABSENT}
         return kept if new is _ABSENT else {**kept, name: new}
     return [one if at != key else None if new is _ABSENT else new for at, one in enumerate(found)]
+
+
+EMPTY_ACTION: Mapping[str, Any] = {
+    "stored_data": {},
+    "exit": False,
+    "update_spec": {},
+    "mod_spec": [],
+    "additions": [],
+    "detours": [],
+    "append_wfs": [],
+    "defuse_children": False,
+    "defuse_workflow": False,
+    "propagate": False,
+}
+"""An FWAction that does nothing, with every key that FireWorks writes."""
+
+STOPS_LATER_TASKS = ("exit", "additions", "detours", "append_wfs", "defuse_children", "defuse_workflow")
+"""Keys of an FWAction that skip the later tasks of a firework, as in FireWorks."""
+
+
+def merge_actions(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two FWActions, in their order."""
+    found: dict[str, Any] = {**one, **other}
+    for key in ("stored_data", "update_spec"):
+        if key in one or key in other:
+            found[key] = {**one.get(key, {}), **other.get(key, {})}
+    for key in ("mod_spec", "additions", "detours", "append_wfs"):
+        if key in one or key in other:
+            found[key] = [*one.get(key, ()), *other.get(key, ())]
+    return found
+
+
+def combined_action(steps: Iterable[StepOutcome]) -> dict[str, Any]:
+    """Return the FWActions of these steps as one."""
+    found: dict[str, Any] = {}
+    for step in steps:
+        result = json.loads(step.result) if step.result else None
+        if isinstance(result, Mapping):
+            found = merge_actions(found, result)
+    return found

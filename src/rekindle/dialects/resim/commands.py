@@ -1,25 +1,94 @@
-"""`rekindle resim`: ReSim's own commands, over the local store."""
+"""`rekindle resim`: ReSim's commands, on the local store."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
 import click
 
-from rekindle.dialects.resim.creating import create, run
-from rekindle.dialects.resim.entering import EndsWithOne
-from rekindle.dialects.resim.looking import cancel, get, logs, tests
-from rekindle.dialects.resim.rerunning import rerun
-from rekindle.dialects.resim.supervising import supervise
-from rekindle.dialects.resim.waiting import wait
+from rekindle.dialects.resim.create import create, run
+from rekindle.dialects.resim.rerun import rerun
+from rekindle.dialects.resim.show import cancel, get, logs, tests
+from rekindle.dialects.resim.supervise import supervise, wait
+from rekindle.domain.errors import Refused, UsageError
+from rekindle.domain.texts.display import did_you_mean
+
+
+class ExitOneGroup(click.Group):
+    """A group in which every refused command line exits with 1, as in ReSim.
+
+    `aliases` are other names of its commands. `global_options`, which take a value, may follow the command.
+    """
+
+    def __init__(
+        self, *args: Any, aliases: Mapping[str, str] | None = None, global_options: Sequence[str] = (), **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._aliases, self._global_options = aliases or {}, global_options
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Move global options to the front, then parse."""
+        with _usage_errors_as_refused():
+            return super().make_context(info_name, _move_to_front(args, self._global_options), parent, **extra)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name or alias."""
+        return super().get_command(ctx, self._aliases.get(cmd_name, cmd_name))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Raise Refused for usage errors."""
+        with _usage_errors_as_refused():
+            return super().invoke(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Raise Refused with the nearest command if the command is unknown."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            hint = did_you_mean(args[0], self.commands) or f"`{ctx.command_path} --help` lists them"
+            raise Refused(f"{ctx.command_path} has no command {args[0]!r}", hint=hint)
+        return super().resolve_command(ctx, args)
+
+
+def _move_to_front(args: list[str], options: Sequence[str]) -> list[str]:
+    """Move the given options and their values before all other words."""
+    taken: list[str] = []
+    rest: list[str] = []
+    left = iter(args)
+    for word in left:
+        if word in options:
+            taken += [word, *(value for value in [next(left, None)] if value is not None)]
+        else:
+            (taken if word.partition("=")[0] in options else rest).append(word)
+    return [*taken, *rest]
+
+
+@contextmanager
+def _usage_errors_as_refused() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except UsageError as error:
+        raise Refused(error.message, hint=error.hint) from error
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "rekindle resim"
+        raise Refused(error.format_message(), hint=f"see `{path} --help`") from error
+
 
 _SIGNING_IN = ("--url", "--auth-url", "--client-id", "--client-secret")
 _GROUPS = {"batch": "batches", "test-suite": "test-suites", "suites": "test-suites", "suite": "test-suites"}
 
 
-@click.group(cls=EndsWithOne, also=_GROUPS, anywhere=_SIGNING_IN)
-@click.option("--url", metavar="URL", expose_value=False, help="Without effect, as the next three: there is no server.")
-@click.option("--auth-url", metavar="URL", expose_value=False, help="Without effect.")
-@click.option("--client-id", metavar="ID", expose_value=False, help="Without effect.")
-@click.option("--client-secret", metavar="SECRET", expose_value=False, help="Without effect.")
+@click.group(cls=ExitOneGroup, aliases=_GROUPS, global_options=_SIGNING_IN)
+@click.option("--url", metavar="URL", expose_value=False, help="Ignored: there is no server.")
+@click.option("--auth-url", metavar="URL", expose_value=False, help="Ignored.")
+@click.option("--client-id", metavar="ID", expose_value=False, help="Ignored.")
+@click.option("--client-secret", metavar="SECRET", expose_value=False, help="Ignored.")
 def resim() -> None:
     """Speak ReSim: its commands for batches of tests.
 
@@ -31,12 +100,12 @@ def resim() -> None:
     """
 
 
-@click.group(cls=EndsWithOne, also={"jobs": "tests"})
+@click.group(cls=ExitOneGroup, aliases={"jobs": "tests"})
 def batches() -> None:
-    """Create, look at, wait for, rerun and supervise batches.
+    """Create, inspect, wait for, rerun and supervise batches.
 
-    A batch is a workflow, and its ID the workflow's; a test is a job, and its ID the job's. Any workflow will do:
-    aggregates are its batch metrics.
+    A batch is a workflow, and its ID the workflow's; a test is a job, and its ID the job's. Every workflow is a batch;
+    its aggregates are the batch metrics.
 
     \b
     Example:
@@ -45,9 +114,9 @@ def batches() -> None:
     """
 
 
-@click.group("test-suites", cls=EndsWithOne)
+@click.group("test-suites", cls=ExitOneGroup)
 def suites() -> None:
-    """Run test suites of the file.
+    """Run test suites of the experience file.
 
     \b
     Example:

@@ -1,30 +1,31 @@
-"""Options that several commands share, and what is meant by them."""
+"""Options that several commands share, and their interpretation."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, TypeVar
 
 import click
 
-from rekindle.dialects.resim.durations import parse_go_duration
-from rekindle.dialects.resim.words import read_ids
+from rekindle.dialects.resim.batches import read_ids
 from rekindle.domain.errors import BadValue, NotFound, UsageError
 from rekindle.domain.models import Workflow
-from rekindle.domain.texts.nearest import did_you_mean
-from rekindle.engine.looking import look
+from rekindle.domain.texts.display import did_you_mean
+from rekindle.engine.queries import workflow_queries
 from rekindle.engine.session import Session
-from rekindle.engine.supervising.waiting import Patience
+from rekindle.engine.supervising.batch_wait import WaitLimits
 from rekindle.streams import outlives_reader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
-    """Which batch is meant."""
+class BatchSelector:
+    """The options that select a batch."""
 
     project: str | None
     batch_id: str | None
@@ -32,81 +33,85 @@ class Which:
 
 
 def batch_options(command: Command) -> Command:
-    """`which`: --project, and one of --batch-id and --batch-name."""
+    """Add --project, --batch-id and --batch-name, passed as `selector`."""
 
     @functools.wraps(command)
-    def with_which(*args: Any, project: str | None, batch_id: str | None, batch_name: str | None, **kwargs: Any) -> Any:
+    def with_selector(
+        *args: Any, project: str | None, batch_id: str | None, batch_name: str | None, **kwargs: Any
+    ) -> Any:
         if batch_id and batch_name:
-            raise UsageError("both --batch-id and --batch-name: which of them?", hint="leave one out")
+            raise UsageError("--batch-id and --batch-name cannot be combined", hint="leave one out")
         if not batch_id and not batch_name:
-            raise UsageError("neither --batch-id nor --batch-name", hint="say which batch: --batch-id ID")
-        return command(*args, which=Which(project, batch_id, batch_name), **kwargs)
+            raise UsageError("neither --batch-id nor --batch-name is given", hint="for instance --batch-id 3")
+        return command(*args, selector=BatchSelector(project, batch_id, batch_name), **kwargs)
 
-    decorated: Any = with_which
+    decorated: Any = with_selector
     for decorate in (
-        click.option("--batch-name", metavar="NAME", help="The batch's name: the most recent batch of it."),
-        click.option("--batch-id", metavar="ID", help="The batch's ID: that of a workflow."),
-        click.option("--project", metavar="NAME", help="The project that the batch is of."),
+        click.option("--batch-name", metavar="NAME", help="The batch's name. Selects the newest batch of that name."),
+        click.option("--batch-id", metavar="ID", help="The batch's ID, which is its workflow's ID."),
+        click.option("--project", metavar="NAME", help="The batch's project."),
     ):
         decorated = decorate(decorated)
     return decorated  # type: ignore[no-any-return]
 
 
-def the_batch(session: Session, which: Which) -> Workflow:
-    """The workflow that is meant. NotFound where the project has none of that ID or name."""
-    known = look.workflows(session, archived=True)
-    if which.batch_id:
-        numbers = read_ids("--batch-id", [which.batch_id])
+def find_batch(session: Session, selector: BatchSelector) -> Workflow:
+    """Return the selected workflow, the newest of that name. Raise NotFound if there is none in the project."""
+    known = workflow_queries.workflows(session, archived=True)
+    if selector.batch_id:
+        numbers = read_ids("--batch-id", [selector.batch_id])
         found = [one for one in known if numbers == (one.id,)]
-        what = f"--batch-id {which.batch_id}"
+        what = f"--batch-id {selector.batch_id}"
     else:
-        found = [one for one in known if one.name == which.batch_name]
-        what = f"--batch-name {which.batch_name}"
+        found = [one for one in known if one.name == selector.batch_name]
+        what = f"--batch-name {selector.batch_name}"
     if not found:
-        hint = did_you_mean(which.batch_name or "", [one.name for one in known]) or "`rekindle workflows list`"
+        hint = did_you_mean(selector.batch_name or "", [one.name for one in known]) or "`rekindle workflows list`"
         raise NotFound(f"{what}: there is no such batch", hint=hint)
-    here = [one for one in found if which.project in (None, one.project)]
+    here = [one for one in found if selector.project in (None, one.project)]
     if not here:
-        of = f"it is of the project {found[-1].project}" if found[-1].project else "it is of no project"
+        of = (
+            f"the batch belongs to the project {found[-1].project}" if found[-1].project else "the batch has no project"
+        )
         raise NotFound(
-            f"{what}: the project {which.project} has no such batch", hint=f"{of}; --project may be left out"
+            f"{what}: the project {selector.project} has no such batch", hint=f"{of}; --project can be left out"
         )
     return here[-1]
 
 
-def patience_options(command: Command) -> Command:
-    """`patience`: how long to wait, and how often to look."""
+def wait_options(command: Command) -> Command:
+    """Add --poll-every and --wait-timeout, passed as `limits`."""
 
     @functools.wraps(command)
-    def with_patience(*args: Any, poll_every: str, wait_timeout: str, **kwargs: Any) -> Any:
+    def with_limits(*args: Any, poll_every: str, wait_timeout: str, **kwargs: Any) -> Any:
         poll = parse_go_duration("--poll-every", poll_every, above_zero=True)
         limit = parse_go_duration("--wait-timeout", wait_timeout)
-        return command(*args, patience=Patience(poll, limit), **kwargs)
+        return command(*args, limits=WaitLimits(poll, limit), **kwargs)
 
-    decorated: Any = with_patience
+    decorated: Any = with_limits
     for decorate in (
-        click.option("--wait-timeout", default="1h", metavar="D", help="Wait so long for it to finish. [default: 1h]"),
-        click.option("--poll-every", default="30s", metavar="D", help="Look so often at least. [default: 30s]"),
+        click.option("--wait-timeout", default="1h", metavar="D", help="Wait at most this long. [default: 1h]"),
+        click.option("--poll-every", default="30s", metavar="D", help="Poll at least this often. [default: 30s]"),
     ):
         decorated = decorate(decorated)
     return decorated  # type: ignore[no-any-return]
 
 
 def work_options(command: Command) -> Command:
-    """`no_work` and `slots`: whether what waits for a batch also runs it."""
+    """Add --no-work and -j, passed as `no_work` and `slots`."""
     slots = click.IntRange(min=1)
-    command = click.option("-j", "--jobs", "slots", type=slots, metavar="N", help="Run N tests at once.")(command)
-    command = click.option("--no-work", is_flag=True, help="Run nothing here, even where nobody else does.")(command)
+    command = click.option("-j", "--jobs", "slots", type=slots, metavar="N", help="Run up to N tests at once.")(command)
+    command = click.option("--no-work", is_flag=True, help="Run no tests, even if no runner is alive.")(command)
     return outlives_reader(command)
 
 
 def split(texts: Iterable[str]) -> list[str]:
-    """The words of comma-separated lists, each once."""
+    """Return the distinct words of comma-separated lists."""
     return list(dict.fromkeys(word.strip() for text in texts for word in text.split(",") if word.strip()))
 
 
 def parameters(texts: Iterable[str]) -> dict[str, str]:
-    """`NAME=VALUE` or `NAME:VALUE`, several in one text with commas; the first `=` parts, else the only `:`."""
+    """Parse `NAME=VALUE` or `NAME:VALUE`, separated by commas. The first `=` separates, or else a single `:`."""
     found: dict[str, str] = {}
     for word in split(texts):
         name, mark, value = word.partition("=")
@@ -116,3 +121,46 @@ def parameters(texts: Iterable[str]) -> dict[str, str]:
             raise BadValue(f"--parameter takes NAME=VALUE, not {word!r:.60}", hint="for instance --parameter speed=30")
         found[name.strip()] = value
     return found
+
+
+_SECONDS = {
+    "ns": Fraction(1, 1_000_000_000),
+    "us": Fraction(1, 1_000_000),
+    "µs": Fraction(1, 1_000_000),  # micro sign
+    "μs": Fraction(1, 1_000_000),  # Greek mu
+    "ms": Fraction(1, 1000),
+    "s": Fraction(1),
+    "m": Fraction(60),
+    "h": Fraction(3600),
+}
+_PART = re.compile(r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?P<unit>ns|us|µs|μs|ms|s|m|h)")
+_HOW = "in Go's format: 30s, 1h30m, 1.5h, 200ms; units are ns, us, ms, s, m and h"
+_MOST = Fraction(2**63 - 1, 1_000_000_000)
+
+
+def parse_go_duration(option: str, text: str, *, above_zero: bool = False) -> float:
+    """Return the seconds of a duration as Go's `time.ParseDuration` reads it.
+
+    Raise BadValue if the duration is invalid or negative, or with `above_zero` if it is zero.
+    """
+    sign, rest = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
+    seconds = _sum(rest)
+    if seconds is None:
+        raise BadValue(f"{option}: {text!r:.60} is not a duration", hint=_HOW)
+    if seconds > _MOST:
+        raise BadValue(f"{option}: {text!r:.60} is too long", hint="the maximum is 292 years")
+    if sign == "-" and seconds:
+        raise BadValue(f"{option} {text}: it cannot be negative", hint=_HOW)
+    if above_zero and not seconds:
+        raise BadValue(f"{option} {text}: it must be above 0", hint=f"{option} 30s")
+    return float(seconds)
+
+
+def _sum(text: str) -> Fraction | None:
+    if text == "0":
+        return Fraction(0)
+    at, seconds = 0, Fraction(0)
+    while found := _PART.match(text, at):
+        seconds += Fraction(found["number"].removesuffix(".")) * _SECONDS[found["unit"]]
+        at = found.end()
+    return seconds if at and at == len(text) else None

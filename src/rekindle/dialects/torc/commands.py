@@ -1,14 +1,312 @@
-"""`rekindle torc`: torc's own commands."""
+"""`rekindle torc`, and its commands for jobs, results, files, user data and Slurm."""
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+from typing import Any
+
 import click
 
-from rekindle.dialects.torc.asked import Asked
-from rekindle.dialects.torc.commands_data import files, user_data
-from rekindle.dialects.torc.commands_hpc import hpc
-from rekindle.dialects.torc.commands_jobs import jobs, results
-from rekindle.dialects.torc.commands_workflows import workflows
+from rekindle.dialects.command_session import open_reconciled, open_store
+from rekindle.dialects.torc.torc_options import (
+    TorcOptions,
+    filter_documents,
+    filter_option,
+    key_argument,
+    print_json,
+    print_list,
+    selected_workflow,
+    torc_options,
+)
+from rekindle.dialects.torc.torc_records import UserDatum, find_user_data, records_of, value_of, write_text
+from rekindle.dialects.torc.torc_status import RunNumbers, job_documents, jobs_of, result_document
+from rekindle.dialects.torc.workflow_commands import reset_jobs, workflows
+from rekindle.domain.errors import BadValue, Refused
+from rekindle.domain.models import Workflow
+from rekindle.domain.selection import Selection
+from rekindle.domain.states import ENDED
+from rekindle.engine.queries import job_queries, selections
+from rekindle.engine.results import WorkOptions
+from rekindle.query.job_keys import parse_job_words
+from rekindle.streams import outlives_reader
+
+_JOB_FIELDS = (
+    *("key", "name", "command", "status", "return_code", "run_id", "attempt_id", "priority", "cause"),
+    "cancel_on_blocking_job_failure",
+)
+_RESULT_FIELDS = (
+    *("key", "job_key", "job_id", "job_name", "workflow_key", "run_id", "attempt_id", "compute_node", "return_code"),
+    *("exec_time_minutes", "completion_time", "status", "cause"),
+)
+
+
+@click.group()
+def jobs() -> None:
+    """List, reset and run jobs.
+
+    \b
+    Example:
+      rekindle torc jobs list -f status=ready
+    """
+
+
+@jobs.command("list")
+@key_argument
+@filter_option
+def list_jobs(key: str | None, filters: tuple[str, ...]) -> None:
+    """List the jobs of a workflow.
+
+    \b
+    Example:
+      rekindle torc jobs list -f status=ready
+    """
+    with open_store() as session:
+        documents = job_documents(session, selected_workflow(session, key))
+    found = filter_documents(documents, filters, _JOB_FIELDS, {"status": "later_status"})
+    for one in found:
+        del one["later_status"]
+    print_list("jobs", found, ("key", "name", "status", "return_code", "cause"))
+
+
+@jobs.command("reset-status")
+@click.argument("keys", nargs=-1, required=True, metavar="JOB_KEY...")
+@click.option("-d", "--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+def reset_status(keys: tuple[str, ...], dry_run: bool) -> None:
+    """Reset these jobs and their descendants to uninitialized. `restart` runs them.
+
+    \b
+    Example:
+      rekindle torc jobs reset-status 3 4
+    """
+    with open_reconciled() as session:
+        ids = selections.select(session, Selection(workflow=torc_options().key, jobs=parse_job_words(list(keys))))
+        reset_jobs(session, ids, dry_run=dry_run)
+
+
+@jobs.command()
+@key_argument
+@click.option("-j", "--max-parallel-jobs", type=click.IntRange(min=1), help="How many jobs run at once.")
+@click.option("-p", "--poll-interval", type=float, help="Accepted and ignored: nothing is polled.")
+@click.option("-o", "--output", type=click.Path(), help="Accepted and ignored: logs are in the store.")
+@outlives_reader
+def run(key: str | None, max_parallel_jobs: int | None, poll_interval: float | None, output: str | None) -> int:  # noqa: ARG001
+    """Run the ready jobs of a workflow, and jobs that become ready. Exit code: 0, 2 jobs failed, 5 canceled.
+
+    \b
+    Example:
+      rekindle torc jobs run 1 -j 4
+    """
+    from rekindle.engine.running.work import work
+
+    with open_store() as session:
+        workflow = selected_workflow(session, key)
+        report = work(session, WorkOptions(str(workflow.id), slots=max_parallel_jobs))
+    for name, asks in report.never_fit:
+        click.echo(f"{name} can never start here: {asks}", err=True)
+    counts = {"completed": report.completed, "failed": report.failed, "canceled": report.canceled}
+    if torc_options().as_json:
+        print_json({"workflow_key": str(workflow.id), "exit_code": report.exit_code, **counts})
+    else:
+        click.echo(", ".join(f"{number:,} {word}" for word, number in counts.items()))
+    return report.exit_code
+
+
+@click.group()
+def results() -> None:
+    """List the results of jobs.
+
+    \b
+    Example:
+      rekindle torc -F json results list -f return_code=1
+    """
+
+
+@results.command("list")
+@key_argument
+@filter_option
+@click.option("--all-runs", is_flag=True, help="Include superseded results, marked as archived.")
+def list_results(key: str | None, filters: tuple[str, ...], all_runs: bool) -> None:
+    """List the valid results: the latest of each job, none of a job that was reset since.
+
+    \b
+    Example:
+      rekindle torc -F json results list -f return_code=1
+    """
+    with open_store() as session:
+        workflow = selected_workflow(session, key)
+        names = {row.job.id: row.job.name for row in jobs_of(session, workflow) if not row.job.retired}
+        runs = RunNumbers(session, workflow)
+        found = job_queries.attempts(session, None, workflow.id, live=not all_runs)
+        ended = [one for one in found if one.state in ENDED and one.job in names]
+        documents = [result_document(one, names[one.job], runs) for one in ended]
+    columns = ("job_key", "job_name", "run_id", "attempt_id", "return_code", "exec_time_minutes", "status", "cause")
+    print_list("results", filter_documents(documents, filters, _RESULT_FIELDS), columns)
+
+
+_FILE_FIELDS = ("key", "name", "path", "st_mtime")
+_DATA_FIELDS = ("key", "name", "is_ephemeral", "data")
+
+
+@click.group()
+def files() -> None:
+    """List files.
+
+    \b
+    Example:
+      rekindle torc files list
+    """
+
+
+@files.command("list")
+@key_argument
+@filter_option
+def list_files(key: str | None, filters: tuple[str, ...]) -> None:
+    """List the files of a workflow. `st_mtime` is empty for a missing file.
+
+    \b
+    Example:
+      rekindle torc files list
+    """
+    with open_store() as session:
+        workflow = selected_workflow(session, key)
+        records = records_of(session, workflow)
+    documents = [
+        {"key": str(at), "name": name, "path": path, "st_mtime": _mtime(Path(workflow.directory, path))}
+        for at, (name, path) in enumerate(records.files.items(), 1)
+    ]
+    print_list("files", filter_documents(documents, filters, _FILE_FIELDS), _FILE_FIELDS)
+
+
+@click.group("user-data")
+def user_data() -> None:
+    """Show and set the JSON values that jobs pass on.
+
+    \b
+    Example:
+      rekindle torc user-data list
+    """
+
+
+@user_data.command("list")
+@key_argument
+@filter_option
+def list_user_data(key: str | None, filters: tuple[str, ...]) -> None:
+    """List the user data of a workflow.
+
+    \b
+    Example:
+      rekindle torc -F json user-data list
+    """
+    with open_store() as session:
+        workflow = selected_workflow(session, key)
+        records = records_of(session, workflow)
+    documents = [
+        _user_data_document(workflow, at, name, one) for at, (name, one) in enumerate(records.user_data.items(), 1)
+    ]
+    print_list("user_data", filter_documents(documents, filters, _DATA_FIELDS), _DATA_FIELDS)
+
+
+@user_data.command()
+@click.argument("datum", metavar="KEY|NAME")
+def get(datum: str) -> None:
+    """Print one value as JSON. Inside a job, its own workflow is used.
+
+    \b
+    Example:
+      rekindle torc user-data get cfg
+    """
+    with open_store() as session:
+        workflow = selected_workflow(session, None)
+        records = records_of(session, workflow)
+    name, one = find_user_data(records, datum)
+    if torc_options().as_json:
+        print_json(_user_data_document(workflow, list(records.user_data).index(name) + 1, name, one))
+    else:
+        print_json(value_of(workflow, one))
+
+
+@click.command()
+@click.argument("datum", metavar="KEY|NAME")
+@click.option("-d", "--data", required=True, metavar="JSON", help="The value.")
+def modify(datum: str, data: str) -> None:
+    """Set one value. Jobs that have read another value become stale, and `restart` runs them again.
+
+    \b
+    Example:
+      rekindle torc user-data modify cfg --data '{"k": 2}'
+    """
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise BadValue(f"--data is not JSON: {error}", hint="""as in --data '{"k": 2}'""") from error
+    with open_store() as session:
+        workflow = selected_workflow(session, None)
+        records = records_of(session, workflow)
+    name, one = find_user_data(records, datum)
+    write_text(Path(workflow.directory, one.path), json.dumps(value))
+    if torc_options().as_json:
+        print_json(_user_data_document(workflow, list(records.user_data).index(name) + 1, name, one))
+    else:
+        click.echo(f"{name} is set")
+
+
+for _name in ("modify", "update"):
+    user_data.add_command(modify, _name)
+
+
+def _user_data_document(workflow: Workflow, key: int, name: str, one: UserDatum) -> dict[str, Any]:
+    return {"key": str(key), "name": name, "is_ephemeral": one.ephemeral, "data": value_of(workflow, one)}
+
+
+def _mtime(path: Path) -> float | None:
+    try:
+        return os.stat(path).st_mtime  # noqa: PTH116 - a single stat
+    except OSError:
+        return None
+
+
+@click.group()
+def hpc() -> None:
+    """Run jobs on a cluster: not supported yet.
+
+    \b
+    Example:
+      rekindle torc hpc slurm schedule-nodes -n 2
+    """
+
+
+@hpc.group()
+def slurm() -> None:
+    """Run jobs under Slurm: not supported yet.
+
+    \b
+    Example:
+      rekindle torc hpc slurm schedule-nodes -n 2
+    """
+
+
+@slurm.command("schedule-nodes")
+@click.argument("key", required=False, metavar="[WORKFLOW_KEY]")
+@click.option("-n", "--num-hpc-jobs", type=click.IntRange(min=1), default=1, help="How many Slurm jobs.")
+@click.option("-j", "--job-prefix", help="The prefix of their names.")
+@click.option("-c", "--config-key", help="The scheduler's key.")
+@click.option("-s", "--scheduler", help="The scheduler of the spec.")
+@click.option("-p", "--poll-interval", type=float, help="Seconds between polls.")
+@click.option("-o", "--output", type=click.Path(), help="The folder for their output.")
+@click.option("-m", "--max-parallel-jobs", type=click.IntRange(min=1), help="How many jobs run at once on a node.")
+@click.option("--keep-submission-scripts", is_flag=True, help="Keep the scripts that are submitted.")
+@click.option("--start-one-worker-per-node", is_flag=True, help="A worker on each node.")
+def schedule_nodes(num_hpc_jobs: int, **_: Any) -> None:
+    """Submit Slurm jobs that run the ready jobs: not supported yet.
+
+    \b
+    Example:
+      rekindle torc hpc slurm schedule-nodes -n 2
+    """
+    jobs = "a Slurm job is" if num_hpc_jobs == 1 else f"{num_hpc_jobs} Slurm jobs are"
+    raise Refused(f"{jobs} not submitted: Slurm is not supported yet", hint="`torc jobs run` runs the ready jobs here")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,9 +314,9 @@ from rekindle.dialects.torc.commands_workflows import workflows
     *("-F", "--output-format", "--format", "output_format"),
     type=click.Choice(["text", "table", "json"]),
     default="text",
-    help="How lists are printed.",
+    help="The format of lists.",
 )
-@click.option("-n", "--no-prompts", is_flag=True, help="Ask nothing; without a terminal nothing is asked anyway.")
+@click.option("-n", "--no-prompts", is_flag=True, help="Do not ask. Without a terminal nothing is asked anyway.")
 @click.option("-k", "--workflow-key", metavar="KEY", help="The workflow. [default: the only one of the store]")
 @click.pass_context
 def torc(ctx: click.Context, output_format: str, no_prompts: bool, workflow_key: str | None) -> None:
@@ -30,7 +328,7 @@ def torc(ctx: click.Context, output_format: str, no_prompts: bool, workflow_key:
       rekindle torc jobs run -j 4
       rekindle torc -F json results list -f return_code=1
     """
-    ctx.obj = Asked(output_format == "json", not no_prompts, workflow_key)
+    ctx.obj = TorcOptions(output_format == "json", not no_prompts, workflow_key)
 
 
 for _group in (workflows, jobs, results, files, user_data, hpc):

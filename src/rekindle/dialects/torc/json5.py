@@ -1,13 +1,23 @@
-"""JSON5 text to a tree with the place of every key and value: JSON with comments, single quotes, bare keys, trailing
-commas, and numbers as JavaScript writes them."""
+"""Read JSON5 into a tree with the place of every key and value: JSON with comments, single quotes, bare keys,
+trailing commas, and JavaScript's numbers."""
 
 from __future__ import annotations
 
 import bisect
 import re
 
-from rekindle.spec.nodes import MAX_DEPTH, Entry, Items, Node, Scalar, ScalarValue, Table, checked_text
-from rekindle.spec.problems import Place, Problems
+from rekindle.spec.nodes import (
+    MAX_DEPTH,
+    ListNode,
+    MappingEntry,
+    MappingNode,
+    Node,
+    Problems,
+    ScalarNode,
+    ScalarValue,
+    SourcePlace,
+    checked_text,
+)
 from rekindle.spec.yaml_reader import add_duplicate
 
 _SKIP = re.compile(r"(?:[\s\ufeff]|//[^\n\r\u2028\u2029]*|/\*.*?\*/)*", re.DOTALL)
@@ -21,20 +31,20 @@ _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def read_json5(text: str, problems: Problems) -> Node | None:
-    """The tree of a JSON5 document; None: it cannot be read (then there is a problem)."""
-    return _Scan(text, problems).document()
+    """Return the tree of a JSON5 document, or None after adding a problem."""
+    return _Json5Reader(text, problems).document()
 
 
-class _Wrong(Exception):
-    """What stands somewhere is not JSON5."""
+class _Json5Error(Exception):
+    """A syntax error at an offset."""
 
     def __init__(self, offset: int, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.offset, self.message, self.hint = offset, message, hint
 
 
-class _Scan:
-    """Reads one value after another."""
+class _Json5Reader:
+    """A recursive descent parser."""
 
     def __init__(self, text: str, problems: Problems) -> None:
         self._text = text
@@ -48,9 +58,9 @@ class _Scan:
                 return None
             root = self._value(0)
             if self._next():
-                raise _Wrong(self._at, f"{self._shown()} stands after the end")
-        except _Wrong as wrong:
-            self._problems.add(self._place(wrong.offset), f"not JSON5: {wrong.message}", wrong.hint)
+                raise _Json5Error(self._at, f"{self._shown()} follows the end")
+        except _Json5Error as error:
+            self._problems.add(self._place(error.offset), f"not JSON5: {error.message}", error.hint)
             return None
         return root
 
@@ -59,40 +69,40 @@ class _Scan:
         place = self._place(self._at)
         if mark in ("{", "["):
             if depth >= MAX_DEPTH:
-                raise _Wrong(self._at, f"more than {MAX_DEPTH} lists or mappings inside one another")
+                raise _Json5Error(self._at, f"more than {MAX_DEPTH} lists or mappings inside one another")
             self._at += 1
             return self._table(place, depth) if mark == "{" else self._items(place, depth)
         if mark in ("'", '"'):
             text = self._string()
-            return Scalar(text, text, place)
+            return ScalarNode(text, text, place)
         found = _NUMBER.match(self._text, self._at)
         if found:
             self._at = found.end()
-            return Scalar(_number(found[0]), found[0], place)
+            return ScalarNode(_number(found[0]), found[0], place)
         found = _NAME.match(self._text, self._at)
         if found and found[0] in _WORDS:
             self._at = found.end()
-            return Scalar(_WORDS[found[0]], found[0], place)
-        raise _Wrong(self._at, f"a value is missing before {self._shown()}", "texts stand in quotes")
+            return ScalarNode(_WORDS[found[0]], found[0], place)
+        raise _Json5Error(self._at, f"a value is missing before {self._shown()}", "quote texts")
 
-    def _table(self, place: Place, depth: int) -> Table:
-        table = Table(place)
+    def _table(self, place: SourcePlace, depth: int) -> MappingNode:
+        table = MappingNode(place)
         while self._next() != "}":
             at = self._place(self._at)
             key = self._key()
             if self._next() != ":":
-                raise _Wrong(self._at, f"a colon is missing after the key {key!r:.60}")
+                raise _Json5Error(self._at, f"a colon is missing after the key {key!r:.60}")
             self._at += 1
             node = self._value(depth + 1)
             if key in table.entries:
                 add_duplicate(self._problems, key, table.entries[key].place, at)
-            table.entries.setdefault(key, Entry(at, node))
+            table.entries.setdefault(key, MappingEntry(at, node))
             self._comma("}")
         self._at += 1
         return table
 
-    def _items(self, place: Place, depth: int) -> Items:
-        items = Items(place)
+    def _items(self, place: SourcePlace, depth: int) -> ListNode:
+        items = ListNode(place)
         while self._next() != "]":
             items.items.append(self._value(depth + 1))
             self._comma("]")
@@ -104,21 +114,21 @@ class _Scan:
         if mark == ",":
             self._at += 1
         elif mark != end:
-            raise _Wrong(self._at, f"a comma or {end} is missing before {self._shown()}")
+            raise _Json5Error(self._at, f"a comma or {end} is missing before {self._shown()}")
 
     def _key(self) -> str:
         if self._next() in ("'", '"'):
             return self._string()
         found = _NAME.match(self._text, self._at)
         if not found:
-            raise _Wrong(self._at, f"{self._shown()} is no key", "put it in quotes")
+            raise _Json5Error(self._at, f"{self._shown()} is no key", "put it in quotes")
         self._at = found.end()
         return found[0]
 
     def _string(self) -> str:
         found = _STRING.match(self._text, self._at)
         if not found:
-            raise _Wrong(self._at, "a text is not closed on its line", "a line goes on after a \\ at its end")
+            raise _Json5Error(self._at, "a text is not closed on its line", "a line goes on after a \\ at its end")
         place = self._place(self._at)
         self._at = found.end()
         written = found[1] if found[1] is not None else found[2]
@@ -126,7 +136,7 @@ class _Scan:
         return checked_text(text, place, self._problems)
 
     def _next(self) -> str:
-        """The character at which the next thing begins; "": the text is at its end."""
+        """Skip blanks and comments. Returns the next character, or "" at the end."""
         found = _SKIP.match(self._text, self._at)
         assert found is not None
         self._at = found.end()
@@ -135,9 +145,9 @@ class _Scan:
     def _shown(self) -> str:
         return repr(self._text[self._at]) if self._at < len(self._text) else "the end"
 
-    def _place(self, offset: int) -> Place:
+    def _place(self, offset: int) -> SourcePlace:
         line = bisect.bisect_right(self._lines, offset)
-        return Place(line, offset - self._lines[line - 1] + 1)
+        return SourcePlace(line, offset - self._lines[line - 1] + 1)
 
 
 def _number(text: str) -> int | float:
@@ -156,5 +166,5 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def _joined(found: re.Match[str]) -> str:
-    """Two halves of a surrogate pair are one character."""
+    """Join the two halves of a surrogate pair."""
     return found[0].encode("utf-16", "surrogatepass").decode("utf-16")

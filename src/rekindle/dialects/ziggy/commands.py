@@ -1,24 +1,119 @@
-"""`rekindle ziggy console`: Ziggy's commands over rekindle's workflows, which are its instances; jobs are its tasks."""
+"""`rekindle ziggy console`: Ziggy's commands. An instance is a workflow, a task is a job."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
 import click
 
-from rekindle.dialects.ziggy.configuring import config
-from rekindle.dialects.ziggy.displaying import display
-from rekindle.dialects.ziggy.halting import halt
-from rekindle.dialects.ziggy.logs import log
-from rekindle.dialects.ziggy.restarting import restart
-from rekindle.dialects.ziggy.starting import start
-from rekindle.domain.errors import UnknownWord
-from rekindle.domain.texts.nearest import did_you_mean
+from rekindle.dialects.command_session import open_store, print_canceled
+from rekindle.dialects.ziggy.display import display
+from rekindle.dialects.ziggy.options import find_instance, instance_option, selected_tasks, task_ids, tasks_option
+from rekindle.dialects.ziggy.pipelines import config, start
+from rekindle.dialects.ziggy.restart import restart
+from rekindle.dialects.ziggy.tasks import Task, read_tasks
+from rekindle.domain.errors import Refused, UnknownWord, UsageError
+from rekindle.domain.selection import Compare, Op, Selection
+from rekindle.domain.states import ENDED, State
+from rekindle.domain.texts.display import did_you_mean
+from rekindle.engine.queries import job_queries, logs, selections
+from rekindle.engine.results import LogFile
+from rekindle.engine.running import reconcile
+from rekindle.engine.session import Session
 
 
-class Abbreviated(click.Group):
-    """A group of which the beginning of a command's name will do, where only one begins so."""
+@click.command()
+@instance_option
+@tasks_option
+def halt(instance: str | None, task: tuple[str, ...]) -> None:
+    """Halt the given tasks, or all incomplete tasks of an instance.
+
+    Running processes are terminated, and waiting tasks do not start. Complete subtasks are kept: a restart runs the
+    others.
+
+    \b
+    Example:
+      rekindle ziggy console halt --task 2 --task 3,4,7-10
+      rekindle ziggy console halt --instance 2
+    """
+    with open_store() as session:
+        tasks = read_tasks(session, selected_tasks(session, instance, task))
+        ended = [one for one in tasks if one.state in ENDED]
+        left = [one for one in tasks if one.state not in ENDED]
+        for number, group in groupby(left, key=lambda one: one.instance):
+            click.echo(f"Halting task(s) {', '.join(str(one.id) for one in group)} in instance {number}")
+        done = reconcile.cancel(session, [one.id for one in left])
+        print_canceled(done)
+        if task:
+            for one in ended:
+                click.echo(f"not halted: task {one.id} {one.name}: it is {one.status}", err=True)
+        if not left and task:
+            raise Refused("nothing is halted: all these tasks have ended")
+        if not left:
+            click.echo(f"instance {instance} has no incomplete task")
+
+
+@click.command()
+@click.option("-t", "--task", multiple=True, metavar="IDS", help="Task IDs. Can be repeated.")
+@click.option("-e", "--errors", is_flag=True, help="Select all failed tasks.")
+@instance_option
+def log(task: tuple[str, ...], errors: bool, instance: str | None) -> None:
+    """Print the logs of the given tasks, or of all failed tasks: their steps and their failed subtasks.
+
+    \b
+    Example:
+      rekindle ziggy console log --task 3
+      rekindle ziggy console log --errors --instance 2
+    """
+    if bool(task) == errors:
+        raise UsageError("no task is given", hint="--task ID, or --errors for all failed tasks")
+    with open_store() as session:
+        workflow = None if instance is None else str(find_instance(session, instance).id)
+        if errors:
+            selection = Selection(workflow=workflow, where=Compare("state", Op.EQ, State.FAILED), everything=True)
+        else:
+            selection = Selection(workflow=workflow, jobs=task_ids(task))
+        for one in read_tasks(session, selections.select(session, selection)):
+            for file in _log_files(session, one):
+                _print_log(one, file)
+
+
+def _log_files(session: Session, task: Task) -> Iterator[LogFile]:
+    """Yield the logs of the steps and failed subtasks of the task's newest attempt, archived or not."""
+    attempts = job_queries.attempts(session, [task.id])
+    if not attempts:
+        click.echo(f"task {task.id} {task.name} has not run yet", err=True)
+        return
+    attempt = attempts[-1]
+    yield from logs.log_files(session, task.id, attempt.number)
+    names = job_queries.step_names(session, attempt)
+    for position, subtasks in job_queries.subtasks(session, attempt).items():
+        for one in subtasks:
+            if one.state is State.FAILED:
+                yield from logs.subtask_log_files(session, task.id, attempt.number, names[position], one.index)
+
+
+def _print_log(task: Task, file: LogFile) -> None:
+    try:
+        content = Path(file.path).read_bytes()
+    except FileNotFoundError:
+        return  # the step printed nothing
+    if content:
+        step = file.step if file.subtask is None else f"{file.step} {file.subtask.index}"
+        click.echo(f"==> task {task.id} {task.name}, {step}, {file.stream} <==")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+
+
+class AbbreviatedGroup(click.Group):
+    """A group whose commands can be abbreviated to a unique prefix."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """By name, or by its beginning; UnknownWord where several begin so."""
+        """Return the command of that name or unique prefix. Raise UnknownWord if the prefix is ambiguous."""
         found = [cmd_name] if cmd_name in self.commands else [one for one in self.commands if one.startswith(cmd_name)]
         if len(found) > 1:
             raise UnknownWord(f"{cmd_name!r} could be {' or '.join(found)}", hint="write one letter more")
@@ -27,7 +122,7 @@ class Abbreviated(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but an unknown command is answered with the nearest known one."""
+        """Raise UnknownWord with the nearest command if the command is unknown."""
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise UnknownWord(
                 f"{ctx.command_path} has no command {args[0]!r}", hint=did_you_mean(args[0], self.commands)
@@ -35,7 +130,7 @@ class Abbreviated(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Abbreviated)
+@click.group(cls=AbbreviatedGroup)
 def ziggy() -> None:
     """Speak Ziggy: the commands of its console.
 
@@ -47,12 +142,12 @@ def ziggy() -> None:
     """
 
 
-@click.group(cls=Abbreviated)
+@click.group(cls=AbbreviatedGroup)
 def console() -> None:
-    """Start, show, halt and restart pipelines. A command's name may be cut short.
+    """Start, show, halt and restart pipelines. Command names can be abbreviated.
 
-    An instance is a workflow, and its ID is the workflow's; a task is a job, and its ID is the job's. Whoever works
-    (`rekindle work`) runs what these commands start.
+    An instance is a workflow, and its ID is the workflow's; a task is a job, and its ID is the job's. `rekindle work`
+    runs the tasks that these commands start.
 
     \b
     Example:

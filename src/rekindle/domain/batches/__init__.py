@@ -1,1 +1,1 @@
-"""The law of batches: supervising within guards, canaries, flakiness."""
+"""Batches of jobs: supervision, canaries and flakiness."""

@@ -1,4 +1,4 @@
-"""Canaries: of what failed alike a few jobs run again first, and the rest only once these have passed."""
+"""Canaries: of jobs that failed with the same signature, rerun a few first, and the rest only if these pass."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rekindle.domain.errors import BadValue, UsageError
-from rekindle.domain.rerunning.naming import named
-from rekindle.domain.rerunning.rerun import How
+from rekindle.domain.rerun.request import How
 from rekindle.domain.states import ENDED, State
+from rekindle.domain.texts.display import list_names
 
-SHOWN = 10
-"""Digits of a signature that are shown."""
+SIGNATURE_DIGITS = 10
+"""Displayed digits of a signature."""
 
 
-class Outcome(enum.StrEnum):
-    """What became of a group."""
+class GroupOutcome(enum.StrEnum):
+    """The outcome of a group."""
 
-    RELEASED = "released"  # its canaries passed: the rest runs again
-    STOPPED = "stopped"  # one did not
+    RELEASED = "released"  # its canaries passed: the rest is rerun
+    STOPPED = "stopped"  # a canary did not pass
     DROPPED = "dropped"  # the rerun of its canaries was undone
 
 
 @dataclass(frozen=True, slots=True)
-class Struck:
-    """A job that has failed, by its live attempt."""
+class FailedJob:
+    """A job whose live attempt failed."""
 
     job: int
     name: str
@@ -40,66 +40,66 @@ class Struck:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """A group of which a part runs first. Both parts are in the order of ids."""
+class CanaryChoice:
+    """A group divided into canaries and waiting jobs, both ordered by id."""
 
     workflow: int
     signature: str
     type: str
     message: str
-    how: How  # of both parts
+    how: How  # the rerun options of both parts
     canaries: tuple[tuple[int, str], ...]  # (job, name)
     waits: tuple[tuple[int, int], ...]  # (job, its live attempt)
 
-    def without(self, jobs: Iterable[int]) -> Choice:
-        """The same, but these jobs do not wait."""
-        away = frozenset(jobs)
-        waits = tuple(one for one in self.waits if one[0] not in away)
-        return Choice(self.workflow, self.signature, self.type, self.message, self.how, self.canaries, waits)
+    def without(self, jobs: Iterable[int]) -> CanaryChoice:
+        """Return the choice without these waiting jobs."""
+        excluded = frozenset(jobs)
+        waits = tuple(one for one in self.waits if one[0] not in excluded)
+        return CanaryChoice(self.workflow, self.signature, self.type, self.message, self.how, self.canaries, waits)
 
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A canary as it stands."""
+    """A canary, in its current state."""
 
     job: int
     name: str
     state: State
     held: str | None = None
     retired: bool = False
-    signature: str | None = None  # of its live attempt, where that failed
+    signature: str | None = None  # of its live attempt, if that failed
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """A group of which a part ran first, as it stands."""
+class CanaryGroup:
+    """A group whose canaries were rerun first, in its current state."""
 
     id: int
-    rerun: int  # that ran the canaries
+    rerun: int  # the rerun of the canaries
     workflow: int
     signature: str
     type: str
     message: str
     canaries: tuple[Canary, ...]
-    waiting: int = 0  # jobs that still stand as they stood then
-    outcome: Outcome | None = None  # None: not decided
+    waiting: int = 0  # jobs that are unchanged since the group was formed
+    outcome: GroupOutcome | None = None  # None: not decided
     why: str = ""
     released: int | None = None  # the rerun of the rest
-    ended: float | None = None  # when it was decided
+    ended: float | None = None  # the time of the decision
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
-    """What is decided of a group, and why."""
+class CanaryDecision:
+    """The outcome decided for a group, and why."""
 
-    outcome: Outcome
+    outcome: GroupOutcome
     why: str
 
 
 def check_canary(n: int, how: How) -> None:
-    """BadValue for a number that is none, UsageError for a manner in which nothing can be tried first."""
+    """Raise BadValue for an invalid number, UsageError for options that exclude canaries."""
     if n < 1:
-        raise BadValue(f"there cannot be {n} canaries", hint="1 or more")
+        raise BadValue(f"{n} is not a number of canaries", hint="1 or more")
     if how.repeats is not None:
         raise UsageError("a canary is judged by how it ends once: --canary does not go with --repeat")
     if how.keep_outputs:
@@ -109,22 +109,22 @@ def check_canary(n: int, how: How) -> None:
             hint="rerun the canaries by name first",
         )
     if how.hold is not None:
-        raise UsageError("what is held does not run: it cannot be a canary")
+        raise UsageError("held jobs do not run, so they cannot be canaries")
 
 
-def choose(struck: Sequence[Struck], n: int, how: How) -> list[Choice]:
-    """Those groups of `struck`, by workflow and signature, that have more than `n` jobs: `n` of each are its canaries,
-    spread over templates and then hosts, the first by id of each. Of all other groups every job runs at once."""
-    groups: dict[tuple[int, str], list[Struck]] = {}
-    for one in sorted(struck, key=lambda one: one.job):
+def choose_canaries(failed: Sequence[FailedJob], n: int, how: How) -> list[CanaryChoice]:
+    """Choose `n` canaries in each group (workflow and signature) of more than `n` jobs, spread over templates and then
+    hosts, by lowest id. The jobs of smaller groups all run at once."""
+    groups: dict[tuple[int, str], list[FailedJob]] = {}
+    for one in sorted(failed, key=lambda one: one.job):
         groups.setdefault((one.workflow, one.signature), []).append(one)
     chosen = []
     for (workflow, signature), members in sorted(groups.items()):
         if len(members) <= n:
             continue
-        first = {one.job for one in _spread(members, n)}
+        first = {one.job for one in _choose_spread(members, n)}
         chosen.append(
-            Choice(
+            CanaryChoice(
                 workflow,
                 signature,
                 members[0].type,
@@ -137,9 +137,9 @@ def choose(struck: Sequence[Struck], n: int, how: How) -> list[Choice]:
     return chosen
 
 
-def _spread(members: Sequence[Struck], n: int) -> list[Struck]:
-    """So many of them, each of the template, of the host within it, and of the host of which there are fewest yet."""
-    alike: dict[tuple[int, str | None], list[Struck]] = {}
+def _choose_spread(members: Sequence[FailedJob], n: int) -> list[FailedJob]:
+    """Choose `n` jobs, each time from the template, then the kind, then the host chosen least often so far."""
+    alike: dict[tuple[int, str | None], list[FailedJob]] = {}
     for one in reversed(members):
         alike.setdefault((one.template, one.host), []).append(one)
     templates: Counter[int] = Counter()
@@ -158,23 +158,26 @@ def _spread(members: Sequence[Struck], n: int) -> list[Struck]:
     return chosen
 
 
-def judge(group: Group) -> Ruling | None:
-    """What becomes of a group as its canaries stand; None: not all of them have ended for good. One that a revision
-    has left out says nothing."""
+def decide_group(group: CanaryGroup) -> CanaryDecision | None:
+    """Decide a group from the state of its canaries; None: not all have ended. Retired canaries do not count."""
     canaries = [one for one in group.canaries if not one.retired]
     if any(one.state not in ENDED for one in canaries):
         return None
     bad = [one for one in canaries if one.state is not State.COMPLETED]
     if bad:
-        return Ruling(Outcome.STOPPED, "; ".join(_said(ends) for ends in _together(group.signature, bad).items()))
+        return CanaryDecision(
+            GroupOutcome.STOPPED, "; ".join(_format_ends(ends) for ends in _group_by_end(group.signature, bad).items())
+        )
     if not canaries:
-        return Ruling(Outcome.STOPPED, "its workflow has none of its canaries any more")
-    passed = named([one.name for one in canaries])
-    return Ruling(Outcome.RELEASED, f"its {'canary' if len(canaries) == 1 else 'canaries'} {passed} passed")
+        return CanaryDecision(GroupOutcome.STOPPED, "its workflow has none of its canaries any more")
+    passed = list_names([one.name for one in canaries])
+    return CanaryDecision(
+        GroupOutcome.RELEASED, f"its {'canary' if len(canaries) == 1 else 'canaries'} {passed} passed"
+    )
 
 
-def _together(signature: str, bad: Sequence[Canary]) -> Mapping[str, list[str]]:
-    """The names of those that did not pass, by how they ended."""
+def _group_by_end(signature: str, bad: Sequence[Canary]) -> Mapping[str, list[str]]:
+    """Return the names of the canaries that did not pass, by how they ended."""
     found: dict[str, list[str]] = {}
     for one in bad:
         if one.state is State.CANCELED:
@@ -182,12 +185,14 @@ def _together(signature: str, bad: Sequence[Canary]) -> Mapping[str, list[str]]:
         elif one.signature == signature:
             ended = "failed again the same way"
         else:
-            ended = f"failed again another way ({one.signature[:SHOWN]})" if one.signature else "failed again"
+            ended = (
+                f"failed again another way ({one.signature[:SIGNATURE_DIGITS]})" if one.signature else "failed again"
+            )
         found.setdefault(ended, []).append(one.name)
     return found
 
 
-def _said(ends: tuple[str, Sequence[str]]) -> str:
+def _format_ends(ends: tuple[str, Sequence[str]]) -> str:
     ended, names = ends
     verb = ("was " if len(names) == 1 else "were ") if ended == "canceled" else ""
-    return f"its {'canary' if len(names) == 1 else 'canaries'} {named(names)} {verb}{ended}"
+    return f"its {'canary' if len(names) == 1 else 'canaries'} {list_names(names)} {verb}{ended}"

@@ -1,10 +1,9 @@
-"""How jobs came to pass: at once, flaky, or only after something had been changed; and how often they fail.
+"""Flakiness: how jobs came to pass (at once, flaky, or after a change), and how often they fail.
 
-Attempts count as made under the same conditions when all that is recorded of what they depended on is the same: the
-fields of the definition that matter to the result, resources, parameters, matrix values, what a rerun had modified,
-inputs, outer variables, modules, and what the jobs that they need came to. What nobody declared cannot count. An
-attempt that was lost or canceled says nothing of its job, and is only counted.
-"""
+Attempts count as made under the same conditions if everything recorded about their dependencies is equal: the fields of
+the definition that matter to the result, resources, parameters, matrix values, overrides, inputs, outer variables,
+modules, and the results of needed jobs. Undeclared dependencies cannot count. Attempts that were lost or canceled say
+nothing about the job and are only counted."""
 
 from __future__ import annotations
 
@@ -14,23 +13,23 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 Z = 1.959963984540054
-"""Of the standard normal distribution, 95 % lie within so many deviations of the mean."""
+"""95 % of the standard normal distribution lie within this many deviations of the mean."""
 
 
-class Passed(enum.StrEnum):
-    """How a job came to where it stands, by its whole history."""
+class PassHistory(enum.StrEnum):
+    """How a job came to its current outcome, by its whole history."""
 
     PLAIN = "plain"  # it never failed
     FLAKY = "flaky"  # it passed, and has failed under conditions under which it passes
-    MODIFIED = "modified"  # it passed once something was changed: what it had before did not pass, or is modified now
+    MODIFIED = "modified"  # it passed after a change: it did not pass before, or has overrides now
     MIXED = "mixed"  # it failed last, and has passed under the same conditions
     FAILING = "failing"  # it failed last, and has never passed under the same conditions
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """What became of a job's attempts under the same conditions. Attempts are known by their ids, in the order of
-    which they were made."""
+class ConditionStatistics:
+    """The outcomes of a job's attempts under the same conditions. Attempts are identified by their ids, in creation
+    order."""
 
     job: int
     conditions: Hashable
@@ -39,10 +38,10 @@ class Tried:
     first_failure: int | None = None
     newest: int = 0  # attempt
     newest_passed: bool = False
-    modified: bool = False  # a rerun had modified them
+    modified: bool = False  # with the overrides of a rerun
 
-    def __add__(self, other: Tried) -> Tried:
-        """Both, told to be of one job and under the same conditions."""
+    def __add__(self, other: ConditionStatistics) -> ConditionStatistics:
+        """Add statistics of the same job and conditions."""
         newest = max(self, other, key=lambda one: one.newest)
         firsts = [one for one in (self.first_failure, other.first_failure) if one is not None]
         return replace(
@@ -54,13 +53,13 @@ class Tried:
 
     @property
     def mixed(self) -> bool:
-        """Some passed, and some did not."""
+        """Whether some attempts passed and some failed."""
         return bool(self.passes and self.failures)
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
-    """One way in which a job has failed."""
+class FailureKind:
+    """One failure signature of a job."""
 
     signature: str
     cause: str
@@ -68,12 +67,12 @@ class Failing:
     message: str
     count: int
     newest: int  # attempt
-    newest_message: str = ""  # as that attempt wrote it, in one line; `message` is normalised
+    newest_message: str = ""  # as written by that attempt, in one line; `message` is normalized
 
 
 @dataclass(frozen=True, slots=True)
-class OnHost:
-    """How a job has gone on a host."""
+class HostStatistics:
+    """The outcomes of a job on one host."""
 
     host: str
     passes: int
@@ -84,76 +83,78 @@ class OnHost:
 class Flakiness:
     """How often a job fails under conditions under which it can pass.
 
-    `passes` and `failures` are those under conditions under which it has ever passed; where it never has, all of them.
-    `elsewhere` are the failures under other conditions, of which nothing can be said."""
+    `passes` and `failures` count attempts under conditions under which it has ever passed, or all attempts if it never
+    has. `elsewhere` counts the failures under other conditions."""
 
     job: int
-    passed: Passed
+    passed: PassHistory
     passes: int
     failures: int
     elsewhere: int
     lost: int = 0  # attempts that were lost or canceled
-    last: float | None = None  # when its last attempt ended
+    last: float | None = None  # the end of its last attempt
     last_failure: float | None = None
-    signatures: tuple[Failing, ...] = ()  # most frequent first
-    hosts: tuple[OnHost, ...] = ()  # most failures first
+    signatures: tuple[FailureKind, ...] = ()  # most frequent first
+    hosts: tuple[HostStatistics, ...] = ()  # most failures first
     interval: tuple[float, float] = field(default=(0.0, 1.0))
 
     @property
     def rate(self) -> float:
-        """Failures among all that count."""
+        """The share of failures among the counted attempts."""
         return self.failures / (self.failures + self.passes)
 
     @property
     def mixed(self) -> bool:
-        """It has failed under conditions under which it passes."""
+        """Whether it has failed under conditions under which it passes."""
         return bool(self.passes and self.failures)
 
 
-def merged(tried: Iterable[Tried]) -> dict[int, list[Tried]]:
-    """By job, one for each of its conditions, in the order in which they were last met."""
-    found: dict[int, dict[Hashable, Tried]] = {}
+def merge_statistics(tried: Iterable[ConditionStatistics]) -> dict[int, list[ConditionStatistics]]:
+    """Merge statistics by job and conditions. The entries of a job are ordered by their newest attempt."""
+    found: dict[int, dict[Hashable, ConditionStatistics]] = {}
     for one in tried:
         known = found.setdefault(one.job, {})
         known[one.conditions] = known[one.conditions] + one if one.conditions in known else one
     return {job: sorted(known.values(), key=lambda one: one.newest) for job, known in found.items()}
 
 
-def passed(tried: Sequence[Tried]) -> Passed:
-    """How a job came to where it stands, from all of its conditions (at least one), in the order of `merged`."""
+def pass_history(tried: Sequence[ConditionStatistics]) -> PassHistory:
+    """Return how a job came to its current outcome, from the statistics of all its conditions (at least one), ordered
+    as by `merge_statistics`."""
     now, earlier = tried[-1], tried[:-1]
     if not now.newest_passed:
-        return Passed.MIXED if now.passes else Passed.FAILING
+        return PassHistory.MIXED if now.passes else PassHistory.FAILING
     if now.failures:
-        return Passed.FLAKY
+        return PassHistory.FLAKY
     if now.modified or any(one.failures and not one.passes for one in earlier):
-        return Passed.MODIFIED
-    return Passed.FLAKY if any(one.failures for one in earlier) else Passed.PLAIN
+        return PassHistory.MODIFIED
+    return PassHistory.FLAKY if any(one.failures for one in earlier) else PassHistory.PLAIN
 
 
-def flakiness(tried: Sequence[Tried]) -> Flakiness:
-    """The same as a rate, with the interval in which it lies."""
+def measure_flakiness(tried: Sequence[ConditionStatistics]) -> Flakiness:
+    """Return a job's failure rate, with its confidence interval."""
     able = [one for one in tried if one.passes]
     counted = able or tried
     passes, failures = sum(one.passes for one in counted), sum(one.failures for one in counted)
     return Flakiness(
         job=tried[-1].job,
-        passed=passed(tried),
+        passed=pass_history(tried),
         passes=passes,
         failures=failures,
         elsewhere=sum(one.failures for one in tried) - failures,
-        interval=wilson(failures, passes + failures),
+        interval=wilson_interval(failures, passes + failures),
     )
 
 
-def by_certainty(found: Mapping[int, Flakiness]) -> list[Flakiness]:
-    """Those that fail most often for certain first: one failure in two says less than ten in twenty."""
+def sort_by_certainty(found: Mapping[int, Flakiness]) -> list[Flakiness]:
+    """Sort by the lower bound of the failure rate, highest first: one failure in two attempts says less than ten in
+    twenty."""
     return sorted(found.values(), key=lambda one: (-one.interval[0], -one.rate, -one.failures, one.job))
 
 
-def wilson(hits: int, of: int) -> tuple[float, float]:
-    """The 95 % score interval for a share, of which `hits` among `of` were seen; (0, 1) when nothing was. It holds for
-    small counts too, where the textbook's interval has no width at 0 of n and leaves [0, 1].
+def wilson_interval(hits: int, of: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a share, of which `hits` among `of` were seen; (0, 1) for no observations.
+    Unlike the normal approximation, it holds for small counts: it has a width at 0 of n and stays within [0, 1].
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American
     Statistical Association 22 (1927), 209-212."""

@@ -1,1 +1,1 @@
-"""The law of change detection: what counts as different, of attempts and of definitions."""
+"""Change detection: differences between attempts and between definitions."""

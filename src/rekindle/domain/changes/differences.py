@@ -1,10 +1,8 @@
-"""What differs between two attempts, field by field.
+"""Differences between two attempts, field by field, and between the code and environment they ran in.
 
-Fields are named by dotted paths: `params.` are the values that parameters had in the end, `template.` is what was
-defined, `modified.` what a rerun set on top of that, `steps.` how each step ended. What modules, inputs, files
-that commands name (`named.`), outputs, outer variables and the jobs that are needed came to is told by digests. Values
-are as JSON has them; None stands for what an attempt has not.
-"""
+Fields are named by dotted paths: `params.` are final parameter values, `template.` is the definition, `modified.` the
+overrides of a rerun, `steps.` the outcome of each step. Modules, inputs, files named in commands (`named.`), outputs,
+outer variables and needed jobs are compared by digests. Values are JSON values; None means missing."""
 
 from __future__ import annotations
 
@@ -13,104 +11,104 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from rekindle.domain.changes.code import code_values, environment_of
-from rekindle.domain.changes.prints import Prints
+from rekindle.domain.changes.fingerprints import ABSENT, ENVIRONMENT, METHOD, WHOLE, EnvironmentPart, FileFingerprints
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
 from rekindle.domain.models import Attempt, StepOutcome
-from rekindle.domain.rerunning.retrying import rule_to_json
-from rekindle.domain.texts.secrets import masked_field
+from rekindle.domain.rerun.plan import Reason, ReasonKind
+from rekindle.domain.rerun.retry import rule_to_json
+from rekindle.domain.texts.display import mask_field
 
-NAMED = "named."
-"""A field begins so that stands for a file which is not declared, but named in a command."""
+NAMED_PREFIX = "named."
+"""The prefix of fields for files that are named in a command, not declared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field with the value that each of two attempts has. Memory is in bytes, times are in seconds."""
+    """A field with its value in two attempts. Memory is in bytes, times are in seconds."""
 
     field: str
     a: Any
     b: Any
-    not_set: Literal["before", "after"] | None = None  # the side that has no value at all; only of parameters
+    not_set: Literal["before", "after"] | None = None  # the side without a value; only for parameters
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
-    """What an attempt had beside its own row, as far as it is known. What one of two attempts has not recorded is not
-    compared."""
+class AttemptContext:
+    """What an attempt ran with beside its own row. Parts that one of two attempts did not record are not compared."""
 
-    params: Mapping[str, Any] = field(default_factory=dict)  # with what actions changed and a rerun modified
+    params: Mapping[str, Any] = field(default_factory=dict)  # with dynamic changes and overrides
     matrix: Mapping[str, Any] = field(default_factory=dict)
-    resources: Resources | None = None  # with what a rerun modified
+    resources: Resources | None = None  # with overrides
     code: Mapping[str, str] | None = None  # module -> digest
-    prints: Prints | None = None
-    needed: Mapping[str, str] = field(default_factory=dict)  # job that it needs -> what that came to
+    prints: FileFingerprints | None = None
+    needed: Mapping[str, str] = field(default_factory=dict)  # needed job -> digest of its result
 
 
-NOTHING_AROUND = Around()
+NO_CONTEXT = AttemptContext()
 
 
-def differences(
+def attempt_differences(
     a: Attempt,
     b: Attempt,
     template_a: JobTemplate,
     template_b: JobTemplate,
-    around_a: Around = NOTHING_AROUND,
-    around_b: Around = NOTHING_AROUND,
+    around_a: AttemptContext = NO_CONTEXT,
+    around_b: AttemptContext = NO_CONTEXT,
 ) -> list[Difference]:
-    """The fields in which two attempts are not alike: first what they were to do and how, then what became of them.
+    """Return the fields in which two attempts differ: first their definition and inputs, then their outcome.
 
-    The templates are those that the attempts ran. Results are compared by the paths within them at which they part.
-    """
+    The templates are those of the attempts. Results are compared by the paths at which they diverge."""
     sections = (
-        (_origin(a), _origin(b)),
-        (_values(around_a), _values(around_b)),
-        (_defined(template_a), _defined(template_b)),
-        (_modified(a), _modified(b)),
-        _surroundings(around_a, around_b),
-        (_course(a), _course(b)),
-        _results(a, b),
-        _outputs(around_a, around_b),
-        (_steps(a), _steps(b)),
+        (_identity_fields(a), _identity_fields(b)),
+        (_value_fields(around_a), _value_fields(around_b)),
+        (_template_fields(template_a), _template_fields(template_b)),
+        (_override_fields(a), _override_fields(b)),
+        _context_fields(around_a, around_b),
+        (_outcome_fields(a), _outcome_fields(b)),
+        _result_fields(a, b),
+        _output_digests(around_a, around_b),
+        (_step_fields(a), _step_fields(b)),
     )
-    return [found for one, other in sections for found in unlike(one, other)]
+    return [found for one, other in sections for found in differing_keys(one, other)]
 
 
 def template_differences(a: JobTemplate, b: JobTemplate) -> Iterator[Difference]:
-    """The fields in which two templates are not alike, without `template.` in front; their names do not count."""
-    one, other = ({name.removeprefix("template."): value for name, value in _defined(each).items()} for each in (a, b))
-    return (found for found in unlike(one, other) if found.field != "name")
+    """Return the fields in which two templates differ, without the prefix `template.`; their names do not count."""
+    one, other = (
+        {name.removeprefix("template."): value for name, value in _template_fields(each).items()} for each in (a, b)
+    )
+    return (found for found in differing_keys(one, other) if found.field != "name")
 
 
-def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
-    """The keys of which two mappings do not have equal values."""
+def differing_keys(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
+    """Return the keys at which two mappings differ."""
     for name in dict.fromkeys((*a, *b)):
         one, other = a.get(name), b.get(name)
-        # as JSON text, because Python takes true and 1 for the same value
+        # as JSON text, because True == 1 in Python
         if json.dumps(one, sort_keys=True) != json.dumps(other, sort_keys=True):
-            yield Difference(name, masked_field(name, one), masked_field(name, other))
+            yield Difference(name, mask_field(name, one), mask_field(name, other))
 
 
 def parameter_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """The parameters of which two mappings do not have equal values; null is a value."""
-    both = {each.field: each for each in unlike(a, b)}
+    """Return the parameters in which two mappings differ; null is a value."""
+    both = {each.field: each for each in differing_keys(a, b)}
     found: list[Difference] = []
     for name in dict.fromkeys((*a, *b)):
         if name not in b:
-            found.append(Difference(name, masked_field(name, a[name]), None, "after"))
+            found.append(Difference(name, mask_field(name, a[name]), None, "after"))
         elif name not in a:
-            found.append(Difference(name, None, masked_field(name, b[name]), "before"))
+            found.append(Difference(name, None, mask_field(name, b[name]), "before"))
         elif name in both:
             found.append(both[name])
     return tuple(found)
 
 
-def _origin(one: Attempt) -> dict[str, Any]:
+def _identity_fields(one: Attempt) -> dict[str, Any]:
     return {"job": one.job, "workflow": one.workflow, "revision": one.revision}
 
 
-def _defined(template: JobTemplate) -> dict[str, Any]:
-    """A template, flattened: its steps by name, since a step that is put in moves those after it."""
+def _template_fields(template: JobTemplate) -> dict[str, Any]:
+    """Flatten a template. Steps go by name, since an inserted step moves those after it."""
     found = {"template.steps": [step.name for step in template.steps]}
     for step in template.steps:
         found.update(_flat(f"template.steps.{step.name}", _fields(step, "name")))
@@ -122,7 +120,7 @@ def _fields(part: JobTemplate | Step | Each | Resources, *but: str) -> dict[str,
 
 
 def _flat(path: str, value: Any) -> dict[str, Any]:
-    """A value by dotted path, down to what is no mapping; an empty mapping is left out."""
+    """Flatten a value by dotted path down to values that are not mappings; empty mappings are omitted."""
     if isinstance(value, Resources):
         value = {**_fields(value), "licences": dict(value.licences)}
     elif isinstance(value, Each):
@@ -134,8 +132,8 @@ def _flat(path: str, value: Any) -> dict[str, Any]:
     return {path: list(value) if isinstance(value, tuple) else value}
 
 
-def _modified(one: Attempt) -> dict[str, Any]:
-    """What a rerun set: parameters and variables by name, each as a whole."""
+def _override_fields(one: Attempt) -> dict[str, Any]:
+    """Return the overrides of a rerun; parameters and variables by name, each as a whole."""
     found: dict[str, Any] = {}
     for kind, value in json.loads(one.overrides or "{}").items():
         if kind in ("params", "env"):
@@ -145,20 +143,20 @@ def _modified(one: Attempt) -> dict[str, Any]:
     return found
 
 
-def _course(one: Attempt) -> dict[str, Any]:
+def _outcome_fields(one: Attempt) -> dict[str, Any]:
     return {
         "start_step": one.start_step,
         "builds_on": one.builds_on,
         "partial": one.partial,
         "host": one.host,
-        **_ending(one),
+        **_end_fields(one),
         "seconds": _seconds(one),
         "cpu_seconds": one.cpu_seconds,
         "max_rss_bytes": one.max_rss_bytes,
     }
 
 
-def _ending(one: Attempt | StepOutcome) -> dict[str, Any]:
+def _end_fields(one: Attempt | StepOutcome) -> dict[str, Any]:
     return {
         "state": one.state.label,
         "cause": one.cause.value if one.cause else None,
@@ -173,66 +171,151 @@ def _seconds(one: Attempt | StepOutcome) -> float | None:
     return None if one.started is None or one.ended is None else round(max(0.0, one.ended - one.started), 6)
 
 
-def _values(one: Around) -> dict[str, Any]:
+def _value_fields(one: AttemptContext) -> dict[str, Any]:
     found = {f"params.{name}": value for name, value in one.params.items()}
     return found | {f"matrix.{name}": value for name, value in one.matrix.items()}
 
 
-Sides = tuple[dict[str, Any], dict[str, Any]]
+FieldPair = tuple[dict[str, Any], dict[str, Any]]
 
 
-def _surroundings(a: Around, b: Around) -> Sides:
+def _context_fields(a: AttemptContext, b: AttemptContext) -> FieldPair:
     one: dict[str, Any] = {}
     other: dict[str, Any] = {}
     if a.resources is not None and b.resources is not None:
         one |= _flat("resources", a.resources)
         other |= _flat("resources", b.resources)
     if a.code is not None and b.code is not None:
-        for side, code, values in zip((one, other), (a.code, b.code), code_values(a.code, b.code), strict=True):
+        for side, code, values in zip((one, other), (a.code, b.code), code_differences(a.code, b.code), strict=True):
             side |= {f"code.{name}": digest for name, digest in values.items()}
-            side |= {f"environment.{kind}.{name}": value for (kind, name), value in environment_of(code).items()}
+            side |= {f"environment.{kind}.{name}": value for (kind, name), value in environment_parts(code).items()}
     if a.prints is not None and b.prints is not None:
         for side, prints in ((one, a.prints), (other, b.prints)):
             side |= {f"inputs.{content.name}": content.digest for content in prints.inputs if not content.implicit}
             named = (content for content in prints.inputs if content.implicit and content.compared)
-            side |= {f"{NAMED}{content.name}": content.digest for content in named}
+            side |= {f"{NAMED_PREFIX}{content.name}": content.digest for content in named}
             side |= {f"environment.{name}": digest for name, digest in prints.env.items()}
-    one |= {f"needs.{job}": came for job, came in a.needed.items()}
-    other |= {f"needs.{job}": came for job, came in b.needed.items()}
+    one |= {f"needs.{job}": digest for job, digest in a.needed.items()}
+    other |= {f"needs.{job}": digest for job, digest in b.needed.items()}
     return one, other
 
 
-def _outputs(a: Around, b: Around) -> Sides:
-    """What outputs held, where both have completed."""
+def _output_digests(a: AttemptContext, b: AttemptContext) -> FieldPair:
+    """Return the output digests, if both attempts completed."""
     one, other = (side.prints.outputs if side.prints else () for side in (a, b))
     if not (one and other):
         return {}, {}
-    told = [{f"outputs.{content.name}": content.digest for content in side} for side in (one, other)]
-    return told[0], told[1]
+    digests = [{f"outputs.{content.name}": content.digest for content in side} for side in (one, other)]
+    return digests[0], digests[1]
 
 
-def _results(a: Attempt, b: Attempt) -> Sides:
+def _result_fields(a: Attempt, b: Attempt) -> FieldPair:
     one, other = (json.loads(attempt.result) if attempt.result else None for attempt in (a, b))
-    found: Sides = ({}, {})
-    _part("result", one, other, found)
+    found: FieldPair = ({}, {})
+    _diverging_paths("result", one, other, found)
     return found
 
 
-def _part(path: str, a: Any, b: Any, found: Sides) -> None:
-    """The paths at which two values part: those within them while both are objects, or lists of the same length."""
+def _diverging_paths(path: str, a: Any, b: Any, found: FieldPair) -> None:
+    """Collect the paths at which two values diverge: within them while both are objects, or lists of equal length."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in dict.fromkeys((*a, *b)):
-            _part(f"{path}.{key}", a.get(key), b.get(key), found)
+            _diverging_paths(f"{path}.{key}", a.get(key), b.get(key), found)
     elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         for at, (one, other) in enumerate(zip(a, b, strict=True)):
-            _part(f"{path}[{at}]", one, other, found)
+            _diverging_paths(f"{path}[{at}]", one, other, found)
     else:
         found[0][path], found[1][path] = a, b
 
 
-def _steps(one: Attempt) -> dict[str, Any]:
+def _step_fields(one: Attempt) -> dict[str, Any]:
     return {
         f"steps.{step.name}.{name}": value
         for step in one.steps
-        for name, value in {**_ending(step), "seconds": _seconds(step), "kept_from": step.kept_from}.items()
+        for name, value in {**_end_fields(step), "seconds": _seconds(step), "kept_from": step.kept_from}.items()
     }
+
+
+ON_IMPORT = "<module>"
+"""The name, in reasons, of a module's statements with side effects on import."""
+
+
+def environment_parts(recorded: Mapping[str, str]) -> dict[EnvironmentPart, str]:
+    """Return the parts of the environment in a mapping."""
+    return {
+        EnvironmentPart(*key.removeprefix(ENVIRONMENT).split(" ", 1)): value
+        for key, value in recorded.items()
+        if key.startswith(ENVIRONMENT)
+    }
+
+
+def code_reasons(then: Mapping[str, str], now: Mapping[str, str]) -> list[Reason]:
+    """Return CODE reasons: definitions that differ, and modules whose definitions cannot be compared."""
+    return [Reason(ReasonKind.CODE, detail) for detail in _code_changes(then, now)]
+
+
+def code_differences(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the differing code of two recordings, by `module` or `module:name`, with the digests of both."""
+    sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    for detail in _code_changes(then, now):
+        label = ":".join(filter(None, (detail["module"], detail.get("name"))))
+        for side, found in zip(sides, ("before", "after"), strict=True):
+            if detail[found] is not None:
+                side[label] = detail[found]
+    return sides
+
+
+def environment_part_reasons(sides: Mapping[EnvironmentPart, tuple[str, str]]) -> list[Reason]:
+    """Return ENVIRONMENT reasons for the parts whose values, then and now, differ."""
+    return [
+        Reason(
+            ReasonKind.ENVIRONMENT,
+            {"part": part.kind, "name": part.name, "before": before or None, "after": after or None},
+        )
+        for part, (before, after) in sides.items()
+        if before != after
+    ]
+
+
+def _code_changes(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    before, after = _file_digests(then), _file_digests(now)
+    if then.get(METHOD) != now.get(METHOD) or METHOD not in then:
+        yield from (
+            {"module": module, **_before_after(before.get(module), after.get(module))}
+            for module in sorted({*before, *after})
+            if before.get(module) != after.get(module)
+        )
+        return
+    one, other = _definition_digests(then), _definition_digests(now)
+    for module in sorted({*one, *other, *(name for name, digest in (*before.items(), *after.items()) if not digest)}):
+        here, there = one.get(module, {}), other.get(module, {})
+        because = there.get(WHOLE) or here.get(WHOLE)
+        missing = ABSENT in (before.get(module), after.get(module))
+        if because is None and not missing:
+            for name in sorted({*here, *there}):
+                if here.get(name) != there.get(name):
+                    yield {
+                        "module": module,
+                        "name": name or ON_IMPORT,
+                        **_before_after(here.get(name), there.get(name)),
+                    }
+        elif before.get(module) != after.get(module):
+            whole = {"whole": True, "because": because} if because else {}
+            yield {"module": module, **whole, **_before_after(before.get(module), after.get(module))}
+
+
+def _before_after(before: str | None, after: str | None) -> dict[str, str | None]:
+    return {"before": before or None, "after": after or None}
+
+
+def _file_digests(recorded: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in recorded.items() if ":" not in key and not key.startswith(ENVIRONMENT)}
+
+
+def _definition_digests(recorded: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for key, value in recorded.items():
+        module, colon, name = key.partition(":")
+        if colon and module and not key.startswith(ENVIRONMENT):
+            found.setdefault(module, {})[name] = value
+    return found

@@ -1,45 +1,50 @@
-"""Revisions of a definition: what each was, what differs between two, and what submitting one does, as a plan."""
+"""Revisions of a definition: compare two, plan the effects of a new one, and find overrides that it outdates."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rekindle.domain.changes.differences import Difference, parameter_differences, template_differences, unlike
+from rekindle.domain.changes.differences import Difference, differing_keys, parameter_differences, template_differences
 from rekindle.domain.definition import JobTemplate
-from rekindle.domain.rerunning.plan_form import seal
-from rekindle.domain.rerunning.rerun import FROM_BEGINNING, PlannedJob, Reason, ReasonKind, RerunPlan
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.overrides import AppliedOverrides
+from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.request import FROM_BEGINNING
 from rekindle.domain.states import State
+from rekindle.domain.texts.display import NOT_SET, format_value, mask_field
+from rekindle.domain.texts.quantities import format_duration, format_size
+from rekindle.domain.texts.substitution import render_text
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
-    """A revision, or a definition that may become one, in the form in which two are compared."""
+class RevisionOutline:
+    """A revision, or a definition that may become one, in the form used for comparison."""
 
     params: Mapping[str, Any]
-    templates: Mapping[int, JobTemplate]  # by a number that means something to this outline alone
+    templates: Mapping[int, JobTemplate]  # by a number that is local to this outline
     jobs: Mapping[str, tuple[int, str]]  # by name: the template, and the JSON text of the matrix values
     edges: Collection[tuple[str, str]]  # (parent, child) by name
 
     def maker(self, job: str) -> str:
-        """The name of the template that a job is made from."""
+        """Return the name of a job's template."""
         return self.templates[self.jobs[job][0]].name
 
 
 @dataclass(frozen=True, slots=True)
-class JobsOf:
-    """Jobs that are made from one template."""
+class TemplateJobs:
+    """Jobs of one template."""
 
     template: str
     jobs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Redefined:
-    """Jobs of one template that were defined otherwise, all in the same fields. These are named by dotted paths:
-    `steps.NAME.run`, `resources.memory`, `matrix.seed`."""
+class RedefinedJobs:
+    """Jobs of one template whose definitions differ in the same fields, named by dotted paths: `steps.NAME.run`,
+    `resources.memory`, `matrix.seed`."""
 
     template: str
     jobs: tuple[str, ...]
@@ -47,8 +52,9 @@ class Redefined:
 
 
 @dataclass(frozen=True, slots=True)
-class Rewired:
-    """Jobs of one template, in both revisions, that need others of another than they did: pairs (parent, child)."""
+class RewiredJobs:
+    """Jobs of one template, in both revisions, whose needs among another template's jobs changed: pairs (parent,
+    child)."""
 
     template: str
     needs: str  # the other template
@@ -58,34 +64,34 @@ class Rewired:
 
 @dataclass(frozen=True, slots=True)
 class RevisionDiff:
-    """What differs between two revisions."""
+    """The differences between two revisions."""
 
     params: tuple[Difference, ...] = ()
-    added: tuple[JobsOf, ...] = ()
-    removed: tuple[JobsOf, ...] = ()
-    changed: tuple[Redefined, ...] = ()
-    edges: tuple[Rewired, ...] = ()
+    added: tuple[TemplateJobs, ...] = ()
+    removed: tuple[TemplateJobs, ...] = ()
+    changed: tuple[RedefinedJobs, ...] = ()
+    edges: tuple[RewiredJobs, ...] = ()
 
 
-def compare(a: Outline, b: Outline) -> RevisionDiff:
-    """What differs in `b`. The order is that of the jobs; jobs are gathered by the template they are made from."""
+def diff_outlines(a: RevisionOutline, b: RevisionOutline) -> RevisionDiff:
+    """Return the differences of `b` from `a`, in job order, grouped by template."""
     return RevisionDiff(
         params=parameter_differences(a.params, b.params),
-        added=_gathered(b, (job for job in b.jobs if job not in a.jobs)),
-        removed=_gathered(a, (job for job in a.jobs if job not in b.jobs)),
-        changed=_changed(a, b),
-        edges=_rewired(a, b),
+        added=_group_by_template(b, (job for job in b.jobs if job not in a.jobs)),
+        removed=_group_by_template(a, (job for job in a.jobs if job not in b.jobs)),
+        changed=_redefined_jobs(a, b),
+        edges=_rewired_jobs(a, b),
     )
 
 
-def _gathered(outline: Outline, jobs: Iterable[str]) -> tuple[JobsOf, ...]:
+def _group_by_template(outline: RevisionOutline, jobs: Iterable[str]) -> tuple[TemplateJobs, ...]:
     found: dict[str, list[str]] = {}
     for job in jobs:
         found.setdefault(outline.maker(job), []).append(job)
-    return tuple(JobsOf(template, tuple(names)) for template, names in found.items())
+    return tuple(TemplateJobs(template, tuple(names)) for template, names in found.items())
 
 
-def _changed(a: Outline, b: Outline) -> tuple[Redefined, ...]:
+def _redefined_jobs(a: RevisionOutline, b: RevisionOutline) -> tuple[RedefinedJobs, ...]:
     pairs: dict[tuple[int, int], tuple[Difference, ...]] = {}
     found: dict[tuple[int, int, str, str], list[str]] = {}
     for job, (now, bound_now) in b.jobs.items():
@@ -99,19 +105,21 @@ def _changed(a: Outline, b: Outline) -> tuple[Redefined, ...]:
         elif pairs[then, now]:
             found.setdefault((then, now, "", ""), []).append(job)
     return tuple(
-        Redefined(b.templates[now].name, tuple(jobs), (*pairs[then, now], *_bound(bound_then, bound_now)))
+        RedefinedJobs(
+            b.templates[now].name, tuple(jobs), (*pairs[then, now], *_matrix_differences(bound_then, bound_now))
+        )
         for (then, now, bound_then, bound_now), jobs in found.items()
     )
 
 
-def _bound(then: str, now: str) -> Iterator[Difference]:
-    """What differs between two texts of matrix values; texts that are empty are not looked at."""
+def _matrix_differences(then: str, now: str) -> Iterator[Difference]:
+    """Yield the differences between two texts of matrix values; empty texts are ignored."""
     one, other = (json.loads(text or "{}") for text in (then, now))
-    for found in unlike(one, other):
+    for found in differing_keys(one, other):
         yield Difference(f"matrix.{found.field}", found.a, found.b)
 
 
-def _rewired(a: Outline, b: Outline) -> tuple[Rewired, ...]:
+def _rewired_jobs(a: RevisionOutline, b: RevisionOutline) -> tuple[RewiredJobs, ...]:
     before, after = set(a.edges), set(b.edges)
     found: dict[tuple[str, str], tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {}
     for which, outline, edges in ((0, b, after - before), (1, a, before - after)):
@@ -119,41 +127,138 @@ def _rewired(a: Outline, b: Outline) -> tuple[Rewired, ...]:
             if child in a.jobs and child in b.jobs:
                 key = (outline.maker(child), outline.maker(parent))
                 found.setdefault(key, ([], []))[which].append((parent, child))
-    return tuple(Rewired(*key, tuple(gained), tuple(lost)) for key, (gained, lost) in found.items())
+    return tuple(RewiredJobs(*key, tuple(gained), tuple(lost)) for key, (gained, lost) in found.items())
 
 
 @dataclass(frozen=True, slots=True)
 class RevisedJob:
-    """What a revision did to a job."""
+    """What a revision changed of a job."""
 
     id: int
     name: str
-    version: int  # that it had
+    version: int  # before the revision
     before: State
     reasons: tuple[Reason, ...]
 
 
 def revision_reason(kind: ReasonKind, revision: int, **detail: Any) -> Reason:
-    """Why a job is in the plan of a revision."""
+    """Return the reason of a job in the plan of a revision."""
     return Reason(kind, {"revision": revision, **detail})
 
 
 def revision_plan(
-    jobs: Iterable[RevisedJob], standing: Mapping[int, tuple[str, State, int]], warnings: tuple[str, ...] = ()
+    jobs: Iterable[RevisedJob], after: Mapping[int, tuple[str, State, int]], warnings: tuple[str, ...] = ()
 ) -> RerunPlan:
-    """What a revision did, as a plan: of each job that it touched, by `standing` the name, the state and how much of
-    what it needs is not done, once it was made."""
+    """Return the effects of a revision as a plan. `after` has, for each changed job, its name, state and unmet count
+    after the revision."""
     planned = (
         PlannedJob(
             id=job.id,
             name=job.name,
             version=job.version,
             before=job.before,
-            after=standing[job.id][1],
+            after=after[job.id][1],
             start=FROM_BEGINNING,
             reasons=job.reasons,
-            unmet=standing[job.id][2],
+            unmet=after[job.id][2],
         )
         for job in sorted(jobs, key=lambda job: job.id)
     )
-    return seal(RerunPlan(tuple(planned), warnings=warnings))
+    return seal_plan(RerunPlan(tuple(planned), warnings=warnings))
+
+
+_MISSING = object()
+
+
+_NAMED_JOBS = 5  # number of jobs named in a warning
+
+
+@dataclass(frozen=True, slots=True)
+class SpecValues:
+    """The values in a revision that a rerun can override for a job."""
+
+    template: JobTemplate
+    params: Mapping[str, Any]
+
+    def value_of(self, name: str) -> Any:
+        """Return the value of an override name (see `AppliedOverrides.named`), or _MISSING."""
+        kind, _, rest = name.partition(".")
+        if kind == "params":
+            return self.params.get(rest, _MISSING)
+        if kind == "env":
+            return self._variable(rest)
+        return getattr(self.template.resources, kind)
+
+    def _variable(self, name: str) -> Any:
+        text = self.template.env.get(name, _MISSING)
+        if not isinstance(text, str) or "${" not in text:
+            return text
+        try:
+            return render_text(text, {"params": self.params})
+        except RekindleError:  # the text also uses values of the matrix or the job
+            used = {key: value for key, value in self.params.items() if f"params.{key}" in text}
+            return text if not used else f"{text} with {json.dumps(used, sort_keys=True)}"
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedOverride:
+    """A dropped override, with the value in the spec before and after."""
+
+    job: str
+    name: str  # see AppliedOverrides.named
+    value: Any
+    before: Any
+    after: Any
+
+
+def outdated_overrides(modified: AppliedOverrides, before: SpecValues, after: SpecValues) -> dict[str, tuple[Any, Any]]:
+    """Return the overrides whose value in the spec has changed, by name, with both values."""
+    found = {}
+    for name in modified.named():
+        one, other = before.value_of(name), after.value_of(name)
+        if (one is _MISSING) != (other is _MISSING) or (one is not _MISSING and _json(one) != _json(other)):
+            found[name] = (one, other)
+    return found
+
+
+def dropped_overrides(
+    job: str, modified: AppliedOverrides, found: Mapping[str, tuple[Any, Any]]
+) -> Iterator[DroppedOverride]:
+    """Yield the overrides found by `outdated_overrides`, with secrets masked."""
+    values = modified.named()
+    for name, sides in found.items():
+        value, before, after = (one if one is _MISSING else mask_field(name, one) for one in (values[name], *sides))
+        yield DroppedOverride(job, name, value, before, after)
+
+
+def dropped_warnings(dropped: Sequence[DroppedOverride]) -> tuple[str, ...]:
+    """Return warnings such as `j: the override a=3 is dropped: the spec now says a = 7 (was 1)`, one for all jobs with
+    the same change."""
+    alike: dict[str, list[str]] = {}
+    for one in dropped:
+        kind, _, rest = one.name.partition(".")
+        name = rest or kind
+        value, before, after = (_format_value(kind, each) for each in (one.value, one.before, one.after))
+        now = f"no longer sets {name}" if one.after is _MISSING else f"now says {name} = {after}"
+        text = f"the override {name}={value} is dropped: the spec {now} (was {before})"
+        alike.setdefault(text, []).append(one.job)
+    return tuple(f"{_job_list(jobs)}: {text}" for text, jobs in alike.items())
+
+
+def _job_list(jobs: Sequence[str]) -> str:
+    more = f" and {len(jobs) - _NAMED_JOBS:,} more" if len(jobs) > _NAMED_JOBS else ""
+    return ", ".join(jobs[:_NAMED_JOBS]) + more
+
+
+def _format_value(kind: str, value: Any) -> str:
+    if value is _MISSING or (value is None and kind == "time") or (value == 0 and kind == "memory"):
+        return NOT_SET
+    if kind == "memory":
+        return format_size(int(value))
+    if kind == "time":
+        return format_duration(value)
+    return f"{value:g}" if kind == "cpus" else format_value(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

@@ -1,1 +1,1 @@
-"""JSON documents: what of a job, and of its attempts, makes one, and whether it is what a query asks for."""
+"""JSON documents of jobs and attempts, and queries on them."""

@@ -1,16 +1,20 @@
-"""What a step's `run:` becomes: the argument vector of a program, with a shell only where one is needed.
+"""Compile a step's `run:` into an argument vector, with a shell only if one is needed.
 
-A list is the argument vector. A text means what `/bin/sh` would make of it; where it is nothing but words and quotes,
-and the first word is a program's name, the shell would only split it: that is done here, and no shell is started.
+A list is the argument vector. A text has the meaning that `/bin/sh` gives it; a text of only words and quotes whose
+first word is a program is split here, without a shell.
 
-A substituted value is one word wherever it stands, an empty one too, and is never read as syntax. It may begin with
-`-`; programs that would take it for an option have `--`. Inside quotes, and in parts of the text that a shell reads in
-another way (`$(…)`, here-documents, comments), only values of harmless characters are taken. What a command does with
-its arguments is its own affair: `eval` and `let` read theirs as code, values among them.
-"""
+A substituted value is always one word, even if empty, and is never parsed as syntax. It may begin with `-`; use `--`
+for programs that would take it for an option. Inside quotes, and in parts that a shell parses differently (`$(…)`,
+here-documents, comments), only values of harmless characters are accepted. Arguments that a command itself evaluates,
+as `eval` and `let` do, are not protected.
+
+Texts are read by the POSIX shell's rules as far as they decide the context of a value. A part that cannot be followed
+with certainty (a here-document, nested substitutions) counts as NESTED up to the end of the text, so that a mistake
+here can refuse a value, but never run it."""
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,26 +22,18 @@ from functools import lru_cache
 from typing import Any
 
 from rekindle.domain.errors import BadValue, UnknownWord
-from rekindle.domain.texts.shelltext import MARK, QUOTING_ALIKE, Place, places, plain_words
-from rekindle.domain.texts.substitution import Reference, Words, lookup, parse
-from rekindle.domain.texts.substitution import word as written
+from rekindle.domain.texts.substitution import Reference, Words, lookup_reference, parse_text
+from rekindle.domain.texts.substitution import format_word as written
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_./:=@%+,-]*")
-_REFUSED = {
-    Place.QUOTED: ("inside quotes", "leave the quotes out, a value is one word already, or write `run` as a list"),
-    Place.NESTED: (
-        "where a shell reads it in another way",
-        'hand it over with `env` and write "$NAME" there, or write `run` as a list',
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Insertion:
-    """A value's place in an argument."""
+    """A value to insert into an argument."""
 
     reference: Reference
-    place: Place
+    place: QuoteContext
 
 
 Argument = str | tuple[str | Insertion, ...]
@@ -50,33 +46,31 @@ class CommandLine:
     needs_shell: bool
     references: tuple[Reference, ...]
     _arguments: tuple[Argument, ...]
-    _fixed: tuple[str, ...] | None  # the argument vector itself, when no value is inserted
+    _fixed: tuple[str, ...] | None  # the complete argument vector, if no value is inserted
 
     def argv(self, scope: Mapping[str, Any], later: str | None = None) -> list[str]:
-        """The argument vector for these values (`scope` as in `substitution.lookup`). With `later`, that text stands
-        for each value that is not there.
+        """Return the argument vector for these values (`scope` as in `lookup_reference`). With `later`, that text
+        replaces each missing value.
 
-        Raises UnknownWord for a value that is not there, BadValue for one that may not stand where it is used.
-        """
+        Raise UnknownWord for a missing value, BadValue for one that is not allowed in its context."""
         if self._fixed is not None:
             return list(self._fixed)
-        return [word for argument in self._arguments for word in _written_out(argument, scope, later)]
+        return [word for argument in self._arguments for word in _render_argument(argument, scope, later)]
 
 
 @lru_cache(maxsize=8192)
 def compile_command(run: str | tuple[str, ...], shell: str | None) -> CommandLine:
-    """Read a `run:`. `shell` (a name, with options if need be) is used for a text; a list is run as it is.
+    """Compile a `run:`. `shell` (a name, optionally with options) runs a text; a list is run without one.
 
-    Raises BadValue for an empty command, a quote that is never closed, or text around a reference that would change
-    its value; UnknownWord for a `${dotted.name}` that is not known.
-    """
+    Raise BadValue for an empty command, an unclosed quote, or text around a reference that would change its value;
+    UnknownWord for an unknown `${dotted.name}`."""
     if not isinstance(run, str):
         if not run or not run[0]:
             raise BadValue("the command is empty", hint="write a program's name first")
-        return _command(False, [_argument(_verbatim(item)) for item in run])
+        return _command(False, [_argument(_compile_item(item)) for item in run])
     if not run.strip():
         raise BadValue("the command is empty", hint="write what to run")
-    pieces = _checked(run)
+    pieces = _parse(run)
     references = [piece for piece in pieces if isinstance(piece, Reference)]
     marked = "".join(MARK if isinstance(piece, Reference) else piece for piece in pieces)
     words = plain_words(marked) if shell is None else None
@@ -86,23 +80,25 @@ def compile_command(run: str | tuple[str, ...], shell: str | None) -> CommandLin
     return _command(
         False,
         [
-            _argument(piece for text, place in word for piece in _woven(text, (Insertion(v, place) for v in values)))
+            _argument(
+                piece for text, place in word for piece in _insert_at_marks(text, (Insertion(v, place) for v in values))
+            )
             for word in words
         ],
     )
 
 
 def _in_shell(shell: tuple[str, ...], marked: str, references: list[Reference]) -> CommandLine:
-    """The text goes to the shell, every value quoted for it."""
+    """Pass the text to the shell, with every value quoted."""
     if not shell:
         raise BadValue("the shell is empty", hint="write its name, for instance `shell: bash`")
     if shell[0].rpartition("/")[2] in QUOTING_ALIKE:
-        found = places(marked, [reference.text for reference in references])
+        found = quote_contexts(marked, [reference.text for reference in references])
     else:
-        found = (Place.NESTED,) * len(references)
+        found = (QuoteContext.NESTED,) * len(references)
     if marked.startswith(("-", "+")):
-        marked = " " + marked  # else the shell takes the text for an option
-    text = _argument(_woven(marked, map(Insertion, references, found)))
+        marked = " " + marked  # otherwise the shell would take the text for an option
+    text = _argument(_insert_at_marks(marked, map(Insertion, references, found)))
     return _command(True, [*shell, "-c", text])
 
 
@@ -118,19 +114,19 @@ def _command(needs_shell: bool, arguments: list[Argument]) -> CommandLine:
     return CommandLine(needs_shell, references, tuple(arguments), None if references else fixed)
 
 
-def _checked(text: str) -> tuple[str | Reference, ...]:
+def _parse(text: str) -> tuple[str | Reference, ...]:
     if "\0" in text:
         raise BadValue("the command holds a NUL character, which no program can be given", hint="leave it out")
-    return parse(text)
+    return parse_text(text)
 
 
-def _verbatim(item: str) -> Iterator[str | Insertion]:
-    """An item of an argument vector: its values stand as they are."""
-    return (Insertion(piece, Place.ALONE) if isinstance(piece, Reference) else piece for piece in _checked(item))
+def _compile_item(item: str) -> Iterator[str | Insertion]:
+    """Compile an item of an argument vector, whose values are inserted unchanged."""
+    return (Insertion(piece, QuoteContext.ALONE) if isinstance(piece, Reference) else piece for piece in _parse(item))
 
 
-def _woven(text: str, insertions: Iterator[Insertion]) -> Iterator[str | Insertion]:
-    """The text with the next insertion in place of each mark."""
+def _insert_at_marks(text: str, insertions: Iterator[Insertion]) -> Iterator[str | Insertion]:
+    """Yield the text with the next insertion in place of each mark."""
     first, *others = text.split(MARK)
     yield first
     for literal in others:
@@ -139,63 +135,65 @@ def _woven(text: str, insertions: Iterator[Insertion]) -> Iterator[str | Inserti
 
 
 def _argument(pieces: Iterable[str | Insertion]) -> Argument:
-    """Pieces as one argument: a plain text when nothing is inserted."""
+    """Join pieces to one argument: a plain text if nothing is inserted."""
     kept = tuple(piece for piece in pieces if piece != "")
     if any(isinstance(piece, Insertion) for piece in kept):
         return kept
     return "".join(piece for piece in kept if isinstance(piece, str))
 
 
-def _written_out(argument: Argument, scope: Mapping[str, Any], later: str | None) -> Sequence[str]:
-    """An argument with its values: one word, or as many as there are files where it is nothing but their set."""
+def _render_argument(argument: Argument, scope: Mapping[str, Any], later: str | None) -> Sequence[str]:
+    """Return an argument with its values: one word, or one word per file if it is just a set of files."""
     if isinstance(argument, str):
         return (argument,)
     alone = argument[0] if len(argument) == 1 else None
-    if isinstance(alone, Insertion) and alone.place is Place.ALONE:
-        value = _found(alone, scope, later)
-        return value if isinstance(value, Words) else (_inserted(alone, value, later),)
+    if isinstance(alone, Insertion) and alone.place is QuoteContext.ALONE:
+        value = _lookup(alone, scope, later)
+        return value if isinstance(value, Words) else (_render_insertion(alone, value, later),)
     pieces = []
     for at, piece in enumerate(argument):
         if isinstance(piece, str):
             pieces.append(piece)
             continue
-        value = _found(piece, scope, later)
+        value = _lookup(piece, scope, later)
         if isinstance(value, Words) and len(value) != 1:
-            _check_apart(piece, len(value), argument[at - 1 : at] or ("",), argument[at + 1 : at + 2] or ("",))
-            pieces.append(" ".join(_inserted(piece, one, later) for one in value))
+            _check_separate(piece, len(value), argument[at - 1 : at] or ("",), argument[at + 1 : at + 2] or ("",))
+            pieces.append(" ".join(_render_insertion(piece, one, later) for one in value))
         else:
-            pieces.append(_inserted(piece, value[0] if isinstance(value, Words) else value, later))
+            pieces.append(_render_insertion(piece, value[0] if isinstance(value, Words) else value, later))
     return ("".join(pieces),)
 
 
-def _check_apart(piece: Insertion, count: int, before: Argument, after: Argument) -> None:
-    """BadValue unless a set of files stands by itself in a shell's text, where each file can be a word."""
+def _check_separate(piece: Insertion, count: int, before: Argument, after: Argument) -> None:
+    """Raise BadValue unless a set of files stands apart in a shell's text, where each file can be a word."""
     left, right = (one[0] if isinstance(one[0], str) else "x" for one in (before, after))
     redirected = left.rstrip(" \t").endswith(("<", ">"))
-    if piece.place is Place.WORD and not redirected and _ENDS.search(left) and _BEGINS.match(right):
+    if piece.place is QuoteContext.WORD and not redirected and _ENDS.search(left) and _BEGINS.match(right):
         return
     raise BadValue(
-        f"{piece.reference.text} stands for {count:,} files, and is no word of its own here",
+        f"{piece.reference.text} stands for {count:,} files, and is not a separate word here",
         hint="put spaces around it and no quotes; each file becomes a word",
     )
 
 
 _ENDS = re.compile(r"(?:\A|[\s;&|(])\Z")
+
+
 _BEGINS = re.compile(r"\Z|[\s;&|)<>]")
 
 
-def _found(insertion: Insertion, scope: Mapping[str, Any], later: str | None) -> Any:
-    """The value of a reference; `later`, where that is given, for a value that is not known yet."""
+def _lookup(insertion: Insertion, scope: Mapping[str, Any], later: str | None) -> Any:
+    """Return the value of a reference, or `later` if it is given and the value is not known yet."""
     try:
-        return lookup(insertion.reference, scope)
+        return lookup_reference(insertion.reference, scope)
     except UnknownWord:
         if later is None:
             raise
         return later
 
 
-def _inserted(insertion: Insertion, found: Any, later: str | None) -> str:
-    """The value as it is written in its place. Raises BadValue when it may not stand there."""
+def _render_insertion(insertion: Insertion, found: Any, later: str | None) -> str:
+    """Return the value as written in its context. Raise BadValue if it is not allowed there."""
     name = insertion.reference.text
     value = written(found)
     if later is not None and value == later:
@@ -203,17 +201,237 @@ def _inserted(insertion: Insertion, found: Any, later: str | None) -> str:
     if "\0" in value:
         raise BadValue(f"the value of {name} holds a NUL character, which no program can be given")
     match insertion.place:
-        case Place.ALONE:
+        case QuoteContext.ALONE:
             return value
-        case Place.WORD:
-            # Always quoted, so that a value is no keyword, assignment or file descriptor either.
+        case QuoteContext.WORD:
+            # Always quoted, so that a value cannot be a keyword, an assignment or a file descriptor.
             return "'" + value.replace("'", "'\"'\"'") + "'"
-        case Place.QUOTED | Place.NESTED as place:
-            if _HARMLESS.fullmatch(value) and (value or place is Place.QUOTED):
+        case QuoteContext.QUOTED | QuoteContext.NESTED as place:
+            if _HARMLESS.fullmatch(value) and (value or place is QuoteContext.QUOTED):
                 return value
             where, hint = _REFUSED[place]
-            raise BadValue(f"the value of {name} cannot stand {where}: {_shortened(value)}", hint=hint)
+            raise BadValue(f"the value of {name} cannot stand {where}: {_shorten_repr(value)}", hint=hint)
 
 
-def _shortened(value: str) -> str:
+def _shorten_repr(value: str) -> str:
     return repr(value if len(value) <= 60 else value[:59] + "…")
+
+
+MARK = "\0"
+
+
+QUOTING_ALIKE = frozenset({"sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "zsh"})
+"""Shells with the quoting rules of `/bin/sh`."""
+
+
+class QuoteContext(enum.Enum):
+    """The context of a value in a command, which decides how it is written."""
+
+    ALONE = enum.auto()  # an argument, without a shell
+    WORD = enum.auto()  # a shell's text, outside quotes
+    QUOTED = enum.auto()  # inside quotes
+    NESTED = enum.auto()  # a part of a shell's text that is parsed differently, or twice
+
+
+_REFUSED = {
+    QuoteContext.QUOTED: (
+        "inside quotes",
+        "leave the quotes out, a value is one word already, or write `run` as a list",
+    ),
+    QuoteContext.NESTED: (
+        "where a shell reads it in another way",
+        'hand it over with `env` and write "$NAME" there, or write `run` as a list',
+    ),
+}
+
+PlainWord = tuple[tuple[str, QuoteContext], ...]
+"""The pieces of a word, each with its context: ALONE or QUOTED."""
+
+
+# Constructs whose end is certain: nothing in them can hide it. Possessive groups are written `(?>(?:…)*)`, since
+# `(?:…)*+` is broken in Python before 3.11.5.
+_NAME = r"\$(?:[A-Za-z_]\w*|[0-9@*\#?$!-])"
+
+
+_BRACED = r"\$\{[^'\"`\\${}]*+\}"
+
+
+_IN_DOUBLE = rf"\"(?>(?:[^\"`\\$]|{_NAME}|{_BRACED})*)\""
+
+
+_SUM = rf"\$\(\((?>(?:[^'\"`\\$()]|{_NAME}|{_BRACED})*)\)\)"
+
+
+_WITHOUT_CASE = r"(?![^)]*\bcase\b)"  # whose patterns end in a `)` of their own
+
+
+_COMMAND = rf"\$\((?!\(){_WITHOUT_CASE}(?>(?:[^'\"`\\$()\#<]|{_NAME}|{_BRACED}|'[^']*+'|{_IN_DOUBLE})*)\)"
+
+
+_BACKQUOTED = r"`[^`\\'\"]*+`"
+
+
+_NESTED = rf"{_SUM}|{_COMMAND}|{_BRACED}|{_BACKQUOTED}"
+
+
+_DOUBLE = rf"\"(?>(?:[^\"`\\$]|\\.|{_NESTED}|\$(?![({{]))*)"
+
+
+_BY_NAME = r"[<>]&(?![ \t]*(?:[0-9]+|-)(?:[\s;&|()<>]|\Z))"  # bash expands the name of a file after `>&` twice
+
+
+_UNCLOSED = re.compile(rf"'[^']*|{_DOUBLE}", re.DOTALL)
+
+
+_TOKEN = re.compile(
+    rf"""
+      (?P<word>{MARK})
+    | (?P<gap>[ \t\n]+)
+    | (?P<continued>\\\n)
+    | (?P<rest>(?: \$['\[] | << | \(\( | \[\[ | [$<>(\[]\\\n | {_BY_NAME} ).*)
+    | (?P<nested>{_NESTED} | (?<=\w)\[[^\s'"`\\$\[\]]*\])
+    | (?P<lost>(?: ` | \$[({{] | (?<=\w)\[ ).*)
+    | (?P<escaped>\\.?)
+    | (?P<quoted>'[^']*' | {_DOUBLE}")
+    | (?P<open>['"].*)
+    | (?P<operator>[;&|()<>])
+    | (?P<plain>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+_PLACES = {"word": QuoteContext.WORD, "escaped": QuoteContext.WORD, "quoted": QuoteContext.QUOTED}
+
+
+_HOLDS_CODE = re.compile(r"\$[({]|`")
+
+
+_ESCAPED_MARK = re.compile(rf"(?<!\\)(?:\\\\)*\\{MARK}")
+
+
+_GLUED_MARK = re.compile(rf"(\$[A-Za-z_]\w*){MARK}")
+
+
+_PLAIN = re.compile(r"(?>(?:[^\s'\"`\\$|&;<>()*?\[\]#~{}!]|[ \t]|'[^']*'|\"[^\"`\\$]*\")*)")
+
+
+_PLAIN_WORD = re.compile(r"(?:[^ \t'\"]|'[^']*'|\"[^\"]*\")+")
+
+
+_PLAIN_PIECE = re.compile(r"'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|(?P<bare>[^'\"]+)")
+
+
+_BUILTINS = """
+    . : alias bg break cd chdir command continue eval exec exit export fc fg getopts hash jobs kill let local pwd read
+    readonly return set shift source time times trap type ulimit umask unalias unset wait
+    bind builtin caller compgen complete compopt coproc declare dirs disown enable help history logout mapfile popd
+    print pushd readarray select shopt suspend typeset whence
+"""
+
+
+_KEYWORDS = "case do done elif else esac fi for function if in then until while"
+
+
+_SHELL_WORDS = frozenset((_BUILTINS + _KEYWORDS).split())
+
+
+_TESTS_OF_ONE = frozenset({"-e", "-f", "-d", "-s", "-n", "-z"})
+
+
+_TESTS_OF_TWO = frozenset({"-eq", "-ne", "-lt", "-le", "-gt", "-ge"})
+
+
+_COMMON_FORMAT = re.compile(r"(?!-)(?:[^\\%]|%[%s]|\\[nt])+")
+
+
+def quote_contexts(text: str, names: Sequence[str]) -> tuple[QuoteContext, ...]:
+    """Return the context of each mark in a shell's text, in order. `names` name the marks in errors.
+
+    Raise BadValue for an unclosed quote, and if the text before a mark would change its value."""
+    found: list[QuoteContext] = []
+    position, word_starts = 0, True
+    while position < len(text):
+        kind, end = _token(text, position, word_starts)
+        part = text[position:end]
+        if kind == "open":
+            raise BadValue(
+                f"the quote {_shorten_repr(part)} is never closed", hint=f"close it, or write it \\{part[0]}"
+            )
+        if MARK in part:
+            place = _PLACES.get(kind, QuoteContext.NESTED)
+            if not part.startswith("'"):
+                _check_before_marks(part, names[len(found) :])
+            found.extend([place] * part.count(MARK))
+        if kind != "continued":
+            word_starts = kind in ("gap", "operator", "comment")
+        position = end
+    return tuple(found)
+
+
+def plain_words(text: str) -> tuple[PlainWord, ...] | None:
+    """Return the words of a text that needs no shell, or None if a shell has to read it."""
+    stripped = text.strip(" \t\n")
+    if not _PLAIN.fullmatch(stripped):
+        return None
+    raw = _PLAIN_WORD.findall(stripped)
+    if not raw or "=" in raw[0] or raw[0].startswith("%"):  # nothing; an assignment; one of the shell's jobs
+        return None
+    words = tuple(_plain_pieces(word) for word in raw)
+    program, *arguments = ("".join(piece for piece, _ in word) for word in words)
+    return None if _is_builtin(program, arguments) else words
+
+
+def _token(text: str, position: int, word_starts: bool) -> tuple[str, int]:
+    """Return the kind of the token at `position`, and its end."""
+    if word_starts and text[position] == "#":
+        end = text.find("\n", position)
+        return "comment", len(text) if end < 0 else end
+    token = _TOKEN.match(text, position)
+    assert token is not None, "the last alternative takes any character"
+    kind = token.lastgroup or "plain"
+    if kind == "quoted" and token[0][0] == '"' and _HOLDS_CODE.search(token[0]):
+        kind = "nested"
+    if kind == "open" and not _UNCLOSED.fullmatch(text, position):
+        kind = "lost"  # it contains code that cannot be followed, so it may be closed
+    return kind, token.end()
+
+
+def _check_before_marks(part: str, names: Sequence[str]) -> None:
+    """Refuse a backslash or a variable name right before a value: they would be read together."""
+    if escaped := _ESCAPED_MARK.search(part):
+        name = names[part.count(MARK, 0, escaped.end() - 1)]
+        raise BadValue(f"a backslash stands before {name}", hint=f"for the text itself write ${name}")
+    if part == MARK:
+        return
+    if glued := _GLUED_MARK.search(part):
+        name = names[part.count(MARK, 0, glued.end() - 1)]
+        braced = f"${{{glued[1][1:]}}}"
+        raise BadValue(f"{glued[1]} and {name} would be read as one name", hint=f"write {braced}{name}")
+
+
+def _plain_pieces(word: str) -> PlainWord:
+    return tuple(
+        (piece[piece.lastgroup or "bare"], QuoteContext.ALONE if piece.lastgroup == "bare" else QuoteContext.QUOTED)
+        for piece in _PLAIN_PIECE.finditer(word)
+    )
+
+
+def _is_builtin(program: str, arguments: Sequence[str]) -> bool:
+    """Return whether a shell would run this as a builtin, with its own meaning, instead of the program of that name."""
+    if program in _SHELL_WORDS:
+        return True
+    if program in ("echo", "true", "false"):  # as programs they know options; sh's echo knows backslashes
+        return any(argument.startswith("-") or "\\" in argument for argument in arguments)
+    if program == "printf":
+        return not (arguments and _COMMON_FORMAT.fullmatch(arguments[0]) and MARK not in arguments[0])
+    if program == "test":
+        return not (
+            (len(arguments) == 2 and arguments[0] in _TESTS_OF_ONE)
+            or (len(arguments) == 3 and arguments[1] in _TESTS_OF_TWO)
+        )
+    return False
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -1,6 +1,6 @@
 """Find the files that a command names: its programs, the files among its arguments, and the files it writes.
 
-The functions here only read texts. Whether a file exists, and in which folder, is for the caller to find out.
+The functions here only parse texts. The caller finds out whether a file exists, and in which folder.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from functools import lru_cache
 from posixpath import basename, join, normpath
 from typing import Literal
 
-from rekindle.domain.texts.shellscripts import LATER, glob_of, known_variables, read_script, unmarked
+from rekindle.domain.texts.shellscripts import LATER, known_variables, read_script, unmark_word, word_glob
 
-Role = Literal["program", "source", "other", "written"]
-"""The part of a word in its command: a program or the script of an interpreter; a file with the suffix of a source;
-any other word; a file that the command writes."""
+FileRole = Literal["program", "source", "other", "written"]
+"""The role of a word in its command: a program or the script of an interpreter; a file with the suffix of a source
+file; any other word; a file that the command writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """A word of a command that may name a file. `paths` are relative to the working directory; the first that is a
-    file is meant. `first`: no other command of the attempt runs before. `awaited`: the command may depend on the
-    file not being there. `globs`: the paths as patterns, if the shell reads the word as one."""
+    """A word of a command that may name a file. `paths` are relative to the working directory; the first existing file
+    is used. `first`: no other command of the attempt runs before. `awaited`: the command may depend on the absence of
+    the file. `globs`: the paths as patterns, if the shell reads the word as one."""
 
     word: str
     paths: tuple[str, ...]
-    role: Role
+    role: FileRole
     first: bool = False
     awaited: bool = False
     globs: tuple[str, ...] = ()
@@ -42,19 +42,17 @@ SOURCE_SUFFIXES = frozenset(
     plt ps1 bat cmd nim zig v vhd vhdl sv dart ahk vbs applescript el lisp scm rkt pro asm
     """.split()  # noqa: SIM905 - a hundred quoted words would be harder to read
 )
-"""Suffixes, in lower case and without the dot, of files that programs consist of."""
+"""Suffixes of source files, in lower case and without the dot."""
 
 _NAME = re.compile(r"(?!.*://)(?:.*/)?[^/]*\.[A-Za-z][A-Za-z0-9]{0,4}")
 _SPLIT = re.compile(r"(?:-[0iv]*S|--split-string=?)(.*)", re.DOTALL)  # an option of env: a command as one word
 _FOLDER_OPTION = re.compile(r"(?:-C|--chdir=?|--directory=?)(.*)", re.DOTALL)
-_MAKE_OPTIONS = re.compile(
-    r"-[bdehikmnpqrRsStvwBL]+([fC].*)", re.DOTALL
-)  # several options in one word; the last is -f or -C
+_MAKE_OPTIONS = re.compile(r"-[bdehikmnpqrRsStvwBL]+([fC].*)", re.DOTALL)  # combined options; the last is -f or -C
 _SYSTEM = ("/bin/", "/usr/", "/sbin/")
 _WORDS_OF_CODE = re.compile(r"[\w./-]+")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
 _NUMBER = re.compile(r"[0-9.,:]+(?:e[+-]?[0-9]+)?|[-+]")
-_MOST_WORDS = 50_000  # of a text: what follows is not looked at
+_MOST_WORDS = 50_000  # words of a text; the rest is ignored
 
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "zsh", "rbash", "busybox"})
 _KEYWORDS = frozenset({"if", "then", "else", "elif", "while", "until", "do", "{", "!", "coproc"})
@@ -64,7 +62,7 @@ _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 
 @dataclass(frozen=True, slots=True)
 class _Interpreter:
-    """How the command line of an interpreter is read up to its script."""
+    """How to parse the command line of an interpreter up to its script."""
 
     code: str = ""  # options of one letter whose value is code: no script follows
     values: str = ""  # options of one letter that take a value, joined or as the next word
@@ -154,9 +152,9 @@ _NEEDS_RUN = {"conda": "run", "uv": "run", "poetry": "run", "pipenv": "run", "co
 def named_files(
     argv: Sequence[str], environment: Mapping[str, str], search: str = "", *, first: bool = True
 ) -> tuple[NamedFile, ...]:
-    """Return the files that a command may name. `argv` is its argument vector, in which LATER stands for a part that is
-    not known yet; `environment` holds the variables that a shell would expand; `search` is a PATH on which programs may
-    be files of the project; `first`: no other command of the attempt runs before."""
+    """Return the files that a command may name. `argv` is its argument vector, in which LATER stands for an unknown
+    part; `environment` has the variables that a shell would expand; `search` is a PATH whose programs may be files of
+    the project; `first`: no other command of the attempt runs before."""
     values = {pair for word in argv for pair in known_variables(word, environment)}
     return _named_files(tuple(argv), tuple(sorted(values)), search, first)
 
@@ -171,13 +169,13 @@ def _named_files(
 
 
 class _Finder:
-    """Collects what the commands of a text name, in their order."""
+    """Collects the files that the commands of a text name, in order."""
 
     def __init__(self, variables: dict[str, str], search: Sequence[str], first: bool) -> None:
         self.variables = {**variables, "PWD": "."}
         self._search = search
-        self.found: dict[tuple[str, Role], NamedFile] = {}
-        self._folder = ""  # where `cd` has led to; "": the working directory
+        self.found: dict[tuple[str, FileRole], NamedFile] = {}
+        self._folder = ""  # the folder after `cd`; "": the working directory
         self._outer: list[tuple[str, dict[str, str]]] = []
         self._first = first
         self._words = 0
@@ -189,7 +187,7 @@ class _Finder:
         self._folder, self.variables = self._outer.pop()
 
     def command(self, words: Sequence[str], redirections: Sequence[tuple[str, str]]) -> None:
-        """Take a simple command."""
+        """Process a simple command."""
         self._words += len(words)
         if self._words > _MOST_WORDS:
             return
@@ -202,7 +200,7 @@ class _Finder:
         while rest and rest[0] in _KEYWORDS:
             del rest[0]
         if rest and (rest[0] in ("case", "[[") or rest[-1] == "]]"):
-            rest = [unmarked(word) for word in rest]  # these patterns match texts, not files
+            rest = [unmark_word(word) for word in rest]  # patterns here match texts, not files
         if rest and rest[0] in ("for", "select", "case", "function"):
             for word in rest[1:]:
                 self._argument(word)
@@ -213,11 +211,11 @@ class _Finder:
             self._first = False
 
     def _assign(self, words: list[str]) -> None:
-        """Take the assignments before a command out of `words`."""
+        """Process the assignments before a command and remove them from `words`."""
         alone = all(_ASSIGNMENT.fullmatch(word) for word in words)
         while words and (found := _ASSIGNMENT.fullmatch(words[0])):
             del words[0]
-            value = unmarked(found[2])
+            value = unmark_word(found[2])
             self._argument(value)
             if found[1] == "PATH":
                 own = [folder for folder in value.split(":") if folder and LATER not in folder]
@@ -232,7 +230,7 @@ class _Finder:
             self.variables[name] = value
 
     def _run(self, words: list[str]) -> None:
-        """Take a command without its assignments."""
+        """Process a command without its assignments."""
         program, arguments = words[0], words[1:]
         name = basename(program)
         self._program(program)
@@ -245,10 +243,10 @@ class _Finder:
         elif name in _EXPORTS:
             for word in arguments:
                 if found := _ASSIGNMENT.fullmatch(word):
-                    self._set(found[1], unmarked(found[2]))
+                    self._set(found[1], unmark_word(found[2]))
             self._arguments(arguments)
         elif name in ("eval", "trap"):
-            read_script(unmarked(" ".join(arguments) if name == "eval" else "".join(arguments[:1])), self)
+            read_script(unmark_word(" ".join(arguments) if name == "eval" else "".join(arguments[:1])), self)
         elif name in _SHELLS:
             self._shell(arguments)
         elif (found := _INTERPRETER.fullmatch(name)) and found.lastgroup:
@@ -270,7 +268,7 @@ class _Finder:
                 self._folder = ""
 
     def _prefix(self, name: str, arguments: list[str]) -> None:
-        """Take a command that another one starts."""
+        """Process a command that starts another one."""
         if name in _NEEDS_RUN and arguments[:1] != [_NEEDS_RUN[name]]:
             self._arguments(arguments)
             return
@@ -281,7 +279,7 @@ class _Finder:
             if _starts_command(word):
                 break
             if name == "env" and (found := _SPLIT.fullmatch(word)):
-                text, *more = [one for one in map(unmarked, (found[1], *arguments[at + 1 :])) if one]
+                text, *more = [one for one in map(unmark_word, (found[1], *arguments[at + 1 :])) if one]
                 read_script(f"{text} {shlex.join(more)}", self)
                 return
             if word.startswith("-") and len(word) > 1:
@@ -297,7 +295,7 @@ class _Finder:
                 break
         later = next((found for found in range(at, len(arguments)) if _starts_command(arguments[found])), at)
         if not (at < len(arguments) and "/" in arguments[at]) and name in ("srun", "mpirun", "parallel", "sudo"):
-            at = later  # an option that is not known has taken a value
+            at = later  # an unknown option took a value
         self._arguments(arguments[:at])
         if at < len(arguments):
             self._run(arguments[at:])
@@ -308,7 +306,7 @@ class _Finder:
                 code = next((found for found in range(at + 1, len(arguments)) if arguments[found][:1] not in "-+"), 0)
                 if code:
                     self.enter()
-                    read_script(unmarked(arguments[code]), self)
+                    read_script(unmark_word(arguments[code]), self)
                     self.leave()
                     self._arguments(arguments[code + 1 :])
                 return
@@ -317,7 +315,7 @@ class _Finder:
         self._interpreted(_SHELL, arguments, "sh")
 
     def _interpreted(self, kind: _Interpreter, arguments: list[str], name: str) -> None:
-        """Take the script of an interpreter, and its arguments."""
+        """Process the script of an interpreter, and its arguments."""
         at = 0
         while at < len(arguments):
             word = arguments[at]
@@ -351,7 +349,7 @@ class _Finder:
             self._arguments(arguments[at + 1 :])
 
     def _cluster(self, kind: _Interpreter, arguments: list[str], at: int, name: str) -> int | None:
-        """Go past options of one letter; None: no script follows them."""
+        """Skip one-letter options; None: no script follows them."""
         word = arguments[at]
         if word.startswith("--"):
             return at + 1
@@ -367,12 +365,12 @@ class _Finder:
                 return None
             if letter in kind.values:
                 return at + (1 if word[place:] else 2)
-            if name.startswith("perl") and letter in "il0MmFx":  # the rest of the word is its value
+            if name.startswith("perl") and letter in "il0MmFx":  # its value is the rest of the word
                 break
         return at + 1
 
     def _module(self, module: str) -> None:
-        """Take `python -m a.b`: a module of the project or of a package."""
+        """Process `python -m a.b`: a module of the project or of a package."""
         if re.fullmatch(r"[\w.]+", module):
             path = module.replace(".", "/")
             self._add(module, "program", (f"{path}.py", f"{path}/__main__.py"))
@@ -381,7 +379,7 @@ class _Finder:
         self._add(word, "program", (word, join(word, "__main__.py")) if not is_source(word) else (word,))
 
     def _program(self, word: str) -> None:
-        word = unmarked(word)  # in this place, patterns are those of `case`
+        word = unmark_word(word)  # patterns here belong to `case`
         if "/" in word:
             if not word.startswith(_SYSTEM):
                 self._add(word, "program")
@@ -391,13 +389,13 @@ class _Finder:
             self._add(word, "source")
 
     def _code(self, text: str) -> None:
-        """Take the files that code on the command line names, if they are there."""
+        """Process code on the command line: the files it names, if they exist."""
         for word in _WORDS_OF_CODE.findall(text):
             if is_source(word):
                 self._add(word, "source", awaited=False)
 
     def _from_file(self, name: str, arguments: list[str]) -> None:
-        """Take the programs that follow `-f`, and the files that make and snakemake read where there is none."""
+        """Process the programs after `-f`, and the default files of make and snakemake."""
         named, folder, before = False, "", ""
         for word in arguments:
             if name in ("make", "gmake") and (several := _MAKE_OPTIONS.fullmatch(word)):
@@ -429,13 +427,13 @@ class _Finder:
             if not _NUMBER.fullmatch(part):
                 self._add(part, "source" if is_source(part) else "other")
 
-    def _add(self, word: str, role: Role, paths: tuple[str, ...] = (), *, awaited: bool | None = None) -> None:
+    def _add(self, word: str, role: FileRole, paths: tuple[str, ...] = (), *, awaited: bool | None = None) -> None:
         if not word or word.startswith("-") or len(word) > 4096:
             return
-        if role == "program" and glob_of(word) is not None:
+        if role == "program" and word_glob(word) is not None:
             role = "other"
         places = paths or (word,)
-        if self._folder == LATER:  # where the working directory is a guess
+        if self._folder == LATER:  # the working directory is uncertain
             if role == "written":
                 return
             awaited = False
@@ -444,28 +442,28 @@ class _Finder:
             places = within if role == "written" else (*within, *places)
             word = join(self._folder, word)
         known = self.found.get((word, role))
-        literal = tuple(map(unmarked, places))
+        literal = tuple(map(unmark_word, places))
         if known is None or known.paths != literal:
-            name = unmarked(word)
+            name = unmark_word(word)
             if awaited is None:
                 awaited = role in ("program", "source") or (role == "other" and _NAME.fullmatch(name) is not None)
-            globs = tuple(glob for place in places if (glob := glob_of(place)) is not None)
+            globs = tuple(glob for place in places if (glob := word_glob(place)) is not None)
             self.found[word, role] = NamedFile(name, literal, role, self._first, awaited, globs)
 
 
 def _parts(word: str) -> Iterator[str]:
-    """What of an argument may be a path: itself, what is behind `=` or `@`, or behind an option of one letter. A shell
-    reads no pattern in a part."""
+    """Yield the parts of an argument that may be a path: the argument itself, the part after `=` or `@`, and the part
+    after a one-letter option. A shell reads no pattern in a part."""
     if not word.startswith("-"):
         yield word
-    word = unmarked(word)
+    word = unmark_word(word)
     if word.startswith("--") or not word.startswith("-"):
         _, sign, value = word.partition("=")
         if sign and value:
             yield from _parts(value)
         if word.startswith("@") and len(word) > 1:
             yield word[1:]
-        if "::" in word and "://" not in word:  # a test within a file
+        if "::" in word and "://" not in word:  # a test in a file
             yield word.partition("::")[0]
     elif "=" in word:
         yield from _parts(word.partition("=")[2])

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write and read them."""
+"""Durations and sizes: parse and format."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ _SIZES = "write it like 512M, 8G, 8GiB or 1.5T"
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A resource as asked for: `value` itself, or `factor` times what the job has. Exactly one is set."""
+    """A requested resource: `value` itself, or `factor` times the current amount. Exactly one is set."""
 
     value: float | None = None
     factor: float | None = None
 
 
 def parse_duration(text: str | int | float) -> float:
-    """Seconds of a duration with a unit or colons. Raises BadValue, also for a bare number (of what?)."""
+    """Return the seconds of a duration with a unit or colons. Raise BadValue otherwise, also for a bare number."""
     _refuse_bare(text, "duration", _DURATIONS, "{0}s for seconds or {0}m for minutes")
     written = str(text).strip()
     for form in (_CLOCK, _UNITS, _ISO):
@@ -70,7 +70,8 @@ def parse_duration(text: str | int | float) -> float:
 
 
 def parse_size(text: str | int | float) -> int:
-    """Bytes of a size with a unit; K, KB and KiB are all 1024. Raises BadValue, also for a bare number."""
+    """Return the bytes of a size with a unit; K, KB and KiB are all 1024. Raise BadValue otherwise, also for a bare
+    number."""
     _refuse_bare(text, "size", _SIZES, "{0}M for mebibytes or {0}B for bytes")
     written = str(text).strip()
     found = _SIZE.fullmatch(written)
@@ -81,7 +82,7 @@ def parse_size(text: str | int | float) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """For people, short: "4 ms", "0.3 s", "42 s", "5m 03s", "1h 05m", "2d 03h"."""
+    """Format seconds: "4 ms", "0.3 s", "42 s", "5m 03s", "1h 05m", "2d 03h"."""
     if seconds < 0:
         return "-" + format_duration(-seconds)
     if seconds < 0.0995:
@@ -101,7 +102,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size: int) -> str:
-    """For people, in binary multiples: "512 B", "1.5 MiB", "8.0 GiB"."""
+    """Format bytes in binary multiples: "512 B", "1.5 MiB", "8.0 GiB"."""
     if size < 0:
         return "-" + format_size(-size)
     if size < 1024:
@@ -115,7 +116,7 @@ def format_size(size: int) -> str:
 
 
 def _refuse_bare(text: str | int | float, what: str, forms: str, suggestion: str) -> None:
-    """Refuse what has no unit; a YAML number comes as a number."""
+    """Raise BadValue for a value without a unit. A YAML number is a number here."""
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise BadValue(f"{text!r} is not a {what}", hint=forms)
     written = str(text).strip()

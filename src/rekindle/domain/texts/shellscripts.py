@@ -1,9 +1,8 @@
-"""Read a shell's text as a sequence of simple commands.
+"""Parse a shell script into simple commands.
 
-This is no shell: it finds the words of each command, also within lists, pipelines, groups, subshells, loops and command
-substitutions, and expands variables of which the value is known. The text is never refused. A part that cannot be known
-before the text runs stands as LATER in its word.
-"""
+This is not a shell: it finds the words of each command, also within lists, pipelines, groups, subshells, loops and
+command substitutions, and expands variables with known values. It accepts every text. A part that is unknown before the
+script runs is LATER in its word."""
 
 from __future__ import annotations
 
@@ -12,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 LATER = "\x01"
-"""Stands in a word for a part that is not known before the command runs."""
+"""Stands for a part of a word that is unknown before the command runs."""
 
 _PATTERN_MARKS = {"*": "\x02", "?": "\x03", "[": "\x04"}
-"""In the words of a script, these stand for the characters that the shell reads as parts of a pattern; the characters
-themselves are literal."""
+"""In the words of a script, these stand for the characters that the shell reads as patterns; the characters themselves
+are literal."""
 
 _MARK = str.maketrans(_PATTERN_MARKS)
 _UNMARK = str.maketrans({mark: sign for sign, mark in _PATTERN_MARKS.items()})
@@ -52,22 +51,22 @@ _IN_DOUBLE = re.compile(r'(?P<end>")|\\(?P<escaped>["\\$`\n])|(?P<plain>[^"\\$`]
 _NAMES = re.compile(r"\$\{?([A-Za-z_]\w*)")
 
 
-class Listener(Protocol):
-    """Receives what a text consists of, in order."""
+class ScriptListener(Protocol):
+    """Receives the elements of a script, in order."""
 
     variables: dict[str, str]
-    """Variables of which the value is known; the listener may change them between commands."""
+    """Variables with known values; the listener may change them between commands."""
 
     def command(self, words: Sequence[str], redirections: Sequence[tuple[str, str]]) -> None:
         """Receive a simple command; a redirection is an operator without its descriptor, and a word."""
         ...
 
     def enter(self) -> None:
-        """A subshell begins: what it changes ends with it."""
+        """Enter a subshell: its changes end with it."""
         ...
 
     def leave(self) -> None:
-        """The subshell has ended."""
+        """Leave the subshell."""
         ...
 
 
@@ -76,44 +75,44 @@ def variables_named(text: str) -> tuple[str, ...]:
     return tuple(sorted(set(_NAMES.findall(text)))) if "$" in text else ()
 
 
-def unmarked(word: str) -> str:
-    """Return a word as it is written, without the marks of patterns."""
+def unmark_word(word: str) -> str:
+    """Return a word as written, without pattern marks."""
     return word.translate(_UNMARK)
 
 
-def glob_of(word: str) -> str | None:
-    """Return a word as a pattern of `domain.texts.globs`, its literal characters escaped; None: it is no pattern."""
-    if unmarked(word) == word:
+def word_glob(word: str) -> str | None:
+    """Return a word as a pattern (see texts.patterns) with literal characters escaped; None if it is no pattern."""
+    if unmark_word(word) == word:
         return None
     return word.translate(_AS_GLOB).translate(_UNMARK)
 
 
 def _marked(text: str) -> str:
-    """Mark the pattern characters of text that stands outside quotes."""
+    """Mark the pattern characters of unquoted text."""
     return _UNQUOTED_PATTERN.sub(lambda found: found[0].translate(_MARK), text)
 
 
-def read_script(text: str, listener: Listener) -> None:
-    """Pass each simple command of a shell's text to `listener`, the patterns in its words marked (see `glob_of`)."""
+def read_script(text: str, listener: ScriptListener) -> None:
+    """Pass each simple command of a script to `listener`, with the patterns in its words marked (see `word_glob`)."""
     script = _Script(text, listener, 0)
     while script.at < len(text):
         script.read("")
 
 
 class _Script:
-    """A text that is being read, from `at` on."""
+    """A script being parsed, from `at` on."""
 
-    def __init__(self, text: str, listener: Listener, depth: int) -> None:
+    def __init__(self, text: str, listener: ScriptListener, depth: int) -> None:
         self.text, self.at = text, 0
         self._listener, self._depth = listener, depth
         self._words: list[str] = []
         self._redirections: list[tuple[str, str]] = []
         self._word: str | None = None
-        self._target: str | None = None  # the redirection operator of which the word comes next
+        self._target: str | None = None  # the redirection operator whose word comes next
         self._heredocs: list[str] = []
 
     def read(self, closing: str) -> None:
-        """Read commands up to `closing` (")" or "": the end of the text), and go past that."""
+        """Parse commands up to and including `closing` (")", or "" for the end of the text)."""
         while self.at < len(self.text):
             if self._word is None and self.text[self.at] == "#":
                 end = self.text.find("\n", self.at)
@@ -123,7 +122,7 @@ class _Script:
             assert token is not None, "the last alternative matches any character"
             kind, part = token.lastgroup or "plain", token[0]
             if kind == "redirect" and self._word is not None and part[0].isdecimal():
-                kind, part = "plain", part.rstrip("<>&|-")  # digits within a word are no descriptor
+                kind, part = "plain", part.rstrip("<>&|-")  # digits within a word are not a descriptor
             self.at += len(part)
             if kind == "operator" and part == ")":
                 self._end_command()
@@ -163,7 +162,7 @@ class _Script:
         self._word = (self._word or "") + text
 
     def _expand(self, *, quoted: bool) -> None:
-        """Take the variable at this place; outside quotes, its value is split into words."""
+        """Expand the variable at this position; outside quotes, its value is split into words."""
         found = _VARIABLE.match(self.text, self.at)
         if found is None:
             self.at += 1
@@ -208,7 +207,7 @@ class _Script:
                 self._add(LATER if kind == "arithmetic" else self.text[self.at - 1])
 
     def _nested_in_word(self) -> None:
-        """Read the commands of `$(…)`, `<(…)` or `>(…)`; what they print is not known."""
+        """Parse the commands of `$(…)`, `<(…)` or `>(…)`, whose output is unknown."""
         self._nested()
         self._add(LATER)
 
@@ -235,7 +234,7 @@ class _Script:
             return
         operator, self._target = self._target, None
         if operator.startswith("<<") and operator != "<<<":
-            self._heredocs.append(unmarked(word))
+            self._heredocs.append(unmark_word(word))
         else:
             self._redirections.append((operator, word))
 
@@ -248,7 +247,7 @@ class _Script:
             self._listener.command(words, redirections)
 
     def _skip_heredocs(self) -> None:
-        """Go past the documents that the line before announced."""
+        """Skip the here-documents announced on the previous line."""
         for delimiter in self._heredocs:
             end = re.compile(rf"^\t*{re.escape(delimiter)}$\n?", re.MULTILINE).search(self.text, self.at)
             self.at = end.end() if end else len(self.text)
@@ -256,7 +255,7 @@ class _Script:
 
 
 def _literal(kind: str, part: str) -> str:
-    """Return what a part of a word stands for."""
+    """Return the value of a part of a word."""
     match kind:
         case "single":
             return part.strip("'")
@@ -270,5 +269,5 @@ def _literal(kind: str, part: str) -> str:
 
 
 def known_variables(text: str, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return the variables that a text may expand, with their values, where they are set."""
+    """Return the set variables that a text may expand, with their values."""
     return tuple((name, environment[name]) for name in variables_named(text) if name in environment)

@@ -1,8 +1,7 @@
-"""What `${…}` in a spec's texts stands for.
+"""Substitution of `${…}` in the texts of a spec.
 
-Ours are the dotted names of the scopes below (`${params.alpha}`, `${steps.fit.result.score}`) and `${item}`. Everything
-else with a dollar (`$X`, `${X}`, `${X:-y}`, `$(…)`) belongs to the shell and is left as it is; `$${` is a literal `${`.
-"""
+References are the dotted names of the scopes below (`${params.alpha}`, `${steps.fit.result.score}`) and `${item}`. Any
+other dollar (`$X`, `${X}`, `${X:-y}`, `$(…)`) belongs to the shell and is left unchanged; `$${` is a literal `${`."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from rekindle.domain.errors import UnknownWord
-from rekindle.domain.texts.nearest import did_you_mean, nearest
+from rekindle.domain.texts.display import closest_word, did_you_mean
 
 SCOPES = ("params", "matrix", "inputs", "outputs", "env", "job", "steps", "item")
 
@@ -28,7 +27,7 @@ _PATH = re.compile(r"(?:\.[\w-]+)+")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One `${scope.path}` in a text. `offset` counts characters from 0; `text` is how it is written there."""
+    """A `${scope.path}` in a text. `offset` counts characters from 0; `text` is the reference as written."""
 
     scope: str
     path: tuple[str, ...]
@@ -37,11 +36,10 @@ class Reference:
 
 
 @lru_cache(maxsize=8192)
-def parse(text: str) -> tuple[str | Reference, ...]:
-    """The text as literal pieces and references, in order; neighbouring literals are joined.
+def parse_text(text: str) -> tuple[str | Reference, ...]:
+    """Split a text into literal pieces and references, in order; adjacent literals are joined.
 
-    Raises UnknownWord for a dotted name of no known scope, and for a known scope whose name cannot be read.
-    """
+    Raise UnknownWord for a dotted name of an unknown scope, and for an invalid name in a known scope."""
     pieces: list[str | Reference] = []
     literal: list[str] = []
     end = 0
@@ -64,17 +62,16 @@ def parse(text: str) -> tuple[str | Reference, ...]:
     return tuple(pieces)
 
 
-def references(text: str) -> tuple[Reference, ...]:
-    """Every reference of the text, in order. Raises as `parse` does."""
-    return tuple(piece for piece in parse(text) if isinstance(piece, Reference))
+def find_references(text: str) -> tuple[Reference, ...]:
+    """Return every reference in the text, in order. Raises as `parse_text` does."""
+    return tuple(piece for piece in parse_text(text) if isinstance(piece, Reference))
 
 
-def lookup(reference: Reference, scope: Mapping[str, Any]) -> Any:
-    """The value that the reference names. `scope` maps each scope's name to its values (`item` to the item itself).
+def lookup_reference(reference: Reference, scope: Mapping[str, Any]) -> Any:
+    """Return the value of a reference. `scope` maps each scope's name to its values (`item` to the item itself).
 
-    Names step into mappings, numbers into lists. Raises UnknownWord naming the reference and the nearest known name.
-    A key that only other jobs of the matrix have (`include`) is None: loading a spec has checked that one has it.
-    """
+    Names select keys of mappings, numbers elements of lists. Raise UnknownWord with the reference and the nearest known
+    name. A matrix key that only other jobs have (`include`) is None: loading a spec has checked that one job has it."""
     if reference.scope not in scope:
         raise UnknownWord(f"{reference.text} has no value here", hint=_absent(reference.scope, scope))
     value: Any = scope[reference.scope]
@@ -97,13 +94,13 @@ def lookup(reference: Reference, scope: Mapping[str, Any]) -> Any:
 
 
 class Words(tuple[str, ...]):
-    """Texts that are separate words where they stand in a command: the files that a pattern matches."""
+    """Texts that become separate words in a command: the files that match a pattern."""
 
     __slots__ = ()
 
 
-def word(value: Any) -> str:
-    """How a value is written: text as it is, true/false, None as nothing, numbers as in Python, else compact JSON."""
+def format_word(value: Any) -> str:
+    """Format a value: text unchanged, true/false, None as nothing, numbers as in Python, otherwise compact JSON."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -115,21 +112,23 @@ def word(value: Any) -> str:
     return str(value)
 
 
-def render(text: str, scope: Mapping[str, Any]) -> str:
-    """The text with every reference written out, nothing quoted: for paths, environment values and argument vectors."""
-    return "".join(piece if isinstance(piece, str) else word(lookup(piece, scope)) for piece in parse(text))
+def render_text(text: str, scope: Mapping[str, Any]) -> str:
+    """Return the text with every reference replaced, without quoting: for paths, environment values and argument
+    vectors."""
+    return "".join(
+        piece if isinstance(piece, str) else format_word(lookup_reference(piece, scope)) for piece in parse_text(text)
+    )
 
 
 def render_value(value: Any, scope: Mapping[str, Any]) -> Any:
-    """A value with the references of all its texts written out, lists and mappings within (their keys stay).
+    """Return a value with the references in all its texts replaced, also within lists and mappings (keys stay).
 
-    A text that is one reference and nothing else becomes the value itself: `"${matrix.seed}"` is the number.
-    """
+    A text that is a single reference becomes the value itself: `"${matrix.seed}"` is the number."""
     if isinstance(value, str):
-        pieces = parse(value)
+        pieces = parse_text(value)
         if len(pieces) == 1 and isinstance(pieces[0], Reference):
-            return lookup(pieces[0], scope)
-        return render(value, scope)
+            return lookup_reference(pieces[0], scope)
+        return render_text(value, scope)
     if isinstance(value, Mapping):
         return {key: render_value(inner, scope) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -138,7 +137,7 @@ def render_value(value: Any, scope: Mapping[str, Any]) -> Any:
 
 
 def _reference(found: re.Match[str]) -> Reference | None:
-    """The reference that a `${…}` is, or None when it belongs to the shell."""
+    """Return the reference of a `${…}`, or None if it belongs to the shell."""
     scope, rest, text = found["scope"], found["rest"], found[0]
     if rest is None:
         return Reference("item", (), found.start(), text) if scope == "item" else None
@@ -150,7 +149,7 @@ def _reference(found: re.Match[str]) -> Reference | None:
         return Reference(scope, tuple(rest[1:].split(".")), found.start(), text)
     if not readable:
         return None
-    close = nearest(scope, SCOPES)
+    close = closest_word(scope, SCOPES)
     hint = f"did you mean `${{{close}{rest}}}`?" if close else f"known: {', '.join(SCOPES)}"
     raise UnknownWord(f"{text} is not known", hint=f"{hint}; for the text itself write `${text}`")
 

@@ -1,1 +1,1 @@
-"""Running: claims, workers, what their journals tell, and what dead runners leave."""
+"""The runner: it claims ready jobs, runs them on an executor, and ingests their outcomes and those of orphans."""

@@ -1,7 +1,7 @@
-"""Journal to store: what workers wrote becomes history, states and released children, in one transaction.
+"""Ingest: journal records become attempts' rows, job states and released children, in one transaction.
 
-Ingest is idempotent: a record about an attempt that has ended, or whose token is another's, changes nothing. A
-record about an archived attempt is kept on that attempt and moves no job.
+Ingest is idempotent: a record of an attempt that has ended, or with a token that is not the attempt's, changes nothing.
+A record of an archived attempt is stored with that attempt and changes no job's state.
 """
 
 from __future__ import annotations
@@ -11,26 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rekindle.domain.causes import Cause
-from rekindle.domain.lifecycle import Event, transition
-from rekindle.domain.models import Ending, Failure, Move, Standing
+from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StateChange
 from rekindle.domain.signatures import signature
-from rekindle.domain.states import ENDED, ENDED_BADLY, State
-from rekindle.engine.acting.actions import act
-from rekindle.engine.fan_outs import end_subtasks, take_in
-from rekindle.engine.planning.canaries import settle
-from rekindle.engine.planning.repeating import repeat
-from rekindle.engine.planning.retrying import ErrorMatches, retry
+from rekindle.domain.states import ENDED, ENDED_BADLY, Cause, JobEvent, State, transition
+from rekindle.engine.automatic_reruns import RetryErrorMatches, apply_repeats, apply_retries, resolve_canaries
+from rekindle.engine.dynamic_actions import apply_dynamic_actions
+from rekindle.engine.fan_outs import end_subtasks, record_fan_outs
 from rekindle.journal.encoding import to_json
-from rekindle.journal.ledger import Damage, fill, read_past_damage
-from rekindle.journal.records import Ended, FannedOut, Record, Returned, Sources, Started, StepEnded, Subtasks
-from rekindle.store.port import Archive
+from rekindle.journal.log import Damage, read_past_damage, restore_length
+from rekindle.journal.records import Ended, FannedOut, Record, RecordedCode, Returned, Started, StepEnded, Subtasks
+from rekindle.store.archive import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """What one worker's journal holds from where it was read last: records, the position behind them, and what between
-    them cannot be read."""
+class JournalBatch:
+    """New content of one worker's journal: records, the position in bytes after them, and the unreadable parts."""
 
     worker: str
     records: Sequence[Record]
@@ -38,100 +33,134 @@ class Page:
     damaged: Sequence[Damage] = ()
 
 
-def read_page(worker: str, journal: Path, position: int) -> Page | None:
-    """What a journal holds from `position` on; None: nothing new. One that was cut short is filled up, so that
-    positions never move backwards. JournalError when it cannot be read."""
-    records, behind, damaged = read_past_damage(journal, position)
+def read_batch(worker: str, journal: Path, position: int) -> JournalBatch | None:
+    """Return the content of a journal from `position` (bytes) on, or None if there is none.
+
+    A journal that was truncated is filled up to `position`, so that positions never decrease. Raise JournalError when
+    it cannot be read."""
+    records, after, damaged = read_past_damage(journal, position)
     if damaged and damaged[0].offset < position:
-        fill(journal, position)
-    return Page(worker, records, behind, damaged) if records or damaged else None
+        restore_length(journal, position)
+    return JournalBatch(worker, records, after, damaged) if records or damaged else None
 
 
-@dataclass(slots=True)
-class Told:
-    """What a batch of pages told: attempts that started or ended, with their final states and running times, those of
-    them that a rerun had archived, the tokens of those that were given back, the jobs that run again by themselves
-    (retried or repeated), what could not be read, and the jobs whose attempts were lost to that."""
-
-    started: list[int] = field(default_factory=list)
-    ended: list[tuple[int, State, float]] = field(default_factory=list)
-    archived: set[int] = field(default_factory=set)
-    returned: list[str] = field(default_factory=list)
-    again: set[int] = field(default_factory=set)
-    damaged: list[str] = field(default_factory=list)
-    unread: set[int] = field(default_factory=set)
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Batch:
-    starts: dict[int, tuple[str, Started]] = field(default_factory=dict)
-    ends: dict[int, tuple[str, Ended]] = field(default_factory=dict)
-    steps: list[StepEnded] = field(default_factory=list)
-    fan_outs: list[FannedOut | Subtasks] = field(default_factory=list)
-    sources: list[Sources] = field(default_factory=list)
-    returned: list[str] = field(default_factory=list)
-
-
-def failures_of(pages: Sequence[Page]) -> dict[int, Failure]:
-    """Return the failures of the attempts that failed, as the pages hold them."""
-    ends = (record for page in pages for record in page.records if isinstance(record, Ended))
+def failures_of(batches: Sequence[JournalBatch]) -> dict[int, Failure]:
+    """Return, by attempt, the failures in these batches."""
+    ends = (record for batch in batches for record in batch.records if isinstance(record, Ended))
     return {one.attempt: one.failure or Failure() for one in ends if one.state == State.FAILED}
 
 
-def ingest(archive: Archive, pages: Sequence[Page], host: str, now: float, errors: ErrorMatches | None = None) -> Told:
-    """Write what the pages hold, and advance the journals' positions with it. What failed and is to run again by
-    itself does so from `now` on. `errors`: what an ErrorSearch found in the failures of the pages."""
-    errors = errors or ErrorMatches()
-    batch = _Batch()
-    for page in pages:
-        for record in page.records:
-            _sort(batch, page.worker, record)
-        archive.runners.advance(page.worker, page.position)
-    damaged = _damaged(archive, pages, now)
-    others = (record.attempt for records in (batch.steps, batch.fan_outs) for record in records)
-    standing = archive.queue.standing({*batch.starts, *batch.ends, *others})
-    told = Told(returned=batch.returned, damaged=damaged)
-    archive.queue.steps([(one.attempt, one.step) for one in batch.steps if _is_news(standing, one.attempt, one.token)])
-    take_in(archive, [one for one in batch.fan_outs if _is_news(standing, one.attempt, one.token)])
-    # Ends first: actions take effect on a graph whose attempts stand as their jobs do.
-    ends = _ends(archive, batch, standing, host, told)
+@dataclass(slots=True)
+class IngestResult:
+    """The changes that a set of batches made."""
+
+    started: list[int] = field(default_factory=list)  # attempts
+    ended: list[tuple[int, State, float]] = field(default_factory=list)  # (attempt, state, running time in seconds)
+    archived: set[int] = field(default_factory=set)  # ended attempts that a rerun had archived
+    returned: list[str] = field(default_factory=list)  # tokens of attempts that workers gave back
+    requeued: set[int] = field(default_factory=set)  # jobs that run again automatically (retried or repeated)
+    damaged: list[str] = field(default_factory=list)  # descriptions of unreadable parts
+    lost_to_damage: set[int] = field(default_factory=set)  # jobs whose attempts were lost to unreadable parts
+    warnings: list[str] = field(default_factory=list)
+
+
+def ingest(
+    archive: Transaction,
+    batches: Sequence[JournalBatch],
+    host: str,
+    now: float,
+    errors: RetryErrorMatches | None = None,
+) -> IngestResult:
+    """Store the records of the batches, and the positions of the journals.
+
+    Jobs that are retried become ready from `now` on. `errors`: the matches of an ErrorSearch over the batches'
+    failures."""
+    errors = errors or RetryErrorMatches()
+    sorted_records = _SortedRecords()
+    for batch in batches:
+        for record in batch.records:
+            sorted_records.add(batch.worker, record)
+        archive.runners.advance(batch.worker, batch.position)
+    result = IngestResult(returned=sorted_records.returned, damaged=_record_damage(archive, batches, now))
+    standing = archive.queue.status(sorted_records.attempts())
+    steps = [(one.attempt, one.step) for one in sorted_records.steps if _is_new(standing, one.attempt, one.token)]
+    archive.queue.steps(steps)
+    record_fan_outs(archive, [one for one in sorted_records.fan_outs if _is_new(standing, one.attempt, one.token)])
+    # Ends first: dynamic actions apply to a graph in which attempts and jobs agree.
+    ends = _store_ends(archive, sorted_records, standing, host, result)
     moves = [
         end_move(known, ending.state, ran=ending.started is not None)
         for ending, known in ends
         if known.job_attempt == ending.attempt
     ]
-    moves += _starts(archive, batch, standing, host, told)
+    moves += _store_starts(archive, sorted_records, standing, host, result)
     archive.queue.move(moves)
-    repeated = repeat(archive, ends, now)
-    done = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
-    if done:
-        archive.queue.move(archive.queue.completed(done))
-    told.warnings = _slow(archive, ends, errors.slow, now)
-    told.again = repeated | retry(archive, [one for one in ends if one[1].job not in repeated], now, errors.policies)
-    told.unread = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_unread(ending)}
-    again = told.again | told.unread
-    over = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in again]
-    archive.queue.move(archive.queue.gave_up(over))
-    if ends and not told.unread:  # of these it is not decided yet whether they run again
-        settle(archive, now)
-    return told
+    repeated = apply_repeats(archive, ends, now)
+    completed = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
+    if completed:
+        archive.queue.move(archive.queue.completed(completed))
+    result.warnings = _record_slow_patterns(archive, ends, errors.slow, now)
+    retried = apply_retries(archive, [one for one in ends if one[1].job not in repeated], now, errors.policies)
+    result.requeued = repeated | retried
+    result.lost_to_damage = {
+        known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_lost_to_damage(ending)
+    }
+    undecided = result.requeued | result.lost_to_damage
+    failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in undecided]
+    archive.queue.move(archive.queue.gave_up(failed))
+    if ends and not result.lost_to_damage:  # rerun_damaged decides later whether jobs lost to damage run again
+        resolve_canaries(archive, now)
+    return result
 
 
-def _damaged(archive: Archive, pages: Sequence[Page], now: float) -> list[str]:
-    """Record once what cannot be read of the journals: whoever settles what is left of a worker must know of it."""
-    told = []
-    for page in pages:
-        for one in page.damaged:
-            journal = archive.runners.damage(page.worker, one.offset, one.length)
+@dataclass(slots=True)
+class _SortedRecords:
+    """Records by kind. Of several starts or ends of an attempt the first counts."""
+
+    starts: dict[int, tuple[str, Started]] = field(default_factory=dict)  # by attempt: (worker, record)
+    ends: dict[int, tuple[str, Ended]] = field(default_factory=dict)
+    steps: list[StepEnded] = field(default_factory=list)
+    fan_outs: list[FannedOut | Subtasks] = field(default_factory=list)
+    sources: list[RecordedCode] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)  # tokens
+
+    def add(self, worker: str, record: Record) -> None:
+        """Add one record of a worker's journal."""
+        if isinstance(record, Ended):
+            self.ends.setdefault(record.attempt, (worker, record))
+        elif isinstance(record, Started):
+            self.starts.setdefault(record.attempt, (worker, record))
+        elif isinstance(record, StepEnded):
+            self.steps.append(record)
+        elif isinstance(record, FannedOut | Subtasks):
+            self.fan_outs.append(record)
+        elif isinstance(record, RecordedCode):
+            self.sources.append(record)
+        elif isinstance(record, Returned):
+            self.returned.extend(record.tokens)
+
+    def attempts(self) -> set[int]:
+        """Return the attempts that have records."""
+        others = {one.attempt for one in self.steps} | {one.attempt for one in self.fan_outs}
+        return {*self.starts, *self.ends, *others}
+
+
+def _record_damage(archive: Transaction, batches: Sequence[JournalBatch], now: float) -> list[str]:
+    """Record the unreadable parts of journals, which later decide whether a worker's attempts count as lost."""
+    descriptions = []
+    for batch in batches:
+        for one in batch.damaged:
+            journal = archive.runners.damage(batch.worker, one.offset, one.length)
             detail = {"journal": journal, "byte": one.offset, "length": one.length, "reason": one.reason}
             archive.events.add(now, "damaged", None, detail)
-            told.append(one.told(journal))
-    return told
+            descriptions.append(one.describe(journal))
+    return descriptions
 
 
-def _slow(archive: Archive, ends: Sequence[tuple[Ending, Standing]], slow: Mapping[int, str], now: float) -> list[str]:
-    """Record the patterns of `retry: error:` whose searches took too long."""
+def _record_slow_patterns(
+    archive: Transaction, ends: Sequence[tuple[AttemptEnd, AttemptJobState]], slow: Mapping[int, str], now: float
+) -> list[str]:
+    """Record the patterns of `retry: error:` whose searches took too long, and return warnings about them."""
     warnings = []
     for ending, known in ends:
         if ending.attempt in slow:
@@ -144,100 +173,86 @@ def _slow(archive: Archive, ends: Sequence[tuple[Ending, Standing]], slow: Mappi
     return warnings
 
 
-def _is_unread(ending: Ending) -> bool:
-    """Its end, or that it had none, may have stood where its journal cannot be read."""
+def _is_lost_to_damage(ending: AttemptEnd) -> bool:
+    """Return whether the attempt counts as lost because its outcome may stand in an unreadable part."""
     return ending.cause is Cause.LOST and "damaged" in json.loads(ending.evidence or "{}")
 
 
-def _sort(batch: _Batch, worker: str, record: Record) -> None:
-    if isinstance(record, Ended):
-        batch.ends.setdefault(record.attempt, (worker, record))
-    elif isinstance(record, Started):
-        batch.starts.setdefault(record.attempt, (worker, record))
-    elif isinstance(record, StepEnded):
-        batch.steps.append(record)
-    elif isinstance(record, FannedOut | Subtasks):
-        batch.fan_outs.append(record)
-    elif isinstance(record, Sources):
-        batch.sources.append(record)
-    elif isinstance(record, Returned):
-        batch.returned.extend(record.tokens)
-
-
-def _is_news(standing: dict[int, Standing], attempt: int, token: str) -> bool:
+def _is_new(standing: dict[int, AttemptJobState], attempt: int, token: str) -> bool:
     known = standing.get(attempt)
     return known is not None and known.token == token and known.state not in ENDED
 
 
-def _starts(archive: Archive, batch: _Batch, standing: dict[int, Standing], host: str, told: Told) -> list[Move]:
+def _store_starts(
+    archive: Transaction, records: _SortedRecords, standing: dict[int, AttemptJobState], host: str, result: IngestResult
+) -> list[StateChange]:
     rows, moves = [], []
-    for attempt, (worker, record) in batch.starts.items():
-        if attempt in batch.ends or not _is_news(standing, attempt, record.token):
-            continue  # an end in the same batch tells the start too
+    for attempt, (worker, record) in records.starts.items():
+        if attempt in records.ends or not _is_new(standing, attempt, record.token):
+            continue  # an end in the same batches stores the start too
         known = standing[attempt]
         if known.state is not State.QUEUED:
             continue
-        told.started.append(attempt)
+        result.started.append(attempt)
         rows.append((attempt, record.at, worker, host, record.pid, record.pid_start))
         if known.job_attempt == attempt:
-            moves.append(_move(known, Event.START))
+            after = transition(known.job_state, JobEvent.START, _describe(known))
+            moves.append(StateChange(known.job, known.workflow, known.resource_class, known.job_state, after))
     archive.queue.start(rows)
     return moves
 
 
-def _ends(
-    archive: Archive, batch: _Batch, standing: dict[int, Standing], host: str, told: Told
-) -> list[tuple[Ending, Standing]]:
-    """Write the ends, and tell of which jobs' attempts they are. Jobs have not moved yet."""
+def _store_ends(
+    archive: Transaction, records: _SortedRecords, standing: dict[int, AttemptJobState], host: str, result: IngestResult
+) -> list[tuple[AttemptEnd, AttemptJobState]]:
+    """Store the ends of attempts, and return them with the attempts' rows. Job states are not changed yet."""
     endings = []
-    for attempt, (worker, record) in batch.ends.items():
-        if _is_news(standing, attempt, record.token):
-            start = batch.starts.get(attempt)
+    for attempt, (worker, record) in records.ends.items():
+        if _is_new(standing, attempt, record.token):
+            start = records.starts.get(attempt)
             endings.append(ending_of(record, worker, host, start[1] if start else None))
-    endings = act(archive, endings, standing)
-    told.archived = {ending.attempt for ending in endings if standing[ending.attempt].archived}
+    endings = apply_dynamic_actions(archive, endings, standing)
+    result.archived = {ending.attempt for ending in endings if standing[ending.attempt].archived}
     for ending in endings:
-        told.ended.append((ending.attempt, ending.state, ending.ended - (ending.started or ending.ended)))
+        result.ended.append((ending.attempt, ending.state, ending.ended - (ending.started or ending.ended)))
     archive.queue.end(endings)
-    _fingerprints(archive, batch, endings)
+    _store_fingerprints(archive, records, endings)
     end_subtasks(archive, endings)
     return [(ending, standing[ending.attempt]) for ending in endings]
 
 
-def _fingerprints(archive: Archive, batch: _Batch, endings: Sequence[Ending]) -> None:
-    """What the attempts that ended depended on; told again it is the same."""
-    for one in batch.sources:
+def _store_fingerprints(archive: Transaction, records: _SortedRecords, endings: Sequence[AttemptEnd]) -> None:
+    """Store the fingerprints and partial outputs of attempts that ended. Storing them twice is harmless."""
+    for one in records.sources:
         archive.fingerprints.put_source(one.digest, one.modules)
-    records = [batch.ends[ending.attempt][1] for ending in endings]
-    archive.fingerprints.put_files({one.attempt: one.prints for one in records if one.prints is not None})
-    archive.fingerprints.put_partial({one.attempt: one.left for one in records if one.left})
-    archive.fingerprints.remember_files([seen for one in records for seen in one.seen])
+    ends = [records.ends[ending.attempt][1] for ending in endings]
+    archive.fingerprints.put_files({one.attempt: one.prints for one in ends if one.prints is not None})
+    archive.fingerprints.put_partial({one.attempt: one.left for one in ends if one.left})
+    archive.fingerprints.remember_files([seen for one in ends for seen in one.seen])
 
 
-_EVENT = {State.COMPLETED: Event.COMPLETE, State.FAILED: Event.FAIL, State.CANCELED: Event.CANCEL}
+_EVENT = {State.COMPLETED: JobEvent.COMPLETE, State.FAILED: JobEvent.FAIL, State.CANCELED: JobEvent.CANCEL}
 
 
-def end_move(known: Standing, state: State, *, ran: bool) -> Move:
-    """How the job moves when its live attempt ends; `ran`: it had started, whether or not that was told before."""
-    story = f"job {known.job} {known.name}, attempt {known.attempt}"
+def end_move(known: AttemptJobState, state: State, *, ran: bool) -> StateChange:
+    """Return the change of a job's state when its live attempt ends. `ran`: the attempt had started, whether or not
+    its start was ingested before."""
     before = known.job_state
     if before is State.QUEUED and ran:
-        before = transition(before, Event.START, story)
-    return Move(
-        known.job, known.workflow, known.resource_class, known.job_state, transition(before, _EVENT[state], story)
-    )
+        before = transition(before, JobEvent.START, _describe(known))
+    after = transition(before, _EVENT[state], _describe(known))
+    return StateChange(known.job, known.workflow, known.resource_class, known.job_state, after)
 
 
-def _move(known: Standing, event: Event) -> Move:
-    after = transition(known.job_state, event, f"job {known.job} {known.name}, attempt {known.attempt}")
-    return Move(known.job, known.workflow, known.resource_class, known.job_state, after)
+def _describe(known: AttemptJobState) -> str:
+    return f"job {known.job} {known.name}, attempt {known.attempt}"
 
 
-def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> Ending:
-    """The row that an end writes."""
+def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> AttemptEnd:
+    """Return the columns that an end sets on an attempt's row."""
     started = record.started if record.started is not None else (start.at if start else None)
     cause = Cause(record.cause) if record.cause else None
-    return Ending(
+    return AttemptEnd(
         attempt=record.attempt,
         state=State(record.state),
         ended=record.at,
@@ -264,12 +279,6 @@ def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> E
 
 
 def _signature(record: Ended, cause: Cause | None) -> tuple[str, str, str]:
-    failure = record.failure
-    found = signature(
-        cause or "",
-        failure.type if failure else "",
-        failure.message if failure else "",
-        failure.traceback if failure else "",
-        failure.stderr if failure else "",
-    )
+    failure = record.failure or Failure()
+    found = signature(cause or "", failure.type, failure.message, failure.traceback, failure.stderr)
     return found.digest, found.type, found.message

@@ -1,25 +1,37 @@
-"""A runner's lease: its right to write, which it renews with whatever it writes, and loses to whoever takes over."""
+"""Runner leases: the runner's own, which it renews with each transaction, and those of its peers.
+
+A peer whose process is visible is dead as soon as that has ended (its pidfd becomes readable). For any other peer only
+its lease counts. Because clocks can be set, such a peer is dead once its lease has expired and was not renewed while
+this runner watched for longer than a renewal takes, or, whatever its date, for as long as a lease lasts.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rekindle.domain.errors import Superseded
 from rekindle.domain.models import Runner
+from rekindle.engine.presence import Presence, is_visible, presence
 from rekindle.engine.session import Session
-from rekindle.store.port import Archive
+from rekindle.journal.processes import start_of
+from rekindle.store.archive import Snapshot, Transaction
 
 LEASE_SECONDS = 30.0
-"""For how long a runner whose process cannot be seen may be silent before another takes it for dead."""
+"""Time without renewal after which a runner whose process is not visible counts as dead."""
 
 RENEW_SECONDS = LEASE_SECONDS / 3
-"""How often a runner renews its lease although it has nothing to write."""
+"""The longest time between two renewals of a lease."""
+
+PEER_CHECK_SECONDS = 2.0
+"""Time between two reads of the peers' rows, for new peers and those that are not visible."""
 
 
 class Lease:
-    """What a runner writes, it writes through this: nothing of it is written once another has taken over."""
+    """A runner's lease. All its writes go through `write`, which fails once another runner has taken over."""
 
     def __init__(self, session: Session, runner: Runner) -> None:
         self._session, self._runner = session, runner
@@ -27,12 +39,12 @@ class Lease:
 
     @property
     def due(self) -> float:
-        """When it is to be renewed, at the latest (monotonic)."""
+        """Return the time of the next renewal (monotonic)."""
         return self._renewed + RENEW_SECONDS
 
     @contextmanager
-    def write(self, now: float) -> Iterator[Archive]:
-        """A transaction that renews the lease, whatever else it writes. Superseded when it is lost."""
+    def write(self, now: float) -> Iterator[Transaction]:
+        """Open a writing transaction that also renews the lease. Raise Superseded if another runner has it."""
         runner, renewed = self._runner, time.monotonic()
         with self._session.store.write() as archive:
             if not archive.runners.renew(runner.id, runner.epoch, now + LEASE_SECONDS):
@@ -41,7 +53,7 @@ class Lease:
         self._renewed = renewed
 
 
-def _superseded(archive: Archive, runner: Runner) -> Superseded:
+def _superseded(archive: Snapshot, runner: Runner) -> Superseded:
     found = archive.runners.find(runner.id)
     keeper = archive.runners.find(found.keeper) if found is not None and found.keeper is not None else None
     who = "another" if keeper is None else f"runner {keeper.id} (pid {keeper.pid} on {keeper.host})"
@@ -49,3 +61,62 @@ def _superseded(archive: Archive, runner: Runner) -> Superseded:
         f"runner {runner.id} was taken for dead, and {who} has taken over: it has changed nothing since",
         hint="what its workers run goes on to its end; `rekindle work` starts another runner",
     )
+
+
+class PeerWatch:
+    """Watches the other runners of the store: which are alive, and which have died."""
+
+    def __init__(self, runner: int) -> None:
+        self._runner = runner
+        self._handles: dict[int, int] = {}  # pidfds of visible peers, by runner
+        self._leases: dict[int, tuple[float, float]] = {}  # by runner: expiry, and since when it is unchanged
+        self.peers: list[int] = []
+        """The peers that were alive at the last check."""
+        self.due = time.monotonic()
+
+    @property
+    def handles(self) -> list[int]:
+        """Return descriptors that become readable when a peer ends."""
+        return list(self._handles.values())
+
+    def dead_peers(self, archive: Snapshot, now: float) -> list[Runner]:
+        """Check all peers. Return the dead ones whose orphans no living runner has adopted."""
+        moment = time.monotonic()
+        found = {runner.id: runner for runner in archive.runners.alive() if runner.id != self._runner}
+        dead = {number for number, runner in found.items() if self._is_dead(runner, now, moment)}
+        self.peers = [number for number in found if number not in dead]
+        self._watch([found[number] for number in self.peers])
+        self._leases = {number: one for number, one in self._leases.items() if number in found}
+        self.due = moment + PEER_CHECK_SECONDS
+        keepers = {*self.peers, self._runner}
+        return [found[number] for number in sorted(dead) if found[number].keeper not in keepers]
+
+    def close(self) -> None:
+        """Close all handles."""
+        self._watch([])
+
+    def _is_dead(self, runner: Runner, now: float, moment: float) -> bool:
+        condition = presence(runner, now)
+        if condition in (Presence.GONE, Presence.ELSEWHERE, Presence.SUPERSEDED):
+            return True
+        if is_visible(runner):
+            return False
+        expires, since = self._leases.get(runner.id, (None, moment))
+        if expires != runner.expires:
+            since = moment
+        self._leases[runner.id] = runner.expires, since
+        limit = 1.5 * RENEW_SECONDS if condition is Presence.EXPIRED else LEASE_SECONDS
+        return moment - since >= limit
+
+    def _watch(self, runners: list[Runner]) -> None:
+        """Hold a pidfd of each of these runners that is visible, and of no other."""
+        visible = {runner.id: runner for runner in runners if is_visible(runner)}
+        for number in self._handles.keys() - visible.keys():
+            os.close(self._handles.pop(number))
+        for number in visible.keys() - self._handles.keys():
+            with contextlib.suppress(ProcessLookupError):
+                handle = os.pidfd_open(visible[number].pid)
+                if start_of(visible[number].pid) == visible[number].pid_start:
+                    self._handles[number] = handle
+                else:
+                    os.close(handle)

@@ -1,1 +1,1 @@
-"""Supervising: a batch is run again in rounds, within guards, until something ends it."""
+"""Supervising: a workflow is rerun in rounds, within guards, until an end condition holds."""

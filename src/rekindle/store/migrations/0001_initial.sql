@@ -344,7 +344,7 @@ CREATE INDEX journal_open ON journal (runner) WHERE closed = 0;
 
 CREATE TABLE fingerprint (
     attempt  INTEGER NOT NULL REFERENCES attempt,
-    part     TEXT NOT NULL,              -- 'needed', 'patched', 'files': see rekindle.domain.changes.prints
+    part     TEXT NOT NULL,              -- 'needed', 'patched', 'files': see rekindle.domain.changes.fingerprints
     document TEXT NOT NULL,              -- JSON
     PRIMARY KEY (attempt, part)
 ) WITHOUT ROWID;

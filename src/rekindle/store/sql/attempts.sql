@@ -1,7 +1,7 @@
--- History.
+-- Attempts, their steps and failures.
 
 -- name: attempt_columns
--- Everything about an attempt, in the order of rekindle.domain.models.Attempt, the failure in four parts.
+-- Every column of an attempt, with the digest of its signature.
 attempt.id, attempt.job, attempt.workflow, attempt.number, attempt.token, attempt.state, attempt.revision,
 attempt.template, attempt.cause, attempt.exit_code, attempt.signal, attempt.error_type, attempt.error_message,
 attempt.error_traceback, attempt.error_stderr, signature.digest, attempt.host, attempt.pid, attempt.pid_start,
@@ -11,12 +11,12 @@ attempt.partial, attempt.archived_by, attempt.binding, attempt.code, attempt.pin
 attempt.verdict_message, attempt.shared, attempt.left_running;
 
 -- name: step_columns
--- Everything about a step, behind its attempt.
+-- Every column of a step; its attempt comes first.
 step.attempt, step.position, step.name, step.state, step.cause, step.exit_code, step.signal, step.started, step.ended,
 step.result, step.kept_from, step.action, step.verdict, step.verdict_message;
 
 -- name: attempts_of_all
--- Every attempt, oldest first; with `live` only those that no rerun has archived.
+-- Every attempt, oldest first; with `live`, only those that no rerun has archived.
 SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE (:live = 0 OR attempt.archived_by IS NULL) ORDER BY attempt.id;
 
@@ -54,18 +54,18 @@ FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN signature ON signature.i
 WHERE (:live = 0 OR attempt.archived_by IS NULL) ORDER BY attempt.id LIMIT :limit OFFSET :offset;
 
 -- name: attempts_page_of_jobs
--- The same of the jobs that a query finds.
+-- The same for the jobs of a query.
 SELECT job.name, {attempt_columns}
 FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN signature ON signature.id = attempt.signature
 WHERE attempt.job IN ({jobs}) AND (:live = 0 OR attempt.archived_by IS NULL)
 ORDER BY attempt.id LIMIT :limit OFFSET :offset;
 
 -- name: count_attempts
--- How many attempts there are.
+-- The number of attempts.
 SELECT count(*) FROM attempt WHERE (:live = 0 OR attempt.archived_by IS NULL);
 
 -- name: count_attempts_of_jobs
--- How many attempts of the jobs that a query finds there are.
+-- The number of attempts of the jobs of a query.
 SELECT count(*) FROM attempt WHERE attempt.job IN ({jobs}) AND (:live = 0 OR attempt.archived_by IS NULL);
 
 -- name: live_of_jobs
@@ -75,33 +75,28 @@ FROM job JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signatu
 WHERE job.id IN @jobs;
 
 -- name: interrupted
--- The jobs of a workflow whose live attempt was lost, or was canceled although no command asked for its end.
+-- The jobs of a workflow whose live attempt was lost, or was canceled without a request.
 SELECT job.id FROM job JOIN attempt ON attempt.id = job.attempt
 WHERE job.workflow = :workflow AND (job.state = 5 OR job.state = 6) AND job.retired = 0
     AND (attempt.cause = 'lost' OR (attempt.state = 6 AND attempt.cancel = 0))
 ORDER BY job.id;
 
--- name: attempt
--- One attempt.
-SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
-WHERE attempt.id = :attempt;
-
--- name: earlier
+-- name: previous
 -- How the attempts before the newest of these jobs ended.
 SELECT job, number, state, cause, error_type, error_message, error_traceback, error_stderr FROM attempt
 WHERE job IN @jobs AND number = (SELECT max(newest.number) - 1 FROM attempt AS newest WHERE newest.job = attempt.job);
 
 -- name: attempts_by_id
--- Some attempts.
+-- Attempts by id.
 SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE attempt.id IN @attempts ORDER BY attempt.id;
 
 -- name: steps_of_attempts
--- The steps of some attempts.
+-- The steps of attempts.
 SELECT {step_columns} FROM step WHERE step.attempt IN @attempts ORDER BY step.attempt, step.position;
 
 -- name: active
--- Attempts that have not ended, by the index that holds nothing else.
+-- Attempts that have not ended, by the partial index of such attempts.
 SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE attempt.state IN (2, 3) ORDER BY attempt.id;
 
@@ -111,20 +106,20 @@ SELECT {attempt_columns} FROM attempt LEFT JOIN signature ON signature.id = atte
 WHERE attempt.state IN (2, 3) AND attempt.runner = :runner ORDER BY attempt.id;
 
 -- name: want_cancel
--- Ask for the end of attempts.
+-- Request the cancellation of attempts.
 UPDATE attempt SET cancel = 1 WHERE id IN @attempts AND state IN (2, 3);
 
 -- name: wanted_cancel
--- A runner's attempts whose end was asked for.
+-- A runner's attempts that are to be canceled.
 SELECT id, token FROM attempt WHERE state IN (2, 3) AND runner = :runner AND cancel = 1 ORDER BY id;
 
 -- name: failure_columns
--- How often attempts failed in one way on one host, when they first and last did, the newest of them, and whose they are.
-signature.digest, signature.cause, signature.type, signature.message, attempt.host, count(*), min(attempt.ended),
-max(attempt.ended), max(attempt.id), json_group_array(attempt.job);
+-- Failed attempts of one signature on one host: how many, when the first and last ended, the newest one, their jobs.
+signature.digest, signature.cause, signature.type, signature.message, attempt.host, count(*) AS n,
+min(attempt.ended) AS first, max(attempt.ended) AS last, max(attempt.id) AS newest, json_group_array(attempt.job) AS jobs;
 
 -- name: failures
--- Failed attempts by signature and host: live ones of what is not archived or retired, or all there have been.
+-- Failed attempts by signature and host: live ones of workflows and jobs that are current, or with `archived` all.
 SELECT {failure_columns}
 FROM workflow JOIN attempt ON attempt.workflow = workflow.id JOIN signature ON signature.id = attempt.signature
     JOIN job ON job.id = attempt.job
@@ -140,44 +135,17 @@ WHERE attempt.workflow = :workflow AND attempt.signature IS NOT NULL
     AND (:archived = 1 OR (attempt.archived_by IS NULL AND job.retired = 0))
 GROUP BY attempt.signature, attempt.host;
 
--- name: said
--- What attempts that failed said.
+-- name: messages
+-- The error texts of attempts.
 SELECT id, job, cause, error_type, error_message, error_traceback, error_stderr FROM attempt WHERE id IN @attempts;
 
--- name: found
--- How many jobs of a workflow have found what, by the index of what was not plainly passed.
+-- name: count_verdicts
+-- The number of jobs of a workflow by verdict, by the partial index of verdicts other than PASSED.
 SELECT attempt.verdict, count(*) FROM attempt JOIN job ON job.id = attempt.job
 WHERE attempt.workflow = :workflow AND attempt.verdict IN ('warning', 'blocker') AND attempt.archived_by IS NULL
     AND job.retired = 0
 GROUP BY attempt.verdict;
 
 -- name: signatures
--- Signatures that begin so: at most eleven, one more than an error names.
+-- Signatures with a prefix: at most eleven, one more than an error lists.
 SELECT digest FROM signature WHERE digest >= :prefix AND digest < :beyond ORDER BY digest LIMIT 11;
-
--- name: durations
--- How long attempts of jobs took that ran from the beginning and completed.
-SELECT job, ended - started FROM attempt
-WHERE job IN @jobs AND state = 4 AND start_step = 0 AND started IS NOT NULL;
-
--- name: templates_of
--- The templates of jobs.
-SELECT id, template FROM job WHERE id IN @jobs;
-
--- name: durations_alike
--- The same as durations, of all jobs that have these templates now, by template.
-SELECT job.template, attempt.ended - attempt.started FROM job JOIN attempt ON attempt.job = job.id
-WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
-    AND attempt.state = 4 AND attempt.start_step = 0 AND attempt.started IS NOT NULL;
-
--- name: step_durations
--- How long the completed steps of attempts of jobs took, by job and name.
-SELECT attempt.job, step.name, step.ended - step.started FROM attempt JOIN step ON step.attempt = attempt.id
-WHERE attempt.job IN @jobs AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;
-
--- name: step_durations_alike
--- The same of all jobs that have these templates now, by template and name.
-SELECT job.template, step.name, step.ended - step.started
-FROM job JOIN attempt ON attempt.job = job.id JOIN step ON step.attempt = attempt.id
-WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
-    AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;

@@ -1,7 +1,7 @@
--- How a connection is set up.
+-- Settings of a connection.
 
 -- name: synchronous
--- A commit survives the process; the last ones may be lost with the machine, never half of one.
+-- A commit survives the process. The last commits may be lost with the machine; none is ever torn.
 PRAGMA synchronous = NORMAL;
 
 -- name: durable
@@ -9,7 +9,7 @@ PRAGMA synchronous = NORMAL;
 PRAGMA synchronous = FULL;
 
 -- name: foreign_keys
--- What is referred to is there.
+-- Enforce references between rows.
 PRAGMA foreign_keys = ON;
 
 -- name: cache
@@ -17,12 +17,20 @@ PRAGMA foreign_keys = ON;
 PRAGMA cache_size = -65536;
 
 -- name: temporary
--- Intermediate results stay in memory.
+-- Keep intermediate results in memory.
 PRAGMA temp_store = MEMORY;
 
 -- name: checkpoint
--- The log is written back every 4000 pages (16 MiB): once in a few thousand jobs, not every few hundred.
+-- Write the log back every 4000 pages (16 MiB): once in a few thousand jobs, not every few hundred.
 PRAGMA wal_autocheckpoint = 4000;
+
+-- name: refuse_writes
+-- Refuse every statement that writes, until writes are allowed again.
+PRAGMA query_only = ON;
+
+-- name: allow_writes
+-- Take statements that write.
+PRAGMA query_only = OFF;
 
 -- name: data_version
 -- Changes when another connection has committed.

@@ -1,4 +1,4 @@
--- What shows that a store is damaged.
+-- Checks for damage to a store's file and rows.
 
 -- name: integrity
 -- SQLite's own checks of the whole file: one row `ok`, or a row for each problem.
@@ -29,7 +29,7 @@ SELECT id FROM attempt WHERE template NOT IN (SELECT id FROM template) ORDER BY 
 SELECT id FROM attempt WHERE signature IS NOT NULL AND signature NOT IN (SELECT id FROM signature) ORDER BY id;
 
 -- name: columns
--- The columns of a table: (number, name, type, whether it must have a value, default, place in the primary key).
+-- The columns of a table: (number, name, type, whether required, default, position in the primary key).
 PRAGMA table_info({table});
 
 -- name: rows

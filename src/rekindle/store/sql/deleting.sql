@@ -1,20 +1,20 @@
--- Removing a workflow: the blocks are run in this order, what refers before what is referred to.
+-- Deleting a workflow. The blocks run in this order: referring rows before the rows they refer to.
 
 -- name: remember_highest_job
--- Ids of jobs are not given out twice: a saved plan may name them.
+-- Job ids are not used twice: a saved plan may contain them.
 INSERT INTO meta (key, value) SELECT 'highest_job', CAST(max(id) AS TEXT) FROM job WHERE workflow = :workflow
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
 WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
 
 -- name: remember_highest_attempt
--- Ids of attempts are not given out twice: folders and journals name them.
+-- Attempt ids are not used twice: folders and journals contain them.
 INSERT INTO meta (key, value) SELECT 'highest_attempt', CAST(max(id) AS TEXT) FROM attempt WHERE workflow = :workflow
 HAVING max(id) IS NOT NULL
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
 WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
 
 -- name: remember_highest_workflow
--- Ids of workflows are not given out twice.
+-- Workflow ids are not used twice.
 INSERT INTO meta (key, value) SELECT 'highest_workflow', CAST(max(id) AS TEXT) FROM workflow WHERE id = :workflow
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
 WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
@@ -24,15 +24,15 @@ WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
 (SELECT attempt.id FROM attempt JOIN job ON job.id = attempt.job WHERE job.workflow = :workflow);
 
 -- name: delete_fingerprints
--- What its attempts depended on.
+-- Its fingerprints.
 DELETE FROM fingerprint WHERE attempt IN {own_attempts};
 
 -- name: delete_accepted
--- What its attempts were measured by.
+-- Its accepted bases.
 DELETE FROM accepted WHERE attempt IN {own_attempts};
 
 -- name: delete_patches
--- What its attempts changed.
+-- The patches of its attempts.
 DELETE FROM patch WHERE attempt IN {own_attempts};
 
 -- name: delete_subtasks
@@ -52,15 +52,15 @@ DELETE FROM step WHERE attempt IN {own_attempts};
 DELETE FROM attempt WHERE job IN (SELECT id FROM job WHERE workflow = :workflow);
 
 -- name: delete_rerun_jobs
--- What reruns did to its jobs.
+-- Its jobs in reruns.
 DELETE FROM rerun_job WHERE job IN (SELECT id FROM job WHERE workflow = :workflow);
 
 -- name: delete_canaries
--- Which of its jobs waited for which.
+-- The jobs of its canary groups.
 DELETE FROM canary WHERE canary_group IN (SELECT id FROM canary_group WHERE workflow = :workflow);
 
 -- name: delete_canary_groups
--- Its groups of which a part ran first.
+-- Its canary groups.
 DELETE FROM canary_group WHERE workflow = :workflow;
 
 -- name: delete_edges
@@ -84,16 +84,16 @@ DELETE FROM template WHERE workflow = :workflow;
 DELETE FROM revision WHERE workflow = :workflow;
 
 -- name: delete_reruns
--- Reruns of which nothing is left.
+-- Reruns without any jobs left.
 DELETE FROM rerun WHERE NOT EXISTS (SELECT 1 FROM rerun_job WHERE rerun_job.rerun = rerun.id)
     AND id NOT IN (SELECT rerun FROM revision WHERE rerun IS NOT NULL);
 
 -- name: delete_supervisions
--- Whoever has supervised it.
+-- Its supervisions.
 DELETE FROM supervision WHERE workflow = :workflow;
 
 -- name: delete_events
--- What happened to it.
+-- Its events.
 DELETE FROM event WHERE workflow = :workflow;
 
 -- name: delete_workflow

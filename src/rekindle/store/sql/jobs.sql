@@ -1,7 +1,7 @@
--- Looking at jobs, and the flags beside their states.
+-- Jobs: selecting and reading them, and the flags beside their states.
 
 -- name: job_columns
--- Everything about a job, in the order of rekindle.domain.models.Job.
+-- Every column of a job.
 job.id, job.workflow, job.name, job.state, job.template, job.binding, job.version, job.unmet, job.priority,
 job.resource_class, job.held, job.canceled, job.retired, job.attempt, job.reserve, job.attempts, job.not_before,
 job.added_by, job.resume_attempt, job.resume_step, job.overrides, job.keep_recovery,
@@ -12,19 +12,19 @@ job.workdir, job.folder, job.pinned_to, job.avoids, job.repeats;
 SELECT {job_columns} FROM job WHERE job.id IN @jobs ORDER BY job.id;
 
 -- name: flags
--- What decides whether jobs are held, released or canceled, in the order of rekindle.domain.models.JobFlags.
+-- What decides whether jobs are held, released or canceled.
 SELECT id, workflow, name, state, resource_class, held, retired, attempt FROM job WHERE id IN @jobs ORDER BY id;
 
 -- name: workflows_of
--- The workflows of some jobs.
+-- The workflows of jobs.
 SELECT DISTINCT workflow FROM job WHERE id IN @jobs ORDER BY workflow;
 
 -- name: ids_that_exist
--- Those of some ids that jobs have.
+-- Ids that jobs have.
 SELECT id FROM job WHERE id IN @jobs;
 
 -- name: ids_in_workflow
--- Those of some ids that jobs of a workflow have.
+-- Ids that jobs of a workflow have.
 SELECT id FROM job WHERE id IN @jobs AND workflow = :workflow;
 
 -- name: named
@@ -42,41 +42,37 @@ SELECT DISTINCT template.name FROM template JOIN workflow ON workflow.id = templ
 WHERE workflow.id = :workflow OR (:workflow IS NULL AND workflow.archived IS NULL) ORDER BY template.name;
 
 -- name: hold
--- Hold jobs with a reason, or release them.
+-- Hold jobs for a reason, or release them.
 UPDATE job SET held = :reason, version = version + 1 WHERE id IN @jobs;
 
--- name: held_back
--- How many jobs would be ready to run were they not held, by reason.
+-- name: count_held
+-- The number of jobs that would be ready to run if they were not held, by reason.
 SELECT job.held, count(*) FROM job JOIN workflow ON workflow.id = job.workflow
 WHERE job.held IS NOT NULL AND job.state = 1 AND job.retired = 0 AND workflow.archived IS NULL
 GROUP BY job.held ORDER BY job.held;
 
--- name: held_back_in_workflow
--- The same of one workflow.
+-- name: count_held_in_workflow
+-- The same for one workflow.
 SELECT held, count(*) FROM job WHERE workflow = :workflow AND held IS NOT NULL AND state = 1 AND retired = 0
 GROUP BY held ORDER BY held;
 
 -- name: cancel
--- Jobs that are not to run, though they have no attempt that could tell it.
+-- Cancel jobs that have no live attempt, whose row would say so.
 UPDATE job SET canceled = 1 WHERE id IN @jobs AND attempt IS NULL;
 
 -- name: parents
--- What jobs need.
+-- The jobs that jobs need.
 SELECT child, parent FROM edge WHERE child IN @jobs ORDER BY child, parent;
 
 -- name: children
--- What needs jobs.
+-- The jobs that need jobs.
 SELECT parent, child FROM edge WHERE parent IN @jobs ORDER BY parent, child;
 
--- name: resources
--- What resource classes take.
-SELECT id, cpus, memory, gpus, time, licences FROM resource_class WHERE id IN @classes;
-
 -- name: upstream
--- What jobs need, and how that stands: the live attempts, with the results of those that completed.
-SELECT edge.child, job.name, CASE WHEN attempt.state = 4 THEN attempt.result END, job.id, attempt.id, job.state,
-    attempt.number, attempt.verdict, attempt.verdict_message,
-    CASE WHEN attempt.state = 5 THEN coalesce(attempt.error_type, '') END,
+-- The jobs that jobs need, with their live attempts and the results of those that completed.
+SELECT edge.child, job.name, CASE WHEN attempt.state = 4 THEN attempt.result END AS result, job.id AS job,
+    attempt.id AS attempt, job.state, attempt.number, attempt.verdict, attempt.verdict_message,
+    CASE WHEN attempt.state = 5 THEN coalesce(attempt.error_type, '') END AS error_type,
     attempt.error_message, attempt.error_traceback, attempt.error_stderr
 FROM edge JOIN job ON job.id = edge.parent LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE edge.child IN @jobs ORDER BY edge.child, edge.parent;

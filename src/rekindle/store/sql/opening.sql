@@ -1,19 +1,19 @@
--- What a store says of itself.
+-- Properties of a store's file.
 
 -- name: journal
--- Readers do not wait for a writer, nor the writer for readers.
+-- Readers do not wait for a writer, and the writer does not wait for readers.
 PRAGMA journal_mode = WAL;
 
 -- name: application
--- Whose file it is.
+-- The application that the file belongs to.
 PRAGMA application_id;
 
 -- name: version
--- The number of the last migration that was applied.
+-- The number of the last applied migration.
 PRAGMA user_version;
 
 -- name: write_meta
--- Something that the store says of itself.
+-- A property of the store.
 INSERT INTO meta (key, value) VALUES (:key, :value);
 
 -- name: identity

@@ -1,7 +1,7 @@
--- The pieces that selections are composed of. `{field}` is a block named field_*, `{value}` a bound parameter.
+-- Fragments that selections are composed of. `{field}` is a block named field_*, `{value}` a bound parameter.
 
 -- name: select_jobs
--- Where every piece may look: the job, its workflow, template and live attempt.
+-- The ids of jobs. Every fragment may use the joins: the job, its workflow, template and live attempt.
 SELECT job.id
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
     LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
@@ -15,14 +15,14 @@ FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON templ
 WHERE {where} ORDER BY job.id LIMIT :limit OFFSET :offset;
 
 -- name: count_jobs
--- How many jobs there are.
+-- The number of jobs.
 SELECT count(*)
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
     LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE {where};
 
 -- name: among
--- These jobs alone.
+-- Only these jobs.
 job.id IN @jobs;
 
 -- name: in_workflow
@@ -34,19 +34,19 @@ job.workflow = :workflow;
 workflow.archived IS NULL;
 
 -- name: not_retired
--- The jobs that the latest revision has.
+-- The jobs of the latest revision.
 job.retired = 0;
 
 -- name: true
--- Everything.
+-- Matches every job.
 1 = 1;
 
 -- name: false
--- Nothing.
+-- Matches no job.
 1 = 0;
 
 -- name: not
--- Absent values make a comparison neither true nor false; not to be true is all that counts here.
+-- A comparison with an absent value is neither true nor false; `not` matches everything that is not true.
 ({part}) IS NOT TRUE;
 
 -- name: equal
@@ -78,23 +78,23 @@ job.retired = 0;
 {field} IN (SELECT value FROM json_each({value}));
 
 -- name: search
--- A regular expression is found in it.
+-- A regular expression is found in the value.
 search({value}, {field});
 
 -- name: matches
--- A pattern of `*` and `?` covers it whole.
+-- A pattern of `*` and `?` matches the whole value.
 {field} GLOB {value};
 
 -- name: present
--- There is a value.
+-- The field has a value.
 {field} IS NOT NULL;
 
 -- name: absent
--- There is none.
+-- The field has no value.
 {field} IS NULL;
 
 -- name: state_waiting
--- Spelt out, as all states are: partial indexes are found by the very words.
+-- WAITING. States are literals because SQLite uses a partial index only for the same expression.
 job.state = 0;
 
 -- name: state_ready
@@ -122,12 +122,12 @@ job.state = 5;
 job.state = 6;
 
 -- name: error_live
--- A regular expression is found in what the live attempt said.
+-- A regular expression is found in the error texts of the live attempt.
 (search({value}, attempt.error_message) OR search({value}, attempt.error_type)
     OR search({value}, attempt.error_traceback) OR search({value}, attempt.error_stderr));
 
 -- name: error_any
--- A regular expression is found in what any attempt of the job said.
+-- A regular expression is found in the error texts of any attempt of the job.
 EXISTS (
     SELECT 1 FROM attempt AS past WHERE past.job = job.id
         AND (search({value}, past.error_message) OR search({value}, past.error_type)
@@ -139,27 +139,27 @@ EXISTS (
 (SELECT value FROM json_each(job.binding) WHERE key = {key});
 
 -- name: matrix_number
--- A matrix value, where it is a number or a truth value.
+-- A matrix value, if it is a number or a boolean.
 (SELECT value FROM json_each(job.binding) WHERE key = {key} AND type IN ('integer', 'real', 'true', 'false'));
 
 -- name: matrix_text
--- A matrix value, where it is a text.
+-- A matrix value, if it is text.
 (SELECT value FROM json_each(job.binding) WHERE key = {key} AND type = 'text');
 
 -- name: deep_any
--- What lies at a path in a stored document, of any kind. `{whole}` is a piece of documents.sql.
+-- The value at a path in a stored document. `{whole}` is a fragment of documents.sql.
 json_extract({whole}, {path});
 
 -- name: deep_number
--- The same, where it is a number or a truth value.
+-- The same, if it is a number or a boolean.
 (CASE WHEN json_type({whole}, {path}) IN ('integer', 'real', 'true', 'false') THEN json_extract({whole}, {path}) END);
 
 -- name: deep_text
--- The same, where it is a text.
+-- The same, if it is text.
 (CASE json_type({whole}, {path}) WHEN 'text' THEN json_extract({whole}, {path}) END);
 
 -- name: either
--- A matrix value of a name with dots, or what lies within one.
+-- A matrix value whose name has dots, or a value within a matrix value.
 coalesce({own}, {deep});
 
 -- name: field_id
@@ -171,7 +171,7 @@ job.id;
 job.name;
 
 -- name: field_template
--- The name in the spec.
+-- The template's name, as in the spec.
 template.name;
 
 -- name: field_state
@@ -183,7 +183,7 @@ job.state;
 (job.held IS NOT NULL);
 
 -- name: field_held_reason
--- Why it is held.
+-- The reason for holding the job.
 job.held;
 
 -- name: field_retired
@@ -191,15 +191,15 @@ job.held;
 (job.retired = 1);
 
 -- name: field_priority
--- Higher is claimed first.
+-- The priority; the highest is claimed first.
 job.priority;
 
 -- name: field_attempts
--- How many attempts there have been.
+-- The number of attempts.
 job.attempts;
 
 -- name: field_last_active
--- When an attempt of it was last queued, started or ended.
+-- When an attempt of the job was last queued, started or ended.
 (SELECT max(coalesce(past.ended, past.started, past.queued)) FROM attempt AS past WHERE past.job = job.id);
 
 -- name: field_workflow
@@ -215,7 +215,7 @@ workflow.id;
 workflow.project;
 
 -- name: field_workflow_submitted
--- When it was submitted first.
+-- When the workflow was first submitted.
 workflow.submitted;
 
 -- name: field_workflow_archived
@@ -235,15 +235,15 @@ attempt.exit_code;
 attempt.signal;
 
 -- name: field_host
--- Where it ran.
+-- The host of the live attempt.
 attempt.host;
 
 -- name: field_runner
--- What its runner is called, or else where that ran.
+-- The label of the attempt's runner, or its host.
 (SELECT coalesce(nullif(runner.label, ''), runner.host) FROM runner WHERE runner.id = attempt.runner);
 
 -- name: field_verdict
--- What it found.
+-- The verdict of the live attempt.
 attempt.verdict;
 
 -- name: field_attempt_id
@@ -251,34 +251,34 @@ attempt.verdict;
 attempt.id;
 
 -- name: field_attempt_state
--- How the live attempt stands.
+-- The live attempt's state.
 attempt.state;
 
 -- name: field_workdir
--- The folder that it worked in, absolute: see rekindle.store.paths.
+-- The attempt's absolute working directory: see rekindle.store.paths.
 (CASE substr(attempt.folder, 1, 2)
     WHEN '@/' THEN :store_folder || substr(attempt.folder, 2) WHEN '@' THEN :store_folder
     WHEN './' THEN rtrim(:store_parent, '/') || substr(attempt.folder, 2) WHEN '.' THEN :store_parent
     ELSE attempt.folder END);
 
 -- name: field_queued
--- When it was handed to an executor.
+-- When the attempt was handed to an executor.
 attempt.queued;
 
 -- name: field_started
--- When it started.
+-- When the attempt started.
 attempt.started;
 
 -- name: field_ended
--- When it ended.
+-- When the attempt ended.
 attempt.ended;
 
 -- name: field_seconds
--- How long it ran.
+-- How long the attempt ran.
 (attempt.ended - attempt.started);
 
 -- name: field_cpu_seconds
--- Processor time.
+-- CPU time.
 attempt.cpu_seconds;
 
 -- name: field_max_rss_bytes
@@ -286,7 +286,7 @@ attempt.cpu_seconds;
 attempt.max_rss_bytes;
 
 -- name: field_signature
--- Digest of its failure.
+-- The digest of the attempt's failure signature.
 signature.digest;
 
 -- name: field_error_type

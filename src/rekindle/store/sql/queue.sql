@@ -1,24 +1,23 @@
--- The hot path: claims and outcomes. 0 WAITING, 1 READY, 2 QUEUED, 3 RUNNING, 4 COMPLETED, 5 FAILED, 6 CANCELED.
+-- Claims and outcomes. 0 WAITING, 1 READY, 2 QUEUED, 3 RUNNING, 4 COMPLETED, 5 FAILED, 6 CANCELED.
 
 -- name: ready_classes
--- What is ready, by workflow and resource class, from the counts.
+-- The counts of ready jobs by workflow and resource class.
 SELECT workflow_count.workflow, workflow_count.resource_class, workflow_count.n
 FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
 WHERE workflow_count.state = 1 AND workflow_count.n > 0 AND workflow.archived IS NULL
 ORDER BY workflow_count.workflow, workflow_count.resource_class;
 
 -- name: ready_classes_of_one
--- What is ready in a workflow, by resource class, from the counts.
+-- The counts of ready jobs in a workflow, by resource class.
 SELECT workflow_count.workflow, workflow_count.resource_class, workflow_count.n
 FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
 WHERE workflow_count.workflow = :workflow AND workflow_count.state = 1 AND workflow_count.n > 0
     AND workflow.archived IS NULL
 ORDER BY workflow_count.resource_class;
 
--- name: awaiting
--- The jobs that must not start yet: those of attempts that a rerun has archived and that have not ended, and what is
--- to run again above them, for it would change under them what they read. What is done above stays as it is, and what
--- is above that changes nothing for them.
+-- name: blocked
+-- Jobs that must not start yet: those with an archived attempt that has not ended, and their ancestors that are not
+-- done, which would change what that attempt reads. An ancestor that is done stays as it is, and so does what it needs.
 (
     WITH RECURSIVE awaiting (id) AS (
         SELECT job FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3)
@@ -30,8 +29,8 @@ ORDER BY workflow_count.resource_class;
 );
 
 -- name: ready_job
--- What a claim needs to know. A job that is pinned takes its definition from that attempt, and what it takes of the
--- machine from the latest.
+-- What a claim reads of a job. A pinned job takes its definition from the attempt that it is pinned to, and its
+-- resources from the latest definition.
 SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template),
     coalesce(pinned.revision, workflow.revision), coalesce(pinned.binding, job.binding), job.attempts, job.priority,
     job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder, job.subtasks,
@@ -39,10 +38,10 @@ SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template),
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to;
 
 -- name: of_class
--- Ready and of one class, by the index that holds nothing else, and not awaiting an attempt's end.
+-- Ready jobs of a class that may start, by the partial index of ready jobs.
 job.workflow = :workflow AND job.resource_class = :resource_class
     AND job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NULL
-    AND job.not_before IS NULL AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {awaiting};
+    AND job.not_before IS NULL AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked};
 
 -- name: ready
 -- The first ready jobs of a class.
@@ -50,8 +49,8 @@ job.workflow = :workflow AND job.resource_class = :resource_class
 WHERE {of_class}
 ORDER BY job.priority DESC, job.id LIMIT :limit;
 
--- name: ready_of_those
--- The first of those for which a condition holds, composed as those of selections are.
+-- name: ready_matching
+-- The first ready jobs of a class that match a condition, with the joins that conditions need.
 {ready_job}
     LEFT JOIN template ON template.id = job.template LEFT JOIN attempt ON attempt.id = job.attempt
     LEFT JOIN signature ON signature.id = attempt.signature
@@ -60,7 +59,7 @@ WHERE {of_class}
 ORDER BY job.priority DESC, job.id LIMIT :limit;
 
 -- name: highest_attempt
--- The highest attempt id that has ever been used, removed ones included.
+-- The highest attempt id that was ever used, deleted ones included.
 SELECT coalesce(max(id), 0) FROM (
     SELECT max(id) AS id FROM attempt
     UNION ALL
@@ -68,7 +67,7 @@ SELECT coalesce(max(id), 0) FROM (
 ) AS used;
 
 -- name: insert_attempt
--- An attempt at the moment of its claim.
+-- An attempt when it is claimed.
 -- row: id, job, workflow, number, token, revision, template, runner, folder, shared, queued, builds_on, start_step, overrides, binding, pinned_to
 INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, runner, folder, shared, queued,
     builds_on, start_step, overrides, binding, pinned_to)
@@ -76,7 +75,7 @@ VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner,
     :builds_on, :start_step, :overrides, :binding, :pinned_to);
 
 -- name: claim_job
--- A ready job gets its live attempt and is QUEUED, if none that it had before still runs.
+-- A ready job gets a live attempt and becomes QUEUED, unless an earlier attempt still runs.
 -- row: attempt, job
 UPDATE job SET state = 2, version = version + 1, attempts = attempts + 1, attempt = :attempt
 WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0 AND reserve IS NULL
@@ -84,40 +83,40 @@ WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired =
         SELECT 1 FROM attempt WHERE attempt.job = job.id AND archived_by IS NOT NULL AND attempt.state IN (2, 3)
     );
 
--- name: leaving
--- How many attempts that reruns have archived have not ended.
+-- name: count_archived_active
+-- The number of archived attempts that have not ended.
 SELECT count(*) FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3);
 
--- name: leaving_of_one
--- Those of a workflow.
+-- name: count_archived_active_of_one
+-- The same for one workflow.
 SELECT count(*) FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3) AND workflow = :workflow;
 
--- name: awaited
--- The ready jobs among some that await the end of attempts, and which.
-WITH RECURSIVE awaited (job, attempt) AS (
+-- name: blocking_attempts
+-- Ready jobs that must not start yet, each with an archived attempt that has to end first.
+WITH RECURSIVE blocked (job, attempt) AS (
     SELECT job, id FROM attempt WHERE archived_by IS NOT NULL AND state IN (2, 3)
     UNION
-    SELECT job.id, awaited.attempt
-    FROM awaited JOIN edge ON edge.child = awaited.job JOIN job ON job.id = edge.parent
+    SELECT job.id, blocked.attempt
+    FROM blocked JOIN edge ON edge.child = blocked.job JOIN job ON job.id = edge.parent
     WHERE job.state <> 4
 )
-SELECT awaited.job, awaited.attempt FROM awaited JOIN job ON job.id = awaited.job
-WHERE (:jobs IS NULL OR job.id IN @jobs) AND job.state = 1 ORDER BY awaited.job, awaited.attempt;
+SELECT blocked.job, blocked.attempt FROM blocked JOIN job ON job.id = blocked.job
+WHERE (:jobs IS NULL OR job.id IN @jobs) AND job.state = 1 ORDER BY blocked.job, blocked.attempt;
 
--- name: standing
--- Where attempts and their jobs stand.
-SELECT attempt.id, attempt.token, attempt.state, attempt.archived_by IS NOT NULL, job.id, job.name, job.workflow,
-    job.resource_class, job.state, job.attempt, attempt.cancel, job.repeats
+-- name: status
+-- The status of attempts and of their jobs.
+SELECT attempt.id, attempt.token, attempt.state, attempt.archived_by IS NOT NULL AS archived, job.id AS job,
+    job.name, job.workflow, job.resource_class, job.state AS job_state, job.attempt AS job_attempt, attempt.cancel, job.repeats
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
 
 -- name: start_attempt
--- A queued attempt runs.
+-- A queued attempt starts.
 -- row: attempt, started, worker, host, pid, pid_start
 UPDATE attempt SET state = 3, started = :started, worker = :worker, host = :host, pid = :pid, pid_start = :pid_start
 WHERE id = :attempt AND state = 2;
 
 -- name: end_attempt
--- An attempt that had not ended has; what its start told and its end does not is kept.
+-- An attempt ends. Values that only its start recorded are kept.
 -- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict, verdict_message, partial, code, left_running
 UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, started),
     worker = coalesce(:worker, worker), host = coalesce(:host, host), pid = coalesce(:pid, pid),
@@ -129,22 +128,22 @@ UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, 
 WHERE id = :attempt AND (state = 2 OR state = 3);
 
 -- name: explain_attempt
--- What a failed attempt said.
+-- The error texts of a failed attempt.
 -- row: attempt, signature, error_type, error_message, error_traceback, error_stderr, evidence
 UPDATE attempt SET signature = :signature, error_type = :error_type, error_message = :error_message,
     error_traceback = :error_traceback, error_stderr = :error_stderr, evidence = :evidence
 WHERE id = :attempt;
 
 -- name: find_signature
--- A signature's row.
+-- The row of a signature.
 SELECT id FROM signature WHERE digest = :digest;
 
 -- name: insert_signature
--- A failure of a kind that has not been seen.
+-- A new failure signature.
 INSERT INTO signature (digest, cause, type, message) VALUES (:digest, :cause, :type, :message);
 
 -- name: write_step
--- How a step of an attempt ended; told again, it replaces what was told.
+-- The end of a step; an existing row is replaced.
 -- row: attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action, verdict, verdict_message
 INSERT INTO step (attempt, position, name, state, cause, exit_code, signal, started, ended, result, kept_from, action,
     verdict, verdict_message)
@@ -156,11 +155,11 @@ ON CONFLICT (attempt, position) DO UPDATE SET name = excluded.name, state = excl
     verdict = excluded.verdict, verdict_message = excluded.verdict_message;
 
 -- name: spans
--- The first start and the last end among some attempts, by workflow.
+-- The first start and the last end of attempts, by workflow.
 SELECT min(started), max(ended), workflow FROM attempt WHERE id IN @attempts GROUP BY workflow;
 
 -- name: extend_span
--- Widen what is known of a workflow's running time.
+-- Extend the time between a workflow's first start and last end.
 -- row: started, ended, workflow
 UPDATE workflow
 SET started = CASE WHEN started <= :started OR :started IS NULL THEN started ELSE :started END,
@@ -168,32 +167,32 @@ SET started = CASE WHEN started <= :started OR :started IS NULL THEN started ELS
 WHERE id = :workflow;
 
 -- name: move_job
--- A job changes its state, if it still stands where the law saw it.
+-- Change the state of a job, if it is still in the state that the decision was made on.
 -- row: after, job, before
 UPDATE job SET state = :after, version = version + 1 WHERE id = :job AND state = :before AND retired = 0;
 
 -- name: children_of_completed
--- The children of jobs, with how many of the jobs each of them needs.
-SELECT edge.child, count(*), job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
+-- The children of jobs, each with the number of these jobs that it needs.
+SELECT edge.child, count(*) AS n, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
 FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents GROUP BY edge.child;
 
 -- name: children_of_given_up
--- The same of those children that need the jobs only finished.
-SELECT edge.child, count(*), job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
+-- The same for children with `when: finished`.
+SELECT edge.child, count(*) AS n, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
 FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents AND job.when_finished = 1 GROUP BY edge.child;
 
 -- name: lower_unmet
--- Less of what a job needs is missing. Plans rest on that, hence the version.
+-- Lower an unmet count. Plans depend on it, so the version increases.
 -- row: n, job
 UPDATE job SET unmet = unmet - :n, version = version + 1 WHERE id = :job;
 
 -- name: unstarted_claims
--- Those of some attempts that are their jobs' live ones, queued and never started.
+-- Live attempts among these that are queued and never started.
 SELECT attempt.id FROM attempt JOIN job ON job.id = attempt.job AND job.attempt = attempt.id
 WHERE attempt.id IN @attempts AND attempt.state = 2 AND attempt.started IS NULL;
 
 -- name: remember_attempts
--- Ids of attempts are not given out twice: folders and journals name them.
+-- The highest deleted attempt id. Ids are not used twice: folders and journals contain them.
 INSERT INTO meta (key, value) VALUES ('highest_attempt', CAST(:highest AS TEXT))
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
 WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
@@ -203,39 +202,39 @@ WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
 UPDATE job SET attempt = NULL, attempts = attempts - 1 WHERE attempt IN @attempts AND id IN @jobs;
 
 -- name: delete_steps
--- The steps that claims had taken over from earlier attempts.
+-- Delete the steps that claims copied from earlier attempts.
 DELETE FROM step WHERE attempt IN @attempts;
 
 -- name: delete_fingerprints
--- What claims had found that attempts depend on.
+-- Delete the fingerprints that claims recorded.
 DELETE FROM fingerprint WHERE attempt IN @attempts;
 
 -- name: delete_attempts
--- Reservations that never became executions.
+-- Delete attempts that never started.
 DELETE FROM attempt WHERE id IN @attempts;
 
--- name: fall_due
--- Jobs whose delay is over are delayed no more.
+-- name: clear_due_delays
+-- End the delays that are over.
 UPDATE job SET not_before = NULL WHERE not_before <= :now;
 
--- name: hasten
--- A delay that began later than now began before the clock was set back.
+-- name: clear_future_delays
+-- End the delays that began after now: the clock has been set back.
 UPDATE job SET not_before = NULL WHERE not_before > :now AND delayed_since > :now;
 
 -- name: next_due
--- When the earliest delayed ready job falls due after now.
+-- When the next delay of a ready job ends.
 SELECT job.not_before FROM job JOIN workflow ON workflow.id = job.workflow
 WHERE job.not_before > :now AND job.state = 1 AND job.held IS NULL AND job.retired = 0 AND workflow.archived IS NULL
 ORDER BY job.not_before LIMIT 1;
 
 -- name: next_due_of_one
--- When the earliest delayed ready job of a workflow falls due after now.
+-- When the next delay of a ready job of a workflow ends.
 SELECT job.not_before FROM job
 WHERE job.not_before > :now AND job.workflow = :workflow AND job.state = 1 AND job.held IS NULL AND job.retired = 0
 ORDER BY job.not_before LIMIT 1;
 
 -- name: delayed
--- How many ready jobs wait for their time, by workflow.
+-- The number of delayed ready jobs by workflow.
 SELECT job.workflow, count(*) FROM job
 WHERE job.not_before > :now AND job.state = 1 AND job.held IS NULL AND job.retired = 0
 GROUP BY job.workflow;

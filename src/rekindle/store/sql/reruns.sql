@@ -1,7 +1,7 @@
--- Plans: what they read, and what they write.
+-- Reruns: what planning reads, applied plans, and undo.
 
 -- name: reached
--- Some jobs and everything below them.
+-- Jobs and all their descendants.
 WITH RECURSIVE reached (id) AS (
     SELECT id FROM job WHERE id IN @jobs
     UNION
@@ -10,36 +10,37 @@ WITH RECURSIVE reached (id) AS (
 SELECT id FROM reached;
 
 -- name: edges_into
--- Everything that jobs need.
+-- The edges into jobs.
 SELECT parent, child FROM edge WHERE child IN @jobs ORDER BY child, parent;
 
 -- name: full_views
--- What the planner knows of jobs that a rerun may touch.
+-- The jobs that a rerun may touch, as the planner sees them.
 SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.held, job.canceled, job.retired,
     job.unmet, job.reserve, job.resume_attempt, job.resume_step, job.overrides, job.not_before, job.workflow,
-    workflow.revision, workflow.archived IS NOT NULL, attempt.id, attempt.state, attempt.cause,
-    job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder,
+    workflow.revision, workflow.archived IS NOT NULL AS archived, attempt.id AS attempt,
+    attempt.state AS attempt_state, attempt.cause,
+    job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder AS attempt_folder,
     attempt.builds_on, job.repeats, job.avoids, job.subtasks, job.pinned_to,
     CASE WHEN job.attempt IS NULL AND job.attempts > 0
-        THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END,
+        THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END AS last,
     job.when_finished,
     job.attempt IS NULL AND job.attempts > 0 AND 'recovery' = (
         SELECT rerun.kind FROM attempt AS earlier JOIN rerun ON rerun.id = earlier.archived_by
         WHERE earlier.job = job.id ORDER BY earlier.id DESC LIMIT 1
-    )
+    ) AS recovered
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE job.id IN @jobs;
 
 -- name: added
--- Those of some jobs that actions added.
+-- The jobs that actions added.
 SELECT id FROM job WHERE id IN @jobs AND added_by IS NOT NULL;
 
 -- name: parent_views
--- What the planner knows of jobs that are only needed by those.
+-- Jobs that are only parents of those, as the planner sees them.
 SELECT id, name, state, version FROM job WHERE id IN @jobs;
 
 -- name: defined_by
--- The definition that attempts had: template, revision, and the matrix values (null: those that the job has now).
+-- The definitions that attempts had. A null binding means the job's current one.
 SELECT attempt.id, attempt.workflow, attempt.template, attempt.revision, attempt.binding
 FROM attempt WHERE attempt.id IN @attempts;
 
@@ -49,29 +50,29 @@ SELECT step.attempt, step.position, step.name, step.state, step.kept_from
 FROM job JOIN step ON step.attempt = job.attempt WHERE job.id IN @jobs ORDER BY step.attempt, step.position;
 
 -- name: sources
--- Attempts, live or archived, that a rerun names to go on from.
+-- Attempts, live or archived, that a rerun may continue from.
 SELECT id, job, state, cause, folder, builds_on FROM attempt WHERE id IN @attempts ORDER BY id;
 
 -- name: source_steps
--- Their steps.
+-- The steps of attempts.
 SELECT attempt, position, name, state, kept_from FROM step WHERE attempt IN @attempts ORDER BY attempt, position;
 
 -- name: builds_on
--- What attempts build on, whose folders those are, and whether an attempt has completed a step of its own.
+-- The folders of attempts, the attempts that they build on, and whether they have completed a step of their own.
 SELECT attempt.id, attempt.folder, attempt.builds_on, EXISTS (
     SELECT 1 FROM step WHERE step.attempt = attempt.id AND step.state = 4 AND step.kept_from IS NULL
-) FROM attempt WHERE attempt.id IN @attempts;
+) AS own_steps FROM attempt WHERE attempt.id IN @attempts;
 
 -- name: params
 -- The parameters of a revision.
 SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
 
 -- name: versions
--- The versions that plans are bound to.
+-- The versions that plans depend on.
 SELECT id, version, name FROM job WHERE id IN @jobs;
 
 -- name: pointers
--- What a rerun changes of jobs.
+-- The columns of jobs that a rerun changes.
 SELECT id, workflow, resource_class, attempt, reserve, held, canceled, not_before, resume_attempt, resume_step,
     overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats
 FROM job WHERE id IN @jobs;
@@ -82,7 +83,7 @@ INSERT INTO rerun (kind, at, digest, request, note, refused, warnings, expected,
 VALUES (:kind, :at, :digest, :request, :note, :refused, :warnings, :expected, :overwrites, :jobs);
 
 -- name: insert_rerun_job
--- What a rerun did to a job, and what undo puts back.
+-- A job of an applied plan, with the pointers that undo restores.
 -- row: rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons, archives, pointers, manner, saved, subtasks, reserve, pinned_to, stays, holds, releases
 INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons,
     archives, pointers, manner, saved, subtasks, reserve, pinned_to, stays, holds, releases)
@@ -90,11 +91,11 @@ VALUES (:rerun, :job, :version, :before, :after, :unmet, :start, :resume_attempt
     :archives, :pointers, :manner, :saved, :subtasks, :reserve, :pinned_to, :stays, :holds, :releases);
 
 -- name: record_dynamic
--- The sets of actions that a rerun took out of force.
+-- The action sets that a rerun ended.
 UPDATE rerun SET dynamic = :dynamic WHERE id = :rerun;
 
 -- name: dynamic
--- What a rerun took out of force.
+-- The action sets that a rerun ended.
 SELECT dynamic FROM rerun WHERE id = :rerun;
 
 -- name: edges_of
@@ -103,21 +104,21 @@ SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
 WHERE job.workflow IN (SELECT workflow FROM job WHERE id IN @jobs);
 
 -- name: archive_attempts
--- Attempts that a rerun archives: they stay, and are live no more. Those that have not ended are asked to.
+-- Archive attempts, which are then no longer live. Those that have not ended are asked to cancel.
 UPDATE attempt SET archived_by = :rerun, cancel = CASE WHEN state IN (2, 3) THEN 1 ELSE cancel END
 WHERE id IN @attempts AND archived_by IS NULL;
 
 -- name: reset_job
--- A job as its plan leaves it, reset.
+-- A job after a plan has reset it.
 -- row: state, unmet, reserve, held, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats, now, job
 UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, reserve = :reserve, held = :held, canceled = 0,
-    not_before = :not_before, delayed_since = :now, resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
-    keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
+    not_before = :not_before, delayed_since = :now, resume_attempt = :resume_attempt, resume_step = :resume_step,
+    overrides = :overrides, keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
     pinned_to = :pinned_to, avoids = :avoids, repeats = :repeats, version = version + 1
 WHERE id = :job;
 
--- name: leave_job
--- A job that a plan does not reset, with what follows for it from what it needs.
+-- name: keep_job
+-- A job that a plan does not reset, with the state that follows from its parents.
 -- row: state, unmet, held, job
 UPDATE job SET state = :state, unmet = :unmet, held = :held, version = version + 1 WHERE id = :job;
 
@@ -135,7 +136,7 @@ SELECT {rerun_columns} FROM rerun WHERE rerun.id = :rerun;
 SELECT {rerun_columns} FROM rerun ORDER BY rerun.id DESC LIMIT :limit OFFSET :offset;
 
 -- name: touched_workflow
--- A rerun touched a workflow's jobs.
+-- Whether a rerun touched a workflow's jobs.
 (EXISTS (
     SELECT 1 FROM rerun_job JOIN job ON job.id = rerun_job.job
     WHERE rerun_job.rerun = rerun.id AND job.workflow = :workflow
@@ -146,23 +147,23 @@ SELECT {rerun_columns} FROM rerun ORDER BY rerun.id DESC LIMIT :limit OFFSET :of
 SELECT {rerun_columns} FROM rerun WHERE {touched_workflow} ORDER BY rerun.id DESC LIMIT :limit OFFSET :offset;
 
 -- name: count_reruns
--- How many reruns there are.
+-- The number of reruns.
 SELECT count(*) FROM rerun;
 
 -- name: count_reruns_of_workflow
--- How many reruns touched a workflow's jobs.
+-- The number of reruns that touched a workflow's jobs.
 SELECT count(*) FROM rerun WHERE {touched_workflow};
 
 -- name: planned_jobs
--- What a rerun did to its jobs.
+-- The jobs of a rerun.
 SELECT rerun_job.job, job.name, rerun_job.version, rerun_job.before, rerun_job.after, rerun_job.start,
     rerun_job.reasons, rerun_job.archives, rerun_job.keeps, rerun_job.resume_attempt, rerun_job.resume_step,
-    rerun_job.unmet, rerun_job.manner, rerun_job.subtasks, rerun_job.reserve, rerun_job.pinned_to, rerun_job.stays,
-    rerun_job.holds, rerun_job.releases
+    rerun_job.unmet, rerun_job.manner AS options, rerun_job.subtasks, rerun_job.reserve, rerun_job.pinned_to,
+    rerun_job.stays, rerun_job.holds, rerun_job.releases
 FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
 
--- name: note_check
--- What came of looking at a reserve, with the newest rerun that stands and set it.
+-- name: record_reuse_check
+-- The result of a reuse check, with the newest rerun in force that set the candidate.
 -- row: checked, job, reserve
 UPDATE rerun_job SET checked = :checked
 WHERE job = :job AND rerun = (
@@ -170,12 +171,12 @@ WHERE job = :job AND rerun = (
     WHERE setting.job = :job AND setting.reserve = :reserve AND setting.stays = 0 AND rerun.undone IS NULL
 );
 
--- name: checks
--- What came of looking at the attempts that a rerun had put in reserve.
+-- name: reuse_checks
+-- The results of checking the reuse candidates that a rerun set.
 SELECT job, checked FROM rerun_job WHERE rerun = :rerun AND checked IS NOT NULL;
 
 -- name: newest_manual
--- The newest rerun that somebody asked for and that stands.
+-- The newest rerun that a user requested and that is not undone.
 SELECT max(id) FROM rerun WHERE kind IN ('manual', 'restart', 'run', 'reset', 'accept') AND undone IS NULL;
 
 -- name: saved
@@ -185,13 +186,13 @@ SELECT rerun_job.saved FROM attempt
 WHERE attempt.id = :attempt;
 
 -- name: undo_views
--- A rerun's jobs now, and what they had.
+-- The jobs of a rerun as they are now, with the pointers that undo restores.
 SELECT rerun_job.job, job.name, job.version, job.state, job.attempt, rerun_job.pointers, rerun_job.archives,
     rerun_job.saved
 FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
 
 -- name: retries
--- How often jobs have run again by themselves since a person last reset them.
+-- How often jobs have been retried since a user last reset them.
 SELECT rerun_job.job, count(*) FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
 WHERE rerun_job.job IN @jobs AND rerun.kind = 'retry' AND rerun.undone IS NULL AND rerun_job.rerun > coalesce((
     SELECT max(reset.rerun) FROM rerun_job AS reset JOIN rerun AS asked ON asked.id = reset.rerun
@@ -201,8 +202,8 @@ WHERE rerun_job.job IN @jobs AND rerun.kind = 'retry' AND rerun.undone IS NULL A
 GROUP BY rerun_job.job;
 
 -- name: retried
--- The retries of jobs, the attempts that they led to (null: to none yet), and why they were. One is left out when
--- something else reset the job before it ran.
+-- The retries of jobs with their reasons, and the attempts that they led to (null: none yet). A retry is left out if
+-- another rerun reset the job before it ran.
 WITH retry AS (
     SELECT rerun_job.rerun, rerun_job.job, rerun_job.reasons, (
         SELECT min(following.id)
@@ -221,8 +222,8 @@ WHERE NOT EXISTS (
 )
 ORDER BY retry.rerun;
 
--- name: by_itself
--- The newest attempts of jobs that have no live one, where a retry or a recovery has archived them; and its kind.
+-- name: automatic
+-- The newest attempts of jobs without a live one, if a retry or a recovery has archived them; with that kind.
 SELECT newest.id, rerun.kind
 FROM job JOIN attempt AS newest ON newest.id = (SELECT max(id) FROM attempt WHERE attempt.job = job.id)
     JOIN rerun ON rerun.id = newest.archived_by
@@ -233,14 +234,14 @@ WHERE job.id IN @jobs AND job.attempt IS NULL AND job.attempts > 0 AND rerun.kin
 SELECT id, state FROM attempt WHERE id IN @attempts;
 
 -- name: later_reruns
--- Newer reruns that stand and touched the same jobs; revisions leave alone what undo puts back.
+-- Newer reruns in force that touched the same jobs. Revisions do not change what undo restores.
 SELECT earlier.job, later.rerun
 FROM rerun_job AS earlier JOIN rerun_job AS later ON later.job = earlier.job AND later.rerun > earlier.rerun
     JOIN rerun ON rerun.id = later.rerun
 WHERE earlier.rerun = :rerun AND rerun.undone IS NULL AND rerun.kind <> 'revision' ORDER BY earlier.job, later.rerun;
 
 -- name: restore_job
--- Put a job's pointers back, if nothing has moved it.
+-- Restore a job's pointers, if its version has not changed.
 -- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats, job, version
 UPDATE job SET attempt = :attempt, reserve = :reserve, held = :held, canceled = :canceled, not_before = :not_before,
     resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
@@ -253,17 +254,17 @@ WHERE id = :job AND version = :version;
 UPDATE attempt SET archived_by = NULL WHERE id IN @attempts AND archived_by = :rerun;
 
 -- name: children
--- The jobs that need some jobs.
+-- The jobs that need jobs.
 SELECT DISTINCT child FROM edge WHERE parent IN @jobs;
 
 -- name: mark_undone
--- A rerun that has been taken back.
+-- Mark a rerun undone.
 UPDATE rerun SET undone = :now WHERE id = :rerun AND undone IS NULL;
 
--- name: touch
--- What plans rest on is no longer so, though nothing of the jobs themselves has changed.
+-- name: bump_versions
+-- Mark that plans which read these jobs are outdated.
 UPDATE job SET version = version + 1 WHERE id IN @jobs;
 
 -- name: workflows_of_jobs
--- Whose jobs these are, and how many of them.
+-- The workflows of jobs, with the number of these jobs.
 SELECT workflow, count(*) FROM job WHERE id IN @jobs GROUP BY workflow ORDER BY workflow;

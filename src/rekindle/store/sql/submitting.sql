@@ -1,7 +1,7 @@
--- A definition becomes a workflow, or the next revision of one.
+-- Submitting a definition as a workflow, or as the next revision of one.
 
 -- name: highest_job
--- The highest job id that has ever been used, deleted workflows included.
+-- The highest job id that was ever used, deleted workflows included.
 SELECT coalesce(max(id), 0) FROM (
     SELECT max(id) AS id FROM job
     UNION ALL
@@ -9,7 +9,7 @@ SELECT coalesce(max(id), 0) FROM (
 ) AS used;
 
 -- name: highest_workflow
--- The highest workflow id that has ever been used.
+-- The highest workflow id that was ever used.
 SELECT coalesce(max(id), 0) FROM (
     SELECT max(id) AS id FROM workflow
     UNION ALL
@@ -22,7 +22,7 @@ INSERT INTO workflow (id, name, project, directory, source, source_digest, revis
 VALUES (:id, :name, :project, :directory, :source, :source_digest, 1, :submitted);
 
 -- name: insert_revision
--- One submitted definition.
+-- A submitted definition.
 INSERT INTO revision (workflow, number, submitted, params, source_digest)
 VALUES (:workflow, :number, :submitted, :params, :source_digest);
 
@@ -51,7 +51,7 @@ UPDATE workflow SET revision = :revision, project = :project, source = :source, 
 WHERE id = :id;
 
 -- name: delete_edge
--- The child does not need the parent any more.
+-- Remove an edge.
 -- row: parent, child
 DELETE FROM edge WHERE parent = :parent AND child = :child;
 
@@ -68,12 +68,12 @@ FROM job
 WHERE workflow = :workflow AND added_by IS NULL;
 
 -- name: keep_binding
--- A job is about to have other matrix values: its attempts keep those that they ran with.
+-- Before a job gets other matrix values: its attempts keep those that they ran with.
 -- row: job
 UPDATE attempt SET binding = (SELECT binding FROM job WHERE id = :job) WHERE job = :job AND binding IS NULL;
 
 -- name: redefine_job
--- Give a job a revision's template and binding; it is in the workflow again if it had been retired.
+-- Give a job the template and binding of a revision. A retired job comes back.
 -- row: id, template, binding, priority, resource_class, when_finished, resume_attempt, resume_step, subtasks
 UPDATE job
 SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
@@ -86,19 +86,15 @@ WHERE id = :id;
 UPDATE job SET retired = 1, version = version + 1 WHERE id IN @jobs;
 
 -- name: bump_versions
--- Something that plans about these jobs rest on has changed.
+-- Mark that plans which read these jobs are outdated.
 UPDATE job SET version = version + 1 WHERE id IN @jobs;
 
--- name: modified_jobs
--- The jobs of a workflow whose attempts do not take what their template says.
-SELECT id FROM job WHERE workflow = :workflow AND overrides IS NOT NULL;
-
 -- name: overridden_jobs
--- The jobs of a workflow for which a rerun has modified something.
+-- The jobs of a workflow with overrides.
 SELECT id, name, template, overrides, pinned_to FROM job WHERE workflow = :workflow AND overrides IS NOT NULL;
 
 -- name: overridden_pointers
--- What undo would restore of the jobs of a workflow, where it has overrides.
+-- The pointers with overrides that undo would restore for jobs of a workflow.
 SELECT rerun_job.rerun, rerun_job.job, job.template, rerun_job.pointers
 FROM job
 JOIN rerun_job ON rerun_job.job = job.id
@@ -106,20 +102,20 @@ JOIN rerun ON rerun.id = rerun_job.rerun
 WHERE job.workflow = :workflow AND rerun.undone IS NULL AND json_extract(rerun_job.pointers, '$.overrides') IS NOT NULL;
 
 -- name: set_overrides
--- Leave a job those overrides that a revision has not outdated.
+-- Keep only the overrides that a revision has not outdated.
 -- row: overrides, job
 UPDATE job SET overrides = :overrides, version = version + 1 WHERE id = :job;
 
 -- name: set_pointers
--- Change what undo would restore of a job.
+-- Change the pointers that undo would restore.
 -- row: pointers, rerun, job
 UPDATE rerun_job SET pointers = :pointers WHERE rerun = :rerun AND job = :job;
 
 -- name: clear_counts
--- Forget a workflow's counts, to count afresh.
+-- Delete a workflow's counts before counting again.
 DELETE FROM workflow_count WHERE workflow = :workflow;
 
--- name: count_afresh
+-- name: count_again
 -- Count a workflow's jobs.
 INSERT INTO workflow_count (workflow, resource_class, state, n)
 SELECT workflow, resource_class, state, count(*) FROM job

@@ -1,7 +1,7 @@
 -- Fan-outs and their subtasks. 0 WAITING: never started, 3 RUNNING, 4 COMPLETED, 5 FAILED, 6 CANCELED.
 
 -- name: insert_fan_out
--- A fan-out of an attempt that knows its items.
+-- A fan-out of an attempt, once its items are known.
 -- row: attempt, step, total, base, gone
 INSERT INTO fan_out (attempt, step, total, base, gone) VALUES (:attempt, :step, :total, :base, :gone)
 ON CONFLICT (attempt, step) DO NOTHING;
@@ -14,7 +14,7 @@ VALUES (:attempt, :step, :idx, :item, 0, :attempts, :digest)
 ON CONFLICT (attempt, step, idx) DO NOTHING;
 
 -- name: start_subtask
--- A subtask runs, for the so manieth time.
+-- A subtask runs; `attempts` counts its starts.
 -- row: attempts, attempt, step, idx
 UPDATE subtask SET state = 3, attempts = :attempts, cause = NULL, exit_code = NULL, signal = NULL, started = NULL,
     ended = NULL, result = NULL
@@ -28,44 +28,45 @@ UPDATE subtask SET state = :state, cause = :cause, exit_code = :exit_code, signa
 WHERE attempt = :attempt AND step = :step AND idx = :idx;
 
 -- name: end_with_attempt
--- What still ran when its attempt was found at its end, ended with it.
+-- End the subtasks that still run in an attempt that has ended.
 -- row: attempt, state, cause, ended
 UPDATE subtask SET state = :state, cause = :cause, ended = :ended WHERE attempt = :attempt AND state = 3;
 
 -- name: fan_out
--- A fan-out of an attempt, where it has one of its own.
+-- A fan-out that an attempt has rows for.
 SELECT base, gone FROM fan_out WHERE attempt = :attempt AND step = :step;
 
 -- name: fan_outs
--- The fan-outs of some attempts.
+-- The fan-outs of attempts.
 SELECT attempt, step, base FROM fan_out WHERE attempt IN @attempts;
 
 -- name: kept_steps
--- The steps that attempts keep from others.
+-- The steps that attempts keep from other attempts.
 SELECT attempt, position, kept_from FROM step WHERE attempt IN @attempts AND kept_from IS NOT NULL;
 
--- name: did_before
--- The attempt that did a step before this one, which keeps it, or resumed it and never came to know its items.
+-- name: previous_owner
+-- The earlier attempt that ran a step: the one this attempt keeps the step from, or the one it resumed at that step
+-- without learning its items.
 SELECT kept_from FROM step WHERE attempt = :attempt AND position = :step AND kept_from IS NOT NULL
 UNION ALL
 SELECT builds_on FROM attempt WHERE id = :attempt AND start_step = :step AND builds_on IS NOT NULL
 LIMIT 1;
 
 -- name: subtasks
--- The subtasks that an attempt has of its own.
+-- The subtasks that run in an attempt.
 SELECT idx, item, state, attempts, attempt, cause, exit_code, signal, started, ended, result, digest
 FROM subtask WHERE attempt = :attempt AND step = :step ORDER BY idx;
 
 -- name: states
--- How many of an attempt's own subtasks are in which state.
+-- The number of an attempt's own subtasks by state.
 SELECT attempt, step, state, count(*) FROM subtask WHERE attempt IN @attempts GROUP BY attempt, step, state;
 
 -- name: mark_partial
--- Attempts that go on with a part of a fan-out.
+-- Mark attempts that continue with a part of a fan-out.
 UPDATE attempt SET partial = 1 WHERE id IN @attempts;
 
 -- name: partial
--- Of some jobs, those whose live attempt rests on a part of a fan-out: its own, or that of anything upstream.
+-- Of some jobs (null: of all), those whose live attempt depends on a partial fan-out: its own, or one upstream.
 WITH RECURSIVE partial (id) AS (
     SELECT job.id FROM attempt JOIN job ON job.attempt = attempt.id WHERE attempt.partial = 1
     UNION

@@ -1,4 +1,4 @@
--- Looking at workflows.
+-- Reading, archiving and changing workflows.
 
 -- name: templates_in_use
 -- The templates of the jobs that are not retired.
@@ -10,11 +10,11 @@ WHERE id IN (SELECT DISTINCT template FROM job WHERE workflow = :workflow AND re
 SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
 
 -- name: set_source
--- A workflow's spec file has another path.
+-- Set the path of a workflow's spec file.
 UPDATE workflow SET source = :source WHERE id = :id;
 
--- name: overtaken
--- How many completed jobs need a job that is not done.
+-- name: count_overtaken
+-- The number of completed jobs that need a job that is not done.
 SELECT count(*) FROM job WHERE workflow = :workflow AND state = 4 AND unmet > 0 AND retired = 0;
 
 -- name: edges
@@ -23,7 +23,7 @@ SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
 WHERE job.workflow = :workflow ORDER BY edge.parent, edge.child;
 
 -- name: workflow_columns
--- What a look at a workflow shows.
+-- Every column of a workflow that a listing shows.
 id, name, directory, revision, submitted, project, source, source_digest, archived;
 
 -- name: workflow_by_id
@@ -31,30 +31,38 @@ id, name, directory, revision, submitted, project, source, source_digest, archiv
 SELECT {workflow_columns} FROM workflow WHERE id = :id;
 
 -- name: workflow_by_name
--- The newest workflow of a name; one that is not archived, if there is one.
+-- The newest workflow of a name, preferably one that is not archived.
 SELECT {workflow_columns} FROM workflow WHERE name = :name
 ORDER BY CASE WHEN archived IS NULL THEN 0 ELSE 1 END, id DESC LIMIT 1;
 
 -- name: workflow_listing
--- Workflows, oldest first; archived ones only when asked for.
+-- Workflows, oldest first; archived ones only with `archived`.
 SELECT {workflow_columns} FROM workflow WHERE archived IS NULL OR :archived = 1 ORDER BY id;
 
 -- name: counts_of_all
--- How many jobs of each workflow are in which state.
+-- The job counts of each workflow by state.
 SELECT workflow, state, sum(n) FROM workflow_count WHERE n <> 0 GROUP BY workflow, state ORDER BY workflow, state;
 
 -- name: counts_of_one
--- How many jobs of a workflow are in which state.
+-- The job counts of a workflow by state.
 SELECT state, sum(n) FROM workflow_count WHERE workflow = :workflow AND n <> 0 GROUP BY state ORDER BY state;
 
 -- name: set_archived
--- Set a workflow aside, or bring it back.
+-- Archive a workflow, or bring it back.
 UPDATE workflow SET archived = :at WHERE id = :id;
 
 -- name: span
--- When its first attempt started and its last one ended.
+-- When a workflow's first attempt started and its last one ended.
 SELECT started, ended FROM workflow WHERE id = :id;
 
 -- name: set_rerun
--- The recorded plan of a revision.
+-- The rerun that holds the plan of a revision.
 UPDATE revision SET rerun = :rerun WHERE workflow = :workflow AND number = :number;
+
+-- name: revisions
+-- The revisions of a workflow, oldest first.
+SELECT number, submitted, source_digest, rerun FROM revision WHERE workflow = :workflow ORDER BY number;
+
+-- name: job_status
+-- The states and unmet counts of jobs.
+SELECT id, name, state, unmet FROM job WHERE id IN @jobs ORDER BY id;

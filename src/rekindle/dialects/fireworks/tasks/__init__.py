@@ -1,5 +1,5 @@
-"""FireWorks' Firetasks: the built-in ones, and users' own through the real package."""
+"""FireWorks' Firetasks: the built-in ones, and users' own through the package fireworks."""
 
-from rekindle.dialects.fireworks.tasks.running import run_task
+from rekindle.dialects.fireworks.tasks.dispatch import run_task
 
 __all__ = ["run_task"]

@@ -1,0 +1,95 @@
+"""Click groups that import a command when it is used, and the tables of the dialects' commands."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import click
+from click.shell_completion import CompletionItem
+
+
+class Entry(NamedTuple):
+    """The place of a command (`module:attribute`), and its line in the list of commands."""
+
+    target: str
+    about: str
+
+
+class LazyGroup(click.Group):
+    """A click group that imports a command when it is used."""
+
+    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.entries = entries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """Return the names in the order of the table."""
+        return list(self.entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
+        """Import the command."""
+        if cmd_name not in self.entries:
+            return None
+        module, _, attribute = self.entries[cmd_name].target.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve a command as click does. Raise UnknownWord with the nearest name for an unknown command."""
+        name = args[0]
+        if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
+            from rekindle.domain.errors import UnknownWord
+            from rekindle.domain.texts.display import did_you_mean
+
+            raise UnknownWord(f"{ctx.command_path} has no command {name!r}", hint=did_you_mean(name, self.entries))
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Invoke a command as click does. An error without a context, as for an option without its value, gets the
+        context of its command."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            if error.ctx is None and command is not None:
+                error.ctx = click.Context(command, info_name=ctx.invoked_subcommand, parent=ctx)
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
+        """List the table without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.about) for name, entry in self.entries.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of commands from the table, and options as click does."""
+        names = [CompletionItem(name, help=entry.about) for name, entry in self.entries.items()]
+        found = [item for item in names if item.value.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+DIALECTS = {
+    "lpad": Entry(
+        "rekindle.dialects.fireworks.lpad.group:lpad",
+        "Speak FireWorks: its workflow files and the commands of its LaunchPad.",
+    ),
+    "rlaunch": Entry("rekindle.dialects.fireworks.launch_commands:rlaunch", "Speak FireWorks: launch fireworks."),
+    "qlaunch": Entry("rekindle.dialects.fireworks.launch_commands:qlaunch", "Speak FireWorks: launch in a queue."),
+    "torc": Entry("rekindle.dialects.torc.commands:torc", "Speak torc: its spec files and its commands."),
+    "resim": Entry("rekindle.dialects.resim.commands:resim", "Speak ReSim: its commands for batches of tests."),
+    "ziggy": Entry("rekindle.dialects.ziggy.commands:ziggy", "Speak Ziggy: the commands of its console."),
+}
+"""Commands of other systems. Each is a command of `rekindle`, and an executable that `rekindle dialects install`
+writes. A dialect is imported when its command is used."""
+
+IMPORTS = {
+    "fireworks": Entry(
+        "rekindle.dialects.fireworks.dump_import:import_fireworks",
+        "Import a LaunchPad's workflows with their whole history.",
+    ),
+}
+"""The commands of `rekindle import`."""

@@ -1,0 +1,1 @@
+"""Output of the commands: text and tables for people, JSON for scripts."""

@@ -1,1 +1,0 @@
-"""How answers look: text for people, JSON for scripts."""

@@ -1,0 +1,306 @@
+"""`rekindle rlaunch` and `rekindle qlaunch`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from rekindle.dialects.command_session import open_store
+from rekindle.dialects.fireworks.fw_states import fw_state
+from rekindle.dialects.fireworks.rocket_launcher import (
+    FWORKER_FILE,
+    FWorker,
+    LaunchLog,
+    LaunchResult,
+    RapidfireOptions,
+    attempts_of,
+    launch_many,
+    launch_one,
+    read_fworker,
+    redirect,
+    show_launch,
+)
+from rekindle.domain.errors import BadValue, NotFound, Refused
+from rekindle.engine.queries import job_queries
+from rekindle.engine.session import Session
+from rekindle.streams import outlives_reader
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def version_option(command: str) -> Callable[[Command], Command]:
+    """Return the option `-v`, which prints the version and ends the command."""
+
+    def print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            from rekindle import __version__
+
+            click.echo(f"{command} of rekindle {__version__}")
+            ctx.exit()
+
+    return click.option(
+        "-v",
+        "--version",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=print_version,
+        help="Print the version.",
+    )
+
+
+INTERRUPTED = 1
+"""FireWorks' exit code after an interruption. Otherwise it is 0, whatever became of the launches."""
+
+_RAPIDFIRE_OPTIONS = (
+    click.option("--nlaunches", default="0", metavar="N", help='How many; "infinite" waits for more. [default: all]'),
+    click.option("--timeout", type=click.IntRange(min=0), metavar="S", help="Stop launching after this many seconds."),
+    click.option(
+        "--max_loops",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="How often to look for ready fireworks. [default: as needed]",
+    ),
+    click.option("--sleep", type=click.IntRange(min=0), metavar="S", help="Seconds between looks. [default: 60]"),
+    click.option("--local_redirect", is_flag=True, help="Also write task output to FW_job.out and FW_job.error."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """The options before the subcommand."""
+
+    fworker: FWorker
+    log: LaunchLog
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@version_option("rlaunch")
+@click.option("-l", "--launchpad_file", type=click.Path(), help="Accepted and ignored: the store is the launchpad.")
+@click.option("-w", "--fworker_file", type=click.Path(), help="Describes this machine: name, category, query, env.")
+@click.option("-c", "--config_dir", type=click.Path(), default=".", help=f"The folder of {FWORKER_FILE}, without -w.")
+@click.option("--loglvl", default="INFO", metavar="LEVEL", help="Which messages are printed: DEBUG, INFO, … CRITICAL.")
+@click.option("-s", "--silencer", is_flag=True, help="Print no messages.")
+@click.pass_context
+def rlaunch(
+    ctx: click.Context,
+    launchpad_file: str | None,
+    fworker_file: str | None,
+    config_dir: str,
+    loglvl: str,
+    silencer: bool,
+) -> None:
+    """Speak FireWorks: launch fireworks. Other jobs of the store do not run.
+
+    A launch that fails is FIZZLED. rlaunch still exits 0, as FireWorks does.
+
+    \b
+    Example:
+      rekindle rlaunch singleshot
+      rekindle rlaunch -w my_fworker.yaml rapidfire --nlaunches 10
+      rekindle rlaunch -s rapidfire
+    """
+    if ctx.resilient_parsing:
+        return
+    for option, path in (("-l", launchpad_file), ("-w", fworker_file)):
+        if path is not None and not Path(path).is_file():
+            raise NotFound(f"{option} {path}: there is no such file")
+    if not Path(config_dir).is_dir():
+        raise NotFound(f"-c {config_dir}: there is no such folder")
+    found = Path(config_dir, FWORKER_FILE)
+    described = Path(fworker_file) if fworker_file else found if found.is_file() else None
+    fworker = FWorker() if described is None else read_fworker(described)
+    ctx.obj = LaunchOptions(fworker, LaunchLog("CRITICAL" if silencer else loglvl))
+
+
+@rlaunch.command()
+@click.option("-f", "--fw_id", type=int, metavar="FW_ID", help="Launch this firework, whatever the fworker selects.")
+@click.option("--offline", is_flag=True, help="Not supported: launches need the store.")
+@click.option("--pdb", is_flag=True, help="Not supported: tasks run in processes of their own.")
+@click.pass_obj
+@outlives_reader
+def singleshot(launcher: LaunchOptions, /, fw_id: int | None, offline: bool, pdb: bool) -> int:
+    """Launch one firework, in this folder.
+
+    \b
+    Example:
+      rekindle rlaunch singleshot
+      rekindle rlaunch singleshot -f 3
+    """
+    if offline:
+        raise Refused("--offline is not supported: launches need the store", hint="leave it out: the store is a file")
+    if pdb:
+        raise Refused(
+            "--pdb: tasks run in processes of their own, without a terminal",
+            hint="the traceback is kept: `lpad get_fws -i FW_ID -d all`",
+        )
+    with open_store() as session:
+        done = launch_one(session, launcher.fworker, Path.cwd(), fw_id, launcher.log.launch)
+        _report_none_ready(session, launcher, done, fw_id)
+        for attempt in attempts_of(session, done.launches):
+            show_launch(session, attempt)
+    return _exit_code(launcher, done)
+
+
+def _rapidfire_options(command: Any) -> Any:
+    for option in reversed(_RAPIDFIRE_OPTIONS):
+        command = option(command)
+    return outlives_reader(command)
+
+
+@rlaunch.command()
+@_rapidfire_options
+@click.pass_obj
+def rapidfire(launcher: LaunchOptions, /, local_redirect: bool, **options: Any) -> int:
+    """Launch fireworks until none is left, each in a new folder launcher_… in the working directory.
+
+    \b
+    Example:
+      rekindle rlaunch rapidfire
+      rekindle rlaunch rapidfire --nlaunches infinite --max_loops 100 --sleep 30
+    """
+    return _rapidfire(launcher, _rapidfire_settings(1, **options), local_redirect)
+
+
+@rlaunch.command()
+@click.argument("num_jobs", type=click.IntRange(min=1))
+@_rapidfire_options
+@click.option("--nodefile", help="Accepted and ignored: tasks do not see the nodes.")
+@click.option("--ppn", type=int, default=1, help="Accepted and ignored.")
+@click.option("--exclude_current_node", is_flag=True, help="Accepted and ignored.")
+@click.pass_obj
+def multi(
+    launcher: LaunchOptions,
+    /,
+    num_jobs: int,
+    local_redirect: bool,
+    nodefile: str | None,  # noqa: ARG001
+    ppn: int,  # noqa: ARG001
+    exclude_current_node: bool,  # noqa: ARG001
+    **options: Any,
+) -> int:
+    """Run rapidfire with NUM_JOBS fireworks at once; --nlaunches is multiplied by NUM_JOBS.
+
+    \b
+    Example:
+      rekindle rlaunch multi 4
+    """
+    return _rapidfire(launcher, _rapidfire_settings(num_jobs, **options), local_redirect)
+
+
+def _rapidfire(launcher: LaunchOptions, how: RapidfireOptions, local_redirect: bool) -> int:
+    with open_store() as session:
+        done = launch_many(session, launcher.fworker, Path.cwd(), how, launcher.log.launch)
+        _report_none_ready(session, launcher, done, None)
+        if local_redirect:
+            redirect(session, done.launches)
+    return _exit_code(launcher, done)
+
+
+def _rapidfire_settings(
+    parallel: int, nlaunches: str, timeout: int | None, max_loops: int, sleep: int | None
+) -> RapidfireOptions:
+    try:
+        number = -1 if nlaunches == "infinite" else int(nlaunches)
+    except ValueError:
+        raise BadValue(f"--nlaunches {nlaunches}: not a number", hint='a number, or "infinite"') from None
+    how = RapidfireOptions(
+        most=number * parallel if number > 0 else None,
+        endless=number < 0,
+        loops=max_loops if max_loops >= 0 else None,
+        timeout=timeout,
+        parallel=parallel,
+    )
+    return how if sleep is None else RapidfireOptions(how.most, how.endless, how.loops, float(sleep), timeout, parallel)
+
+
+def _report_none_ready(session: Session, launcher: LaunchOptions, done: LaunchResult, firework: int | None) -> None:
+    """If nothing was launched, say so, and print the state of a requested firework."""
+    if done.launches:
+        return
+    query = launcher.fworker.filter if firework is None else {"fw_id": firework}
+    click.echo(f"No FireWorks are ready to run and match query! {query}")
+    if firework is not None:
+        [row] = job_queries.jobs(session, [firework])
+        click.echo(f"firework {firework} is {fw_state(row.job.state, row.job.held)}", err=True)
+
+
+def _exit_code(launcher: LaunchOptions, done: LaunchResult) -> int:
+    for _ in done.launches:
+        launcher.log.info("Rocket finished")
+    report = done.report
+    if report is None:
+        return 0
+    for name, asks in report.never_fit:
+        click.echo(f"{name} can never start here: {asks}", err=True)
+    return INTERRUPTED if report.interrupted else 0
+
+
+_FOLDER, _FILE = click.Path(), click.Path()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@version_option("qlaunch")
+@click.option("-rh", "--remote_host", multiple=True, help="Hosts to submit from.")
+@click.option("-rc", "--remote_config_dir", multiple=True, help="Folders with the configuration there.")
+@click.option("-ru", "--remote_user", help="The user there.")
+@click.option("-rp", "--remote_password", help="The password there.")
+@click.option("-rsh", "--remote_shell", help="The shell there.")
+@click.option("-rkf", "--remote_keyfile", help="The key for it.")
+@click.option("-rs", "--remote_setup", is_flag=True, help="Copy the configuration there.")
+@click.option("-d", "--daemon", type=int, default=0, help="Repeat every this many seconds.")
+@click.option("--launch_dir", type=_FOLDER, default=".", help="The folder for launches.")
+@click.option("--block_dir", type=_FOLDER, help="The block's folder.")
+@click.option("--logdir", type=_FOLDER, help="The folder for logs.")
+@click.option("--loglvl", default="INFO", help="Which messages are printed.")
+@click.option("-s", "--silencer", is_flag=True, help="Print no messages.")
+@click.option("-r", "--reserve", is_flag=True, help="Reserve a firework for each submission.")
+@click.option("-l", "--launchpad_file", type=_FILE, help="Accepted and ignored.")
+@click.option("-w", "--fworker_file", type=_FILE, help="Describes the machine.")
+@click.option("-q", "--queueadapter_file", type=_FILE, help="Describes the queue.")
+@click.option("-c", "--config_dir", type=_FOLDER, default=".", help="The folder of these files.")
+@click.option("-fm", "--fill_mode", is_flag=True, help="Submit even if nothing is ready.")
+def qlaunch(**_: Any) -> None:
+    """Speak FireWorks: launch in a queue. Not supported yet.
+
+    \b
+    Example:
+      rekindle qlaunch -r rapidfire
+    """
+
+
+@qlaunch.command("singleshot")
+@click.option("-f", "--fw_id", type=int, help="Launch this firework.")
+def queue_singleshot(**_: Any) -> None:
+    """Submit one launch: not supported yet.
+
+    \b
+    Example:
+      rekindle qlaunch singleshot
+    """
+    _refuse_queue("rlaunch singleshot")
+
+
+@qlaunch.command("rapidfire")
+@click.option("-m", "--maxjobs_queue", type=int, default=0, help="At most this many jobs in the queue.")
+@click.option("-b", "--maxjobs_block", type=int, default=500, help="At most this many launches in a block.")
+@click.option("--nlaunches", default="0", help='How many, or "infinite".')
+@click.option("--timeout", type=int, help="Stop submitting after this many seconds.")
+@click.option("--sleep", type=int, help="Seconds between looks.")
+def queue_rapidfire(**_: Any) -> None:
+    """Submit many launches: not supported yet.
+
+    \b
+    Example:
+      rekindle qlaunch rapidfire --nlaunches infinite
+    """
+    _refuse_queue("rlaunch rapidfire")
+
+
+def _refuse_queue(instead: str) -> None:
+    raise Refused("nothing is submitted: no queue is supported yet", hint=f"`{instead}` launches here")

@@ -1,1 +1,0 @@
-"""rlaunch and qlaunch: which fireworks are launched, where, and by whom."""

@@ -1,1 +1,0 @@
-"""LaunchPad: what scripts say to FireWorks, said to a store."""

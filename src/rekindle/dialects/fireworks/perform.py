@@ -1,0 +1,262 @@
+"""Run one task of a firework: the callable of every step. It runs in the worker, so it imports little."""
+
+from __future__ import annotations
+
+import copy
+import glob
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rekindle.dialects.fireworks.flow import Flow, firework_binding, job_name, job_template, parent_details
+from rekindle.dialects.fireworks.fw_states import CHANGES_PARAM
+from rekindle.dialects.fireworks.spec_changes import (
+    STOPS_LATER_TASKS,
+    BadSpecChange,
+    apply_changes,
+    as_list,
+    check_modification,
+    combined_action,
+    current_spec,
+    merge_actions,
+)
+from rekindle.dialects.fireworks.tasks.fwaction import parse_details
+from rekindle.dialects.fireworks.tasks.launch_environment import current_fworker
+from rekindle.domain.actions import Action
+from rekindle.domain.errors import NotFound
+from rekindle.domain.states import ENDED_BADLY, State
+
+if TYPE_CHECKING:
+    from rekindle.dialects.fireworks.flow import Flow
+    from rekindle.worker.function_calls import Context
+
+
+def perform(task: int, ctx: Context) -> Action:
+    """Run the task at position `task` of `_tasks`. Returns its FWAction as rekindle's Action."""
+    launch_spec = current_spec(ctx.matrix, ctx.params)
+    tasks = list(launch_spec.get("_tasks", ()))
+    task_count = len(ctx.matrix["spec"].get("_tasks", ()))
+    if task == 0 and launch_spec.get("_dupefinder") and ctx.attempt == 1:
+        known = _duplicate_action(ctx.job, launch_spec)
+        if known is not None:
+            return _rekindle_action({**known, "exit": True} if task_count > 1 else known, {}, ctx, task)
+    spec = _spec_at_launch(launch_spec, ctx)
+    for _, result in sorted(ctx.steps.items(), key=lambda step: int(step[0].partition("-")[0])):
+        spec = apply_changes(spec, result or {})
+    _write_firework_files(launch_spec, ctx, again=task > 0)
+    _copy_input_files(spec, again=task > 0)
+    done: dict[str, Any] = {}
+    last = task >= task_count - 1
+    for one in tasks[task:] if last else tasks[task : task + 1]:
+        found = _run_task(one, spec)
+        spec = apply_changes(spec, found)
+        done = merge_actions(done, found)
+        if any(found.get(key) for key in STOPS_LATER_TASKS):
+            last = True
+            break
+    return _rekindle_action(done, _children_changes(spec, ctx) if last else {}, ctx, task)
+
+
+def _run_task(task: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    from rekindle.dialects.fireworks.tasks import run_task
+
+    found: dict[str, Any] = run_task(copy.deepcopy(dict(task)), copy.deepcopy(dict(spec)))
+    return {key: value for key, value in found.items() if value}
+
+
+def _rekindle_action(fwaction: Mapping[str, Any], launch_changes: Mapping[str, Any], ctx: Context, task: int) -> Action:
+    """Convert an FWAction to an Action. `launch_changes`: the spec changes of the launch itself, if the attempt ends
+    with this step."""
+    for modification in as_list(fwaction.get("mod_spec")):
+        check_modification(modification)
+    own = merge_actions(
+        {key: fwaction[key] for key in ("update_spec", "mod_spec") if fwaction.get(key)}, launch_changes
+    )
+    pushed = {"_push": {CHANGES_PARAM: {"by": [ctx.job, task], **own}}} if own else {}
+    add: list[dict[str, Any]] = []
+    detour: list[dict[str, Any]] = []
+    for is_detour, with_changes, parents, flow in _added_flows(fwaction):
+        entries = _job_entries(flow, ctx, (task, len(add) + len(detour)), with_changes=with_changes, parents=parents)
+        ends = flow.leaves if is_detour else set()
+        for number, entry in entries.items():
+            (detour if number in ends else add).append(entry)
+    return Action(
+        result=merge_actions(fwaction, launch_changes) or None,
+        set_children={} if fwaction.get("propagate") else pushed,
+        set_descendants=pushed if fwaction.get("propagate") else {},
+        add=add,
+        detour=detour,
+        hold_children=bool(fwaction.get("defuse_children")),
+        hold_workflow=bool(fwaction.get("defuse_workflow")),
+        exit=any(fwaction.get(key) for key in STOPS_LATER_TASKS),
+    )
+
+
+def _added_flows(fwaction: Mapping[str, Any]) -> Iterator[tuple[bool, bool, Sequence[int], Flow]]:
+    """Yield each workflow to add: whether it is a detour, whether its roots get the spec changes made now, its
+    further parents, and the workflow."""
+    from rekindle.dialects.fireworks.flow_file import read_flow
+
+    for key in ("detours", "append_wfs", "additions"):
+        for at, one in enumerate(as_list(fwaction.get(key))):
+            where = f"`{key}` of the FWAction, entry {at + 1}"
+            if key != "append_wfs":
+                yield key == "detours", False, (), read_flow(one, where)
+                continue
+            if not isinstance(one, Mapping) or "workflow" not in one:
+                raise BadSpecChange(f"{where} is no object with a `workflow`")
+            yield bool(one.get("detour")), True, as_list(one.get("parents")), read_flow(one["workflow"], where)
+
+
+def _job_entries(
+    flow: Flow, ctx: Context, at: tuple[int, int], *, with_changes: bool, parents: Sequence[int]
+) -> dict[int, dict[str, Any]]:
+    """Return the jobs of a workflow to add, by their numbers in it. The names are the same in every attempt of this
+    job."""
+    task, before = at
+    names = {
+        one.id: f"{job_name(one.name)}.{ctx.job}-{task}-{before + place}" for place, one in enumerate(flow.fireworks, 1)
+    }
+    known, roots = {one.id: one for one in flow.fireworks}, flow.roots
+    needs: dict[int, list[str]] = {one: [str(parent) for parent in parents] for one in roots}
+    for parent, children in flow.links.items():
+        for child in children:
+            needs.setdefault(child, []).append(names[parent])
+    entries: dict[int, dict[str, Any]] = {}
+    for one in flow.fireworks:
+        template = job_template(one.spec)
+        extra: dict[str, Any] = {} if with_changes and one.id in roots else {"added_by": ctx.job}
+        if template.when == "finished":
+            fizzling = [known[parent] for parent, children in flow.links.items() if one.id in children]
+            extra["parents"] = {names[each.id]: parent_details(each) for each in fizzling}
+        entries[one.id] = {
+            "name": names[one.id],
+            "steps": [{"name": step.name, "call": step.call, "args": dict(step.args)} for step in template.steps],
+            "needs": needs.get(one.id, []),
+            "priority": template.priority,
+            "workdir": template.workdir,
+            "when": template.when,
+            "values": firework_binding(one) | extra,
+        }
+    return entries
+
+
+def _spec_at_launch(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
+    """Return the spec with what FireWorks adds for tasks: `_fw_env`, `_fizzled_parents`, and `_exception_details` of
+    the previous launch's exception."""
+    found = {**spec, "_fw_env": current_fworker().get("env") or {}}
+    if spec.get("_allow_fizzled_parents"):
+        found["_fizzled_parents"] = _fizzled_parents(ctx)
+    before = ctx.before or {}
+    details = parse_details((before.get("error") or {}).get("traceback", ""))
+    return found if details is None else {**found, "_exception_details": details}
+
+
+def _write_firework_files(spec: Mapping[str, Any], ctx: Context, *, again: bool) -> None:
+    """Write FW.json, or the files that PRINT_FW_JSON and PRINT_FW_YAML of the configuration select, into the launch
+    folder. With `again` existing files stay."""
+    from rekindle.dialects.fireworks.tasks.launch_environment import configuration
+
+    about = {
+        "spec": dict(spec),
+        "fw_id": ctx.job,
+        "name": ctx.matrix["name"],
+        "created_on": ctx.matrix.get("created_on"),
+        "state": "RUNNING",
+    }
+    for form in configuration().prints:
+        path = Path(f"FW.{form}")
+        if again and path.exists():
+            continue
+        if form == "json":
+            text = json.dumps(about, indent=4, ensure_ascii=False)
+        else:
+            import yaml
+
+            text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _fizzled_parents(ctx: Context) -> list[dict[str, Any]]:
+    """Return the fizzled parents as FireWorks puts them into the spec."""
+    known = ctx.matrix.get("parents", {})
+    found = []
+    for name, one in ctx.inputs.items():
+        if one.get("state") not in _FIZZLED:
+            continue
+        error = one.get("error") or {}
+        trace = error.get("traceback") or "\n".join(filter(None, (error.get("message"), error.get("stderr"))))
+        exception = {"_stacktrace": trace, "_details": parse_details(trace)}
+        stored = {"_message": "runtime error during task", "_exception": exception}
+        launch = {"state": "FIZZLED", "action": {"stored_data": stored}}
+        launches = [launch] if one.get("attempt") else []
+        about = known.get(name, {"name": name})
+        found.append({"fw_id": one.get("job"), **about, "state": "FIZZLED", "launches": launches})
+    return found
+
+
+_FIZZLED = tuple(state.label for state in ENDED_BADLY)
+
+
+def _copy_input_files(spec: Mapping[str, Any], *, again: bool) -> None:
+    """Copy files of earlier fireworks (`_files_prev`) to the names in `_files_in`. With `again` existing files stay.
+    Raises FileNotFoundError for a missing file."""
+    made = spec.get("_files_prev") or {}
+    for name, target in (spec.get("_files_in") or {}).items():
+        if name in made and not (again and Path(target).exists()):
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made[name], target)
+
+
+def _children_changes(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
+    """Return the spec changes that a completed launch makes in its children: paths of the `_files_out`; with
+    `_pass_job_info` the folders of this and earlier launches; with `_preserve_fworker` the fworker's name."""
+    sets: dict[str, Any] = {}
+    here = str(Path.cwd())
+    if "_files_out" in spec:
+        for name, pattern in (spec["_files_out"] or {}).items():
+            found = sorted(glob.glob(str(Path(here, pattern))))  # noqa: PTH207 - the pattern may be absolute
+            if found:
+                sets[f"_files_prev->{name}"] = found[-1]
+    elif "_files_prev" in spec:
+        sets["_files_prev"] = spec["_files_prev"]
+    modifications: list[dict[str, Any]] = [{"_set": {name: value}} for name, value in sets.items()]
+    if spec.get("_pass_job_info"):
+        info = list(spec.get("_job_info", ()))
+        own = {"fw_id": ctx.job, "name": ctx.matrix["name"], "launch_dir": here}
+        every = [one for one in info if one.get("fw_id") != ctx.job] + [own]
+        modifications += [{"_add_to_set": {"_job_info": one}} for one in every]
+    changes: dict[str, Any] = {"mod_spec": modifications} if modifications else {}
+    if spec.get("_preserve_fworker") and current_fworker().get("name"):
+        changes["update_spec"] = {"_fworker": current_fworker()["name"]}
+    return changes
+
+
+def _duplicate_action(job: int, launch_spec: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the FWAction of the newest completed firework with the same spec, or None if there is none or the launch
+    does not know its store.
+
+    As in FireWorks duplicates are found at launch, when the changes of earlier fireworks are known. Reruns always
+    run."""
+    from rekindle.dialects.fireworks.queries import select_fireworks
+    from rekindle.dialects.fireworks.stored_fireworks import current_specs
+    from rekindle.dialects.fireworks.tasks.launch_environment import nearest_store
+    from rekindle.dialects.fireworks.tasks.task_parameters import BadTask
+    from rekindle.engine.queries import job_queries
+    from rekindle.engine.session import open_session
+
+    try:
+        session_context = open_session(nearest_store("the `_dupefinder`"), create=False)
+    except (BadTask, NotFound):
+        return None
+    query = {"state": "COMPLETED", "spec._dupefinder": {"$exists": True}, "spec._tasks": launch_spec["_tasks"]}
+    with session_context as session:
+        found = [row.job for row in job_queries.jobs(session, select_fireworks(session, query)) if row.job.id != job]
+        known = current_specs(session, found)
+        alike = [one.id for one in found if known.get(one.id) == launch_spec]
+        for attempt in reversed(job_queries.attempts(session, alike, live=True) if alike else []):
+            if attempt.state is State.COMPLETED:
+                return combined_action(attempt.steps)
+    return None

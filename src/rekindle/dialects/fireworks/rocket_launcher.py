@@ -1,0 +1,357 @@
+"""Launch fireworks: an fworker, the folders of launches, and a runner that claims what the fworker selects."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rekindle.dialects.fireworks.queries import fireworks_predicate, select_fireworks
+from rekindle.dialects.fireworks.tasks.launch_environment import FWORKER_VARIABLE
+from rekindle.domain.errors import BadValue, NotFound, RekindleError
+from rekindle.domain.models import Attempt, GivenFolder, ReadyJob
+from rekindle.domain.selection import AllOf, Compare, Op, Predicate
+from rekindle.domain.states import ACTIVE
+from rekindle.engine.queries import job_queries, logs
+from rekindle.engine.results import WorkOptions, WorkReport
+from rekindle.engine.session import Session
+from rekindle.spec.loading import read_bytes, read_tree
+from rekindle.spec.nodes import MappingNode, Node, Problems, SourcePlace
+from rekindle.spec.values import data, table, text
+
+DEFAULT_FWORKER_NAME = "Automatically generated Worker"
+"""FireWorks' name for an fworker without a description."""
+
+FWORKER_FILE = "my_fworker.yaml"
+"""The file that describes the fworker, in the configuration folder."""
+
+NO_CATEGORY = "__none__"
+"""The category of an fworker that only launches fireworks without a category."""
+
+
+@dataclass(frozen=True, slots=True)
+class FWorker:
+    """What FireWorks calls an fworker: a machine that launches fireworks.
+
+    `category`: it launches only fireworks of this `_category`, or of one of several; "": of any. `query`: only those
+    that match this filter. `env`: what tasks find as `_fw_env` in their specs."""
+
+    name: str = DEFAULT_FWORKER_NAME
+    category: str | tuple[str, ...] = ""
+    query: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def filter(self) -> dict[str, Any]:
+        """Return the MongoDB filter for the fireworks that it launches. Fireworks with `_fworker` are launched only
+        by that one."""
+        mine: dict[str, Any] = {"$or": [{"spec._fworker": None}, {"spec._fworker": self.name}]}
+        parts = [dict(self.query), mine] if self.query else [mine]
+        if self.category == NO_CATEGORY:
+            parts.append({"spec._category": {"$exists": False}})
+        elif self.category:
+            named = [self.category] if isinstance(self.category, str) else list(self.category)
+            parts.append({"spec._category": {"$in": named}})
+        return parts[0] if len(parts) == 1 else {"$and": parts}
+
+    @property
+    def predicate(self) -> Predicate:
+        """Return the predicate for the fireworks that it launches."""
+        return fireworks_predicate(self.filter)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return it as FireWorks writes it."""
+        category = self.category if isinstance(self.category, str) else list(self.category)
+        return {"name": self.name, "category": category, "query": json.dumps(self.query), "env": dict(self.env)}
+
+
+def read_fworker(path: Path) -> FWorker:
+    """Read an fworker file. Raises SpecError with every problem, including those of its query."""
+    problems = Problems(str(path))
+    root = table(read_tree(read_bytes(path), path.suffix, problems), "an fworker file", problems)
+    if root is None and not len(problems):
+        problems.add(SourcePlace(), "the file is empty", "as in `name: my machine`")
+    problems.raise_any()
+    assert root is not None
+    found = FWorker(
+        text(root.get("name"), "`name`", problems) or DEFAULT_FWORKER_NAME,
+        _category(root.get("category"), problems),
+        _query(root.get("query"), problems),
+        _object(root.get("env"), "`env`", problems),
+    )
+    problems.raise_any()
+    return found
+
+
+def _category(node: Node | None, problems: Problems) -> str | tuple[str, ...]:
+    found = None if node is None else data(node, "`category`", problems)
+    if node is None or found is None or isinstance(found, str):
+        return found or ""
+    if isinstance(found, list) and all(isinstance(one, str) for one in found):
+        return tuple(found)
+    problems.add(node.place, "`category` must be a text, or a list of texts")
+    return ""
+
+
+def _query(node: Node | None, problems: Problems) -> Mapping[str, Any]:
+    """Read a query: an object, or the JSON text of one."""
+    if node is None or isinstance(node, MappingNode):
+        found = _object(node, "`query`", problems)
+    else:
+        written = data(node, "`query`", problems)
+        try:
+            found = json.loads(written or "{}")
+        except (TypeError, ValueError) as error:
+            found = None
+            problems.add(node.place, f"`query` is not JSON: {error}", """as in query: '{"spec.size": 3}'""")
+        if found is not None and not isinstance(found, dict):
+            problems.add(node.place, "`query` must be a JSON object")
+    if not isinstance(found, dict):
+        return {}
+    try:
+        fireworks_predicate(found)
+    except RekindleError as error:
+        assert node is not None
+        problems.add(node.place, f"`query`: {error.message}", error.hint)
+    return found
+
+
+def _object(node: Node | None, what: str, problems: Problems) -> dict[str, Any]:
+    if node is None or (not isinstance(node, MappingNode) and data(node, what, problems) in (None, "")):
+        return {}
+    found = table(node, what, problems)
+    return {} if found is None else dict(data(found, what, problems))
+
+
+LAUNCHER = "launcher_"
+"""The prefix of new folders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A launch: the fw_id, the attempt's id, and its folder."""
+
+    firework: int
+    attempt: int
+    folder: str
+    new: bool  # made for this launch
+
+
+@dataclass(slots=True)
+class LaunchFolders:
+    """Chooses the folder of each launch, and records the launches.
+
+    With `here` launches run in `directory` itself, unless a copy of another launch's folder is requested."""
+
+    directory: str  # absolute
+    here: bool = False
+    on_launch: Callable[[Launch], None] | None = None
+    launches: list[Launch] = field(default_factory=list)
+
+    def __call__(self, job: ReadyJob, attempt: int, now: float) -> GivenFolder:
+        """Return the folder for an attempt that is claimed now."""
+        launch_dir = json.loads(job.binding).get("spec", {}).get("_launch_dir")
+        path = self._path(launch_dir) if launch_dir else self.directory if self.here else None
+        shared = path is not None and (job.take != "copy" or job.take_folder == path)
+        if path is None or not shared:
+            path = f"{self.directory}/{LAUNCHER}{_stamp(now, attempt)}"
+        taken = job.take_folder if job.take == "same" else None
+        launch = Launch(job.id, attempt, taken or path, new=taken is None and not shared)
+        self.launches.append(launch)
+        if self.on_launch is not None:
+            self.on_launch(launch)
+        return GivenFolder(path, shared)
+
+    def _path(self, launch_dir: object) -> str:
+        written = os.path.expandvars(os.path.expanduser(str(launch_dir)))  # noqa: PTH111 - an unknown user's ~ stays
+        return str(Path(self.directory, written))
+
+
+def _stamp(now: float, attempt: int) -> str:
+    """Return a UTC date to the microsecond, as FireWorks does. Its last three digits are the attempt's, so that
+    folders are unique."""
+    date = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d-%H-%M-%S")
+    return f"{date}-{int(now * 1000) % 1000:03d}{attempt % 1000:03d}"
+
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+"""Log levels, most verbose first."""
+
+REDIRECT_FILES = {"stdout": "FW_job.out", "stderr": "FW_job.error"}
+"""The files for the output of a launch, in its folder."""
+
+
+class LaunchLog:
+    """Prints log lines as FireWorks does, at INFO level."""
+
+    def __init__(self, level: str) -> None:
+        if level.upper() not in LEVELS:
+            raise BadValue(f"--loglvl {level}: there is no such level", hint="levels are " + ", ".join(LEVELS))
+        self.enabled = LEVELS.index(level.upper()) <= LEVELS.index("INFO")
+
+    def info(self, text: str) -> None:
+        """Print a dated line."""
+        if self.enabled:
+            date = datetime.now().strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]
+            with contextlib.suppress(OSError):  # the reader is gone; launches continue
+                click.echo(f"{date} INFO {text}")
+                sys.stdout.flush()
+
+    def launch(self, launch: Launch) -> None:
+        """Log the start of a launch."""
+        if launch.new:
+            self.info(f"Created new dir {launch.folder}")
+        self.info("Launching Rocket")
+        self.info(f"RUNNING fw_id: {launch.firework} in directory: {launch.folder}")
+
+
+def show_launch(session: Session, attempt: Attempt) -> None:
+    """Print the output of a launch's tasks, and its failure."""
+    click.echo(_printed(session, attempt, "stdout"), nl=False)
+    click.echo(_printed(session, attempt, "stderr"), nl=False, err=True)
+    if attempt.failure is not None:
+        click.echo(attempt.failure.traceback or attempt.failure.message, err=True)
+
+
+def redirect(session: Session, launches: Iterable[Launch]) -> None:
+    """Write the output of launches into their folders."""
+    for attempt in attempts_of(session, launches):
+        for stream, name in REDIRECT_FILES.items():
+            if attempt.folder and Path(attempt.folder).is_dir():
+                Path(attempt.folder, name).write_text(_printed(session, attempt, stream), encoding="utf-8")
+
+
+def attempts_of(session: Session, launches: Iterable[Launch]) -> list[Attempt]:
+    """Return the attempts of launches. Launches that never started have none."""
+    numbers = {one.attempt: one.firework for one in launches}
+    return [one for one in job_queries.attempts(session, sorted(set(numbers.values())), None) if one.id in numbers]
+
+
+def _printed(session: Session, attempt: Attempt, stream: str) -> str:
+    files = [one for one in logs.log_files(session, attempt.job, attempt.number) if one.stream == stream]
+    paths = [Path(one.path) for one in files]
+    return "".join(path.read_text(encoding="utf-8", errors="replace") for path in paths if path.exists())
+
+
+SLEEP = 60.0
+"""Seconds between two loops, as in FireWorks."""
+
+
+@dataclass(frozen=True, slots=True)
+class RapidfireOptions:
+    """Options of rapidfire.
+
+    `most`: launch at most this many; None: all. `endless`: then wait for more. `loops`: look for ready fireworks this
+    often, `sleep` seconds apart; None: as needed. `timeout`: launch nothing after this many seconds. `parallel`: how
+    many launches run at once."""
+
+    most: int | None = None
+    endless: bool = False
+    loops: int | None = None
+    sleep: float = SLEEP
+    timeout: float | None = None
+    parallel: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchResult:
+    """The launches, and the report of the last runner."""
+
+    launches: tuple[Launch, ...]
+    report: WorkReport | None = None
+    folders: LaunchFolders = field(default_factory=lambda: LaunchFolders(""))
+
+
+def launch_one(
+    session: Session,
+    fworker: FWorker,
+    directory: Path,
+    firework: int | None = None,
+    on_launch: Callable[[Launch], None] | None = None,
+) -> LaunchResult:
+    """Launch one ready firework in `directory`: the first that the fworker selects, or `firework`. Raises NotFound if
+    `firework` does not exist."""
+    only = fworker.predicate
+    if firework is not None:
+        if not select_fireworks(session, {"fw_id": firework}):
+            raise NotFound(f"there is no firework {firework}", hint="`lpad get_fws -d ids` lists them")
+        only = AllOf((Compare("id", Op.EQ, firework),))
+    folders = LaunchFolders(str(directory), here=True, on_launch=on_launch)
+    options = WorkOptions(slots=1, only=only, most=1, linger=False, place=folders, label=fworker.name)
+    return _work_as(session, fworker, options, folders)
+
+
+def launch_many(
+    session: Session,
+    fworker: FWorker,
+    directory: Path,
+    how: RapidfireOptions,
+    on_launch: Callable[[Launch], None] | None = None,
+) -> LaunchResult:
+    """Launch the fireworks that the fworker selects, each in a new folder in `directory`."""
+    folders = LaunchFolders(str(directory), on_launch=on_launch)
+    options = WorkOptions(
+        slots=how.parallel,
+        only=fworker.predicate,
+        most=how.most,
+        watch=how.endless,
+        claim_for=how.timeout,
+        place=folders,
+        label=fworker.name,
+    )
+    if how.loops is None:
+        return _work_as(session, fworker, options, folders)
+    return _launch_in_loops(session, fworker, options, folders, how, how.loops)
+
+
+def _launch_in_loops(
+    session: Session, fworker: FWorker, options: WorkOptions, folders: LaunchFolders, how: RapidfireOptions, loops: int
+) -> LaunchResult:
+    """Look for ready fireworks `loops` times, and sleep in between."""
+    began, done = time.monotonic(), LaunchResult((), folders=folders)
+    for loop in range(loops):
+        left = None if how.timeout is None else how.timeout - (time.monotonic() - began)
+        most = None if how.most is None else how.most - len(folders.launches)
+        if most == 0 or (left is not None and left <= 0):
+            break
+        once = replace(options, watch=False, linger=False, most=most, claim_for=left)
+        done = _work_as(session, fworker, once, folders)
+        assert done.report is not None
+        if done.report.interrupted or not (how.endless or any(done.report.counts.get(one) for one in ACTIVE)):
+            break
+        if loop < loops - 1:
+            time.sleep(how.sleep if left is None else min(how.sleep, left))
+    return done
+
+
+def _work_as(session: Session, fworker: FWorker, options: WorkOptions, folders: LaunchFolders) -> LaunchResult:
+    from rekindle.engine.running.work import work
+
+    with _fworker_environment(fworker):
+        report = work(session, options)
+    return LaunchResult(tuple(folders.launches), report, folders)
+
+
+@contextmanager
+def _fworker_environment(fworker: FWorker) -> Iterator[None]:
+    """Put the fworker into the environment of launches."""
+    before = os.environ.get(FWORKER_VARIABLE)
+    os.environ[FWORKER_VARIABLE] = json.dumps(fworker.document)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FWORKER_VARIABLE]
+        else:
+            os.environ[FWORKER_VARIABLE] = before

@@ -1,0 +1,131 @@
+"""torc's global options, workflow argument, filters and output."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from rekindle.domain.errors import BadSelection, NotFound, Refused, UnknownWord
+from rekindle.domain.models import Workflow
+from rekindle.domain.texts.display import did_you_mean
+from rekindle.engine.queries import selections, workflow_queries
+from rekindle.engine.session import Session
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_KEY_VARIABLES = ("TORC_WORKFLOW_KEY", "TORC_WORKFLOW_ID")
+
+
+@dataclass(frozen=True, slots=True)
+class TorcOptions:
+    """The options before the command."""
+
+    as_json: bool = False
+    prompts: bool = True
+    key: str | None = None
+
+
+def torc_options() -> TorcOptions:
+    """Return the options of the running command."""
+    found = click.get_current_context().find_object(TorcOptions)
+    return found or TorcOptions()
+
+
+def key_argument(command: Command) -> Command:
+    """Add the argument `key`: the workflow, which -k before the command may name instead."""
+    return click.argument("key", required=False, metavar="[WORKFLOW_KEY]")(command)
+
+
+def selected_workflow(session: Session, key: str | None) -> Workflow:
+    """Return the workflow of this key or name, else of -k, else of the environment, else the only one of the store.
+    Raises NotFound if there is none, and Refused if there are several."""
+    meant = key or torc_options().key or next(filter(None, map(os.environ.get, _KEY_VARIABLES)), None)
+    if meant is not None:
+        return selections.find_workflow(session, meant)
+    known = workflow_queries.workflows(session)
+    if not known:
+        raise NotFound("there is no workflow", hint="rekindle torc workflows create SPEC")
+    if len(known) > 1:
+        listed = ", ".join(f"{one.id} {one.name}" for one in known[-20:])
+        raise Refused(f"there are {len(known)} workflows: {listed}", hint="say which: its key, or -k KEY before it")
+    return known[0]
+
+
+def confirm(question: str) -> None:
+    """Ask on a terminal, unless -n is given. Raises click's Abort on a no."""
+    if torc_options().prompts and sys.stdin.isatty():
+        click.confirm(f"{question}\nContinue?", abort=True, err=True)
+
+
+filter_option = click.option(
+    "-f",
+    "--filters",
+    "filters",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Only entries with this value. May be repeated.",
+)
+"""Sets `filters`."""
+
+_ALIASES = {"_key": "key", "id": "key"}
+
+
+def filter_documents(
+    documents: Sequence[dict[str, Any]],
+    filters: Sequence[str],
+    fields: Sequence[str],
+    also: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """Return the documents that match every filter. `also`: by field, another field that may match instead."""
+    left = list(documents)
+    for written in filters:
+        field, mark, value = written.partition("=")
+        field = field.strip()
+        if not mark:
+            raise BadSelection(f"cannot read the filter {written!r}", hint="write FIELD=VALUE, as in status=ready")
+        name = field if field in fields else _ALIASES.get(field, field)
+        if name not in fields:
+            raise UnknownWord(f"there is no field {field!r}", hint=did_you_mean(field, fields))
+        names = [name, *([also[name]] if also and name in also else [])]
+        left = [one for one in left if any(_matches(one.get(field), value.strip()) for field in names)]
+    return left
+
+
+def print_list(name: str, documents: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print `{"jobs": […]}`, or a table of these columns."""
+    if torc_options().as_json:
+        print_json({name: list(documents)})
+        return
+    rows = [list(columns), *([_cell(one.get(column)) for column in columns] for one in documents)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(columns))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _matches(found: Any, value: str) -> bool:
+    if isinstance(found, str):
+        return found.casefold() == value.casefold()
+    try:
+        wanted = json.loads(value)
+    except ValueError:
+        return value.casefold() == _cell(found).casefold()
+    return bool(found == wanted) and isinstance(found, bool) == isinstance(wanted, bool)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,359 @@
+"""`rekindle torc workflows`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rekindle.dialects.command_session import open_reconciled, open_store, print_canceled
+from rekindle.dialects.torc.torc_options import (
+    confirm,
+    filter_documents,
+    filter_option,
+    key_argument,
+    print_json,
+    print_list,
+    selected_workflow,
+    torc_options,
+)
+from rekindle.dialects.torc.torc_records import (
+    EphemeralReset,
+    folder_of,
+    free_folder,
+    make_folder,
+    plan_ephemeral_reset,
+    records_of,
+    reset_ephemeral,
+    save_records,
+)
+from rekindle.dialects.torc.torc_spec import TorcSpec, load_commands, load_spec
+from rekindle.dialects.torc.torc_status import RunNumbers, count_statuses, job_documents, jobs_of
+from rekindle.domain.errors import NotFound
+from rekindle.domain.models import Workflow
+from rekindle.domain.states import State
+from rekindle.engine.queries import selections, workflow_queries
+from rekindle.engine.rerun import rerun
+from rekindle.engine.rerun.restart import check_inputs, plan_reset, plan_restart
+from rekindle.engine.results import PlannedRestart, SubmitResult
+from rekindle.engine.running import reconcile
+from rekindle.engine.session import Session
+from rekindle.engine.submit.submit import preview, submit
+
+_MAX_NAMES = 5
+_WORKFLOW_FIELDS = ("key", "name", "project", "timestamp", "run_id", "directory")
+
+
+@click.group()
+def workflows() -> None:
+    """Create, start, restart and show workflows.
+
+    \b
+    Example:
+      rekindle torc workflows restart --dry-run
+    """
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--update", is_flag=True, help="Store the next revision of the workflow of that name, not another one.")
+def create(spec: Path, update: bool) -> None:
+    """Store a spec file (YAML, JSON, JSON5) as a new workflow.
+
+    \b
+    Example:
+      rekindle torc workflows create workflow.yaml
+      rekindle torc workflows create --update workflow.yaml
+    """
+    store_spec(spec, update=update)
+
+
+for _name in ("create", "create-from-spec", "create-from-json-file", "create-from-json5-file"):
+    workflows.add_command(create, _name)
+
+
+@workflows.command("create-from-commands-file")
+@click.argument("commands", type=click.Path(path_type=Path))
+@click.option("-n", "--name", required=True, help="The name of the workflow.")
+def create_from_commands_file(commands: Path, name: str) -> None:
+    """Store a workflow with a job for each line of a file.
+
+    \b
+    Example:
+      rekindle torc workflows create-from-commands-file commands.txt -n sweep
+    """
+    store_spec(commands, commands_of=name)
+
+
+@workflows.command()
+@key_argument
+def start(key: str | None) -> None:
+    """Check that the workflow can run: every file that no job makes exists.
+
+    \b
+    Example:
+      rekindle torc workflows start 1
+    """
+    with open_reconciled() as session:
+        workflow = selected_workflow(session, key)
+        check_inputs(session, workflow)
+        counts = count_statuses(job_documents(session, workflow))
+    if torc_options().as_json:
+        print_json({"workflow_key": str(workflow.id), "jobs": counts})
+    else:
+        ready = counts.get("ready", 0)
+        click.echo(f"workflow {workflow.id} is started: {ready} ready; `torc jobs run {workflow.id}` runs them")
+
+
+@workflows.command()
+@key_argument
+@click.option("-d", "--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("--only-uninitialized", is_flag=True, help="Only run jobs that were reset by hand.")
+def restart(key: str | None, dry_run: bool, only_uninitialized: bool) -> None:
+    """Run again jobs that were interrupted, that are stale, or that were reset. Running jobs are not touched.
+
+    \b
+    Example:
+      rekindle torc workflows restart --dry-run
+      rekindle torc workflows restart --only-uninitialized
+    """
+    with open_reconciled() as session:
+        workflow = selected_workflow(session, key)
+        records = records_of(session, workflow)
+        ephemeral = EphemeralReset() if only_uninitialized else plan_ephemeral_reset(session, workflow, records)
+        found = plan_restart(session, workflow, only_uninitialized=only_uninitialized, also=ephemeral.jobs)
+        if found.proposal is None and not only_uninitialized:
+            check_inputs(session, workflow)
+        planned = found.proposal.plan.jobs if found.proposal is not None else ()
+        if not dry_run:
+            confirm(f"This restarts workflow {workflow.id} {workflow.name}: {_job_count(len(planned))} will run again.")
+            reset_ephemeral(workflow, records, ephemeral, {job.id for job in planned if not job.stays})
+            if found.proposal is not None:
+                rerun.apply(session, found.proposal)
+        _report_restart(session, workflow, found, dry_run=dry_run)
+
+
+@click.command()
+@key_argument
+@click.option("-f", "--failed-only", is_flag=True, help="Only jobs that have failed, with any return code.")
+@click.option("-d", "--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+def reset_status(key: str | None, failed_only: bool, dry_run: bool) -> None:
+    """Reset jobs and their descendants to uninitialized. `restart` runs them.
+
+    \b
+    Example:
+      rekindle torc workflows reset-status --failed-only 1
+    """
+    with open_reconciled() as session:
+        workflow = selected_workflow(session, key)
+        ids = [
+            row.job.id
+            for row in jobs_of(session, workflow)
+            if not row.job.retired and (not failed_only or row.job.state is State.FAILED)
+        ]
+        reset_jobs(session, ids, dry_run=dry_run)
+
+
+for _name in ("reset-status", "reset-job-status"):
+    workflows.add_command(reset_status, _name)
+
+
+@workflows.command("list")
+@filter_option
+def list_workflows(filters: tuple[str, ...]) -> None:
+    """List workflows.
+
+    \b
+    Example:
+      rekindle torc workflows list
+    """
+    from datetime import UTC, datetime
+
+    with open_store() as session:
+        documents = [
+            {
+                "key": str(one.id),
+                "id": one.id,
+                "name": one.name,
+                "project": one.project,
+                "timestamp": datetime.fromtimestamp(one.submitted, UTC).isoformat().replace("+00:00", "Z"),
+                "run_id": RunNumbers(session, one).current,
+                "directory": one.directory,
+            }
+            for one in workflow_queries.workflows(session)
+        ]
+    print_list(
+        "workflows",
+        filter_documents(documents, filters, _WORKFLOW_FIELDS),
+        ("key", "name", "project", "timestamp", "run_id"),
+    )
+
+
+@workflows.command()
+@key_argument
+def cancel(key: str | None) -> None:
+    """Cancel running and unstarted jobs.
+
+    \b
+    Example:
+      rekindle torc workflows cancel 1
+    """
+    with open_store() as session:
+        workflow = selected_workflow(session, key)
+        confirm(f"This cancels workflow {workflow.id} {workflow.name}.")
+        done = reconcile.cancel(session, [row.job.id for row in jobs_of(session, workflow)])
+    print_canceled(done)
+    keys = [str(job) for job in (*done.now, *done.asked)]
+    if torc_options().as_json:
+        print_json({"workflow_key": str(workflow.id), "canceled": keys})
+    else:
+        click.echo(f"canceled {_job_count(len(keys))} of workflow {workflow.id}")
+
+
+@workflows.command()
+@key_argument
+def status(key: str | None) -> None:
+    """Show the number of jobs in each state.
+
+    \b
+    Example:
+      rekindle torc workflows status 1
+    """
+    with open_reconciled(looks=True) as session:
+        workflow = selected_workflow(session, key)
+        counts = count_statuses(job_documents(session, workflow))
+        state = workflow_queries.status(session, str(workflow.id))[0].state
+        run = RunNumbers(session, workflow).current
+    if torc_options().as_json:
+        document = {"workflow_key": str(workflow.id), "name": workflow.name, "run_id": run, "jobs": counts}
+        print_json({**document, "is_complete": state in ("completed", "failed"), "is_canceled": state == "canceled"})
+        return
+    click.echo(f"workflow {workflow.id} {workflow.name}, run {run}: {state}")
+    for word, number in sorted(counts.items()):
+        click.echo(f"  {word}: {number:,}")
+
+
+def reset_jobs(session: Session, ids: list[int], *, dry_run: bool) -> None:
+    """Reset these jobs and report them. `jobs reset-status` uses this too."""
+    if not ids:
+        if torc_options().as_json:
+            print_json({"dry_run": dry_run, "jobs": [], "refused": []})
+        else:
+            click.echo("there is no job to reset")
+        return
+    proposal = plan_reset(session, ids, {"jobs": ids})
+    jobs = [job for job in proposal.plan.jobs if not job.stays]
+    if not dry_run:
+        confirm(f"This resets {_job_count(len(jobs))}: {_first_names([job.name for job in jobs])}.")
+        rerun.apply(session, proposal)
+    held = {job.id for job in jobs if job.holds is not None}
+    if torc_options().as_json:
+        document = [_reset_document(job.id, job.name, job.id in held) for job in jobs]
+        refused = [{"key": str(one.id), "name": one.name, "why": one.why} for one in proposal.plan.refused]
+        print_json({"dry_run": dry_run, "jobs": document, "refused": refused})
+        return
+    would = "would reset" if dry_run else "reset"
+    click.echo(f"{would} {_job_count(len(jobs))}: {_first_names([job.name for job in jobs])}")
+    for one in proposal.plan.refused:
+        click.echo(f"left alone: {one.name}: {one.why}", err=True)
+    click.echo("a dry run: nothing is changed" if dry_run else "`torc workflows restart` lets them run")
+
+
+def _reset_document(key: int, name: str, held: bool) -> dict[str, object]:
+    return {"key": str(key), "name": name, "status": "uninitialized" if held else "blocked"}
+
+
+def _report_restart(session: Session, workflow: Workflow, found: PlannedRestart, *, dry_run: bool) -> None:
+    planned = found.proposal.plan.jobs if found.proposal is not None else ()
+    refused = found.proposal.plan.refused if found.proposal is not None else ()
+    if torc_options().as_json:
+        print_json(
+            {
+                "workflow_key": str(workflow.id),
+                "run_id": RunNumbers(session, workflow).current,
+                "dry_run": dry_run,
+                "jobs": [
+                    {
+                        "key": str(job.id),
+                        "name": job.name,
+                        "status": "ready" if job.after is State.READY else "blocked",
+                        "reasons": [{"kind": reason.kind.value, **reason.detail} for reason in job.reasons],
+                    }
+                    for job in planned
+                ],
+                "running": [{"key": str(job.id), "name": job.name} for job in found.running],
+                "done": [{"key": str(job.id), "name": job.name} for job in found.stays],
+                "refused": [{"key": str(one.id), "name": one.name, "why": one.why} for one in refused],
+            }
+        )
+        return
+    if planned:
+        would = "would run again" if dry_run else "run again"
+        click.echo(f"{_job_count(len(planned))} {would}: {_first_names([job.name for job in planned])}")
+    else:
+        click.echo("nothing to restart")
+    if found.running:
+        click.echo(f"left alone, because they run: {_first_names([job.name for job in found.running])}")
+    if found.stays:
+        click.echo(f"done, with a return code that is not 0: {_first_names([job.name for job in found.stays])}")
+    for one in refused:
+        click.echo(f"left alone: {one.name}: {one.why}")
+    if dry_run:
+        click.echo("a dry run: nothing is changed")
+
+
+def _job_count(number: int) -> str:
+    return "1 job" if number == 1 else f"{number:,} jobs"
+
+
+def _first_names(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
+
+
+def store_spec(spec: Path, *, update: bool = False, commands_of: str | None = None) -> None:
+    """Read a spec file, store it, and print the workflow's key. If the file is invalid, nothing is stored.
+
+    `update`: as the next revision of the workflow of that name. `commands_of`: the workflow's name, if the file has a
+    command on each line."""
+    loaded = None if update else _read(spec, commands_of)
+    with open_store(create=not update) as session:
+        done = _update(session, spec) if loaded is None else _create(session, spec, commands_of, loaded)
+    if torc_options().as_json:
+        print_json(
+            {"workflow_key": str(done.workflow), "workflow_id": done.workflow, "name": done.name, "jobs": done.jobs}
+        )
+    elif done.created:
+        click.echo(f"Created workflow {done.workflow} {done.name} with {done.jobs:,} jobs")
+    else:
+        what = "unchanged" if done.unchanged else f"revision {done.revision}"
+        click.echo(f"Workflow {done.workflow} {done.name}: {what}")
+
+
+def _create(session: Session, spec: Path, commands_of: str | None, loaded: TorcSpec) -> SubmitResult:
+    directory = spec.parent.resolve()
+    while not make_folder(directory, loaded.records.folder):
+        loaded = _read(spec, commands_of)
+    save_records(directory, loaded.records)
+    return submit(session, loaded.definition, new=True)
+
+
+def _update(session: Session, spec: Path) -> SubmitResult:
+    loaded = load_spec(spec, lambda name: _known_folder(session, name))
+    preview(session, loaded.definition, revise=True)  # raises before any value is written
+    save_records(spec.parent.resolve(), loaded.records, only_new=True)
+    return submit(session, loaded.definition, revise=True)
+
+
+def _known_folder(session: Session, name: str) -> str:
+    folder = folder_of(session, selections.find_workflow(session, name))
+    if folder is None:
+        raise NotFound(f"the workflow {name} did not come through torc", hint="without --update it becomes another one")
+    return folder
+
+
+def _read(spec: Path, commands_of: str | None) -> TorcSpec:
+    directory = spec.parent.resolve()
+    if commands_of is None:
+        return load_spec(spec, lambda name: free_folder(directory, name))
+    return load_commands(spec, commands_of, lambda name: free_folder(directory, name))

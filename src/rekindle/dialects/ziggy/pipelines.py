@@ -1,0 +1,211 @@
+"""`ziggy console start` and `config`: start a pipeline as an instance, and show configurations."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rekindle.dialects.command_session import open_store
+from rekindle.dialects.ziggy.options import (
+    check_work,
+    find_instance,
+    instance_option,
+    parse_assignments,
+    warn_no_runner,
+    work_now,
+    work_options,
+)
+from rekindle.domain.definition import Definition, JobTemplate, Step, select_portion
+from rekindle.domain.errors import BadValue, NotFound, Refused, SpecError, UsageError
+from rekindle.domain.models import Workflow
+from rekindle.domain.states import State
+from rekindle.domain.texts.display import did_you_mean
+from rekindle.engine.queries import workflow_queries
+from rekindle.engine.submit.submit import submit
+
+SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+_MAX_FILE_SIZE = 4 << 20
+"""Bytes. Larger files are not searched for a pipeline's name."""
+
+
+@click.command()
+@click.argument("pipeline", metavar="PIPELINE")
+@click.argument("name", required=False, metavar="[NAME")
+@click.argument("first", required=False, metavar="[START_NODE")
+@click.argument("last", required=False, metavar="[STOP_NODE]]]")
+@click.option("--param", multiple=True, metavar="K=V", help="Set a parameter of this instance. Can be repeated.")
+@work_options
+def start(
+    pipeline: str,
+    name: str | None,
+    first: str | None,
+    last: str | None,
+    param: tuple[str, ...],
+    and_work: bool,
+    slots: int | None,
+) -> int:
+    """Start a pipeline as a new instance, and assign NAME to it.
+
+    PIPELINE is a spec file, the name of a spec in this folder, or the name of a pipeline that was started or submitted
+    earlier. The default NAME is the current time. With START_NODE and STOP_NODE, only the nodes between them run; the
+    outputs of earlier nodes must exist.
+
+    \b
+    Example:
+      rekindle ziggy console start sample "Test 1"
+      rekindle ziggy console start sample "Test 2" permuter flip
+      rekindle ziggy console start sample.yaml --param throw_exception_subtask_0=false --work
+    """
+    check_work(and_work, slots)
+    params = parse_assignments("--param", param)
+    definition = select_portion(find_pipeline(pipeline, params), first or None, last or None)
+    with open_store(create=True) as session:
+        click.echo(f'Launching {pipeline}: name="{name or ""}", start="{first or ""}", stop="{last or ""}"...')
+        done = submit(session, definition, name=_instance_name(definition, name, session.clock()), new=True)
+        click.echo(f"instance {done.workflow}: {done.jobs:,} task{'s' if done.jobs != 1 else ''}")
+        if and_work:
+            return work_now(session, [done.workflow], slots)
+        status = workflow_queries.status(session, str(done.workflow))[0]
+        warn_no_runner(status.counts.get(State.READY, 0), bool(status.runners))
+        return 0
+
+
+def _instance_name(definition: Definition, name: str | None, now: float) -> str:
+    """Return the workflow name: `sample: Test 1`."""
+    given = name or datetime.fromtimestamp(now).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if not given.isprintable() or not given.strip():
+        raise BadValue(f"{given!r:.60} cannot be an instance's name", hint="one line")
+    return f"{definition.name}: {given.strip()}"
+
+
+def find_pipeline(pipeline: str, params: Mapping[str, str]) -> Definition:
+    """Return the definition of a pipeline. Raise NotFound if there is none.
+
+    `pipeline` is a path, a name of or in a file of this folder, or the name of a workflow submitted from a file.
+    """
+    from rekindle.spec import load
+
+    path = Path(pipeline)
+    for candidate in (path, *(path.with_name(path.name + suffix) for suffix in SUFFIXES)):
+        if candidate.suffix in SUFFIXES and candidate.is_file():
+            return load(candidate, params=params)
+    for candidate in _files_with_name(pipeline):
+        try:
+            definition = load(candidate)
+        except SpecError:
+            continue
+        if definition.name == pipeline:
+            return load(candidate, params=params)
+    known = _known_workflows()
+    for one in reversed(known):
+        if one.source is not None and pipeline in (one.name, one.name.partition(": ")[0]):
+            return load(Path(one.source), params=params)
+    names = sorted({one.name.partition(": ")[0] for one in known})
+    hint = did_you_mean(pipeline, names) or f"a spec file, or {pipeline}.yaml in this folder"
+    raise NotFound(f"no pipeline {pipeline!r}", hint=hint)
+
+
+def _files_with_name(name: str) -> Iterator[Path]:
+    """Yield the spec files of this folder that contain the name."""
+    for path in sorted(Path().iterdir()):
+        if path.suffix in SUFFIXES and path.is_file() and path.stat().st_size < _MAX_FILE_SIZE:
+            try:
+                found = name.encode() in path.read_bytes()
+            except OSError:
+                continue
+            if found:
+                yield path
+
+
+def _known_workflows() -> list[Workflow]:
+    """Return the workflows of the store, oldest first; an empty list if there is no store."""
+    try:
+        with open_store() as session:
+            return workflow_queries.workflows(session, archived=True)
+    except NotFound:
+        return []
+
+
+class ConfigType(enum.StrEnum):
+    """The configuration types."""
+
+    DATA_MODEL_REGISTRY = "data-model-registry"
+    INSTANCE = "instance"
+    PIPELINE = "pipeline"
+    PIPELINE_NODES = "pipeline-nodes"
+
+
+@click.command()
+@click.option("-c", "--configType", "kind", metavar="TYPE", help="instance, pipeline or pipeline-nodes.")
+@instance_option
+@click.option("-p", "--pipeline", metavar="NAME", help="A pipeline, in the form that `start` takes.")
+def config(kind: str | None, instance: str | None, pipeline: str | None) -> None:
+    """Display the configuration of a pipeline, of its nodes only, or of instances.
+
+    \b
+    Example:
+      rekindle ziggy console config --configType pipeline --pipeline sample
+      rekindle ziggy console config --configType instance --instance 2
+    """
+    if kind is None:
+        raise UsageError("the config type is not specified", hint="--configType " + " | ".join(ConfigType))
+    shown = _read_kind(kind)
+    if shown is ConfigType.DATA_MODEL_REGISTRY:
+        raise Refused("there is no registry of models", hint="declare a model as an input of the jobs that read it")
+    if shown is ConfigType.INSTANCE:
+        _print_instances(instance)
+        return
+    if pipeline is None:
+        raise UsageError("a pipeline name is not specified", hint="--pipeline NAME")
+    definition = find_pipeline(pipeline, {})
+    if shown is ConfigType.PIPELINE_NODES:
+        click.echo(f"Nodes for pipeline {pipeline}:")
+        for number, template in enumerate(definition.templates, 1):
+            click.echo(f"{number:6}: {template.name}")
+        return
+    click.echo("Pipeline Configuration(s)\n")
+    _print_configuration(definition.name, definition.params, definition.templates)
+
+
+def _read_kind(word: str) -> ConfigType:
+    try:
+        return ConfigType(word.strip().lower().replace("_", "-"))
+    except ValueError:
+        raise BadValue(
+            f"the config type {word!r} is not recognized", hint="types are " + ", ".join(ConfigType)
+        ) from None
+
+
+def _print_instances(key: str | None) -> None:
+    with open_store() as session:
+        click.echo("Pipeline Instance Configuration(s)\n")
+        for one in workflow_queries.workflows(session) if key is None else [find_instance(session, key)]:
+            templates = workflow_queries.templates(session, one.id)
+            _print_configuration(
+                f"{one.id} {one.name}, revision {one.revision}", workflow_queries.params(session, one), templates
+            )
+
+
+def _print_configuration(title: str, params: Mapping[str, Any], templates: Iterable[JobTemplate]) -> None:
+    click.echo(title)
+    if params:
+        click.echo("  parameters")
+    for name, value in params.items():
+        click.echo(f"    {name} = {json.dumps(value)}")
+    for template in templates:
+        click.echo(f"  node {template.name}")
+        for step in template.steps:
+            each = " (for each item)" if step.each is not None else ""
+            click.echo(f"    {step.name}{each}: {_describe_step(step)}")
+
+
+def _describe_step(step: Step) -> str:
+    if step.call is not None:
+        return f"call {step.call}"
+    return step.run if isinstance(step.run, str) else " ".join(step.run or ())

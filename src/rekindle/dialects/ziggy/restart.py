@@ -1,0 +1,288 @@
+"""`ziggy console restart`: restart tasks, each in its mode, as one rerun.
+
+RESUME_MONITORING reattaches running tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import click
+
+from rekindle.dialects.command_session import open_reconciled, open_store
+from rekindle.dialects.ziggy.options import (
+    check_work,
+    instance_option,
+    parse_assignments,
+    selected_tasks,
+    tasks_option,
+    warn_no_runner,
+    work_now,
+    work_options,
+)
+from rekindle.dialects.ziggy.restart_modes import Mode, default_mode, options_for_mode, parse_mode, refusals_by_mode
+from rekindle.dialects.ziggy.tasks import ProcessingStep, Task, read_tasks
+from rekindle.domain.errors import PlanRefused, Refused
+from rekindle.domain.overrides import Overrides
+from rekindle.domain.rerun.plan import PlannedJob, ReasonKind, RerunPlan
+from rekindle.domain.rerun.request import FROM_BEGINNING, How
+from rekindle.domain.states import ACTIVE
+from rekindle.domain.subtasks import format_ranges
+from rekindle.engine.rerun import rerun as engine
+from rekindle.engine.results import ReattachedJob
+from rekindle.engine.running import reconcile
+from rekindle.engine.session import Session
+
+Requests = list[tuple[list[int], How]]
+
+
+@click.command()
+@click.option(
+    "-r",
+    "--restartMode",
+    "mode",
+    metavar="MODE",
+    help="resubmit, resume-current-step, restart-from-beginning or resume-monitoring. [default: for each task, the "
+    "mode that keeps the most results and gives up no subtask]",
+)
+@instance_option
+@tasks_option
+@click.option(
+    "--set", "set_", multiple=True, metavar="K=V", help="Set a parameter for these tasks. The change is recorded."
+)
+@click.option("--memory", metavar="SIZE|xF", help="Set the memory limit (8G), or multiply the current one (x1.5).")
+@click.option("--time", metavar="DURATION|xF", help="Set the time limit (2h), or multiply the current one (x1.5).")
+@click.option("--cpus", type=float, metavar="N", help="Set the number of cpus.")
+@click.option("--dry-run", is_flag=True, help="Show the plan without changing anything.")
+@work_options
+def restart(
+    mode: str | None,
+    instance: str | None,
+    task: tuple[str, ...],
+    set_: tuple[str, ...],
+    memory: str | None,
+    time: str | None,
+    cpus: float | None,
+    dry_run: bool,
+    and_work: bool,
+    slots: int | None,
+) -> int:
+    """Restart the given tasks, or all failed and halted tasks of an instance.
+
+    The restart is a single rerun; `rekindle undo` reverts it until one of its tasks starts. A task for which the mode
+    is not offered is reported with the reason, and the others are restarted. If no mode is offered for any task,
+    nothing changes. Earlier attempts are kept as history. Parameters keep their earlier values unless --set changes
+    them.
+
+    \b
+    Example:
+      rekindle ziggy console restart --restartMode resubmit --task 2 --task 3,4,7-10
+      rekindle ziggy console restart --restartMode RESUME_CURRENT_STEP --instance 1 --work
+    """
+    check_work(and_work, slots)
+    chosen = None if mode is None else parse_mode(mode)
+    overrides = _overrides(set_, memory, time, cpus)
+    monitoring = chosen is Mode.RESUME_MONITORING or (chosen is None and bool(task))
+    with open_store() if monitoring else open_reconciled() as session:
+        tasks = read_tasks(session, selected_tasks(session, instance, task))
+        if instance is not None:
+            tasks = [one for one in tasks if _is_selected(one, chosen)]
+        if not tasks:
+            click.echo(f"instance {instance} has no task to restart")
+            return 0
+        modes = {one.id: chosen or default_mode(one) for one in tasks}
+        lost = [one for one in tasks if modes[one.id] is Mode.RESUME_MONITORING]
+        again = [one for one in tasks if modes[one.id] is not Mode.RESUME_MONITORING]
+        warn_idle = not and_work
+        refused = resume_monitoring(session, lost, dry_run=dry_run, warn_idle=warn_idle) if lost else {}
+        if again:
+            refused |= _rerun_tasks(session, again, modes, overrides, dry_run=dry_run, warn_idle=warn_idle)
+        _print_refused(tasks, refused)
+        if len(refused) == len(tasks):
+            raise Refused("nothing is restarted", hint=_available_modes(session, tasks[0], overrides))
+        if dry_run or not and_work:
+            return 0
+        return work_now(session, sorted({one.instance for one in tasks}), slots)
+
+
+def _is_selected(task: Task, mode: Mode | None) -> bool:
+    """Return whether a restart of a whole instance includes the task.
+
+    RESUME_MONITORING includes running tasks. The other modes include failed and halted tasks, but not a task that was
+    halted while it waited for others: restarting the others restarts it too.
+    """
+    if mode is Mode.RESUME_MONITORING:
+        return task.state in ACTIVE
+    return task.restartable and task.step is not ProcessingStep.INITIALIZING
+
+
+def _overrides(set_: Sequence[str], memory: str | None, time: str | None, cpus: float | None) -> Overrides | None:
+    from rekindle.spec.yaml_reader import typed_value
+
+    params = {name: typed_value(text) for name, text in parse_assignments("--set", set_).items()}
+    asked = Overrides.asked(params, {}, memory, time, cpus)
+    return None if asked == Overrides() else asked
+
+
+# --- tasks that run again
+
+
+def _rerun_tasks(
+    session: Session,
+    tasks: Sequence[Task],
+    modes: dict[int, Mode],
+    overrides: Overrides | None,
+    *,
+    dry_run: bool,
+    warn_idle: bool,
+) -> dict[int, str]:
+    """Plan and apply one rerun of the tasks. Return the reason for each refused task."""
+    try:
+        requests, refused = _rerun_requests(tasks, modes, overrides)
+        if not requests:
+            return refused
+        plan = engine.plan(session, requests, {}).plan
+        if below := _below_selected(plan):
+            modes.update(dict.fromkeys(below, Mode.RESTART_FROM_BEGINNING))
+            requests, refused = _rerun_requests(tasks, modes, overrides)
+            plan = engine.plan(session, requests, {}).plan
+        applied = None
+        if not dry_run:
+            proposal, applied = engine.plan_and_apply(session, requests, _request_record(requests, modes))
+            plan = proposal.plan
+    except PlanRefused as refusal:
+        return refused | {one.id: one.why for one in refusal.refused}
+    refused |= {one.id: one.why for one in plan.refused}
+    _print_plan(tasks, modes, refused, plan)
+    if applied is None:
+        click.echo("a dry run: nothing is changed")
+    else:
+        click.echo(f"rerun {applied.rerun}: {applied.ready:,} ready")
+        if warn_idle:
+            warn_no_runner(applied.ready, applied.runner_alive)
+    return refused
+
+
+def _request_record(requests: Requests, modes: Mapping[int, Mode]) -> dict[str, Any]:
+    """Return the request for the record of the rerun."""
+    jobs = sorted(job for ids, _ in requests for job in ids)
+    return {"selection": {"jobs": jobs}, "how": {"restart mode": sorted({modes[job].typed for job in jobs})}}
+
+
+def _below_selected(plan: RerunPlan) -> list[int]:
+    """Return selected tasks that need other selected tasks, whose marshaled inputs will be made again."""
+    named = {ReasonKind.SELECTED, ReasonKind.UPSTREAM}
+    return [job.id for job in plan.jobs if job.start != FROM_BEGINNING and named <= {one.kind for one in job.reasons}]
+
+
+def _rerun_requests(
+    tasks: Sequence[Task], modes: Mapping[int, Mode], overrides: Overrides | None
+) -> tuple[Requests, dict[int, str]]:
+    """Group the tasks by their options.
+
+    Return the groups, and the reason for each task whose state does not allow the mode.
+    """
+    requests: Requests = []
+    refused: dict[int, str] = {}
+    for task in tasks:
+        how = options_for_mode(task, modes[task.id], overrides)
+        if isinstance(how, str):
+            refused[task.id] = how
+            continue
+        same = next((ids for ids, other in requests if other == how), None)
+        if same is None:
+            requests.append(([task.id], how))
+        else:
+            same.append(task.id)
+    return requests, refused
+
+
+def _print_plan(tasks: Sequence[Task], modes: Mapping[int, Mode], refused: Mapping[int, str], plan: RerunPlan) -> None:
+    """Print the restarted tasks by instance and mode, with the parts that run and the parts that are kept."""
+    restarted = [task for task in tasks if task.id not in refused]
+    planned = {job.id: job for job in plan.jobs}
+    for (instance, mode), group in groupby(
+        sorted(restarted, key=lambda one: (one.instance, modes[one.id], one.id)),
+        key=lambda one: (one.instance, modes[one.id]),
+    ):
+        among = list(group)
+        ids = ", ".join(str(one.id) for one in among)
+        click.echo(f"Restarting task(s) {ids} in instance {instance} with restart mode {mode.value}")
+        for one in among:
+            click.echo(f"  {one.id} {one.name}: {_describe_job(planned[one.id])}")
+    named = {one.id for one in restarted}
+    below = [job for job in plan.jobs if job.id not in named and job.archives]
+    if below:
+        click.echo(f"  and their descendants: {format_ranges(job.id for job in below)}")
+    for warning in plan.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _describe_job(job: PlannedJob) -> str:
+    """Return `starts at process: 1 of its subtasks to run, 3 left alone`."""
+    details = {one.kind: one.detail for one in job.reasons}
+    if (partial := details.get(ReasonKind.PARTIAL)) is not None:
+        given_up, good = partial["given_up"], partial["completed"]
+        return f"starts at {job.start} with {good} of {good + given_up} subtasks: {given_up} given up"
+    if (fan_out := details.get(ReasonKind.SUBTASKS)) is not None:
+        return f"starts at {job.start}: {fan_out['run']} of its subtasks to run, {fan_out['keep']} left alone"
+    if job.start != FROM_BEGINNING:
+        return f"starts at {job.start}"
+    above = details.get(ReasonKind.UPSTREAM)
+    return "starts from the beginning" + (f": {above['name']}, which it needs, runs again" if above else "")
+
+
+# --- tasks that are not restarted
+
+
+def _print_refused(tasks: Sequence[Task], refused: Mapping[int, str]) -> None:
+    for task in tasks:
+        if task.id in refused:
+            click.echo(f"not restarted: task {task.id} {task.name}: {refused[task.id]}", err=True)
+
+
+def _available_modes(session: Session, task: Task, overrides: Overrides | None) -> str:
+    """Return a hint: `for task 3 there is: resubmit, restart-from-beginning`."""
+    can = [mode.typed for mode, why in refusals_by_mode(session, task, overrides).items() if why is None]
+    return f"for task {task.id} there is: {', '.join(can)}" if can else f"no mode is offered for task {task.id}"
+
+
+def resume_monitoring(session: Session, tasks: Sequence[Task], *, dry_run: bool, warn_idle: bool) -> dict[int, str]:
+    """Reattach running tasks that have no live runner. Return the reason for each refused task.
+
+    Tasks that a runner attends, and tasks that do not run, are refused.
+    """
+    ids = [task.id for task in tasks]
+    found = reconcile.plan_reattach(session, ids)
+    refused = {one.id: one.why or one.found for one in found.jobs if one.found in ("none", "attended")}
+    left = [task for task in tasks if task.id not in refused]
+    if not left:
+        return refused
+    for instance, group in groupby(left, key=lambda one: one.instance):
+        listed = ", ".join(str(one.id) for one in group)
+        mode = Mode.RESUME_MONITORING.value
+        click.echo(f"Restarting task(s) {listed} in instance {instance} with restart mode {mode}")
+    if not dry_run:
+        found = reconcile.reattach(session, [task.id for task in left])
+    names = {task.id: task.name for task in left}
+    for one in found.jobs:
+        if one.id in names:
+            click.echo(f"  {one.id} {names[one.id]}: {_describe_outcome(one)}")
+    if dry_run:
+        click.echo("a dry run: nothing is changed")
+        return refused
+    if found.rerun is not None:
+        click.echo(f"rerun {found.rerun}: lost tasks run again")
+    if warn_idle:
+        warn_no_runner(sum(one.found in ("running", "gone") for one in found.jobs), found.runner_alive)
+    return refused
+
+
+def _describe_outcome(one: ReattachedJob) -> str:
+    if one.found == "running":
+        return "runs on" + (f", pid {one.pid}" if one.pid else "")
+    if one.found == "finished":
+        return f"has finished meanwhile: {one.state.label}"
+    return one.why or one.found

@@ -1,0 +1,154 @@
+"""The report at the end of a supervision: the outcome of each round, the jobs that were fixed, and those left with the
+reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rekindle.domain.batches.flakiness import PassHistory
+from rekindle.domain.batches.supervision import (
+    BatchJob,
+    Guards,
+    RerunCandidate,
+    RoundDecision,
+    SupervisionEnd,
+    matches_guards,
+)
+from rekindle.domain.models import FailureGroup
+from rekindle.domain.states import State
+from rekindle.domain.verdicts import Status, VerdictLevel, exit_code_for
+
+CAUSE_NOT_SELECTED = "its cause is not asked for"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """The state of the batch at rest, and the rerun that followed. The last round reruns nothing."""
+
+    number: int  # from 1
+    percent: float
+    matching: int
+    total: int
+    rerun: int | None = None
+    jobs: int = 0  # rerun, without their descendants
+    stopped: Mapping[str, float] = field(default_factory=dict)  # groups, with their percentages
+
+
+@dataclass(frozen=True, slots=True)
+class FixedJob:
+    """A job that was rerun and no longer needs one."""
+
+    id: int
+    name: str
+    attempts: int  # over its whole history
+    status: Status
+    passed: PassHistory | None  # how it came to pass; None: unknown
+
+
+@dataclass(frozen=True, slots=True)
+class FailingGroup:
+    """Jobs that still fail with the same signature."""
+
+    signature: str
+    cause: str
+    type: str
+    message: str
+    jobs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemainingJob:
+    """A job that still matches and was not rerun."""
+
+    id: int
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionReport:
+    """The result of a supervision."""
+
+    supervision: int
+    workflow: int
+    name: str
+    end: SupervisionEnd
+    why: str
+    rounds: tuple[RoundReport, ...]
+    statuses: Mapping[Status, int]  # of all jobs, at the end
+    fixed: tuple[FixedJob, ...]
+    failing: tuple[FailingGroup, ...]
+    left: tuple[RemainingJob, ...]
+    attempts: int  # of all reruns
+    core_seconds: float
+    seconds: float  # since supervision began
+    never_fit: tuple[tuple[str, str], ...] = ()  # (job, the resources that the runner lacks)
+    held: int = 0  # the number of held jobs
+
+    @property
+    def reruns(self) -> int:
+        """The number of reruns."""
+        return sum(one.rerun is not None for one in self.rounds)
+
+    def exit_code(self, asked: Collection[VerdictLevel]) -> int:
+        """Return the batch's exit code: timed out 6, errors 2, canceled 5, jobs that can never fit 1; then 7 for
+        blockers and 8 for warnings of the levels in `asked`; otherwise 0."""
+        if self.end is SupervisionEnd.TIMED_OUT:
+            return 6
+        if self.statuses.get(Status.ERROR):
+            return 2
+        if self.end is SupervisionEnd.CANCELED or self.statuses.get(Status.CANCELED):
+            return 5
+        return 1 if self.never_fit else exit_code_for(self.statuses, asked)
+
+
+def count_statuses(members: Sequence[BatchJob]) -> dict[Status, int]:
+    """Count the jobs by status, without zero counts."""
+    found = Counter(one.status for one in members)
+    return {status: found[status] for status in Status if found[status]}
+
+
+def fixed_jobs(
+    members: Sequence[BatchJob], ran: Collection[int], passed: Mapping[int, PassHistory], guards: Guards
+) -> list[FixedJob]:
+    """Return the rerun jobs that have completed and no longer match."""
+    return [
+        FixedJob(one.id, one.name, one.attempts, one.status, passed.get(one.id))
+        for one in members
+        if one.id in ran and one.state is State.COMPLETED and one.status not in guards.on
+    ]
+
+
+def failing_groups(groups: Sequence[FailureGroup]) -> list[FailingGroup]:
+    """Return the remaining failures by signature, the most frequent first."""
+    return [FailingGroup(one.signature, one.cause.value, one.type, one.message, one.jobs) for one in groups]
+
+
+def remaining_jobs(
+    jobs: Sequence[RerunCandidate],
+    names: Mapping[int, str],
+    decision: RoundDecision,
+    refused: Mapping[int, str],
+    guards: Guards,
+) -> list[RemainingJob]:
+    """Return the jobs that still match, or fail for a cause that is not selected, with the reason why they are not
+    rerun. `refused` are jobs that a rerun refused, with the reasons."""
+    found = []
+    for one in jobs:
+        if matches_guards(one, guards):
+            why = refused.get(one.job) or _stopped(one, decision, guards) or decision.why
+        elif one.status in guards.on:
+            why = CAUSE_NOT_SELECTED
+        else:
+            continue
+        found.append(RemainingJob(one.job, names[one.job], why))
+    return found
+
+
+def _stopped(one: RerunCandidate, decision: RoundDecision, guards: Guards) -> str | None:
+    percent = decision.stopped.get(one.group)
+    if percent is None or one.aggregate:
+        return None
+    return f"its {guards.group_by} {one.group or '(none)'} fails too often: {percent:.1f} %"

@@ -1,0 +1,1 @@
+"""Rerun planning: requests, plans, undo, retries and restarts."""

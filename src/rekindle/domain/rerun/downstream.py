@@ -1,0 +1,229 @@
+"""The jobs that a rerun reaches downstream, and the dynamic actions that it rolls back.
+
+By default the dynamic actions of rerun jobs stay in force until a later success replaces them, and the plan names them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from rekindle.domain.actions import CANCEL, HOLD, SET, ActionSet, retire_sets
+from rekindle.domain.graph import descendants, nearest_start
+from rekindle.domain.rerun.next_attempt import keep_next_attempt
+from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RolledBackActions
+from rekindle.domain.rerun.request import Downstream, How
+from rekindle.domain.rerun.views import JobGraph, JobView
+from rekindle.domain.states import ACTIVE, State
+
+
+@dataclass(frozen=True, slots=True)
+class ReachedJobs:
+    """The jobs downstream of the selected ones. If several options reach a job, `all` beats `changed`, and `changed`
+    beats `none`."""
+
+    upstream: Mapping[int, int]  # reset job -> the nearest selected job upstream
+    reusable: frozenset[int]  # those reset jobs that only `changed` reaches
+    unreset: Mapping[int, int]  # job that only `none` reaches, so not reset -> the nearest selected job upstream
+
+
+def find_reached_jobs(graph: JobGraph, roots: Mapping[int, Downstream], cut_short: Mapping[int, int]) -> ReachedJobs:
+    """Return the jobs downstream of `roots`. `cut_short`: jobs below a root with `none` that are reset because they are
+    running (see `running_children`)."""
+
+    def below(*ways: Downstream) -> dict[int, int]:
+        return nearest_start(graph.children, [job for job, way in roots.items() if way in ways])
+
+    everything, reset = below("all"), below("all", "changed")
+    upstream = {**{job: root for job, root in cut_short.items() if job not in roots}, **reset}
+    unreset = {job: root for job, root in below("none").items() if job not in upstream and job not in roots}
+    return ReachedJobs(upstream, frozenset(reset.keys() - everything.keys() - roots.keys()), unreset)
+
+
+def jobs_left_to_check(
+    views: Mapping[int, JobView], graph: JobGraph, asked: Mapping[int, How], stale: Container[int]
+) -> list[int]:
+    """Return the jobs requested only for being stale, below other requested jobs whose rerun may make them current
+    again, for instance by restoring a missing file. They run only if they are still stale then."""
+    plain = How(downstream="changed", keep_modified=True)
+    others = [
+        job
+        for job, how in asked.items()
+        if job in stale
+        and replace(how, cancel_running=False) == plain
+        and _is_complete(views[job])
+        and views[job].keep_recovery is None
+    ]
+    if not others:
+        return []
+    upstream = nearest_start(graph.children, list(asked))
+    return [job for job in others if job in upstream]
+
+
+def _is_complete(view: JobView) -> bool:
+    return view.attempt is not None and view.attempt.state is State.COMPLETED
+
+
+def running_children(views: Mapping[int, JobView], graph: JobGraph, roots: Mapping[int, Downstream]) -> dict[int, int]:
+    """Return the running children of jobs requested with `none`, each with the first such parent."""
+    found: dict[int, int] = {}
+    for job in sorted(job for job, way in roots.items() if way == "none"):
+        for child in graph.children.get(job, ()):
+            if views[child].state in ACTIVE:
+                found.setdefault(child, job)
+    return found
+
+
+def find_disturbing(views: Mapping[int, JobView], graph: JobGraph, roots: Mapping[int, Downstream]) -> dict[int, str]:
+    """Return the jobs whose rerun would reset a running job, or with `none` remove what a running job uses, each with
+    an explanation. Nothing is changed under a running process."""
+    starts = [job for job, way in roots.items() if way != "none"]
+    below = nearest_start(graph.children, starts)
+    active = [job for job in below if views[job].state in ACTIVE]
+    met = nearest_start(graph.parents, active, within={*starts, *below}) if active else {}
+    found = {job: met[job] for job in starts if job in met}
+    for job in roots.keys() - set(starts):
+        running = [child for child in _dependents(views, graph, job) if views[child].state in ACTIVE]
+        if running:
+            found[job] = min(running)
+    return {job: _explain_disturbing(views[running], views[job]) for job, running in found.items()}
+
+
+def _dependents(views: Mapping[int, JobView], graph: JobGraph, job: int) -> set[int]:
+    """Return the jobs that depend on a job, including those with `when: finished` that started because an unreachable
+    job was between."""
+    below = nearest_start(graph.children, [job])
+    idle = {child for child in below if views[child].attempt is None and not views[child].when_finished}
+    past = {child for one in {job, *idle} for child in graph.children.get(one, ())}
+    return {*graph.children.get(job, ()), *(child for child in past if views[child].when_finished)}
+
+
+def _explain_disturbing(active: JobView, view: JobView) -> str:
+    return (
+        f"`{active.name}` is {active.state.label}, and it needs `{view.name}`; "
+        f"cancel it first: --cancel-running, or rekindle cancel {shlex.quote(active.name)}"
+    )
+
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicRollback:
+    """The planner's input after the rollback of dynamic actions."""
+
+    views: Mapping[int, JobView]
+    graph: JobGraph
+    taken: tuple[RolledBackActions, ...] = ()
+    # jobs outside the plan that become free -> the job whose set had stopped them
+    freed: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def retired(self) -> set[int]:
+        """The jobs that are retired."""
+        return {job for one in self.taken for job in one.retires}
+
+    def explained(self, jobs: Iterable[PlannedJob]) -> tuple[PlannedJob, ...]:
+        """Add a reason to the planned jobs that only become free. Their next attempts stay unchanged."""
+        return tuple(self._freed(job) if job.id in self.freed else job for job in jobs)
+
+    def running(self, jobs: Iterable[PlannedJob]) -> tuple[PlannedJob, ...]:
+        """Return the planned jobs that will run again."""
+        retired = self.retired
+        return tuple(job for job in jobs if job.id not in retired)
+
+    def warnings(self, jobs: Iterable[PlannedJob]) -> Iterable[str]:
+        """Describe the action sets that stay in force although their job runs again, and those rolled back."""
+        gone = {one.attempt for one in self.taken}
+        sets = [view.action_set for job in jobs if (view := self.views[job.id]).action_set is not None]
+        stays = [one for one in sets if one.attempt not in gone]
+        for one in stays[:_NAMED]:
+            done = _describe_set(one, self.views)
+            yield (
+                f"`{self.views[one.job].name}` (attempt {one.attempt}) had {done}: that stays until its next success "
+                "replaces it; --undo-dynamic takes it back now"
+            )
+        if len(stays) > _NAMED:
+            more = len(stays) - _NAMED
+            yield f"{more} more jobs of this plan had dynamic actions, which stay until their next success"
+        for one in [one for one in sets if one.attempt in gone][:_NAMED]:
+            done = _describe_set(one, self.views)
+            yield f"what `{self.views[one.job].name}` (attempt {one.attempt}) had done goes: {done}"
+
+    def _freed(self, job: PlannedJob) -> PlannedJob:
+        view, by = self.views[job.id], self.freed[job.id]
+        reason = Reason(ReasonKind.DYNAMIC, {"job": by, "name": self.views[by].name})
+        return keep_next_attempt(replace(job, reasons=(*job.reasons, reason)), view)
+
+
+def roll_back_actions(
+    views: Mapping[int, JobView], graph: JobGraph, requests: Sequence[tuple[Sequence[int], How]], roots: Collection[int]
+) -> DynamicRollback:
+    """Roll back the action sets for requests with `undo_dynamic`: those of the requested jobs in `roots`, of all their
+    descendants, and of every job that is retired with them."""
+    undone = {job for jobs, how in requests if how.undo_dynamic for job in jobs if job in roots}
+    scope = undone | descendants(graph.children, undone)
+    sets = {job: view.action_set for job in scope if (view := views[job]).action_set is not None}
+    if not sets:
+        return DynamicRollback(views, graph)
+    retired, _ = retire_sets(sets.values(), sets)
+    removed = set(retired)
+    taken = tuple(
+        RolledBackActions(one.attempt, job, views[job].name, tuple(sorted(one.added)), len(one.patches))
+        for job, one in sorted(sets.items())
+    )
+    released = {
+        patch.job
+        for one in sets.values()
+        for patch in one.patches
+        if _holds_for_reason(views, patch.job, patch.content)
+    }
+    now = {**views, **{job: replace(views[job], held=None) for job in released}}
+    return DynamicRollback(
+        now, _remove_edges(graph, sets.values(), removed), taken, _freed(views, sets, scope | set(roots))
+    )
+
+
+def _holds_for_reason(views: Mapping[int, JobView], job: int, reason: object) -> bool:
+    return job in views and views[job].held is not None and views[job].held == reason
+
+
+def _freed(views: Mapping[int, JobView], sets: Mapping[int, ActionSet], below: Collection[int]) -> dict[int, int]:
+    """Return the jobs that do not run again and that a set had held, or canceled before their first attempt."""
+    found: dict[int, int] = {}
+    for job, one in sorted(sets.items()):
+        for patch in one.patches:
+            view = views.get(patch.job)
+            if view is None or patch.job in below or view.attempt is not None or view.retired:
+                continue
+            if (patch.kind == CANCEL and view.canceled) or (patch.kind == HOLD and view.held == patch.content):
+                found[patch.job] = job
+    return found
+
+
+def _remove_edges(graph: JobGraph, sets: Iterable[ActionSet], retired: Collection[int]) -> JobGraph:
+    """Return the graph without the edges that the sets added and without the edges of retired jobs."""
+    gone = {edge for one in sets for edge in one.edges}
+
+    def stays(parent: int, child: int) -> bool:
+        return (parent, child) not in gone and parent not in retired and child not in retired
+
+    return JobGraph(
+        {parent: [child for child in found if stays(parent, child)] for parent, found in graph.children.items()},
+        {child: [parent for parent in found if stays(parent, child)] for child, found in graph.parents.items()},
+    )
+
+
+def _describe_set(one: ActionSet, views: Mapping[int, JobView]) -> str:
+    """Describe what a set did: `added `x`, `y`; changed the parameters of 3 jobs`."""
+    parts = []
+    if one.added:
+        named = ", ".join(f"`{name}`" for name in one.names[:20])
+        parts.append(f"added {named}" + (f" and {len(one.added) - 20} more" if len(one.added) > 20 else ""))
+    for kind, verb in ((SET, "changed the parameters of"), (HOLD, "held"), (CANCEL, "canceled")):
+        jobs = sorted({patch.job for patch in one.patches if patch.kind == kind})
+        if jobs:
+            names = ", ".join(f"`{views[job].name}`" if job in views else f"job {job}" for job in jobs[:_NAMED])
+            parts.append(f"{verb} {names}" + (f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""))
+    return "; ".join(parts)

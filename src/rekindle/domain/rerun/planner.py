@@ -1,0 +1,423 @@
+"""Plan a rerun: one pure decision, shared by preview, apply and saved plans.
+
+The plan names every job that the rerun reaches: the selected jobs and all their descendants. A descendant that is
+already waiting is named too; nothing of it is archived."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from rekindle.domain.errors import NotFound, RefusedJob
+from rekindle.domain.graph import unreachable_jobs
+from rekindle.domain.rerun.costs import NO_HISTORY, DurationHistory, expected_cost
+from rekindle.domain.rerun.downstream import (
+    DynamicRollback,
+    ReachedJobs,
+    find_disturbing,
+    find_reached_jobs,
+    jobs_left_to_check,
+    roll_back_actions,
+    running_children,
+)
+from rekindle.domain.rerun.next_attempt import (
+    Exists,
+    ResolvedRequest,
+    keep_next_attempt,
+    overwritten,
+    pinned_attempt,
+    reset_downstream,
+    resolve_request,
+    with_definition,
+    with_saves,
+)
+from rekindle.domain.rerun.plan import NextAttempt, PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.request import RESET_HOLD, How, Requests, downstream_by_job, jobs_with_cancel
+from rekindle.domain.rerun.start import BEGINNING
+from rekindle.domain.rerun.views import JobGraph, JobView
+from rekindle.domain.states import ACTIVE, ENDED, ENDED_BADLY, State, derive_state
+from rekindle.domain.texts.display import list_names
+
+NO_STALE_REASONS: StaleReasons = {}
+
+
+NO_PINNED_VIEWS: Mapping[int, JobView] = {}
+
+
+def always_exists(_: str) -> bool:
+    """Return True: for callers that plan without looking at files."""
+    return True
+
+
+def plan_rerun(
+    views: Mapping[int, JobView],
+    graph: JobGraph,
+    requests: Requests,
+    exists: Exists = always_exists,
+    why: StaleReasons = NO_STALE_REASONS,
+    earlier: Mapping[int, JobView] = NO_PINNED_VIEWS,
+    past: DurationHistory = NO_HISTORY,
+) -> RerunPlan:
+    """Plan a rerun of the jobs of `requests`, each with its options, and of their descendants.
+
+    `views` and `graph` hold the requested jobs, all their descendants, and the parents of both. A job that cannot be
+    rerun is refused by name and the others are planned; if none can, `jobs` is empty. Raise NotFound if `views` lacks a
+    requested job.
+
+    `exists` tells whether a path exists. `why` has the reasons for which requested jobs are stale: with `changed`, such
+    a job below another requested job may be reused. `earlier` has the views of jobs with the definition they may be
+    pinned to. `past` has the durations of earlier attempts. Equal arguments give equal plans, digest included."""
+    asked, refused = _resolve_requests(views, graph, requests, earlier, exists)
+    downstream = {job: option for job, option in downstream_by_job(requests).items() if job in asked}
+    canceled = jobs_with_cancel(requests)
+    refused |= find_disturbing(views, graph, {job: option for job, option in downstream.items() if job not in canceled})
+    roots = {job: root for job, root in asked.items() if job not in refused}
+    for job in jobs_left_to_check(views, graph, {job: root.how for job, root in roots.items()}, why):
+        del roots[job]
+    downstream = {job: option for job, option in downstream.items() if job in roots}
+    reached = find_reached_jobs(graph, downstream, running_children(views, graph, downstream))
+    saving = any(how.keep_outputs for _, how in requests)
+    rollback = roll_back_actions(views, graph, requests, roots)
+    builder = PlanBuilder(rollback, earlier, roots, reached, exists, saving, why)
+    jobs = rollback.explained(builder.planned())
+    running = rollback.running(jobs)
+    return seal_plan(
+        RerunPlan(
+            jobs=jobs,
+            refused=tuple(
+                RefusedJob(job, views[job].name, refused[job]) for job in sorted(refused) if job not in reached.upstream
+            ),
+            warnings=(*builder.warnings(refused), *rollback.warnings(jobs)),
+            expected=expected_cost(running, rollback.views, rollback.graph, past),
+            overwrites=builder.overwrites(running),
+            reads=builder.reads(),
+            dynamic=rollback.taken,
+        )
+    )
+
+
+def _resolve_requests(
+    views: Mapping[int, JobView],
+    graph: JobGraph,
+    requests: Requests,
+    earlier: Mapping[int, JobView],
+    exists: Exists,
+) -> tuple[dict[int, SelectedJob], dict[int, str]]:
+    """Return the requested jobs, in order: those that can run again, with resolved options, and those refused, with the
+    reason."""
+    asked: dict[int, list[How]] = {}
+    for jobs, how in requests:
+        for job in jobs:
+            hows = asked.setdefault(job, [])
+            if how not in hows:
+                hows.append(how)
+    roots: dict[int, SelectedJob] = {}
+    refused: dict[int, str] = {}
+    for job in sorted(asked):
+        view, hows = views.get(job), asked[job]
+        if view is None:
+            raise NotFound(f"no such job: {job}", hint="`rekindle jobs list` names them")
+        resolved = _refusal(views, graph, view, hows) or _resolve_one(view, hows, earlier, exists)
+        if isinstance(resolved, str):
+            refused[job] = resolved
+        else:
+            roots[job] = SelectedJob(hows[0], resolved)
+    return roots, refused
+
+
+def _refusal(views: Mapping[int, JobView], graph: JobGraph, view: JobView, hows: Collection[How]) -> str:
+    if view.archived_workflow:
+        return "its workflow is archived"
+    if view.retired:
+        if view.added:
+            return "it is retired: the job that added it does not add it any more"
+        return "it is retired: the latest revision of its workflow does not have it any more"
+    if any(how.release for how in hows):
+        return "" if view.held == RESET_HOLD else _not_reset(view)
+    if view.state in ACTIVE and not all(how.cancel_running for how in hows):
+        cancel = f"rekindle cancel {shlex.quote(view.name)}"
+        return f"it is {view.state.label}; cancel it first: --cancel-running, or {cancel}"
+    by_itself = all(how.again or how.automatic for how in hows)
+    if view.held is not None and not by_itself:  # automatic reruns do not release the job
+        reason = "" if view.held == "held" else f" ({view.held})"
+        return f"it is held{reason}; release it first: rekindle release {shlex.quote(view.name)}"
+    if any(how.hold for how in hows):
+        return ""
+    if view.state is State.READY and not view.recovered and not _drops_resume_point(view, hows):
+        return f"it {_still_to_run(view)}: it is ready"
+    if view.state is State.WAITING:
+        undone = [parent for parent in sorted(graph.parents.get(view.id, ())) if not is_done(views[parent])]
+        needs = list_names(views[parent].name for parent in undone)
+        return f"it {_still_to_run(view)}: it is waiting" + (f" for {needs}" if needs else "")
+    return ""
+
+
+def _drops_resume_point(view: JobView, hows: Collection[How]) -> bool:
+    """Return whether the job was to resume an attempt, and the request drops that resume point."""
+    return view.resume_attempt is not None and all(how.recovery == "clear" for how in hows)
+
+
+def _not_reset(view: JobView) -> str:
+    if view.held is None:
+        return "it is not held, so it cannot be released"
+    return f"it is held for another reason ({view.held}); release it with rekindle release {shlex.quote(view.name)}"
+
+
+def _still_to_run(view: JobView) -> str:
+    never = view.resume_attempt is None and view.reserve is None
+    return "has not run yet" if never else "has not run yet since it was reset"
+
+
+def _resolve_one(
+    view: JobView, hows: Sequence[How], earlier: Mapping[int, JobView], exists: Exists
+) -> ResolvedRequest | str:
+    if len(hows) > 1:
+        starts = sorted({f"from {how.start}" for how in hows})
+        ways = f", {' and '.join(starts)}" if len(starts) > 1 else ""
+        return f"it is requested in different ways{ways}: name one"
+    how = hows[0]
+    view = with_definition(view, pinned_attempt(view, how), earlier)
+    if how.attempt is not None:
+        if view.source is None:
+            return f"it has no attempt {how.attempt} to go on from"
+        view = replace(view, attempt=view.source, keep_recovery=None, fan_outs=())
+    return resolve_request(view, how, exists)
+
+
+StaleReasons = Mapping[int, tuple[Reason, ...]]
+"""The reasons for which requested jobs are stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedJob:
+    """A requested job: its options, and the options as resolved for it."""
+
+    how: How
+    resolved: ResolvedRequest
+
+
+@dataclass(frozen=True)
+class PlanBuilder:
+    """Derive a plan from the resolved requests and the jobs they reach."""
+
+    rollback: DynamicRollback
+    earlier: Mapping[int, JobView]  # views with the definition that a job may be pinned to
+    asked: Mapping[int, SelectedJob]
+    reached: ReachedJobs
+    exists: Exists
+    saving: bool  # save outputs before they are overwritten
+    why: StaleReasons
+
+    @property
+    def views(self) -> Mapping[int, JobView]:
+        """The jobs after the rollback of dynamic actions."""
+        return self.rollback.views
+
+    @property
+    def graph(self) -> JobGraph:
+        """The edges after the rollback of dynamic actions."""
+        return self.rollback.graph
+
+    @cached_property
+    def roots(self) -> dict[int, SelectedJob]:
+        """The requested jobs that are reset."""
+        return {job: root for job, root in self.asked.items() if not root.how.release}
+
+    @cached_property
+    def reset(self) -> set[int]:
+        """The jobs that have no live attempt afterwards."""
+        return {*self.roots, *self.reached.upstream, *self.rollback.freed}
+
+    @cached_property
+    def unreset_jobs(self) -> set[int]:
+        """The jobs that are written but not reset: released jobs, and jobs with more unmet needs than before."""
+        ends = (
+            child for job in self.roots for child in self.graph.children.get(job, ()) if child in self.reached.unreset
+        )
+        lenient = (job for job in self.reached.unreset if self.views[job].when_finished)
+        moved = {job for job in {*ends, *lenient} if self._unmet(self.views[job]) != self.views[job].unmet}
+        return (moved | self.asked.keys()) - self.reset
+
+    @cached_property
+    def _rolled_back(self) -> set[int]:
+        """The jobs whose actions are rolled back, and the jobs retired with them."""
+        return {one.job for one in self.rollback.taken} | self.rollback.retired
+
+    def planned(self) -> tuple[PlannedJob, ...]:
+        """Return the planned jobs, by id."""
+        every = sorted(self.reset | self.unreset_jobs)
+        return tuple(
+            (self._plan_unreset if job in self.unreset_jobs else self._plan_reset)(self.views[job]) for job in every
+        )
+
+    def _plan_reset(self, view: JobView) -> PlannedJob:
+        root = self.roots.get(view.id)
+        start = root.resolved.start if root else BEGINNING
+        unmet = self._unmet(view)
+        pinned_to = self._pinned_to(view)
+        return PlannedJob(
+            id=view.id,
+            name=view.name,
+            version=view.version,
+            before=view.state,
+            after=derive_state(None, False, unmet),
+            start=start.label,
+            reasons=self._reasons(view),
+            archives=(view.attempt.id,) if view.attempt else (),
+            keeps=start.keeps,
+            resume_attempt=root.resolved.attempt if root else None,
+            resume_step=start.position,
+            unmet=unmet,
+            next_attempt=self._next_attempt(with_definition(view, pinned_to, self.earlier), root),
+            subtasks=start.subtasks,
+            reserve=self._reuse_candidate(view),
+            pinned_to=pinned_to,
+            holds=root.how.hold if root else None,
+            releases=self._is_released(view),
+        )
+
+    def _plan_unreset(self, view: JobView) -> PlannedJob:
+        """Plan a job whose attempt, or next attempt, stays unchanged."""
+        unmet = self._unmet(view)
+        job = PlannedJob(
+            id=view.id,
+            name=view.name,
+            version=view.version,
+            before=view.state,
+            after=derive_state(view.attempt.state if view.attempt else None, view.canceled, unmet),
+            start=BEGINNING.label,
+            reasons=self._reasons(view),
+            unmet=unmet,
+            reserve=view.reserve,
+            pinned_to=view.pinned_to,
+            stays=True,
+            releases=self._is_released(view),
+        )
+        return keep_next_attempt(job, view)
+
+    def _unmet(self, view: JobView) -> int:
+        parents = self.graph.parents.get(view.id, ())
+        hopeless = self._given_up if view.when_finished else ()
+        return sum(
+            parent not in hopeless and (parent in self.reset or not is_done(self.views[parent])) for parent in parents
+        )
+
+    @cached_property
+    def _given_up(self) -> set[int]:
+        """The jobs that will not complete after the rerun."""
+        unchanged = [view for job, view in self.views.items() if job not in self.reset]
+        badly = {view.id for view in unchanged if view.given_up or view.state in ENDED_BADLY}
+        idle = self.reset | {view.id for view in unchanged if view.attempt is None and view.state is State.WAITING}
+        lenient = {view.id for view in self.views.values() if view.when_finished}
+        return unreachable_jobs(badly, idle - lenient, self.graph.children)
+
+    def _is_released(self, view: JobView) -> bool:
+        return view.id in self.asked and self.asked[view.id].how.release
+
+    def _pinned_to(self, view: JobView) -> int | None:
+        root = self.roots.get(view.id) or self.asked.get(self.reached.upstream.get(view.id, view.id))
+        return view.pinned_to if root is None else pinned_attempt(view, root.how)
+
+    def _reuse_candidate(self, view: JobView) -> int | None:
+        """Return the attempt that may be reused instead of running. Jobs that always run, and jobs whose actions are
+        rolled back, have none."""
+        if view.id in self.rollback.freed:
+            return view.reserve
+        if view.id not in self.reached.reusable or view.runs_whenever or view.id in self._rolled_back:
+            return None
+        if view.attempt is None:
+            return view.reserve
+        return view.attempt.id if view.attempt.state is State.COMPLETED else None
+
+    def _next_attempt(self, view: JobView, root: SelectedJob | None) -> NextAttempt:
+        next_attempt = root.resolved.next_attempt if root else reset_downstream(view)
+        made = view.attempt is not None and view.state not in ACTIVE  # a running job is still writing its outputs
+        return with_saves(next_attempt, view, self.exists) if self.saving and made else next_attempt
+
+    def overwrites(self, jobs: Iterable[PlannedJob]) -> tuple[str, ...]:
+        """Return the existing outputs of earlier attempts that will be overwritten, saved or not."""
+        named = (overwritten(job.next_attempt, self._as_planned(job), self.exists) for job in jobs if job.archives)
+        return tuple(dict.fromkeys(path for paths in named for path, _ in paths))
+
+    def _as_planned(self, job: PlannedJob) -> JobView:
+        return with_definition(self.views[job.id], job.pinned_to, self.earlier)
+
+    def _reasons(self, view: JobView) -> tuple[Reason, ...]:
+        reasons = []
+        root = self.roots.get(view.id)
+        if root is not None:
+            cause = view.attempt.cause if view.attempt else None
+            reasons.append(Reason(ReasonKind.SELECTED, {"state": view.state.label, "cause": cause}))
+        if view.id in self.reset and view.state in ACTIVE and view.attempt is not None:
+            reasons.append(Reason(ReasonKind.CANCELS, {"attempt": view.attempt.id, "state": view.state.label}))
+        reasons += self.why.get(view.id, ())
+        if root is not None and (more := root.resolved.start.reason) is not None:
+            reasons.append(more)
+        if self._is_released(view):
+            reasons.append(Reason(ReasonKind.RELEASED, {"held": view.held}))
+        upstream = self.reached.upstream.get(view.id)
+        if upstream is not None:
+            reasons.append(Reason(ReasonKind.UPSTREAM, {"job": upstream, "name": self.views[upstream].name}))
+        elif view.id in self.reached.unreset and not self._is_released(view):
+            parent = self.reached.unreset[view.id]
+            kind = ReasonKind.STAYS if view.state in ENDED else ReasonKind.UPSTREAM
+            reasons.append(Reason(kind, {"job": parent, "name": self.views[parent].name}))
+        if (reserve := self._reuse_candidate(view)) is not None and view.id in self.reached.reusable:
+            reasons.append(Reason(ReasonKind.RESERVE, {"attempt": reserve}))
+        if root is not None and root.resolved.kept_by is not None:
+            reasons.append(Reason(ReasonKind.RECOVERY, {"rerun": root.resolved.kept_by}))
+        return tuple(reasons)
+
+    def reads(self) -> tuple[tuple[int, int], ...]:
+        """Return the unchanged parents that the plan depends on, with their versions."""
+        every = self.reset | self.unreset_jobs
+        outside = {parent for job in every for parent in self.graph.parents.get(job, ())}
+        return tuple((job, self.views[job].version) for job in sorted(outside - every))
+
+    def warnings(self, refused: Mapping[int, str]) -> Iterable[str]:
+        """Yield the warnings to show before the plan is applied. `refused` are selected jobs; those that run again
+        anyway because an upstream job does are named here."""
+        upstream = self.reached.upstream
+        below = [self.views[job] for job in sorted(upstream)]
+        if held := [view.name for view in below if view.held is not None and not self._is_released(view)]:
+            yield f"{list_names(held)} stay{'' if len(held) > 1 else 's'} held: release with rekindle release"
+        if revived := [view.name for view in below if view.state is State.CANCELED and view.id not in self.roots]:
+            were = "were" if len(revived) > 1 else "was"
+            yield f"{list_names(revived)} {were} canceled and will run again"
+        if lost := [view.name for view in below if view.keep_recovery is not None and view.id not in self.roots]:
+            loses = "loses" if len(lost) == 1 else "lose"
+            yield f"{list_names(lost)} {loses} the resume point that was kept: a job upstream runs again"
+        if canceled := [self.views[job].name for job in sorted(self.reset) if self.views[job].state in ACTIVE]:
+            run, are = ("run", "are") if len(canceled) > 1 else ("runs", "is")
+            names = list_names(canceled)
+            yield f"{names} {run} now and {are} canceled first: nothing that would disturb it starts before"
+        yield from self._stale_warnings()
+        for job, root in self.roots.items():
+            start = root.resolved.start
+            if root.resolved.warning:
+                yield root.resolved.warning
+            if start.position and job in upstream:
+                yield (
+                    f"`{self.views[job].name}` starts at `{start.label}` and keeps {list_names(start.keeps)}, "
+                    f"though `{self.views[upstream[job]].name}`, which it needs, runs again"
+                )
+        for view in below:
+            if view.id in refused and view.attempt is not None and view.held is None:
+                root_name = self.views[upstream[view.id]].name
+                yield f"`{view.name}` runs from the beginning, because `{root_name}` runs again: {refused[view.id]}"
+
+    def _stale_warnings(self) -> Iterable[str]:
+        """Warn about completed jobs that are kept although a job upstream runs again."""
+        below = (self.views[job] for job in sorted(self.reached.unreset))
+        if stale := [view.name for view in below if is_done(view)]:
+            stay = "stays as it is, and becomes" if len(stale) == 1 else "stay as they are, and become"
+            yield (
+                f"{list_names(stale)} {stay} stale if a job upstream changes: rekindle rerun --changed runs stale jobs"
+            )
+
+
+def is_done(view: JobView) -> bool:
+    """Return whether the job's children need not wait for it."""
+    return view.state is State.COMPLETED

@@ -1,0 +1,134 @@
+"""Undo: the job pointers that a rerun changes, and whether they can be restored. States are derived from pointers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rekindle.domain.errors import UndoRefused
+from rekindle.domain.rerun.plan import PlannedJob, SavedFile
+from rekindle.domain.rerun.request import FolderReuse
+from rekindle.domain.rerun.views import JobView
+from rekindle.domain.states import State
+from rekindle.domain.subtasks import SubtaskChoice
+
+
+@dataclass(frozen=True, slots=True)
+class JobPointers:
+    """The pointers of a job that a rerun changes and undo restores."""
+
+    attempt: int | None = None
+    reserve: int | None = None
+    held: str | None = None
+    canceled: bool = False
+    not_before: float | None = None
+    resume_attempt: int | None = None
+    resume_step: int = 0
+    overrides: str | None = None
+    keep_recovery: int | None = None
+    take: FolderReuse | None = None
+    folder: str | None = None
+    subtasks: SubtaskChoice | None = None
+    pinned_to: int | None = None
+    avoids: str | None = None
+    repeats: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UndoView:
+    """A job of a rerun, as undo reads it."""
+
+    id: int
+    name: str
+    version: int
+    state: State
+    attempt: int | None  # the live attempt now; not None: the job has started since the rerun
+    restore: JobPointers
+    restored_state: State | None  # of the restored attempt; None: no attempt is restored
+    archives: tuple[int, ...] = ()
+    later_reruns: tuple[int, ...] = ()  # newer reruns of the same job that are not undone
+    saved: tuple[SavedFile, ...] = ()  # the files that undo restores
+
+
+RestoredJob = tuple[int, int, JobPointers, tuple[int, ...]]
+"""(job, its current version, its restored pointers, the attempts that become live again)."""
+
+
+_NAMED = 5
+
+
+def decide_undo(views: Sequence[UndoView]) -> list[RestoredJob]:
+    """Return what to write for each job of a rerun, by id.
+
+    Raise UndoRefused, naming the jobs, if a later rerun in force touched any of them, or if any has started since."""
+    jobs = sorted(views, key=lambda view: view.id)
+    refuse_if_touched_later(jobs)
+    started = [view for view in jobs if view.attempt not in (None, view.restore.attempt)]
+    if started:
+        verb = "has" if len(started) == 1 else "have"
+        raise UndoRefused(
+            f"{_names(started)} {verb} started since the rerun",
+            hint="what has started cannot be taken back; `rekindle attempts list` shows the earlier attempts",
+        )
+    return [(view.id, view.version, view.restore, view.archives) for view in jobs]
+
+
+def refuse_if_touched_later(views: Sequence[UndoView]) -> None:
+    """Raise UndoRefused, naming the jobs, if a later rerun in force touched any of them. An accepted change has no
+    other check, since it resets nothing."""
+    later = [view for view in views if view.later_reruns]
+    if later:
+        newest = max(rerun for view in later for rerun in view.later_reruns)
+        raise UndoRefused(
+            f"rerun {newest} came later and touched {_names(later)}",
+            hint=f"undo {newest} first: rekindle undo {newest}",
+        )
+
+
+def _names(views: Sequence[UndoView]) -> str:
+    shown = ", ".join(f"`{view.name}`" for view in views[:_NAMED])
+    return shown if len(views) <= _NAMED else f"{shown} and {len(views) - _NAMED} more"
+
+
+def pointers_before(view: JobView) -> JobPointers:
+    """Return a job's pointers before a plan is applied."""
+    return JobPointers(
+        attempt=view.attempt.id if view.attempt else None,
+        reserve=view.reserve,
+        held=view.held,
+        canceled=view.canceled,
+        not_before=view.not_before,
+        resume_attempt=view.resume_attempt,
+        resume_step=view.resume_step,
+        overrides=view.overrides,
+        keep_recovery=view.keep_recovery,
+        take=view.take,
+        folder=view.folder,
+        subtasks=view.subtasks,
+        pinned_to=view.pinned_to,
+        avoids=view.avoids,
+        repeats=view.repeats,
+    )
+
+
+def pointers_after(job: PlannedJob, before: JobPointers) -> JobPointers:
+    """Return a job's pointers after a plan is applied. A hold stays unless the plan changes it."""
+    held = None if job.releases else job.holds or before.held
+    if job.stays:
+        return replace(before, held=held)
+    next_attempt = job.next_attempt
+    return JobPointers(
+        reserve=job.reserve,
+        held=held,
+        not_before=next_attempt.not_before,
+        resume_attempt=job.resume_attempt,
+        resume_step=job.resume_step,
+        overrides=next_attempt.overrides,
+        keep_recovery=next_attempt.keep_recovery,
+        take=next_attempt.take,
+        folder=next_attempt.folder,
+        subtasks=job.subtasks,
+        pinned_to=job.pinned_to,
+        avoids=next_attempt.avoids,
+        repeats=next_attempt.repeats,
+    )

@@ -1,0 +1,107 @@
+"""Views of jobs, attempts and edges: the input of the rerun planner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rekindle.domain.actions import ActionSet
+from rekindle.domain.definition import Resources
+from rekindle.domain.rerun.request import FolderReuse, Workdir
+from rekindle.domain.states import State
+from rekindle.domain.subtasks import KnownSubtask, SubtaskChoice
+
+_ANY = Resources()
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A step of an attempt."""
+
+    position: int
+    name: str
+    state: State
+    kept_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FanOutView:
+    """A fan-out step: the subtasks of the live attempt, and the current items."""
+
+    step: int  # position
+    known: tuple[KnownSubtask, ...] = ()
+    now: tuple[str, ...] | None = None  # None: the items are known only when the step starts
+    changed: frozenset[str] = frozenset()  # completed items (JSON texts) whose files have changed
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """The live attempt of a job."""
+
+    id: int
+    state: State
+    cause: str | None = None
+    steps: tuple[StepView, ...] = ()
+    # candidates for the folder with the results of its steps; the first that exists is used
+    folders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job in the planner's input. The input has the selected jobs, their descendants, and the parents of both."""
+
+    id: int
+    name: str
+    state: State
+    version: int
+    steps: tuple[str, ...] = ()  # names of the latest definition's steps, in order
+    held: str | None = None
+    canceled: bool = False
+    retired: bool = False
+    unmet: int = 0
+    attempt: AttemptView | None = None  # the live attempt
+    reserve: int | None = None
+    resume_attempt: int | None = None
+    resume_step: int = 0
+    overrides: str | None = None
+    not_before: float | None = None
+    outputs: tuple[str, ...] = ()  # declared by the latest definition
+    archived_workflow: bool = False
+    keep_recovery: int | None = None  # the rerun that kept the resume point
+    workdir: Workdir = "project"
+    take: FolderReuse | None = None  # how the next attempt gets its folder …
+    folder: str | None = None  # … and the folder it takes
+    directory: str = ""  # the project's folder, absolute
+    binding: str = "{}"  # JSON text: the matrix values
+    resources: Resources = _ANY  # of the job's template
+    params: Mapping[str, Any] = field(default_factory=dict)  # of the latest revision
+    env: Mapping[str, str] = field(default_factory=dict)  # of the job's template
+    declared: tuple[str, ...] = ()  # the unrendered texts of `outputs`
+    action_set: ActionSet | None = None  # the dynamic actions in force
+    added: bool = False  # by a dynamic action
+    fan_outs: tuple[FanOutView, ...] = ()  # of the latest definition, in order; read if a rerun may resume one
+    subtasks: SubtaskChoice | None = None  # the choice of the next attempt
+    pinned_to: int | None = None
+    last: int | None = None  # the newest attempt; read if no attempt is live
+    aggregate: bool = False
+    when_finished: bool = False  # its parents need only be finished, not completed
+    given_up: bool = False  # of a job that is only a parent: it failed, was canceled, or is unreachable
+    template: int = 0  # the row of the definition in this view
+    avoids: str | None = None  # the host that the next attempt avoids
+    repeats: int = 0  # how many more times the job runs after its live, or next, attempt
+    source: AttemptView | None = None  # the attempt named by the request to resume from
+    recovered: bool = False  # the job runs again because its attempt was lost, without a user's request
+
+    @property
+    def runs_whenever(self) -> bool:
+        """Whether the job runs again whenever anything it needs has run. Its attempts are never reused."""
+        return self.aggregate or self.when_finished
+
+
+@dataclass(frozen=True, slots=True)
+class JobGraph:
+    """Edges: `children[parent]` and `parents[child]`, both complete for the jobs that a plan changes."""
+
+    children: Mapping[int, Sequence[int]]
+    parents: Mapping[int, Sequence[int]]

@@ -1,1 +1,0 @@
-"""The law of running again: what a rerun does to each job, and how it is taken back."""

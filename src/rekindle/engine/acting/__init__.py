@@ -1,1 +1,0 @@
-"""Dynamic actions: what attempts do to the graph."""

@@ -1,0 +1,263 @@
+"""Reruns that start by themselves: retries, repeats, and the jobs that wait for canaries.
+
+Each is planned and applied in the transaction that ends the attempt, so that a crash loses none. All retries of a batch
+are one rerun. RetryErrorSearch searches the errors that policies name before the transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rekindle.domain.batches.canaries import SIGNATURE_DIGITS, CanaryDecision, CanaryGroup, GroupOutcome, decide_group
+from rekindle.domain.definition import JobTemplate, RetryRule
+from rekindle.domain.errors import PlanRefused, SlowPattern
+from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, Job
+from rekindle.domain.overrides import decode_overrides
+from rekindle.domain.rerun.plan import Reason, ReasonKind
+from rekindle.domain.rerun.planner import plan_rerun
+from rekindle.domain.rerun.request import FROM_BEGINNING, How, how_to_json
+from rekindle.domain.rerun.retry import FailedAttempt, Retry, decide_retry, match_errors, retries_lost
+from rekindle.domain.states import Cause, State
+from rekindle.domain.texts.patterns import SEARCH_SECONDS, compile_pattern
+from rekindle.engine.fan_outs import planning_views
+from rekindle.engine.plan_inputs import plan_requests, read_plan_inputs
+from rekindle.engine.presence import works_elsewhere
+from rekindle.engine.session import Session
+from rekindle.store.archive import Snapshot, Transaction
+
+_MOST_NOTES = 3
+"""The most distinct notes that one rerun records."""
+
+BATCH_SECONDS = 3.0
+"""After this many seconds of searching in one batch, or once a pattern has been slow, each search is limited to
+SHORT_SECONDS."""
+
+SHORT_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class RetryErrorMatches:
+    """By attempt, for failed attempts whose policies name an `error`: the rules whose error was found or that name
+    none. `slow` holds a pattern whose search timed out, which counts as not found."""
+
+    policies: Mapping[int, tuple[RetryRule, ...]] = field(default_factory=dict)
+    slow: Mapping[int, str] = field(default_factory=dict)
+
+
+class RetryErrorSearch:
+    """Searches failures for the errors that retry policies name, outside of any transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._policies: dict[int, tuple[RetryRule, ...]] = {}  # by template: a template never changes
+        self._slow: set[str] = set()
+
+    def search(self, failures: Mapping[int, Failure]) -> RetryErrorMatches:
+        """Search the failures of these attempts."""
+        wanted = self._policies_with_errors(failures)
+        policies: dict[int, tuple[RetryRule, ...]] = {}
+        slow: dict[int, str] = {}
+        spent = 0.0
+
+        def found(pattern: str, text: str) -> bool:
+            nonlocal spent
+            short = pattern in self._slow or spent > BATCH_SECONDS
+            began = time.monotonic()
+            try:
+                return compile_pattern(pattern).found_in(text, SHORT_SECONDS if short else SEARCH_SECONDS)
+            except SlowPattern:
+                self._slow.add(pattern)
+                slow[attempt] = pattern
+                return False
+            finally:
+                spent += time.monotonic() - began
+
+        for attempt, policy in wanted.items():
+            policies[attempt] = match_errors(policy, failures[attempt], found)
+        return RetryErrorMatches(policies, slow)
+
+    def _policies_with_errors(self, failures: Mapping[int, Failure]) -> dict[int, tuple[RetryRule, ...]]:
+        """Return, by attempt, the policies that name an error."""
+        if not failures:
+            return {}
+        with self._session.store.read() as archive:
+            standing = archive.queue.status(failures)
+            live = {known.job: attempt for attempt, known in standing.items() if known.job_attempt == attempt}
+            jobs = {live[job.id]: job.template for job in archive.jobs.get(sorted(live))}
+            for template in set(jobs.values()) - self._policies.keys():
+                self._policies[template] = archive.workflows.template(template).retry
+        found = {attempt: self._policies[template] for attempt, template in jobs.items()}
+        return {attempt: policy for attempt, policy in found.items() if any(rule.error is not None for rule in policy)}
+
+
+def apply_retries(
+    archive: Transaction,
+    ended: Sequence[tuple[AttemptEnd, AttemptJobState]],
+    now: float,
+    errors: Mapping[int, tuple[RetryRule, ...]] | None = None,
+) -> set[int]:
+    """Rerun the jobs whose live attempt failed and whose policy allows a retry. Jobs whose cancellation was requested
+    are skipped. The attempts have ended and their jobs' states have changed. `errors` are the policies of a
+    RetryErrorSearch; for attempts that were not searched, rules that name an error do not match. Return the jobs that
+    run again."""
+    failed = {
+        known.job: (ending, known)
+        for ending, known in ended
+        if ending.state is State.FAILED and known.job_attempt == ending.attempt and not known.cancel_asked
+    }
+    policies = _policies(archive, sorted(failed))
+    if not policies:
+        return set()
+    before = archive.reruns.retries([job.id for job, _ in policies])
+    decided = {}
+    for job, template in policies:
+        ending, known = failed[job.id]
+        policy = (errors or {}).get(ending.attempt)
+        if policy is None:
+            policy = tuple(rule for rule in template.retry if rule.error is None)
+        decision = decide_retry(policy, _failed_attempt(job, template, ending, known, before.get(job.id, 0)))
+        if decision is not None:
+            decided[job.id] = decision
+    return _apply_decisions(archive, decided, now)
+
+
+def bounded_by_policy(archive: Snapshot, jobs: Sequence[int]) -> set[int]:
+    """Return the jobs whose policy alone decides whether lost attempts are retried."""
+    return {job.id for job, template in _policies(archive, jobs) if retries_lost(template.retry)}
+
+
+def _policies(archive: Snapshot, jobs: Sequence[int]) -> list[tuple[Job, JobTemplate]]:
+    """Return the jobs that have a policy in their latest definition."""
+    if not jobs:
+        return []
+    found = archive.jobs.get(jobs)
+    templates = {number: archive.workflows.template(number) for number in {job.template for job in found}}
+    return [(job, templates[job.template]) for job in found if templates[job.template].retry]
+
+
+def _failed_attempt(
+    job: Job, template: JobTemplate, ending: AttemptEnd, known: AttemptJobState, retries: int
+) -> FailedAttempt:
+    return FailedAttempt(
+        token=known.token,
+        cause=ending.cause or Cause.EXIT,
+        exit_code=ending.exit_code,
+        retries=retries,
+        had=decode_overrides(job.overrides).resources(template.resources),
+        memory=ending.max_rss_bytes,
+        seconds=None if ending.started is None else max(0.0, ending.ended - ending.started),
+        host=ending.host,
+    )
+
+
+def _apply_decisions(archive: Transaction, decided: dict[int, Retry], now: float) -> set[int]:
+    if not decided:
+        return set()
+    alone = {
+        host: not works_elsewhere(archive, host, now)
+        for host in {one.avoids for one in decided.values() if one.avoids is not None}
+    }
+    why = {job: (one.reason(alone=alone.get(one.avoids or "", False)),) for job, one in decided.items()}
+    requests = [([job], _how_to_retry(one, now)) for job, one in decided.items()]
+    views, graph, earlier = planning_views(archive, requests)
+    plan = plan_rerun(views, graph, requests, os.path.exists, why, earlier)
+    if plan.refused:  # a job that cannot resume at its failed step starts from the beginning
+        refused = {job.id for job in plan.refused}
+        requests = [(jobs, _from_beginning(how) if jobs[0] in refused else how) for jobs, how in requests]
+        plan = plan_rerun(views, graph, requests, os.path.exists, why, earlier)
+    if plan.jobs:
+        jobs = [job.id for job in plan.jobs]
+        archive.reruns.apply(plan, "retry", {"jobs": jobs}, _note([decided[job] for job in jobs]), now)
+    return {job.id for job in plan.jobs}
+
+
+def _how_to_retry(one: Retry, now: float) -> How:
+    how = How(
+        start=one.rule.start,
+        overrides=one.overrides,
+        keep_modified=True,
+        automatic=True,
+        not_before=now + one.delay if one.delay else None,
+        avoids=one.avoids,
+    )
+    return _from_beginning(how) if one.rule.start == FROM_BEGINNING else how
+
+
+def _from_beginning(how: How) -> How:
+    return How(again=True, overrides=how.overrides, not_before=how.not_before, avoids=how.avoids)
+
+
+def _note(retries: Sequence[Retry]) -> str:
+    """Return the note of the rerun, such as `retry 2 of 3: timeout`."""
+    notes = list(dict.fromkeys(one.note for one in retries))
+    more = len(notes) - _MOST_NOTES
+    return "; ".join(notes[:_MOST_NOTES]) + (f"; and {more} more kinds" if more > 0 else "")
+
+
+def apply_repeats(archive: Transaction, ended: Sequence[tuple[AttemptEnd, AttemptJobState]], now: float) -> set[int]:
+    """Rerun the jobs that have repeats left, whether their attempt completed or failed. Jobs whose cancellation was
+    requested are skipped. Must be called before descendants are released: until its last repeat has ended, a job is not
+    done for them. Return the jobs that run again."""
+    left = {
+        known.job: known.repeats - 1
+        for ending, known in ended
+        if known.repeats
+        and ending.state in (State.COMPLETED, State.FAILED)
+        and known.job_attempt == ending.attempt
+        and not known.cancel_asked
+    }
+    if not left:
+        return set()
+    requests = [([job], How(again=True, repeats=more)) for job, more in left.items()]
+    why = {job: (Reason(ReasonKind.REPEAT, {"left": more}),) for job, more in left.items()}
+    views, graph, earlier = planning_views(archive, requests)
+    plan = plan_rerun(views, graph, requests, os.path.exists, why, earlier)
+    jobs = [job.id for job in plan.jobs]
+    if jobs:
+        archive.reruns.apply(plan, "repeat", {"jobs": jobs}, "as --repeat asked", now)
+    return set(jobs)
+
+
+def resolve_canaries(archive: Transaction, now: float) -> set[int]:
+    """Release or stop each group of jobs whose canaries have all ended. A waiting job stays failed and blocks nothing;
+    any other reset takes it out of its group. Must be called after all other writes of the transaction, retries
+    included. Return the jobs that run again."""
+    again: set[int] = set()
+    for group in archive.canaries.open():
+        ruling = decide_group(group)
+        if ruling is not None:
+            again |= _resolve_group(archive, group, ruling, now)
+    return again
+
+
+def _resolve_group(archive: Transaction, group: CanaryGroup, ruling: CanaryDecision, now: float) -> set[int]:
+    jobs, how = archive.canaries.waiting(group.id)
+    rerun, ran = None, set[int]()
+    if ruling.outcome is GroupOutcome.RELEASED and jobs:
+        request = {
+            "selection": {"signature": group.signature[:SIGNATURE_DIGITS]},
+            "how": how_to_json(how),
+            "canaries": group.rerun,
+            "jobs": jobs,
+        }
+        try:
+            proposal = plan_requests(read_plan_inputs(archive, [(jobs, how)]), [(jobs, how)], request)
+        except PlanRefused as refused:
+            ruling = CanaryDecision(GroupOutcome.STOPPED, f"{ruling.why}, and {refused.message}")
+        else:
+            note = f"{ruling.why} (rerun {group.rerun})"
+            rerun = archive.reruns.apply(proposal.plan, "canary", request, note, now)
+            ran = {job.id for job in proposal.plan.jobs}
+    archive.canaries.decide(group.id, ruling.outcome, ruling.why, rerun, now)
+    detail = {
+        "outcome": ruling.outcome.value,
+        "rerun": group.rerun,
+        "signature": group.signature[:SIGNATURE_DIGITS],
+        "jobs": len(jobs),
+        "why": ruling.why,
+    }
+    archive.events.add(now, "canary", group.workflow, detail)
+    return ran

@@ -1,1 +1,0 @@
-"""Change detection: what attempts depended on, and what that is now."""

@@ -1,1 +1,0 @@
-"""Looking: what there is, for whoever asks."""

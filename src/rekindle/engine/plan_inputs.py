@@ -1,0 +1,96 @@
+"""Read what planning a rerun needs in one transaction, and plan the rerun from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rekindle.domain.batches.canaries import CanaryChoice, FailedJob, check_canary, choose_canaries
+from rekindle.domain.errors import PlanRefused
+from rekindle.domain.rerun.costs import DurationHistory
+from rekindle.domain.rerun.plan import Reason, RerunPlan
+from rekindle.domain.rerun.planner import plan_rerun
+from rekindle.domain.rerun.request import How, check_how
+from rekindle.domain.rerun.views import JobGraph, JobView
+from rekindle.engine.fan_outs import jobs_to_resume, planning_views
+from rekindle.engine.machine import processors
+from rekindle.engine.results import PlannedRerun
+from rekindle.store.archive import Snapshot
+
+Requests = Sequence[tuple[Sequence[int], How]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInputs:
+    """The inputs of a plan, read in one transaction."""
+
+    views: Mapping[int, JobView]
+    graph: JobGraph
+    earlier: Mapping[int, JobView]
+    durations: DurationHistory
+    failed: tuple[FailedJob, ...] = ()  # with canaries: the selected jobs that have failed
+    canary: int | None = None  # number of canaries for each signature
+
+
+def read_plan_inputs(
+    archive: Snapshot, requests: Requests, slots: int | None = None, canary: int | None = None
+) -> PlanInputs:
+    """Read what planning these requests needs from the store. With `canary`, only that many of the failed jobs with one
+    signature run first. The others are left as they are, and run in the same way once all canaries have passed."""
+    for _, how in requests:
+        check_how(how)
+        if canary is not None:
+            check_canary(canary, how)
+    views, graph, earlier = planning_views(archive, requests)
+    selected = {job for jobs, _ in requests for job in jobs}
+    kept = {job for job in selected if job in views and views[job].keep_recovery is not None}
+    cores = float(slots or processors())
+    past = archive.statistics.durations(views, jobs_to_resume(requests) | kept, cores)
+    struck = archive.canaries.failed(selected) if canary is not None else ()
+    return PlanInputs(views, graph, earlier, past, tuple(struck), canary)
+
+
+def plan_requests(
+    inputs: PlanInputs,
+    requests: Requests,
+    request: Mapping[str, Any],
+    note: str | None = None,
+    why: Mapping[int, tuple[Reason, ...]] | None = None,
+) -> PlannedRerun:
+    """Plan the requests. Checks which outputs and folders exist. PlanRefused, with each job's reason, if no job can be
+    rerun."""
+    plan = _plan(inputs, requests, why or {})
+    if not plan.jobs:
+        raise _all_refused(plan)
+    canaries = _choose_canaries(inputs, requests, plan)
+    if canaries:
+        waiting = {job for one in canaries for job, _ in one.waits}
+        requests = [([job for job in jobs if job not in waiting], how) for jobs, how in requests]
+        plan = _plan(inputs, [one for one in requests if one[0]], why or {})
+        reset = [job.id for job in plan.jobs if not job.stays]
+        canaries = [one.without(reset) for one in canaries]
+    return PlannedRerun(plan, request, note, children=inputs.graph.children, canaries=tuple(canaries))
+
+
+def _plan(inputs: PlanInputs, requests: Requests, why: Mapping[int, tuple[Reason, ...]]) -> RerunPlan:
+    return plan_rerun(inputs.views, inputs.graph, requests, os.path.exists, why, inputs.earlier, inputs.durations)
+
+
+def _choose_canaries(inputs: PlanInputs, requests: Requests, whole: RerunPlan) -> list[CanaryChoice]:
+    """Choose the jobs that run first and the jobs that wait for them."""
+    if inputs.canary is None:
+        return []
+    refused = {job.id for job in whole.refused}
+    struck = {one.job: one for one in inputs.failed if one.job not in refused}
+    chosen = []
+    for jobs, how in requests:
+        chosen += choose_canaries([struck[job] for job in dict.fromkeys(jobs) if job in struck], inputs.canary, how)
+    return chosen
+
+
+def _all_refused(plan: RerunPlan) -> PlanRefused:
+    first = "; ".join(f"{job.name}: {job.why}" for job in plan.refused[:5])
+    more = f"; and {len(plan.refused) - 5} more" if len(plan.refused) > 5 else ""
+    return PlanRefused(f"nothing can be rerun: {first}{more}", refused=plan.refused)

@@ -1,0 +1,1 @@
+"""Read the state of a store: jobs, attempts, workflows, logs, failures."""

@@ -1,0 +1,290 @@
+"""Query failures: groups by signature, one example of each group, and flaky jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rekindle.domain.batches.flakiness import (
+    ConditionStatistics,
+    Flakiness,
+    PassHistory,
+    measure_flakiness,
+    merge_statistics,
+    pass_history,
+    sort_by_certainty,
+)
+from rekindle.domain.changes.fingerprints import ABSENT, FileContent
+from rekindle.domain.changes.staleness import OPAQUE_PREFIX, FilledTemplate, definition_text, result_digest
+from rekindle.domain.definition import JobTemplate
+from rekindle.domain.models import (
+    Attempt,
+    FailureGroup,
+    PartialOfFailure,
+    StepOutcome,
+)
+from rekindle.domain.overrides import decode_overrides
+from rekindle.domain.states import Cause, State
+from rekindle.domain.subtasks import Subtask
+from rekindle.domain.texts.display import show_bytes
+from rekindle.engine.queries.logs import log_path
+from rekindle.engine.queries.selections import find_workflow_in
+from rekindle.engine.session import Session
+from rekindle.files.store_files import open_regular_file
+from rekindle.journal.encoding import from_json, json_reader
+from rekindle.journal.paths import attempt_folder, subtask_folder
+from rekindle.store.archive import Snapshot
+from rekindle.store.statistics import AttemptTotals, EqualAttempts
+
+
+def failures(session: Session, workflow: str | None = None, archived: bool = False) -> list[FailureGroup]:
+    """Return live failed attempts grouped by signature, largest group first; with `archived`, all that ever failed."""
+    with session.store.read() as archive:
+        return archive.attempts.failures(find_workflow_in(archive, workflow).id if workflow else None, archived)
+
+
+def partial_outputs_of_failures(
+    session: Session, groups: Sequence[FailureGroup], archived: bool = False
+) -> dict[str, list[PartialOfFailure]]:
+    """Return, by signature, the declared outputs that the failed attempts of these groups have left."""
+    found: dict[str, list[PartialOfFailure]] = {}
+    with session.store.read() as archive:
+        jobs = {job for group in groups for job in group.jobs}
+        for one in archive.fingerprints.partial_of_failures(jobs, archived):
+            found.setdefault(one.signature, []).append(one)
+    return found
+
+
+TAIL_LINES = 20
+"""The most lines of a log that an example shows."""
+
+_TAIL_BYTES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class FailureExample:
+    """The newest failed attempt of a group. `tail` is the end of its error or stderr, or of stdout if both are empty;
+    for a fan-out, of the item that failed first."""
+
+    attempt: Attempt
+    name: str  # the job's
+    step: str | None  # that failed
+    tail: tuple[str, ...]
+    subtask: int | None = None  # index of the item that failed first; None: no item failed
+
+
+def failure_examples(session: Session, groups: Sequence[FailureGroup]) -> Mapping[str, FailureExample]:
+    """Return the newest attempt of each group, by signature."""
+    with session.store.read() as archive:
+        attempts = archive.attempts.by_id([one.newest for one in groups if one.newest is not None])
+        names = {job.id: job.name for job in archive.jobs.get(sorted({one.job for one in attempts}))}
+    found = {}
+    for one in attempts:
+        if one.signature is not None:
+            step = _failed_step(one)
+            item = _failed_item(session, one, step)
+            tail, index = _log_tail(session, one, step, item), item.index if item else None
+            found[one.signature] = FailureExample(one, names[one.job], step.name if step else None, tail, index)
+    return found
+
+
+def _failed_step(attempt: Attempt) -> StepOutcome | None:
+    return next((step for step in attempt.steps if step.state is State.FAILED), None)
+
+
+def _failed_item(session: Session, attempt: Attempt, step: StepOutcome | None) -> Subtask | None:
+    """Return the item that failed first, if the step is a fan-out that failed because of its items."""
+    if step is None or step.cause is not Cause.SUBTASKS:
+        return None
+    with session.store.read() as archive:
+        known = archive.subtasks.of(attempt.id, step.position)
+    failed = [one for one in known if one.state is State.FAILED]
+    return min(failed, key=lambda one: (one.ended or 0.0, one.index), default=None)
+
+
+def _log_tail(session: Session, attempt: Attempt, step: StepOutcome | None, item: Subtask | None) -> tuple[str, ...]:
+    failure = attempt.failure
+    text = (failure.traceback if failure else "").strip("\n") or (failure.stderr if failure else "").strip("\n")
+    if not text.strip() and step is not None:
+        folder = attempt_folder(session.store.folder, item.attempt if item else attempt.id)
+        place = subtask_folder(folder, step.position, item.index) if item else folder
+        text = _read_end(log_path(place, step.position, "stdout"))
+    return tuple(text.splitlines()[-TAIL_LINES:])
+
+
+def _read_end(path: str) -> str:
+    """Return the end of a file; "" if the file is missing or unreadable."""
+    try:
+        with open_regular_file(path) as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL_BYTES))
+            return show_bytes(log.read(_TAIL_BYTES).decode(errors="surrogateescape")).strip("\n")
+    except OSError:
+        return ""
+
+
+_INPUTS = json_reader(tuple[FileContent, ...])
+
+_NEEDED = json_reader(dict[int, int])
+
+
+def flaky_jobs(session: Session, jobs: Collection[int], *, every: bool = False) -> list[Flakiness]:
+    """Return how often these jobs fail over all their attempts, archived ones included; the most certain failures
+    first. Only jobs that both failed and passed under the same conditions are returned, unless `every`: then all that
+    have ever passed or failed."""
+    with session.store.read() as archive:
+        tallies = {job: one for job, one in archive.statistics.totals(jobs).items() if one.newest is not None}
+        wanted = {
+            job for job, one in tallies.items() if _needs_conditions(one) and (every or (one.failures and one.passes))
+        }
+        found = {job: measure_flakiness(tried) for job, tried in _attempts_by_condition(archive, wanted).items()}
+        if every:
+            found |= {
+                job: measure_flakiness([_without_conditions(one)]) for job, one in tallies.items() if job not in found
+            }
+        else:
+            found = {job: one for job, one in found.items() if one.mixed}
+        failing, hosts = archive.statistics.failures(found), archive.statistics.hosts(found)
+    return sort_by_certainty(
+        {
+            job: replace(
+                one,
+                lost=tallies[job].lost,
+                last=tallies[job].last,
+                last_failure=tallies[job].last_failure,
+                signatures=tuple(failing.get(job, ())),
+                hosts=tuple(hosts.get(job, ())),
+            )
+            for job, one in found.items()
+        }
+    )
+
+
+def pass_conditions(session: Session, jobs: Collection[int]) -> dict[int, PassHistory]:
+    """Return, by job, how it came to pass or fail. Jobs that have never passed or failed are left out."""
+    with session.store.read() as archive:
+        tallies = {job: one for job, one in archive.statistics.totals(jobs).items() if one.newest is not None}
+        tried = _attempts_by_condition(archive, {job for job, one in tallies.items() if _needs_conditions(one)})
+    return {job: pass_history(tried[job]) if job in tried else PassHistory.PLAIN for job in tallies}
+
+
+def _needs_conditions(one: AttemptTotals) -> bool:
+    """Return whether the conditions of the job's attempts matter."""
+    return bool(one.failures or one.modified)
+
+
+def _without_conditions(one: AttemptTotals) -> ConditionStatistics:
+    """Return the statistics of a job that has never failed and was never modified."""
+    return ConditionStatistics(one.job, None, passes=one.passes, newest=one.newest or 0, newest_passed=True)
+
+
+def _attempts_by_condition(archive: Snapshot, jobs: Collection[int]) -> dict[int, list[ConditionStatistics]]:
+    """Return the attempts of jobs, grouped by the conditions that they ran under."""
+    if not jobs:
+        return {}
+    of: dict[int, list[EqualAttempts]] = {}
+    for row in archive.statistics.equal_attempts(jobs):
+        of.setdefault(row.job, []).append(row)
+    conditions = _Conditions(archive, of.values())
+    return merge_statistics(
+        _tried(row, made) for rows in of.values() for row, made in zip(rows, conditions.of(rows), strict=True)
+    )
+
+
+def _tried(row: EqualAttempts, conditions: Hashable) -> ConditionStatistics:
+    modified = row.overrides is not None or row.partial
+    return ConditionStatistics(
+        row.job,
+        conditions,
+        row.passes,
+        row.failures,
+        row.first_failure,
+        row.newest,
+        row.newest_passed,
+        modified,
+    )
+
+
+class _Conditions:
+    """The conditions of attempts: what they depended on. Computed only for jobs whose attempts differ."""
+
+    def __init__(self, archive: Snapshot, jobs: Iterable[Sequence[EqualAttempts]]) -> None:
+        self._archive = archive
+        unlike = [rows for rows in jobs if len({row.needed for row in rows}) > 1]
+        needed = {attempt for rows in unlike for row in rows for attempt in _needed(row).values()}
+        prints = archive.fingerprints.files(needed)
+        self._came: dict[int, str] = {}
+        for attempt, (_, result) in archive.staleness.results(needed).items():
+            came = result_digest(attempt, result, prints[attempt].outputs if attempt in prints else ())
+            self._came[attempt] = (
+                "" if came.startswith(OPAQUE_PREFIX) else came
+            )  # nothing that it produced was recorded
+        self._definitions: dict[tuple[Any, ...], str] = {}
+        self._templates: dict[int, JobTemplate] = {}
+        self._params: dict[tuple[int, int], dict[str, Any]] = {}
+
+    def of(self, rows: Sequence[EqualAttempts]) -> list[Hashable]:
+        """Return the conditions of each row of a job. They are equal if nothing that is recorded differs."""
+        if len(rows) == 1:
+            return [None]
+        parts: list[list[Hashable]] = [
+            _where_different(rows, _definition_key, self._definition),
+            _where_different(rows, lambda one: one.inputs, _inputs),
+            _where_different(rows, lambda one: one.needed, self._results),
+        ]
+        return [(row.partial, row.code, row.env, *values) for row, *values in zip(rows, *parts, strict=True)]
+
+    def _definition(self, row: EqualAttempts) -> str:
+        key = _definition_key(row)
+        found = self._definitions.get(key)
+        if found is None:
+            found = self._definitions[key] = self._essence(row)
+        return found
+
+    def _essence(self, row: EqualAttempts) -> str:
+        revision = (row.workflow, row.revision)
+        if revision not in self._params:
+            self._params[revision] = self._archive.workflows.params(*revision)
+        params = self._params[revision] | (from_json(row.patched) if row.patched else {})
+        template, modified = self._template(row.template), decode_overrides(row.overrides)
+        takes = modified.resources(template.resources)
+        return f"{definition_text(FilledTemplate(template, params, from_json(row.binding)), modified)} {takes}"
+
+    def _template(self, number: int) -> JobTemplate:
+        if number not in self._templates:
+            self._templates[number] = self._archive.workflows.template(number)
+        return self._templates[number]
+
+    def _results(self, row: EqualAttempts) -> Hashable:
+        """Return the results of needed jobs; jobs that left nothing to compare do not count."""
+        return tuple(sorted((job, self._came.get(attempt, "")) for job, attempt in _needed(row).items()))
+
+
+def _definition_key(row: EqualAttempts) -> tuple[Any, ...]:
+    return (row.workflow, row.template, row.revision, row.binding, row.overrides, row.patched)
+
+
+def _needed(row: EqualAttempts) -> dict[int, int]:
+    return _NEEDED(row.needed) if row.needed else {}
+
+
+def _inputs(row: EqualAttempts) -> Hashable:
+    """Return the contents of inputs, wherever they were. Named files that were missing, or that the attempt wrote, do
+    not count."""
+    if row.inputs is None:
+        return None
+    found = tuple(
+        (one.name, one.digest)
+        for one in _INPUTS(row.inputs)
+        if not one.implicit or (one.compared and one.digest != ABSENT)
+    )
+    return found or None
+
+
+def _where_different(
+    rows: Sequence[EqualAttempts], raw: Callable[[EqualAttempts], Hashable], value: Callable[[EqualAttempts], Hashable]
+) -> list[Hashable]:
+    """Return a value for each row; None for all rows if their raw parts are equal."""
+    first = raw(rows[0])
+    return [None] * len(rows) if all(raw(one) == first for one in rows) else [value(one) for one in rows]

@@ -1,0 +1,258 @@
+"""Resolve selections, and the names and ids that users type, to jobs and workflows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+
+from rekindle.domain.definition import normalize_name, split_job_name
+from rekindle.domain.errors import BadSelection, NotFound, UnknownWord
+from rekindle.domain.models import (
+    Job,
+    Workflow,
+)
+from rekindle.domain.selection import (
+    AllOf,
+    AnyOf,
+    Compare,
+    IdsOrName,
+    JobFilter,
+    JobKey,
+    Op,
+    Predicate,
+    Selection,
+    is_pure_comparison,
+)
+from rekindle.domain.states import State
+from rekindle.domain.texts.display import closest_word, did_you_mean
+from rekindle.engine.session import Session
+from rekindle.engine.staleness.contents import ReadProgress
+from rekindle.engine.staleness.stale_jobs import find_stale_jobs
+from rekindle.query.job_keys import has_wildcard, parse_ids
+from rekindle.store.archive import Snapshot
+
+
+def select(session: Session, selection: Selection, progress: ReadProgress | None = None) -> list[int]:
+    """Return the ids of the jobs that a selection matches, in order.
+
+    NotFound names each job, workflow or signature that does not exist (see named_jobs). If only stale jobs are
+    selected, files are read to find them, and `progress` is called meanwhile.
+    """
+    ids = _select_without_staleness(session, selection)
+    return (
+        list(find_stale_jobs(session, ids, progress, strict=selection.changed == "all").stale)
+        if selection.changed
+        else ids
+    )
+
+
+def resolve_selection(session: Session, selection: Selection, progress: ReadProgress | None = None) -> JobFilter:
+    """Return a selection in the form that job lists are read by: a condition if the database can evaluate the whole
+    selection, otherwise ids. NotFound as `select`."""
+    if selection.jobs or selection.changed or not is_pure_comparison(selection.where):
+        return JobFilter(ids=select(session, selection, progress))
+    with session.store.read() as archive:
+        workflow = find_workflow_in(archive, selection.workflow).id if selection.workflow else None
+        return JobFilter(_with_signature(archive, selection), workflow)
+
+
+def _select_without_staleness(session: Session, selection: Selection) -> list[int]:
+    with session.store.read() as archive:
+        return select_in(archive, selection, session.note)
+
+
+def select_in(archive: Snapshot, selection: Selection, note: Callable[[str], None] | None = None) -> list[int]:
+    """Return the ids of the jobs that a selection matches, within a transaction. Staleness is not evaluated."""
+    workflow = find_workflow_in(archive, selection.workflow).id if selection.workflow else None
+    where = _with_signature(archive, selection)
+    if not selection.jobs:
+        return archive.jobs.select(where, workflow)
+    keep = set(named_jobs(archive, selection.jobs, workflow, note))
+    for keys in selection.also:
+        keep &= set(named_jobs(archive, keys, workflow, note))
+    apart = disjoint_ids_hint((selection.jobs, *selection.also)) if not keep else None
+    if apart is not None and note is not None:
+        note(apart)
+    if where == AllOf():
+        return sorted(keep)
+    return [job for job in archive.jobs.select(where, workflow) if job in keep]
+
+
+def _with_signature(archive: Snapshot, selection: Selection) -> Predicate:
+    if selection.signature is None:
+        return selection.where
+    digest = archive.attempts.signature(selection.signature)
+    if digest is None:
+        raise NotFound(f"no failure has the signature {selection.signature!r}", hint="`rekindle failures` lists them")
+    return AllOf((selection.where, Compare("signature", Op.EQ, digest)))
+
+
+def find_workflow(session: Session, key: str) -> Workflow:
+    """Return a workflow by id or name (the newest with that name). NotFound suggests the nearest known name."""
+    with session.store.read() as archive:
+        return find_workflow_in(archive, key)
+
+
+def find_workflow_in(archive: Snapshot, key: str) -> Workflow:
+    """Return a workflow by id or name, within a transaction."""
+    found = archive.workflows.find(int(key)) if key.isdigit() else None
+    found = found or archive.workflows.find(normalize_name(key))
+    if found is None:
+        known = [workflow.name for workflow in archive.workflows.listing()]
+        hint = did_you_mean(key, known) if known else "this store holds none: `rekindle submit SPEC`"
+        raise NotFound(f"no such workflow: {key}", hint=hint)
+    return found
+
+
+def selection_condition(session: Session, selection: Selection) -> Predicate | None:
+    """Return a selection as a condition that also applies to jobs added later; None: all jobs. Ids and names must exist
+    (NotFound as `select`); patterns need not match."""
+    named = (selection.jobs, *selection.also)
+    parts: list[Predicate] = [_keys_condition(session, selection.workflow, keys) for keys in named if keys]
+    if selection.where != AllOf():
+        parts.append(selection.where)
+    return AllOf(tuple(parts)) if parts else None
+
+
+def _keys_condition(session: Session, workflow: str | None, keys: Sequence[JobKey]) -> Predicate:
+    with session.store.read() as archive:
+        wild = [key for key in keys if isinstance(key, str) and has_wildcard(key)]
+        known = archive.jobs.named(wild, None)
+        patterns = [key for key in wild if key not in known]
+        exact = tuple(key for key in keys if key not in patterns)
+        ids = select_in(archive, Selection(workflow=workflow, jobs=exact), session.note) if exact else []
+    parts: list[Predicate] = [Compare("name", Op.GLOB, pattern) for pattern in patterns]
+    if ids:
+        parts.append(Compare("id", Op.IN, tuple(ids)))
+    return AnyOf(tuple(parts))
+
+
+MOST_LISTED = 20
+
+MOST_NEAR = 4_000
+"""The most jobs of a template whose names are compared with an unknown name."""
+
+
+def named_jobs(
+    archive: Snapshot, keys: Sequence[JobKey], workflow: int | None, note: Callable[[str], None] | None = None
+) -> list[int]:
+    """Return the ids of the jobs that any of the keys means. Raise NotFound with the keys that mean none; a pattern may
+    match none.
+
+    A word is a name if a job has that name; otherwise a range of ids, a pattern, a template (all its jobs), or a
+    template with some of its matrix values in any order. `note` is called with the number of jobs that a template
+    means. A name in several workflows of one name means the newest of them; in workflows of different names it is
+    refused.
+    """
+    known = archive.jobs.named([spelling for key in keys for spelling in _spellings(key)], workflow)
+    called = [one for spelling, ids in known.items() if isinstance(spelling, str) for one in ids]
+    retired = {job.id for job in archive.jobs.get(called) if job.retired}
+    found: set[int] = set()
+    numbers: list[int] = []
+    missing: list[JobKey] = []
+    for key in keys:
+        ids = next((known[spelling] for spelling in _spellings(key) if spelling in known), [])
+        if isinstance(key, str) and has_wildcard(key) and not ids:
+            found.update(archive.jobs.select(Compare("name", Op.GLOB, _spellings(key)[-1]), workflow))
+            continue
+        if isinstance(key, str) and retired.issuperset(ids):
+            ids = _template_jobs(archive, key, workflow, note) or ids
+        if ids:
+            found.update(_in_one_workflow(archive, key, ids))
+        elif isinstance(key, IdsOrName):
+            numbers += _parse_ids_or_refuse(key)
+        else:
+            missing.append(key)
+    there = archive.jobs.named(numbers, workflow) if numbers else {}
+    missing += [number for number in numbers if number not in there]
+    if missing:
+        raise _not_found(archive, missing, workflow)
+    return sorted(found.union(numbers))
+
+
+def disjoint_ids_hint(groups: Sequence[Sequence[JobKey]]) -> str | None:
+    """Return a hint on how to type ids that were given in several options and have no id in common; None if that is not
+    the case."""
+    if len(groups) < 2 or any(isinstance(key, str) for keys in groups for key in keys):
+        return None
+    ids: set[int] = set()
+    for key in (key for keys in groups for key in keys):
+        ids.update([key] if isinstance(key, int) else _parse_ids_or_refuse(key) if isinstance(key, IdsOrName) else ())
+    runs = [[one for _, one in run] for _, run in groupby(enumerate(sorted(ids)), lambda pair: pair[1] - pair[0])]
+    parts = [part for run in runs for part in ([f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run))]
+    together = ",".join(parts) if len(parts) <= MOST_LISTED else "1,2,4-9"
+    return f"no job is among the ids of -i and the others too; for all of them: -i {together}"
+
+
+def _spellings(key: JobKey) -> tuple[int | str, ...]:
+    """Return the forms in which a key may be stored. Stored names are in Unicode normal form C; typed names may not
+    be."""
+    if isinstance(key, int):
+        return (key,)
+    text = str(key)
+    return tuple(dict.fromkeys((text, normalize_name(text))))
+
+
+def _parse_ids_or_refuse(key: IdsOrName) -> tuple[int, ...]:
+    try:
+        return parse_ids([key.word])
+    except BadSelection as problem:
+        raise BadSelection(f"no job is named {key.word!r}, and {problem.message}", hint=problem.hint) from None
+
+
+def _template_jobs(archive: Snapshot, key: str, workflow: int | None, note: Callable[[str], None] | None) -> list[int]:
+    """Return the jobs of the template that a word names, restricted to the matrix values that it names."""
+    template, wanted = split_job_name(str(_spellings(key)[-1]))
+    bracket = bool(wanted)
+    ids = archive.jobs.select(Compare("template", Op.EQ, template), workflow)
+    if bracket:
+        ids = _with_values(archive.jobs.get(ids), wanted)
+    ids = _in_one_workflow(archive, key, ids) if ids else ids
+    if ids and note is not None and not (bracket and len(ids) == 1):
+        number = f"{len(ids):,} job{'s' if len(ids) != 1 else ''}"
+        note(f"{key}: {number} of the template {template}" if bracket else f"{key}: {number} of the template")
+    return ids
+
+
+def _with_values(jobs: Sequence[Job], wanted: Mapping[str, str]) -> list[int]:
+    """Return the jobs of a template whose matrix has all of these values."""
+    return [job.id for job in jobs if wanted and wanted.items() <= split_job_name(job.name)[1].items()]
+
+
+def _in_one_workflow(archive: Snapshot, key: JobKey, ids: Sequence[int]) -> list[int]:
+    """Return the jobs that belong to the newest workflow. NotFound if the workflows have different names."""
+    owners = archive.jobs.workflows(ids) if len(ids) > 1 else []
+    if len(owners) < 2:
+        return list(ids)
+    found = (archive.workflows.find(owner) for owner in owners)
+    names = {one.name for one in found if one is not None}
+    if len(names) > 1:
+        listed = ", ".join(sorted(names))
+        raise NotFound(f"several workflows have a job {str(key)!r}: {listed}", hint="say which with -w WORKFLOW")
+    return [job.id for job in archive.jobs.get(ids) if job.workflow == max(owners)]
+
+
+def _not_found(archive: Snapshot, missing: Sequence[JobKey], workflow: int | None) -> NotFound:
+    names = ", ".join(str(key) for key in missing[:10]) + (" …" if len(missing) > 10 else "")
+    scope = " in this workflow" if workflow is not None else ""
+    texts = [key for key in missing if isinstance(key, str)]
+    hint = _hint(archive, texts[0], workflow) if texts else "`rekindle jobs list` names them"
+    return NotFound(f"no such job{scope}: {names}", hint=hint)
+
+
+def _hint(archive: Snapshot, word: str, workflow: int | None) -> str:
+    if word.isdigit():
+        return f"-i {word} selects a job by its id"
+    try:
+        return f"-s {State.parse(word).label} selects jobs by their state"
+    except UnknownWord:
+        pass
+    known = archive.jobs.templates(workflow)
+    template = word.partition("[")[0]
+    if template in known:
+        ids = archive.jobs.select(Compare("template", Op.EQ, template), workflow)[:MOST_NEAR]
+        known = [job.name for job in archive.jobs.get(ids)]
+        close, listing = closest_word(word, known), f"jobs list {template}"
+    else:
+        close, listing = closest_word(word, known) or closest_word(template, known), "jobs list"
+    return f"did you mean `{close}`?" if close is not None else f"`rekindle {listing}` names them"

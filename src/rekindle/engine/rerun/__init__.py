@@ -1,0 +1,1 @@
+"""Plan, apply and undo reruns; cancel, hold and release jobs."""

@@ -1,0 +1,115 @@
+"""Cancel, hold and release jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rekindle.domain.models import JobFlags, StateChange
+from rekindle.domain.states import ACTIVE, ENDED, JobEvent, transition
+from rekindle.engine.automatic_reruns import resolve_canaries
+from rekindle.engine.notify import notify
+from rekindle.engine.presence import live_runners
+from rekindle.engine.results import CancelResult, HoldResult
+from rekindle.engine.session import Session
+from rekindle.store.archive import Transaction
+
+_MOST_LISTED = 100
+
+_MOST_LISTED_WITH_NOTE = 100_000
+"""The most jobs that an event with a note lists: `why` finds the note of a job by its event."""
+
+
+def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> CancelResult:
+    """Cancel jobs: end running ones, and keep unstarted ones from starting. Ended jobs are left as they are. The note
+    is recorded with the event.
+
+    Running jobs are ended by their runner, which is notified; they become CANCELED once their processes have ended.
+    Failed jobs that wait for a canary leave their group.
+    """
+    now = session.clock()
+    with session.store.write() as archive:
+        moves, active, over, changes = [], [], [], _ChangedJobs(note)
+        for job in archive.jobs.flags(ids):
+            if job.state in ENDED:
+                over.append(job.id)
+            elif job.state in ACTIVE:
+                active.append(job)
+                changes.add(job)
+            elif not job.retired:
+                moves.append(_cancel_move(job))
+                changes.add(job)
+        idle = [move.job for move in moves]
+        archive.jobs.cancel(idle)
+        archive.queue.move(moves)
+        archive.queue.move(archive.queue.gave_up(idle, idle=True))
+        archive.attempts.want_cancel([job.attempt for job in active if job.attempt is not None])
+        groups = archive.canaries.of_jobs(over)
+        answer = CancelResult(
+            now=tuple(idle),
+            asked=tuple(job.id for job in active),
+            ended=tuple(over),
+            left_out=tuple(job for job in over if job in groups and groups[job].outcome is None),
+        )
+        changes.write(archive, now, "canceled")
+        archive.canaries.stop_waiting(answer.left_out)
+        resolve_canaries(archive, now)
+        runners = live_runners(archive, now)
+    notify(session.store.folder, runners)
+    return answer
+
+
+def _cancel_move(job: JobFlags) -> StateChange:
+    after = transition(job.state, JobEvent.CANCEL, f"job {job.id} {job.name}")
+    return StateChange(job.id, job.workflow, job.resource_class, job.state, after)
+
+
+def hold(session: Session, ids: Sequence[int], reason: str = "held", *, instead: bool = False) -> HoldResult:
+    """Keep jobs from being claimed until they are released. Running jobs continue. With `instead`, jobs held for
+    another reason are held for this one."""
+    return _set_hold(session, ids, reason, instead=instead)
+
+
+def release(session: Session, ids: Sequence[int], note: str | None = None) -> HoldResult:
+    """Release held jobs. The note is recorded with the event."""
+    return _set_hold(session, ids, None, note)
+
+
+def _set_hold(
+    session: Session, ids: Sequence[int], reason: str | None, note: str | None = None, *, instead: bool = False
+) -> HoldResult:
+    now = session.clock()
+    with session.store.write() as archive:
+        changed, already, changes = [], [], _ChangedJobs(reason if reason not in (None, "held") else note)
+        for job in archive.jobs.flags(ids):
+            if (job.held is None) == (reason is not None) or (instead and job.held != reason):
+                changed.append(job.id)
+                changes.add(job)
+            else:
+                already.append(job.id)
+        archive.jobs.hold(changed, reason)
+        changes.write(archive, now, "held" if reason is not None else "released")
+        runners = live_runners(archive, now)
+    notify(session.store.folder, runners)
+    return HoldResult(tuple(changed), tuple(already))
+
+
+class _ChangedJobs:
+    """Counts the jobs changed in each workflow, and keeps the first of them."""
+
+    def __init__(self, note: str | None) -> None:
+        self._note, self._most = note, _MOST_LISTED if note is None else _MOST_LISTED_WITH_NOTE
+        self._jobs = Counter[int]()
+        self._first: dict[int, list[int]] = {}
+
+    def add(self, job: JobFlags) -> None:
+        self._jobs[job.workflow] += 1
+        first = self._first.setdefault(job.workflow, [])
+        if len(first) < self._most:
+            first.append(job.id)
+
+    def write(self, archive: Transaction, now: float, kind: str) -> None:
+        """Record an event for each workflow."""
+        note = {} if self._note is None else {"note": self._note}
+        for workflow, jobs in sorted(self._jobs.items()):
+            archive.events.add(now, kind, workflow, {"jobs": jobs, "first": self._first[workflow], **note})

@@ -1,0 +1,285 @@
+"""Plan, apply, save, load and undo reruns."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.batches.canaries import CanaryChoice
+from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RekindleError, UndoRefused
+from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, SavedFile, plan_from_json, plan_to_json
+from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.undo import UndoView, decide_undo, refuse_if_touched_later
+from rekindle.domain.states import ACTIVE, State
+from rekindle.engine.automatic_reruns import resolve_canaries
+from rekindle.engine.notify import notify
+from rekindle.engine.plan_inputs import Requests, plan_requests, read_plan_inputs
+from rekindle.engine.preconditions import refuse_while_imported, refuse_without_folder
+from rekindle.engine.presence import live_runners
+from rekindle.engine.queries.job_queries import workflows_of
+from rekindle.engine.rerun.output_copies import CopyProgress, copy_outputs, restore_outputs, root_of
+from rekindle.engine.results import AppliedRerun, PlannedRerun, UndoneRerun
+from rekindle.engine.session import Session
+from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
+from rekindle.store.archive import Snapshot, Transaction
+from rekindle.store.paths import moved, with_plan, with_request
+
+
+def plan(
+    session: Session,
+    requests: Requests,
+    request: Mapping[str, Any],
+    note: str | None = None,
+    why: Mapping[int, tuple[Reason, ...]] | None = None,
+    *,
+    slots: int | None = None,
+    canary: int | None = None,
+) -> PlannedRerun:
+    """Plan a rerun. `request` is what the user asked for, as it will be recorded; `why` gives the reasons for which
+    stale jobs were selected; `slots` is the number of jobs that will run at once, if known. With `canary`, only that
+    many jobs of each signature run first: see `read_plan_inputs`.
+
+    PlanRefused, with each job's reason, if no job can be rerun. Refused if the folder of a workflow is missing.
+    """
+    refuse_without_folder(session, workflows_of(session, [job for jobs, _ in requests for job in jobs]))
+    with session.store.read() as archive:
+        inputs = read_plan_inputs(archive, requests, slots, canary)
+    return plan_requests(inputs, requests, request, note, why)
+
+
+def possible(session: Session, job: int, hows: Mapping[str, How]) -> dict[str, str | None]:
+    """Return, for each named way to rerun a job, None if it is possible now, or the reason why not."""
+    found: dict[str, str | None] = {}
+    for name, how in hows.items():
+        try:
+            refused = plan(session, [([job], how)], {}).plan.refused
+        except PlanRefused as refusal:
+            refused = refusal.refused
+        found[name] = next((one.why for one in refused if one.id == job), None)
+    return found
+
+
+BeforeApply = Callable[[Transaction], None]
+"""Called before a plan is written, in the same transaction."""
+
+
+def apply(
+    session: Session, proposal: PlannedRerun, progress: CopyProgress | None = None, first: BeforeApply | None = None
+) -> AppliedRerun:
+    """Apply a plan in one transaction. PlanOutdated if any of its jobs has changed since. Outputs to be saved are
+    copied before the transaction, with `progress`; Refused if one cannot be copied."""
+    refuse_while_imported("reruns")
+    plan, now = proposal.plan, session.clock()
+    if gone := [job for job in plan.jobs if job.next_attempt.folder and not Path(job.next_attempt.folder).is_dir()]:
+        raise PlanOutdated(
+            f"the folder in which {gone[0].name} goes on is gone: {gone[0].next_attempt.folder}",
+            hint="plan the rerun again",
+        )
+    with session.store.read() as archive:
+        directories = _directories(archive, [job.id for job in plan.jobs if job.next_attempt.saves])
+        _refuse_missing_copies(archive, plan)
+    with copy_outputs(session.store.folder, plan, directories, progress) as saved, session.store.write() as archive:
+        if first is not None:
+            first(archive)
+        rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
+        archive.canaries.begin(rerun, proposal.canaries)
+        resolve_canaries(archive, now)  # the rerun may have retired canaries of other groups
+        saved.commit()
+        runners = live_runners(archive, now)
+    notify(session.store.folder, runners)
+    return _applied_result(rerun, proposal, runners)
+
+
+def _refuse_missing_copies(archive: Snapshot, plan: RerunPlan) -> None:
+    """Raise Refused if a job would resume without a partial output that was set aside."""
+    resumed = [job for job in plan.jobs if job.resume_attempt is not None and not job.stays]
+    resumed = [job for job in resumed if job.resume_step or job.subtasks is not None]
+    aside = archive.fingerprints.aside([job.resume_attempt for job in resumed if job.resume_attempt is not None])
+    for job in resumed:
+        with contextlib.suppress(OSError):  # the attempt will report a file that it cannot read
+            if missing := missing_copies(aside.get(job.resume_attempt or 0, ())):
+                text = f"nothing is changed: {job.name}: {missing_text(missing)}"
+                raise Refused(text, hint=missing_hint(job.id))
+
+
+def plan_and_apply(
+    session: Session,
+    requests: Requests,
+    request: Mapping[str, Any],
+    note: str | None = None,
+    why: Mapping[int, tuple[Reason, ...]] | None = None,
+    *,
+    slots: int | None = None,
+    canary: int | None = None,
+) -> tuple[PlannedRerun, AppliedRerun]:
+    """Plan a rerun and apply it in one transaction, for callers that need not see the plan first. Between two
+    transactions, running jobs would always change. Outputs are not saved. PlanRefused as for `plan`."""
+    refuse_without_folder(session, workflows_of(session, [job for jobs, _ in requests for job in jobs]))
+    with session.store.write() as archive:
+        proposal = plan_requests(read_plan_inputs(archive, requests, slots, canary), requests, request, note, why)
+        now = session.clock()
+        rerun = archive.reruns.apply(proposal.plan, proposal.kind, request, note, now)
+        archive.canaries.begin(rerun, proposal.canaries)
+        resolve_canaries(archive, now)
+        runners = live_runners(archive, now)
+    notify(session.store.folder, runners)
+    return proposal, _applied_result(rerun, proposal, runners)
+
+
+def _applied_result(rerun: int, proposal: PlannedRerun, runners: Sequence[int]) -> AppliedRerun:
+    plan = proposal.plan
+    retired = {job for one in plan.dynamic for job in one.retires}
+    held = sum(job.holds is not None for job in plan.jobs)
+    ready = sum(job.after is State.READY and job.holds is None and job.id not in retired for job in plan.jobs)
+    canaries = proposal.canaries
+    return AppliedRerun(rerun, plan, ready, runner_alive=bool(runners), held=held, canaries=canaries)
+
+
+def save(session: Session, proposal: PlannedRerun, path: Path) -> None:
+    """Write a plan to a file, with the identity of its store. Only the user may read the file, because it contains the
+    values of secret variables."""
+    document = {
+        "rekindle_plan": 1,
+        "store": session.store.identity,
+        "store_folder": session.store.folder,
+        "request": dict(proposal.request),
+        "note": proposal.note,
+        "plan": plan_to_json(proposal.plan),
+        "canaries": msgspec.to_builtins(proposal.canaries),
+    }
+    draft = path.with_name(path.name + ".part")
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(json.dumps(document, indent=1) + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise RekindleError(f"cannot write the plan to {path}: {error.strerror}") from error
+
+
+def load(session: Session, path: Path) -> PlannedRerun:
+    """Read a plan that `save` wrote. PlanOutdated if it is for another store."""
+    try:
+        document = json.loads(path.read_text())
+        if document["rekindle_plan"] != 1:
+            raise RekindleError(f"{path} was saved by another version of rekindle", hint="plan the rerun again")
+        canaries = msgspec.convert(document.get("canaries", []), tuple[CanaryChoice, ...])
+        plan = plan_from_json(document["plan"])
+        request = document["request"]
+        if convert := moved(document.get("store_folder", session.store.folder), session.store.folder):
+            plan, request = with_plan(plan, convert), with_request(request, convert)
+        proposal = PlannedRerun(plan, request, document["note"], canaries=canaries)
+        identity = document["store"]
+    except FileNotFoundError:
+        raise NotFound(f"no such file: {path}", hint="`rekindle rerun … --save-plan FILE` writes one") from None
+    except OSError as error:
+        raise RekindleError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
+        raise RekindleError(f"{path} is not a saved plan", hint="`rekindle rerun … --save-plan FILE`") from error
+    if identity != session.store.identity:
+        raise PlanOutdated(f"{path} is a plan for another store", hint="--store names the one it was made with")
+    return proposal
+
+
+def undo(session: Session, rerun: int | None = None) -> UndoneRerun:
+    """Undo a rerun; default: the newest that a user asked for. UndoRefused, with the names of the jobs, once anything
+    that it reset has started."""
+    with session.store.read() as archive:
+        number = archive.reruns.newest_manual() if rerun is None else rerun
+        _refuse_recorded(archive, number)
+        saved = _files_to_restore(archive, number)
+        views = archive.reruns.undo_views(number) if saved and number is not None else []
+    refuse_without_folder(session, workflows_of(session, [view.id for view in views]))
+    with restore_outputs(saved) as restore_files:
+        return _undo(session, rerun, number, restore_files)
+
+
+def _refuse_recorded(archive: Snapshot, number: int | None) -> None:
+    """Raise UndoRefused for a recorded submission or import: definitions and histories are not undone."""
+    record = archive.reruns.get(number) if number is not None else None
+    if record is not None and record.kind == "import":
+        raise UndoRefused(
+            f"rerun {number} records attempts that were archived before they were imported",
+            hint="to undo the import itself: rekindle workflows delete",
+        )
+    if record is None or record.kind != "revision":
+        return
+    name, revision = record.request.get("name"), record.request.get("revision")
+    file = record.request.get("source") or "…"
+    raise UndoRefused(
+        f"rerun {number} is the submission of revision {revision} of {name}, which cannot be undone",
+        hint=f"submit the earlier file again, as the next revision: rekindle submit {file}",
+    )
+
+
+def _files_to_restore(archive: Snapshot, number: int | None) -> list[tuple[SavedFile, str | None]]:
+    """Return the files that undoing a rerun restores, each with the folder that it may be written in (None: it is
+    outside the project). Empty if the rerun cannot be undone."""
+    record = archive.reruns.get(number) if number is not None else None
+    if number is None or record is None or record.undone is not None or record.kind == "accept":
+        return []
+    views = archive.reruns.undo_views(number)
+    decide_undo(views)
+    planned = {job.id: job for job in record.plan.jobs}
+    directories = _directories(archive, [view.id for view in views if view.saved])
+    return [(one, root_of(one.path, planned[view.id], directories[view.id])) for view in views for one in view.saved]
+
+
+def _directories(archive: Snapshot, jobs: Sequence[int]) -> dict[int, str]:
+    """Return, by job, the folder of its workflow."""
+    workflow = {job.id: job.workflow for job in archive.jobs.get(jobs)}
+    found = {one: archive.workflows.find(one) for one in set(workflow.values())}
+    return {job: owner.directory for job, one in workflow.items() if (owner := found[one]) is not None}
+
+
+def _refuse_unapplied_actions(archive: Snapshot, record: RerunRecord, views: Sequence[UndoView]) -> None:
+    """Raise UndoRefused if undo would restore an attempt that completed after it was archived and whose actions were
+    not applied. Its descendants would run without the effects of the actions."""
+    ran = {job.id for job in record.plan.jobs if job.before in ACTIVE}
+    back = {
+        view.restore.attempt: view.name
+        for view in views
+        if view.restore.attempt is not None and view.id in ran and view.restored_state is State.COMPLETED
+    }
+    staged = archive.dynamic_actions.staged(sorted(back))
+    if staged:
+        attempt = min(staged)
+        raise UndoRefused(
+            f"attempt {attempt} of `{back[attempt]}` completed after it was to be canceled, and its actions have not "
+            "taken effect",
+            hint="let the job run again: rekindle work",
+        )
+
+
+def _undo(
+    session: Session, rerun: int | None, number: int | None, restore_files: Callable[[], tuple[str, ...]]
+) -> UndoneRerun:
+    now = session.clock()
+    with session.store.write() as archive:
+        record = archive.reruns.get(number) if number is not None else None
+        if number is None or record is None:
+            what = "no rerun to undo" if rerun is None else f"no such rerun: {rerun}"
+            raise NotFound(what, hint="`rekindle reruns list` names them")
+        if record.undone is not None:
+            raise NotFound(f"rerun {number} has been undone already", hint="`rekindle reruns list` names them")
+        views = archive.reruns.undo_views(number)
+        if record.kind == "accept":
+            refuse_if_touched_later(views)
+            archive.reruns.revoke(number, now)
+        else:
+            restore = decide_undo(views)
+            _refuse_unapplied_actions(archive, record, views)
+            archive.reruns.undo(number, restore, now)
+            archive.canaries.drop(number, now)
+            resolve_canaries(archive, now)  # canaries of other groups may be completed again
+        jobs = archive.jobs.get([job.id for job in record.plan.jobs])
+        restored = restore_files()
+        runners = live_runners(archive, now)
+    notify(session.store.folder, runners)
+    return UndoneRerun(number, tuple((job.id, job.name, job.state) for job in jobs), restored)

@@ -1,0 +1,390 @@
+"""Submit a definition and rerun jobs of the workflow, in one transaction.
+
+Both are planned first, on a copy of the store that is rolled back, and applied only if they would have the same result.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from rekindle.domain.changes.revisions import RevisionDiff, diff_outlines
+from rekindle.domain.changes.staleness import Assessment
+from rekindle.domain.definition import Definition
+from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RefusedJob, SubmitRefused
+from rekindle.domain.models import Job, Workflow
+from rekindle.domain.rerun.plan import ExpectedCost, Reason, RerunPlan, seal_plan
+from rekindle.domain.rerun.planner import StaleReasons
+from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.restart import Restart, choose_for_update
+from rekindle.domain.selection import Compare, Op, Selection
+from rekindle.domain.states import ENDED, State
+from rekindle.engine.plan_inputs import PlanInputs, Requests, plan_requests, read_plan_inputs
+from rekindle.engine.preconditions import refuse_inside_job
+from rekindle.engine.queries import workflow_queries
+from rekindle.engine.queries.selections import select_in
+from rekindle.engine.rerun import rerun
+from rekindle.engine.rerun.output_copies import CopyProgress
+from rekindle.engine.rerun.rerun import apply as apply_plan
+from rekindle.engine.rerun.restart import plan_with_fan_outs
+from rekindle.engine.results import (
+    AppliedRerun,
+    PlannedRerun,
+    PlannedSubmission,
+    SubmitPreview,
+    SubmitResult,
+    WorkflowStatus,
+    WorkReport,
+)
+from rekindle.engine.session import Session, tentative
+from rekindle.engine.staleness.contents import ReadProgress
+from rekindle.engine.staleness.measure import AttemptMeasures, measure_attempts
+from rekindle.engine.staleness.stale_jobs import StaleJobs, assess_measures, find_stale_jobs, stale_among
+from rekindle.engine.submit.revise import (
+    is_unchanged,
+    may_replace_source,
+    outline_of,
+    revise_workflow,
+    with_stored_names,
+)
+from rekindle.engine.submit.submit import submit, with_source_digest
+from rekindle.store.archive import Snapshot, Transaction
+
+T = TypeVar("T")
+
+RequestBuilder = Callable[[Snapshot], Sequence[tuple[Sequence[int], How]]]
+"""Returns the jobs to rerun and how, from an archive that contains the new revision."""
+
+
+def definition_for_workflow(
+    session: Session, definition: Definition, workflow: str | None, *, revise: bool = False
+) -> Definition:
+    """Return the definition under the name of the workflow that it revises: its own name, or that of `workflow` (id or
+    name), if that was submitted from the same file or `revise` is set. NotFound if there is no such workflow;
+    SubmitRefused if it is another one."""
+    definition = with_source_digest(definition)
+    with session.store.read() as archive:
+        if workflow is None:
+            _known_workflow(archive, definition)
+            return definition
+        found = archive.workflows.find(int(workflow) if workflow.isdigit() else workflow)
+        same = found is not None and found.source is not None and found.source == definition.source
+        if found is not None and (same or revise):
+            definition = with_source_digest(definition, found.name)
+        known = _known_workflow(archive, definition)
+    if found is None or found.id != known.id:
+        raise SubmitRefused(
+            f"the spec is of {known.name} (workflow {known.id}), and -w names {workflow!r}",
+            hint="leave out -w to select jobs of the spec's workflow",
+        )
+    return definition
+
+
+def requests_for_selection(definition: Definition, selection: Selection, how: How) -> RequestBuilder:
+    """Rerun the jobs that a selection matches in the workflow that `definition` revises."""
+
+    def pick(archive: Snapshot) -> Sequence[tuple[Sequence[int], How]]:
+        within = replace(selection, workflow=str(_known_workflow(archive, definition).id))
+        return [(select_in(archive, within), how)]
+
+    return pick
+
+
+def requests_for_jobs(jobs: Sequence[int], how: How) -> RequestBuilder:
+    """Rerun exactly these jobs."""
+    return lambda _: [(jobs, how)]
+
+
+def stale_after_revision(
+    session: Session,
+    definition: Definition,
+    selection: Selection,
+    progress: ReadProgress | None = None,
+    *,
+    revise: bool = False,
+) -> StaleJobs:
+    """Return the jobs of a selection that would be stale once `definition` is the next revision. Files are read outside
+    of the transaction, and `progress` is called meanwhile."""
+
+    def query(archive: Snapshot) -> AttemptMeasures:
+        workflow = str(_known_workflow(archive, definition).id)
+        ids = select_in(archive, replace(selection, changed=False, workflow=workflow))
+        return measure_attempts(archive, archive.staleness.live_ended(ids), os.environ)
+
+    _, measured = preview_revision(session, definition, query, revise=revise)
+    return stale_among(assess_measures(session, measured, progress, strict=selection.changed == "all"))
+
+
+def preview_revision(
+    session: Session,
+    definition: Definition,
+    query: Callable[[Snapshot], T],
+    revision_of: int | None = None,
+    *,
+    revise: bool = False,
+) -> tuple[SubmitPreview, T]:
+    """Return what submitting `definition` as the next revision would do, and what `query` returns for an archive that
+    contains it. Nothing is stored. Raises SubmitRefused or NotFound."""
+    revise = revise or revision_of is not None or may_replace_source(session, definition)
+    with tentative(session) as archive:
+        known = _known_workflow(archive, definition, revision_of)
+        before = archive.workflows.outline(known.id, known.revision)
+        submitted = revise_workflow(archive, known, definition, session.clock(), revise=revise)
+        seen = query(archive)
+        after = before if submitted.unchanged else outline_of(with_stored_names(archive, known, definition))
+    diff = RevisionDiff() if submitted.unchanged else diff_outlines(before, after)
+    return SubmitPreview(submitted, diff), seen
+
+
+def plan_resubmit(
+    session: Session,
+    definition: Definition,
+    pick: RequestBuilder,
+    request: Mapping[str, Any],
+    note: str | None = None,
+    *,
+    why: StaleReasons | None = None,
+    slots: int | None = None,
+    canary: int | None = None,
+    revision_of: int | None = None,
+    revise: bool = False,
+) -> PlannedRerun | SubmitPreview:
+    """Plan to submit `definition` as the next revision and to rerun the jobs that `pick` returns; nothing is changed.
+    Return a Preview of the submission alone if no job is to be rerun. PlanRefused if no job can be rerun, or
+    SubmitRefused: in both cases neither is possible. `revision_of` names the workflow if several share a name."""
+
+    def query(archive: Snapshot) -> tuple[Requests, PlanInputs]:
+        requests = pick(archive)
+        return requests, read_plan_inputs(archive, requests, slots, canary)
+
+    definition = with_source_digest(definition)
+    revise = revise or revision_of is not None or may_replace_source(session, definition)
+    preview, (requests, prospect) = preview_revision(session, definition, query, revision_of, revise=revise)
+    if not any(jobs for jobs, _ in requests):
+        return preview
+    try:
+        proposal = plan_requests(prospect, requests, request, note, why)
+    except PlanRefused as refusal:
+        hint = "nothing is submitted either: `rekindle submit` does that alone"
+        raise PlanRefused(refusal.message, hint=hint, refused=refusal.refused) from None
+    return replace(
+        proposal,
+        planned_submission=PlannedSubmission(definition, preview, pick, why or {}, canary, revision_of, revise),
+    )
+
+
+def apply(session: Session, proposal: PlannedRerun, progress: CopyProgress | None = None) -> AppliedRerun:
+    """Apply a planned rerun, with its submission if it has one. PlanOutdated, with nothing changed, if the result would
+    differ from the plan."""
+    planned_submission = proposal.planned_submission
+    if planned_submission is None:
+        return apply_plan(session, proposal, progress)
+    done: list[SubmitResult] = []
+
+    def first(archive: Transaction) -> None:
+        known = _known_workflow(archive, planned_submission.definition, planned_submission.revision_of)
+        done.append(
+            revise_workflow(
+                archive, known, planned_submission.definition, session.clock(), revise=planned_submission.revise
+            )
+        )
+        _refuse_other_plan(archive, proposal, planned_submission, done[0])
+
+    applied = apply_plan(session, proposal, progress, first)
+    return replace(applied, submitted=done[0])
+
+
+def _refuse_other_plan(
+    archive: Snapshot, proposal: PlannedRerun, planned_submission: PlannedSubmission, done: SubmitResult
+) -> None:
+    """Raise PlanOutdated unless the revision and the plan equal those that were planned."""
+    seen, requests = planned_submission.preview.submitted, planned_submission.pick(archive)
+    same = done.revision == seen.revision and _plan_digest(done.plan) == _plan_digest(seen.plan)
+    if same and any(jobs for jobs, _ in requests):
+        now = plan_requests(
+            read_plan_inputs(archive, requests, None, planned_submission.canary),
+            requests,
+            proposal.request,
+            proposal.note,
+            planned_submission.why,
+        )
+        same = _plan_digest(now.plan) == _plan_digest(proposal.plan) and now.canaries == proposal.canaries
+    if not same:
+        raise PlanOutdated(
+            "jobs have moved since the plan was made: submitting and rerunning would have another result now",
+            hint="nothing is changed; plan the rerun again",
+        )
+
+
+def _plan_digest(plan: RerunPlan | None) -> str:
+    """Return the digest of a plan without its expected cost, which varies over time."""
+    return "" if plan is None else seal_plan(replace(plan, expected=ExpectedCost())).digest
+
+
+def _known_workflow(archive: Snapshot, definition: Definition, revision_of: int | None = None) -> Workflow:
+    known = archive.workflows.find(revision_of or definition.name)
+    if known is None:
+        raise NotFound(
+            f"this store has no workflow {definition.name!r} of which the spec could be a revision",
+            hint="`rekindle run SPEC` submits it; -w NAME names one that was submitted --as NAME, -w NAME --revise any",
+        )
+    return known
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowUpdate:
+    """A planned update of a workflow: submit a definition, and rerun jobs (`proposal` None: no job runs again).
+    `preview` is the submission, if planning needed it; `refused` are jobs that should run again and cannot."""
+
+    definition: Definition
+    preview: SubmitPreview | None = None
+    new: bool = False
+    revise: bool = False
+    proposal: PlannedRerun | None = None
+    refused: tuple[RefusedJob, ...] = ()
+
+    @property
+    def reruns_completed(self) -> int:
+        """The number of completed jobs that run again."""
+        if self.proposal is None:
+            return 0
+        return sum(job.before is State.COMPLETED and not job.stays for job in self.proposal.plan.jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """The state of a workflow at the end of a run, and the exit code. `changed`: its completed jobs that are stale or
+    unknown; `failed_changed`: failed jobs whose inputs, definition or code have changed since."""
+
+    status: WorkflowStatus
+    changed: StaleJobs
+    exit_code: int
+    failed_changed: tuple[int, ...] = ()
+
+
+def plan_update(
+    session: Session,
+    definition: Definition,
+    *,
+    name: str | None = None,
+    new: bool = False,
+    revise: bool = False,
+    rerun_stale: bool = True,
+    retry_failed: bool = False,
+    progress: ReadProgress | None = None,
+) -> WorkflowUpdate:
+    """Plan what `run` would do with a definition; no job is changed.
+
+    The workflow gets a new revision if the definition has changed. Then stale and interrupted jobs run again, with
+    `retry_failed` failed ones too, and all their descendants. Without `rerun_stale`, no job runs again. SubmitRefused
+    as for `submit`; Refused if the workflow is archived.
+    """
+    definition = with_source_digest(definition, name)
+    with session.store.read() as archive:
+        known = None if new else archive.workflows.find(definition.name)
+        same = known is not None and known.source == definition.source and is_unchanged(archive, known, definition)
+    if known is not None and known.archived is not None:
+        raise Refused(f"{known.name} is archived", hint=f"rekindle workflows archive --undo {known.id}")
+    if known is None or not rerun_stale:
+        return WorkflowUpdate(definition, new=new, revise=revise)
+    if same:
+        seen = SubmitPreview(
+            SubmitResult(known.id, known.name, known.revision, len(definition.jobs), False, unchanged=True)
+        )
+        with session.store.read() as archive:
+            ended = _ended_jobs(archive, known)
+    else:
+        seen, ended = preview_revision(session, definition, lambda archive: _ended_jobs(archive, known), revise=revise)
+    restart = _restart_requests(session, ended, retry_failed, progress)
+    if not restart.requests:
+        return WorkflowUpdate(definition, seen, new, revise)
+    request: dict[str, Any] = {"selection": {"workflow": known.name}, "source": definition.source}
+    if retry_failed:
+        request["how"] = {"retry_failed": True}
+
+    def planned(restart: Restart) -> PlannedRerun:
+        if same:
+            return rerun.plan(session, restart.requests, request, None, restart.why)
+        requests = restart.requests
+        found = plan_resubmit(session, definition, lambda _: requests, request, why=restart.why, revise=revise)
+        assert isinstance(found, PlannedRerun)  # there are jobs to rerun
+        return found
+
+    try:
+        proposal = plan_with_fan_outs(session, restart, planned)
+    except PlanRefused as refusal:
+        return WorkflowUpdate(definition, seen, new, revise, refused=tuple(refusal.refused))
+    return WorkflowUpdate(definition, seen, new, revise, replace(proposal, kind="run"), proposal.plan.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _EndedJobs:
+    """The ended jobs of a workflow, with measures of their attempts."""
+
+    jobs: Sequence[Job]
+    interrupted: Sequence[int]
+    measured: AttemptMeasures
+
+
+def _ended_jobs(archive: Snapshot, workflow: Workflow) -> _EndedJobs:
+    ids = archive.jobs.select(Compare("state", Op.IN, sorted(ENDED)), workflow.id)
+    measured = measure_attempts(archive, archive.staleness.live_ended(ids), os.environ)
+    return _EndedJobs(archive.jobs.get(ids), archive.attempts.interrupted(workflow.id), measured)
+
+
+def _restart_requests(
+    session: Session, ended: _EndedJobs, retry_failed: bool, progress: ReadProgress | None
+) -> Restart:
+    found: Mapping[int, Assessment] = assess_measures(session, ended.measured, progress)
+    stale: dict[int, tuple[Reason, ...]] = {job: one.reasons for job, one in found.items() if one.reasons}
+    return choose_for_update(ended.jobs, set(ended.interrupted), stale, retry_failed=retry_failed)
+
+
+def apply_update(
+    session: Session, update: WorkflowUpdate, progress: CopyProgress | None = None
+) -> tuple[SubmitResult, AppliedRerun | None]:
+    """Submit and rerun as planned, in one transaction. PlanOutdated if jobs have changed since. Refused in a process of
+    one of the workflow's jobs: the run that follows would wait for that job."""
+    with session.store.read() as archive:
+        known = None if update.new else archive.workflows.find(update.definition.name)
+    if known is not None:
+        refuse_inside_job(session, known.id)
+    if update.proposal is None or update.preview is None:
+        return submit(session, update.definition, new=update.new, revise=update.revise), None
+    applied = apply(session, update.proposal, progress)
+    return applied.submitted or update.preview.submitted, applied
+
+
+def run_outcome(
+    session: Session, workflow: int, report: WorkReport | None, progress: ReadProgress | None = None
+) -> RunOutcome:
+    """Return the state of a workflow after a run. `report` is the report of the run; None if nothing had to run.
+
+    The exit code covers the whole workflow: 5 interrupted, 6 timed out, 2 jobs have failed, 5 jobs are canceled, 1
+    completed jobs are stale or others cannot start, otherwise 0.
+    """
+    key = str(workflow)
+    status = workflow_queries.status(session, key)[0]
+    with session.store.read() as archive:
+        completed = archive.jobs.select(Compare("state", Op.EQ, State.COMPLETED), workflow)
+        failed = archive.jobs.select(Compare("state", Op.EQ, State.FAILED), workflow)
+    every = find_stale_jobs(session, [*completed, *failed], progress)
+    done = set(completed)
+    found = StaleJobs(
+        {job: reasons for job, reasons in every.stale.items() if job in done},
+        tuple(job for job in every.unknown if job in done),
+    )
+    failed_changed = tuple(job for job in every.stale if job not in done)
+    return RunOutcome(status, found, _exit_code(status.counts, found, report), failed_changed)
+
+
+def _exit_code(counts: Mapping[State, int], found: StaleJobs, report: WorkReport | None) -> int:
+    if report is not None and (report.interrupted or report.exit_code == 6):
+        return report.exit_code
+    if counts.get(State.FAILED):
+        return 2
+    if counts.get(State.CANCELED):
+        return 5
+    return 1 if found.stale or any(counts.get(state) for state in State if state not in ENDED) else 0

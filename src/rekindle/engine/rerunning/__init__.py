@@ -1,1 +1,0 @@
-"""What somebody asks for: reruns planned, applied, saved and taken back; cancel, hold and release."""

@@ -1,0 +1,351 @@
+"""Assignments: the orders for new attempts, and the task templates that attempts share."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.actions import ParameterChange, effective_params
+from rekindle.domain.changes.fingerprints import FileFingerprints
+from rekindle.domain.definition import JobTemplate
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.models import NewAttempt, PartialOutput, StepOutcome, UpstreamJob, Workflow
+from rekindle.domain.overrides import decode_overrides
+from rekindle.domain.states import State
+from rekindle.domain.subtasks import known_subtasks
+from rekindle.domain.texts.substitution import render_text
+from rekindle.domain.verdicts import worst_verdict
+from rekindle.engine.dynamic_actions import (
+    assignment_parameters,
+    changed_parameters,
+    kept_step_changes,
+    parameter_changes,
+)
+from rekindle.engine.fan_outs import fan_out_result, kept_step_outcomes
+from rekindle.journal.encoding import from_json, to_json
+from rekindle.journal.orders import Assignment, FanOut, TaskTemplate
+from rekindle.store.archive import Snapshot, Transaction
+
+
+class TaskTemplates:
+    """The task templates of a run: one for each job template and revision, made when it is first needed."""
+
+    def __init__(self, store_identity: str) -> None:
+        self._identity = store_identity
+        self._known: dict[tuple[int, int, int], TaskTemplate] = {}
+        self._templates: dict[int, JobTemplate] = {}
+        self._workflows: dict[int, Workflow] = {}
+        self._by_number: dict[int, TaskTemplate] = {}
+
+    def __getitem__(self, number: int) -> TaskTemplate:
+        """Return a task template by its number."""
+        return self._by_number[number]
+
+    def template(self, archive: Snapshot, template: int) -> JobTemplate:
+        """Return a job template. It is read from the store once."""
+        found = self._templates.get(template)
+        if found is None:
+            found = self._templates[template] = archive.workflows.template(template)
+        return found
+
+    def workflow(self, archive: Snapshot, workflow: int) -> Workflow:
+        """Return a workflow. It is read from the store once, because its name and folder do not change."""
+        found = self._workflows.get(workflow)
+        if found is None:
+            stored = archive.workflows.find(workflow)
+            if stored is None:
+                raise KeyError(workflow)
+            found = self._workflows[workflow] = stored
+        return found
+
+    def of(
+        self, archive: Snapshot, workflow: int, template: int, revision: int, latest: int | None = None
+    ) -> TaskTemplate:
+        """Return the task template of a job template with the parameters of a revision.
+
+        Its resources, grace period and similar settings are those of the `latest` job template."""
+        key = (template, revision, latest or template)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._make(archive, workflow, *key)
+            self._by_number[found.id] = found
+        return found
+
+    def _make(self, archive: Snapshot, workflow: int, template: int, revision: int, latest: int) -> TaskTemplate:
+        body, owner = self.template(archive, template), self.workflow(archive, workflow)
+        now = self.template(archive, latest)
+        return TaskTemplate(
+            id=len(self._known) + 1,
+            workflow=owner.name,
+            directory=owner.directory,
+            steps=body.steps,
+            inputs=dict(body.inputs),
+            outputs=dict(body.outputs),
+            env=dict(body.env),
+            params=archive.workflows.params(workflow, revision),
+            workdir=body.workdir,
+            time=now.resources.time,
+            store=self._identity,
+            cpus=now.resources.cpus,
+            by_mtime=dict(body.by_mtime),
+            memory=now.resources.memory,
+            grace=now.grace,
+            workflow_id=owner.id,
+            implicit_inputs=now.implicit_inputs,
+            optional=body.optional,
+            leave_running=now.leave_running,
+            partial=now.partial,
+        )
+
+
+def assignments(
+    archive: Transaction,
+    tasks: TaskTemplates,
+    attempts: Sequence[NewAttempt],
+    kept: Mapping[int, Sequence[StepOutcome]],
+    fan_outs: Mapping[int, tuple[FanOut, ...]] | None = None,
+) -> list[Assignment]:
+    """Return the assignments of new attempts. `kept`: by attempt, the steps that are not run again; `fan_outs`: by
+    attempt, the fan-outs of earlier attempts. Also store the needs and changed parameters of each attempt."""
+    upstream = archive.jobs.upstream([attempt.job.id for attempt in attempts])
+    inputs = _upstream_documents(archive, tasks, upstream, _jobs_with_need_ends(archive, tasks, attempts))
+    changes = parameter_changes(archive, [attempt.job.id for attempt in attempts])
+    earlier = _earlier_ends(archive, [attempt.job.id for attempt in attempts if attempt.job.attempts])
+    sources = [one.job.resume_attempt for one in attempts if one.job.resume_attempt is not None]
+    start_fingerprints = _start_fingerprints(archive, sources)
+    aside = _outputs_aside(archive, attempts)
+    needed = [(one.id, upstream[one.job.id]) for one in attempts if one.job.id in upstream]
+    archive.fingerprints.put_needed({one: {need.job: need.attempt or 0 for need in needs} for one, needs in needed})
+    archive.fingerprints.put_patched(_patched_params(archive, tasks, attempts, changes))
+    made = []
+    for attempt in attempts:
+        job = attempt.job
+        task = tasks.of(archive, job.workflow, job.template, job.revision, job.latest)
+        steps = kept.get(attempt.id, ())
+        modified = decode_overrides(job.overrides)
+        params, unset = assignment_parameters(
+            task.params, [*changes.get(job.id, ()), *kept_step_changes(steps)], modified.params
+        )
+        made.append(
+            Assignment(
+                attempt=attempt.id,
+                token=attempt.token,
+                job=job.id,
+                name=job.name,
+                number=job.attempts + 1,
+                template=task.id,
+                folder=attempt.folder,
+                binding=from_json(job.binding) if job.binding != "{}" else {},
+                start_step=job.resume_step,
+                kept=_results_by_step(steps),
+                inputs=inputs.get(job.id, ""),
+                params=params,
+                env=dict(modified.env) or None,
+                time=modified.time,
+                unset=unset,
+                own=attempt.own,
+                before=earlier.get(job.id, ""),
+                given=attempt.given,
+                copy_from=_copy_source(attempt),
+                cpus=modified.cpus,
+                fan_outs=(fan_outs or {}).get(attempt.id, ()),
+                began=start_fingerprints.get(job.resume_attempt or 0),
+                memory=modified.memory,
+                verdict=worst_verdict(step.verdict for step in steps),
+                aside=aside.get(attempt.id, ()),
+            )
+        )
+    return _with_known_inputs(archive, tasks, made)
+
+
+def _earlier_ends(archive: Snapshot, jobs: Sequence[int]) -> dict[int, str]:
+    """Return, by job, the end of its previous attempt as JSON, for jobs that have one."""
+    return {
+        job: to_json(
+            {
+                "attempt": one.number,
+                "state": one.state.label,
+                "cause": one.cause,
+                "error": dataclasses.asdict(one.failure) if one.failure else None,
+            }
+        ).decode()
+        for job, one in (archive.attempts.previous(jobs) if jobs else {}).items()
+    }
+
+
+def _copy_source(attempt: NewAttempt) -> str:
+    """Return the folder that is copied to the attempt's folder, or "" for none."""
+    folder = attempt.job.take_folder or ""
+    return folder if attempt.job.take == "copy" and folder != attempt.folder else ""
+
+
+def _start_fingerprints(archive: Snapshot, attempts: Sequence[int]) -> dict[int, FileFingerprints]:
+    """Return the fingerprints of attempts that others resume from: as accepted last, else as they began."""
+    if not attempts:
+        return {}
+    accepted = archive.fingerprints.accepted(attempts)
+    return archive.fingerprints.files(attempts) | {one: basis.prints for one, (_, basis) in accepted.items()}
+
+
+def _outputs_aside(archive: Snapshot, attempts: Sequence[NewAttempt]) -> dict[int, tuple[PartialOutput, ...]]:
+    """Return, by attempt, the outputs set aside by the attempt that it resumes from."""
+    resumed = [one for one in attempts if one.job.resume_step or one.job.subtasks is not None]
+    sources = {one.id: one.job.resume_attempt for one in resumed if one.job.resume_attempt is not None}
+    found = archive.fingerprints.aside(list(sources.values()))
+    return {attempt: found[source] for attempt, source in sources.items() if source in found}
+
+
+def _patched_params(
+    archive: Snapshot,
+    tasks: TaskTemplates,
+    attempts: Sequence[NewAttempt],
+    changes: Mapping[int, Sequence[ParameterChange]],
+) -> dict[int, dict[str, Any]]:
+    """Return, by attempt, the parameters that dynamic actions have changed."""
+    found = {}
+    for attempt in attempts:
+        job = attempt.job
+        if job.id in changes:
+            params = tasks.of(archive, job.workflow, job.template, job.revision).params
+            found[attempt.id] = changed_parameters(params, changes[job.id])
+    return {attempt: differing for attempt, differing in found.items() if differing}
+
+
+def kept_steps(archive: Snapshot, tasks: TaskTemplates, attempts: Sequence[NewAttempt]) -> dict[int, list[StepOutcome]]:
+    """Return, by resumed attempt, the steps that it keeps; each names the attempt that ran it."""
+    kept: dict[int, list[StepOutcome]] = {}
+    for attempt in attempts:
+        if attempt.job.resume_attempt is None or not attempt.job.resume_step:
+            continue
+        source = archive.attempts.get(attempt.job.resume_attempt)
+        if source is None:
+            continue
+        template = tasks.template(archive, attempt.job.template)
+        kept[attempt.id] = kept_step_outcomes(source, template, attempt.job.resume_step)
+    return kept
+
+
+def _results_by_step(steps: Sequence[StepOutcome]) -> dict[str, Any]:
+    return {step.name: None if step.result is None else from_json(step.result) for step in steps}
+
+
+def _jobs_with_need_ends(archive: Snapshot, tasks: TaskTemplates, attempts: Sequence[NewAttempt]) -> set[int]:
+    """Return the jobs whose inputs document also holds the ends of the jobs they need."""
+    found = ((one.job.id, one.job.latest or one.job.template) for one in attempts)
+    return {job for job, template in found if tasks.template(archive, template).runs_whenever}
+
+
+def _upstream_documents(
+    archive: Snapshot, tasks: TaskTemplates, upstream: Mapping[int, Sequence[UpstreamJob]], with_ends: Collection[int]
+) -> dict[int, str]:
+    """Return REKINDLE_INPUTS for each job that needs others: JSON `{job name: {"result": …, "outputs": {name: path}}}`
+    of the live attempts of the jobs it needs, both empty for a job that did not complete. Paths are absolute. For jobs
+    in `with_ends`, the fields of `_end_document` are added."""
+    if not upstream:
+        return {}
+    every = [need for needed in upstream.values() for need in needed]
+    parents = sorted({need.job for need in every if need.state is State.COMPLETED})
+    partial = archive.subtasks.partial(parents) if with_ends else set()
+    outputs = _outputs(archive, tasks, parents)
+    fanned_out = _fan_out_results(archive, tasks, parents)
+    documents = {}
+    for job, needed in upstream.items():
+        document = {
+            need.name: {
+                "result": _raw(need.result) if need.result is not None else fanned_out.get(need.job),
+                "outputs": outputs.get(need.job, {}),
+                **(_end_document(need, partial) if job in with_ends else {}),
+            }
+            for need in needed
+        }
+        documents[job] = to_json(document).decode()
+    return documents
+
+
+def _end_document(need: UpstreamJob, partial: Collection[int]) -> dict[str, Any]:
+    """Return the end of a needed job, for an aggregate or a job that needs others only finished.
+
+    It has the job's id, state (`waiting`: it cannot run), verdict, whether it used only some subtasks of a fan-out,
+    attempt number, and error."""
+    return {
+        "job": need.job,
+        "state": need.state.label,
+        "verdict": need.verdict.word.value if need.verdict else None,
+        "verdict_message": need.verdict.message if need.verdict else None,
+        "partial": need.job in partial,
+        "attempt": need.number,
+        "error": dataclasses.asdict(need.failure) if need.failure else None,
+    }
+
+
+def _raw(result: str | None) -> msgspec.Raw | None:
+    return None if result is None else msgspec.Raw(result.encode())
+
+
+def _fan_out_results(archive: Snapshot, tasks: TaskTemplates, jobs: Sequence[int]) -> dict[int, msgspec.Raw]:
+    """Return, for jobs whose last step is a fan-out, the results of its completed subtasks."""
+    found = {}
+    for job, attempt in archive.jobs.live(jobs).items():
+        last = len(tasks.template(archive, attempt.template).steps) - 1
+        if tasks.template(archive, attempt.template).steps[last].each is not None:
+            found[job] = fan_out_result(known_subtasks(archive.subtasks.of(attempt.id, last)))
+    return found
+
+
+def _outputs(archive: Snapshot, tasks: TaskTemplates, jobs: Sequence[int]) -> dict[int, dict[str, str]]:
+    live = archive.jobs.live(jobs)
+    writing = [job for job, attempt in live.items() if tasks.template(archive, attempt.template).outputs]
+    changes = parameter_changes(archive, writing)
+    found = {}
+    for job in archive.jobs.get(writing):
+        attempt = live[job.id]
+        template = tasks.template(archive, attempt.template)
+        params = tasks.of(archive, job.workflow, attempt.template, attempt.revision).params
+        modified = decode_overrides(attempt.overrides).params
+        base = tasks.workflow(archive, job.workflow).directory
+        if template.workdir == "attempt" and attempt.folder:
+            base = attempt.folder
+        scope: Mapping[str, Mapping[str, Any]] = {
+            "params": {**effective_params(params, changes.get(job.id, ())), **modified},
+            "matrix": from_json(attempt.binding or job.binding),
+            "job": {"name": job.name, "id": job.id},
+        }
+        found[job.id] = {name: str(Path(base, render_text(path, scope))) for name, path in template.outputs.items()}
+    return found
+
+
+KNOWN_INPUT_BYTES = 1024 * 1024
+"""Size from which the stored digest of an input is sent to the worker, so that it need not read the file."""
+
+
+def _with_known_inputs(archive: Snapshot, tasks: TaskTemplates, work: Sequence[Assignment]) -> list[Assignment]:
+    """Add to the assignments the stored digests of their larger input files."""
+    paths = {one.attempt: _input_paths(tasks[one.template], one) for one in work if tasks[one.template].inputs}
+    wanted = {path for found in paths.values() for path in found}
+    if not wanted:
+        return list(work)
+    files = archive.fingerprints.known_files(wanted).values()
+    known = {one.path: one for one in files if one.size >= KNOWN_INPUT_BYTES}
+    return [
+        msgspec.structs.replace(one, seen=tuple(known[path] for path in paths[one.attempt] if path in known))
+        if known and one.attempt in paths
+        else one
+        for one in work
+    ]
+
+
+def _input_paths(task: TaskTemplate, one: Assignment) -> list[str]:
+    """Return the paths of the inputs as the worker resolves them, or none if a path has no value: the worker reports
+    that."""
+    params = {**task.params, **(one.params or {})}
+    scope = {"params": params, "matrix": one.binding, "job": {"name": one.name, "id": one.job}}
+    try:
+        found = [render_text(text, scope) for text in task.inputs.values()]
+    except RekindleError:
+        return []
+    return [os.path.normpath(Path(task.directory, path)) for path in found]

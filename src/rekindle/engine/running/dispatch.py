@@ -1,0 +1,254 @@
+"""Dispatch: the workers of a runner, the attempts in flight on each, and how many to queue on a worker."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rekindle.domain.definition import Resources
+from rekindle.domain.packing import Capacity
+from rekindle.engine.running.assignments import TaskTemplates
+from rekindle.engine.running.ingest import JournalBatch, read_batch
+from rekindle.executors.pool import Executor, WorkerInfo
+from rekindle.journal.orders import Assignment
+
+BACKLOG_SECONDS = 0.08
+"""Work to queue on a worker, so that it does not wait for the runner's next iteration."""
+
+MAX_BACKLOG = 1024
+"""The most attempts to queue on a worker."""
+
+RECALL_SECONDS = 0.1
+"""Time without progress after which a worker's queued attempts are recalled, if another worker is idle."""
+
+NO_RESOURCES = Resources(cpus=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class InFlightAttempt:
+    """An attempt that a worker has, and that has not ended."""
+
+    job: int
+    name: str
+    workflow: int
+    template: int
+    resource_class: int
+    assignment: Assignment
+    resources: Resources
+
+
+@dataclass(slots=True)
+class WorkerHandle:
+    """A worker as its runner sees it. All its attempts have the same resource class, and run one after the other."""
+
+    info: WorkerInfo
+    position: int = 0  # bytes of its journal that have been ingested
+    resource_class: int | None = None
+    resources: Resources = NO_RESOURCES
+    in_flight: dict[int, InFlightAttempt] = field(default_factory=dict)  # by attempt, in the order assigned
+    progressed: float = 0.0  # monotonic: when its journal last grew, or it was assigned work while idle
+    recalled: bool = False
+    retired: bool = False  # it gets no more work: its journal is damaged
+
+    @property
+    def idle(self) -> bool:
+        """Return whether it has no attempts."""
+        return not self.in_flight
+
+
+class DurationAverages:
+    """Moving averages of attempts' durations in seconds, by job template."""
+
+    def __init__(self) -> None:
+        self._averages: dict[int, float] = {}
+
+    def add(self, template: int, seconds: float) -> None:
+        """Add the duration of one attempt."""
+        seconds = max(seconds, 1e-5)  # the least cost of starting an attempt
+        known = self._averages.get(template)
+        self._averages[template] = seconds if known is None else known + 0.2 * (seconds - known)
+
+    def average(self, template: int) -> float:
+        """Return the average, or infinity if no attempt has ended."""
+        return self._averages.get(template, math.inf)
+
+    def batch_size(self, template: int) -> int:
+        """Return how many attempts to queue on a worker: 1 if they are long, or their duration is not known."""
+        return min(MAX_BACKLOG, max(1, math.ceil(BACKLOG_SECONDS / self.average(template))))
+
+    def backlog(self, worker: WorkerHandle) -> float:
+        """Return the seconds of work queued on a worker."""
+        return sum(self.average(one.template) for one in worker.in_flight.values())
+
+
+class Dispatcher:
+    """Hands attempts to the executor's workers, recalls and cancels them, and reads the workers' journals."""
+
+    def __init__(self, executor: Executor, tasks: TaskTemplates, capacity: Capacity) -> None:
+        self._executor, self._tasks, self._capacity = executor, tasks, capacity
+        self._cancel_sent: set[int] = set()  # attempts
+        self.workers: dict[str, WorkerHandle] = {}  # by name
+        self.returned: list[InFlightAttempt] = []
+        """Attempts that workers gave back, or that a dead worker had not started."""
+        self.durations = DurationAverages()
+
+    # --- workers
+
+    def add(self, info: WorkerInfo, moment: float = 0.0) -> None:
+        """Add a worker. `moment` is monotonic."""
+        self.workers[info.name] = WorkerHandle(info, progressed=moment)
+
+    def remove(self, name: str) -> None:
+        """Remove a worker that has ended. Attempts whose ends its journal does not hold count as returned."""
+        worker = self.workers.pop(name)
+        self.returned += worker.in_flight.values()
+
+    @property
+    def busy(self) -> bool:
+        """Return whether any worker has attempts."""
+        return any(not worker.idle for worker in self.workers.values())
+
+    @property
+    def has_queued(self) -> bool:
+        """Return whether any worker has attempts behind the running one."""
+        return any(len(worker.in_flight) > 1 for worker in self.workers.values())
+
+    @property
+    def can_recall(self) -> bool:
+        """Return whether a worker is idle while another has queued attempts that have not been recalled."""
+        return any(worker.idle for worker in self.workers.values()) and any(
+            len(worker.in_flight) > 1 and not worker.recalled for worker in self.workers.values()
+        )
+
+    @property
+    def has_retired(self) -> bool:
+        """Return whether a worker has been retired and has not ended."""
+        return any(worker.retired for worker in self.workers.values())
+
+    @property
+    def well_supplied(self) -> bool:
+        """Return whether every worker has at least half of its backlog."""
+        half = BACKLOG_SECONDS / 2
+        return all(not worker.idle and self.durations.backlog(worker) >= half for worker in self.workers.values())
+
+    def open_workers(self) -> list[WorkerHandle]:
+        """Return the workers that may be given work."""
+        return [worker for worker in self.workers.values() if not worker.retired]
+
+    def free(self) -> Capacity:
+        """Return the capacity that no running attempt takes."""
+        free = self._capacity
+        for worker in self.workers.values():
+            if not worker.idle:
+                free = free.take(worker.resources)
+        return free
+
+    # --- journals
+
+    def read_journals(self) -> list[JournalBatch]:
+        """Return the new content of the workers' journals. Retire a worker whose journal is damaged."""
+        found = []
+        for worker in self.workers.values():
+            batch = read_batch(worker.info.name, Path(worker.info.journal), worker.position)
+            if batch is None:
+                continue
+            found.append(batch)
+            if batch.damaged and not worker.retired:  # its end will show which of its attempts are lost
+                worker.retired = True
+                self._executor.retire(worker.info.name)
+        return found
+
+    def advance(self, batches: Iterable[JournalBatch], moment: float) -> None:
+        """Note that these batches have been committed; the next read starts after them. `moment` is monotonic."""
+        for batch in batches:
+            worker = self.workers.get(batch.worker)
+            if worker is not None:
+                worker.position, worker.progressed = batch.position, moment
+
+    def pop_ended(self, attempt: int, seconds: float) -> InFlightAttempt | None:
+        """Remove an attempt that ended after `seconds`. Return None if no worker had it."""
+        for worker in self.workers.values():
+            one = worker.in_flight.pop(attempt, None)
+            if one is not None:
+                self.durations.add(one.template, seconds)
+                return one
+        return None
+
+    def take_back(self, tokens: Collection[str]) -> None:
+        """Move the attempts that workers gave back to `returned`."""
+        for worker in self.workers.values() if tokens else ():
+            back = [one for one, attempt in worker.in_flight.items() if attempt.assignment.token in tokens]
+            self.returned += [worker.in_flight.pop(attempt) for attempt in back]
+            worker.recalled = worker.recalled and not back
+
+    # --- orders
+
+    def assign(self, name: str, attempts: Sequence[InFlightAttempt], moment: float) -> None:
+        """Give attempts of one resource class to a worker. `moment` is monotonic."""
+        worker = self.workers[name]
+        if worker.idle:
+            worker.progressed = moment
+            worker.resource_class = attempts[0].resource_class
+        for one in attempts:
+            worker.in_flight[one.assignment.attempt] = one
+        worker.resources = attempts[0].resources
+        tasks = {one.assignment.template: self._tasks[one.assignment.template] for one in attempts}
+        self._executor.assign(name, list(tasks.values()), [one.assignment for one in attempts])
+
+    def assign_returned(self, moment: float) -> bool:
+        """Give returned attempts to idle workers, in order, as far as they fit, and short ones several at a time.
+
+        Return whether any was assigned."""
+        assigned = False
+        idle = [worker for worker in self.open_workers() if worker.idle]
+        while self.returned and idle:
+            first = self.returned[0]
+            if not self.free().fits(first.resources):
+                break
+            kind = (first.template, first.resource_class)
+            alike = [one for one in self.returned if (one.template, one.resource_class) == kind]
+            share = min(self.durations.batch_size(first.template), -(-len(alike) // len(idle)))
+            self.assign(idle.pop().info.name, alike[:share], moment)
+            given = {one.assignment.attempt for one in alike[:share]}
+            self.returned = [one for one in self.returned if one.assignment.attempt not in given]
+            assigned = True
+        return assigned
+
+    def cancel(self, wanted: Iterable[tuple[int, str]]) -> None:
+        """Cancel attempts (id, token) once each: a second cancel would skip the grace period."""
+        for attempt, token in wanted:
+            for worker in self.workers.values():
+                if attempt in worker.in_flight and attempt not in self._cancel_sent:
+                    self._cancel_sent.add(attempt)
+                    self._executor.cancel(worker.info.name, [token])
+
+    def cancel_all(self) -> float:
+        """Cancel all attempts in flight, and return the longest of their grace periods in seconds.
+
+        A second call skips the grace periods."""
+        longest = 0.0
+        for worker in self.workers.values():
+            assignments = [one.assignment for one in worker.in_flight.values()]
+            self._executor.cancel(worker.info.name, [one.token for one in assignments])
+            longest = max([longest, *(self._tasks[one.template].grace for one in assignments)])
+        return longest
+
+    def recall_all(self) -> None:
+        """Recall all attempts that have not started."""
+        for worker in self.workers.values():
+            if worker.in_flight:
+                worker.recalled = True
+                self._executor.recall(worker.info.name)
+
+    def recall_stalled(self) -> None:
+        """If a worker is idle, recall the queued attempts of workers that make no progress."""
+        now = time.monotonic()
+        if self.returned or not any(worker.idle for worker in self.workers.values()):
+            return
+        for worker in self.workers.values():
+            if len(worker.in_flight) > 1 and not worker.recalled and now - worker.progressed > RECALL_SECONDS:
+                worker.recalled = True
+                self._executor.recall(worker.info.name)

@@ -1,0 +1,420 @@
+"""The runner's loop: each iteration ingests new journal records and claims ready jobs in one transaction."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rekindle.domain.models import Runner
+from rekindle.domain.states import ACTIVE, State
+from rekindle.engine.automatic_reruns import RetryErrorSearch
+from rekindle.engine.notify import Notifier, notify
+from rekindle.engine.results import Progress, WorkOptions, WorkReport
+from rekindle.engine.running.assignments import TaskTemplates
+from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back, without_patterns
+from rekindle.engine.running.dispatch import RECALL_SECONDS, Dispatcher
+from rekindle.engine.running.ingest import IngestResult, failures_of, ingest
+from rekindle.engine.running.lease import Lease, PeerWatch
+from rekindle.engine.running.lost_attempts import rerun_lost_to_damage
+from rekindle.engine.running.orphan_tracker import OrphanTracker
+from rekindle.engine.running.reuse_checks import ReuseChecker
+from rekindle.engine.running.signals import Interrupts, StopHandle
+from rekindle.engine.running.statistics import ProgressReporter, RunStatistics, counts_of
+from rekindle.engine.session import Session
+from rekindle.executors.pool import Executor, WorkerInfo
+from rekindle.store.archive import Transaction
+
+BATCH_SECONDS = 0.02
+"""How long outcomes are collected before they are ingested together, while every worker has work queued."""
+
+IDLE_SECONDS = 2.0
+"""The longest time between two reads of the store: runners on other hosts cannot notify this one."""
+
+RETURN_SECONDS = 1.0
+"""How long a run that has timed out waits for its workers to give back attempts that have not started."""
+
+CANCEL_SECONDS = 3.0
+"""How long an interrupted run waits, after the grace periods, for canceled attempts to end."""
+
+
+class RunnerLoop:
+    """One run of a runner, from its first claim to its report."""
+
+    def __init__(
+        self,
+        session: Session,
+        executor: Executor,
+        runner: Runner,
+        lease: Lease,
+        scope: ClaimScope,
+        options: WorkOptions,
+        notifier: Notifier,
+        interrupts: Interrupts,
+        stop: StopHandle,
+        show: Callable[[Progress], None] | None,
+    ) -> None:
+        self._session, self._executor, self._runner, self._scope = session, executor, runner, scope
+        self._options, self._notifier, self._interrupts, self._stop = options, notifier, interrupts, stop
+        self._lease, self._peer_watch = lease, PeerWatch(runner.id)
+        self._tasks = TaskTemplates(session.store.identity)
+        self._dispatcher = Dispatcher(executor, self._tasks, scope.total)
+        self._orphans = OrphanTracker(scope.store_folder)
+        self._statistics = RunStatistics()
+        self._errors = RetryErrorSearch(session)
+        # By path, because a check may end in its thread after the notifier is closed and its descriptor reused.
+        self._reuse_checks = ReuseChecker(
+            session, scope.workflow, os.environ, lambda: notify(scope.store_folder, [runner.id])
+        )
+        self._began_at = session.clock()
+        self._began = self._iterated = time.monotonic()
+        self._reporter = None if show is None else ProgressReporter(session, scope.workflow, show)
+        self._attempts_left = options.most  # None: unlimited
+        self._seen_version = -1
+        self._retry_timer = DelayTimer()
+        self._more_ready = True
+        self._limit = min((one for one in (options.wait_timeout, options.claim_for) if one is not None), default=None)
+        self._stopping = self._timed_out = False  # stopping: nothing more is claimed
+        self._canceled_at: float | None = None
+        self._kill_at: float | None = None
+        self._interrupts_handled = 0
+
+    def run(self, slots: int) -> WorkReport:
+        """Work until no job is left to run or to wait for."""
+        self._open(slots)
+        try:
+            self._handle_stop_requests()
+            while True:
+                self._iterate()
+                if self._reporter is not None:
+                    self._report_progress(self._reporter)
+                if self._finished():
+                    return self._report()
+                self._wait()
+                self._handle_limits()
+                self._handle_stop_requests()
+                self._check_peers()
+        finally:
+            self._orphans.close()
+            self._peer_watch.close()
+            self._reuse_checks.close()
+
+    @property
+    def leaves(self) -> bool:
+        """Return whether the run has timed out while attempts run, which then continue without it."""
+        return self._leaving and self._dispatcher.busy
+
+    # --- one iteration
+
+    def _open(self, slots: int) -> None:
+        self._adopt_orphans()
+        workers = self._executor.open(slots)
+        with self._lease.write(self._session.clock()) as archive:
+            for info in workers:
+                self._register(archive, info)
+        notify(self._scope.store_folder, self._peer_watch.peers)
+
+    def _register(self, archive: Transaction, info: WorkerInfo) -> None:
+        path = str(Path(info.journal).relative_to(self._scope.store_folder))
+        archive.runners.open_journal(self._runner.id, info.name, path, info.pid, info.pid_start)
+        self._dispatcher.add(info, self._iterated)
+
+    def _iterate(self) -> None:
+        ended_workers = [worker.name for worker in self._executor.gone()]
+        own, adopted = self._dispatcher.read_journals(), self._orphans.read_journals()
+        batches = own + adopted
+        version = self._session.store.data_version()
+        store_changed = version != self._seen_version
+        checked, now = self._reuse_checks.done, self._session.clock()
+        due = self._retry_timer.seconds(now) == 0 or time.monotonic() >= self._lease.due
+        resolvable, clock_set_back = self._orphans.resolvable, self._retry_timer.was_set_back(now)
+        news = batches or ended_workers or store_changed or self._more_ready or self._dispatcher.returned
+        if not (news or resolvable or checked or due or clock_set_back):
+            return
+        errors = self._errors.search(failures_of(batches))
+        scope = self._scope
+        if not self._stopping:
+            scope = without_patterns(self._session, scope, self._dispatcher.open_workers())
+        with self._lease.write(now) as archive:
+            result = ingest(archive, batches, self._runner.host, now, errors)
+            rerun_lost_to_damage(archive, result, now)
+            self._count(result)
+            self._replace_workers(archive, ended_workers)
+            self._resolve_orphans(archive, result, now)
+            reinstated = self._reuse_checks.record(archive, now) if checked else 0
+            look = store_changed or self._dispatcher.returned
+            wanted = archive.attempts.wanted_cancel(self._runner.id) if look else []
+            self._give_back(archive, wanted, now)
+            archive.queue.clear_due_delays(self._retry_timer.latest(now))
+            if clock_set_back:
+                archive.queue.clear_future_delays(now)
+            claims = None if self._stopping else self._claim(archive, scope, now)
+            self._retry_timer.set(archive.queue.next_due(self._scope.workflow, now), now)
+            ends = bool(result.ended or result.returned or ended_workers or resolvable or checked)
+            peers = archive.runners.with_free_slots() if ends and self._concerns_peers(claims) else []
+        self._iterated = time.monotonic()
+        self._seen_version = self._session.store.data_version()
+        if scope is not self._scope:  # jobs that became ready after the search were no candidates: iterate again
+            self._seen_version, self._more_ready = version, ends or due or clock_set_back
+        notify(self._scope.store_folder, ())
+        if checked:
+            self._reuse_checks.committed()
+            self._statistics.reinstated += reinstated
+        if not self._stopping:
+            self._reuse_checks.begin()
+        self._dispatcher.advance(own, self._iterated)
+        self._orphans.advance(adopted)
+        if claims is not None:
+            for name, attempts in claims.work.items():
+                self._dispatcher.assign(name, attempts, self._iterated)
+            self._more_ready |= self._dispatcher.assign_returned(self._iterated)
+        self._dispatcher.cancel(wanted)
+        notify(self._scope.store_folder, [one for one in peers if one != self._runner.id])
+
+    def _count(self, result: IngestResult) -> None:
+        for number, state, seconds in result.ended:
+            attempt = self._dispatcher.pop_ended(number, seconds)
+            if attempt is not None and number not in result.archived:  # the job of an archived one has not ended
+                self._statistics.count_end(attempt.job, state, requeued=attempt.job in result.requeued)
+        self._statistics.damaged += result.damaged
+        self._statistics.warnings += result.warnings
+        self._dispatcher.take_back(set(result.returned))
+        self._more_ready = bool(result.ended or result.returned)
+
+    def _replace_workers(self, archive: Transaction, ended: Sequence[str]) -> None:
+        """Remove workers that have ended, whose journals have been read, and start others."""
+        for name in ended:
+            self._dispatcher.remove(name)
+            archive.runners.close_journal(name)
+            if not self._stopping:
+                self._register(archive, self._executor.replace(name))
+
+    def _concerns_peers(self, claims: Claims | None) -> bool:
+        """Return whether peers can claim jobs that this runner left, or have nothing to wait for any more."""
+        if not self._peer_watch.peers:
+            return False
+        return claims is None or claims.left > 0 or not (claims.work or self._dispatcher.busy)
+
+    def _resolve_orphans(self, archive: Transaction, result: IngestResult, now: float) -> None:
+        if not self._orphans:
+            return
+        self._more_ready |= self._orphans.resolvable
+        for job, state in self._orphans.resolve(archive, result, now):
+            self._statistics.count_end(job, state, requeued=False)
+        self._statistics.orphan_counts = self._orphans.found.counts()
+        self._orphans.cancel_wanted(archive)
+
+    def _give_back(self, archive: Transaction, wanted: Sequence[tuple[int, str]], now: float) -> None:
+        """Release the claims of returned attempts: of those to be canceled, and of all when the run is stopping."""
+        canceled = {attempt for attempt, _ in wanted}
+        returned = self._dispatcher.returned
+        released = {one.assignment.attempt for one in returned if self._stopping or one.assignment.attempt in canceled}
+        if released:
+            give_back(archive, sorted(released), now)
+            self._count_claims(-len(released))
+            self._dispatcher.returned = [one for one in returned if one.assignment.attempt not in released]
+
+    def _claim(self, archive: Transaction, scope: ClaimScope, now: float) -> Claims:
+        dispatcher = self._dispatcher
+        # Returned attempts go to idle workers before new claims.
+        workers = [one for one in dispatcher.open_workers() if not dispatcher.returned or not one.idle]
+        free = dispatcher.free()
+        claims = claim(archive, scope, workers, dispatcher.durations, self._tasks, now, free, self._attempts_left)
+        self._count_claims(sum(map(len, claims.work.values())))
+        self._statistics.never_fit = dict(claims.never_fit)
+        self._more_ready = False
+        return claims
+
+    def _count_claims(self, number: int) -> None:
+        if self._attempts_left is not None:
+            self._attempts_left -= number
+
+    # --- waiting
+
+    def _wait(self) -> None:
+        handles = self._orphans.handles
+        if not self._stopping:
+            handles = (*handles, *self._peer_watch.handles)
+        readable = self._executor.wait(self._timeout(), (self._notifier.fd, self._interrupts.fd, *handles))
+        if self._notifier.fd in readable:
+            self._notifier.drain()
+            self._seen_version = -1
+        if self._interrupts.fd in readable:
+            self._interrupts.drain()
+            return
+        if readable:  # a peer has started or ended
+            self._peer_watch.due = self._iterated
+        self._dispatcher.recall_stalled()
+        rest = self._iterated + BATCH_SECONDS - time.monotonic()
+        if rest > 0 and self._dispatcher.well_supplied:
+            time.sleep(rest)
+
+    def _timeout(self) -> float:
+        """Return the seconds until something is due that no descriptor reports."""
+        timeout = IDLE_SECONDS
+        if self._more_ready:
+            timeout = 0.0
+        elif self._dispatcher.returned:
+            timeout = 0.05
+        elif self._dispatcher.can_recall:
+            timeout = RECALL_SECONDS
+        dues = [self._lease.due]
+        if not self._stopping:
+            dues.append(self._peer_watch.due)
+        if self._limit is not None and self._may_time_out:
+            dues.append(self._began + self._limit)
+        if self._leaving:
+            dues.append(self._began + (self._limit or 0.0) + RETURN_SECONDS)
+        elif self._kill_at is not None:
+            dues.append(self._kill_at)
+        if self._reporter is not None:
+            dues.append(self._reporter.due)
+        if self._orphans:
+            dues.append(self._orphans.due)
+        retry = self._retry_timer.seconds(self._session.clock())
+        return max(0.0, min(timeout, min(dues) - time.monotonic(), retry))
+
+    # --- ending
+
+    def _handle_limits(self) -> None:
+        now = time.monotonic()
+        if self._limit is not None and self._may_time_out and now - self._began > self._limit:
+            self._timed_out = True
+            self._drain()
+        if self._kill_at is not None and now > self._kill_at:
+            self._executor.close(grace=0.0)
+
+    def _handle_stop_requests(self) -> None:
+        if self._stop.is_stopped and not self._stopping:
+            self._drain()
+        interrupted = self._interrupts.count > self._interrupts_handled
+        self._interrupts_handled = self._interrupts.count
+        first = self._canceled_at is None
+        if not interrupted and not (self._stop.cancels and first):
+            return
+        if first:
+            self._canceled_at = time.monotonic()
+            self._drain()
+        grace = self._dispatcher.cancel_all()
+        if first:
+            self._kill_at = time.monotonic() + grace + CANCEL_SECONDS
+
+    def _drain(self) -> None:
+        """Claim nothing more, and recall the attempts that have not started."""
+        self._stopping = True
+        self._dispatcher.recall_all()
+
+    @property
+    def _may_time_out(self) -> bool:
+        return not self._timed_out and self._canceled_at is None
+
+    @property
+    def _leaving(self) -> bool:
+        return self._timed_out and self._options.wait_timeout is not None and self._canceled_at is None
+
+    def _finished(self) -> bool:
+        dispatcher = self._dispatcher
+        if self._leaving and not dispatcher.returned:
+            overdue = time.monotonic() - self._began > (self._limit or 0.0) + RETURN_SECONDS
+            if overdue or not dispatcher.has_queued:
+                return True
+        if dispatcher.returned or self._more_ready or dispatcher.busy or dispatcher.has_retired:
+            return False
+        if self._stopping or self._attempts_left == 0:
+            return True
+        if self._orphans.has_progress or self._reuse_checks.under_way:
+            return False
+        if not self._options.linger:
+            return True
+        if self._options.watch or self._retry_timer.is_set:
+            return False
+        with self._session.store.read() as archive:
+            counts = counts_of(archive, self._scope.workflow)
+            leaving = archive.queue.count_archived_active(self._scope.workflow)
+        return sum(counts.get(state, 0) for state in ACTIVE) + leaving <= len(self._stuck())
+
+    # --- peers
+
+    def _check_peers(self) -> None:
+        """Adopt the orphans of peers that have died. Also done while there are jobs to run."""
+        if self._stopping or time.monotonic() < self._peer_watch.due:
+            return
+        with self._session.store.read() as archive:
+            dead = self._peer_watch.dead_peers(archive, self._session.clock())
+        if dead:
+            self._adopt_orphans()
+
+    def _adopt_orphans(self) -> None:
+        """Take over from dead peers. Of several runners only one succeeds for each."""
+        now = self._session.clock()
+        with self._lease.write(now) as archive:
+            self._orphans.take_over(archive, self._peer_watch.dead_peers(archive, now), self._runner.id)
+
+    # --- reporting
+
+    def _report_progress(self, reporter: ProgressReporter) -> None:
+        busy = [worker for worker in self._dispatcher.workers.values() if not worker.idle]
+        running = [next(iter(worker.in_flight.values())).name for worker in busy]
+        reporter.report(self._statistics, running, delayed=self._retry_timer.is_set)
+
+    def _report(self) -> WorkReport:
+        stuck = dict(self._stuck())
+        with self._session.store.read() as archive:
+            counts = counts_of(archive, self._scope.workflow)
+            decided = archive.canaries.decided(self._scope.workflow, self._began_at)
+            named = tuple((job.name, stuck[job.id]) for job in archive.jobs.get(sorted(stuck)))
+        left = self.leaves or any(counts.get(state) for state in (State.READY, State.WAITING))
+        interrupted, timed_out = self._canceled_at is not None, self._timed_out and left
+        report = self._statistics.report(counts, interrupted=interrupted, timed_out=timed_out)
+        signal, stopped = self._interrupts.first, self._stop.is_stopped
+        return replace(report, stuck=named, canaries=tuple(decided), signal=signal, stopped=stopped)
+
+    def _stuck(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Return (job, pids) of orphaned attempts whose processes cannot be killed, within the runner's scope."""
+        here = self._scope.workflow
+        return [(one.job, pids) for one, pids in self._orphans.stuck().values() if here in (None, one.workflow)]
+
+
+_DRIFT_SECONDS = 1.0
+"""How far the wall clock may fall behind the monotonic clock without counting as set back."""
+
+
+class DelayTimer:
+    """The time of the next delayed job.
+
+    It is reached when the wall clock shows it, or when as much time has passed as was left when it was set: a wall
+    clock that is set back delays no job."""
+
+    def __init__(self) -> None:
+        self._date: float | None = None
+        self._at = math.inf  # monotonic
+        self._ahead = math.inf  # of the monotonic clock, at the last call of `was_set_back`
+
+    @property
+    def is_set(self) -> bool:
+        """Return whether a job is delayed."""
+        return self._date is not None
+
+    def set(self, date: float | None, now: float) -> None:
+        """Set the time, or None; the wall clock shows `now`. Setting the same time again changes nothing."""
+        if date != self._date:
+            self._date = date
+            self._at = math.inf if date is None else time.monotonic() + date - now
+
+    def was_set_back(self, now: float) -> bool:
+        """Return whether the wall clock, which shows `now`, was set back since the last call; True at first."""
+        before, self._ahead = self._ahead, now - time.monotonic()
+        return self._ahead < before - _DRIFT_SECONDS
+
+    def seconds(self, now: float) -> float:
+        """Return the seconds left: 0 when the time is reached, infinity when none is set."""
+        if self._date is None:
+            return math.inf
+        return max(0.0, min(self._date - now, self._at - time.monotonic()))
+
+    def latest(self, now: float) -> float:
+        """Return the latest time whose jobs are due: the set one if it is reached, and at least `now`."""
+        return max(now, self._date) if self._date is not None and self.seconds(now) == 0 else now

@@ -1,0 +1,120 @@
+"""Run statistics: attempts counted as they end, progress reports, and the exit code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from rekindle.domain.states import State
+from rekindle.engine.results import OrphanCounts, Progress, WorkReport
+from rekindle.engine.session import Session
+from rekindle.store.archive import Snapshot
+
+REPORT_SECONDS = 0.2
+"""Time between two progress reports."""
+
+
+@dataclass(slots=True)
+class RunStatistics:
+    """Counts of attempts, and the jobs whose last attempt in this run failed or was canceled."""
+
+    completed: int = 0
+    failures: int = 0
+    cancels: int = 0
+    retried: int = 0
+    reinstated: int = 0
+    orphan_counts: OrphanCounts = field(default_factory=OrphanCounts)
+    damaged: list[str] = field(default_factory=list)
+    failed_jobs: set[int] = field(default_factory=set)
+    canceled_jobs: set[int] = field(default_factory=set)
+    never_fit: dict[int, tuple[str, str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def count_end(self, job: int, state: State, *, requeued: bool) -> None:
+        """Count the end of an attempt. `requeued`: its job runs again automatically, so it has not failed yet."""
+        self.failed_jobs.discard(job)
+        self.canceled_jobs.discard(job)
+        if state is State.COMPLETED:
+            self.completed += 1
+        elif requeued:
+            self.retried += 1
+        elif state is State.FAILED:
+            self.failures += 1
+            self.failed_jobs.add(job)
+        else:
+            self.cancels += 1
+            self.canceled_jobs.add(job)
+
+    def report(self, counts: Mapping[State, int], *, interrupted: bool, timed_out: bool) -> WorkReport:
+        """Return the report of the run.
+
+        Its exit code is 5 if interrupted, 6 if timed out, 2 with failed jobs, 5 with canceled jobs, 1 with jobs that
+        can never fit here, else 0."""
+        if interrupted:
+            code = 5
+        elif timed_out:
+            code = 6
+        elif self.failed_jobs:
+            code = 2
+        elif self.canceled_jobs:
+            code = 5
+        else:
+            code = 1 if self.never_fit else 0
+        return WorkReport(
+            exit_code=code,
+            completed=self.completed,
+            failed=len(self.failed_jobs),
+            canceled=len(self.canceled_jobs),
+            counts=dict(counts),
+            never_fit=tuple(self.never_fit.values()),
+            interrupted=interrupted,
+            recovered=self.orphan_counts.again,
+            orphan_counts=self.orphan_counts,
+            reinstated=self.reinstated,
+            retried=self.retried,
+            damaged=tuple(self.damaged),
+            warnings=tuple(self.warnings),
+        )
+
+
+class ProgressReporter:
+    """Calls `show` with the progress of a run of one workflow, or of all."""
+
+    def __init__(self, session: Session, workflow: int | None, show: Callable[[Progress], None]) -> None:
+        self._session, self._workflow, self._show = session, workflow, show
+        self._began = self._reported = time.monotonic()
+
+    @property
+    def due(self) -> float:
+        """Return the time of the next report (monotonic)."""
+        return self._reported + REPORT_SECONDS
+
+    def report(self, statistics: RunStatistics, running: Iterable[str], *, delayed: bool) -> None:
+        """Report, if a report is due. `running`: names of running jobs; `delayed`: some jobs wait for their retry."""
+        now = time.monotonic()
+        if now < self.due:
+            return
+        self._reported = now
+        with self._session.store.read() as archive:
+            counts = counts_of(archive, self._workflow)
+            waiting = archive.queue.delayed(self._session.clock()) if delayed else {}
+        workflows = {self._workflow} if self._workflow is not None else waiting.keys()
+        one = statistics
+        ended = one.completed + one.failures + one.cancels + one.retried
+        later = sum(n for workflow, n in waiting.items() if workflow in workflows)
+        seconds = now - self._began
+        progress = Progress(
+            counts, tuple(running), ended, one.failures, seconds, one.reinstated, one.retried, delayed=later
+        )
+        self._show(progress)
+
+
+def counts_of(archive: Snapshot, workflow: int | None) -> dict[State, int]:
+    """Return how many jobs are in each state, of one workflow or of all that are not archived."""
+    found = [archive.workflows.find(workflow)] if workflow is not None else archive.workflows.listing()
+    counts: dict[State, int] = {}
+    for one in found:
+        for state, n in (one.counts if one else {}).items():
+            counts[state] = counts.get(state, 0) + n
+    return counts

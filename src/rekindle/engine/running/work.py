@@ -1,0 +1,148 @@
+"""Start a runner: register it, run its loop on an executor, and end or abandon it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+
+from rekindle.domain.errors import BadValue, Refused, StoreError
+from rekindle.domain.models import Runner, RunnerCapacity
+from rekindle.domain.packing import capacity_of
+from rekindle.domain.states import State
+from rekindle.engine.machine import capacity_owner, memory, processors, raise_file_limit
+from rekindle.engine.notify import Notifier
+from rekindle.engine.preconditions import refuse_inside_job, refuse_without_folder, workflows_without_folder
+from rekindle.engine.presence import this_process
+from rekindle.engine.queries.selections import find_workflow
+from rekindle.engine.results import Progress, WorkOptions, WorkReport
+from rekindle.engine.running.claims import ClaimScope
+from rekindle.engine.running.lease import LEASE_SECONDS, Lease
+from rekindle.engine.running.runner_loop import RunnerLoop
+from rekindle.engine.running.signals import Interrupts, StopHandle
+from rekindle.engine.session import Session
+from rekindle.executors.pool import Executor
+from rekindle.store.archive import Transaction
+
+
+def work(
+    session: Session,
+    options: WorkOptions,
+    show: Callable[[Progress], None] | None = None,
+    executor: Executor | None = None,
+    stop: StopHandle | None = None,
+) -> WorkReport:
+    """Run until no job is ready, running or adoptable (with `watch`: until interrupted).
+
+    The first SIGINT, SIGTERM or SIGHUP cancels running attempts, records that, and ends the run with `interrupted`; a
+    second SIGINT or SIGTERM skips grace periods. `stop` ends the run from another thread. Where an exception ends the
+    run, Superseded among them, running attempts continue, and the next runner ingests their outcomes. Raise Refused in
+    a process of a job that the run would wait for. `show` is called with the progress a few times a second. `executor`
+    replaces the one that the options name.
+    """
+    workflow = find_workflow(session, options.workflow) if options.workflow else None
+    if workflow is not None and workflow.archived is not None:
+        raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
+    if options.linger:
+        refuse_inside_job(session, workflow.id if workflow else None)
+    if workflow is not None:
+        refuse_without_folder(session, [workflow.id])
+    missing = workflows_without_folder(session) if workflow is None else ()
+    stopped = {one.id: f"its workflow's folder is missing: {one.directory}" for one in missing}
+    slots = options.slots or processors()
+    raise_file_limit(slots)
+    executor, stop = executor or load_executor(options.executor, session), stop or StopHandle()
+    offer = offer_of(options, slots, workflow.id if workflow else None)
+    with session.store.write() as archive:
+        archive.queue.ready(0, 0, 0, only=options.only)  # refuses an invalid condition before the runner is registered
+        place, now = this_process(), session.clock()
+        runner = archive.runners.register(place, executor.name, slots, now, LEASE_SECONDS, options.label, offer)
+    lease = Lease(session, runner)
+    scope = ClaimScope(
+        offer.workflow,
+        capacity_of(offer),
+        runner.id,
+        session.store.folder,
+        runner.host,
+        options.only,
+        options.place,
+        stopped,
+        owner=capacity_owner(capacity_of(offer)),
+    )
+    try:
+        with (
+            closing(Notifier(session.store.folder, runner.id)) as notifier,
+            stop.waking(notifier.notify),
+            Interrupts() as interrupts,
+        ):
+            loop = RunnerLoop(session, executor, runner, lease, scope, options, notifier, interrupts, stop, show)
+            report = loop.run(slots)
+            if loop.leaves:
+                executor.leave()
+            else:
+                executor.close(grace=0.0)
+            with lease.write(session.clock()) as archive:
+                held = _end(archive, session.clock(), runner, scope, report, leaves=loop.leaves)
+    except BaseException:  # whatever ended the run, the next runner resolves its attempts
+        executor.leave()
+        _abandon(session, runner)
+        raise
+    return replace(report, held=held)
+
+
+def _end(
+    archive: Transaction, now: float, runner: Runner, scope: ClaimScope, report: WorkReport, *, leaves: bool
+) -> dict[str, int]:
+    """Record the end of the run, and return how many of the jobs left are held, by reason."""
+    if leaves:
+        archive.runners.abandon(runner.id, runner.epoch)
+    else:
+        archive.runners.end(runner.id, now)
+    if report.completed or report.failed or report.canceled or report.reinstated:
+        archive.events.add(now, "worked", scope.workflow, _event_detail(runner, report))
+    return archive.jobs.count_held(scope.workflow) if report.counts.get(State.READY) else {}
+
+
+def _event_detail(runner: Runner, report: WorkReport) -> dict[str, int | bool | str]:
+    signal = {"signal": report.signal.name} if report.signal else {}
+    return {
+        "runner": runner.id,
+        "completed": report.completed,
+        "failed": report.failed,
+        "canceled": report.canceled,
+        "reinstated": report.reinstated,
+        "interrupted": report.interrupted,
+        **signal,
+    }
+
+
+def _abandon(session: Session, runner: Runner) -> None:
+    """Mark the runner as dead, so that the next runner resolves its attempts at once."""
+    try:
+        with session.store.write() as archive:
+            archive.runners.abandon(runner.id, runner.epoch)
+    except StoreError:
+        return  # the end of this process will show it
+
+
+def offer_of(options: WorkOptions, slots: int, workflow: int | None = None) -> RunnerCapacity:
+    """Return the capacity that a runner with these options offers to jobs."""
+    return RunnerCapacity(
+        cpus=float(max(slots, processors())),
+        memory=options.memory if options.memory is not None else memory(),
+        gpus=options.gpus,
+        licences=dict(options.licences),
+        workflow=workflow,
+        chosen=options.only is not None,
+    )
+
+
+def load_executor(name: str, session: Session) -> Executor:
+    """Return the executor of that name. Its module is imported only now."""
+    if name == "local":
+        from rekindle.executors.local import LocalExecutor
+
+        return LocalExecutor(session.store.folder)
+    if name in ("slurm", "dask"):
+        raise BadValue(f"the {name} executor is not there yet", hint="--executor local")
+    raise BadValue(f"unknown executor {name!r}", hint="executors are local, slurm, dask")

@@ -1,0 +1,1 @@
+"""Find jobs whose attempts no longer match their inputs, definitions or needs."""

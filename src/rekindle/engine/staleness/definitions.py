@@ -1,0 +1,242 @@
+"""Compare the definitions that attempts ran with what their jobs would run now. Shared definitions are compared
+once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rekindle.domain.actions import ParameterChange, effective_params
+from rekindle.domain.changes.fingerprints import ABSENT, ATTEMPTS_OWN, FileContent, MatchedFiles, MeasuredAttempt
+from rekindle.domain.changes.revisions import SpecValues, outdated_overrides
+from rekindle.domain.changes.staleness import FilledTemplate, definition_reasons
+from rekindle.domain.changes.template_uses import files_in_commands, functions_called
+from rekindle.domain.definition import JobTemplate
+from rekindle.domain.errors import RekindleError, UnknownWord
+from rekindle.domain.overrides import NO_OVERRIDES, AppliedOverrides, decode_overrides
+from rekindle.domain.rerun.plan import Reason, ReasonKind
+from rekindle.domain.texts.patterns import glob_location, is_glob
+from rekindle.domain.texts.substitution import render_text
+from rekindle.engine.dynamic_actions import parameter_changes
+from rekindle.engine.staleness.needs import AcceptedBases
+from rekindle.files.dependencies import locate_files
+from rekindle.files.file_patterns import static_items
+from rekindle.journal.encoding import from_json
+from rekindle.store.archive import Snapshot
+
+_NOTHING: Mapping[str, Any] = {}
+
+_PATHS = ("inputs.", "outputs.", "workdir")
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionVersion:
+    """The definition that an attempt ran or would run, without its matrix values."""
+
+    body: JobTemplate
+    template: int
+    revision: int
+    patched: Mapping[str, Any] = field(default_factory=dict)  # parameters that actions have changed
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionComparison:
+    """The definition of an attempt then and now, and the reasons why they differ."""
+
+    then: DefinitionVersion
+    now: DefinitionVersion
+    reasons: tuple[Reason, ...] = ()
+    paths_differ: bool = False  # the paths of its files may differ now
+    functions: tuple[str, ...] = ()  # called then and now; empty if they differ
+
+
+class AttemptDefinitions:
+    """Reads each template and parameter set once, and compares each distinct pair of definitions once."""
+
+    def __init__(self, archive: Snapshot, subjects: Sequence[MeasuredAttempt], accepted: AcceptedBases) -> None:
+        pins = {one.pinned_to for one in subjects if one.pinned_to is not None and one.attempt != one.live}
+        self._pinned = archive.staleness.origins(pins) if pins else {}
+        self._workflows = {
+            number: found
+            for number in {one.workflow for one in subjects}
+            if (found := archive.workflows.find(number)) is not None
+        }
+        self._accepted = accepted
+        self._patched = archive.fingerprints.patched(one.attempt for one in subjects)
+        self._changes = parameter_changes(archive, [one.job for one in subjects])
+        numbers = {number for one in subjects for number in (one.template, one.template_now)}
+        numbers |= {basis.template for _, basis in accepted.values()} | {one[0] for one in self._pinned.values()}
+        self.templates = archive.staleness.templates(numbers)
+        self._archive = archive
+        self._params: dict[tuple[int, int], Mapping[str, Any]] = {}
+        self._known: dict[tuple[Any, ...], DefinitionComparison] = {}
+        self._made: dict[tuple[int, int], DefinitionVersion] = {}
+
+    def directory(self, workflow: int) -> str:
+        """Return the absolute folder of a workflow."""
+        return self._workflows[workflow].directory
+
+    def of(self, one: MeasuredAttempt) -> DefinitionComparison:
+        """Compare the definition of an attempt with that of its job's next attempt."""
+        plain = one.job not in self._changes and one.attempt not in self._patched and one.attempt not in self._accepted
+        key = (one.workflow, one.template, one.revision, one.template_now, one.overrides, one.overrides_now)
+        if not plain or one.pinned_to is not None or one.binding != one.binding_now:
+            return self._compared(one)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._compared(one)
+        return found
+
+    def binding(self, one: MeasuredAttempt) -> str:
+        """Return the matrix values of a job's next attempt, as JSON text."""
+        return self._now(one)[1]
+
+    def modified(self, one: MeasuredAttempt) -> AppliedOverrides:
+        """Return what a rerun has modified for a job's next attempt. Modifications of a pinned job last through
+        revisions. An attempt that ran pinned is compared with the latest definition, so modifications of values that
+        have changed since are dropped."""
+        modified = decode_overrides(one.overrides_now)
+        if modified == NO_OVERRIDES or one.pinned_to is None or one.attempt != one.live:
+            return modified
+        (then, _), (now, _) = self._then(one), self._now(one)
+        return modified.without(outdated_overrides(modified, self._spec(one, then), self._spec(one, now)))
+
+    def _spec(self, one: MeasuredAttempt, made: DefinitionVersion) -> SpecValues:
+        return SpecValues(made.body, self._params_of(one.workflow, made.revision))
+
+    def paths(
+        self, one: MeasuredAttempt, made: DefinitionVersion, binding: str
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the absolute paths of the inputs and outputs now, by name; empty if a path has no value now."""
+        scope = self.scope(one, made, binding)
+        project = self.directory(one.workflow)
+        own = one.folder if made.body.workdir == "attempt" and one.folder else project
+        try:
+            return _render_paths(made.body.inputs, scope, project), _render_paths(made.body.outputs, scope, own)
+        except UnknownWord:  # the removed parameter is a reason of its own
+            return {}, {}
+
+    def named(self, one: MeasuredAttempt, made: DefinitionVersion, binding: str) -> tuple[FileContent, ...]:
+        """Return the files that the commands of a job's next attempt name, without digests."""
+        body, modified = made.body, self.modified(one)
+        project = self.directory(one.workflow)
+        directory = one.folder if body.workdir == "attempt" and one.folder else project
+        scope: dict[str, Any] = {**self.scope(one, made, binding), "env": os.environ}
+        variables: dict[str, str] = {}
+        for name, text in {**body.env, **modified.env}.items():
+            with contextlib.suppress(RekindleError):
+                variables[name] = render_text(text, scope)
+        scope["env"] = {**os.environ, **variables}
+        inputs, outputs = self.paths(one, made, binding)
+        declared = [os.path.normpath(path) for path in (*inputs.values(), *outputs.values())]
+        scope["inputs"], scope["outputs"] = inputs, outputs
+        search = variables.get("PATH", "")
+        found = files_in_commands(
+            body.steps, scope, scope["env"], lambda each: static_items(each, scope, directory), search
+        )
+        return tuple(
+            FileContent(
+                each.name,
+                each.path,
+                ABSENT,
+                named=each.named,
+                matched=None if each.pattern is None else MatchedFiles(each.pattern),
+            )
+            for each in locate_files(found, directory, project, declared)
+        )
+
+    def patterns(self, one: MeasuredAttempt, made: DefinitionVersion) -> dict[str, str]:
+        """Return, by name, the inputs that are patterns, with their values filled in."""
+        scope = self.scope(one, made, self.binding(one))
+        try:
+            found = {name: render_text(text, scope) for name, text in made.body.inputs.items()}
+        except UnknownWord:
+            return {}
+        return {name: text for name, text in found.items() if is_glob(text)}
+
+    def scope(self, one: MeasuredAttempt, made: DefinitionVersion, binding: str) -> Mapping[str, Any]:
+        """Return the values that can be used in an attempt's texts now."""
+        return {
+            "params": {**self._values(one.workflow, made), **self.modified(one).params},
+            "matrix": from_json(binding),
+            "job": {"name": one.name, "id": one.job},
+        }
+
+    def _compared(self, one: MeasuredAttempt) -> DefinitionComparison:
+        (then, before), (now, after) = self._then(one), self._now(one)
+        accepted = self._accepted[one.attempt][1].overrides if one.attempt in self._accepted else ATTEMPTS_OWN
+        modified = decode_overrides(one.overrides if accepted == ATTEMPTS_OWN else accepted)
+        same = before == after
+        reasons = definition_reasons(
+            FilledTemplate(then.body, self._values(one.workflow, then), _NOTHING if same else from_json(before)),
+            FilledTemplate(now.body, self._values(one.workflow, now), _NOTHING if same else from_json(after)),
+            modified,
+            self.modified(one),
+        )
+        functions = functions_called(now.body.steps)
+        same_functions = functions == functions_called(then.body.steps)  # otherwise the definition is already a reason
+        paths_differ = any(_changes_paths(reason) for reason in reasons)
+        return DefinitionComparison(then, now, reasons, paths_differ, functions if same_functions else ())
+
+    def _then(self, one: MeasuredAttempt) -> tuple[DefinitionVersion, str]:
+        """Return the definition that an attempt ran, and its matrix values (JSON text)."""
+        if one.attempt in self._accepted:
+            basis = self._accepted[one.attempt][1]
+            return self._of(basis.template, basis.revision, basis.patched), basis.binding
+        return self._of(one.template, one.revision, self._patched.get(one.attempt, _NOTHING)), one.binding
+
+    def _now(self, one: MeasuredAttempt) -> tuple[DefinitionVersion, str]:
+        """Return the definition of the job's next attempt (pinned, or the latest), and its matrix values (JSON
+        text)."""
+        template, binding = one.template_now, one.binding_now
+        revision = self._workflows[one.workflow].revision
+        if one.pinned_to in self._pinned and one.attempt != one.live:
+            template, revision, binding = self._pinned[one.pinned_to]
+        changes = self._changes.get(one.job, ())
+        return self._of(template, revision, self._changed(one.workflow, revision, changes)), binding
+
+    def _changed(self, workflow: int, revision: int, changes: Sequence[ParameterChange]) -> Mapping[str, Any]:
+        if not changes:
+            return _NOTHING
+        params = self._params_of(workflow, revision)
+        return {
+            name: value
+            for name, value in effective_params(params, changes).items()
+            if name not in params or params[name] != value
+        }
+
+    def _of(self, template: int, revision: int, patched: Mapping[str, Any]) -> DefinitionVersion:
+        if patched:
+            return DefinitionVersion(self.templates[template], template, revision, patched)
+        found = self._made.get((template, revision))
+        if found is None:
+            found = self._made[template, revision] = DefinitionVersion(self.templates[template], template, revision)
+        return found
+
+    def _values(self, workflow: int, made: DefinitionVersion) -> Mapping[str, Any]:
+        params = self._params_of(workflow, made.revision)
+        return {**params, **made.patched} if made.patched else params
+
+    def _params_of(self, workflow: int, revision: int) -> Mapping[str, Any]:
+        found = self._params.get((workflow, revision))
+        if found is None:
+            found = self._params[workflow, revision] = self._archive.workflows.params(workflow, revision)
+        return found
+
+
+def _render_paths(texts: Mapping[str, str], scope: Mapping[str, Any], folder: str) -> dict[str, str]:
+    found = {name: render_text(text, scope) for name, text in texts.items()}
+    return {
+        name: glob_location(folder, text) if is_glob(text) else str(Path(folder, text)) for name, text in found.items()
+    }
+
+
+def _changes_paths(reason: Reason) -> bool:
+    """Return whether a difference can change the paths of files."""
+    if reason.kind is ReasonKind.PARAMETER:
+        return True
+    return str(reason.detail.get("field", "")).startswith(_PATHS)

@@ -1,0 +1,485 @@
+"""Measure attempts against the present, in three parts.
+
+`measure_attempts` reads the store (in a transaction), `contents.read_contents` reads the disk (outside of one), and
+`AttemptMeasures.assess` applies the domain rules to both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from rekindle.domain.changes.differences import code_reasons, environment_part_reasons, environment_parts
+from rekindle.domain.changes.fingerprints import (
+    ABSENT,
+    Baseline,
+    EnvironmentPart,
+    FileContent,
+    FileFingerprints,
+    FileRecord,
+    MeasuredAttempt,
+    is_within,
+    written_inside,
+)
+from rekindle.domain.changes.staleness import (
+    Assessment,
+    ComparedPart,
+    file_reason,
+    result_digest,
+    values_used,
+    variable_reasons,
+)
+from rekindle.domain.changes.template_uses import functions_called
+from rekindle.domain.errors import RekindleError
+from rekindle.domain.overrides import decode_overrides
+from rekindle.domain.rerun.plan import Reason, ReasonKind
+from rekindle.domain.states import State
+from rekindle.domain.texts.patterns import glob_base, is_glob
+from rekindle.domain.texts.substitution import render_text
+from rekindle.engine.staleness.contents import (
+    ContentRequests,
+    EnvironmentLookup,
+    FileContents,
+    FileRequest,
+    FunctionSet,
+    MtimePath,
+    VariableDigests,
+)
+from rekindle.engine.staleness.definitions import AttemptDefinitions, DefinitionComparison
+from rekindle.engine.staleness.implicit_inputs import (
+    FanOutItems,
+    JobOutputs,
+    fan_out_items,
+    job_outputs,
+    named_file_reasons,
+    pattern_request,
+)
+from rekindle.engine.staleness.needs import NeedComparison, compare_needs
+from rekindle.files.dependencies import DEFAULT_PATH, program_file
+from rekindle.store.archive import Snapshot
+
+NO_PRINTS = FileFingerprints()
+
+
+@dataclass(slots=True)
+class _AttemptMeasure:
+    """One attempt, with everything it is compared by."""
+
+    subject: MeasuredAttempt
+    made: DefinitionComparison
+    binding: str  # JSON text: the matrix values now
+    prints: FileFingerprints
+    recorded: bool  # its worker recorded its dependencies
+    paths: tuple[Mapping[str, str], Mapping[str, str]] | None  # paths of inputs and outputs now; None: as recorded
+    code: Mapping[str, str] | None = None  # then: see domain.changes.fingerprints
+    functions: FunctionSet | None = None  # now
+    own: frozenset[str] = frozenset()  # paths of its outputs, if it has inputs too
+    environment: Mapping[EnvironmentLookup, str] = field(default_factory=dict)  # then
+    overrides: str | None = None  # JSON text: for the job's next attempt
+    written: tuple[str, ...] = ()  # paths of its outputs, if one lies inside a folder that it reads
+    implicit: tuple[FileContent, ...] = ()  # files that its commands named (those declared are in `prints`)
+    implicit_now: tuple[FileContent, ...] | None = None  # named by its commands now, without digests; None: the same
+    patterns: Mapping[str, str] = field(default_factory=dict)  # inputs that are patterns, if `paths` is set
+    fan_outs: tuple[FanOutItems, ...] = ()  # fan-outs over patterns
+
+    def inside(self, path: str) -> tuple[str, ...]:
+        """Return its outputs inside a folder that it reads."""
+        return written_inside(path, self.written) if self.written else ()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptMeasures:
+    """Attempts, with everything that the store knows of their dependencies then and now."""
+
+    requests: ContentRequests
+    known: Mapping[str, FileRecord]  # digests from the last time that files were read
+    accepted: Mapping[int, int]  # by attempt: the `accept` rerun whose basis it is measured by
+    _measures: tuple[_AttemptMeasure, ...]
+    _needs: NeedComparison
+    _environment: Mapping[str, str]
+    _written: JobOutputs
+
+    def assess(self, contents: FileContents) -> dict[int, Assessment]:
+        """Return, by job, whether rerunning would produce the same result as the attempt. `contents` must be the answer
+        to `requests`."""
+        variables, comparisons = VariableDigests(self._environment), _SharedComparisons()
+        found = {}
+        for one in self._measures:
+            job, attempt = one.subject.job, one.subject.attempt
+            reasons = one.made.reasons
+            if one.prints is not NO_PRINTS or one.code is not None:
+                reasons = (*reasons, *_external_reasons(one, contents, variables, comparisons))
+            if one.implicit:
+                redefined = bool(one.made.reasons)
+                reasons = (
+                    *reasons,
+                    *named_file_reasons(one.implicit, one.subject.workflow, self._written, contents, redefined),
+                )
+            for items in one.fan_outs:
+                reasons = (*reasons, *items.reasons(contents))
+            reasons = (*reasons, *self._needs.reasons.get(attempt, ()))
+            comparable = bool(one.prints.inputs or one.prints.outputs or one.fan_outs or one.code is not None)
+            comparable = comparable or attempt in self._needs.comparable or any(map(self._counting(one), one.implicit))
+            warnings = comparisons.environment(one.environment, contents.environment) if one.environment else ()
+            assessment = Assessment(job, attempt, reasons, comparable and one.recorded, warnings, one.recorded)
+            found[job] = assessment.strict() if "environment" in one.made.now.body.stale_on else assessment
+        return found
+
+    def parts(self, jobs: Collection[int]) -> dict[int, tuple[tuple[ComparedPart, ...], tuple[ComparedPart, ...]]]:
+        """Return, by job, (parts that were compared, files that its commands name and that were not compared because a
+        job writes them)."""
+        found = {}
+        defined: dict[tuple[int, bool], tuple[ComparedPart, ...]] = {}
+        for one in self._measures:
+            if one.subject.job not in jobs:
+                continue
+            key = one.made.now.template, one.code is not None
+            if key not in defined:
+                defined[key] = tuple(_compared_definition(one))
+            compared = [
+                *defined[key],
+                *(ComparedPart(ReasonKind.ENVIRONMENT, name) for name in sorted(one.prints.env)),
+                *map(_compared_input, one.prints.inputs),
+                *(ComparedPart(ReasonKind.INPUT, each.wanted.pattern or "", each.wanted.path) for each in one.fan_outs),
+                *map(_compared_input, filter(self._counting(one), one.implicit)),
+                *(ComparedPart(ReasonKind.OUTPUT, content.name, content.path) for content in one.prints.outputs),
+                *(ComparedPart(ReasonKind.RESULT, name) for name in self._needs.compared.get(one.subject.attempt, ())),
+            ]
+            left = (_compared_input(each) for each in one.implicit if not self._compared(one, each))
+            found[one.subject.job] = tuple(compared), tuple(left)
+        return found
+
+    def _compared(self, one: _AttemptMeasure, was: FileContent) -> bool:
+        return self._written.leaves(one.subject.workflow, was)
+
+    def _counting(self, one: _AttemptMeasure) -> Callable[[FileContent], bool]:
+        """Return a predicate: a named file existed and is compared."""
+        return lambda was: was.digest != ABSENT and self._compared(one, was)
+
+    def bases(self, contents: FileContents, jobs: Collection[int]) -> dict[int, Baseline]:
+        """Return, by job, the basis that its attempt would be measured by if the present were accepted for all of
+        `jobs` at once. Requires measures made with `whole`."""
+        variables = VariableDigests(self._environment)
+        chosen = [one for one in self._measures if one.subject.job in jobs]
+        prints = {one.subject.attempt: _current_prints(one, contents, variables) for one in chosen}
+        moved = {
+            one.subject.job: result_digest(attempt, self._needs.results.get(attempt), prints[attempt].outputs)
+            for one in chosen
+            if (attempt := one.subject.attempt) == one.subject.live
+        }
+        bases = {}
+        for one in chosen:
+            attempt, now = one.subject.attempt, one.made.now
+            needed = {job: moved.get(job, digest) for job, digest in self._needs.now.get(attempt, {}).items()}
+            code = dict(contents.code[one.functions]) if one.functions else {}
+            code |= {each.part.key: value for each in one.environment if (value := contents.environment[each])}
+            bases[one.subject.job] = Baseline(
+                now.template,
+                now.revision,
+                one.binding,
+                now.patched,
+                needed,
+                code or None,
+                prints[attempt],
+                one.overrides,
+                {fan_out.step: fan_out.now(contents) for fan_out in one.fan_outs},
+            )
+        return bases
+
+
+def measure_attempts(
+    archive: Snapshot, attempts: Mapping[int, int], environment: Mapping[str, str], *, whole: bool = False
+) -> AttemptMeasures:
+    """Read from the store what these attempts (job id to attempt id; live or archived) depended on, and what their jobs
+    depend on now.
+
+    `environment` is used to look up outer variables. With `whole`, everything that a Basis needs is read too. Only
+    attempts that have ended can be measured.
+    """
+    subjects = archive.staleness.subjects(attempts.values())
+    ids = [one.attempt for one in subjects]
+    accepted = archive.fingerprints.accepted(ids)
+    definitions = AttemptDefinitions(archive, subjects, accepted)
+    needs = compare_needs(archive, subjects, accepted, definitions.templates, whole)
+    prints = archive.fingerprints.files(ids)
+    sources = archive.fingerprints.sources({one.code for one in subjects if one.code is not None})
+    measures = []
+    lookups = _EnvironmentLookups(environment)
+    for one in subjects:
+        basis = accepted[one.attempt][1] if one.attempt in accepted else None
+        code = basis.code if basis else sources.get(one.code or "")
+        recorded = basis.prints if basis else prints.get(one.attempt)
+        measure = _measure_attempt(one, definitions, recorded, code, whole)
+        if code:
+            measure.environment = lookups.of(code, measure, definitions.directory(one.workflow))
+        if recorded is not None:
+            measure.fan_outs = fan_out_items(archive, one, definitions, measure.made.now, recorded, basis)
+        measures.append(measure)
+    requests = _content_requests(measures)
+    known = archive.fingerprints.known_files([*requests.content, *lookups.files])
+    folders = [path for path in requests.content if path not in known]
+    folders += {one.path if one.pattern is None else glob_base(one.path, one.pattern) for one in requests.sets}
+    if folders:
+        known |= archive.fingerprints.known_below(folders)
+    by_rerun = {attempt: rerun for attempt, (rerun, _) in accepted.items()}
+    naming = {one.subject.workflow for one in measures if any(each.named == "other" for each in one.implicit)}
+    return AttemptMeasures(requests, known, by_rerun, tuple(measures), needs, environment, job_outputs(archive, naming))
+
+
+def _measure_attempt(
+    one: MeasuredAttempt,
+    definitions: AttemptDefinitions,
+    recorded: FileFingerprints | None,
+    code: Mapping[str, str] | None,
+    whole: bool,
+) -> _AttemptMeasure:
+    made = definitions.of(one)
+    template = definitions.templates[made.now.template]
+    declares = bool(template.inputs or template.outputs)
+    prints = recorded or NO_PRINTS
+    implicit = tuple(one for one in prints.inputs if one.implicit)
+    if implicit:
+        prints = replace(prints, inputs=tuple(one for one in prints.inputs if not one.implicit))
+    implicit_now: tuple[FileContent, ...] | None = None
+    if not made.now.body.implicit_inputs:
+        implicit = ()
+    elif whole and made.reasons:
+        implicit_now = definitions.named(one, made.now, definitions.binding(one))
+    paths = None
+    patterns: Mapping[str, str] = {}
+    if made.paths_differ or any(is_glob(content.path) for content in prints.inputs):
+        patterns = definitions.patterns(one, made.now)
+    if declares and (patterns or made.paths_differ or (recorded is None and whole)):
+        paths = definitions.paths(one, made.now, definitions.binding(one))
+    named = functions_called(template.steps) if whole else made.functions if code is not None else ()
+    functions = (named, definitions.directory(one.workflow)) if named else None
+    if not made.functions:
+        code = None
+    own = frozenset(content.path for content in prints.outputs) if prints.inputs and prints.outputs else frozenset()
+    complete = recorded is not None or not declares
+    binding = definitions.binding(one) if whole else one.binding_now
+    overrides = definitions.modified(one).text()
+    written: Collection[str] = own if paths is None else paths[1].values()
+    if template.inputs and template.outputs and not written:
+        written = definitions.paths(one, made.now, binding)[1].values()
+    inputs = [content.path for content in prints.inputs] if paths is None else paths[0].values()
+    written = tuple(written) if any(written_inside(path, written) for path in inputs) else ()
+    return _AttemptMeasure(
+        one,
+        made,
+        binding,
+        prints,
+        complete,
+        paths,
+        code,
+        functions,
+        own,
+        overrides=overrides,
+        written=written,
+        implicit=implicit,
+        implicit_now=implicit_now,
+        patterns=patterns,
+    )
+
+
+class _DeclaredFile(NamedTuple):
+    """A declared file of an attempt: its kind (INPUT or OUTPUT), name, current request and recorded content."""
+
+    kind: ReasonKind
+    name: str
+    wanted: FileRequest
+    was: FileContent | None
+
+    def seen(self, contents: FileContents) -> FileContent:
+        """Return the current content."""
+        wanted = self.wanted
+        if wanted.pattern is not None or wanted.excluded:
+            return replace(contents.sets[wanted], name=self.name)
+        if wanted.mtime_size is None:
+            return FileContent(self.name, wanted.path, contents.content[wanted.path])
+        return FileContent(self.name, wanted.path, *contents.mtime_paths[wanted.path, wanted.mtime_size])
+
+
+def _declared_files(one: _AttemptMeasure) -> Iterator[_DeclaredFile]:
+    """Yield the declared files of an attempt; with their current paths if these may differ from the recorded ones."""
+    recorded = {ReasonKind.INPUT: one.prints.inputs, ReasonKind.OUTPUT: one.prints.outputs}
+    for kind, paths in zip(recorded, one.paths or (None, None), strict=True):
+        if paths is None:
+            for was in recorded[kind]:
+                yield _DeclaredFile(
+                    kind, was.name, _file_request(one, kind, was.name, was.path, _recorded_mtime_size(was)), was
+                )
+            continue
+        earlier = {content.name: content for content in recorded[kind]}
+        for name, path in paths.items():
+            known = earlier.get(name)
+            mtime_size = one.made.now.body.by_mtime.get(name) if known is None else _recorded_mtime_size(known)
+            yield _DeclaredFile(kind, name, _file_request(one, kind, name, path, mtime_size), known)
+
+
+def _recorded_mtime_size(was: FileContent) -> int | None:
+    return None if was.by == "content" else 0
+
+
+def _file_request(one: _AttemptMeasure, kind: ReasonKind, name: str, path: str, mtime_size: int | None) -> FileRequest:
+    """Return what to read. A job's own outputs are excluded from folders and patterns that it reads."""
+    if kind is ReasonKind.OUTPUT:
+        return FileRequest(path, mtime_size)
+    if (pattern := one.patterns.get(name)) is not None:
+        return FileRequest(path, mtime_size, pattern, tuple(one.paths[1].values()) if one.paths else ())
+    return FileRequest(path, mtime_size, excluded=one.inside(path) if mtime_size is None else ())
+
+
+def _content_requests(measures: Iterable[_AttemptMeasure]) -> ContentRequests:
+    """Collect everything to read, each item once."""
+    content: dict[str, None] = {}
+    mtime_paths: dict[MtimePath, None] = {}
+    code: dict[FunctionSet, None] = {}
+    environment: dict[EnvironmentLookup, None] = {}
+    sets: dict[FileRequest, None] = {}
+    for one in measures:
+        environment |= dict.fromkeys(one.environment)
+        sets |= dict.fromkeys(fan_out.wanted for fan_out in one.fan_outs)
+        if one.functions is not None:
+            code[one.functions] = None
+        for named in (*one.implicit, *(one.implicit_now or ())):
+            if named.matched is not None:
+                sets[pattern_request(named)] = None
+            elif named.compared:
+                content[named.path] = None
+        if one.prints is NO_PRINTS and one.paths is None:
+            continue
+        for _, _, wanted, _ in _declared_files(one):
+            if wanted.pattern is not None or wanted.excluded:
+                sets[wanted] = None
+            elif wanted.mtime_size is None:
+                content[wanted.path] = None
+            else:
+                mtime_paths[wanted.path, wanted.mtime_size] = None
+    return ContentRequests(tuple(content), tuple(mtime_paths), tuple(code), tuple(sets), tuple(environment))
+
+
+def _compared_input(content: FileContent) -> ComparedPart:
+    return ComparedPart(ReasonKind.INPUT, content.name, content.path, implicit=content.implicit)
+
+
+def _compared_definition(one: _AttemptMeasure) -> Iterable[ComparedPart]:
+    """Yield the parts of its definition that an attempt was compared by."""
+    steps = one.made.now.body.steps
+    if any(step.run is not None for step in steps):
+        yield ComparedPart(ReasonKind.DEFINITION, "command")
+    used = values_used(one.made.now.body)
+    yield from (ComparedPart(ReasonKind.PARAMETER, ".".join(path)) for path in sorted(used.params))
+    yield from (ComparedPart(ReasonKind.PARAMETER, ".".join(("matrix", *path))) for path in sorted(used.matrix))
+    for name in functions_called(steps):
+        yield ComparedPart(ReasonKind.DEFINITION if one.code is None else ReasonKind.CODE, name)
+
+
+def _external_reasons(
+    one: _AttemptMeasure, contents: FileContents, variables: VariableDigests, comparisons: _SharedComparisons
+) -> list[Reason]:
+    """Return the differences in files, code and variables outside the store."""
+    reasons: list[Reason] = []
+    if one.functions is not None and one.code is not None:
+        now = contents.code[one.functions]
+        if now != one.code:
+            reasons += comparisons.code(one.code, now)
+    prints = one.prints
+    if prints.env:
+        reasons += variable_reasons(prints.env, {name: variables.digest(name) for name in prints.env})
+    reasons += [
+        Reason(ReasonKind.UNSTABLE, {"name": content.name, "path": content.path})
+        for content in prints.inputs
+        if content.name in prints.unstable
+    ]
+    completed = one.subject.state is State.COMPLETED
+    for file in _declared_files(one):
+        path, was = file.wanted.path, file.was
+        if was is None or (file.kind is ReasonKind.OUTPUT and not completed):
+            continue
+        if file.kind is ReasonKind.INPUT and is_within(path, one.own):
+            continue
+        present = file.seen(contents)
+        if present.digest != was.digest:
+            reasons += _some(file_reason(file.kind, was, path, present.digest, present.matched))
+    return reasons
+
+
+def _some(reason: Reason | None) -> tuple[Reason, ...]:
+    return () if reason is None else (reason,)
+
+
+def _current_prints(one: _AttemptMeasure, contents: FileContents, variables: VariableDigests) -> FileFingerprints:
+    """Return the present as a worker would record it."""
+    names = {*one.prints.env} if not one.made.reasons else values_used(one.made.now.body).outer
+    env = {name: variables.digest(name) for name in sorted(names)}
+    implicit = tuple(
+        replace(contents.sets[pattern_request(each)], name=each.name, named=each.named)
+        if each.matched is not None
+        else replace(each, digest=contents.content[each.path])
+        if each.compared
+        else each
+        for each in (one.implicit if one.implicit_now is None else one.implicit_now)
+    )
+    seen = [(file.kind, file.seen(contents)) for file in _declared_files(one)]
+    inputs, outputs = (
+        tuple(each for kind, each in seen if kind is wanted) for wanted in (ReasonKind.INPUT, ReasonKind.OUTPUT)
+    )
+    return FileFingerprints((*inputs, *implicit), outputs, env, made=one.prints.made)
+
+
+@dataclass(slots=True)
+class _SharedComparisons:
+    """Comparisons of code and environments, each made once for attempts that share it."""
+
+    known: dict[tuple[int, int], tuple[Reason, ...]] = field(default_factory=dict)
+
+    def code(self, then: Mapping[str, str], now: Mapping[str, str]) -> tuple[Reason, ...]:
+        """Return CODE reasons."""
+        key = id(then), id(now)
+        if key not in self.known:
+            self.known[key] = tuple(code_reasons(then, now))
+        return self.known[key]
+
+    def environment(
+        self, then: Mapping[EnvironmentLookup, str], now: Mapping[EnvironmentLookup, str]
+    ) -> tuple[Reason, ...]:
+        """Return ENVIRONMENT reasons."""
+        key = id(then), id(now)
+        if key not in self.known:
+            self.known[key] = tuple(
+                environment_part_reasons({each.part: (value, now[each]) for each, value in then.items()})
+            )
+        return self.known[key]
+
+
+@dataclass(slots=True)
+class _EnvironmentLookups:
+    """The recorded environments of attempts, and where to look up each part now. `files`: the recorded program
+    files."""
+
+    environment: Mapping[str, str]
+    files: set[str] = field(default_factory=set)
+    known: dict[tuple[int, int, str | None, str], dict[EnvironmentLookup, str]] = field(default_factory=dict)
+
+    def of(self, recorded: Mapping[str, str], one: _AttemptMeasure, directory: str) -> Mapping[EnvironmentLookup, str]:
+        """Return the environment in a recording of code."""
+        body, overrides = one.made.now.body, one.subject.overrides
+        key = (id(recorded), id(body), overrides, directory)
+        if key not in self.known:
+            text = {**body.env, **decode_overrides(overrides).env}.get(
+                "PATH", self.environment.get("PATH", DEFAULT_PATH)
+            )
+            found = environment_parts(recorded)
+            self.known[key] = {self._surrounding(part, text, directory): value for part, value in found.items()}
+            self.files |= {program_file(value) for part, value in found.items() if part.kind == "program"}
+        return self.known[key]
+
+    def _surrounding(self, part: EnvironmentPart, path: str, directory: str) -> EnvironmentLookup:
+        if part.kind != "program":
+            return EnvironmentLookup(part)
+        try:
+            return EnvironmentLookup(part, render_text(path, {"env": self.environment}), directory)
+        except RekindleError:  # PATH uses a value that only a job has
+            return EnvironmentLookup(part, self.environment.get("PATH", DEFAULT_PATH), directory)

@@ -1,0 +1,299 @@
+"""Find stale jobs, explain why they are stale, and accept the present as their new basis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from rekindle.domain.changes.fingerprints import FileRecord
+from rekindle.domain.changes.staleness import Assessment, ComparedPart, decide_acceptance
+from rekindle.domain.errors import PlanRefused, StoreUnavailable
+from rekindle.domain.graph import nearest_start
+from rekindle.domain.models import Attempt, Job
+from rekindle.domain.rerun.plan import Reason, ReasonKind
+from rekindle.domain.states import ACTIVE, ENDED, State
+from rekindle.engine.preconditions import refuse_without_folder
+from rekindle.engine.results import AcceptedChanges
+from rekindle.engine.session import Session
+from rekindle.engine.staleness.contents import ReadProgress, read_contents
+from rekindle.engine.staleness.measure import AttemptMeasures, measure_attempts
+from rekindle.store.archive import Snapshot
+
+StalenessWord = Literal[
+    "stale", "upstream", "current", "unknown", "failed", "canceled", "active", "reset", "new", "retired"
+]
+"""The staleness of a job:
+
+- stale: its attempt would come out differently now
+- upstream: it is current, but something above it is stale
+- current: compared, and equal
+- unknown: there is nothing to compare
+- failed, canceled: it ended so, and nothing has changed since
+- active: it is queued or running
+- reset: it has run and waits to run again
+- new: it has never run
+- retired: it is no longer part of its workflow
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleJobs:
+    """The stale jobs among some jobs, with reasons, and the jobs that have nothing to compare."""
+
+    stale: Mapping[int, tuple[Reason, ...]]
+    unknown: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReuseCheck:
+    """The check of whether an archived attempt could be reused."""
+
+    rerun: int
+    at: float | None
+    reinstated: bool
+    reasons: tuple[Reason, ...] = ()  # why it could not be reused
+
+
+@dataclass(frozen=True, slots=True)
+class AutomaticRerun:
+    """A job that runs again by itself: as a retry or a recovery, and after which attempt."""
+
+    kind: str  # retry, recovery
+    attempt: Attempt
+    retry: Mapping[str, Any] = field(default_factory=dict)  # detail of the reason: see ReasonKind.RETRY
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Whether a job would run again, and why. `accepted` is the `accept` rerun whose basis its attempt is measured
+    by."""
+
+    job: Job
+    word: StalenessWord
+    reasons: tuple[Reason, ...] = ()
+    accepted: int | None = None
+    checked: ReuseCheck | None = None
+    awaits: tuple[int, ...] = ()  # canceled attempts that must end before it starts
+    warnings: tuple[Reason, ...] = ()  # differences that do not make it stale
+    compared: tuple[ComparedPart, ...] = ()  # what its attempt was compared by; empty if only its definition was
+    mentioned: tuple[ComparedPart, ...] = ()  # named by its commands, not compared because a job writes them
+    recorded: bool = True  # the dependencies of its attempt were recorded
+    failed: Attempt | None = None  # its live attempt, which failed or was canceled
+    again: AutomaticRerun | None = None  # it was reset by the engine, not by a user
+
+    @property
+    def stale(self) -> bool | None:
+        """Return whether the job is stale; None if that is unknown."""
+        return None if self.word == "unknown" else self.word == "stale"
+
+
+def assess(
+    session: Session, jobs: Iterable[int], progress: ReadProgress | None = None, *, strict: bool = False
+) -> tuple[AttemptMeasures, dict[int, Assessment]]:
+    """Measure the live attempts of jobs. Jobs that are retired or whose attempt has not ended are left out. Digests of
+    files that had to be read are stored. An exception raised by `progress` ends the reading."""
+    with session.store.read() as archive:
+        measured = measure_attempts(archive, archive.staleness.live_ended(jobs), os.environ)
+    return measured, assess_measures(session, measured, progress, strict=strict)
+
+
+def assess_measures(
+    session: Session, measured: AttemptMeasures, progress: ReadProgress | None = None, *, strict: bool = False
+) -> dict[int, Assessment]:
+    """Compare measures with the contents of files, and store the digests of files that had to be read. With `strict`,
+    differences that are only warnings make a job stale."""
+    contents = read_contents(measured.requests, measured.known, progress)
+    _remember(session, contents.seen)
+    found = measured.assess(contents)
+    return {job: one.strict() for job, one in found.items()} if strict else found
+
+
+def find_stale_jobs(
+    session: Session, jobs: Sequence[int], progress: ReadProgress | None = None, *, strict: bool = False
+) -> StaleJobs:
+    """Return the stale jobs among these; `strict` as for `assess_measures`."""
+    return stale_among(assess(session, jobs, progress, strict=strict)[1])
+
+
+def stale_among(found: Mapping[int, Assessment]) -> StaleJobs:
+    """Return the stale jobs among assessed jobs."""
+    return StaleJobs(
+        {job: one.reasons for job, one in found.items() if one.reasons},
+        tuple(job for job, one in found.items() if not (one.reasons or one.comparable)),
+    )
+
+
+def _remember(session: Session, seen: Sequence[FileRecord]) -> None:
+    if not seen:
+        return
+    try:
+        with session.store.write() as archive:
+            archive.fingerprints.remember_files(seen)
+    except StoreUnavailable:
+        return  # the files are read again next time
+
+
+def explain(
+    session: Session, jobs: Sequence[int], progress: ReadProgress | None = None, *, strict: bool = False
+) -> list[Explanation]:
+    """Explain the staleness of each of these jobs, in order. All their ancestors are measured too; `strict` as for
+    `assess_measures`."""
+    with session.store.read() as archive:
+        above = archive.staleness.ancestors(jobs)
+        every = sorted({*jobs, *above})
+        rows = {job.id: job for job in archive.jobs.get(jobs)}
+        edges = archive.staleness.needs(every)
+        checked = archive.staleness.reuse_checks(jobs)
+        awaited = archive.queue.blocking_attempts(jobs)
+        ended = archive.jobs.live([job.id for job in rows.values() if job.state in (State.FAILED, State.CANCELED)])
+        again = _automatic_reruns(archive, [job.id for job in rows.values() if job.attempts and job.state not in ENDED])
+    measured, found = assess(session, every, progress, strict=strict)
+    children: dict[int, list[int]] = {}
+    for child, parent in edges:
+        children.setdefault(parent, []).append(child)
+    stale = [job for job, one in found.items() if one.reasons]
+    nearest = nearest_start(children, stale)
+    names = _names(session, {nearest[job] for job in jobs if job in nearest})
+    explanations = (
+        _explanation(rows[job], found.get(job), nearest.get(job), names, measured, checked.get(job), ended.get(job))
+        for job in jobs
+        if job in rows
+    )
+    parts = measured.parts(set(jobs))
+    return [
+        replace(
+            one,
+            awaits=tuple(awaited.get(one.job.id, ())),
+            compared=parts[one.job.id][0] if one.job.id in parts and found[one.job.id].comparable else (),
+            mentioned=parts[one.job.id][1] if one.job.id in parts else (),
+            recorded=one.job.id not in found or found[one.job.id].recorded,
+            again=again.get(one.job.id),
+        )
+        for one in explanations
+    ]
+
+
+def _automatic_reruns(archive: Snapshot, jobs: Sequence[int]) -> dict[int, AutomaticRerun]:
+    """Return, by job, the reruns that start by themselves."""
+    kinds = archive.reruns.automatic(jobs)
+    last = archive.attempts.by_id(kinds)
+    due = archive.reruns.retried([one.job for one in last if kinds[one.id] == "retry"])
+    retries = {job: reason.detail for job, attempt, reason in due if attempt is None}
+    return {one.job: AutomaticRerun(kinds[one.id], one, retries.get(one.job, {})) for one in last}
+
+
+def _names(session: Session, jobs: Iterable[int]) -> dict[int, str]:
+    with session.store.read() as archive:
+        return {job.id: job.name for job in archive.jobs.get(sorted(jobs))}
+
+
+def _explanation(
+    job: Job,
+    found: Assessment | None,
+    above: int | None,
+    names: Mapping[int, str],
+    measured: AttemptMeasures,
+    checked: tuple[int, int | None, dict[str, Any]] | None,
+    ended: Attempt | None,
+) -> Explanation:
+    word, reasons = _word(job, found), found.reasons if found else ()
+    if above is not None and word in ("current", "unknown"):
+        word = "upstream"
+        reasons = (Reason(ReasonKind.UPSTREAM, {"job": above, "name": names.get(above, str(above))}),)
+    if word in ("failed", "canceled"):
+        cause = ended.cause.value if ended and ended.cause else None
+        reasons = (Reason(ReasonKind.FAILED, {"state": job.state.label, "cause": cause}),)
+    if word == "new":
+        reasons = (Reason(ReasonKind.NEVER_RAN),)
+    if word == "unknown":
+        reasons = (Reason(ReasonKind.UNKNOWN),)
+    accepted = measured.accepted.get(found.attempt) if found else None
+    warnings = found.warnings if found else ()
+    return Explanation(job, word, reasons, accepted, _last_check(job, checked), warnings=warnings, failed=ended)
+
+
+def _word(job: Job, found: Assessment | None) -> StalenessWord:
+    if job.retired:
+        return "retired"
+    if job.state in ACTIVE:
+        return "active"
+    if found is None or job.state not in ENDED:
+        if job.state is State.CANCELED:
+            return "canceled"
+        return "reset" if job.attempts else "new"
+    if found.reasons:
+        return "stale"
+    if job.state is State.FAILED:
+        return "failed"
+    if job.state is State.CANCELED:
+        return "canceled"
+    return "current" if found.comparable else "unknown"
+
+
+def _last_check(job: Job, row: tuple[int, int | None, dict[str, Any]] | None) -> ReuseCheck | None:
+    """Return the reuse check that led to the current state of the job."""
+    if row is None:
+        return None
+    rerun, reserve, document = row
+    reinstated = document.get("result") == "reinstated"
+    if reinstated and job.attempt != reserve:
+        return None  # it has run or was reset since
+    reasons = tuple(_reason_from_json(one) for one in document.get("reasons", ()))
+    return ReuseCheck(rerun, document.get("at"), reinstated, reasons)
+
+
+def _reason_from_json(document: Mapping[str, Any]) -> Reason:
+    return Reason(ReasonKind(document["kind"]), {key: value for key, value in document.items() if key != "kind"})
+
+
+_MOST_NAMED = 5
+
+
+def accept(
+    session: Session,
+    ids: Sequence[int],
+    request: Mapping[str, Any],
+    note: str | None = None,
+    progress: ReadProgress | None = None,
+) -> AcceptedChanges:
+    """Accept the present as what these jobs' attempts depended on. Applies to stale jobs that can be accepted; the
+    answer names the others. Recorded as a rerun of kind `accept`, which undo takes back.
+
+    PlanRefused, with each job's reason, if no job can be accepted and not all are current. PlanOutdated if a job has
+    changed while files were read. `progress` reports the reading.
+    """
+    with session.store.read() as archive:
+        workflows = archive.jobs.workflows(ids)
+    refuse_without_folder(session, workflows)
+    jobs, measured = _measure_completed(session, ids)
+    contents = read_contents(measured.requests, measured.known, progress)
+    decided = decide_acceptance(jobs, measured.assess(contents))
+    plan = decided.plan
+    if not plan.jobs:
+        if plan.refused:
+            first = "; ".join(f"{job.name}: {job.why}" for job in plan.refused[:_MOST_NAMED])
+            more = f"; and {len(plan.refused) - _MOST_NAMED} more" if len(plan.refused) > _MOST_NAMED else ""
+            raise PlanRefused(f"nothing can be accepted: {first}{more}", refused=plan.refused)
+        return AcceptedChanges(None, plan, decided.current)
+    attempts = {job.id: job.attempt for job in jobs}
+    found = measured.bases(contents, [job.id for job in plan.jobs])
+    bases = {attempt: basis for job, basis in found.items() if (attempt := attempts[job]) is not None}
+    now = session.clock()
+    with session.store.write() as archive:
+        archive.fingerprints.remember_files(contents.seen)
+        rerun = archive.reruns.accept(plan, bases, request, note, now)
+    return AcceptedChanges(rerun, plan, decided.current)
+
+
+def _measure_completed(session: Session, ids: Sequence[int]) -> tuple[list[Job], AttemptMeasures]:
+    """Return the jobs, and measures of the completed ones, from one snapshot."""
+    with session.store.read() as archive:
+        jobs = archive.jobs.get(ids)
+        live = {
+            job.id: job.attempt
+            for job in jobs
+            if job.state is State.COMPLETED and job.attempt is not None and not job.retired
+        }
+        return jobs, measure_attempts(archive, live, os.environ, whole=True)

@@ -1,0 +1,1 @@
+"""Store definitions as workflows and their revisions."""

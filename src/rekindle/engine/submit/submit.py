@@ -1,0 +1,153 @@
+"""Submit definitions as new workflows or revisions; archive and delete workflows."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from rekindle.domain.changes.revisions import diff_outlines
+from rekindle.domain.definition import Definition, normalize_name
+from rekindle.domain.errors import NotFound, Refused
+from rekindle.domain.models import Workflow
+from rekindle.domain.states import ACTIVE
+from rekindle.engine.notify import notify
+from rekindle.engine.preconditions import refuse_while_imported
+from rekindle.engine.presence import live_runners
+from rekindle.engine.queries.workflow_queries import digest_of
+from rekindle.engine.results import SubmitPreview, SubmitResult
+from rekindle.engine.session import Session, tentative
+from rekindle.engine.submit.revise import may_replace_source, outline_of, revise_workflow, with_stored_names
+from rekindle.journal.paths import attempt_folder, subtasks_folder
+from rekindle.journal.trees import remove_tree
+from rekindle.store.archive import Snapshot, Transaction
+
+
+def submit(
+    session: Session,
+    definition: Definition,
+    *,
+    name: str | None = None,
+    new: bool = False,
+    revision_of: int | None = None,
+    revise: bool = False,
+) -> SubmitResult:
+    """Store a definition.
+
+    An unknown name, or `new`: a new workflow. A known name from the same folder, or the id of a workflow as
+    `revision_of`: the next revision, or nothing if definition and parameters are unchanged. SubmitRefused if the
+    workflow is from another folder; or from another file that still exists, unless `revise` or `revision_of` is given.
+    NotFound for an unknown id.
+    """
+    refuse_while_imported("submits")
+    definition = with_source_digest(definition, name)
+    revise = revise or revision_of is not None or may_replace_source(session, definition)
+    now = session.clock()
+    with session.store.write() as archive:
+        known = None if new else _known_workflow(archive, definition, revision_of)
+        submitted = (
+            revise_workflow(archive, known, definition, now, revise=revise)
+            if known
+            else _create_workflow(archive, definition, now)
+        )
+        runners = live_runners(archive, now)
+    notify(session.store.folder, runners)
+    return submitted
+
+
+def preview(
+    session: Session,
+    definition: Definition,
+    *,
+    name: str | None = None,
+    new: bool = False,
+    revision_of: int | None = None,
+    revise: bool = False,
+) -> SubmitPreview:
+    """Return what `submit` would do, with the same errors; nothing is changed."""
+    definition = with_source_digest(definition, name)
+    revise = revise or revision_of is not None or may_replace_source(session, definition)
+    with tentative(session) as archive:
+        known = None if new else _known_workflow(archive, definition, revision_of)
+        if known is None:
+            return SubmitPreview(_create_workflow(archive, definition, session.clock()))
+        before = archive.workflows.outline(known.id, known.revision)
+        submitted = revise_workflow(archive, known, definition, session.clock(), revise=revise)
+        if submitted.unchanged:
+            return SubmitPreview(submitted)
+        return SubmitPreview(
+            submitted, diff_outlines(before, outline_of(with_stored_names(archive, known, definition)))
+        )
+
+
+def with_source_digest(definition: Definition, name: str | None = None) -> Definition:
+    """Return a definition as it is stored, under `name` if given. A definition made in Python has no file, so its
+    digest is computed from its content."""
+    if name:
+        definition = dataclasses.replace(definition, name=normalize_name(name))
+    if definition.source_digest is not None:
+        return definition
+    content = msgspec.json.encode((definition.templates, definition.jobs, definition.edges), order="sorted")
+    return dataclasses.replace(definition, source_digest=digest_of(content))
+
+
+def _known_workflow(archive: Snapshot, definition: Definition, revision_of: int | None) -> Workflow | None:
+    """Return the workflow that the definition revises; None: it is a new one."""
+    known = archive.workflows.find(revision_of or definition.name)
+    if known is None and revision_of is not None:
+        raise NotFound(f"no such workflow: {revision_of}")
+    return known
+
+
+def _create_workflow(archive: Transaction, definition: Definition, now: float) -> SubmitResult:
+    workflow = archive.workflows.add(definition, now)
+    archive.events.add(now, "submitted", workflow, {"name": definition.name, "jobs": len(definition.jobs)})
+    return SubmitResult(workflow, definition.name, revision=1, jobs=len(definition.jobs), created=True)
+
+
+def archive_workflow(session: Session, workflow: int, back: bool = False) -> None:
+    """Archive a workflow (it is not run, and left out of lists), or bring it `back`. Refused while it runs."""
+    now = session.clock()
+    with session.store.write() as archive:
+        if not back:
+            _refuse_while_active(archive, workflow, "archived")
+        archive.workflows.archive(workflow, None if back else now)
+        archive.events.add(now, "unarchived" if back else "archived", workflow, {})
+        runners = live_runners(archive, now)
+    notify(session.store.folder, runners)
+
+
+def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> None:
+    """Delete a workflow with its history; with `files`, also its attempts' folders and logs, except folders shared with
+    other attempts. Refused while it runs. This cannot be undone."""
+    with session.store.write() as archive:
+        _refuse_while_active(archive, workflow, "deleted")
+        attempts = archive.attempts.listing(None, workflow)
+        own = {attempt_folder(session.store.folder, attempt.id) for attempt in attempts}
+        folders = own | {attempt.folder for attempt in attempts if attempt.folder}
+        folders -= {attempt.folder for attempt in attempts if attempt.shared}
+        archive.workflows.delete(workflow)
+        archive.events.add(session.clock(), "deleted", None, {"workflow": workflow, "attempts": len(attempts)})
+    if files:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        for beside in own:
+            shutil.rmtree(subtasks_folder(beside), ignore_errors=True)
+            for path in _files_beside(Path(beside)):
+                remove_tree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _refuse_while_active(archive: Snapshot, workflow: int, what: str) -> None:
+    found = archive.workflows.find(workflow)
+    if found is None:
+        raise NotFound(f"no such workflow: {workflow}")
+    if any(found.counts.get(state) for state in ACTIVE) or archive.queue.count_archived_active(workflow):
+        raise Refused(f"{found.name} runs and cannot be {what}", hint=f"rekindle cancel -w {found.id}")
+
+
+def _files_beside(folder: Path) -> Iterator[Path]:
+    """Return the files beside an attempt's folder that belong to the attempt."""
+    return folder.parent.glob(f"{folder.name}.*")

@@ -1,1 +1,0 @@
-"""Definitions into the store: workflows and their revisions."""

@@ -1,0 +1,216 @@
+"""Index all jobs of a spec by name, and collect the edges among them."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from rekindle.domain.definition import JobNode, normalize_name, value_label
+from rekindle.domain.texts.display import did_you_mean
+from rekindle.domain.texts.patterns import compile_name_glob
+from rekindle.domain.texts.substitution import find_references, render_text
+from rekindle.spec.job_entries import JobDraft
+from rekindle.spec.matrix import check_names
+from rekindle.spec.nodes import PlacedText, Problems, SourcePlace
+
+MAX_EDGES = 5_000_000
+
+
+class JobIndex:
+    """The jobs of all entries. The jobs of one entry have consecutive positions."""
+
+    def __init__(
+        self, drafts: Sequence[JobDraft], unknown: Collection[str], params: Mapping[str, Any], problems: Problems
+    ) -> None:
+        """`unknown` holds the names of invalid entries, whose jobs are not known."""
+        self.drafts = drafts
+        self._unknown = unknown
+        self.params = params
+        self.jobs: list[JobNode] = []
+        self.spans: list[range] = []
+        """For each entry, the positions of its jobs."""
+        self._entries: dict[str, range] = {}
+        for position, draft in enumerate(drafts):
+            start, name = len(self.jobs), draft.template.name
+            self.jobs += [JobNode(job, position, binding) for job, binding in draft.expansion.jobs(name)]
+            span = range(start, len(self.jobs))
+            check_names(name, draft.place, [self.jobs[job].name for job in span], problems)
+            self.spans.append(span)
+            self._entries[name] = span
+        self._instances = {job.name: position for position, job in enumerate(self.jobs)}
+        self._sorted: list[str] = []
+
+    def scope(self, job: int) -> dict[str, Any]:
+        """Return the values that paths and needs of a job can refer to."""
+        node = self.jobs[job]
+        return {"params": self.params, "matrix": node.binding, "job": {"name": node.name}}
+
+    def need(self, text: str, job: int) -> str:
+        """Render a `needs` text for one job, as a name or glob.
+
+        Within brackets a matrix value is written as in job names: `cut[flags=${matrix.flags}]` becomes
+        `cut[flags="a,b"]` if that job exists.
+        """
+        scope = self.scope(job)
+        name = normalize_name(render_text(text, scope))
+        if self.named(name) is not None:
+            return name
+        labels = {key: value_label(value) for key, value in self.jobs[job].binding.items()}
+        labelled = render_text(text, {**scope, "matrix": labels})
+        return labelled if self.named(labelled) is not None else name
+
+    def named(self, name: str) -> range | None:
+        """Return the jobs of an entry, or the one job of that name; None if there is none."""
+        if name in self._entries:
+            return self._entries[name]
+        found = self._instances.get(name)
+        return None if found is None else range(found, found + 1)
+
+    def matching(self, pattern: str) -> list[int]:
+        """Return the jobs whose name or entry name a glob matches. Only `*` and `?` are special."""
+        if not self._sorted:
+            self._sorted = sorted({*self._instances, *self._entries})
+        prefix = re.split(r"[*?]", pattern, maxsplit=1)[0]
+        start = bisect.bisect_left(self._sorted, prefix)
+        matches = compile_name_glob(pattern).fullmatch
+        found: set[int] = set()
+        for name in self._sorted[start:]:
+            if not name.startswith(prefix):
+                break
+            if matches(name):
+                found.update(self.named(name) or ())
+        return sorted(found)
+
+    def may_mean_unknown_job(self, name: str) -> bool:
+        """Return whether a name or glob without a match could match jobs of an invalid entry."""
+        if "*" in name or "?" in name:
+            return bool(self._unknown)
+        return name.partition("[")[0] in self._unknown
+
+    def nearest(self, name: str) -> str:
+        """Return a hint that suggests a known name."""
+        entry = name.partition("[")[0]
+        if "[" in name and entry in self._entries:
+            return did_you_mean(name, [self.jobs[job].name for job in self._entries[entry]])
+        return did_you_mean(name, [*self._entries, *self._unknown])
+
+
+class EdgeSet:
+    """Distinct (parent, child) pairs, and the place in the spec that joins each pair of entries."""
+
+    def __init__(self, job_index: JobIndex, problems: Problems) -> None:
+        self._job_index = job_index
+        self._problems = problems
+        self._pairs: dict[tuple[int, int], None] = {}
+        self._places: dict[tuple[int, int], SourcePlace] = {}
+        self._overflowed = False
+
+    def add(self, parents: Sequence[int], children: Sequence[int], place: SourcePlace) -> None:
+        """Make every child need every parent. Report once if there are more than MAX_EDGES."""
+        if self._overflowed or not children:
+            return
+        if len(self._pairs) + len(parents) * len(children) > MAX_EDGES:
+            self._overflowed = True
+            self._problems.add(
+                place,
+                f"more than {MAX_EDGES:,} edges: {len(parents):,} jobs are needed by each of {len(children):,}",
+                "put one job between them: it needs the first ones, and the others need it",
+            )
+            return
+        self._pairs.update(dict.fromkeys((parent, child) for parent in parents for child in children))
+        jobs = self._job_index.jobs
+        entries = dict.fromkeys(jobs[parent].template for parent in parents)
+        for entry in entries:
+            self._places.setdefault((entry, jobs[children[0]].template), place)
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Return all pairs in the order in which they were added."""
+        return list(self._pairs)
+
+    def place(self, parent: int, child: int) -> SourcePlace:
+        """Return the place in the spec where the child needs the parent."""
+        jobs = self._job_index.jobs
+        return self._places.get((jobs[parent].template, jobs[child].template), SourcePlace())
+
+
+class NeedEdges:
+    """Adds edges from `needs:`: names, globs, and texts with `${…}` that differ from job to job."""
+
+    def __init__(self, job_index: JobIndex, edges: EdgeSet, problems: Problems) -> None:
+        self._job_index = job_index
+        self._edges = edges
+        self._problems = problems
+        self._parents_by_name: dict[tuple[int, str], Sequence[int]] = {}
+
+    def add_edges(self) -> None:
+        """Add an edge for each need. Report needs that match no job."""
+        for entry, draft in enumerate(self._job_index.drafts):
+            for need in draft.needs:
+                if find_references(need.text):
+                    self._add_per_job(entry, need)
+                else:
+                    self._add_shared(entry, need)
+
+    def _add_shared(self, entry: int, need: PlacedText) -> None:
+        """Add edges for a name or glob that is the same for all jobs of the entry."""
+        parents, children = self._find_parents(entry, need.text), self._job_index.spans[entry]
+        wrong = self._problem_with(entry, need.text, parents, children)
+        if wrong:
+            self._problems.add(need.place, *wrong)
+        else:
+            self._edges.add(parents, children, need.place)
+
+    def _add_per_job(self, entry: int, need: PlacedText) -> None:
+        """Add edges for a text that differs from job to job. Report the first problem and the number of others."""
+        first: tuple[str, str] | None = None
+        failed = 0
+        for child in self._job_index.spans[entry]:
+            name = self._job_index.need(need.text, child)
+            parents = self._find_parents(entry, name)
+            wrong = self._problem_with(entry, name, parents, (child,))
+            if wrong:
+                failed += 1
+                first = first or wrong
+            else:
+                self._edges.add(parents, (child,), need.place)
+        if first:
+            message, hint = first
+            others = f" (and so for {failed - 1:,} more jobs)" if failed > 1 else ""
+            self._problems.add(need.place, message + others, hint)
+
+    def _find_parents(self, entry: int, name: str) -> Sequence[int]:
+        """Return the jobs that `name` matches. A glob does not match the entry's own jobs."""
+        known = self._parents_by_name.get((entry, name))
+        if known is not None:
+            return known
+        found: Sequence[int] | None = self._job_index.named(name)
+        if found is None:
+            own = self._job_index.spans[entry]
+            found = [job for job in self._job_index.matching(name) if job not in own] if _is_glob(name) else ()
+        self._parents_by_name[entry, name] = found
+        return found
+
+    def _problem_with(
+        self, entry: int, name: str, parents: Sequence[int], children: Sequence[int]
+    ) -> tuple[str, str] | None:
+        """Return message and hint if `name` matches no job, or one of `children` itself."""
+        if not parents:
+            if self._job_index.may_mean_unknown_job(name):
+                return None
+            if _is_glob(name):
+                return f"no other job matches {name!r}", "only * and ? are special; a job does not match its own globs"
+            return f"there is no job {name!r}", self._job_index.nearest(name)
+        own = self._job_index.spans[entry]
+        if parents[0] not in own or not any(child in parents for child in children):
+            return None
+        if len(own) > 1 and len(parents) > 1:
+            hint = "jobs of one matrix can need one another by their full names: train[alpha=0.1]"
+        else:
+            hint = "take it out"
+        return f"the job {self._job_index.drafts[entry].template.name!r} needs itself", hint
+
+
+def _is_glob(name: str) -> bool:
+    return "*" in name or "?" in name

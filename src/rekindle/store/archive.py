@@ -1,0 +1,168 @@
+"""An open store, and the two ways to use it: a snapshot, which only reads, and a transaction, which also writes.
+
+Every read and write happens inside one block:
+
+    with store.read() as archive:
+        jobs = archive.jobs.get([1, 2])
+    with store.write() as archive:
+        archive.jobs.hold([1, 2], "checking")
+
+SQLite refuses the writes of a snapshot. Neither a snapshot nor a transaction, nor any of their repositories, can be
+used after the block.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rekindle.domain.errors import StoreError, StoreUnavailable
+from rekindle.store.attempts import Attempts, Subtasks
+from rekindle.store.canaries import Canaries
+from rekindle.store.database import (
+    FILE,
+    Connection,
+    Database,
+    ReadOnlySnapshot,
+    RowCache,
+    is_write_refused,
+    translate,
+)
+from rekindle.store.documents import Documents
+from rekindle.store.dynamic_actions import DynamicActions
+from rekindle.store.events import Events
+from rekindle.store.fingerprints import Fingerprints, StalenessInputs
+from rekindle.store.imports import Imports
+from rekindle.store.integrity import UNREADABLE, contradictions, refuse_damaged
+from rekindle.store.jobs import Jobs
+from rekindle.store.paths import StoredPaths
+from rekindle.store.queries import load
+from rekindle.store.queue import Queue, ReuseCandidates
+from rekindle.store.reruns import Reruns
+from rekindle.store.runners import Runners, Supervisions
+from rekindle.store.statistics import Statistics
+from rekindle.store.workflows import Workflows
+
+SQL = load("connection")
+
+
+class Snapshot:
+    """A consistent view of the store during one block. A method that writes changes nothing and makes the block raise
+    ReadOnlySnapshot. After the block, every query raises BlockEnded."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+        self.workflows = Workflows(database)
+        self.jobs = Jobs(database)
+        self.documents = Documents(database)
+        self.queue = Queue(database)
+        self.attempts = Attempts(database)
+        self.reruns = Reruns(database)
+        self.canaries = Canaries(database)
+        self.dynamic_actions = DynamicActions(database)
+        self.subtasks = Subtasks(database)
+        self.fingerprints = Fingerprints(database)
+        self.staleness = StalenessInputs(database)
+        self.reuse_candidates = ReuseCandidates(database)
+        self.statistics = Statistics(database)
+        self.imports = Imports(database)
+        self.runners = Runners(database)
+        self.supervisions = Supervisions(database)
+        self.events = Events(database)
+
+    def check(self) -> list[str]:
+        """Return a line for each state, unmet count or count that differs from what attempts and edges imply, and for
+        each job with two live attempts. An empty list means that the store is consistent."""
+        return contradictions(self._db)
+
+
+class Transaction(Snapshot):
+    """One transaction that may write, exclusive among all processes. Committed at the end of the block; rolled back if
+    the block raises."""
+
+
+class Store:
+    """An open store. Not for use by several threads at once.
+
+    `identity` is the store's UUID. `folder` is absolute and holds the journals and the attempts' folders. `notice` is a
+    message for the user about what opening the store has changed, or empty.
+    """
+
+    def __init__(self, connection: Connection, folder: Path, identity: str) -> None:
+        self.identity = identity
+        self.folder = str(folder)
+        self.notice = ""
+        self._connection = connection
+        self._path = folder / FILE
+        self._file = _file_identity(self._path)
+        self._paths = StoredPaths(self.folder)
+        self._cache = RowCache()
+
+    @contextmanager
+    def read(self) -> Iterator[Snapshot]:
+        """Yield a snapshot."""
+        with self._block(write=False) as database:
+            yield Snapshot(database)
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """Yield a transaction."""
+        with self._block(write=True) as database:
+            yield Transaction(database)
+
+    def data_version(self) -> int:
+        """Return a number that changes when another connection commits. Raise StoreUnavailable if the store has been
+        removed or replaced."""
+        if _file_identity(self._path) != self._file:
+            raise StoreUnavailable(
+                f"the store {self.folder} has been removed, or another one put in its place",
+                hint="what was under way there is lost with it; start again",
+            )
+        try:
+            version: int = self._connection.execute(SQL["data_version"].text).fetchone()[0]
+        except sqlite3.Error as error:
+            raise translate(error, self.folder) from error
+        return version
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    @contextmanager
+    def _block(self, *, write: bool) -> Iterator[Database]:
+        """Run a block in a transaction, and translate the errors of SQLite and of damaged rows."""
+        file = "" if self._file is None else "{}:{}".format(*self._file)
+        database = Database(self._connection, self._paths, file, self._cache)
+        try:
+            self._connection.begin(write=write)
+            try:
+                yield database
+                self._connection.execute("COMMIT")
+            finally:
+                database.end()
+                if self._connection.in_transaction:  # the block raised, or the commit failed
+                    self._cache.clear()
+                    self._connection.execute("ROLLBACK")
+        except sqlite3.DatabaseError as error:
+            if self._connection.raised is not None:
+                raise self._connection.raised from None
+            if not write and is_write_refused(error):
+                raise ReadOnlySnapshot("a snapshot cannot write: use `with store.write()`") from error
+            found = translate(error, self.folder)
+            if type(found) is StoreError:  # SQLite itself found nothing wrong
+                refuse_damaged(self._connection, self.folder, error)
+            raise found from error
+        except UNREADABLE as error:
+            refuse_damaged(self._connection, self.folder, error)
+            raise
+
+
+def _file_identity(path: Path) -> tuple[int, int] | None:
+    """Return the device and inode of a file; None if it does not exist."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

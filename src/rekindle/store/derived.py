@@ -1,0 +1,141 @@
+"""Columns that follow from other rows: states, unmet counts, resource classes, and the counts of workflows.
+
+States and unmet counts follow from live attempts and edges. A job with `when: finished` needs others only finished:
+a parent that gave up counts as met. Workflows without such jobs pay one lookup in an empty index.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from rekindle.domain.definition import Resources
+from rekindle.domain.graph import unreachable_jobs
+from rekindle.domain.overrides import decode_overrides
+from rekindle.domain.states import State, derive_state
+from rekindle.store.database import Database
+from rekindle.store.queries import Row, as_set, load
+from rekindle.store.rows import STATES
+from rekindle.store.templates import class_resources, resource_class_of, template_by_id
+
+SQL = load("derived")
+
+CountKey = tuple[int, int, int]
+"""Workflow, resource class, state."""
+
+
+def add_counts(database: Database, deltas: Counter[CountKey]) -> None:
+    """Add to the job counts of (workflow, resource class, state)."""
+    database.change_each(SQL["add_to_count"], [(*key[:2], int(key[2]), n) for key, n in deltas.items() if n])
+
+
+def derive_states(database: Database, jobs: Collection[int], *, counts: bool = True) -> None:
+    """Write the states and unmet counts that follow for `jobs`, and for the jobs with `when: finished` below them.
+
+    `jobs` holds every job whose live attempt, edges or `when` has changed, and the children of jobs whose live attempt
+    has. Unless `counts`, the caller updates the counts of `jobs`.
+    """
+    wanted = as_set(sorted({*jobs, *finish_dependents(database, jobs).jobs}))
+    rows = database.named_rows(SQL["derivation_inputs"], jobs=wanted)
+    attempt_states = {row.id: row.attempt_state for row in rows}
+    lenient = {row.id for row in rows if row.when_finished}
+    needs = database.rows(SQL["needs"], jobs=wanted)
+    gave_up = given_up_among(database, {parent for child, parent, _ in needs if child in lenient}) if lenient else ()
+    unmet = dict.fromkeys(attempt_states, 0)
+    for child, parent, state in needs:
+        if child in lenient and parent in gave_up:
+            continue
+        if attempt_states.get(parent, state) != State.COMPLETED:  # the state of a parent in `rows` may be outdated
+            unmet[child] += 1
+    changed = []
+    deltas: Counter[CountKey] = Counter()
+    uncounted = frozenset[int]() if counts else set(jobs)
+    for row in rows:
+        attempt = row.attempt_state
+        after = derive_state(None if attempt is None else STATES[attempt], row.canceled != 0, unmet[row.id])
+        if (after, unmet[row.id]) == (row.state, row.unmet):
+            continue
+        changed.append((int(after), unmet[row.id], row.id))
+        if not row.retired and row.id not in uncounted:
+            deltas[row.workflow, row.resource_class, row.state] -= 1
+            deltas[row.workflow, row.resource_class, after] += 1
+    database.change_each(SQL["set_derived"], changed)
+    add_counts(database, deltas)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishDependents:
+    """Jobs that may be affected when other jobs finish or are reset.
+
+    `jobs` have `when: finished`. `between` are unstarted jobs on the way to them, which can no longer run if a job
+    above them gave up.
+    """
+
+    jobs: frozenset[int] = frozenset()
+    between: frozenset[int] = frozenset()
+
+
+def has_finish_dependents(database: Database, jobs: Collection[int]) -> bool:
+    """Return whether the workflows of these jobs have any job with `when: finished`."""
+    return bool(jobs) and bool(database.value(SQL["has_finish_dependents"], jobs=as_set(sorted(jobs))))
+
+
+def finish_dependents(database: Database, jobs: Collection[int]) -> FinishDependents:
+    """Return the jobs that may be affected when these jobs finish or are reset."""
+    if not has_finish_dependents(database, jobs):
+        return FinishDependents()
+    rows = database.named_rows(SQL["below"], jobs=as_set(sorted(jobs)))
+    return FinishDependents(
+        frozenset(row.id for row in rows if row.when_finished), frozenset(row.id for row in rows if row.idle)
+    )
+
+
+def given_up_among(database: Database, jobs: Collection[int]) -> set[int]:
+    """Return which of these jobs have failed, were canceled, or can no longer run; by their live attempts."""
+    wanted = as_set(sorted(jobs))
+    rows = database.named_rows(SQL["ended_above"], jobs=wanted)
+    children: dict[int, list[int]] = {}
+    for parent, child in database.rows(SQL["edges_above"], jobs=wanted):
+        children.setdefault(parent, []).append(child)
+    idle = {row.id for row in rows if row.idle}
+    return unreachable_jobs((row.id for row in rows if row.gave_up), idle, children) & set(jobs)
+
+
+def reclassify(database: Database, jobs: Collection[int], *, counts: bool = True) -> None:
+    """Write the resource classes of jobs whose template or overrides have changed, and move their counts. Unless
+    `counts`, the caller updates the counts."""
+    if not jobs:
+        return
+    resources: dict[int, Resources] = {}
+    classes: dict[tuple[int, str | None], int] = {}
+    changed: list[Row] = []
+    deltas: Counter[CountKey] = Counter()
+    for row in database.named_rows(SQL["class_inputs"], jobs=as_set(jobs)):
+        after = classes.get((row.template, row.overrides))
+        if after is None:
+            if row.template not in resources:
+                resources[row.template] = template_by_id(database, row.template).resources
+            after = resource_class_of(database, decode_overrides(row.overrides).resources(resources[row.template]))
+            classes[row.template, row.overrides] = after
+        if after == row.resource_class:
+            continue
+        changed.append((after, row.id))
+        if not row.retired:
+            deltas[row.workflow, row.resource_class, row.state] -= 1
+            deltas[row.workflow, after, row.state] += 1
+    database.change_each(SQL["set_class"], changed)
+    if counts:
+        add_counts(database, deltas)
+
+
+def misclassified(database: Database) -> list[tuple[int, str, Resources, Resources]]:
+    """Return (job, name, resources of its class, resources that follow from its template and overrides) where the two
+    differ."""
+    found = []
+    for row in database.named_rows(SQL["unusual_classes"]):
+        derived = decode_overrides(row.overrides).resources(template_by_id(database, row.template).resources)
+        kept = class_resources(database, {row.resource_class})[row.resource_class]
+        if derived != kept:
+            found.append((row.id, row.name, kept, derived))
+    return found

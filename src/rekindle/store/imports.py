@@ -1,0 +1,103 @@
+"""Attempts imported from another system, which ended before the store knew of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rekindle.domain.models import AttemptEnd
+from rekindle.domain.rerun.request import FolderReuse
+from rekindle.store.database import Database
+from rekindle.store.derived import derive_states
+from rekindle.store.queries import Row, as_set, load
+from rekindle.store.queue import Queue, expect
+
+SQL = load("imports")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedAttempt:
+    """An attempt that another system ran."""
+
+    job: int
+    number: int  # from 1, within the job
+    token: str
+    ending: AttemptEnd  # with the attempt's id, which must be free
+    folder: str | None = None
+    queued: float | None = None
+    builds_on: int | None = None
+    start_step: int = 0
+    runner: str = ""  # name of the runner; "": not known
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedPointers:
+    """The pointers of a job with imported attempts."""
+
+    job: int
+    attempts: int  # number of attempts
+    attempt: int | None = None  # the live one
+    resume_attempt: int | None = None
+    resume_step: int = 0
+    take: FolderReuse | None = None
+    folder: str | None = None
+
+
+class Imports:
+    """Imported attempts."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def write(
+        self, attempts: Sequence[ImportedAttempt], pointers: Sequence[ImportedPointers], jobs: Sequence[int]
+    ) -> None:
+        """Write attempts, their runners, and the pointers of their jobs, which must have been submitted and never run;
+        then derive the states, unmet counts and counts of `jobs`, all jobs of their workflows. Archive the attempts
+        that are not live next."""
+        runners = self._insert_runners(attempts)
+        encode = self._db.paths.encode
+        rows = [_attempt_row(one, encode(one.folder), runners.get((one.runner, one.ending.host))) for one in attempts]
+        expect(self._db.change_each(SQL["insert_attempt"], rows), len(attempts), "written")
+        Queue(self._db).end([one.ending for one in attempts])
+        changes = [_pointers_row(one, encode(one.folder)) for one in pointers]
+        expect(self._db.change_each(SQL["set_pointers"], changes), len(pointers), "changed")
+        derive_states(self._db, jobs)
+
+    def archive(self, attempts: Sequence[int], rerun: int) -> None:
+        """Archive attempts under `rerun`, which is of kind `import`."""
+        archived = self._db.change(SQL["archive_attempts"], rerun=rerun, attempts=as_set(attempts))
+        expect(archived, len(attempts), "archived")
+
+    def _insert_runners(self, attempts: Sequence[ImportedAttempt]) -> dict[tuple[str, str | None], int]:
+        """Insert the runners, which have ended, and return them by name and host."""
+        by_runner: dict[tuple[str, str | None], list[ImportedAttempt]] = {}
+        for one in attempts:
+            if one.runner:
+                by_runner.setdefault((one.runner, one.ending.host), []).append(one)
+        found = {}
+        for (label, host), own in by_runner.items():
+            ended = max(one.ending.ended for one in own)
+            started = min(one.ending.started or one.ending.ended for one in own)
+            found[label, host] = self._db.insert(
+                SQL["insert_runner"], host=host or "", label=label, started=started, ended=ended
+            )
+        return found
+
+
+def _attempt_row(one: ImportedAttempt, folder: str | None, runner: int | None) -> Row:
+    return (
+        one.ending.attempt,
+        one.job,
+        one.number,
+        one.token,
+        folder,
+        one.queued,
+        one.builds_on,
+        one.start_step,
+        runner,
+    )
+
+
+def _pointers_row(one: ImportedPointers, folder: str | None) -> Row:
+    return (one.job, one.attempts, one.attempt, one.resume_attempt, one.resume_step, one.take, folder)

@@ -1,0 +1,114 @@
+"""Decode rows into domain values. Columns are found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from rekindle.domain.definition import Resources
+from rekindle.domain.models import Attempt, Failure, Job, StepOutcome
+from rekindle.domain.states import Cause, State
+from rekindle.domain.subtasks import SubtaskChoice
+from rekindle.domain.verdicts import Verdict, VerdictLevel
+from rekindle.journal.encoding import from_json, to_json
+from rekindle.store.paths import StoredPaths
+from rekindle.store.queries import Row, column_names, load
+
+STATES: tuple[State, ...] = tuple(State)
+"""States by number: indexing takes a fifth of the time of a call."""
+
+CAUSES: dict[str | None, Cause | None] = {None: None, **{cause.value: cause for cause in Cause}}
+
+JOB_COLUMNS = load("jobs")["job_columns"].text
+ATTEMPT_COLUMNS = load("attempts")["attempt_columns"].text
+STEP_COLUMNS = load("attempts")["step_columns"].text
+
+
+def _getter(columns: str, fields: Sequence[str], **renamed: str) -> Any:
+    """Return what takes the values of `fields` from a row, by column name; the row's first value for a field without a
+    column of its own, which the caller fills in. `renamed`: by field, the column of another name."""
+    at = {name: position for position, name in enumerate(column_names(columns))}
+    return itemgetter(*(at.get(renamed.get(name, name), 0) for name in fields))
+
+
+def _positions(columns: str, *names: str) -> Any:
+    return itemgetter(*map(column_names(columns).index, names))
+
+
+_job_fields = _getter(JOB_COLUMNS, Job._fields, take="workdir", take_folder="folder")
+
+_attempt_fields = _getter(ATTEMPT_COLUMNS, Attempt._fields, signature="digest")
+_attempt_failure = _positions(ATTEMPT_COLUMNS, "error_type", "error_message", "error_traceback", "error_stderr")
+_attempt_verdict = _positions(ATTEMPT_COLUMNS, "verdict", "verdict_message")
+_NO_FAILURE = (None, None, None, None)
+_A_STATE, _A_CAUSE, _A_FAILURE, _A_FOLDER, _A_VERDICT, _A_PARTIAL, _A_STEPS, _A_SHARED = (
+    Attempt._fields.index(name)
+    for name in ("state", "cause", "failure", "folder", "verdict", "partial", "steps", "shared")
+)
+_J_STATE, _J_CANCELED, _J_RETIRED, _J_FOLDER = (
+    Job._fields.index(name) for name in ("state", "canceled", "retired", "take_folder")
+)
+
+_STEP_FIELDS = ("position", "name", "state", "cause", "exit_code", "signal", "started", "ended", "result", "kept_from")
+_step_fields = _positions(STEP_COLUMNS, *_STEP_FIELDS, "action", "verdict", "verdict_message")
+
+
+def job_of(row: Row, paths: StoredPaths) -> Job:
+    """Return the job of a row of `job_columns`."""
+    values = list(_job_fields(row))
+    values[_J_STATE] = STATES[values[_J_STATE]]
+    values[_J_CANCELED], values[_J_RETIRED] = values[_J_CANCELED] != 0, values[_J_RETIRED] != 0
+    values[_J_FOLDER] = paths.decode(values[_J_FOLDER])
+    return Job._make(values)
+
+
+def step_of(row: Row) -> StepOutcome:
+    """Return the step of a row of `step_columns`."""
+    position, name, state, cause, *rest, word, message = _step_fields(row)
+    values = [position, name, STATES[state], CAUSES[cause], *rest, verdict_of(word, message)]
+    return StepOutcome(*values)
+
+
+def attempt_of(row: Row, paths: StoredPaths, steps: Sequence[StepOutcome] = ()) -> Attempt:
+    """Return the attempt of a row of `attempt_columns`, with these steps."""
+    values = list(_attempt_fields(row))
+    values[_A_STATE], values[_A_CAUSE] = STATES[values[_A_STATE]], CAUSES[values[_A_CAUSE]]
+    texts = _attempt_failure(row)
+    values[_A_FAILURE] = None if texts == _NO_FAILURE else Failure(*(text or "" for text in texts))
+    values[_A_FOLDER] = paths.decode(values[_A_FOLDER])
+    values[_A_VERDICT] = verdict_of(*_attempt_verdict(row))
+    values[_A_PARTIAL], values[_A_SHARED] = values[_A_PARTIAL] != 0, values[_A_SHARED] != 0
+    values[_A_STEPS] = tuple(steps)
+    return Attempt._make(values)
+
+
+def verdict_columns(verdict: Verdict | None) -> tuple[str | None, str | None]:
+    """Return the two columns of a verdict: word and message."""
+    return (None, None) if verdict is None else (verdict.word.value, verdict.message)
+
+
+def verdict_of(word: str | None, message: str | None) -> Verdict | None:
+    """Return the verdict of its two columns."""
+    return None if word is None else Verdict(VerdictLevel(word), message or "")
+
+
+def resources_of(row: Any) -> Resources:
+    """Return the resources of a named row with cpus, memory, gpus, time and licences."""
+    licences = tuple((name, count) for name, count in from_json(row.licences))
+    return Resources(row.cpus, row.memory, row.gpus, row.time or None, licences)
+
+
+def choice_of(text: str | None) -> SubtaskChoice | None:
+    """Return which subtasks run, from its column."""
+    return None if text is None else _CHOICE.decode(text)
+
+
+def choice_text(choice: SubtaskChoice | None) -> str | None:
+    """Return the column for which subtasks run."""
+    return None if choice is None else to_json(choice).decode()
+
+
+_CHOICE: msgspec.json.Decoder[SubtaskChoice] = msgspec.json.Decoder(SubtaskChoice)

@@ -1,0 +1,78 @@
+-- Columns that follow from other rows: see rekindle.domain.states.derive_state and rekindle.domain.graph.
+-- A job is idle if it has no attempt, is not canceled, and needs all its parents completed.
+
+-- name: add_to_count
+-- Add to a job count.
+-- row: workflow, resource_class, state, n
+INSERT INTO workflow_count (workflow, resource_class, state, n) VALUES (:workflow, :resource_class, :state, :n)
+ON CONFLICT (workflow, resource_class, state) DO UPDATE SET n = workflow_count.n + excluded.n;
+
+-- name: derivation_inputs
+-- Jobs as they are, with the state of their live attempt.
+SELECT job.id, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired,
+    attempt.state AS attempt_state, job.when_finished
+FROM job LEFT JOIN attempt ON attempt.id = job.attempt WHERE job.id IN @jobs;
+
+-- name: needs
+-- The parents of jobs, with their states.
+SELECT edge.child, edge.parent, job.state FROM edge JOIN job ON job.id = edge.parent WHERE edge.child IN @jobs;
+
+-- name: set_derived
+-- Write a derived state and unmet count.
+-- row: state, unmet, job
+UPDATE job SET state = :state, unmet = :unmet, version = version + 1 WHERE id = :job;
+
+-- name: has_finish_dependents
+-- Whether a workflow of these jobs has a job with `when: finished`, by the partial index of such jobs.
+SELECT EXISTS (SELECT 1 FROM job WHERE when_finished = 1)
+    AND EXISTS (
+        SELECT 1 FROM job WHERE when_finished = 1 AND workflow IN (SELECT workflow FROM job AS one WHERE one.id IN @jobs)
+    );
+
+-- name: below
+-- The children of jobs, and through idle ones their descendants: whether each is idle, and whether it has
+-- `when: finished`.
+WITH RECURSIVE reached (id, idle, when_finished) AS (
+    SELECT job.id, job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0, job.when_finished
+    FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @jobs
+    UNION
+    SELECT job.id, job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0, job.when_finished
+    FROM reached JOIN edge ON edge.parent = reached.id JOIN job ON job.id = edge.child WHERE reached.idle = 1
+)
+SELECT id, idle, when_finished FROM reached;
+
+-- name: upward
+-- Jobs, and through idle ones their ancestors.
+WITH RECURSIVE reached (id, idle) AS (
+    SELECT job.id, job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0 FROM job WHERE job.id IN @jobs
+    UNION
+    SELECT job.id, job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0
+    FROM reached JOIN edge ON edge.child = reached.id JOIN job ON job.id = edge.parent WHERE reached.idle = 1
+);
+
+-- name: ended_above
+-- Of jobs and their ancestors through idle ones: which are idle, and which have failed or were canceled.
+{upward}
+SELECT reached.id, reached.idle,
+    attempt.state IN (5, 6) OR (attempt.id IS NULL AND job.canceled <> 0) AS gave_up
+FROM reached JOIN job ON job.id = reached.id LEFT JOIN attempt ON attempt.id = job.attempt;
+
+-- name: edges_above
+-- The edges into the idle ones of them.
+{upward}
+SELECT edge.parent, edge.child FROM reached JOIN edge ON edge.child = reached.id WHERE reached.idle = 1;
+
+-- name: class_inputs
+-- The columns that the resource class of a job follows from.
+SELECT id, workflow, resource_class, state, retired, template, overrides FROM job WHERE id IN @jobs;
+
+-- name: set_class
+-- Write the resource class of a job. Plans do not depend on the class, so the version stays.
+-- row: resource_class, job
+UPDATE job SET resource_class = :resource_class WHERE id = :job;
+
+-- name: unusual_classes
+-- Jobs whose class is not simply that of their template.
+SELECT job.id, job.name, job.resource_class, job.template, job.overrides
+FROM job JOIN template ON template.id = job.template
+WHERE job.overrides IS NOT NULL OR job.resource_class <> template.resource_class ORDER BY job.id;

@@ -1,0 +1,28 @@
+-- Attempts imported from another system, which had ended before.
+
+-- name: insert_runner
+-- An ended runner of imported attempts. Nothing is known of its process.
+INSERT INTO runner (host, boot_id, pid, pid_start, pid_space, executor, slots, epoch, started, expires, ended, label)
+VALUES (:host, '', 0, 0, 0, 'elsewhere', 1, 1, :started, :ended, :ended, :label);
+
+-- name: insert_attempt
+-- An imported attempt before its end is written.
+-- row: id, job, number, token, folder, queued, builds_on, start_step, runner
+INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, folder, queued, builds_on, start_step,
+    runner)
+SELECT :id, job.id, job.workflow, :number, :token, 2, workflow.revision, job.template, :folder, :queued, :builds_on,
+    :start_step, :runner
+FROM job JOIN workflow ON workflow.id = job.workflow WHERE job.id = :job;
+
+-- name: set_pointers
+-- The pointers of a job that has never run here.
+-- row: job, attempts, attempt, resume_attempt, resume_step, workdir, folder
+UPDATE job SET attempts = :attempts, attempt = :attempt, resume_attempt = :resume_attempt, resume_step = :resume_step,
+    workdir = :workdir, folder = :folder, version = version + 1
+WHERE id = :job AND attempts = 0;
+
+-- name: archive_attempts
+-- Archive imported attempts that are not live.
+UPDATE attempt SET archived_by = :rerun
+WHERE id IN @attempts AND archived_by IS NULL
+    AND (SELECT job.attempt FROM job WHERE job.id = attempt.job) IS NOT attempt.id;

@@ -1,0 +1,80 @@
+-- What staleness checks and cost estimates read, for many attempts or jobs at once.
+
+-- name: subjects
+-- Attempts beside their jobs' current definitions; the columns of rekindle.domain.changes.fingerprints.MeasuredAttempt, by name.
+SELECT attempt.id AS attempt, attempt.state, attempt.template, attempt.revision,
+    coalesce(attempt.binding, job.binding) AS binding, attempt.overrides, attempt.code, attempt.folder, attempt.queued,
+    job.id AS job, job.name, job.workflow, job.template AS template_now, job.binding AS binding_now,
+    job.attempt AS live, job.pinned_to, job.overrides AS overrides_now
+FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts ORDER BY job.id;
+
+-- name: needs
+-- The jobs that jobs need.
+SELECT child, parent FROM edge WHERE child IN @jobs;
+
+-- name: needed_jobs
+-- Jobs that others need.
+SELECT job.id, job.name, job.state, job.attempt, job.template, attempt.result IS NOT NULL AS has_result
+FROM job LEFT JOIN attempt ON attempt.id = job.attempt WHERE job.id IN @jobs;
+
+-- name: results
+-- The results of attempts.
+SELECT id, template, result FROM attempt WHERE id IN @attempts;
+
+-- name: origins
+-- The definitions that attempts had.
+SELECT attempt.id, attempt.template, attempt.revision, coalesce(attempt.binding, job.binding) AS binding
+FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
+
+-- name: accepted_at
+-- When reruns were applied.
+SELECT id, at FROM rerun WHERE id IN @reruns;
+
+-- name: templates
+-- Templates by id.
+SELECT id, body FROM template WHERE id IN @templates;
+
+-- name: live_ended
+-- Live attempts that have ended, of jobs that are not retired.
+SELECT job.id, attempt.id FROM job JOIN attempt ON attempt.id = job.attempt
+WHERE job.id IN @jobs AND job.retired = 0 AND attempt.state >= 4;
+
+-- name: ancestors
+-- All jobs above some jobs.
+WITH RECURSIVE reached (id) AS (
+    SELECT edge.parent FROM edge WHERE edge.child IN @jobs
+    UNION
+    SELECT edge.parent FROM reached JOIN edge ON edge.child = reached.id
+)
+SELECT id FROM reached;
+
+-- name: reuse_checks
+-- The newest reuse check of jobs.
+SELECT rerun_job.job, max(rerun_job.rerun) AS rerun, rerun_job.reserve, rerun_job.checked
+FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
+WHERE rerun_job.job IN @jobs AND rerun_job.checked IS NOT NULL AND rerun.undone IS NULL GROUP BY rerun_job.job;
+
+-- name: written
+-- The files that live attempts of workflows wrote: outputs, and files that their commands name.
+SELECT DISTINCT attempt.workflow, json_extract(output.value, '$.path')
+FROM attempt JOIN fingerprint ON fingerprint.attempt = attempt.id AND fingerprint.part = 'files',
+    json_each(fingerprint.document, '$.outputs') AS output
+WHERE attempt.workflow IN @workflows AND attempt.archived_by IS NULL
+UNION
+SELECT DISTINCT attempt.workflow, json_extract(input.value, '$.path')
+FROM attempt JOIN fingerprint ON fingerprint.attempt = attempt.id AND fingerprint.part = 'files',
+    json_each(fingerprint.document, '$.inputs') AS input
+WHERE attempt.workflow IN @workflows AND attempt.archived_by IS NULL AND json_extract(input.value, '$.named') = 'written';
+
+-- name: spans
+-- When attempts of workflows ran. A running attempt has no end yet.
+SELECT workflow, started, coalesce(ended, 1e18) AS ended FROM attempt
+WHERE workflow IN @workflows AND started IS NOT NULL ORDER BY workflow, started;
+
+-- name: pending
+-- The counts of jobs that have not started, by workflow and resource class.
+SELECT workflow_count.workflow, workflow_count.resource_class, sum(workflow_count.n) AS n
+FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
+WHERE workflow_count.state IN (0, 1) AND workflow_count.n > 0 AND workflow.archived IS NULL
+GROUP BY workflow_count.workflow, workflow_count.resource_class
+ORDER BY workflow_count.workflow, workflow_count.resource_class;

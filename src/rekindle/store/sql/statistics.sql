@@ -1,0 +1,71 @@
+-- Statistics over the attempts of jobs, live and archived.
+
+-- name: ended
+-- Whether an attempt passed or failed. One that was lost or canceled did neither.
+(attempt.state = 4 OR (attempt.state = 5 AND coalesce(attempt.cause, '') <> 'lost'));
+
+-- name: totals
+-- The outcomes of the attempts of jobs.
+SELECT attempt.job, sum(attempt.state = 4) AS passes,
+    sum(attempt.state = 5 AND coalesce(attempt.cause, '') <> 'lost') AS failures,
+    sum(attempt.state = 6 OR coalesce(attempt.cause, '') = 'lost') AS lost, count(attempt.overrides) AS modified,
+    max(CASE WHEN {ended} THEN attempt.ended END) AS last,
+    max(CASE WHEN attempt.state = 5 AND {ended} THEN attempt.ended END) AS last_failure,
+    max(CASE WHEN {ended} THEN attempt.id END) AS newest
+FROM attempt WHERE attempt.state >= 4 AND attempt.job IN @jobs GROUP BY attempt.job;
+
+-- name: equal_attempts
+-- Attempts that passed or failed, grouped by definition and fingerprints.
+SELECT attempt.job, attempt.workflow, attempt.template, attempt.revision,
+    coalesce(attempt.binding, job.binding) AS binding, attempt.overrides, patched.document AS patched, attempt.code,
+    attempt.partial, json_extract(files.document, '$.inputs') AS inputs,
+    json_extract(files.document, '$.env') AS env, needed.document AS needed, sum(attempt.state = 4) AS passes,
+    sum(attempt.state = 5) AS failures, min(CASE WHEN attempt.state = 5 THEN attempt.id END) AS first_failure,
+    max(attempt.id) AS newest,
+    coalesce(max(CASE WHEN attempt.state = 4 THEN attempt.id END), 0) = max(attempt.id) AS newest_passed
+FROM job JOIN attempt ON attempt.job = job.id
+    LEFT JOIN fingerprint AS files ON files.attempt = attempt.id AND files.part = 'files'
+    LEFT JOIN fingerprint AS needed ON needed.attempt = attempt.id AND needed.part = 'needed'
+    LEFT JOIN fingerprint AS patched ON patched.attempt = attempt.id AND patched.part = 'patched'
+WHERE job.id IN @jobs AND {ended}
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12;
+
+-- name: failures
+-- The failures of jobs by signature: how many, and the newest attempt.
+SELECT attempt.job, signature.digest, signature.cause, signature.type, signature.message, count(*) AS n,
+    max(attempt.id) AS newest
+FROM attempt JOIN signature ON signature.id = attempt.signature
+WHERE attempt.job IN @jobs AND attempt.state = 5 AND {ended} GROUP BY attempt.job, signature.id ORDER BY 6 DESC, 2;
+
+-- name: hosts
+-- The outcomes of jobs by host.
+SELECT attempt.job, attempt.host, sum(attempt.state = 4) AS passes, sum(attempt.state = 5) AS failures FROM attempt
+WHERE attempt.job IN @jobs AND attempt.host IS NOT NULL AND {ended}
+GROUP BY attempt.job, attempt.host ORDER BY 4 DESC, 3 DESC, 2;
+
+-- name: durations
+-- How long attempts of jobs took that started at the first step and completed.
+SELECT job, ended - started FROM attempt
+WHERE job IN @jobs AND state = 4 AND start_step = 0 AND started IS NOT NULL;
+
+-- name: templates_of
+-- The templates of jobs.
+SELECT id, template FROM job WHERE id IN @jobs;
+
+-- name: durations_of_templates
+-- The same for all jobs that have these templates now, by template.
+SELECT job.template, attempt.ended - attempt.started FROM job JOIN attempt ON attempt.job = job.id
+WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
+    AND attempt.state = 4 AND attempt.start_step = 0 AND attempt.started IS NOT NULL;
+
+-- name: step_durations
+-- How long the completed steps of the attempts of jobs took, by job and name.
+SELECT attempt.job, step.name, step.ended - step.started FROM attempt JOIN step ON step.attempt = attempt.id
+WHERE attempt.job IN @jobs AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;
+
+-- name: step_durations_of_templates
+-- The same for all jobs that have these templates now, by template and name.
+SELECT job.template, step.name, step.ended - step.started
+FROM job JOIN attempt ON attempt.job = job.id JOIN step ON step.attempt = attempt.id
+WHERE job.workflow IN (SELECT workflow FROM template WHERE id IN @templates) AND job.template IN @templates
+    AND step.state = 4 AND step.kept_from IS NULL AND step.started IS NOT NULL;

@@ -1,0 +1,139 @@
+"""Statistics over the attempts of jobs, live and archived: durations for cost estimates, and outcomes for flakiness."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from rekindle.domain.batches.flakiness import FailureKind, HostStatistics
+from rekindle.domain.rerun.costs import DurationHistory
+from rekindle.store.attempts import raw_messages
+from rekindle.store.database import Database
+from rekindle.store.queries import Row, as_set, load
+
+SQL = load("statistics")
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptTotals:
+    """The outcomes of all attempts of a job, live and archived."""
+
+    job: int
+    passes: int
+    failures: int
+    lost: int  # attempts that were lost or canceled: neither passes nor failures
+    modified: int  # attempts with overrides
+    last: float | None  # when the newest pass or failure ended
+    last_failure: float | None
+    newest: int | None  # the newest attempt that passed or failed
+
+
+@dataclass(frozen=True, slots=True)
+class EqualAttempts:
+    """The passes and failures of attempts of a job with the same definition and the same fingerprints. Texts are
+    JSON."""
+
+    job: int
+    workflow: int
+    template: int
+    revision: int
+    binding: str
+    overrides: str | None
+    patched: str | None  # parameters changed by dynamic actions
+    code: str | None  # digest of modules
+    partial: bool
+    inputs: str | None  # as in domain.changes.fingerprints.Prints
+    env: str | None
+    needed: str | None  # the attempts of the jobs that it needs, by job
+    passes: int
+    failures: int
+    first_failure: int | None  # attempt
+    newest: int  # attempt
+    newest_passed: bool
+
+
+class Statistics:
+    """Aggregates over the attempts of jobs, live and archived. Attempts that were lost or canceled are neither passes
+    nor failures."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def durations(self, jobs: Collection[int], resuming: Collection[int], cores: float) -> DurationHistory:
+        """Return how long attempts of these jobs, and of other jobs with their templates, took; for the jobs
+        `resuming` also by step. `cores` is the capacity to run on."""
+        own = _medians(self._db.rows(SQL["durations"], jobs=as_set(jobs)))
+        by_template = self._durations_of_templates([job for job in jobs if job not in own])
+        past = DurationHistory(own, by_template, cores=cores)
+        if not resuming:
+            return past
+        templates = self._templates(resuming)
+        steps = _medians_by_name(self._db.rows(SQL["step_durations"], jobs=as_set(resuming)))
+        wanted = as_set(set(templates.values()))
+        others = _medians_by_name(self._db.rows(SQL["step_durations_of_templates"], templates=wanted))
+        steps_by_template = {job: others[template] for job, template in templates.items() if template in others}
+        return DurationHistory(past.jobs, past.alike, steps, steps_by_template, cores)
+
+    def totals(self, jobs: Collection[int]) -> dict[int, AttemptTotals]:
+        """Return the outcomes by job, for jobs with an attempt that has ended."""
+        rows = self._db.named_rows(SQL["totals"], jobs=as_set(jobs))
+        return {row.job: AttemptTotals(**row._asdict()) for row in rows}
+
+    def equal_attempts(self, jobs: Collection[int]) -> list[EqualAttempts]:
+        """Return the attempts of these jobs that passed or failed, grouped by definition and fingerprints."""
+        rows = (row._asdict() for row in self._db.named_rows(SQL["equal_attempts"], jobs=as_set(jobs)))
+        return [
+            EqualAttempts(**{**row, "partial": row["partial"] != 0, "newest_passed": row["newest_passed"] != 0})
+            for row in rows
+        ]
+
+    def failures(self, jobs: Collection[int]) -> dict[int, list[FailureKind]]:
+        """Return the failure signatures of each job, the most frequent first."""
+        found: dict[int, list[FailureKind]] = {}
+        rows = self._db.named_rows(SQL["failures"], jobs=as_set(jobs))
+        messages = raw_messages(self._db, [row.newest for row in rows])
+        for row in rows:
+            message = messages[row.newest][1]
+            failing = FailureKind(row.digest, row.cause, row.type, row.message, row.n, row.newest, message)
+            found.setdefault(row.job, []).append(failing)
+        return found
+
+    def hosts(self, jobs: Collection[int]) -> dict[int, list[HostStatistics]]:
+        """Return the outcomes of each job by host, the host with most failures first."""
+        found: dict[int, list[HostStatistics]] = {}
+        for row in self._db.named_rows(SQL["hosts"], jobs=as_set(jobs)):
+            found.setdefault(row.job, []).append(HostStatistics(row.host, row.passes, row.failures))
+        return found
+
+    def _durations_of_templates(self, jobs: Collection[int]) -> dict[int, float]:
+        """Return how long other jobs of each job's template took, by job."""
+        if not jobs:
+            return {}
+        templates = self._templates(jobs)
+        wanted = as_set(set(templates.values()))
+        found = _medians(self._db.rows(SQL["durations_of_templates"], templates=wanted))
+        return {job: found[template] for job, template in templates.items() if template in found}
+
+    def _templates(self, jobs: Collection[int]) -> dict[int, int]:
+        return dict(self._db.rows(SQL["templates_of"], jobs=as_set(jobs)))
+
+
+def _medians(rows: Iterable[Row]) -> dict[int, float]:
+    """Return the median of the second column by the first."""
+    found: dict[int, list[float]] = {}
+    for key, seconds in rows:
+        found.setdefault(key, []).append(seconds)
+    return {key: _median(values) for key, values in found.items()}
+
+
+def _medians_by_name(rows: Iterable[Row]) -> dict[int, Mapping[str, float]]:
+    """Return the median of the third column by the first and the second."""
+    found: dict[int, dict[str, list[float]]] = {}
+    for key, name, seconds in rows:
+        found.setdefault(key, {}).setdefault(name, []).append(seconds)
+    return {key: {name: _median(values) for name, values in steps.items()} for key, steps in found.items()}
+
+
+def _median(values: list[float]) -> float:
+    return max(0.0, values[0] if len(values) == 1 else median(values))

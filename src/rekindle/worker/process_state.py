@@ -1,0 +1,281 @@
+"""The process state that calls share in a call host: set up before each call, and restored after it.
+
+Restored: the environment (also variables set by C code), umask, timers, signal handlers and the mask, resource limits,
+nice value, cpu affinity, locale, time zone, stdin, stdout and stderr, and the interpreter's parts listed in `_PARTS`.
+Not restored: module state (globals, import hooks, caches, random seeds, loggers) and open files."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import locale
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from _signal import getsignal  # type: ignore[import-not-found]  # signal.getsignal makes an enum of each: 90 us for all
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from rekindle.worker.attempt_environment import base_environment
+from rekindle.worker.function_calls import flush_streams
+
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_SIGNALS = sorted(signal.valid_signals())
+_SYS_HOOKS = ("excepthook", "unraisablehook", "displayhook", "breakpointhook")
+_LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
+
+
+class Irreversible(Exception):
+    """A call has changed something that its process cannot restore."""
+
+
+class ProcessState:
+    """The state of this process before any call. `enter` and `restore` enclose each call."""
+
+    def __init__(self) -> None:
+        self._environment = _Environment()
+        self._umask = _umask()
+        self._parts = _taken()
+        self._threads = threading.active_count()
+
+    def enter(self, variables: Mapping[str, str]) -> None:
+        """Before a call: set the environment of its attempt: `variables` over the host's own."""
+        self._environment.enter(variables)
+
+    def keep_imported(self) -> bool:
+        """After the first import of a call's module: keep what that changed, since the module is not imported again.
+        Return whether it changed anything; the process is then fit for calls of that module only."""
+        parts, umask = _taken(), _umask()
+        changed = parts != self._parts or umask != self._umask
+        self._parts, self._umask, self._threads = parts, umask, threading.active_count()
+        return self._environment.keep_imported() or changed
+
+    def restore(self) -> bool:
+        """After a call: flush its streams and restore the state. Return False if no other call may run in this
+        process: something could not be restored, or a thread of the call is alive."""
+        try:
+            _disarm()
+        except BaseException:  # noqa: BLE001 - a timer's handler of the call raised it
+            _disarm()
+        signal.set_wakeup_fd(-1)
+        if "faulthandler" in sys.modules:
+            sys.modules["faulthandler"].cancel_dump_traceback_later()
+        flush_streams()
+        restored = True
+        for get, put, before in self._parts:
+            try:
+                if get() != before:
+                    put(before)
+            except (OSError, ValueError, TypeError, AttributeError, RecursionError, locale.Error, Irreversible):
+                restored = False
+        os.umask(self._umask)
+        if threading.active_count() > self._threads:  # a thread that reads the environment now could crash
+            return False
+        self._environment.restore()
+        return restored
+
+
+class _Environment:
+    """The environment of this process: os.environ and C's array, which hold the same variables."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None)
+        self._array = ctypes.c_void_p.in_dll(self._libc, "environ")
+        self._ours = os.environ  # a call may bind os.environ to another mapping
+        self._base_variables = base_environment()
+        self._imported: dict[str, str | None] = {}  # set (None: removed) by an imported module
+        self._held = dict(os.environ)
+        self._write()
+
+    def enter(self, variables: Mapping[str, str]) -> None:
+        wanted = {**self._base_variables, **variables}
+        for name, value in self._imported.items():
+            if value is None:
+                wanted.pop(name, None)
+            else:
+                wanted[name] = value
+        held, self._held = self._held, wanted
+        for name, value in wanted.items():
+            if held.get(name) != value:
+                os.environ[name] = value
+        for name in held.keys() - wanted.keys():
+            os.environ.pop(name, None)
+        if held.get("TZ") != wanted.get("TZ"):
+            time.tzset()
+        self._pointers = self._look()
+
+    def keep_imported(self) -> bool:
+        if not self._changed():
+            return False
+        found, held = dict(os.environ), self._held
+        names = [name for name in {**found, **held} if found.get(name) != held.get(name)]
+        self._imported.update((name, found.get(name)) for name in names)
+        self._held = found
+        self._write()
+        return bool(names)
+
+    def restore(self) -> None:
+        if self._changed():
+            self._write()
+
+    def _write(self) -> None:
+        """Set both to the same variables: those set by C code are in its array only."""
+        os.environ = self._ours  # noqa: B003 - it is not replaced, but put back
+        self._libc.clearenv()
+        os.environ.clear()
+        os.environ.update(self._held)
+        time.tzset()
+        self._pointers = self._look()
+
+    def _changed(self) -> bool:
+        """Return whether a variable has been set or removed. That changes a pointer in the array, or moves the
+        array, which may then be shorter and is not read."""
+        moved = self._array.value != self._pointers[0]
+        replaced = getattr(os, "environ", None) is not self._ours
+        return moved or replaced or self._look() != self._pointers
+
+    def _look(self) -> tuple[int | None, bytes]:
+        at = self._array.value
+        return at, ctypes.string_at(at, (len(self._held) + 1) * ctypes.sizeof(ctypes.c_void_p)) if at else b""
+
+
+_Part = tuple[Callable[[], Any], Callable[[Any], Any], Any]
+
+
+def _disarm() -> None:
+    for timer in _TIMERS:
+        signal.setitimer(timer, 0)
+
+
+def _taken() -> tuple[_Part, ...]:
+    return tuple((get, put, get()) for get, put in _PARTS)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _handlers() -> list[Any]:
+    return [getsignal(number) for number in _SIGNALS]
+
+
+def _put_handlers(before: list[Any]) -> None:
+    for number, handler in zip(_SIGNALS, before, strict=True):
+        if getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+def _blocked() -> set[Any]:
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def _put_blocked(before: set[Any]) -> None:
+    """Discard pending signals: they were the call's."""
+    while signal.sigtimedwait(_blocked() - before, 0) is not None:
+        continue
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _limits() -> list[tuple[int, int]]:
+    return [resource.getrlimit(kind) for kind in _LIMITS]
+
+
+def _put_limits(before: list[tuple[int, int]]) -> None:
+    """Restore the limits up to the hard limits, which only a privileged process can raise."""
+    for kind, (soft, hard) in zip(_LIMITS, before, strict=True):
+        now = resource.getrlimit(kind)
+        if now != (soft, hard):
+            try:
+                resource.setrlimit(kind, (soft, hard))
+            except (ValueError, PermissionError):
+                resource.setrlimit(kind, (now[1], now[1]))
+    if _limits() != before:
+        raise Irreversible("a hard limit was lowered")
+
+
+def _user() -> tuple[Any, ...]:
+    root = os.stat("/")
+    return os.getresuid(), os.getresgid(), os.getgroups(), (root.st_dev, root.st_ino)
+
+
+def _put_user(before: tuple[Any, ...]) -> None:
+    """End the process if the user or the root directory cannot be restored: it could write neither logs nor journal,
+    so its worker has to."""
+    users, groups, more, _ = before
+    with suppress(PermissionError):
+        os.setresuid(*users)
+        os.setresgid(*groups)
+        os.setgroups(more)
+    if _user() != before:
+        os.write(2, b"the call has changed the user or the root directory of its process, which cannot be put back\n")
+        os._exit(1)
+
+
+def _refuse(before: object) -> None:
+    raise Irreversible(f"the process had {before}")
+
+
+def _streams() -> tuple[Any, ...]:
+    return sys.stdin, sys.stdout, sys.stderr
+
+
+def _put_streams(before: tuple[Any, ...]) -> None:
+    sys.stdin, sys.stdout, sys.stderr = before
+    flush_streams()
+
+
+def _closed() -> tuple[Any, ...]:
+    return tuple(one is None or one.closed for one in (sys.__stdin__, sys.__stdout__, sys.__stderr__))
+
+
+def _hooks() -> tuple[Any, ...]:
+    traces = sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile(), threading.excepthook
+    return *traces, *(getattr(sys, name) for name in _SYS_HOOKS)
+
+
+def _put_hooks(before: tuple[Any, ...]) -> None:
+    sys.settrace(before[0])
+    sys.setprofile(before[1])
+    threading.settrace(before[2])  # None: no function, as before any call
+    threading.setprofile(before[3])
+    threading.excepthook = before[4]
+    for name, hook in zip(_SYS_HOOKS, before[5:], strict=True):
+        setattr(sys, name, hook)
+
+
+def _put_path(before: list[str]) -> None:
+    sys.path = before.copy()
+
+
+def _put_argv(before: list[str]) -> None:
+    sys.argv = before.copy()
+
+
+_PARTS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
+    (sys.getrecursionlimit, sys.setrecursionlimit),  # first: the rest needs room on the stack
+    (_hooks, _put_hooks),
+    (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    (sys.getswitchinterval, sys.setswitchinterval),
+    (threading.stack_size, threading.stack_size),
+    (gc.get_threshold, lambda before: gc.set_threshold(*before)),
+    (_handlers, _put_handlers),
+    (_blocked, _put_blocked),
+    (_limits, _put_limits),
+    (_streams, _put_streams),
+    (_closed, _refuse),
+    (lambda: list(sys.path), _put_path),
+    (lambda: list(sys.argv), _put_argv),
+    (gc.isenabled, lambda before: gc.enable() if before else gc.disable()),
+    (lambda: locale.setlocale(locale.LC_ALL), lambda before: locale.setlocale(locale.LC_ALL, before)),
+    (lambda: os.getpriority(os.PRIO_PROCESS, 0), lambda before: os.setpriority(os.PRIO_PROCESS, 0, before)),
+    (lambda: os.sched_getaffinity(0), lambda before: os.sched_setaffinity(0, before)),
+    (os.getpgrp, lambda before: os.setpgid(0, before)),
+    (_user, _put_user),
+)
+"""How each part of the state is read and restored."""

@@ -1,0 +1,41 @@
+"""References of templates to things outside the store."""
+
+from __future__ import annotations
+
+import pytest
+
+from rekindle.domain.changes.template_uses import functions_called, outer_variables
+from rekindle.domain.definition import Each, Step
+
+TEXT = "${env.A} $B ${env.C} $${env.D} ${params.E}"
+STEPS = {
+    "a line": Step("s", run=TEXT),
+    "an argument vector": Step("s", run=("x", TEXT)),
+    "args": Step("s", call="m:f", args={"deep": [{"er": TEXT}]}),
+    "a pattern": Step("s", run="x", each=Each(glob=TEXT)),
+    "items": Step("s", run="x", each=Each(items=("x", {"y": TEXT}))),
+    "what finds items": Step("s", run="x", each=Each(run=TEXT)),
+    "its args": Step("s", run="x", each=Each(call="m:f", args={"x": TEXT})),
+}
+
+
+@pytest.mark.parametrize("where", STEPS)
+def test_variables_count_wherever_they_are_named(where: str) -> None:
+    assert outer_variables([Step("other", run="x"), STEPS[where]], {}) == ("A", "C")
+    assert outer_variables([STEPS[where]], {"A": "set"}) == ("C",)
+
+
+def test_a_variable_that_is_made_from_its_own_outer_value_counts() -> None:
+    assert outer_variables([Step("s", run="${env.PATH}")], {"PATH": "bin:${env.PATH}", "X": "${env.Y}"}) == (
+        "PATH",
+        "Y",
+    )
+
+
+def test_a_text_that_cannot_be_read_names_nothing() -> None:
+    assert outer_variables([Step("s", run="${env.A} ${parms.x}")], {}) == ()
+
+
+def test_functions_that_find_items_count_too() -> None:
+    steps = [Step("s", call="m:g"), Step("t", call="m:f", each=Each(call="n:items")), Step("u", run="x")]
+    assert functions_called([*steps, Step("v", call="m:g")]) == ("m:f", "m:g", "n:items")

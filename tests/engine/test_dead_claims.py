@@ -1,0 +1,52 @@
+"""Claims of a runner that died before their jobs started."""
+
+from __future__ import annotations
+
+import pytest
+
+from rekindle.domain.states import State
+from rekindle.engine.rerun import control
+from rekindle.engine.results import WorkOptions
+from rekindle.engine.running.work import work
+from rekindle.engine.session import Session
+from rekindle.testing import Crash, CrashingStore, FakeClock, ScriptedExecutor, ScriptedOutcome
+
+ONE = "{name: claimed, jobs: {a: {run: 'true'}}}"
+TWO = "{name: claimed, jobs: {new: {run: 'false'}, a: {run: 'true', needs: [new]}}}"
+
+
+def die_with_a_claim(project) -> None:
+    """Kill the runner when its first claim, the fourth transaction of the run, is committed."""
+    clock = FakeClock()
+    session = Session(CrashingStore(project.session.store, 4, "after"), clock)
+    executor = ScriptedExecutor(project.session.store.folder, lambda _: ScriptedOutcome(), clock)
+    with pytest.raises(Crash):
+        work(session, WorkOptions(slots=1, executor="scripted"), executor=executor)
+    with project.session.store.write() as archive:
+        for runner in archive.runners.alive():
+            archive.runners.abandon(runner.id, runner.epoch)
+    assert project.states()["a"] is State.QUEUED
+
+
+def test_a_claim_of_a_dead_runner_is_free_again(project):
+    project.submit(ONE)
+    die_with_a_claim(project)
+    assert project.work().exit_code == 0
+    assert [attempt.number for attempt in project.attempts("a")] == [1]
+
+
+def test_a_claim_given_back_waits_for_what_a_revision_has_made_its_job_need(project):
+    project.submit(ONE)
+    die_with_a_claim(project)
+    project.submit(TWO)
+    assert project.work().exit_code == 2
+    assert project.states() == {"new": State.FAILED, "a": State.WAITING}
+
+
+def test_a_job_canceled_after_its_runner_died_stays_canceled(project):
+    project.submit(ONE)
+    die_with_a_claim(project)
+    assert control.cancel(project.session, [project.job("a")]).asked == (project.job("a"),)
+    project.work()
+    assert project.states() == {"a": State.CANCELED}
+    assert project.attempts("a") == []
