@@ -88,7 +88,7 @@ BANNED_PROSE = {
     r"\bundynamic\b": "dynamic rollback",
     r"\bforeseen\b": "planned",
     r"\bclinging\b": "surviving",
-    r"\bthe law\b": "the domain rules",
+    r"\bthe law\b(?! of)": "the domain rules",
     r"\bthe house\b": "the package",
     r"\bneighbours?\b": "peers",
     r"\bso many\b": "the number",

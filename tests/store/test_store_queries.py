@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from rekindle.domain.documents.expressions import StoredDocument
+from rekindle.domain.selection import StoredDocument
 from rekindle.store import queries, schema
 from rekindle.store.opening import FILE, open_store
 from rekindle.store.paths import StoredPaths

@@ -32,13 +32,13 @@ class Capacity:
 
     def take(self, asked: Resources) -> Capacity:
         """Return the capacity left beside an attempt with these resources."""
-        return self._shift(asked, -1)
+        return self._adjusted(asked, -1)
 
     def give(self, asked: Resources) -> Capacity:
         """Return the capacity after such an attempt has ended."""
-        return self._shift(asked, 1)
+        return self._adjusted(asked, 1)
 
-    def _shift(self, asked: Resources, sign: int) -> Capacity:
+    def _adjusted(self, asked: Resources, sign: int) -> Capacity:
         licences = self.licences
         if asked.licences:
             licences = dict(licences)
@@ -87,7 +87,7 @@ def pack_jobs(free: Capacity, classes: Iterable[tuple[ReadyClass, Sequence[Ready
 
 
 class Shortage(NamedTuple):
-    """A resource of which a job asks more than there is."""
+    """A resource that a job asks more of than there is."""
 
     what: str  # cpus, memory (bytes), gpus, time (seconds), or a licence
     asked: float
@@ -110,7 +110,7 @@ class Shortage(NamedTuple):
 
 
 def find_shortages(capacity: Capacity, asked: Resources) -> tuple[Shortage, ...]:
-    """Return every resource of which a job asks more than `room` has."""
+    """Return every resource that a job asks more of than `capacity` has."""
     return tuple(lack for lack in _compare_resources(asked, capacity) if lack.there < lack.asked)
 
 

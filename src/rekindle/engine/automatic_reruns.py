@@ -227,16 +227,16 @@ def resolve_canaries(archive: Transaction, now: float) -> set[int]:
     included. Return the jobs that run again."""
     again: set[int] = set()
     for group in archive.canaries.open():
-        ruling = decide_group(group)
-        if ruling is not None:
-            again |= _resolve_group(archive, group, ruling, now)
+        decision = decide_group(group)
+        if decision is not None:
+            again |= _resolve_group(archive, group, decision, now)
     return again
 
 
-def _resolve_group(archive: Transaction, group: CanaryGroup, ruling: CanaryDecision, now: float) -> set[int]:
+def _resolve_group(archive: Transaction, group: CanaryGroup, decision: CanaryDecision, now: float) -> set[int]:
     jobs, how = archive.canaries.waiting(group.id)
     rerun, ran = None, set[int]()
-    if ruling.outcome is GroupOutcome.RELEASED and jobs:
+    if decision.outcome is GroupOutcome.RELEASED and jobs:
         request = {
             "selection": {"signature": group.signature[:SIGNATURE_DIGITS]},
             "how": how_to_json(how),
@@ -246,18 +246,18 @@ def _resolve_group(archive: Transaction, group: CanaryGroup, ruling: CanaryDecis
         try:
             proposal = plan_requests(read_plan_inputs(archive, [(jobs, how)]), [(jobs, how)], request)
         except PlanRefused as refused:
-            ruling = CanaryDecision(GroupOutcome.STOPPED, f"{ruling.why}, and {refused.message}")
+            decision = CanaryDecision(GroupOutcome.STOPPED, f"{decision.why}, and {refused.message}")
         else:
-            note = f"{ruling.why} (rerun {group.rerun})"
+            note = f"{decision.why} (rerun {group.rerun})"
             rerun = archive.reruns.apply(proposal.plan, "canary", request, note, now)
             ran = {job.id for job in proposal.plan.jobs}
-    archive.canaries.decide(group.id, ruling.outcome, ruling.why, rerun, now)
+    archive.canaries.decide(group.id, decision.outcome, decision.why, rerun, now)
     detail = {
-        "outcome": ruling.outcome.value,
+        "outcome": decision.outcome.value,
         "rerun": group.rerun,
         "signature": group.signature[:SIGNATURE_DIGITS],
         "jobs": len(jobs),
-        "why": ruling.why,
+        "why": decision.why,
     }
     archive.events.add(now, "canary", group.workflow, detail)
     return ran

@@ -57,7 +57,7 @@ class DefinitionTracer:
         self._waiting: list[Callable[[], None]] = []
         self._met: set[tuple[str, ...]] = set()
         self._names: dict[str, set[str]] = {}  # reached, by module
-        self._acting: dict[str, bool] = {}
+        self._has_effects: dict[str, bool] = {}
         self._values: set[str] = set()  # modules and packages that are used as values
         self.whole: dict[str, str] = {}  # module -> why it counts whole
         self.ran: set[str] = set()  # modules that are imported
@@ -108,10 +108,10 @@ class DefinitionTracer:
 
     def _acts(self, name: str) -> bool:
         """Whether importing a module may have an effect beyond the names that it binds."""
-        found = self._acting.get(name)
+        found = self._has_effects.get(name)
         if found is not None:
             return found
-        self._acting[name] = False  # in a cycle the other modules decide
+        self._has_effects[name] = False  # in a cycle the other modules decide
         top = name.partition(".")[0]
         tree = self.modules.tree(name)
         if tree is None:
@@ -124,7 +124,7 @@ class DefinitionTracer:
                 or any(self._acts(each) for each in import_targets(one, tree.package))
                 for one in tree.acts
             )
-        self._acting[name] = found
+        self._has_effects[name] = found
         return found
 
     def _once(self, *key: str) -> bool:

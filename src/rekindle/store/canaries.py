@@ -1,4 +1,4 @@
-"""Canaries: groups of failed jobs of which a few run first, and the rest once those have passed.
+"""Canaries: groups of failed jobs: a few run first, the rest once those have passed.
 
 See rekindle.domain.batches.canaries. A job waits only while its live attempt is the one it had when the group was
 made: a reset of the job takes it out of the group.

@@ -6,9 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from rekindle.domain.documents.expressions import DocumentExpression
 from rekindle.domain.graph import Edge
-from rekindle.domain.selection import Predicate
+from rekindle.domain.selection import DocumentExpression, Predicate
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json
 from rekindle.store.database import Database

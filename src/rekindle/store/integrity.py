@@ -92,8 +92,8 @@ def dangling_references(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def damaged_rows(connection: sqlite3.Connection, report: Callable[[str, int], None] | None = None) -> Iterator[str]:
-    """Yield the values that cannot be read, as `attempt row 12, column result: not JSON`, and the tables of which
-    SQLite cannot read every row. `report` is called with each table and the number of its rows that were read."""
+    """Yield the values that cannot be read, as `attempt row 12, column result: not JSON`, and the tables that
+    SQLite cannot read completely. `report` is called with each table and the number of its rows that were read."""
     before, connection.text_factory = connection.text_factory, bytes
     try:
         for table, columns in _schema().items():

@@ -120,12 +120,12 @@ _other_content: Callable[[FileContent], tuple[Any, ...]] = attrgetter(*(one.name
 """All fields but the first two: `dataclasses.replace` takes six times as long."""
 
 
-def with_manner(manner: NextAttempt, convert: Convert) -> NextAttempt:
+def with_next_attempt(options: NextAttempt, convert: Convert) -> NextAttempt:
     """Return the options of a job's next attempts with converted paths."""
-    if manner is DEFAULT_NEXT_ATTEMPT or not (manner.folder or manner.saves):
-        return manner
-    folder = None if manner.folder is None else convert(manner.folder)
-    return replace(manner, folder=folder, saves=tuple(convert(path) for path in manner.saves))
+    if options is DEFAULT_NEXT_ATTEMPT or not (options.folder or options.saves):
+        return options
+    folder = None if options.folder is None else convert(options.folder)
+    return replace(options, folder=folder, saves=tuple(convert(path) for path in options.saves))
 
 
 def with_reasons(reasons: tuple[Reason, ...], convert: Convert) -> tuple[Reason, ...]:
@@ -168,7 +168,9 @@ def with_checked(checked: Mapping[str, Any], convert: Convert) -> dict[str, Any]
 def with_plan(plan: RerunPlan, convert: Convert) -> RerunPlan:
     """Return a plan with converted paths and its new digest."""
     jobs = tuple(
-        replace(job, next_attempt=with_manner(job.next_attempt, convert), reasons=with_reasons(job.reasons, convert))
+        replace(
+            job, next_attempt=with_next_attempt(job.next_attempt, convert), reasons=with_reasons(job.reasons, convert)
+        )
         for job in plan.jobs
     )
     return seal_plan(replace(plan, jobs=jobs))

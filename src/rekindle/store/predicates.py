@@ -7,33 +7,31 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rekindle.domain.documents.conditions import compile_query
-from rekindle.domain.documents.expressions import (
-    AtStoppedStep,
-    Const,
-    DocumentExpression,
-    EachAttempt,
-    FieldValue,
-    FirstMatch,
-    JoinedText,
-    ListOf,
-    MergedObjects,
-    ObjectOf,
-    StoredDocument,
-    WithChanges,
-)
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.selection import (
     FIELD_PREFIXES,
     FIELDS,
     AllOf,
     AnyOf,
+    AtStoppedStep,
     Compare,
+    Const,
+    DocumentExpression,
     DocumentMatches,
+    EachAttempt,
     ErrorPattern,
+    FieldValue,
+    FirstMatch,
     JobFilter,
+    JoinedText,
+    ListOf,
+    MergedObjects,
     Not,
+    ObjectOf,
     Op,
     Predicate,
+    StoredDocument,
+    WithChanges,
 )
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import compile_pattern

@@ -32,14 +32,14 @@ from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.database import Database
 from rekindle.store.derived import given_up_among
 from rekindle.store.dynamic_actions import parameter_changes, sets_in_force
-from rekindle.store.paths import StoredPaths, with_manner, with_reasons, with_request, with_saved
+from rekindle.store.paths import StoredPaths, with_next_attempt, with_reasons, with_request, with_saved
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES, choice_of, choice_text
 from rekindle.store.templates import template_by_id
 
 SQL = load("reruns")
 
-_MANNER = json_reader(NextAttempt)
+_NEXT_ATTEMPT = json_reader(NextAttempt)
 _REASONS = json_reader(tuple[Reason, ...])
 
 
@@ -271,7 +271,7 @@ def planned_job_row(
         json_text(with_reasons(job.reasons, encode)),
         json_text(job.archives),
         json_text(pointers if pointers.folder is None else replace(pointers, folder=encode(pointers.folder))),
-        None if job.next_attempt == DEFAULT_NEXT_ATTEMPT else json_text(with_manner(job.next_attempt, encode)),
+        None if job.next_attempt == DEFAULT_NEXT_ATTEMPT else json_text(with_next_attempt(job.next_attempt, encode)),
         None if saved is None else json_text(with_saved(saved, encode)),
         choice_text(job.subtasks),
         job.reserve,
@@ -297,7 +297,7 @@ def planned_job_of(row: Any, paths: StoredPaths) -> PlannedJob:
         row.resume_attempt,
         row.resume_step,
         row.unmet,
-        DEFAULT_NEXT_ATTEMPT if row.options is None else with_manner(_MANNER(row.options), paths.decode),
+        DEFAULT_NEXT_ATTEMPT if row.options is None else with_next_attempt(_NEXT_ATTEMPT(row.options), paths.decode),
         choice_of(row.subtasks),
         row.reserve,
         row.pinned_to,

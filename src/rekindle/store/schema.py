@@ -19,7 +19,7 @@ from rekindle.store.paths import (
     Convert,
     StoredPaths,
     with_checked,
-    with_manner,
+    with_next_attempt,
     with_prints,
     with_reasons,
     with_request,
@@ -98,7 +98,7 @@ def encode_paths(connection: sqlite3.Connection, paths: StoredPaths) -> None:
         (
             _encoded(reasons, tuple[Reason, ...], with_reasons, encode),
             _encoded(pointers, JobPointers, _with_pointers, encode),
-            _encoded(manner, NextAttempt, with_manner, encode),
+            _encoded(manner, NextAttempt, with_next_attempt, encode),
             _encoded(saved, tuple[SavedFile, ...], with_saved, encode),
             _encoded(checked, dict[str, Any], with_checked, encode),
             rerun,

@@ -324,7 +324,7 @@ class Attempt:
             self._partial_outputs.bring_back()
         except StartError as error:
             return failed_step(now, Cause.START, str(error))
-        if self._position == len(self._template.steps):  # behind a fan-out of which a part was accepted
+        if self._position == len(self._template.steps):  # after a fan-out that was accepted in part
             self._finish(StepEnd(State.COMPLETED, now, wall_time()), exits=False)
             return None
         try:

@@ -92,7 +92,7 @@ class StepLogs:
             try:
                 wrong = self._storage.retry(lambda: put_in_place(fd, path, kept))
             except OSError as error:
-                if self._storage.gone:  # nothing of a store that was removed is made anew
+                if self._storage.gone:  # nothing of a store that was removed is made again
                     raise
                 wrong = f"the log {kept} cannot be written: {error.strerror}"
         elif not is_file_at(fd, path):

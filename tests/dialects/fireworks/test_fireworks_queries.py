@@ -20,8 +20,8 @@ from rekindle.dialects.fireworks.queries import (
     select_fireworks,
     select_workflows,
 )
-from rekindle.domain.documents.expressions import ObjectOf
 from rekindle.domain.errors import BadSelection
+from rekindle.domain.selection import ObjectOf
 from rekindle.engine.queries.job_queries import job_documents
 from rekindle.engine.rerun.control import hold
 from rekindle.engine.session import Session, open_session

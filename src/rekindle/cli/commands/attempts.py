@@ -110,14 +110,10 @@ def show(attempt: int, verbose: bool, page: PageRequest | None, as_json: bool) -
         row = job_queries.jobs(session, [found.job])[0]
         acting = dynamic_actions.in_force(session, [found.job]).get(found.job)
         in_force = acting if acting is not None and acting.attempt == found.id else None
-        copying, saved = (
-            job_queries.copy_progress(session, found),
-            job_queries.existing_saved_outputs(session, found.id),
-        )
-        prints, partial = (
-            job_queries.recorded_files(session, found.id),
-            job_queries.partial_outputs(session, [found.id]),
-        )
+        copying = job_queries.copy_progress(session, found)
+        saved = job_queries.existing_saved_outputs(session, found.id)
+        prints = job_queries.recorded_files(session, found.id)
+        partial = job_queries.partial_outputs(session, [found.id])
         counts, (retries, _) = job_queries.subtask_counts(session, [found]), job_queries.retries(session, [found.job])
         subtasks = job_queries.subtasks(session, found) if counts else {}
         steps = job_queries.step_names(session, found) if counts else ()
@@ -144,21 +140,16 @@ def show(attempt: int, verbose: bool, page: PageRequest | None, as_json: bool) -
         click.echo(attempt_text.partial_output(one, workdir, full=True))
     if environment:
         click.echo(f"it ran with {', '.join(reasons.part_text(*each) for each in environment.items())}")
-    if prints.inputs or prints.outputs:
-        click.echo("")
-        click.echo("\n".join(_files(prints, None if verbose else FIRST_SUBTASKS)))
-    if found.steps:
-        click.echo("")
-        click.echo(attempt_text.steps_table(found.steps))
-    if any(step.action for step in found.steps):
-        click.echo("")
-        click.echo(_actions(found, in_force))
-    for step, several in subtasks.items():
-        click.echo("")
-        click.echo(subtasks_table(steps[step], several, page or PageRequest(None if verbose else FIRST_SUBTASKS)))
-    if found.cause is not None:
-        click.echo("")
-        click.echo(attempt_text.failure_lines(found))
+    rows = page or PageRequest(None if verbose else FIRST_SUBTASKS)
+    sections = [
+        "\n".join(_files(prints, None if verbose else FIRST_SUBTASKS)) if prints.inputs or prints.outputs else "",
+        attempt_text.steps_table(found.steps) if found.steps else "",
+        _actions(found, in_force) if any(step.action for step in found.steps) else "",
+        *(subtasks_table(steps[step], several, rows) for step, several in subtasks.items()),
+        attempt_text.failure_lines(found) if found.cause is not None else "",
+    ]
+    for section in filter(None, sections):
+        click.echo(f"\n{section}")
     click.echo(f"\n`rekindle logs {found.job} --attempt {found.number}` prints what it printed")
 
 

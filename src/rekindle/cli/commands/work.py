@@ -20,14 +20,7 @@ from rekindle.query.selections import SelectionFlags, parse_selection
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @workflow_option
 @click.option("-i", "--id", "ids", multiple=True, metavar="IDS", help="Run only jobs with these ids: 7, 1,2 or 4-9.")
-@click.option(
-    "-n",
-    "--name",
-    "names",
-    multiple=True,
-    metavar="NAME|GLOB",
-    help="Run only jobs with this name; * and ? are wildcards.",
-)
+@click.option("-n", "--name", "names", multiple=True, metavar="NAME|GLOB", help="Run only jobs of this name (* and ?).")
 @click.option("-f", "--filter", "filters", multiple=True, metavar="FIELD=VALUE", help="Run only jobs with this field.")
 @click.option("-q", "--query", "queries", multiple=True, metavar="JSON", help="Run only jobs that match a document.")
 @click.option("--most", type=click.IntRange(min=1), metavar="N", help="Exit after starting N attempts.")

@@ -38,16 +38,6 @@ class Display(Protocol):
     def __call__(self, progress: Progress) -> None: ...
 
 
-def display(kinds: Kinds, *, quiet: bool) -> Display:
-    """Return the live display if stderr is a terminal and `quiet` is false, else one that prints a line every ten
-    seconds. Each kind of failure is shown once."""
-    if sys.stderr.isatty() and not quiet:
-        from rekindle.cli.output.live import LiveDisplay
-
-        return LiveDisplay(NewFailures(kinds))
-    return PlainDisplay(NewFailures(kinds))
-
-
 class NewFailures:
     """The kinds of failure that have not been shown yet."""
 

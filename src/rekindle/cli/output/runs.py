@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import click
 
 from rekindle.cli.output import attempt_text, terminal, waits
-from rekindle.cli.output.progress import display
+from rekindle.cli.output.progress import Display, Kinds, NewFailures, PlainDisplay
 from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.domain.states import ACTIVE
 from rekindle.domain.verdicts import Status, VerdictLevel, exit_code_for
@@ -30,8 +31,18 @@ def work_with_progress(session: Session, options: WorkOptions, *, quiet: bool) -
     """Run jobs with progress on stderr, without a summary."""
     from rekindle.engine.running.work import work
 
-    with display(lambda: _kinds(session, options.workflow), quiet=quiet) as shown:
+    with _display(lambda: _kinds(session, options.workflow), quiet=quiet) as shown:
         return work(session, options, shown)
+
+
+def _display(kinds: Kinds, *, quiet: bool) -> Display:
+    """Return the live display if stderr is a terminal and `quiet` is false, else one that prints a line every ten
+    seconds. Each kind of failure is shown once."""
+    if sys.stderr.isatty() and not quiet:
+        from rekindle.cli.output.live import LiveDisplay
+
+        return LiveDisplay(NewFailures(kinds))
+    return PlainDisplay(NewFailures(kinds))
 
 
 def _kinds(session: Session, workflow: str | None) -> dict[str, str]:

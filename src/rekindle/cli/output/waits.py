@@ -222,7 +222,7 @@ def canary_line(one: CanaryGroup) -> str:
 
 
 def _awaited(one: CanaryGroup) -> str:
-    """Return the canaries that have not passed yet: `its canary train[3], of which train[3] is held`."""
+    """Return the canaries that have not passed yet: `its canary train[3], which is held` or the like."""
     left = [canary for canary in one.canaries if canary.state is not State.COMPLETED and not canary.retired]
     stuck = [canary for canary in left if canary.state not in ENDED and canary.held is not None]
     held = f", of which {list_names(canary.name for canary in stuck)} {_is(stuck)} held" if stuck else ""

@@ -24,23 +24,29 @@ from rekindle.dialects.fireworks.fw_states import (
 )
 from rekindle.dialects.fireworks.spec_changes import EMPTY_ACTION
 from rekindle.domain.documents.conditions import compile_query, parse_condition, query_branches
-from rekindle.domain.documents.expressions import (
+from rekindle.domain.documents.ordering import sort_key, values_at
+from rekindle.domain.errors import BadSelection
+from rekindle.domain.selection import (
+    AllOf,
+    AnyOf,
     AtStoppedStep,
+    Compare,
     Const,
     DocumentExpression,
+    DocumentMatches,
     EachAttempt,
     FieldValue,
     FirstMatch,
     JoinedText,
     ListOf,
     MergedObjects,
+    Not,
     ObjectOf,
+    Op,
+    Predicate,
     StoredDocument,
     WithChanges,
 )
-from rekindle.domain.documents.ordering import sort_key, values_at
-from rekindle.domain.errors import BadSelection
-from rekindle.domain.selection import AllOf, AnyOf, Compare, DocumentMatches, Not, Op, Predicate
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries.job_queries import job_documents, jobs_matching, workflow_outlines

@@ -153,7 +153,7 @@ def sort_by_certainty(found: Mapping[int, Flakiness]) -> list[Flakiness]:
 
 
 def wilson_interval(hits: int, of: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a share, of which `hits` among `of` were seen; (0, 1) for no observations.
+    """Return the 95 % score interval of the share `hits` / `of`; (0, 1) for no observations.
     Unlike the normal approximation, it holds for small counts: it has a width at 0 of n and stays within [0, 1].
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of the American

@@ -11,7 +11,6 @@ from rekindle.domain.batches.canaries import CanaryGroup
 from rekindle.domain.changes.differences import environment_parts
 from rekindle.domain.changes.fingerprints import EnvironmentPart, FileFingerprints
 from rekindle.domain.definition import JobTemplate
-from rekindle.domain.documents.expressions import DocumentExpression
 from rekindle.domain.errors import NotFound
 from rekindle.domain.models import (
     Attempt,
@@ -19,7 +18,7 @@ from rekindle.domain.models import (
     PartialOutput,
 )
 from rekindle.domain.rerun.plan import Reason
-from rekindle.domain.selection import Predicate
+from rekindle.domain.selection import DocumentExpression, Predicate
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.subtasks import Subtask
 from rekindle.engine.dynamic_actions import parameter_changes
