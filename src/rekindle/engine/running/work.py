@@ -40,13 +40,7 @@ def work(
     a process of a job that the run would wait for. `show` is called with the progress a few times a second. `executor`
     replaces the one that the options name.
     """
-    workflow = find_workflow(session, options.workflow) if options.workflow else None
-    if workflow is not None and workflow.archived is not None:
-        raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
-    if options.linger:
-        refuse_inside_job(session, workflow.id if workflow else None)
-    if workflow is not None:
-        refuse_without_folder(session, [workflow.id])
+    workflow = _checked_workflow(session, options)
     missing = workflows_without_folder(session) if workflow is None else ()
     stopped = {one.id: f"its workflow's folder is missing: {one.directory}" for one in missing}
     slots = options.slots or processors()
@@ -88,6 +82,19 @@ def work(
         _abandon(session, runner)
         raise
     return replace(report, held=held)
+
+
+def _checked_workflow(session: Session, options: WorkOptions) -> Workflow | None:
+    """Return the workflow that the options name. Raise Refused if it is archived, if its folder is missing, or in a
+    process of a job that the run would wait for."""
+    workflow = find_workflow(session, options.workflow) if options.workflow else None
+    if workflow is not None and workflow.archived is not None:
+        raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
+    if options.linger:
+        refuse_inside_job(session, workflow.id if workflow else None)
+    if workflow is not None:
+        refuse_without_folder(session, [workflow.id])
+    return workflow
 
 
 def _end(
