@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from rekindle.domain.errors import BadValue, Refused, StoreError
-from rekindle.domain.models import Runner, RunnerCapacity
+from rekindle.domain.models import Runner, RunnerCapacity, Workflow
 from rekindle.domain.packing import capacity_of
 from rekindle.domain.states import State
 from rekindle.engine.machine import capacity_owner, memory, processors, raise_file_limit
