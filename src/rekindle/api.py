@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from signal import Signals
 from typing import Any, Self
+
+from msgspec.structs import replace
 
 from rekindle.domain.batches.supervision import Guards
 from rekindle.domain.batches.supervision_report import SupervisionReport
@@ -361,7 +362,7 @@ def _flags(jobs: Sequence[int | str], flags: Mapping[str, Any]) -> SelectionFlag
     given: dict[str, Any] = {"jobs": tuple(str(job) for job in jobs)}
     for flag, value in flags.items():
         name = _FLAGS.get(flag, flag)
-        if name not in SelectionFlags.__dataclass_fields__:
+        if name not in SelectionFlags.__struct_fields__:
             known = sorted(set(_FLAGS) | {"workflow", "error", "archived", "signature", "changed"})
             raise UsageError(f"select() knows no flag {flag!r}", hint=did_you_mean(flag, known))
         many = name in ("states", "filters", "queries", "ids", "names")

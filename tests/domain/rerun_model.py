@@ -6,7 +6,9 @@ version only when a state changes or a pointer is written. Errors of the planner
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import PlanOutdated

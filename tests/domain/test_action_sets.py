@@ -85,7 +85,7 @@ def test_a_name_of_another_job_is_refused():
 
 def test_a_cycle_with_existing_jobs_is_refused():
     edges = [(A, B), (B, C)]
-    with pytest.raises(BadAction, match=r"circle: job 2 before job 3 before `x` before job 2"):
+    with pytest.raises(BadAction, match=r"cycle: job 2 before job 3 before `x` before job 2"):
         decide_effects(scene(children=(B,), edges=edges), Action(), [], [AddedJob("x", detour=True, needs=(C,))])
     decide_effects(scene(children=(B,), edges=edges), Action(), [], [AddedJob("x", needs=(C,))])
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rekindle.domain.batches.canaries import Canary, CanaryGroup, FailedJob, GroupOutcome, choose_canaries, decide_group
 from rekindle.domain.rerun.request import How

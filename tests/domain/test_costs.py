@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from msgspec.structs import replace
 from rerun_views import C, F, graph, job, plan, ran, world
 
 from rekindle.domain.definition import Resources

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from rekindle.domain.changes.differences import AttemptContext, Difference, attempt_differences
 from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints

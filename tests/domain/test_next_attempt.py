@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from rerun_views import C, F, K, R, W, graph, job, ran, world
 
 from rekindle.domain.definition import Resources

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, ran, world
 
 from rekindle.domain.errors import NotFound

@@ -4,12 +4,12 @@ comments are those of the invariants in DESIGN, section 2."""
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 from rerun_model import AGGREGATE, BASE, STEPS, World, ended
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused

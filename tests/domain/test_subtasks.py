@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rerun_views import C, F, graph, job, ran, world
 
 from rekindle.domain.rerun.plan import plan_from_json, plan_to_json

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rerun_views import C, F, K, R, W, X, graph, job
 
 from rekindle.domain.graph import unreachable_jobs

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints
@@ -137,7 +137,7 @@ def test_a_large_input_that_is_known_is_not_read_again(project):
     project.run("{name: a, jobs: {make: {run: 'true', inputs: {large: '${job.name}-large', small: small}}}}")
     with project.session.store.write() as archive:
         told = [
-            dataclasses.replace(one, digest="told of", taken_ns=time.time_ns())
+            msgspec.structs.replace(one, digest="told of", taken_ns=time.time_ns())
             for one in archive.fingerprints.known_files([str(large), str(small)]).values()
         ]
         archive.fingerprints.remember_files(told)

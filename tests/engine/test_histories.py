@@ -5,7 +5,6 @@ The engine and the store are real; only processes are scripted. The invariants o
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -130,8 +130,8 @@ def definition(
         Step("two", run="true ${item}", each=Each(items=tuple(range(items)))) if items else Step("two", run="true")
     )
     template = JobTemplate("job", (Step("one", run="true"), fan_out, Step("three", run="true"))[:steps], retry=retry)
-    finished = dataclasses.replace(template, name="finished", when="finished")
-    aggregate = dataclasses.replace(template, name="aggregate", aggregate=True)
+    finished = msgspec.structs.replace(template, name="finished", when="finished")
+    aggregate = msgspec.structs.replace(template, name="aggregate", aggregate=True)
     nodes = [JobNode(f"job{n}", kinds[n] if kinds else 0) for n in range(jobs)]
     return Definition("random", "/", [template, finished, aggregate], nodes, sorted(edges))
 
@@ -187,7 +187,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        outcomes=st.lists(OUTCOMES.map(lambda one: dataclasses.replace(one, waits=3)), max_size=12),
+        outcomes=st.lists(OUTCOMES.map(lambda one: msgspec.structs.replace(one, waits=3)), max_size=12),
         slots=st.integers(1, 3),
         at=st.integers(1, 3),
         downstream=st.sampled_from(["all", "changed", "none"]),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from rekindle import Client, Workflow
 from rekindle.domain.batches.flakiness import PassHistory

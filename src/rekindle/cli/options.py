@@ -95,7 +95,7 @@ _SELECTION = (
     click.option("--all", "everything", is_flag=True, help="Select every job of the store."),
 )
 
-_FLAG_NAMES = tuple(SelectionFlags.__dataclass_fields__)
+_FLAG_NAMES = tuple(SelectionFlags.__struct_fields__)
 
 
 def selection_options(command: Command) -> Command:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from rekindle.cli.options import pairs, parse_subtasks
 from rekindle.domain.errors import UsageError
@@ -161,8 +160,7 @@ def _overrides(
     return None if asked == Overrides() else asked
 
 
-@dataclass(frozen=True, slots=True)
-class FanOutFlags:
+class FanOutFlags(msgspec.Struct, frozen=True):
     """The values of `--subtasks` and `--accept-partial`."""
 
     subtasks: SubtaskChoice | None = None
@@ -170,7 +168,7 @@ class FanOutFlags:
 
     def how(self, how: How) -> How:
         """Return `how` with these values."""
-        return dataclasses.replace(how, subtasks=self.subtasks, accept_partial=self.accept_partial)
+        return msgspec.structs.replace(how, subtasks=self.subtasks, accept_partial=self.accept_partial)
 
 
 def fan_out_options(command: Command) -> Command:

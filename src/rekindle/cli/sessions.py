@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import click
+from msgspec.structs import replace
 
 from rekindle.cli.output import terminal
 from rekindle.domain.errors import NotFound, StoreDamaged, StoreUnavailable, StoreVersion

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
 import click
+from msgspec.structs import replace
 
 from rekindle.engine.results import CancelResult
 from rekindle.engine.running import reconcile

@@ -9,8 +9,9 @@ new set does not add any more are retired, with all jobs they had added themselv
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.errors import BadValue
 from rekindle.domain.graph import Edge, find_cycle
@@ -24,8 +25,7 @@ ParameterChange = Mapping[str, Any]
 """A change of parameters: `{"alpha": 0.2, "_inc": {"tries": 1}}`, plain keys and modifiers."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChildChange:
+class ChildChange(msgspec.Struct, frozen=True):
     """A change to the parameters of a job's children; `deep`: of all its descendants."""
 
     change: ParameterChange
@@ -36,8 +36,7 @@ class BadAction(BadValue):
     """An invalid action."""
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """The actions that a step requests beside its result. They take effect when the attempt completes, except that
     later steps of the same attempt see the parameters of `set`.
 
@@ -52,9 +51,9 @@ class Action:
     - `stop_workflow`, `hold_workflow`: cancel or hold every job that has not started.
     - `result`: the step's result, if a function returns an action."""
 
-    set: ParameterChange = field(default_factory=dict)
-    set_children: ParameterChange = field(default_factory=dict)
-    set_descendants: ParameterChange = field(default_factory=dict)
+    set: ParameterChange = msgspec.field(default_factory=dict)
+    set_children: ParameterChange = msgspec.field(default_factory=dict)
+    set_descendants: ParameterChange = msgspec.field(default_factory=dict)
     add: Sequence[Mapping[str, Any]] = ()
     detour: Sequence[Mapping[str, Any]] = ()
     hold_children: bool = False
@@ -244,8 +243,7 @@ SET, HOLD, CANCEL = "set", "hold", "cancel"
 """Kinds of patches: a change of parameters, a hold with its reason, a cancellation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(msgspec.Struct, frozen=True):
     """What a set does to one existing job: the kind and its content."""
 
     job: int
@@ -253,13 +251,12 @@ class Patch:
     content: Any  # SET: a ParameterChange; HOLD: the reason; CANCEL: True
 
 
-@dataclass(frozen=True, slots=True)
-class ActionSet:
+class ActionSet(msgspec.Struct, frozen=True):
     """A set of actions in force, as stored."""
 
     attempt: int
     job: int
-    added: Mapping[int, str] = field(default_factory=dict)  # jobs that are not retired, with their names
+    added: Mapping[int, str] = msgspec.field(default_factory=dict)  # jobs that are not retired, with their names
     edges: tuple[Edge, ...] = ()
     patches: tuple[Patch, ...] = ()
 
@@ -269,8 +266,7 @@ class ActionSet:
         return tuple(self.added[job] for job in sorted(self.added))
 
 
-@dataclass(frozen=True, slots=True)
-class AddedJob:
+class AddedJob(msgspec.Struct, frozen=True):
     """A job to add, with a checked definition: the existing jobs it needs, and the jobs of its own action it needs."""
 
     name: str
@@ -279,18 +275,17 @@ class AddedJob:
     siblings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ActionContext:
+class ActionContext(msgspec.Struct, frozen=True):
     """The jobs and sets that exist when an attempt completes."""
 
     job: int
     name: str
     attempt: int
     in_force: ActionSet | None = None  # the job's current set
-    own: Mapping[str, int] = field(default_factory=dict)  # every job that it has ever added
-    taken: Mapping[str, str] = field(default_factory=dict)  # names of other jobs, and their owners
+    own: Mapping[str, int] = msgspec.field(default_factory=dict)  # every job that it has ever added
+    taken: Mapping[str, str] = msgspec.field(default_factory=dict)  # names of other jobs, and their owners
     # in force, of the jobs it added, and of theirs, recursively
-    sets: Mapping[int, ActionSet] = field(default_factory=dict)
+    sets: Mapping[int, ActionSet] = msgspec.field(default_factory=dict)
     children: tuple[int, ...] = ()  # jobs that need it: not retired, not added by itself
     descendants: tuple[int, ...] = ()  # further descendants, if a change is for all of them
     held: Collection[int] = ()  # those of the children that are held
@@ -299,11 +294,10 @@ class ActionContext:
     edges: Sequence[Edge] = ()  # all of the workflow's, if an added job needs a possible descendant
 
 
-@dataclass(frozen=True, slots=True)
-class ActionEffects:
+class ActionEffects(msgspec.Struct, frozen=True):
     """The changes to write. Edges and patches belong to the new set; those of the old sets are removed."""
 
-    ids: Mapping[str, int] = field(default_factory=dict)  # of every job in the set
+    ids: Mapping[str, int] = msgspec.field(default_factory=dict)  # of every job in the set
     new: tuple[int, ...] = ()
     redefined: tuple[int, ...] = ()
     retired: tuple[int, ...] = ()

@@ -9,8 +9,10 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.errors import NotFound, Refused
 from rekindle.domain.graph import Edge, descendants
@@ -31,8 +33,7 @@ When = Literal["completed", "finished"]
 """Which final states of its parents a job waits for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
+class Resources(msgspec.Struct, frozen=True):
     """The resources of one attempt."""
 
     cpus: float = 1.0
@@ -42,8 +43,7 @@ class Resources:
     licences: tuple[tuple[str, int], ...] = ()  # (name, count), sorted by name
 
 
-@dataclass(frozen=True, slots=True)
-class Each:
+class Each(msgspec.Struct, frozen=True):
     """The items of a fan-out step (from one of `glob`, `items`, `run` and `call`), and how they run."""
 
     glob: str | None = None  # a pattern, relative to the step's working directory; or one `${…}` that is a list
@@ -51,26 +51,24 @@ class Each:
     run: str | tuple[str, ...] | None = None  # prints one item per line
     shell: str | None = None
     call: str | None = None  # returns a list
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = msgspec.field(default_factory=dict)
     max_failed: int = 0  # up to this many failed items, the step still completes, partially
     resubmit: int = 0  # how often failed items run again within an attempt
     parallel: int | None = None  # None: one for each whole cpu of the job, at least one
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """A step of a job: a command (`run`) or a Python callable (`call`); with `each`, once per item."""
 
     name: str
     run: str | tuple[str, ...] | None = None  # a shell command line, or an argument vector
     shell: str | None = None  # a shell name, for a command line; None: /bin/sh if a shell is needed
     call: str | None = None  # "module:function"
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = msgspec.field(default_factory=dict)
     each: Each | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RetryRule:
+class RetryRule(msgspec.Struct, frozen=True):
     """When and how a failed job runs again automatically: see rerun.retry. All requirements given (`causes`,
     `exit_codes`, `error`) must match."""
 
@@ -90,21 +88,20 @@ class RetryRule:
     start: Literal["beginning", "failed-step"] = "beginning"
 
 
-@dataclass(frozen=True, slots=True)
-class JobTemplate:
+class JobTemplate(msgspec.Struct, frozen=True):
     """The part of a job definition shared by all jobs of one spec entry. Texts may contain `${…}` (see
     texts.substitution)."""
 
     name: str
     steps: tuple[Step, ...]
-    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> path or pattern, relative to the project
-    outputs: Mapping[str, str] = field(default_factory=dict)  # name -> path, relative to the working directory
-    env: Mapping[str, str] = field(default_factory=dict)  # the workflow's and the job's variables, merged
+    inputs: Mapping[str, str] = msgspec.field(default_factory=dict)  # name -> path or pattern, relative to the project
+    outputs: Mapping[str, str] = msgspec.field(default_factory=dict)  # name -> path, relative to the working directory
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)  # the workflow's and the job's variables, merged
     resources: Resources = Resources()
     priority: int = 0  # higher first
     workdir: Literal["project", "attempt"] = "project"
     # Inputs and outputs compared by size and mtime, not content, from this size in bytes on (0: always).
-    by_mtime: Mapping[str, int] = field(default_factory=dict)
+    by_mtime: Mapping[str, int] = msgspec.field(default_factory=dict)
     aggregate: bool = False  # runs again whenever anything it needs has run again
     when: When = "completed"  # "finished": parents may also be failed, canceled or unreachable
     retry: tuple[RetryRule, ...] = ()  # the first rule that matches a failure decides
@@ -121,17 +118,15 @@ class JobTemplate:
         return self.aggregate or self.when == "finished"
 
 
-@dataclass(frozen=True, slots=True)
-class JobNode:
+class JobNode(msgspec.Struct, frozen=True):
     """A job: a template and its matrix values."""
 
     name: str
     template: int  # position in Definition.templates
-    binding: Mapping[str, Any] = field(default_factory=dict)
+    binding: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(msgspec.Struct, frozen=True):
     """A checked workflow: names are unique, edges have no cycle, every `${…}` is known."""
 
     name: str
@@ -141,7 +136,7 @@ class Definition:
     jobs: Sequence[JobNode]
     edges: Sequence[tuple[int, int]]  # (parent, child) as positions in `jobs`, without duplicates
     project: str | None = None  # a label for grouping and filtering
-    params: Mapping[str, Any] = field(default_factory=dict)  # with `--param` applied
+    params: Mapping[str, Any] = msgspec.field(default_factory=dict)  # with `--param` applied
     source: str | None = None  # absolute path of the spec file; None: built by the Python API
     source_digest: str | None = None  # BLAKE3 of the spec file
 

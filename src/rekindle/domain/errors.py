@@ -26,7 +26,8 @@ RekindleError                   what is wrong, about what, and what to do next
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
 class RekindleError(Exception):
@@ -61,8 +62,7 @@ class BadValue(UsageError):
     """A value that cannot be parsed or is out of range."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SpecProblem:
+class SpecProblem(msgspec.Struct, frozen=True, order=True):
     """A problem in a spec file. `line` and `column` count from 1; 0 means the whole file."""
 
     line: int
@@ -93,8 +93,7 @@ class Refused(RekindleError):
     """A valid request that is not carried out."""
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedJob:
+class RefusedJob(msgspec.Struct, frozen=True):
     """A selected job that is not rerun."""
 
     id: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import Refused
@@ -12,8 +13,7 @@ from rekindle.domain.rerun.request import FolderReuse
 from rekindle.domain.states import Cause
 
 
-@dataclass(frozen=True, slots=True)
-class PastAttempt:
+class PastAttempt(msgspec.Struct, frozen=True):
     """An attempt that ended before the import. Times are seconds since the epoch; texts are bounded by the importer."""
 
     ended: float
@@ -34,8 +34,7 @@ class PastAttempt:
     id: int | None = None  # its original id: see PastWorkflow.ids
 
 
-@dataclass(frozen=True, slots=True)
-class PastJob:
+class PastJob(msgspec.Struct, frozen=True):
     """A job with its attempts, oldest first. Its state follows from the live one, or from its needs."""
 
     attempts: tuple[PastAttempt, ...] = ()
@@ -45,8 +44,7 @@ class PastJob:
     take: FolderReuse | None = None  # how it gets that attempt's folder; None: a new folder
 
 
-@dataclass(frozen=True, slots=True)
-class PastWorkflow:
+class PastWorkflow(msgspec.Struct, frozen=True):
     """A workflow with its history. `ids`, and those of the attempts, are the original ids. They are kept for all
     workflows of an import if none of them is in use, otherwise for none."""
 

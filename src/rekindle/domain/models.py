@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import msgspec
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.states import Cause, State
@@ -12,8 +13,7 @@ from rekindle.domain.texts.display import show_bytes
 from rekindle.domain.verdicts import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """The error texts of a failed attempt or step, bounded by the writer."""
 
     type: str = ""  # exception type, or "" for a command
@@ -25,11 +25,10 @@ class Failure:
         for name in ("type", "message", "traceback", "stderr"):  # for display: other bytes than UTF-8 are escaped
             text = getattr(self, name)
             if not text.isascii():
-                object.__setattr__(self, name, show_bytes(text))
+                msgspec.structs.force_setattr(self, name, show_bytes(text))
 
 
-@dataclass(frozen=True, slots=True)
-class StepOutcome:
+class StepOutcome(msgspec.Struct, frozen=True):
     """How one step of an attempt ended, or the earlier attempt from which it was kept."""
 
     position: int  # from 0, in the job's list of steps
@@ -121,8 +120,7 @@ class Job(NamedTuple):
     repeats: int = 0  # how many more times it runs after its live, or next, attempt
 
 
-@dataclass(frozen=True, slots=True)
-class Workflow:
+class Workflow(msgspec.Struct, frozen=True):
     """A workflow, in its current state."""
 
     id: int
@@ -134,11 +132,10 @@ class Workflow:
     source: str | None = None
     source_digest: str | None = None
     archived: float | None = None
-    counts: Mapping[State, int] = field(default_factory=dict)
+    counts: Mapping[State, int] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(msgspec.Struct, frozen=True):
     """One submitted definition of a workflow."""
 
     number: int  # from 1
@@ -147,8 +144,7 @@ class Revision:
     rerun: int | None = None  # the rerun of kind `revision` that recorded the change; None: the first revision
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessIdentity:
+class ProcessIdentity(msgspec.Struct, frozen=True):
     """A process on any host: `pid` and `pid_start` (clock ticks after boot) identify it in the namespace `pid_space` of
     the boot `boot_id` of a host."""
 
@@ -160,20 +156,18 @@ class ProcessIdentity:
     elsewhere: bool = False  # it works on the store from which this one was copied
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerCapacity:
+class RunnerCapacity(msgspec.Struct, frozen=True):
     """The total capacity of a runner, and the jobs it accepts."""
 
     cpus: float
     memory: int  # bytes
     gpus: int = 0
-    licences: Mapping[str, int] = field(default_factory=dict)
+    licences: Mapping[str, int] = msgspec.field(default_factory=dict)
     workflow: int | None = None  # it runs only jobs of this workflow; None: of all
     chosen: bool = False  # it runs only selected jobs
 
 
-@dataclass(frozen=True, slots=True)
-class Runner:
+class Runner(msgspec.Struct, frozen=True):
     """A process that claims ready jobs under a lease. Its epoch is 1 until another runner takes over; `keeper` is the
     last runner that took over.
 
@@ -199,8 +193,7 @@ class Runner:
     offer: RunnerCapacity | None = None  # None: not recorded
 
 
-@dataclass(frozen=True, slots=True)
-class StateChange:
+class StateChange(msgspec.Struct, frozen=True):
     """One job's change of state, written only if the job is still in `before`."""
 
     job: int
@@ -210,8 +203,7 @@ class StateChange:
     after: State
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyClass:
+class ReadyClass(msgspec.Struct, frozen=True):
     """Ready jobs of one workflow with the same resources."""
 
     workflow: int
@@ -220,8 +212,7 @@ class ReadyClass:
     ready: int  # an upper bound: held and delayed jobs are included
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyJob:
+class ReadyJob(msgspec.Struct, frozen=True):
     """A ready job, with everything that a claim needs."""
 
     id: int
@@ -244,8 +235,7 @@ class ReadyJob:
     pinned_to: int | None = None  # the attempt whose definition it uses
 
 
-@dataclass(frozen=True, slots=True)
-class ReuseCandidate:
+class ReuseCandidate(msgspec.Struct, frozen=True):
     """A ready job whose archived attempt must be checked for reuse before the job is claimed."""
 
     id: int
@@ -270,8 +260,7 @@ class UpstreamJob(NamedTuple):
     failure: Failure | None = None  # of a failed job
 
 
-@dataclass(frozen=True, slots=True)
-class GivenFolder:
+class GivenFolder(msgspec.Struct, frozen=True):
     """A folder given to an attempt. A `shared` one may be used by others and is never removed."""
 
     path: str  # absolute
@@ -287,8 +276,7 @@ class PreviousAttempt(NamedTuple):
     failure: Failure | None  # of a failed attempt
 
 
-@dataclass(frozen=True, slots=True)
-class NewAttempt:
+class NewAttempt(msgspec.Struct, frozen=True):
     """An attempt when it is claimed."""
 
     id: int
@@ -300,8 +288,7 @@ class NewAttempt:
     shared: bool = False  # … and may be used by others
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptJobState:
+class AttemptJobState(msgspec.Struct, frozen=True):
     """The state of an attempt and its job when a record about the attempt arrives."""
 
     attempt: int
@@ -318,16 +305,14 @@ class AttemptJobState:
     repeats: int = 0  # how many more times the job runs
 
 
-@dataclass(frozen=True, slots=True)
-class LeftProcess:
+class LeftProcess(msgspec.Struct, frozen=True):
     """A process that a step left running."""
 
     pid: int
     name: str  # the beginning of its command line
 
 
-@dataclass(frozen=True, slots=True)
-class LeftRunning:
+class LeftRunning(msgspec.Struct, frozen=True):
     """The processes that an attempt's steps left running when they ended."""
 
     killed: bool  # False: the job says to leave them running
@@ -335,8 +320,7 @@ class LeftRunning:
     processes: tuple[LeftProcess, ...]  # the first of them
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnd:
+class AttemptEnd(msgspec.Struct, frozen=True):
     """All values that the end of an attempt writes to its row."""
 
     attempt: int
@@ -363,8 +347,7 @@ class AttemptEnd:
     left_running: str | None = None  # JSON text of a LeftRunning
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
+class LoggedEvent(msgspec.Struct, frozen=True):
     """An event, one per batch or operation."""
 
     id: int
@@ -374,8 +357,7 @@ class LoggedEvent:
     detail: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class FailureGroup:
+class FailureGroup(msgspec.Struct, frozen=True):
     """Attempts with the same failure signature: live ones, or all."""
 
     signature: str
@@ -392,8 +374,7 @@ class FailureGroup:
     newest_message: str = ""  # as written by the newest attempt, in one line; `message` is normalized
 
 
-@dataclass(frozen=True, slots=True)
-class PartialOutput:
+class PartialOutput(msgspec.Struct, frozen=True):
     """A declared output that an incomplete attempt created or changed."""
 
     name: str  # as declared
@@ -404,8 +385,7 @@ class PartialOutput:
     taken: bool = False  # a later attempt may have moved it back: `aside` may not exist
 
 
-@dataclass(frozen=True, slots=True)
-class PartialOfFailure:
+class PartialOfFailure(msgspec.Struct, frozen=True):
     """A partial output of a failed attempt."""
 
     signature: str  # of the failure

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue, RekindleError
@@ -20,12 +22,11 @@ _MOST = 2**63
 _FACTOR_FORM = "a factor is written like x1.5"
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
+class Overrides(msgspec.Struct, frozen=True):
     """The values of `--set`, `--env`, `--memory`, `--time` and `--cpus`. Memory is in bytes, time in seconds."""
 
-    params: Mapping[str, Any] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
     memory: Amount | None = None
     time: Amount | None = None
     cpus: float | None = None
@@ -51,12 +52,11 @@ class Overrides:
         return made
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedOverrides:
+class AppliedOverrides(msgspec.Struct, frozen=True):
     """The differences from a job's definition. None: no difference."""
 
-    params: Mapping[str, Any] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
     memory: int | None = None  # bytes
     time: float | None = None  # seconds
     cpus: float | None = None
@@ -74,7 +74,7 @@ class AppliedOverrides:
     def resources(self, base: Resources) -> Resources:
         """Return the resources of an attempt whose definition asks for `base`."""
         given = {"memory": self.memory, "time": self.time, "cpus": self.cpus}
-        return replace(base, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return replace(base, **{name: value for name, value in given.items() if value is not None})
 
     def text(self) -> str | None:
         """Return the stored form: JSON with the set keys, sorted; None if there are none."""

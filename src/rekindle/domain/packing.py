@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.models import ReadyClass, ReadyJob, RunnerCapacity
@@ -15,14 +17,13 @@ _CPU_DECIMALS = 6
 """Decimals of a cpu, so that fractions add up again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
+class Capacity(msgspec.Struct, frozen=True):
     """The total or free resources of a runner."""
 
     cpus: float
     memory: int  # bytes
     gpus: int = 0
-    licences: Mapping[str, int] = field(default_factory=dict)  # a missing name means none
+    licences: Mapping[str, int] = msgspec.field(default_factory=dict)  # a missing name means none
     seconds: float | None = None  # of wall time until the allocation ends; None: no end
 
     def fits(self, asked: Resources) -> bool:

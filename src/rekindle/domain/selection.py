@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 
 class Op(enum.StrEnum):
@@ -25,15 +26,13 @@ class Op(enum.StrEnum):
     EXISTS = "exists"
 
 
-@dataclass(frozen=True, slots=True)
-class Ago:
+class Ago(msgspec.Struct, frozen=True):
     """A time this many seconds before the selection is evaluated."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(msgspec.Struct, frozen=True):
     """`field op value`; a list of values for IN, a bool for EXISTS. `resolve_times` replaces an Ago value by a time.
 
     A comparison with an absent value (null) is false, except NE, which is true."""
@@ -43,8 +42,7 @@ class Compare:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorPattern:
+class ErrorPattern(msgspec.Struct, frozen=True):
     """A regular expression searched in the type, message, traceback and end of stderr of a job's live attempt; with
     `archived`, of all its attempts."""
 
@@ -52,37 +50,32 @@ class ErrorPattern:
     archived: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentMatches:
+class DocumentMatches(msgspec.Struct, frozen=True):
     """A document made from the job matches a query, given as JSON text: see documents.conditions."""
 
     document: DocumentExpression
     query: str
 
 
-@dataclass(frozen=True, slots=True)
-class AllOf:
+class AllOf(msgspec.Struct, frozen=True):
     """All parts hold. Without parts, always true."""
 
     parts: tuple[Predicate, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(msgspec.Struct, frozen=True):
     """At least one part holds."""
 
     parts: tuple[Predicate, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(msgspec.Struct, frozen=True):
     """The part does not hold."""
 
     part: Predicate
 
 
-@dataclass(frozen=True, slots=True)
-class IdsOrName:
+class IdsOrName(msgspec.Struct, frozen=True):
     """A word such as `1-3`: the name of a job, or ids if no job has that name."""
 
     word: str
@@ -106,29 +99,25 @@ Predicate = Compare | ErrorPattern | DocumentMatches | AllOf | AnyOf | Not
 # The document of each job is matched with a query (DocumentMatches) or read (Documents.of_jobs).
 
 
-@dataclass(frozen=True, slots=True)
-class Const:
+class Const(msgspec.Struct, frozen=True):
     """The same JSON value for every job."""
 
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class FieldValue:
+class FieldValue(msgspec.Struct, frozen=True):
     """A field of FIELDS; null if there is none. Times are ISO 8601 in UTC, without a zone."""
 
     field: str
 
 
-@dataclass(frozen=True, slots=True)
-class JoinedText:
+class JoinedText(msgspec.Struct, frozen=True):
     """The texts of fields that exist, joined by newlines."""
 
     fields: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
+class StoredDocument(msgspec.Struct, frozen=True):
     """A stored JSON document, or the value at a path of keys in it; null if there is none.
 
     `matrix`: the job's matrix values. `params`: its parameters, with the dynamic changes in force. `result`: the
@@ -139,22 +128,19 @@ class StoredDocument:
     path: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MergedObjects:
+class MergedObjects(msgspec.Struct, frozen=True):
     """Objects, each merged over those before it as the results of steps are."""
 
     parts: tuple[DocumentExpression, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AtStoppedStep:
+class AtStoppedStep(msgspec.Struct, frozen=True):
     """The element of a list at the position of the step where the attempt stopped; null if there is none."""
 
     of: StoredDocument
 
 
-@dataclass(frozen=True, slots=True)
-class WithChanges:
+class WithChanges(msgspec.Struct, frozen=True):
     """An object with the changes of a list applied in order. Each change is `{"by": [job, …], key: {…}}`; changes of
     the job `apart` are omitted."""
 
@@ -164,8 +150,7 @@ class WithChanges:
     apart: StoredDocument
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectOf:
+class ObjectOf(msgspec.Struct, frozen=True):
     """An object of keys and expressions."""
 
     entries: tuple[tuple[str, DocumentExpression], ...]
@@ -175,15 +160,13 @@ class ObjectOf:
         return ObjectOf(tuple(entry for entry in self.entries if entry[0] in keys))
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(msgspec.Struct, frozen=True):
     """A list of expressions."""
 
     items: tuple[DocumentExpression, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EachAttempt:
+class EachAttempt(msgspec.Struct, frozen=True):
     """A list with one element per attempt of the job, oldest first: live or archived attempts. Fields and documents of
     attempts in `each` are those of that attempt."""
 
@@ -191,8 +174,7 @@ class EachAttempt:
     archived: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FirstMatch:
+class FirstMatch(msgspec.Struct, frozen=True):
     """The first case whose condition holds; null if none does."""
 
     cases: tuple[tuple[Predicate, DocumentExpression], ...]
@@ -241,12 +223,11 @@ def has_pattern(where: Predicate) -> bool:
     return where.op is Op.REGEX
 
 
-@dataclass(frozen=True, slots=True)
-class JobFilter:
+class JobFilter(msgspec.Struct, frozen=True):
     """Jobs whose list is read from the store: those that match `where`, of one workflow or of all that are not
     archived; or, if a database cannot decide, those with these ids."""
 
-    where: Predicate = field(default_factory=AllOf)
+    where: Predicate = msgspec.field(default_factory=AllOf)
     workflow: int | None = None
     ids: Sequence[int] | None = None
 
@@ -263,15 +244,14 @@ def is_pure_comparison(where: Predicate) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """A request for jobs. All parts must hold; entries of `jobs`, and of each of `also`, are alternatives.
 
     Each of `jobs`, `workflow` and `signature` must exist; `where` and globs may match nothing."""
 
     workflow: str | None = None  # id or name
     jobs: tuple[JobKey, ...] = ()
-    where: Predicate = field(default_factory=AllOf)
+    where: Predicate = msgspec.field(default_factory=AllOf)
     signature: str | None = None  # a digest, or its beginning
     everything: bool = False  # --all
     changed: StaleFilter = False  # only stale jobs: files are read to find them
@@ -287,8 +267,7 @@ class Selection:
 FieldKind = Literal["int", "number", "text", "state", "bool", "time"]
 
 
-@dataclass(frozen=True, slots=True)
-class FilterField:
+class FilterField(msgspec.Struct, frozen=True):
     """A field: its kind, and whether it belongs to the job, its live attempt or its workflow."""
 
     kind: FieldKind

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
+
+import msgspec
 
 _FRAMES = 3
 _MESSAGE = 240  # characters kept of a normalised message
@@ -19,8 +20,7 @@ _AFTER_TRACEBACK = 30  # lines that may follow the traceback that ended a comman
 _CAUSES_WITH_STDERR = frozenset({"exit", "signal"})
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """`digest` is 12 hexadecimal digits; `type` may be ""; `message` is one normalized line, also shown to users."""
 
     digest: str
@@ -129,8 +129,7 @@ _RUNTIME_NOTES = re.compile(
 """Lines that runtimes append to an error: Java frames, Rust hints, pytest summaries, Open MPI notes."""
 
 
-@dataclass(frozen=True, slots=True)
-class _ParsedFailure:
+class _ParsedFailure(msgspec.Struct, frozen=True):
     """The parsed type, message and frames of a failure."""
 
     type: str

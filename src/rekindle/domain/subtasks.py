@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.display import escape_surrogates
@@ -18,8 +19,7 @@ SubtaskChoice = Literal["failed", "all"] | tuple[int, ...]
 """The subtasks to run when a fan-out is resumed: the incomplete ones, all, or the given indices."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subtask:
+class Subtask(msgspec.Struct, frozen=True):
     """One item of a fan-out step, in its current state. WAITING means never started."""
 
     index: int
@@ -36,8 +36,7 @@ class Subtask:
     digest: str | None = None  # of the item's file; None: not compared
 
 
-@dataclass(frozen=True, slots=True)
-class SubtaskEnd:
+class SubtaskEnd(msgspec.Struct, frozen=True):
     """How one run of a subtask ended."""
 
     index: int
@@ -50,8 +49,7 @@ class SubtaskEnd:
     result: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KnownSubtask:
+class KnownSubtask(msgspec.Struct, frozen=True):
     """A subtask of earlier attempts, as the next attempt needs it."""
 
     index: int
@@ -62,16 +60,14 @@ class KnownSubtask:
     digest: str | None = None  # see Subtask
 
 
-@dataclass(frozen=True, slots=True)
-class SubtaskLayer:
+class SubtaskLayer(msgspec.Struct, frozen=True):
     """One attempt's part of a fan-out: its own subtasks, and earlier subtasks that no longer exist."""
 
     own: Sequence[Subtask]
     gone: Collection[int] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SubtaskDivision:
+class SubtaskDivision(msgspec.Struct, frozen=True):
     """The items of a fan-out: to run (new ones included), kept, gone, and new."""
 
     run: tuple[KnownSubtask, ...]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from rekindle.domain.errors import BadValue
 from rekindle.domain.states import State
@@ -30,8 +31,7 @@ class VerdictLevel(enum.StrEnum):
     BLOCKER = "blocker"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """A level and a message, of a step or an attempt."""
 
     word: VerdictLevel

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from rekindle.domain.batches.canaries import SIGNATURE_DIGITS, CanaryDecision, CanaryGroup, GroupOutcome, decide_group
 from rekindle.domain.definition import JobTemplate, RetryRule
@@ -38,13 +39,12 @@ SHORT_SECONDS."""
 SHORT_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class RetryErrorMatches:
+class RetryErrorMatches(msgspec.Struct, frozen=True):
     """By attempt, for failed attempts whose policies name an `error`: the rules whose error was found or that name
     none. `slow` holds a pattern whose search timed out, which counts as not found."""
 
-    policies: Mapping[int, tuple[RetryRule, ...]] = field(default_factory=dict)
-    slow: Mapping[int, str] = field(default_factory=dict)
+    policies: Mapping[int, tuple[RetryRule, ...]] = msgspec.field(default_factory=dict)
+    slow: Mapping[int, str] = msgspec.field(default_factory=dict)
 
 
 class RetryErrorSearch:

@@ -6,9 +6,10 @@ attempt fails and no part is applied.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.actions import (
     BAD_ACTION,
@@ -99,7 +100,7 @@ def _apply_actions(
 
 def _failed_ending(ending: AttemptEnd, message: str) -> AttemptEnd:
     found = signature(Cause.EXCEPTION, BAD_ACTION, message, "", "")
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         ending,
         state=State.FAILED,
         cause=Cause.EXCEPTION,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os.path
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -81,7 +80,9 @@ def with_sources(
         return views
     found = archive.reruns.sources(sorted(named))
     sources = {job: view for attempt, (job, view) in found.items() if job in named[attempt]}
-    return views | {job: dataclasses.replace(views[job], source=view) for job, view in sources.items() if job in views}
+    return views | {
+        job: msgspec.structs.replace(views[job], source=view) for job, view in sources.items() if job in views
+    }
 
 
 def jobs_to_resume(requests: Iterable[tuple[Sequence[int], How]]) -> set[int]:
@@ -114,7 +115,7 @@ def with_fan_outs(
             if job in read:
                 folder = _directory(view, template, live[job])
                 fan_outs = tuple(_with_changed_items(archive, one, template, folder) for one in fan_outs)
-            found[job] = dataclasses.replace(view, fan_outs=fan_outs)
+            found[job] = msgspec.structs.replace(view, fan_outs=fan_outs)
     return found
 
 
@@ -176,7 +177,7 @@ def _with_changed_items(archive: Snapshot, one: FanOutView, template: JobTemplat
     }
     reader = FileReader(archive.fingerprints.known_files([path for _, path in recorded.values()]).values())
     changed = (item for item, (digest, path) in recorded.items() if reader.content("", path).digest != digest)
-    return dataclasses.replace(one, changed=frozenset(changed))
+    return msgspec.structs.replace(one, changed=frozenset(changed))
 
 
 # --- assignments
@@ -214,7 +215,7 @@ def kept_step_outcomes(source: Attempt, template: JobTemplate, before: int) -> l
             continue
         if outcome is None or outcome.state is not State.COMPLETED:
             outcome = StepOutcome(position, step.name, State.COMPLETED)
-        kept.append(dataclasses.replace(outcome, kept_from=outcome.kept_from or source.id))
+        kept.append(msgspec.structs.replace(outcome, kept_from=outcome.kept_from or source.id))
     return kept
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.batches.canaries import CanaryChoice, FailedJob, check_canary, choose_canaries
 from rekindle.domain.errors import PlanRefused
@@ -22,8 +23,7 @@ from rekindle.store.archive import Snapshot
 Requests = Sequence[tuple[Sequence[int], How]]
 
 
-@dataclass(frozen=True, slots=True)
-class PlanInputs:
+class PlanInputs(msgspec.Struct, frozen=True):
     """The inputs of a plan, read in one transaction."""
 
     views: Mapping[int, JobView]

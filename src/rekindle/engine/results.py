@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from signal import Signals
 from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
 from rekindle.domain.batches.supervision import Guards
@@ -29,8 +30,7 @@ SpecState = Literal["none", "same", "changed", "invalid", "gone", "unreadable", 
 no_folder: the workflow's folder is missing. none: the workflow was made by the Python API."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnfitJobs:
+class UnfitJobs(msgspec.Struct, frozen=True):
     """Jobs of a workflow that have not started and need more than `runner` has, the first one that could run them;
     with None, more than this machine has, because no runner is alive."""
 
@@ -40,8 +40,7 @@ class UnfitJobs:
     runner: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeadRunner:
+class DeadRunner(msgspec.Struct, frozen=True):
     """A dead runner with orphans. `why`: its process is gone, its lease has expired, it works on the store that this
     one was copied from, or another runner has taken over. `keeper`: the living runner that adopted its orphans."""
 
@@ -50,8 +49,7 @@ class DeadRunner:
     keeper: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowStatus:
+class WorkflowStatus(msgspec.Struct, frozen=True):
     """The status of one workflow. `counts` holds only states that occur. `seconds` is the wall time from the first
     start to the last end, or to now while a job runs; None if nothing has started."""
 
@@ -63,10 +61,12 @@ class WorkflowStatus:
     runners: tuple[Runner, ...]  # alive now
     dead_runners: tuple[DeadRunner, ...] = ()
     spec: SpecState = "none"
-    held: Mapping[str, int] = field(default_factory=dict)  # by reason: jobs that are ready except that they are held
+    held: Mapping[str, int] = msgspec.field(
+        default_factory=dict
+    )  # by reason: jobs that are ready except that they are held
     delayed: int = 0  # jobs whose retry delay has not passed
     leaving: int = 0  # archived, canceled attempts that have not ended yet
-    found: Mapping[VerdictLevel, int] = field(default_factory=dict)  # jobs with each bad verdict
+    found: Mapping[VerdictLevel, int] = msgspec.field(default_factory=dict)  # jobs with each bad verdict
 
     @property
     def status(self) -> Status:
@@ -115,8 +115,7 @@ class JobRow(NamedTuple):
         return status_of(self.job.state, self.verdict.word if self.verdict else None)
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitResult:
+class SubmitResult(msgspec.Struct, frozen=True):
     """The result of a submission: a new workflow (`created`), an `unchanged` one, or a new revision."""
 
     workflow: int
@@ -136,16 +135,16 @@ class SubmitResult:
     replaces: str | None = None  # the workflow's previous file, or "Python"; None: unchanged
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitPreview:
+class SubmitPreview(msgspec.Struct, frozen=True):
     """The result that a submission would have."""
 
     submitted: SubmitResult
-    diff: RevisionDiff = field(default_factory=RevisionDiff)  # from the latest revision; empty for a new workflow
+    diff: RevisionDiff = msgspec.field(
+        default_factory=RevisionDiff
+    )  # from the latest revision; empty for a new workflow
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRerun:
+class PlannedRerun(msgspec.Struct, frozen=True):
     """A rerun that is planned and not applied. `request` is recorded with it. `children`: for each job of the plan, the
     jobs that need it, if the planner loaded them."""
 
@@ -153,27 +152,25 @@ class PlannedRerun:
     request: Mapping[str, Any]
     note: str | None = None
     kind: Literal["manual", "restart", "run", "reset", "supervise"] = "manual"
-    children: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    children: Mapping[int, Sequence[int]] = msgspec.field(default_factory=dict)
     planned_submission: PlannedSubmission | None = None
     canaries: tuple[CanaryChoice, ...] = ()  # groups whose canaries run first
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedSubmission:
+class PlannedSubmission(msgspec.Struct, frozen=True):
     """A submission that is made in the same transaction as a rerun, just before it. `pick` returns the jobs to rerun
     and how, and is called after the submission."""
 
     definition: Definition
     preview: SubmitPreview
     pick: Callable[[Snapshot], Sequence[tuple[Sequence[int], How]]]
-    why: Mapping[int, tuple[Reason, ...]] = field(default_factory=dict)  # by job, why it is stale
+    why: Mapping[int, tuple[Reason, ...]] = msgspec.field(default_factory=dict)  # by job, why it is stale
     canary: int | None = None  # how many of each signature run first
     revision_of: int | None = None  # a workflow id; None: the workflow of that name
     revise: bool = False  # the definition may come from another file than the workflow's
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRestart:
+class PlannedRestart(msgspec.Struct, frozen=True):
     """A restart that is planned and not applied. `proposal` is None if there is nothing to do."""
 
     proposal: PlannedRerun | None
@@ -182,8 +179,7 @@ class PlannedRestart:
     unknown: tuple[int, ...] = ()  # completed, with nothing to compare
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedChanges:
+class AcceptedChanges(msgspec.Struct, frozen=True):
     """The changes that were accepted: the plan holds the jobs with their changes and resets nothing. `rerun` is None
     if all jobs were current already."""
 
@@ -192,8 +188,7 @@ class AcceptedChanges:
     current: tuple[int, ...]  # jobs without changes
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedRerun:
+class AppliedRerun(msgspec.Struct, frozen=True):
     """A rerun that was applied, and whether a runner is alive to run its jobs."""
 
     rerun: int
@@ -205,8 +200,7 @@ class AppliedRerun:
     canaries: tuple[CanaryChoice, ...] = ()  # groups whose canaries run first
 
 
-@dataclass(frozen=True, slots=True)
-class ReattachedJob:
+class ReattachedJob(msgspec.Struct, frozen=True):
     """The result of reattaching one job. `finished`: its attempt had ended, with this state and cause; `running`: its
     worker still runs; `gone`: lost with its worker, or never started; `attended`: a living runner has it; `none`: it
     has no active attempt. `state` is the attempt's if that finished, else the job's."""
@@ -222,8 +216,7 @@ class ReattachedJob:
     why: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReattachResult:
+class ReattachResult(msgspec.Struct, frozen=True):
     """The result of reattaching jobs. `rerun`: the rerun of those that were lost."""
 
     jobs: tuple[ReattachedJob, ...]
@@ -231,8 +224,7 @@ class ReattachResult:
     rerun: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReconcileResult:
+class ReconcileResult(msgspec.Struct, frozen=True):
     """How the jobs of dead runners were resolved, by name. `again`: lost, and run again; `lost`: lost, and do not run
     again; `unstarted`: how many had been claimed and not started."""
 
@@ -270,8 +262,7 @@ def some_names(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-@dataclass(frozen=True, slots=True)
-class UndoneRerun:
+class UndoneRerun(msgspec.Struct, frozen=True):
     """A rerun that was undone, and its jobs with their states now."""
 
     rerun: int
@@ -279,8 +270,7 @@ class UndoneRerun:
     restored: tuple[str, ...] = ()  # files that were restored
 
 
-@dataclass(frozen=True, slots=True)
-class CancelResult:
+class CancelResult(msgspec.Struct, frozen=True):
     """The result of cancel, by job id."""
 
     now: tuple[int, ...]  # had not started; canceled at once
@@ -291,16 +281,14 @@ class CancelResult:
     reconciled: tuple[ReconcileResult, ...] = ()  # before and after canceling
 
 
-@dataclass(frozen=True, slots=True)
-class HoldResult:
+class HoldResult(msgspec.Struct, frozen=True):
     """The result of hold or release, by job id."""
 
     changed: tuple[int, ...]
     already: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LogFile:
+class LogFile(msgspec.Struct, frozen=True):
     """The log of one stream of a step, or of an item of a fan-out step. `path` may not exist if nothing was printed."""
 
     attempt: int
@@ -311,8 +299,7 @@ class LogFile:
     subtask: Subtask | None = None  # the item
 
 
-@dataclass(frozen=True, slots=True)
-class OutputDiff:
+class OutputDiff(msgspec.Struct, frozen=True):
     """An output that differs between two attempts. Pairs hold the value of the first and of the second attempt."""
 
     name: str
@@ -322,8 +309,7 @@ class OutputDiff:
     why: str = ""  # why there are no lines though both contents exist
 
 
-@dataclass(frozen=True, slots=True)
-class LogDivergence:
+class LogDivergence(msgspec.Struct, frozen=True):
     """The first line in which the logs of two attempts differ; None where a log has ended."""
 
     step: str
@@ -333,8 +319,7 @@ class LogDivergence:
     b: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptComparison:
+class AttemptComparison(msgspec.Struct, frozen=True):
     """Two attempts and their differences."""
 
     a: Attempt
@@ -344,8 +329,7 @@ class AttemptComparison:
     logs: tuple[LogDivergence, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WorkOptions:
+class WorkOptions(msgspec.Struct, frozen=True):
     """Options of a runner.
 
     `wait_timeout`: seconds after which the run ends; running attempts continue and the next runner adopts them.
@@ -364,7 +348,7 @@ class WorkOptions:
     wait_timeout: float | None = None
     memory: int | None = None  # bytes for jobs; None: the machine's memory
     gpus: int = 0
-    licences: Mapping[str, int] = field(default_factory=dict)
+    licences: Mapping[str, int] = msgspec.field(default_factory=dict)
     only: Predicate | None = None
     most: int | None = None
     linger: bool = True
@@ -373,8 +357,7 @@ class WorkOptions:
     claim_for: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """The progress of a run, reported a few times a second. `counts` covers the workflows that it works on."""
 
     counts: Mapping[State, int]
@@ -387,8 +370,7 @@ class Progress:
     delayed: int = 0  # jobs whose retry delay has not passed
 
 
-@dataclass(frozen=True, slots=True)
-class OrphanCounts:
+class OrphanCounts(msgspec.Struct, frozen=True):
     """How many attempts of dead runners a run found. An adopted attempt may have been lost later."""
 
     found: int = 0
@@ -399,8 +381,7 @@ class OrphanCounts:
     unstarted: int = 0  # claimed and never started
 
 
-@dataclass(frozen=True, slots=True)
-class WorkReport:
+class WorkReport(msgspec.Struct, frozen=True):
     """The result of a run. The exit code covers the jobs that it ran: 0, 2 (failed), 5 (canceled), 6 (timed out)."""
 
     exit_code: int
@@ -411,12 +392,12 @@ class WorkReport:
     never_fit: tuple[tuple[str, str], ...] = ()  # (job, the resource that this runner does not have)
     interrupted: bool = False
     recovered: int = 0  # lost attempts of dead runners whose jobs run again
-    held: Mapping[str, int] = field(
+    held: Mapping[str, int] = msgspec.field(
         default_factory=dict
     )  # by reason: jobs left that are ready except that they are held
     reinstated: int = 0  # jobs completed by an archived attempt
     retried: int = 0  # failed attempts whose jobs ran again automatically
-    orphan_counts: OrphanCounts = field(default_factory=OrphanCounts)
+    orphan_counts: OrphanCounts = msgspec.field(default_factory=OrphanCounts)
     stuck: tuple[tuple[str, tuple[int, ...]], ...] = ()  # (job, its processes that cannot be killed)
     damaged: tuple[str, ...] = ()  # parts of journals that could not be read
     canaries: tuple[CanaryGroup, ...] = ()  # whose canaries were decided during the run
@@ -425,12 +406,11 @@ class WorkReport:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SuperviseOptions:
+class SuperviseOptions(msgspec.Struct, frozen=True):
     """Options of supervising. Durations are in seconds."""
 
     workflow: str  # id or name
-    guards: Guards = field(default_factory=Guards)
+    guards: Guards = msgspec.field(default_factory=Guards)
     poll: float = 30.0  # the longest time between two reads of the store
     wait_timeout: float | None = None  # of each round
     note: str | None = None
@@ -438,8 +418,7 @@ class SuperviseOptions:
     refresh: Callable[[], None] | None = None  # submits changes before each rerun
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisionStarted:
+class SupervisionStarted(msgspec.Struct, frozen=True):
     """Supervising has started, or resumed after a supervisor that died."""
 
     supervision: int
@@ -448,8 +427,7 @@ class SupervisionStarted:
     given_up: int | None = None  # a supervision with other options whose process had died
 
 
-@dataclass(frozen=True, slots=True)
-class NoLiveRunner:
+class NoLiveRunner(msgspec.Struct, frozen=True):
     """There are jobs to run, and no runner is alive."""
 
     active: int  # claimed or running jobs

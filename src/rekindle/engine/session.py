@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from rekindle.domain.errors import NotFound
 from rekindle.files.store_files import shared_requested, working_directory
@@ -20,8 +21,7 @@ STORE_VARIABLE = "REKINDLE_STORE"
 _ABSOLUTE = ("/", "sqlite:///", "~")
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """An open store and the clock that dates what is written to it (seconds since the epoch)."""
 
     store: Store

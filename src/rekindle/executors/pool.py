@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from rekindle.journal.orders import Assignment, TaskTemplate
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
+class WorkerInfo(msgspec.Struct, frozen=True):
     """A worker: its name, the absolute path of its journal, and its process (pid, and start time in clock ticks after
     boot, as in /proc)."""
 
@@ -20,8 +20,7 @@ class WorkerInfo:
     pid_start: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerGone:
+class WorkerGone(msgspec.Struct, frozen=True):
     """A worker whose process has ended. Its journal is complete: the executor has journalled the outcome of each
     assignment whose outcome the worker had not journalled."""
 

@@ -12,8 +12,9 @@ import symtable
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 STANDARD = frozenset(sys.stdlib_module_names)
 """Top-level names of the standard library's modules."""
@@ -55,18 +56,23 @@ class ImportTarget(NamedTuple):
     path: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class ModuleTree:
+class ModuleTree(msgspec.Struct):
     """A module's top level."""
 
     name: str
     package: str  # that relative imports start from
-    names: dict[str, list[ast.stmt]] = field(default_factory=dict)  # statements that bind each name, imports left out
-    aliases: dict[str, list[ImportTarget]] = field(default_factory=dict)  # by imported name, wherever the import stands
-    acts: list[ast.stmt] = field(default_factory=list)  # statements that act on import, and all imports
-    statements: list[ast.stmt] = field(default_factory=list)  # all that run
-    rebound: set[str] = field(default_factory=set)  # names that several statements bind, or functions through `global`
-    used: Mapping[str, frozenset[str]] = field(default_factory=dict)  # global names in each function or class
+    names: dict[str, list[ast.stmt]] = msgspec.field(
+        default_factory=dict
+    )  # statements that bind each name, imports left out
+    aliases: dict[str, list[ImportTarget]] = msgspec.field(
+        default_factory=dict
+    )  # by imported name, wherever the import stands
+    acts: list[ast.stmt] = msgspec.field(default_factory=list)  # statements that act on import, and all imports
+    statements: list[ast.stmt] = msgspec.field(default_factory=list)  # all that run
+    rebound: set[str] = msgspec.field(
+        default_factory=set
+    )  # names that several statements bind, or functions through `global`
+    used: Mapping[str, frozenset[str]] = msgspec.field(default_factory=dict)  # global names in each function or class
     star: int = 0  # the line of an `import *`
     imported: frozenset[str] = frozenset()  # dotted names of all its imports
 

@@ -13,10 +13,10 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from typing import NamedTuple
 
+import msgspec
 from blake3 import blake3
 
 from rekindle.domain.changes.fingerprints import ABSENT, INTERPRETER, METHOD, whole_key
@@ -246,8 +246,7 @@ _SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
 _EDITABLE = "__editable__"
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleFile:
+class ModuleFile(msgspec.Struct, frozen=True):
     """A module. `path` is its file (None: a namespace package), `inner` the folders that contain its modules."""
 
     path: str | None

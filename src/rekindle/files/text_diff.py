@@ -6,10 +6,11 @@ import difflib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 LARGEST = 256 * 1024
 """Largest file, in bytes, that is compared line by line."""
@@ -22,8 +23,7 @@ _SHOWN = 2_000  # bytes of a line
 _BEFORE = 200  # bytes of a long line shown before the difference
 
 
-@dataclass(frozen=True, slots=True)
-class FirstDifference:
+class FirstDifference(msgspec.Struct, frozen=True):
     """The first line in which two files differ. None: the file has ended before it."""
 
     line: int  # from 1

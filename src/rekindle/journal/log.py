@@ -22,7 +22,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from zlib import crc32
 
 import msgspec
@@ -43,8 +42,7 @@ _NO_TEXT = re.compile(rb"[\x00-\x1f]")  # a part of a line holds no such byte
 _decode = json_reader(Record)
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(msgspec.Struct, frozen=True):
     """An unreadable range: `length` bytes from `offset`, newlines included."""
 
     offset: int

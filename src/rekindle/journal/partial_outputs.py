@@ -14,7 +14,9 @@ import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.models import PartialOutput
 from rekindle.files.store_files import apply_modes, folder_mode, make_folder, restore_modes
@@ -34,8 +36,7 @@ _COARSE = 5  # CLOCK_REALTIME_COARSE, from which local file systems take times: 
 _Look = tuple[int, int, int, int]  # inode, size, mtime_ns, ctime_ns
 
 
-@dataclass(frozen=True, slots=True)
-class OutputsBefore:
+class OutputsBefore(msgspec.Struct, frozen=True):
     """The state of declared outputs before an attempt changed any: how each looked (None if missing), and the time.
     Without looks, an output that changed between `since` and `until` counts as changed by the attempt."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.definition import normalize_name
 from rekindle.domain.errors import BadSelection
@@ -28,8 +29,7 @@ from rekindle.query.filters import parse_filter
 from rekindle.query.job_keys import parse_ids, parse_job_words
 
 
-@dataclass(frozen=True, slots=True)
-class SelectionFlags:
+class SelectionFlags(msgspec.Struct, frozen=True):
     """Selection flags as typed. Flags of one kind widen each other, except that filters and queries narrow.
 
     Different kinds always narrow.
@@ -50,7 +50,7 @@ class SelectionFlags:
 
     def typed(self) -> dict[str, Any]:
         """Return the flags that were given as JSON values, for the record of a request."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = msgspec.structs.asdict(self)
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if value}
 
 

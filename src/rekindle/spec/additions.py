@@ -7,8 +7,9 @@ An entry may have `values`: the matrix values (any JSON) of its single job, whic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.definition import JobNode, JobTemplate, normalize_name
 from rekindle.domain.graph import find_cycle
@@ -20,8 +21,7 @@ from rekindle.spec.nodes import MappingNode, PlacedText, Problems, SourcePlace, 
 from rekindle.spec.values import JOB_NAME
 
 
-@dataclass(frozen=True, slots=True)
-class ExistingJobs:
+class ExistingJobs(msgspec.Struct, frozen=True):
     """The jobs of the workflow that added jobs join."""
 
     find: Callable[[str], Sequence[int]]  # the ids of the jobs that a name, entry name or glob matches
@@ -29,14 +29,13 @@ class ExistingJobs:
     directory: str  # the project's folder
 
 
-@dataclass(frozen=True, slots=True)
-class Additions:
+class Additions(msgspec.Struct, frozen=True):
     """Checked jobs to add. Positions are indexes into `jobs`."""
 
     templates: Sequence[JobTemplate]
     jobs: Sequence[JobNode]
     edges: Sequence[tuple[int, int]]  # (parent, child) among the added jobs
-    needs: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # position -> ids of existing jobs
+    needs: Mapping[int, tuple[int, ...]] = msgspec.field(default_factory=dict)  # position -> ids of existing jobs
 
 
 def read_additions(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
@@ -17,8 +18,7 @@ from rekindle.spec.nodes import Problems, SourcePlace, from_python
 _PACKAGE = __name__.partition(".")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class JobHandle:
+class JobHandle(msgspec.Struct, frozen=True):
     """A job that was added to a workflow. Pass it to `needs` of other jobs."""
 
     name: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from rekindle.domain.definition import (
     DEFAULT_GRACE,
@@ -84,15 +84,13 @@ _DEFAULTS_KEYS = (
 _RESERVED_VARIABLE = re.compile(r"REKINDLE_(WORKFLOW|JOB|JOB_NAME|ATTEMPT|STEP|ITEM|DIR|INPUTS|RESULT|VERDICT|ACTION)")
 
 
-@dataclass(frozen=True, slots=True)
-class FileComparison:
+class FileComparison(msgspec.Struct, frozen=True):
     """How a file is compared with its earlier version."""
 
     mtime_from: int | None = None  # bytes from which size and mtime are compared; None: always content
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(msgspec.Struct, frozen=True):
     """Values for keys that a job does not set."""
 
     resources: Resources
@@ -109,8 +107,7 @@ class Defaults:
     partial: Partial = "keep"
 
 
-@dataclass(frozen=True, slots=True)
-class JobDraft:
+class JobDraft(msgspec.Struct, frozen=True):
     """An entry of `jobs:` that was read. Invalid texts have been reported and are left out."""
 
     template: JobTemplate
@@ -277,12 +274,11 @@ _WILDCARD = re.compile(r"[*?]")
 _OVER_HINT = "as in `{by: mtime, over: 1G}`: smaller files are compared by content"
 
 
-@dataclass(slots=True)
-class DeclaredFiles:
+class DeclaredFiles(msgspec.Struct):
     """The inputs or outputs of a job."""
 
-    paths: dict[str, PlacedText] = field(default_factory=dict)
-    by_mtime: dict[str, int] = field(default_factory=dict)
+    paths: dict[str, PlacedText] = msgspec.field(default_factory=dict)
+    by_mtime: dict[str, int] = msgspec.field(default_factory=dict)
     optional: tuple[str, ...] = ()  # sorted names
 
 
@@ -370,7 +366,7 @@ def read_resources(node: Node | None, base: Resources, problems: Problems) -> Re
         "time": quantity(found.get("time"), "time", parse_duration, problems),
         "licences": _licences(found.get("licences"), base, problems),
     }
-    return dataclasses.replace(base, **{key: value for key, value in given.items() if value is not None})
+    return msgspec.structs.replace(base, **{key: value for key, value in given.items() if value is not None})
 
 
 def _licences(node: Node | None, base: Resources, problems: Problems) -> tuple[tuple[str, int], ...] | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from blake3 import blake3
 
 from rekindle.domain.definition import Definition, normalize_name
@@ -44,8 +44,7 @@ _MAX_CYCLE_NAMES = 12
 _OUTLINE = "a spec is `name: …` and `jobs: …`, with a `run` for each job"
 
 
-@dataclass(frozen=True, slots=True)
-class SpecSource:
+class SpecSource(msgspec.Struct, frozen=True):
     """The origin of a spec: see Definition."""
 
     directory: str

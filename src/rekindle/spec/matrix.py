@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.definition import matrix_label, normalize_name, value_label
 from rekindle.domain.texts.display import did_you_mean
@@ -38,13 +39,12 @@ _AxisValue = tuple[str, _Values]
 """One value of an axis, or one row of the zip, with its label in job names: `alpha=0.1`."""
 
 
-@dataclass(slots=True)
-class Expansion:
+class Expansion(msgspec.Struct):
     """The jobs of one entry. Without axes and included combinations, the entry is one job with the `given` values."""
 
-    axes: list[list[_AxisValue]] = field(default_factory=list)
+    axes: list[list[_AxisValue]] = msgspec.field(default_factory=list)
     keys: tuple[str, ...] = ()  # every key that any of the jobs has
-    given: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, Any] = msgspec.field(default_factory=dict)
     valid: bool = True  # False: invalid, so the jobs' names are not known
     excluded: Sequence[_Values] = ()
     included: Sequence[_Values] = ()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, NamedTuple
+
+import msgspec
 
 from rekindle.domain.errors import SpecError, SpecProblem
 
@@ -20,12 +21,11 @@ class ScalarNode(NamedTuple):
     place: SourcePlace
 
 
-@dataclass(slots=True)
-class ListNode:
+class ListNode(msgspec.Struct):
     """A list."""
 
     place: SourcePlace
-    items: list[Node] = field(default_factory=list)
+    items: list[Node] = msgspec.field(default_factory=list)
 
 
 class MappingEntry(NamedTuple):
@@ -35,12 +35,11 @@ class MappingEntry(NamedTuple):
     node: Node
 
 
-@dataclass(slots=True)
-class MappingNode:
+class MappingNode(msgspec.Struct):
     """A mapping with text keys, in the order of the file."""
 
     place: SourcePlace
-    entries: dict[str, MappingEntry] = field(default_factory=dict)
+    entries: dict[str, MappingEntry] = msgspec.field(default_factory=dict)
 
     def get(self, key: str) -> Node | None:
         """Return the value of `key`, or None if the key is absent."""

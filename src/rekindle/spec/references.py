@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts import substitution
@@ -17,8 +18,7 @@ _FACTS_OF_ATTEMPTS = ("id", "workflow", "attempt")
 """Known when an attempt starts. Only `env:` is always rendered that late."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownNames:
+class KnownNames(msgspec.Struct, frozen=True):
     """The names that the texts of one job can refer to. A scope that is None is not available."""
 
     params: Mapping[str, Any]
@@ -28,7 +28,7 @@ class KnownNames:
     job: bool = True
     env: bool = False
     steps: Collection[str] | None = None  # names of earlier steps
-    later_steps: Collection[str] = field(default=())  # for messages only
+    later_steps: Collection[str] = msgspec.field(default=())  # for messages only
     item: bool = False
 
 

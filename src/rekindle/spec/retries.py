@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+import msgspec
 
 from rekindle.domain.definition import Resources, RetryRule
 from rekindle.domain.errors import BadSelection, BadValue
@@ -68,7 +69,9 @@ def _rule(node: Node, takes: Resources | None, problems: Problems) -> RetryRule 
         "other_host": yes_or_no(node.get("other_host"), "`other_host`", problems),
         "start": start,
     }
-    rule = dataclasses.replace(RetryRule(max=0), **{key: value for key, value in given.items() if value is not None})
+    rule = msgspec.structs.replace(
+        RetryRule(max=0), **{key: value for key, value in given.items() if value is not None}
+    )
     _check_alone(node, problems)
     _check_codes(node, rule, problems)
     return rule

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.definition import Each, Step, normalize_name
 from rekindle.domain.errors import RekindleError
@@ -63,7 +64,7 @@ def _list(node: Node, shell: str | None, known: KnownNames, problems: Problems) 
                 item.entries["name"].place, f"two steps are named {name!r}", "steps of a job have different names"
             )
         later = [other for other in names[position:] if other and other not in seen]
-        here = dataclasses.replace(known, steps=tuple(seen), later_steps=later)
+        here = msgspec.structs.replace(known, steps=tuple(seen), later_steps=later)
         step = _step(name or "", item, shell, here, problems)
         if name:
             seen[name] = item.place
@@ -96,8 +97,8 @@ def _step(name: str, step: MappingNode, shell: str | None, known: KnownNames, pr
 def _work(name: str, found: MappingNode, shell: str | None, known: KnownNames, problems: Problems) -> Step | None:
     """Read a step with exactly one of `run` and `call`, and its fan-out."""
     each = read_each(found, shell, known, problems)
-    step = _once(name, found, shell, dataclasses.replace(known, item="each" in found.entries), problems)
-    return step if step is None or each is None else dataclasses.replace(step, each=each)
+    step = _once(name, found, shell, msgspec.structs.replace(known, item="each" in found.entries), problems)
+    return step if step is None or each is None else msgspec.structs.replace(step, each=each)
 
 
 def _once(name: str, found: MappingNode, shell: str | None, known: KnownNames, problems: Problems) -> Step | None:

@@ -12,9 +12,10 @@ import sqlite3
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import SlowPattern, StoreDamaged, StoreError, StoreUnavailable
@@ -107,12 +108,11 @@ def connect(
     return connection
 
 
-@dataclass(slots=True)
-class RowCache:
+class RowCache(msgspec.Struct):
     """Rows that never change once written. Cleared when a transaction is rolled back, which may have written them."""
 
-    resources: dict[int, Resources] = field(default_factory=dict)
-    signatures: dict[str, int] = field(default_factory=dict)  # row ids by digest
+    resources: dict[int, Resources] = msgspec.field(default_factory=dict)
+    signatures: dict[str, int] = msgspec.field(default_factory=dict)  # row ids by digest
 
     def clear(self) -> None:
         """Forget every row."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+
+import msgspec
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.graph import unreachable_jobs
@@ -64,8 +65,7 @@ def derive_states(database: Database, jobs: Collection[int], *, counts: bool = T
     add_counts(database, deltas)
 
 
-@dataclass(frozen=True, slots=True)
-class FinishDependents:
+class FinishDependents(msgspec.Struct, frozen=True):
     """Jobs that may be affected when other jobs finish or are reset.
 
     `jobs` have `when: finished`. `between` are unstarted jobs on the way to them, which can no longer run if a job

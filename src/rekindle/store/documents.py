@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.graph import Edge
 from rekindle.domain.selection import DocumentExpression, Predicate
@@ -18,8 +19,7 @@ from rekindle.store.rows import STATES
 SQL = load("documents")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowOutline:
+class WorkflowOutline(msgspec.Struct, frozen=True):
     """A workflow with the jobs and edges of its latest revision. Times are seconds since the epoch."""
 
     id: int

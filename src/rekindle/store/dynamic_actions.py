@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.actions import CANCEL, HOLD, SET, ActionEffects, ActionSet, ParameterChange, Patch
 from rekindle.domain.definition import JobNode, JobTemplate
@@ -31,8 +32,7 @@ RemovedEdge = tuple[int, int, int | None]
 """(parent, child, the attempt whose set added the edge)."""
 
 
-@dataclass(frozen=True, slots=True)
-class AddedBy:
+class AddedBy(msgspec.Struct, frozen=True):
     """The attempt that added a job."""
 
     attempt: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints, FileRecord, MeasuredAttempt, NeededJob
 from rekindle.domain.definition import JobTemplate

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from rekindle.domain.models import AttemptEnd
 from rekindle.domain.rerun.request import FolderReuse
@@ -15,8 +16,7 @@ from rekindle.store.queue import Queue, expect
 SQL = load("imports")
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedAttempt:
+class ImportedAttempt(msgspec.Struct, frozen=True):
     """An attempt that another system ran."""
 
     job: int
@@ -30,8 +30,7 @@ class ImportedAttempt:
     runner: str = ""  # name of the runner; "": not known
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedPointers:
+class ImportedPointers(msgspec.Struct, frozen=True):
     """The pointers of a job with imported attempts."""
 
     job: int

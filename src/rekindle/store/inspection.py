@@ -11,9 +11,9 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from blake3 import blake3
 
 from rekindle.domain.errors import JournalError, NotFound, StoreDamaged, StoreError, StoreVersion
@@ -44,8 +44,7 @@ _FROM_COPY = "go back to a copy of the store's folder, or submit the workflows a
 _CONTRADICTS = "report it with the output of `rekindle events list`; going back to a copy of the folder mends it"
 
 
-@dataclass(frozen=True, slots=True)
-class StoreProblem:
+class StoreProblem(msgspec.Struct, frozen=True):
     """A problem of a store, with a hint about what to do."""
 
     kind: str  # file, reference, row, derived, journal, folder, output
@@ -53,8 +52,7 @@ class StoreProblem:
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(msgspec.Struct, frozen=True):
     """The result of an inspection: the number of inspected things by kind, and the problems."""
 
     folder: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from rekindle.domain.documents.conditions import compile_query
 from rekindle.domain.errors import BadSelection
@@ -59,8 +60,7 @@ _COMPARISONS = {
 _INTEGER_LIMIT = 2**63
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(msgspec.Struct, frozen=True):
     """A query, or a condition, and its parameters."""
 
     text: str
@@ -117,12 +117,11 @@ def json_path(keys: tuple[str, ...]) -> str:
     return "$" + "".join(f'."{key}"' for key in keys)
 
 
-@dataclass(slots=True)
-class _Compiler:
+class _Compiler(msgspec.Struct):
     """Builds one query and collects its parameters."""
 
     paths: StoredPaths
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = msgspec.field(default_factory=dict)
     compares_retired: bool = False
     compares_archived: bool = False
 

@@ -6,10 +6,10 @@ Each row has its encoder and its decoder here. Views take a handful of queries, 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.actions import CANCEL, HOLD, ParameterChange, effective_params
 from rekindle.domain.definition import JobTemplate

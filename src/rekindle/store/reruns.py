@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import Baseline
 from rekindle.domain.errors import PlanOutdated, UndoRefused

@@ -9,10 +9,10 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.changes.differences import parameter_differences, template_differences
 from rekindle.domain.changes.revisions import (
@@ -50,8 +50,7 @@ Edge = tuple[int, int]
 """(parent, child): job ids."""
 
 
-@dataclass(frozen=True, slots=True)
-class RevisionChanges:
+class RevisionChanges(msgspec.Struct, frozen=True):
     """What a revision changed: names of the jobs added, retired, and changed (another template body or binding), and
     every job that it touched, those with changed edges included."""
 
@@ -246,20 +245,21 @@ def _revised_jobs(
     return tuple(found)
 
 
-@dataclass(slots=True)
-class _Matched:
+class _Matched(msgspec.Struct):
     """How the jobs of a definition match those in the store."""
 
-    ids: dict[str, int] = field(default_factory=dict)  # of every job of the definition
-    new: list[Row] = field(default_factory=list)
-    redefined: list[Row] = field(default_factory=list)
-    former: list[tuple[int, int, str]] = field(default_factory=list)  # of redefined jobs: job, template, binding
-    fields: dict[int, list[str]] = field(default_factory=dict)  # by changed job: the fields that differ
-    rebound: list[Row] = field(default_factory=list)  # jobs with other matrix values
-    added_ids: set[int] = field(default_factory=set)  # new, or no longer retired
-    when_changed: set[int] = field(default_factory=set)  # another `when`
-    added: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
+    ids: dict[str, int] = msgspec.field(default_factory=dict)  # of every job of the definition
+    new: list[Row] = msgspec.field(default_factory=list)
+    redefined: list[Row] = msgspec.field(default_factory=list)
+    former: list[tuple[int, int, str]] = msgspec.field(
+        default_factory=list
+    )  # of redefined jobs: job, template, binding
+    fields: dict[int, list[str]] = msgspec.field(default_factory=dict)  # by changed job: the fields that differ
+    rebound: list[Row] = msgspec.field(default_factory=list)  # jobs with other matrix values
+    added_ids: set[int] = msgspec.field(default_factory=set)  # new, or no longer retired
+    when_changed: set[int] = msgspec.field(default_factory=set)  # another `when`
+    added: list[str] = msgspec.field(default_factory=list)
+    changed: list[str] = msgspec.field(default_factory=list)
 
 
 def _match(
@@ -324,8 +324,7 @@ def _resume(database: Database, row: Any, template: int) -> tuple[int | None, in
     return attempt, step, subtasks if before[step : step + 1] == now[step : step + 1] else None
 
 
-@dataclass(frozen=True, slots=True)
-class _ReplacedEdges:
+class _ReplacedEdges(msgspec.Struct, frozen=True):
     """The edges that a revision added and removed."""
 
     gained: list[Edge]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints
 from rekindle.domain.rerun.plan import NextAttempt, Reason, SavedFile
@@ -42,8 +42,7 @@ _PATH_COLUMNS = ("workflow_directory", "workflow_source", "job_folder", "attempt
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(msgspec.Struct, frozen=True):
     """One step of the schema: from version `number - 1` to `number`."""
 
     number: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from statistics import median
+
+import msgspec
 
 from rekindle.domain.batches.flakiness import FailureKind, HostStatistics
 from rekindle.domain.rerun.costs import DurationHistory
@@ -15,8 +16,7 @@ from rekindle.store.queries import Row, as_set, load
 SQL = load("statistics")
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptTotals:
+class AttemptTotals(msgspec.Struct, frozen=True):
     """The outcomes of all attempts of a job, live and archived."""
 
     job: int
@@ -29,8 +29,7 @@ class AttemptTotals:
     newest: int | None  # the newest attempt that passed or failed
 
 
-@dataclass(frozen=True, slots=True)
-class EqualAttempts:
+class EqualAttempts(msgspec.Struct, frozen=True):
     """The passes and failures of attempts of a job with the same definition and the same fingerprints. Texts are
     JSON."""
 

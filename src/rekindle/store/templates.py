@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -20,8 +19,7 @@ _SORTED = msgspec.json.Encoder(order="deterministic")
 _DECODER = json_reader(JobTemplate)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTemplate:
+class StoredTemplate(msgspec.Struct, frozen=True):
     """A template's row id, and the columns that its jobs copy."""
 
     id: int

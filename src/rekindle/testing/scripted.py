@@ -6,7 +6,6 @@ import os
 import select
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -28,8 +27,7 @@ from rekindle.worker.attempt_environment import build_environment
 from rekindle.worker.fingerprints import Fingerprint, Fingerprinter
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptedOutcome:
+class ScriptedOutcome(msgspec.Struct, frozen=True):
     """The scripted outcome of an attempt: the step at which it fails (None: it completes) and the cause. With the cause
     `lost` its worker dies at that step; with `crash` the runner dies too."""
 
@@ -47,8 +45,7 @@ class ScriptedOutcome:
     waits: int = 0  # how many more calls of `wait` it runs; it can be canceled meanwhile
 
 
-@dataclass(slots=True)
-class _RunningAttempt:
+class _RunningAttempt(msgspec.Struct):
     """An attempt that has started and not ended."""
 
     assignment: Assignment

@@ -11,7 +11,6 @@ not used for a source that changed less than two seconds before it was compiled.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.machinery
 import importlib.util
@@ -310,7 +309,7 @@ def _module(step: Step) -> str:
 def _end_of(finding: CallResult, started: float, cpu_seconds: float, stderr: str) -> StepEnd:
     failure = finding.failure
     if failure is not None and stderr:
-        failure = dataclasses.replace(failure, stderr=stderr)
+        failure = msgspec.structs.replace(failure, stderr=stderr)
     return StepEnd(
         State.COMPLETED if finding.cause is None else State.FAILED,
         started,

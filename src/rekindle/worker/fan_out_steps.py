@@ -7,8 +7,9 @@ import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from rekindle.domain.actions import BadAction
 from rekindle.domain.definition import Each, Step

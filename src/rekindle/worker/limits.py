@@ -8,12 +8,10 @@ numbers only if that sum is over the limit."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -27,8 +25,7 @@ _BY_A_KILL = (Cause.SIGNAL, Cause.EXIT)
 _KILLED = 137  # a shell's exit code if its last command was killed
 
 
-@dataclass(frozen=True, slots=True)
-class Termination:
+class Termination(msgspec.Struct, frozen=True):
     """Why this worker terminates a step. `peak`: the bytes that its processes were seen to hold."""
 
     cause: Cause
@@ -73,7 +70,7 @@ def classify_kill(end: StepEnd, kills: OomKillCounter, before: int) -> StepEnd:
     found = kills.since(before)
     if found is None or end.failure is None:
         return end
-    failure = dataclasses.replace(end.failure, message=f"{end.failure.message}: the kernel was out of memory")
+    failure = msgspec.structs.replace(end.failure, message=f"{end.failure.message}: the kernel was out of memory")
     evidence = {**found, "peak_bytes": end.max_rss_bytes, "at": end.ended}
     return msgspec.structs.replace(end, cause=Cause.OOM, failure=failure, evidence=_json_text(evidence))
 

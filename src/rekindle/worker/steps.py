@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import time
 import traceback
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -89,8 +88,7 @@ MAX_NAMED_PROCESSES = 10
 """The number of left processes that are named; all are counted."""
 
 
-@dataclass(slots=True)
-class StepTotals:
+class StepTotals(msgspec.Struct):
     """Resources and the worst verdict of all steps of an attempt."""
 
     cpu_seconds: float | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import msgspec
 
@@ -33,8 +32,7 @@ from rekindle.worker.reporter import Reporter
 from rekindle.worker.steps import Activity, StartError, StepEnd
 
 
-@dataclass(frozen=True, slots=True)
-class FanOutContext:
+class FanOutContext(msgspec.Struct, frozen=True):
     """The step that a fan-out runs, and its resources."""
 
     resources: WorkerResources
@@ -163,8 +161,7 @@ def without_history(assignment: Assignment) -> Assignment:
     return msgspec.structs.replace(assignment, fan_outs=(), seen=(), began=None)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerResources:
+class WorkerResources(msgspec.Struct, frozen=True):
     """The resources of a worker."""
 
     reporter: Reporter

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.cli.commands import failures
 from rekindle.cli.commands.reattach import check_reattach, reattach_jobs, reattach_option
@@ -42,8 +43,7 @@ from rekindle.engine.staleness import stale_jobs
 from rekindle.query.selections import SelectionFlags
 
 
-@dataclass(frozen=True, slots=True)
-class RerunFlags:
+class RerunFlags(msgspec.Struct, frozen=True):
     """The options that say what happens with the plan."""
 
     canary: int | None

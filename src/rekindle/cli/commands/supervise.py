@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from rekindle.cli.options import capacity_options, check_text, fail_on_option, json_option, licences, read_duration
 from rekindle.cli.output import attempt_text, json_output, terminal

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
+from msgspec.structs import replace
 
 from rekindle.cli.options import capacity_options, fail_on_option, json_option, licences, read_duration, workflow_option
 from rekindle.cli.output import json_output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import math
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+import msgspec
 
 from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
 from rekindle.domain.changes.fingerprints import FileContent
@@ -110,7 +110,7 @@ def runner(one: Runner) -> dict[str, Any]:
         "executor": one.executor,
         "slots": one.slots,
         "started": iso(one.started),
-        "offer": None if one.offer is None else dataclasses.asdict(one.offer),
+        "offer": None if one.offer is None else msgspec.structs.asdict(one.offer),
     }
 
 
@@ -392,7 +392,7 @@ def report(one: WorkReport) -> dict[str, Any]:
         "never_fit": [{"name": name, "asks": asks} for name, asks in one.never_fit],
         "interrupted": one.interrupted,
         "recovered": one.recovered,
-        "inherited": dataclasses.asdict(one.orphan_counts),
+        "inherited": msgspec.structs.asdict(one.orphan_counts),
         "stuck": [{"name": name, "pids": list(pids)} for name, pids in one.stuck],
         "held": dict(one.held),
         "reinstated": one.reinstated,

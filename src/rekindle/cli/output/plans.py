@@ -6,10 +6,10 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 import click
+import msgspec
 
 from rekindle.cli.output import attempt_text, json_output, reasons, revisions, terminal
 from rekindle.cli.output.runs import work_with_summary
@@ -288,8 +288,7 @@ def _more(number: int, most: int | None, thing: str) -> None:
         click.echo(f"  … and {terminal.plural(number - most, f'more {thing}')} (-v shows all)")
 
 
-@dataclass(frozen=True, slots=True)
-class TreeLine:
+class TreeLine(msgspec.Struct, frozen=True):
     """A line of the tree: one job, or several similar ones. `again`: the jobs are printed above already."""
 
     lead: str  # the branches in front of the name

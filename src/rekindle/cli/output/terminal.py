@@ -6,11 +6,11 @@ import functools
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
 
 import click
+import msgspec
 
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import show_bytes
@@ -29,8 +29,7 @@ _PAINTED = {word: click.style(word, fg=colour) for word, colour in _COLOURS.item
 _NARROWEST = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """A column of a table.
 
     `cut`: the column may be shortened on a narrow terminal, at the end or in the middle of its cells.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.errors import NotFound, RekindleError, SpecError, SpecProblem, UsageError
 
@@ -18,13 +19,12 @@ DUMP_SUFFIXES = (".json", ".jsonl", ".ndjson")
 _EXPORT = "mongoexport --db NAME --collection fireworks --out DUMP/fireworks.json (and launches, and workflows)"
 
 
-@dataclass(slots=True)
-class Dump:
+class Dump(msgspec.Struct):
     """The documents of the three collections. Fireworks and launches are keyed by id."""
 
-    workflows: list[Document] = field(default_factory=list)
-    fireworks: dict[int, Document] = field(default_factory=dict)
-    launches: dict[int, Document] = field(default_factory=dict)
+    workflows: list[Document] = msgspec.field(default_factory=list)
+    fireworks: dict[int, Document] = msgspec.field(default_factory=dict)
+    launches: dict[int, Document] = msgspec.field(default_factory=dict)
     others: int = 0  # documents of other collections
 
 

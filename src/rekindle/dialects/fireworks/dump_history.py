@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.dialects.fireworks.dump_files import Document, Dump, int_list, timestamp
 from rekindle.dialects.fireworks.flow import Flow, define_flow
@@ -23,14 +25,13 @@ IMPORTED_PARAM = "imported"
 """The key in the workflow parameter that identifies the dumped workflow."""
 
 
-@dataclass(slots=True)
-class DumpedWorkflow:
+class DumpedWorkflow(msgspec.Struct):
     """A workflow of a dump, ready to be stored, with notes for the user."""
 
     past: PastWorkflow
     name: str
     fireworks: tuple[int, ...]  # their ids in the dump, in the order of the jobs
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
 
 
 class NotImportable(Exception):
@@ -210,8 +211,7 @@ _MAX_TRACE = 64_000
 """Keep this many characters of a stack trace, from its end."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResumePoint:
+class ResumePoint(msgspec.Struct, frozen=True):
     """Where a launch resumes: the position of the earlier launch among the job's, and of the task."""
 
     launch: int

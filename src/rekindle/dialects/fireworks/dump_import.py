@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
 import click
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.dialects.command_session import open_store
 from rekindle.dialects.fireworks.dump_files import Document, Dump, int_list, read_dump
@@ -26,8 +27,7 @@ from rekindle.engine.session import Session
 from rekindle.engine.submit.histories import ImportedWorkflow, import_workflows
 
 
-@dataclass(frozen=True, slots=True)
-class DumpWorkflowImport:
+class DumpWorkflowImport(msgspec.Struct, frozen=True):
     """A workflow of the dump, as it was read and as it was stored."""
 
     dumped: DumpedWorkflow
@@ -40,13 +40,12 @@ class DumpWorkflowImport:
         return len(every), sum(one.archived for one in every)
 
 
-@dataclass(slots=True)
-class ImportReport:
+class ImportReport(msgspec.Struct):
     """The result of an import."""
 
-    imported: list[DumpWorkflowImport] = field(default_factory=list)
-    skipped: list[tuple[str, str]] = field(default_factory=list)  # (what, why)
-    notes: list[str] = field(default_factory=list)
+    imported: list[DumpWorkflowImport] = msgspec.field(default_factory=list)
+    skipped: list[tuple[str, str]] = msgspec.field(default_factory=list)  # (what, why)
+    notes: list[str] = msgspec.field(default_factory=list)
 
     @property
     def ids_kept(self) -> bool:

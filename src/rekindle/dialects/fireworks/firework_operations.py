@@ -5,8 +5,10 @@ An operation changes the fireworks whose states allow it, and returns the others
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.dialects.fireworks.fw_states import DEFUSED, PAUSED
 from rekindle.dialects.fireworks.queries import MongoQuery, select_fireworks
@@ -88,8 +90,7 @@ def _fireworks_except(session: Session, workflows: Sequence[int], states: Sequen
     return [one for one in fireworks if one.state not in states]
 
 
-@dataclass(frozen=True, slots=True)
-class RerunOptions:
+class RerunOptions(msgspec.Struct, frozen=True):
     """How fireworks are rerun, in FireWorks' terms."""
 
     task_level: bool = False  # start at the failed task
@@ -105,8 +106,7 @@ class RerunOptions:
         return How(start, workdir=workdir, recovery=recovery, undo_dynamic=self.undo_dynamic, cancel_running=True)
 
 
-@dataclass(frozen=True, slots=True)
-class RerunResult:
+class RerunResult(msgspec.Struct, frozen=True):
     """The result of a rerun. Pairs are (fw_id, reason)."""
 
     planned: int  # selected fireworks that are rerun
@@ -174,8 +174,7 @@ def _requests(ids: Sequence[int], how: How, launches: Mapping[int, int]) -> list
     return [*([(plain, how)] if plain else []), *named]
 
 
-@dataclass(frozen=True, slots=True)
-class LostRuns:
+class LostRuns(msgspec.Struct, frozen=True):
     """RESERVED and RUNNING fireworks whose runner is dead."""
 
     lost: dict[int, int]  # fw_id -> launch_id; the process is gone

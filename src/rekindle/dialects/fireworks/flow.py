@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.dialects.fireworks.fw_states import WORKFLOW_PARAM
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
@@ -16,8 +18,7 @@ UNNAMED_FIREWORK, UNNAMED_WORKFLOW = "Unnamed FW", "unnamed WF"
 """FireWorks' names for nameless fireworks and workflows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Firework:
+class Firework(msgspec.Struct, frozen=True):
     """A firework: its number in the file (or fw_id, once stored) and its whole spec."""
 
     id: int
@@ -33,15 +34,14 @@ class Firework:
         return tuple(self.spec.get("_tasks", ()))
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(msgspec.Struct, frozen=True):
     """A workflow: its fireworks, and the numbers of each one's children."""
 
     name: str
     created_on: str
     fireworks: tuple[Firework, ...]
     links: Mapping[int, tuple[int, ...]]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def roots(self) -> set[int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from rekindle.dialects.command_session import open_store
 from rekindle.dialects.fireworks.fw_states import fw_state
@@ -71,8 +71,7 @@ _RAPIDFIRE_OPTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchOptions:
+class LaunchOptions(msgspec.Struct, frozen=True):
     """The options before the subcommand."""
 
     fworker: FWorker

@@ -6,9 +6,10 @@ import importlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
+
+from msgspec.structs import replace
 
 from rekindle.dialects.fireworks.stored_fireworks import StoredFirework, read_fireworks, workflows_of
 from rekindle.domain.errors import NotFound, Refused, UsageError

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.dialects.fireworks.queries import fireworks_predicate, select_fireworks
 from rekindle.dialects.fireworks.tasks.launch_environment import FWORKER_VARIABLE
@@ -39,8 +40,7 @@ NO_CATEGORY = "__none__"
 """The category of an fworker that only launches fireworks without a category."""
 
 
-@dataclass(frozen=True, slots=True)
-class FWorker:
+class FWorker(msgspec.Struct, frozen=True):
     """What FireWorks calls an fworker: a machine that launches fireworks.
 
     `category`: it launches only fireworks of this `_category`, or of one of several; "": of any. `query`: only those
@@ -48,8 +48,8 @@ class FWorker:
 
     name: str = DEFAULT_FWORKER_NAME
     category: str | tuple[str, ...] = ""
-    query: Mapping[str, Any] = field(default_factory=dict)
-    env: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    env: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def filter(self) -> dict[str, Any]:
@@ -138,8 +138,7 @@ LAUNCHER = "launcher_"
 """The prefix of new folders."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(msgspec.Struct, frozen=True):
     """A launch: the fw_id, the attempt's id, and its folder."""
 
     firework: int
@@ -148,8 +147,7 @@ class Launch:
     new: bool  # made for this launch
 
 
-@dataclass(slots=True)
-class LaunchFolders:
+class LaunchFolders(msgspec.Struct):
     """Chooses the folder of each launch, and records the launches.
 
     With `here` launches run in `directory` itself, unless a copy of another launch's folder is requested."""
@@ -157,7 +155,7 @@ class LaunchFolders:
     directory: str  # absolute
     here: bool = False
     on_launch: Callable[[Launch], None] | None = None
-    launches: list[Launch] = field(default_factory=list)
+    launches: list[Launch] = msgspec.field(default_factory=list)
 
     def __call__(self, job: ReadyJob, attempt: int, now: float) -> GivenFolder:
         """Return the folder for an attempt that is claimed now."""
@@ -248,8 +246,7 @@ SLEEP = 60.0
 """Seconds between two loops, as in FireWorks."""
 
 
-@dataclass(frozen=True, slots=True)
-class RapidfireOptions:
+class RapidfireOptions(msgspec.Struct, frozen=True):
     """Options of rapidfire.
 
     `most`: launch at most this many; None: all. `endless`: then wait for more. `loops`: look for ready fireworks this
@@ -264,13 +261,12 @@ class RapidfireOptions:
     parallel: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchResult:
+class LaunchResult(msgspec.Struct, frozen=True):
     """The launches, and the report of the last runner."""
 
     launches: tuple[Launch, ...]
     report: WorkReport | None = None
-    folders: LaunchFolders = field(default_factory=lambda: LaunchFolders(""))
+    folders: LaunchFolders = msgspec.field(default_factory=lambda: LaunchFolders(""))
 
 
 def launch_one(

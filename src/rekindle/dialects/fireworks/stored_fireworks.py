@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from rekindle.dialects.fireworks.flow import Firework, Flow
 from rekindle.dialects.fireworks.fw_states import WORKFLOW_PARAM, fw_state, is_fireworks_workflow
@@ -18,8 +19,7 @@ from rekindle.engine.session import Session
 from rekindle.journal.encoding import from_json
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFirework:
+class StoredFirework(msgspec.Struct, frozen=True):
     """A stored firework: its job, and its state in FireWorks' terms."""
 
     row: JobRow

@@ -3,9 +3,10 @@ call these. A changed workflow becomes its own next revision."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from rekindle.dialects.fireworks.flow import Firework, Flow, define_flow
 from rekindle.dialects.fireworks.flow_file import read_flow
@@ -90,7 +91,7 @@ def append_flow(
     if detour:
         children = tuple(dict.fromkeys(child for parent in parents for child in base.links[parent]))
         links |= {numbers[leaf]: children for leaf in flow.leaves}
-    extended = dataclasses.replace(base, fireworks=(*base.fireworks, *more), links=links)
+    extended = msgspec.structs.replace(base, fireworks=(*base.fireworks, *more), links=links)
     definition = _redefine(session, workflow, extended, [one.id for one in base.fireworks])
     submit(session, definition, revision_of=workflow.id)
     names = [node.name for node in definition.jobs[len(base.fireworks) :]]
@@ -129,7 +130,7 @@ def _renumbered(one: Firework, number: int, actions: Sequence[Mapping[str, Any]]
     spec = dict(one.spec)
     for action in actions:
         spec = apply_changes(spec, action)
-    return dataclasses.replace(one, id=number, spec=spec)
+    return msgspec.structs.replace(one, id=number, spec=spec)
 
 
 def _new_numbers(numbers: Mapping[int, int], every: Sequence[int]) -> tuple[int, ...]:
@@ -236,7 +237,7 @@ def _changed_definition(session: Session, workflow: Workflow, ids: set[int], cha
     flow = stored_flow(session, workflow)
     fireworks = tuple(_changed_firework(one, change) if one.id in ids else one for one in flow.fireworks)
     kept = [one.id for one in fireworks if one.id not in ids]
-    return _redefine(session, workflow, dataclasses.replace(flow, fireworks=fireworks), kept)
+    return _redefine(session, workflow, msgspec.structs.replace(flow, fireworks=fireworks), kept)
 
 
 def _redefine(session: Session, workflow: Workflow, flow: Flow, kept: Sequence[int]) -> Definition:
@@ -244,14 +245,14 @@ def _redefine(session: Session, workflow: Workflow, flow: Flow, kept: Sequence[i
     the revision does not make them stale."""
     definition = define_flow(flow, workflow.directory)
     stored = {row.job.name: stored_binding(row.job) for row in job_queries.jobs(session, kept)}
-    jobs = [dataclasses.replace(node, binding=stored.get(node.name, node.binding)) for node in definition.jobs]
-    return dataclasses.replace(definition, name=workflow.name, jobs=tuple(jobs))
+    jobs = [msgspec.structs.replace(node, binding=stored.get(node.name, node.binding)) for node in definition.jobs]
+    return msgspec.structs.replace(definition, name=workflow.name, jobs=tuple(jobs))
 
 
 def _changed_firework(one: Firework, change: SpecChange) -> Firework:
     spec = change(one.spec)
     read_flow({"name": one.name, "spec": spec}, f"the changed spec of firework {one.id}")
-    return dataclasses.replace(one, spec=spec)
+    return msgspec.structs.replace(one, spec=spec)
 
 
 def remove_workflows(session: Session) -> list[Workflow]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from rekindle.dialects.resim.batches import BatchRequest, request_to_params
 from rekindle.dialects.resim.experiences import (

@@ -6,8 +6,9 @@ import enum
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.errors import BadValue, UnknownWord
 from rekindle.domain.models import Attempt, Job, Workflow
@@ -22,15 +23,14 @@ REQUEST_PARAM = "resim"
 """The workflow parameter that holds the request. Only batches created by this dialect have it."""
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRequest:
+class BatchRequest(msgspec.Struct, frozen=True):
     """The options with which a batch was created, except its experiences. Stored in the workflow's parameters."""
 
     config: str  # the experience file, relative to the workflow's folder
     build: str
     metrics_build: str | None = None
     test_suite: str | None = None
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = msgspec.field(default_factory=dict)
     allowable_failure_percent: int = 0
     account: str = ""
     pool_labels: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ def request_to_params(request: BatchRequest) -> dict[str, Any]:
     """Encode a request as workflow parameters."""
     return {
         REQUEST_PARAM: {
-            **asdict(request),
+            **msgspec.structs.asdict(request),
             "parameters": dict(request.parameters),
             "pool_labels": list(request.pool_labels),
         }
@@ -96,8 +96,7 @@ _STATES = {"WARNING": Status.WARNING, "ERROR": Status.ERROR, "BLOCKER": Status.B
 _METRICS = {VerdictLevel.PASSED: "PASSED", VerdictLevel.WARNING: "FAIL_WARN", VerdictLevel.BLOCKER: "FAIL_BLOCK"}
 
 
-@dataclass(frozen=True, slots=True)
-class BatchJob:
+class BatchJob(msgspec.Struct, frozen=True):
     """A test, or a batch-metrics job (`aggregate`), with its live attempt. `stages` are its step names."""
 
     job: Job
@@ -148,8 +147,7 @@ def conflated_status(member: BatchJob) -> str:
     return "CANCELLED" if found is Status.CANCELED else found.value.upper()
 
 
-@dataclass(frozen=True, slots=True)
-class ResimBatch:
+class ResimBatch(msgspec.Struct, frozen=True):
     """A workflow with its tests and batch metrics. `request` is None if this dialect did not create it."""
 
     workflow: Workflow

@@ -13,9 +13,9 @@ managed_test_suites:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 from blake3 import blake3
 
 from rekindle.domain.errors import NotFound
@@ -36,20 +36,18 @@ BUILD_KEYS = ("run", "shell", "env", "outputs", "resources", "retry", "grace")
 METRICS_KEYS = ("run", "batch", "shell", "env")
 
 
-@dataclass(frozen=True, slots=True)
-class Experience:
+class Experience(msgspec.Struct, frozen=True):
     """The input of a test."""
 
     name: str
     id: str
     locations: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
     timeout: int | None = None  # time limit of a test, in seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Suite:
+class Suite(msgspec.Struct, frozen=True):
     """A named list of experiences."""
 
     name: str
@@ -58,8 +56,7 @@ class Suite:
     metrics_build: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(msgspec.Struct, frozen=True):
     """A build, found by id or name. `entry` is its entry in the file."""
 
     name: str
@@ -67,8 +64,7 @@ class Build:
     entry: MappingNode
 
 
-@dataclass(frozen=True, slots=True)
-class ExperienceFile:
+class ExperienceFile(msgspec.Struct, frozen=True):
     """The content of the file, in its order."""
 
     path: Path

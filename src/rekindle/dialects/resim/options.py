@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from rekindle.dialects.resim.batches import read_ids
 from rekindle.domain.errors import BadValue, NotFound, UsageError
@@ -23,8 +23,7 @@ from rekindle.streams import outlives_reader
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSelector:
+class BatchSelector(msgspec.Struct, frozen=True):
     """The options that select a batch."""
 
     project: str | None

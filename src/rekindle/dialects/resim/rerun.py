@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from rekindle.dialects.command_session import open_reconciled
 from rekindle.dialects.resim.batches import BatchRequest, ResimBatch, read_batch, read_ids

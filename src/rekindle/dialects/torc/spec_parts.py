@@ -7,8 +7,9 @@ import itertools
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
+
+import msgspec
 
 from rekindle.domain.errors import BadSelection, SlowPattern
 from rekindle.domain.texts.display import did_you_mean
@@ -189,8 +190,7 @@ _Kind = TypeVar("_Kind", PlacedText, "UserDataSpec")
 CAUSES_OF_ANY_CODE = ("exit", "signal", "oom", "timeout", "missing_output")
 
 
-@dataclass(frozen=True, slots=True)
-class UserDataSpec:
+class UserDataSpec(msgspec.Struct, frozen=True):
     """A JSON value that jobs pass on. `data` is None if the spec gives none."""
 
     name: str
@@ -199,8 +199,7 @@ class UserDataSpec:
     data: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FailureRule:
+class FailureRule(msgspec.Struct, frozen=True):
     """What to do after these exit codes; () means any."""
 
     codes: tuple[int, ...]
@@ -208,15 +207,14 @@ class FailureRule:
     retries: int
 
 
-@dataclass(slots=True)
-class NamedItems:
+class NamedItems(msgspec.Struct):
     """Everything that the jobs of a spec can name."""
 
-    files: dict[str, PlacedText] = field(default_factory=dict)
-    user_data: dict[str, UserDataSpec] = field(default_factory=dict)
-    resources: dict[str, MappingNode] = field(default_factory=dict)
-    handlers: dict[str, Sequence[FailureRule]] = field(default_factory=dict)
-    schedulers: set[str] = field(default_factory=set)
+    files: dict[str, PlacedText] = msgspec.field(default_factory=dict)
+    user_data: dict[str, UserDataSpec] = msgspec.field(default_factory=dict)
+    resources: dict[str, MappingNode] = msgspec.field(default_factory=dict)
+    handlers: dict[str, Sequence[FailureRule]] = msgspec.field(default_factory=dict)
+    schedulers: set[str] = msgspec.field(default_factory=set)
 
 
 def read_named_items(top: MappingNode, shared: Sweep, problems: Problems) -> NamedItems:

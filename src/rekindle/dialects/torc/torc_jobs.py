@@ -7,8 +7,9 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from rekindle.dialects.torc.spec_parts import (
     CAUSES_OF_ANY_CODE,
@@ -50,8 +51,7 @@ _GRACE = "30s"
 """Time between SIGTERM and SIGKILL for jobs that support termination."""
 
 
-@dataclass(slots=True)
-class TorcJob:
+class TorcJob(msgspec.Struct):
     """A job with the items that it reads and writes, by kind. `needs`: names of jobs."""
 
     name: str
@@ -59,9 +59,9 @@ class TorcJob:
     command: str
     source: MappingNode
     binding: Binding
-    needs: list[PlacedText] = field(default_factory=list)
-    reads: dict[str, dict[str, PlacedText]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
-    writes: dict[str, dict[str, PlacedText]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    needs: list[PlacedText] = msgspec.field(default_factory=list)
+    reads: dict[str, dict[str, PlacedText]] = msgspec.field(default_factory=lambda: {kind: {} for kind in KINDS})
+    writes: dict[str, dict[str, PlacedText]] = msgspec.field(default_factory=lambda: {kind: {} for kind in KINDS})
 
 
 def read_torc_job(

@@ -6,10 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from rekindle.domain.errors import BadSelection, NotFound, Refused, UnknownWord
 from rekindle.domain.models import Workflow
@@ -22,8 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _KEY_VARIABLES = ("TORC_WORKFLOW_KEY", "TORC_WORKFLOW_ID")
 
 
-@dataclass(frozen=True, slots=True)
-class TorcOptions:
+class TorcOptions(msgspec.Struct, frozen=True):
     """The options before the command."""
 
     as_json: bool = False

@@ -9,7 +9,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,7 @@ OUTPUT_FOLDER = "torc_output"
 _RECORDS_FILE = "records.json"
 
 
-@dataclass(frozen=True, slots=True)
-class UserDatum:
+class UserDatum(msgspec.Struct, frozen=True):
     """A value that jobs pass on: its file, and the JSON text in the spec."""
 
     path: str  # below the project's folder
@@ -41,13 +39,12 @@ class UserDatum:
     given: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TorcRecords:
+class TorcRecords(msgspec.Struct, frozen=True):
     """Files and user data by name, in the order of the spec. An entry's key is its position, from 1."""
 
     folder: str
-    files: dict[str, str] = field(default_factory=dict)
-    user_data: dict[str, UserDatum] = field(default_factory=dict)
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+    user_data: dict[str, UserDatum] = msgspec.field(default_factory=dict)
 
 
 def free_folder(directory: Path, name: str) -> str:
@@ -130,12 +127,11 @@ def _read_records(directory: Path, folder: str) -> TorcRecords:
         raise RekindleError(f"{directory / folder / _RECORDS_FILE} cannot be read: {error}") from error
 
 
-@dataclass(slots=True)
-class EphemeralReset:
+class EphemeralReset(msgspec.Struct):
     """The jobs that have to run again, with the reasons, and the values to reset."""
 
-    jobs: dict[int, tuple[Reason, ...]] = field(default_factory=dict)
-    values: dict[str, int] = field(default_factory=dict)  # name -> the job that makes it, or 0
+    jobs: dict[int, tuple[Reason, ...]] = msgspec.field(default_factory=dict)
+    values: dict[str, int] = msgspec.field(default_factory=dict)  # name -> the job that makes it, or 0
 
 
 def plan_ephemeral_reset(session: Session, workflow: Workflow, records: TorcRecords) -> EphemeralReset:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from blake3 import blake3
+from msgspec.structs import replace
 
 from rekindle.dialects.torc.json5 import read_json5
 from rekindle.dialects.torc.spec_parts import NamedItems, Sweep, expand_entries, read_named_items, read_parameters
@@ -42,8 +43,7 @@ FolderOf = Callable[[str], str]
 """Returns the folder, below the project's, for the user data of a workflow of this name."""
 
 
-@dataclass(frozen=True, slots=True)
-class TorcSpec:
+class TorcSpec(msgspec.Struct, frozen=True):
     """A torc spec, read and checked."""
 
     definition: Definition

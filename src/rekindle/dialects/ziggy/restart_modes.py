@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from rekindle.dialects.ziggy.tasks import ProcessingStep, Task
 from rekindle.domain.errors import BadValue

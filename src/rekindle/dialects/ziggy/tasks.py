@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import Attempt, Job
@@ -34,8 +35,7 @@ class ProcessingStep(enum.StrEnum):
     COMPLETE = "COMPLETE"
 
 
-@dataclass(frozen=True, slots=True)
-class SubtaskCounts:
+class SubtaskCounts(msgspec.Struct, frozen=True):
     """Counts of subtasks."""
 
     total: int = 0
@@ -50,8 +50,7 @@ class SubtaskCounts:
         return SubtaskCounts(self.total + other.total, self.completed + other.completed, self.failed + other.failed)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """A job as a Ziggy task."""
 
     id: int

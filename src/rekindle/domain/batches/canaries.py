@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.rerun.request import How
@@ -24,8 +25,7 @@ class GroupOutcome(enum.StrEnum):
     DROPPED = "dropped"  # the rerun of its canaries was undone
 
 
-@dataclass(frozen=True, slots=True)
-class FailedJob:
+class FailedJob(msgspec.Struct, frozen=True):
     """A job whose live attempt failed."""
 
     job: int
@@ -39,8 +39,7 @@ class FailedJob:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CanaryChoice:
+class CanaryChoice(msgspec.Struct, frozen=True):
     """A group divided into canaries and waiting jobs, both ordered by id."""
 
     workflow: int
@@ -58,8 +57,7 @@ class CanaryChoice:
         return CanaryChoice(self.workflow, self.signature, self.type, self.message, self.how, self.canaries, waits)
 
 
-@dataclass(frozen=True, slots=True)
-class Canary:
+class Canary(msgspec.Struct, frozen=True):
     """A canary, in its current state."""
 
     job: int
@@ -70,8 +68,7 @@ class Canary:
     signature: str | None = None  # of its live attempt, if that failed
 
 
-@dataclass(frozen=True, slots=True)
-class CanaryGroup:
+class CanaryGroup(msgspec.Struct, frozen=True):
     """A group whose canaries were rerun first, in its current state."""
 
     id: int
@@ -88,8 +85,7 @@ class CanaryGroup:
     ended: float | None = None  # the time of the decision
 
 
-@dataclass(frozen=True, slots=True)
-class CanaryDecision:
+class CanaryDecision(msgspec.Struct, frozen=True):
     """The outcome decided for a group, and why."""
 
     outcome: GroupOutcome

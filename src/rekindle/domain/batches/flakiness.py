@@ -10,7 +10,9 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 Z = 1.959963984540054
 """95 % of the standard normal distribution lie within this many deviations of the mean."""
@@ -26,8 +28,7 @@ class PassHistory(enum.StrEnum):
     FAILING = "failing"  # it failed last, and has never passed under the same conditions
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionStatistics:
+class ConditionStatistics(msgspec.Struct, frozen=True):
     """The outcomes of a job's attempts under the same conditions. Attempts are identified by their ids, in creation
     order."""
 
@@ -57,8 +58,7 @@ class ConditionStatistics:
         return bool(self.passes and self.failures)
 
 
-@dataclass(frozen=True, slots=True)
-class FailureKind:
+class FailureKind(msgspec.Struct, frozen=True):
     """One failure signature of a job."""
 
     signature: str
@@ -70,8 +70,7 @@ class FailureKind:
     newest_message: str = ""  # as written by that attempt, in one line; `message` is normalized
 
 
-@dataclass(frozen=True, slots=True)
-class HostStatistics:
+class HostStatistics(msgspec.Struct, frozen=True):
     """The outcomes of a job on one host."""
 
     host: str
@@ -79,8 +78,7 @@ class HostStatistics:
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class Flakiness:
+class Flakiness(msgspec.Struct, frozen=True):
     """How often a job fails under conditions under which it can pass.
 
     `passes` and `failures` count attempts under conditions under which it has ever passed, or all attempts if it never
@@ -96,7 +94,7 @@ class Flakiness:
     last_failure: float | None = None
     signatures: tuple[FailureKind, ...] = ()  # most frequent first
     hosts: tuple[HostStatistics, ...] = ()  # most failures first
-    interval: tuple[float, float] = field(default=(0.0, 1.0))
+    interval: tuple[float, float] = msgspec.field(default=(0.0, 1.0))
 
     @property
     def rate(self) -> float:

@@ -9,8 +9,10 @@ import enum
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.errors import BadValue, UnknownWord
 from rekindle.domain.models import ProcessIdentity
@@ -19,8 +21,7 @@ from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.verdicts import Status, VerdictLevel, status_of
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(msgspec.Struct, frozen=True):
     """The limits of all reruns together; None: no limit."""
 
     attempts: int | None = None
@@ -28,8 +29,7 @@ class Budget:
     seconds: float | None = None  # of wall time, since supervision began
 
 
-@dataclass(frozen=True, slots=True)
-class Guards:
+class Guards(msgspec.Struct, frozen=True):
     """The options of a supervision."""
 
     max_reruns: int = 1
@@ -39,7 +39,7 @@ class Guards:
     group_by: str | None = None
     max_group_percent: float | None = None
     canary: int | None = None  # run this many jobs of each signature first, and the rest only if these pass
-    budget: Budget = field(default_factory=Budget)
+    budget: Budget = msgspec.field(default_factory=Budget)
 
 
 def check_guards(guards: Guards) -> None:
@@ -148,8 +148,7 @@ class SupervisionEnd(enum.StrEnum):
     GIVEN_UP = "given_up"  # the supervisor died, and a new supervision with other options began
 
 
-@dataclass(frozen=True, slots=True)
-class Supervision:
+class Supervision(msgspec.Struct, frozen=True):
     """A current or past supervision of a workflow. `asked` is the JSON text of its options."""
 
     id: int
@@ -183,8 +182,7 @@ class BatchJob(NamedTuple):
         return status_of(self.state, self.found)
 
 
-@dataclass(frozen=True, slots=True)
-class RerunCandidate:
+class RerunCandidate(msgspec.Struct, frozen=True):
     """A job of a batch at rest. An aggregate runs again with the others, and counts in no percentage."""
 
     job: int
@@ -195,19 +193,17 @@ class RerunCandidate:
     aggregate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class GroupKeys:
+class GroupKeys(msgspec.Struct, frozen=True):
     """The values by which a job may be grouped."""
 
     host: str | None = None
     signature: str | None = None
     cause: Cause | None = None
     template: str = ""
-    matrix: Mapping[str, Any] = field(default_factory=dict)
+    matrix: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class SpentBudget:
+class SpentBudget(msgspec.Struct, frozen=True):
     """The cost of the reruns so far, and the expected cost of the next one."""
 
     attempts: int = 0
@@ -217,8 +213,7 @@ class SpentBudget:
     next_core_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class RoundDecision:
+class RoundDecision(msgspec.Struct, frozen=True):
     """Rerun the jobs in `rerun`, or end. `stopped` are groups that are left as they are, with their percentages."""
 
     rerun: tuple[int, ...] = ()
@@ -227,7 +222,7 @@ class RoundDecision:
     percent: float = 0.0
     matching: int = 0
     total: int = 0
-    stopped: Mapping[str, float] = field(default_factory=dict)
+    stopped: Mapping[str, float] = msgspec.field(default_factory=dict)
 
 
 def group_of(by: str | None, one: GroupKeys) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from rekindle.domain.batches.flakiness import PassHistory
 from rekindle.domain.batches.supervision import (
@@ -23,8 +24,7 @@ from rekindle.domain.verdicts import Status, VerdictLevel, exit_code_for
 CAUSE_NOT_SELECTED = "its cause is not asked for"
 
 
-@dataclass(frozen=True, slots=True)
-class RoundReport:
+class RoundReport(msgspec.Struct, frozen=True):
     """The state of the batch at rest, and the rerun that followed. The last round reruns nothing."""
 
     number: int  # from 1
@@ -33,11 +33,10 @@ class RoundReport:
     total: int
     rerun: int | None = None
     jobs: int = 0  # rerun, without their descendants
-    stopped: Mapping[str, float] = field(default_factory=dict)  # groups, with their percentages
+    stopped: Mapping[str, float] = msgspec.field(default_factory=dict)  # groups, with their percentages
 
 
-@dataclass(frozen=True, slots=True)
-class FixedJob:
+class FixedJob(msgspec.Struct, frozen=True):
     """A job that was rerun and no longer needs one."""
 
     id: int
@@ -47,8 +46,7 @@ class FixedJob:
     passed: PassHistory | None  # how it came to pass; None: unknown
 
 
-@dataclass(frozen=True, slots=True)
-class FailingGroup:
+class FailingGroup(msgspec.Struct, frozen=True):
     """Jobs that still fail with the same signature."""
 
     signature: str
@@ -58,8 +56,7 @@ class FailingGroup:
     jobs: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RemainingJob:
+class RemainingJob(msgspec.Struct, frozen=True):
     """A job that still matches and was not rerun."""
 
     id: int
@@ -67,8 +64,7 @@ class RemainingJob:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisionReport:
+class SupervisionReport(msgspec.Struct, frozen=True):
     """The result of a supervision."""
 
     supervision: int

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any, Literal
+
+import msgspec
 
 from rekindle.domain.changes.fingerprints import ABSENT, ENVIRONMENT, METHOD, WHOLE, EnvironmentPart, FileFingerprints
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
@@ -22,8 +23,7 @@ NAMED_PREFIX = "named."
 """The prefix of fields for files that are named in a command, not declared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """A field with its value in two attempts. Memory is in bytes, times are in seconds."""
 
     field: str
@@ -32,16 +32,15 @@ class Difference:
     not_set: Literal["before", "after"] | None = None  # the side without a value; only for parameters
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptContext:
+class AttemptContext(msgspec.Struct, frozen=True):
     """What an attempt ran with beside its own row. Parts that one of two attempts did not record are not compared."""
 
-    params: Mapping[str, Any] = field(default_factory=dict)  # with dynamic changes and overrides
-    matrix: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = msgspec.field(default_factory=dict)  # with dynamic changes and overrides
+    matrix: Mapping[str, Any] = msgspec.field(default_factory=dict)
     resources: Resources | None = None  # with overrides
     code: Mapping[str, str] | None = None  # module -> digest
     prints: FileFingerprints | None = None
-    needed: Mapping[str, str] = field(default_factory=dict)  # needed job -> digest of its result
+    needed: Mapping[str, str] = msgspec.field(default_factory=dict)  # needed job -> digest of its result
 
 
 NO_CONTEXT = AttemptContext()
@@ -116,7 +115,7 @@ def _template_fields(template: JobTemplate) -> dict[str, Any]:
 
 
 def _fields(part: JobTemplate | Step | Each | Resources, *but: str) -> dict[str, Any]:
-    return {each.name: getattr(part, each.name) for each in fields(part) if each.name not in but}
+    return {name: getattr(part, name) for name in part.__struct_fields__ if name not in but}
 
 
 def _flat(path: str, value: Any) -> dict[str, Any]:

@@ -7,8 +7,9 @@ the store is recorded: files, environment values, modules."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from rekindle.domain.states import State
 
@@ -26,16 +27,14 @@ ABSENT = ""
 """The digest of a missing file."""
 
 
-@dataclass(frozen=True, slots=True)
-class MatchedFiles:
+class MatchedFiles(msgspec.Struct, frozen=True):
     """The files that a pattern matches."""
 
     pattern: str  # as declared, with its values substituted
     files: Mapping[str, str] | None = None  # digest by path, relative like the pattern; None: too many to record
 
 
-@dataclass(frozen=True, slots=True)
-class FileContent:
+class FileContent(msgspec.Struct, frozen=True):
     """A declared file or folder, or a file named in a command, with its content digest; with `matched`, all files that
     a pattern matches."""
 
@@ -72,8 +71,7 @@ def written_inside(path: str, outputs: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({one for one in outputs if one.startswith(f"{path}/")}))
 
 
-@dataclass(frozen=True, slots=True)
-class FileRecord:
+class FileRecord(msgspec.Struct, frozen=True):
     """A digested regular file. If its metadata is unchanged later, the digest is reused."""
 
     path: str  # absolute
@@ -85,15 +83,16 @@ class FileRecord:
     ctime_ns: int = 0  # 0: an old record without change time, which matches no file
 
 
-@dataclass(frozen=True, slots=True)
-class FileFingerprints:
+class FileFingerprints(msgspec.Struct, frozen=True):
     """The files and variables that a worker recorded: inputs before the first step, outputs after completion."""
 
     inputs: tuple[FileContent, ...] = ()
     outputs: tuple[FileContent, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)  # digest by name of the outer variables used
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)  # digest by name of the outer variables used
     unstable: tuple[str, ...] = ()  # names of inputs that changed while the attempt ran
-    made: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)  # by fan-out step over a pattern: matching
+    made: Mapping[str, Mapping[str, bool]] = msgspec.field(
+        default_factory=dict
+    )  # by fan-out step over a pattern: matching
 
     # paths that appeared or changed (true) or disappeared (false) while the attempt ran; these are not compared
 
@@ -102,25 +101,25 @@ ATTEMPTS_OWN = "attempt"
 """The overrides of a Baseline accepted before overrides were recorded: those of the attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(msgspec.Struct, frozen=True):
     """The state that an attempt is compared with. Accepting a stale job replaces it by the present state."""
 
     template: int
     revision: int
     binding: str  # JSON text
-    patched: Mapping[str, Any] = field(default_factory=dict)  # parameters changed by dynamic actions
-    needed: Mapping[int, str] = field(default_factory=dict)  # needed job -> digest of its result
+    patched: Mapping[str, Any] = msgspec.field(default_factory=dict)  # parameters changed by dynamic actions
+    needed: Mapping[int, str] = msgspec.field(default_factory=dict)  # needed job -> digest of its result
     code: Mapping[str, str] | None = None  # code and environment (see EnvironmentPart); None: not recorded
     prints: FileFingerprints = FileFingerprints()
     overrides: str | None = ATTEMPTS_OWN  # JSON text
-    items: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by fan-out step over a pattern: the digest
+    items: Mapping[str, Mapping[str, str]] = msgspec.field(
+        default_factory=dict
+    )  # by fan-out step over a pattern: the digest
 
     # of what each path that matches it held
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuredAttempt:
+class MeasuredAttempt(msgspec.Struct, frozen=True):
     """An attempt to compare, with the current values of its job."""
 
     attempt: int
@@ -142,8 +141,7 @@ class MeasuredAttempt:
     overrides_now: str | None = None  # JSON text: the job's overrides for its next attempt
 
 
-@dataclass(frozen=True, slots=True)
-class NeededJob:
+class NeededJob(msgspec.Struct, frozen=True):
     """A job that others need, in its current state."""
 
     job: int

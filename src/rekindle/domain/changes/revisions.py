@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.changes.differences import Difference, differing_keys, parameter_differences, template_differences
 from rekindle.domain.definition import JobTemplate
@@ -19,8 +20,7 @@ from rekindle.domain.texts.quantities import format_duration, format_size
 from rekindle.domain.texts.substitution import render_text
 
 
-@dataclass(frozen=True, slots=True)
-class RevisionOutline:
+class RevisionOutline(msgspec.Struct, frozen=True):
     """A revision, or a definition that may become one, in the form used for comparison."""
 
     params: Mapping[str, Any]
@@ -33,16 +33,14 @@ class RevisionOutline:
         return self.templates[self.jobs[job][0]].name
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateJobs:
+class TemplateJobs(msgspec.Struct, frozen=True):
     """Jobs of one template."""
 
     template: str
     jobs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RedefinedJobs:
+class RedefinedJobs(msgspec.Struct, frozen=True):
     """Jobs of one template whose definitions differ in the same fields, named by dotted paths: `steps.NAME.run`,
     `resources.memory`, `matrix.seed`."""
 
@@ -51,8 +49,7 @@ class RedefinedJobs:
     fields: tuple[Difference, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RewiredJobs:
+class RewiredJobs(msgspec.Struct, frozen=True):
     """Jobs of one template, in both revisions, whose needs among another template's jobs changed: pairs (parent,
     child)."""
 
@@ -62,8 +59,7 @@ class RewiredJobs:
     lost: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RevisionDiff:
+class RevisionDiff(msgspec.Struct, frozen=True):
     """The differences between two revisions."""
 
     params: tuple[Difference, ...] = ()
@@ -130,8 +126,7 @@ def _rewired_jobs(a: RevisionOutline, b: RevisionOutline) -> tuple[RewiredJobs, 
     return tuple(RewiredJobs(*key, tuple(gained), tuple(lost)) for key, (gained, lost) in found.items())
 
 
-@dataclass(frozen=True, slots=True)
-class RevisedJob:
+class RevisedJob(msgspec.Struct, frozen=True):
     """What a revision changed of a job."""
 
     id: int
@@ -173,8 +168,7 @@ _MISSING = object()
 _NAMED_JOBS = 5  # number of jobs named in a warning
 
 
-@dataclass(frozen=True, slots=True)
-class SpecValues:
+class SpecValues(msgspec.Struct, frozen=True):
     """The values in a revision that a rerun can override for a job."""
 
     template: JobTemplate
@@ -200,8 +194,7 @@ class SpecValues:
             return text if not used else f"{text} with {json.dumps(used, sort_keys=True)}"
 
 
-@dataclass(frozen=True, slots=True)
-class DroppedOverride:
+class DroppedOverride(msgspec.Struct, frozen=True):
     """A dropped override, with the value in the spec before and after."""
 
     job: str

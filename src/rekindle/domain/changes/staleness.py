@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import ABSENT, FileContent, MatchedFiles
 from rekindle.domain.changes.template_uses import functions_called, outer_variables, step_texts
@@ -28,8 +30,7 @@ OPAQUE_PREFIX = "attempt:"
 """The prefix of a result digest that cannot be compared: it equals only itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(msgspec.Struct, frozen=True):
     """The result of comparing an attempt with its job. Without reasons it is current if `comparable`, otherwise
     unknown."""
 
@@ -50,8 +51,7 @@ class Assessment:
         return True if self.reasons else False if self.comparable else None
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedPart:
+class ComparedPart(msgspec.Struct, frozen=True):
     """A part by which an attempt was compared, or would be if no job wrote it. Its kind is that of the reason its
     change would give; commands and functions are DEFINITION."""
 
@@ -61,8 +61,7 @@ class ComparedPart:
     implicit: bool = False  # a file named in a command, not declared
 
 
-@dataclass(frozen=True, slots=True)
-class FilledTemplate:
+class FilledTemplate(msgspec.Struct, frozen=True):
     """A template with the values that fill it in."""
 
     template: JobTemplate
@@ -70,8 +69,7 @@ class FilledTemplate:
     matrix: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class UsedValues:
+class UsedValues(msgspec.Struct, frozen=True):
     """The values that a template's texts use, as paths into parameters and matrix values. `everything`: the template
     calls a function, which may use any of them."""
 
@@ -293,8 +291,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(msgspec.Struct, frozen=True):
     """The result of an accept: a plan that resets nothing and has the accepted reasons job by job, and the jobs that
     are already current. Refused jobs are in the plan's `refused`."""
 

@@ -9,9 +9,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
+
+import msgspec
 
 from rekindle.domain.documents.ordering import ABSENT, JsonValue, compare_values, type_rank, values_at, values_equal
 from rekindle.domain.errors import BadSelection
@@ -25,8 +26,7 @@ ParseQuery: TypeAlias = Callable[[object, str], Callable[[JsonValue], bool]]
 """The parser of queries inside an operator."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
+class Clause(msgspec.Struct, frozen=True):
     """A parsed operator. `test` checks one value, such as an element of a list; `along` checks the value at a path of a
     document."""
 

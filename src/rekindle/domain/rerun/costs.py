@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+import msgspec
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.graph import topological_order
@@ -14,17 +15,16 @@ from rekindle.domain.rerun.plan import ExpectedCost, PlannedJob
 from rekindle.domain.rerun.views import JobGraph, JobView
 
 
-@dataclass(frozen=True, slots=True)
-class DurationHistory:
+class DurationHistory(msgspec.Struct, frozen=True):
     """Median running times of completed attempts, in seconds.
 
     `jobs` is by job, from its own attempts; `alike`, for jobs without any, from attempts of the same template. `steps`
     and `steps_alike` are the same for single steps, by name, for jobs that keep some of their steps."""
 
-    jobs: Mapping[int, float] = field(default_factory=dict)
-    alike: Mapping[int, float] = field(default_factory=dict)
-    steps: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    steps_alike: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    jobs: Mapping[int, float] = msgspec.field(default_factory=dict)
+    alike: Mapping[int, float] = msgspec.field(default_factory=dict)
+    steps: Mapping[int, Mapping[str, float]] = msgspec.field(default_factory=dict)
+    steps_alike: Mapping[int, Mapping[str, float]] = msgspec.field(default_factory=dict)
     cores: float = 1.0  # available to the plan
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.actions import CANCEL, HOLD, SET, ActionSet, retire_sets
 from rekindle.domain.graph import descendants, nearest_start
@@ -18,8 +20,7 @@ from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.domain.states import ACTIVE, State
 
 
-@dataclass(frozen=True, slots=True)
-class ReachedJobs:
+class ReachedJobs(msgspec.Struct, frozen=True):
     """The jobs downstream of the selected ones. If several options reach a job, `all` beats `changed`, and `changed`
     beats `none`."""
 
@@ -109,15 +110,14 @@ def _explain_disturbing(active: JobView, view: JobView) -> str:
 _NAMED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class DynamicRollback:
+class DynamicRollback(msgspec.Struct, frozen=True):
     """The planner's input after the rollback of dynamic actions."""
 
     views: Mapping[int, JobView]
     graph: JobGraph
     taken: tuple[RolledBackActions, ...] = ()
     # jobs outside the plan that become free -> the job whose set had stopped them
-    freed: Mapping[int, int] = field(default_factory=dict)
+    freed: Mapping[int, int] = msgspec.field(default_factory=dict)
 
     @property
     def retired(self) -> set[int]:

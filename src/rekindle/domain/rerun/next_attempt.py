@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.graph import descendants
@@ -22,8 +24,7 @@ Exists = Callable[[str], bool]
 """Return whether a file or folder exists at an absolute path."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedRequest:
+class ResolvedRequest(msgspec.Struct, frozen=True):
     """The options of a rerun resolved for one selected job."""
 
     start: StartPoint

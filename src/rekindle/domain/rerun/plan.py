@@ -6,8 +6,10 @@ import enum
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import asdict, astuple, replace
 
 from rekindle.domain.errors import RefusedJob
 from rekindle.domain.rerun.request import FolderReuse
@@ -53,16 +55,14 @@ class ReasonKind(enum.StrEnum):
     PARTIAL = "partial"  # detail: step, completed, given_up (numbers): continues with part of a fan-out
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True):
     """A typed reason. In JSON: `{"kind": kind, **detail}`."""
 
     kind: ReasonKind
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class OverrideChange:
+class OverrideChange(msgspec.Struct, frozen=True):
     """An override that changes. `name` is `params.NAME`, `env.NAME`, `memory`, `time` or `cpus`; None means not set."""
 
     name: str
@@ -70,8 +70,7 @@ class OverrideChange:
     after: Any
 
 
-@dataclass(frozen=True, slots=True)
-class NextAttempt:
+class NextAttempt(msgspec.Struct, frozen=True):
     """How a job's next attempt runs, beside its start point."""
 
     take: FolderReuse | None = None  # how the attempt takes over an earlier attempt's folder; None: a new folder
@@ -88,8 +87,7 @@ class NextAttempt:
 DEFAULT_NEXT_ATTEMPT = NextAttempt()
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedJob:
+class PlannedJob(msgspec.Struct, frozen=True):
     """What a plan does to one job."""
 
     id: int
@@ -113,8 +111,7 @@ class PlannedJob:
     releases: bool = False  # the hold is released
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectedCost:
+class ExpectedCost(msgspec.Struct, frozen=True):
     """The expected cost of a plan, from earlier attempts: see `costs`."""
 
     attempts: int = 0
@@ -128,8 +125,7 @@ class ExpectedCost:
     cores: float = 1.0  # the number that `wall_seconds` assumes
 
 
-@dataclass(frozen=True, slots=True)
-class RolledBackActions:
+class RolledBackActions(msgspec.Struct, frozen=True):
     """A set of dynamic actions that a rerun rolls back."""
 
     attempt: int  # the attempt that made the set
@@ -139,8 +135,7 @@ class RolledBackActions:
     patches: int = 0  # number of changes, holds and cancellations
 
 
-@dataclass(frozen=True, slots=True)
-class RerunPlan:
+class RerunPlan(msgspec.Struct, frozen=True):
     """A planned rerun. `jobs` are ordered by id."""
 
     jobs: tuple[PlannedJob, ...]
@@ -154,8 +149,7 @@ class RerunPlan:
     dynamic: tuple[RolledBackActions, ...] = ()  # sets of dynamic actions that are rolled back
 
 
-@dataclass(frozen=True, slots=True)
-class SavedFile:
+class SavedFile(msgspec.Struct, frozen=True):
     """A declared output, or a file within one, saved by `--keep-outputs`."""
 
     path: str  # absolute: the original place, to which undo restores the file
@@ -166,8 +160,7 @@ class SavedFile:
     mode: int | None = None  # the original mode; None: the copy's mode, or a symbolic link
 
 
-@dataclass(frozen=True, slots=True)
-class RerunRecord:
+class RerunRecord(msgspec.Struct, frozen=True):
     """An applied rerun, as stored."""
 
     id: int

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.errors import NotFound, RefusedJob
 from rekindle.domain.graph import unreachable_jobs
@@ -190,16 +192,14 @@ StaleReasons = Mapping[int, tuple[Reason, ...]]
 """The reasons for which requested jobs are stale."""
 
 
-@dataclass(frozen=True, slots=True)
-class SelectedJob:
+class SelectedJob(msgspec.Struct, frozen=True):
     """A requested job: its options, and the options as resolved for it."""
 
     how: How
     resolved: ResolvedRequest
 
 
-@dataclass(frozen=True)
-class PlanBuilder:
+class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
     """Derive a plan from the resolved requests and the jobs they reach."""
 
     rollback: DynamicRollback

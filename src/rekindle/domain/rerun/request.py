@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.overrides import Overrides, check_overrides
@@ -29,8 +30,7 @@ FolderReuse = Literal["copy", "same"]
 """How an attempt takes over the folder of an earlier attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class How:
+class How(msgspec.Struct, frozen=True):
     """The options of a rerun, for the jobs of one selection."""
 
     start: str = FROM_BEGINNING  # "beginning", "failed-step", or the name of a step

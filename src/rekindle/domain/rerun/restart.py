@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.models import Job
 from rekindle.domain.rerun.plan import Reason
@@ -29,8 +31,7 @@ RERUN_STALE = How(keep_modified=True, recovery="clear")
 RELEASE = How(release=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(msgspec.Struct, frozen=True):
     """The requests of a restart, the stale reasons of their jobs, and the jobs left alone."""
 
     requests: Sequence[tuple[Sequence[int], How]]  # requests without jobs are omitted

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.definition import Resources, RetryRule
 from rekindle.domain.models import Failure
@@ -30,22 +31,20 @@ MAX_DELAY = 366 * 86_400.0
 _LARGEST = 2.0**62
 
 
-@dataclass(frozen=True, slots=True)
-class FailedAttempt:
+class FailedAttempt(msgspec.Struct, frozen=True):
     """A failed attempt, as a policy sees it, with the number of retries so far."""
 
     token: str
     cause: Cause
     exit_code: int | None = None
     retries: int = 0  # since a user last reset the job
-    had: Resources = field(default_factory=Resources)  # the resources it was given
+    had: Resources = msgspec.field(default_factory=Resources)  # the resources it was given
     memory: int | None = None  # peak memory in bytes
     seconds: float | None = None  # running time
     host: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """A decision to retry a job."""
 
     rule: RetryRule
@@ -119,13 +118,14 @@ def grow_resource(amount: Amount, had: float, used: float, most: float | None) -
 def rule_to_json(rule: RetryRule) -> dict[str, Any]:
     """Return a rule with the keys of a spec, without its defaults. Bytes and seconds are numbers."""
     found: dict[str, Any] = {"max": rule.max}
-    for one in fields(rule):
-        value = getattr(rule, one.name)
-        if one.name == "max" or value == one.default:
+    default = RetryRule(max=rule.max)
+    for name in rule.__struct_fields__:
+        value = getattr(rule, name)
+        if value == getattr(default, name):
             continue
         if isinstance(value, Amount):
             value = value.value if value.factor is None else f"x{value.factor:g}"
-        found[_KEYS.get(one.name, one.name)] = [*value] if isinstance(value, tuple) else value
+        found[_KEYS.get(name, name)] = [*value] if isinstance(value, tuple) else value
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.request import FROM_BEGINNING, FROM_FAILED_STEP, How
@@ -12,8 +13,7 @@ from rekindle.domain.subtasks import KnownSubtask, SubtaskChoice, SubtaskDivisio
 from rekindle.domain.texts.display import show_json_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StartPoint:
+class StartPoint(msgspec.Struct, frozen=True):
     """Where an attempt starts: the position of a step, its name (or "beginning"), and the names of the kept steps."""
 
     position: int = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.errors import UndoRefused
 from rekindle.domain.rerun.plan import PlannedJob, SavedFile
@@ -13,8 +15,7 @@ from rekindle.domain.states import State
 from rekindle.domain.subtasks import SubtaskChoice
 
 
-@dataclass(frozen=True, slots=True)
-class JobPointers:
+class JobPointers(msgspec.Struct, frozen=True):
     """The pointers of a job that a rerun changes and undo restores."""
 
     attempt: int | None = None
@@ -34,8 +35,7 @@ class JobPointers:
     repeats: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class UndoView:
+class UndoView(msgspec.Struct, frozen=True):
     """A job of a rerun, as undo reads it."""
 
     id: int

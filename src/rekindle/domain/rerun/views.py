@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.actions import ActionSet
 from rekindle.domain.definition import Resources
@@ -15,8 +16,7 @@ from rekindle.domain.subtasks import KnownSubtask, SubtaskChoice
 _ANY = Resources()
 
 
-@dataclass(frozen=True, slots=True)
-class StepView:
+class StepView(msgspec.Struct, frozen=True):
     """A step of an attempt."""
 
     position: int
@@ -25,8 +25,7 @@ class StepView:
     kept_from: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FanOutView:
+class FanOutView(msgspec.Struct, frozen=True):
     """A fan-out step: the subtasks of the live attempt, and the current items."""
 
     step: int  # position
@@ -35,8 +34,7 @@ class FanOutView:
     changed: frozenset[str] = frozenset()  # completed items (JSON texts) whose files have changed
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptView:
+class AttemptView(msgspec.Struct, frozen=True):
     """The live attempt of a job."""
 
     id: int
@@ -47,8 +45,7 @@ class AttemptView:
     folders: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class JobView:
+class JobView(msgspec.Struct, frozen=True):
     """A job in the planner's input. The input has the selected jobs, their descendants, and the parents of both."""
 
     id: int
@@ -75,8 +72,8 @@ class JobView:
     directory: str = ""  # the project's folder, absolute
     binding: str = "{}"  # JSON text: the matrix values
     resources: Resources = _ANY  # of the job's template
-    params: Mapping[str, Any] = field(default_factory=dict)  # of the latest revision
-    env: Mapping[str, str] = field(default_factory=dict)  # of the job's template
+    params: Mapping[str, Any] = msgspec.field(default_factory=dict)  # of the latest revision
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)  # of the job's template
     declared: tuple[str, ...] = ()  # the unrendered texts of `outputs`
     action_set: ActionSet | None = None  # the dynamic actions in force
     added: bool = False  # by a dynamic action
@@ -99,8 +96,7 @@ class JobView:
         return self.aggregate or self.when_finished
 
 
-@dataclass(frozen=True, slots=True)
-class JobGraph:
+class JobGraph(msgspec.Struct, frozen=True):
     """Edges: `children[parent]` and `parents[child]`, both complete for the jobs that a plan changes."""
 
     children: Mapping[int, Sequence[int]]

@@ -17,9 +17,10 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.errors import BadValue, UnknownWord
 from rekindle.domain.texts.substitution import Reference, Words, lookup_reference, parse_text
@@ -28,8 +29,7 @@ from rekindle.domain.texts.substitution import format_word as written
 _HARMLESS = re.compile(r"[A-Za-z0-9_./:=@%+,-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Insertion:
+class Insertion(msgspec.Struct, frozen=True):
     """A value to insert into an argument."""
 
     reference: Reference
@@ -39,8 +39,7 @@ class Insertion:
 Argument = str | tuple[str | Insertion, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(msgspec.Struct, frozen=True):
     """A compiled `run:`. `references` are those of its text, in order."""
 
     needs_shell: bool

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from posixpath import basename, join, normpath
 from typing import Literal
+
+import msgspec
 
 from rekindle.domain.texts.shellscripts import LATER, known_variables, read_script, unmark_word, word_glob
 
@@ -20,8 +21,7 @@ FileRole = Literal["program", "source", "other", "written"]
 file; any other word; a file that the command writes."""
 
 
-@dataclass(frozen=True, slots=True)
-class NamedFile:
+class NamedFile(msgspec.Struct, frozen=True):
     """A word of a command that may name a file. `paths` are relative to the working directory; the first existing file
     is used. `first`: no other command of the attempt runs before. `awaited`: the command may depend on the absence of
     the file. `globs`: the paths as patterns, if the shell reads the word as one."""
@@ -60,8 +60,7 @@ _EXPORTS = frozenset({"export", "readonly", "local", "declare", "typeset"})
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 
 
-@dataclass(frozen=True, slots=True)
-class _Interpreter:
+class _Interpreter(msgspec.Struct, frozen=True):
     """How to parse the command line of an interpreter up to its script."""
 
     code: str = ""  # options of one letter whose value is code: no script follows

@@ -11,9 +11,10 @@ import posixpath
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from rekindle.domain.errors import BadSelection, SlowPattern
 
@@ -36,8 +37,7 @@ LONGEST_SHOWN = 80
 """Characters of a pattern that an error shows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(msgspec.Struct, frozen=True):
     """A compiled regular expression."""
 
     text: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from fractions import Fraction
+
+import msgspec
 
 from rekindle.domain.errors import BadValue
 
@@ -48,8 +49,7 @@ _SIZE = re.compile(rf"(?P<number>{_NUMBER})\s*(?:(?P<power>[KMGTPE])(?:i?B|i)?|B
 _SIZES = "write it like 512M, 8G, 8GiB or 1.5T"
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(msgspec.Struct, frozen=True):
     """A requested resource: `value` itself, or `factor` times the current amount. Exactly one is set."""
 
     value: float | None = None

@@ -9,9 +9,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.errors import UnknownWord
 from rekindle.domain.texts.display import closest_word, did_you_mean
@@ -25,8 +26,7 @@ _FORM = "it is written like ${params.alpha}: names of letters, digits, _ and -, 
 _PATH = re.compile(r"(?:\.[\w-]+)+")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """A `${scope.path}` in a text. `offset` counts characters from 0; `text` is the reference as written."""
 
     scope: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from rekindle.domain.changes.differences import AttemptContext, attempt_differences
 from rekindle.domain.changes.fingerprints import ABSENT, FileContent, FileFingerprints
@@ -81,8 +82,7 @@ def _differing_outputs(a: AttemptContext, b: AttemptContext) -> list[str]:
     return sorted({each.path for each in unlike if each.by == "content" and Path(each.path).is_file()})
 
 
-@dataclass(frozen=True, slots=True)
-class _OutputFiles:
+class _OutputFiles(msgspec.Struct, frozen=True):
     """The remaining output files of an attempt."""
 
     prints: FileFingerprints

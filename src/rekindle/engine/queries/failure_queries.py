@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.batches.flakiness import (
     ConditionStatistics,
@@ -63,8 +65,7 @@ TAIL_LINES = 20
 _TAIL_BYTES = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class FailureExample:
+class FailureExample(msgspec.Struct, frozen=True):
     """The newest failed attempt of a group. `tail` is the end of its error or stderr, or of stdout if both are empty;
     for a fan-out, of the item that failed first."""
 

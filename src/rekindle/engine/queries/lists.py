@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
+
+import msgspec
 
 from rekindle.domain.models import Attempt, Job, LoggedEvent, PartialOutput
 from rekindle.domain.rerun.plan import Reason, RerunRecord
@@ -25,8 +26,7 @@ _CHUNK_ROWS = 1_000
 """The number of attempts whose retries, folders and subtasks are read together."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageRequest:
+class PageRequest(msgspec.Struct, frozen=True):
     """The requested rows of a list. `limit` None: all rows from `offset`."""
 
     limit: int | None = None
@@ -37,16 +37,14 @@ class PageRequest:
         return rows[self.offset : None if self.limit is None else self.offset + self.limit]
 
 
-@dataclass(frozen=True, slots=True)
-class ListPage(Generic[Row]):
+class ListPage(msgspec.Struct, Generic[Row], frozen=True):
     """The rows of a page, which can be iterated once, and the number of rows of the whole list."""
 
     rows: Iterator[Row]
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
+class AttemptRow(msgspec.Struct, frozen=True):
     """An attempt in a list, with its job's name and working directory. `subtasks` (counts by attempt and step),
     `retries` and `partial` also cover the attempts near it."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.models import Attempt, Job, Runner, Workflow
@@ -25,8 +26,7 @@ _MOST_ROOTS = 3
 _MOST_EVENTS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class WaitReason:
+class WaitReason(msgspec.Struct, frozen=True):
     """One reason why a job does not run, or how it runs. The kinds and their details; times are seconds since the
     epoch:
 
@@ -43,7 +43,7 @@ class WaitReason:
     """
 
     kind: str
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 def wait_reasons(session: Session, ids: Sequence[int]) -> dict[int, tuple[WaitReason, ...]]:

@@ -11,10 +11,10 @@ import os
 import shlex
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import msgspec
 from blake3 import blake3
 
 from rekindle.domain.errors import Refused, UndoRefused
@@ -39,13 +39,14 @@ CopyProgress = Callable[[int, int], None]
 """Called with (bytes copied, bytes in total)."""
 
 
-@dataclass(slots=True)
-class OutputCopies:
+class OutputCopies(msgspec.Struct):
     """Copies of outputs. `commit` moves them to their final folders."""
 
-    files: dict[int, tuple[SavedFile, ...]] = field(default_factory=dict)  # by job
-    places: list[str] = field(default_factory=list)  # final folders; the content is still in the partial folder of each
-    placed: list[str] = field(default_factory=list)  # final folders that have their content
+    files: dict[int, tuple[SavedFile, ...]] = msgspec.field(default_factory=dict)  # by job
+    places: list[str] = msgspec.field(
+        default_factory=list
+    )  # final folders; the content is still in the partial folder of each
+    placed: list[str] = msgspec.field(default_factory=list)  # final folders that have their content
 
     def commit(self) -> None:
         """Move every copy to its final folder, replacing what an undone rerun left there. Refused if that fails."""
@@ -96,8 +97,7 @@ def root_of(path: str, job: PlannedJob, directory: str) -> str | None:
     return next((root for root in (*own, directory) if relative_below(root, path) is not None), None)
 
 
-@dataclass(slots=True)
-class _CopyCounter:
+class _CopyCounter(msgspec.Struct):
     """Counts copied bytes and reports them."""
 
     whole: int
@@ -206,13 +206,14 @@ def restore_outputs(saved: Sequence[tuple[SavedFile, str | None]]) -> Iterator[C
         back.remove_drafts()
 
 
-@dataclass(slots=True)
-class _OutputRestore:
+class _OutputRestore(msgspec.Struct):
     """Restores saved files. Nothing is ever replaced: an occupied path refuses the undo."""
 
-    drafts: list[tuple[str, str]] = field(default_factory=list)  # (root, path of the output): copied, not yet moved
-    there: list[tuple[str, str, int]] = field(default_factory=list)  # (root, path, inode): moved into place
-    folders: list[tuple[str, str]] = field(default_factory=list)  # (root, path): created
+    drafts: list[tuple[str, str]] = msgspec.field(
+        default_factory=list
+    )  # (root, path of the output): copied, not yet moved
+    there: list[tuple[str, str, int]] = msgspec.field(default_factory=list)  # (root, path, inode): moved into place
+    folders: list[tuple[str, str]] = msgspec.field(default_factory=list)  # (root, path): created
 
     def copy(self, saved: Sequence[tuple[SavedFile, str | None]]) -> None:
         """Check every file, then copy the missing ones to drafts beside their paths."""

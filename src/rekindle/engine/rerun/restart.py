@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.actions import effective_params
 from rekindle.domain.errors import NotFound, PlanRefused, Refused, RekindleError
@@ -206,8 +208,7 @@ def plan_reset(
     return replace(rerun.plan(session, [(ids, how)], asked, note), kind="reset")
 
 
-@dataclass(frozen=True, slots=True)
-class MissingInput:
+class MissingInput(msgspec.Struct, frozen=True):
     """A missing declared input of a job. `path` is absolute; for a pattern, its location."""
 
     job: str

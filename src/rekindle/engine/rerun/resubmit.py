@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.changes.revisions import RevisionDiff, diff_outlines
 from rekindle.domain.changes.staleness import Assessment
@@ -233,8 +235,7 @@ def _known_workflow(archive: Snapshot, definition: Definition, revision_of: int 
     return known
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowUpdate:
+class WorkflowUpdate(msgspec.Struct, frozen=True):
     """A planned update of a workflow: submit a definition, and rerun jobs (`proposal` None: no job runs again).
     `preview` is the submission, if planning needed it; `refused` are jobs that should run again and cannot."""
 
@@ -253,8 +254,7 @@ class WorkflowUpdate:
         return sum(job.before is State.COMPLETED and not job.stays for job in self.proposal.plan.jobs)
 
 
-@dataclass(frozen=True, slots=True)
-class RunOutcome:
+class RunOutcome(msgspec.Struct, frozen=True):
     """The state of a workflow at the end of a run, and the exit code. `changed`: its completed jobs that are stale or
     unknown; `failed_changed`: failed jobs whose inputs, definition or code have changed since."""
 
@@ -319,8 +319,7 @@ def plan_update(
     return WorkflowUpdate(definition, seen, new, revise, replace(proposal, kind="run"), proposal.plan.refused)
 
 
-@dataclass(frozen=True, slots=True)
-class _EndedJobs:
+class _EndedJobs(msgspec.Struct, frozen=True):
     """The ended jobs of a workflow, with measures of their attempts."""
 
     jobs: Sequence[Job]

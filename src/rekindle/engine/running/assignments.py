@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -171,7 +170,7 @@ def _earlier_ends(archive: Snapshot, jobs: Sequence[int]) -> dict[int, str]:
                 "attempt": one.number,
                 "state": one.state.label,
                 "cause": one.cause,
-                "error": dataclasses.asdict(one.failure) if one.failure else None,
+                "error": msgspec.structs.asdict(one.failure) if one.failure else None,
             }
         ).decode()
         for job, one in (archive.attempts.previous(jobs) if jobs else {}).items()
@@ -279,7 +278,7 @@ def _end_document(need: UpstreamJob, partial: Collection[int]) -> dict[str, Any]
         "verdict_message": need.verdict.message if need.verdict else None,
         "partial": need.job in partial,
         "attempt": need.number,
-        "error": dataclasses.asdict(need.failure) if need.failure else None,
+        "error": msgspec.structs.asdict(need.failure) if need.failure else None,
     }
 
 

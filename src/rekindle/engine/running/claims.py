@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.models import AttemptEnd, Failure, GivenFolder, Job, NewAttempt, ReadyClass, ReadyJob, StateChange
 from rekindle.domain.packing import Capacity, explain_never_fits, pack_jobs
@@ -29,8 +31,7 @@ Candidates = list[tuple[ReadyClass, list[ReadyJob]]]
 """Ready jobs to choose from, by resource class, in the order of the queue."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimScope:
+class ClaimScope(msgspec.Struct, frozen=True):
     """The jobs that a runner may claim, and the capacity that it has for them."""
 
     workflow: int | None  # None: all
@@ -40,12 +41,11 @@ class ClaimScope:
     host: str = ""
     only: Predicate | None = None  # see engine.results.WorkOptions
     place: Callable[[ReadyJob, int, float], GivenFolder | None] | None = None
-    stopped: Mapping[int, str] = field(default_factory=dict)  # workflows whose jobs cannot start, and why
+    stopped: Mapping[int, str] = msgspec.field(default_factory=dict)  # workflows whose jobs cannot start, and why
     owner: str = "this runner"  # who has the capacity, for messages
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(msgspec.Struct, frozen=True):
     """The result of claiming: attempts by worker, and jobs that can never be claimed here as (job name, why)."""
 
     work: Mapping[str, list[InFlightAttempt]]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.packing import Capacity
@@ -27,8 +28,7 @@ RECALL_SECONDS = 0.1
 NO_RESOURCES = Resources(cpus=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class InFlightAttempt:
+class InFlightAttempt(msgspec.Struct, frozen=True):
     """An attempt that a worker has, and that has not ended."""
 
     job: int
@@ -40,15 +40,14 @@ class InFlightAttempt:
     resources: Resources
 
 
-@dataclass(slots=True)
-class WorkerHandle:
+class WorkerHandle(msgspec.Struct):
     """A worker as its runner sees it. All its attempts have the same resource class, and run one after the other."""
 
     info: WorkerInfo
     position: int = 0  # bytes of its journal that have been ingested
     resource_class: int | None = None
     resources: Resources = NO_RESOURCES
-    in_flight: dict[int, InFlightAttempt] = field(default_factory=dict)  # by attempt, in the order assigned
+    in_flight: dict[int, InFlightAttempt] = msgspec.field(default_factory=dict)  # by attempt, in the order assigned
     progressed: float = 0.0  # monotonic: when its journal last grew, or it was assigned work while idle
     recalled: bool = False
     retired: bool = False  # it gets no more work: its journal is damaged

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StateChange
 from rekindle.domain.signatures import signature
@@ -23,8 +24,7 @@ from rekindle.journal.records import Ended, FannedOut, Record, RecordedCode, Ret
 from rekindle.store.archive import Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class JournalBatch:
+class JournalBatch(msgspec.Struct, frozen=True):
     """New content of one worker's journal: records, the position in bytes after them, and the unreadable parts."""
 
     worker: str
@@ -50,18 +50,19 @@ def failures_of(batches: Sequence[JournalBatch]) -> dict[int, Failure]:
     return {one.attempt: one.failure or Failure() for one in ends if one.state == State.FAILED}
 
 
-@dataclass(slots=True)
-class IngestResult:
+class IngestResult(msgspec.Struct):
     """The changes that a set of batches made."""
 
-    started: list[int] = field(default_factory=list)  # attempts
-    ended: list[tuple[int, State, float]] = field(default_factory=list)  # (attempt, state, running time in seconds)
-    archived: set[int] = field(default_factory=set)  # ended attempts that a rerun had archived
-    returned: list[str] = field(default_factory=list)  # tokens of attempts that workers gave back
-    requeued: set[int] = field(default_factory=set)  # jobs that run again automatically (retried or repeated)
-    damaged: list[str] = field(default_factory=list)  # descriptions of unreadable parts
-    lost_to_damage: set[int] = field(default_factory=set)  # jobs whose attempts were lost to unreadable parts
-    warnings: list[str] = field(default_factory=list)
+    started: list[int] = msgspec.field(default_factory=list)  # attempts
+    ended: list[tuple[int, State, float]] = msgspec.field(
+        default_factory=list
+    )  # (attempt, state, running time in seconds)
+    archived: set[int] = msgspec.field(default_factory=set)  # ended attempts that a rerun had archived
+    returned: list[str] = msgspec.field(default_factory=list)  # tokens of attempts that workers gave back
+    requeued: set[int] = msgspec.field(default_factory=set)  # jobs that run again automatically (retried or repeated)
+    damaged: list[str] = msgspec.field(default_factory=list)  # descriptions of unreadable parts
+    lost_to_damage: set[int] = msgspec.field(default_factory=set)  # jobs whose attempts were lost to unreadable parts
+    warnings: list[str] = msgspec.field(default_factory=list)
 
 
 def ingest(
@@ -113,16 +114,15 @@ def ingest(
     return result
 
 
-@dataclass(slots=True)
-class _SortedRecords:
+class _SortedRecords(msgspec.Struct):
     """Records by kind. Of several starts or ends of an attempt the first counts."""
 
-    starts: dict[int, tuple[str, Started]] = field(default_factory=dict)  # by attempt: (worker, record)
-    ends: dict[int, tuple[str, Ended]] = field(default_factory=dict)
-    steps: list[StepEnded] = field(default_factory=list)
-    fan_outs: list[FannedOut | Subtasks] = field(default_factory=list)
-    sources: list[RecordedCode] = field(default_factory=list)
-    returned: list[str] = field(default_factory=list)  # tokens
+    starts: dict[int, tuple[str, Started]] = msgspec.field(default_factory=dict)  # by attempt: (worker, record)
+    ends: dict[int, tuple[str, Ended]] = msgspec.field(default_factory=dict)
+    steps: list[StepEnded] = msgspec.field(default_factory=list)
+    fan_outs: list[FannedOut | Subtasks] = msgspec.field(default_factory=list)
+    sources: list[RecordedCode] = msgspec.field(default_factory=list)
+    returned: list[str] = msgspec.field(default_factory=list)  # tokens
 
     def add(self, worker: str, record: Record) -> None:
         """Add one record of a worker's journal."""

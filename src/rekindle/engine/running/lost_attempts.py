@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Attempt, AttemptEnd, AttemptJobState, Failure, PartialOutput, Runner
@@ -31,8 +32,7 @@ Damages = Sequence[tuple[str, int, int]]
 """(journal, byte, length) of unreadable parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class LostAttempts:
+class LostAttempts(msgspec.Struct, frozen=True):
     """Lost attempts that were ended, and the jobs that run again. `rerun`: the rerun of the jobs without a retry policy
     for lost attempts, if any."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from rekindle.domain.models import Attempt, Runner
 from rekindle.domain.states import State
@@ -21,16 +22,15 @@ KILL_POLL_SECONDS = 0.02
 """Time between two checks whether killed processes have ended."""
 
 
-@dataclass(slots=True)
-class FoundOrphans:
+class FoundOrphans(msgspec.Struct):
     """The attempts of dead runners by what was found of them."""
 
-    adopted: set[int] = field(default_factory=set)
-    finished: set[int] = field(default_factory=set)
-    lost: set[int] = field(default_factory=set)
-    again: set[int] = field(default_factory=set)  # jobs of lost attempts that run again
-    reruns: list[int] = field(default_factory=list)
-    unstarted: set[int] = field(default_factory=set)
+    adopted: set[int] = msgspec.field(default_factory=set)
+    finished: set[int] = msgspec.field(default_factory=set)
+    lost: set[int] = msgspec.field(default_factory=set)
+    again: set[int] = msgspec.field(default_factory=set)  # jobs of lost attempts that run again
+    reruns: list[int] = msgspec.field(default_factory=list)
+    unstarted: set[int] = msgspec.field(default_factory=set)
 
     def counts(self) -> OrphanCounts:
         """Return the number of each kind."""

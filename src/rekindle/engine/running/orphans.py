@@ -20,10 +20,10 @@ import socket
 import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.models import Attempt, Runner
 from rekindle.domain.states import State
@@ -50,12 +50,11 @@ STUCK_SECONDS = 5.0
 """Time after which a killed process that is still alive counts as stuck, and its job is reported."""
 
 
-@dataclass(slots=True)
-class SurvivingProcesses:
+class SurvivingProcesses(msgspec.Struct):
     """Processes that were killed and have not ended."""
 
     pids: tuple[int, ...]
-    since: float = field(default_factory=time.monotonic)
+    since: float = msgspec.field(default_factory=time.monotonic)
 
     @property
     def stuck(self) -> bool:
@@ -63,8 +62,7 @@ class SurvivingProcesses:
         return time.monotonic() - self.since > STUCK_SECONDS
 
 
-@dataclass(slots=True)
-class OrphanedWorker:
+class OrphanedWorker(msgspec.Struct):
     """A worker whose runner is dead."""
 
     worker: str
@@ -187,16 +185,17 @@ def kill(pids: Iterable[int]) -> None:
             os.close(handle)
 
 
-@dataclass(slots=True)
-class OrphanGroup:
+class OrphanGroup(msgspec.Struct):
     """The workers and unfinished attempts of one dead runner."""
 
     runner: Runner  # with the epoch that it has since it was taken over
     workers: list[OrphanedWorker]
     active: dict[int, Attempt]  # attempts that had not ended when the group was taken over, or resolved last
     store_folder: str
-    survivors: dict[int, SurvivingProcesses] = field(default_factory=dict)  # by attempt, after its worker's end
-    ran: set[int] = field(default_factory=set)  # attempts that had processes, although no record says they started
+    survivors: dict[int, SurvivingProcesses] = msgspec.field(default_factory=dict)  # by attempt, after its worker's end
+    ran: set[int] = msgspec.field(
+        default_factory=set
+    )  # attempts that had processes, although no record says they started
     lost: int = 0
     unstarted: int = 0
 
@@ -212,8 +211,7 @@ class OrphanGroup:
         return found | {number: left[one.worker] for number, one in self.active.items() if one.worker in left}
 
 
-@dataclass(slots=True)
-class Resolution:
+class Resolution(msgspec.Struct):
     """The attempts of an orphan group that were resolved, and those that still run."""
 
     unstarted: tuple[int, ...]  # given back

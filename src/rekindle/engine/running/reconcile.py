@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.errors import Refused, StoreError
 from rekindle.domain.models import Attempt, Job, Runner
@@ -183,8 +185,7 @@ def _resolve(session: Session, tracker: OrphanTracker, host: str) -> None:
         time.sleep(KILL_POLL_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class _ReattachRequest:
+class _ReattachRequest(msgspec.Struct, frozen=True):
     """The selected jobs before anything is changed."""
 
     now: float

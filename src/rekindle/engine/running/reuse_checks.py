@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Event as Flag
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from rekindle.domain.changes.fingerprints import FileRecord
 from rekindle.domain.models import ReuseCandidate, StateChange
@@ -34,16 +35,14 @@ EVENT_NAMES = 20
 """Names of reinstated jobs that are stored with an event."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedJob:
+class CheckedJob(msgspec.Struct, frozen=True):
     """A job whose reuse candidate was checked. Without reasons the candidate is reused."""
 
     job: ReuseCandidate
     reasons: tuple[Reason, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _CheckedBatch:
+class _CheckedBatch(msgspec.Struct, frozen=True):
     jobs: Sequence[CheckedJob]
     files: Sequence[FileRecord]
 

@@ -6,8 +6,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from rekindle.domain.models import Runner
 from rekindle.domain.states import ACTIVE, State

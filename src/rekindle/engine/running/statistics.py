@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from rekindle.domain.states import State
 from rekindle.engine.results import OrphanCounts, Progress, WorkReport
@@ -15,8 +16,7 @@ REPORT_SECONDS = 0.2
 """Time between two progress reports."""
 
 
-@dataclass(slots=True)
-class RunStatistics:
+class RunStatistics(msgspec.Struct):
     """Counts of attempts, and the jobs whose last attempt in this run failed or was canceled."""
 
     completed: int = 0
@@ -24,12 +24,12 @@ class RunStatistics:
     cancels: int = 0
     retried: int = 0
     reinstated: int = 0
-    orphan_counts: OrphanCounts = field(default_factory=OrphanCounts)
-    damaged: list[str] = field(default_factory=list)
-    failed_jobs: set[int] = field(default_factory=set)
-    canceled_jobs: set[int] = field(default_factory=set)
-    never_fit: dict[int, tuple[str, str]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    orphan_counts: OrphanCounts = msgspec.field(default_factory=OrphanCounts)
+    damaged: list[str] = msgspec.field(default_factory=list)
+    failed_jobs: set[int] = msgspec.field(default_factory=set)
+    canceled_jobs: set[int] = msgspec.field(default_factory=set)
+    never_fit: dict[int, tuple[str, str]] = msgspec.field(default_factory=dict)
+    warnings: list[str] = msgspec.field(default_factory=list)
 
     def count_end(self, job: int, state: State, *, requeued: bool) -> None:
         """Count the end of an attempt. `requeued`: its job runs again automatically, so it has not failed yet."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from rekindle.domain.errors import BadValue, Refused, StoreError
 from rekindle.domain.models import Runner, RunnerCapacity, Workflow

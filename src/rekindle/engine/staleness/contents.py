@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import msgspec
 
 from rekindle.domain.changes.fingerprints import ABSENT, ComparedBy, EnvironmentPart, FileContent, FileRecord
 from rekindle.files.dependencies import ProgramDigests, distribution_version, interpreter
@@ -28,8 +29,7 @@ class EnvironmentLookup(NamedTuple):
     directory: str = ""  # the project's folder
 
 
-@dataclass(frozen=True, slots=True)
-class FileRequest:
+class FileRequest(msgspec.Struct, frozen=True):
     """The content of a path (see Reader.content) or, with `items`, the files that a pattern matches
     (Reader.matched)."""
 
@@ -48,8 +48,7 @@ ReadProgress = Callable[[int, int], None]
 _THREADS_FROM = 8  # with fewer files, starting threads costs more than it saves
 
 
-@dataclass(frozen=True, slots=True)
-class ContentRequests:
+class ContentRequests(msgspec.Struct, frozen=True):
     """Everything to read. Paths are absolute."""
 
     content: Collection[str] = ()
@@ -59,16 +58,17 @@ class ContentRequests:
     environment: Collection[EnvironmentLookup] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FileContents:
+class FileContents(msgspec.Struct, frozen=True):
     """The digests found (see domain.changes.fingerprints), and the files that were read, for the digest cache."""
 
-    content: Mapping[str, str] = field(default_factory=dict)
-    mtime_paths: Mapping[MtimePath, tuple[str, ComparedBy]] = field(default_factory=dict)
-    code: Mapping[FunctionSet, Mapping[str, str]] = field(default_factory=dict)  # see domain.changes.fingerprints
+    content: Mapping[str, str] = msgspec.field(default_factory=dict)
+    mtime_paths: Mapping[MtimePath, tuple[str, ComparedBy]] = msgspec.field(default_factory=dict)
+    code: Mapping[FunctionSet, Mapping[str, str]] = msgspec.field(
+        default_factory=dict
+    )  # see domain.changes.fingerprints
     seen: tuple[FileRecord, ...] = ()
-    sets: Mapping[FileRequest, FileContent] = field(default_factory=dict)
-    environment: Mapping[EnvironmentLookup, str] = field(default_factory=dict)
+    sets: Mapping[FileRequest, FileContent] = msgspec.field(default_factory=dict)
+    environment: Mapping[EnvironmentLookup, str] = msgspec.field(default_factory=dict)
 
 
 def read_contents(
@@ -136,12 +136,11 @@ def _read_files(
     return dict(zip(wanted, contents, strict=True)), reader.fresh()
 
 
-@dataclass(slots=True)
-class VariableDigests:
+class VariableDigests(msgspec.Struct):
     """Digests of outer variables, each computed once."""
 
     environment: Mapping[str, str]
-    known: dict[str, str] = field(default_factory=dict)
+    known: dict[str, str] = msgspec.field(default_factory=dict)
 
     def digest(self, name: str) -> str:
         """Return the digest of a variable; ABSENT if it is not set."""

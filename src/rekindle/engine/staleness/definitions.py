@@ -6,9 +6,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.actions import ParameterChange, effective_params
 from rekindle.domain.changes.fingerprints import ABSENT, ATTEMPTS_OWN, FileContent, MatchedFiles, MeasuredAttempt
@@ -33,18 +34,16 @@ _NOTHING: Mapping[str, Any] = {}
 _PATHS = ("inputs.", "outputs.", "workdir")
 
 
-@dataclass(frozen=True, slots=True)
-class DefinitionVersion:
+class DefinitionVersion(msgspec.Struct, frozen=True):
     """The definition that an attempt ran or would run, without its matrix values."""
 
     body: JobTemplate
     template: int
     revision: int
-    patched: Mapping[str, Any] = field(default_factory=dict)  # parameters that actions have changed
+    patched: Mapping[str, Any] = msgspec.field(default_factory=dict)  # parameters that actions have changed
 
 
-@dataclass(frozen=True, slots=True)
-class DefinitionComparison:
+class DefinitionComparison(msgspec.Struct, frozen=True):
     """The definition of an attempt then and now, and the reasons why they differ."""
 
     then: DefinitionVersion

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from posixpath import join
 from typing import Any
+
+import msgspec
 
 from rekindle.domain.changes.fingerprints import Baseline, FileContent, FileFingerprints, MatchedFiles, MeasuredAttempt
 from rekindle.domain.changes.staleness import compare_matches, file_reason
@@ -33,12 +34,11 @@ clock."""
 _Span = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class JobOutputs:
+class JobOutputs(msgspec.Struct, frozen=True):
     """The files that attempts of some workflows have written, and when the attempts ran."""
 
     _paths: Collection[tuple[int, str]] = ()  # (workflow, absolute path)
-    _spans: Mapping[int, tuple[_Span, ...]] = field(default_factory=dict)  # disjoint and in order
+    _spans: Mapping[int, tuple[_Span, ...]] = msgspec.field(default_factory=dict)  # disjoint and in order
 
     def by_a_job(self, workflow: int, path: str) -> bool:
         """Return whether a job writes this file, or a folder that contains it."""
@@ -131,8 +131,7 @@ def _matched_paths(was: FileContent, names: Collection[str]) -> Iterator[tuple[s
     return ((name, join(folder, name[below:])) for name in names)
 
 
-@dataclass(frozen=True, slots=True)
-class FanOutItems:
+class FanOutItems(msgspec.Struct, frozen=True):
     """The items of a fan-out step of an attempt. `then`: item to the digest of its file; None: not compared."""
 
     step: str

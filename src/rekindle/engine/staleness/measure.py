@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.changes.differences import code_reasons, environment_part_reasons, environment_parts
 from rekindle.domain.changes.fingerprints import (
@@ -62,8 +64,7 @@ from rekindle.store.archive import Snapshot
 NO_PRINTS = FileFingerprints()
 
 
-@dataclass(slots=True)
-class _AttemptMeasure:
+class _AttemptMeasure(msgspec.Struct):
     """One attempt, with everything it is compared by."""
 
     subject: MeasuredAttempt
@@ -75,12 +76,12 @@ class _AttemptMeasure:
     code: Mapping[str, str] | None = None  # then: see domain.changes.fingerprints
     functions: FunctionSet | None = None  # now
     own: frozenset[str] = frozenset()  # paths of its outputs, if it has inputs too
-    environment: Mapping[EnvironmentLookup, str] = field(default_factory=dict)  # then
+    environment: Mapping[EnvironmentLookup, str] = msgspec.field(default_factory=dict)  # then
     overrides: str | None = None  # JSON text: for the job's next attempt
     written: tuple[str, ...] = ()  # paths of its outputs, if one lies inside a folder that it reads
     implicit: tuple[FileContent, ...] = ()  # files that its commands named (those declared are in `prints`)
     implicit_now: tuple[FileContent, ...] | None = None  # named by its commands now, without digests; None: the same
-    patterns: Mapping[str, str] = field(default_factory=dict)  # inputs that are patterns, if `paths` is set
+    patterns: Mapping[str, str] = msgspec.field(default_factory=dict)  # inputs that are patterns, if `paths` is set
     fan_outs: tuple[FanOutItems, ...] = ()  # fan-outs over patterns
 
     def inside(self, path: str) -> tuple[str, ...]:
@@ -88,8 +89,7 @@ class _AttemptMeasure:
         return written_inside(path, self.written) if self.written else ()
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptMeasures:
+class AttemptMeasures(msgspec.Struct, frozen=True):
     """Attempts, with everything that the store knows of their dependencies then and now."""
 
     requests: ContentRequests
@@ -429,11 +429,10 @@ def _current_prints(one: _AttemptMeasure, contents: FileContents, variables: Var
     return FileFingerprints((*inputs, *implicit), outputs, env, made=one.prints.made)
 
 
-@dataclass(slots=True)
-class _SharedComparisons:
+class _SharedComparisons(msgspec.Struct):
     """Comparisons of code and environments, each made once for attempts that share it."""
 
-    known: dict[tuple[int, int], tuple[Reason, ...]] = field(default_factory=dict)
+    known: dict[tuple[int, int], tuple[Reason, ...]] = msgspec.field(default_factory=dict)
 
     def code(self, then: Mapping[str, str], now: Mapping[str, str]) -> tuple[Reason, ...]:
         """Return CODE reasons."""
@@ -454,14 +453,13 @@ class _SharedComparisons:
         return self.known[key]
 
 
-@dataclass(slots=True)
-class _EnvironmentLookups:
+class _EnvironmentLookups(msgspec.Struct):
     """The recorded environments of attempts, and where to look up each part now. `files`: the recorded program
     files."""
 
     environment: Mapping[str, str]
-    files: set[str] = field(default_factory=set)
-    known: dict[tuple[int, int, str | None, str], dict[EnvironmentLookup, str]] = field(default_factory=dict)
+    files: set[str] = msgspec.field(default_factory=set)
+    known: dict[tuple[int, int, str | None, str], dict[EnvironmentLookup, str]] = msgspec.field(default_factory=dict)
 
     def of(self, recorded: Mapping[str, str], one: _AttemptMeasure, directory: str) -> Mapping[EnvironmentLookup, str]:
         """Return the environment in a recording of code."""

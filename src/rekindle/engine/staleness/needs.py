@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints, MeasuredAttempt, NeededJob
 from rekindle.domain.changes.staleness import OPAQUE_PREFIX, result_digest, result_reason
@@ -18,16 +19,15 @@ AcceptedBases = Mapping[int, tuple[int, Baseline]]
 """By attempt: the rerun that accepted its current basis, and the basis."""
 
 
-@dataclass(frozen=True, slots=True)
-class NeedComparison:
+class NeedComparison(msgspec.Struct, frozen=True):
     """Comparisons by attempt. `comparable`: attempts with a needed job that left something to compare. `now`: needed
     job to its current result; only if requested."""
 
-    reasons: Mapping[int, tuple[Reason, ...]] = field(default_factory=dict)
+    reasons: Mapping[int, tuple[Reason, ...]] = msgspec.field(default_factory=dict)
     comparable: Collection[int] = ()
-    now: Mapping[int, Mapping[int, str]] = field(default_factory=dict)
-    results: Mapping[int, str | None] = field(default_factory=dict)  # by needed attempt, if requested
-    compared: Mapping[int, Sequence[str]] = field(
+    now: Mapping[int, Mapping[int, str]] = msgspec.field(default_factory=dict)
+    results: Mapping[int, str | None] = msgspec.field(default_factory=dict)  # by needed attempt, if requested
+    compared: Mapping[int, Sequence[str]] = msgspec.field(
         default_factory=dict
     )  # names of needed jobs that left something to compare to compare
 

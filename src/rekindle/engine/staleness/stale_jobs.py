@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import FileRecord
 from rekindle.domain.changes.staleness import Assessment, ComparedPart, decide_acceptance
@@ -38,16 +40,14 @@ StalenessWord = Literal[
 """
 
 
-@dataclass(frozen=True, slots=True)
-class StaleJobs:
+class StaleJobs(msgspec.Struct, frozen=True):
     """The stale jobs among some jobs, with reasons, and the jobs that have nothing to compare."""
 
     stale: Mapping[int, tuple[Reason, ...]]
     unknown: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReuseCheck:
+class ReuseCheck(msgspec.Struct, frozen=True):
     """The check of whether an archived attempt could be reused."""
 
     rerun: int
@@ -56,17 +56,15 @@ class ReuseCheck:
     reasons: tuple[Reason, ...] = ()  # why it could not be reused
 
 
-@dataclass(frozen=True, slots=True)
-class AutomaticRerun:
+class AutomaticRerun(msgspec.Struct, frozen=True):
     """A job that runs again by itself: as a retry or a recovery, and after which attempt."""
 
     kind: str  # retry, recovery
     attempt: Attempt
-    retry: Mapping[str, Any] = field(default_factory=dict)  # detail of the reason: see ReasonKind.RETRY
+    retry: Mapping[str, Any] = msgspec.field(default_factory=dict)  # detail of the reason: see ReasonKind.RETRY
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(msgspec.Struct, frozen=True):
     """Whether a job would run again, and why. `accepted` is the `accept` rerun whose basis its attempt is measured
     by."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import count
+
+import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.histories import PastAttempt, PastJob, PastWorkflow, can_keep_ids, check_history
 from rekindle.domain.models import AttemptEnd, Failure, StepOutcome
@@ -24,8 +26,7 @@ IMPORT_KIND = "import"
 """The kind of the rerun that records attempts archived before the import."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedWorkflow:
+class ImportedWorkflow(msgspec.Struct, frozen=True):
     """A workflow that was imported with its history."""
 
     workflow: int

@@ -6,9 +6,10 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from rekindle.domain.actions import retire_sets
 from rekindle.domain.changes.differences import parameter_differences

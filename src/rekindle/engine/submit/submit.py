@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,11 +86,11 @@ def with_source_digest(definition: Definition, name: str | None = None) -> Defin
     """Return a definition as it is stored, under `name` if given. A definition made in Python has no file, so its
     digest is computed from its content."""
     if name:
-        definition = dataclasses.replace(definition, name=normalize_name(name))
+        definition = msgspec.structs.replace(definition, name=normalize_name(name))
     if definition.source_digest is not None:
         return definition
     content = msgspec.json.encode((definition.templates, definition.jobs, definition.edges), order="sorted")
-    return dataclasses.replace(definition, source_digest=digest_of(content))
+    return msgspec.structs.replace(definition, source_digest=digest_of(content))
 
 
 def _known_workflow(archive: Snapshot, definition: Definition, revision_of: int | None) -> Workflow | None:

@@ -6,7 +6,8 @@ import enum
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from rekindle.domain.errors import BadValue, StoreUnavailable
 from rekindle.domain.models import Workflow
@@ -29,8 +30,7 @@ RunBatch = Callable[[float | None], WorkReport]
 """Runs the workflow's jobs until none is left to run. Starts nothing new after that many seconds (None: no limit)."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemainingWork:
+class RemainingWork(msgspec.Struct, frozen=True):
     """The jobs of a workflow that are claimed or running, and those that may be claimed, now or after a delay."""
 
     active: int = 0
@@ -58,8 +58,7 @@ class WaitOutcome(enum.Enum):
     INTERRUPTED = "interrupted"
 
 
-@dataclass(frozen=True, slots=True)
-class WaitLimits:
+class WaitLimits(msgspec.Struct, frozen=True):
     """Times of a wait, in seconds."""
 
     poll: float = 30.0  # the longest time between two reads of the store

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import click
+import msgspec
 
 from rekindle.domain.errors import Refused
 from rekindle.domain.texts.display import mask_document
@@ -21,8 +21,7 @@ MAX_LISTED = 10
 """At most this many fireworks or warnings are printed one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
+class OutputOptions(msgspec.Struct, frozen=True):
     """The options before the command."""
 
     form: str = "json"

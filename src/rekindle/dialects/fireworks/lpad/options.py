@@ -6,10 +6,10 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from rekindle.dialects.fireworks.fw_states import STATES
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
@@ -158,8 +158,7 @@ def _filter_options(what: str) -> Callable[[_CommandT], _CommandT]:
 _QUERY_HINT = """as in -q '{"state": "FIZZLED"}'"""
 
 
-@dataclass(frozen=True, slots=True)
-class FireworkFilter:
+class FireworkFilter(msgspec.Struct, frozen=True):
     """The selection options of a command. Each one narrows the selection."""
 
     ids: tuple[str, ...] = ()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from rekindle.dialects.fireworks.tasks.task_parameters import BadTask
@@ -28,8 +28,7 @@ _FIREWORKS_PACKAGES = ("fw_tutorials", "fireworks.features", "fireworks.user_obj
 _PRINT_KEYS = {"json": "PRINT_FW_JSON", "yaml": "PRINT_FW_YAML"}
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(msgspec.Struct, frozen=True):
     """The settings of FW_config.yaml for launches.
 
     `packages`: where registered Firetasks are searched, users' first. `renamed`: new task names by old ones.
@@ -38,7 +37,7 @@ class Configuration:
 
     file: Path | None = None
     packages: tuple[str, ...] = _FIREWORKS_PACKAGES
-    renamed: Mapping[str, str] = field(default_factory=lambda: _OLD_TASK_NAMES)
+    renamed: Mapping[str, str] = msgspec.field(default_factory=lambda: _OLD_TASK_NAMES)
     templates: str = ""
     prints: frozenset[str] = frozenset({"json"})
 
