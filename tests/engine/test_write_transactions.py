@@ -4,8 +4,10 @@ started or signaled."""
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
@@ -18,39 +20,40 @@ WATCHED = ("open", "os.", "shutil.", "subprocess.", "signal.", "socket.")
 """The beginnings of the names of the interpreter's audit events. SQLite's own reads and writes raise none."""
 
 _seen: list[str] = []
-_inside = False
+_thread = 0
+"""The thread that is within a write transaction; 0: none is. Other threads may read files meanwhile."""
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
-    if _inside and event.startswith(WATCHED):
+    if _thread and event.startswith(WATCHED) and threading.get_ident() == _thread:
         _seen.append(f"{event} {args[:2]}")
 
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record the audit events that happen within write transactions."""
-    _hooked()
+    _add_hook()
     _seen.clear()
     original = Store.write
 
     @contextmanager
     def write(self: Store) -> Iterator[Transaction]:
-        global _inside
+        global _thread
         with original(self) as archive:
-            _inside = True
+            _thread = threading.get_ident()
             try:
                 yield archive
             finally:
-                _inside = False
+                _thread = 0
 
     monkeypatch.setattr(Store, "write", write)
     return _seen
 
 
-def _hooked(_done: list[bool] = []) -> None:  # noqa: B006 - an audit hook cannot be removed: one is added
-    if not _done:
-        sys.addaudithook(_hook)
-        _done.append(True)
+@cache
+def _add_hook() -> None:
+    """Add the hook once: an audit hook cannot be removed."""
+    sys.addaudithook(_hook)
 
 
 SPEC = """
