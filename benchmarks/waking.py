@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.projects import REKINDLE, project
 from benchmarks.timing import CommandFailed, Measured, show_times
 from rekindle import Client, Workflow
-from rekindle.domain.models import Attempt
 from rekindle.domain.states import State
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt
 
 TIMEOUT = 60.0
 PAUSE = 0.3  # seconds between two submissions, so that the runner waits again

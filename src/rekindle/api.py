@@ -5,16 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from signal import Signals
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
 from rekindle.domain.batches.supervision import Guards
-from rekindle.domain.batches.supervision_report import SupervisionReport
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import BadValue, UsageError
-from rekindle.domain.models import Attempt, FailureGroup
 from rekindle.domain.rerun.request import How, how_to_json
 from rekindle.domain.states import Cause
 from rekindle.domain.texts.display import did_you_mean
@@ -46,11 +43,17 @@ from rekindle.engine.running.signals import deliver
 from rekindle.engine.running.work import work
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.staleness import stale_jobs
-from rekindle.engine.staleness.stale_jobs import Explanation
 from rekindle.engine.submit.submit import preview, submit
 from rekindle.engine.supervising.supervise import acknowledge, supervise
 from rekindle.query.selections import SelectionFlags, parse_selection
 from rekindle.spec.builder import Workflow as _Builder
+
+if TYPE_CHECKING:
+    from signal import Signals
+
+    from rekindle.domain.batches.supervision_report import SupervisionReport
+    from rekindle.domain.models import Attempt, FailureGroup
+    from rekindle.engine.staleness.stale_jobs import Explanation
 
 
 class Workflow(_Builder):

@@ -11,8 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -20,6 +19,9 @@ from rekindle.cli.groups import DIALECTS, IMPORTS, Entry, LazyGroup
 from rekindle.domain.errors import Refused, RekindleError, SpecError
 from rekindle.domain.texts.display import show_bytes
 from rekindle.streams import describe_stdout_error, set_up_streams, stdout_error
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 DEBUG = "REKINDLE_DEBUG"
 WRONG_COMMAND_LINE = 64

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rekindle.domain.definition import normalize_name
 from rekindle.domain.errors import BadValue, UsageError
-from rekindle.domain.selection import Selection, StaleFilter
-from rekindle.domain.subtasks import SubtaskChoice
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.query.selections import SelectionFlags, parse_selection
 from rekindle.streams import outlives_reader
+
+if TYPE_CHECKING:
+    from rekindle.domain.selection import Selection, StaleFilter
+    from rekindle.domain.subtasks import SubtaskChoice
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 from msgspec.structs import replace
 
-from rekindle.engine.results import CancelResult
 from rekindle.engine.running import reconcile
 from rekindle.engine.session import Session, open_session
+
+if TYPE_CHECKING:
+    from rekindle.engine.results import CancelResult
 
 
 def open_store(*, create: bool = False) -> Session:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue, RekindleError
 from rekindle.domain.texts.quantities import Amount, parse_duration, parse_size
 from rekindle.domain.texts.substitution import find_references
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Resources
 
 _MOST = 2**63
 _FACTOR_FORM = "a factor is written like x1.5"

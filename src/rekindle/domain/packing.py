@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.definition import Resources
-from rekindle.domain.models import ReadyClass, ReadyJob, RunnerCapacity
 from rekindle.domain.texts.quantities import format_duration, format_size
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Resources
+    from rekindle.domain.models import ReadyClass, ReadyJob, RunnerCapacity
 
 _CPU_DECIMALS = 6
 """Decimals of a cpu, so that fractions add up again."""

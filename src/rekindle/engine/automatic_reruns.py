@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.batches.canaries import SIGNATURE_DIGITS, CanaryDecision, CanaryGroup, GroupOutcome, decide_group
 from rekindle.domain.definition import JobTemplate, RetryRule
 from rekindle.domain.errors import PlanRefused, SlowPattern
-from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, Job
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.planner import plan_rerun
@@ -26,8 +26,11 @@ from rekindle.domain.texts.patterns import SEARCH_SECONDS, compile_pattern
 from rekindle.engine.fan_outs import planning_views
 from rekindle.engine.plan_inputs import plan_requests, read_plan_inputs
 from rekindle.engine.presence import works_elsewhere
-from rekindle.engine.session import Session
-from rekindle.store.archive import Snapshot, Transaction
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, Job
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot, Transaction
 
 _MOST_NOTES = 3
 """The most distinct notes that one rerun records."""

@@ -7,7 +7,7 @@ attempt fails and no part is applied.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,7 +28,6 @@ from rekindle.domain.actions import (
     merge_actions,
     read_action,
 )
-from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StepOutcome, Workflow
 from rekindle.domain.rerun.planner import plan_rerun
@@ -37,10 +36,13 @@ from rekindle.domain.selection import AllOf, Compare, Op
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.domain.texts.substitution import render_text
-from rekindle.engine.session import Session
 from rekindle.journal.encoding import from_json
-from rekindle.store.archive import Snapshot, Transaction
-from rekindle.store.dynamic_actions import AddedBy
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobNode, JobTemplate
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot, Transaction
+    from rekindle.store.dynamic_actions import AddedBy
 
 
 def adders(session: Session, jobs: Sequence[int]) -> dict[int, AddedBy]:

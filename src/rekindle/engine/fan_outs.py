@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os.path
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.domain.definition import Each, JobTemplate
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Attempt, AttemptEnd, NewAttempt, StepOutcome
 from rekindle.domain.rerun.next_attempt import pinned_attempts
@@ -23,7 +22,10 @@ from rekindle.files.file_patterns import static_items
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.orders import FanOut
 from rekindle.journal.records import FannedOut, Subtasks
-from rekindle.store.archive import Snapshot, Transaction
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Each, JobTemplate
+    from rekindle.store.archive import Snapshot, Transaction
 
 _CAUSES_ENDING_SUBTASKS = (Cause.LOST, Cause.CANCELED, Cause.OOM)
 """Causes with which an attempt can end before its worker has journaled the ends of its subtasks."""

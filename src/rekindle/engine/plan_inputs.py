@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.batches.canaries import CanaryChoice, FailedJob, check_canary, choose_canaries
 from rekindle.domain.errors import PlanRefused
 from rekindle.domain.rerun.costs import DurationHistory
-from rekindle.domain.rerun.plan import Reason, RerunPlan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, check_how
 from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.engine.fan_outs import jobs_to_resume, planning_views
 from rekindle.engine.machine import processors
 from rekindle.engine.results import PlannedRerun
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.rerun.plan import Reason, RerunPlan
+    from rekindle.store.archive import Snapshot
 
 Requests = Sequence[tuple[Sequence[int], How]]
 

@@ -8,14 +8,17 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rekindle.domain.errors import Refused
-from rekindle.domain.models import Workflow
 from rekindle.engine.presence import is_visible
-from rekindle.engine.session import Session
 from rekindle.journal.paths import TOKEN_VARIABLE
 from rekindle.journal.processes import ancestors_of
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
 
 _CALL_HOST = "rekindle.worker.call_host"
 

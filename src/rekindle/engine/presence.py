@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import socket
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from rekindle.domain.models import ProcessIdentity, Runner
 from rekindle.engine.results import DeadRunner
 from rekindle.journal.processes import boot_id, pid_namespace, start_of
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.store.archive import Snapshot
 
 FIRST_EPOCH = 1
 

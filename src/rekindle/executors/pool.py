@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from rekindle.journal.orders import Assignment, TaskTemplate
+if TYPE_CHECKING:
+    from rekindle.journal.orders import Assignment, TaskTemplate
 
 
 class WorkerInfo(msgspec.Struct, frozen=True):

@@ -8,15 +8,17 @@ import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rekindle.domain.changes.fingerprints import ABSENT, CommandRole, EnvironmentPart
-from rekindle.domain.definition import Step
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts.commandline import compile_command
 from rekindle.domain.texts.namedfiles import NamedFile, is_source
 from rekindle.domain.texts.patterns import glob_base, glob_location
 from rekindle.files.digests import FileReader, FileStat, file_stat
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Step
 
 DEFAULT_PATH = "/bin:/usr/bin"
 

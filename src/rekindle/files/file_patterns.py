@@ -7,14 +7,16 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rekindle.domain.definition import Each
 from rekindle.domain.errors import BadValue
 from rekindle.domain.subtasks import first_duplicate, item_text
 from rekindle.domain.texts.display import show_json_bytes
 from rekindle.domain.texts.patterns import compile_glob, glob_base, is_glob, split_glob
 from rekindle.domain.texts.substitution import format_word, render_value
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Each
 
 
 def glob_paths(pattern: str, folder: str) -> list[str]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
 from rekindle.files.store_files import working_directory
 from rekindle.spec.loading import SpecSource, assemble
 from rekindle.spec.nodes import Problems, SourcePlace, from_python
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Definition
 
 _PACKAGE = __name__.partition(".")[0]
 

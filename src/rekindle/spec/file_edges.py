@@ -5,11 +5,14 @@ from __future__ import annotations
 import os.path
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rekindle.domain.texts.patterns import glob_base, glob_location, glob_reaches, is_glob, split_glob
 from rekindle.domain.texts.substitution import find_references, render_text
-from rekindle.spec.job_index import EdgeSet, JobIndex
 from rekindle.spec.nodes import PlacedText, Problems
+
+if TYPE_CHECKING:
+    from rekindle.spec.job_index import EdgeSet, JobIndex
 
 
 class PathIndex:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.definition import JobNode, normalize_name, value_label
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.patterns import compile_name_glob
 from rekindle.domain.texts.substitution import find_references, render_text
-from rekindle.spec.job_entries import JobDraft
 from rekindle.spec.matrix import check_names
 from rekindle.spec.nodes import PlacedText, Problems, SourcePlace
+
+if TYPE_CHECKING:
+    from rekindle.spec.job_entries import JobDraft
 
 MAX_EDGES = 5_000_000
 

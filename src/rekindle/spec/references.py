@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts import substitution
 from rekindle.domain.texts.display import did_you_mean
-from rekindle.domain.texts.substitution import Reference
-from rekindle.spec.nodes import Problems, SourcePlace
+
+if TYPE_CHECKING:
+    from rekindle.domain.texts.substitution import Reference
+    from rekindle.spec.nodes import Problems, SourcePlace
 
 _JOB_FACTS = ("name",)
 _FACTS_OF_ATTEMPTS = ("id", "workflow", "attempt")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.errors import UsageError
 from rekindle.domain.models import Attempt, Failure, FailureGroup, PreviousAttempt, StepOutcome
-from rekindle.domain.selection import JobFilter
 from rekindle.domain.signatures import headline
 from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import Subtask, SubtaskEnd, SubtaskLayer, counts, merge_layers
@@ -20,6 +19,9 @@ from rekindle.store.database import NO_LIMIT, Database
 from rekindle.store.predicates import compile_chosen
 from rekindle.store.queries import Query, Row, as_set, load
 from rekindle.store.rows import CAUSES, STATES, attempt_of, step_of
+
+if TYPE_CHECKING:
+    from rekindle.domain.selection import JobFilter
 
 SQL = load("attempts")
 SUBTASK_SQL = load("subtasks")

@@ -7,7 +7,7 @@ made: a reset of the job takes it out of the group.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,9 +15,11 @@ from rekindle.domain.batches.canaries import Canary, CanaryChoice, CanaryGroup, 
 from rekindle.domain.errors import PlanOutdated
 from rekindle.domain.rerun.request import How
 from rekindle.domain.texts.display import list_names
-from rekindle.store.database import Database
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES
+
+if TYPE_CHECKING:
+    from rekindle.store.database import Database
 
 SQL = load("canaries")
 

@@ -13,7 +13,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,8 +21,10 @@ from rekindle.domain.definition import Resources
 from rekindle.domain.errors import SlowPattern, StoreDamaged, StoreError, StoreUnavailable
 from rekindle.domain.texts.quantities import format_size
 from rekindle.store.document_functions import FUNCTIONS, Gathered
-from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import Query, Row, load
+
+if TYPE_CHECKING:
+    from rekindle.store.paths import StoredPaths
 
 SQL = load("connection")
 

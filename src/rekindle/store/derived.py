@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from rekindle.domain.definition import Resources
 from rekindle.domain.graph import unreachable_jobs
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.states import State, derive_state
-from rekindle.store.database import Database
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES
 from rekindle.store.templates import class_resources, resource_class_of, template_by_id
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Resources
+    from rekindle.store.database import Database
 
 SQL = load("derived")
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.graph import Edge
-from rekindle.domain.selection import DocumentExpression, Predicate
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json
-from rekindle.store.database import Database
 from rekindle.store.predicates import compile_documents, json_path
 from rekindle.store.queries import as_set, load
 from rekindle.store.rows import STATES
+
+if TYPE_CHECKING:
+    from rekindle.domain.selection import DocumentExpression, Predicate
+    from rekindle.store.database import Database
 
 SQL = load("documents")
 

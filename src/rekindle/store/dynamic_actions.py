@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.actions import CANCEL, HOLD, SET, ActionEffects, ActionSet, ParameterChange, Patch
-from rekindle.domain.definition import JobNode, JobTemplate
 from rekindle.journal.encoding import from_json, to_json
-from rekindle.store.database import Database
 from rekindle.store.derived import CountKey, add_counts, derive_states, reclassify
 from rekindle.store.queries import as_set, load
 from rekindle.store.templates import TemplateRows, binding_text
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobNode, JobTemplate
+    from rekindle.store.database import Database
 
 SQL = load("dynamic_actions")
 

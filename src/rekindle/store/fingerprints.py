@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints, FileRecord, MeasuredAttempt, NeededJob
-from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import PartialOfFailure, PartialOutput, ReadyClass
 from rekindle.journal.encoding import from_json, json_reader, to_json
-from rekindle.store.database import Database
 from rekindle.store.derived import given_up_among
 from rekindle.store.paths import with_checked, with_partial, with_prints
 from rekindle.store.queries import as_set, load
 from rekindle.store.rows import STATES
 from rekindle.store.templates import class_resources, decode_template
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.store.database import Database
 
 SQL = load("fingerprints")
 STALENESS_SQL = load("staleness")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.models import AttemptEnd
 from rekindle.domain.rerun.request import FolderReuse
-from rekindle.store.database import Database
 from rekindle.store.derived import derive_states
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.queue import Queue, expect
+
+if TYPE_CHECKING:
+    from rekindle.store.database import Database
 
 SQL = load("imports")
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from rekindle.domain.definition import Resources
 from rekindle.domain.models import Attempt, Failure, Job, JobFlags, UpstreamJob
-from rekindle.domain.selection import JobFilter, Predicate
 from rekindle.store.attempts import live_attempts
 from rekindle.store.database import NO_LIMIT, Database
 from rekindle.store.predicates import compile_chosen, compile_selection
 from rekindle.store.queries import Row, as_set, column_names, load
 from rekindle.store.rows import ATTEMPT_COLUMNS, JOB_COLUMNS, STATES, attempt_of, job_of, verdict_of
 from rekindle.store.templates import class_resources
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Resources
+    from rekindle.domain.selection import JobFilter, Predicate
 
 SQL = load("jobs")
 

@@ -13,12 +13,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints
-from rekindle.domain.models import PartialOutput
 from rekindle.domain.rerun.plan import (
     DEFAULT_NEXT_ATTEMPT,
     NextAttempt,
@@ -28,6 +27,9 @@ from rekindle.domain.rerun.plan import (
     SavedFile,
     seal_plan,
 )
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import PartialOutput
 
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f].*\"$")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.models import (
@@ -21,14 +21,16 @@ from rekindle.domain.models import (
     StateChange,
     StepOutcome,
 )
-from rekindle.domain.selection import Predicate
 from rekindle.domain.states import JobEvent, State, transition
-from rekindle.store.database import Database
 from rekindle.store.derived import CountKey, add_counts, derive_states, finish_dependents
 from rekindle.store.predicates import compile_condition
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES, verdict_columns
 from rekindle.store.templates import class_resources
+
+if TYPE_CHECKING:
+    from rekindle.domain.selection import Predicate
+    from rekindle.store.database import Database
 
 SQL = load("queue")
 REUSE_SQL = load("reuse")

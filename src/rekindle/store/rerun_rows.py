@@ -6,13 +6,12 @@ Each row has its encoder and its decoder here. Views take a handful of queries, 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.actions import CANCEL, HOLD, ParameterChange, effective_params
-from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import RefusedJob
 from rekindle.domain.rerun.plan import (
     DEFAULT_NEXT_ATTEMPT,
@@ -29,13 +28,16 @@ from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView, StepView
 from rekindle.domain.texts.substitution import render_text
 from rekindle.journal.encoding import from_json, json_reader, to_json
-from rekindle.store.database import Database
 from rekindle.store.derived import given_up_among
 from rekindle.store.dynamic_actions import parameter_changes, sets_in_force
 from rekindle.store.paths import StoredPaths, with_next_attempt, with_reasons, with_request, with_saved
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES, choice_of, choice_text
 from rekindle.store.templates import template_by_id
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.store.database import Database
 
 SQL = load("reruns")
 

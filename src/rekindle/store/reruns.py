@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from rekindle.domain.changes.fingerprints import Baseline
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import find_cycle
 from rekindle.domain.rerun.plan import (
@@ -21,7 +20,6 @@ from rekindle.domain.rerun.plan import (
     rolled_back_from_json,
 )
 from rekindle.domain.rerun.undo import JobPointers, UndoView, pointers_after
-from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView
 from rekindle.journal.encoding import from_json, json_reader
 from rekindle.store.database import NO_LIMIT, Database
 from rekindle.store.derived import CountKey, add_counts, derive_states, has_finish_dependents, reclassify
@@ -43,6 +41,10 @@ from rekindle.store.rerun_rows import (
     views_defined_by,
 )
 from rekindle.store.rows import STATES
+
+if TYPE_CHECKING:
+    from rekindle.domain.changes.fingerprints import Baseline
+    from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView
 
 SQL = load("reruns")
 

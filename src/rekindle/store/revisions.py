@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -24,13 +24,11 @@ from rekindle.domain.changes.revisions import (
     outdated_overrides,
     revision_reason,
 )
-from rekindle.domain.definition import Definition, JobTemplate
 from rekindle.domain.overrides import AppliedOverrides, decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json, to_json
-from rekindle.store.database import Database
 from rekindle.store.derived import derive_states, reclassify
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES
@@ -42,6 +40,10 @@ from rekindle.store.templates import (
     step_names,
     template_by_id,
 )
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Definition, JobTemplate
+    from rekindle.store.database import Database
 
 SQL = load("revisions")
 SUBMIT_SQL = load("submitting")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,8 +14,10 @@ from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import SubtaskChoice
 from rekindle.domain.verdicts import Verdict, VerdictLevel
 from rekindle.journal.encoding import from_json, to_json
-from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import Row, column_names, load
+
+if TYPE_CHECKING:
+    from rekindle.store.paths import StoredPaths
 
 STATES: tuple[State, ...] = tuple(State)
 """States by number: indexing takes a fifth of the time of a call."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,10 +11,12 @@ from rekindle.domain.batches.supervision import BatchJob, Supervision, Supervisi
 from rekindle.domain.models import ProcessIdentity, Runner, RunnerCapacity
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.journal.encoding import from_json
-from rekindle.store.database import Database
 from rekindle.store.paths import path_of, stored_text
 from rekindle.store.queries import load
 from rekindle.store.rows import CAUSES, STATES
+
+if TYPE_CHECKING:
+    from rekindle.store.database import Database
 
 SQL = load("runners")
 SUPERVISION_SQL = load("supervisions")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -26,6 +25,9 @@ from rekindle.store.paths import (
     with_saved,
 )
 from rekindle.store.queries import load
+
+if TYPE_CHECKING:
+    import sqlite3
 
 SQL = load("upgrading")
 

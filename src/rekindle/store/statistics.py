@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from statistics import median
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.batches.flakiness import FailureKind, HostStatistics
 from rekindle.domain.rerun.costs import DurationHistory
 from rekindle.store.attempts import raw_messages
-from rekindle.store.database import Database
 from rekindle.store.queries import Row, as_set, load
+
+if TYPE_CHECKING:
+    from rekindle.store.database import Database
 
 SQL = load("statistics")
 

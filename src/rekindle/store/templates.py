@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.definition import JobTemplate, Resources
 from rekindle.journal.encoding import json_reader, to_json
-from rekindle.store.database import Database
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import resources_of
+
+if TYPE_CHECKING:
+    from rekindle.store.database import Database
 
 SQL = load("templates")
 

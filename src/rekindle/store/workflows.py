@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.domain.changes.revisions import RevisionOutline
-from rekindle.domain.definition import Definition, JobTemplate
 from rekindle.domain.models import Revision, Workflow
 from rekindle.domain.states import State
-from rekindle.store.database import Database
 from rekindle.store.derived import CountKey, add_counts
 from rekindle.store.queries import as_set, load
 from rekindle.store.revisions import RevisionChanges, insert_revision, job_row, outline_of, revise
 from rekindle.store.rows import STATES
 from rekindle.store.templates import TemplateRows, binding_text, decode_template, template_by_id
+
+if TYPE_CHECKING:
+    from rekindle.domain.changes.revisions import RevisionOutline
+    from rekindle.domain.definition import Definition, JobTemplate
+    from rekindle.store.database import Database
 
 SQL = load("workflows")
 SUBMIT_SQL = load("submitting")

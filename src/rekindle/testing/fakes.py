@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from rekindle.store.archive import Snapshot, Store, Transaction
+if TYPE_CHECKING:
+    from rekindle.store.archive import Snapshot, Store, Transaction
 
 
 class FakeClock:

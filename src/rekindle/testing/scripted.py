@@ -7,11 +7,11 @@ import select
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.changes.fingerprints import FileFingerprints
-from rekindle.domain.definition import Each
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import Cause, State
@@ -25,6 +25,9 @@ from rekindle.journal.records import Ended, FannedOut, Returned, Started, StepEn
 from rekindle.testing.fakes import Crash, FakeClock
 from rekindle.worker.attempt_environment import build_environment
 from rekindle.worker.fingerprints import Fingerprint, Fingerprinter
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Each
 
 
 class ScriptedOutcome(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,7 +15,6 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import StepOutcome
 from rekindle.domain.states import Cause, State
 from rekindle.journal.encoding import from_json, to_json
-from rekindle.journal.orders import Assignment, TaskTemplate
 from rekindle.journal.processes import children_of
 from rekindle.journal.records import Ended, StepEnded, StepStarted
 from rekindle.worker.attempt_environment import AttemptEnvironment, remove_inputs_file, set_inputs
@@ -48,6 +48,9 @@ from rekindle.worker.steps import (
     wall_time,
 )
 from rekindle.worker.subtasks import FanOutContext, WorkerResources, without_history
+
+if TYPE_CHECKING:
+    from rekindle.journal.orders import Assignment, TaskTemplate
 
 
 def begin(resources: WorkerResources, template: TaskTemplate, assignment: Assignment) -> Attempt | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,9 +14,11 @@ from rekindle.domain.texts.substitution import Words, format_word, render_text
 from rekindle.files.file_patterns import matching_files
 from rekindle.files.store_files import make_folder, open_store_file
 from rekindle.journal.encoding import from_json, to_json
-from rekindle.journal.orders import Assignment, TaskTemplate
 from rekindle.journal.paths import TOKEN_VARIABLE
-from rekindle.worker.call_protocol import SubtaskRun
+
+if TYPE_CHECKING:
+    from rekindle.journal.orders import Assignment, TaskTemplate
+    from rekindle.worker.call_protocol import SubtaskRun
 
 MAX_INPUTS = 96 * 1024
 """Bytes of REKINDLE_INPUTS that fit into an environment; the kernel allows 128 KiB for a variable."""

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -25,8 +25,10 @@ from rekindle.files.store_files import NotARegularFile, kind_at, make_folder, mo
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.paths import is_among_attempts
 from rekindle.worker.attempt_environment import ACTION_NAME, RESULT_NAME, VERDICT_NAME, AttemptEnvironment
-from rekindle.worker.reporter import DiskRetry
-from rekindle.worker.steps import StepEnd
+
+if TYPE_CHECKING:
+    from rekindle.worker.reporter import DiskRetry
+    from rekindle.worker.steps import StepEnd
 
 MAX_RESULT = 16 * 1024 * 1024
 """The largest result that is accepted, in bytes."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from rekindle.domain.states import Cause, State
 from rekindle.journal.log import read_past_damage, repair_end
-from rekindle.journal.orders import Assignment, TaskTemplate
-from rekindle.journal.processes import OomKillCounter
 from rekindle.journal.records import Ended, Started
 from rekindle.worker.attempt_environment import memory_limit, remove_inputs_file, time_limit
 from rekindle.worker.call_protocol import REPORT_INTERVAL, BatchReply, BatchTask
@@ -21,6 +20,10 @@ from rekindle.worker.declared_files import with_partial_outputs
 from rekindle.worker.limits import MemoryMonitor, Termination, cancellation, classify_kill, over_memory, over_time
 from rekindle.worker.reporter import NOTIFY_INTERVAL, RETRY_INTERVAL, Reporter
 from rekindle.worker.steps import StepEnd, StepTotals, canceled_record, ended_record, never_started, step_outcome
+
+if TYPE_CHECKING:
+    from rekindle.journal.orders import Assignment, TaskTemplate
+    from rekindle.journal.processes import OomKillCounter
 
 MAX_BATCH = 256
 CHECK_INTERVAL = 0.05

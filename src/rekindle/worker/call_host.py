@@ -18,12 +18,10 @@ import os
 import resource
 import sys
 import time
-from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.domain.definition import Step
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.substitution import render_value
@@ -75,6 +73,11 @@ from rekindle.worker.steps import (
     step_outcome,
     wall_time,
 )
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from rekindle.domain.definition import Step
 
 
 class CallServer:

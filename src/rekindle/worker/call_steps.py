@@ -7,13 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.models import Failure
 from rekindle.domain.states import Cause, state_after
-from rekindle.journal.orders import Assignment, TaskTemplate
 from rekindle.journal.processes import descendants_of, start_of
 from rekindle.worker.attempt_folders import BadFolder, check_folder
 from rekindle.worker.call_protocol import (
@@ -31,8 +30,11 @@ from rekindle.worker.call_protocol import (
 )
 from rekindle.worker.command_steps import kill_children, kill_group, signal_each, signal_trees, wait_for_exit
 from rekindle.worker.logs import BadLog, StepLogs
-from rekindle.worker.reporter import DiskRetry
 from rekindle.worker.steps import LEFTOVER_INTERVAL, StepEnd, signal_name, wall_time
+
+if TYPE_CHECKING:
+    from rekindle.journal.orders import Assignment, TaskTemplate
+    from rekindle.worker.reporter import DiskRetry
 
 EXIT_TIMEOUT = 1.0
 """Seconds that a retired host has to exit by itself."""

@@ -10,20 +10,22 @@ import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.domain.definition import Step
 from rekindle.domain.models import Failure, LeftProcess, LeftRunning
 from rekindle.domain.states import Cause, State, state_after
 from rekindle.domain.texts.commandline import CommandLine, compile_command
-from rekindle.journal.orders import Assignment
 from rekindle.journal.processes import children_of, command_of, descendants_of, start_of
 from rekindle.worker.attempt_environment import ACTION_NAME, RESULT_NAME, VERDICT_NAME, AttemptEnvironment
 from rekindle.worker.attempt_folders import reject_end, take_reports
 from rekindle.worker.logs import BadLog, LogFiles
 from rekindle.worker.steps import LEFTOVER_INTERVAL, MAX_NAMED_PROCESSES, StartError, StepEnd, signal_name, wall_time
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Step
+    from rekindle.journal.orders import Assignment
 
 _SHELLS_SIGNAL = 128  # a shell ends with 128 + n when its last command was killed by signal n
 

@@ -7,18 +7,16 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.errors import BadValue, RekindleError
 from rekindle.domain.models import Failure
 from rekindle.domain.states import Cause, State
-from rekindle.files.digests import OnRead
 from rekindle.files.store_files import kind_name, make_folder
 from rekindle.journal import partial_outputs
-from rekindle.journal.orders import Assignment, TaskTemplate
 from rekindle.journal.paths import partial_outputs_folder
-from rekindle.journal.records import Ended
 from rekindle.journal.trees import relative_below
 from rekindle.worker.attempt_environment import (
     AttemptEnvironment,
@@ -30,6 +28,11 @@ from rekindle.worker.attempt_environment import (
 from rekindle.worker.attempt_folders import AttemptFolders, reject_end
 from rekindle.worker.fingerprints import absent_inputs
 from rekindle.worker.steps import StartError, StepEnd, missing_message, never_started, stopped_step, wall_time
+
+if TYPE_CHECKING:
+    from rekindle.files.digests import OnRead
+    from rekindle.journal.orders import Assignment, TaskTemplate
+    from rekindle.journal.records import Ended
 
 
 def prepare(

@@ -7,7 +7,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -22,7 +22,6 @@ from rekindle.domain.verdicts import BadVerdict
 from rekindle.files.file_patterns import item_texts, static_items
 from rekindle.files.store_files import open_regular_file
 from rekindle.journal.encoding import from_json
-from rekindle.journal.orders import FanOut
 from rekindle.journal.paths import log_path
 from rekindle.journal.records import FannedOut, Subtasks
 from rekindle.worker.attempt_folders import MAX_RESULT, check_in_place, reject_end
@@ -31,6 +30,9 @@ from rekindle.worker.command_steps import CommandStep, kill_children, left_runni
 from rekindle.worker.limits import classify_kill
 from rekindle.worker.steps import LEFTOVER_INTERVAL, Activity, StepEnd, StepTotals, failed_step, wall_time
 from rekindle.worker.subtasks import FanOutContext, SubtaskPool
+
+if TYPE_CHECKING:
+    from rekindle.journal.orders import FanOut
 
 _NO_VERDICT = BadVerdict(
     "a fan-out step cannot give a verdict, nor can its subtasks", hint="let a step behind it say what they found"

@@ -19,7 +19,6 @@ from rekindle.domain.changes.fingerprints import (
     is_within,
 )
 from rekindle.domain.changes.template_uses import files_in_commands, functions_called, outer_variables
-from rekindle.domain.definition import Each
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.texts.patterns import glob_location
 from rekindle.domain.texts.substitution import format_word, render_text, render_value
@@ -42,11 +41,12 @@ from rekindle.files.digests import (
 )
 from rekindle.files.file_patterns import matching_files, static_items
 from rekindle.journal import records
-from rekindle.journal.orders import Assignment, TaskTemplate
 from rekindle.worker.attempt_environment import AttemptEnvironment, absolute_paths
 
 if TYPE_CHECKING:
+    from rekindle.domain.definition import Each
     from rekindle.files.sources import CodeDigester
+    from rekindle.journal.orders import Assignment, TaskTemplate
 
 LARGE_READ = 64 * 1024 * 1024
 """Bytes that take so long to read that the worker must handle orders meanwhile."""

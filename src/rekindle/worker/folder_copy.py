@@ -11,16 +11,19 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rekindle.domain.states import Cause, State
 from rekindle.files.store_files import make_folder
-from rekindle.journal.orders import Assignment
 from rekindle.journal.paths import TOKEN_VARIABLE, remove_progress, unfinished_copy, write_progress
 from rekindle.journal.trees import copy_tree, remove_tree, tree_size
 from rekindle.worker.attempt_environment import ACTION_NAME, RESULT_NAME, VERDICT_NAME
 from rekindle.worker.command_steps import has_ended, kill_group, spawn
 from rekindle.worker.logs import BadLog, StepLogs
 from rekindle.worker.steps import StepEnd, failed_step, signal_name, stopped_step, wall_time
+
+if TYPE_CHECKING:
+    from rekindle.journal.orders import Assignment
 
 PROGRESS_INTERVAL = 0.2
 """Seconds between two progress reports."""

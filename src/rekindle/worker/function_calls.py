@@ -10,8 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,9 +21,13 @@ from rekindle.domain.states import Cause
 from rekindle.domain.verdicts import Verdict, make_verdict, worst_verdict
 from rekindle.files.store_files import make_folder
 from rekindle.journal.encoding import to_json
-from rekindle.journal.orders import Assignment, TaskTemplate
 from rekindle.worker.attempt_folders import MAX_DEPTH, MAX_RESULT, BadResult, json_value
 from rekindle.worker.steps import MAX_TRACEBACK, StartError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rekindle.journal.orders import Assignment, TaskTemplate
 
 _EXIT_BITS = 31  # of an exit code
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rekindle.domain.errors import BadValue
 from rekindle.files.store_files import kind_at, make_folder, move_out_of_way, open_store_file
 from rekindle.journal.paths import STREAMS, log_path
-from rekindle.worker.reporter import DiskRetry
+
+if TYPE_CHECKING:
+    from rekindle.worker.reporter import DiskRetry
 
 TAIL = 8 * 1024
 """Bytes of stderr that are kept with a failure."""

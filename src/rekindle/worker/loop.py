@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from itertools import islice, takewhile
+from typing import TYPE_CHECKING
 
 from rekindle.journal.orders import Assign, Assignment, Cancel, Order, Recall, Stop, TaskTemplate
 from rekindle.journal.processes import CANCEL_SIGNAL
@@ -18,7 +19,9 @@ from rekindle.worker.call_batches import MAX_BATCH, CallBatch
 from rekindle.worker.call_protocol import LineReader
 from rekindle.worker.reporter import NOTIFY_INTERVAL
 from rekindle.worker.steps import CLOCK, canceled_record, wall_time
-from rekindle.worker.subtasks import WorkerResources
+
+if TYPE_CHECKING:
+    from rekindle.worker.subtasks import WorkerResources
 
 STDIN = 0
 MAX_WAIT = 24 * 3600 * 1000

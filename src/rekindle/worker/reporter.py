@@ -11,11 +11,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rekindle.journal.log import JournalWriter, encode_line
 from rekindle.journal.orders import encode_disk_error
-from rekindle.journal.records import Record
+
+if TYPE_CHECKING:
+    from rekindle.journal.records import Record
 
 NOTIFY_INTERVAL = 0.010
 """Seconds between two wake-ups of a runner whose worker still has work: it then reads many lines at a time."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import time
 import traceback
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -16,8 +16,10 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Failure, LeftRunning, StepOutcome
 from rekindle.domain.states import Cause, State, state_after
 from rekindle.domain.verdicts import Verdict, worst_verdict
-from rekindle.journal.orders import Assignment
 from rekindle.journal.records import Ended, Started
+
+if TYPE_CHECKING:
+    from rekindle.journal.orders import Assignment
 
 LEFTOVER_INTERVAL = 0.05
 """Seconds between two checks whether processes that a command left have used up their grace."""

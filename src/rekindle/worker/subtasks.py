@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from rekindle.domain.definition import Step
-from rekindle.domain.subtasks import KnownSubtask
 from rekindle.files.store_files import make_folder, open_store_file
 from rekindle.journal.orders import Assignment, TaskTemplate
 from rekindle.journal.paths import (
@@ -30,6 +29,10 @@ from rekindle.worker.fingerprints import Fingerprinter
 from rekindle.worker.logs import StepLogs, SubtaskLogs
 from rekindle.worker.reporter import Reporter
 from rekindle.worker.steps import Activity, StartError, StepEnd
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Step
+    from rekindle.domain.subtasks import KnownSubtask
 
 
 class FanOutContext(msgspec.Struct, frozen=True):

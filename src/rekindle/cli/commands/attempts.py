@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,12 +17,8 @@ from rekindle.cli.output.pages import emit_rows, limit_options, page_options, pr
 from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened
-from rekindle.domain.actions import ActionSet
 from rekindle.domain.changes.differences import NAMED_PREFIX, Difference
-from rekindle.domain.changes.fingerprints import FileFingerprints
 from rekindle.domain.changes.staleness import OPAQUE_PREFIX
-from rekindle.domain.models import Attempt
-from rekindle.domain.rerun.plan import Reason
 from rekindle.domain.texts.display import format_value, mask_json_text
 from rekindle.domain.texts.quantities import format_size
 from rekindle.engine import dynamic_actions
@@ -30,8 +26,14 @@ from rekindle.engine.queries import job_queries, lists, selections
 from rekindle.engine.queries.attempt_comparison import compare_attempts
 from rekindle.engine.queries.job_queries import workdirs
 from rekindle.engine.queries.lists import PageRequest
-from rekindle.engine.results import AttemptComparison, LogDivergence, OutputDiff
 from rekindle.query.selections import SelectionFlags, parse_selection
+
+if TYPE_CHECKING:
+    from rekindle.domain.actions import ActionSet
+    from rekindle.domain.changes.fingerprints import FileFingerprints
+    from rekindle.domain.models import Attempt
+    from rekindle.domain.rerun.plan import Reason
+    from rekindle.engine.results import AttemptComparison, LogDivergence, OutputDiff
 
 _BYTES = ("max_rss_bytes", "modified.memory", "template.resources.memory", "resources.memory")
 _SECONDS = ("seconds", "cpu_seconds", "modified.time", "template.resources.time", "resources.time")

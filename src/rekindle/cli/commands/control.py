@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,9 @@ from rekindle.cli.sessions import opened, reconciled
 from rekindle.engine.queries import selections
 from rekindle.engine.rerun import control
 from rekindle.engine.running import reconcile
-from rekindle.query.selections import SelectionFlags
+
+if TYPE_CHECKING:
+    from rekindle.query.selections import SelectionFlags
 
 _note_option = click.option(
     "--note", metavar="TEXT", callback=check_text, help="Keep a note with the event; `events list` and `why` show it."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +15,9 @@ from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened
 from rekindle.domain.texts.display import mask_document
 from rekindle.engine.queries import lists
-from rekindle.engine.queries.lists import PageRequest
+
+if TYPE_CHECKING:
+    from rekindle.engine.queries.lists import PageRequest
 
 COMMANDS = {"list": Entry("rekindle.cli.commands.events:list_events", "List what happened, oldest first.")}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,10 +18,12 @@ from rekindle.domain.batches.flakiness import FailureKind, Flakiness, PassHistor
 from rekindle.domain.models import FailureGroup, PartialOfFailure
 from rekindle.engine.queries import failure_queries, job_queries, selections
 from rekindle.engine.queries.failure_queries import FailureExample, failure_examples
-from rekindle.engine.queries.lists import PageRequest
-from rekindle.engine.results import JobRow
-from rekindle.engine.session import Session
 from rekindle.query.selections import SelectionFlags, parse_selection
+
+if TYPE_CHECKING:
+    from rekindle.engine.queries.lists import PageRequest
+    from rekindle.engine.results import JobRow
+    from rekindle.engine.session import Session
 
 PASSED_WORDS = {
     PassHistory.PLAIN: "passed",

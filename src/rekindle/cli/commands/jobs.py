@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,12 +18,8 @@ from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, 
 from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened
-from rekindle.domain.actions import Patch
 from rekindle.domain.batches.flakiness import PassHistory
-from rekindle.domain.changes.staleness import Assessment
 from rekindle.domain.definition import value_label
-from rekindle.domain.models import Attempt, Job
-from rekindle.domain.rerun.plan import Reason
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import mask_document, mask_matrix
@@ -30,13 +27,19 @@ from rekindle.domain.texts.quantities import format_size
 from rekindle.engine import dynamic_actions
 from rekindle.engine.queries import job_queries, lists, selections
 from rekindle.engine.queries.failure_queries import pass_conditions
-from rekindle.engine.queries.lists import PageRequest
 from rekindle.engine.queries.waits import wait_reasons as waits_of
-from rekindle.engine.results import JobRow
 from rekindle.engine.staleness import stale_jobs
 from rekindle.query.job_keys import parse_job_words
 from rekindle.query.selections import SelectionFlags, parse_selection
-from rekindle.store.dynamic_actions import AddedBy
+
+if TYPE_CHECKING:
+    from rekindle.domain.actions import Patch
+    from rekindle.domain.changes.staleness import Assessment
+    from rekindle.domain.models import Attempt, Job
+    from rekindle.domain.rerun.plan import Reason
+    from rekindle.engine.queries.lists import PageRequest
+    from rekindle.engine.results import JobRow
+    from rekindle.store.dynamic_actions import AddedBy
 
 _HERE = "rekindle.cli.commands.jobs"
 

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -16,15 +16,17 @@ from rekindle.cli.output import attempt_text, json_output, terminal
 from rekindle.cli.sessions import opened
 from rekindle.domain.errors import NotFound, Refused, UsageError
 from rekindle.domain.selection import Selection
-from rekindle.domain.subtasks import SubtaskChoice
 from rekindle.domain.texts.substitution import format_word
 from rekindle.engine.queries import job_queries, selections
 from rekindle.engine.queries import logs as engine
 from rekindle.engine.results import LogFile
 from rekindle.engine.running.reconcile import DeadRunnerWatch
-from rekindle.engine.session import Session
 from rekindle.files.store_files import NotARegularFile, open_regular_file
 from rekindle.query.job_keys import parse_job_words
+
+if TYPE_CHECKING:
+    from rekindle.domain.subtasks import SubtaskChoice
+    from rekindle.engine.session import Session
 
 CHUNK = 1 << 16
 MOST_ITEMS = 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,15 +11,17 @@ from rekindle.cli.output import json_output, terminal
 from rekindle.cli.output.plans import confirm
 from rekindle.cli.output.runs import work_with_summary
 from rekindle.cli.output.terminal import Column
-from rekindle.cli.rerun_options import FanOutFlags
 from rekindle.domain.errors import Refused, UsageError
 from rekindle.domain.rerun.request import How
-from rekindle.domain.selection import Selection
 from rekindle.engine.queries import selections
 from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.results import ReattachedJob, ReattachResult, WorkOptions
 from rekindle.engine.running import reconcile
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.cli.rerun_options import FanOutFlags
+    from rekindle.domain.selection import Selection
+    from rekindle.engine.session import Session
 
 reattach_option = click.option(
     "--reattach",

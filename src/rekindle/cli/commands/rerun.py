@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -31,16 +31,18 @@ from rekindle.cli.sessions import opened, reconciled
 from rekindle.domain.errors import PlanRefused, UsageError
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.request import How, how_to_json
-from rekindle.domain.selection import Selection
 from rekindle.engine.preconditions import refuse_inside_job, refuse_without_folder
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.rerun import resubmit
 from rekindle.engine.results import AppliedRerun, PlannedRerun, SubmitPreview
-from rekindle.engine.session import Session
 from rekindle.engine.staleness import stale_jobs
-from rekindle.query.selections import SelectionFlags
+
+if TYPE_CHECKING:
+    from rekindle.domain.selection import Selection
+    from rekindle.engine.session import Session
+    from rekindle.query.selections import SelectionFlags
 
 
 class RerunFlags(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,10 +15,12 @@ from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, 
 from rekindle.cli.output.plans import FIRST, draw_accepted, draw_plan, draw_revision
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened, reconciled
-from rekindle.domain.rerun.plan import RerunRecord
 from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.engine.queries import job_queries, lists, workflow_queries
-from rekindle.engine.queries.lists import PageRequest
+
+if TYPE_CHECKING:
+    from rekindle.domain.rerun.plan import RerunRecord
+    from rekindle.engine.queries.lists import PageRequest
 
 _HERE = "rekindle.cli.commands.reruns"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from rekindle.cli.options import check_text, json_option, plan_options, required_selection, selection_options
@@ -23,9 +25,11 @@ from rekindle.engine.queries import selections
 from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.rerun.restart import plan_reset
-from rekindle.engine.results import AcceptedChanges
 from rekindle.engine.staleness.stale_jobs import accept as accept_jobs
-from rekindle.query.selections import SelectionFlags
+
+if TYPE_CHECKING:
+    from rekindle.engine.results import AcceptedChanges
+    from rekindle.query.selections import SelectionFlags
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,14 +14,16 @@ from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.runs import note_spec_changes, work_with_summary
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import PlanRefused, UsageError
-from rekindle.domain.models import Job, Workflow
 from rekindle.domain.states import State
 from rekindle.engine.preconditions import refuse_inside_job, refuse_without_folder
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.rerun.restart import plan_restart, workflow_to_restart
 from rekindle.engine.results import PlannedRestart, WorkOptions
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Job, Workflow
+    from rekindle.engine.session import Session
 
 _NAMED = 5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,17 +24,19 @@ from rekindle.cli.output.plans import draw_plan, draw_refused
 from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.runs import verdict_exit_code, work_with_summary
 from rekindle.cli.sessions import reconciled
-from rekindle.domain.definition import Definition
 from rekindle.domain.errors import PlanOutdated, Refused, UsageError
 from rekindle.domain.packing import capacity_of
 from rekindle.domain.states import State
-from rekindle.domain.verdicts import VerdictLevel
 from rekindle.engine.machine import capacity_owner, processors
 from rekindle.engine.queries import job_queries, workflow_queries
 from rekindle.engine.queries.waits import unfit_in_workflow
 from rekindle.engine.rerun.resubmit import RunOutcome, WorkflowUpdate, apply_update, plan_update, run_outcome
 from rekindle.engine.results import AppliedRerun, SubmitResult, WorkOptions, WorkReport
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Definition
+    from rekindle.domain.verdicts import VerdictLevel
+    from rekindle.engine.session import Session
 
 _TO_DO = (State.READY, State.QUEUED, State.RUNNING)
 _NAMED = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,8 +17,10 @@ from rekindle.cli.sessions import reconciled
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.engine.queries import workflow_queries
-from rekindle.engine.queries.lists import PageRequest
-from rekindle.engine.results import DeadRunner, WorkflowStatus
+
+if TYPE_CHECKING:
+    from rekindle.engine.queries.lists import PageRequest
+    from rekindle.engine.results import DeadRunner, WorkflowStatus
 
 _BAR = 40
 _SIGNS = ((State.COMPLETED, "green"), (State.FAILED, "red"), (State.CANCELED, "magenta"))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rekindle.cli.options import dry_run_option, json_option, pairs, spec_options
 from rekindle.cli.output import json_output, revisions, terminal, waits
 from rekindle.cli.sessions import reconciled
-from rekindle.domain.definition import Definition
 from rekindle.domain.errors import UsageError
 from rekindle.engine.queries.waits import unfit_in_workflow
-from rekindle.engine.results import SubmitResult
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Definition
+    from rekindle.engine.results import SubmitResult
+    from rekindle.engine.session import Session
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from msgspec.structs import replace
@@ -20,8 +20,10 @@ from rekindle.domain.batches.supervision_report import FixedJob, RoundReport, Su
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.verdicts import Status, VerdictLevel
 from rekindle.engine.results import NoLiveRunner, SuperviseOptions, SupervisionStarted, WorkOptions, WorkReport
-from rekindle.engine.session import Session
 from rekindle.engine.supervising import supervise as engine
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

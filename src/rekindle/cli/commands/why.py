@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +14,6 @@ from rekindle.cli.output.pages import emit_rows, limit_options, print_page_note
 from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.runs import note_spec_changes
 from rekindle.cli.sessions import reconciled
-from rekindle.domain.batches.canaries import CanaryGroup
-from rekindle.domain.changes.staleness import ComparedPart
 from rekindle.domain.errors import UsageError
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
@@ -24,10 +22,14 @@ from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.queries.lists import PageRequest
 from rekindle.engine.queries.waits import WaitReason
 from rekindle.engine.queries.waits import wait_reasons as waits_of
-from rekindle.engine.session import Session
 from rekindle.engine.staleness import stale_jobs
-from rekindle.engine.staleness.stale_jobs import AutomaticRerun, Explanation
 from rekindle.query.selections import SelectionFlags, parse_selection
+
+if TYPE_CHECKING:
+    from rekindle.domain.batches.canaries import CanaryGroup
+    from rekindle.domain.changes.staleness import ComparedPart
+    from rekindle.engine.session import Session
+    from rekindle.engine.staleness.stale_jobs import AutomaticRerun, Explanation
 
 _FIRST = 20
 """Jobs, and reasons of one job, that are printed without -v."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 from msgspec.structs import replace
 
@@ -9,10 +11,12 @@ from rekindle.cli.options import capacity_options, fail_on_option, json_option, 
 from rekindle.cli.output import json_output
 from rekindle.cli.output.runs import verdict_exit_code, work_with_summary
 from rekindle.cli.sessions import opened
-from rekindle.domain.verdicts import VerdictLevel
 from rekindle.engine.queries.selections import selection_condition
 from rekindle.engine.results import WorkOptions
 from rekindle.query.selections import SelectionFlags, parse_selection
+
+if TYPE_CHECKING:
+    from rekindle.domain.verdicts import VerdictLevel
 
 
 @click.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,13 +15,15 @@ from rekindle.cli.output import revisions as revision_output
 from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
 from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened, reconciled
-from rekindle.domain.definition import Definition, JobTemplate, Step
 from rekindle.domain.errors import Refused, UsageError
-from rekindle.domain.models import Workflow
 from rekindle.engine.queries import selections, workflow_queries
-from rekindle.engine.queries.lists import PageRequest
-from rekindle.engine.results import WorkflowStatus
 from rekindle.engine.submit.revise import compare_revisions
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Definition, JobTemplate, Step
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.queries.lists import PageRequest
+    from rekindle.engine.results import WorkflowStatus
 
 _HERE = "rekindle.cli.commands.workflows"
 

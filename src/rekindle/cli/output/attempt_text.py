@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,16 +14,18 @@ from rekindle.cli.output import terminal
 from rekindle.cli.output.json_output import seconds
 from rekindle.cli.output.reasons import retry_text
 from rekindle.cli.output.terminal import Column
-from rekindle.domain.models import Attempt, FailureGroup, PartialOutput, StepOutcome
 from rekindle.domain.overrides import decode_overrides
-from rekindle.domain.rerun.plan import OverrideChange, Reason
 from rekindle.domain.signatures import headline
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask, counts
 from rekindle.domain.texts.display import format_value, mask_env, show_json_bytes
 from rekindle.domain.texts.quantities import format_size
-from rekindle.domain.verdicts import Verdict
-from rekindle.engine.queries.lists import PageRequest
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt, FailureGroup, PartialOutput, StepOutcome
+    from rekindle.domain.rerun.plan import OverrideChange, Reason
+    from rekindle.domain.verdicts import Verdict
+    from rekindle.engine.queries.lists import PageRequest
 
 FIRST_SUBTASKS = 20
 """Rows of a fan-out that are printed without -v."""

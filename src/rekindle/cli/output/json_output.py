@@ -7,31 +7,33 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
-from rekindle.domain.changes.fingerprints import FileContent
-from rekindle.domain.definition import Each, JobTemplate, Resources
-from rekindle.domain.errors import RefusedJob
-from rekindle.domain.models import Attempt, FailureGroup, LoggedEvent, PartialOutput, Runner, StepOutcome, Workflow
 from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, plan_to_json
 from rekindle.domain.rerun.retry import rule_to_json
 from rekindle.domain.states import State
-from rekindle.domain.subtasks import Subtask
 from rekindle.domain.texts.display import mask_document, mask_env, mask_matrix, mask_overrides
-from rekindle.domain.verdicts import Verdict
-from rekindle.engine.results import (
-    DeadRunner,
-    JobRow,
-    PlannedRestart,
-    SubmitResult,
-    UnfitJobs,
-    WorkflowStatus,
-    WorkReport,
-)
+
+if TYPE_CHECKING:
+    from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
+    from rekindle.domain.changes.fingerprints import FileContent
+    from rekindle.domain.definition import Each, JobTemplate, Resources
+    from rekindle.domain.errors import RefusedJob
+    from rekindle.domain.models import Attempt, FailureGroup, LoggedEvent, PartialOutput, Runner, StepOutcome, Workflow
+    from rekindle.domain.subtasks import Subtask
+    from rekindle.domain.verdicts import Verdict
+    from rekindle.engine.results import (
+        DeadRunner,
+        JobRow,
+        PlannedRestart,
+        SubmitResult,
+        UnfitJobs,
+        WorkflowStatus,
+        WorkReport,
+    )
 
 
 def emit(document: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,7 +12,11 @@ from rich.text import Text
 
 from rekindle.cli.output import terminal
 from rekindle.cli.output.progress import NewFailures, ended_share, summary
-from rekindle.engine.results import Progress
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rekindle.engine.results import Progress
 
 
 class LiveDisplay:

@@ -8,14 +8,16 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
 from rekindle.cli.output import terminal
-from rekindle.cli.output.terminal import Column
 from rekindle.engine.queries.lists import PageRequest
+
+if TYPE_CHECKING:
+    from rekindle.cli.output.terminal import Column
 
 TERMINAL_ROWS = 100
 """Rows printed on a terminal without --limit."""

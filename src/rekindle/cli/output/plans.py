@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -18,7 +19,9 @@ from rekindle.domain.errors import Refused, RefusedJob
 from rekindle.domain.rerun.plan import ExpectedCost, PlannedJob, Reason, ReasonKind, RerunPlan
 from rekindle.domain.rerun.request import FROM_BEGINNING
 from rekindle.engine.results import AppliedRerun, WorkOptions
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
 
 FIRST = 20
 """Rows of a plan, refusals or overwritten files that are printed without -v."""

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -14,9 +13,11 @@ import click
 from rekindle.cli.output import terminal
 from rekindle.domain.states import State
 from rekindle.domain.texts.quantities import format_size
-from rekindle.engine.results import Progress
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rekindle.engine.results import Progress
     from rekindle.engine.staleness.contents import ReadProgress
 
 LINE_SECONDS = 10.0

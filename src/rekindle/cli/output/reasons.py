@@ -6,17 +6,19 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rekindle.cli.output import terminal
 from rekindle.domain.changes.differences import ON_IMPORT
-from rekindle.domain.changes.fingerprints import EnvironmentPart
-from rekindle.domain.changes.staleness import ComparedPart
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.texts.display import NOT_SET, format_value
 from rekindle.domain.texts.quantities import format_size
+
+if TYPE_CHECKING:
+    from rekindle.domain.changes.fingerprints import EnvironmentPart
+    from rekindle.domain.changes.staleness import ComparedPart
 
 _SHORT = 10  # digits of a digest
 _COMMAND = re.compile(r"steps\.(?P<step>.+)\.(?P<items>each\.)?run")

@@ -6,18 +6,20 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rekindle.cli.output import json_output, terminal
-from rekindle.domain.changes.differences import Difference
 from rekindle.domain.changes.revisions import RevisionDiff, RewiredJobs, TemplateJobs
 from rekindle.domain.rerun.plan import ReasonKind, RerunPlan
-from rekindle.domain.states import State
 from rekindle.domain.texts.display import NOT_SET, format_change, format_value
 from rekindle.domain.texts.quantities import format_size
-from rekindle.engine.results import SubmitPreview, SubmitResult
+
+if TYPE_CHECKING:
+    from rekindle.domain.changes.differences import Difference
+    from rekindle.domain.states import State
+    from rekindle.engine.results import SubmitPreview, SubmitResult
 
 FIRST = 20
 """Groups of jobs, parameters or edges that are printed without -v."""

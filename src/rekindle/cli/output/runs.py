@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +16,10 @@ from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.domain.states import ACTIVE
 from rekindle.domain.verdicts import Status, VerdictLevel, exit_code_for
 from rekindle.engine.queries import failure_queries, job_queries, selections, workflow_queries
-from rekindle.engine.results import OrphanCounts, WorkflowStatus, WorkOptions, WorkReport
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.engine.results import OrphanCounts, WorkflowStatus, WorkOptions, WorkReport
+    from rekindle.engine.session import Session
 
 
 def work_with_summary(session: Session, options: WorkOptions, *, quiet: bool, go_on: str | None = None) -> WorkReport:

@@ -7,14 +7,16 @@ import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 import msgspec
 
-from rekindle.domain.states import State
 from rekindle.domain.texts.display import show_bytes
 from rekindle.domain.texts.quantities import format_duration
+
+if TYPE_CHECKING:
+    from rekindle.domain.states import State
 
 _COLOURS = {
     "completed": "green",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +13,10 @@ from rekindle.domain.packing import Shortage
 from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.domain.states import ENDED, State
 from rekindle.domain.texts.display import list_names
-from rekindle.engine.queries.waits import WaitReason
-from rekindle.engine.results import UnfitJobs
+
+if TYPE_CHECKING:
+    from rekindle.engine.queries.waits import WaitReason
+    from rekindle.engine.results import UnfitJobs
 
 IDS = "\0"
 """Placeholder for the ids of the jobs of a line, as -i takes them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -18,8 +18,10 @@ from rekindle.dialects.fireworks.tasks.fwaction import append_details
 from rekindle.domain.errors import RekindleError, SpecError
 from rekindle.domain.histories import PastAttempt, PastJob, PastWorkflow
 from rekindle.domain.models import Failure, StepOutcome
-from rekindle.domain.rerun.request import FolderReuse
 from rekindle.domain.states import Cause, State
+
+if TYPE_CHECKING:
+    from rekindle.domain.rerun.request import FolderReuse
 
 IMPORTED_PARAM = "imported"
 """The key in the workflow parameter that identifies the dumped workflow."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -23,8 +24,10 @@ from rekindle.dialects.fireworks.dump_history import (
 from rekindle.dialects.fireworks.fw_states import WORKFLOW_PARAM, fw_state
 from rekindle.domain.errors import Refused
 from rekindle.engine.queries import job_queries, workflow_queries
-from rekindle.engine.session import Session
 from rekindle.engine.submit.histories import ImportedWorkflow, import_workflows
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
 
 
 class DumpWorkflowImport(msgspec.Struct, frozen=True):

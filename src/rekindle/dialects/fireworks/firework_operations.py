@@ -5,7 +5,7 @@ An operation changes the fireworks whose states allow it, and returns the others
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -14,14 +14,16 @@ from rekindle.dialects.fireworks.fw_states import DEFUSED, PAUSED
 from rekindle.dialects.fireworks.queries import MongoQuery, select_fireworks
 from rekindle.dialects.fireworks.stored_fireworks import StoredFirework, fireworks_of, read_fireworks
 from rekindle.domain.errors import PlanRefused
-from rekindle.domain.models import Attempt
 from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.domain.rerun.request import FROM_BEGINNING, FROM_FAILED_STEP, How, how_to_json
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries
 from rekindle.engine.rerun import control, rerun
 from rekindle.engine.running import reconcile
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt
+    from rekindle.engine.session import Session
 
 _UNSTARTED = ("WAITING", "READY")
 _ENDED = ("COMPLETED", "FIZZLED")

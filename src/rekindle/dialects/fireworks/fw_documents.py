@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.flow import date_text
 from rekindle.dialects.fireworks.fw_states import launch_state, wf_state
@@ -18,10 +18,12 @@ from rekindle.dialects.fireworks.stored_fireworks import (
     workflow_details,
 )
 from rekindle.dialects.fireworks.tasks.fwaction import parse_details
-from rekindle.domain.models import Attempt, Job, Workflow
 from rekindle.domain.states import ENDED, State
 from rekindle.engine.queries import job_queries
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt, Job, Workflow
+    from rekindle.engine.session import Session
 
 
 def firework_documents(session: Session, ids: Sequence[int], *, times: bool = False) -> list[dict[str, Any]]:

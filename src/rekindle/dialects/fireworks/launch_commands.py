@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -26,8 +26,10 @@ from rekindle.dialects.fireworks.rocket_launcher import (
 )
 from rekindle.domain.errors import BadValue, NotFound, Refused
 from rekindle.engine.queries import job_queries
-from rekindle.engine.session import Session
 from rekindle.streams import outlives_reader
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.fw_documents import firework_documents, flow_document, summary_document
 from rekindle.dialects.fireworks.launchpad_base import (
@@ -17,7 +17,9 @@ from rekindle.dialects.fireworks.queries import select_fireworks, select_workflo
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_of
 from rekindle.domain.errors import NotFound
 from rekindle.engine.queries import job_queries
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
 
 Query = Mapping[str, Any]
 Sort = Sequence[tuple[str, int]]

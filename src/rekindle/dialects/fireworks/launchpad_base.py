@@ -7,15 +7,17 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
 from rekindle.dialects.fireworks.stored_fireworks import StoredFirework, read_fireworks, workflows_of
 from rekindle.domain.errors import NotFound, Refused, UsageError
-from rekindle.domain.models import Workflow
 from rekindle.engine.running import reconcile
 from rekindle.engine.session import Session, open_session
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
 
 LOG = logging.getLogger("rekindle.fireworks")
 """Logs changes and refused changes, as FireWorks' LaunchPad does."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.flow import date_text
 from rekindle.dialects.fireworks.fw_states import (
@@ -50,8 +50,10 @@ from rekindle.domain.selection import (
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries.job_queries import job_documents, jobs_matching, workflow_outlines
-from rekindle.engine.session import Session
-from rekindle.store.documents import WorkflowOutline
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
+    from rekindle.store.documents import WorkflowOutline
 
 IS_FIREWORK: Predicate = AllOf(
     (Compare(f"params.{WORKFLOW_PARAM}.name", Op.EXISTS, True), Compare("workflow.archived", Op.EXISTS, True))

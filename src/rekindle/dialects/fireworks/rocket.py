@@ -6,9 +6,8 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rekindle.dialects.fireworks.launchpad import LaunchPad
 from rekindle.dialects.fireworks.launchpad_base import LaunchPadNotFound, existing_fireworks
 from rekindle.dialects.fireworks.rocket_launcher import (
     LEVELS,
@@ -25,7 +24,10 @@ from rekindle.dialects.fireworks.rocket_launcher import (
 )
 from rekindle.domain.errors import BadValue, Refused
 from rekindle.engine.running.signals import deliver
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.dialects.fireworks.launchpad import LaunchPad
+    from rekindle.engine.session import Session
 
 
 def launch_rocket(

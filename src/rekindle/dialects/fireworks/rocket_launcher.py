@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -25,10 +25,12 @@ from rekindle.domain.selection import AllOf, Compare, Op, Predicate
 from rekindle.domain.states import ACTIVE
 from rekindle.engine.queries import job_queries, logs
 from rekindle.engine.results import WorkOptions, WorkReport
-from rekindle.engine.session import Session
 from rekindle.spec.loading import read_bytes, read_tree
 from rekindle.spec.nodes import MappingNode, Node, Problems, SourcePlace
 from rekindle.spec.values import data, table, text
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
 
 DEFAULT_FWORKER_NAME = "Automatically generated Worker"
 """FireWorks' name for an fworker without a description."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.fw_states import CHANGES_PARAM
 from rekindle.domain.errors import BadValue
-from rekindle.domain.models import StepOutcome
 from rekindle.domain.texts.display import did_you_mean
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import StepOutcome
 
 
 class BadSpecChange(BadValue):

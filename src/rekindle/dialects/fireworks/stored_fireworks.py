@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,12 +11,14 @@ from rekindle.dialects.fireworks.flow import Firework, Flow
 from rekindle.dialects.fireworks.fw_states import WORKFLOW_PARAM, fw_state, is_fireworks_workflow
 from rekindle.dialects.fireworks.spec_changes import current_spec
 from rekindle.domain.errors import Refused
-from rekindle.domain.models import Job, Workflow
 from rekindle.domain.selection import Selection
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.results import JobRow
-from rekindle.engine.session import Session
 from rekindle.journal.encoding import from_json
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Job, Workflow
+    from rekindle.engine.session import Session
 
 
 class StoredFirework(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ call these. A changed workflow becomes its own next revision."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,15 +21,17 @@ from rekindle.dialects.fireworks.stored_fireworks import (
     stored_flow,
     workflows_of,
 )
-from rekindle.domain.definition import Definition
 from rekindle.domain.errors import BadValue, NotFound, Refused, SpecError, SpecProblem
-from rekindle.domain.models import Workflow
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries import job_queries, selections, workflow_queries
-from rekindle.engine.session import Session
 from rekindle.engine.submit.submit import delete_workflow, submit
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Definition
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.session import Session
 
 Spec = Mapping[str, Any]
 SpecChange = Callable[[Spec], dict[str, Any]]

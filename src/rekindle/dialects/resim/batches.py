@@ -6,7 +6,7 @@ import enum
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,7 +17,9 @@ from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.verdicts import Status, Verdict, VerdictLevel, status_of
 from rekindle.engine.queries import job_queries, selections, workflow_queries
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
 
 REQUEST_PARAM = "resim"
 """The workflow parameter that holds the request. Only batches created by this dialect have it."""

@@ -6,19 +6,21 @@ import functools
 import re
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
 from rekindle.dialects.resim.batches import read_ids
 from rekindle.domain.errors import BadValue, NotFound, UsageError
-from rekindle.domain.models import Workflow
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries import workflow_queries
-from rekindle.engine.session import Session
 from rekindle.engine.supervising.batch_wait import WaitLimits
 from rekindle.streams import outlives_reader
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec.structs import replace
@@ -15,9 +15,7 @@ from rekindle.dialects.command_session import open_reconciled
 from rekindle.dialects.resim.batches import BatchRequest, ResimBatch, read_batch, read_ids
 from rekindle.dialects.resim.options import BatchSelector, batch_options, find_batch
 from rekindle.dialects.resim.show import check_test_ids
-from rekindle.domain.definition import Definition
 from rekindle.domain.errors import PlanOutdated, PlanRefused, Refused, RefusedJob, RekindleError, UsageError
-from rekindle.domain.models import Workflow
 from rekindle.domain.rerun.request import FROM_BEGINNING, How, how_to_json
 from rekindle.domain.states import ACTIVE
 from rekindle.engine.queries import workflow_queries
@@ -25,8 +23,12 @@ from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.rerun import resubmit
 from rekindle.engine.results import AppliedRerun, PlannedRerun, SubmitPreview
 from rekindle.engine.running.reconcile import DeadRunnerWatch
-from rekindle.engine.session import Session
 from rekindle.engine.submit.submit import preview, submit
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Definition
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.session import Session
 
 TRIES = 3
 CONFLICT_SECONDS = 30.0

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,12 +25,14 @@ from rekindle.dialects.resim.batches import (
 )
 from rekindle.dialects.resim.options import BatchSelector, batch_options, find_batch
 from rekindle.domain.errors import NotFound, UsageError
-from rekindle.domain.models import Attempt
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.engine.queries import job_queries
 from rekindle.engine.queries import logs as engine_logs
 from rekindle.engine.running import reconcile
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt
+    from rekindle.engine.session import Session
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,16 +21,18 @@ from rekindle.dialects.resim.options import BatchSelector, batch_options, find_b
 from rekindle.dialects.resim.rerun import submit_latest
 from rekindle.domain.batches.flakiness import PassHistory
 from rekindle.domain.batches.supervision import Guards, SupervisionEnd
-from rekindle.domain.batches.supervision_report import RoundReport, SupervisionReport
 from rekindle.domain.errors import BadValue, Refused, UsageError
-from rekindle.domain.models import Workflow
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Status
 from rekindle.engine.results import NoLiveRunner, SuperviseOptions, SupervisionStarted, WorkOptions, WorkReport
-from rekindle.engine.session import Session
 from rekindle.engine.supervising import batch_wait
 from rekindle.engine.supervising import supervise as engine
 from rekindle.engine.supervising.batch_wait import RunBatch, WaitLimits, WaitOutcome
+
+if TYPE_CHECKING:
+    from rekindle.domain.batches.supervision_report import RoundReport, SupervisionReport
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.session import Session
 
 TIMED_OUT, CANCELLED = 6, 5
 

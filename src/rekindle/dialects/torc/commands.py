@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,13 +24,15 @@ from rekindle.dialects.torc.torc_records import UserDatum, find_user_data, recor
 from rekindle.dialects.torc.torc_status import RunNumbers, job_documents, jobs_of, result_document
 from rekindle.dialects.torc.workflow_commands import reset_jobs, workflows
 from rekindle.domain.errors import BadValue, Refused
-from rekindle.domain.models import Workflow
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED
 from rekindle.engine.queries import job_queries, selections
 from rekindle.engine.results import WorkOptions
 from rekindle.query.job_keys import parse_job_words
 from rekindle.streams import outlives_reader
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
 
 _JOB_FIELDS = (
     *("key", "name", "command", "status", "return_code", "run_id", "attempt_id", "priority", "cause"),

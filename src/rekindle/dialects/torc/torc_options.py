@@ -6,16 +6,18 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
 from rekindle.domain.errors import BadSelection, NotFound, Refused, UnknownWord
-from rekindle.domain.models import Workflow
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries import selections, workflow_queries
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -10,19 +10,21 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.dialects.torc.torc_status import jobs_of
 from rekindle.domain.errors import NotFound, RekindleError
-from rekindle.domain.models import Workflow
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import ACTIVE
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries import workflow_queries
-from rekindle.engine.session import Session
 from rekindle.journal.encoding import to_json
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.session import Session
 
 FOLDER_PARAM = "torc_folder"
 """The parameter that names a workflow's folder. Only workflows that torc commands added have it."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rekindle.domain.definition import JobTemplate
-from rekindle.domain.models import Attempt, Job, Workflow
 from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.domain.rerun.restart import ended_by_itself
 from rekindle.domain.states import Cause, State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
-from rekindle.engine.results import JobRow
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.domain.models import Attempt, Job, Workflow
+    from rekindle.engine.results import JobRow
+    from rekindle.engine.session import Session
 
 _SIGNAL_BASE = 128
 _DEFAULT_FAILURE_CODE = 1

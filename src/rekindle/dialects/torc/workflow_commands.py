@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -30,15 +31,17 @@ from rekindle.dialects.torc.torc_records import (
 from rekindle.dialects.torc.torc_spec import TorcSpec, load_commands, load_spec
 from rekindle.dialects.torc.torc_status import RunNumbers, count_statuses, job_documents, jobs_of
 from rekindle.domain.errors import NotFound
-from rekindle.domain.models import Workflow
 from rekindle.domain.states import State
 from rekindle.engine.queries import selections, workflow_queries
 from rekindle.engine.rerun import rerun
 from rekindle.engine.rerun.restart import check_inputs, plan_reset, plan_restart
-from rekindle.engine.results import PlannedRestart, SubmitResult
 from rekindle.engine.running import reconcile
-from rekindle.engine.session import Session
 from rekindle.engine.submit.submit import preview, submit
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.results import PlannedRestart, SubmitResult
+    from rekindle.engine.session import Session
 
 _MAX_NAMES = 5
 _WORKFLOW_FIELDS = ("key", "name", "project", "timestamp", "run_id", "directory")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,9 +21,11 @@ from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ENDED, State
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries import job_queries, logs, selections
-from rekindle.engine.results import LogFile
 from rekindle.engine.running import reconcile
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.engine.results import LogFile
+    from rekindle.engine.session import Session
 
 
 @click.command()

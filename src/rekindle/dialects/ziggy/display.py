@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,12 +14,14 @@ from rekindle.dialects.ziggy.options import find_instance, instance_option, task
 from rekindle.dialects.ziggy.restart_modes import refusals_by_mode
 from rekindle.dialects.ziggy.tasks import ProcessingStep, SubtaskCounts, Task, read_tasks
 from rekindle.domain.errors import BadValue, Refused, UsageError
-from rekindle.domain.models import Attempt
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED_BADLY, State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
-from rekindle.engine.results import WorkflowStatus
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt
+    from rekindle.engine.results import WorkflowStatus
+    from rekindle.engine.session import Session
 
 
 class DisplayType(enum.StrEnum):

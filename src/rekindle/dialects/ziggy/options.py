@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rekindle.domain.errors import BadSelection, BadValue, UsageError
-from rekindle.domain.models import Workflow
 from rekindle.domain.selection import Selection
 from rekindle.engine.queries import selections
 from rekindle.engine.results import WorkOptions, WorkReport
-from rekindle.engine.session import Session
 from rekindle.query.job_keys import parse_ids
 from rekindle.streams import outlives_reader
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,11 +23,13 @@ from rekindle.dialects.ziggy.options import (
 )
 from rekindle.domain.definition import Definition, JobTemplate, Step, select_portion
 from rekindle.domain.errors import BadValue, NotFound, Refused, SpecError, UsageError
-from rekindle.domain.models import Workflow
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.submit.submit import submit
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
 
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _MAX_FILE_SIZE = 4 << 20

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,9 +31,11 @@ from rekindle.domain.rerun.request import FROM_BEGINNING, How
 from rekindle.domain.states import ACTIVE
 from rekindle.domain.subtasks import format_ranges
 from rekindle.engine.rerun import rerun as engine
-from rekindle.engine.results import ReattachedJob
 from rekindle.engine.running import reconcile
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.engine.results import ReattachedJob
+    from rekindle.engine.session import Session
 
 Requests = list[tuple[list[int], How]]
 

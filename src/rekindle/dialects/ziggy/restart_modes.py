@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from rekindle.dialects.ziggy.tasks import ProcessingStep, Task
 from rekindle.domain.errors import BadValue
-from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
 from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.running import reconcile
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.overrides import Overrides
+    from rekindle.engine.session import Session
 
 
 class Mode(enum.StrEnum):

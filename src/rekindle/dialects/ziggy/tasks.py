@@ -5,14 +5,17 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from rekindle.domain.definition import JobTemplate
-from rekindle.domain.models import Attempt, Job
 from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.engine.queries import job_queries
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.domain.models import Attempt, Job
+    from rekindle.engine.session import Session
 
 SINGLE = "[single]"
 """The unit of work of a job without a matrix."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,9 +18,11 @@ from rekindle.domain.batches.supervision import (
     SupervisionEnd,
     matches_guards,
 )
-from rekindle.domain.models import FailureGroup
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import Status, VerdictLevel, exit_code_for
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import FailureGroup
 
 CAUSE_NOT_SELECTED = "its cause is not asked for"
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from rekindle.domain.changes.fingerprints import ABSENT, ENVIRONMENT, METHOD, WHOLE, EnvironmentPart, FileFingerprints
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
-from rekindle.domain.models import Attempt, StepOutcome
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.retry import rule_to_json
 from rekindle.domain.texts.display import mask_field
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt, StepOutcome
 
 NAMED_PREFIX = "named."
 """The prefix of fields for files that are named in a command, not declared."""

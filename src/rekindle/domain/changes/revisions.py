@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.changes.differences import Difference, differing_keys, parameter_differences, template_differences
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import RekindleError
-from rekindle.domain.overrides import AppliedOverrides
 from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
 from rekindle.domain.rerun.request import FROM_BEGINNING
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import NOT_SET, format_value, mask_field
 from rekindle.domain.texts.quantities import format_duration, format_size
 from rekindle.domain.texts.substitution import render_text
+
+if TYPE_CHECKING:
+    from rekindle.domain.overrides import AppliedOverrides
 
 
 class RevisionOutline(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -19,12 +19,14 @@ from rekindle.domain.changes.fingerprints import ABSENT, FileContent, MatchedFil
 from rekindle.domain.changes.template_uses import functions_called, outer_variables, step_texts
 from rekindle.domain.definition import Each, JobTemplate
 from rekindle.domain.errors import RefusedJob, UnknownWord
-from rekindle.domain.models import Job
 from rekindle.domain.overrides import NO_OVERRIDES, AppliedOverrides
 from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import mask_field
 from rekindle.domain.texts.substitution import Reference, find_references
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Job
 
 OPAQUE_PREFIX = "attempt:"
 """The prefix of a result digest that cannot be compared: it equals only itself."""

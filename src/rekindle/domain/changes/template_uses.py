@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rekindle.domain.definition import Each, Step
 from rekindle.domain.errors import RekindleError, UnknownWord
 from rekindle.domain.texts.commandline import compile_command
 from rekindle.domain.texts.namedfiles import NamedFile, named_files
 from rekindle.domain.texts.shellscripts import LATER
 from rekindle.domain.texts.substitution import find_references
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Each, Step
 
 
 def functions_called(steps: Sequence[Step]) -> tuple[str, ...]:

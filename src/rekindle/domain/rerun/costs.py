@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from rekindle.domain.definition import Resources
 from rekindle.domain.graph import topological_order
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import ExpectedCost, PlannedJob
-from rekindle.domain.rerun.views import JobGraph, JobView
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Resources
+    from rekindle.domain.rerun.views import JobGraph, JobView
 
 
 class DurationHistory(msgspec.Struct, frozen=True):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.overrides import Overrides, check_overrides
 from rekindle.domain.texts.display import mask_env
-from rekindle.domain.texts.quantities import Amount
+
+if TYPE_CHECKING:
+    from rekindle.domain.texts.quantities import Amount
 
 FROM_BEGINNING = "beginning"
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.definition import Resources, RetryRule
-from rekindle.domain.models import Failure
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import Cause
 from rekindle.domain.texts.quantities import Amount
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Failure
 
 NOT_RETRIED = frozenset({Cause.START, Cause.MISSING_INPUT})
 """Causes that a retry is unlikely to fix. Only rules that name them match."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -10,9 +11,11 @@ from msgspec.structs import replace
 from rekindle.domain.errors import UndoRefused
 from rekindle.domain.rerun.plan import PlannedJob, SavedFile
 from rekindle.domain.rerun.request import FolderReuse
-from rekindle.domain.rerun.views import JobView
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import SubtaskChoice
+
+if TYPE_CHECKING:
+    from rekindle.domain.rerun.views import JobView
 
 
 class JobPointers(msgspec.Struct, frozen=True):

@@ -12,15 +12,11 @@ import re
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import msgspec
+import regex
 
 from rekindle.domain.errors import BadSelection, SlowPattern
-
-if TYPE_CHECKING:
-    import regex
-
 
 SEARCH_SECONDS = 1.0
 """Time limit of one search."""

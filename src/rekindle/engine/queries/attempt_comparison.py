@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.changes.differences import AttemptContext, attempt_differences
 from rekindle.domain.changes.fingerprints import ABSENT, FileContent, FileFingerprints
 from rekindle.domain.changes.staleness import result_digest
-from rekindle.domain.models import Attempt
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import SavedFile
 from rekindle.engine.queries import job_queries
 from rekindle.engine.queries.logs import Stream, log_files, log_path
 from rekindle.engine.results import AttemptComparison, LogDivergence, OutputDiff
-from rekindle.engine.session import Session
 from rekindle.engine.staleness.contents import ContentRequests, ReadProgress, read_contents
 from rekindle.files.text_diff import first_difference, text_diff
 from rekindle.journal.encoding import from_json
 from rekindle.journal.paths import attempt_folder
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
 
 
 def compare_attempts(session: Session, a: int, b: int, progress: ReadProgress | None = None) -> AttemptComparison:

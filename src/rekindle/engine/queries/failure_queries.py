@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -20,7 +20,6 @@ from rekindle.domain.batches.flakiness import (
 )
 from rekindle.domain.changes.fingerprints import ABSENT, FileContent
 from rekindle.domain.changes.staleness import OPAQUE_PREFIX, FilledTemplate, definition_text, result_digest
-from rekindle.domain.definition import JobTemplate
 from rekindle.domain.models import (
     Attempt,
     FailureGroup,
@@ -29,16 +28,19 @@ from rekindle.domain.models import (
 )
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.states import Cause, State
-from rekindle.domain.subtasks import Subtask
 from rekindle.domain.texts.display import show_bytes
 from rekindle.engine.queries.logs import log_path
 from rekindle.engine.queries.selections import find_workflow_in
-from rekindle.engine.session import Session
 from rekindle.files.store_files import open_regular_file
 from rekindle.journal.encoding import from_json, json_reader
 from rekindle.journal.paths import attempt_folder, subtask_folder
-from rekindle.store.archive import Snapshot
-from rekindle.store.statistics import AttemptTotals, EqualAttempts
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.domain.subtasks import Subtask
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
+    from rekindle.store.statistics import AttemptTotals, EqualAttempts
 
 
 def failures(session: Session, workflow: str | None = None, archived: bool = False) -> list[FailureGroup]:

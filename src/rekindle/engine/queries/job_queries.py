@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.actions import effective_params
-from rekindle.domain.batches.canaries import CanaryGroup
 from rekindle.domain.changes.differences import environment_parts
 from rekindle.domain.changes.fingerprints import EnvironmentPart, FileFingerprints
-from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound
-from rekindle.domain.models import (
-    Attempt,
-    Job,
-    PartialOutput,
-)
-from rekindle.domain.rerun.plan import Reason
-from rekindle.domain.selection import DocumentExpression, Predicate
 from rekindle.domain.states import ACTIVE, State
-from rekindle.domain.subtasks import Subtask
 from rekindle.engine.dynamic_actions import parameter_changes
 from rekindle.engine.results import JobRow
-from rekindle.engine.session import Session
 from rekindle.journal.paths import attempt_folder, read_progress, saved_outputs_folder
-from rekindle.store.archive import Snapshot
-from rekindle.store.documents import WorkflowOutline
+
+if TYPE_CHECKING:
+    from rekindle.domain.batches.canaries import CanaryGroup
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.domain.models import (
+        Attempt,
+        Job,
+        PartialOutput,
+    )
+    from rekindle.domain.rerun.plan import Reason
+    from rekindle.domain.selection import DocumentExpression, Predicate
+    from rekindle.domain.subtasks import Subtask
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
+    from rekindle.store.documents import WorkflowOutline
 
 
 def params_of(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:

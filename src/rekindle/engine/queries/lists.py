@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
 from rekindle.domain.models import Attempt, Job, LoggedEvent, PartialOutput
 from rekindle.domain.rerun.plan import Reason, RerunRecord
-from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.engine.queries import selections
 from rekindle.engine.queries.job_queries import workdirs_in
 from rekindle.engine.results import JobRow
-from rekindle.engine.session import Session
-from rekindle.engine.staleness.contents import ReadProgress
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.selection import Selection
+    from rekindle.engine.session import Session
+    from rekindle.engine.staleness.contents import ReadProgress
+    from rekindle.store.archive import Snapshot
 
 Row = TypeVar("Row")
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound
-from rekindle.domain.models import Attempt, Job
 from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.domain.subtasks import Subtask, SubtaskChoice, format_ranges
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.results import LogFile
-from rekindle.engine.session import Session
 from rekindle.files.store_files import NotARegularFile, open_regular_file
 from rekindle.journal import paths
 from rekindle.journal.paths import attempt_folder
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.domain.models import Attempt, Job
+    from rekindle.engine.session import Session
 
 Stream = Literal["stdout", "stderr"]
 

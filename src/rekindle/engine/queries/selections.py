@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rekindle.domain.definition import normalize_name, split_job_name
 from rekindle.domain.errors import BadSelection, NotFound, UnknownWord
-from rekindle.domain.models import (
-    Job,
-    Workflow,
-)
 from rekindle.domain.selection import (
     AllOf,
     AnyOf,
@@ -25,11 +22,17 @@ from rekindle.domain.selection import (
 )
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import closest_word, did_you_mean
-from rekindle.engine.session import Session
-from rekindle.engine.staleness.contents import ReadProgress
 from rekindle.engine.staleness.stale_jobs import find_stale_jobs
 from rekindle.query.job_keys import has_wildcard, parse_ids
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import (
+        Job,
+        Workflow,
+    )
+    from rekindle.engine.session import Session
+    from rekindle.engine.staleness.contents import ReadProgress
+    from rekindle.store.archive import Snapshot
 
 
 def select(session: Session, selection: Selection, progress: ReadProgress | None = None) -> list[int]:

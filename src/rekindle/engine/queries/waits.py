@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.domain.definition import Resources
-from rekindle.domain.models import Attempt, Job, Runner, Workflow
 from rekindle.domain.packing import Capacity, Shortage, capacity_of, find_shortages
 from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.engine.machine import machine_capacity
 from rekindle.engine.presence import live_and_dead_runners, works_elsewhere
 from rekindle.engine.results import UnfitJobs
-from rekindle.engine.session import Session
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import Resources
+    from rekindle.domain.models import Attempt, Job, Runner, Workflow
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
 
 MOST_NAMED = 20
 """The most needs of a job, and jobs that take resources from another, that are named."""

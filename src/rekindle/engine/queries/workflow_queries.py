@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rekindle.domain.batches.canaries import CanaryGroup
-from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import NotFound, SpecError
-from rekindle.domain.models import LoggedEvent, Revision, Runner, Workflow
-from rekindle.domain.rerun.plan import RerunRecord
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.presence import live_and_dead_runners
 from rekindle.engine.queries.selections import find_workflow_in
 from rekindle.engine.queries.waits import unfit
 from rekindle.engine.results import DeadRunner, SpecState, UnfitJobs, WorkflowState, WorkflowStatus
-from rekindle.engine.session import Session
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.batches.canaries import CanaryGroup
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.domain.models import LoggedEvent, Revision, Runner, Workflow
+    from rekindle.domain.rerun.plan import RerunRecord
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
 
 
 def workflows(session: Session, archived: bool = False) -> list[Workflow]:

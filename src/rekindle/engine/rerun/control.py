@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rekindle.domain.models import JobFlags, StateChange
 from rekindle.domain.states import ACTIVE, ENDED, JobEvent, transition
@@ -11,8 +12,10 @@ from rekindle.engine.automatic_reruns import resolve_canaries
 from rekindle.engine.notify import notify
 from rekindle.engine.presence import live_runners
 from rekindle.engine.results import CancelResult, HoldResult
-from rekindle.engine.session import Session
-from rekindle.store.archive import Transaction
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Transaction
 
 _MOST_LISTED = 100
 

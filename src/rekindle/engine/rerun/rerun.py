@@ -7,14 +7,13 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.batches.canaries import CanaryChoice
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RekindleError, UndoRefused
 from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, SavedFile, plan_from_json, plan_to_json
-from rekindle.domain.rerun.request import How
 from rekindle.domain.rerun.undo import UndoView, decide_undo, refuse_if_touched_later
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.automatic_reruns import resolve_canaries
@@ -25,10 +24,13 @@ from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.rerun.output_copies import CopyProgress, copy_outputs, restore_outputs, root_of
 from rekindle.engine.results import AppliedRerun, PlannedRerun, UndoneRerun
-from rekindle.engine.session import Session
 from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
 from rekindle.store.archive import Snapshot, Transaction
 from rekindle.store.paths import moved, with_plan, with_request
+
+if TYPE_CHECKING:
+    from rekindle.domain.rerun.request import How
+    from rekindle.engine.session import Session
 
 
 def plan(

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.actions import effective_params
 from rekindle.domain.errors import NotFound, PlanRefused, Refused, RekindleError
-from rekindle.domain.models import Job, Workflow
 from rekindle.domain.overrides import decode_overrides
-from rekindle.domain.rerun.plan import PlannedJob, Reason
 from rekindle.domain.rerun.request import RESET_HOLD, How, how_to_json
 from rekindle.domain.rerun.restart import (
     RERUN_INTERRUPTED,
@@ -35,12 +33,16 @@ from rekindle.engine.preconditions import refuse_without_folder
 from rekindle.engine.queries import selections, workflow_queries
 from rekindle.engine.rerun import rerun
 from rekindle.engine.results import PlannedRerun, PlannedRestart
-from rekindle.engine.session import Session
-from rekindle.engine.staleness.contents import ReadProgress
 from rekindle.engine.staleness.stale_jobs import StaleJobs, find_stale_jobs
 from rekindle.files.file_patterns import matching_files
 from rekindle.journal.encoding import from_json
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Job, Workflow
+    from rekindle.domain.rerun.plan import PlannedJob, Reason
+    from rekindle.engine.session import Session
+    from rekindle.engine.staleness.contents import ReadProgress
+    from rekindle.store.archive import Snapshot
 
 _MOST_NAMED = 5
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.changes.revisions import RevisionDiff, diff_outlines
-from rekindle.domain.changes.staleness import Assessment
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RefusedJob, SubmitRefused
 from rekindle.domain.models import Job, Workflow
 from rekindle.domain.rerun.plan import ExpectedCost, Reason, RerunPlan, seal_plan
-from rekindle.domain.rerun.planner import StaleReasons
 from rekindle.domain.rerun.request import How
 from rekindle.domain.rerun.restart import Restart, choose_for_update
 from rekindle.domain.selection import Compare, Op, Selection
@@ -28,7 +26,6 @@ from rekindle.engine.preconditions import refuse_inside_job
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.queries.selections import select_in
 from rekindle.engine.rerun import rerun
-from rekindle.engine.rerun.output_copies import CopyProgress
 from rekindle.engine.rerun.rerun import apply as apply_plan
 from rekindle.engine.rerun.restart import plan_with_fan_outs
 from rekindle.engine.results import (
@@ -41,7 +38,6 @@ from rekindle.engine.results import (
     WorkReport,
 )
 from rekindle.engine.session import Session, tentative
-from rekindle.engine.staleness.contents import ReadProgress
 from rekindle.engine.staleness.measure import AttemptMeasures, measure_attempts
 from rekindle.engine.staleness.stale_jobs import StaleJobs, assess_measures, find_stale_jobs, stale_among
 from rekindle.engine.submit.revise import (
@@ -53,6 +49,12 @@ from rekindle.engine.submit.revise import (
 )
 from rekindle.engine.submit.submit import submit, with_source_digest
 from rekindle.store.archive import Snapshot, Transaction
+
+if TYPE_CHECKING:
+    from rekindle.domain.changes.staleness import Assessment
+    from rekindle.domain.rerun.planner import StaleReasons
+    from rekindle.engine.rerun.output_copies import CopyProgress
+    from rekindle.engine.staleness.contents import ReadProgress
 
 T = TypeVar("T")
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.actions import ParameterChange, effective_params
-from rekindle.domain.changes.fingerprints import FileFingerprints
-from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import RekindleError
-from rekindle.domain.models import NewAttempt, PartialOutput, StepOutcome, UpstreamJob, Workflow
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import known_subtasks
@@ -28,7 +25,12 @@ from rekindle.engine.dynamic_actions import (
 from rekindle.engine.fan_outs import fan_out_result, kept_step_outcomes
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.orders import Assignment, FanOut, TaskTemplate
-from rekindle.store.archive import Snapshot, Transaction
+
+if TYPE_CHECKING:
+    from rekindle.domain.changes.fingerprints import FileFingerprints
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.domain.models import NewAttempt, PartialOutput, StepOutcome, UpstreamJob, Workflow
+    from rekindle.store.archive import Snapshot, Transaction
 
 
 class TaskTemplates:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -22,10 +23,12 @@ from rekindle.engine.running.dispatch import (
     InFlightAttempt,
     WorkerHandle,
 )
-from rekindle.engine.session import Session
-from rekindle.journal.orders import FanOut
 from rekindle.journal.paths import attempt_folder
-from rekindle.store.archive import Snapshot, Transaction
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
+    from rekindle.journal.orders import FanOut
+    from rekindle.store.archive import Snapshot, Transaction
 
 Candidates = list[tuple[ReadyClass, list[ReadyJob]]]
 """Ready jobs to choose from, by resource class, in the order of the queue."""

@@ -6,15 +6,18 @@ import math
 import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.packing import Capacity
-from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.ingest import JournalBatch, read_batch
 from rekindle.executors.pool import Executor, WorkerInfo
 from rekindle.journal.orders import Assignment
+
+if TYPE_CHECKING:
+    from rekindle.domain.packing import Capacity
+    from rekindle.engine.running.assignments import TaskTemplates
 
 BACKLOG_SECONDS = 0.08
 """Work to queue on a worker, so that it does not wait for the runner's next iteration."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,7 +22,9 @@ from rekindle.engine.fan_outs import end_subtasks, record_fan_outs
 from rekindle.journal.encoding import to_json
 from rekindle.journal.log import Damage, read_past_damage, restore_length
 from rekindle.journal.records import Ended, FannedOut, Record, RecordedCode, Returned, Started, StepEnded, Subtasks
-from rekindle.store.archive import Transaction
+
+if TYPE_CHECKING:
+    from rekindle.store.archive import Transaction
 
 
 class JournalBatch(msgspec.Struct, frozen=True):

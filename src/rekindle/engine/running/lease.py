@@ -12,13 +12,16 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rekindle.domain.errors import Superseded
-from rekindle.domain.models import Runner
 from rekindle.engine.presence import Presence, is_visible, presence
-from rekindle.engine.session import Session
 from rekindle.journal.processes import start_of
-from rekindle.store.archive import Snapshot, Transaction
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Runner
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot, Transaction
 
 LEASE_SECONDS = 30.0
 """Time without renewal after which a runner whose process is not visible counts as dead."""

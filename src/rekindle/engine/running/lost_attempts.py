@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,7 +23,9 @@ from rekindle.engine.machine import processors
 from rekindle.engine.running.ingest import IngestResult, end_move
 from rekindle.journal.partial_outputs import changes_between, find_moved, move_aside, partial_outputs
 from rekindle.journal.paths import attempt_folder, partial_outputs_folder
-from rekindle.store.archive import Snapshot, Transaction
+
+if TYPE_CHECKING:
+    from rekindle.store.archive import Snapshot, Transaction
 
 LOST_IN_A_ROW = 3
 """Consecutive lost attempts after which a job stays failed, because the job itself is probably the reason."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from rekindle.domain.models import Attempt, Runner
-from rekindle.domain.states import State
 from rekindle.engine.results import OrphanCounts
-from rekindle.engine.running.ingest import IngestResult, JournalBatch
 from rekindle.engine.running.orphans import OrphanedWorker, OrphanGroup, is_held, resolve, take_over_dead
 from rekindle.journal.records import Returned
-from rekindle.store.archive import Snapshot, Transaction
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt, Runner
+    from rekindle.domain.states import State
+    from rekindle.engine.running.ingest import IngestResult, JournalBatch
+    from rekindle.store.archive import Snapshot, Transaction
 
 READ_SECONDS = 1.0
 """Time between two reads of the journals of running orphans, for the progress of fan-outs."""

@@ -21,6 +21,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -43,8 +44,10 @@ from rekindle.journal.paths import (
 from rekindle.journal.processes import CANCEL_SIGNAL, boot_id, processes_with, session_members, start_of
 from rekindle.journal.records import Ended, Leaving, Record, Sealed
 from rekindle.journal.trees import remove_tree
-from rekindle.store.archive import Snapshot, Transaction
 from rekindle.store.paths import Convert, moved, with_partial, with_prints
+
+if TYPE_CHECKING:
+    from rekindle.store.archive import Snapshot, Transaction
 
 STUCK_SECONDS = 5.0
 """Time after which a killed process that is still alive counts as stuck, and its job is reported."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -22,7 +23,9 @@ from rekindle.engine.running.lease import LEASE_SECONDS
 from rekindle.engine.running.orphan_tracker import KILL_POLL_SECONDS, OrphanTracker
 from rekindle.engine.running.orphans import STUCK_SECONDS, OrphanedWorker, orphans_of
 from rekindle.engine.session import Session, tentative
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.store.archive import Snapshot
 
 CANCEL_SECONDS = 3.0
 """How long `reconcile` waits, after the grace periods, for jobs that it cancels."""

@@ -22,11 +22,11 @@ from rekindle.domain.models import ReuseCandidate, StateChange
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import JobEvent, State, transition
 from rekindle.engine.automatic_reruns import resolve_canaries
-from rekindle.engine.session import Session
-from rekindle.store.archive import Transaction
 
 if TYPE_CHECKING:
+    from rekindle.engine.session import Session
     from rekindle.engine.staleness.measure import AttemptMeasures
+    from rekindle.store.archive import Transaction
 
 BATCH_JOBS = 1000
 """Jobs that are checked together. Their results are written together, so jobs downstream wait for the whole batch."""

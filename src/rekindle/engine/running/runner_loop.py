@@ -7,14 +7,13 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from rekindle.domain.models import Runner
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import Notifier, notify
-from rekindle.engine.results import Progress, WorkOptions, WorkReport
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back, without_patterns
 from rekindle.engine.running.dispatch import RECALL_SECONDS, Dispatcher
@@ -23,11 +22,15 @@ from rekindle.engine.running.lease import Lease, PeerWatch
 from rekindle.engine.running.lost_attempts import rerun_lost_to_damage
 from rekindle.engine.running.orphan_tracker import OrphanTracker
 from rekindle.engine.running.reuse_checks import ReuseChecker
-from rekindle.engine.running.signals import Interrupts, StopHandle
 from rekindle.engine.running.statistics import ProgressReporter, RunStatistics, counts_of
-from rekindle.engine.session import Session
-from rekindle.executors.pool import Executor, WorkerInfo
-from rekindle.store.archive import Transaction
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Runner
+    from rekindle.engine.results import Progress, WorkOptions, WorkReport
+    from rekindle.engine.running.signals import Interrupts, StopHandle
+    from rekindle.engine.session import Session
+    from rekindle.executors.pool import Executor, WorkerInfo
+    from rekindle.store.archive import Transaction
 
 BATCH_SECONDS = 0.02
 """How long outcomes are collected before they are ingested together, while every worker has work queued."""

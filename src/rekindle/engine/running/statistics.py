@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.states import State
 from rekindle.engine.results import OrphanCounts, Progress, WorkReport
-from rekindle.engine.session import Session
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
 
 REPORT_SECONDS = 0.2
 """Time between two progress reports."""

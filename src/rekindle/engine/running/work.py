@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -16,14 +17,16 @@ from rekindle.engine.notify import Notifier
 from rekindle.engine.preconditions import refuse_inside_job, refuse_without_folder, workflows_without_folder
 from rekindle.engine.presence import this_process
 from rekindle.engine.queries.selections import find_workflow
-from rekindle.engine.results import Progress, WorkOptions, WorkReport
 from rekindle.engine.running.claims import ClaimScope
 from rekindle.engine.running.lease import LEASE_SECONDS, Lease
 from rekindle.engine.running.runner_loop import RunnerLoop
 from rekindle.engine.running.signals import Interrupts, StopHandle
-from rekindle.engine.session import Session
-from rekindle.executors.pool import Executor
-from rekindle.store.archive import Transaction
+
+if TYPE_CHECKING:
+    from rekindle.engine.results import Progress, WorkOptions, WorkReport
+    from rekindle.engine.session import Session
+    from rekindle.executors.pool import Executor
+    from rekindle.store.archive import Transaction
 
 
 def work(

@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,11 +23,13 @@ from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.texts.patterns import glob_location, is_glob
 from rekindle.domain.texts.substitution import render_text
 from rekindle.engine.dynamic_actions import parameter_changes
-from rekindle.engine.staleness.needs import AcceptedBases
 from rekindle.files.dependencies import locate_files
 from rekindle.files.file_patterns import static_items
 from rekindle.journal.encoding import from_json
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.engine.staleness.needs import AcceptedBases
+    from rekindle.store.archive import Snapshot
 
 _NOTHING: Mapping[str, Any] = {}
 

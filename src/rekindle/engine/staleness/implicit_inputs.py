@@ -10,22 +10,30 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from posixpath import join
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.domain.changes.fingerprints import Baseline, FileContent, FileFingerprints, MatchedFiles, MeasuredAttempt
 from rekindle.domain.changes.staleness import compare_matches, file_reason
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
-from rekindle.domain.subtasks import Subtask
 from rekindle.domain.texts.patterns import glob_base, glob_location, split_glob
 from rekindle.domain.texts.substitution import format_word, render_value
 from rekindle.engine.staleness.contents import FileContents, FileRequest
-from rekindle.engine.staleness.definitions import AttemptDefinitions, DefinitionVersion
 from rekindle.files.digests import digest_of_set
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.changes.fingerprints import (
+        Baseline,
+        FileContent,
+        FileFingerprints,
+        MatchedFiles,
+        MeasuredAttempt,
+    )
+    from rekindle.domain.subtasks import Subtask
+    from rekindle.engine.staleness.definitions import AttemptDefinitions, DefinitionVersion
+    from rekindle.store.archive import Snapshot
 
 _CLOCK_SLACK = 0.005
 """Seconds by which a file's time may precede the start of the attempt that wrote it: kernels date files with a coarse

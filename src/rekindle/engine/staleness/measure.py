@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -59,7 +59,9 @@ from rekindle.engine.staleness.implicit_inputs import (
 )
 from rekindle.engine.staleness.needs import NeedComparison, compare_needs
 from rekindle.files.dependencies import DEFAULT_PATH, program_file
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.store.archive import Snapshot
 
 NO_PRINTS = FileFingerprints()
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints, MeasuredAttempt, NeededJob
 from rekindle.domain.changes.staleness import OPAQUE_PREFIX, result_digest, result_reason
-from rekindle.domain.definition import JobTemplate
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import known_subtasks
 from rekindle.engine.fan_outs import fan_out_result
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.store.archive import Snapshot
 
 AcceptedBases = Mapping[int, tuple[int, Baseline]]
 """By attempt: the rerun that accepted its current basis, and the basis."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.changes.fingerprints import FileRecord
 from rekindle.domain.changes.staleness import Assessment, ComparedPart, decide_acceptance
 from rekindle.domain.errors import PlanRefused, StoreUnavailable
 from rekindle.domain.graph import nearest_start
@@ -18,10 +17,13 @@ from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import ACTIVE, ENDED, State
 from rekindle.engine.preconditions import refuse_without_folder
 from rekindle.engine.results import AcceptedChanges
-from rekindle.engine.session import Session
 from rekindle.engine.staleness.contents import ReadProgress, read_contents
 from rekindle.engine.staleness.measure import AttemptMeasures, measure_attempts
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.changes.fingerprints import FileRecord
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
 
 StalenessWord = Literal[
     "stale", "upstream", "current", "unknown", "failed", "canceled", "active", "reset", "new", "retired"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from itertools import count
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -17,10 +18,12 @@ from rekindle.domain.signatures import signature
 from rekindle.domain.states import State, state_after
 from rekindle.engine.notify import notify
 from rekindle.engine.presence import live_runners
-from rekindle.engine.session import Session
 from rekindle.engine.submit.submit import with_source_digest
-from rekindle.store.archive import Transaction
 from rekindle.store.imports import ImportedAttempt, ImportedPointers
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Transaction
 
 IMPORT_KIND = "import"
 """The kind of the rerun that records attempts archived before the import."""

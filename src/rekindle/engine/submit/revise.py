@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -26,15 +26,17 @@ from rekindle.domain.changes.staleness import uses_changed_params
 from rekindle.domain.definition import Definition, JobNode, split_job_name
 from rekindle.domain.errors import NotFound, SubmitRefused
 from rekindle.domain.graph import find_cycle
-from rekindle.domain.models import Workflow
 from rekindle.domain.rerun.plan import ReasonKind, RerunPlan
 from rekindle.engine.automatic_reruns import resolve_canaries
 from rekindle.engine.dynamic_actions import sets_below
 from rekindle.engine.results import SubmitResult
-from rekindle.engine.session import Session
-from rekindle.store.archive import Snapshot, Transaction
-from rekindle.store.revisions import RevisionChanges
 from rekindle.store.templates import binding_text
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot, Transaction
+    from rekindle.store.revisions import RevisionChanges
 
 
 def may_replace_source(session: Session, definition: Definition, revision_of: int | None = None) -> bool:

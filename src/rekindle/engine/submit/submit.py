@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.changes.revisions import diff_outlines
 from rekindle.domain.definition import Definition, normalize_name
 from rekindle.domain.errors import NotFound, Refused
-from rekindle.domain.models import Workflow
 from rekindle.domain.states import ACTIVE
 from rekindle.engine.notify import notify
 from rekindle.engine.preconditions import refuse_while_imported
@@ -22,7 +22,10 @@ from rekindle.engine.session import Session, tentative
 from rekindle.engine.submit.revise import may_replace_source, outline_of, revise_workflow, with_stored_names
 from rekindle.journal.paths import attempt_folder, subtasks_folder
 from rekindle.journal.trees import remove_tree
-from rekindle.store.archive import Snapshot, Transaction
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
+    from rekindle.store.archive import Snapshot, Transaction
 
 
 def submit(

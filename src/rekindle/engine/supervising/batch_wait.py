@@ -6,19 +6,22 @@ import enum
 import os
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.errors import BadValue, StoreUnavailable
-from rekindle.domain.models import Workflow
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.notify import Notifier
 from rekindle.engine.preconditions import refuse_inside_job
 from rekindle.engine.presence import live_runners
 from rekindle.engine.results import NoLiveRunner, WorkReport
 from rekindle.engine.running.reconcile import WATCH_SECONDS, DeadRunnerWatch
-from rekindle.engine.session import Session
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
 
 MAX_FAILED_READS = 5
 """Consecutive reads of an unavailable store after which waiting fails."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -36,10 +36,7 @@ from rekindle.domain.batches.supervision_report import (
     fixed_jobs,
     remaining_jobs,
 )
-from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import PlanOutdated, PlanRefused, Refused
-from rekindle.domain.models import ProcessIdentity, Workflow
-from rekindle.domain.rerun.plan import RerunPlan
 from rekindle.domain.rerun.request import How
 from rekindle.engine.notify import Notifier
 from rekindle.engine.plan_inputs import plan_requests, read_plan_inputs
@@ -49,10 +46,15 @@ from rekindle.engine.queries.failure_queries import pass_conditions
 from rekindle.engine.queries.selections import find_workflow
 from rekindle.engine.rerun.rerun import apply
 from rekindle.engine.results import NoLiveRunner, PlannedRerun, SuperviseOptions, SupervisionStarted
-from rekindle.engine.session import Session
 from rekindle.engine.supervising.batch_wait import BatchWaiter, RunBatch, WaitLimits, WaitOutcome, remaining_work
 from rekindle.journal.encoding import to_json
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from rekindle.domain.definition import JobTemplate
+    from rekindle.domain.models import ProcessIdentity, Workflow
+    from rekindle.domain.rerun.plan import RerunPlan
+    from rekindle.engine.session import Session
+    from rekindle.store.archive import Snapshot
 
 MAX_CONFLICTS = 5
 """Consecutive rounds whose plan another process has outdated, after which supervising is refused."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rekindle.dialects.command_session import open_store
-from rekindle.dialects.fireworks.flow import Flow
 from rekindle.dialects.fireworks.flow_file import read_flow, read_flow_file
 from rekindle.dialects.fireworks.lpad.messages import print_message, print_note
 from rekindle.dialects.fireworks.lpad.options import LpadCommand, MultiValueOption
 from rekindle.dialects.fireworks.workflow_operations import add_flow, append_flow, check_dupefinders
 from rekindle.domain.errors import NotFound, UsageError
 from rekindle.query.job_keys import parse_ids
+
+if TYPE_CHECKING:
+    from rekindle.dialects.fireworks.flow import Flow
 
 FLOW_SUFFIXES = (".yaml", ".yml", ".json")
 

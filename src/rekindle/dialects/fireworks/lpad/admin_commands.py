@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,8 +36,10 @@ from rekindle.dialects.fireworks.lpad.show_commands import display_fireworks
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_workflows
 from rekindle.dialects.fireworks.workflow_operations import check_none_running, remove_workflows, workflow_list
 from rekindle.domain.errors import Refused
-from rekindle.domain.models import Workflow
 from rekindle.engine.queries import workflow_queries
+
+if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
 
 
 @click.command(cls=LpadCommand)

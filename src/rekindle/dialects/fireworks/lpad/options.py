@@ -6,7 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -14,8 +14,10 @@ import msgspec
 from rekindle.dialects.fireworks.fw_states import STATES
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
 from rekindle.domain.errors import BadSelection, NotFound, UsageError
-from rekindle.engine.session import Session
 from rekindle.query.job_keys import parse_ids
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
 
 _IDS = re.compile(r"[0-9]+(?:-[0-9]+)?(?:,[0-9]*(?:-[0-9]+)?)*,?")
 

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,7 +38,9 @@ from rekindle.dialects.fireworks.queries import select_fireworks, select_workflo
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_of, workflows_of
 from rekindle.domain.errors import NotFound, Refused, RekindleError
 from rekindle.engine.queries import failure_queries, job_queries, workflow_queries
-from rekindle.engine.session import Session
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
 
 _LESS = ("spec", "archived_launches", "launches")
 _MORE = ("spec", "archived_launches")

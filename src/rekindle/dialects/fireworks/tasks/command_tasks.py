@@ -14,10 +14,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.tasks.task_parameters import BadTask, Spec, TaskParameters
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 def script_task(parameters: TaskParameters, spec: Spec) -> dict[str, Any]:

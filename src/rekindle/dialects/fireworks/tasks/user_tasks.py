@@ -10,8 +10,7 @@ import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.tasks.launch_environment import (
     Configuration,
@@ -20,6 +19,9 @@ from rekindle.dialects.fireworks.tasks.launch_environment import (
     nearest_store,
 )
 from rekindle.dialects.fireworks.tasks.task_parameters import BadTask, Spec, TaskParameters, needs_package
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 _classes_by_name: dict[str, type[Any]] = {}
 
