@@ -34,10 +34,16 @@ def opened(*, create: bool = False) -> Session:
 def reconciled(*, create: bool = False, looks: bool = False) -> Iterator[Session]:
     """Open a session as `opened` does, and resolve the attempts of dead runners first. `looks`: for a command that
     only reads."""
-    from rekindle.engine.running import reconcile
+    with opened(create=create) as session:
+        with session.store.read() as archive:
+            unended = archive.runners.alive()
+        if not unended:  # the common case need not import the runner
+            yield session
+            return
+        from rekindle.engine.running import reconcile
 
-    with opened(create=create) as session, reconcile.reconciled(session, looks=looks):
-        yield session
+        with reconcile.reconciled(session, looks=looks):
+            yield session
 
 
 def refuse_damaged(url: str | None, error: BaseException) -> None:

@@ -2,14 +2,14 @@
 
 A block begins with `-- name: WORD`. The comment lines under the name describe the block; at least one is required.
 Parameters are `:word`. `@word` stands for a set that is passed as one JSON array (see `as_set`). `{word}` is replaced
-by the text of an earlier block of the same file. A block that runs once for each of many rows lists its parameters in
+by the text of another block of the same file. A block that runs once for each of many rows lists its parameters in
 `-- row: a, b, c` and takes plain tuples in that order.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,47 @@ class Query(msgspec.Struct, frozen=True):
     row: tuple[str, ...] = ()
 
 
-def load(file: str) -> Mapping[str, Query]:
-    """Return the blocks of `sql/<file>.sql` by name. Raise ValueError for a malformed block."""
-    found: dict[str, Query] = {}
-    for block in (FOLDER / f"{file}.sql").read_text(encoding="utf-8").split("-- name: ")[1:]:
-        query = _parse(block, found)
-        if query.name in found:
-            raise ValueError(f"{file}.sql has two blocks {query.name}")
-        found[query.name] = query
-    return found
+class Queries(Mapping[str, Query]):
+    """The blocks of one file by name. Each is parsed when it is first used; ValueError for a malformed one."""
+
+    def __init__(self, file: str) -> None:
+        self._blocks: dict[str, str] = {}
+        self._parsed: dict[str, Query] = {}
+        for block in (FOLDER / f"{file}.sql").read_text(encoding="utf-8").split("-- name: ")[1:]:
+            name = block.partition("\n")[0].strip()
+            if name in self._blocks:
+                raise ValueError(f"{file}.sql has two blocks {name}")
+            self._blocks[name] = block
+
+    def __getitem__(self, name: str) -> Query:
+        query = self._parsed.get(name)
+        if query is None:
+            query = self._parsed[name] = self._parse(self._blocks[name])
+        return query
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blocks)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def _parse(self, block: str) -> Query:
+        name, *lines = block.splitlines()
+        remarks = [line[2:].strip() for line in lines if line.startswith("--")]
+        row = next((remark[4:] for remark in remarks if remark.startswith("row:")), "")
+        about = " ".join(remark for remark in remarks if not remark.startswith("row:"))
+        text = "\n".join(line for line in lines if not line.startswith("--")).strip().rstrip(";")
+        if not about or not text:
+            raise ValueError(f"the block {name} lacks {'a statement' if about else 'a description'}")
+        text = _PART.sub(lambda match: self[match[1]].text if match[1] in self._blocks else match[0], text)
+        text = _SET.sub(r"(SELECT value FROM json_each(:\1))", text)
+        columns = tuple(column.strip() for column in row.split(",") if column.strip())
+        return Query(name.strip(), about, _numbered(name, text, columns), columns)
+
+
+def load(file: str) -> Queries:
+    """Return the blocks of `sql/<file>.sql` by name."""
+    return Queries(file)
 
 
 def as_set(values: Iterable[int | str]) -> str:
@@ -52,20 +84,6 @@ def as_set(values: Iterable[int | str]) -> str:
 def column_names(columns: str) -> list[str]:
     """Return the names of a list of columns without function calls, such as `job.id, job.name AS title`."""
     return [column.split(" AS ")[-1].strip().rpartition(".")[2] for column in columns.split(",")]
-
-
-def _parse(block: str, earlier: Mapping[str, Query]) -> Query:
-    name, *lines = block.splitlines()
-    remarks = [line[2:].strip() for line in lines if line.startswith("--")]
-    row = next((remark[4:] for remark in remarks if remark.startswith("row:")), "")
-    about = " ".join(remark for remark in remarks if not remark.startswith("row:"))
-    text = "\n".join(line for line in lines if not line.startswith("--")).strip().rstrip(";")
-    if not about or not text:
-        raise ValueError(f"the block {name} lacks {'a statement' if about else 'a description'}")
-    text = _PART.sub(lambda match: earlier[match[1]].text if match[1] in earlier else match[0], text)
-    text = _SET.sub(r"(SELECT value FROM json_each(:\1))", text)
-    columns = tuple(column.strip() for column in row.split(",") if column.strip())
-    return Query(name.strip(), about, _numbered(name, text, columns), columns)
 
 
 def _numbered(name: str, text: str, columns: tuple[str, ...]) -> str:
