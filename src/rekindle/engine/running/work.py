@@ -54,7 +54,7 @@ def work(
     executor, stop = executor or load_executor(options.executor, session), stop or StopHandle()
     offer = offer_of(options, slots, workflow.id if workflow else None)
     with session.store.write() as archive:
-        archive.queue.ready(0, 0, 0, only=options.only)  # refuses an invalid condition before the runner is registered
+        archive.queue.ready(0, 0, only=options.only)  # refuses an invalid condition before the runner is registered
         place, now = this_process(), session.clock()
         runner = archive.runners.register(place, executor.name, slots, now, LEASE_SECONDS, options.label, offer)
     lease = Lease(session, runner)

@@ -5,6 +5,10 @@
 SELECT id, body FROM template
 WHERE id IN (SELECT DISTINCT template FROM job WHERE workflow = :workflow AND retired = 0) ORDER BY id;
 
+-- name: templates
+-- Templates by id.
+SELECT id, body FROM template WHERE id IN @templates;
+
 -- name: params
 -- The parameters of a revision.
 SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
