@@ -102,6 +102,10 @@ class Workflows:
         rows = self._db.named_rows(SQL["workflow_listing"], archived=archived)
         return [self._workflow(row, counts.get(row.id, {})) for row in rows]
 
+    def total_counts(self) -> dict[State, int]:
+        """Return how many jobs of all workflows that are not archived are in each state."""
+        return {STATES[state]: n for state, n in self._db.rows(SQL["total_counts"])}
+
     def template(self, template: int) -> JobTemplate:
         """Return a template by id."""
         return template_by_id(self._db, template)

@@ -47,6 +47,12 @@ SELECT {workflow_columns} FROM workflow WHERE archived IS NULL OR :archived = 1 
 -- The job counts of each workflow by state.
 SELECT workflow, state, sum(n) FROM workflow_count WHERE n <> 0 GROUP BY workflow, state ORDER BY workflow, state;
 
+-- name: total_counts
+-- The job counts of all workflows that are not archived, by state.
+SELECT workflow_count.state, sum(workflow_count.n)
+FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
+WHERE workflow_count.n <> 0 AND workflow.archived IS NULL GROUP BY workflow_count.state ORDER BY workflow_count.state;
+
 -- name: counts_of_one
 -- The job counts of a workflow by state.
 SELECT state, sum(n) FROM workflow_count WHERE workflow = :workflow AND n <> 0 GROUP BY state ORDER BY state;
