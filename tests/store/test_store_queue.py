@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 
 import pytest
 from store_driving import (
@@ -25,6 +26,7 @@ from store_driving import (
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.models import NewAttempt, StateChange, StepOutcome
 from rekindle.domain.states import Cause, State
+from rekindle.store.database import FILE
 from rekindle.store.opening import open_store
 
 W, R, Q, X, C, F, K = State
@@ -278,6 +280,19 @@ def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
         assert f"SEARCH job USING INDEX {index} ({terms}>?)" in told  # from one class to the next
         assert f"SEARCH job USING INDEX {index} ({terms}=?)" in told
         assert [line for line in told if "TEMP B-TREE" in line] == told[-1:]  # only of the result
+
+
+def test_claims_of_a_store_from_before_the_index_of_classes_read_it_too(tmp_path):
+    open_store(str(tmp_path / "s"), create=True).close()
+    older = sqlite3.connect(tmp_path / "s" / FILE)
+    older.executescript("DROP INDEX job_ready_by_class; PRAGMA user_version = 3")
+    older.close()
+    upgraded = open_store(str(tmp_path / "s"), create=False)
+    submit(upgraded, {"a": [], "b": []})
+    test_claims_read_the_index_of_what_is_ready_in_its_order(upgraded)
+    with upgraded.read() as archive:
+        assert [one.name for one in archive.queue.ready(None, 9)] == ["a", "b"]
+    upgraded.close()
 
 
 def test_active_and_failed_attempts_are_found_by_index(store):
