@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks.many_workflows import chain, many_workflows
 from benchmarks.reruns import reruns
 from benchmarks.staleness import staleness
 from benchmarks.startup import startup
@@ -30,6 +31,12 @@ ROWS = {
     "startup": Row("rekindle --help", lambda: startup(20), lambda: startup(5)),
     "commands": Row("10,000 commands beside xargs", lambda: commands(10_000, 3), lambda: commands(1_000, 2)),
     "calls": Row("10,000 Python calls beside a pool", lambda: calls(10_000, 3), lambda: calls(1_000, 2)),
+    "workflows": Row(
+        "10,000 workflows of one job beside one workflow of 10,000 jobs",
+        lambda: many_workflows(10_000, 1),
+        lambda: many_workflows(1_000, 2),
+    ),
+    "chain": Row("a chain of 200 different jobs", lambda: chain(200, 5), lambda: chain(50, 3)),
     "durable": Row("durability full beside normal", lambda: durable(2_000, 3), lambda: durable(300, 2)),
     "reruns": Row("10,000 jobs, 1,000 failed", lambda: reruns(10_000, 1_000, 5), lambda: reruns(1_000, 100, 3)),
     "large": Row("100,000 jobs, 1,000 failed", lambda: reruns(100_000, 1_000, 5), lambda: reruns(10_000, 100, 2)),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.models import ReadyClass, ReadyJob
+from rekindle.domain.models import ReadyJob
 from rekindle.domain.packing import Capacity, explain_never_fits, pack_jobs
 
 GIB = 2**30
@@ -15,11 +15,11 @@ def ready(number: int, priority: int = 0) -> ReadyJob:
     return ReadyJob(number, 1, f"j{number}", 1, 1, "{}", 0, priority, 1, None, 0, None)
 
 
-def of_class(resources: Resources, *jobs: ReadyJob) -> tuple[ReadyClass, list[ReadyJob]]:
-    return ReadyClass(1, 1, resources, len(jobs)), list(jobs)
+def of_class(resources: Resources, *jobs: ReadyJob) -> tuple[Resources, list[ReadyJob]]:
+    return resources, list(jobs)
 
 
-def chosen(room: Capacity, *classes: tuple[ReadyClass, list[ReadyJob]]) -> list[int]:
+def chosen(room: Capacity, *classes: tuple[Resources, list[ReadyJob]]) -> list[int]:
     return [job.id for job in pack_jobs(room, classes)]
 
 

@@ -165,3 +165,18 @@ def test_a_store_that_is_removed_under_a_runner_ends_it_and_its_workers(project:
     mine = str(project.folder / ".rekindle")
     until(lambda: mine not in subprocess.run(["ps", "axo", "args"], capture_output=True, text=True).stdout, "all go")
     assert not Path(mine).exists()
+
+
+def test_a_rerun_is_applied_although_a_runner_may_not_be_notified(bound: Project) -> None:
+    bound.spec(SPEC)
+    bound.rekindle("run", "spec.yaml", expect=2)
+    folder = bound.folder / ".rekindle" / "run"
+    runner = bound.start("work", "--watch")
+    (fifo,) = until(lambda: [path for path in folder.iterdir() if path.is_fifo()], "the runner has its FIFO")
+    fifo.chmod(0)
+    opened = subprocess.run([*bound.command[:-1], "dd", f"of={fifo}", "count=0"], stderr=subprocess.PIPE, check=False)
+    assert b"Permission denied" in opened.stderr
+    bound.rekindle("rerun", "bad", "--yes")
+    until(lambda: bound.ran().count("bad") == 2, "the runner reads the store by itself")
+    runner.terminate()
+    assert runner.wait(60) == 5

@@ -101,7 +101,7 @@ def one(project) -> NewAttempt:
 
 def claimed(project) -> NewAttempt:
     with project.session.store.write() as archive:
-        (job,) = [job for kind in archive.queue.ready_classes(None) for job in archive.queue.ready(kind.workflow, 1, 9)]
+        (job,) = archive.queue.ready(None, 9)
         number = archive.queue.next_attempt()
         attempt = NewAttempt(number, f"token{number}", job, f"/nowhere/{number}")
         archive.queue.claim([attempt], 1, 2.0)
@@ -197,8 +197,7 @@ def test_nothing_that_would_disturb_it_can_be_claimed_before_it_has_ended(projec
     above, job = project.job("above"), project.job("job")
     assert project.states() == {"above": State.READY, "job": State.WAITING, "below": State.WAITING}
     with project.session.store.read() as archive:
-        (kind,) = archive.queue.ready_classes(None)
-        assert archive.queue.ready(kind.workflow, kind.resource_class, 9) == []
+        assert archive.queue.ready(None, 9) == []
         assert archive.queue.blocking_attempts([above, job]) == {above: [one.id]}
     assert workflow_queries.status(project.session)[0].leaving == 1
     assert next(row.awaits for row in job_queries.jobs(project.session, [above])) == (one.id,)
@@ -209,9 +208,8 @@ def test_nothing_that_would_disturb_it_can_be_claimed_before_it_has_ended(projec
 def test_unrelated_jobs_are_not_delayed(project) -> None:
     project.submit("{name: two, jobs: {a: {run: 'true'}, b: {run: 'true', priority: -1}}}")
     with project.session.store.write() as archive:
-        (kind,) = archive.queue.ready_classes(None)
-        first, _ = archive.queue.ready(kind.workflow, kind.resource_class, 9)
+        first, _ = archive.queue.ready(None, 9)
         archive.queue.claim([NewAttempt(1, "token1", first, "/nowhere/1")], 1, 2.0)
     rerun.plan_and_apply(project.session, [([first.id], How(cancel_running=True))], {})
     with project.session.store.read() as archive:
-        assert [job.name for job in archive.queue.ready(kind.workflow, kind.resource_class, 9)] == ["b"]
+        assert [job.name for job in archive.queue.ready(None, 9)] == ["b"]

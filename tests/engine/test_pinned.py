@@ -126,7 +126,7 @@ def test_a_pinned_job_takes_the_resources_of_now(revised):
     with revised.session.store.read() as archive:
         one = archive.jobs.get([number])[0]
         assert archive.jobs.resources([one.resource_class])[one.resource_class].time == 420.0
-        ready = archive.queue.ready(one.workflow, one.resource_class, 1)[0]
+        ready = archive.queue.ready(one.workflow, 1)[0]
         assert archive.workflows.template(ready.latest).resources.time == 420.0
         assert archive.workflows.template(ready.template).resources.time is None
 

@@ -327,11 +327,7 @@ def claimed(project):
     """Claim ready jobs without reporting an end."""
     workflow = workflow_to_restart(project.session, None).id
     with project.session.store.write() as archive:
-        jobs = [
-            job
-            for ready in archive.queue.ready_classes(workflow)
-            for job in archive.queue.ready(workflow, ready.resource_class, 9, 0.0)
-        ]
+        jobs = archive.queue.ready(workflow, 9)
         first = archive.queue.next_attempt()
         attempts = [NewAttempt(first + at, f"t{first + at}", job, "/nowhere") for at, job in enumerate(jobs)]
         archive.queue.claim(attempts, 1, 0.0)

@@ -273,11 +273,7 @@ def test_a_job_that_avoids_a_host_is_not_offered_there(scripted):
     control.release(scripted.project.session, [job])
     (failed,) = attempts(scripted)
     with scripted.project.session.store.write() as archive:
-        (ready,) = archive.queue.ready_classes(None)
-        offered = {
-            host: archive.queue.ready(ready.workflow, ready.resource_class, 9, host)
-            for host in (failed.host, "elsewhere", "")
-        }
+        offered = {host: archive.queue.ready(None, 9, host) for host in (failed.host, "elsewhere", "")}
     assert {host: len(jobs) for host, jobs in offered.items()} == {failed.host: 0, "elsewhere": 1, "": 1}
 
 

@@ -116,7 +116,7 @@ def test_jobs_added_by_a_removed_job_are_retired_and_named(project):
 def test_a_revision_that_leaves_out_what_runs_is_refused_and_so_is_its_preview(project):
     project.submit(FIRST)
     with project.session.store.write() as archive:
-        claimed = archive.queue.ready(1, archive.queue.ready_classes(1)[0].resource_class, 5, 1.0)
+        claimed = archive.queue.ready(1, 5)
         number = archive.queue.next_attempt()
         from rekindle.domain.models import NewAttempt
 

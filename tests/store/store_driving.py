@@ -71,11 +71,7 @@ def claim_in(
 ) -> list[NewAttempt]:
     """Claim ready jobs inside a transaction."""
     archive.queue.clear_due_delays(now)
-    jobs = [
-        job
-        for ready in archive.queue.ready_classes(workflow)
-        for job in archive.queue.ready(workflow, ready.resource_class, limit)
-    ][:limit]
+    jobs = archive.queue.ready(workflow, limit)[:limit]
     first = archive.queue.next_attempt()
     attempts = [NewAttempt(first + at, f"token{first + at}", job, f"/a/{first + at}") for at, job in enumerate(jobs)]
     if attempts:

@@ -285,12 +285,17 @@ def test_a_failed_transaction_clears_the_row_cache(tmp_path):
     store = open_store(str(tmp_path), create=False)
     with pytest.raises(RuntimeError), store.write() as archive:  # noqa: PT012
         workflow = archive.workflows.add(_definition(cpus=4.0), 1.0)
-        assert archive.queue.ready_classes(workflow)[0].resources.cpus == 4.0
+        assert _resources(archive, workflow).cpus == 4.0
         raise RuntimeError
     with store.write() as archive:
         workflow = archive.workflows.add(_definition(cpus=2.0), 1.0)
-        assert archive.queue.ready_classes(workflow)[0].resources.cpus == 2.0
+        assert _resources(archive, workflow).cpus == 2.0
     store.close()
+
+
+def _resources(archive, workflow):
+    (job,) = archive.queue.ready(workflow, 9)
+    return archive.jobs.resources([job.resource_class])[job.resource_class]
 
 
 def _definition(cpus: float):

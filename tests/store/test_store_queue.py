@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 
 import pytest
 from store_driving import (
@@ -25,6 +26,7 @@ from store_driving import (
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.models import NewAttempt, StateChange, StepOutcome
 from rekindle.domain.states import Cause, State
+from rekindle.store.database import FILE
 from rekindle.store.opening import open_store
 
 W, R, Q, X, C, F, K = State
@@ -138,15 +140,30 @@ def test_higher_priorities_come_first_then_lower_ids(store):
     assert [one.job.name for one in claim(store, workflow)] == ["b", "c", "a"]
 
 
-def test_ready_classes_are_listed_apart_with_their_resources(store):
+def test_as_many_ready_jobs_of_each_resource_class_are_read(store):
     small = template("small", "one", resources=SMALL)
     workflow = submit(store, {"a": [], "b": [], "c": []}, template={"b": small})
     with store.read() as archive:
-        offered = archive.queue.ready_classes(None)
-    assert [(one.workflow, one.resources.cpus, one.ready) for one in offered] == [
-        (workflow, 1.0, 2),
-        (workflow, 0.5, 1),
-    ]
+        for scope in (None, workflow):
+            assert [one.name for one in archive.queue.ready(scope, 9)] == ["a", "b", "c"]
+            first = archive.queue.ready(scope, 1)
+            assert [one.name for one in first] == ["a", "b"]
+            assert [one.name for one in archive.queue.ready(scope, 9, resource_class=first[0].resource_class)] == [
+                "a",
+                "c",
+            ]
+        resources = archive.jobs.resources([one.resource_class for one in first])
+        assert [resources[one.resource_class].cpus for one in first] == [1.0, 0.5]
+
+
+def test_ready_jobs_of_several_workflows_come_in_one_order(store):
+    high = template("high", "one", priority=5)
+    for name, jobs in (("x", {"a": [], "b": []}), ("y", {"c": [], "d": []}), ("z", {"e": []})):
+        submit(store, jobs, name=name, template={"d": high, "e": high})
+    with store.read() as archive:
+        assert [one.name for one in archive.queue.ready(None, 9)] == ["d", "e", "a", "b", "c"]
+        assert [one.name for one in archive.queue.ready(None, 3)] == ["d", "e", "a"]
+        assert [one.name for one in archive.queue.ready(None, 2, stopped=[1, 3])] == ["d", "c"]
 
 
 def test_held_and_delayed_jobs_are_not_ready(store):
@@ -171,9 +188,9 @@ def test_an_archived_workflow_offers_nothing(store):
     workflow = submit(store, {"a": []})
     with store.write() as archive:
         archive.workflows.archive(workflow, 5.0)
-        assert archive.queue.ready_classes(None) == archive.queue.ready_classes(workflow) == []
+        assert archive.queue.ready(None, 9) == archive.queue.ready(workflow, 9) == []
         archive.workflows.archive(workflow, None)
-        assert len(archive.queue.ready_classes(None)) == 1
+        assert len(archive.queue.ready(None, 9)) == 1
 
 
 def test_a_claim_given_back_leaves_no_trace_but_its_number_is_not_given_again(store):
@@ -253,9 +270,29 @@ def details(store, statement: str, **values: object) -> str:
 def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
     from rekindle.store.queue import SQL
 
-    told = details(store, SQL["ready"].text, workflow=1, resource_class=1, host="", limit=5)
-    assert "job_ready" in told
-    assert "TEMP B-TREE" not in told
+    values = {"workflow": 1, "resource_class": None, "host": "", "limit": 5, "stopped": "[]"}
+    for scope, index, terms in (
+        ("any_workflow", "job_ready_by_class", "resource_class"),
+        ("one_workflow", "job_ready", "workflow=? AND resource_class"),
+    ):
+        text = SQL["ready"].text.replace("{where}", "1 = 1").replace("{scope}", SQL[scope].text)
+        told = details(store, text, **values).split("; ")
+        assert f"SEARCH job USING INDEX {index} ({terms}>?)" in told  # from one class to the next
+        assert f"SEARCH job USING INDEX {index} ({terms}=?)" in told
+        assert [line for line in told if "TEMP B-TREE" in line] == told[-1:]  # only of the result
+
+
+def test_claims_of_a_store_from_before_the_index_of_classes_read_it_too(tmp_path):
+    open_store(str(tmp_path / "s"), create=True).close()
+    older = sqlite3.connect(tmp_path / "s" / FILE)
+    older.executescript("DROP INDEX job_ready_by_class; PRAGMA user_version = 3")
+    older.close()
+    upgraded = open_store(str(tmp_path / "s"), create=False)
+    submit(upgraded, {"a": [], "b": []})
+    test_claims_read_the_index_of_what_is_ready_in_its_order(upgraded)
+    with upgraded.read() as archive:
+        assert [one.name for one in archive.queue.ready(None, 9)] == ["a", "b"]
+    upgraded.close()
 
 
 def test_active_and_failed_attempts_are_found_by_index(store):

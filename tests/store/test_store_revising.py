@@ -65,8 +65,7 @@ def test_everything_that_a_template_can_hold_comes_back(store):
     workflow = submit(store, {"a": []}, template={"a": whole})
     with store.read() as archive:
         assert [stored for _, stored in archive.workflows.templates(workflow)] == [whole]
-        [ready] = archive.queue.ready_classes(workflow)
-        assert ready.resources == whole.resources
+        [ready] = archive.queue.ready(workflow, 9)
         assert archive.jobs.resources([ready.resource_class]) == {ready.resource_class: whole.resources}
 
 

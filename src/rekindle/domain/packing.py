@@ -13,7 +13,7 @@ from rekindle.domain.texts.quantities import format_duration, format_size
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import Resources
-    from rekindle.domain.models import ReadyClass, ReadyJob, RunnerCapacity
+    from rekindle.domain.models import ReadyJob, RunnerCapacity
 
 _CPU_DECIMALS = 6
 """Decimals of a cpu, so that fractions add up again."""
@@ -61,9 +61,9 @@ def capacity_of(offer: RunnerCapacity) -> Capacity:
     return Capacity(offer.cpus, offer.memory, offer.gpus, offer.licences)
 
 
-def pack_jobs(free: Capacity, classes: Iterable[tuple[ReadyClass, Sequence[ReadyJob]]]) -> list[ReadyJob]:
+def pack_jobs(free: Capacity, classes: Iterable[tuple[Resources, Sequence[ReadyJob]]]) -> list[ReadyJob]:
     """Return the jobs to start now, by priority, highest first, then by id. A job that does not fit is skipped, and
-    smaller ones behind it may start. `classes` has each class once, with its jobs in any order.
+    smaller ones behind it may start. `classes` has the resources of each class once, with its jobs in any order.
 
     Free capacity only shrinks, so the first job that does not fit ends its class. After sorting, the time is linear in
     the jobs taken."""
@@ -74,9 +74,9 @@ def pack_jobs(free: Capacity, classes: Iterable[tuple[ReadyClass, Sequence[Ready
         if (job := next(queues[index][1], None)) is not None:
             heapq.heappush(heads, (-job.priority, job.id, index, job))
 
-    for ready, jobs in classes:
-        if free.fits(ready.resources):
-            queues.append((ready.resources, iter(sorted(jobs, key=lambda job: (-job.priority, job.id)))))
+    for resources, jobs in classes:
+        if free.fits(resources):
+            queues.append((resources, iter(sorted(jobs, key=lambda job: (-job.priority, job.id)))))
             push(len(queues) - 1)
     taken: list[ReadyJob] = []
     while heads:

@@ -15,7 +15,6 @@ from rekindle.domain.models import (
     AttemptEnd,
     AttemptJobState,
     NewAttempt,
-    ReadyClass,
     ReadyJob,
     ReuseCandidate,
     StateChange,
@@ -26,7 +25,6 @@ from rekindle.store.derived import CountKey, add_counts, derive_states, finish_d
 from rekindle.store.predicates import compile_condition
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES, verdict_columns
-from rekindle.store.templates import class_resources
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Predicate
@@ -42,29 +40,35 @@ class Queue:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def ready_classes(self, workflow: int | None) -> list[ReadyClass]:
-        """Return the counts of ready jobs by workflow and resource class; archived workflows are left out."""
-        if workflow is None:
-            rows = self._db.named_rows(SQL["ready_classes"])
-        else:
-            rows = self._db.named_rows(SQL["ready_classes_of_one"], workflow=workflow)
-        resources = class_resources(self._db, {row.resource_class for row in rows})
-        return [ReadyClass(row.workflow, row.resource_class, resources[row.resource_class], row.n) for row in rows]
-
     def ready(
-        self, workflow: int, resource_class: int, limit: int, host: str = "", only: Predicate | None = None
+        self,
+        workflow: int | None,
+        limit: int,
+        host: str = "",
+        only: Predicate | None = None,
+        *,
+        resource_class: int | None = None,
+        stopped: Iterable[int] = (),
     ) -> list[ReadyJob]:
-        """Return the first ready jobs of a class: highest priority first, then by id.
+        """Return the first `limit` ready jobs of each resource class, or of one: highest priority first, then by id.
 
         Jobs that are held, delayed, avoid `host`, have a reuse candidate, or wait for an archived attempt to end (see
-        `blocking_attempts`) are left out; with `only`, so are jobs that do not match it.
+        `blocking_attempts`) are left out, and so are those of archived and `stopped` workflows; with `only`, so are
+        jobs that do not match it.
         """
-        values = {"workflow": workflow, "resource_class": resource_class, "limit": limit, "host": host}
-        if only is None:
-            return [self._ready_job(row) for row in self._db.rows(SQL["ready"], **values)]
-        condition = compile_condition(only, self._db.paths)
-        text = SQL["ready_matching"].text.replace("{where}", condition.text)
-        return [self._ready_job(row) for row in self._db.select(text, {**values, **condition.values})]
+        condition = None if only is None else compile_condition(only, self._db.paths)
+        scope = SQL["any_workflow" if workflow is None else "one_workflow"].text
+        where = SQL["any_workflow"].text if condition is None else condition.text
+        values = {
+            **({} if condition is None else condition.values),
+            "workflow": workflow,
+            "resource_class": resource_class,
+            "limit": limit,
+            "host": host,
+            "stopped": as_set(stopped),
+        }
+        text = SQL["ready"].text.replace("{scope}", scope).replace("{where}", where)
+        return [self._ready_job(row) for row in self._db.select(text, values)]
 
     def _ready_job(self, row: Row) -> ReadyJob:
         (id, workflow, name, template, revision, binding, attempts, priority, resource_class, *resume) = row  # noqa: A001

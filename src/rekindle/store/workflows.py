@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -104,9 +104,19 @@ class Workflows:
         rows = self._db.named_rows(SQL["workflow_listing"], archived=archived)
         return [self._workflow(row, counts.get(row.id, {})) for row in rows]
 
+    def total_counts(self) -> dict[State, int]:
+        """Return how many jobs of all workflows that are not archived are in each state."""
+        return {STATES[state]: n for state, n in self._db.rows(SQL["total_counts"])}
+
     def template(self, template: int) -> JobTemplate:
         """Return a template by id."""
         return template_by_id(self._db, template)
+
+    def templates_by_id(self, templates: Iterable[int]) -> dict[int, tuple[str, JobTemplate]]:
+        """Return these templates by id, each with its text. Equal templates have equal texts and are one object."""
+        rows = self._db.rows(SQL["templates"], templates=as_set(templates))
+        decoded = {body: decode_template(body) for body in {body for _, body in rows}}
+        return {number: (body, decoded[body]) for number, body in rows}
 
     def templates(self, workflow: int) -> list[tuple[int, JobTemplate]]:
         """Return (id, template) of the templates that the workflow's jobs use now."""

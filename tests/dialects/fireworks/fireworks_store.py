@@ -51,11 +51,7 @@ class Fireworks:
         self._now += 100
         with self.session.store.write() as archive:
             (workflow,) = archive.jobs.workflows([workflow_of])
-            ready = [
-                job
-                for one in archive.queue.ready_classes(workflow)
-                for job in archive.queue.ready(workflow, one.resource_class, 1000)
-            ]
+            ready = archive.queue.ready(workflow, 1000)
             first = archive.queue.next_attempt()
             attempts = [
                 NewAttempt(first + at, f"t{first + at}", job, f"/launches/{first + at}") for at, job in enumerate(ready)

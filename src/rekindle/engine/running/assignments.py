@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class TaskTemplates:
         self._templates: dict[int, JobTemplate] = {}
         self._workflows: dict[int, Workflow] = {}
         self._by_number: dict[int, TaskTemplate] = {}
+        self._kinds: dict[int, int] = {}
+        self._first: dict[str, int] = {}
 
     def __getitem__(self, number: int) -> TaskTemplate:
         """Return a task template by its number."""
@@ -53,6 +55,16 @@ class TaskTemplates:
         if found is None:
             found = self._templates[template] = archive.workflows.template(template)
         return found
+
+    def kinds(self, archive: Snapshot, templates: Set[int]) -> Mapping[int, int]:
+        """Return, for at least these job templates, the first that was seen with the same content: workflows that are
+        submitted again and again have equal templates. Those that are not known yet are read with one query."""
+        missing = templates - self._kinds.keys()
+        if missing:
+            for number, (body, template) in archive.workflows.templates_by_id(missing).items():
+                kind = self._kinds[number] = self._first.setdefault(body, number)
+                self._templates[number] = self._templates.get(kind, template)
+        return self._kinds
 
     def workflow(self, archive: Snapshot, workflow: int) -> Workflow:
         """Return a workflow. It is read from the store once, because its name and folder do not change."""

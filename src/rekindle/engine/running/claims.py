@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.models import AttemptEnd, Failure, GivenFolder, Job, NewAttempt, ReadyClass, ReadyJob, StateChange
+from rekindle.domain.models import AttemptEnd, Failure, GivenFolder, Job, NewAttempt, ReadyJob, StateChange
 from rekindle.domain.packing import Capacity, explain_never_fits, pack_jobs
 from rekindle.domain.selection import Compare, Op, Predicate, has_pattern
 from rekindle.domain.states import Cause, JobEvent, State, transition
@@ -26,12 +26,13 @@ from rekindle.engine.running.dispatch import (
 from rekindle.journal.paths import attempt_folder
 
 if TYPE_CHECKING:
+    from rekindle.domain.definition import Resources
     from rekindle.engine.session import Session
     from rekindle.journal.orders import FanOut
     from rekindle.store.archive import Snapshot, Transaction
 
-Candidates = list[tuple[ReadyClass, list[ReadyJob]]]
-"""Ready jobs to choose from, by resource class, in the order of the queue."""
+Candidates = dict[int, list[ReadyJob]]
+"""Ready jobs to choose from, by resource class, each in the order of the queue."""
 
 
 class ClaimScope(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ class Claims(msgspec.Struct, frozen=True):
 
     work: Mapping[str, list[InFlightAttempt]]
     never_fit: Mapping[int, tuple[str, str]]  # by resource class
-    left: int = 0  # an upper bound of the jobs that are still ready: it includes held and delayed jobs
+    left: bool = False  # more jobs are ready
 
 
 def without_patterns(session: Session, scope: ClaimScope, workers: Sequence[WorkerHandle]) -> ClaimScope:
@@ -64,10 +65,8 @@ def without_patterns(session: Session, scope: ClaimScope, workers: Sequence[Work
         return scope
     most = MAX_BACKLOG * len(workers)
     with session.store.read() as archive:
-        here = _avoided_host(archive, scope, session.clock())
-        classes = archive.queue.ready_classes(scope.workflow) if most else []
-        found = [archive.queue.ready(one.workflow, one.resource_class, most, here, scope.only) for one in classes]
-    return replace(scope, only=Compare("id", Op.IN, tuple(job.id for jobs in found for job in jobs)))
+        found = _find_ready(archive, scope, session.clock(), most) if most else []
+    return replace(scope, only=Compare("id", Op.IN, tuple(job.id for job in found)))
 
 
 def claim(
@@ -83,24 +82,59 @@ def claim(
     """Claim as many jobs as the workers can take now, and at most `most`.
 
     Store the attempts. The caller assigns them to the workers once the transaction is committed."""
-    never_fit: dict[int, tuple[str, str]] = {}
-    classes = archive.queue.ready_classes(scope.workflow)
-    candidates = _candidates(archive, scope, classes, workers, durations, now, never_fit)
-    chosen = _choose(candidates, workers, durations, free)
+    idle = sum(worker.idle for worker in workers)
+    # With a condition more jobs are read at once, because evaluating the condition twice is slow.
+    limit = 1 + (idle if scope.only is None else 2 * len(workers))
+    found = _by_class(_find_ready(archive, scope, now, limit))
+    resources = archive.jobs.resources(found)
+    reasons = {number: explain_never_fits(scope.total, resources[number], scope.owner) for number in found}
+    never_fit = {number: (jobs[0].name, why) for number, jobs in found.items() if (why := reasons[number]) is not None}
+    candidates = {number: jobs for number, jobs in found.items() if number not in never_fit}
+    chosen = _choose_first(candidates, resources, workers, free)
+    more = _choose_short(archive, scope, tasks, candidates, workers, durations, chosen, now, limit)
     jobs = [(worker, job) for worker, picked in chosen.items() for job in picked][:most]
+    left = more or bool(never_fit) or len(jobs) < sum(map(len, chosen.values()))
     if not jobs:
-        return Claims({}, never_fit, sum(one.ready for one in classes))
+        return Claims({}, never_fit | _stopped_jobs(archive, scope, now), left)
     attempts = _store_claims(archive, scope, tasks, [job for _, job in jobs], now)
     work: dict[str, list[InFlightAttempt]] = {}
     kept = kept_steps(archive, tasks, attempts)
     archive.queue.steps([(attempt, step) for attempt, steps in kept.items() for step in steps])
     orders = assignments(archive, tasks, attempts, kept, _fan_outs(archive, tasks, attempts))
-    resources = {ready.resource_class: ready.resources for ready, _ in candidates}
+    kinds = tasks.kinds(archive, {job.template for _, job in jobs})
     for (worker, job), assignment in zip(jobs, orders, strict=True):
-        number = job.resource_class
-        in_flight = InFlightAttempt(job.id, job.name, job.workflow, job.template, number, assignment, resources[number])
+        number, kind = job.resource_class, kinds[job.template]
+        in_flight = InFlightAttempt(job.id, job.name, job.workflow, kind, number, assignment, resources[number])
         work.setdefault(worker, []).append(in_flight)
-    return Claims(work, never_fit, sum(one.ready for one in classes) - len(jobs))
+    return Claims(work, never_fit, left)
+
+
+def _find_ready(
+    archive: Snapshot, scope: ClaimScope, now: float, limit: int, resource_class: int | None = None
+) -> list[ReadyJob]:
+    """Return the first ready jobs of each resource class, or of one."""
+    here = _avoided_host(archive, scope, now)
+    return archive.queue.ready(
+        scope.workflow, limit, here, scope.only, resource_class=resource_class, stopped=scope.stopped
+    )
+
+
+def _by_class(jobs: Sequence[ReadyJob]) -> Candidates:
+    found: Candidates = {}
+    for job in jobs:
+        found.setdefault(job.resource_class, []).append(job)
+    return found
+
+
+def _stopped_jobs(archive: Snapshot, scope: ClaimScope, now: float) -> dict[int, tuple[str, str]]:
+    """Return the first ready jobs of stopped workflows by resource class, each with the reason. They are read only
+    when nothing is claimed, because their number grows with that of the workflows."""
+    here = _avoided_host(archive, scope, now) if scope.stopped else ""
+    return {
+        job.resource_class: (job.name, why)
+        for workflow, why in scope.stopped.items()
+        for job in archive.queue.ready(workflow, 1, here, scope.only)
+    }
 
 
 def _store_claims(
@@ -138,76 +172,68 @@ def _fan_outs(
     return found
 
 
-def _candidates(
-    archive: Snapshot,
-    scope: ClaimScope,
-    classes: Sequence[ReadyClass],
-    workers: Sequence[WorkerHandle],
-    durations: DurationAverages,
-    now: float,
-    never_fit: dict[int, tuple[str, str]],
-) -> Candidates:
-    """Return the ready jobs to choose from: of each class at most as many as all workers together could take.
-
-    Add to `never_fit` the classes that need more than the runner has."""
-    idle = sum(worker.idle for worker in workers)
-    here = _avoided_host(archive, scope, now)
-    candidates: Candidates = []
-    for ready in classes:
-        busy = [worker for worker in workers if worker.resource_class == ready.resource_class and not worker.idle]
-        if not idle and not busy:
-            continue
-        why = scope.stopped.get(ready.workflow) or explain_never_fits(scope.total, ready.resources, scope.owner)
-        # With a condition one query is made for all, because evaluating the condition twice is slow.
-        first = 1 if scope.only is None else 2 * idle + len(busy)
-        jobs = archive.queue.ready(ready.workflow, ready.resource_class, first, here, scope.only)
-        if not jobs:
-            continue
-        if why is not None:
-            never_fit[ready.resource_class] = (jobs[0].name, why)
-            continue
-        want = idle + (idle + len(busy)) * durations.batch_size(jobs[0].template)
-        if want > first == len(jobs) < ready.ready:
-            jobs = archive.queue.ready(ready.workflow, ready.resource_class, want, here, scope.only)
-        candidates.append((ready, jobs))
-    return candidates
-
-
 def _avoided_host(archive: Snapshot, scope: ClaimScope, now: float) -> str:
     """Return this host if a runner works on another one, else "". A job that failed on a host, and is to run on
     another, is not claimed on the avoided host."""
     return scope.host if works_elsewhere(archive, scope.host, now) else ""
 
 
-def _choose(
-    candidates: Candidates, workers: Sequence[WorkerHandle], durations: DurationAverages, free: Capacity
+def _choose_first(
+    candidates: Candidates, resources: Mapping[int, Resources], workers: Sequence[WorkerHandle], free: Capacity
 ) -> dict[str, list[ReadyJob]]:
-    """Choose one job for each idle worker, packed into `free`, then short jobs for workers of the same class."""
-    chosen: dict[str, list[ReadyJob]] = {}
-    classes = {worker.info.name: worker.resource_class for worker in workers if not worker.idle}
+    """Choose one job for each idle worker, packed into `free`."""
     idle = [worker for worker in workers if worker.idle]
-    taken: set[int] = set()
-    if idle:
-        for worker, job in zip(idle, pack_jobs(free, candidates), strict=False):
-            chosen[worker.info.name] = [job]
-            classes[worker.info.name] = job.resource_class
-            taken.add(job.id)
-    rest = [(ready, [job for job in jobs if job.id not in taken]) for ready, jobs in candidates]
-    for ready, jobs in rest:
-        others = max((left[0].priority for other, left in rest if left and other is not ready), default=None)
+    packed = pack_jobs(free, [(resources[number], jobs) for number, jobs in candidates.items()]) if idle else []
+    return {worker.info.name: [job] for worker, job in zip(idle, packed, strict=False)}
+
+
+def _choose_short(
+    archive: Snapshot,
+    scope: ClaimScope,
+    tasks: TaskTemplates,
+    candidates: Candidates,
+    workers: Sequence[WorkerHandle],
+    durations: DurationAverages,
+    chosen: dict[str, list[ReadyJob]],
+    now: float,
+    limit: int,
+) -> bool:
+    """Add short jobs to `chosen` for workers whose jobs are of the same class, unless jobs of another class have a
+    higher priority. Return whether more jobs are ready. `limit`: of the candidates of each class."""
+    idle = sum(worker.idle for worker in workers)
+    takers: dict[int, list[WorkerHandle]] = {}
+    for worker in workers:
+        given = chosen.get(worker.info.name)
+        number = given[0].resource_class if given else worker.resource_class
+        if number is not None and (given or not worker.idle):
+            takers.setdefault(number, []).append(worker)
+    taken = {job.id for jobs in chosen.values() for job in jobs}
+    rest = {number: [job for job in jobs if job.id not in taken] for number, jobs in candidates.items()}
+    first = sorted(((jobs[0].priority, number) for number, jobs in rest.items() if jobs), reverse=True)[:2]
+    for number in takers.keys() & rest.keys():
+        jobs = rest[number]
+        kinds = tasks.kinds(archive, {job.template for job in candidates[number]})
+        batch = max(durations.batch_size(kinds[job.template]) for job in candidates[number])
+        others = next((priority for priority, other in first if other != number), None)
+        want = 1 + idle + len(takers[number]) * batch
+        if batch > 1 and want > limit == len(candidates[number]) and (others is None or jobs[0].priority >= others):
+            found = _find_ready(archive, scope, now, want, number)
+            jobs = rest[number] = [job for job in found if job.id not in taken]
+            kinds = tasks.kinds(archive, {job.template for job in jobs})
         allowed = [job for job in jobs if others is None or job.priority >= others]
-        takers = [worker for worker in workers if classes.get(worker.info.name) == ready.resource_class]
-        _fill_backlogs(takers, allowed, durations, chosen)
-    return chosen
+        _fill_backlogs(takers[number], allowed, durations, kinds, chosen)
+    return sum(map(len, chosen.values())) - len(taken) < sum(map(len, rest.values()))
 
 
 def _fill_backlogs(
     takers: Sequence[WorkerHandle],
     jobs: Sequence[ReadyJob],
     durations: DurationAverages,
+    kinds: Mapping[int, int],
     chosen: dict[str, list[ReadyJob]],
 ) -> None:
-    """Spread jobs that are known to be short over the workers whose queued work is known to be short too."""
+    """Spread jobs that are known to be short over the workers whose queued work is known to be short too. `kinds`:
+    see `TaskTemplates`."""
     at = 0
     for left in range(len(takers), 0, -1):
         worker = takers[len(takers) - left]
@@ -216,11 +242,13 @@ def _fill_backlogs(
             continue
         share = min(len(jobs), at + -(-(len(jobs) - at) // left))
         room = MAX_BACKLOG - len(worker.in_flight) - len(given)
-        backlog = durations.backlog(worker) + sum(durations.average(job.template) for job in given)
-        while at < share and room > 0 and backlog + durations.average(jobs[at].template) <= BACKLOG_SECONDS:
+        backlog = durations.backlog(worker) + sum(durations.average(kinds[job.template]) for job in given)
+        while at < share and room > 0:
+            seconds = durations.average(kinds[jobs[at].template])
+            if backlog + seconds > BACKLOG_SECONDS:
+                break
             given.append(jobs[at])
-            backlog += durations.average(jobs[at].template)
-            at, room = at + 1, room - 1
+            backlog, at, room = backlog + seconds, at + 1, room - 1
         if given:
             chosen[worker.info.name] = given
 

@@ -132,9 +132,9 @@ class Dispatcher:
 
     @property
     def well_supplied(self) -> bool:
-        """Return whether every worker has at least half of its backlog."""
-        half = BACKLOG_SECONDS / 2
-        return all(not worker.idle and self.durations.backlog(worker) >= half for worker in self.workers.values())
+        """Return whether every worker has attempts queued behind the running one, and at least half of its backlog."""
+        half, workers = BACKLOG_SECONDS / 2, self.workers.values()
+        return all(len(worker.in_flight) > 1 and self.durations.backlog(worker) >= half for worker in workers)
 
     def open_workers(self) -> list[WorkerHandle]:
         """Return the workers that may be given work."""

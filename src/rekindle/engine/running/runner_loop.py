@@ -200,7 +200,7 @@ class RunnerLoop:
         """Return whether peers can claim jobs that this runner left, or have nothing to wait for any more."""
         if not self._peer_watch.peers:
             return False
-        return claims is None or claims.left > 0 or not (claims.work or self._dispatcher.busy)
+        return claims is None or claims.left or not (claims.work or self._dispatcher.busy)
 
     def _resolve_orphans(self, archive: Transaction, result: IngestResult, now: float) -> None:
         if not self._orphans:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from rekindle.store.archive import Snapshot
 
 REPORT_SECONDS = 0.2
-"""Time between two progress reports."""
+"""Time between two progress reports of a run of one workflow."""
+
+REPORT_ALL_SECONDS = 1.0
+"""Time between two progress reports of a run of all workflows, whose counts take longer to read."""
 
 
 class RunStatistics(msgspec.Struct):
@@ -91,7 +94,7 @@ class ProgressReporter:
     @property
     def due(self) -> float:
         """Return the time of the next report (monotonic)."""
-        return self._reported + REPORT_SECONDS
+        return self._reported + (REPORT_ALL_SECONDS if self._workflow is None else REPORT_SECONDS)
 
     def report(self, statistics: RunStatistics, running: Iterable[str], *, delayed: bool) -> None:
         """Report, if a report is due. `running`: names of running jobs; `delayed`: some jobs wait for their retry."""
@@ -115,9 +118,7 @@ class ProgressReporter:
 
 def counts_of(archive: Snapshot, workflow: int | None) -> dict[State, int]:
     """Return how many jobs are in each state, of one workflow or of all that are not archived."""
-    found = [archive.workflows.find(workflow)] if workflow is not None else archive.workflows.listing()
-    counts: dict[State, int] = {}
-    for one in found:
-        for state, n in (one.counts if one else {}).items():
-            counts[state] = counts.get(state, 0) + n
-    return counts
+    if workflow is None:
+        return archive.workflows.total_counts()
+    found = archive.workflows.find(workflow)
+    return {} if found is None else dict(found.counts)

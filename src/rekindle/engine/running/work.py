@@ -53,7 +53,7 @@ def work(
     offer = offer_of(options, slots, workflow.id if workflow else None)
     place, now = this_process(), session.clock()
     with session.store.write() as archive:
-        archive.queue.ready(0, 0, 0, only=options.only)  # refuses an invalid condition before the runner is registered
+        archive.queue.ready(0, 0, only=options.only)  # refuses an invalid condition before the runner is registered
         runner = archive.runners.register(place, executor.name, slots, now, LEASE_SECONDS, options.label, offer)
     lease = Lease(session, runner)
     scope = ClaimScope(

@@ -1,20 +1,5 @@
 -- Claims and outcomes. 0 WAITING, 1 READY, 2 QUEUED, 3 RUNNING, 4 COMPLETED, 5 FAILED, 6 CANCELED.
 
--- name: ready_classes
--- The counts of ready jobs by workflow and resource class.
-SELECT workflow_count.workflow, workflow_count.resource_class, workflow_count.n
-FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
-WHERE workflow_count.state = 1 AND workflow_count.n > 0 AND workflow.archived IS NULL
-ORDER BY workflow_count.workflow, workflow_count.resource_class;
-
--- name: ready_classes_of_one
--- The counts of ready jobs in a workflow, by resource class.
-SELECT workflow_count.workflow, workflow_count.resource_class, workflow_count.n
-FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
-WHERE workflow_count.workflow = :workflow AND workflow_count.state = 1 AND workflow_count.n > 0
-    AND workflow.archived IS NULL
-ORDER BY workflow_count.resource_class;
-
 -- name: blocked
 -- Jobs that must not start yet: those with an archived attempt that has not ended, and their ancestors that are not
 -- done, which would change what that attempt reads. An ancestor that is done stays as it is, and so does what it needs.
@@ -28,35 +13,48 @@ ORDER BY workflow_count.resource_class;
     SELECT id FROM awaiting
 );
 
--- name: ready_job
--- What a claim reads of a job. A pinned job takes its definition from the attempt that it is pinned to, and its
--- resources from the latest definition.
+-- name: startable
+-- The condition of the partial indexes of ready jobs.
+job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NULL AND job.not_before IS NULL;
+
+-- name: ready
+-- The first ready jobs of each resource class, or of one. An index leads from each class to the next, and to the first
+-- jobs of each. `{scope}` and `{where}` are conditions. A pinned job takes its definition from the attempt that it is
+-- pinned to, and its resources from the latest definition.
+WITH RECURSIVE class (id) AS (
+    SELECT coalesce(:resource_class, (
+        SELECT job.resource_class FROM job WHERE {startable} AND {scope} ORDER BY job.resource_class LIMIT 1
+    ))
+    UNION ALL
+    SELECT (
+        SELECT job.resource_class FROM job
+        WHERE {startable} AND {scope} AND job.resource_class > class.id ORDER BY job.resource_class LIMIT 1
+    )
+    FROM class WHERE class.id IS NOT NULL AND :resource_class IS NULL
+)
 SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template),
     coalesce(pinned.revision, workflow.revision), coalesce(pinned.binding, job.binding), job.attempts, job.priority,
     job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder, job.subtasks,
     job.template, pinned.binding, pinned.id
-FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to;
+FROM class JOIN job ON job.id IN (
+    SELECT job.id
+    FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
+        LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
+    WHERE job.resource_class = class.id AND {startable} AND {scope} AND {where}
+        AND job.workflow NOT IN @stopped AND workflow.archived IS NULL
+        AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked}
+    ORDER BY job.priority DESC, job.id LIMIT :limit
+)
+JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
+ORDER BY job.priority DESC, job.id;
 
--- name: of_class
--- Ready jobs of a class that may start, by the partial index of ready jobs.
-job.workflow = :workflow AND job.resource_class = :resource_class
-    AND job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NULL
-    AND job.not_before IS NULL AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked};
+-- name: any_workflow
+-- The scope of a runner that claims jobs of all workflows.
+1 = 1;
 
--- name: ready
--- The first ready jobs of a class.
-{ready_job}
-WHERE {of_class}
-ORDER BY job.priority DESC, job.id LIMIT :limit;
-
--- name: ready_matching
--- The first ready jobs of a class that match a condition, with the joins that conditions need.
-{ready_job}
-    LEFT JOIN template ON template.id = job.template LEFT JOIN attempt ON attempt.id = job.attempt
-    LEFT JOIN signature ON signature.id = attempt.signature
-WHERE {of_class}
-    AND {where}
-ORDER BY job.priority DESC, job.id LIMIT :limit;
+-- name: one_workflow
+-- The scope of a runner that claims jobs of one workflow.
+job.workflow = :workflow;
 
 -- name: highest_attempt
 -- The highest attempt id that was ever used, deleted ones included.

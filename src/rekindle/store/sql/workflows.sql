@@ -5,6 +5,10 @@
 SELECT id, body FROM template
 WHERE id IN (SELECT DISTINCT template FROM job WHERE workflow = :workflow AND retired = 0) ORDER BY id;
 
+-- name: templates
+-- Templates by id.
+SELECT id, body FROM template WHERE id IN @templates;
+
 -- name: params
 -- The parameters of a revision.
 SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
@@ -42,6 +46,12 @@ SELECT {workflow_columns} FROM workflow WHERE archived IS NULL OR :archived = 1 
 -- name: counts_of_all
 -- The job counts of each workflow by state.
 SELECT workflow, state, sum(n) FROM workflow_count WHERE n <> 0 GROUP BY workflow, state ORDER BY workflow, state;
+
+-- name: total_counts
+-- The job counts of all workflows that are not archived, by state.
+SELECT workflow_count.state, sum(workflow_count.n)
+FROM workflow_count JOIN workflow ON workflow.id = workflow_count.workflow
+WHERE workflow_count.n <> 0 AND workflow.archived IS NULL GROUP BY workflow_count.state ORDER BY workflow_count.state;
 
 -- name: counts_of_one
 -- The job counts of a workflow by state.

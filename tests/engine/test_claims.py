@@ -1,0 +1,170 @@
+"""Claims of runners for jobs of many workflows and resource classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rekindle.domain.packing import Capacity
+from rekindle.domain.selection import Compare, Op
+from rekindle.domain.states import State
+from rekindle.engine.queries import workflow_queries
+from rekindle.engine.running.assignments import TaskTemplates
+from rekindle.engine.running.claims import Claims, ClaimScope, claim, without_patterns
+from rekindle.engine.running.dispatch import Dispatcher, DurationAverages, WorkerHandle
+from rekindle.executors.pool import WorkerInfo
+from rekindle.testing.fakes import FakeClock
+from rekindle.testing.scripted import ScriptedExecutor, ScriptedOutcome
+
+ROOM = Capacity(cpus=2.0, memory=1 << 33)
+
+
+class Claimer:
+    """Claims for two workers, as a runner does, without running anything."""
+
+    def __init__(self, project) -> None:
+        self.store = project.session.store
+        self.session = project.session
+        self.tasks, self.durations = TaskTemplates("store"), DurationAverages()
+        self.workers = [WorkerHandle(WorkerInfo(name, f"/{name}", 1, 1)) for name in ("w1", "w2")]
+        self.scope = ClaimScope(None, ROOM, 1, self.store.folder)
+
+    def claim(self, most: int | None = None) -> Claims:
+        free = ROOM
+        for worker in self.workers:
+            free = free if worker.idle else free.take(worker.resources)
+        with self.store.write() as archive:
+            claims = claim(archive, self.scope, self.workers, self.durations, self.tasks, 1.0, free, most)
+        for worker in self.workers:
+            for one in claims.work.get(worker.info.name, ()):
+                worker.in_flight[one.assignment.attempt] = one
+                worker.resource_class, worker.resources = one.resource_class, one.resources
+        return claims
+
+    def names(self, most: int | None = None) -> list[str]:
+        return sorted(one.name for jobs in self.claim(most).work.values() for one in jobs)
+
+    def end_all(self, seconds: float) -> None:
+        """Empty the workers, as if each of their attempts had taken so long."""
+        for worker in self.workers:
+            for one in worker.in_flight.values():
+                self.durations.add(one.template, seconds)
+            worker.in_flight.clear()
+
+    def statements(self) -> int:
+        """Return the number of SQL statements of one claim."""
+        seen: list[str] = []
+        self.store._connection.set_trace_callback(seen.append)
+        self.claim()
+        self.store._connection.set_trace_callback(None)
+        return len(seen)
+
+
+@pytest.fixture
+def claimer(project) -> Claimer:
+    return Claimer(project)
+
+
+def submit_many(project, count: int, job: str = "{run: 'true'}", prefix: str = "w") -> None:
+    for number in range(count):
+        project.submit(f"{{name: {prefix}{number}, jobs: {{{prefix}{number}: {job}}}}}")
+
+
+@pytest.mark.parametrize("resources", ["", ", resources: {cpus: 0.%s}"])
+def test_a_claim_of_many_workflows_runs_no_more_statements_than_of_few(project, claimer, resources) -> None:
+    for number in range(1, 5):
+        submit_many(project, 2, "{run: 'true'" + (resources and resources % number) + "}", f"few{number}x")
+    few = claimer.statements()
+    claimer.end_all(10.0)
+    for number in range(1, 5):
+        submit_many(project, 10, "{run: 'true'" + (resources and resources % number) + "}", f"many{number}x")
+    assert claimer.statements() <= few
+
+
+def test_short_jobs_of_equal_workflows_are_claimed_several_at_a_time(project, claimer) -> None:
+    for number in range(20):
+        project.submit(f"{{name: w{number}, jobs: {{only: {{run: 'true'}}}}}}")
+    assert len(claimer.names()) == 2
+    claimer.end_all(0.01)
+    assert len(claimer.names()) == 16  # 80 ms for each of two workers
+
+
+def test_jobs_of_all_workflows_are_claimed_by_priority_then_id(project, claimer) -> None:
+    submit_many(project, 3, prefix="low")
+    submit_many(project, 1, "{run: 'true', priority: 5, resources: {cpus: 0.5}}", "high")
+    assert claimer.names() == ["high0", "low0"]
+    claimer.end_all(10.0)
+    assert claimer.names() == ["low1", "low2"]
+
+
+def test_more_is_left_until_the_last_job_is_claimed(project, claimer) -> None:
+    submit_many(project, 4)
+    assert claimer.claim(most=1).left
+    assert claimer.claim().left
+    claimer.end_all(10.0)
+    assert not claimer.claim().left
+    assert not claimer.claim().left
+
+
+def test_short_jobs_do_not_delay_jobs_of_another_class_with_a_higher_priority(project, claimer) -> None:
+    project.submit("{name: short, jobs: {a: {matrix: {n: {range: [0, 200]}}, run: 'true'}}}")
+    claimer.claim()
+    claimer.end_all(0.01)
+    assert len(claimer.names()) == 16
+    for worker in claimer.workers:
+        worker.in_flight.popitem()
+    project.submit("{name: urgent, jobs: {urgent: {run: 'true', priority: 9, resources: {cpus: 2}}}}")
+    assert claimer.names() == []  # the workers run dry, and the urgent job gets both cpus
+    claimer.end_all(0.01)
+    assert claimer.names() == ["urgent"]
+
+
+def test_jobs_that_never_fit_are_named_and_do_not_hold_up_others(project, claimer) -> None:
+    submit_many(project, 30, "{run: 'true', resources: {cpus: 64}, priority: 9}", "big")
+    submit_many(project, 2)
+    claims = claimer.claim()
+    assert sorted(one.name for jobs in claims.work.values() for one in jobs) == ["w0", "w1"]
+    assert list(claims.never_fit.values()) == [("big0", "it asks more than this runner has: 64 cpus of 2")]
+    assert claims.left
+
+
+def test_jobs_of_stopped_workflows_do_not_hold_up_others_and_are_named_at_the_end(project, claimer) -> None:
+    submit_many(project, 30, "{run: 'true', priority: 9}", "stopped")
+    submit_many(project, 2)
+    stopped = [one.workflow.id for one in workflow_queries.status(project.session)][:30]
+    claimer.scope = replace(claimer.scope, stopped=dict.fromkeys(stopped, "gone"))
+    assert claimer.names() == ["w0", "w1"]
+    claimer.end_all(10.0)
+    claims = claimer.claim()
+    assert claims.work == {}
+    assert [why for _, why in claims.never_fit.values()] == ["gone"]
+
+
+def test_a_condition_selects_among_the_jobs_of_all_workflows(project, claimer) -> None:
+    submit_many(project, 6)
+    claimer.scope = replace(claimer.scope, only=Compare("name", Op.REGEX, "w[35]"))
+    claimer.scope = without_patterns(claimer.session, claimer.scope, claimer.workers)
+    assert claimer.names() == ["w3", "w5"]
+
+
+def test_a_runner_gathers_outcomes_only_while_every_worker_has_queued_attempts(project, claimer) -> None:
+    submit_many(project, 6)
+    executor = ScriptedExecutor(claimer.store.folder, lambda _: ScriptedOutcome(), FakeClock())
+    dispatcher = Dispatcher(executor, claimer.tasks, ROOM)
+    dispatcher.workers = {worker.info.name: worker for worker in claimer.workers}
+    dispatcher.durations = claimer.durations
+    claimer.claim()
+    assert not dispatcher.well_supplied  # each runs a job that has never run, and none is queued
+    for worker in claimer.workers:
+        for one in worker.in_flight.values():
+            claimer.durations.add(one.template, 0.03)
+        number, one = next(iter(worker.in_flight.items()))
+        worker.in_flight[number + 100] = one
+    assert dispatcher.well_supplied
+
+
+def test_a_run_of_many_workflows_completes_each_job(project) -> None:
+    submit_many(project, 25)
+    report = project.work()
+    assert (report.exit_code, report.completed, report.counts) == (0, 25, {State.COMPLETED: 25})
