@@ -10,9 +10,10 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.rerun import rerun
+from rekindle.engine.rerun.accept import accept
 from rekindle.engine.staleness import stale_jobs
 from rekindle.engine.staleness.contents import read_contents
-from rekindle.engine.staleness.stale_jobs import accept, explain, find_stale_jobs
+from rekindle.engine.staleness.stale_jobs import explain, find_stale_jobs
 
 W, R, Q, X, C, F, K = State
 

@@ -17,7 +17,9 @@ from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.domain.rerun.request import FROM_BEGINNING, FROM_FAILED_STEP, How, how_to_json
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries
+from rekindle.engine.queries.selections import SelectedJobs
 from rekindle.engine.rerun import control, rerun
+from rekindle.engine.results import HoldResult
 from rekindle.engine.running import reconcile
 from rekindle.engine.session import Session
 
@@ -27,9 +29,9 @@ _ENDED = ("COMPLETED", "FIZZLED")
 
 def pause(session: Session, fireworks: Sequence[StoredFirework]) -> dict[int, str]:
     """Pause the fireworks that have not started."""
-    control.hold(session, [one.id for one in fireworks if one.state in _UNSTARTED], PAUSED)
+    done = control.hold(session, _unchanged(fireworks, _UNSTARTED), PAUSED)
     hints = {"PAUSED": "it is paused already", "RESERVED": "it is being started", "DEFUSED": "it is defused"}
-    return {
+    return _moved(done) | {
         one.id: hints.get(one.state, f"it is {one.state}, and only what has not started can be paused")
         for one in fireworks
         if one.state not in _UNSTARTED
@@ -50,15 +52,24 @@ def defuse(session: Session, fireworks: Sequence[StoredFirework]) -> dict[int, s
     """Defuse fireworks. Completed and running ones are reset first, together with their descendants."""
     refused = {one.id: "it is defused already" for one in fireworks if one.state == "DEFUSED"}
     refused |= {one.id: "its workflow is archived" for one in fireworks if one.state == "ARCHIVED"}
-    started = [one.id for one in fireworks if one.state in ("COMPLETED", "RUNNING", "RESERVED")]
-    if started:
+    started = _unchanged(fireworks, ("COMPLETED", "RUNNING", "RESERVED"))
+    if started.versions:
         how = How(hold=DEFUSED, cancel_running=True)
-        request = {"selection": {"jobs": started}, "how": {"defuse": True}}
+        request = {"selection": {"jobs": list(started.versions)}, "how": {"defuse": True}}
         proposal, _ = rerun.plan_and_apply(session, [(started, how)], request)
         refused |= {one.id: one.why for one in proposal.plan.refused}
     idle = [one.id for one in fireworks if one.state in (*_UNSTARTED, "FIZZLED", "PAUSED")]
     control.hold(session, idle, DEFUSED, instead=True)
     return refused
+
+
+def _unchanged(fireworks: Sequence[StoredFirework], states: Sequence[str]) -> SelectedJobs:
+    """Return the fireworks in these states, with the versions that they were read with."""
+    return SelectedJobs({one.id: one.job.version for one in fireworks if one.state in states})
+
+
+def _moved(done: HoldResult) -> dict[int, str]:
+    return {one.id: one.why for one in done.moved}
 
 
 def pause_workflows(session: Session, workflows: Sequence[int]) -> dict[int, str]:
@@ -79,8 +90,8 @@ def defuse_workflows(session: Session, workflows: Sequence[int], *, all_states: 
 
 
 def _release(session: Session, fireworks: Sequence[StoredFirework], state: str, adjective: str) -> dict[int, str]:
-    control.release(session, [one.id for one in fireworks if one.state == state])
-    return {one.id: f"it is {one.state}, not {adjective}" for one in fireworks if one.state != state}
+    done = control.release(session, _unchanged(fireworks, [state]))
+    return _moved(done) | {one.id: f"it is {one.state}, not {adjective}" for one in fireworks if one.state != state}
 
 
 def _fireworks_except(session: Session, workflows: Sequence[int], states: Sequence[str]) -> list[StoredFirework]:

@@ -192,18 +192,18 @@ def _missing_error(gone: Sequence[MissingInput]) -> Refused:
 
 def plan_reset(
     session: Session,
-    ids: Sequence[int],
+    chosen: selections.Chosen,
     request: Mapping[str, Any],
     note: str | None = None,
     *,
     cancel_running: bool = False,
 ) -> PlannedRerun:
-    """Plan the reset of these jobs: their attempts are archived, their descendants are reset too, and they are held.
+    """Plan the reset of the chosen jobs: they are held, their attempts are archived, and their descendants reset too.
     With `cancel_running`, running jobs are canceled first. PlanRefused, with each job's reason, if none can be
     reset."""
     how = How(hold=RESET_HOLD, cancel_running=cancel_running)
     asked = {**request, "how": how_to_json(how)}
-    return replace(rerun.plan(session, [(ids, how)], asked, note), kind="reset")
+    return replace(rerun.plan(session, [(chosen, how)], asked, note), kind="reset")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from rekindle.domain.states import ACTIVE, ENDED, Cause, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import notify
 from rekindle.engine.presence import Presence, is_runner_alive, live_runners, presence, unadopted_runners
+from rekindle.engine.queries.selections import Chosen
 from rekindle.engine.rerun import control
 from rekindle.engine.results import CancelResult, ReattachedJob, ReattachResult, ReconcileResult, some_names
 from rekindle.engine.running.ingest import failures_of, ingest
@@ -131,10 +132,10 @@ def _note_running_orphans(session: Session) -> None:
             session.note(f"runner {runner} died; {names} still {verb}: `rekindle work` records {end}")
 
 
-def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> CancelResult:
+def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelResult:
     """Cancel jobs (see control.cancel). Jobs of dead runners are ended here, and their ends awaited."""
     before = reconcile(session)
-    done = control.cancel(session, ids, note)
+    done = control.cancel(session, chosen, note)
     after = reconcile(session) if done.asked else None
     with session.store.read() as archive:
         over = tuple(job.id for job in archive.jobs.get(done.asked) if job.state in ENDED)
