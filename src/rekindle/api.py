@@ -234,7 +234,7 @@ class Client(_Reader):
         canary: int | None = None,
         revise: bool = False,
     ) -> PlannedRerun:
-        """Return the plan of rerunning a selection, or ids. Raise PlanRefused if all of them are refused. With `submit` a
+        """Return the plan of rerunning a selection, or ids. Raise PlanRefused if all are refused. With `submit` a
         definition or spec file becomes the next revision of its workflow first; `apply` does both, or neither. With
         `canary`, that number of jobs of each signature run first, and the others only after these have passed."""
         canary = _count("canary", canary)

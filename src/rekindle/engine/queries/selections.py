@@ -125,15 +125,15 @@ def before_write(session: Session, chosen: Chosen, progress: ReadProgress | None
 @contextmanager
 def transaction_on(session: Session, chosen: Chosen) -> Iterator[tuple[Transaction, list[int], tuple[RefusedJob, ...]]]:
     """Open a write transaction with the jobs that match in it, and with those that have changed since they were
-    selected. A selection is evaluated again as long as jobs of it change, a few times. PlanOutdated if all jobs have
-    changed."""
+    selected. A selection is evaluated again as long as jobs of it change, a few times. PlanOutdated if all its jobs
+    keep changing."""
     for left in reversed(range(_MOST_TRIES)):
         found = before_write(session, chosen)
         with session.store.write() as archive:
             ids, moved = resolve_in(archive, found, session.note)
             if moved and left and isinstance(chosen, Selection):
                 continue
-            if moved and not ids:
+            if moved and not ids and isinstance(chosen, Selection):
                 raise PlanOutdated(f"nothing is changed: {moved_text(moved)}", hint="try again")
             yield archive, ids, tuple(moved)
             return

@@ -6,7 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import click
@@ -174,6 +174,16 @@ class FireworkFilter:
     def is_empty(self) -> bool:
         """Return whether no option selects anything."""
         return not self.ids and self.name is None and self.state is None and self.query is None
+
+    @property
+    def by_state(self) -> bool:
+        """Return whether a firework can match at one time and not at another."""
+        return self.state is not None or self.query is not None
+
+    @property
+    def whole(self) -> FireworkFilter:
+        """Return the filter without order and limit."""
+        return replace(self, most=0, sort=None)
 
     def as_document(self) -> dict[str, Any]:
         """Return the given options, for the record of a rerun."""
