@@ -48,6 +48,12 @@ class Interruption:
 
 
 @pytest.fixture
+def interruption() -> type[Interruption]:
+    """The class, for a test that says itself when the job changes."""
+    return Interruption
+
+
+@pytest.fixture
 def interruptions(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Iterator[Interruption]]:
     """Yield an interruption before each block in turn, in a fresh copy of the store each time, until the command opens
     no more blocks."""
