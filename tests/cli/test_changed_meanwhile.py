@@ -136,3 +136,17 @@ def test_a_job_that_has_started_since_it_was_found_stale_is_left_alone(shell, in
             assert one.found().state is State.QUEUED
             planned = [job["id"] for job in done.json["jobs"]]
             assert 2 in planned
+
+
+@pytest.mark.parametrize(
+    "words", [("restart", "--yes"), ("run", "spec.yaml", "--retry-failed", "--yes", "-j", "1")], ids=" ".join
+)
+def test_a_job_that_has_completed_since_does_not_run_again(batch, interruptions, words):
+    if words[0] == "restart":
+        batch("rerun", "-s", "failed", "--yes")
+        batch("cancel", "--all")
+    before = State.CANCELED if words[0] == "restart" else State.FAILED
+    for one in interruptions(batch.folder, "a", before):
+        batch(*words)
+        if one.changed:
+            assert one.found().state is State.COMPLETED

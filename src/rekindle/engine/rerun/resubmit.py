@@ -300,10 +300,12 @@ def plan_update(
     if retry_failed:
         request["how"] = {"retry_failed": True}
 
+    versions = SelectedJobs({job.id: job.version for job in ended.jobs})
+
     def planned(restart: Restart) -> PlannedRerun:
+        requests = [(versions.only(jobs), how) for jobs, how in restart.requests]
         if same:
-            return rerun.plan(session, restart.requests, request, None, restart.why)
-        requests = restart.requests
+            return rerun.plan(session, requests, request, None, restart.why)
         found = plan_resubmit(session, definition, lambda _: requests, request, why=restart.why, revise=revise)
         assert isinstance(found, PlannedRerun)  # there are jobs to rerun
         return found
