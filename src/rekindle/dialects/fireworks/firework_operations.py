@@ -71,14 +71,15 @@ def defuse(session: Session, fireworks: Sequence[StoredFirework]) -> dict[int, s
     """Defuse fireworks. Completed and running ones are reset first, together with their descendants."""
     refused = {one.id: "it is defused already" for one in fireworks if one.state == "DEFUSED"}
     refused |= {one.id: "its workflow is archived" for one in fireworks if one.state == "ARCHIVED"}
+    idle = _unchanged(fireworks, (*_UNSTARTED, "FIZZLED", "PAUSED"))
+    refused |= _moved(control.hold(session, idle, DEFUSED, instead=True))  # before the reset, which changes descendants
     started = _unchanged(fireworks, ("COMPLETED", "RUNNING", "RESERVED"))
     if started.versions:
         how = How(hold=DEFUSED, cancel_running=True)
         request = {"selection": {"jobs": list(started.versions)}, "how": {"defuse": True}}
         proposal, _ = rerun.plan_and_apply(session, [(started, how)], request)
         refused |= {one.id: one.why for one in proposal.plan.refused}
-    idle = _unchanged(fireworks, (*_UNSTARTED, "FIZZLED", "PAUSED"))
-    return refused | _moved(control.hold(session, idle, DEFUSED, instead=True))
+    return refused
 
 
 def _unchanged(fireworks: Sequence[StoredFirework], states: Sequence[str]) -> SelectedJobs:
