@@ -2,8 +2,86 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from itertools import count
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+
+from rekindle.domain.models import Job, StateChange
+from rekindle.domain.states import State
+from rekindle.engine.session import open_session
+from rekindle.store.archive import Store
+from rekindle.store.database import Database
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("rekindle", deadline=None)
 settings.load_profile("rekindle")
+
+
+class Interruption:
+    """Changes the state of a job in another connection, before the n-th block that the command opens in the store."""
+
+    def __init__(self, folder: Path, job: str, before: State, after: State) -> None:
+        self.folder, self.job, self.before, self.after = folder, job, before, after
+        self.reached = False  # the command opened that many blocks
+        self.changed = False  # the job was still in the state `before`
+        self.held = False  # the job was held already
+
+    def now(self) -> None:
+        """Change the state of the job."""
+        self.reached = True
+        with open_session(str(self.folder / ".rekindle"), create=False) as other, other.store.write() as archive:
+            [number] = archive.jobs.named([self.job], None)[self.job]
+            [job] = archive.jobs.flags([number])
+            if job.state is self.before:
+                archive.queue.move([StateChange(job.id, job.workflow, job.resource_class, self.before, self.after)])
+                self.changed, self.held = True, job.held is not None
+
+    def found(self) -> Job:
+        """Return the job."""
+        with open_session(str(self.folder / ".rekindle"), create=False) as session, session.store.read() as archive:
+            return archive.jobs.get(archive.jobs.named([self.job], None)[self.job])[0]
+
+
+@pytest.fixture
+def interruption() -> type[Interruption]:
+    """The class, for a test that says itself when the job changes."""
+    return Interruption
+
+
+@pytest.fixture
+def interruptions(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Iterator[Interruption]]:
+    """Yield an interruption before each block in turn, in a fresh copy of the store each time, until the command opens
+    no more blocks."""
+
+    def each(
+        folder: Path, job: str, before: State = State.FAILED, after: State = State.COMPLETED
+    ) -> Iterator[Interruption]:
+        store, kept = folder / ".rekindle", folder / "kept"
+        shutil.copytree(store, kept)
+        block = Store._block
+        for number in count():
+            shutil.rmtree(store)
+            shutil.copytree(kept, store)
+            one, left = Interruption(folder, job, before, after), [number]
+
+            def interrupted(
+                self: Store, *, write: bool, one: Interruption = one, left: list[int] = left
+            ) -> AbstractContextManager[Database]:
+                left[0] -= 1
+                if left[0] == -1:
+                    one.now()
+                return block(self, write=write)
+
+            monkeypatch.setattr(Store, "_block", interrupted)
+            yield one
+            monkeypatch.setattr(Store, "_block", block)
+            if not one.reached:
+                assert number > 1
+                return
+
+    return each

@@ -13,12 +13,14 @@ from rekindle.domain.batches.supervision import Guards
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.rerun.request import How, how_to_json
+from rekindle.domain.selection import Selection
 from rekindle.domain.states import Cause
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.quantities import MOST_INTEGER, parse_duration
 from rekindle.engine.preconditions import WHILE_IMPORTED, refuse_while_imported
 from rekindle.engine.queries import failure_queries, job_queries, selections, workflow_queries
 from rekindle.engine.rerun import control, rerun, restart, resubmit
+from rekindle.engine.rerun.accept import accept
 from rekindle.engine.rerun.restart import plan_restart, workflow_to_restart
 from rekindle.engine.rerun.resubmit import apply_update, plan_update, run_outcome
 from rekindle.engine.results import (
@@ -145,7 +147,18 @@ class _Reader:
     def select(self, *jobs: int | str, **flags: Any) -> list[int]:
         """Return the ids of the jobs that the flags of the command line select: `select("train", state="failed")`,
         `select(workflow="sweep", filter=["exit_code=3"])`, `select(error="out of memory")`, `select(changed=True)`."""
-        return selections.select(self._session, parse_selection(_flags(jobs, flags), self._session.clock))
+        return selections.select(self._session, self._parsed(jobs, flags))
+
+    def selection(self, *jobs: int | str, **flags: Any) -> Selection:
+        """Return the selection of the flags, which are those of `select`. A call with a selection acts on the jobs that
+        match then; jobs that `select` has returned may match no more. UsageError without any flag."""
+        found = self._parsed(jobs, flags)
+        if found.empty:
+            raise UsageError("nothing is selected", hint='selection(state="failed"), or selection(all=True)')
+        return found
+
+    def _parsed(self, jobs: Sequence[int | str], flags: Mapping[str, Any]) -> Selection:
+        return parse_selection(_flags(jobs, flags), self._session.clock)
 
     def jobs(self, ids: Sequence[int]) -> list[JobRow]:
         """Return jobs with their live attempts."""
@@ -217,7 +230,7 @@ class Client(_Reader):
 
     def plan_rerun(
         self,
-        selection: Sequence[int],
+        selection: Selection | Sequence[int],
         how: How | None = None,
         *,
         note: str | None = None,
@@ -225,26 +238,30 @@ class Client(_Reader):
         canary: int | None = None,
         revise: bool = False,
     ) -> PlannedRerun:
-        """Return the plan of rerunning these jobs. Raise PlanRefused if all of them are refused. With `submit` a
+        """Return the plan of rerunning a selection, or ids. Raise PlanRefused if all are refused. With `submit` a
         definition or spec file becomes the next revision of its workflow first; `apply` does both, or neither. With
         `canary`, that number of jobs of each signature run first, and the others only after these have passed."""
         canary = _count("canary", canary)
         session = self._reconciled()
         how = how or How()
         options = how_to_json(how) | ({} if canary is None else {"canary": canary})
-        request: dict[str, Any] = {"jobs": list(selection), "how": options}
+        request: dict[str, Any] = {"how": options}
         if submit is None:
-            return rerun.plan(session, [(selection, how)], request, note, canary=canary)
-        if not selection:
-            raise UsageError("no job is selected", hint="`submit` alone makes the new revision")
+            return _with_jobs(rerun.plan(session, [(selection, how)], request, note, canary=canary))
         definition = _definition(submit, {})
-        requests = [(tuple(selection), how)]
         request = {**request, "submit": definition.source}
-        found = resubmit.plan_resubmit(
-            session, definition, lambda _: requests, request, note, canary=canary, revise=revise
-        )
-        assert isinstance(found, PlannedRerun)
-        return found
+        if not isinstance(selection, Selection):
+            pick = resubmit.requests_for_jobs(tuple(selection), how)
+        elif selection.changed:
+            pick = resubmit.requests_for_jobs(
+                resubmit.stale_after_revision(session, definition, selection, revise=revise), how
+            )
+        else:
+            pick = resubmit.requests_for_selection(definition, selection, how)
+        found = resubmit.plan_resubmit(session, definition, pick, request, note, canary=canary, revise=revise)
+        if not isinstance(found, PlannedRerun):
+            raise UsageError("no job is selected", hint="`submit` alone makes the new revision")
+        return _with_jobs(found)
 
     def plan_restart(
         self,
@@ -286,17 +303,21 @@ class Client(_Reader):
         ones. Running attempts continue, and `work` records their ends."""
         return reconcile.reattach(self._session, ids)
 
-    def reset(self, ids: Sequence[int], *, cancel_running: bool = False, note: str | None = None) -> AppliedRerun:
+    def reset(
+        self, ids: Selection | Sequence[int], *, cancel_running: bool = False, note: str | None = None
+    ) -> AppliedRerun:
         """Archive the attempts of these jobs and of all jobs below them, and hold the jobs until a restart. With
         `cancel_running`, running jobs are canceled first."""
-        request = {"jobs": list(ids)}
-        proposal = restart.plan_reset(self._reconciled(), ids, request, note, cancel_running=cancel_running)
-        return self.apply(proposal)
+        proposal = restart.plan_reset(self._reconciled(), ids, {}, note, cancel_running=cancel_running)
+        return self.apply(_with_jobs(proposal))
 
-    def accept(self, ids: Sequence[int], *, note: str | None = None) -> AcceptedChanges:
+    def accept(self, ids: Selection | Sequence[int], *, note: str | None = None) -> AcceptedChanges:
         """Accept the changes of these jobs, so that they are not stale."""
         session = self._reconciled()
-        return stale_jobs.accept(session, ids, {"jobs": list(ids)}, note)
+        if not isinstance(ids, Selection):
+            return accept(session, ids, {"jobs": list(ids)}, note)
+        found = selections.select_stale(session, replace(ids, changed=ids.changed or True))
+        return accept(session, found, {"jobs": list(found.versions)}, note)
 
     def apply(self, plan: PlannedRerun) -> AppliedRerun:
         """Apply a plan. Raise PlanOutdated if one of its jobs has changed since."""
@@ -310,16 +331,16 @@ class Client(_Reader):
         session = self._reconciled()
         return rerun.undo(session, rerun_id)
 
-    def cancel(self, ids: Sequence[int], note: str | None = None) -> CancelResult:
+    def cancel(self, ids: Selection | Sequence[int], note: str | None = None) -> CancelResult:
         """End running jobs, and keep others from starting."""
         return reconcile.cancel(self._session, ids, note)
 
-    def hold(self, ids: Sequence[int], reason: str = "held") -> HoldResult:
+    def hold(self, ids: Selection | Sequence[int], reason: str = "held") -> HoldResult:
         """Keep jobs from being claimed until they are released."""
         session = self._reconciled()
         return control.hold(session, ids, reason)
 
-    def release(self, ids: Sequence[int], note: str | None = None) -> HoldResult:
+    def release(self, ids: Selection | Sequence[int], note: str | None = None) -> HoldResult:
         """Release held jobs."""
         session = self._reconciled()
         return control.release(session, ids, note)
@@ -347,6 +368,11 @@ def _count(name: str, given: int | None) -> int | None:
     if given is None or (type(given) is int and 1 <= given <= MOST_INTEGER):
         return given
     raise BadValue(f"{name}={given!r} is not a whole number of at least 1", hint=f"{name}=2")
+
+
+def _with_jobs(planned: PlannedRerun) -> PlannedRerun:
+    """Return the plan with the ids of the selected jobs in its record."""
+    return replace(planned, request={"jobs": list(planned.selected), **planned.request})
 
 
 def _definition(given: Definition | Path | str, params: Mapping[str, str]) -> Definition:

@@ -9,10 +9,11 @@ from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
+from rekindle.engine.rerun import accept as accepting
 from rekindle.engine.rerun import rerun
-from rekindle.engine.staleness import stale_jobs
+from rekindle.engine.rerun.accept import accept
 from rekindle.engine.staleness.contents import read_contents
-from rekindle.engine.staleness.stale_jobs import accept, explain, find_stale_jobs
+from rekindle.engine.staleness.stale_jobs import explain, find_stale_jobs
 
 W, R, Q, X, C, F, K = State
 
@@ -179,7 +180,7 @@ def test_a_job_that_moves_while_files_are_read_is_not_accepted(chain, monkeypatc
         chain.rerun("a")
         return read_contents(*words)
 
-    monkeypatch.setattr(stale_jobs, "read_contents", meanwhile)
+    monkeypatch.setattr(accepting, "read_contents", meanwhile)
     with pytest.raises(PlanOutdated, match="`a` has moved"):
         accepted(chain, "a")
     assert [record.kind for record, _ in workflow_queries.reruns(chain.session)] == ["manual"]

@@ -30,11 +30,12 @@ from rekindle.domain.states import ENDED, Cause, State, derive_state
 from rekindle.domain.subtasks import SubtaskEnd
 from rekindle.engine.queries import job_queries, workflow_queries
 from rekindle.engine.rerun import control, rerun
+from rekindle.engine.rerun.accept import accept
 from rekindle.engine.rerun.restart import plan_restart, workflow_to_restart
 from rekindle.engine.results import PlannedRerun, WorkOptions
 from rekindle.engine.running.work import work
 from rekindle.engine.session import Session, open_session
-from rekindle.engine.staleness.stale_jobs import accept, find_stale_jobs
+from rekindle.engine.staleness.stale_jobs import find_stale_jobs
 from rekindle.engine.submit.submit import submit
 from rekindle.journal.orders import Assignment, FanOut
 from rekindle.testing import Crash, CrashingStore, FakeClock, InlineExecutor, ScriptedExecutor, ScriptedOutcome

@@ -20,11 +20,11 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import Cause, State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.rerun import control, rerun
+from rekindle.engine.rerun.accept import accept
 from rekindle.engine.rerun.restart import check_inputs, plan_reset, plan_restart, workflow_to_restart
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.running.claims import give_back
 from rekindle.engine.running.work import work
-from rekindle.engine.staleness.stale_jobs import accept
 from rekindle.files import digests
 from rekindle.testing import ScriptedExecutor, ScriptedOutcome
 

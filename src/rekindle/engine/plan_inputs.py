@@ -3,26 +3,80 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.batches.canaries import CanaryChoice, FailedJob, check_canary, choose_canaries
-from rekindle.domain.errors import PlanRefused
+from rekindle.domain.errors import PlanRefused, RefusedJob
 from rekindle.domain.rerun.costs import DurationHistory
+from rekindle.domain.rerun.plan import Reason, RerunPlan, seal_plan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, check_how
 from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.engine.fan_outs import jobs_to_resume, planning_views
 from rekindle.engine.machine import processors
+from rekindle.engine.queries.selections import Chosen, SelectedJobs, resolve_in
 from rekindle.engine.results import PlannedRerun
 
 if TYPE_CHECKING:
-    from rekindle.domain.rerun.plan import Reason, RerunPlan
+    from rekindle.domain.rerun.plan import RerunPlan
     from rekindle.store.archive import Snapshot
 
 Requests = Sequence[tuple[Sequence[int], How]]
+
+ChosenRequests = Sequence[tuple[Chosen, How]]
+"""Requests whose jobs are not resolved yet."""
+
+
+class ResolvedRequests(msgspec.Struct, frozen=True):
+    """Requests with the jobs that match in the plan's snapshot, and the jobs that changed after they were selected."""
+
+    requests: Requests
+    moved: tuple[RefusedJob, ...]
+    why: Mapping[int, tuple[Reason, ...]]
+
+    @property
+    def jobs(self) -> list[int]:
+        """Return the jobs of all requests."""
+        return [job for jobs, _ in self.requests for job in jobs]
+
+    def plan(
+        self,
+        inputs: PlanInputs,
+        request: Mapping[str, Any],
+        note: str | None,
+        why: Mapping[int, tuple[Reason, ...]] | None,
+    ) -> PlannedRerun:
+        """Plan the requests as `plan_requests` does. The plan refuses the jobs that changed."""
+        try:
+            found = plan_requests(inputs, self.requests, request, note, {**self.why, **(why or {})})
+        except PlanRefused as refusal:
+            if not self.moved:
+                raise
+            raise all_refused((*refusal.refused, *self.moved)) from None
+        found = replace(found, selected=tuple(self.jobs))
+        if not self.moved:
+            return found
+        refused = tuple(sorted((*found.plan.refused, *self.moved), key=lambda one: one.id))
+        return replace(found, plan=seal_plan(replace(found.plan, refused=refused)))
+
+
+def resolve_requests(
+    archive: Snapshot, requests: ChosenRequests, note: Callable[[str], None] | None = None
+) -> ResolvedRequests:
+    """Resolve the selections of requests in the snapshot that the planner reads."""
+    resolved, moved = [], list[RefusedJob]()
+    why: dict[int, tuple[Reason, ...]] = {}
+    for chosen, how in requests:
+        ids, changed = resolve_in(archive, chosen, note)
+        resolved.append((ids, how))
+        moved += changed
+        if isinstance(chosen, SelectedJobs):
+            why |= chosen.why
+    return ResolvedRequests(resolved, tuple(moved), why)
 
 
 class PlanInputs(msgspec.Struct, frozen=True):
@@ -65,7 +119,7 @@ def plan_requests(
     rerun."""
     plan = _plan(inputs, requests, why or {})
     if not plan.jobs:
-        raise _all_refused(plan)
+        raise all_refused(plan.refused)
     canaries = _choose_canaries(inputs, requests, plan)
     if canaries:
         waiting = {job for one in canaries for job, _ in one.waits}
@@ -92,7 +146,8 @@ def _choose_canaries(inputs: PlanInputs, requests: Requests, whole: RerunPlan) -
     return chosen
 
 
-def _all_refused(plan: RerunPlan) -> PlanRefused:
-    first = "; ".join(f"{job.name}: {job.why}" for job in plan.refused[:5])
-    more = f"; and {len(plan.refused) - 5} more" if len(plan.refused) > 5 else ""
-    return PlanRefused(f"nothing can be rerun: {first}{more}", refused=plan.refused)
+def all_refused(refused: Sequence[RefusedJob]) -> PlanRefused:
+    """Return the error of a plan without jobs: no job was selected, or each was refused."""
+    first = "; ".join(f"{job.name}: {job.why}" for job in refused[:5]) or "no job is selected"
+    more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
+    return PlanRefused(f"nothing can be rerun: {first}{more}", refused=refused)

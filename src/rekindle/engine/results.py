@@ -13,6 +13,7 @@ from rekindle.domain.batches.supervision import Guards
 from rekindle.domain.changes.differences import Difference
 from rekindle.domain.changes.revisions import RevisionDiff
 from rekindle.domain.definition import Definition, Resources
+from rekindle.domain.errors import RefusedJob
 from rekindle.domain.models import Attempt, FailureGroup, GivenFolder, Job, ReadyJob, Runner, Workflow
 from rekindle.domain.packing import Shortage
 from rekindle.domain.rerun.plan import Reason, RerunPlan
@@ -155,6 +156,8 @@ class PlannedRerun(msgspec.Struct, frozen=True):
     children: Mapping[int, Sequence[int]] = msgspec.field(default_factory=dict)
     planned_submission: PlannedSubmission | None = None
     canaries: tuple[CanaryChoice, ...] = ()  # groups whose canaries run first
+    selected: tuple[int, ...] = ()  # the jobs that matched the request in the plan's snapshot
+    workflows: tuple[Workflow, ...] = ()  # of the selected jobs, as in the plan's snapshot
 
 
 class PlannedSubmission(msgspec.Struct, frozen=True):
@@ -163,7 +166,7 @@ class PlannedSubmission(msgspec.Struct, frozen=True):
 
     definition: Definition
     preview: SubmitPreview
-    pick: Callable[[Snapshot], Sequence[tuple[Sequence[int], How]]]
+    pick: Callable[[Snapshot], Sequence[tuple[Any, How]]]  # the first is a `selections.Chosen`
     why: Mapping[int, tuple[Reason, ...]] = msgspec.field(default_factory=dict)  # by job, why it is stale
     canary: int | None = None  # how many of each signature run first
     revision_of: int | None = None  # a workflow id; None: the workflow of that name
@@ -279,6 +282,7 @@ class CancelResult(msgspec.Struct, frozen=True):
     left_out: tuple[int, ...] = ()  # of `ended`: no longer wait for canaries
     over: tuple[int, ...] = ()  # of `asked`: have ended by now
     reconciled: tuple[ReconcileResult, ...] = ()  # before and after canceling
+    moved: tuple[RefusedJob, ...] = ()  # have changed since they were selected; unchanged
 
 
 class HoldResult(msgspec.Struct, frozen=True):
@@ -286,6 +290,7 @@ class HoldResult(msgspec.Struct, frozen=True):
 
     changed: tuple[int, ...]
     already: tuple[int, ...]
+    moved: tuple[RefusedJob, ...] = ()  # have changed since they were selected; unchanged
 
 
 class LogFile(msgspec.Struct, frozen=True):

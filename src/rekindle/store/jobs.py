@@ -85,6 +85,11 @@ class Jobs:
         ):
             yield JobFlags(number, workflow, name, STATES[state], taken, held, retired != 0, attempt)
 
+    def versions(self, ids: Iterable[int]) -> dict[int, tuple[int, str]]:
+        """Return the version and the name of jobs, by id. Unknown ids are left out."""
+        rows = self._db.rows(SQL["versions"], jobs=as_set(ids))
+        return {number: (version, name) for number, version, name in rows}
+
     def workflows(self, ids: Sequence[int]) -> list[int]:
         """Return the workflows of jobs, each once, in order."""
         return [row[0] for row in self._db.rows(SQL["workflows_of"], jobs=as_set(ids))]

@@ -26,6 +26,7 @@ from rekindle.store.derived import CountKey, add_counts, derive_states, has_fini
 from rekindle.store.dynamic_actions import RemovedEdge, end_sets, restore_sets, retired_among
 from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
+from rekindle.store.jobs import Jobs
 from rekindle.store.paths import with_checked, with_request, with_saved
 from rekindle.store.queries import as_set, load
 from rekindle.store.rerun_rows import (
@@ -301,12 +302,12 @@ class Reruns:
 
     def _refuse_outdated(self, plan: RerunPlan) -> None:
         wanted = {job.id: job.version for job in plan.jobs} | dict(plan.reads)
-        found = {row.id: row for row in self._db.named_rows(SQL["versions"], jobs=as_set(wanted))}
+        found = Jobs(self._db).versions(wanted)
         names = {job.id: job.name for job in plan.jobs}
         moved = [
-            found[job].name if job in found else names.get(job, f"job {job}")
+            found[job][1] if job in found else names.get(job, f"job {job}")
             for job, version in sorted(wanted.items())
-            if job not in found or found[job].version != version
+            if job not in found or found[job][0] != version
         ]
         if moved:
             more = f" and {len(moved) - 10} more" if len(moved) > 10 else ""

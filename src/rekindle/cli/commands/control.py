@@ -15,6 +15,7 @@ from rekindle.engine.rerun import control
 from rekindle.engine.running import reconcile
 
 if TYPE_CHECKING:
+    from rekindle.domain.errors import RefusedJob
     from rekindle.query.selections import SelectionFlags
 
 _note_option = click.option(
@@ -36,9 +37,10 @@ def cancel(flags: SelectionFlags, note: str | None, as_json: bool) -> None:
     """
     selection = required_selection(flags, "cancel")
     with opened() as session:
-        done = reconcile.cancel(session, selections.select(session, selection), note)
+        done = reconcile.cancel(session, selection, note)
     for one in done.reconciled:
         click.echo(terminal.one_line(one.summary), err=True)
+    _note_moved(done.moved)
     if as_json:
         document = {"canceled": done.now, "asked": done.asked, "ended": done.ended, "left_out": done.left_out}
         json_output.emit({key: list(jobs) for key, jobs in document.items()})
@@ -67,7 +69,8 @@ def hold(flags: SelectionFlags, reason: str, as_json: bool) -> None:
     """
     selection = required_selection(flags, "hold")
     with reconciled() as session:
-        done = control.hold(session, selections.select(session, selection), reason)
+        done = control.hold(session, selection, reason)
+    _note_moved(done.moved)
     if as_json:
         json_output.emit({"held": list(done.changed), "already": list(done.already)})
     else:
@@ -87,11 +90,17 @@ def release(flags: SelectionFlags, note: str | None, as_json: bool) -> None:
     """
     selection = required_selection(flags, "release")
     with reconciled() as session:
-        done = control.release(session, selections.select(session, selection), note)
+        done = control.release(session, selection, note)
+    _note_moved(done.moved)
     if as_json:
         json_output.emit({"released": list(done.changed), "already": list(done.already)})
     else:
         _print_groups((done.changed, "released"), (done.already, "not held"))
+
+
+def _note_moved(moved: Sequence[RefusedJob]) -> None:
+    if moved:
+        click.echo(f"left alone: {terminal.one_line(selections.moved_text(moved))}", err=True)
 
 
 def _print_groups(*groups: tuple[Sequence[int], str]) -> None:

@@ -29,15 +29,17 @@ from rekindle.cli.output.runs import note_spec_changes
 from rekindle.cli.rerun_options import FanOutFlags, fan_out_options, how_options
 from rekindle.cli.sessions import opened, reconciled
 from rekindle.domain.errors import PlanRefused, UsageError
-from rekindle.domain.rerun.plan import Reason, ReasonKind
+from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.domain.rerun.request import How, how_to_json
-from rekindle.engine.preconditions import refuse_inside_job, refuse_without_folder
+from rekindle.domain.selection import Selection
+from rekindle.engine.preconditions import refuse_inside_job
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.rerun import resubmit
 from rekindle.engine.results import AppliedRerun, PlannedRerun, SubmitPreview
-from rekindle.engine.staleness import stale_jobs
+from rekindle.engine.session import Session
+from rekindle.query.selections import SelectionFlags
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
@@ -152,13 +154,12 @@ def _rerun(flags: SelectionFlags, selection: Selection, how: How, options: Rerun
         return _report_and_work(session, proposal, applied, options, repeated=how.repeats is not None)
 
 
-def _changed(session: Session, selection: Selection) -> Mapping[int, tuple[Reason, ...]]:
-    """Return the stale jobs of the selection with the reasons, and print how many are unknown."""
-    ids = selections.select(session, replace(selection, changed=False))
+def _changed(session: Session, selection: Selection) -> selections.SelectedJobs:
+    """Return the stale jobs of the selection, and print how many are unknown."""
     with reading_progress() as on_read:
-        found = stale_jobs.find_stale_jobs(session, ids, on_read, strict=selection.changed == "all")
+        found = selections.select_stale(session, selection, on_read)
     _print_unknown(len(found.unknown))
-    return found.stale
+    return found
 
 
 def _plan(
@@ -171,23 +172,25 @@ def _plan(
     at_once: bool,
 ) -> tuple[PlannedRerun | None, AppliedRerun | None]:
     """Return the plan, and the applied rerun with `at_once`. If no job is selected, print that and return None."""
-    why = _changed(session, selection) if selection.changed else None
-    ids = list(why) if why is not None else selections.select(session, selection)
-    if not ids:
-        print_nothing(options.as_json, "nothing is stale" if selection.changed else "nothing selected")
-        return None, None
-    workflows = workflows_of(session, ids)
-    refuse_without_folder(session, workflows)
-    note_spec_changes(session, workflows)
+    chosen = _changed(session, selection) if selection.changed else selection
+    requests = [(chosen, how)]
     note, slots, canary = options.note, options.slots, options.canary
+    applied = None
     try:
         if at_once:
-            return engine.plan_and_apply(session, [(ids, how)], request, note, why, slots=slots, canary=canary)
-        return engine.plan(session, [(ids, how)], request, note, why, slots=slots, canary=canary), None
+            found, applied = engine.plan_and_apply(session, requests, request, note, slots=slots, canary=canary)
+        else:
+            found = engine.plan(session, requests, request, note, slots=slots, canary=canary)
     except PlanRefused as refusal:
+        if not refusal.refused:
+            print_nothing(options.as_json, "nothing is stale" if selection.changed else "nothing selected")
+            return None, None
+        note_spec_changes(workflow_queries.owners(session, [one.id for one in refusal.refused]))
         if options.as_json:
             json_output.emit(json_output.nothing_planned(refusal.refused))
         raise
+    note_spec_changes(found.workflows)
+    return found, applied
 
 
 def _document(proposal: PlannedRerun, applied: AppliedRerun | None) -> dict[str, object]:
@@ -248,12 +251,11 @@ def _save(session: Session, proposal: PlannedRerun, path: Path | None, as_json: 
 
 def _print_definition(session: Session, proposal: PlannedRerun) -> None:
     """Print the revision of the definition, if a workflow has several."""
-    workflows = workflows_of(session, [job.id for job in proposal.plan.jobs])
-    latest = {one: workflow_queries.status(session, str(one))[0].workflow.revision for one in workflows}
-    if max(latest.values()) == 1:
+    latest = {one.revision for one in proposal.workflows}
+    if max(latest) == 1:
         return
-    newest = ", ".join(sorted({f"revision {number}" for number in latest.values()}))
-    pinned = job_queries.revisions_run(
+    newest = ", ".join(sorted(f"revision {number}" for number in latest))
+    pinned = job_queries.revisions_run(  # an attempt's revision never changes
         session, [job.pinned_to for job in proposal.plan.jobs if job.pinned_to is not None]
     )
     if not pinned:
@@ -287,17 +289,17 @@ def _plan_submission(
     revise = options.revise
     definition = load(Path(spec), params=pairs("--param", options.param))
     definition = resubmit.definition_for_workflow(session, definition, selection.workflow, revise=revise)
-    pick, why = resubmit.requests_for_selection(definition, selection, how), None
+    pick = resubmit.requests_for_selection(definition, selection, how)
     if selection.changed:
         with reading_progress() as on_read:
             changed = resubmit.stale_after_revision(session, definition, selection, on_read, revise=revise)
         _print_unknown(len(changed.unknown))
-        pick, why = resubmit.requests_for_jobs(list(changed.stale), how), changed.stale
+        pick = resubmit.requests_for_jobs(changed, how)
     request = {**request, "submit": definition.source}
     note, slots, canary = options.note, options.slots, options.canary
     try:
         found = resubmit.plan_resubmit(
-            session, definition, pick, request, note, why=why, slots=slots, canary=canary, revise=revise
+            session, definition, pick, request, note, slots=slots, canary=canary, revise=revise
         )
     except PlanRefused as refusal:
         if options.as_json:

@@ -21,11 +21,12 @@ from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.runs import note_other_folders
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import PlanRefused
-from rekindle.engine.queries import selections
-from rekindle.engine.queries.job_queries import workflows_of
+from rekindle.engine.queries import selections, workflow_queries
 from rekindle.engine.rerun import rerun as engine
+from rekindle.engine.rerun.accept import accept as accept_jobs
 from rekindle.engine.rerun.restart import plan_reset
-from rekindle.engine.staleness.stale_jobs import accept as accept_jobs
+from rekindle.engine.results import AcceptedChanges
+from rekindle.query.selections import SelectionFlags
 
 if TYPE_CHECKING:
     from rekindle.engine.results import AcceptedChanges
@@ -58,19 +59,20 @@ def reset(
     """
     selection = required_selection(flags, "reset")
     with reconciled() as session:
-        with reading_progress() as on_read:
-            ids = selections.select(session, selection, on_read)
-        if not ids:
-            print_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
-            return 0
-        note_other_folders(session, workflows_of(session, ids))
         try:
+            with reading_progress() as on_read:
+                chosen = selections.select_stale(session, selection, on_read) if selection.changed else selection
             request = {"selection": flags.typed()}
-            proposal = plan_reset(session, ids, request, note, cancel_running=cancel_running)
+            proposal = plan_reset(session, chosen, request, note, cancel_running=cancel_running)
         except PlanRefused as refusal:
+            if not refusal.refused:
+                print_nothing(as_json, "nothing is stale" if selection.changed else "nothing selected")
+                return 0
+            note_other_folders(workflow_queries.owners(session, [one.id for one in refusal.refused]))
             if as_json:
                 json_output.emit(json_output.nothing_planned(refusal.refused))
             raise
+        note_other_folders(proposal.workflows)
         if not as_json:
             draw_plan(proposal.plan, proposal.children, verbose=verbose)
         if dry_run:
@@ -106,22 +108,22 @@ def accept(flags: SelectionFlags, note: str | None, verbose: bool, as_json: bool
     """
     selection = required_selection(flags, "accept", "--changed")
     with reconciled() as session:
-        with reading_progress() as on_read:
-            ids = selections.select(session, selection, on_read)
-        if not ids:
+        try:
+            with reading_progress() as on_read:
+                done = accept_jobs(session, selection, {"selection": flags.typed()}, note, on_read)
+        except PlanRefused as refusal:
+            note_other_folders(workflow_queries.owners(session, [one.id for one in refusal.refused]))
+            if as_json:
+                json_output.emit(json_output.nothing_planned(refusal.refused) | {"current": []})
+            raise
+        if not (done.plan.jobs or done.plan.refused or done.current):
             if as_json:
                 json_output.emit(json_output.nothing_planned() | {"current": []})
             else:
                 click.echo("nothing is stale" if selection.changed else "nothing selected")
             return 0
-        note_other_folders(session, workflows_of(session, ids))
-        try:
-            with reading_progress() as on_read:
-                done = accept_jobs(session, ids, {"selection": flags.typed()}, note, on_read)
-        except PlanRefused as refusal:
-            if as_json:
-                json_output.emit(json_output.nothing_planned(refusal.refused) | {"current": []})
-            raise
+        answered = [*(job.id for job in done.plan.jobs), *(job.id for job in done.plan.refused), *done.current]
+        note_other_folders(workflow_queries.owners(session, answered))
     if as_json:
         json_output.emit(json_output.plan(done.plan, done.rerun) | {"current": list(done.current)})
     else:

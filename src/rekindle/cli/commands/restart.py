@@ -114,7 +114,7 @@ def _chosen(session: Session, key: str | None, *, and_work: bool) -> Workflow:
     if and_work:
         refuse_inside_job(session, chosen.id)
     refuse_without_folder(session, [chosen.id])
-    note_spec_changes(session, [chosen.id])
+    note_spec_changes([chosen])
     return chosen
 
 

@@ -84,7 +84,7 @@ def _cells(one: WorkflowStatus) -> tuple[str, ...]:
 def _details(one: WorkflowStatus, *, several: bool) -> None:
     """Print the bar, failures, holds and waits of a workflow, and whether its spec file has changed."""
     bar = _bar(one) if sys.stdout.isatty() else ""
-    note = spec_note(one)
+    note = spec_note(one.workflow, one.spec)
     if not (
         bar
         or one.failures

@@ -72,7 +72,7 @@ def why(flags: SelectionFlags, verbose: bool, page: PageRequest | None, as_json:
             jobs = page.of(every) if page else every
             found = stale_jobs.explain(session, jobs, on_read, strict=selection.changed == "all")
         workflows = workflows_of(session, [one.job.id for one in found])
-        note_spec_changes(session, workflows)
+        note_spec_changes(workflow_queries.owners(session, [one.job.id for one in found]))
         notes = _notes(session, found)
         cancels = job_queries.cancel_notes(session, [one.job.id for one in found if one.word == "canceled"])
         groups = job_queries.canary_groups_of(session, [one.job.id for one in found])

@@ -15,10 +15,14 @@ from rekindle.cli.output.progress import Display, Kinds, NewFailures, PlainDispl
 from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.domain.states import ACTIVE
 from rekindle.domain.verdicts import Status, VerdictLevel, exit_code_for
-from rekindle.engine.queries import failure_queries, job_queries, selections, workflow_queries
+from rekindle.engine.queries import failure_queries, job_queries, workflow_queries
+from rekindle.engine.queries.workflow_queries import spec_state
+from rekindle.engine.results import OrphanCounts, WorkOptions, WorkReport
+from rekindle.engine.session import Session
 
 if TYPE_CHECKING:
-    from rekindle.engine.results import OrphanCounts, WorkflowStatus, WorkOptions, WorkReport
+    from rekindle.domain.models import Workflow
+    from rekindle.engine.results import OrphanCounts, SpecState, WorkOptions, WorkReport
     from rekindle.engine.session import Session
 
 
@@ -173,9 +177,8 @@ def _continue_command(report: WorkReport, scope: str) -> str:
     return f"rekindle restart{scope} --yes --work" if report.canceled else f"rekindle work{scope}"
 
 
-def spec_note(status: WorkflowStatus) -> tuple[str, str] | None:
+def spec_note(one: Workflow, spec: SpecState) -> tuple[str, str] | None:
     """Return how the spec file differs from the stored revision, and a command; None if it is unchanged."""
-    one = status.workflow
     folder = terminal.one_line(one.directory)
     file, revision = terminal.one_line(one.source or ""), f"revision {one.revision}"
     return {
@@ -187,15 +190,14 @@ def spec_note(status: WorkflowStatus) -> tuple[str, str] | None:
         ),
         "gone": (f"the spec file is gone; {revision} runs without it", f"rekindle workflows show {one.id}"),
         "unreadable": (f"the spec file cannot be read; {revision} runs without it", f"ls -l {file}"),
-    }.get(status.spec)
+    }.get(spec)
 
 
-def note_other_folders(session: Session, workflows: list[int]) -> None:
+def note_other_folders(workflows: Sequence[Workflow]) -> None:
     """Print a note for each workflow that runs in another folder, if this folder has a file of its spec's name: this
     folder may be a copy of the workflow's."""
     here = Path.cwd()
-    for number in workflows:
-        one = selections.find_workflow(session, str(number))
+    for one in workflows:
         elsewhere = Path(one.directory) != here and Path(one.directory).is_dir()
         if one.source and elsewhere and (here / Path(one.source).name).is_file():
             click.echo(
@@ -203,12 +205,12 @@ def note_other_folders(session: Session, workflows: list[int]) -> None:
             )
 
 
-def note_spec_changes(session: Session, workflows: list[int]) -> None:
+def note_spec_changes(workflows: Sequence[Workflow]) -> None:
     """Print a note for each workflow whose spec file differs from the stored revision."""
-    note_other_folders(session, workflows)
+    note_other_folders(workflows)
     for workflow in workflows:
-        status = workflow_queries.status(session, str(workflow))[0]
-        if (note := spec_note(status)) is not None:
-            click.echo(f"note: {terminal.one_line(status.workflow.name)}: {note[0]}", err=True)
-            submit = "; `--submit FILE` submits it" if status.spec == "changed" else ""
+        spec = spec_state(workflow)
+        if (note := spec_note(workflow, spec)) is not None:
+            click.echo(f"note: {terminal.one_line(workflow.name)}: {note[0]}", err=True)
+            submit = "; `--submit FILE` submits it" if spec == "changed" else ""
             click.echo(f"  hint: `{note[1]}` shows it{submit}", err=True)

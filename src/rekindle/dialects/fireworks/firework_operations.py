@@ -4,7 +4,7 @@ An operation changes the fireworks whose states allow it, and returns the others
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -18,22 +18,43 @@ from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.domain.rerun.request import FROM_BEGINNING, FROM_FAILED_STEP, How, how_to_json
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries
+from rekindle.engine.queries.selections import SelectedJobs
 from rekindle.engine.rerun import control, rerun
 from rekindle.engine.running import reconcile
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt
+    from rekindle.engine.plan_inputs import ChosenRequests
+    from rekindle.engine.results import HoldResult
     from rekindle.engine.session import Session
 
 _UNSTARTED = ("WAITING", "READY")
 _ENDED = ("COMPLETED", "FIZZLED")
 
 
+Matching = Callable[[], Collection[int]]
+"""Returns the fireworks that match a command's selection now."""
+
+
+def read_matching(
+    session: Session, ids: Sequence[int], matching: Matching | None
+) -> tuple[list[StoredFirework], dict[int, str]]:
+    """Return the fireworks that still match, and the reason for each that does not. `matching` None: all match.
+
+    A firework is read before its match is decided: while its job keeps the version that was read, it matches."""
+    fireworks = read_fireworks(session, ids)
+    if matching is None:
+        return fireworks, {}
+    kept = matching()
+    gone = {one.id: f"it is {one.state} now, and not selected any more" for one in fireworks if one.id not in kept}
+    return [one for one in fireworks if one.id not in gone], gone
+
+
 def pause(session: Session, fireworks: Sequence[StoredFirework]) -> dict[int, str]:
     """Pause the fireworks that have not started."""
-    control.hold(session, [one.id for one in fireworks if one.state in _UNSTARTED], PAUSED)
+    done = control.hold(session, _unchanged(fireworks, _UNSTARTED), PAUSED)
     hints = {"PAUSED": "it is paused already", "RESERVED": "it is being started", "DEFUSED": "it is defused"}
-    return {
+    return _moved(done) | {
         one.id: hints.get(one.state, f"it is {one.state}, and only what has not started can be paused")
         for one in fireworks
         if one.state not in _UNSTARTED
@@ -54,15 +75,24 @@ def defuse(session: Session, fireworks: Sequence[StoredFirework]) -> dict[int, s
     """Defuse fireworks. Completed and running ones are reset first, together with their descendants."""
     refused = {one.id: "it is defused already" for one in fireworks if one.state == "DEFUSED"}
     refused |= {one.id: "its workflow is archived" for one in fireworks if one.state == "ARCHIVED"}
-    started = [one.id for one in fireworks if one.state in ("COMPLETED", "RUNNING", "RESERVED")]
-    if started:
+    idle = _unchanged(fireworks, (*_UNSTARTED, "FIZZLED", "PAUSED"))
+    refused |= _moved(control.hold(session, idle, DEFUSED, instead=True))  # before the reset, which changes descendants
+    started = _unchanged(fireworks, ("COMPLETED", "RUNNING", "RESERVED"))
+    if started.versions:
         how = How(hold=DEFUSED, cancel_running=True)
-        request = {"selection": {"jobs": started}, "how": {"defuse": True}}
+        request = {"selection": {"jobs": list(started.versions)}, "how": {"defuse": True}}
         proposal, _ = rerun.plan_and_apply(session, [(started, how)], request)
         refused |= {one.id: one.why for one in proposal.plan.refused}
-    idle = [one.id for one in fireworks if one.state in (*_UNSTARTED, "FIZZLED", "PAUSED")]
-    control.hold(session, idle, DEFUSED, instead=True)
     return refused
+
+
+def _unchanged(fireworks: Sequence[StoredFirework], states: Sequence[str]) -> SelectedJobs:
+    """Return the fireworks in these states, with the versions that they were read with."""
+    return SelectedJobs({one.id: one.job.version for one in fireworks if one.state in states})
+
+
+def _moved(done: HoldResult) -> dict[int, str]:
+    return {one.id: one.why for one in done.moved}
 
 
 def pause_workflows(session: Session, workflows: Sequence[int]) -> dict[int, str]:
@@ -83,8 +113,8 @@ def defuse_workflows(session: Session, workflows: Sequence[int], *, all_states: 
 
 
 def _release(session: Session, fireworks: Sequence[StoredFirework], state: str, adjective: str) -> dict[int, str]:
-    control.release(session, [one.id for one in fireworks if one.state == state])
-    return {one.id: f"it is {one.state}, not {adjective}" for one in fireworks if one.state != state}
+    done = control.release(session, _unchanged(fireworks, [state]))
+    return _moved(done) | {one.id: f"it is {one.state}, not {adjective}" for one in fireworks if one.state != state}
 
 
 def _fireworks_except(session: Session, workflows: Sequence[int], states: Sequence[str]) -> list[StoredFirework]:
@@ -135,25 +165,33 @@ def rerun_fireworks(
     selection: Mapping[str, Any],
     launches: Mapping[int, int] = NO_LAUNCHES,
     *,
+    matching: Matching | None = None,
     dry_run: bool = False,
 ) -> RerunResult:
     """Rerun the fireworks whose states allow it, in one transaction.
 
-    `launches` maps fw_ids to the launch that a task-level rerun resumes, where that is not the latest one."""
+    With `matching`, fireworks that do not match any more, or change meanwhile, are left as they are. `launches` maps
+    fw_ids to the launch that a task-level rerun resumes, where that is not the latest one."""
     how = options.how()
-    fireworks = read_fireworks(session, ids)
+    fireworks, gone = read_matching(session, ids, matching)
+    versions = {one.id: one.job.version for one in fireworks}
     skipped = [(one.id, f"it is {one.state} already") for one in fireworks if _nothing_to_rerun(one, options)]
-    refused = {one.id: _REFUSED_STATES[one.state].format(one.id) for one in fireworks if one.state in _REFUSED_STATES}
+    refused = gone | {
+        one.id: _REFUSED_STATES[one.state].format(one.id) for one in fireworks if one.state in _REFUSED_STATES
+    }
     excluded = {*refused, *(number for number, _ in skipped)}
     requests = _requests([one.id for one in fireworks if one.id not in excluded], how, launches)
     if not requests:
         return RerunResult(0, 0, tuple(skipped), tuple(refused.items()), ())
+    chosen: ChosenRequests = requests
+    if matching is not None:
+        chosen = [(SelectedJobs({job: versions[job] for job in jobs}), how) for jobs, how in requests]
     request = {"selection": dict(selection), "how": how_to_json(how)}
     try:
         if dry_run:
-            plan, number = rerun.plan(session, requests, request).plan, None
+            plan, number = rerun.plan(session, chosen, request).plan, None
         else:
-            proposal, applied = rerun.plan_and_apply(session, requests, request)
+            proposal, applied = rerun.plan_and_apply(session, chosen, request)
             plan, number = proposal.plan, applied.rerun
     except PlanRefused as refusal:
         refused |= {one.id: one.why for one in refusal.refused}

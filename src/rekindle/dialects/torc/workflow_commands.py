@@ -33,6 +33,7 @@ from rekindle.dialects.torc.torc_status import RunNumbers, count_statuses, job_d
 from rekindle.domain.errors import NotFound
 from rekindle.domain.states import State
 from rekindle.engine.queries import selections, workflow_queries
+from rekindle.engine.queries.selections import SelectedJobs
 from rekindle.engine.rerun import rerun
 from rekindle.engine.rerun.restart import check_inputs, plan_reset, plan_restart
 from rekindle.engine.running import reconcile
@@ -149,12 +150,14 @@ def reset_status(key: str | None, failed_only: bool, dry_run: bool) -> None:
     """
     with open_reconciled() as session:
         workflow = selected_workflow(session, key)
-        ids = [
-            row.job.id
+        jobs = [
+            row.job
             for row in jobs_of(session, workflow)
             if not row.job.retired and (not failed_only or row.job.state is State.FAILED)
         ]
-        reset_jobs(session, ids, dry_run=dry_run)
+        ids = [job.id for job in jobs]
+        failed = SelectedJobs({job.id: job.version for job in jobs}) if failed_only else None
+        reset_jobs(session, ids, failed, dry_run=dry_run)
 
 
 for _name in ("reset-status", "reset-job-status"):
@@ -236,15 +239,16 @@ def status(key: str | None) -> None:
         click.echo(f"  {word}: {number:,}")
 
 
-def reset_jobs(session: Session, ids: list[int], *, dry_run: bool) -> None:
-    """Reset these jobs and report them. `jobs reset-status` uses this too."""
+def reset_jobs(session: Session, ids: list[int], selected: SelectedJobs | None = None, *, dry_run: bool) -> None:
+    """Reset these jobs and report them; of `selected` ones, only those that have not changed since. `jobs reset-status`
+    uses this too."""
     if not ids:
         if torc_options().as_json:
             print_json({"dry_run": dry_run, "jobs": [], "refused": []})
         else:
             click.echo("there is no job to reset")
         return
-    proposal = plan_reset(session, ids, {"jobs": ids})
+    proposal = plan_reset(session, ids if selected is None else selected, {"jobs": ids})
     jobs = [job for job in proposal.plan.jobs if not job.stays]
     if not dry_run:
         confirm(f"This resets {_job_count(len(jobs))}: {_first_names([job.name for job in jobs])}.")

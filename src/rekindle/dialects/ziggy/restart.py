@@ -30,10 +30,12 @@ from rekindle.domain.rerun.plan import PlannedJob, ReasonKind, RerunPlan
 from rekindle.domain.rerun.request import FROM_BEGINNING, How
 from rekindle.domain.states import ACTIVE
 from rekindle.domain.subtasks import format_ranges
+from rekindle.engine.queries import selections
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.running import reconcile
 
 if TYPE_CHECKING:
+    from rekindle.engine.plan_inputs import ChosenRequests
     from rekindle.engine.results import ReattachedJob
     from rekindle.engine.session import Session
 
@@ -88,7 +90,8 @@ def restart(
     overrides = _overrides(set_, memory, time, cpus)
     monitoring = chosen is Mode.RESUME_MONITORING or (chosen is None and bool(task))
     with open_store() if monitoring else open_reconciled() as session:
-        tasks = read_tasks(session, selected_tasks(session, instance, task))
+        seen = selections.with_versions(session, selected_tasks(session, instance, task))
+        tasks = read_tasks(session, list(seen.versions))
         if instance is not None:
             tasks = [one for one in tasks if _is_selected(one, chosen)]
         if not tasks:
@@ -100,7 +103,7 @@ def restart(
         warn_idle = not and_work
         refused = resume_monitoring(session, lost, dry_run=dry_run, warn_idle=warn_idle) if lost else {}
         if again:
-            refused |= _rerun_tasks(session, again, modes, overrides, dry_run=dry_run, warn_idle=warn_idle)
+            refused |= _rerun_tasks(session, again, seen, modes, overrides, dry_run=dry_run, warn_idle=warn_idle)
         _print_refused(tasks, refused)
         if len(refused) == len(tasks):
             raise Refused("nothing is restarted", hint=_available_modes(session, tasks[0], overrides))
@@ -134,25 +137,31 @@ def _overrides(set_: Sequence[str], memory: str | None, time: str | None, cpus: 
 def _rerun_tasks(
     session: Session,
     tasks: Sequence[Task],
+    seen: selections.SelectedJobs,
     modes: dict[int, Mode],
     overrides: Overrides | None,
     *,
     dry_run: bool,
     warn_idle: bool,
 ) -> dict[int, str]:
-    """Plan and apply one rerun of the tasks. Return the reason for each refused task."""
+    """Plan and apply one rerun of the tasks, except those that have changed since they were `seen`. Return the reason
+    for each refused task."""
+
+    def chosen() -> ChosenRequests:
+        return [(seen.only(ids), how) for ids, how in requests]
+
     try:
         requests, refused = _rerun_requests(tasks, modes, overrides)
         if not requests:
             return refused
-        plan = engine.plan(session, requests, {}).plan
+        plan = engine.plan(session, chosen(), {}).plan
         if below := _below_selected(plan):
             modes.update(dict.fromkeys(below, Mode.RESTART_FROM_BEGINNING))
             requests, refused = _rerun_requests(tasks, modes, overrides)
-            plan = engine.plan(session, requests, {}).plan
+            plan = engine.plan(session, chosen(), {}).plan
         applied = None
         if not dry_run:
-            proposal, applied = engine.plan_and_apply(session, requests, _request_record(requests, modes))
+            proposal, applied = engine.plan_and_apply(session, chosen(), _request_record(requests, modes))
             plan = proposal.plan
     except PlanRefused as refusal:
         return refused | {one.id: one.why for one in refusal.refused}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from rekindle.domain.definition import normalize_name, split_job_name
-from rekindle.domain.errors import BadSelection, NotFound, UnknownWord
+from rekindle.domain.errors import BadSelection, NotFound, PlanOutdated, RefusedJob, UnknownWord
+from rekindle.domain.rerun.plan import Reason
 from rekindle.domain.selection import (
     AllOf,
     AnyOf,
@@ -22,7 +27,8 @@ from rekindle.domain.selection import (
 )
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import closest_word, did_you_mean
-from rekindle.engine.staleness.stale_jobs import find_stale_jobs
+from rekindle.engine.staleness.measure import measure_attempts
+from rekindle.engine.staleness.stale_jobs import assess_measures, stale_among
 from rekindle.query.job_keys import has_wildcard, parse_ids
 
 if TYPE_CHECKING:
@@ -32,7 +38,29 @@ if TYPE_CHECKING:
     )
     from rekindle.engine.session import Session
     from rekindle.engine.staleness.contents import ReadProgress
-    from rekindle.store.archive import Snapshot
+    from rekindle.store.archive import Snapshot, Transaction
+
+_MOST_TRIES = 5
+"""How often a selection is evaluated again because jobs of it change meanwhile."""
+
+
+class SelectedJobs(msgspec.Struct, frozen=True):
+    """Jobs that match a selection, with versions that were read before their match was decided. A job whose version has
+    changed since may not match any more. `why`: for stale jobs, the reasons; `unknown`: jobs with nothing to
+    compare."""
+
+    versions: Mapping[int, int]
+    why: Mapping[int, tuple[Reason, ...]] = msgspec.field(default_factory=dict)
+    unknown: tuple[int, ...] = ()
+
+    def only(self, jobs: Collection[int]) -> SelectedJobs:
+        """Return the selection restricted to some of its jobs."""
+        kept = set(jobs)
+        return SelectedJobs({job: version for job, version in self.versions.items() if job in kept})
+
+
+Chosen = Selection | SelectedJobs | Sequence[int]
+"""The jobs that a command acts on. Whoever acts evaluates a selection; ids mean these jobs in whatever state."""
 
 
 def select(session: Session, selection: Selection, progress: ReadProgress | None = None) -> list[int]:
@@ -41,12 +69,87 @@ def select(session: Session, selection: Selection, progress: ReadProgress | None
     NotFound names each job, workflow or signature that does not exist (see named_jobs). If only stale jobs are
     selected, files are read to find them, and `progress` is called meanwhile.
     """
-    ids = _select_without_staleness(session, selection)
-    return (
-        list(find_stale_jobs(session, ids, progress, strict=selection.changed == "all").stale)
-        if selection.changed
-        else ids
-    )
+    if selection.changed:
+        return list(select_stale(session, selection, progress).versions)
+    with session.store.read() as archive:
+        return select_in(archive, selection, session.note)
+
+
+def select_stale(session: Session, selection: Selection, progress: ReadProgress | None = None) -> SelectedJobs:
+    """Return the stale jobs among those that a selection matches. All is read in one snapshot, except files."""
+    with session.store.read() as archive:
+        ids = select_in(archive, selection, session.note)
+        versions = archive.jobs.versions(ids)
+        measured = measure_attempts(archive, archive.staleness.live_ended(ids), os.environ)
+    found = stale_among(assess_measures(session, measured, progress, strict=selection.changed == "all"))
+    return SelectedJobs({job: versions[job][0] for job in found.stale}, found.stale, found.unknown)
+
+
+def with_versions(session: Session, ids: Sequence[int]) -> SelectedJobs:
+    """Return jobs with their current versions, for a caller that decides afterwards which of the jobs match."""
+    with session.store.read() as archive:
+        return SelectedJobs({job: version for job, (version, _) in archive.jobs.versions(ids).items()})
+
+
+def resolve_in(
+    archive: Snapshot, chosen: Chosen, note: Callable[[str], None] | None = None
+) -> tuple[list[int], list[RefusedJob]]:
+    """Return the chosen jobs, and refuse those that have changed since they were selected. Staleness is not
+    evaluated: see `select_stale`."""
+    if isinstance(chosen, Selection):
+        return select_in(archive, chosen, note), []
+    if not isinstance(chosen, SelectedJobs):
+        return list(chosen), []
+    now = archive.jobs.versions(chosen.versions)
+    ids = [job for job, version in chosen.versions.items() if job in now and now[job][0] == version]
+    kept = set(ids)
+    moved = [
+        RefusedJob(job, now[job][1] if job in now else f"job {job}", "it has changed since it was selected")
+        for job in sorted(chosen.versions)
+        if job not in kept
+    ]
+    return ids, moved
+
+
+def before_write(session: Session, chosen: Chosen, progress: ReadProgress | None = None) -> Chosen:
+    """Return the choice in a form that a write transaction can resolve. Regular expressions and document queries are
+    evaluated here, and files are read here; a selection that the database evaluates alone is returned as it is."""
+    if not isinstance(chosen, Selection):
+        return chosen
+    if chosen.changed:
+        return select_stale(session, chosen, progress)
+    if is_pure_comparison(chosen.where):
+        return chosen
+    with session.store.read() as archive:
+        ids = select_in(archive, chosen, session.note)
+        return SelectedJobs({job: version for job, (version, _) in archive.jobs.versions(ids).items()})
+
+
+@contextmanager
+def transaction_on(session: Session, chosen: Chosen) -> Iterator[tuple[Transaction, list[int], tuple[RefusedJob, ...]]]:
+    """Open a write transaction with the jobs that match in it, and with those that have changed since they were
+    selected. A selection is evaluated again as long as jobs of it change, a few times. PlanOutdated if all its jobs
+    keep changing."""
+    for left in reversed(range(_MOST_TRIES)):
+        found = before_write(session, chosen)
+        with session.store.write() as archive:
+            ids, moved = resolve_in(archive, found, session.note)
+            if moved and left and isinstance(chosen, Selection):
+                continue
+            if moved and not ids and isinstance(chosen, Selection):
+                raise PlanOutdated(f"nothing is changed: {moved_text(moved)}", hint="try again")
+            yield archive, ids, tuple(moved)
+            return
+
+
+def moved_text(moved: Sequence[RefusedJob]) -> str:
+    """Return `a, b have changed since they were selected`."""
+    listed = ", ".join(f"`{one.name}`" for one in moved[:_MOST_MOVED])
+    more = f" and {len(moved) - _MOST_MOVED:,} more" if len(moved) > _MOST_MOVED else ""
+    return f"{listed}{more} {'has' if len(moved) == 1 else 'have'} changed since the selection"
+
+
+_MOST_MOVED = 10
 
 
 def resolve_selection(session: Session, selection: Selection, progress: ReadProgress | None = None) -> JobFilter:
@@ -57,11 +160,6 @@ def resolve_selection(session: Session, selection: Selection, progress: ReadProg
     with session.store.read() as archive:
         workflow = find_workflow_in(archive, selection.workflow).id if selection.workflow else None
         return JobFilter(_with_signature(archive, selection), workflow)
-
-
-def _select_without_staleness(session: Session, selection: Selection) -> list[int]:
-    with session.store.read() as archive:
-        return select_in(archive, selection, session.note)
 
 
 def select_in(archive: Snapshot, selection: Selection, note: Callable[[str], None] | None = None) -> list[int]:

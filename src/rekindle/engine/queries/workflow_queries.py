@@ -108,6 +108,13 @@ def workflow_state(counts: Mapping[State, int], held: int = 0) -> WorkflowState:
     return "completed" if counts.get(State.COMPLETED) else "empty"
 
 
+def owners(session: Session, jobs: Sequence[int]) -> list[Workflow]:
+    """Return the workflows of jobs, each once, in order."""
+    with session.store.read() as archive:
+        found = [archive.workflows.find(one) for one in archive.jobs.workflows(jobs)]
+    return [one for one in found if one is not None]
+
+
 def spec_state(workflow: Workflow) -> SpecState:
     """Compare a workflow's spec file with the stored revision. A file that differs is loaded, which takes as long as
     submitting the file. Parameters given with `--param` are not compared."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rekindle.domain.models import JobFlags, StateChange
@@ -11,6 +10,7 @@ from rekindle.domain.states import ACTIVE, ENDED, JobEvent, transition
 from rekindle.engine.automatic_reruns import resolve_canaries
 from rekindle.engine.notify import notify
 from rekindle.engine.presence import live_runners
+from rekindle.engine.queries.selections import Chosen, transaction_on
 from rekindle.engine.results import CancelResult, HoldResult
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _MOST_LISTED_WITH_NOTE = 100_000
 """The most jobs that an event with a note lists: `why` finds the note of a job by its event."""
 
 
-def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> CancelResult:
+def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelResult:
     """Cancel jobs: end running ones, and keep unstarted ones from starting. Ended jobs are left as they are. The note
     is recorded with the event.
 
@@ -31,7 +31,7 @@ def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Can
     Failed jobs that wait for a canary leave their group.
     """
     now = session.clock()
-    with session.store.write() as archive:
+    with transaction_on(session, chosen) as (archive, ids, moved):
         moves, active, over, changes = [], [], [], _ChangedJobs(note)
         for job in archive.jobs.flags(ids):
             if job.state in ENDED:
@@ -53,6 +53,7 @@ def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> Can
             asked=tuple(job.id for job in active),
             ended=tuple(over),
             left_out=tuple(job for job in over if job in groups and groups[job].outcome is None),
+            moved=moved,
         )
         changes.write(archive, now, "canceled")
         archive.canaries.stop_waiting(answer.left_out)
@@ -67,22 +68,22 @@ def _cancel_move(job: JobFlags) -> StateChange:
     return StateChange(job.id, job.workflow, job.resource_class, job.state, after)
 
 
-def hold(session: Session, ids: Sequence[int], reason: str = "held", *, instead: bool = False) -> HoldResult:
+def hold(session: Session, chosen: Chosen, reason: str = "held", *, instead: bool = False) -> HoldResult:
     """Keep jobs from being claimed until they are released. Running jobs continue. With `instead`, jobs held for
     another reason are held for this one."""
-    return _set_hold(session, ids, reason, instead=instead)
+    return _set_hold(session, chosen, reason, instead=instead)
 
 
-def release(session: Session, ids: Sequence[int], note: str | None = None) -> HoldResult:
+def release(session: Session, chosen: Chosen, note: str | None = None) -> HoldResult:
     """Release held jobs. The note is recorded with the event."""
-    return _set_hold(session, ids, None, note)
+    return _set_hold(session, chosen, None, note)
 
 
 def _set_hold(
-    session: Session, ids: Sequence[int], reason: str | None, note: str | None = None, *, instead: bool = False
+    session: Session, chosen: Chosen, reason: str | None, note: str | None = None, *, instead: bool = False
 ) -> HoldResult:
     now = session.clock()
-    with session.store.write() as archive:
+    with transaction_on(session, chosen) as (archive, ids, moved):
         changed, already, changes = [], [], _ChangedJobs(reason if reason not in (None, "held") else note)
         for job in archive.jobs.flags(ids):
             if (job.held is None) == (reason is not None) or (instead and job.held != reason):
@@ -94,7 +95,7 @@ def _set_hold(
         changes.write(archive, now, "held" if reason is not None else "released")
         runners = live_runners(archive, now)
     notify(session.store.folder, runners)
-    return HoldResult(tuple(changed), tuple(already))
+    return HoldResult(tuple(changed), tuple(already), moved)
 
 
 class _ChangedJobs:

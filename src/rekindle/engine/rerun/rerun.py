@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.batches.canaries import CanaryChoice
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RekindleError, UndoRefused
 from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, SavedFile, plan_from_json, plan_to_json
 from rekindle.domain.rerun.undo import UndoView, decide_undo, refuse_if_touched_later
+from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.automatic_reruns import resolve_canaries
 from rekindle.engine.notify import notify
-from rekindle.engine.plan_inputs import Requests, plan_requests, read_plan_inputs
+from rekindle.engine.plan_inputs import ChosenRequests, read_plan_inputs, resolve_requests
 from rekindle.engine.preconditions import refuse_while_imported, refuse_without_folder
 from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.job_queries import workflows_of
+from rekindle.engine.queries.selections import Chosen, before_write, select_stale
 from rekindle.engine.rerun.output_copies import CopyProgress, copy_outputs, restore_outputs, root_of
 from rekindle.engine.results import AppliedRerun, PlannedRerun, UndoneRerun
 from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
@@ -29,13 +32,14 @@ from rekindle.store.archive import Snapshot, Transaction
 from rekindle.store.paths import moved, with_plan, with_request
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
     from rekindle.domain.rerun.request import How
     from rekindle.engine.session import Session
 
 
 def plan(
     session: Session,
-    requests: Requests,
+    requests: ChosenRequests,
     request: Mapping[str, Any],
     note: str | None = None,
     why: Mapping[int, tuple[Reason, ...]] | None = None,
@@ -47,12 +51,26 @@ def plan(
     stale jobs were selected; `slots` is the number of jobs that will run at once, if known. With `canary`, only that
     many jobs of each signature run first: see `read_plan_inputs`.
 
+    Selections are resolved in the plan's snapshot; those of stale jobs before it, because files are read. Jobs that
+    have changed since they were selected are refused.
     PlanRefused, with each job's reason, if no job can be rerun. Refused if the folder of a workflow is missing.
     """
-    refuse_without_folder(session, workflows_of(session, [job for jobs, _ in requests for job in jobs]))
+    requests = [(_with_stale(session, chosen), how) for chosen, how in requests]
     with session.store.read() as archive:
-        inputs = read_plan_inputs(archive, requests, slots, canary)
-    return plan_requests(inputs, requests, request, note, why)
+        resolved = resolve_requests(archive, requests, session.note)
+        inputs = read_plan_inputs(archive, resolved.requests, slots, canary)
+        workflows = _workflows(archive, resolved.jobs)
+    refuse_without_folder(session, [one.id for one in workflows])
+    return replace(resolved.plan(inputs, request, note, why), workflows=workflows)
+
+
+def _with_stale(session: Session, chosen: Chosen) -> Chosen:
+    return select_stale(session, chosen) if isinstance(chosen, Selection) and chosen.changed else chosen
+
+
+def _workflows(archive: Snapshot, jobs: Sequence[int]) -> tuple[Workflow, ...]:
+    found = (archive.workflows.find(one) for one in archive.jobs.workflows(jobs))
+    return tuple(one for one in found if one is not None)
 
 
 def possible(session: Session, job: int, hows: Mapping[str, How]) -> dict[str, str | None]:
@@ -112,7 +130,7 @@ def _refuse_missing_copies(archive: Snapshot, plan: RerunPlan) -> None:
 
 def plan_and_apply(
     session: Session,
-    requests: Requests,
+    requests: ChosenRequests,
     request: Mapping[str, Any],
     note: str | None = None,
     why: Mapping[int, tuple[Reason, ...]] | None = None,
@@ -122,9 +140,14 @@ def plan_and_apply(
 ) -> tuple[PlannedRerun, AppliedRerun]:
     """Plan a rerun and apply it in one transaction, for callers that need not see the plan first. Between two
     transactions, running jobs would always change. Outputs are not saved. PlanRefused as for `plan`."""
-    refuse_without_folder(session, workflows_of(session, [job for jobs, _ in requests for job in jobs]))
+    requests = [(before_write(session, chosen), how) for chosen, how in requests]
+    with session.store.read() as archive:
+        concerned = archive.jobs.workflows(resolve_requests(archive, requests).jobs)
+    refuse_without_folder(session, concerned)
     with session.store.write() as archive:
-        proposal = plan_requests(read_plan_inputs(archive, requests, slots, canary), requests, request, note, why)
+        resolved = resolve_requests(archive, requests, session.note)
+        inputs = read_plan_inputs(archive, resolved.requests, slots, canary)
+        proposal = replace(resolved.plan(inputs, request, note, why), workflows=_workflows(archive, resolved.jobs))
         now = session.clock()
         rerun = archive.reruns.apply(proposal.plan, proposal.kind, request, note, now)
         archive.canaries.begin(rerun, proposal.canaries)

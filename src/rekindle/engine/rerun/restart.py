@@ -23,7 +23,7 @@ from rekindle.domain.rerun.restart import (
     choose_for_restart,
     resume_fan_outs,
 )
-from rekindle.domain.selection import AllOf, Compare, Op
+from rekindle.domain.selection import AllOf, Compare, Op, Selection
 from rekindle.domain.states import ENDED, State
 from rekindle.domain.texts.patterns import glob_base, glob_location, glob_reaches, is_glob, split_glob
 from rekindle.domain.texts.substitution import render_text
@@ -91,6 +91,7 @@ def plan_restart(
     if workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
     refuse_without_folder(session, [workflow.id])
+    seen = selections.with_versions(session, selections.select(session, Selection(workflow=str(workflow.id))))
     found = StaleJobs({}) if only_uninitialized else _stale_jobs(session, workflow.id, progress, also or {})
     restart = _restart_requests(session, workflow, only_uninitialized, found)
     if not restart.requests:
@@ -103,7 +104,7 @@ def plan_restart(
 
     def make(restart: Restart) -> PlannedRerun:
         requests = [
-            (jobs, how if how.release else replace(how, cancel_running=cancel_running))
+            (seen.only(jobs), how if how.release else replace(how, cancel_running=cancel_running))
             for jobs, how in restart.requests
         ]
         return rerun.plan(session, requests, request, note, restart.why)
@@ -196,18 +197,18 @@ def _missing_error(gone: Sequence[MissingInput]) -> Refused:
 
 def plan_reset(
     session: Session,
-    ids: Sequence[int],
+    chosen: selections.Chosen,
     request: Mapping[str, Any],
     note: str | None = None,
     *,
     cancel_running: bool = False,
 ) -> PlannedRerun:
-    """Plan the reset of these jobs: their attempts are archived, their descendants are reset too, and they are held.
+    """Plan the reset of the chosen jobs: they are held, their attempts are archived, and their descendants reset too.
     With `cancel_running`, running jobs are canceled first. PlanRefused, with each job's reason, if none can be
     reset."""
     how = How(hold=RESET_HOLD, cancel_running=cancel_running)
     asked = {**request, "how": how_to_json(how)}
-    return replace(rerun.plan(session, [(ids, how)], asked, note), kind="reset")
+    return replace(rerun.plan(session, [(chosen, how)], asked, note), kind="reset")
 
 
 class MissingInput(msgspec.Struct, frozen=True):

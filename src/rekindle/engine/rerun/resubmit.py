@@ -17,14 +17,13 @@ from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RefusedJob, SubmitRefused
 from rekindle.domain.models import Job, Workflow
 from rekindle.domain.rerun.plan import ExpectedCost, Reason, RerunPlan, seal_plan
-from rekindle.domain.rerun.request import How
 from rekindle.domain.rerun.restart import Restart, choose_for_update
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ENDED, State
-from rekindle.engine.plan_inputs import PlanInputs, Requests, plan_requests, read_plan_inputs
+from rekindle.engine.plan_inputs import ChosenRequests, PlanInputs, ResolvedRequests, read_plan_inputs, resolve_requests
 from rekindle.engine.preconditions import refuse_inside_job
 from rekindle.engine.queries import workflow_queries
-from rekindle.engine.queries.selections import select_in
+from rekindle.engine.queries.selections import SelectedJobs, select_in
 from rekindle.engine.rerun import rerun
 from rekindle.engine.rerun.rerun import apply as apply_plan
 from rekindle.engine.rerun.restart import plan_with_fan_outs
@@ -53,12 +52,13 @@ from rekindle.store.archive import Snapshot, Transaction
 if TYPE_CHECKING:
     from rekindle.domain.changes.staleness import Assessment
     from rekindle.domain.rerun.planner import StaleReasons
+    from rekindle.domain.rerun.request import How
     from rekindle.engine.rerun.output_copies import CopyProgress
     from rekindle.engine.staleness.contents import ReadProgress
 
 T = TypeVar("T")
 
-RequestBuilder = Callable[[Snapshot], Sequence[tuple[Sequence[int], How]]]
+RequestBuilder = Callable[[Snapshot], ChosenRequests]
 """Returns the jobs to rerun and how, from an archive that contains the new revision."""
 
 
@@ -89,15 +89,14 @@ def definition_for_workflow(
 def requests_for_selection(definition: Definition, selection: Selection, how: How) -> RequestBuilder:
     """Rerun the jobs that a selection matches in the workflow that `definition` revises."""
 
-    def pick(archive: Snapshot) -> Sequence[tuple[Sequence[int], How]]:
-        within = replace(selection, workflow=str(_known_workflow(archive, definition).id))
-        return [(select_in(archive, within), how)]
+    def pick(archive: Snapshot) -> ChosenRequests:
+        return [(replace(selection, workflow=str(_known_workflow(archive, definition).id)), how)]
 
     return pick
 
 
-def requests_for_jobs(jobs: Sequence[int], how: How) -> RequestBuilder:
-    """Rerun exactly these jobs."""
+def requests_for_jobs(jobs: SelectedJobs | Sequence[int], how: How) -> RequestBuilder:
+    """Rerun exactly these jobs. Versions of selected jobs are those after the submission."""
     return lambda _: [(jobs, how)]
 
 
@@ -108,17 +107,19 @@ def stale_after_revision(
     progress: ReadProgress | None = None,
     *,
     revise: bool = False,
-) -> StaleJobs:
-    """Return the jobs of a selection that would be stale once `definition` is the next revision. Files are read outside
-    of the transaction, and `progress` is called meanwhile."""
+) -> SelectedJobs:
+    """Return the jobs of a selection that would be stale once `definition` is the next revision, with the versions that
+    they would have. Files are read outside of the transaction, and `progress` is called meanwhile."""
 
-    def query(archive: Snapshot) -> AttemptMeasures:
+    def query(archive: Snapshot) -> tuple[dict[int, tuple[int, str]], AttemptMeasures]:
         workflow = str(_known_workflow(archive, definition).id)
         ids = select_in(archive, replace(selection, changed=False, workflow=workflow))
-        return measure_attempts(archive, archive.staleness.live_ended(ids), os.environ)
+        measured = measure_attempts(archive, archive.staleness.live_ended(ids), os.environ)
+        return archive.jobs.versions(ids), measured
 
-    _, measured = preview_revision(session, definition, query, revise=revise)
-    return stale_among(assess_measures(session, measured, progress, strict=selection.changed == "all"))
+    _, (versions, measured) = preview_revision(session, definition, query, revise=revise)
+    found = stale_among(assess_measures(session, measured, progress, strict=selection.changed == "all"))
+    return SelectedJobs({job: versions[job][0] for job in found.stale}, found.stale, found.unknown)
 
 
 def preview_revision(
@@ -159,17 +160,17 @@ def plan_resubmit(
     Return a Preview of the submission alone if no job is to be rerun. PlanRefused if no job can be rerun, or
     SubmitRefused: in both cases neither is possible. `revision_of` names the workflow if several share a name."""
 
-    def query(archive: Snapshot) -> tuple[Requests, PlanInputs]:
-        requests = pick(archive)
-        return requests, read_plan_inputs(archive, requests, slots, canary)
+    def query(archive: Snapshot) -> tuple[ResolvedRequests, PlanInputs]:
+        resolved = resolve_requests(archive, pick(archive))
+        return resolved, read_plan_inputs(archive, resolved.requests, slots, canary)
 
     definition = with_source_digest(definition)
     revise = revise or revision_of is not None or may_replace_source(session, definition)
-    preview, (requests, prospect) = preview_revision(session, definition, query, revision_of, revise=revise)
-    if not any(jobs for jobs, _ in requests):
+    preview, (resolved, inputs) = preview_revision(session, definition, query, revision_of, revise=revise)
+    if not resolved.jobs and not resolved.moved:
         return preview
     try:
-        proposal = plan_requests(prospect, requests, request, note, why)
+        proposal = resolved.plan(inputs, request, note, why)
     except PlanRefused as refusal:
         hint = "nothing is submitted either: `rekindle submit` does that alone"
         raise PlanRefused(refusal.message, hint=hint, refused=refusal.refused) from None
@@ -204,16 +205,11 @@ def _refuse_other_plan(
     archive: Snapshot, proposal: PlannedRerun, planned_submission: PlannedSubmission, done: SubmitResult
 ) -> None:
     """Raise PlanOutdated unless the revision and the plan equal those that were planned."""
-    seen, requests = planned_submission.preview.submitted, planned_submission.pick(archive)
+    seen, resolved = planned_submission.preview.submitted, resolve_requests(archive, planned_submission.pick(archive))
     same = done.revision == seen.revision and _plan_digest(done.plan) == _plan_digest(seen.plan)
-    if same and any(jobs for jobs, _ in requests):
-        now = plan_requests(
-            read_plan_inputs(archive, requests, None, planned_submission.canary),
-            requests,
-            proposal.request,
-            proposal.note,
-            planned_submission.why,
-        )
+    if same and resolved.jobs:
+        inputs = read_plan_inputs(archive, resolved.requests, None, planned_submission.canary)
+        now = resolved.plan(inputs, proposal.request, proposal.note, planned_submission.why)
         same = _plan_digest(now.plan) == _plan_digest(proposal.plan) and now.canaries == proposal.canaries
     if not same:
         raise PlanOutdated(
@@ -306,10 +302,12 @@ def plan_update(
     if retry_failed:
         request["how"] = {"retry_failed": True}
 
+    versions = SelectedJobs({job.id: job.version for job in ended.jobs})
+
     def planned(restart: Restart) -> PlannedRerun:
+        requests = [(versions.only(jobs), how) for jobs, how in restart.requests]
         if same:
-            return rerun.plan(session, restart.requests, request, None, restart.why)
-        requests = restart.requests
+            return rerun.plan(session, requests, request, None, restart.why)
         found = plan_resubmit(session, definition, lambda _: requests, request, why=restart.why, revise=revise)
         assert isinstance(found, PlannedRerun)  # there are jobs to rerun
         return found

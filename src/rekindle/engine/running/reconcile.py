@@ -25,6 +25,7 @@ from rekindle.engine.running.orphans import STUCK_SECONDS, OrphanedWorker, orpha
 from rekindle.engine.session import Session, tentative
 
 if TYPE_CHECKING:
+    from rekindle.engine.queries.selections import Chosen
     from rekindle.store.archive import Snapshot
 
 CANCEL_SECONDS = 3.0
@@ -136,10 +137,10 @@ def _note_running_orphans(session: Session) -> None:
             session.note(f"runner {runner} died; {names} still {verb}: `rekindle work` records {end}")
 
 
-def cancel(session: Session, ids: Sequence[int], note: str | None = None) -> CancelResult:
+def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelResult:
     """Cancel jobs (see control.cancel). Jobs of dead runners are ended here, and their ends awaited."""
     before = reconcile(session)
-    done = control.cancel(session, ids, note)
+    done = control.cancel(session, chosen, note)
     after = reconcile(session) if done.asked else None
     with session.store.read() as archive:
         over = tuple(job.id for job in archive.jobs.get(done.asked) if job.state in ENDED)

@@ -1,4 +1,4 @@
-"""Find stale jobs, explain why they are stale, and accept the present as their new basis."""
+"""Find stale jobs, and explain why they are stale."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.changes.staleness import Assessment, ComparedPart, decide_acceptance
-from rekindle.domain.errors import PlanRefused, StoreUnavailable
+from rekindle.domain.changes.fingerprints import FileRecord
+from rekindle.domain.changes.staleness import Assessment, ComparedPart
+from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.graph import nearest_start
 from rekindle.domain.models import Attempt, Job
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import ACTIVE, ENDED, State
-from rekindle.engine.preconditions import refuse_without_folder
-from rekindle.engine.results import AcceptedChanges
+from rekindle.engine.session import Session
 from rekindle.engine.staleness.contents import ReadProgress, read_contents
 from rekindle.engine.staleness.measure import AttemptMeasures, measure_attempts
 
@@ -246,54 +246,3 @@ def _last_check(job: Job, row: tuple[int, int | None, dict[str, Any]] | None) ->
 
 def _reason_from_json(document: Mapping[str, Any]) -> Reason:
     return Reason(ReasonKind(document["kind"]), {key: value for key, value in document.items() if key != "kind"})
-
-
-_MOST_NAMED = 5
-
-
-def accept(
-    session: Session,
-    ids: Sequence[int],
-    request: Mapping[str, Any],
-    note: str | None = None,
-    progress: ReadProgress | None = None,
-) -> AcceptedChanges:
-    """Accept the present as what these jobs' attempts depended on. Applies to stale jobs that can be accepted; the
-    answer names the others. Recorded as a rerun of kind `accept`, which undo takes back.
-
-    PlanRefused, with each job's reason, if no job can be accepted and not all are current. PlanOutdated if a job has
-    changed while files were read. `progress` reports the reading.
-    """
-    with session.store.read() as archive:
-        workflows = archive.jobs.workflows(ids)
-    refuse_without_folder(session, workflows)
-    jobs, measured = _measure_completed(session, ids)
-    contents = read_contents(measured.requests, measured.known, progress)
-    decided = decide_acceptance(jobs, measured.assess(contents))
-    plan = decided.plan
-    if not plan.jobs:
-        if plan.refused:
-            first = "; ".join(f"{job.name}: {job.why}" for job in plan.refused[:_MOST_NAMED])
-            more = f"; and {len(plan.refused) - _MOST_NAMED} more" if len(plan.refused) > _MOST_NAMED else ""
-            raise PlanRefused(f"nothing can be accepted: {first}{more}", refused=plan.refused)
-        return AcceptedChanges(None, plan, decided.current)
-    attempts = {job.id: job.attempt for job in jobs}
-    found = measured.bases(contents, [job.id for job in plan.jobs])
-    bases = {attempt: basis for job, basis in found.items() if (attempt := attempts[job]) is not None}
-    now = session.clock()
-    with session.store.write() as archive:
-        archive.fingerprints.remember_files(contents.seen)
-        rerun = archive.reruns.accept(plan, bases, request, note, now)
-    return AcceptedChanges(rerun, plan, decided.current)
-
-
-def _measure_completed(session: Session, ids: Sequence[int]) -> tuple[list[Job], AttemptMeasures]:
-    """Return the jobs, and measures of the completed ones, from one snapshot."""
-    with session.store.read() as archive:
-        jobs = archive.jobs.get(ids)
-        live = {
-            job.id: job.attempt
-            for job in jobs
-            if job.state is State.COMPLETED and job.attempt is not None and not job.retired
-        }
-        return jobs, measure_attempts(archive, live, os.environ, whole=True)

@@ -76,3 +76,7 @@ SELECT edge.child, job.name, CASE WHEN attempt.state = 4 THEN attempt.result END
     attempt.error_message, attempt.error_traceback, attempt.error_stderr
 FROM edge JOIN job ON job.id = edge.parent LEFT JOIN attempt ON attempt.id = job.attempt
 WHERE edge.child IN @jobs ORDER BY edge.child, edge.parent;
+
+-- name: versions
+-- The versions that plans and selections depend on.
+SELECT id, version, name FROM job WHERE id IN @jobs;

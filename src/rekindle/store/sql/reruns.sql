@@ -67,10 +67,6 @@ SELECT attempt.id, attempt.folder, attempt.builds_on, EXISTS (
 -- The parameters of a revision.
 SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
 
--- name: versions
--- The versions that plans depend on.
-SELECT id, version, name FROM job WHERE id IN @jobs;
-
 -- name: pointers
 -- The columns of jobs that a rerun changes.
 SELECT id, workflow, resource_class, attempt, reserve, held, canceled, not_before, resume_attempt, resume_step,

@@ -16,6 +16,7 @@ from rekindle.dialects.fireworks.firework_operations import (
     defuse_workflows,
     pause,
     pause_workflows,
+    read_matching,
     reignite,
     reignite_workflows,
     resume,
@@ -24,6 +25,8 @@ from rekindle.dialects.fireworks.lpad.messages import confirm_change, print_mess
 from rekindle.dialects.fireworks.lpad.options import (
     FireworkFilter,
     LpadCommand,
+    filter_fireworks,
+    filter_workflows,
     firework_options,
     password_option,
     required_fireworks,
@@ -150,12 +153,15 @@ def _change_fireworks(
     what: str, doing: str, operation: _Operation, password: str | None, filters: dict[str, Any]
 ) -> None:
     with open_reconciled() as session:
-        ids = required_fireworks(session, FireworkFilter(**filters), what)
+        chosen = FireworkFilter(**filters)
+        ids = required_fireworks(session, chosen, what)
         confirm_change(ids, password)
-        fireworks = read_fireworks(session, ids)
-        refused = operation(session, fireworks)
-    report_refused({one.id: one.job.name for one in fireworks}, refused, doing)
-    print_message(f"Finished {doing} {len(fireworks) - len(refused)} FWs")
+        names = {one.id: one.job.name for one in read_fireworks(session, ids)}
+        matching = partial(filter_fireworks, session, chosen.whole) if chosen.by_state else None
+        fireworks, gone = read_matching(session, ids, matching)
+        refused = gone | operation(session, fireworks)
+    report_refused(names, refused, doing)
+    print_message(f"Finished {doing} {len(names) - len(refused)} FWs")
 
 
 def _change_workflows(
@@ -166,8 +172,12 @@ def _change_workflows(
     filters: dict[str, Any],
 ) -> None:
     with open_reconciled() as session:
-        workflows = required_workflows(session, FireworkFilter(**filters), what)
+        chosen = FireworkFilter(**filters)
+        workflows = required_workflows(session, chosen, what)
         confirm_change(workflows, password)
+        if chosen.by_state:
+            kept = filter_workflows(session, chosen.whole)
+            workflows = [one for one in workflows if one in kept]
         operation(session, workflows)
     print_message(f"Finished {doing} {len(workflows)} WFs")
 

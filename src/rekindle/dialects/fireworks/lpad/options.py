@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.dialects.fireworks.fw_states import STATES
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
@@ -175,6 +176,16 @@ class FireworkFilter(msgspec.Struct, frozen=True):
     def is_empty(self) -> bool:
         """Return whether no option selects anything."""
         return not self.ids and self.name is None and self.state is None and self.query is None
+
+    @property
+    def by_state(self) -> bool:
+        """Return whether a firework can match at one time and not at another."""
+        return self.state is not None or self.query is not None
+
+    @property
+    def whole(self) -> FireworkFilter:
+        """Return the filter without order and limit."""
+        return replace(self, most=0, sort=None)
 
     def as_document(self) -> dict[str, Any]:
         """Return the given options, for the record of a rerun."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import click
@@ -19,6 +20,8 @@ from rekindle.dialects.fireworks.lpad.options import (
     FireworkFilter,
     LpadCommand,
     MultiValueOption,
+    filter_fireworks,
+    filter_workflows,
     firework_options,
     password_option,
     required_fireworks,
@@ -108,7 +111,9 @@ def rerun_fws(
         if not dry_run:
             confirm_change(ids, password)
         starts = dict(zip(order, launches, strict=False))
-        done = rerun_fireworks(session, ids, recovery, {"fireworks": chosen.as_document()}, starts, dry_run=dry_run)
+        matching = partial(filter_fireworks, session, chosen.whole) if chosen.by_state else None
+        request = {"fireworks": chosen.as_document()}
+        done = rerun_fireworks(session, ids, recovery, request, starts, matching=matching, dry_run=dry_run)
         names = {one.id: one.job.name for one in read_fireworks(session, ids)}
     _report_rerun(done, names, dry_run=dry_run)
 
@@ -141,7 +146,9 @@ def rerun_wflows(
         if not dry_run:
             confirm_change(workflows, password)
         ids = fireworks_of(session, workflows)
-        done = rerun_fireworks(session, ids, recovery, {"workflows": chosen.as_document()}, dry_run=dry_run)
+        request = {"workflows": chosen.as_document()}
+        matching = (lambda: fireworks_of(session, filter_workflows(session, chosen.whole))) if chosen.by_state else None
+        done = rerun_fireworks(session, ids, recovery, request, matching=matching, dry_run=dry_run)
         names = {one.id: one.job.name for one in read_fireworks(session, ids)}
     _report_rerun(done, names, dry_run=dry_run)
 
