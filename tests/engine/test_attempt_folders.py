@@ -145,10 +145,10 @@ def test_leftovers_of_one_attempt_are_ended_and_its_peers_continue(project, tmp_
     )
     there = tmp_path / "there"
     code = (
-        "import sys\nfrom rekindle.domain.models import Workplace\nfrom rekindle.engine.results import WorkOptions\n"
+        "import sys\nfrom rekindle.domain.models import GivenFolder\nfrom rekindle.engine.results import WorkOptions\n"
         "from rekindle.engine.running.work import work\nfrom rekindle.engine.session import open_session\n"
         "with open_session(sys.argv[1]) as session:\n"
-        "    work(session, WorkOptions(slots=2, place=lambda *_: Workplace(sys.argv[2], True)))\n"
+        "    work(session, WorkOptions(slots=2, place=lambda *_: GivenFolder(sys.argv[2], True)))\n"
     )
     runner = subprocess.Popen([sys.executable, "-c", code, project.session.store.folder, str(there)])
     until(lambda: all((there / f"pid-{k}").exists() and (there / f"pid-{k}").read_text() for k in range(2)))
@@ -188,10 +188,10 @@ def test_a_copy_that_is_killed_leaves_no_half_folder_in_the_place(project, tmp_p
     (site / "sitecustomize.py").write_text(SLOW)
     slow = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     code = (
-        "import sys\nfrom rekindle.domain.models import Workplace\nfrom rekindle.engine.results import WorkOptions\n"
+        "import sys\nfrom rekindle.domain.models import GivenFolder\nfrom rekindle.engine.results import WorkOptions\n"
         "from rekindle.engine.running.work import work\nfrom rekindle.engine.session import open_session\n"
         "with open_session(sys.argv[1]) as session:\n"
-        "    work(session, WorkOptions(slots=1, place=lambda *_: Workplace(sys.argv[2] + '/second')))\n"
+        "    work(session, WorkOptions(slots=1, place=lambda *_: GivenFolder(sys.argv[2] + '/second')))\n"
     )
     command = [sys.executable, "-c", code, project.session.store.folder, str(there)]
     runner = subprocess.Popen(command, env=slow)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from rekindle.domain.packing import Capacity
 from rekindle.domain.selection import Compare, Op

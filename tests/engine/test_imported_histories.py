@@ -146,7 +146,7 @@ def test_an_archived_workflow_stays_archived(project) -> None:
     [
         (PastJob((completed(archived=False), completed())), "an attempt that is not its last is live"),
         (PastJob((failed(builds_on=0),)), "builds on one that did not come before"),
-        (PastJob((completed(archived=False),), resume=0), "to go on from an attempt that is not there"),
+        (PastJob((completed(archived=False),), resume=0), "it resumes an attempt that does not exist"),
         (PastJob((PastAttempt(1.0, started=2.0),)), "ended before it started"),
         (PastJob((PastAttempt(1.0, failure=BAD),)), "completed and says how it failed"),
     ],

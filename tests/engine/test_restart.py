@@ -107,7 +107,7 @@ def edit(project, name, text=None):
 def age(project):
     """Wait until the times of the project's files have settled: the digest of a file just written is not trusted."""
     for path in project.folder.glob("*.txt"):
-        while (seen := digests.look(str(path))) and not digests.settled(seen, time.time_ns()):
+        while (seen := digests.file_stat(str(path))) and not digests.is_settled(seen, time.time_ns()):
             pass
 
 

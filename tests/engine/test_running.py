@@ -291,7 +291,7 @@ import sys
 from rekindle.engine.running.work import work
 from rekindle.engine.results import WorkOptions
 from rekindle.engine.session import open_session
-from rekindle.journal.processes import started_with
+from rekindle.journal.processes import processes_with
 with open_session(sys.argv[1]) as session:
     sys.exit(work(session, WorkOptions(slots=2)).exit_code)
 """

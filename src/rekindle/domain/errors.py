@@ -26,8 +26,7 @@ RekindleError                   what is wrong, about what, and what to do next
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import msgspec
+from typing import NamedTuple
 
 
 class RekindleError(Exception):
@@ -62,7 +61,7 @@ class BadValue(UsageError):
     """A value that cannot be parsed or is out of range."""
 
 
-class SpecProblem(msgspec.Struct, frozen=True, order=True):
+class SpecProblem(NamedTuple):
     """A problem in a spec file. `line` and `column` count from 1; 0 means the whole file."""
 
     line: int
@@ -93,7 +92,7 @@ class Refused(RekindleError):
     """A valid request that is not carried out."""
 
 
-class RefusedJob(msgspec.Struct, frozen=True):
+class RefusedJob(NamedTuple):
     """A selected job that is not rerun."""
 
     id: int

@@ -74,7 +74,9 @@ class Attempts:
         return int(next(rows)[0])
 
     def get(self, attempt: int) -> Attempt | None:
-        """Return an attempt with its steps."""
+        """Return an attempt with its steps. Raise OverflowError for a number that no database holds."""
+        if attempt.bit_length() > 63:
+            raise OverflowError(attempt)
         return next(iter(self.by_id([attempt])), None)
 
     def by_id(self, attempts: Collection[int]) -> list[Attempt]:

@@ -8,6 +8,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 from flow_folder import Flows, fw, in_folder, py, wf
 
@@ -100,7 +101,7 @@ def test_firework_names_become_unique_job_names():
         ("fws: [{fw_id: 1, spec: {_tasks: []}}, {fw_id: 1, spec: {_tasks: []}}]\n", "a firework 1 already"),
         ("fws: [{fw_id: 1, spec: {_tasks: []}}]\nlinks: {1: [2]}\n", "`links` names 2, and there is no such firework"),
         ("fws: [{fw_id: 1, spec: {_tasks: []}}]\nlinks: {a: [1]}\n", "`links` names 'a'"),
-        ("fws: [{fw_id: 1, name: a, spec: {_tasks: []}}]\nlinks: {1: 1}\n", "circle: 1 (a) before 1 (a)"),
+        ("fws: [{fw_id: 1, name: a, spec: {_tasks: []}}]\nlinks: {1: 1}\n", "cycle: 1 (a) before 1 (a)"),
         ("fws: [{spec: {_tasks: [], x: .nan}}]\n", "must be finite"),
         ("spec: {_tasks: []}\ncreated_on: soon\n", "`created_on` must be a date"),
     ],
@@ -192,12 +193,11 @@ def test_stored_flow_round_trips_and_a_change_is_a_revision(tmp_path):
 
 def with_x(flow: Flow, number: int) -> Flow:
     """Return the flow with another x in one firework's spec."""
-    import dataclasses
 
     fireworks = (
-        dataclasses.replace(one, spec={**one.spec, "x": 2}) if one.id == number else one for one in flow.fireworks
+        msgspec.structs.replace(one, spec={**one.spec, "x": 2}) if one.id == number else one for one in flow.fireworks
     )
-    return dataclasses.replace(flow, fireworks=tuple(fireworks))
+    return msgspec.structs.replace(flow, fireworks=tuple(fireworks))
 
 
 def test_other_workflows_are_not_read_back(tmp_path, monkeypatch):
