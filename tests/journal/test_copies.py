@@ -17,7 +17,7 @@ from rekindle.journal.trees import copy_file, copy_tree, remove_tree, tree_files
 def means(request, monkeypatch):
     """With what a file's content is copied."""
     if request.param != "as the file system can":
-        monkeypatch.setattr(trees, "_cloned", lambda *_: False)
+        monkeypatch.setattr(trees, "_clone", lambda *_: False)
     if request.param == "without the kernel":
 
         def refused(*_):
