@@ -133,12 +133,12 @@ def test_a_settled_file_is_read_once(tmp_path: Path) -> None:
     path, told = tmp_path / "file", []
     reader = FileReader()
     put(path, b"one", LONG_AGO)
-    first = reader.content("f", str(path), tell=told.append)
+    first = reader.content("f", str(path), on_read=told.append)
     assert reader.effort(str(path)) == 0
-    assert reader.content("f", str(path), tell=told.append) == first
+    assert reader.content("f", str(path), on_read=told.append) == first
     assert told == [3]
     later = FileReader(reader.fresh())
-    assert later.content("f", str(path), tell=told.append) == first
+    assert later.content("f", str(path), on_read=told.append) == first
     assert told == [3]
     assert (reader.fresh(), later.fresh()) == ((), ())
     put(path, b"two", LONG_AGO + 1)
@@ -160,10 +160,10 @@ def test_a_folder_costs_the_files_that_changed(tmp_path: Path) -> None:
     reader = FileReader()
     for name, content in (("a", b"1"), ("b", b"22"), ("c", b"333")):
         put(tmp_path / name, content, LONG_AGO)
-    before = reader.content("f", str(tmp_path), tell=told.append)
+    before = reader.content("f", str(tmp_path), on_read=told.append)
     put(tmp_path / "b", b"4444", LONG_AGO + 1)
     assert reader.effort(str(tmp_path)) == OPEN_COST + 4
-    assert reader.content("f", str(tmp_path), tell=told.append).digest != before.digest
+    assert reader.content("f", str(tmp_path), on_read=told.append).digest != before.digest
     assert told == [1, 2, 3, 4]
 
 

@@ -12,10 +12,12 @@ from msgspec.structs import replace
 
 from rekindle.domain.errors import Refused, StoreError
 from rekindle.domain.models import Attempt, Job, Runner
+from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, ENDED, Cause, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import notify
 from rekindle.engine.presence import Presence, is_runner_alive, live_runners, presence, unadopted_runners
+from rekindle.engine.queries.selections import select
 from rekindle.engine.rerun import control
 from rekindle.engine.results import CancelResult, ReattachedJob, ReattachResult, ReconcileResult, some_names
 from rekindle.engine.running.ingest import failures_of, ingest
@@ -138,13 +140,34 @@ def _note_running_orphans(session: Session) -> None:
 
 
 def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelResult:
-    """Cancel jobs (see control.cancel). Jobs of dead runners are ended here, and their ends awaited."""
+    """Cancel jobs (see control.cancel). Jobs of dead runners are ended here, and their ends awaited.
+
+    A selection that matched a dead runner's job before reconciling, such as `-s running`, means that job too, although
+    reconciling has made it ready again."""
+    orphaned = _orphaned_jobs(session, chosen) if isinstance(chosen, Selection) else []
     before = reconcile(session)
     done = control.cancel(session, chosen, note)
+    lost = control.cancel(session, orphaned, note) if orphaned else None
+    if lost is not None:
+        known = {*done.now, *done.asked}
+        done = replace(
+            done,
+            now=(*done.now, *(job for job in lost.now if job not in known)),
+            asked=(*done.asked, *(job for job in lost.asked if job not in known)),
+        )
     after = reconcile(session) if done.asked else None
     with session.store.read() as archive:
         over = tuple(job.id for job in archive.jobs.get(done.asked) if job.state in ENDED)
     return replace(done, over=over, reconciled=tuple(one for one in (before, after) if one is not None))
+
+
+def _orphaned_jobs(session: Session, selection: Selection) -> list[int]:
+    """Return the selected jobs with unfinished attempts of dead runners."""
+    now = session.clock()
+    with session.store.read() as archive:
+        dead = _dead_runners(archive, now, looks=False)
+        jobs = {attempt.job for runner in dead for attempt in archive.attempts.active(runner.id)}
+    return [job for job in select(session, selection) if job in jobs] if jobs else []
 
 
 def _dead_runners(archive: Snapshot, now: float, *, looks: bool) -> list[Runner]:
