@@ -103,7 +103,7 @@ def test_a_stop_finishes_what_runs_and_gives_back_the_rest(harness: WorkerHarnes
     if how == "stop":
         harness.executor._workers[worker.name].order(Stop())
     elif how == "eof":
-        harness.executor._workers[worker.name].close_stdin()
+        harness.executor._workers[worker.name].close_orders()
     else:
         os.kill(worker.pid, signal.SIGTERM)
     harness.until(harness.returned)

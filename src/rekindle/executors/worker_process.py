@@ -107,11 +107,15 @@ class WorkerProcess:
             else:
                 self._backlog.popleft()
 
-    def leave(self) -> None:
-        """Close the orders and the handle: the worker finishes its running attempt and exits."""
+    def close_orders(self) -> None:
+        """Close the worker's stdin: it stops once it has read the orders that were sent."""
         os.close(self._orders)
         self._orders = -1
         self._backlog.clear()
+
+    def leave(self) -> None:
+        """Close the orders and the handle: the worker finishes its running attempt and exits."""
+        self.close_orders()
         os.close(self.handle)
 
     def kill(self) -> None:
