@@ -325,3 +325,11 @@ def test_later_duplicate_in_a_workflow_runs_only_on_rerun(again):
     assert [flows.state(ids[number]) for number in (1, 2, 3)] == ["COMPLETED"] * 3
     assert [len(flows.launches(ids[number])) for number in (1, 3)] == [1, 2]
     assert (flows.folder / "once").read_text() == "ran\nran\n"
+
+
+def test_fireworks_that_an_earlier_version_stored_still_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rekindle.dialects.fireworks.flow.PERFORM", "rekindle.dialects.fireworks.bench:perform")
+    flows = Flows(tmp_path)
+    ids = flows.add(wf(fw(1, py("builtins.print"))))
+    assert flows.run() == 0
+    assert flows.state(ids[1]) == "COMPLETED"
