@@ -28,7 +28,6 @@ from rekindle.engine import dynamic_actions
 from rekindle.engine.queries import job_queries, lists, selections
 from rekindle.engine.queries.failure_queries import pass_conditions
 from rekindle.engine.queries.waits import wait_reasons as waits_of
-from rekindle.engine.staleness import stale_jobs
 from rekindle.query.job_keys import parse_job_words
 from rekindle.query.selections import SelectionFlags, parse_selection
 
@@ -134,6 +133,8 @@ def show(job: str, workflow: str | None, as_json: bool) -> None:
     Example:
       rekindle jobs show 'train[alpha=0.1,seed=0]'
     """
+    from rekindle.engine.staleness import stale_jobs
+
     with opened() as session:
         ids = selections.select(session, Selection(workflow=workflow, jobs=parse_job_words([job])))
         rows = job_queries.jobs(session, ids)

@@ -27,8 +27,6 @@ from rekindle.domain.selection import (
 )
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import closest_word, did_you_mean
-from rekindle.engine.staleness.measure import measure_attempts
-from rekindle.engine.staleness.stale_jobs import assess_measures, stale_among
 from rekindle.query.job_keys import has_wildcard, parse_ids
 
 if TYPE_CHECKING:
@@ -77,6 +75,9 @@ def select(session: Session, selection: Selection, progress: ReadProgress | None
 
 def select_stale(session: Session, selection: Selection, progress: ReadProgress | None = None) -> SelectedJobs:
     """Return the stale jobs among those that a selection matches. All is read in one snapshot, except files."""
+    from rekindle.engine.staleness.measure import measure_attempts  # a third of a start's time, for few commands
+    from rekindle.engine.staleness.stale_jobs import assess_measures, stale_among
+
     with session.store.read() as archive:
         ids = select_in(archive, selection, session.note)
         versions = archive.jobs.versions(ids)
