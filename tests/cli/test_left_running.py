@@ -24,7 +24,7 @@ def leave(): return subprocess.Popen(["sleep", "600"]).pid
 LEAVES: dict[str, dict[str, Any]] = {
     "plain": {"run": "sleep 600 &"},
     "apart": {"run": "setsid nohup sleep 600 >/dev/null 2>&1 & sleep 0.1"},
-    "orphan": {"run": "(setsid sh -c 'touch up; exec sleep 600' &) ; while ! test -e up; do :; done"},
+    "orphan": {"run": "(setsid sh -c ': > up; exec sleep 600' &) ; while ! test -e up; do :; done"},
     "call": {"call": "lib:leave"},
     "items": {"steps": [{"name": "p", "each": ["a"], "run": "setsid sleep 600 &"}]},
     "called": {"steps": [{"name": "p", "each": ["a"], "call": "lib:leave"}]},
