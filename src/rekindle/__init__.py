@@ -8,10 +8,22 @@ if TYPE_CHECKING:
     from rekindle.domain.errors import RekindleError
     from rekindle.domain.overrides import Overrides
     from rekindle.domain.rerun.request import How
+    from rekindle.engine.running.signals import StopHandle
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Action", "Budget", "Client", "Guards", "How", "Overrides", "RekindleError", "Workflow", "__version__"]
+__all__ = [
+    "Action",
+    "Budget",
+    "Client",
+    "Guards",
+    "How",
+    "Overrides",
+    "RekindleError",
+    "StopHandle",
+    "Workflow",
+    "__version__",
+]
 
 _MODULES = {
     "Client": "rekindle.api",
@@ -22,6 +34,7 @@ _MODULES = {
     "Overrides": "rekindle.domain.overrides",
     "RekindleError": "rekindle.domain.errors",
     "How": "rekindle.domain.rerun.request",
+    "StopHandle": "rekindle.engine.running.signals",
 }
 
 

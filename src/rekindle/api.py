@@ -41,7 +41,7 @@ from rekindle.engine.results import (
     WorkReport,
 )
 from rekindle.engine.running import reconcile
-from rekindle.engine.running.signals import deliver
+from rekindle.engine.running.signals import StopHandle, deliver
 from rekindle.engine.running.work import work
 from rekindle.engine.session import Session, open_session
 from rekindle.engine.staleness import stale_jobs
@@ -190,9 +190,12 @@ class Client(_Reader):
         of a workflow of its name that was submitted from another file."""
         return submit(self._session, _definition(definition, params), revise=revise)
 
-    def work(self, workflow: str | None = None, *, jobs: int | None = None) -> WorkReport:
-        """Run ready jobs until none is left. Signals are handled as by `Workflow.run`."""
-        report = work(self._session, WorkOptions(workflow, slots=_count("jobs", jobs)))
+    def work(
+        self, workflow: str | None = None, *, jobs: int | None = None, stop: StopHandle | None = None
+    ) -> WorkReport:
+        """Run ready jobs until none is left. Signals are handled as by `Workflow.run`. `stop` ends the run from any
+        thread."""
+        report = work(self._session, WorkOptions(workflow, slots=_count("jobs", jobs)), stop=stop)
         deliver(report.signal)
         return report
 

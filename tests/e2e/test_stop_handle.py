@@ -9,10 +9,10 @@ import psutil
 import pytest
 from project_folder import Project, until
 
+from rekindle import Client, StopHandle
 from rekindle.domain.states import State
 from rekindle.engine.results import WorkOptions, WorkReport
 from rekindle.engine.running import lease, runner_loop
-from rekindle.engine.running.signals import StopHandle
 from rekindle.engine.running.work import work
 from rekindle.engine.session import open_session
 
@@ -104,3 +104,17 @@ def test_a_stopped_handle_keeps_a_run_from_claiming(project: Project, thread: Ru
     ended = thread.start().result(60)
     assert (ended.exit_code, ended.completed, ended.stopped) == (0, 0, True)
     assert project.ran() == []
+
+
+def test_a_client_run_is_stopped_from_another_thread(project: Project, thread: RunInThread) -> None:
+    def run() -> WorkReport:
+        with Client(str(project.folder / ".rekindle")) as client:
+            return client.work(jobs=1, stop=thread.stop)
+
+    report = thread.pool.submit(run)
+    thread.until_long_runs()
+    thread.stop.stop()
+    project.write("go", "")
+    ended = report.result(60)
+    assert (ended.completed, ended.stopped) == (1, True)
+    assert project.ran() == ["long"]

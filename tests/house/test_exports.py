@@ -10,7 +10,18 @@ import pytest
 
 import rekindle
 
-EXPORTED = {"Action", "Budget", "Client", "Guards", "How", "Overrides", "RekindleError", "Workflow", "__version__"}
+EXPORTED = {
+    "Action",
+    "Budget",
+    "Client",
+    "Guards",
+    "How",
+    "Overrides",
+    "RekindleError",
+    "StopHandle",
+    "Workflow",
+    "__version__",
+}
 
 HEAVY = ("rich", "yaml", "psycopg", "starlette", "distributed", "multiprocessing", "asyncio")
 

@@ -237,7 +237,7 @@ def _lost(worker: WorkerProcess, assignment: Assignment, code: int, oom: Mapping
     }
     if worker.damaged:
         evidence["damaged"] = worker.damaged
-        message += "; its journal is damaged, and may have told the end"
+        message += "; its journal is damaged, and may have held the end"
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,

@@ -110,7 +110,7 @@ class _OutputFiles(msgspec.Struct, frozen=True):
             return "gone since"
         if Path(one.path).is_dir():
             return "a folder"
-        return "too large, and told by its time" if one.by == "mtime" else "overwritten since"
+        return "too large: compared by its time" if one.by == "mtime" else "overwritten since"
 
 
 def _output_diffs(a: _OutputFiles, b: _OutputFiles) -> Iterator[OutputDiff]:

@@ -227,7 +227,7 @@ def _known_workflow(archive: Snapshot, definition: Definition, revision_of: int 
     known = archive.workflows.find(revision_of or definition.name)
     if known is None:
         raise NotFound(
-            f"this store has no workflow {definition.name!r} of which the spec could be a revision",
+            f"this store has no workflow {definition.name!r} that the spec could be a revision of",
             hint="`rekindle run SPEC` submits it; -w NAME names one that was submitted --as NAME, -w NAME --revise any",
         )
     return known

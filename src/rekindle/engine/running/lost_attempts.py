@@ -103,7 +103,7 @@ def _ending(attempt: Attempt, runner: Runner, damages: Damages, canceled: bool, 
     if runner.elsewhere:
         message = f"the store was copied while runner {runner.id} (pid {runner.pid} on {runner.host}) ran it elsewhere"
     if damages:
-        message += f"; {damages[0][0]} is damaged, and may have told the end"
+        message += f"; {damages[0][0]} is damaged, and may have held the end"
     cause = Cause.CANCELED if canceled else Cause.LOST
     found = signature(cause, "", "lost with its runner", "", "")
     evidence: dict[str, Any] = {
