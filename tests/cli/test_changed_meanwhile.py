@@ -117,6 +117,16 @@ def test_a_plan_that_was_shown_is_not_applied_to_a_job_that_has_completed_since(
         assert not one.changed or one.found().state is State.COMPLETED
 
 
+def test_a_plan_saved_by_another_version_is_refused(batch):
+    batch("rerun", "-s", "failed", "--save-plan", "plan.json")
+    saved = batch.folder / "plan.json"
+    saved.write_text(saved.read_text().replace('"rekindle_plan": 2', '"rekindle_plan": 1'))
+    done = batch("apply", "plan.json")
+    assert done.code == 1
+    assert "was saved by another version of rekindle" in done.err
+    assert "plan the rerun again" in done.err
+
+
 STALE = """\
 name: stale
 jobs:

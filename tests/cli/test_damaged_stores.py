@@ -118,6 +118,7 @@ COLUMNS = (
     ("job", "binding", "3"),
     ("job", "state", None),
     ("job", "template", 4711),
+    ("job", "next_attempt", '{"take": "away"}'),
     ("template", "body", "{}"),
     ("resource_class", "licences", "{"),
     ("revision", "params", "null"),

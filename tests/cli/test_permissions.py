@@ -14,6 +14,9 @@ import pytest
 from cli_shell import Shell
 
 from rekindle.engine.notify import Notifier, notify
+from rekindle.store.database import connect
+from rekindle.store.paths import StoredPaths
+from rekindle.store.schema import migrate, migrations
 
 SPEC = """
 name: modes
@@ -172,10 +175,11 @@ def test_a_store_of_an_older_version_becomes_private_once_and_says_so(project: S
     store = project.folder / ".rekindle"
     for path in (store, *store.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    with closing(sqlite3.connect(store / "store.db")) as older:
-        older.executescript(
-            "ALTER TABLE attempt DROP COLUMN left_running; ALTER TABLE runner DROP COLUMN offer;PRAGMA user_version = 2"
-        )
+    (store / "store.db").unlink()
+    with closing(connect(store / "store.db")) as older:
+        migrate(older, migrations()[:2], StoredPaths(str(store)))
+        older.execute("INSERT INTO meta VALUES ('identity', 'x')")
+    (store / "store.db").chmod(0o644)
     first = project("status")
     assert f"the store {store} was open to other users and is now private" in first.err
     assert modes(store) == {"folders": {0o700}, "files": {0o600}, "by jobs": {0o644}}

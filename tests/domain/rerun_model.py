@@ -82,32 +82,31 @@ class World:
         """Start an attempt from the job's resume point."""
         standing = self.jobs[job]
         assert standing.pointers.held is None
-        assert standing.pointers.reserve is None, "claimed before its reserve was looked at"
+        assert standing.pointers.next.reuse_candidate is None, "claimed before its reserve was looked at"
         assert not [a for a in self.attempts.values() if a.job == job and a.state in ACTIVE], "claimed twice"
         assert job not in self.awaiting(), "claimed while something ran that it would disturb"
         assert all(self.jobs[parent].state is State.COMPLETED for parent in self.graph.parents[job])
         number = len(self.attempts) + 1
         pointers = standing.pointers
         kept = [
-            StepView(position, STEPS[position], State.COMPLETED, kept_from=pointers.resume_attempt)
-            for position in range(pointers.resume_step)
+            StepView(position, STEPS[position], State.COMPLETED, kept_from=pointers.next.resume_attempt)
+            for position in range(pointers.next.resume_step)
         ]
         if kept:
-            earlier = self.attempts[pointers.resume_attempt or 0].steps
+            earlier = self.attempts[pointers.next.resume_attempt or 0].steps
             assert all(step.state is State.COMPLETED for step in earlier[: len(kept)]), "kept what never completed"
         folder = f"/a/{number}"
-        if pointers.take is not None:
-            assert pointers.folder
+        if pointers.next.take is not None:
+            assert pointers.next.folder
             assert job % 2 == 0, "the project's folder is not an attempt's"
-            folder = pointers.folder if pointers.take == "same" else folder
+            folder = pointers.next.folder if pointers.next.take == "same" else folder
         self.attempts[number] = LiveAttempt(
             number,
             job,
             State.QUEUED,
             kept,
             folder=folder,
-            builds_on=pointers.resume_attempt,
-            overrides=pointers.overrides,
+            builds_on=pointers.next.resume_attempt,
         )
         standing.pointers = replace(pointers, attempt=number)
         self._move(standing, JobEvent.CLAIM)
@@ -116,13 +115,15 @@ class World:
         """Check the attempt that a ready job may reuse: reuse it, or let the job run."""
         standing = self.jobs[job]
         assert standing.state is State.READY
-        reserve = standing.pointers.reserve
+        reserve = standing.pointers.next.reuse_candidate
         assert reserve is not None
         if not holds:
-            standing.pointers = replace(standing.pointers, reserve=None)
+            standing.pointers = replace(standing.pointers, next=replace(standing.pointers.next, reuse_candidate=None))
             standing.version += 1
             return
-        standing.pointers = replace(standing.pointers, attempt=reserve, reserve=None)
+        standing.pointers = replace(
+            standing.pointers, attempt=reserve, next=replace(standing.pointers.next, reuse_candidate=None)
+        )
         self.attempts[reserve].archived_by = None
         self._move(standing, JobEvent.REINSTATE)
         self._release_children(job)
@@ -199,7 +200,11 @@ class World:
             for attempt in planned.archives:
                 self.attempts[attempt].archived_by = number
             after = pointers_after(planned, standing.pointers)
-            standing.pointers = replace(after, keep_recovery=number) if after.keep_recovery == 0 else after
+            standing.pointers = (
+                replace(after, next=replace(after.next, keep_recovery=number))
+                if after.next.keep_recovery == 0
+                else after
+            )
             standing.state, standing.unmet = planned.after, planned.unmet
             standing.version += 1
         return number
@@ -254,13 +259,13 @@ class World:
             assert standing.state is self._derived(standing), f"{standing.name}: {standing.state.label}"
             if standing.state in ACTIVE or standing.state is State.READY:
                 assert unmet == 0
-            reserve = standing.pointers.reserve
+            reserve = standing.pointers.next.reuse_candidate
             if reserve is not None:
                 assert standing.pointers.attempt is None
                 kept = self.attempts[reserve]
                 assert (kept.job, kept.state) == (job, State.COMPLETED)
                 assert kept.archived_by is not None
-            pinned_to = standing.pointers.pinned_to
+            pinned_to = standing.pointers.next.pinned_to
             assert pinned_to is None or self.attempts[pinned_to].job == job
             mine = [attempt for attempt in self.attempts.values() if attempt.job == job]
             assert sum(attempt.state in ACTIVE for attempt in mine) <= 1
@@ -286,18 +291,11 @@ class World:
             and AttemptView(
                 attempt.id, attempt.state, cause.get(attempt.state), tuple(attempt.steps), self._folders(attempt)
             ),
-            reserve=pointers.reserve,
-            pinned_to=pointers.pinned_to,
             last=max((one.id for one in self.attempts.values() if one.job == standing.id), default=None),
             aggregate=standing.id == AGGREGATE,
-            resume_attempt=pointers.resume_attempt,
-            resume_step=pointers.resume_step,
-            overrides=pointers.overrides,
             outputs=("out",),
-            keep_recovery=pointers.keep_recovery,
             workdir="project" if standing.id % 2 else "attempt",
-            take=pointers.take,
-            folder=pointers.folder,
+            next=pointers.next,
             directory="/p",
             resources=BASE,
             params=PARAMS,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
+from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.rerun.plan import RerunPlan
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.request import How, normalize_requests
 from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView, StepView
 from rekindle.domain.states import ACTIVE, ENDED, State
 
@@ -42,9 +43,12 @@ def ran(*states: State, number: int = 7, state: State | None = None) -> AttemptV
 
 
 def job(number: int, state: State, **more: Any) -> JobView:
-    """Return a job named j<number> with one step, and with attempt 100+number if its state implies one."""
+    """Return a job named j<number> with one step, and with attempt 100+number if its state implies one. Fields of the
+    next attempt may be given beside those of the view."""
     if "attempt" not in more and (state in ENDED or state in ACTIVE) and not more.get("canceled"):
         more["attempt"] = ran(state, number=100 + number)
+    following = {name: more.pop(name) for name in NextAttempt.__struct_fields__ if name in more}
+    more.setdefault("next", NextAttempt(**following))
     return JobView(id=number, name=f"j{number}", state=state, version=10 + number, **{"steps": ("a",), **more})
 
 
@@ -61,4 +65,11 @@ def world(jobs: Sequence[JobView], edges: JobGraph) -> dict[int, JobView]:
 
 def plan(jobs: Sequence[JobView], edges: JobGraph, *selected: int, start: str = "beginning") -> RerunPlan:
     """Return the plan for one request."""
-    return plan_rerun(world(jobs, edges), edges, [(selected, How(start))])
+    return plan_pairs(world(jobs, edges), edges, [(selected, How(start))])
+
+
+def plan_pairs(
+    views: Mapping[int, JobView], edges: JobGraph, pairs: Iterable[tuple[Iterable[int], How]], *more: Any, **named: Any
+) -> RerunPlan:
+    """Return the plan for lists of jobs, each list with its options."""
+    return plan_rerun(views, edges, normalize_requests(pairs), *more, **named)

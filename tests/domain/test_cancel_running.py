@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from rerun_views import C, F, K, Q, W, X, graph, job, ran, world
+from rerun_views import C, F, K, Q, W, X, graph, job, plan_pairs, ran, world
 
 from rekindle.domain.rerun.plan import Reason, ReasonKind, plan_from_json, plan_to_json
-from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import RESET_HOLD, How, how_to_json
 from rekindle.domain.states import State
 
@@ -17,7 +16,7 @@ CHAIN = graph((1, 2), (2, 3), (3, 4))
 
 
 def planned(jobs, edges, *requests):
-    return plan_rerun(world(jobs, edges), edges, [([number], how) for number, how in requests])
+    return plan_pairs(world(jobs, edges), edges, [([number], how) for number, how in requests])
 
 
 def canceled(decided):
@@ -48,7 +47,7 @@ def test_running_descendants_are_canceled_and_run_again(downstream):
     assert [one.id for one in decided.jobs] == [1, 2, 3, 4]
     assert canceled(decided) == {3: (103, "running")}
     assert [one.after for one in decided.jobs] == [State.READY, W, W, W]
-    assert decided.jobs[2].reserve is None
+    assert decided.jobs[2].next.reuse_candidate is None
 
 
 def test_with_none_only_running_children_are_canceled():
@@ -79,7 +78,7 @@ def test_a_running_held_job_is_refused():
 def test_a_running_job_resumes_at_its_current_step():
     one = job(1, X, steps=("a", "b", "c"), attempt=ran(C, number=7, state=X))
     decided = planned([one], graph(), (1, How("failed-step", cancel_running=True)))
-    assert (decided.jobs[0].start, decided.jobs[0].keeps, decided.jobs[0].resume_attempt) == ("b", ("a",), 7)
+    assert (decided.jobs[0].start, decided.jobs[0].keeps, decided.jobs[0].next.resume_attempt) == ("b", ("a",), 7)
 
 
 def test_outputs_of_running_jobs_are_not_saved():
@@ -87,7 +86,7 @@ def test_outputs_of_running_jobs_are_not_saved():
     jobs = [job(1, C, outputs=("out",), declared=("out",), directory="/p"), job(2, X, outputs=("o",), directory="/p")]
     how = How(cancel_running=True, keep_outputs=True)
     decided = planned(jobs, graph((1, 2)), (1, how))
-    assert [one.next_attempt.saves for one in decided.jobs] == [("/p/out",), ()]
+    assert [one.saves for one in decided.jobs] == [("/p/out",), ()]
 
 
 def test_a_reset_may_cancel_and_records_it():

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec.structs import replace
-from rerun_views import C, F, graph, job, plan, ran, world
+from rerun_views import C, F, graph, job, plan, plan_pairs, ran, world
 
 from rekindle.domain.definition import Resources
+from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.costs import DurationHistory, expected_cost
 from rekindle.domain.rerun.plan import ExpectedCost
-from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How
 from rekindle.domain.rerun.views import JobGraph, JobView
 
@@ -19,7 +19,7 @@ from rekindle.domain.rerun.views import JobGraph, JobView
 def cost(
     jobs: Sequence[JobView], edges: JobGraph, past: DurationHistory, selected: int = 1, how: How | None = None
 ) -> ExpectedCost:
-    return plan_rerun(world(jobs, edges), edges, [([selected], how or How())], past=past).expected
+    return plan_pairs(world(jobs, edges), edges, [([selected], how or How())], past=past).expected
 
 
 def test_cost_comes_from_own_attempts_then_the_template():
@@ -66,7 +66,7 @@ def test_reusable_jobs_are_counted_apart_and_unchanged_ones_not():
     edges = graph((1, 2), (1, 3))
     jobs = [job(1, C), job(2, C), job(3, C)]
     root, below, stays = plan(jobs, edges, 1).jobs
-    planned = [root, replace(below, reserve=102), replace(stays, stays=True)]
+    planned = [root, replace(below, next=NextAttempt(reuse_candidate=102)), replace(stays, stays=True)]
     expected = expected_cost(planned, world(jobs, edges), edges, DurationHistory(jobs={1: 1.0, 2: 2.0, 3: 4.0}))
     assert (expected.attempts, expected.seconds, expected.wall_seconds) == (1, 1.0, 1.0)
     assert (expected.reserved, expected.reserved_seconds) == (1, 2.0)

@@ -6,14 +6,13 @@ import json
 
 import pytest
 from msgspec.structs import replace
-from rerun_views import C, F, K, R, W, graph, job, ran, world
+from rerun_views import C, F, K, R, W, graph, job, plan_pairs, ran, world
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import BadValue, UsageError
 from rekindle.domain.overrides import AppliedOverrides, Overrides, decode_overrides
 from rekindle.domain.rerun.plan import OverrideChange, Reason, ReasonKind, plan_from_json, plan_to_json
-from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import How, check_how, how_to_json
+from rekindle.domain.rerun.request import How, RequestMode, check_how, how_to_json
 from rekindle.domain.rerun.undo import pointers_after, pointers_before
 from rekindle.domain.texts.quantities import Amount
 
@@ -27,7 +26,7 @@ def failed(number=1, **more):
 
 def planned(view, how, exists=lambda path: True, edges=None, others=()):
     edges = edges or graph()
-    return plan_rerun(world([view, *others], edges), edges, [([view.id], how)], exists)
+    return plan_pairs(world([view, *others], edges), edges, [([view.id], how)], exists)
 
 
 def only(view, how, **more):
@@ -49,42 +48,42 @@ def why(view, how, **more):
 def test_a_plain_rerun_uses_a_kept_resume_point():
     kept = failed(keep_recovery=3, resume_attempt=5, resume_step=2)
     row = only(kept, How())
-    assert (row.start, row.resume_attempt, row.resume_step, row.keeps) == ("c", 5, 2, ("a", "b"))
-    assert row.next_attempt.keep_recovery == 3
+    assert (row.start, row.next.resume_attempt, row.next.resume_step, row.keeps) == ("c", 5, 2, ("a", "b"))
+    assert row.next.keep_recovery == 3
     assert row.reasons[-1] == Reason(ReasonKind.RECOVERY, {"rerun": 3})
 
 
 def test_keep_recovery_keeps_this_start_point():
     row = only(failed(), How("failed-step", recovery="keep"))
-    assert (row.start, row.next_attempt.keep_recovery) == ("b", 0)
+    assert (row.start, row.next.keep_recovery) == ("b", 0)
 
 
 def test_without_being_kept_a_resume_point_is_for_one_rerun():
     row = only(failed(resume_attempt=5, resume_step=2), How())
-    assert (row.start, row.resume_attempt, row.next_attempt.keep_recovery) == ("beginning", None, None)
+    assert (row.start, row.next.resume_attempt, row.next.keep_recovery) == ("beginning", None, None)
 
 
 def test_a_new_resume_point_is_kept_in_place_of_the_old_one():
     row = only(failed(keep_recovery=3, resume_attempt=5, resume_step=2), How("failed-step"))
-    assert (row.start, row.resume_attempt, row.next_attempt.keep_recovery) == ("b", 7, 3)
+    assert (row.start, row.next.resume_attempt, row.next.keep_recovery) == ("b", 7, 3)
     assert len(row.reasons) == 1
 
 
 def test_clear_recovery_starts_from_the_beginning_and_forgets():
     row = only(failed(keep_recovery=3, resume_attempt=5, resume_step=2), How(recovery="clear"))
-    assert (row.start, row.resume_attempt, row.next_attempt.keep_recovery) == ("beginning", None, None)
+    assert (row.start, row.next.resume_attempt, row.next.keep_recovery) == ("beginning", None, None)
 
 
 def test_there_may_be_no_resume_point_to_keep():
     decided = planned(failed(), How(recovery="keep"))
-    assert decided.jobs[0].next_attempt.keep_recovery is None
+    assert decided.jobs[0].next.keep_recovery is None
     assert decided.warnings == ("`j1` starts from the beginning: it has no resume point to keep",)
 
 
 def test_a_resume_point_is_lost_when_an_upstream_job_runs_again():
     below = job(2, C, steps=STEPS, keep_recovery=3, resume_attempt=5, resume_step=1)
     decided = planned(job(1, C), How(), edges=graph((1, 2)), others=[below])
-    assert (decided.jobs[1].start, decided.jobs[1].next_attempt.keep_recovery) == ("beginning", None)
+    assert (decided.jobs[1].start, decided.jobs[1].next.keep_recovery) == ("beginning", None)
     assert "`j2` loses the resume point" in decided.warnings[0]
 
 
@@ -96,15 +95,15 @@ def test_the_failed_step_is_the_first_that_did_not_complete_whatever_ended_it(ca
 
 def test_again_is_the_last_attempt_as_it_was():
     view = failed(resume_attempt=5, resume_step=1, overrides='{"cpus": 2.0}', take="copy", folder="/f", keep_recovery=3)
-    row = only(replace(view, workdir="attempt"), How(again=True))
-    assert (row.start, row.resume_attempt, row.resume_step) == ("b", 5, 1)
-    assert (row.next_attempt.take, row.next_attempt.folder, row.next_attempt.overrides) == (
+    row = only(replace(view, workdir="attempt"), How(mode=RequestMode.REPEAT))
+    assert (row.start, row.next.resume_attempt, row.next.resume_step) == ("b", 5, 1)
+    assert (row.next.take, row.next.folder, row.next.overrides) == (
         "copy",
         "/f",
         '{"cpus": 2.0}',
     )
-    assert row.next_attempt.keep_recovery == 3
-    assert only(failed(), How(again=True)).start == "beginning"
+    assert row.next.keep_recovery == 3
+    assert only(failed(), How(mode=RequestMode.REPEAT)).start == "beginning"
 
 
 # Overrides
@@ -116,7 +115,7 @@ def test_overrides_show_before_and_after():
     view = failed(resources=SMALL, params={"alpha": 0.1}, env={"A": "x"})
     asked = Overrides.asked({"alpha": 0.2}, {"A": "y", "B": "z"}, "x1.5", "2m", 4)
     row = only(view, How(overrides=asked))
-    assert row.next_attempt.changes == (
+    assert row.changes == (
         OverrideChange("params.alpha", 0.1, 0.2),
         OverrideChange("env.A", "x", "y"),
         OverrideChange("env.B", None, "z"),
@@ -124,7 +123,7 @@ def test_overrides_show_before_and_after():
         OverrideChange("time", 60.0, 120.0),
         OverrideChange("cpus", 1.0, 4),
     )
-    assert decode_overrides(row.next_attempt.overrides) == AppliedOverrides(
+    assert decode_overrides(row.next.overrides) == AppliedOverrides(
         {"alpha": 0.2}, {"A": "y", "B": "z"}, 1500, 120.0, 4
     )
 
@@ -132,13 +131,13 @@ def test_overrides_show_before_and_after():
 def test_a_factor_is_of_what_the_job_has_now():
     view = failed(resources=SMALL, overrides=AppliedOverrides(memory=3000).text())
     asked = Overrides(memory=Amount(factor=2.0))
-    assert decode_overrides(only(view, How(overrides=asked)).next_attempt.overrides).memory == 6000
+    assert decode_overrides(only(view, How(overrides=asked)).next.overrides).memory == 6000
 
 
 def test_a_rerun_drops_earlier_overrides():
     view = failed(resources=SMALL, overrides=AppliedOverrides(memory=3000).text())
     row = only(view, How())
-    assert (row.next_attempt.overrides, row.next_attempt.changes) == (None, (OverrideChange("memory", 3000, 1000),))
+    assert (row.next.overrides, row.changes) == (None, (OverrideChange("memory", 3000, 1000),))
 
 
 def test_kept_modifications_lie_under_the_new_ones():
@@ -146,16 +145,16 @@ def test_kept_modifications_lie_under_the_new_ones():
         resources=SMALL, params={"a": 1, "b": 2}, overrides=AppliedOverrides({"a": 5, "b": 6}, memory=3000).text()
     )
     row = only(view, How(overrides=Overrides.asked({"a": 7}), keep_modified=True))
-    assert decode_overrides(row.next_attempt.overrides) == AppliedOverrides({"a": 7, "b": 6}, memory=3000)
-    assert row.next_attempt.changes == (OverrideChange("params.a", 5, 7),)
+    assert decode_overrides(row.next.overrides) == AppliedOverrides({"a": 7, "b": 6}, memory=3000)
+    assert row.changes == (OverrideChange("params.a", 5, 7),)
 
 
 def test_descendants_keep_their_own_modifications_and_get_no_others():
     mine = AppliedOverrides(cpus=2.0).text()
     below = [job(2, C, overrides=mine), job(3, C)]
     decided = planned(failed(), How(overrides=Overrides.asked(cpus=8)), edges=graph((1, 2), (1, 3)), others=below)
-    assert [row.next_attempt.overrides for row in decided.jobs[1:]] == [mine, None]
-    assert pointers_after(decided.jobs[1], pointers_before(below[0])).overrides == mine
+    assert [row.next.overrides for row in decided.jobs[1:]] == [mine, None]
+    assert pointers_after(decided.jobs[1], pointers_before(below[0])).next.overrides == mine
 
 
 def test_an_unknown_parameter_is_refused_with_the_nearest():
@@ -213,7 +212,7 @@ def test_contradictory_options_are_refused():
         with pytest.raises(BadValue):
             check_how(how)
     with pytest.raises(UsageError):
-        check_how(How(again=True, keep_outputs=True))
+        check_how(How(mode=RequestMode.REPEAT, keep_outputs=True))
 
 
 def test_the_request_is_recorded_without_defaults():
@@ -236,7 +235,7 @@ def test_the_request_is_recorded_without_defaults():
 def test_jobs_requested_with_different_options_are_refused():
     views = world([failed()], graph())
     hows = [([1], How(overrides=Overrides.asked(cpus=2))), ([1], How())]
-    assert plan_rerun(views, graph(), hows).refused[0].why == "it is requested in different ways: name one"
+    assert plan_pairs(views, graph(), hows).refused[0].why == "it is requested in different ways: name one"
 
 
 # Outputs
@@ -268,7 +267,7 @@ def test_states_that_cannot_rerun_are_refused_as_before():
 def test_a_rerun_resumes_the_named_attempt():
     view = failed(source=ran(C, C, F, number=4))
     row = only(view, How("failed-step", attempt=4))
-    assert (row.start, row.keeps, row.resume_attempt, row.resume_step) == ("c", ("a", "b"), 4, 2)
+    assert (row.start, row.keeps, row.next.resume_attempt, row.next.resume_step) == ("c", ("a", "b"), 4, 2)
     assert row.archives == (7,), "the one that is live"
 
 
@@ -286,7 +285,7 @@ def test_a_named_attempt_must_be_used():
 def test_a_ready_job_drops_its_resume_point():
     ready = job(1, R, steps=STEPS, resume_attempt=5, resume_step=2, keep_recovery=3)
     row = only(ready, How(recovery="clear"))
-    assert (row.before, row.after, row.start, row.resume_attempt, row.archives) == (R, R, "beginning", None, ())
-    assert row.next_attempt.keep_recovery is None
+    assert (row.before, row.after, row.start, row.next.resume_attempt, row.archives) == (R, R, "beginning", None, ())
+    assert row.next.keep_recovery is None
     assert "it is ready" in why(ready, How())
     assert "it is ready" in why(job(1, R, steps=STEPS), How(recovery="clear"))

@@ -6,12 +6,12 @@ import json
 
 import pytest
 from msgspec.structs import replace
-from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, ran, world
+from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, plan_pairs, ran, world
 
 from rekindle.domain.errors import NotFound
+from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.rerun.plan import Reason, ReasonKind, plan_from_json, plan_to_json
-from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import RESET_HOLD, How
+from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode
 from rekindle.domain.rerun.undo import JobPointers, pointers_after, pointers_before
 from rekindle.domain.rerun.views import JobGraph, StepView
 
@@ -90,7 +90,7 @@ def test_a_waiting_descendant_is_planned():
 def test_a_descendant_that_was_to_resume_starts_at_the_beginning():
     resuming = job(2, W, resume_attempt=90, resume_step=1)
     decided = plan([job(1, F), resuming], graph((1, 2)), 1)
-    assert [(planned.id, planned.resume_attempt, planned.resume_step) for planned in decided.jobs] == [
+    assert [(planned.id, planned.next.resume_attempt, planned.next.resume_step) for planned in decided.jobs] == [
         (1, None, 0),
         (2, None, 0),
     ]
@@ -120,7 +120,7 @@ def test_held_descendants_are_reset_and_stay_held_with_a_warning():
 
 
 def asked(how, jobs, edges, *selected):
-    return plan_rerun(world(jobs, edges), edges, [(selected, how)])
+    return plan_pairs(world(jobs, edges), edges, [(selected, how)])
 
 
 CHANGED, LEFT = How(downstream="changed"), How(downstream="none")
@@ -128,9 +128,15 @@ CHAIN = graph((1, 2), (2, 3))
 
 
 def test_only_completed_descendants_may_be_reused():
-    jobs = [job(1, F), job(2, C), job(3, F), job(4, W, reserve=90), job(5, C, aggregate=True)]
+    jobs = [job(1, F), job(2, C), job(3, F), job(4, W, reuse_candidate=90), job(5, C, aggregate=True)]
     decided = asked(CHANGED, jobs, graph((1, 2), (1, 3), (1, 4), (1, 5)), 1)
-    assert {planned.id: planned.reserve for planned in decided.jobs} == {1: None, 2: 102, 3: None, 4: 90, 5: None}
+    assert {planned.id: planned.next.reuse_candidate for planned in decided.jobs} == {
+        1: None,
+        2: 102,
+        3: None,
+        4: 90,
+        5: None,
+    }
     assert [planned.after for planned in decided.jobs[1:]] == [W] * 4
     assert [reason.kind for reason in decided.jobs[1].reasons] == [ReasonKind.UPSTREAM, ReasonKind.RESERVE]
 
@@ -138,23 +144,23 @@ def test_only_completed_descendants_may_be_reused():
 def test_a_stale_job_below_a_stale_job_may_be_reused():
     jobs, why = [job(1, C), job(2, C), job(3, F)], {n: (Reason(ReasonKind.INPUT, {"name": "i"}),) for n in (1, 2, 3)}
     views, stale = world(jobs, CHAIN), How(downstream="changed", keep_modified=True)
-    decided = plan_rerun(views, CHAIN, [([1, 2, 3], stale)], why=why)
-    assert [planned.reserve for planned in decided.jobs] == [None, 102, None]
+    decided = plan_pairs(views, CHAIN, [([1, 2, 3], stale)], why=why)
+    assert [planned.next.reuse_candidate for planned in decided.jobs] == [None, 102, None]
     kinds = [{reason.kind for reason in planned.reasons} for planned in decided.jobs]
     assert [ReasonKind.SELECTED in one for one in kinds] == [True, False, True]
     assert all(ReasonKind.INPUT in one for one in kinds)
     for named, reasons in ((stale, {}), (replace(stale, downstream="all"), why)):
-        picked = plan_rerun(views, CHAIN, [([1, 2, 3], named)], why=reasons)
-        assert [planned.reserve for planned in picked.jobs] == [None, None, None]
+        picked = plan_pairs(views, CHAIN, [([1, 2, 3], named)], why=reasons)
+        assert [planned.next.reuse_candidate for planned in picked.jobs] == [None, None, None]
 
 
 def test_all_beats_changed_and_changed_beats_none():
     jobs, edges = [job(n, C) for n in (1, 2, 3, 4)], graph((1, 4), (2, 4), (3, 4))
     views = world(jobs, edges)
-    everything = plan_rerun(views, edges, [([1], How()), ([2], CHANGED), ([3], LEFT)])
-    assert (everything.jobs[3].archives, everything.jobs[3].reserve) == ((104,), None)
-    changed = plan_rerun(views, edges, [([2], CHANGED), ([3], LEFT)])
-    assert (changed.jobs[2].archives, changed.jobs[2].reserve) == ((104,), 104)
+    everything = plan_pairs(views, edges, [([1], How()), ([2], CHANGED), ([3], LEFT)])
+    assert (everything.jobs[3].archives, everything.jobs[3].next.reuse_candidate) == ((104,), None)
+    changed = plan_pairs(views, edges, [([2], CHANGED), ([3], LEFT)])
+    assert (changed.jobs[2].archives, changed.jobs[2].next.reuse_candidate) == ((104,), 104)
 
 
 def test_with_none_finished_children_stay_and_ready_ones_wait():
@@ -191,10 +197,10 @@ def test_hold_applies_to_selected_jobs_only():
 
 def test_release_only_releases_jobs_reset_by_hand():
     resuming = job(
-        1, R, held=RESET_HOLD, resume_attempt=90, resume_step=1, reserve=None, pinned_to=90, steps=("a", "b")
+        1, R, held=RESET_HOLD, resume_attempt=90, resume_step=1, reuse_candidate=None, pinned_to=90, steps=("a", "b")
     )
     jobs = [resuming, job(2, C, held="looks odd"), job(3, F)]
-    decided = asked(How(release=True), jobs, graph(), 1, 2, 3)
+    decided = asked(How(mode=RequestMode.RELEASE), jobs, graph(), 1, 2, 3)
     assert states(decided) == {1: ("ready", "ready")}
     assert (decided.jobs[0].releases, decided.jobs[0].archives, decided.jobs[0].start) == (True, (), "b")
     before = pointers_before(resuming)
@@ -209,20 +215,26 @@ def test_release_only_releases_jobs_reset_by_hand():
 def test_jobs_are_pinned_as_the_nearest_selected_job_is():
     edges = graph((1, 2), (2, 3), (3, 4), (1, 5))
     jobs = [job(1, C), job(2, C), job(3, C), job(4, W, last=77), job(5, W)]
-    decided = plan_rerun(world(jobs, edges), edges, [([1], How()), ([3], How(definition="pinned"))])
-    assert {planned.id: planned.pinned_to for planned in decided.jobs} == {1: None, 2: None, 3: 103, 4: 77, 5: None}
+    decided = plan_pairs(world(jobs, edges), edges, [([1], How()), ([3], How(definition="pinned"))])
+    assert {planned.id: planned.next.pinned_to for planned in decided.jobs} == {
+        1: None,
+        2: None,
+        3: 103,
+        4: 77,
+        5: None,
+    }
 
 
 def test_a_rerun_uses_the_latest_definition_and_a_repeat_does_not():
     pinned = job(1, F, pinned_to=90)
-    assert asked(How(), [pinned], graph(), 1).jobs[0].pinned_to is None
-    assert asked(How(again=True), [pinned], graph(), 1).jobs[0].pinned_to == 90
+    assert asked(How(), [pinned], graph(), 1).jobs[0].next.pinned_to is None
+    assert asked(How(mode=RequestMode.REPEAT), [pinned], graph(), 1).jobs[0].next.pinned_to == 90
 
 
 def test_steps_and_outputs_follow_the_pinned_definition():
     view = job(1, F, attempt=ran(C, F), steps=("x", "y"), outputs=("new",))
     earlier = replace(view, steps=("a", "b"), outputs=("old",))
-    decided = plan_rerun({1: view}, graph(), [([1], How("failed-step", definition="pinned"))], earlier={1: earlier})
+    decided = plan_pairs({1: view}, graph(), [([1], How("failed-step", definition="pinned"))], earlier={1: earlier})
     assert (decided.jobs[0].start, decided.jobs[0].keeps, decided.overwrites) == ("b", ("a",), ("old",))
 
 
@@ -313,7 +325,7 @@ def steps(*names):
 def test_from_failed_step_keeps_what_completed():
     decided = plan([job(1, F, attempt=ran(C, F), **steps("a", "b", "c"))], graph(), 1, start="failed-step")
     (planned,) = decided.jobs
-    assert (planned.start, planned.keeps, planned.resume_attempt, planned.resume_step) == ("b", ("a",), 7, 1)
+    assert (planned.start, planned.keeps, planned.next.resume_attempt, planned.next.resume_step) == ("b", ("a",), 7, 1)
 
 
 def test_a_step_that_was_lost_or_canceled_is_where_it_starts():
@@ -325,13 +337,18 @@ def test_a_step_that_was_lost_or_canceled_is_where_it_starts():
 def test_steps_kept_from_earlier_attempts_count_as_completed():
     attempt = replace(ran(F), steps=(StepView(1, "b", F), StepView(0, "a", W, kept_from=3)))
     (planned,) = plan([job(1, F, attempt=attempt, **steps("a", "b"))], graph(), 1, start="failed-step").jobs
-    assert (planned.start, planned.resume_attempt) == ("b", 7)
+    assert (planned.start, planned.next.resume_attempt) == ("b", 7)
 
 
 @pytest.mark.parametrize("attempt", [ran(F), ran(F, C, state=F), replace(ran(F), steps=())])
 def test_without_a_completed_first_step_the_failed_step_is_the_beginning(attempt):
     (planned,) = plan([job(1, F, attempt=attempt, **steps("a", "b"))], graph(), 1, start="failed-step").jobs
-    assert (planned.start, planned.keeps, planned.resume_attempt, planned.resume_step) == ("beginning", (), None, 0)
+    assert (planned.start, planned.keeps, planned.next.resume_attempt, planned.next.resume_step) == (
+        "beginning",
+        (),
+        None,
+        0,
+    )
 
 
 def test_a_step_that_completed_behind_a_gap_is_not_kept():
@@ -372,12 +389,12 @@ def test_changes_behind_the_start_point_do_not_matter():
 
 def test_a_named_step_of_a_completed_job_can_be_where_it_starts():
     (planned,) = plan([job(1, C, attempt=ran(C, C, C), **steps("a", "b", "c"))], graph(), 1, start="b").jobs
-    assert (planned.start, planned.keeps, planned.resume_step) == ("b", ("a",), 1)
+    assert (planned.start, planned.keeps, planned.next.resume_step) == ("b", ("a",), 1)
 
 
 def test_the_first_step_by_name_is_the_beginning():
     (planned,) = plan([job(1, C, **steps("run"))], graph(), 1, start="run").jobs
-    assert (planned.start, planned.resume_attempt) == ("beginning", None)
+    assert (planned.start, planned.next.resume_attempt) == ("beginning", None)
 
 
 def test_an_unknown_step_is_answered_with_the_known_ones():
@@ -416,19 +433,19 @@ def test_a_refused_start_below_another_selected_job_becomes_the_beginning_with_a
 
 def test_the_same_options_twice_are_one_request():
     views = world([job(1, F), job(2, F)], graph())
-    decided = plan_rerun(views, graph(), [([1, 2], How()), ([2, 2], How())])
-    assert decided == plan_rerun(views, graph(), [([2, 1], How())])
+    decided = plan_pairs(views, graph(), [([1, 2], How()), ([2, 2], How())])
+    assert decided == plan_pairs(views, graph(), [([2, 1], How())])
 
 
 def test_each_request_has_its_own_options():
     views = world([job(n, F, attempt=ran(C, F, number=n), **steps("a", "b")) for n in (1, 2)], graph())
-    decided = plan_rerun(views, graph(), [([1], How("failed-step")), ([2], How())])
+    decided = plan_pairs(views, graph(), [([1], How("failed-step")), ([2], How())])
     assert [planned.start for planned in decided.jobs] == ["b", "beginning"]
 
 
 def test_a_job_requested_with_different_options_is_refused():
     views = world([job(1, F), job(2, F)], graph())
-    decided = plan_rerun(views, graph(), [([1, 2], How("failed-step")), ([2], How())])
+    decided = plan_pairs(views, graph(), [([1, 2], How("failed-step")), ([2], How())])
     assert refusals(decided) == {2: "it is requested in different ways, from beginning and from failed-step: name one"}
     assert [planned.id for planned in decided.jobs] == [1]
 
@@ -442,11 +459,11 @@ def test_overwritten_outputs_are_listed_once():
 
 
 def test_a_selection_drops_overrides_and_a_descendant_keeps_them():
-    jobs = [job(1, F, overrides="{}", reserve=5, not_before=9.0), job(2, C, overrides="{}", reserve=6)]
+    jobs = [job(1, F, overrides="{}", reuse_candidate=5, not_before=9.0), job(2, C, overrides="{}", reuse_candidate=6)]
     selected, below = plan(jobs, graph((1, 2)), 1).jobs
-    assert pointers_before(jobs[0]) == JobPointers(attempt=101, reserve=5, not_before=9.0, overrides="{}")
+    assert pointers_before(jobs[0]) == JobPointers(attempt=101, next=jobs[0].next)
     assert pointers_after(selected, pointers_before(jobs[0])) == JobPointers()
-    assert pointers_after(below, pointers_before(jobs[1])) == JobPointers(overrides="{}")
+    assert pointers_after(below, pointers_before(jobs[1])) == JobPointers(next=NextAttempt(overrides="{}"))
 
 
 RICH = [job(1, C), job(2, F, attempt=ran(C, F), steps=("a", "b"), outputs=("o",)), job(3, K), job(4, X), job(5, W)]
@@ -502,13 +519,18 @@ def test_a_plan_survives_json():
 def test_a_plan_with_reuse_pins_and_holds_survives_json():
     edges = graph((1, 2), (3, 4), (5, 6))
     jobs = [*(job(n, C) for n in range(1, 7)), job(7, R, held=RESET_HOLD)]
-    decided = plan_rerun(
+    decided = plan_pairs(
         world(jobs, edges),
         edges,
-        [([1], replace(CHANGED, definition="pinned")), ([3], LEFT), ([5], How(hold="reset")), ([7], How(release=True))],
+        [
+            ([1], replace(CHANGED, definition="pinned")),
+            ([3], LEFT),
+            ([5], How(hold="reset")),
+            ([7], How(mode=RequestMode.RELEASE)),
+        ],
     )
     assert plan_from_json(json.loads(json.dumps(plan_to_json(decided)))) == decided
-    flags = [(one.reserve, one.pinned_to, one.stays, one.holds, one.releases) for one in decided.jobs]
+    flags = [(one.next.reuse_candidate, one.next.pinned_to, one.stays, one.holds, one.releases) for one in decided.jobs]
     assert len(set(flags)) == 6
 
 
@@ -534,7 +556,7 @@ def test_a_thousand_failures_among_ten_thousand_jobs_are_planned_at_once():
     jobs = [job(1, C), *(job(n, F if n % 10 == 0 else C) for n in range(2, 10_001)), job(10_001, W)]
     views = world(jobs, edges)
     failed = [view.id for view in jobs if view.state is F]
-    decided = plan_rerun(views, edges, [(failed, How("failed-step"))])
+    decided = plan_pairs(views, edges, [(failed, How("failed-step"))])
     assert len(decided.jobs) == 1001
 
 
@@ -542,11 +564,11 @@ def test_a_hundred_thousand_descendants_take_seconds():
     n = 100_000
     edges = JobGraph({k: [k + 1] for k in range(1, n)}, {k + 1: [k] for k in range(1, n)})
     views = {k: job(k, C) for k in range(1, n + 1)}
-    decided = plan_rerun(views, edges, [([1], How())])
+    decided = plan_pairs(views, edges, [([1], How())])
     assert len(decided.jobs) == n
 
 
 def test_an_automatic_repeat_keeps_completed_descendants():
     edges = graph((1, 2))
-    decided = plan_rerun(world([job(1, F), job(2, C)], edges), edges, [([1], How(again=True))])
+    decided = plan_pairs(world([job(1, F), job(2, C)], edges), edges, [([1], How(mode=RequestMode.REPEAT))])
     assert states(decided) == {1: ("failed", "ready")}

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 from rerun_model import AGGREGATE, BASE, STEPS, World, ended
+from rerun_views import plan_pairs
 
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import descendants
+from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import NO_OVERRIDES, AppliedOverrides, Overrides, decode_overrides
 from rekindle.domain.rerun.plan import ReasonKind, RerunPlan, plan_from_json, plan_to_json
-from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import RESET_HOLD, How
+from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode
 from rekindle.domain.states import ACTIVE, JobEvent, State
 
 STARTS = ["beginning", "failed-step", *STEPS]
@@ -62,12 +63,15 @@ class Reruns(RuleBasedStateMachine):
         return [job.id for job in jobs if job.state in states and (held or job.pointers.held is None)]
 
     def _claimable(self):
-        ready = [job for job in self._jobs(State.READY, held=False) if self.world.jobs[job].pointers.reserve is None]
+        ready = [job for job in self._jobs(State.READY, held=False) if self._candidate(job) is None]
         awaiting = self.world.awaiting()
         return [job for job in ready if job not in awaiting]
 
     def _to_check(self):
-        return [job for job in self._jobs(State.READY, held=False) if self.world.jobs[job].pointers.reserve is not None]
+        return [job for job in self._jobs(State.READY, held=False) if self._candidate(job) is not None]
+
+    def _candidate(self, job):
+        return self.world.jobs[job].pointers.next.reuse_candidate
 
     # Running
 
@@ -168,11 +172,11 @@ class Reruns(RuleBasedStateMachine):
     def _plan(self, data):
         jobs = st.lists(st.sampled_from(sorted(self.world.jobs)), min_size=1, max_size=3)
         plain = st.sampled_from(STARTS).map(How)
-        hows = plain | HOWS | st.just(How(release=True))
+        hows = plain | HOWS | st.just(How(mode=RequestMode.RELEASE))
         requests = data.draw(st.lists(st.tuples(jobs, hows), min_size=1, max_size=2))
         views = self.world.views()
-        decided = plan_rerun(views, self.world.graph, requests, self._exists)
-        assert decided == plan_rerun(views, self.world.graph, requests, self._exists)  # 6
+        decided = plan_pairs(views, self.world.graph, requests, self._exists)
+        assert decided == plan_pairs(views, self.world.graph, requests, self._exists)  # 6
         asked = {job: how for selected, how in requests for job in selected}
         self._check_plan(decided, asked)
         for job in decided.jobs:
@@ -195,48 +199,50 @@ class Reruns(RuleBasedStateMachine):
         attempt = pointers.attempt
         steps = self.world.attempts[attempt].steps if attempt else []
         done = sum(step.state is State.COMPLETED for step in steps)
-        recovered = how is not None and start == "beginning" and pointers.keep_recovery and how.recovery != "clear"
+        recovered = how is not None and start == "beginning" and pointers.next.keep_recovery and how.recovery != "clear"
         if recovered:
-            attempt, expected = pointers.resume_attempt, pointers.resume_step
+            attempt, expected = pointers.next.resume_attempt, pointers.next.resume_step
         elif start == "failed-step":
             expected = min(done, len(STEPS) - 1)
         else:
             expected = STEPS.index(start) if start in STEPS else 0
-        assert job.resume_step == expected
+        assert job.next.resume_step == expected
         assert recovered or expected <= done
         assert job.keeps == STEPS[:expected]
         assert job.start == (STEPS[expected] if expected else "beginning")
-        assert job.resume_attempt == (attempt if expected or job.next_attempt.take else None)
+        assert job.next.resume_attempt == (attempt if expected or job.next.take else None)
         assert (job.reasons[-1].kind is ReasonKind.RECOVERY) == bool(recovered)
         if how is None or not expected or how.recovery == "clear":
-            assert job.next_attempt.keep_recovery is None
+            assert job.next.keep_recovery is None
         else:
-            assert job.next_attempt.keep_recovery == (0 if how.recovery == "keep" else pointers.keep_recovery)
+            assert job.next.keep_recovery == (0 if how.recovery == "keep" else pointers.next.keep_recovery)
 
     def _check_folder(self, job, how):
-        manner = job.next_attempt
-        assert (manner.take is None) == (manner.folder is None)
-        if manner.take is not None:
+        following = job.next
+        assert (following.take is None) == (following.folder is None)
+        if following.take is not None:
             assert how is not None
             assert job.id % 2 == 0
-            assert manner.folder in self.world.folders
-            assert {attempt.job for attempt in self.world.attempts.values() if attempt.folder == manner.folder} == {
+            assert following.folder in self.world.folders
+            assert {attempt.job for attempt in self.world.attempts.values() if attempt.folder == following.folder} == {
                 job.id
             }
         if how is not None and how.workdir is not None:
-            assert (manner.take or "new") == how.workdir
+            assert (following.take or "new") == how.workdir
 
     def _check_modified(self, job, how):
-        now = decode_overrides(self.world.jobs[job.id].pointers.overrides)
-        after = decode_overrides(job.next_attempt.overrides)
+        now = decode_overrides(self.world.jobs[job.id].pointers.next.overrides)
+        after = decode_overrides(job.next.overrides)
         if how is None:
             assert after == now
             return
         asked = how.overrides or Overrides()
-        base = now if how.keep_modified else NO_OVERRIDES
+        pinned_to = self.world.jobs[job.id].pointers.next.pinned_to
+        unpinned = pinned_to is not None and how.definition == "latest"  # the overrides were those of that definition
+        base = now if how.keep_modified and not unpinned else NO_OVERRIDES
         memory = now.resources(BASE).memory * 2 if asked.memory else None
         assert after == AppliedOverrides(asked.params, asked.env, memory, None, asked.cpus).over(base)
-        assert {change.name for change in job.next_attempt.changes} == {
+        assert {change.name for change in job.changes} == {
             name for name, had in _flat(now).items() | _flat(after).items() if _flat(now)[name] != _flat(after)[name]
         }
 
@@ -246,7 +252,7 @@ class Reruns(RuleBasedStateMachine):
             how = asked[root]
         attempts = [one.id for one in self.world.attempts.values() if one.job == job.id]
         live = self.world.jobs[job.id].pointers.attempt
-        assert job.pinned_to == ((live or max(attempts, default=None)) if how.definition == "pinned" else None)
+        assert job.next.pinned_to == ((live or max(attempts, default=None)) if how.definition == "pinned" else None)
 
     def _reached(self, decided, asked):
         """Return (all reset jobs below the selection, those of them that may be reused, those that `none` leaves)."""
@@ -295,8 +301,8 @@ class Reruns(RuleBasedStateMachine):
             expected = None
             if job.id in spared and job.id != AGGREGATE:
                 good = attempt is not None and attempt.state is State.COMPLETED
-                expected = attempt.id if good else None if attempt else standing.pointers.reserve
-            assert job.stays or job.reserve == expected
+                expected = attempt.id if good else None if attempt else standing.pointers.next.reuse_candidate
+            assert job.stays or job.next.reuse_candidate == expected
 
     def _apply(self, decided):
         planned = {job.id: job for job in decided.jobs}
@@ -318,7 +324,7 @@ class Reruns(RuleBasedStateMachine):
             assert standing.pointers.attempt is None
             below = any(reason.kind is ReasonKind.UPSTREAM for reason in plan.reasons)
             assert standing.state is State.WAITING or not below  # 2
-            assert standing.pointers.resume_attempt is None or _is_selected(plan)
+            assert standing.pointers.next.resume_attempt is None or _is_selected(plan)
         assert attempts == set(self.world.attempts)  # 4
         self.world.check()  # 3, 11
         with pytest.raises(PlanOutdated):
@@ -397,7 +403,7 @@ def finish(world, job, event=JobEvent.COMPLETE, steps=0):
 
 
 def rerun(world, *jobs, start="beginning"):
-    return world.apply(plan_rerun(world.views(), world.graph, [(jobs, How(start))]))
+    return world.apply(plan_pairs(world.views(), world.graph, [(jobs, How(start))]))
 
 
 def labels(world):
@@ -438,7 +444,7 @@ def test_a_saved_plan_is_refused_when_a_parent_outside_it_has_moved():
     count in the plan is wrong."""
     world = World(4, [(0, 3), (1, 3), (2, 3)])
     finish(world, 0)
-    decided = plan_rerun(world.views(), world.graph, [([0], How())])
+    decided = plan_pairs(world.views(), world.graph, [([0], How())])
     assert decided.jobs[1].unmet == 3
     version = world.jobs[3].version
     finish(world, 1)
@@ -452,8 +458,8 @@ def test_a_resumed_attempt_that_fails_again_is_resumed_from_where_it_came_to():
     finish(world, 0, JobEvent.FAIL, steps=1)
     rerun(world, 0, start="failed-step")
     finish(world, 0, JobEvent.FAIL, steps=1)
-    decided = plan_rerun(world.views(), world.graph, [([0], How("failed-step"))])
-    assert (decided.jobs[0].keeps, decided.jobs[0].resume_attempt) == (STEPS[:2], 2)
+    decided = plan_pairs(world.views(), world.graph, [([0], How("failed-step"))])
+    assert (decided.jobs[0].keeps, decided.jobs[0].next.resume_attempt) == (STEPS[:2], 2)
 
 
 def test_undo_brings_back_the_resume_point_that_a_rerun_above_cleared():
@@ -462,8 +468,8 @@ def test_undo_brings_back_the_resume_point_that_a_rerun_above_cleared():
     finish(world, 1, JobEvent.FAIL, steps=1)
     rerun(world, 1, start="failed-step")
     resuming = world.jobs[1].pointers
-    assert (resuming.resume_attempt, resuming.resume_step) == (2, 1)
+    assert (resuming.next.resume_attempt, resuming.next.resume_step) == (2, 1)
     number = rerun(world, 0)
-    assert world.jobs[1].pointers == replace(resuming, resume_attempt=None, resume_step=0)
+    assert world.jobs[1].pointers == replace(resuming, next=NextAttempt())
     world.undo(number)
     assert world.jobs[1].pointers == resuming

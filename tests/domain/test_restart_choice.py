@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from rerun_views import graph
+from rerun_views import graph, plan_pairs
 from rerun_views import job as planned
 from rerun_views import world as settled
 
 from rekindle.domain.models import Job
 from rekindle.domain.rerun.plan import Reason, ReasonKind
-from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.domain.rerun.restart import RELEASE, RERUN_INTERRUPTED, RERUN_STALE, choose_for_restart, ended_by_itself
 from rekindle.domain.rerun.undo import pointers_after, pointers_before
@@ -156,7 +155,7 @@ def by_brute_force(scene: Scene, only_reset: bool) -> tuple[set[int], set[int], 
 def test_a_restart_is_what_brute_force_finds(scene: Scene, only_reset: bool) -> None:
     reset, let_go, refused = by_brute_force(scene, only_reset)
     begun = choose_for_restart(scene.jobs(), scene.causes, scene.stale, only_reset=only_reset)
-    decided = plan_rerun(scene.views, scene.edges, begun.requests, why=begun.why)
+    decided = plan_pairs(scene.views, scene.edges, begun.requests, why=begun.why)
     assert {one.id for one in decided.jobs} == reset | let_go
     assert {one.id for one in decided.refused} == refused
     assert {one.id for one in begun.running} == {job for job, view in scene.views.items() if view.state in (Q, X)}

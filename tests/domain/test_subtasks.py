@@ -5,10 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from rerun_views import C, F, graph, job, ran, world
+from rerun_views import C, F, graph, job, plan_pairs, ran, world
 
 from rekindle.domain.rerun.plan import plan_from_json, plan_to_json
-from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How
 from rekindle.domain.rerun.undo import pointers_after, pointers_before
 from rekindle.domain.rerun.views import FanOutView
@@ -70,7 +69,7 @@ def stopped(*complete: bool, now: tuple[str, ...] | None = None, state: State = 
 
 
 def planned(view, how):
-    plan = plan_rerun(world([view], graph()), graph(), [([1], how)])
+    plan = plan_pairs(world([view], graph()), graph(), [([1], how)])
     assert plan_from_json(plan_to_json(plan)) == plan
     return plan
 
@@ -83,13 +82,13 @@ def test_a_resumed_fan_out_runs_what_is_not_complete_and_undo_restores_the_choic
         assert "every subtask of step `b` is complete" in plan.refused[0].why
         return
     (one,) = plan.jobs
-    assert (one.start, one.resume_step, one.keeps, one.resume_attempt) == ("b", 1, ("a",), 7)
-    assert one.subtasks == ("all" if all(complete) else "failed")
+    assert (one.start, one.next.resume_step, one.keeps, one.next.resume_attempt) == ("b", 1, ("a",), 7)
+    assert one.next.subtasks == ("all" if all(complete) else "failed")
     assert one.reasons[1].detail["run"] == (len(complete) if all(complete) else complete.count(False))
     after = pointers_after(one, pointers_before(view))
-    assert after.subtasks == one.subtasks
-    waiting = replace(view, subtasks=after.subtasks, resume_attempt=7, resume_step=1, attempt=None)
-    assert pointers_before(waiting).subtasks == one.subtasks
+    assert after.next.subtasks == one.next.subtasks
+    waiting = replace(view, next=after.next, attempt=None)
+    assert pointers_before(waiting).next.subtasks == one.next.subtasks
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=6))
@@ -99,7 +98,7 @@ def test_a_part_is_accepted_where_there_is_one(complete):
         assert "no subtask of step `b` succeeded" in plan.refused[0].why
         return
     (one,) = plan.jobs
-    assert (one.start, one.resume_step, one.keeps, one.subtasks) == ("c", 2, ("a", "b"), None)
+    assert (one.start, one.next.resume_step, one.keeps, one.next.subtasks) == ("c", 2, ("a", "b"), None)
     assert bool(plan.warnings) == (not all(complete))
 
 

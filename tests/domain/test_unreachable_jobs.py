@@ -5,11 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from rerun_views import C, F, K, R, W, X, graph, job
+from rerun_views import C, F, K, R, W, X, graph, job, plan_pairs
 
 from rekindle.domain.graph import unreachable_jobs
 from rekindle.domain.rerun.plan import RerunPlan
-from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How
 from rekindle.domain.rerun.views import JobGraph, JobView
 
@@ -40,7 +39,7 @@ def planned(jobs: list[JobView], edges: JobGraph, how: How, *selected: int) -> d
 
 
 def made(jobs: list[JobView], edges: JobGraph, how: How, *selected: int) -> RerunPlan:
-    return plan_rerun({view.id: view for view in jobs}, edges, [(selected, how)])
+    return plan_pairs({view.id: view for view in jobs}, edges, [(selected, how)])
 
 
 CHAIN = graph((1, 2), (2, 3))
@@ -84,4 +83,4 @@ def test_a_job_that_is_only_a_parent_counts_as_stored() -> None:
 def test_a_job_that_needs_others_finished_is_never_reused() -> None:
     edges = graph((1, 3))
     [_, report] = made([job(1, C), job(3, C, when_finished=True)], edges, How(downstream="changed"), 1).jobs
-    assert report.reserve is None
+    assert report.next.reuse_candidate is None

@@ -13,7 +13,7 @@ from rekindle.domain.definition import Definition
 from rekindle.domain.errors import BadValue, PlanOutdated, UsageError
 from rekindle.domain.models import LoggedEvent
 from rekindle.domain.overrides import Overrides
-from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.request import How, Requests
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.plan_inputs import plan_requests, read_plan_inputs
@@ -279,8 +279,9 @@ def test_a_workflow_is_deleted_with_its_canary_groups(batch):
 def test_reruns_by_supervise_have_canaries(batch):
     jobs = batch.failed()
     with batch.session.store.read() as archive:
-        prospect = read_plan_inputs(archive, [(jobs, How(keep_modified=True))], canary=1)
-    proposal = plan_requests(prospect, [(jobs, How(keep_modified=True))], {})
+        requests = Requests(dict.fromkeys(jobs, How(keep_modified=True)))
+        prospect = read_plan_inputs(archive, requests, canary=1)
+    proposal = plan_requests(prospect, requests, {})
     rerun.apply(batch.session, replace(proposal, kind="restart"))
     assert batch.work().exit_code == 0
     assert [record.kind for record, _ in workflow_queries.reruns(batch.session)] == ["canary", "canary", "restart"]

@@ -80,8 +80,8 @@ def test_from_the_failed_step_only_the_failed_subtask_runs_again(failed):
     (failed.folder / "mended").touch()
     applied = failed.rerun("slices", how=FAILED_STEP)
     planned = applied.plan.jobs[0]
-    assert (planned.start, planned.keeps, planned.resume_step) == ("process", ("marshal",), 1)
-    assert planned.subtasks == "failed"
+    assert (planned.start, planned.keeps, planned.next.resume_step) == ("process", ("marshal",), 1)
+    assert planned.next.subtasks == "failed"
     assert planned.reasons[1].detail == {"step": "process", "run": 1, "keep": 3, "new": 0, "gone": 0}
     assert failed.work().exit_code == 0
     assert ran(failed)[5:] == ["s0", "store"]

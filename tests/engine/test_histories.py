@@ -24,7 +24,7 @@ from rekindle.domain.batches.canaries import decide_group
 from rekindle.domain.definition import Definition, Each, JobNode, JobTemplate, RetryRule, Step
 from rekindle.domain.errors import PlanRefused, Refused
 from rekindle.domain.models import Attempt, Job
-from rekindle.domain.rerun.request import RESET_HOLD, How
+from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED, Cause, State, derive_state
 from rekindle.domain.subtasks import SubtaskEnd
@@ -102,7 +102,7 @@ HOWS = st.one_of(
         downstream=st.sampled_from(["all", "changed"]),
         cancel_running=st.booleans(),
     ),
-    st.just(How(release=True)),
+    st.just(How(mode=RequestMode.RELEASE)),
 )
 
 
@@ -237,7 +237,9 @@ class Histories(RuleBasedStateMachine):
             return next(script, ScriptedOutcome())
 
         executor = ScriptedExecutor(self.session.store.folder, next_outcome, self.clock)
-        reserved = {job.id: job.reserve for job in self._jobs().values() if job.reserve is not None}
+        reserved = {
+            job.id: job.next.reuse_candidate for job in self._jobs().values() if job.next.reuse_candidate is not None
+        }
         finished = {job.name for job in self._jobs().values() if job.state is State.COMPLETED and not job.retired}
         try:
             work(session, WorkOptions(slots=slots, executor="scripted"), executor=executor)
@@ -256,8 +258,8 @@ class Histories(RuleBasedStateMachine):
             job = jobs[number]
             if job.attempt != reserve or job.retired:
                 continue
-            defined = attempts[reserve if job.pinned_to is None else job.pinned_to]
-            assert attempts[reserve].template == (job.template if job.pinned_to is None else defined.template)
+            defined = attempts[reserve if job.next.pinned_to is None else job.next.pinned_to]
+            assert attempts[reserve].template == (job.template if job.next.pinned_to is None else defined.template)
             with self.session.store.read() as archive:
                 then = archive.fingerprints.needed([reserve]).get(reserve, {})
                 needs = archive.jobs.parents([number]).get(number, [])
@@ -407,7 +409,10 @@ class Histories(RuleBasedStateMachine):
             assert standing.attempt == (was.attempt if job.stays else None)
             held = None if job.releases else job.holds or was.held
             assert plan.dynamic or standing.held == held
-            assert (standing.reserve, standing.pinned_to) == (job.reserve, job.pinned_to)
+            assert (standing.next.reuse_candidate, standing.next.pinned_to) == (
+                job.next.reuse_candidate,
+                job.next.pinned_to,
+            )
         for number in now.keys() - planned:
             # A parent that loses its edge to a retired job has a new version, and is otherwise unchanged.
             same = now[number]._replace(version=before[number].version)
@@ -495,7 +500,7 @@ class Histories(RuleBasedStateMachine):
         for number, job in jobs.items():
             self.most[number] = max(self.most.get(number, 0), bounds[number])  # a revision may have lowered it
             assert retried.get(number, 0) <= self.most[number]
-            assert job.not_before is None or job.attempt is None
+            assert job.next.not_before is None or job.attempt is None
 
     @invariant()
     def a_job_has_at_most_one_live_attempt(self) -> None:
@@ -540,8 +545,8 @@ def _essences(jobs: dict[int, Job]) -> dict[int, tuple[object, ...]]:
 def _essence(job: Job) -> tuple[object, ...]:
     """Return a job without its version, which only grows."""
     flags = (job.canceled, job.held, job.retired, job.added_by)
-    pointers = (job.attempt, job.reserve, job.pinned_to)
-    return (job.state, job.unmet, *pointers, *flags, job.resume_attempt, job.resume_step)
+    pointers = (job.attempt, job.next.reuse_candidate, job.next.pinned_to)
+    return (job.state, job.unmet, *pointers, *flags, job.next.resume_attempt, job.next.resume_step)
 
 
 def _deed(one: Attempt) -> tuple[object, ...]:

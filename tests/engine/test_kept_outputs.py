@@ -52,7 +52,7 @@ def saved(project, number):
 def test_outputs_are_saved_with_the_attempt_that_made_them(made):
     before = content(made)
     applied = made.rerun("make", how=KEEP)
-    assert [Path(path).name for path in applied.plan.jobs[0].next_attempt.saves] == ["a", "dir", "link"]
+    assert [Path(path).name for path in applied.plan.jobs[0].saves] == ["a", "dir", "link"]
     made.work()
     assert content(made) != before
     assert (place(made) / "0" / "a").read_text() == before["out/a"]
@@ -110,7 +110,7 @@ def test_without_it_the_plan_names_the_files_that_are_there_and_saves_none(made)
     (made.folder / "out/a").unlink()
     decided = planned(made, How()).plan
     assert decided.overwrites == ("out/dir", "used")  # the link is dangling now
-    assert all(not job.next_attempt.saves for job in decided.jobs)
+    assert all(not job.saves for job in decided.jobs)
     made.rerun("make")
     assert not place(made).exists()
 
@@ -154,7 +154,7 @@ def test_outputs_can_be_saved_again_after_an_undo(made):
 
 def test_an_output_in_the_same_folder_is_saved_and_one_in_a_new_one_needs_not(project):
     project.run("{name: own, workdir: attempt, jobs: {make: {run: 'echo $REKINDLE_ATTEMPT > o', outputs: {o: o}}}}")
-    assert planned(project, KEEP).plan.jobs[0].next_attempt.saves == ()
+    assert planned(project, KEEP).plan.jobs[0].saves == ()
     project.rerun("make", how=How(workdir="same", keep_outputs=True))
     project.work()
     _, second = project.attempts("make")

@@ -55,7 +55,7 @@ def test_modifications_end_with_the_next_rerun_of_the_job(project):
     project.rerun("fit", how=How(overrides=Overrides.asked({"alpha": 5}, memory="x2")))
     project.work()
     project.rerun("fit")
-    assert (fit(project).resources.memory, fit(project).job.overrides) == (1 << 20, None)
+    assert (fit(project).resources.memory, fit(project).job.next.overrides) == (1 << 20, None)
     project.work()
     assert project.states()["fit"] is State.FAILED
 
@@ -85,7 +85,7 @@ def test_undo_takes_modifications_and_classes_back(project):
     project.rerun("fit")
     rerun.undo(project.session)
     project.check()
-    assert (fit(project).resources.memory, fit(project).job.overrides) == (
+    assert (fit(project).resources.memory, fit(project).job.next.overrides) == (
         2 << 20,
         '{"memory": 2097152, "params": {"alpha": 5}}',
     )
@@ -176,7 +176,7 @@ def test_undo_brings_back_the_resume_point_that_was_kept(project):
     project.work()
     project.rerun("five", how=How(recovery="clear"))
     rerun.undo(project.session)
-    assert fit_of(project, "five").keep_recovery == first.rerun
+    assert fit_of(project, "five").next.keep_recovery == first.rerun
     project.rerun("five")
     project.work()
     assert lines(project)[3:] == ["three r1", "three r1"]

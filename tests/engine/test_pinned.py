@@ -6,7 +6,7 @@ import pytest
 
 from rekindle.domain.errors import PlanRefused
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.request import How, RequestMode, Requests
 from rekindle.domain.states import State
 from rekindle.engine.fan_outs import planning_views
 from rekindle.engine.queries import job_queries
@@ -59,7 +59,7 @@ def last(project, name):
 
 def test_pinned_jobs_run_what_their_earlier_attempts_had_run_and_new_ones_the_latest(revised):
     applied = revised.rerun("a", how=PINNED)
-    assert [job.pinned_to for job in applied.plan.jobs] == [1, 2, None]
+    assert [job.next.pinned_to for job in applied.plan.jobs] == [1, 2, None]
     revised.work()
     assert ran(revised) == ["old-1-one", "last", "b1", "c2"]
     again = last(revised, "a")
@@ -112,11 +112,11 @@ def test_a_pinned_attempt_that_is_made_over_again_is_pinned_still(revised):
     revised.work()
     (revised.folder / "ran").rmdir()
     assert revised.states()["a"] is State.FAILED
-    again = [([revised.job("a")], How(again=True))]
+    again = Requests({revised.job("a"): How(mode=RequestMode.REPEAT)})
     with revised.session.store.read() as archive:
         views, graph, earlier = planning_views(archive, again)
     decided = plan_rerun(views, graph, again, earlier=earlier)
-    assert [job.pinned_to for job in decided.jobs] == [1]
+    assert [job.next.pinned_to for job in decided.jobs] == [1]
     assert earlier[revised.job("a")].steps == ("old", "last")
 
 
@@ -134,7 +134,7 @@ def test_a_pinned_job_takes_the_resources_of_now(revised):
 def test_a_reset_job_that_waits_is_pinned_to_its_last_attempt(revised):
     revised.rerun("a")
     applied = revised.rerun("b", how=How(definition="pinned", hold="reset"))
-    assert [job.pinned_to for job in applied.plan.jobs] == [2, None]
+    assert [job.next.pinned_to for job in applied.plan.jobs] == [2, None]
 
 
 def test_early_cut_off_compares_with_what_a_pinned_job_would_run(project):
@@ -159,6 +159,6 @@ def test_early_cut_off_compares_with_what_a_pinned_job_would_run(project):
 def test_undo_restores_what_a_job_was_pinned_to(revised):
     revised.rerun("a", how=PINNED)
     revised.rerun("b", how=How(hold="reset"))
-    assert job_queries.jobs(revised.session, [revised.job("b")])[0].job.pinned_to is None
+    assert job_queries.jobs(revised.session, [revised.job("b")])[0].job.next.pinned_to is None
     rerun.undo(revised.session)
-    assert job_queries.jobs(revised.session, [revised.job("b")])[0].job.pinned_to == 2
+    assert job_queries.jobs(revised.session, [revised.job("b")])[0].job.next.pinned_to == 2

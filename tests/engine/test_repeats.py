@@ -143,10 +143,10 @@ def test_undo_of_repeats_is_possible_only_before_the_first_starts(project, run):
     run(fails_at())
     applied = project.rerun("a", how=How(repeats=3))
     (row,) = job_queries.jobs(project.session, [project.job("a")])
-    assert row.job.repeats == 3
+    assert row.job.next.repeats == 3
     rerun.undo(project.session)
     (row,) = job_queries.jobs(project.session, [project.job("a")])
-    assert (row.job.repeats, row.job.state) == (0, State.COMPLETED)
+    assert (row.job.next.repeats, row.job.state) == (0, State.COMPLETED)
     project.rerun("a", how=How(repeats=3))
     run(fails_at())
     with pytest.raises(UndoRefused):

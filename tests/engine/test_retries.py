@@ -160,7 +160,7 @@ def test_memory_grows_from_what_was_used_and_stays_grown(scripted):
     assert found == [None, 4.5 * G, 6 * G, 6 * G]
     (row,) = job_queries.jobs(scripted.project.session, [scripted.project.job("a")])
     assert row.resources.memory == 6 * G
-    (change,) = scripted.retries()[0].plan.jobs[0].next_attempt.changes
+    (change,) = scripted.retries()[0].plan.jobs[0].changes
     assert (change.name, change.before, change.after) == ("memory", 2 * G, 4.5 * G)
 
 
@@ -212,7 +212,7 @@ def test_a_retry_that_waits_is_undone_like_any_rerun_and_never_by_a_bare_undo(sc
     rerun.undo(scripted.project.session, retry.id)
     assert scripted.project.states() == {"a": State.FAILED}
     (row,) = job_queries.jobs(scripted.project.session, [job])
-    assert row.job.not_before is None
+    assert row.job.next.not_before is None
     control.release(scripted.project.session, [job])  # undo has restored the hold
     scripted.project.rerun("a")
     assert scripted.work(fails(0)).exit_code == 0
@@ -258,7 +258,7 @@ def test_the_host_where_it_failed_is_avoided_only_while_another_works(scripted):
     detail = why_of(scripted.retries()[0]).detail
     assert (detail["avoids"], detail["alone"]) == (first.host, True)
     (row,) = job_queries.jobs(scripted.project.session, [first.job])
-    assert row.job.avoids == first.host
+    assert row.job.next.avoids == first.host
 
 
 def test_a_job_that_avoids_a_host_is_not_offered_there(scripted):

@@ -66,7 +66,7 @@ def checked(project, number, name):
 def test_an_equal_result_reuses_everything_below_it(chain):
     write(chain, "raw", "first\nother\n")
     applied = chain.rerun("a", how=CHANGED)
-    before = {name: job(chain, name).reserve for name in "bcd"}
+    before = {name: job(chain, name).next.reuse_candidate for name in "bcd"}
     report = chain.work()
     assert ran(chain) == ["a", "b"]
     assert (report.exit_code, report.completed, report.reinstated) == (0, 2, 2)
@@ -164,7 +164,7 @@ def test_a_failed_descendant_has_nothing_to_reuse_and_runs(project):
     write(project, "ok", "")
     ran(project)
     project.rerun("a", how=CHANGED)
-    assert (job(project, "b").reserve is not None, job(project, "c").reserve) == (True, None)
+    assert (job(project, "b").next.reuse_candidate is not None, job(project, "c").next.reuse_candidate) == (True, None)
     project.work()
     assert ran(project) == ["a", "c", "d"]
 
@@ -184,7 +184,7 @@ def waiting_to_be_checked(project, name="b"):
 
 def test_a_held_job_is_checked_after_its_release(chain):
     held = waiting_to_be_checked(chain)
-    assert job(chain, "b").reserve is not None
+    assert job(chain, "b").next.reuse_candidate is not None
     control.release(chain.session, [held])
     assert chain.work().reinstated == 3
     assert ran(chain) == []
@@ -213,7 +213,7 @@ def test_a_rerun_of_everything_runs_reuse_candidates(chain):
     waiting_to_be_checked(chain)
     control.release(chain.session, [chain.job("b")])
     chain.rerun("a", how=How())
-    assert job(chain, "b").reserve is None
+    assert job(chain, "b").next.reuse_candidate is None
     chain.work()
     assert ran(chain) == ["a", "b", "c", "d"]
 
@@ -226,7 +226,7 @@ def test_undo_restores_reuse_candidates(chain):
     rerun.undo(chain.session)
     chain.check()
     now = {name: job(chain, name) for name in "bcd"}
-    assert [now[name].reserve for name in "bcd"] == [before[name].reserve for name in "bcd"]
+    assert [now[name].next.reuse_candidate for name in "bcd"] == [before[name].next.reuse_candidate for name in "bcd"]
     assert chain.work().reinstated == 3
     assert ran(chain) == []
 

@@ -70,7 +70,7 @@ def resume(project, workdir=None, start="failed-step"):
 def test_steps_that_are_kept_do_not_run_again_and_their_results_reach_the_next(five, workdir):
     (five.folder / "fixed").touch()
     applied = resume(five, workdir)
-    assert applied.plan.jobs[0].next_attempt.take == (None if workdir == "new" else workdir or "copy")
+    assert applied.plan.jobs[0].next.take == (None if workdir == "new" else workdir or "copy")
     assert five.work().exit_code == 0
     files = "" if workdir == "new" else " 13"
     assert ran(five)[4:] == [f"s4 1 33{files}", "s5 1"]
@@ -147,7 +147,7 @@ def test_an_empty_folder_is_kept_for_those_that_go_on_from_it(project):
         jobs: {job: {steps: [{name: a, run: "true"}, {name: b, run: "false"}]}}
         """
     )
-    assert resume(project).plan.jobs[0].next_attempt.take == "copy"
+    assert resume(project).plan.jobs[0].next.take == "copy"
     project.work()
     assert project.attempts("job")[-1].cause == "exit"
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources, Step
 from rekindle.domain.models import AttemptEnd, Failure, NewAttempt, StateChange, StepOutcome
 from rekindle.domain.rerun.plan import RerunPlan
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.request import How, Requests
 from rekindle.domain.rerun.undo import decide_undo
 from rekindle.domain.selection import AllOf
 from rekindle.domain.states import Cause, JobEvent, State, transition
 from rekindle.store.archive import Snapshot, Store
+from rekindle.store.database import FILE, connect
+from rekindle.store.paths import StoredPaths
+from rekindle.store.schema import migrate, migrations
 
 EVENTS = {State.COMPLETED: JobEvent.COMPLETE, State.FAILED: JobEvent.FAIL, State.CANCELED: JobEvent.CANCEL}
 
@@ -41,6 +46,16 @@ def definition(
 
 
 DIAMOND = {"top": [], "left": ["top"], "right": ["top"], "bottom": ["left", "right"]}
+
+
+def older_store(folder: Path, version: int) -> sqlite3.Connection:
+    """Make an empty store of an earlier version of the schema and return a connection to it."""
+    folder.mkdir()
+    connection = connect(folder / FILE)
+    connection.execute("PRAGMA journal_mode = WAL")
+    migrate(connection, migrations()[:version], StoredPaths(str(folder)))
+    connection.execute("INSERT INTO meta VALUES ('identity', 'x')")
+    return connection
 
 
 def submit(store: Store, jobs: Mapping[str, Sequence[str]], **more: Any) -> int:
@@ -158,7 +173,7 @@ def run(store: Store, workflow: int, failing: Iterable[str] = ()) -> None:
 def plan(store: Store, jobs: Sequence[int], how: How | None = None) -> RerunPlan:
     with store.read() as archive:
         views, graph = archive.reruns.views(jobs)
-    return plan_rerun(views, graph, [(jobs, how or How())])
+    return plan_rerun(views, graph, Requests(dict.fromkeys(jobs, how or How())))
 
 
 def apply(store: Store, decided: RerunPlan) -> int:

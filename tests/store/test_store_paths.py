@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rekindle.domain.changes.fingerprints import Baseline, FileContent, FileFingerprints
-from rekindle.domain.rerun.plan import NextAttempt, Reason, ReasonKind, SavedFile
-from rekindle.domain.rerun.undo import JobPointers
+from rekindle.domain.rerun.plan import Reason, ReasonKind, SavedFile
 from rekindle.store.database import connect
 from rekindle.store.opening import FILE, SQL, open_store
 from rekindle.store.paths import StoredPaths, moved
@@ -106,15 +105,15 @@ def test_a_process_that_opens_an_older_store_twice_upgrades_it_once(tmp_path):
 def test_documents_of_an_older_store_are_encoded(tmp_path):
     paths = StoredPaths("/p/.rekindle")
     connection = connect(tmp_path / FILE)
-    migrate(connection, migrations(), paths)
+    migrate(connection, migrations()[:4], paths)
     connection.execute("PRAGMA foreign_keys = OFF")
     prints = FileFingerprints(
         (FileContent("i", "/p/in", "1"), FileContent("j", "/q/in", "2")), (FileContent("o", "/p/out", "3"),)
     )
     documents = {
         "reasons": (Reason(ReasonKind.INPUT, {"name": "i", "path": "/p/in"}), Reason(ReasonKind.SELECTED, {})),
-        "pointers": JobPointers(folder="/p/.rekindle/attempts/1"),
-        "manner": NextAttempt("same", "/p/.rekindle/attempts/1", saves=("/p/out",)),
+        "pointers": {"attempt": 1, "folder": "/p/.rekindle/attempts/1"},
+        "manner": {"take": "same", "folder": "/p/.rekindle/attempts/1", "saves": ["/p/out"]},
         "saved": (SavedFile("/p/out", "/p/.rekindle/attempts/1.outputs/0/out", "3", 1, 1),),
         "checked": {"at": 1.0, "result": "runs", "reasons": [{"kind": "output", "name": "o", "path": "/p/out"}]},
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import sqlite3
 
 import pytest
 from store_driving import (
@@ -16,6 +15,7 @@ from store_driving import (
     end_in,
     failure_ending,
     ids,
+    older_store,
     run,
     start,
     states,
@@ -26,7 +26,6 @@ from store_driving import (
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.models import NewAttempt, StateChange, StepOutcome
 from rekindle.domain.states import Cause, State
-from rekindle.store.database import FILE
 from rekindle.store.opening import open_store
 
 W, R, Q, X, C, F, K = State
@@ -171,7 +170,7 @@ def test_held_and_delayed_jobs_are_not_ready(store):
     jobs = ids(store, workflow)
     with store.write() as archive:
         archive.jobs.hold([jobs["a"]], "looks odd")
-        store._connection.execute("UPDATE job SET not_before = 50 WHERE id = ?", (jobs["b"],))
+        store._connection.execute("UPDATE job SET next_attempt = '{\"not_before\":50}' WHERE id = ?", (jobs["b"],))
         assert archive.jobs.get([jobs["a"]])[0].held == "looks odd"
         assert (archive.queue.next_due(workflow, 49.0), archive.queue.next_due(None, 49.0)) == (50.0, 50.0)
         assert archive.queue.delayed(49.0) == {workflow: 1}
@@ -283,10 +282,7 @@ def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
 
 
 def test_claims_of_a_store_from_before_the_index_of_classes_read_it_too(tmp_path):
-    open_store(str(tmp_path / "s"), create=True).close()
-    older = sqlite3.connect(tmp_path / "s" / FILE)
-    older.executescript("DROP INDEX job_ready_by_class; PRAGMA user_version = 3")
-    older.close()
+    older_store(tmp_path / "s", 3).close()
     upgraded = open_store(str(tmp_path / "s"), create=False)
     submit(upgraded, {"a": [], "b": []})
     test_claims_read_the_index_of_what_is_ready_in_its_order(upgraded)

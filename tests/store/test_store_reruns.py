@@ -79,7 +79,7 @@ def test_a_resumed_job_carries_where_it_starts_to_its_claim(store, failed):
     workflow, jobs = failed
     apply(store, plan(store, [jobs["left"]], How(start=FROM_FAILED_STEP)))
     [attempt] = claim(store, workflow)
-    assert (attempt.job.resume_attempt, attempt.job.resume_step) == (2, 1)
+    assert (attempt.job.next.resume_attempt, attempt.job.next.resume_step) == (2, 1)
     with store.read() as archive:
         one = archive.attempts.get(attempt.id)
         assert (one.builds_on, one.start_step, one.number) == (2, 1, 2)

@@ -139,10 +139,10 @@ def test_a_resume_point_is_dropped_when_the_kept_steps_change(store):
     apply(store, plan(store, [ids(store, workflow)["a"]], How(FROM_FAILED_STEP)))
     revise(store, workflow, {"a": []}, template={"a": template("a", "one", "two", "three")})
     with store.read() as archive:
-        assert archive.jobs.get([1])[0].resume_step == 1
+        assert archive.jobs.get([1])[0].next.resume_step == 1
     revise(store, workflow, {"a": []}, template={"a": template("a", "zero", "two")})
     [attempt] = claim(store, workflow)
-    assert (attempt.job.resume_attempt, attempt.job.resume_step, attempt.job.revision) == (None, 0, 3)
+    assert (attempt.job.next.resume_attempt, attempt.job.next.resume_step, attempt.job.revision) == (None, 0, 3)
 
 
 def test_a_name_means_the_newest_workflow_that_is_not_archived(store):

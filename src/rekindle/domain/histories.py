@@ -9,7 +9,7 @@ import msgspec
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import Refused
 from rekindle.domain.models import Failure, StepOutcome
-from rekindle.domain.rerun.request import FolderReuse
+from rekindle.domain.next_attempt import FolderReuse
 from rekindle.domain.states import Cause
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rekindle.domain.definition import Resources
+from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT, NextAttempt
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.display import show_bytes
 from rekindle.domain.verdicts import Verdict
@@ -105,19 +106,9 @@ class Job(NamedTuple):
     canceled: bool = False  # before its first attempt
     retired: bool = False
     attempt: int | None = None  # the live attempt
-    reserve: int | None = None  # a COMPLETED archived attempt that may be reused
     attempts: int = 0  # the number of attempts so far
-    not_before: float | None = None
     added_by: int | None = None
-    resume_attempt: int | None = None  # the next attempt builds on this one …
-    resume_step: int = 0  # … from this position
-    overrides: str | None = None  # JSON text, for the next attempts
-    keep_recovery: int | None = None  # the rerun since which plain reruns use this resume point
-    take: str | None = None  # how the next attempt gets its folder: a "copy" of, or the "same" as …
-    take_folder: str | None = None  # … this one
-    pinned_to: int | None = None  # the attempt whose definition the next attempts use; None: the latest
-    avoids: str | None = None  # the host of its failure: not used while another host works
-    repeats: int = 0  # how many more times it runs after its live, or next, attempt
+    next: NextAttempt = DEFAULT_NEXT_ATTEMPT
 
 
 class Workflow(msgspec.Struct, frozen=True):
@@ -224,15 +215,9 @@ class ReadyJob(msgspec.Struct, frozen=True):
     attempts: int
     priority: int
     resource_class: int
-    resume_attempt: int | None
-    resume_step: int
-    overrides: str | None
-    take: str | None = None  # "copy" or "same": how it gets its folder …
-    take_folder: str | None = None  # … from this one
-    subtasks: str | None = None  # JSON text: the subtasks to run if it resumes a fan-out
+    next: NextAttempt
     latest: int | None = None  # its latest template, if different; its resources come from this one
     own_binding: str | None = None  # JSON text: the pinned matrix values, if the job has others now
-    pinned_to: int | None = None  # the attempt whose definition it uses
 
 
 class ReuseCandidate(msgspec.Struct, frozen=True):
@@ -243,7 +228,7 @@ class ReuseCandidate(msgspec.Struct, frozen=True):
     name: str
     resource_class: int
     version: int
-    reserve: int
+    reuse_candidate: int
 
 
 class UpstreamJob(NamedTuple):
@@ -302,7 +287,7 @@ class AttemptJobState(msgspec.Struct, frozen=True):
     job_state: State
     job_attempt: int | None
     cancel_asked: bool = False
-    repeats: int = 0  # how many more times the job runs
+    next: NextAttempt = DEFAULT_NEXT_ATTEMPT  # the job's
 
 
 class LeftProcess(msgspec.Struct, frozen=True):

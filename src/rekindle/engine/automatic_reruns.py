@@ -19,7 +19,7 @@ from rekindle.domain.errors import PlanRefused, SlowPattern
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import FROM_BEGINNING, How, how_to_json
+from rekindle.domain.rerun.request import FROM_BEGINNING, How, RequestMode, Requests, how_to_json
 from rekindle.domain.rerun.retry import FailedAttempt, Retry, decide_retry, match_errors, retries_lost
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.patterns import SEARCH_SECONDS, compile_pattern
@@ -149,7 +149,7 @@ def _failed_attempt(
         cause=ending.cause or Cause.EXIT,
         exit_code=ending.exit_code,
         retries=retries,
-        had=decode_overrides(job.overrides).resources(template.resources),
+        had=decode_overrides(job.next.overrides).resources(template.resources),
         memory=ending.max_rss_bytes,
         seconds=None if ending.started is None else max(0.0, ending.ended - ending.started),
         host=ending.host,
@@ -164,12 +164,13 @@ def _apply_decisions(archive: Transaction, decided: dict[int, Retry], now: float
         for host in {one.avoids for one in decided.values() if one.avoids is not None}
     }
     why = {job: (one.reason(alone=alone.get(one.avoids or "", False)),) for job, one in decided.items()}
-    requests = [([job], _how_to_retry(one, now)) for job, one in decided.items()]
+    requests = Requests({job: _how_to_retry(one, now) for job, one in decided.items()})
     views, graph, earlier = planning_views(archive, requests)
     plan = plan_rerun(views, graph, requests, os.path.exists, why, earlier)
     if plan.refused:  # a job that cannot resume at its failed step starts from the beginning
         refused = {job.id for job in plan.refused}
-        requests = [(jobs, _from_beginning(how) if jobs[0] in refused else how) for jobs, how in requests]
+        hows = {job: _from_beginning(how) if job in refused else how for job, how in requests.hows.items()}
+        requests = Requests(hows)
         plan = plan_rerun(views, graph, requests, os.path.exists, why, earlier)
     if plan.jobs:
         jobs = [job.id for job in plan.jobs]
@@ -182,7 +183,7 @@ def _how_to_retry(one: Retry, now: float) -> How:
         start=one.rule.start,
         overrides=one.overrides,
         keep_modified=True,
-        automatic=True,
+        mode=RequestMode.RESUME,
         not_before=now + one.delay if one.delay else None,
         avoids=one.avoids,
     )
@@ -190,7 +191,7 @@ def _how_to_retry(one: Retry, now: float) -> How:
 
 
 def _from_beginning(how: How) -> How:
-    return How(again=True, overrides=how.overrides, not_before=how.not_before, avoids=how.avoids)
+    return How(mode=RequestMode.REPEAT, overrides=how.overrides, not_before=how.not_before, avoids=how.avoids)
 
 
 def _note(retries: Sequence[Retry]) -> str:
@@ -205,16 +206,16 @@ def apply_repeats(archive: Transaction, ended: Sequence[tuple[AttemptEnd, Attemp
     requested are skipped. Must be called before descendants are released: until its last repeat has ended, a job is not
     done for them. Return the jobs that run again."""
     left = {
-        known.job: known.repeats - 1
+        known.job: known.next.repeats - 1
         for ending, known in ended
-        if known.repeats
+        if known.next.repeats
         and ending.state in (State.COMPLETED, State.FAILED)
         and known.job_attempt == ending.attempt
         and not known.cancel_asked
     }
     if not left:
         return set()
-    requests = [([job], How(again=True, repeats=more)) for job, more in left.items()]
+    requests = Requests({job: How(mode=RequestMode.REPEAT, repeats=more) for job, more in left.items()})
     why = {job: (Reason(ReasonKind.REPEAT, {"left": more}),) for job, more in left.items()}
     views, graph, earlier = planning_views(archive, requests)
     plan = plan_rerun(views, graph, requests, os.path.exists, why, earlier)
@@ -247,7 +248,8 @@ def _resolve_group(archive: Transaction, group: CanaryGroup, decision: CanaryDec
             "jobs": jobs,
         }
         try:
-            proposal = plan_requests(read_plan_inputs(archive, [(jobs, how)]), [(jobs, how)], request)
+            requests = Requests(dict.fromkeys(jobs, how))
+            proposal = plan_requests(read_plan_inputs(archive, requests), requests, request)
         except PlanRefused as refused:
             decision = CanaryDecision(GroupOutcome.STOPPED, f"{decision.why}, and {refused.message}")
         else:

@@ -31,7 +31,7 @@ from rekindle.domain.actions import (
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StepOutcome, Workflow
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.request import How, Requests
 from rekindle.domain.selection import AllOf, Compare, Op
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import ACTIVE, Cause, State
@@ -284,7 +284,7 @@ class _ActionApplier:
         if not live:
             return
         views, graph = self._archive.reruns.views(live)
-        plan = plan_rerun(views, graph, [(live, How())])
+        plan = plan_rerun(views, graph, Requests(dict.fromkeys(live, How())))
         if plan.jobs:
             request = {"jobs": live, "added_again_by": self._known.attempt}
             self._archive.reruns.apply(plan, "action", request, f"added again by {self._known.name}", now)

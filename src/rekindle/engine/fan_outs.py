@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os.path
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Attempt, AttemptEnd, NewAttempt, StepOutcome
-from rekindle.domain.rerun.next_attempt import pinned_attempts
-from rekindle.domain.rerun.request import FROM_BEGINNING, How, downstream_by_job
+from rekindle.domain.rerun.request import FROM_BEGINNING, How, Requests
+from rekindle.domain.rerun.resolve import pinned_attempts
 from rekindle.domain.rerun.start import completed_steps
 from rekindle.domain.rerun.views import FanOutView, JobGraph, JobView
 from rekindle.domain.states import Cause, State
-from rekindle.domain.subtasks import KnownSubtask, SubtaskChoice, known_subtasks
+from rekindle.domain.subtasks import KnownSubtask, known_subtasks
 from rekindle.files.digests import FileReader
 from rekindle.files.file_patterns import static_items
 from rekindle.journal.encoding import from_json, to_json
@@ -59,37 +59,34 @@ def end_subtasks(archive: Transaction, endings: Iterable[AttemptEnd]) -> None:
 
 
 def planning_views(
-    archive: Snapshot, requests: Sequence[tuple[Sequence[int], How]]
+    archive: Snapshot, requests: Requests
 ) -> tuple[Mapping[int, JobView], JobGraph, Mapping[int, JobView]]:
     """Return (views, graph, views by earlier definitions): all that the planner reads for these requests."""
-    by_itself = {job for jobs, how in requests if how.again or how.automatic for job in jobs}
-    alone = by_itself - downstream_by_job(requests).keys()
-    views, graph = archive.reruns.views(sorted({job for jobs, _ in requests for job in jobs}), alone)
+    alone = {job for job, how in requests.hows.items() if how.automatic}
+    views, graph = archive.reruns.views(sorted(requests.hows), alone)
     views = with_sources(archive, views, requests)
     earlier = archive.reruns.defined_by(views, pinned_attempts(views, graph, requests))
     resumed = jobs_to_resume(requests)
-    looked_at = jobs_to_resume([one for one in requests if not (one[1].automatic or one[1].again)])
+    looked_at = resumed - alone
     with_earlier = with_fan_outs(archive, earlier, resumed)
     return with_fan_outs(archive, views, resumed, looked_at), graph, with_earlier
 
 
-def with_sources(
-    archive: Snapshot, views: dict[int, JobView], requests: Sequence[tuple[Sequence[int], How]]
-) -> dict[int, JobView]:
+def with_sources(archive: Snapshot, views: dict[int, JobView], requests: Requests) -> dict[int, JobView]:
     """Add to the views the attempts that requests name as the ones to resume from."""
-    named = {how.attempt: jobs for jobs, how in requests if how.attempt is not None}
+    named = {job: how.attempt for job, how in requests.hows.items() if how.attempt is not None}
     if not named:
         return views
-    found = archive.reruns.sources(sorted(named))
-    sources = {job: view for attempt, (job, view) in found.items() if job in named[attempt]}
+    found = archive.reruns.sources(sorted(set(named.values())))
+    sources = {job: view for attempt, (job, view) in found.items() if named.get(job) == attempt}
     return views | {
         job: msgspec.structs.replace(views[job], source=view) for job, view in sources.items() if job in views
     }
 
 
-def jobs_to_resume(requests: Iterable[tuple[Sequence[int], How]]) -> set[int]:
+def jobs_to_resume(requests: Requests) -> set[int]:
     """Return the jobs of requests that may start at a fan-out or after one."""
-    return {job for jobs, how in requests if _may_resume(how) for job in jobs}
+    return {job for job, how in requests.hows.items() if _may_resume(how)}
 
 
 def _may_resume(how: How) -> bool:
@@ -187,11 +184,12 @@ def _with_changed_items(archive: Snapshot, one: FanOutView, template: JobTemplat
 
 def fan_outs_to_resume(archive: Snapshot, template: JobTemplate, attempt: NewAttempt) -> tuple[FanOut, ...]:
     """Return the fan-outs before the start of a resumed attempt, and the one it starts at."""
-    job, source = attempt.job, attempt.job.resume_attempt
+    resumed = attempt.job.next
+    source = resumed.resume_attempt
     if source is None:
         return ()
-    choice: SubtaskChoice = "failed" if job.subtasks is None else msgspec.json.decode(job.subtasks, type=SubtaskChoice)
-    last = job.resume_step + (job.subtasks is not None)
+    choice = "failed" if resumed.subtasks is None else resumed.subtasks
+    last = resumed.resume_step + (resumed.subtasks is not None)
     found = []
     for position, step in enumerate(template.steps[:last]):
         owner = archive.subtasks.owner(source, position) if step.each is not None else None
@@ -202,7 +200,7 @@ def fan_outs_to_resume(archive: Snapshot, template: JobTemplate, attempt: NewAtt
 
 def resumes_partially(attempt: NewAttempt, fan_outs: Iterable[FanOut]) -> bool:
     """Return whether a fan-out that the attempt keeps is incomplete."""
-    before = (one for one in fan_outs if one.step < attempt.job.resume_step)
+    before = (one for one in fan_outs if one.step < attempt.job.next.resume_step)
     return any(not known.complete for one in before for known in one.known)
 
 

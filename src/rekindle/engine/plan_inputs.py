@@ -14,7 +14,7 @@ from rekindle.domain.errors import PlanRefused, RefusedJob
 from rekindle.domain.rerun.costs import DurationHistory
 from rekindle.domain.rerun.plan import Reason, RerunPlan, seal_plan
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import How, check_how
+from rekindle.domain.rerun.request import How, Requests, check_how, normalize_requests
 from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.engine.fan_outs import jobs_to_resume, planning_views
 from rekindle.engine.machine import processors
@@ -24,8 +24,6 @@ from rekindle.engine.results import PlannedRerun
 if TYPE_CHECKING:
     from rekindle.domain.rerun.plan import RerunPlan
     from rekindle.store.archive import Snapshot
-
-Requests = Sequence[tuple[Sequence[int], How]]
 
 ChosenRequests = Sequence[tuple[Chosen, How]]
 """Requests whose jobs are not resolved yet."""
@@ -41,7 +39,7 @@ class ResolvedRequests(msgspec.Struct, frozen=True):
     @property
     def jobs(self) -> list[int]:
         """Return the jobs of all requests."""
-        return [job for jobs, _ in self.requests for job in jobs]
+        return list(self.requests.hows)
 
     def plan(
         self,
@@ -68,7 +66,7 @@ def resolve_requests(
     archive: Snapshot, requests: ChosenRequests, note: Callable[[str], None] | None = None
 ) -> ResolvedRequests:
     """Resolve the selections of requests in the snapshot that the planner reads."""
-    resolved, moved = [], list[RefusedJob]()
+    resolved, moved = list[tuple[Sequence[int], How]](), list[RefusedJob]()
     why: dict[int, tuple[Reason, ...]] = {}
     for chosen, how in requests:
         ids, changed = resolve_in(archive, chosen, note)
@@ -76,7 +74,7 @@ def resolve_requests(
         moved += changed
         if isinstance(chosen, SelectedJobs):
             why |= chosen.why
-    return ResolvedRequests(resolved, tuple(moved), why)
+    return ResolvedRequests(normalize_requests(resolved), tuple(moved), why)
 
 
 class PlanInputs(msgspec.Struct, frozen=True):
@@ -95,13 +93,13 @@ def read_plan_inputs(
 ) -> PlanInputs:
     """Read what planning these requests needs from the store. With `canary`, only that many of the failed jobs with one
     signature run first. The others are left as they are, and run in the same way once all canaries have passed."""
-    for _, how in requests:
+    for how, _ in requests.by_how():
         check_how(how)
         if canary is not None:
             check_canary(canary, how)
     views, graph, earlier = planning_views(archive, requests)
-    selected = {job for jobs, _ in requests for job in jobs}
-    kept = {job for job in selected if job in views and views[job].keep_recovery is not None}
+    selected = requests.hows.keys()
+    kept = {job for job in selected if job in views and views[job].next.keep_recovery is not None}
     cores = float(slots or processors())
     past = archive.statistics.durations(views, jobs_to_resume(requests) | kept, cores)
     struck = archive.canaries.failed(selected) if canary is not None else ()
@@ -123,8 +121,7 @@ def plan_requests(
     canaries = _choose_canaries(inputs, requests, plan)
     if canaries:
         waiting = {job for one in canaries for job, _ in one.waits}
-        requests = [([job for job in jobs if job not in waiting], how) for jobs, how in requests]
-        plan = _plan(inputs, [one for one in requests if one[0]], why or {})
+        plan = _plan(inputs, requests.without(waiting), why or {})
         reset = [job.id for job in plan.jobs if not job.stays]
         canaries = [one.without(reset) for one in canaries]
     return PlannedRerun(plan, request, note, children=inputs.graph.children, canaries=tuple(canaries))
@@ -141,8 +138,8 @@ def _choose_canaries(inputs: PlanInputs, requests: Requests, whole: RerunPlan) -
     refused = {job.id for job in whole.refused}
     struck = {one.job: one for one in inputs.failed if one.job not in refused}
     chosen = []
-    for jobs, how in requests:
-        chosen += choose_canaries([struck[job] for job in dict.fromkeys(jobs) if job in struck], inputs.canary, how)
+    for how, jobs in requests.by_how():
+        chosen += choose_canaries([struck[job] for job in jobs if job in struck], inputs.canary, how)
     return chosen
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.models import AttemptEnd
-from rekindle.domain.rerun.request import FolderReuse
+from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT, NextAttempt
 from rekindle.store.derived import derive_states
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.queue import Queue, expect
+from rekindle.store.rows import next_attempt_text
 
 if TYPE_CHECKING:
     from rekindle.store.database import Database
@@ -39,10 +40,7 @@ class ImportedPointers(msgspec.Struct, frozen=True):
     job: int
     attempts: int  # number of attempts
     attempt: int | None = None  # the live one
-    resume_attempt: int | None = None
-    resume_step: int = 0
-    take: FolderReuse | None = None
-    folder: str | None = None
+    next: NextAttempt = DEFAULT_NEXT_ATTEMPT
 
 
 class Imports:
@@ -62,7 +60,9 @@ class Imports:
         rows = [_attempt_row(one, encode(one.folder), runners.get((one.runner, one.ending.host))) for one in attempts]
         expect(self._db.change_each(SQL["insert_attempt"], rows), len(attempts), "written")
         Queue(self._db).end([one.ending for one in attempts])
-        changes = [_pointers_row(one, encode(one.folder)) for one in pointers]
+        changes = [
+            (one.job, one.attempts, one.attempt, next_attempt_text(one.next, self._db.paths)) for one in pointers
+        ]
         expect(self._db.change_each(SQL["set_pointers"], changes), len(pointers), "changed")
         derive_states(self._db, jobs)
 
@@ -99,7 +99,3 @@ def _attempt_row(one: ImportedAttempt, folder: str | None, runner: int | None) -
         one.start_step,
         runner,
     )
-
-
-def _pointers_row(one: ImportedPointers, folder: str | None) -> Row:
-    return (one.job, one.attempts, one.attempt, one.resume_attempt, one.resume_step, one.take, folder)

@@ -19,12 +19,12 @@ from rekindle.domain.batches.supervision_report import SupervisionReport
 from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints
 from rekindle.domain.definition import JobTemplate
 from rekindle.domain.errors import RefusedJob, StoreDamaged
+from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import decode_overrides
-from rekindle.domain.rerun.plan import ExpectedCost, NextAttempt, Reason, SavedFile
+from rekindle.domain.rerun.plan import ExpectedCost, OverrideChange, Reason, SavedFile
 from rekindle.domain.rerun.request import How
 from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.states import Cause, State
-from rekindle.domain.subtasks import SubtaskChoice
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.journal.encoding import json_reader
 from rekindle.store.database import DAMAGE_HINT, Database
@@ -99,7 +99,8 @@ def damaged_rows(connection: sqlite3.Connection, report: Callable[[str, int], No
         for table, columns in _schema().items():
             rows = found = 0
             try:
-                for row in connection.execute(SQL["rows"].text.replace("{table}", table)):
+                names = ", ".join(column[0] for column in columns)
+                for row in connection.execute(SQL["rows"].text.replace("{names}", names).replace("{table}", table)):
                     rows += 1
                     for line in _row_problems(table, columns, row):
                         found += 1
@@ -208,6 +209,11 @@ def _state(value: int) -> None:
         raise ValueError(f"there is no state {value}")
 
 
+def _next_attempt(text: str) -> None:
+    decode_overrides(_NEXT_ATTEMPT(text).overrides)
+
+
+_NEXT_ATTEMPT = json_reader(NextAttempt)
 _MAPPING = _json(dict[str, Any])
 _ANY = _json(Any)
 _NUMBERS = _json(list[int])
@@ -220,8 +226,7 @@ _DECODERS: Mapping[str, Check] = {
     "template.body": _json(JobTemplate),
     "job.binding": _MAPPING,
     "job.state": _state,
-    "job.subtasks": _json(SubtaskChoice),
-    "job.overrides": decode_overrides,
+    "job.next_attempt": _next_attempt,
     "attempt.state": _state,
     "attempt.binding": _MAPPING,
     "attempt.cause": Cause,
@@ -253,9 +258,10 @@ _DECODERS: Mapping[str, Check] = {
     "rerun_job.keeps": _TEXTS,
     "rerun_job.reasons": _json(tuple[Reason, ...]),
     "rerun_job.archives": _NUMBERS,
-    "rerun_job.subtasks": _json(SubtaskChoice),
     "rerun_job.pointers": _json(JobPointers),
-    "rerun_job.manner": _json(NextAttempt),
+    "rerun_job.next_attempt": _next_attempt,
+    "rerun_job.changes": _json(tuple[OverrideChange, ...]),
+    "rerun_job.saves": _TEXTS,
     "rerun_job.saved": _json(tuple[SavedFile, ...]),
     "rerun_job.checked": _MAPPING,
     "canary_group.how": _json(How),

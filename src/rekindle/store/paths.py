@@ -19,8 +19,6 @@ from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import FileContent, FileFingerprints
 from rekindle.domain.rerun.plan import (
-    DEFAULT_NEXT_ATTEMPT,
-    NextAttempt,
     Reason,
     ReasonKind,
     RerunPlan,
@@ -30,6 +28,8 @@ from rekindle.domain.rerun.plan import (
 
 if TYPE_CHECKING:
     from rekindle.domain.models import PartialOutput
+    from rekindle.domain.next_attempt import NextAttempt
+    from rekindle.domain.rerun.undo import JobPointers
 
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f].*\"$")
@@ -121,12 +121,14 @@ _other_content: Callable[[FileContent], tuple[Any, ...]] = attrgetter(*FileConte
 """All fields but the first two: `msgspec.structs.replace` takes six times as long."""
 
 
-def with_next_attempt(options: NextAttempt, convert: Convert) -> NextAttempt:
-    """Return the options of a job's next attempts with converted paths."""
-    if options is DEFAULT_NEXT_ATTEMPT or not (options.folder or options.saves):
-        return options
-    folder = None if options.folder is None else convert(options.folder)
-    return replace(options, folder=folder, saves=tuple(convert(path) for path in options.saves))
+def with_next_attempt(value: NextAttempt, convert: Convert) -> NextAttempt:
+    """Return what a job's next attempt does, with its path converted."""
+    return value if value.folder is None else replace(value, folder=convert(value.folder))
+
+
+def with_pointers(pointers: JobPointers, convert: Convert) -> JobPointers:
+    """Return the pointers of a job with converted paths."""
+    return replace(pointers, next=with_next_attempt(pointers.next, convert))
 
 
 def with_reasons(reasons: tuple[Reason, ...], convert: Convert) -> tuple[Reason, ...]:
@@ -170,7 +172,10 @@ def with_plan(plan: RerunPlan, convert: Convert) -> RerunPlan:
     """Return a plan with converted paths and its new digest."""
     jobs = tuple(
         replace(
-            job, next_attempt=with_next_attempt(job.next_attempt, convert), reasons=with_reasons(job.reasons, convert)
+            job,
+            next=with_next_attempt(job.next, convert),
+            saves=tuple(map(convert, job.saves)),
+            reasons=with_reasons(job.reasons, convert),
         )
         for job in plan.jobs
     )

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from rekindle.domain.errors import StoreUnavailable
 from rekindle.domain.models import (
     AttemptEnd,
@@ -24,11 +26,12 @@ from rekindle.domain.states import JobEvent, State, transition
 from rekindle.store.derived import CountKey, add_counts, derive_states, finish_dependents
 from rekindle.store.predicates import compile_condition
 from rekindle.store.queries import Row, as_set, load
-from rekindle.store.rows import STATES, verdict_columns
+from rekindle.store.rows import STATES, next_attempt_of, verdict_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Predicate
     from rekindle.store.database import Database
+    from rekindle.store.paths import StoredPaths
 
 SQL = load("queue")
 REUSE_SQL = load("reuse")
@@ -67,32 +70,9 @@ class Queue:
             "host": host,
             "stopped": as_set(stopped),
         }
-        text = SQL["ready"].text.replace("{scope}", scope).replace("{where}", where)
-        return [self._ready_job(row) for row in self._db.select(text, values)]
-
-    def _ready_job(self, row: Row) -> ReadyJob:
-        (id, workflow, name, template, revision, binding, attempts, priority, resource_class, *resume) = row  # noqa: A001
-        resume_attempt, resume_step, overrides, take, take_folder, subtasks, latest, own_binding, pinned_to = resume
-        return ReadyJob(
-            id,
-            workflow,
-            name,
-            template,
-            revision,
-            binding,
-            attempts,
-            priority,
-            resource_class,
-            resume_attempt,
-            resume_step,
-            overrides,
-            take,
-            self._db.paths.decode(take_folder),
-            subtasks,
-            latest,
-            own_binding,
-            pinned_to,
-        )
+        query = SQL["ready"]
+        query = replace(query, text=query.text.replace("{scope}", scope).replace("{where}", where))
+        return [_ready_job(row, self._db.paths) for row in self._db.named_rows(query, **values)]
 
     def next_attempt(self) -> int:
         """Return the first free attempt id. The transaction may use it and all ids above."""
@@ -113,7 +93,10 @@ class Queue:
 
     def status(self, attempts: Iterable[int]) -> dict[int, AttemptJobState]:
         """Return the status of attempts and of their jobs, by attempt."""
-        return {row.id: _status(row) for row in self._db.named_rows(SQL["status"], attempts=as_set(attempts))}
+        return {
+            row.id: _status(row, self._db.paths)
+            for row in self._db.named_rows(SQL["status"], attempts=as_set(attempts))
+        }
 
     def start(self, started: Sequence[tuple[int, float, str, str, int | None, int | None]]) -> None:
         """Mark attempts RUNNING: (attempt, time, worker, host, pid, pid_start). `move` changes their jobs."""
@@ -306,7 +289,13 @@ def expect(changed: int, wanted: int, what: str) -> None:
         )
 
 
-def _status(row: Any) -> AttemptJobState:
+def _ready_job(row: Any, paths: StoredPaths) -> ReadyJob:
+    values = row._asdict()
+    next_attempt = next_attempt_of(values.pop("next_attempt"), paths)
+    return ReadyJob(**values, next=next_attempt)
+
+
+def _status(row: Any, paths: StoredPaths) -> AttemptJobState:
     return AttemptJobState(
         row.id,
         row.token,
@@ -319,7 +308,7 @@ def _status(row: Any) -> AttemptJobState:
         STATES[row.job_state],
         row.job_attempt,
         row.cancel != 0,
-        row.repeats,
+        next_attempt_of(row.next_attempt, paths),
     )
 
 
@@ -337,11 +326,11 @@ def _attempt_row(attempt: NewAttempt, folder: str, runner: int, now: float) -> R
         folder,
         int(attempt.shared),
         now,
-        job.resume_attempt,
-        job.resume_step,
-        job.overrides,
+        job.next.resume_attempt,
+        job.next.resume_step,
+        job.next.overrides,
         job.own_binding,
-        job.pinned_to,
+        job.next.pinned_to,
     )
 
 

@@ -14,9 +14,8 @@ from msgspec.structs import replace
 from rekindle.domain.actions import CANCEL, HOLD, ParameterChange, effective_params
 from rekindle.domain.errors import RefusedJob
 from rekindle.domain.rerun.plan import (
-    DEFAULT_NEXT_ATTEMPT,
     ExpectedCost,
-    NextAttempt,
+    OverrideChange,
     PlannedJob,
     Reason,
     RerunPlan,
@@ -30,9 +29,9 @@ from rekindle.domain.texts.substitution import render_text
 from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.derived import given_up_among
 from rekindle.store.dynamic_actions import parameter_changes, sets_in_force
-from rekindle.store.paths import StoredPaths, with_next_attempt, with_reasons, with_request, with_saved
+from rekindle.store.paths import StoredPaths, with_pointers, with_reasons, with_request, with_saved
 from rekindle.store.queries import Row, as_set, load
-from rekindle.store.rows import STATES, choice_of, choice_text
+from rekindle.store.rows import STATES, next_attempt_of, next_attempt_text
 from rekindle.store.templates import template_by_id
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 SQL = load("reruns")
 
-_NEXT_ATTEMPT = json_reader(NextAttempt)
+_CHANGES = json_reader(tuple[OverrideChange, ...])
 _REASONS = json_reader(tuple[Reason, ...])
 
 
@@ -185,31 +184,20 @@ def _view(
         else AttemptView(
             attempt, STATES[row.attempt_state], row.cause, steps.get(attempt, ()), folders.get(attempt, ())
         ),
-        row.reserve,
-        row.resume_attempt,
-        row.resume_step,
-        row.overrides,
-        row.not_before,
+        next_attempt_of(row.next_attempt, paths),
         _outputs(body, row.id, row.name, row.binding, params) if body.outputs else (),
         row.archived != 0,
-        row.keep_recovery,
         body.workdir,
-        row.workdir,
-        paths.decode(row.folder),
         paths.decode(row.directory),
         row.binding,
         body.resources,
         params,
         body.env,
         tuple(body.outputs.values()),
-        subtasks=choice_of(row.subtasks),
-        pinned_to=row.pinned_to,
         last=row.last,
         aggregate=body.aggregate,
         when_finished=row.when_finished != 0,
         template=row.template,
-        avoids=row.avoids,
-        repeats=row.repeats,
         recovered=row.recovered == 1,
     )
 
@@ -267,17 +255,14 @@ def planned_job_row(
         int(job.after),
         job.unmet,
         job.start,
-        job.resume_attempt,
-        job.resume_step,
         json_text(job.keeps),
         json_text(with_reasons(job.reasons, encode)),
         json_text(job.archives),
-        json_text(pointers if pointers.folder is None else replace(pointers, folder=encode(pointers.folder))),
-        None if job.next_attempt == DEFAULT_NEXT_ATTEMPT else json_text(with_next_attempt(job.next_attempt, encode)),
+        json_text(with_pointers(pointers, encode)),
+        next_attempt_text(job.next, paths),
+        json_text(job.changes) if job.changes else None,
+        json_text([encode(path) for path in job.saves]) if job.saves else None,
         None if saved is None else json_text(with_saved(saved, encode)),
-        choice_text(job.subtasks),
-        job.reserve,
-        job.pinned_to,
         int(job.stays),
         job.holds,
         int(job.releases),
@@ -287,91 +272,41 @@ def planned_job_row(
 def planned_job_of(row: Any, paths: StoredPaths) -> PlannedJob:
     """Return the planned job of a row of `planned_jobs`."""
     return PlannedJob(
-        row.job,
-        row.name,
-        row.version,
-        STATES[row.before],
-        STATES[row.after],
-        row.start,
-        with_reasons(_REASONS(row.reasons), paths.decode),
-        tuple(from_json(row.archives)),
-        tuple(from_json(row.keeps)),
-        row.resume_attempt,
-        row.resume_step,
-        row.unmet,
-        DEFAULT_NEXT_ATTEMPT if row.options is None else with_next_attempt(_NEXT_ATTEMPT(row.options), paths.decode),
-        choice_of(row.subtasks),
-        row.reserve,
-        row.pinned_to,
-        row.stays != 0,
-        row.holds,
-        row.releases != 0,
+        id=row.job,
+        name=row.name,
+        version=row.version,
+        before=STATES[row.before],
+        after=STATES[row.after],
+        start=row.start,
+        reasons=with_reasons(_REASONS(row.reasons), paths.decode),
+        archives=tuple(from_json(row.archives)),
+        keeps=tuple(from_json(row.keeps)),
+        unmet=row.unmet,
+        next=next_attempt_of(row.next_attempt, paths),
+        changes=() if row.changes is None else _CHANGES(row.changes),
+        saves=() if row.saves is None else tuple(map(paths.decode, from_json(row.saves))),
+        stays=row.stays != 0,
+        holds=row.holds,
+        releases=row.releases != 0,
     )
 
 
 def reset_row(rerun: int, job: PlannedJob, after: JobPointers, paths: StoredPaths, now: float) -> Row:
     """Return the row of `reset_job`: a job after its reset."""
-    return (
-        int(job.after),
-        job.unmet,
-        after.reserve,
-        after.held,
-        after.not_before,
-        after.resume_attempt,
-        after.resume_step,
-        after.overrides,
-        rerun if after.keep_recovery == 0 else after.keep_recovery,
-        after.take,
-        paths.encode(after.folder),
-        choice_text(after.subtasks),
-        after.pinned_to,
-        after.avoids,
-        after.repeats,
-        now,
-        job.id,
-    )
+    following = after.next
+    if following.keep_recovery == 0:
+        following = replace(following, keep_recovery=rerun)
+    return (int(job.after), job.unmet, after.held, now, next_attempt_text(following, paths), job.id)
 
 
 def pointers_row(pointers: JobPointers, paths: StoredPaths) -> Row:
     """Return the pointers in the row of `restore_job`, which ends with the job and its version."""
-    return (
-        pointers.attempt,
-        pointers.reserve,
-        pointers.held,
-        int(pointers.canceled),
-        pointers.not_before,
-        pointers.resume_attempt,
-        pointers.resume_step,
-        pointers.overrides,
-        pointers.keep_recovery,
-        pointers.take,
-        paths.encode(pointers.folder),
-        choice_text(pointers.subtasks),
-        pointers.pinned_to,
-        pointers.avoids,
-        pointers.repeats,
-    )
+    return (pointers.attempt, pointers.held, int(pointers.canceled), next_attempt_text(pointers.next, paths))
 
 
 def pointers_of(row: Any, paths: StoredPaths) -> JobPointers:
     """Return the pointers of a row of `pointers`."""
-    return JobPointers(
-        attempt=row.attempt,
-        reserve=row.reserve,
-        held=row.held,
-        canceled=row.canceled != 0,
-        not_before=row.not_before,
-        resume_attempt=row.resume_attempt,
-        resume_step=row.resume_step,
-        overrides=row.overrides,
-        keep_recovery=row.keep_recovery,
-        take=row.workdir,
-        folder=paths.decode(row.folder),
-        subtasks=choice_of(row.subtasks),
-        pinned_to=row.pinned_to,
-        avoids=row.avoids,
-        repeats=row.repeats,
-    )
+    return JobPointers(row.attempt, row.held, row.canceled != 0, next_attempt_of(row.next_attempt, paths))
 
 
 def rerun_of(row: Any, jobs: tuple[PlannedJob, ...], paths: StoredPaths) -> RerunRecord:

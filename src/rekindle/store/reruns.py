@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import find_cycle
 from rekindle.domain.rerun.plan import (
@@ -27,7 +25,7 @@ from rekindle.store.dynamic_actions import RemovedEdge, end_sets, restore_sets, 
 from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.jobs import Jobs
-from rekindle.store.paths import with_checked, with_request, with_saved
+from rekindle.store.paths import with_checked, with_pointers, with_request, with_saved
 from rekindle.store.queries import as_set, load
 from rekindle.store.rerun_rows import (
     attempt_views,
@@ -93,16 +91,16 @@ class Reruns:
         """
         self._refuse_outdated(plan)
         jobs = as_set(job.id for job in plan.jobs)
-        before = {row.id: row for row in self._db.named_rows(SQL["pointers"], jobs=jobs)}
-        rerun = self._insert(plan, kind, request, note, now)
         paths = self._db.paths
+        rows = {row.id: row for row in self._db.named_rows(SQL["pointers"], jobs=jobs)}
+        before = {job: pointers_of(row, paths) for job, row in rows.items()}
+        rerun = self._insert(plan, kind, request, note, now)
         records, resets, kept = [], [], []
         counts: Counter[CountKey] = Counter()
         for job in plan.jobs:
-            row = before[job.id]
-            pointers = pointers_of(row, paths)
-            records.append(planned_job_row(rerun, job, pointers, paths, (saved or {}).get(job.id)))
-            after = pointers_after(job, pointers)
+            row = rows[job.id]
+            records.append(planned_job_row(rerun, job, before[job.id], paths, (saved or {}).get(job.id)))
+            after = pointers_after(job, before[job.id])
             if job.stays:
                 kept.append((int(job.after), job.unmet, after.held, job.id))
             else:
@@ -113,9 +111,9 @@ class Reruns:
         self._db.change_each(SQL["reset_job"], resets)
         self._db.change_each(SQL["keep_job"], kept)
         for job in self._end_sets(rerun, plan):
-            counts[before[job.id].workflow, before[job.id].resource_class, job.after] -= 1
+            counts[rows[job.id].workflow, rows[job.id].resource_class, job.after] -= 1
         add_counts(self._db, counts)
-        reclassify(self._db, [job.id for job in plan.jobs if job.next_attempt.overrides != before[job.id].overrides])
+        reclassify(self._db, [job.id for job in plan.jobs if job.next.overrides != before[job.id].next.overrides])
         archived = [attempt for job in plan.jobs for attempt in job.archives]
         if self._db.change(SQL["archive_attempts"], rerun=rerun, attempts=as_set(archived)) != len(archived):
             raise PlanOutdated("an attempt that the plan archives is not live any more", hint="plan the rerun again")
@@ -201,8 +199,7 @@ class Reruns:
         """Return the jobs of a rerun as undo needs them."""
         decode = self._db.paths.decode
         rows = self._db.named_rows(SQL["undo_views"], rerun=rerun)
-        stored = [_POINTERS(row.pointers) for row in rows]
-        pointers = [replace(one, folder=decode(one.folder)) for one in stored]
+        pointers = [with_pointers(_POINTERS(row.pointers), decode) for row in rows]
         attempts = as_set(one.attempt for one in pointers if one.attempt is not None)
         states = {number: STATES[state] for number, state in self._db.rows(SQL["attempt_states"], attempts=attempts)}
         later: dict[int, list[int]] = {}
@@ -228,12 +225,14 @@ class Reruns:
         """Restore (job, version, pointers, attempts that become live again), if no version has changed; derive the
         unmet counts and states of these jobs and their children, and mark the rerun undone."""
         jobs = as_set(job for job, *_ in restore)
-        overrides = {row.id: row.overrides for row in self._db.named_rows(SQL["pointers"], jobs=jobs)}
         paths = self._db.paths
+        before = {row.id: pointers_of(row, paths) for row in self._db.named_rows(SQL["pointers"], jobs=jobs)}
         rows = [(*pointers_row(pointers, paths), job, version) for job, version, pointers, _ in restore]
         if self._db.change_each(SQL["restore_job"], rows) != len(restore):
             raise UndoRefused(f"jobs of rerun {rerun} have moved in this moment", hint="nothing was undone; try again")
-        reclassify(self._db, [job for job, _, after, _ in restore if after.overrides != overrides.get(job)])
+        reclassify(
+            self._db, [job for job, _, after, _ in restore if after.next.overrides != before[job].next.overrides]
+        )
         attempts = [attempt for *_, revived in restore for attempt in revived]
         self._db.change(SQL["revive_attempts"], rerun=rerun, attempts=as_set(attempts))
         touched = self._restore_sets(rerun)

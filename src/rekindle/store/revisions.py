@@ -31,7 +31,7 @@ from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.derived import derive_states, reclassify
 from rekindle.store.queries import Row, as_set, load
-from rekindle.store.rows import STATES
+from rekindle.store.rows import STATES, next_attempt_of, next_attempt_text
 from rekindle.store.templates import (
     StoredTemplate,
     TemplateRows,
@@ -43,6 +43,7 @@ from rekindle.store.templates import (
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import Definition, JobTemplate
+    from rekindle.domain.next_attempt import NextAttempt
     from rekindle.store.database import Database
 
 SQL = load("revisions")
@@ -201,16 +202,18 @@ def _drop_outdated(
     dropped: list[DroppedOverride] = []
     jobs: list[Row] = []
     for row in database.named_rows(SUBMIT_SQL["overridden_jobs"], workflow=workflow):
-        modified, found = outdated_of(row.id, row.template, row.overrides)
-        if found and row.pinned_to is None:
-            jobs.append((modified.without(found).text(), row.id))
+        following = next_attempt_of(row.next_attempt, database.paths)
+        modified, found = outdated_of(row.id, row.template, str(following.overrides))
+        if found and following.pinned_to is None:
+            following = replace(following, overrides=modified.without(found).text())
+            jobs.append((next_attempt_text(following, database.paths), row.id))
             dropped += dropped_overrides(row.name, modified, found)
     restored: list[Row] = []
     for row in database.named_rows(SUBMIT_SQL["overridden_pointers"], workflow=workflow):
         pointers = msgspec.json.decode(row.pointers, type=JobPointers)
-        modified, found = outdated_of(row.job, row.template, str(pointers.overrides))
-        if found and pointers.pinned_to is None:
-            after = replace(pointers, overrides=modified.without(found).text())
+        modified, found = outdated_of(row.job, row.template, str(pointers.next.overrides))
+        if found and pointers.next.pinned_to is None:
+            after = replace(pointers, next=replace(pointers.next, overrides=modified.without(found).text()))
             restored.append((to_json(after).decode(), row.rerun, row.job))
     database.change_each(SUBMIT_SQL["set_overrides"], jobs)
     database.change_each(SUBMIT_SQL["set_pointers"], restored)
@@ -279,9 +282,11 @@ def _match(
             number = row.id
             differs = (row.template, row.binding) != (stored.id, binding)
             if differs or row.retired:
-                resume = _resume(database, row, stored.id)
+                next_attempt = _next_attempt(database, row, stored.id)
                 copied = (stored.priority, stored.resource_class, stored.when_finished)
-                matched.redefined.append((number, stored.id, binding, *copied, *resume))
+                matched.redefined.append(
+                    (number, stored.id, binding, *copied, next_attempt_text(next_attempt, database.paths))
+                )
             if row.when_finished != stored.when_finished:
                 matched.when_changed.add(number)
             if differs:
@@ -314,16 +319,17 @@ class _DifferingFields:
         return found
 
 
-def _resume(database: Database, row: Any, template: int) -> tuple[int | None, int, str | None]:
-    """Return the resume attempt, step and subtasks of a redefined job: as planned, while the steps that it would keep
-    are still its first ones. A pinned job does not use the new definition."""
-    attempt, step, subtasks = row.resume_attempt, row.resume_step, row.subtasks
-    if attempt is None or template == row.template or row.pinned_to is not None:
-        return attempt, step, subtasks
+def _next_attempt(database: Database, row: Any, template: int) -> NextAttempt:
+    """Return what the next attempt of a redefined job does. The job resumes as planned while the steps that it would
+    keep are still its first ones. A pinned job does not use the new definition."""
+    following = next_attempt_of(row.next_attempt, database.paths)
+    if following.resume_attempt is None or template == row.template or following.pinned_to is not None:
+        return following
+    step = following.resume_step
     before, now = step_names(database, row.template), step_names(database, template)
     if before[:step] != now[:step] or len(now) <= step:
-        return None, 0, None
-    return attempt, step, subtasks if before[step : step + 1] == now[step : step + 1] else None
+        return replace(following, resume_attempt=None, resume_step=0, subtasks=None)
+    return following if before[step : step + 1] == now[step : step + 1] else replace(following, subtasks=None)
 
 
 class _ReplacedEdges(msgspec.Struct, frozen=True):

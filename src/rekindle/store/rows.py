@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from rekindle.domain.definition import Resources
 from rekindle.domain.models import Attempt, Failure, Job, StepOutcome
+from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT, NextAttempt
 from rekindle.domain.states import Cause, State
-from rekindle.domain.subtasks import SubtaskChoice
 from rekindle.domain.verdicts import Verdict, VerdictLevel
-from rekindle.journal.encoding import from_json, to_json
+from rekindle.journal.encoding import from_json, json_reader, to_json
+from rekindle.store.paths import with_next_attempt
 from rekindle.store.queries import Row, column_names, load
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def _positions(columns: str, *names: str) -> Any:
     return itemgetter(*map(column_names(columns).index, names))
 
 
-_job_fields = _getter(JOB_COLUMNS, Job._fields, take="workdir", take_folder="folder")
+_job_fields = _getter(JOB_COLUMNS, Job._fields, next="next_attempt")
 
 _attempt_fields = _getter(ATTEMPT_COLUMNS, Attempt._fields, signature="digest")
 _attempt_failure = _positions(ATTEMPT_COLUMNS, "error_type", "error_message", "error_traceback", "error_stderr")
@@ -50,8 +49,8 @@ _A_STATE, _A_CAUSE, _A_FAILURE, _A_FOLDER, _A_VERDICT, _A_PARTIAL, _A_STEPS, _A_
     Attempt._fields.index(name)
     for name in ("state", "cause", "failure", "folder", "verdict", "partial", "steps", "shared")
 )
-_J_STATE, _J_CANCELED, _J_RETIRED, _J_FOLDER = (
-    Job._fields.index(name) for name in ("state", "canceled", "retired", "take_folder")
+_J_STATE, _J_CANCELED, _J_RETIRED, _J_NEXT = (
+    Job._fields.index(name) for name in ("state", "canceled", "retired", "next")
 )
 
 _STEP_FIELDS = ("position", "name", "state", "cause", "exit_code", "signal", "started", "ended", "result", "kept_from")
@@ -63,7 +62,7 @@ def job_of(row: Row, paths: StoredPaths) -> Job:
     values = list(_job_fields(row))
     values[_J_STATE] = STATES[values[_J_STATE]]
     values[_J_CANCELED], values[_J_RETIRED] = values[_J_CANCELED] != 0, values[_J_RETIRED] != 0
-    values[_J_FOLDER] = paths.decode(values[_J_FOLDER])
+    values[_J_NEXT] = next_attempt_of(values[_J_NEXT], paths)
     return Job._make(values)
 
 
@@ -103,14 +102,14 @@ def resources_of(row: Any) -> Resources:
     return Resources(row.cpus, row.memory, row.gpus, row.time or None, licences)
 
 
-def choice_of(text: str | None) -> SubtaskChoice | None:
-    """Return which subtasks run, from its column."""
-    return None if text is None else _CHOICE.decode(text)
+def next_attempt_of(text: str | None, paths: StoredPaths) -> NextAttempt:
+    """Return the next attempt of its column."""
+    return DEFAULT_NEXT_ATTEMPT if text is None else with_next_attempt(_NEXT_ATTEMPT(text), paths.decode)
 
 
-def choice_text(choice: SubtaskChoice | None) -> str | None:
-    """Return the column for which subtasks run."""
-    return None if choice is None else to_json(choice).decode()
+def next_attempt_text(value: NextAttempt, paths: StoredPaths) -> str | None:
+    """Return the column of a next attempt."""
+    return None if value == DEFAULT_NEXT_ATTEMPT else to_json(with_next_attempt(value, paths.encode)).decode()
 
 
-_CHOICE: msgspec.json.Decoder[SubtaskChoice] = msgspec.json.Decoder(SubtaskChoice)
+_NEXT_ATTEMPT = json_reader(NextAttempt)

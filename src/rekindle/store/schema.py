@@ -11,14 +11,12 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.changes.fingerprints import Baseline, FileFingerprints
-from rekindle.domain.rerun.plan import NextAttempt, Reason, SavedFile
-from rekindle.domain.rerun.undo import JobPointers
+from rekindle.domain.rerun.plan import Reason, SavedFile
 from rekindle.domain.texts.display import show_bytes
 from rekindle.store.paths import (
     Convert,
     StoredPaths,
     with_checked,
-    with_next_attempt,
     with_prints,
     with_reasons,
     with_request,
@@ -98,8 +96,8 @@ def encode_paths(connection: sqlite3.Connection, paths: StoredPaths) -> None:
     jobs = [
         (
             _encoded(reasons, tuple[Reason, ...], with_reasons, encode),
-            _encoded(pointers, JobPointers, _with_pointers, encode),
-            _encoded(manner, NextAttempt, with_next_attempt, encode),
+            _encoded(pointers, dict[str, Any], _with_paths, encode),
+            _encoded(manner, dict[str, Any], _with_paths, encode),
             _encoded(saved, tuple[SavedFile, ...], with_saved, encode),
             _encoded(checked, dict[str, Any], with_checked, encode),
             rerun,
@@ -120,5 +118,8 @@ def _with_basis(basis: Baseline, convert: Convert) -> Baseline:
     return replace(basis, prints=with_prints(basis.prints, convert))
 
 
-def _with_pointers(pointers: JobPointers, convert: Convert) -> JobPointers:
-    return pointers if pointers.folder is None else replace(pointers, folder=convert(pointers.folder))
+def _with_paths(document: dict[str, Any], convert: Convert) -> dict[str, Any]:
+    """Return pointers, or what a next attempt does, as that migration stores them."""
+    folder = document.get("folder")
+    saves = {"saves": [convert(path) for path in document["saves"]]} if "saves" in document else {}
+    return document | saves | ({} if folder is None else {"folder": convert(folder)})

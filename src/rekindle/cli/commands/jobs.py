@@ -103,12 +103,12 @@ def _block(rows: Sequence[JobRow]) -> Iterator[Sequence[str]]:
 def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
     job, live = row.job, row.attempt
     notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
-    notes += [f"retry at {terminal.short_time(job.not_before)}"] if job.not_before is not None else []
+    notes += [f"retry at {terminal.short_time(job.next.not_before)}"] if job.next.not_before is not None else []
     notes += ["after the end of attempts that it would disturb"] if row.awaits else []
     notes += ["retired"] if job.retired else []
     notes += [attempt_text.verdict(row.verdict)] if row.verdict is not None else []
     notes += ["partial"] if row.partial else []
-    notes += ["runs unless unchanged"] if job.reserve is not None else []
+    notes += ["runs unless unchanged"] if job.next.reuse_candidate is not None else []
     return (
         str(job.id),
         row.workflow if several else "",
@@ -225,11 +225,16 @@ def _draw(
                 ("starts at", _resumes(job)),
                 (
                     "reserve",
-                    f"attempt {job.reserve}, which stays if nothing changed" if job.reserve is not None else "",
+                    f"attempt {job.next.reuse_candidate}, which stays if nothing changed"
+                    if job.next.reuse_candidate is not None
+                    else "",
                 ),
-                ("definition", f"pinned: that of attempt {job.pinned_to}" if job.pinned_to is not None else ""),
-                ("recovery", f"kept by rerun {job.keep_recovery}" if job.keep_recovery is not None else ""),
-                ("modified", modifications(job.overrides)),
+                (
+                    "definition",
+                    f"pinned: that of attempt {job.next.pinned_to}" if job.next.pinned_to is not None else "",
+                ),
+                ("recovery", f"kept by rerun {job.next.keep_recovery}" if job.next.keep_recovery is not None else ""),
+                ("modified", modifications(job.next.overrides)),
             ]
         )
     )
@@ -254,7 +259,7 @@ def _stale(job: int, found: Assessment | None, most: int = 3) -> str:
 
 
 def _repeats(job: Job) -> str:
-    return f"{job.repeats:,} more after that" if job.repeats and job.state in _TO_COME else ""
+    return f"{job.next.repeats:,} more after that" if job.next.repeats and job.state in _TO_COME else ""
 
 
 _TO_COME = (State.WAITING, State.READY, *ACTIVE)
@@ -263,7 +268,7 @@ _TO_COME = (State.WAITING, State.READY, *ACTIVE)
 def _next_retry(job: Job, reason: Reason | None) -> str:
     if reason is None:
         return ""
-    due = f"; it starts at {terminal.short_time(job.not_before)}" if job.not_before is not None else ""
+    due = f"; it starts at {terminal.short_time(job.next.not_before)}" if job.next.not_before is not None else ""
     return f"{reasons.short(reason)}{due}"
 
 
@@ -303,6 +308,6 @@ def _listed(jobs: list[Job], most: int = 6) -> str:
 
 
 def _resumes(job: Job) -> str:
-    if job.resume_attempt is None or not job.resume_step:
+    if job.next.resume_attempt is None or not job.next.resume_step:
         return ""
-    return f"step {job.resume_step + 1}, keeping what attempt {job.resume_attempt} did before it"
+    return f"step {job.next.resume_step + 1}, keeping what attempt {job.next.resume_attempt} did before it"

@@ -256,7 +256,7 @@ def _print_definition(session: Session, proposal: PlannedRerun) -> None:
         return
     newest = ", ".join(sorted(f"revision {number}" for number in latest))
     pinned = job_queries.revisions_run(  # an attempt's revision never changes
-        session, [job.pinned_to for job in proposal.plan.jobs if job.pinned_to is not None]
+        session, [job.next.pinned_to for job in proposal.plan.jobs if job.next.pinned_to is not None]
     )
     if not pinned:
         click.echo(f"definition: {newest}, the latest")

@@ -303,7 +303,7 @@ def _sentence(one: Explanation) -> str:
     if word in ("new", "reset"):
         if one.awaits:
             return "was reset and runs again after the end of attempts that it would disturb"
-        if job.reserve is not None:
+        if job.next.reuse_candidate is not None:
             return "was reset, and runs only if a dependency has changed"
         if one.again is not None:
             return _runs_again(one.again)

@@ -51,7 +51,7 @@ def draw_plan(plan: RerunPlan, children: Mapping[int, Sequence[int]], *, verbose
     for warning in plan.warnings:
         click.echo(f"{click.style('warning:', fg='yellow')} {terminal.one_line(warning)}")
     if plan.overwrites:
-        saved = any(job.next_attempt.saves for job in plan.jobs)
+        saved = any(job.saves for job in plan.jobs)
         click.echo("\noverwrites, and saves before:" if saved else "\noverwrites:")
         for path in plan.overwrites[:most]:
             click.echo(f"  {terminal.one_line(path)}")
@@ -80,7 +80,9 @@ def _draw_kept(jobs: Sequence[PlannedJob], most: int | None) -> None:
     click.echo("\nkept:")
     for text, alike in list(kept.items())[:most]:
         of = terminal.one_line(alike[0].name) if len(alike) == 1 else terminal.plural(len(alike), "job")
-        whose = attempt_text.id_ranges(sorted(job.resume_attempt for job in alike if job.resume_attempt is not None))
+        whose = attempt_text.id_ranges(
+            sorted(job.next.resume_attempt for job in alike if job.next.resume_attempt is not None)
+        )
         click.echo(f"  {terminal.one_line(text)} of attempt{'s' if len(alike) > 1 else ''} {whose} ({of})")
     _more(len(kept), most, "way")
 
@@ -89,7 +91,7 @@ def _draw_changes(jobs: Sequence[PlannedJob], most: int | None) -> None:
     """Print the modified parameters and resources, each once for all its jobs."""
     names: dict[str, list[str]] = {}
     for job in jobs:
-        for change in job.next_attempt.changes:
+        for change in job.changes:
             names.setdefault(attempt_text.change_text(change), []).append(job.name)
     if not names:
         return
@@ -102,9 +104,7 @@ def _draw_changes(jobs: Sequence[PlannedJob], most: int | None) -> None:
 
 def _draw_repeats(jobs: Sequence[PlannedJob]) -> None:
     """Print how often repeated jobs run."""
-    for runs, number in sorted(
-        Counter(1 + job.next_attempt.repeats for job in jobs if job.next_attempt.repeats).items()
-    ):
+    for runs, number in sorted(Counter(1 + job.next.repeats for job in jobs if job.next.repeats).items()):
         ends = "runs" if number == 1 else "run"
         click.echo(f"\nrepeated: {terminal.plural(number, 'job')} {ends} {runs:,} times; the last one counts")
 
@@ -127,12 +127,12 @@ def draw_refused(refused: Sequence[RefusedJob], most: int | None) -> None:
 def summary(plan: RerunPlan) -> str:
     """Return `12 jobs run again: 10 selected, 2 downstream; 3 refused`."""
     retired = {job for one in plan.dynamic for job in one.retires}
-    jobs = [job for job in plan.jobs if job.id not in retired and _runs(job) and job.reserve is None]
+    jobs = [job for job in plan.jobs if job.id not in retired and _runs(job) and job.next.reuse_candidate is None]
     kinds = Counter(_kind(job) for job in jobs)
     parts = [f"{kinds[kind]:,} {kind}" for kind in ("selected", "let go", "downstream") if kinds[kind]]
     runs = f"{terminal.plural(len(jobs), 'job')} run{'s' if len(jobs) == 1 else ''} again: {', '.join(parts)}"
     runs += f"; {len(retired):,} retired" if retired else ""
-    reusable = sum(job.reserve is not None and not job.stays for job in plan.jobs)
+    reusable = sum(job.next.reuse_candidate is not None and not job.stays for job in plan.jobs)
     runs += f"; {reusable:,} more unless unchanged" if reusable else ""
     held = sum(job.holds is not None for job in plan.jobs)
     runs += f"; {held:,} held until a restart" if held else ""
@@ -196,7 +196,7 @@ def _job_cells(job: PlannedJob, retired: bool, lead: str = "…") -> tuple[str, 
     the beginning are left out. A job that a revision changes has no start."""
     changed = any(reason.kind in _REVISED for reason in job.reasons)
     start = "" if changed or (lead and job.start == FROM_BEGINNING) else job.start
-    start += f", {_FOLDERS[job.next_attempt.take]}" if job.next_attempt.take else ""
+    start += f", {_FOLDERS[job.next.take]}" if job.next.take else ""
     texts = [
         reason_text(reason)
         for reason in _shown_reasons(job.reasons)

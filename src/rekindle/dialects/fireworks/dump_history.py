@@ -21,7 +21,7 @@ from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import Cause, State
 
 if TYPE_CHECKING:
-    from rekindle.domain.rerun.request import FolderReuse
+    from rekindle.domain.next_attempt import FolderReuse
 
 IMPORTED_PARAM = "imported"
 """The key in the workflow parameter that identifies the dumped workflow."""

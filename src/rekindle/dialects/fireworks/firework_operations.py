@@ -204,7 +204,7 @@ def rerun_fireworks(
 
 def _nothing_to_rerun(firework: StoredFirework, options: RerunOptions) -> bool:
     """Return whether a firework has not run since its reset, and the options do not change its next launch."""
-    clears = options.clear and firework.job.resume_attempt is not None
+    clears = options.clear and firework.job.next.resume_attempt is not None
     return firework.state == "WAITING" or (firework.state == "READY" and not clears)
 
 

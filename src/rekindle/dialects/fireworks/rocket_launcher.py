@@ -163,10 +163,10 @@ class LaunchFolders(msgspec.Struct):
         """Return the folder for an attempt that is claimed now."""
         launch_dir = json.loads(job.binding).get("spec", {}).get("_launch_dir")
         path = self._path(launch_dir) if launch_dir else self.directory if self.here else None
-        shared = path is not None and (job.take != "copy" or job.take_folder == path)
+        shared = path is not None and (job.next.take != "copy" or job.next.folder == path)
         if path is None or not shared:
             path = f"{self.directory}/{LAUNCHER}{_stamp(now, attempt)}"
-        taken = job.take_folder if job.take == "same" else None
+        taken = job.next.folder if job.next.take == "same" else None
         launch = Launch(job.id, attempt, taken or path, new=taken is None and not shared)
         self.launches.append(launch)
         if self.on_launch is not None:

@@ -115,7 +115,7 @@ class BatchJob(msgspec.Struct, frozen=True):
         if state is State.RUNNING and self.attempt is not None:
             at = max((one.position + 1 for one in self.attempt.steps if one.state in ENDED), default=0)
             return _RUNNING_STATUS[max(at, self.attempt.start_step) > 0]
-        return TestStatus.METRICS_QUEUED if self.job.resume_step else TestStatus.SUBMITTED
+        return TestStatus.METRICS_QUEUED if self.job.next.resume_step else TestStatus.SUBMITTED
 
     @property
     def verdict(self) -> Verdict | None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from rekindle.dialects.ziggy.tasks import ProcessingStep, Task
 from rekindle.domain.errors import BadValue
-from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
+from rekindle.domain.rerun.request import FROM_FAILED_STEP, How, RequestMode
 from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.engine.rerun import rerun as engine
 from rekindle.engine.running import reconcile
@@ -59,7 +59,7 @@ def options_for_mode(task: Task, mode: Mode, overrides: Overrides | None = None)
     found = _OPTIONS_BY_MODE[mode](task)
     if isinstance(found, str):
         return found
-    if not found.again:
+    if found.mode is not RequestMode.REPEAT:
         return replace(found, keep_modified=True, overrides=overrides)
     only = f"it was halted before it resumed: only {Mode.RESTART_FROM_BEGINNING.typed} accepts changes"
     return found if overrides is None else only
@@ -89,7 +89,7 @@ def _restart_from_beginning(_: Task) -> How:
 def _resubmit(task: Task) -> How | str:
     """Start behind marshaling: run the subtasks that have not succeeded, and keep the others."""
     if task.resumes:
-        return How(again=True)
+        return How(mode=RequestMode.REPEAT)
     if not task.started:
         return "it has never started: nothing is marshaled"
     if task.step is ProcessingStep.MARSHALING:
@@ -106,7 +106,7 @@ def _resume_current_step(task: Task) -> How | str:
     if task.state is State.COMPLETED:
         return "it is complete"
     if task.resumes:
-        return How(again=True)
+        return How(mode=RequestMode.REPEAT)
     if task.cause is Cause.SUBTASKS and task.state is State.FAILED:
         return How(accept_partial=True)
     return How(FROM_FAILED_STEP)

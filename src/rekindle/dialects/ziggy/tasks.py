@@ -124,7 +124,7 @@ def _task(
         counts=_counts(job, fan_outs, known),
         cause=attempt.cause if attempt else None,
         started=attempt is not None,
-        resumes=attempt is None and job.resume_attempt is not None,
+        resumes=attempt is None and job.next.resume_attempt is not None,
         fans_out=bool(fan_outs),
         incomplete=template.steps[left[-1]].name if left else None,
         worker=(attempt.worker if attempt else None) or "-",

@@ -42,8 +42,8 @@ def expected_cost(
     Each job counts as often as it runs; unchanged jobs do not count. Jobs with an attempt to reuse are counted apart.
     The wall time is that of the longest dependency chain, or of all the work divided by the cores, whichever is more.
     """
-    reserved = [job for job in jobs if job.reserve is not None]
-    jobs = [job for job in jobs if job.reserve is None and (job.releases or not job.stays)]
+    reserved = [job for job in jobs if job.next.reuse_candidate is not None]
+    jobs = [job for job in jobs if job.next.reuse_candidate is None and (job.releases or not job.stays)]
     perhaps = [found[0] for job in reserved if (found := _seconds(job, views[job.id], past)) is not None]
     taken: dict[int, float] = {}
     seconds = core_seconds = 0.0
@@ -56,7 +56,7 @@ def expected_cost(
         taken[job.id] = once * _runs(job)
         guessed += guess * _runs(job)
         seconds += taken[job.id]
-        core_seconds += taken[job.id] * _cpus(views[job.id].resources, job.next_attempt.overrides)
+        core_seconds += taken[job.id] * _cpus(views[job.id].resources, job.next.overrides)
     wall = max(_longest_chain([job.id for job in jobs], taken, graph), core_seconds / past.cores)
     return ExpectedCost(
         attempts=sum(_runs(job) for job in jobs),
@@ -72,14 +72,14 @@ def expected_cost(
 
 
 def _runs(job: PlannedJob) -> int:
-    return 1 + job.next_attempt.repeats
+    return 1 + job.next.repeats
 
 
 def _seconds(job: PlannedJob, view: JobView, past: DurationHistory) -> tuple[float, bool] | None:
     """Return (running time, whether estimated from other jobs), or None if unknown."""
-    if job.resume_attempt is not None and job.resume_step:
+    if job.next.resume_attempt is not None and job.next.resume_step:
         return _seconds_of_steps(
-            view.steps[job.resume_step :], past.steps.get(job.id, {}), past.steps_alike.get(job.id, {})
+            view.steps[job.next.resume_step :], past.steps.get(job.id, {}), past.steps_alike.get(job.id, {})
         )
     if (own := past.jobs.get(job.id)) is not None:
         return own, False

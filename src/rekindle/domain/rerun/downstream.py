@@ -6,16 +6,16 @@ By default the dynamic actions of rerun jobs stay in force until a later success
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping
 
 import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.actions import CANCEL, HOLD, SET, ActionSet, retire_sets
 from rekindle.domain.graph import descendants, nearest_start
-from rekindle.domain.rerun.next_attempt import keep_next_attempt
 from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RolledBackActions
 from rekindle.domain.rerun.request import Downstream, How
+from rekindle.domain.rerun.resolve import keep_next_attempt
 from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.domain.states import ACTIVE, State
 
@@ -54,7 +54,7 @@ def jobs_left_to_check(
         if job in stale
         and replace(how, cancel_running=False) == plain
         and _is_complete(views[job])
-        and views[job].keep_recovery is None
+        and views[job].next.keep_recovery is None
     ]
     if not others:
         return []
@@ -157,12 +157,10 @@ class DynamicRollback(msgspec.Struct, frozen=True):
         return keep_next_attempt(replace(job, reasons=(*job.reasons, reason)), view)
 
 
-def roll_back_actions(
-    views: Mapping[int, JobView], graph: JobGraph, requests: Sequence[tuple[Sequence[int], How]], roots: Collection[int]
-) -> DynamicRollback:
-    """Roll back the action sets for requests with `undo_dynamic`: those of the requested jobs in `roots`, of all their
+def roll_back_actions(views: Mapping[int, JobView], graph: JobGraph, roots: Mapping[int, How]) -> DynamicRollback:
+    """Roll back the action sets of the jobs requested with `undo_dynamic`, of all their
     descendants, and of every job that is retired with them."""
-    undone = {job for jobs, how in requests if how.undo_dynamic for job in jobs if job in roots}
+    undone = {job for job, how in roots.items() if how.undo_dynamic}
     scope = undone | descendants(graph.children, undone)
     sets = {job: view.action_set for job in scope if (view := views[job]).action_set is not None}
     if not sets:

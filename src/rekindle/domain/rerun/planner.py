@@ -6,14 +6,16 @@ already waiting is named too; nothing of it is archived."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
+from operator import itemgetter
 
 import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.errors import NotFound, RefusedJob
 from rekindle.domain.graph import unreachable_jobs
+from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.rerun.costs import NO_HISTORY, DurationHistory, expected_cost
 from rekindle.domain.rerun.downstream import (
     DynamicRollback,
@@ -24,19 +26,17 @@ from rekindle.domain.rerun.downstream import (
     roll_back_actions,
     running_children,
 )
-from rekindle.domain.rerun.next_attempt import (
+from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.request import RESET_HOLD, Downstream, How, RequestMode, Requests
+from rekindle.domain.rerun.resolve import (
     Exists,
     ResolvedRequest,
     keep_next_attempt,
     overwritten,
     pinned_attempt,
-    reset_downstream,
     resolve_request,
     with_definition,
-    with_saves,
 )
-from rekindle.domain.rerun.plan import NextAttempt, PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
-from rekindle.domain.rerun.request import RESET_HOLD, How, Requests, downstream_by_job, jobs_with_cancel
 from rekindle.domain.rerun.start import BEGINNING
 from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.domain.states import ACTIVE, ENDED, ENDED_BADLY, State, derive_state
@@ -72,16 +72,15 @@ def plan_rerun(
     a job below another requested job may be reused. `earlier` has the views of jobs with the definition they may be
     pinned to. `past` has the durations of earlier attempts. Equal arguments give equal plans, digest included."""
     asked, refused = _resolve_requests(views, graph, requests, earlier, exists)
-    downstream = {job: option for job, option in downstream_by_job(requests).items() if job in asked}
-    canceled = jobs_with_cancel(requests)
-    refused |= find_disturbing(views, graph, {job: option for job, option in downstream.items() if job not in canceled})
+    gentle = {job: root for job, root in asked.items() if not root.how.cancel_running}
+    refused |= find_disturbing(views, graph, _downstream(gentle))
     roots = {job: root for job, root in asked.items() if job not in refused}
     for job in jobs_left_to_check(views, graph, {job: root.how for job, root in roots.items()}, why):
         del roots[job]
-    downstream = {job: option for job, option in downstream.items() if job in roots}
+    downstream = _downstream(roots)
     reached = find_reached_jobs(graph, downstream, running_children(views, graph, downstream))
-    saving = any(how.keep_outputs for _, how in requests)
-    rollback = roll_back_actions(views, graph, requests, roots)
+    saving = any(how.keep_outputs for how in requests.hows.values())
+    rollback = roll_back_actions(views, graph, {job: root.how for job, root in roots.items()})
     builder = PlanBuilder(rollback, earlier, roots, reached, exists, saving, why)
     jobs = rollback.explained(builder.planned())
     running = rollback.running(jobs)
@@ -109,45 +108,44 @@ def _resolve_requests(
 ) -> tuple[dict[int, SelectedJob], dict[int, str]]:
     """Return the requested jobs, in order: those that can run again, with resolved options, and those refused, with the
     reason."""
-    asked: dict[int, list[How]] = {}
-    for jobs, how in requests:
-        for job in jobs:
-            hows = asked.setdefault(job, [])
-            if how not in hows:
-                hows.append(how)
     roots: dict[int, SelectedJob] = {}
     refused: dict[int, str] = {}
-    for job in sorted(asked):
-        view, hows = views.get(job), asked[job]
+    for job, how in sorted(requests.hows.items(), key=itemgetter(0)):
+        view = views.get(job)
         if view is None:
             raise NotFound(f"no such job: {job}", hint="`rekindle jobs list` names them")
-        resolved = _refusal(views, graph, view, hows) or _resolve_one(view, hows, earlier, exists)
+        refusal = _refusal(views, graph, view, how) or requests.conflicts.get(job)
+        resolved = refusal or _resolve_one(view, how, earlier, exists)
         if isinstance(resolved, str):
             refused[job] = resolved
         else:
-            roots[job] = SelectedJob(hows[0], resolved)
+            roots[job] = SelectedJob(how, resolved)
     return roots, refused
 
 
-def _refusal(views: Mapping[int, JobView], graph: JobGraph, view: JobView, hows: Collection[How]) -> str:
+def _downstream(roots: Mapping[int, SelectedJob]) -> dict[int, Downstream]:
+    """Return the downstream option of each job that resets its descendants."""
+    return {job: root.how.downstream for job, root in roots.items() if root.how.resets_downstream}
+
+
+def _refusal(views: Mapping[int, JobView], graph: JobGraph, view: JobView, how: How) -> str:
     if view.archived_workflow:
         return "its workflow is archived"
     if view.retired:
         if view.added:
             return "it is retired: the job that added it does not add it any more"
         return "it is retired: the latest revision of its workflow does not have it any more"
-    if any(how.release for how in hows):
+    if how.mode is RequestMode.RELEASE:
         return "" if view.held == RESET_HOLD else _not_reset(view)
-    if view.state in ACTIVE and not all(how.cancel_running for how in hows):
+    if view.state in ACTIVE and not how.cancel_running:
         cancel = f"rekindle cancel {shlex.quote(view.name)}"
         return f"it is {view.state.label}; cancel it first: --cancel-running, or {cancel}"
-    by_itself = all(how.again or how.automatic for how in hows)
-    if view.held is not None and not by_itself:  # automatic reruns do not release the job
+    if view.held is not None and not how.automatic:  # automatic reruns do not release the job
         reason = "" if view.held == "held" else f" ({view.held})"
         return f"it is held{reason}; release it first: rekindle release {shlex.quote(view.name)}"
-    if any(how.hold for how in hows):
+    if how.hold:
         return ""
-    if view.state is State.READY and not view.recovered and not _drops_resume_point(view, hows):
+    if view.state is State.READY and not view.recovered and not _drops_resume_point(view, how):
         return f"it {_still_to_run(view)}: it is ready"
     if view.state is State.WAITING:
         undone = [parent for parent in sorted(graph.parents.get(view.id, ())) if not is_done(views[parent])]
@@ -156,9 +154,9 @@ def _refusal(views: Mapping[int, JobView], graph: JobGraph, view: JobView, hows:
     return ""
 
 
-def _drops_resume_point(view: JobView, hows: Collection[How]) -> bool:
+def _drops_resume_point(view: JobView, how: How) -> bool:
     """Return whether the job was to resume an attempt, and the request drops that resume point."""
-    return view.resume_attempt is not None and all(how.recovery == "clear" for how in hows)
+    return view.next.resume_attempt is not None and how.recovery == "clear"
 
 
 def _not_reset(view: JobView) -> str:
@@ -168,23 +166,16 @@ def _not_reset(view: JobView) -> str:
 
 
 def _still_to_run(view: JobView) -> str:
-    never = view.resume_attempt is None and view.reserve is None
+    never = view.next.resume_attempt is None and view.next.reuse_candidate is None
     return "has not run yet" if never else "has not run yet since it was reset"
 
 
-def _resolve_one(
-    view: JobView, hows: Sequence[How], earlier: Mapping[int, JobView], exists: Exists
-) -> ResolvedRequest | str:
-    if len(hows) > 1:
-        starts = sorted({f"from {how.start}" for how in hows})
-        ways = f", {' and '.join(starts)}" if len(starts) > 1 else ""
-        return f"it is requested in different ways{ways}: name one"
-    how = hows[0]
+def _resolve_one(view: JobView, how: How, earlier: Mapping[int, JobView], exists: Exists) -> ResolvedRequest | str:
     view = with_definition(view, pinned_attempt(view, how), earlier)
     if how.attempt is not None:
         if view.source is None:
             return f"it has no attempt {how.attempt} to go on from"
-        view = replace(view, attempt=view.source, keep_recovery=None, fan_outs=())
+        view = replace(view, attempt=view.source, next=replace(view.next, keep_recovery=None), fan_outs=())
     return resolve_request(view, how, exists)
 
 
@@ -223,7 +214,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def roots(self) -> dict[int, SelectedJob]:
         """The requested jobs that are reset."""
-        return {job: root for job, root in self.asked.items() if not root.how.release}
+        return {job: root for job, root in self.asked.items() if root.how.mode is not RequestMode.RELEASE}
 
     @cached_property
     def reset(self) -> set[int]:
@@ -256,7 +247,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
         root = self.roots.get(view.id)
         start = root.resolved.start if root else BEGINNING
         unmet = self._unmet(view)
-        pinned_to = self._pinned_to(view)
+        next_attempt = self._next_attempt(view, root)
         return PlannedJob(
             id=view.id,
             name=view.name,
@@ -267,13 +258,10 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             reasons=self._reasons(view),
             archives=(view.attempt.id,) if view.attempt else (),
             keeps=start.keeps,
-            resume_attempt=root.resolved.attempt if root else None,
-            resume_step=start.position,
             unmet=unmet,
-            next_attempt=self._next_attempt(with_definition(view, pinned_to, self.earlier), root),
-            subtasks=start.subtasks,
-            reserve=self._reuse_candidate(view),
-            pinned_to=pinned_to,
+            next=next_attempt,
+            changes=root.resolved.changes if root else (),
+            saves=self._saves(view, next_attempt),
             holds=root.how.hold if root else None,
             releases=self._is_released(view),
         )
@@ -290,8 +278,6 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             start=BEGINNING.label,
             reasons=self._reasons(view),
             unmet=unmet,
-            reserve=view.reserve,
-            pinned_to=view.pinned_to,
             stays=True,
             releases=self._is_released(view),
         )
@@ -314,35 +300,46 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
         return unreachable_jobs(badly, idle - lenient, self.graph.children)
 
     def _is_released(self, view: JobView) -> bool:
-        return view.id in self.asked and self.asked[view.id].how.release
+        return view.id in self.asked and self.asked[view.id].how.mode is RequestMode.RELEASE
 
     def _pinned_to(self, view: JobView) -> int | None:
         root = self.roots.get(view.id) or self.asked.get(self.reached.upstream.get(view.id, view.id))
-        return view.pinned_to if root is None else pinned_attempt(view, root.how)
+        return view.next.pinned_to if root is None else pinned_attempt(view, root.how)
 
     def _reuse_candidate(self, view: JobView) -> int | None:
         """Return the attempt that may be reused instead of running. Jobs that always run, and jobs whose actions are
         rolled back, have none."""
         if view.id in self.rollback.freed:
-            return view.reserve
+            return view.next.reuse_candidate
         if view.id not in self.reached.reusable or view.runs_whenever or view.id in self._rolled_back:
             return None
         if view.attempt is None:
-            return view.reserve
+            return view.next.reuse_candidate
         return view.attempt.id if view.attempt.state is State.COMPLETED else None
 
     def _next_attempt(self, view: JobView, root: SelectedJob | None) -> NextAttempt:
-        next_attempt = root.resolved.next_attempt if root else reset_downstream(view)
+        """Return the next attempt of a reset job. A descendant starts at the beginning, in a new folder, with its
+        overrides kept."""
+        pinned_to, candidate = self._pinned_to(view), self._reuse_candidate(view)
+        if root is None:
+            return NextAttempt(overrides=view.next.overrides, pinned_to=pinned_to, reuse_candidate=candidate)
+        return replace(root.resolved.next, pinned_to=pinned_to, reuse_candidate=candidate)
+
+    def _saves(self, view: JobView, next_attempt: NextAttempt) -> tuple[str, ...]:
+        """Return the existing outputs that the next attempt overwrites, if outputs are to be saved."""
         made = view.attempt is not None and view.state not in ACTIVE  # a running job is still writing its outputs
-        return with_saves(next_attempt, view, self.exists) if self.saving and made else next_attempt
+        if not self.saving or not made:
+            return ()
+        view = with_definition(view, next_attempt.pinned_to, self.earlier)
+        return tuple(path for _, path in overwritten(next_attempt, view, self.exists))
 
     def overwrites(self, jobs: Iterable[PlannedJob]) -> tuple[str, ...]:
         """Return the existing outputs of earlier attempts that will be overwritten, saved or not."""
-        named = (overwritten(job.next_attempt, self._as_planned(job), self.exists) for job in jobs if job.archives)
+        named = (overwritten(job.next, self._as_planned(job), self.exists) for job in jobs if job.archives)
         return tuple(dict.fromkeys(path for paths in named for path, _ in paths))
 
     def _as_planned(self, job: PlannedJob) -> JobView:
-        return with_definition(self.views[job.id], job.pinned_to, self.earlier)
+        return with_definition(self.views[job.id], job.next.pinned_to, self.earlier)
 
     def _reasons(self, view: JobView) -> tuple[Reason, ...]:
         reasons = []
@@ -364,8 +361,8 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             parent = self.reached.unreset[view.id]
             kind = ReasonKind.STAYS if view.state in ENDED else ReasonKind.UPSTREAM
             reasons.append(Reason(kind, {"job": parent, "name": self.views[parent].name}))
-        if (reserve := self._reuse_candidate(view)) is not None and view.id in self.reached.reusable:
-            reasons.append(Reason(ReasonKind.RESERVE, {"attempt": reserve}))
+        if (candidate := self._reuse_candidate(view)) is not None and view.id in self.reached.reusable:
+            reasons.append(Reason(ReasonKind.RESERVE, {"attempt": candidate}))
         if root is not None and root.resolved.kept_by is not None:
             reasons.append(Reason(ReasonKind.RECOVERY, {"rerun": root.resolved.kept_by}))
         return tuple(reasons)
@@ -386,7 +383,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
         if revived := [view.name for view in below if view.state is State.CANCELED and view.id not in self.roots]:
             were = "were" if len(revived) > 1 else "was"
             yield f"{list_names(revived)} {were} canceled and will run again"
-        if lost := [view.name for view in below if view.keep_recovery is not None and view.id not in self.roots]:
+        if lost := [view.name for view in below if view.next.keep_recovery is not None and view.id not in self.roots]:
             loses = "loses" if len(lost) == 1 else "lose"
             yield f"{list_names(lost)} {loses} the resume point that was kept: a job upstream runs again"
         if canceled := [self.views[job].name for job in sorted(self.reset) if self.views[job].state in ACTIVE]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -28,8 +29,13 @@ Workdir = Literal["project", "attempt"]
 """Where a job runs, as its spec says."""
 
 
-FolderReuse = Literal["copy", "same"]
-"""How an attempt takes over the folder of an earlier attempt."""
+class RequestMode(enum.StrEnum):
+    """Which kind of rerun a request is."""
+
+    RERUN = "rerun"  # as a user asked for
+    RELEASE = "release"  # only release jobs that were reset by hand: see RESET_HOLD
+    RESUME = "resume"  # started by rekindle after a failure: as asked for, but completed jobs downstream are kept
+    REPEAT = "repeat"  # started by rekindle: the last attempt again, with the same start and overrides
 
 
 class How(msgspec.Struct, frozen=True):
@@ -40,7 +46,6 @@ class How(msgspec.Struct, frozen=True):
     # the latest revision, or the definition of each job's earlier attempt
     definition: Literal["latest", "pinned"] = "latest"
     hold: str | None = None  # hold the reset jobs for this reason until they are released
-    release: bool = False  # only release jobs that were reset by hand: see RESET_HOLD
     workdir: Literal["new", "copy", "same"] | None = None  # None: new from the beginning, copy when steps are kept
     subtasks: Literal["failed", "all"] | tuple[int, ...] | None = None  # None: failed, if a fan-out is resumed
     accept_partial: bool = False  # start after the failed fan-out, with the subtasks that succeeded
@@ -49,13 +54,23 @@ class How(msgspec.Struct, frozen=True):
     undo_dynamic: bool = False  # roll back the dynamic actions of the archived attempts
     overrides: Overrides | None = None
     keep_modified: bool = False  # keep earlier overrides below the new ones
-    again: bool = False  # repeat the last attempt: same start, same overrides (retries, recovery)
     not_before: float | None = None  # the time before which a delayed retry does not start
     avoids: str | None = None  # the host of the failed attempt: not used while another host works
     cancel_running: bool = False  # cancel running jobs before they are reset
     repeats: int | None = None  # how many more times each job runs, whatever the outcome; None: not repeated
     attempt: int | None = None  # resume this attempt of the job; None: the live attempt
-    automatic: bool = False  # started by rekindle, not a user: completed downstream jobs are kept
+    mode: RequestMode = RequestMode.RERUN
+
+    @property
+    def automatic(self) -> bool:
+        """Whether rekindle started the rerun, not a user."""
+        return self.mode in (RequestMode.RESUME, RequestMode.REPEAT)
+
+    @property
+    def resets_downstream(self) -> bool:
+        """Whether jobs downstream are reset. An automatic rerun follows an attempt that never completed, so no
+        completed job has used its results. A release resets nothing."""
+        return self.mode is RequestMode.RERUN
 
 
 MAX_RUNS = 10_000
@@ -83,14 +98,14 @@ def check_how(how: How) -> None:
         raise UsageError(
             "an attempt to resume is named, but nothing of it would be kept", hint="start at the failed step"
         )
-    if how.release and how != How(release=True):
+    if how.mode is RequestMode.RELEASE and how != How(mode=RequestMode.RELEASE):
         raise UsageError("`release` only releases jobs that were reset: it takes no other option")
     if how.repeats is not None and not 0 <= how.repeats < MAX_RUNS:
         raise BadValue(f"jobs cannot run {how.repeats + 1:,} times", hint=f"1 to {MAX_RUNS:,}")
     if how.repeats and how.hold is not None:
         raise UsageError("held jobs do not run, so they cannot be repeated")
-    if how.again and how != How(again=True):
-        raise UsageError("`again` repeats the last attempt: it takes no other option")
+    if how.mode is RequestMode.REPEAT and how != How(mode=RequestMode.REPEAT):
+        raise UsageError("the last attempt is repeated as it was: this takes no other option")
 
 
 def how_to_json(how: How) -> dict[str, Any]:
@@ -116,7 +131,7 @@ def how_to_json(how: How) -> dict[str, Any]:
         "keep_modified": how.keep_modified,
         "keep_outputs": how.keep_outputs,
         "undo_dynamic": how.undo_dynamic,
-        "release": how.release,
+        "release": how.mode is RequestMode.RELEASE,
         "cancel_running": how.cancel_running,
     }
     return asked | {name: True for name, on in flags.items() if on}
@@ -139,23 +154,41 @@ def _amount(amount: Amount | None) -> float | str | None:
     return amount.value if amount.factor is None else f"x{amount.factor:g}"
 
 
-Requests = Sequence[tuple[Sequence[int], How]]
-"""Jobs, each list with the options of its rerun."""
-
-
 Downstream = Literal["all", "changed", "none"]
 
 
-def downstream_by_job(requests: Requests) -> dict[int, Downstream]:
-    """Return the downstream option of each requested job that resets its descendants.
+class Requests(msgspec.Struct, frozen=True):
+    """The requested jobs, in order, each with its options."""
 
-    Automatic reruns are omitted: the repeated attempt never completed, so completed descendants did not use it.
-    Releases reset nothing."""
-    return {
-        job: how.downstream for jobs, how in requests if not (how.again or how.automatic or how.release) for job in jobs
-    }
+    hows: Mapping[int, How]
+    conflicts: Mapping[int, str] = msgspec.field(default_factory=dict)  # job -> why its options are not clear
+
+    def by_how(self) -> Iterable[tuple[How, list[int]]]:
+        """Return the jobs of each list of jobs that was requested with the same options."""
+        found: dict[int, tuple[How, list[int]]] = {}
+        for job, how in self.hows.items():
+            found.setdefault(id(how), (how, []))[1].append(job)
+        return found.values()
+
+    def without(self, jobs: Container[int]) -> Requests:
+        """Return the requests of all other jobs."""
+        return Requests({job: how for job, how in self.hows.items() if job not in jobs}, self.conflicts)
 
 
-def jobs_with_cancel(requests: Requests) -> set[int]:
-    """Return the requested jobs whose rerun cancels running jobs."""
-    return {job for jobs, how in requests if how.cancel_running for job in jobs}
+def normalize_requests(pairs: Iterable[tuple[Iterable[int], How]]) -> Requests:
+    """Return the requests of lists of jobs, each list with its options. A job with several options has the first of
+    them, and a conflict."""
+    asked: dict[int, list[How]] = {}
+    for jobs, how in pairs:
+        for job in jobs:
+            hows = asked.setdefault(job, [])
+            if how not in hows:
+                hows.append(how)
+    conflicts = {job: _explain_conflict(hows) for job, hows in asked.items() if len(hows) > 1}
+    return Requests({job: hows[0] for job, hows in asked.items()}, conflicts)
+
+
+def _explain_conflict(hows: Iterable[How]) -> str:
+    starts = sorted({f"from {how.start}" for how in hows})
+    ways = f", {' and '.join(starts)}" if len(starts) > 1 else ""
+    return f"it is requested in different ways{ways}: name one"

@@ -9,10 +9,9 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.errors import UndoRefused
+from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT, NextAttempt
 from rekindle.domain.rerun.plan import PlannedJob, SavedFile
-from rekindle.domain.rerun.request import FolderReuse
 from rekindle.domain.states import State
-from rekindle.domain.subtasks import SubtaskChoice
 
 if TYPE_CHECKING:
     from rekindle.domain.rerun.views import JobView
@@ -22,20 +21,9 @@ class JobPointers(msgspec.Struct, frozen=True):
     """The pointers of a job that a rerun changes and undo restores."""
 
     attempt: int | None = None
-    reserve: int | None = None
     held: str | None = None
     canceled: bool = False
-    not_before: float | None = None
-    resume_attempt: int | None = None
-    resume_step: int = 0
-    overrides: str | None = None
-    keep_recovery: int | None = None
-    take: FolderReuse | None = None
-    folder: str | None = None
-    subtasks: SubtaskChoice | None = None
-    pinned_to: int | None = None
-    avoids: str | None = None
-    repeats: int = 0
+    next: NextAttempt = DEFAULT_NEXT_ATTEMPT
 
 
 class UndoView(msgspec.Struct, frozen=True):
@@ -95,43 +83,10 @@ def _names(views: Sequence[UndoView]) -> str:
 
 def pointers_before(view: JobView) -> JobPointers:
     """Return a job's pointers before a plan is applied."""
-    return JobPointers(
-        attempt=view.attempt.id if view.attempt else None,
-        reserve=view.reserve,
-        held=view.held,
-        canceled=view.canceled,
-        not_before=view.not_before,
-        resume_attempt=view.resume_attempt,
-        resume_step=view.resume_step,
-        overrides=view.overrides,
-        keep_recovery=view.keep_recovery,
-        take=view.take,
-        folder=view.folder,
-        subtasks=view.subtasks,
-        pinned_to=view.pinned_to,
-        avoids=view.avoids,
-        repeats=view.repeats,
-    )
+    return JobPointers(view.attempt.id if view.attempt else None, view.held, view.canceled, view.next)
 
 
 def pointers_after(job: PlannedJob, before: JobPointers) -> JobPointers:
     """Return a job's pointers after a plan is applied. A hold stays unless the plan changes it."""
     held = None if job.releases else job.holds or before.held
-    if job.stays:
-        return replace(before, held=held)
-    next_attempt = job.next_attempt
-    return JobPointers(
-        reserve=job.reserve,
-        held=held,
-        not_before=next_attempt.not_before,
-        resume_attempt=job.resume_attempt,
-        resume_step=job.resume_step,
-        overrides=next_attempt.overrides,
-        keep_recovery=next_attempt.keep_recovery,
-        take=next_attempt.take,
-        folder=next_attempt.folder,
-        subtasks=job.subtasks,
-        pinned_to=job.pinned_to,
-        avoids=next_attempt.avoids,
-        repeats=next_attempt.repeats,
-    )
+    return replace(before, held=held) if job.stays else JobPointers(held=held, next=job.next)

@@ -9,9 +9,10 @@ import msgspec
 
 from rekindle.domain.actions import ActionSet
 from rekindle.domain.definition import Resources
-from rekindle.domain.rerun.request import FolderReuse, Workdir
+from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT, NextAttempt
+from rekindle.domain.rerun.request import Workdir
 from rekindle.domain.states import State
-from rekindle.domain.subtasks import KnownSubtask, SubtaskChoice
+from rekindle.domain.subtasks import KnownSubtask
 
 _ANY = Resources()
 
@@ -58,17 +59,10 @@ class JobView(msgspec.Struct, frozen=True):
     retired: bool = False
     unmet: int = 0
     attempt: AttemptView | None = None  # the live attempt
-    reserve: int | None = None
-    resume_attempt: int | None = None
-    resume_step: int = 0
-    overrides: str | None = None
-    not_before: float | None = None
+    next: NextAttempt = DEFAULT_NEXT_ATTEMPT
     outputs: tuple[str, ...] = ()  # declared by the latest definition
     archived_workflow: bool = False
-    keep_recovery: int | None = None  # the rerun that kept the resume point
     workdir: Workdir = "project"
-    take: FolderReuse | None = None  # how the next attempt gets its folder …
-    folder: str | None = None  # … and the folder it takes
     directory: str = ""  # the project's folder, absolute
     binding: str = "{}"  # JSON text: the matrix values
     resources: Resources = _ANY  # of the job's template
@@ -78,15 +72,11 @@ class JobView(msgspec.Struct, frozen=True):
     action_set: ActionSet | None = None  # the dynamic actions in force
     added: bool = False  # by a dynamic action
     fan_outs: tuple[FanOutView, ...] = ()  # of the latest definition, in order; read if a rerun may resume one
-    subtasks: SubtaskChoice | None = None  # the choice of the next attempt
-    pinned_to: int | None = None
     last: int | None = None  # the newest attempt; read if no attempt is live
     aggregate: bool = False
     when_finished: bool = False  # its parents need only be finished, not completed
     given_up: bool = False  # of a job that is only a parent: it failed, was canceled, or is unreachable
     template: int = 0  # the row of the definition in this view
-    avoids: str | None = None  # the host that the next attempt avoids
-    repeats: int = 0  # how many more times the job runs after its live, or next, attempt
     source: AttemptView | None = None  # the attempt named by the request to resume from
     recovered: bool = False  # the job runs again because its attempt was lost, without a user's request
 

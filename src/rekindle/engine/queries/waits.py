@@ -104,8 +104,8 @@ class _WaitQuery:
         self._live = archive.jobs.live(ids)
         self._awaited = archive.queue.blocking_attempts(ids)
         awaited = {one for attempts in self._awaited.values() for one in attempts}
-        reserves = {job.reserve for job in self._jobs if job.reserve is not None}
-        self._attempts = {one.id: one for one in archive.attempts.by_id(awaited | reserves)}
+        candidates = {job.next.reuse_candidate for job in self._jobs if job.next.reuse_candidate is not None}
+        self._attempts = {one.id: one for one in archive.attempts.by_id(awaited | candidates)}
         self._runners = live_and_dead_runners(archive, now)[0]
         self._running = archive.attempts.active()
         owners = {one.job for one in (*self._running, *self._attempts.values())}
@@ -114,7 +114,7 @@ class _WaitQuery:
         classes = {job.resource_class for job in (*self._jobs, *known.values())}
         self._resources = archive.jobs.resources(classes)
         self._missing = {number for number, one in self._flows.items() if not Path(one.directory).is_dir()}
-        delayed = [job.id for job in self._jobs if job.not_before is not None]
+        delayed = [job.id for job in self._jobs if job.next.not_before is not None]
         retried = archive.reruns.retried(delayed) if delayed else ()
         self._retries = {job: dict(reason.detail) for job, attempt, reason in retried if attempt is None}
         failed = archive.attempts.by_id(archive.reruns.automatic(delayed)) if delayed else ()
@@ -155,8 +155,8 @@ class _WaitQuery:
             yield WaitReason("folder", {"directory": flow.directory})
         if job.held is not None:
             yield WaitReason("held", {"reason": job.held, "since": self._held_since(job)})
-        if job.not_before is not None and job.not_before > self._now:
-            yield self._delay(job, job.not_before)
+        if job.next.not_before is not None and job.next.not_before > self._now:
+            yield self._delay(job, job.next.not_before)
         if job.id in self._awaited:
             attempts = [self._attempts[one] for one in self._awaited[job.id] if one in self._attempts]
             named = [
@@ -164,13 +164,15 @@ class _WaitQuery:
                 for one in attempts
             ]
             yield WaitReason("attempts", {"attempts": named})
-        if job.state is State.READY and job.reserve is not None and self._runners:
-            reserve = self._attempts.get(job.reserve)
-            yield WaitReason("check", {"reserve": reserve.number if reserve else None, "id": job.reserve})
-        if job.avoids is not None and works_elsewhere(self._archive, job.avoids, self._now):
+        if job.state is State.READY and job.next.reuse_candidate is not None and self._runners:
+            candidate = self._attempts.get(job.next.reuse_candidate)
+            yield WaitReason(
+                "check", {"reserve": candidate.number if candidate else None, "id": job.next.reuse_candidate}
+            )
+        if job.next.avoids is not None and works_elsewhere(self._archive, job.next.avoids, self._now):
             eligible = _eligible_runners(self._runners, job.workflow)
-            if eligible and all(one.host == job.avoids for one in eligible):
-                yield WaitReason("host", {"avoids": job.avoids})
+            if eligible and all(one.host == job.next.avoids for one in eligible):
+                yield WaitReason("host", {"avoids": job.next.avoids})
 
     def _delay(self, job: Job, until: float) -> WaitReason:
         """Return the wait of a delayed job; for a retry, with the attempt that failed."""

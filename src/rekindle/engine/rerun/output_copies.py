@@ -72,10 +72,10 @@ def copy_outputs(
     """Copy the outputs that a plan saves. `directories`: by job, the folder of its workflow. Refused if one cannot be
     copied. Copies are removed if that happens, if the block fails even after `commit`, or if the block does not call
     `commit`."""
-    jobs = [job for job in plan.jobs if job.next_attempt.saves and job.archives]
+    jobs = [job for job in plan.jobs if job.saves and job.archives]
     found = OutputCopies()
     try:
-        count = _CopyCounter(sum(_size(path) for job in jobs for path in job.next_attempt.saves), progress)
+        count = _CopyCounter(sum(_size(path) for job in jobs for path in job.saves), progress)
         for job in jobs:
             place = saved_outputs_folder(attempt_folder(store_folder, job.archives[0]))
             found.places.append(place)
@@ -93,7 +93,7 @@ def copy_outputs(
 def root_of(path: str, job: PlannedJob, directory: str) -> str | None:
     """Return the folder in which a job may write the output `path`: the attempt's, or the workflow's `directory`. None
     if the output is outside of both."""
-    own = (job.next_attempt.folder,) if job.next_attempt.take == "same" and job.next_attempt.folder else ()
+    own = (job.next.folder,) if job.next.take == "same" and job.next.folder else ()
     return next((root for root in (*own, directory) if relative_below(root, path) is not None), None)
 
 
@@ -125,7 +125,7 @@ def _copy_job_outputs(job: PlannedJob, directory: str, place: str, count: _CopyC
     """Copy a job's outputs: the first to folder 0, the second to folder 1, and so on, each under its own name."""
     remove_tree(_partial_folder(place))
     saved: list[SavedFile] = []
-    for at, path in enumerate(job.next_attempt.saves):
+    for at, path in enumerate(job.saves):
         name = f"{at}/{Path(path).name or 'output'}"
         target = f"{_partial_folder(place)}/{name}"
         try:

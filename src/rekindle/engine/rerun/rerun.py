@@ -96,13 +96,13 @@ def apply(
     copied before the transaction, with `progress`; Refused if one cannot be copied."""
     refuse_while_imported("reruns")
     plan, now = proposal.plan, session.clock()
-    if gone := [job for job in plan.jobs if job.next_attempt.folder and not Path(job.next_attempt.folder).is_dir()]:
+    if gone := [job for job in plan.jobs if job.next.folder and not Path(job.next.folder).is_dir()]:
         raise PlanOutdated(
-            f"the folder in which {gone[0].name} goes on is gone: {gone[0].next_attempt.folder}",
+            f"the folder in which {gone[0].name} goes on is gone: {gone[0].next.folder}",
             hint="plan the rerun again",
         )
     with session.store.read() as archive:
-        directories = _directories(archive, [job.id for job in plan.jobs if job.next_attempt.saves])
+        directories = _directories(archive, [job.id for job in plan.jobs if job.saves])
         _refuse_missing_copies(archive, plan)
     with copy_outputs(session.store.folder, plan, directories, progress) as saved, session.store.write() as archive:
         if first is not None:
@@ -118,12 +118,14 @@ def apply(
 
 def _refuse_missing_copies(archive: Snapshot, plan: RerunPlan) -> None:
     """Raise Refused if a job would resume without a partial output that was set aside."""
-    resumed = [job for job in plan.jobs if job.resume_attempt is not None and not job.stays]
-    resumed = [job for job in resumed if job.resume_step or job.subtasks is not None]
-    aside = archive.fingerprints.aside([job.resume_attempt for job in resumed if job.resume_attempt is not None])
+    resumed = [job for job in plan.jobs if job.next.resume_attempt is not None and not job.stays]
+    resumed = [job for job in resumed if job.next.resume_step or job.next.subtasks is not None]
+    aside = archive.fingerprints.aside(
+        [job.next.resume_attempt for job in resumed if job.next.resume_attempt is not None]
+    )
     for job in resumed:
         with contextlib.suppress(OSError):  # the attempt will report a file that it cannot read
-            if missing := missing_copies(aside.get(job.resume_attempt or 0, ())):
+            if missing := missing_copies(aside.get(job.next.resume_attempt or 0, ())):
                 text = f"nothing is changed: {job.name}: {missing_text(missing)}"
                 raise Refused(text, hint=missing_hint(job.id))
 
@@ -170,7 +172,7 @@ def save(session: Session, proposal: PlannedRerun, path: Path) -> None:
     """Write a plan to a file, with the identity of its store. Only the user may read the file, because it contains the
     values of secret variables."""
     document = {
-        "rekindle_plan": 1,
+        "rekindle_plan": 2,
         "store": session.store.identity,
         "store_folder": session.store.folder,
         "request": dict(proposal.request),
@@ -192,7 +194,7 @@ def load(session: Session, path: Path) -> PlannedRerun:
     """Read a plan that `save` wrote. PlanOutdated if it is for another store."""
     try:
         document = json.loads(path.read_text())
-        if document["rekindle_plan"] != 1:
+        if document["rekindle_plan"] != 2:
             raise RekindleError(f"{path} was saved by another version of rekindle", hint="plan the rerun again")
         canaries = msgspec.convert(document.get("canaries", []), tuple[CanaryChoice, ...])
         plan = plan_from_json(document["plan"])

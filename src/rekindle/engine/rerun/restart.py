@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from rekindle.domain.actions import effective_params
 from rekindle.domain.errors import NotFound, PlanRefused, Refused, RekindleError
 from rekindle.domain.overrides import decode_overrides
-from rekindle.domain.rerun.request import RESET_HOLD, How, how_to_json
+from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode, Requests, how_to_json
 from rekindle.domain.rerun.restart import (
     RERUN_INTERRUPTED,
     RESUME_INTERRUPTED,
@@ -104,7 +104,7 @@ def plan_restart(
 
     def make(restart: Restart) -> PlannedRerun:
         requests = [
-            (seen.only(jobs), how if how.release else replace(how, cancel_running=cancel_running))
+            (seen.only(jobs), how if how.mode is RequestMode.RELEASE else replace(how, cancel_running=cancel_running))
             for jobs, how in restart.requests
         ]
         return rerun.plan(session, requests, request, note, restart.why)
@@ -145,7 +145,7 @@ def _stopped_in_fan_outs(session: Session, jobs: Sequence[int]) -> set[int]:
         fanning = [job.id for job in rows if any(step.each for step in bodies[job.template].steps)]
         if not fanning:
             return set()
-        views, _, _ = planning_views(archive, [(fanning, RESUME_INTERRUPTED)])
+        views, _, _ = planning_views(archive, Requests(dict.fromkeys(fanning, RESUME_INTERRUPTED)))
         return {job for job in fanning if stopped_in_fan_out(views[job])}
 
 
@@ -175,7 +175,7 @@ def check_inputs(session: Session, workflow: Workflow) -> None:
 
 def _refuse_missing(session: Session, workflow: Workflow, planned: Sequence[PlannedJob], *, others: bool) -> None:
     """Raise Refused if a missing file would end a job. With `others`, check all jobs that will run, planned or not."""
-    overrides: Mapping[int, str | None] = {job.id: job.next_attempt.overrides for job in planned if not job.releases}
+    overrides: Mapping[int, str | None] = {job.id: job.next.overrides for job in planned if not job.releases}
     with session.store.read() as archive:
         jobs = {job.id for job in planned if job.after in _UNSTARTED and (job.releases or not job.stays)}
         if others:
@@ -309,7 +309,7 @@ class _DeclaredPaths:
     def _scope(self, job: Job, revision: int) -> dict[str, Any]:
         if job.workflow not in self._params:
             self._params[job.workflow] = self._archive.workflows.params(job.workflow, revision)
-        modified = decode_overrides(self._overrides.get(job.id, job.overrides)).params
+        modified = decode_overrides(self._overrides.get(job.id, job.next.overrides)).params
         return {
             "params": {**effective_params(self._params[job.workflow], self._changes.get(job.id, ())), **modified},
             "matrix": from_json(job.binding) if job.binding != "{}" else {},

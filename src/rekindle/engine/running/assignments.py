@@ -129,7 +129,7 @@ def assignments(
     inputs = _upstream_documents(archive, tasks, upstream, _jobs_with_need_ends(archive, tasks, attempts))
     changes = parameter_changes(archive, [attempt.job.id for attempt in attempts])
     earlier = _earlier_ends(archive, [attempt.job.id for attempt in attempts if attempt.job.attempts])
-    sources = [one.job.resume_attempt for one in attempts if one.job.resume_attempt is not None]
+    sources = [one.job.next.resume_attempt for one in attempts if one.job.next.resume_attempt is not None]
     start_fingerprints = _start_fingerprints(archive, sources)
     aside = _outputs_aside(archive, attempts)
     needed = [(one.id, upstream[one.job.id]) for one in attempts if one.job.id in upstream]
@@ -140,7 +140,7 @@ def assignments(
         job = attempt.job
         task = tasks.of(archive, job.workflow, job.template, job.revision, job.latest)
         steps = kept.get(attempt.id, ())
-        modified = decode_overrides(job.overrides)
+        modified = decode_overrides(job.next.overrides)
         params, unset = assignment_parameters(
             task.params, [*changes.get(job.id, ()), *kept_step_changes(steps)], modified.params
         )
@@ -154,7 +154,7 @@ def assignments(
                 template=task.id,
                 folder=attempt.folder,
                 binding=from_json(job.binding) if job.binding != "{}" else {},
-                start_step=job.resume_step,
+                start_step=job.next.resume_step,
                 kept=_results_by_step(steps),
                 inputs=inputs.get(job.id, ""),
                 params=params,
@@ -167,7 +167,7 @@ def assignments(
                 copy_from=_copy_source(attempt),
                 cpus=modified.cpus,
                 fan_outs=(fan_outs or {}).get(attempt.id, ()),
-                began=start_fingerprints.get(job.resume_attempt or 0),
+                began=start_fingerprints.get(job.next.resume_attempt or 0),
                 memory=modified.memory,
                 verdict=worst_verdict(step.verdict for step in steps),
                 aside=aside.get(attempt.id, ()),
@@ -193,8 +193,8 @@ def _earlier_ends(archive: Snapshot, jobs: Sequence[int]) -> dict[int, str]:
 
 def _copy_source(attempt: NewAttempt) -> str:
     """Return the folder that is copied to the attempt's folder, or "" for none."""
-    folder = attempt.job.take_folder or ""
-    return folder if attempt.job.take == "copy" and folder != attempt.folder else ""
+    folder = attempt.job.next.folder or ""
+    return folder if attempt.job.next.take == "copy" and folder != attempt.folder else ""
 
 
 def _start_fingerprints(archive: Snapshot, attempts: Sequence[int]) -> dict[int, FileFingerprints]:
@@ -207,8 +207,8 @@ def _start_fingerprints(archive: Snapshot, attempts: Sequence[int]) -> dict[int,
 
 def _outputs_aside(archive: Snapshot, attempts: Sequence[NewAttempt]) -> dict[int, tuple[PartialOutput, ...]]:
     """Return, by attempt, the outputs set aside by the attempt that it resumes from."""
-    resumed = [one for one in attempts if one.job.resume_step or one.job.subtasks is not None]
-    sources = {one.id: one.job.resume_attempt for one in resumed if one.job.resume_attempt is not None}
+    resumed = [one for one in attempts if one.job.next.resume_step or one.job.next.subtasks is not None]
+    sources = {one.id: one.job.next.resume_attempt for one in resumed if one.job.next.resume_attempt is not None}
     found = archive.fingerprints.aside(list(sources.values()))
     return {attempt: found[source] for attempt, source in sources.items() if source in found}
 
@@ -233,13 +233,13 @@ def kept_steps(archive: Snapshot, tasks: TaskTemplates, attempts: Sequence[NewAt
     """Return, by resumed attempt, the steps that it keeps; each names the attempt that ran it."""
     kept: dict[int, list[StepOutcome]] = {}
     for attempt in attempts:
-        if attempt.job.resume_attempt is None or not attempt.job.resume_step:
+        if attempt.job.next.resume_attempt is None or not attempt.job.next.resume_step:
             continue
-        source = archive.attempts.get(attempt.job.resume_attempt)
+        source = archive.attempts.get(attempt.job.next.resume_attempt)
         if source is None:
             continue
         template = tasks.template(archive, attempt.job.template)
-        kept[attempt.id] = kept_step_outcomes(source, template, attempt.job.resume_step)
+        kept[attempt.id] = kept_step_outcomes(source, template, attempt.job.next.resume_step)
     return kept
 
 

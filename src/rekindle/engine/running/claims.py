@@ -153,9 +153,9 @@ def _new_attempt(
     place = None
     if scope.place is not None and tasks.template(archive, job.template).workdir == "attempt":
         place = scope.place(job, number, now)
-    if job.take == "same" and job.take_folder:
-        return NewAttempt(number, token, job, job.take_folder, own)
-    if place is None or (place.shared and job.take == "copy" and job.take_folder != place.path):
+    if job.next.take == "same" and job.next.folder:
+        return NewAttempt(number, token, job, job.next.folder, own)
+    if place is None or (place.shared and job.next.take == "copy" and job.next.folder != place.path):
         return NewAttempt(number, token, job, own)  # a copy is never mixed with other files
     return NewAttempt(number, token, job, place.path, own, given=True, shared=place.shared)
 
@@ -164,7 +164,7 @@ def _fan_outs(
     archive: Transaction, tasks: TaskTemplates, attempts: Sequence[NewAttempt]
 ) -> dict[int, tuple[FanOut, ...]]:
     """Return, by attempt, the fan-outs that resumed attempts keep. Mark the attempts that keep only some subtasks."""
-    resumed = [attempt for attempt in attempts if attempt.job.resume_attempt is not None]
+    resumed = [attempt for attempt in attempts if attempt.job.next.resume_attempt is not None]
     found = {one.id: fan_outs_to_resume(archive, tasks.template(archive, one.job.template), one) for one in resumed}
     partial = [attempt.id for attempt in resumed if resumes_partially(attempt, found[attempt.id])]
     if partial:

@@ -13,7 +13,7 @@ from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Attempt, AttemptEnd, AttemptJobState, Failure, PartialOutput, Runner
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
+from rekindle.domain.rerun.request import FROM_FAILED_STEP, How, RequestMode, Requests
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.substitution import render_text
@@ -177,7 +177,7 @@ def _rerun_lost(archive: Transaction, jobs: Sequence[int], now: float) -> tuple[
     chosen = [job for job in free if not _lost_too_often(archive, job)]
     if not chosen:
         return None, set()
-    views, graph, earlier = planning_views(archive, [(chosen, _RESUME)])
+    views, graph, earlier = planning_views(archive, _requests(chosen, chosen))
     resumable = [job for job in chosen if stopped_in_fan_out(earlier.get(job, views[job]))]
     past = archive.statistics.durations(views, resumable, float(processors()))
     plan = plan_rerun(views, graph, _requests(chosen, resumable), earlier=earlier, past=past)
@@ -191,12 +191,13 @@ def _rerun_lost(archive: Transaction, jobs: Sequence[int], now: float) -> tuple[
     return rerun, {job.id for job in plan.jobs}
 
 
-_RESUME = How(FROM_FAILED_STEP, keep_modified=True, automatic=True)
+_RESUME = How(FROM_FAILED_STEP, keep_modified=True, mode=RequestMode.RESUME)
 
 
-def _requests(lost: Sequence[int], resumable: Sequence[int]) -> list[tuple[list[int], How]]:
+def _requests(lost: Sequence[int], resumable: Sequence[int]) -> Requests:
     """Return the rerun requests: resume the fan-outs of `resumable` jobs, and start the others again."""
-    return [(list(resumable), _RESUME), ([job for job in lost if job not in resumable], How(again=True))]
+    repeat = How(mode=RequestMode.REPEAT)
+    return Requests({job: _RESUME if job in resumable else repeat for job in (*resumable, *lost)})
 
 
 def _lost_too_often(archive: Snapshot, job: int) -> bool:

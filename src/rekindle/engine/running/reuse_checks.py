@@ -79,7 +79,7 @@ class ReuseChecker:
                 return
             from rekindle.engine.staleness.measure import measure_attempts
 
-            measured = measure_attempts(archive, {job.id: job.reserve for job in jobs}, self._environment)
+            measured = measure_attempts(archive, {job.id: job.reuse_candidate for job in jobs}, self._environment)
         self._pool = self._pool or ThreadPoolExecutor(1, "checks")
         self._future = self._pool.submit(self._check, jobs, measured)
         self._future.add_done_callback(lambda _: self._wake())
@@ -145,7 +145,7 @@ def write(archive: Transaction, checked: Sequence[CheckedJob], now: float) -> No
         [
             (
                 one.job.id,
-                one.job.reserve,
+                one.job.reuse_candidate,
                 {
                     "at": now,
                     "result": "runs" if one.reasons else "reinstated",
@@ -156,7 +156,7 @@ def write(archive: Transaction, checked: Sequence[CheckedJob], now: float) -> No
         ]
     )
     archive.reuse_candidates.reject([job.id for job in changed])
-    archive.reuse_candidates.reuse([(job.id, job.reserve) for job in reused])
+    archive.reuse_candidates.reuse([(job.id, job.reuse_candidate) for job in reused])
     archive.queue.move([_reinstated(job) for job in reused])
     if reused:
         archive.queue.move(archive.queue.completed([job.id for job in reused]))
@@ -170,5 +170,7 @@ def write(archive: Transaction, checked: Sequence[CheckedJob], now: float) -> No
 
 
 def _reinstated(job: ReuseCandidate) -> StateChange:
-    after = transition(State.READY, JobEvent.REINSTATE, f"job {job.id} {job.name}, attempt {job.reserve} in reserve")
+    after = transition(
+        State.READY, JobEvent.REINSTATE, f"job {job.id} {job.name}, attempt {job.reuse_candidate} is reused"
+    )
     return StateChange(job.id, job.workflow, job.resource_class, State.READY, after)

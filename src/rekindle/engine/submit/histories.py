@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from rekindle.domain.histories import PastAttempt, PastJob, PastWorkflow, can_keep_ids, check_history
 from rekindle.domain.models import AttemptEnd, Failure, StepOutcome
+from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
 from rekindle.domain.rerun.request import FROM_BEGINNING
 from rekindle.domain.signatures import signature
@@ -127,7 +128,8 @@ def _pointers(job: int, past: PastJob, numbers: Sequence[int]) -> ImportedPointe
     if past.resume is None:
         return ImportedPointers(job, len(numbers), live)
     folder = past.attempts[past.resume].folder if past.take else None
-    return ImportedPointers(job, len(numbers), live, numbers[past.resume], past.resume_step, past.take, folder)
+    resumed = NextAttempt(numbers[past.resume], past.resume_step, take=past.take, folder=folder)
+    return ImportedPointers(job, len(numbers), live, resumed)
 
 
 def _restore_holds(archive: Transaction, jobs: Sequence[int], past: Sequence[PastJob]) -> None:

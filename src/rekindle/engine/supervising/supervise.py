@@ -37,7 +37,7 @@ from rekindle.domain.batches.supervision_report import (
     remaining_jobs,
 )
 from rekindle.domain.errors import PlanOutdated, PlanRefused, Refused
-from rekindle.domain.rerun.request import How
+from rekindle.domain.rerun.request import How, Requests
 from rekindle.engine.notify import Notifier
 from rekindle.engine.plan_inputs import plan_requests, read_plan_inputs
 from rekindle.engine.preconditions import refuse_inside_job
@@ -205,7 +205,7 @@ class SupervisionRounds:
             decision = decide_round(len(done), jobs, self._guards)
             if decision.end is not None:
                 return decision
-            requests = [(decision.rerun, HOW)]
+            requests = Requests(dict.fromkeys(decision.rerun, HOW))
             inputs = read_plan_inputs(archive, requests, canary=self._guards.canary)
             spent = _spent(archive, self._supervision, done, self._session.clock())
             first = archive.queue.next_attempt()

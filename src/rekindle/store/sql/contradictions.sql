@@ -65,9 +65,9 @@ ORDER BY job.id, attempt.id;
 
 -- name: candidates
 -- Jobs whose reuse candidate is not an archived, COMPLETED attempt of theirs, or that have a live attempt too.
-SELECT job.id, job.name, job.reserve, NULL
-FROM job LEFT JOIN attempt ON attempt.id = job.reserve
-WHERE job.reserve IS NOT NULL AND (attempt.id IS NULL OR attempt.job <> job.id OR attempt.archived_by IS NULL
+SELECT job.id, job.name, job.reuse_candidate, NULL
+FROM job LEFT JOIN attempt ON attempt.id = job.reuse_candidate
+WHERE job.reuse_candidate IS NOT NULL AND (attempt.id IS NULL OR attempt.job <> job.id OR attempt.archived_by IS NULL
     OR attempt.state <> 4 OR job.attempt IS NOT NULL)
 ORDER BY job.id;
 

@@ -33,5 +33,5 @@ SELECT id FROM attempt WHERE signature IS NOT NULL AND signature NOT IN (SELECT 
 PRAGMA table_info({table});
 
 -- name: rows
--- Every row of a table, all columns.
-SELECT * FROM {table};
+-- Every row of a table, with these columns: generated ones are left out.
+SELECT {names} FROM {table};

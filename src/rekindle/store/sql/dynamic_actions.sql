@@ -81,7 +81,7 @@ WHERE job IN @jobs AND binding IS NULL;
 UPDATE job
 SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
     when_finished = :when_finished, added_by = :added_by, retired = 0, canceled = 0,
-    resume_attempt = NULL, resume_step = 0, version = version + 1
+    next_attempt = nullif(json_remove(next_attempt, '$.resume_attempt', '$.resume_step'), '{}'), version = version + 1
 WHERE id = :id;
 
 -- name: insert_edge

@@ -16,9 +16,8 @@ FROM job JOIN workflow ON workflow.id = job.workflow WHERE job.id = :job;
 
 -- name: set_pointers
 -- The pointers of a job that has never run here.
--- row: job, attempts, attempt, resume_attempt, resume_step, workdir, folder
-UPDATE job SET attempts = :attempts, attempt = :attempt, resume_attempt = :resume_attempt, resume_step = :resume_step,
-    workdir = :workdir, folder = :folder, version = version + 1
+-- row: job, attempts, attempt, next_attempt
+UPDATE job SET attempts = :attempts, attempt = :attempt, next_attempt = :next_attempt, version = version + 1
 WHERE id = :job AND attempts = 0;
 
 -- name: archive_attempts

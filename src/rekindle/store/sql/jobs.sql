@@ -3,9 +3,8 @@
 -- name: job_columns
 -- Every column of a job.
 job.id, job.workflow, job.name, job.state, job.template, job.binding, job.version, job.unmet, job.priority,
-job.resource_class, job.held, job.canceled, job.retired, job.attempt, job.reserve, job.attempts, job.not_before,
-job.added_by, job.resume_attempt, job.resume_step, job.overrides, job.keep_recovery,
-job.workdir, job.folder, job.pinned_to, job.avoids, job.repeats;
+job.resource_class, job.held, job.canceled, job.retired, job.attempt, job.attempts, job.added_by,
+job.next_attempt;
 
 -- name: jobs_by_id
 -- Jobs by id.

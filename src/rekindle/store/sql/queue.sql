@@ -15,7 +15,7 @@
 
 -- name: startable
 -- The condition of the partial indexes of ready jobs.
-job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reserve IS NULL AND job.not_before IS NULL;
+job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reuse_candidate IS NULL AND job.not_before IS NULL;
 
 -- name: ready
 -- The first ready jobs of each resource class, or of one. An index leads from each class to the next, and to the first
@@ -32,10 +32,9 @@ WITH RECURSIVE class (id) AS (
     )
     FROM class WHERE class.id IS NOT NULL AND :resource_class IS NULL
 )
-SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template),
-    coalesce(pinned.revision, workflow.revision), coalesce(pinned.binding, job.binding), job.attempts, job.priority,
-    job.resource_class, job.resume_attempt, job.resume_step, job.overrides, job.workdir, job.folder, job.subtasks,
-    job.template, pinned.binding, pinned.id
+SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template) AS template,
+    coalesce(pinned.revision, workflow.revision) AS revision, coalesce(pinned.binding, job.binding) AS binding, job.attempts, job.priority,
+    job.resource_class, job.next_attempt, job.template AS latest, pinned.binding AS own_binding
 FROM class JOIN job ON job.id IN (
     SELECT job.id
     FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
@@ -76,7 +75,7 @@ VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner,
 -- A ready job gets a live attempt and becomes QUEUED, unless an earlier attempt still runs.
 -- row: attempt, job
 UPDATE job SET state = 2, version = version + 1, attempts = attempts + 1, attempt = :attempt
-WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0 AND reserve IS NULL
+WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0 AND reuse_candidate IS NULL
     AND not_before IS NULL AND NOT EXISTS (
         SELECT 1 FROM attempt WHERE attempt.job = job.id AND archived_by IS NOT NULL AND attempt.state IN (2, 3)
     );
@@ -104,7 +103,8 @@ WHERE (:jobs IS NULL OR job.id IN @jobs) AND job.state = 1 ORDER BY blocked.job,
 -- name: status
 -- The status of attempts and of their jobs.
 SELECT attempt.id, attempt.token, attempt.state, attempt.archived_by IS NOT NULL AS archived, job.id AS job,
-    job.name, job.workflow, job.resource_class, job.state AS job_state, job.attempt AS job_attempt, attempt.cancel, job.repeats
+    job.name, job.workflow, job.resource_class, job.state AS job_state, job.attempt AS job_attempt, attempt.cancel,
+    job.next_attempt
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
 
 -- name: start_attempt
@@ -213,11 +213,13 @@ DELETE FROM attempt WHERE id IN @attempts;
 
 -- name: clear_due_delays
 -- End the delays that are over.
-UPDATE job SET not_before = NULL WHERE not_before <= :now;
+UPDATE job SET next_attempt = nullif(json_remove(next_attempt, '$.not_before'), '{}')
+WHERE not_before <= :now;
 
 -- name: clear_future_delays
 -- End the delays that began after now: the clock has been set back.
-UPDATE job SET not_before = NULL WHERE not_before > :now AND delayed_since > :now;
+UPDATE job SET next_attempt = nullif(json_remove(next_attempt, '$.not_before'), '{}')
+WHERE not_before > :now AND delayed_since > :now;
 
 -- name: next_due
 -- When the next delay of a ready job ends.

@@ -16,11 +16,10 @@ SELECT parent, child FROM edge WHERE child IN @jobs ORDER BY child, parent;
 -- name: full_views
 -- The jobs that a rerun may touch, as the planner sees them.
 SELECT job.id, job.name, job.state, job.version, job.template, job.binding, job.held, job.canceled, job.retired,
-    job.unmet, job.reserve, job.resume_attempt, job.resume_step, job.overrides, job.not_before, job.workflow,
+    job.unmet, job.next_attempt, job.workflow,
     workflow.revision, workflow.archived IS NOT NULL AS archived, attempt.id AS attempt,
     attempt.state AS attempt_state, attempt.cause,
-    job.keep_recovery, job.workdir, job.folder, workflow.directory, attempt.folder AS attempt_folder,
-    attempt.builds_on, job.repeats, job.avoids, job.subtasks, job.pinned_to,
+    workflow.directory, attempt.folder AS attempt_folder, attempt.builds_on,
     CASE WHEN job.attempt IS NULL AND job.attempts > 0
         THEN (SELECT max(earlier.id) FROM attempt AS earlier WHERE earlier.job = job.id) END AS last,
     job.when_finished,
@@ -69,8 +68,7 @@ SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
 
 -- name: pointers
 -- The columns of jobs that a rerun changes.
-SELECT id, workflow, resource_class, attempt, reserve, held, canceled, not_before, resume_attempt, resume_step,
-    overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats
+SELECT id, workflow, resource_class, attempt, held, canceled, next_attempt
 FROM job WHERE id IN @jobs;
 
 -- name: insert_rerun
@@ -80,11 +78,11 @@ VALUES (:kind, :at, :digest, :request, :note, :refused, :warnings, :expected, :o
 
 -- name: insert_rerun_job
 -- A job of an applied plan, with the pointers that undo restores.
--- row: rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons, archives, pointers, manner, saved, subtasks, reserve, pinned_to, stays, holds, releases
-INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, resume_attempt, resume_step, keeps, reasons,
-    archives, pointers, manner, saved, subtasks, reserve, pinned_to, stays, holds, releases)
-VALUES (:rerun, :job, :version, :before, :after, :unmet, :start, :resume_attempt, :resume_step, :keeps, :reasons,
-    :archives, :pointers, :manner, :saved, :subtasks, :reserve, :pinned_to, :stays, :holds, :releases);
+-- row: rerun, job, version, before, after, unmet, start, keeps, reasons, archives, pointers, next_attempt, changes, saves, saved, stays, holds, releases
+INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, keeps, reasons, archives, pointers,
+    next_attempt, changes, saves, saved, stays, holds, releases)
+VALUES (:rerun, :job, :version, :before, :after, :unmet, :start, :keeps, :reasons, :archives, :pointers,
+    :next_attempt, :changes, :saves, :saved, :stays, :holds, :releases);
 
 -- name: record_dynamic
 -- The action sets that a rerun ended.
@@ -106,11 +104,9 @@ WHERE id IN @attempts AND archived_by IS NULL;
 
 -- name: reset_job
 -- A job after a plan has reset it.
--- row: state, unmet, reserve, held, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats, now, job
-UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, reserve = :reserve, held = :held, canceled = 0,
-    not_before = :not_before, delayed_since = :now, resume_attempt = :resume_attempt, resume_step = :resume_step,
-    overrides = :overrides, keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
-    pinned_to = :pinned_to, avoids = :avoids, repeats = :repeats, version = version + 1
+-- row: state, unmet, held, now, next_attempt, job
+UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, held = :held, canceled = 0, delayed_since = :now,
+    next_attempt = :next_attempt, version = version + 1
 WHERE id = :job;
 
 -- name: keep_job
@@ -153,18 +149,18 @@ SELECT count(*) FROM rerun WHERE {touched_workflow};
 -- name: planned_jobs
 -- The jobs of a rerun.
 SELECT rerun_job.job, job.name, rerun_job.version, rerun_job.before, rerun_job.after, rerun_job.start,
-    rerun_job.reasons, rerun_job.archives, rerun_job.keeps, rerun_job.resume_attempt, rerun_job.resume_step,
-    rerun_job.unmet, rerun_job.manner AS options, rerun_job.subtasks, rerun_job.reserve, rerun_job.pinned_to,
+    rerun_job.reasons, rerun_job.archives, rerun_job.keeps, rerun_job.unmet,
+    rerun_job.next_attempt, rerun_job.changes, rerun_job.saves,
     rerun_job.stays, rerun_job.holds, rerun_job.releases
 FROM rerun_job JOIN job ON job.id = rerun_job.job WHERE rerun_job.rerun = :rerun ORDER BY rerun_job.job;
 
 -- name: record_reuse_check
 -- The result of a reuse check, with the newest rerun in force that set the candidate.
--- row: checked, job, reserve
+-- row: checked, job, candidate
 UPDATE rerun_job SET checked = :checked
 WHERE job = :job AND rerun = (
     SELECT max(setting.rerun) FROM rerun_job AS setting JOIN rerun ON rerun.id = setting.rerun
-    WHERE setting.job = :job AND setting.reserve = :reserve AND setting.stays = 0 AND rerun.undone IS NULL
+    WHERE setting.job = :job AND setting.reuse_candidate = :candidate AND setting.stays = 0 AND rerun.undone IS NULL
 );
 
 -- name: reuse_checks
@@ -238,11 +234,9 @@ WHERE earlier.rerun = :rerun AND rerun.undone IS NULL AND rerun.kind <> 'revisio
 
 -- name: restore_job
 -- Restore a job's pointers, if its version has not changed.
--- row: attempt, reserve, held, canceled, not_before, resume_attempt, resume_step, overrides, keep_recovery, workdir, folder, subtasks, pinned_to, avoids, repeats, job, version
-UPDATE job SET attempt = :attempt, reserve = :reserve, held = :held, canceled = :canceled, not_before = :not_before,
-    resume_attempt = :resume_attempt, resume_step = :resume_step, overrides = :overrides,
-    keep_recovery = :keep_recovery, workdir = :workdir, folder = :folder, subtasks = :subtasks,
-    pinned_to = :pinned_to, avoids = :avoids, repeats = :repeats, version = version + 1
+-- row: attempt, held, canceled, next_attempt, job, version
+UPDATE job SET attempt = :attempt, held = :held, canceled = :canceled, next_attempt = :next_attempt,
+    version = version + 1
 WHERE id = :job AND version = :version;
 
 -- name: revive_attempts

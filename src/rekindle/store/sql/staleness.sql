@@ -50,7 +50,7 @@ SELECT id FROM reached;
 
 -- name: reuse_checks
 -- The newest reuse check of jobs.
-SELECT rerun_job.job, max(rerun_job.rerun) AS rerun, rerun_job.reserve, rerun_job.checked
+SELECT rerun_job.job, max(rerun_job.rerun) AS rerun, rerun_job.reuse_candidate, rerun_job.checked
 FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
 WHERE rerun_job.job IN @jobs AND rerun_job.checked IS NOT NULL AND rerun.undone IS NULL GROUP BY rerun_job.job;
 

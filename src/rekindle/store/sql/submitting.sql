@@ -62,7 +62,7 @@ WHERE job.workflow = :workflow AND edge.added_by IS NULL;
 
 -- name: submitted_jobs
 -- The jobs of a workflow that no action added, retired ones included, as a revision compares them.
-SELECT id, name, template, binding, retired, resume_attempt, resume_step, subtasks, pinned_to, state, version,
+SELECT id, name, template, binding, retired, next_attempt, state, version,
     when_finished
 FROM job
 WHERE workflow = :workflow AND added_by IS NULL;
@@ -74,11 +74,10 @@ UPDATE attempt SET binding = (SELECT binding FROM job WHERE id = :job) WHERE job
 
 -- name: redefine_job
 -- Give a job the template and binding of a revision. A retired job comes back.
--- row: id, template, binding, priority, resource_class, when_finished, resume_attempt, resume_step, subtasks
+-- row: id, template, binding, priority, resource_class, when_finished, next_attempt
 UPDATE job
 SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
-    when_finished = :when_finished, resume_attempt = :resume_attempt, resume_step = :resume_step,
-    subtasks = :subtasks, retired = 0, version = version + 1
+    when_finished = :when_finished, next_attempt = :next_attempt, retired = 0, version = version + 1
 WHERE id = :id;
 
 -- name: retire_jobs
@@ -91,7 +90,7 @@ UPDATE job SET version = version + 1 WHERE id IN @jobs;
 
 -- name: overridden_jobs
 -- The jobs of a workflow with overrides.
-SELECT id, name, template, overrides, pinned_to FROM job WHERE workflow = :workflow AND overrides IS NOT NULL;
+SELECT id, name, template, next_attempt FROM job WHERE workflow = :workflow AND overrides IS NOT NULL;
 
 -- name: overridden_pointers
 -- The pointers with overrides that undo would restore for jobs of a workflow.
@@ -99,12 +98,12 @@ SELECT rerun_job.rerun, rerun_job.job, job.template, rerun_job.pointers
 FROM job
 JOIN rerun_job ON rerun_job.job = job.id
 JOIN rerun ON rerun.id = rerun_job.rerun
-WHERE job.workflow = :workflow AND rerun.undone IS NULL AND json_extract(rerun_job.pointers, '$.overrides') IS NOT NULL;
+WHERE job.workflow = :workflow AND rerun.undone IS NULL AND json_extract(rerun_job.pointers, '$.next.overrides') IS NOT NULL;
 
 -- name: set_overrides
 -- Keep only the overrides that a revision has not outdated.
--- row: overrides, job
-UPDATE job SET overrides = :overrides, version = version + 1 WHERE id = :job;
+-- row: next_attempt, job
+UPDATE job SET next_attempt = :next_attempt, version = version + 1 WHERE id = :job;
 
 -- name: set_pointers
 -- Change the pointers that undo would restore.

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.graph import descendants
+from rekindle.domain.next_attempt import FolderReuse, NextAttempt
 from rekindle.domain.overrides import NO_OVERRIDES, AppliedOverrides, Overrides, decode_overrides, resolve_amount
-from rekindle.domain.rerun.plan import NextAttempt, OverrideChange, PlannedJob
-from rekindle.domain.rerun.request import FROM_BEGINNING, FolderReuse, How, Requests, downstream_by_job
+from rekindle.domain.rerun.plan import OverrideChange, PlannedJob
+from rekindle.domain.rerun.request import FROM_BEGINNING, How, RequestMode, Requests
 from rekindle.domain.rerun.start import AFTER_LAST_STEP, BEGINNING, StartPoint, find_start_point
 from rekindle.domain.texts.display import did_you_mean, mask_field
 from rekindle.domain.texts.substitution import find_references, render_text
@@ -30,15 +31,15 @@ class ResolvedRequest(msgspec.Struct, frozen=True):
     """The options of a rerun resolved for one selected job."""
 
     start: StartPoint
-    next_attempt: NextAttempt
-    attempt: int | None = None  # the attempt that the next one builds on
+    next: NextAttempt
+    changes: tuple[OverrideChange, ...] = ()
     kept_by: int | None = None  # the rerun that kept the resume point used here
     warning: str = ""
 
 
 def resolve_request(view: JobView, how: How, exists: Exists) -> ResolvedRequest | str:
     """Resolve the options of a rerun for a selected job, or return why they do not apply."""
-    if how.again:
+    if how.mode is RequestMode.REPEAT:
         return _repeat_last(view, how)
     start, attempt, kept_by = _resolve_start(view, how)
     if isinstance(start, str):
@@ -47,7 +48,7 @@ def resolve_request(view: JobView, how: How, exists: Exists) -> ResolvedRequest 
     if isinstance(modified, str):
         return modified
     warning = start.warning
-    kept = 0 if how.recovery == "keep" else view.keep_recovery
+    kept = 0 if how.recovery == "keep" else view.next.keep_recovery
     if how.recovery == "clear" or not start.resumes:
         kept = None
         if how.recovery == "keep":
@@ -57,34 +58,29 @@ def resolve_request(view: JobView, how: How, exists: Exists) -> ResolvedRequest 
         return taken
     take, folder = taken
     next_attempt = NextAttempt(
-        take,
-        folder,
-        kept,
-        modified.text(),
-        _override_changes(view, modified),
+        resume_attempt=attempt if start.resumes or take else None,
+        resume_step=start.position,
+        subtasks=start.subtasks,
+        take=take,
+        folder=folder,
+        overrides=modified.text(),
         not_before=how.not_before,
         avoids=how.avoids,
         repeats=_repeats(view, how),
+        keep_recovery=kept,
     )
-    return ResolvedRequest(start, next_attempt, attempt if start.resumes or take else None, kept_by, warning)
-
-
-def reset_downstream(view: JobView) -> NextAttempt:
-    """Return the next attempt of a descendant: from the beginning, in a new folder, with its overrides kept."""
-    return NextAttempt(overrides=view.overrides)
+    return ResolvedRequest(start, next_attempt, _override_changes(view, modified), kept_by, warning)
 
 
 def keep_next_attempt(job: PlannedJob, view: JobView) -> PlannedJob:
     """Return the planned job with its next attempt unchanged."""
-    resumes = view.resume_attempt is not None and view.resume_step < len(view.steps)
+    at = view.next.resume_step
+    resumes = view.next.resume_attempt is not None and at < len(view.steps)
     return replace(
         job,
-        start=view.steps[view.resume_step] if resumes and view.resume_step else job.start,
-        keeps=view.steps[: view.resume_step] if resumes else job.keeps,
-        resume_attempt=view.resume_attempt,
-        resume_step=view.resume_step,
-        next_attempt=NextAttempt(view.take, view.folder, view.keep_recovery, view.overrides, repeats=view.repeats),
-        subtasks=view.subtasks,
+        start=view.steps[at] if resumes and at else job.start,
+        keeps=view.steps[:at] if resumes else job.keeps,
+        next=view.next,
     )
 
 
@@ -93,41 +89,40 @@ def _repeat_last(view: JobView, how: How) -> ResolvedRequest | str:
     modified = _resolve_overrides(view, replace(how, keep_modified=True))
     if isinstance(modified, str):
         return modified
-    at, names = view.resume_step, view.steps[: view.resume_step]
-    start = BEGINNING
-    if view.resume_attempt is not None and (view.subtasks is not None or at) and at <= len(view.steps):
-        start = StartPoint(
-            at, view.steps[at] if at < len(view.steps) else AFTER_LAST_STEP, names, subtasks=view.subtasks
-        )
-    next_attempt = NextAttempt(
-        view.take,
-        view.folder,
-        view.keep_recovery,
-        modified.text(),
-        _override_changes(view, modified),
+    last, start = view.next, BEGINNING
+    at = last.resume_step
+    if last.resume_attempt is not None and (last.subtasks is not None or at) and at <= len(view.steps):
+        label = view.steps[at] if at < len(view.steps) else AFTER_LAST_STEP
+        start = StartPoint(at, label, view.steps[:at], subtasks=last.subtasks)
+    next_attempt = replace(
+        last,
+        resume_attempt=last.resume_attempt if start.resumes or last.take else None,
+        resume_step=start.position,
+        subtasks=start.subtasks,
+        overrides=modified.text(),
         not_before=how.not_before,
         avoids=how.avoids,
         repeats=_repeats(view, how),
     )
-    return ResolvedRequest(start, next_attempt, view.resume_attempt if start.resumes or view.take else None)
+    return ResolvedRequest(start, next_attempt, _override_changes(view, modified))
 
 
 def _repeats(view: JobView, how: How) -> int:
     """Return how many more times the job runs. An automatic rerun keeps the requested repeats."""
     if how.repeats is not None:
         return how.repeats
-    return view.repeats if how.again or how.automatic else 0
+    return view.next.repeats if how.automatic else 0
 
 
 def _resolve_start(view: JobView, how: How) -> tuple[StartPoint | str, int | None, int | None]:
     """Return (start point, the attempt it builds on, the rerun that kept that point)."""
-    live = view.attempt.id if view.attempt else None
-    if how.start != FROM_BEGINNING or how.accept_partial or view.keep_recovery is None or how.recovery == "clear":
+    live, kept = view.attempt.id if view.attempt else None, view.next
+    if how.start != FROM_BEGINNING or how.accept_partial or kept.keep_recovery is None or how.recovery == "clear":
         return find_start_point(view, how), live, None
-    if view.resume_attempt is None or not 0 < view.resume_step < len(view.steps):
+    at = kept.resume_step
+    if kept.resume_attempt is None or not 0 < at < len(view.steps):
         return BEGINNING, live, None
-    names = view.steps[: view.resume_step]
-    return StartPoint(view.resume_step, view.steps[view.resume_step], names), view.resume_attempt, view.keep_recovery
+    return StartPoint(at, view.steps[at], view.steps[:at]), kept.resume_attempt, kept.keep_recovery
 
 
 def _resolve_folder(
@@ -143,14 +138,14 @@ def _resolve_folder(
             )
         return None, None
     if wanted is None:
-        wanted = (view.take or "new") if recovered else "copy" if start.resumes else "new"
+        wanted = (view.next.take or "new") if recovered else "copy" if start.resumes else "new"
     if wanted == "new":
         return None, None
     if attempt is None:
         return f"it has no earlier attempt whose folder --workdir {wanted} could take"
     candidates: tuple[str, ...] = view.attempt.folders if view.attempt else ()
-    if recovered and view.folder:
-        candidates = (view.folder,)
+    if recovered and view.next.folder:
+        candidates = (view.next.folder,)
     folder = next((one for one in candidates if exists(one)), None)
     if folder is None:
         gone = candidates[0] if candidates else "unknown"
@@ -160,7 +155,7 @@ def _resolve_folder(
 
 def _resolve_overrides(view: JobView, how: How) -> AppliedOverrides | str:
     """Return the job's overrides after the rerun, or why they are impossible."""
-    if how.overrides is None and view.overrides is None:
+    if how.overrides is None and view.next.overrides is None:
         return NO_OVERRIDES
     asked = how.overrides or Overrides()
     for name in asked.params:
@@ -170,14 +165,14 @@ def _resolve_overrides(view: JobView, how: How) -> AppliedOverrides | str:
         for reference in find_references(text):
             if reference.scope == "params" and reference.path[0] not in view.params:
                 return _explain_no_parameter(view, reference.path[0])
-    now = decode_overrides(view.overrides)
+    now = decode_overrides(view.next.overrides)
     has = now.resources(view.resources)
     memory = resolve_amount("memory", asked.memory, has.memory)
     time = resolve_amount("time", asked.time, has.time)
     if isinstance(memory, str) or isinstance(time, str):
         return memory if isinstance(memory, str) else str(time)
     new = AppliedOverrides(asked.params, asked.env, None if memory is None else max(1, round(memory)), time, asked.cpus)
-    unpinned = view.pinned_to is not None and how.definition == "latest" and not how.again
+    unpinned = view.next.pinned_to is not None and how.definition == "latest" and how.mode is not RequestMode.REPEAT
     return new.over(now if how.keep_modified and not unpinned else NO_OVERRIDES)
 
 
@@ -190,7 +185,7 @@ def _explain_no_parameter(view: JobView, name: str) -> str:
 
 def _override_changes(view: JobView, after: AppliedOverrides) -> tuple[OverrideChange, ...]:
     """Return the overrides that differ from the current ones."""
-    before = decode_overrides(view.overrides)
+    before = decode_overrides(view.next.overrides)
     if before == after:
         return ()
     return tuple(
@@ -211,11 +206,6 @@ def _compare_overrides(view: JobView, before: AppliedOverrides, after: AppliedOv
     yield OverrideChange("memory", had.memory or None, has.memory or None)
     yield OverrideChange("time", had.time, has.time)
     yield OverrideChange("cpus", had.cpus, has.cpus)
-
-
-def with_saves(next_attempt: NextAttempt, view: JobView, exists: Exists) -> NextAttempt:
-    """Return the next attempt with all existing outputs that it overwrites marked to be saved."""
-    return replace(next_attempt, saves=tuple(path for _, path in overwritten(next_attempt, view, exists)))
 
 
 def overwritten(next_attempt: NextAttempt, view: JobView, exists: Exists) -> list[tuple[str, str]]:
@@ -251,23 +241,25 @@ def pinned_attempt(view: JobView, how: How) -> int | None:
     """Return the attempt whose definition the job uses when it is rerun with these options; None: the latest.
 
     Automatic repeats keep the definition of the attempt they repeat."""
-    if how.again or how.automatic or how.release:
-        return view.pinned_to
-    if how.definition == "latest":
-        return None
+    if how.mode is not RequestMode.RERUN:
+        return view.next.pinned_to
+    return None if how.definition == "latest" else _newest_attempt(view)
+
+
+def _newest_attempt(view: JobView) -> int | None:
     return view.attempt.id if view.attempt else view.last
 
 
 def pinned_attempts(views: Mapping[int, JobView], graph: JobGraph, requests: Requests) -> dict[int, int]:
     """Return every job that the requests may pin, with the attempt it is pinned to."""
     found: dict[int, int] = {}
-    starts = downstream_by_job(requests)
-    for jobs, how in requests:
-        below = descendants(graph.children, [job for job in jobs if job in starts and how.definition == "pinned"])
-        for job in {*jobs, *below}:
-            attempt = pinned_attempt(views[job], how) if job in views else None
-            if attempt is not None:
-                found[job] = attempt
+    for job, how in requests.hows.items():
+        if (attempt := pinned_attempt(views[job], how) if job in views else None) is not None:
+            found[job] = attempt
+    pinning = [job for job, how in requests.hows.items() if how.resets_downstream and how.definition == "pinned"]
+    for job in descendants(graph.children, pinning):
+        if (attempt := _newest_attempt(views[job])) is not None:
+            found.setdefault(job, attempt)
     return found
 
 
