@@ -241,8 +241,8 @@ def _lost(worker: WorkerProcess, assignment: Assignment, code: int, oom: Mapping
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
-        at=ended,
         state=State.FAILED,
+        ended=ended,
         started=start.at,
         cause=cause,
         failure=Failure(message=message),

@@ -32,6 +32,10 @@ class Query(msgspec.Struct, frozen=True):
     text: str
     row: tuple[str, ...] = ()
 
+    def values(self, named: Mapping[str, Any]) -> Row:
+        """Return the tuple for one row from its values by name."""
+        return tuple(named[name] for name in self.row)
+
 
 class Queries(Mapping[str, Query]):
     """The blocks of one file by name. Each is parsed when it is first used; ValueError for a malformed one."""

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.models import Attempt, Failure, Job, StepOutcome
+from rekindle.domain.models import Attempt, Failure, Job, LeftRunning, StepOutcome
 from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import SubtaskChoice
 from rekindle.domain.verdicts import Verdict, VerdictLevel
-from rekindle.journal.encoding import from_json, to_json
+from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.queries import Row, column_names, load
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import AttemptEnd
     from rekindle.store.paths import StoredPaths
 
 STATES: tuple[State, ...] = tuple(State)
@@ -46,9 +47,9 @@ _attempt_fields = _getter(ATTEMPT_COLUMNS, Attempt._fields, signature="digest")
 _attempt_failure = _positions(ATTEMPT_COLUMNS, "error_type", "error_message", "error_traceback", "error_stderr")
 _attempt_verdict = _positions(ATTEMPT_COLUMNS, "verdict", "verdict_message")
 _NO_FAILURE = (None, None, None, None)
-_A_STATE, _A_CAUSE, _A_FAILURE, _A_FOLDER, _A_VERDICT, _A_PARTIAL, _A_STEPS, _A_SHARED = (
+_A_STATE, _A_CAUSE, _A_FAILURE, _A_FOLDER, _A_VERDICT, _A_PARTIAL, _A_STEPS, _A_SHARED, _A_LEFT = (
     Attempt._fields.index(name)
-    for name in ("state", "cause", "failure", "folder", "verdict", "partial", "steps", "shared")
+    for name in ("state", "cause", "failure", "folder", "verdict", "partial", "steps", "shared", "left_running")
 )
 _J_STATE, _J_CANCELED, _J_RETIRED, _J_FOLDER = (
     Job._fields.index(name) for name in ("state", "canceled", "retired", "take_folder")
@@ -84,7 +85,41 @@ def attempt_of(row: Row, paths: StoredPaths, steps: Sequence[StepOutcome] = ()) 
     values[_A_VERDICT] = verdict_of(*_attempt_verdict(row))
     values[_A_PARTIAL], values[_A_SHARED] = values[_A_PARTIAL] != 0, values[_A_SHARED] != 0
     values[_A_STEPS] = tuple(steps)
+    if values[_A_LEFT] is not None:
+        values[_A_LEFT] = _LEFT_RUNNING(values[_A_LEFT])
     return Attempt._make(values)
+
+
+def end_columns(end: AttemptEnd, signature: int | None) -> dict[str, Any]:
+    """Return the columns of an attempt's row that its end sets. `signature`: the row of the end's signature."""
+    failure, (verdict, verdict_message) = end.failure, verdict_columns(end.verdict)
+    return {
+        "attempt": end.attempt,
+        "state": int(end.state),
+        "ended": end.ended,
+        "started": end.started,
+        "worker": end.worker,
+        "host": end.host,
+        "pid": end.pid,
+        "pid_start": end.pid_start,
+        "cause": end.cause and end.cause.value,
+        "exit_code": end.exit_code,
+        "signal": end.signal,
+        "signature": signature,
+        "error_type": failure and failure.type,
+        "error_message": failure and failure.message,
+        "error_traceback": failure and failure.traceback,
+        "error_stderr": failure and failure.stderr,
+        "evidence": end.evidence,
+        "cpu_seconds": end.cpu_seconds,
+        "max_rss_bytes": end.max_rss_bytes,
+        "result": end.result,
+        "verdict": verdict,
+        "verdict_message": verdict_message,
+        "partial": int(end.partial),
+        "code": end.code,
+        "left_running": end.left_running and to_json(end.left_running).decode(),
+    }
 
 
 def verdict_columns(verdict: Verdict | None) -> tuple[str | None, str | None]:
@@ -113,4 +148,5 @@ def choice_text(choice: SubtaskChoice | None) -> str | None:
     return None if choice is None else to_json(choice).decode()
 
 
+_LEFT_RUNNING = json_reader(LeftRunning)
 _CHOICE: msgspec.json.Decoder[SubtaskChoice] = msgspec.json.Decoder(SubtaskChoice)

@@ -93,16 +93,11 @@ class ScriptedExecutor:
         queue = self._queues[worker]
         for one in [one for one in queue if one.token in tokens]:
             queue.remove(one)
-            ended = Ended(one.attempt, one.token, self._clock(), int(State.CANCELED), cause=Cause.CANCELED)
-            self._writers[worker].append(ended)
+            self._writers[worker].append(self._canceled(one))
         attempt = self._running.get(worker)
         if attempt is not None and attempt.assignment.token in tokens:
             del self._running[worker]
-            state, cause = int(State.CANCELED), Cause.CANCELED
-            ended = Ended(
-                attempt.assignment.attempt, attempt.assignment.token, self._clock(), state, attempt.started, cause
-            )
-            self._writers[worker].append(ended)
+            self._writers[worker].append(self._canceled(attempt.assignment, attempt.started))
 
     def recall(self, worker: str) -> None:
         """Journal Returned for all queued attempts."""
@@ -250,13 +245,16 @@ class ScriptedExecutor:
             return StepOutcome(position, name, State.COMPLETED, exit_code=0, started=now, ended=now, action=action)
         return StepOutcome(position, name, State.FAILED, failed.cause, failed.exit_code, started=now, ended=now)
 
+    def _canceled(self, one: Assignment, started: float | None = None) -> Ended:
+        return Ended(one.attempt, State.CANCELED, self._clock(), started, Cause.CANCELED, token=one.token)
+
     def _ended(self, one: Assignment, end: StepOutcome, started: float, outcome: ScriptedOutcome) -> Ended:
         failed = end.state is State.FAILED
         return Ended(
             one.attempt,
-            one.token,
+            end.state,
             self._clock(),
-            int(end.state),
+            token=one.token,
             started=started,
             cause=end.cause,
             exit_code=end.exit_code,
@@ -271,7 +269,7 @@ class ScriptedExecutor:
         journal, queue = self._writers.pop(worker), self._queues.pop(worker)
         lost = Failure(message="its worker died, as scripted")
         journal.append(
-            Ended(one.attempt, one.token, self._clock(), int(State.FAILED), started, Cause.LOST, failure=lost)
+            Ended(one.attempt, State.FAILED, self._clock(), started, Cause.LOST, failure=lost, token=one.token)
         )
         if queue:
             journal.append(Returned(tuple(two.token for two in queue), tuple(two.attempt for two in queue)))

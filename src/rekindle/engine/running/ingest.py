@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StateChange
-from rekindle.domain.signatures import signature
+from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import ENDED, ENDED_BADLY, Cause, JobEvent, State, transition
 from rekindle.engine.automatic_reruns import RetryErrorMatches, apply_repeats, apply_retries, resolve_canaries
 from rekindle.engine.dynamic_actions import apply_dynamic_actions
 from rekindle.engine.fan_outs import end_subtasks, record_fan_outs
-from rekindle.journal.encoding import to_json
 from rekindle.journal.log import Damage, read_past_damage, restore_length
 from rekindle.journal.records import Ended, FannedOut, Record, RecordedCode, Returned, Started, StepEnded, Subtasks
 
@@ -50,7 +49,7 @@ def read_batch(worker: str, journal: Path, position: int) -> JournalBatch | None
 def failures_of(batches: Sequence[JournalBatch]) -> dict[int, Failure]:
     """Return, by attempt, the failures in these batches."""
     ends = (record for batch in batches for record in batch.records if isinstance(record, Ended))
-    return {one.attempt: one.failure or Failure() for one in ends if one.state == State.FAILED}
+    return {one.attempt: one.failure or Failure() for one in ends if one.state is State.FAILED}
 
 
 class IngestResult(msgspec.Struct):
@@ -209,11 +208,11 @@ def _store_ends(
     archive: Transaction, records: _SortedRecords, standing: dict[int, AttemptJobState], host: str, result: IngestResult
 ) -> list[tuple[AttemptEnd, AttemptJobState]]:
     """Store the ends of attempts, and return them with the attempts' rows. Job states are not changed yet."""
-    endings = []
+    endings: list[AttemptEnd] = []
     for attempt, (worker, record) in records.ends.items():
         if _is_new(standing, attempt, record.token):
             start = records.starts.get(attempt)
-            endings.append(ending_of(record, worker, host, start[1] if start else None))
+            endings.append(_where_it_ran(record, worker, host, start[1] if start else None))
     endings = apply_dynamic_actions(archive, endings, standing)
     result.archived = {ending.attempt for ending in endings if standing[ending.attempt].archived}
     for ending in endings:
@@ -251,37 +250,11 @@ def _describe(known: AttemptJobState) -> str:
     return f"job {known.job} {known.name}, attempt {known.attempt}"
 
 
-def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> AttemptEnd:
-    """Return the columns that an end sets on an attempt's row."""
-    started = record.started if record.started is not None else (start.at if start else None)
-    cause = Cause(record.cause) if record.cause else None
-    return AttemptEnd(
-        attempt=record.attempt,
-        state=State(record.state),
-        ended=record.at,
-        started=started,
-        worker=worker,
-        host=host,
-        pid=start.pid if start else None,
-        pid_start=start.pid_start if start else None,
-        cause=cause,
-        exit_code=record.exit_code,
-        signal=record.signal,
-        failure=record.failure,
-        signature=_signature(record, cause) if record.state == State.FAILED else None,
-        cpu_seconds=record.cpu_seconds,
-        max_rss_bytes=record.max_rss_bytes,
-        result=record.result,
-        verdict=record.verdict,
-        steps=record.steps,
-        partial=record.partial,
-        code=record.code,
-        evidence=record.evidence,
-        left_running=to_json(record.left_running).decode() if record.left_running else None,
+def _where_it_ran(end: Ended, worker: str, host: str, start: Started | None) -> Ended:
+    """Return the end with the process that ran the attempt, and with its signature if it failed."""
+    pid, pid_start = (start.pid, start.pid_start) if start else (None, None)
+    started = start.at if end.started is None and start else end.started
+    found = failure_signature(end.cause, end.failure) if end.state is State.FAILED else None
+    return msgspec.structs.replace(
+        end, worker=worker, host=host, pid=pid, pid_start=pid_start, started=started, signature=found
     )
-
-
-def _signature(record: Ended, cause: Cause | None) -> tuple[str, str, str]:
-    failure = record.failure or Failure()
-    found = signature(cause or "", failure.type, failure.message, failure.traceback, failure.stderr)
-    return found.digest, found.type, found.message

@@ -14,7 +14,7 @@ from rekindle.domain.models import Attempt, AttemptEnd, AttemptJobState, Failure
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
-from rekindle.domain.signatures import signature
+from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.substitution import render_text
 from rekindle.engine.automatic_reruns import apply_retries, bounded_by_policy, resolve_canaries
@@ -105,7 +105,7 @@ def _ending(attempt: Attempt, runner: Runner, damages: Damages, canceled: bool, 
     if damages:
         message += f"; {damages[0][0]} is damaged, and may have held the end"
     cause = Cause.CANCELED if canceled else Cause.LOST
-    found = signature(cause, "", "lost with its runner", "", "")
+    found = failure_signature(cause, Failure(message="lost with its runner"))
     evidence: dict[str, Any] = {
         "runner": runner.id,
         "runner_pid": runner.pid,
@@ -126,7 +126,7 @@ def _ending(attempt: Attempt, runner: Runner, damages: Damages, canceled: bool, 
         cause=cause,
         failure=Failure(message=message),
         evidence=json.dumps(evidence),
-        signature=None if canceled else (found.digest, found.type, found.message),
+        signature=None if canceled else found,
     )
 
 
