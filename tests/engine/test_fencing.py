@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -110,7 +111,7 @@ def claimed(project) -> NewAttempt:
 
 def tell(project, records: list[Record], now: float = 10.0):
     with project.session.store.write() as archive:
-        told = ingest(archive, [JournalBatch("w1", records, 0)], "here", now)
+        told = ingest(archive, [JournalBatch("w1", records, 0)], now, os.path.exists)
         assert archive.check() == []
     return told
 

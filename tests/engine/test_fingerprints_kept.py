@@ -108,7 +108,7 @@ def test_reports_about_an_ended_attempt_change_nothing(project):
     records = [RecordedCode("c0de", {"m": "1"}), Started(attempt.id, attempt.token, 1.0), ended]
     page = JournalBatch(attempt.worker, records, 10**6)
     with project.session.store.write() as archive:
-        ingest(archive, [page], "here", 3.0)
+        ingest(archive, [page], 3.0, os.path.exists)
     assert kept(project, "files") == {}
     with project.session.store.read() as archive:
         assert archive.fingerprints.sources(["c0de"]) == {"c0de": {"m": "1"}}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ class Query(msgspec.Struct, frozen=True):
     text: str
     row: tuple[str, ...] = ()
 
-    def values(self, named: Mapping[str, Any]) -> Row:
-        """Return the tuple for one row from its values by name."""
-        return tuple(named[name] for name in self.row)
+    def rows(self, named: Iterable[Mapping[str, Any]]) -> list[Row]:
+        """Return the tuples for rows whose values are given by name."""
+        return list(map(itemgetter(*self.row), named))
 
 
 class Queries(Mapping[str, Query]):

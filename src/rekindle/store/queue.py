@@ -117,7 +117,7 @@ class Queue:
         """Return the status of attempts and of their jobs, by attempt."""
         return {row.id: _status(row) for row in self._db.named_rows(SQL["status"], attempts=as_set(attempts))}
 
-    def start(self, started: Sequence[tuple[int, float, str, str, int | None, int | None]]) -> None:
+    def start(self, started: Sequence[tuple[int, float, str, str | None, int | None, int | None]]) -> None:
         """Mark attempts RUNNING: (attempt, time, worker, host, pid, pid_start). `move` changes their jobs."""
         if not started:
             return
@@ -129,7 +129,7 @@ class Queue:
         if not endings:
             return
         query = SQL["end_attempt"]
-        rows = [query.values(end_columns(ending, self._signature(ending))) for ending in endings]
+        rows = query.rows(end_columns(ending, self._signature(ending)) for ending in endings)
         expect(self._db.change_each(query, rows), len(endings), "ended")
         self._db.change_each(
             SQL["write_step"], [_step_row(ending.attempt, step) for ending in endings for step in ending.steps]

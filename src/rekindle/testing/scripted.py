@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from rekindle.files.store_files import make_folder
 from rekindle.journal.log import JournalWriter
 from rekindle.journal.orders import Assignment, FanOut, TaskTemplate
 from rekindle.journal.paths import journal_path
-from rekindle.journal.records import Ended, FannedOut, Returned, Started, StepEnded, Subtasks
+from rekindle.journal.processes import boot_id
+from rekindle.journal.records import Ended, FannedOut, Opened, Returned, Started, StepEnded, Subtasks
 from rekindle.testing.fakes import Crash, FakeClock
 from rekindle.worker.attempt_environment import build_environment
 from rekindle.worker.fingerprints import Fingerprint, Fingerprinter
@@ -157,7 +159,10 @@ class ScriptedExecutor:
         path = journal_path(self._store, name)
         make_folder(Path(path).parent)
         self._queues[name], self._writers[name] = deque(), JournalWriter(path)
-        return WorkerInfo(name, path, os.getpid(), pid_start=-1)  # no process: it counts as dead
+        # There is no process: it counts as dead.
+        opened = Opened(name, socket.gethostname(), boot_id(), os.getpid(), pid_start=-1, at=self._clock())
+        self._writers[name].append(opened)
+        return WorkerInfo(name, path, opened.pid, opened.pid_start)
 
     def _begin(self, worker: str, one: Assignment) -> _RunningAttempt:
         outcome, started = self._script(one), self._clock()

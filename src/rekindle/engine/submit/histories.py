@@ -47,7 +47,8 @@ def import_workflows(session: Session, workflows: Sequence[PastWorkflow], source
     now = session.clock()
     with session.store.write() as archive:
         imported = _write_workflows(archive, workflows, source, now)
-        runners = live_runners(archive, now)
+        registered = archive.runners.alive()
+    runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return imported
 
