@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import Pattern
+from rekindle.engine.presence import this_process
 from rekindle.engine.queries.selections import before_write
 from rekindle.engine.rerun import accept, control, rerun, resubmit
+from rekindle.engine.results import SuperviseOptions
 from rekindle.engine.running import reconcile
+from rekindle.engine.supervising.supervise import supervise
 from rekindle.query.selections import SelectionFlags, parse_selection
 from rekindle.spec import load
 from rekindle.store.archive import Store, Transaction
@@ -204,4 +208,14 @@ def test_nor_while_commands_change_jobs_beside_a_runner(project, runner, seen: l
     resubmit.apply(project.session, resubmit.plan_resubmit(project.session, load(path), pick, {}))
     control.cancel(project.session, before_write(project.session, Selection(everything=True)))
     until(lambda: project.states()["b"] is State.CANCELED)
+    assert seen == []
+
+
+def test_nor_while_a_supervision_of_a_dead_process_is_resumed(project, seen: list[str]) -> None:
+    project.run("{name: one, jobs: {a: {run: 'true'}}}")
+    dead, started = replace(this_process(), pid_start=1), []
+    with project.session.store.write() as archive:
+        archive.supervisions.begin(1, "{}", dead, 1.0)
+    supervise(project.session, SuperviseOptions("one"), None, listen=started.append)
+    assert started[0].given_up == 1
     assert seen == []

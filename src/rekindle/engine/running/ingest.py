@@ -16,7 +16,13 @@ import msgspec
 from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StateChange
 from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import ENDED, ENDED_BADLY, Cause, JobEvent, State, transition
-from rekindle.engine.automatic_reruns import RetryErrorMatches, apply_repeats, apply_retries, resolve_canaries
+from rekindle.engine.automatic_reruns import (
+    RetryErrorMatches,
+    apply_repeats,
+    apply_retries,
+    bounded_by_policy,
+    resolve_canaries,
+)
 from rekindle.engine.dynamic_actions import apply_dynamic_actions
 from rekindle.engine.fan_outs import end_subtasks, record_fan_outs
 from rekindle.journal.log import Damage, first_record, read_past_damage, restore_length
@@ -99,7 +105,9 @@ class IngestResult(msgspec.Struct):
     returned: list[str] = msgspec.field(default_factory=list)  # tokens of attempts that workers gave back
     requeued: set[int] = msgspec.field(default_factory=set)  # jobs that run again automatically (retried or repeated)
     damaged: list[str] = msgspec.field(default_factory=list)  # descriptions of unreadable parts
-    lost: set[int] = msgspec.field(default_factory=set)  # jobs whose attempts were lost without their own doing
+    lost: set[int] = msgspec.field(
+        default_factory=set
+    )  # jobs whose attempts were lost, if no policy decides about that
     recovery: int | None = None  # the rerun of lost jobs
     warnings: list[str] = msgspec.field(default_factory=list)
 
@@ -137,15 +145,17 @@ def ingest(
         for ending, known in ends
         if known.job_attempt == ending.attempt
     ]
-    result.lost = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_lost(ending)}
+    lost = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_lost(ending)}
+    result.lost = lost - bounded_by_policy(archive, sorted(lost))
     moves += _store_starts(archive, sorted_records, standing, result)
     archive.queue.move(moves)
-    repeated = apply_repeats(archive, [one for one in ends if one[1].job not in result.lost], now, exists)
+    repeated = apply_repeats(archive, [one for one in ends if one[1].job not in lost], now, exists)
     completed = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
     if completed:
         archive.queue.move(archive.queue.completed(completed))
     result.warnings = _record_slow_patterns(archive, ends, errors.slow, now)
-    retried = apply_retries(archive, [one for one in ends if one[1].job not in repeated], now, exists, errors.policies)
+    decided = repeated | result.lost
+    retried = apply_retries(archive, [one for one in ends if one[1].job not in decided], now, exists, errors.policies)
     result.requeued = repeated | retried
     undecided = result.requeued | result.lost
     failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in undecided]

@@ -17,7 +17,7 @@ from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
 from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.substitution import render_text
-from rekindle.engine.automatic_reruns import bounded_by_policy, resolve_canaries
+from rekindle.engine.automatic_reruns import resolve_canaries
 from rekindle.engine.fan_outs import planning_views, stopped_in_fan_out
 from rekindle.engine.machine import processors
 from rekindle.journal.partial_outputs import changes_between, find_moved, move_aside, partial_outputs
@@ -134,13 +134,11 @@ def declared_outputs(archive: Snapshot, attempt: Attempt, runner: Runner, store_
 
 
 def rerun_lost(archive: Transaction, result: IngestResult, now: float) -> None:
-    """Rerun the jobs whose attempts were lost, unless their retry policies decide alone whether lost attempts are
-    retried; add the jobs to `requeued`."""
-    lost = sorted(result.lost - result.requeued)
+    """Rerun the lost jobs of an ingest; add those that run again to `requeued`."""
+    lost = sorted(result.lost)
     if not lost:
         return
-    bounded = bounded_by_policy(archive, lost)
-    result.recovery, again = _rerun_lost(archive, [job for job in lost if job not in bounded], now)
+    result.recovery, again = _rerun_lost(archive, lost, now)
     archive.queue.move(archive.queue.gave_up([job for job in lost if job not in again]))
     result.requeued |= again
     resolve_canaries(archive, now)
