@@ -90,8 +90,8 @@ class OrphanTracker:
 
     @property
     def due(self) -> float:
-        """Return the time of the next read (monotonic)."""
-        return self._read_at + self._interval
+        """Return the time of the next survey or read (monotonic)."""
+        return self._surveyed_at if self.resolvable else self._read_at + self._interval
 
     @property
     def handles(self) -> tuple[int, ...]:
