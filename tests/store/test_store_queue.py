@@ -125,7 +125,11 @@ def test_every_field_of_an_end_is_read_back_with_its_attempt(store):
         result="[1]",
         verdict=Verdict(VerdictLevel.WARNING, "meh"),
         evidence='{"a": 1}',
-        steps=(StepOutcome(0, "one", F, Cause.SIGNAL),),
+        steps=(
+            StepOutcome(
+                0, "one", F, Cause.SIGNAL, 1, 11, 8.0, 9.0, "[1]", 2, "{}", Verdict(VerdictLevel.BLOCKER, "no")
+            ),
+        ),
         partial=True,
         code="c0de",
         left_running=LeftRunning(True, 1, (LeftProcess(5, "sleep \udce9"),)),

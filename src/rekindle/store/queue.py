@@ -26,7 +26,7 @@ from rekindle.domain.states import JobEvent, State, transition
 from rekindle.store.derived import CountKey, add_counts, derive_states, finish_dependents
 from rekindle.store.predicates import compile_condition
 from rekindle.store.queries import Row, as_set, load
-from rekindle.store.rows import STATES, end_columns, verdict_columns
+from rekindle.store.rows import STATES, end_columns, step_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Predicate
@@ -131,15 +131,14 @@ class Queue:
         query = SQL["end_attempt"]
         rows = query.rows(end_columns(ending, self._signature(ending)) for ending in endings)
         expect(self._db.change_each(query, rows), len(endings), "ended")
-        self._db.change_each(
-            SQL["write_step"], [_step_row(ending.attempt, step) for ending in endings for step in ending.steps]
-        )
+        self.steps([(ending.attempt, step) for ending in endings for step in ending.steps])
         self._extend_spans([ending.attempt for ending in endings])
 
     def steps(self, rows: Sequence[tuple[int, StepOutcome]]) -> None:
         """Write steps of attempts; an existing row is replaced."""
         if rows:
-            self._db.change_each(SQL["write_step"], [_step_row(attempt, step) for attempt, step in rows])
+            query = SQL["write_step"]
+            self._db.change_each(query, query.rows(step_columns(attempt, step) for attempt, step in rows))
 
     def move(self, moves: Sequence[StateChange]) -> None:
         """Change the states of jobs (version + 1) and the counts. Every job must be in the state `before`."""
@@ -333,22 +332,4 @@ def _attempt_row(attempt: NewAttempt, folder: str, runner: int, now: float) -> R
         job.overrides,
         job.own_binding,
         job.pinned_to,
-    )
-
-
-def _step_row(attempt: int, step: StepOutcome) -> Row:
-    return (
-        attempt,
-        step.position,
-        step.name,
-        int(step.state),
-        step.cause and step.cause.value,
-        step.exit_code,
-        step.signal,
-        step.started,
-        step.ended,
-        step.result,
-        step.kept_from,
-        step.action,
-        *verdict_columns(step.verdict),
     )

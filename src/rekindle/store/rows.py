@@ -75,6 +75,27 @@ def step_of(row: Row) -> StepOutcome:
     return StepOutcome(*values)
 
 
+def step_columns(attempt: int, step: StepOutcome) -> dict[str, Any]:
+    """Return the columns of a step's row."""
+    verdict, verdict_message = verdict_columns(step.verdict)
+    return {
+        "attempt": attempt,
+        "position": step.position,
+        "name": step.name,
+        "state": int(step.state),
+        "cause": step.cause and step.cause.value,
+        "exit_code": step.exit_code,
+        "signal": step.signal,
+        "started": step.started,
+        "ended": step.ended,
+        "result": step.result,
+        "kept_from": step.kept_from,
+        "action": step.action,
+        "verdict": verdict,
+        "verdict_message": verdict_message,
+    }
+
+
 def attempt_of(row: Row, paths: StoredPaths, steps: Sequence[StepOutcome] = ()) -> Attempt:
     """Return the attempt of a row of `attempt_columns`, with these steps."""
     values = list(_attempt_fields(row))
