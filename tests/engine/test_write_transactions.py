@@ -211,6 +211,20 @@ def test_nor_while_commands_change_jobs_beside_a_runner(project, runner, seen: l
     assert seen == []
 
 
+def test_nor_while_a_canary_releases_the_jobs_that_wait_for_it(project, seen: list[str]) -> None:
+    spec = """
+        name: group
+        jobs:
+          t: {matrix: {k: [1, 2, 3]}, run: "test -e go && echo > ${matrix.k}.txt", outputs: {o: "${matrix.k}.txt"}}
+    """
+    assert project.run(spec).exit_code == 2
+    (project.folder / "go").touch()
+    jobs = [project.job(name) for name in project.states()]
+    rerun.apply(project.session, rerun.plan(project.session, [(jobs, How())], {}, canary=1))
+    assert project.work().exit_code == 0
+    assert seen == []
+
+
 def test_nor_while_a_supervision_of_a_dead_process_is_resumed(project, seen: list[str]) -> None:
     project.run("{name: one, jobs: {a: {run: 'true'}}}")
     dead, started = replace(this_process(), pid_start=1), []

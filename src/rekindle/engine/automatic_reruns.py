@@ -6,6 +6,7 @@ are one rerun. RetryErrorSearch searches the errors that policies name before th
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -228,7 +229,7 @@ def apply_repeats(
     return set(jobs)
 
 
-def resolve_canaries(archive: Transaction, now: float) -> set[int]:
+def resolve_canaries(archive: Transaction, now: float, exists: Exists = os.path.exists) -> set[int]:
     """Release or stop each group of jobs whose canaries have all ended. A waiting job stays failed and blocks nothing;
     any other reset takes it out of its group. Must be called after all other writes of the transaction, retries
     included. Return the jobs that run again."""
@@ -236,11 +237,13 @@ def resolve_canaries(archive: Transaction, now: float) -> set[int]:
     for group in archive.canaries.open():
         decision = decide_group(group)
         if decision is not None:
-            again |= _resolve_group(archive, group, decision, now)
+            again |= _resolve_group(archive, group, decision, now, exists)
     return again
 
 
-def _resolve_group(archive: Transaction, group: CanaryGroup, decision: CanaryDecision, now: float) -> set[int]:
+def _resolve_group(
+    archive: Transaction, group: CanaryGroup, decision: CanaryDecision, now: float, exists: Exists
+) -> set[int]:
     jobs, how = archive.canaries.waiting(group.id)
     rerun, ran = None, set[int]()
     if decision.outcome is GroupOutcome.RELEASED and jobs:
@@ -251,7 +254,7 @@ def _resolve_group(archive: Transaction, group: CanaryGroup, decision: CanaryDec
             "jobs": jobs,
         }
         try:
-            proposal = plan_requests(read_plan_inputs(archive, [(jobs, how)]), [(jobs, how)], request)
+            proposal = plan_requests(read_plan_inputs(archive, [(jobs, how)]), [(jobs, how)], request, exists=exists)
         except PlanRefused as refused:
             decision = CanaryDecision(GroupOutcome.STOPPED, f"{decision.why}, and {refused.message}")
         else:

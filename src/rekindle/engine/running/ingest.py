@@ -161,7 +161,7 @@ def ingest(
     failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in undecided]
     archive.queue.move(archive.queue.gave_up(failed))
     if ends and not result.lost:  # `rerun_lost` decides later whether lost jobs run again
-        resolve_canaries(archive, now)
+        resolve_canaries(archive, now, exists)
     return result
 
 

@@ -25,6 +25,7 @@ from rekindle.journal.paths import attempt_folder, partial_outputs_folder
 from rekindle.journal.records import Ended
 
 if TYPE_CHECKING:
+    from rekindle.domain.rerun.next_attempt import Exists
     from rekindle.engine.running.ingest import IngestResult
     from rekindle.store.archive import Snapshot, Transaction
 
@@ -133,7 +134,7 @@ def declared_outputs(archive: Snapshot, attempt: Attempt, runner: Runner, store_
     )
 
 
-def rerun_lost(archive: Transaction, result: IngestResult, now: float) -> None:
+def rerun_lost(archive: Transaction, result: IngestResult, now: float, exists: Exists) -> None:
     """Rerun the lost jobs of an ingest; add those that run again to `requeued`."""
     lost = sorted(result.lost)
     if not lost:
@@ -141,7 +142,7 @@ def rerun_lost(archive: Transaction, result: IngestResult, now: float) -> None:
     result.recovery, again = _rerun_lost(archive, lost, now)
     archive.queue.move(archive.queue.gave_up([job for job in lost if job not in again]))
     result.requeued |= again
-    resolve_canaries(archive, now)
+    resolve_canaries(archive, now, exists)
 
 
 def _rerun_lost(archive: Transaction, jobs: Sequence[int], now: float) -> tuple[int | None, set[int]]:

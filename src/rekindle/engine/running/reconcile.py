@@ -206,8 +206,8 @@ def _resolve(session: Session, tracker: OrphanTracker) -> None:
             while True:
                 with suppress(UnknownPath), session.store.write() as archive:
                     result = ingest(archive, batches, now, paths.exists, errors, tracker.current(archive))
+                    rerun_lost(archive, result, now, paths.exists)
                     paths.check()
-                    rerun_lost(archive, result, now)
                     tracker.resolve(archive, result, now)
                     wanted = tracker.find_canceled(archive)
                     grace = max((archive.workflows.template(one.template).grace for one in wanted), default=0.0)

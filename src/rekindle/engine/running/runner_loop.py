@@ -150,8 +150,8 @@ class RunnerLoop:
         while True:
             with suppress(UnknownPath), self._lease.write(now) as archive:
                 result = ingest(archive, batches, now, paths.exists, errors, self._orphans.current(archive))
+                rerun_lost(archive, result, now, paths.exists)
                 paths.check()
-                rerun_lost(archive, result, now)
                 self._count(result)
                 self._replace_workers(archive, ended_workers, replacements)
                 self._resolve_orphans(archive, result, now)
