@@ -260,7 +260,7 @@ class Client(_Reader):
                 resubmit.stale_after_revision(session, definition, selection, revise=revise), how
             )
         else:
-            pick = resubmit.requests_for_selection(definition, selection, how)
+            pick = resubmit.requests_for_selection(session, definition, selection, how)
         found = resubmit.plan_resubmit(session, definition, pick, request, note, canary=canary, revise=revise)
         if not isinstance(found, PlannedRerun):
             raise UsageError("no job is selected", hint="`submit` alone makes the new revision")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
@@ -12,6 +14,7 @@ from rekindle.engine.queries import workflow_queries
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, without_patterns
 from rekindle.engine.running.dispatch import Dispatcher, DurationAverages, WorkerHandle
+from rekindle.engine.running.ingest import JournalReader
 from rekindle.executors.pool import WorkerInfo
 from rekindle.testing.fakes import FakeClock
 from rekindle.testing.scripted import ScriptedExecutor, ScriptedOutcome
@@ -26,7 +29,10 @@ class Claimer:
         self.store = project.session.store
         self.session = project.session
         self.tasks, self.durations = TaskTemplates("store"), DurationAverages()
-        self.workers = [WorkerHandle(WorkerInfo(name, f"/{name}", 1, 1)) for name in ("w1", "w2")]
+        self.workers = [
+            WorkerHandle(WorkerInfo(name, f"/{name}", 1, 1), JournalReader(name, Path(f"/{name}")))
+            for name in ("w1", "w2")
+        ]
         self.scope = ClaimScope(None, ROOM, 1, self.store.folder)
 
     def claim(self, most: int | None = None) -> Claims:
@@ -42,7 +48,7 @@ class Claimer:
         return claims
 
     def names(self, most: int | None = None) -> list[str]:
-        return sorted(one.name for jobs in self.claim(most).work.values() for one in jobs)
+        return sorted(one.assignment.name for jobs in self.claim(most).work.values() for one in jobs)
 
     def end_all(self, seconds: float) -> None:
         """Empty the workers, as if each of their attempts had taken so long."""
@@ -123,7 +129,7 @@ def test_jobs_that_never_fit_are_named_and_do_not_hold_up_others(project, claime
     submit_many(project, 30, "{run: 'true', resources: {cpus: 64}, priority: 9}", "big")
     submit_many(project, 2)
     claims = claimer.claim()
-    assert sorted(one.name for jobs in claims.work.values() for one in jobs) == ["w0", "w1"]
+    assert sorted(one.assignment.name for jobs in claims.work.values() for one in jobs) == ["w0", "w1"]
     assert list(claims.never_fit.values()) == [("big0", "it asks more than this runner has: 64 cpus of 2")]
     assert claims.left
 

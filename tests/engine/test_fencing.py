@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -41,16 +42,16 @@ Tell = Callable[[NewAttempt], list[Record]]
 
 
 def completed(one: NewAttempt) -> list[Record]:
-    ended = Ended(one.id, one.token, 9.0, int(State.COMPLETED), 5.0, result="1", steps=(DONE, LAST))
+    ended = Ended(one.id, State.COMPLETED, 9.0, 5.0, token=one.token, result="1", steps=(DONE, LAST))
     return [Started(one.id, one.token, 5.0), ended]
 
 
 def failed(one: NewAttempt) -> list[Record]:
-    return [Ended(one.id, one.token, 9.0, int(State.FAILED), 5.0, Cause.EXIT, 1, steps=(BAD,))]
+    return [Ended(one.id, State.FAILED, 9.0, 5.0, Cause.EXIT, 1, token=one.token, steps=(BAD,))]
 
 
 def canceled(one: NewAttempt) -> list[Record]:
-    return [Ended(one.id, one.token, 9.0, int(State.CANCELED), cause=Cause.CANCELED)]
+    return [Ended(one.id, State.CANCELED, 9.0, token=one.token, cause=Cause.CANCELED)]
 
 
 def started(one: NewAttempt) -> list[Record]:
@@ -95,7 +96,7 @@ def one(project) -> NewAttempt:
     """Return the queued attempt of `job`; its ancestors are done."""
     project.submit(SPEC)
     above = claimed(project)
-    tell(project, [Ended(above.id, above.token, 4.0, int(State.COMPLETED), 3.0)])
+    tell(project, [Ended(above.id, State.COMPLETED, 4.0, 3.0, token=above.token)])
     return claimed(project)
 
 
@@ -110,7 +111,7 @@ def claimed(project) -> NewAttempt:
 
 def tell(project, records: list[Record], now: float = 10.0):
     with project.session.store.write() as archive:
-        told = ingest(archive, [JournalBatch("w1", records, 0)], "here", now)
+        told = ingest(archive, [JournalBatch("w1", records, 0)], now, os.path.exists)
         assert archive.check() == []
     return told
 
@@ -157,7 +158,7 @@ def test_an_archived_attempt_that_is_recalled_ends_canceled(project, one, way) -
 
 
 def plainly_completed(one: NewAttempt) -> list[Record]:
-    return [Ended(one.id, one.token, 9.0, int(State.COMPLETED), 5.0, result="1", steps=(LAST,))]
+    return [Ended(one.id, State.COMPLETED, 9.0, 5.0, token=one.token, result="1", steps=(LAST,))]
 
 
 @pytest.mark.parametrize("records", [plainly_completed, failed, canceled])

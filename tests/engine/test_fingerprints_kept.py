@@ -104,11 +104,11 @@ def test_reports_about_an_ended_attempt_change_nothing(project):
     scripted(project, ScriptedOutcome(cause=Cause.LOST, fails_at="run"))
     [attempt] = project.attempts("make")
     prints = FileFingerprints((FileContent("raw", "/raw", "0" * 64),))
-    ended = Ended(attempt.id, attempt.token, 2.0, int(State.COMPLETED), prints=prints, code="c0de")
+    ended = Ended(attempt.id, State.COMPLETED, 2.0, token=attempt.token, prints=prints, code="c0de")
     records = [RecordedCode("c0de", {"m": "1"}), Started(attempt.id, attempt.token, 1.0), ended]
     page = JournalBatch(attempt.worker, records, 10**6)
     with project.session.store.write() as archive:
-        ingest(archive, [page], "here", 3.0)
+        ingest(archive, [page], 3.0, os.path.exists)
     assert kept(project, "files") == {}
     with project.session.store.read() as archive:
         assert archive.fingerprints.sources(["c0de"]) == {"c0de": {"m": "1"}}

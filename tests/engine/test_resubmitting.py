@@ -39,7 +39,7 @@ FAILED = Selection(where=Compare("state", Op.EQ, F))
 def proposed(project, text, selection=FAILED, how=None, path="spec.yaml", slots=1000):
     (project.folder / path).write_text(textwrap.dedent(text))
     definition = resubmit.definition_for_workflow(project.session, load(project.folder / path), selection.workflow)
-    pick = resubmit.requests_for_selection(definition, selection, how or How())
+    pick = resubmit.requests_for_selection(project.session, definition, selection, how or How())
     return resubmit.plan_resubmit(project.session, definition, pick, {"asked": "so"}, slots=slots)
 
 

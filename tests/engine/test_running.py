@@ -420,10 +420,10 @@ def test_an_outcome_is_taken_in_once_and_never_moves_a_job_whose_attempt_is_arch
     before = project.states()
     records = [
         Started(attempt.id, attempt.token, 1.0),
-        Ended(attempt.id, attempt.token, 2.0, int(State.FAILED), cause="exit"),
+        Ended(attempt.id, State.FAILED, 2.0, token=attempt.token, cause="exit"),
     ]
     with project.session.store.write() as archive:
-        told = ingest(archive, [JournalBatch(attempt.worker, records, 10**6)], "here", 3.0)
+        told = ingest(archive, [JournalBatch(attempt.worker, records, 10**6)], 3.0, os.path.exists)
     assert told.ended == []
     assert project.states() == before
 

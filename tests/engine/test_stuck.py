@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 
 from rekindle.domain.states import State
-from rekindle.engine.running import orphans
+from rekindle.executors import dead_workers
 from rekindle.journal.processes import session_members, start_of
 
 RUNNER = """
@@ -52,13 +52,12 @@ def test_an_unkillable_process_blocks_only_its_own_job(project, monkeypatch):
     immortal = session_members(pids[a.worker])
     assert immortal
 
-    def kill(found: Iterable[int]) -> None:
-        orphans_kill(pid for pid in found if pid not in immortal)
+    def kill(found: Iterable[int], until: float | None = None) -> None:
+        kill_any((pid for pid in found if pid not in immortal), until)
 
-    orphans_kill = orphans.kill
-    monkeypatch.setattr(orphans, "kill", kill)
-    monkeypatch.setattr(orphans, "kill", kill)
-    monkeypatch.setattr(orphans, "STUCK_SECONDS", 0.2)
+    kill_any = dead_workers.kill
+    monkeypatch.setattr(dead_workers, "kill", kill)
+    monkeypatch.setattr(dead_workers, "STUCK_SECONDS", 0.2)
     (project.folder / "go-b").touch()
     report = project.work(slots=1)
     assert [(name, set(pids)) for name, pids in report.stuck] == [("a", set(immortal))]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rekindle.domain.errors import JournalError
-from rekindle.domain.models import Failure, StepOutcome
+from rekindle.domain.models import Failure, LeftProcess, LeftRunning, StepOutcome
 from rekindle.domain.states import Cause, State
 from rekindle.journal.log import (
     Damage,
@@ -33,7 +35,7 @@ RECORDS: list[Record] = [
     Ended(
         attempt=1,
         token="a",
-        at=4.0,
+        ended=4.0,
         state=State.FAILED,
         cause=Cause.EXIT,
         exit_code=3,
@@ -58,6 +60,23 @@ def test_every_kind_of_record_comes_back_as_it_was_written(tmp_path: Path) -> No
     records, offset = read_records(path)
     assert records == RECORDS
     assert offset == path.stat().st_size
+
+
+def test_an_end_is_written_and_read_under_the_names_that_stored_journals_have(tmp_path: Path) -> None:
+    text = (
+        b'{"type":"ended","attempt":1,"token":"a","at":4.0,"state":5,"started":2.0,"cause":"exit","exit_code":3,'
+        b'"left_running":{"killed":true,"count":1,"processes":[{"pid":7,"name":"sleep"}]},'
+        b'"steps":[{"position":0,"name":"run","state":5}]}'
+    )
+    path = tmp_path / "w.journal"
+    path.write_bytes(b"%08x %b\n" % (crc32(text), text))
+    [ended] = read_records(path)[0]
+    assert isinstance(ended, Ended)
+    assert (ended.ended, ended.state, ended.cause) == (4.0, State.FAILED, Cause.EXIT)
+    assert ended.left_running == LeftRunning(True, 1, (LeftProcess(7, "sleep"),))
+    written = json.loads(encode_line(ended)[9:])
+    assert written.items() >= {one: value for one, value in json.loads(text).items() if one != "steps"}.items()
+    assert "worker" not in written
 
 
 def test_a_journal_that_is_not_there_yet_has_no_records(tmp_path: Path) -> None:

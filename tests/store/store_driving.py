@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Resources, Step
-from rekindle.domain.models import AttemptEnd, Failure, NewAttempt, StateChange, StepOutcome
+from rekindle.domain.models import AttemptEnd, Failure, NewAttempt, Signature, StateChange, StepOutcome
 from rekindle.domain.rerun.plan import RerunPlan
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, Requests
@@ -122,7 +122,7 @@ def failure_ending(attempt: int, message: str = "no such file", stderr: str = "i
         cause=Cause.EXIT,
         exit_code=2,
         failure=Failure("", message, "", stderr),
-        signature=(f"sig-{message}", "", message),
+        signature=Signature(f"sig-{message}", "", message),
         steps=(
             StepOutcome(0, "one", State.COMPLETED, result="1"),
             StepOutcome(1, "two", State.FAILED, Cause.EXIT, 2),

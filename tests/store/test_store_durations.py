@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from store_driving import apply, claim, end, failure_ending, ids, plan, submit
 
 from rekindle.domain.models import AttemptEnd, StepOutcome
@@ -39,7 +40,7 @@ def test_failed_attempts_count_only_for_their_completed_steps(store):
     [attempt] = claim(store, workflow)
     failed = failure_ending(attempt.id)
     steps = (StepOutcome(0, "one", C, started=1.0, ended=4.0), failed.steps[1])
-    end(store, [AttemptEnd(**{name: getattr(failed, name) for name in AttemptEnd.__slots__} | {"steps": steps})])
+    end(store, [replace(failed, steps=steps)])
     with store.read() as archive:
         past = archive.statistics.durations([1], [1], 1.0)
     assert past == DurationHistory(steps={1: {"one": 3.0}}, steps_alike={1: {"one": 3.0}})

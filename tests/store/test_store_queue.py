@@ -24,8 +24,18 @@ from store_driving import (
 )
 
 from rekindle.domain.errors import StoreUnavailable
-from rekindle.domain.models import NewAttempt, StateChange, StepOutcome
+from rekindle.domain.models import (
+    AttemptEnd,
+    Failure,
+    LeftProcess,
+    LeftRunning,
+    NewAttempt,
+    Signature,
+    StateChange,
+    StepOutcome,
+)
 from rekindle.domain.states import Cause, State
+from rekindle.domain.verdicts import Verdict, VerdictLevel
 from rekindle.store.opening import open_store
 
 W, R, Q, X, C, F, K = State
@@ -95,6 +105,46 @@ def test_every_value_of_an_end_is_stored(store):
     assert (one.failure.message, one.failure.stderr) == ("lost its way", "it broke\n")
     assert [(step.name, step.state, step.cause) for step in one.steps] == [("one", C, None), ("two", F, Cause.EXIT)]
     assert (one.number, one.token, one.runner, one.folder, one.queued) == (1, attempt.token, 1, attempt.folder, 2.0)
+
+
+def test_every_field_of_an_end_is_read_back_with_its_attempt(store):
+    workflow = submit(store, {"a": []})
+    [attempt] = claim(store, workflow)
+    written = AttemptEnd(
+        attempt.id,
+        F,
+        9.0,
+        started=8.0,
+        cause=Cause.SIGNAL,
+        exit_code=1,
+        signal=11,
+        failure=Failure("T", "m", "t", "s"),
+        cpu_seconds=0.5,
+        max_rss_bytes=7,
+        result="[1]",
+        verdict=Verdict(VerdictLevel.WARNING, "meh"),
+        evidence='{"a": 1}',
+        steps=(
+            StepOutcome(
+                0, "one", F, Cause.SIGNAL, 1, 11, 8.0, 9.0, "[1]", 2, "{}", Verdict(VerdictLevel.BLOCKER, "no")
+            ),
+        ),
+        partial=True,
+        code="c0de",
+        left_running=LeftRunning(True, 1, (LeftProcess(5, "sleep \udce9"),)),
+        worker="w",
+        host="h",
+        pid=3,
+        pid_start=4,
+        signature=Signature("abc", "T", "m"),
+    )
+    end(store, [written])
+    with store.read() as archive:
+        read = archive.attempts.get(attempt.id)
+    assert read.signature == "abc"
+    for name in set(AttemptEnd.__struct_fields__) - {"attempt", "signature"}:
+        assert getattr(written, name) != getattr(AttemptEnd(0, C, 0.0), name), f"{name} is not tested"
+        assert getattr(read, name) == getattr(written, name), name
 
 
 def test_a_step_written_twice_has_the_last_values(store):

@@ -19,7 +19,7 @@ def test_a_command_that_succeeds_is_completed_and_accounted(harness: WorkerHarne
     end = harness.command("echo hello")
     assert (end.state, end.cause, end.exit_code) == (State.COMPLETED, None, 0)
     assert end.started is not None
-    assert end.started <= end.at
+    assert end.started <= end.ended
     assert end.cpu_seconds is not None
     assert end.max_rss_bytes is not None
     assert end.max_rss_bytes > 100_000

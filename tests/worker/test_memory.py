@@ -53,7 +53,7 @@ def check_evidence(end: Ended, least: int = LIMIT) -> None:
     found = json.loads(end.evidence or "")
     assert found["limit_bytes"] == LIMIT
     assert found["peak_bytes"] > least
-    assert found["at"] <= end.at
+    assert found["at"] <= end.ended
     assert end.max_rss_bytes is not None
     assert end.max_rss_bytes >= found["peak_bytes"]
     assert end.failure is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,6 +27,15 @@ class Failure(msgspec.Struct, frozen=True):
             text = getattr(self, name)
             if not text.isascii():
                 msgspec.structs.force_setattr(self, name, show_bytes(text))
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """What failures have in common that differ only in seeds, paths, times and addresses (see domain.signatures).
+    `digest` is 12 hexadecimal digits; `type` may be ""; `message` is one normalized line, also shown to users."""
+
+    digest: str
+    type: str
+    message: str
 
 
 class StepOutcome(msgspec.Struct, frozen=True):
@@ -86,7 +95,7 @@ class Attempt(NamedTuple):
     pinned_to: int | None = None  # the attempt whose definition it used; None: the latest
     evidence: str | None = None  # JSON text: the facts from which the cause was concluded
     shared: bool = False  # its folder may be shared: never remove it
-    left_running: str | None = None  # JSON text of a LeftRunning; None: no process was left
+    left_running: LeftRunning | None = None
 
 
 class Job(NamedTuple):
@@ -305,31 +314,34 @@ class LeftRunning(msgspec.Struct, frozen=True):
     processes: tuple[LeftProcess, ...]  # the first of them
 
 
-class AttemptEnd(msgspec.Struct, frozen=True):
-    """All values that the end of an attempt writes to its row."""
+class AttemptEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an attempt ended: what its worker journals, and the columns that its end sets in its row.
+
+    `state` is COMPLETED, FAILED or CANCELED; the last two have a cause. Where the attempt ran (`worker` to `pid_start`)
+    and its signature are added when the journal is read; None keeps what its start recorded."""
 
     attempt: int
     state: State
-    ended: float
+    ended: float = msgspec.field(name="at")
     started: float | None = None
-    worker: str | None = None
-    host: str | None = None
-    pid: int | None = None
-    pid_start: int | None = None
     cause: Cause | None = None
     exit_code: int | None = None
     signal: int | None = None
     failure: Failure | None = None
-    signature: tuple[str, str, str] | None = None  # (digest, type, normalized message)
     cpu_seconds: float | None = None
     max_rss_bytes: int | None = None
-    result: str | None = None
-    verdict: Verdict | None = None
-    steps: Sequence[StepOutcome] = ()
-    partial: bool = False  # it continued with part of a fan-out
-    code: str | None = None  # digest of the modules of its functions
+    result: str | None = None  # JSON text of the last step's result
+    verdict: Verdict | None = None  # the worst of all steps, kept ones too
     evidence: str | None = None  # JSON text: the facts from which the cause was concluded
-    left_running: str | None = None  # JSON text of a LeftRunning
+    steps: tuple[StepOutcome, ...] = ()  # the last step, and the skipped ones behind it; () if no step started
+    partial: bool = False  # it continued with part of a fan-out's subtasks
+    code: str | None = None  # digest of the modules of its functions
+    left_running: LeftRunning | None = None
+    worker: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    pid_start: int | None = None
+    signature: Signature | None = None  # of a failure
 
 
 class LoggedEvent(msgspec.Struct, frozen=True):

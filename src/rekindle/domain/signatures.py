@@ -9,8 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import msgspec
+
+from rekindle.domain.models import Failure, Signature
+
+if TYPE_CHECKING:
+    from rekindle.domain.states import Cause
 
 _FRAMES = 3
 _MESSAGE = 240  # characters kept of a normalised message
@@ -18,14 +24,6 @@ _LINE = 2_000  # characters looked at of a line
 _TAIL = 32_000  # characters looked at of a stderr or traceback
 _AFTER_TRACEBACK = 30  # lines that may follow the traceback that ended a command: its message goes on, a wrapper adds
 _CAUSES_WITH_STDERR = frozenset({"exit", "signal"})
-
-
-class Signature(msgspec.Struct, frozen=True):
-    """`digest` is 12 hexadecimal digits; `type` may be ""; `message` is one normalized line, also shown to users."""
-
-    digest: str
-    type: str
-    message: str
 
 
 def signature(cause: str, type: str, message: str, traceback: str, stderr: str) -> Signature:  # noqa: A002
@@ -40,6 +38,12 @@ def signature(cause: str, type: str, message: str, traceback: str, stderr: str) 
     parts = (cause, parsed.type, shown, signal, *parsed.frames)
     digest = blake2b("\0".join(parts).encode(errors="backslashreplace"), digest_size=6).hexdigest()
     return Signature(digest, parsed.type, shown)
+
+
+def failure_signature(cause: Cause | None, failure: Failure | None) -> Signature:
+    """Return the signature of a failed attempt, from its cause and error texts."""
+    texts = failure or Failure()
+    return signature(cause or "", texts.type, texts.message, texts.traceback, texts.stderr)
 
 
 def headline(cause: str, type: str, message: str, traceback: str, stderr: str) -> tuple[str, str]:  # noqa: A002

@@ -29,6 +29,7 @@ from rekindle.engine.presence import works_elsewhere
 
 if TYPE_CHECKING:
     from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, Job
+    from rekindle.domain.rerun.next_attempt import Exists
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot, Transaction
 
@@ -100,12 +101,14 @@ def apply_retries(
     archive: Transaction,
     ended: Sequence[tuple[AttemptEnd, AttemptJobState]],
     now: float,
+    exists: Exists,
     errors: Mapping[int, tuple[RetryRule, ...]] | None = None,
 ) -> set[int]:
     """Rerun the jobs whose live attempt failed and whose policy allows a retry. Jobs whose cancellation was requested
-    are skipped. The attempts have ended and their jobs' states have changed. `errors` are the policies of a
-    RetryErrorSearch; for attempts that were not searched, rules that name an error do not match. Return the jobs that
-    run again."""
+    are skipped. The attempts have ended and their jobs' states have changed. Return the jobs that run again.
+
+    `exists`: see `KnownPaths`. `errors` are the policies of a RetryErrorSearch; for attempts that were not searched,
+    rules that name an error do not match."""
     failed = {
         known.job: (ending, known)
         for ending, known in ended
@@ -124,7 +127,7 @@ def apply_retries(
         decision = decide_retry(policy, _failed_attempt(job, template, ending, known, before.get(job.id, 0)))
         if decision is not None:
             decided[job.id] = decision
-    return _apply_decisions(archive, decided, now)
+    return _apply_decisions(archive, decided, now, exists)
 
 
 def bounded_by_policy(archive: Snapshot, jobs: Sequence[int]) -> set[int]:
@@ -156,7 +159,7 @@ def _failed_attempt(
     )
 
 
-def _apply_decisions(archive: Transaction, decided: dict[int, Retry], now: float) -> set[int]:
+def _apply_decisions(archive: Transaction, decided: dict[int, Retry], now: float, exists: Exists) -> set[int]:
     if not decided:
         return set()
     alone = {
@@ -166,12 +169,12 @@ def _apply_decisions(archive: Transaction, decided: dict[int, Retry], now: float
     why = {job: (one.reason(alone=alone.get(one.avoids or "", False)),) for job, one in decided.items()}
     requests = Requests({job: _how_to_retry(one, now) for job, one in decided.items()})
     views, graph, earlier = planning_views(archive, requests)
-    plan = plan_rerun(views, graph, requests, os.path.exists, why, earlier)
+    plan = plan_rerun(views, graph, requests, exists, why, earlier)
     if plan.refused:  # a job that cannot resume at its failed step starts from the beginning
         refused = {job.id for job in plan.refused}
         hows = {job: _from_beginning(how) if job in refused else how for job, how in requests.hows.items()}
         requests = Requests(hows)
-        plan = plan_rerun(views, graph, requests, os.path.exists, why, earlier)
+        plan = plan_rerun(views, graph, requests, exists, why, earlier)
     if plan.jobs:
         jobs = [job.id for job in plan.jobs]
         archive.reruns.apply(plan, "retry", {"jobs": jobs}, _note([decided[job] for job in jobs]), now)
@@ -201,7 +204,9 @@ def _note(retries: Sequence[Retry]) -> str:
     return "; ".join(notes[:_MOST_NOTES]) + (f"; and {more} more kinds" if more > 0 else "")
 
 
-def apply_repeats(archive: Transaction, ended: Sequence[tuple[AttemptEnd, AttemptJobState]], now: float) -> set[int]:
+def apply_repeats(
+    archive: Transaction, ended: Sequence[tuple[AttemptEnd, AttemptJobState]], now: float, exists: Exists
+) -> set[int]:
     """Rerun the jobs that have repeats left, whether their attempt completed or failed. Jobs whose cancellation was
     requested are skipped. Must be called before descendants are released: until its last repeat has ended, a job is not
     done for them. Return the jobs that run again."""
@@ -218,14 +223,14 @@ def apply_repeats(archive: Transaction, ended: Sequence[tuple[AttemptEnd, Attemp
     requests = Requests({job: How(mode=RequestMode.REPEAT, repeats=more) for job, more in left.items()})
     why = {job: (Reason(ReasonKind.REPEAT, {"left": more}),) for job, more in left.items()}
     views, graph, earlier = planning_views(archive, requests)
-    plan = plan_rerun(views, graph, requests, os.path.exists, why, earlier)
+    plan = plan_rerun(views, graph, requests, exists, why, earlier)
     jobs = [job.id for job in plan.jobs]
     if jobs:
         archive.reruns.apply(plan, "repeat", {"jobs": jobs}, "as --repeat asked", now)
     return set(jobs)
 
 
-def resolve_canaries(archive: Transaction, now: float) -> set[int]:
+def resolve_canaries(archive: Transaction, now: float, exists: Exists = os.path.exists) -> set[int]:
     """Release or stop each group of jobs whose canaries have all ended. A waiting job stays failed and blocks nothing;
     any other reset takes it out of its group. Must be called after all other writes of the transaction, retries
     included. Return the jobs that run again."""
@@ -233,11 +238,13 @@ def resolve_canaries(archive: Transaction, now: float) -> set[int]:
     for group in archive.canaries.open():
         decision = decide_group(group)
         if decision is not None:
-            again |= _resolve_group(archive, group, decision, now)
+            again |= _resolve_group(archive, group, decision, now, exists)
     return again
 
 
-def _resolve_group(archive: Transaction, group: CanaryGroup, decision: CanaryDecision, now: float) -> set[int]:
+def _resolve_group(
+    archive: Transaction, group: CanaryGroup, decision: CanaryDecision, now: float, exists: Exists
+) -> set[int]:
     jobs, how = archive.canaries.waiting(group.id)
     rerun, ran = None, set[int]()
     if decision.outcome is GroupOutcome.RELEASED and jobs:
@@ -249,7 +256,7 @@ def _resolve_group(archive: Transaction, group: CanaryGroup, decision: CanaryDec
         }
         try:
             requests = Requests(dict.fromkeys(jobs, how))
-            proposal = plan_requests(read_plan_inputs(archive, requests), requests, request)
+            proposal = plan_requests(read_plan_inputs(archive, requests), requests, request, exists=exists)
         except PlanRefused as refused:
             decision = CanaryDecision(GroupOutcome.STOPPED, f"{decision.why}, and {refused.message}")
         else:

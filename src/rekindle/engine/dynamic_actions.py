@@ -33,7 +33,7 @@ from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StepOut
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import How, Requests
 from rekindle.domain.selection import AllOf, Compare, Op
-from rekindle.domain.signatures import signature
+from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.domain.texts.substitution import render_text
 from rekindle.journal.encoding import from_json
@@ -101,14 +101,9 @@ def _apply_actions(
 
 
 def _failed_ending(ending: AttemptEnd, message: str) -> AttemptEnd:
-    found = signature(Cause.EXCEPTION, BAD_ACTION, message, "", "")
-    return msgspec.structs.replace(
-        ending,
-        state=State.FAILED,
-        cause=Cause.EXCEPTION,
-        failure=Failure(BAD_ACTION, message),
-        signature=(found.digest, found.type, found.message),
-    )
+    failure = Failure(BAD_ACTION, message)
+    found = failure_signature(Cause.EXCEPTION, failure)
+    return msgspec.structs.replace(ending, state=State.FAILED, cause=Cause.EXCEPTION, failure=failure, signature=found)
 
 
 class _ActionApplier:

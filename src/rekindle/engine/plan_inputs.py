@@ -22,6 +22,7 @@ from rekindle.engine.queries.selections import Chosen, SelectedJobs, resolve_in
 from rekindle.engine.results import PlannedRerun
 
 if TYPE_CHECKING:
+    from rekindle.domain.rerun.next_attempt import Exists
     from rekindle.domain.rerun.plan import RerunPlan
     from rekindle.store.archive import Snapshot
 
@@ -47,10 +48,11 @@ class ResolvedRequests(msgspec.Struct, frozen=True):
         request: Mapping[str, Any],
         note: str | None,
         why: Mapping[int, tuple[Reason, ...]] | None,
+        exists: Exists = os.path.exists,
     ) -> PlannedRerun:
         """Plan the requests as `plan_requests` does. The plan refuses the jobs that changed."""
         try:
-            found = plan_requests(inputs, self.requests, request, note, {**self.why, **(why or {})})
+            found = plan_requests(inputs, self.requests, request, note, {**self.why, **(why or {})}, exists)
         except PlanRefused as refusal:
             if not self.moved:
                 raise
@@ -112,23 +114,55 @@ def plan_requests(
     request: Mapping[str, Any],
     note: str | None = None,
     why: Mapping[int, tuple[Reason, ...]] | None = None,
+    exists: Exists = os.path.exists,
 ) -> PlannedRerun:
-    """Plan the requests. Checks which outputs and folders exist. PlanRefused, with each job's reason, if no job can be
-    rerun."""
-    plan = _plan(inputs, requests, why or {})
+    """Plan the requests. `exists` checks which outputs and folders exist. PlanRefused, with each job's reason, if no
+    job can be rerun."""
+    plan = _plan(inputs, requests, why or {}, exists)
     if not plan.jobs:
         raise all_refused(plan.refused)
     canaries = _choose_canaries(inputs, requests, plan)
     if canaries:
         waiting = {job for one in canaries for job, _ in one.waits}
-        plan = _plan(inputs, requests.without(waiting), why or {})
+        plan = _plan(inputs, requests.without(waiting), why or {}, exists)
         reset = [job.id for job in plan.jobs if not job.stays]
         canaries = [one.without(reset) for one in canaries]
     return PlannedRerun(plan, request, note, children=inputs.graph.children, canaries=tuple(canaries))
 
 
-def _plan(inputs: PlanInputs, requests: Requests, why: Mapping[int, tuple[Reason, ...]]) -> RerunPlan:
-    return plan_rerun(inputs.views, inputs.graph, requests, os.path.exists, why, inputs.earlier, inputs.durations)
+def _plan(inputs: PlanInputs, requests: Requests, why: Mapping[int, tuple[Reason, ...]], exists: Exists) -> RerunPlan:
+    return plan_rerun(inputs.views, inputs.graph, requests, exists, why, inputs.earlier, inputs.durations)
+
+
+class UnknownPath(Exception):
+    """A plan that was made within a write transaction depends on whether paths exist that nobody has looked at."""
+
+
+class KnownPaths:
+    """Which paths exist, for plans that are made within a write transaction, where no file is looked at.
+
+    `check` rolls the transaction back if a plan asked for unknown paths; then `look` finds out, and the plan is made
+    again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool] = {}
+        self._unknown: set[str] = set()
+
+    def exists(self, path: str) -> bool:
+        """Return whether a known path exists; False for an unknown one, which is noted."""
+        if path not in self._known:
+            self._unknown.add(path)
+        return self._known.get(path, False)
+
+    def check(self) -> None:
+        """Raise UnknownPath if a path that was asked for is not known."""
+        if self._unknown:
+            raise UnknownPath
+
+    def look(self) -> None:
+        """Find out whether the unknown paths exist."""
+        self._known |= {path: os.path.exists(path) for path in self._unknown}  # noqa: PTH110 - as plans without it
+        self._unknown.clear()
 
 
 def _choose_canaries(inputs: PlanInputs, requests: Requests, whole: RerunPlan) -> list[CanaryChoice]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -62,9 +63,10 @@ def is_runner_alive(runner: Runner, now: float) -> bool:
     return presence(runner, now) is Presence.ALIVE
 
 
-def live_runners(archive: Snapshot, now: float) -> list[int]:
-    """Return the ids of the runners that are alive."""
-    return [runner.id for runner in archive.runners.alive() if is_runner_alive(runner, now)]
+def live_runners(registered: Iterable[Runner], now: float) -> list[int]:
+    """Return the ids of those registered runners that are alive. Looks into /proc: call it after a write transaction,
+    with the rows that were read in it."""
+    return [runner.id for runner in registered if is_runner_alive(runner, now)]
 
 
 def live_and_dead_runners(archive: Snapshot, now: float) -> tuple[list[Runner], list[DeadRunner]]:

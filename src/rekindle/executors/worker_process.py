@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import time
 from collections import deque
@@ -15,23 +14,15 @@ from typing import Any
 from rekindle.domain.errors import ExecutorError
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import Cause, State
+from rekindle.executors.dead_workers import clear_up, kill, kill_with_tokens
 from rekindle.executors.pool import WorkerInfo
 from rekindle.files.store_files import make_folder, open_file
 from rekindle.journal.encoding import to_json
 from rekindle.journal.log import JournalWriter, read_past_damage, repair_end
 from rekindle.journal.orders import Assign, Assignment, Order, TaskTemplate
-from rekindle.journal.paths import (
-    clear_scratch,
-    journal_path,
-    remove_progress,
-    rescue_logs,
-    scratch_path,
-    token_entry,
-    unfinished_copy,
-)
-from rekindle.journal.processes import OomKillCounter, processes_with, session_members, start_of
+from rekindle.journal.paths import clear_scratch, journal_path, scratch_path
+from rekindle.journal.processes import OomKillCounter, session_members, start_of
 from rekindle.journal.records import Closed, Ended, Opened, Record, Returned, Started, StepStarted
-from rekindle.journal.trees import remove_tree
 
 _WAKE = 3  # the descriptor of the wake pipe in a worker
 _TAIL = 2048  # bytes kept of a worker's own stderr
@@ -173,8 +164,11 @@ def reap(worker: WorkerProcess, kills: OomKillCounter) -> None:
     Raise JournalError when the journal cannot be completed: the next runner then resolves the attempts as orphans. The
     worker is reaped last, because until then its pid, and so its session, is not given to another process."""
     worker.read_journal()
-    _kill_session(worker.info.pid)
-    _kill_strays(worker)
+    limit = time.monotonic() + _KILL_SECONDS
+    while (members := session_members(worker.info.pid)) and time.monotonic() < limit:
+        kill(members, limit)
+    while kill_with_tokens(worker.unfinished, limit) and time.monotonic() < limit:
+        pass  # others may have been started meanwhile
     repair_end(worker.info.journal)
     worker.read_journal()
     code = worker.wait_for_exit()
@@ -201,10 +195,8 @@ def _complete_journal(worker: WorkerProcess, code: int, oom: Mapping[str, Any] |
     if unstarted:
         records.append(Returned(tuple(one.token for one in unstarted), tuple(one.attempt for one in unstarted)))
     for one in lost:
-        if one.token in worker.current_step:
-            rescue_logs(worker.scratch, one.file_prefix, worker.current_step[one.token][0])
-        remove_progress(one.file_prefix)
-        remove_tree(unfinished_copy(one.file_prefix, one.folder, one.token))
+        position = worker.current_step[one.token][0] if one.token in worker.current_step else None
+        clear_up(None if position is None else worker.scratch, one.file_prefix, one.folder, one.token, position or 0)
         if not one.own and not worker.tasks[one.template].keeps_folder:
             _remove_if_empty(one.folder)
     journal = JournalWriter(worker.info.journal)
@@ -241,48 +233,14 @@ def _lost(worker: WorkerProcess, assignment: Assignment, code: int, oom: Mapping
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
-        at=ended,
         state=State.FAILED,
+        ended=ended,
         started=start.at,
         cause=cause,
         failure=Failure(message=message),
         evidence=json.dumps(evidence),
         steps=outcomes,
     )
-
-
-def _kill_session(leader: int) -> None:
-    """Kill the processes in the session that the worker leads: its call host, commands and their children."""
-    limit = time.monotonic() + _KILL_SECONDS
-    while (members := session_members(leader)) and time.monotonic() < limit:
-        for pid in members:
-            _kill(pid, limit)
-
-
-def _kill_strays(worker: WorkerProcess) -> None:
-    """Kill processes outside that session that have the token of one of its attempts in their environment."""
-    tokens = {token_entry(token).encode(): token for token in worker.unfinished}
-    limit = time.monotonic() + _KILL_SECONDS
-    while tokens and (strays := processes_with(tokens)) and time.monotonic() < limit:
-        for pid, _ in strays:
-            _kill(pid, limit)
-
-
-def _kill(pid: int, limit: float) -> None:
-    """Kill a process and wait for its end, until `limit` (monotonic). It need not be a child of this process."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        poll.poll(max(0.0, limit - time.monotonic()) * 1000)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(handle)
 
 
 def _remove_if_empty(folder: str) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from rekindle.domain.changes.fingerprints import FileFingerprints, FileRecord
-from rekindle.domain.models import Failure, LeftRunning, PartialOutput, StepOutcome
+from rekindle.domain.models import AttemptEnd, PartialOutput, StepOutcome
 from rekindle.domain.subtasks import SubtaskEnd
-from rekindle.domain.verdicts import Verdict
 
 HEADER_VERSION = 1
 
@@ -71,29 +70,12 @@ class StepEnded(msgspec.Struct, tag="step_ended", frozen=True, omit_defaults=Tru
     step: StepOutcome
 
 
-class Ended(msgspec.Struct, tag="ended", frozen=True, omit_defaults=True):
-    """An attempt ended. `state` is COMPLETED, FAILED or CANCELED; the last two have a cause."""
+class Ended(AttemptEnd, tag="ended", frozen=True, omit_defaults=True, kw_only=True):
+    """An attempt ended. Beside the end: the token, and what is known of the attempt's files."""
 
-    attempt: int
     token: str
-    at: float
-    state: int
-    started: float | None = None
-    cause: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    failure: Failure | None = None
-    cpu_seconds: float | None = None
-    max_rss_bytes: int | None = None
-    result: str | None = None  # JSON text of the last step's result, or None
-    verdict: Verdict | None = None  # the worst of all steps, kept ones too
-    evidence: str | None = None  # JSON text: evidence for the cause
-    steps: tuple[StepOutcome, ...] = ()  # the last step, and the skipped ones behind it; () if no step started
-    partial: bool = False  # it continued with a part of a fan-out's subtasks
     prints: FileFingerprints | None = None  # its fingerprint; None: it declares no files and names no outer variable
     seen: tuple[FileRecord, ...] = ()  # digests of files that were read for `prints`, for the cache
-    code: str | None = None  # digest of a `RecordedCode` record in this journal
-    left_running: LeftRunning | None = None
     left: tuple[PartialOutput, ...] = ()  # declared outputs that an incomplete attempt has made or changed
 
 

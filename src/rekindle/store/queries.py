@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ class Query(msgspec.Struct, frozen=True):
     about: str
     text: str
     row: tuple[str, ...] = ()
+
+    def rows(self, named: Iterable[Mapping[str, Any]]) -> list[Row]:
+        """Return the tuples for rows whose values are given by name."""
+        return list(map(itemgetter(*self.row), named))
 
 
 class Queries(Mapping[str, Query]):

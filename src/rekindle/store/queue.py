@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.errors import StoreUnavailable
@@ -26,7 +27,7 @@ from rekindle.domain.states import JobEvent, State, transition
 from rekindle.store.derived import CountKey, add_counts, derive_states, finish_dependents
 from rekindle.store.predicates import compile_condition
 from rekindle.store.queries import Row, as_set, load
-from rekindle.store.rows import STATES, next_attempt_of, verdict_columns
+from rekindle.store.rows import STATES, end_columns, next_attempt_of, step_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Predicate
@@ -98,7 +99,7 @@ class Queue:
             for row in self._db.named_rows(SQL["status"], attempts=as_set(attempts))
         }
 
-    def start(self, started: Sequence[tuple[int, float, str, str, int | None, int | None]]) -> None:
+    def start(self, started: Sequence[tuple[int, float, str, str | None, int | None, int | None]]) -> None:
         """Mark attempts RUNNING: (attempt, time, worker, host, pid, pid_start). `move` changes their jobs."""
         if not started:
             return
@@ -109,20 +110,17 @@ class Queue:
         """Write the ends of attempts, with their steps and signatures. `move` changes their jobs."""
         if not endings:
             return
-        ended = self._db.change_each(SQL["end_attempt"], [_end_row(ending) for ending in endings])
-        expect(ended, len(endings), "ended")
-        self._db.change_each(
-            SQL["write_step"], [_step_row(ending.attempt, step) for ending in endings for step in ending.steps]
-        )
-        explained = [one for one in endings if one.failure is not None or one.signature is not None]
-        if explained:
-            self._db.change_each(SQL["explain_attempt"], [self._failure_row(ending) for ending in explained])
+        query = SQL["end_attempt"]
+        rows = query.rows(end_columns(ending, self._signature(ending)) for ending in endings)
+        expect(self._db.change_each(query, rows), len(endings), "ended")
+        self.steps([(ending.attempt, step) for ending in endings for step in ending.steps])
         self._extend_spans([ending.attempt for ending in endings])
 
     def steps(self, rows: Sequence[tuple[int, StepOutcome]]) -> None:
         """Write steps of attempts; an existing row is replaced."""
         if rows:
-            self._db.change_each(SQL["write_step"], [_step_row(attempt, step) for attempt, step in rows])
+            query = SQL["write_step"]
+            self._db.change_each(query, query.rows(step_columns(attempt, step) for attempt, step in rows))
 
     def move(self, moves: Sequence[StateChange]) -> None:
         """Change the states of jobs (version + 1) and the counts. Every job must be in the state `before`."""
@@ -220,27 +218,18 @@ class Queue:
     def _extend_spans(self, attempts: Sequence[int]) -> None:
         self._db.change_each(SQL["extend_span"], self._db.rows(SQL["spans"], attempts=as_set(attempts)))
 
-    def _failure_row(self, ending: AttemptEnd) -> Row:
-        failure = ending.failure
-        texts = (
-            (None, None, None, None)
-            if failure is None
-            else (failure.type, failure.message, failure.traceback, failure.stderr)
-        )
-        return (ending.attempt, self._signature(ending), *texts, ending.evidence)
-
     def _signature(self, ending: AttemptEnd) -> int | None:
         """Return the row id of an ending's signature; insert the signature if it is new."""
         if ending.signature is None:
             return None
-        digest, kind, message = ending.signature
-        known = self._db.cache.signatures.get(digest)
+        found = ending.signature
+        known = self._db.cache.signatures.get(found.digest)
         if known is None:
-            known = self._db.value(SQL["find_signature"], digest=digest)
+            known = self._db.value(SQL["find_signature"], digest=found.digest)
             if known is None:
                 cause = ending.cause.value if ending.cause else ""
-                known = self._db.insert(SQL["insert_signature"], digest=digest, cause=cause, type=kind, message=message)
-            self._db.cache.signatures[digest] = known
+                known = self._db.insert(SQL["insert_signature"], cause=cause, **msgspec.structs.asdict(found))
+            self._db.cache.signatures[found.digest] = known
         return known
 
 
@@ -331,45 +320,4 @@ def _attempt_row(attempt: NewAttempt, folder: str, runner: int, now: float) -> R
         job.next.overrides,
         job.own_binding,
         job.next.pinned_to,
-    )
-
-
-def _end_row(ending: AttemptEnd) -> Row:
-    return (
-        ending.attempt,
-        int(ending.state),
-        ending.ended,
-        ending.started,
-        ending.worker,
-        ending.host,
-        ending.pid,
-        ending.pid_start,
-        ending.cause and ending.cause.value,
-        ending.exit_code,
-        ending.signal,
-        ending.cpu_seconds,
-        ending.max_rss_bytes,
-        ending.result,
-        *verdict_columns(ending.verdict),
-        int(ending.partial),
-        ending.code,
-        ending.left_running,
-    )
-
-
-def _step_row(attempt: int, step: StepOutcome) -> Row:
-    return (
-        attempt,
-        step.position,
-        step.name,
-        int(step.state),
-        step.cause and step.cause.value,
-        step.exit_code,
-        step.signal,
-        step.started,
-        step.ended,
-        step.result,
-        step.kept_from,
-        step.action,
-        *verdict_columns(step.verdict),
     )

@@ -299,16 +299,22 @@ class Reruns:
             )
         return touched
 
-    def _refuse_outdated(self, plan: RerunPlan) -> None:
+    def is_outdated(self, plan: RerunPlan) -> bool:
+        """Return whether the version of any job that a plan changes or has read has changed."""
+        return bool(self._moved(plan))
+
+    def _moved(self, plan: RerunPlan) -> list[str]:
         wanted = {job.id: job.version for job in plan.jobs} | dict(plan.reads)
         found = Jobs(self._db).versions(wanted)
         names = {job.id: job.name for job in plan.jobs}
-        moved = [
+        return [
             found[job][1] if job in found else names.get(job, f"job {job}")
             for job, version in sorted(wanted.items())
             if job not in found or found[job][0] != version
         ]
-        if moved:
+
+    def _refuse_outdated(self, plan: RerunPlan) -> None:
+        if moved := self._moved(plan):
             more = f" and {len(moved) - 10} more" if len(moved) > 10 else ""
             listed = ", ".join(f"`{name}`" for name in moved[:10])
             verb = "has" if len(moved) == 1 else "have"

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.models import Attempt, Failure, Job, StepOutcome
+from rekindle.domain.models import Attempt, Failure, Job, LeftRunning, StepOutcome
 from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT, NextAttempt
 from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import Verdict, VerdictLevel
@@ -16,6 +16,7 @@ from rekindle.store.paths import with_next_attempt
 from rekindle.store.queries import Row, column_names, load
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import AttemptEnd
     from rekindle.store.paths import StoredPaths
 
 STATES: tuple[State, ...] = tuple(State)
@@ -45,9 +46,9 @@ _attempt_fields = _getter(ATTEMPT_COLUMNS, Attempt._fields, signature="digest")
 _attempt_failure = _positions(ATTEMPT_COLUMNS, "error_type", "error_message", "error_traceback", "error_stderr")
 _attempt_verdict = _positions(ATTEMPT_COLUMNS, "verdict", "verdict_message")
 _NO_FAILURE = (None, None, None, None)
-_A_STATE, _A_CAUSE, _A_FAILURE, _A_FOLDER, _A_VERDICT, _A_PARTIAL, _A_STEPS, _A_SHARED = (
+_A_STATE, _A_CAUSE, _A_FAILURE, _A_FOLDER, _A_VERDICT, _A_PARTIAL, _A_STEPS, _A_SHARED, _A_LEFT = (
     Attempt._fields.index(name)
-    for name in ("state", "cause", "failure", "folder", "verdict", "partial", "steps", "shared")
+    for name in ("state", "cause", "failure", "folder", "verdict", "partial", "steps", "shared", "left_running")
 )
 _J_STATE, _J_CANCELED, _J_RETIRED, _J_NEXT = (
     Job._fields.index(name) for name in ("state", "canceled", "retired", "next")
@@ -73,6 +74,27 @@ def step_of(row: Row) -> StepOutcome:
     return StepOutcome(*values)
 
 
+def step_columns(attempt: int, step: StepOutcome) -> dict[str, Any]:
+    """Return the columns of a step's row."""
+    verdict, verdict_message = verdict_columns(step.verdict)
+    return {
+        "attempt": attempt,
+        "position": step.position,
+        "name": step.name,
+        "state": int(step.state),
+        "cause": step.cause and step.cause.value,
+        "exit_code": step.exit_code,
+        "signal": step.signal,
+        "started": step.started,
+        "ended": step.ended,
+        "result": step.result,
+        "kept_from": step.kept_from,
+        "action": step.action,
+        "verdict": verdict,
+        "verdict_message": verdict_message,
+    }
+
+
 def attempt_of(row: Row, paths: StoredPaths, steps: Sequence[StepOutcome] = ()) -> Attempt:
     """Return the attempt of a row of `attempt_columns`, with these steps."""
     values = list(_attempt_fields(row))
@@ -83,7 +105,41 @@ def attempt_of(row: Row, paths: StoredPaths, steps: Sequence[StepOutcome] = ()) 
     values[_A_VERDICT] = verdict_of(*_attempt_verdict(row))
     values[_A_PARTIAL], values[_A_SHARED] = values[_A_PARTIAL] != 0, values[_A_SHARED] != 0
     values[_A_STEPS] = tuple(steps)
+    if values[_A_LEFT] is not None:
+        values[_A_LEFT] = _LEFT_RUNNING(values[_A_LEFT])
     return Attempt._make(values)
+
+
+def end_columns(end: AttemptEnd, signature: int | None) -> dict[str, Any]:
+    """Return the columns of an attempt's row that its end sets. `signature`: the row of the end's signature."""
+    failure, (verdict, verdict_message) = end.failure, verdict_columns(end.verdict)
+    return {
+        "attempt": end.attempt,
+        "state": int(end.state),
+        "ended": end.ended,
+        "started": end.started,
+        "worker": end.worker,
+        "host": end.host,
+        "pid": end.pid,
+        "pid_start": end.pid_start,
+        "cause": end.cause and end.cause.value,
+        "exit_code": end.exit_code,
+        "signal": end.signal,
+        "signature": signature,
+        "error_type": failure and failure.type,
+        "error_message": failure and failure.message,
+        "error_traceback": failure and failure.traceback,
+        "error_stderr": failure and failure.stderr,
+        "evidence": end.evidence,
+        "cpu_seconds": end.cpu_seconds,
+        "max_rss_bytes": end.max_rss_bytes,
+        "result": end.result,
+        "verdict": verdict,
+        "verdict_message": verdict_message,
+        "partial": int(end.partial),
+        "code": end.code,
+        "left_running": end.left_running and to_json(end.left_running).decode(),
+    }
 
 
 def verdict_columns(verdict: Verdict | None) -> tuple[str | None, str | None]:
@@ -113,3 +169,4 @@ def next_attempt_text(value: NextAttempt, paths: StoredPaths) -> str | None:
 
 
 _NEXT_ATTEMPT = json_reader(NextAttempt)
+_LEFT_RUNNING = json_reader(LeftRunning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from rekindle.files.store_files import make_folder
 from rekindle.journal.log import JournalWriter
 from rekindle.journal.orders import Assignment, FanOut, TaskTemplate
 from rekindle.journal.paths import journal_path
-from rekindle.journal.records import Ended, FannedOut, Returned, Started, StepEnded, Subtasks
+from rekindle.journal.processes import boot_id
+from rekindle.journal.records import Ended, FannedOut, Opened, Returned, Started, StepEnded, Subtasks
 from rekindle.testing.fakes import Crash, FakeClock
 from rekindle.worker.attempt_environment import build_environment
 from rekindle.worker.fingerprints import Fingerprint, Fingerprinter
@@ -93,16 +95,11 @@ class ScriptedExecutor:
         queue = self._queues[worker]
         for one in [one for one in queue if one.token in tokens]:
             queue.remove(one)
-            ended = Ended(one.attempt, one.token, self._clock(), int(State.CANCELED), cause=Cause.CANCELED)
-            self._writers[worker].append(ended)
+            self._writers[worker].append(self._canceled(one))
         attempt = self._running.get(worker)
         if attempt is not None and attempt.assignment.token in tokens:
             del self._running[worker]
-            state, cause = int(State.CANCELED), Cause.CANCELED
-            ended = Ended(
-                attempt.assignment.attempt, attempt.assignment.token, self._clock(), state, attempt.started, cause
-            )
-            self._writers[worker].append(ended)
+            self._writers[worker].append(self._canceled(attempt.assignment, attempt.started))
 
     def recall(self, worker: str) -> None:
         """Journal Returned for all queued attempts."""
@@ -162,7 +159,10 @@ class ScriptedExecutor:
         path = journal_path(self._store, name)
         make_folder(Path(path).parent)
         self._queues[name], self._writers[name] = deque(), JournalWriter(path)
-        return WorkerInfo(name, path, os.getpid(), pid_start=-1)  # no process: it counts as dead
+        # There is no process: it counts as dead.
+        opened = Opened(name, socket.gethostname(), boot_id(), os.getpid(), pid_start=-1, at=self._clock())
+        self._writers[name].append(opened)
+        return WorkerInfo(name, path, opened.pid, opened.pid_start)
 
     def _begin(self, worker: str, one: Assignment) -> _RunningAttempt:
         outcome, started = self._script(one), self._clock()
@@ -250,13 +250,16 @@ class ScriptedExecutor:
             return StepOutcome(position, name, State.COMPLETED, exit_code=0, started=now, ended=now, action=action)
         return StepOutcome(position, name, State.FAILED, failed.cause, failed.exit_code, started=now, ended=now)
 
+    def _canceled(self, one: Assignment, started: float | None = None) -> Ended:
+        return Ended(one.attempt, State.CANCELED, self._clock(), started, Cause.CANCELED, token=one.token)
+
     def _ended(self, one: Assignment, end: StepOutcome, started: float, outcome: ScriptedOutcome) -> Ended:
         failed = end.state is State.FAILED
         return Ended(
             one.attempt,
-            one.token,
+            end.state,
             self._clock(),
-            int(end.state),
+            token=one.token,
             started=started,
             cause=end.cause,
             exit_code=end.exit_code,
@@ -271,7 +274,7 @@ class ScriptedExecutor:
         journal, queue = self._writers.pop(worker), self._queues.pop(worker)
         lost = Failure(message="its worker died, as scripted")
         journal.append(
-            Ended(one.attempt, one.token, self._clock(), int(State.FAILED), started, Cause.LOST, failure=lost)
+            Ended(one.attempt, State.FAILED, self._clock(), started, Cause.LOST, failure=lost, token=one.token)
         )
         if queue:
             journal.append(Returned(tuple(two.token for two in queue), tuple(two.attempt for two in queue)))

@@ -149,8 +149,8 @@ def ended_record(
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
-        at=end.ended,
         state=end.state,
+        ended=end.ended,
         started=started,
         cause=end.cause,
         exit_code=end.exit_code,
@@ -177,8 +177,8 @@ def ended_before_steps(assignment: Assignment, started: float, end: StepEnd) -> 
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
-        at=end.ended,
         state=end.state,
+        ended=end.ended,
         started=started,
         cause=end.cause,
         failure=end.failure,
@@ -191,8 +191,8 @@ def never_started(assignment: Assignment, state: State, cause: Cause, message: s
     return Ended(
         attempt=assignment.attempt,
         token=assignment.token,
-        at=wall_time(),
         state=state,
+        ended=wall_time(),
         cause=cause,
         failure=Failure(message=message),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.domain.definition import Definition, JobNode, JobTemplate, Step
-from rekindle.domain.models import AttemptEnd, Failure, NewAttempt, StateChange, StepOutcome
+from rekindle.domain.models import AttemptEnd, Failure, NewAttempt, Signature, StateChange, StepOutcome
 from rekindle.domain.states import Cause, JobEvent, State, transition
 from rekindle.engine.session import Session
 from rekindle.store.opening import open_store
@@ -85,7 +85,7 @@ def _ending(attempt: int, result: object, now: float) -> AttemptEnd:
             host="node7",
             cause=Cause.EXCEPTION,
             failure=Failure("ValueError", "it broke", result, ""),
-            signature=("sig", "ValueError", "it broke"),
+            signature=Signature("sig", "ValueError", "it broke"),
             steps=(StepOutcome(0, "0-A", State.FAILED, Cause.EXCEPTION),),
         )
     assert isinstance(result, list)

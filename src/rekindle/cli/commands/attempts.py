@@ -207,7 +207,7 @@ def _facts(one: Attempt, name: str, workflow: str, workdir: str | None, retry: R
             ("on", where),
             ("in", workdir or ""),
             ("own folder", one.folder or ""),
-            ("left running", attempt_text.left_running(one, allowed=allowed) if one.left_running else ""),
+            ("left running", attempt_text.left_running(one, allowed=allowed)),
             ("result", terminal.cut(terminal.one_line(mask_json_text(one.result) if one.result else ""), 200)),
         ]
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
+import msgspec
 
 from rekindle.cli.options import json_option, parse_subtasks
 from rekindle.cli.output import attempt_text, json_output, terminal
@@ -88,19 +89,19 @@ def logs(
         files = engine.log_files(session, number, attempt, step) if which is None else []
         items = engine.item_log_files(session, number, attempt, step, which or "all")
         shown_attempt = engine.attempt_of(session, number, attempt)
-        left, allowed = shown_attempt.left_running, job_queries.leaves_running(session, shown_attempt)
+        allowed = job_queries.leaves_running(session, shown_attempt)
     wanted = [one for one in (*files, *items) if not only_stderr or one.stream == "stderr"]
     if as_json:
         shown = [one for one in wanted if one.subtask is None or isinstance(which, tuple) or _size(one)]
         document = {"job": number, "logs": [_document(one) for one in shown]}
-        json_output.emit({**document, "left_running": json.loads(left) if left else None})
+        json_output.emit({**document, "left_running": msgspec.to_builtins(shown_attempt.left_running)})
         return
     printed = [one for one in wanted if _size(one)]
     if not printed:
         click.echo(_nothing(which, bool(items), only_stderr), err=True)
     shown, notes = (printed, []) if which is not None else _few(printed, job)
     _print(shown, alone=isinstance(which, tuple) and len(which) == 1)
-    for note in [*notes, *([attempt_text.left_running(shown_attempt, allowed=allowed, hint=True)] if left else [])]:
+    for note in filter(None, [*notes, attempt_text.left_running(shown_attempt, allowed=allowed, hint=True)]):
         click.echo(note, err=True)
 
 

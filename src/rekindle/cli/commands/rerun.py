@@ -289,12 +289,13 @@ def _plan_submission(
     revise = options.revise
     definition = load(Path(spec), params=pairs("--param", options.param))
     definition = resubmit.definition_for_workflow(session, definition, selection.workflow, revise=revise)
-    pick = resubmit.requests_for_selection(definition, selection, how)
     if selection.changed:
         with reading_progress() as on_read:
             changed = resubmit.stale_after_revision(session, definition, selection, on_read, revise=revise)
         _print_unknown(len(changed.unknown))
         pick = resubmit.requests_for_jobs(changed, how)
+    else:
+        pick = resubmit.requests_for_selection(session, definition, selection, how)
     request = {**request, "submit": definition.source}
     note, slots, canary = options.note, options.slots, options.canary
     try:

@@ -99,18 +99,20 @@ def evidence(text: str | None) -> str:
     )
 
 
-def left_running(one: Attempt, *, allowed: bool, hint: bool = False) -> str:
-    """Return the processes that an attempt left running: `killed at its end: sleep 600 (pid 123)`. `allowed`: the job
-    has `leave_running: true`, so its processes are killed only if the attempt did not complete."""
-    text = one.left_running or ""
-    found = json.loads(text)
-    processes = [f"{terminal.cut(terminal.one_line(one['name']), 60)} (pid {one['pid']})" for one in found["processes"]]
-    more = found["count"] - len(processes)
+def left_running(attempt: Attempt, *, allowed: bool, hint: bool = False) -> str:
+    """Return the processes that an attempt left running: `killed at its end: sleep 600 (pid 123)`; "" if there were
+    none. `allowed`: the job has `leave_running: true`, so its processes are killed only if the attempt did not
+    complete."""
+    found = attempt.left_running
+    if found is None:
+        return ""
+    processes = [f"{terminal.cut(terminal.one_line(one.name), 60)} (pid {one.pid})" for one in found.processes]
+    more = found.count - len(processes)
     named = ", ".join([*processes, *([f"{more:,} more"] if more else [])])
-    if not found["killed"]:
+    if not found.killed:
         return f"left running at its end: {named}"
     if allowed:
-        why = "failed" if one.state is State.FAILED else f"ended as {one.state.label}"
+        why = "failed" if attempt.state is State.FAILED else f"ended as {attempt.state.label}"
         return f"killed because the attempt {why}: {named}"
     return f"killed at its end: {named}" + ("; `leave_running: true` in the spec leaves them alone" if hint else "")
 

@@ -228,7 +228,7 @@ def attempt(
         "retry": retry((retries or {}).get(one.id)),
         "partial_outputs": [partial_output(each) for each in (partial or {}).get(one.id, ())],
         "steps": [_step(step, (subtasks or {}).get((one.id, step.position), {})) for step in one.steps],
-        "left_running": json.loads(one.left_running) if one.left_running else None,
+        "left_running": msgspec.to_builtins(one.left_running),
     }
 
 

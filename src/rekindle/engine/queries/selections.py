@@ -20,9 +20,11 @@ from rekindle.domain.selection import (
     IdsOrName,
     JobFilter,
     JobKey,
+    Not,
     Op,
     Predicate,
     Selection,
+    has_pattern,
     is_pure_comparison,
 )
 from rekindle.domain.states import State
@@ -124,6 +126,27 @@ def before_write(session: Session, chosen: Chosen, progress: ReadProgress | None
     with session.store.read() as archive:
         ids = select_in(archive, chosen, session.note)
         return SelectedJobs({job: version for job, (version, _) in archive.jobs.versions(ids).items()})
+
+
+def search_patterns(session: Session, selection: Selection) -> Selection:
+    """Return the selection with each user's regular expression replaced by the ids of the jobs that it matches now,
+    because no write transaction may wait for a search. A job that does not exist yet matches none."""
+    if not has_pattern(selection.where):
+        return selection
+    with session.store.read() as archive:
+        workflow = find_workflow_in(archive, selection.workflow).id if selection.workflow else None
+        return msgspec.structs.replace(selection, where=_searched(archive, selection.where, workflow))
+
+
+def _searched(archive: Snapshot, where: Predicate, workflow: int | None) -> Predicate:
+    match where:
+        case AllOf(parts):
+            return AllOf(tuple(_searched(archive, part, workflow) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(_searched(archive, part, workflow) for part in parts))
+        case Not(part):
+            return Not(_searched(archive, part, workflow))
+    return Compare("id", Op.IN, tuple(archive.jobs.select(where, workflow))) if has_pattern(where) else where
 
 
 @contextmanager

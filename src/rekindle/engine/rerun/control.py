@@ -58,7 +58,8 @@ def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelR
         changes.write(archive, now, "canceled")
         archive.canaries.stop_waiting(answer.left_out)
         resolve_canaries(archive, now)
-        runners = live_runners(archive, now)
+        registered = archive.runners.alive()
+    runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return answer
 
@@ -93,7 +94,8 @@ def _set_hold(
                 already.append(job.id)
         archive.jobs.hold(changed, reason)
         changes.write(archive, now, "held" if reason is not None else "released")
-        runners = live_runners(archive, now)
+        registered = archive.runners.alive()
+    runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return HoldResult(tuple(changed), tuple(already), moved)
 

@@ -20,7 +20,7 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.automatic_reruns import resolve_canaries
 from rekindle.engine.notify import notify
-from rekindle.engine.plan_inputs import ChosenRequests, read_plan_inputs, resolve_requests
+from rekindle.engine.plan_inputs import ChosenRequests, KnownPaths, UnknownPath, read_plan_inputs, resolve_requests
 from rekindle.engine.preconditions import refuse_while_imported, refuse_without_folder
 from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.job_queries import workflows_of
@@ -111,7 +111,8 @@ def apply(
         archive.canaries.begin(rerun, proposal.canaries)
         resolve_canaries(archive, now)  # the rerun may have retired canaries of other groups
         saved.commit()
-        runners = live_runners(archive, now)
+        registered = archive.runners.alive()
+    runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return _applied_result(rerun, proposal, runners)
 
@@ -140,21 +141,32 @@ def plan_and_apply(
     slots: int | None = None,
     canary: int | None = None,
 ) -> tuple[PlannedRerun, AppliedRerun]:
-    """Plan a rerun and apply it in one transaction, for callers that need not see the plan first. Between two
-    transactions, running jobs would always change. Outputs are not saved. PlanRefused as for `plan`."""
+    """Plan a rerun and apply it, for callers that need not see the plan first. If jobs have changed since the plan was
+    made, it is made again in the transaction that applies it: running jobs would always change between two. Outputs are
+    not saved. PlanRefused as for `plan`."""
     requests = [(before_write(session, chosen), how) for chosen, how in requests]
-    with session.store.read() as archive:
-        concerned = archive.jobs.workflows(resolve_requests(archive, requests).jobs)
-    refuse_without_folder(session, concerned)
-    with session.store.write() as archive:
-        resolved = resolve_requests(archive, requests, session.note)
+    first, paths = plan(session, requests, request, note, why, slots=slots, canary=canary), KnownPaths()
+
+    def plan_again(archive: Snapshot) -> PlannedRerun:
+        resolved = resolve_requests(archive, requests)
         inputs = read_plan_inputs(archive, resolved.requests, slots, canary)
-        proposal = replace(resolved.plan(inputs, request, note, why), workflows=_workflows(archive, resolved.jobs))
-        now = session.clock()
-        rerun = archive.reruns.apply(proposal.plan, proposal.kind, request, note, now)
-        archive.canaries.begin(rerun, proposal.canaries)
-        resolve_canaries(archive, now)
-        runners = live_runners(archive, now)
+        try:
+            planned = resolved.plan(inputs, request, note, why, paths.exists)
+        finally:
+            paths.check()
+        return replace(planned, workflows=_workflows(archive, resolved.jobs))
+
+    while True:
+        with contextlib.suppress(UnknownPath), session.store.write() as archive:
+            proposal = plan_again(archive) if archive.reruns.is_outdated(first.plan) else first
+            now = session.clock()
+            rerun = archive.reruns.apply(proposal.plan, proposal.kind, request, note, now)
+            archive.canaries.begin(rerun, proposal.canaries)
+            resolve_canaries(archive, now)
+            registered = archive.runners.alive()
+            break
+        paths.look()
+    runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return proposal, _applied_result(rerun, proposal, runners)
 
@@ -307,6 +319,7 @@ def _undo(
             resolve_canaries(archive, now)  # canaries of other groups may be completed again
         jobs = archive.jobs.get([job.id for job in record.plan.jobs])
         restored = restore_files()
-        runners = live_runners(archive, now)
+        registered = archive.runners.alive()
+    runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return UndoneRerun(number, tuple((job.id, job.name, job.state) for job in jobs), restored)

@@ -23,7 +23,7 @@ from rekindle.domain.states import ENDED, State
 from rekindle.engine.plan_inputs import ChosenRequests, PlanInputs, ResolvedRequests, read_plan_inputs, resolve_requests
 from rekindle.engine.preconditions import refuse_inside_job
 from rekindle.engine.queries import workflow_queries
-from rekindle.engine.queries.selections import SelectedJobs, select_in
+from rekindle.engine.queries.selections import SelectedJobs, search_patterns, select_in
 from rekindle.engine.rerun import rerun
 from rekindle.engine.rerun.rerun import apply as apply_plan
 from rekindle.engine.rerun.restart import plan_with_fan_outs
@@ -86,13 +86,13 @@ def definition_for_workflow(
     return definition
 
 
-def requests_for_selection(definition: Definition, selection: Selection, how: How) -> RequestBuilder:
-    """Rerun the jobs that a selection matches in the workflow that `definition` revises."""
-
-    def pick(archive: Snapshot) -> ChosenRequests:
-        return [(replace(selection, workflow=str(_known_workflow(archive, definition).id)), how)]
-
-    return pick
+def requests_for_selection(session: Session, definition: Definition, selection: Selection, how: How) -> RequestBuilder:
+    """Rerun the jobs that a selection matches in the workflow that `definition` revises. Regular expressions are
+    searched here, in the jobs before the revision."""
+    with session.store.read() as archive:
+        workflow = str(_known_workflow(archive, definition).id)
+    requests = [(search_patterns(session, replace(selection, workflow=workflow)), how)]
+    return lambda _: requests
 
 
 def requests_for_jobs(jobs: SelectedJobs | Sequence[int], how: How) -> RequestBuilder:
@@ -111,9 +111,12 @@ def stale_after_revision(
     """Return the jobs of a selection that would be stale once `definition` is the next revision, with the versions that
     they would have. Files are read outside of the transaction, and `progress` is called meanwhile."""
 
-    def query(archive: Snapshot) -> tuple[dict[int, tuple[int, str]], AttemptMeasures]:
+    with session.store.read() as archive:
         workflow = str(_known_workflow(archive, definition).id)
-        ids = select_in(archive, replace(selection, changed=False, workflow=workflow))
+    searched = search_patterns(session, replace(selection, changed=False, workflow=workflow))
+
+    def query(archive: Snapshot) -> tuple[dict[int, tuple[int, str]], AttemptMeasures]:
+        ids = select_in(archive, searched)
         measured = measure_attempts(archive, archive.staleness.live_ended(ids), os.environ)
         return archive.jobs.versions(ids), measured
 

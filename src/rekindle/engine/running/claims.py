@@ -104,7 +104,7 @@ def claim(
     kinds = tasks.kinds(archive, {job.template for _, job in jobs})
     for (worker, job), assignment in zip(jobs, orders, strict=True):
         number, kind = job.resource_class, kinds[job.template]
-        in_flight = InFlightAttempt(job.id, job.name, job.workflow, kind, number, assignment, resources[number])
+        in_flight = InFlightAttempt(assignment, kind, number, resources[number])
         work.setdefault(worker, []).append(in_flight)
     return Claims(work, never_fit, left)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.definition import Resources
-from rekindle.engine.running.ingest import JournalBatch, read_batch
+from rekindle.engine.running.ingest import JournalBatch, JournalReader
 from rekindle.executors.pool import Executor, WorkerInfo
 from rekindle.journal.orders import Assignment
 
@@ -32,14 +32,12 @@ NO_RESOURCES = Resources(cpus=0.0)
 
 
 class InFlightAttempt(msgspec.Struct, frozen=True):
-    """An attempt that a worker has, and that has not ended."""
+    """An attempt that a worker has, and that has not ended. Beside the order: what it takes, and `template`, the job
+    template by which durations are averaged."""
 
-    job: int
-    name: str
-    workflow: int
+    assignment: Assignment
     template: int
     resource_class: int
-    assignment: Assignment
     resources: Resources
 
 
@@ -47,7 +45,7 @@ class WorkerHandle(msgspec.Struct):
     """A worker as its runner sees it. All its attempts have the same resource class, and run one after the other."""
 
     info: WorkerInfo
-    position: int = 0  # bytes of its journal that have been ingested
+    journal: JournalReader
     resource_class: int | None = None
     resources: Resources = NO_RESOURCES
     in_flight: dict[int, InFlightAttempt] = msgspec.field(default_factory=dict)  # by attempt, in the order assigned
@@ -101,7 +99,7 @@ class Dispatcher:
 
     def add(self, info: WorkerInfo, moment: float = 0.0) -> None:
         """Add a worker. `moment` is monotonic."""
-        self.workers[info.name] = WorkerHandle(info, progressed=moment)
+        self.workers[info.name] = WorkerHandle(info, JournalReader(info.name, Path(info.journal)), progressed=moment)
 
     def remove(self, name: str) -> None:
         """Remove a worker that has ended. Attempts whose ends its journal does not hold count as returned."""
@@ -154,7 +152,7 @@ class Dispatcher:
         """Return the new content of the workers' journals. Retire a worker whose journal is damaged."""
         found = []
         for worker in self.workers.values():
-            batch = read_batch(worker.info.name, Path(worker.info.journal), worker.position)
+            batch = worker.journal.read()
             if batch is None:
                 continue
             found.append(batch)
@@ -168,7 +166,7 @@ class Dispatcher:
         for batch in batches:
             worker = self.workers.get(batch.worker)
             if worker is not None:
-                worker.position, worker.progressed = batch.position, moment
+                worker.journal.position, worker.progressed = batch.position, moment
 
     def pop_ended(self, attempt: int, seconds: float) -> InFlightAttempt | None:
         """Remove an attempt that ended after `seconds`. Return None if no worker had it."""

@@ -14,43 +14,84 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StateChange
-from rekindle.domain.signatures import signature
+from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import ENDED, ENDED_BADLY, Cause, JobEvent, State, transition
-from rekindle.engine.automatic_reruns import RetryErrorMatches, apply_repeats, apply_retries, resolve_canaries
+from rekindle.engine.automatic_reruns import (
+    RetryErrorMatches,
+    apply_repeats,
+    apply_retries,
+    bounded_by_policy,
+    resolve_canaries,
+)
 from rekindle.engine.dynamic_actions import apply_dynamic_actions
 from rekindle.engine.fan_outs import end_subtasks, record_fan_outs
-from rekindle.journal.encoding import to_json
-from rekindle.journal.log import Damage, read_past_damage, restore_length
-from rekindle.journal.records import Ended, FannedOut, Record, RecordedCode, Returned, Started, StepEnded, Subtasks
+from rekindle.journal.log import Damage, first_record, read_past_damage, restore_length
+from rekindle.journal.records import (
+    Ended,
+    FannedOut,
+    Opened,
+    Record,
+    RecordedCode,
+    Returned,
+    Started,
+    StepEnded,
+    Subtasks,
+)
 
 if TYPE_CHECKING:
+    from rekindle.domain.rerun.next_attempt import Exists
     from rekindle.store.archive import Transaction
 
 
 class JournalBatch(msgspec.Struct, frozen=True):
-    """New content of one worker's journal: records, the position in bytes after them, and the unreadable parts."""
+    """New content of one worker's journal: records, the position in bytes after them, and the unreadable parts.
+    `host`: where the worker ran; None: its journal does not say."""
 
     worker: str
     records: Sequence[Record]
     position: int
     damaged: Sequence[Damage] = ()
+    host: str | None = None
 
 
-def read_batch(worker: str, journal: Path, position: int) -> JournalBatch | None:
-    """Return the content of a journal from `position` (bytes) on, or None if there is none.
+class JournalReader(msgspec.Struct):
+    """Reads one worker's journal from the position on that was committed last."""
 
-    A journal that was truncated is filled up to `position`, so that positions never decrease. Raise JournalError when
-    it cannot be read."""
-    records, after, damaged = read_past_damage(journal, position)
-    if damaged and damaged[0].offset < position:
-        restore_length(journal, position)
-    return JournalBatch(worker, records, after, damaged) if records or damaged else None
+    worker: str
+    path: Path
+    position: int = 0  # in bytes
+    opened: Opened | None = None  # its first record, once that has been read
+
+    def read(self) -> JournalBatch | None:
+        """Return the new content, or None if there is none.
+
+        A journal that was truncated is filled up to the position, so that positions never decrease. Raise JournalError
+        when it cannot be read."""
+        found = self.peek()
+        if found is not None and found.damaged and found.damaged[0].offset < self.position:
+            restore_length(self.path, self.position)
+        return found
+
+    def peek(self) -> JournalBatch | None:
+        """Return the new content, and change nothing."""
+        records, after, damaged = read_past_damage(self.path, self.position)
+        if not records and not damaged:
+            return None
+        self.identify()
+        host = None if self.opened is None else self.opened.host
+        return JournalBatch(self.worker, records, after, damaged, host)
+
+    def identify(self) -> None:
+        """Read which process writes the journal, if it has said so."""
+        if self.opened is None:
+            first = first_record(self.path)
+            self.opened = first if isinstance(first, Opened) else None
 
 
 def failures_of(batches: Sequence[JournalBatch]) -> dict[int, Failure]:
     """Return, by attempt, the failures in these batches."""
     ends = (record for batch in batches for record in batch.records if isinstance(record, Ended))
-    return {one.attempt: one.failure or Failure() for one in ends if one.state == State.FAILED}
+    return {one.attempt: one.failure or Failure() for one in ends if one.state is State.FAILED}
 
 
 class IngestResult(msgspec.Struct):
@@ -64,75 +105,83 @@ class IngestResult(msgspec.Struct):
     returned: list[str] = msgspec.field(default_factory=list)  # tokens of attempts that workers gave back
     requeued: set[int] = msgspec.field(default_factory=set)  # jobs that run again automatically (retried or repeated)
     damaged: list[str] = msgspec.field(default_factory=list)  # descriptions of unreadable parts
-    lost_to_damage: set[int] = msgspec.field(default_factory=set)  # jobs whose attempts were lost to unreadable parts
+    lost: set[int] = msgspec.field(
+        default_factory=set
+    )  # jobs whose attempts were lost, if no policy decides about that
+    recovery: int | None = None  # the rerun of lost jobs
     warnings: list[str] = msgspec.field(default_factory=list)
 
 
 def ingest(
     archive: Transaction,
     batches: Sequence[JournalBatch],
-    host: str,
     now: float,
+    exists: Exists,
     errors: RetryErrorMatches | None = None,
+    unreported: Sequence[Ended] = (),
 ) -> IngestResult:
     """Store the records of the batches, and the positions of the journals.
 
-    Jobs that are retried become ready from `now` on. `errors`: the matches of an ErrorSearch over the batches'
-    failures."""
+    Jobs that are retried become ready from `now` on. `exists`: see `KnownPaths`. `errors`: the matches of a
+    RetryErrorSearch over the batches' failures. `unreported`: the ends of attempts that no process is left to
+    journal."""
     errors = errors or RetryErrorMatches()
     sorted_records = _SortedRecords()
     for batch in batches:
         for record in batch.records:
-            sorted_records.add(batch.worker, record)
+            sorted_records.add(batch, record)
         archive.runners.advance(batch.worker, batch.position)
+    for end in unreported:
+        sorted_records.ends.setdefault(end.attempt, end)
     result = IngestResult(returned=sorted_records.returned, damaged=_record_damage(archive, batches, now))
     standing = archive.queue.status(sorted_records.attempts())
     steps = [(one.attempt, one.step) for one in sorted_records.steps if _is_new(standing, one.attempt, one.token)]
     archive.queue.steps(steps)
     record_fan_outs(archive, [one for one in sorted_records.fan_outs if _is_new(standing, one.attempt, one.token)])
     # Ends first: dynamic actions apply to a graph in which attempts and jobs agree.
-    ends = _store_ends(archive, sorted_records, standing, host, result)
+    ends = _store_ends(archive, sorted_records, standing, result)
     moves = [
         end_move(known, ending.state, ran=ending.started is not None)
         for ending, known in ends
         if known.job_attempt == ending.attempt
     ]
-    moves += _store_starts(archive, sorted_records, standing, host, result)
+    lost = {known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_lost(ending)}
+    result.lost = lost - bounded_by_policy(archive, sorted(lost))
+    moves += _store_starts(archive, sorted_records, standing, result)
     archive.queue.move(moves)
-    repeated = apply_repeats(archive, ends, now)
+    repeated = apply_repeats(archive, [one for one in ends if one[1].job not in lost], now, exists)
     completed = [move.job for move in moves if move.after is State.COMPLETED and move.job not in repeated]
     if completed:
         archive.queue.move(archive.queue.completed(completed))
     result.warnings = _record_slow_patterns(archive, ends, errors.slow, now)
-    retried = apply_retries(archive, [one for one in ends if one[1].job not in repeated], now, errors.policies)
+    decided = repeated | result.lost
+    retried = apply_retries(archive, [one for one in ends if one[1].job not in decided], now, exists, errors.policies)
     result.requeued = repeated | retried
-    result.lost_to_damage = {
-        known.job for ending, known in ends if known.job_attempt == ending.attempt and _is_lost_to_damage(ending)
-    }
-    undecided = result.requeued | result.lost_to_damage
+    undecided = result.requeued | result.lost
     failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in undecided]
     archive.queue.move(archive.queue.gave_up(failed))
-    if ends and not result.lost_to_damage:  # rerun_damaged decides later whether jobs lost to damage run again
-        resolve_canaries(archive, now)
+    if ends and not result.lost:  # `rerun_lost` decides later whether lost jobs run again
+        resolve_canaries(archive, now, exists)
     return result
 
 
 class _SortedRecords(msgspec.Struct):
     """Records by kind. Of several starts or ends of an attempt the first counts."""
 
-    starts: dict[int, tuple[str, Started]] = msgspec.field(default_factory=dict)  # by attempt: (worker, record)
-    ends: dict[int, tuple[str, Ended]] = msgspec.field(default_factory=dict)
+    starts: dict[int, tuple[JournalBatch, Started]] = msgspec.field(default_factory=dict)  # by attempt
+    ends: dict[int, Ended] = msgspec.field(default_factory=dict)  # by attempt, with the process that ran it
     steps: list[StepEnded] = msgspec.field(default_factory=list)
     fan_outs: list[FannedOut | Subtasks] = msgspec.field(default_factory=list)
     sources: list[RecordedCode] = msgspec.field(default_factory=list)
     returned: list[str] = msgspec.field(default_factory=list)  # tokens
 
-    def add(self, worker: str, record: Record) -> None:
-        """Add one record of a worker's journal."""
+    def add(self, batch: JournalBatch, record: Record) -> None:
+        """Add one record of a batch."""
         if isinstance(record, Ended):
-            self.ends.setdefault(record.attempt, (worker, record))
+            start = self.starts.get(record.attempt)
+            self.ends.setdefault(record.attempt, _where_it_ran(record, batch, start[1] if start else None))
         elif isinstance(record, Started):
-            self.starts.setdefault(record.attempt, (worker, record))
+            self.starts.setdefault(record.attempt, (batch, record))
         elif isinstance(record, StepEnded):
             self.steps.append(record)
         elif isinstance(record, FannedOut | Subtasks):
@@ -176,9 +225,10 @@ def _record_slow_patterns(
     return warnings
 
 
-def _is_lost_to_damage(ending: AttemptEnd) -> bool:
-    """Return whether the attempt counts as lost because its outcome may stand in an unreadable part."""
-    return ending.cause is Cause.LOST and "damaged" in json.loads(ending.evidence or "{}")
+def _is_lost(ending: AttemptEnd) -> bool:
+    """Return whether the attempt was lost with its runner, or counts as lost because its outcome may stand in an
+    unreadable part of a journal. An attempt whose worker alone has died is not: the job may have ended it."""
+    return ending.cause is Cause.LOST and not {"runner", "damaged"}.isdisjoint(json.loads(ending.evidence or "{}"))
 
 
 def _is_new(standing: dict[int, AttemptJobState], attempt: int, token: str) -> bool:
@@ -187,17 +237,17 @@ def _is_new(standing: dict[int, AttemptJobState], attempt: int, token: str) -> b
 
 
 def _store_starts(
-    archive: Transaction, records: _SortedRecords, standing: dict[int, AttemptJobState], host: str, result: IngestResult
+    archive: Transaction, records: _SortedRecords, standing: dict[int, AttemptJobState], result: IngestResult
 ) -> list[StateChange]:
     rows, moves = [], []
-    for attempt, (worker, record) in records.starts.items():
+    for attempt, (batch, record) in records.starts.items():
         if attempt in records.ends or not _is_new(standing, attempt, record.token):
             continue  # an end in the same batches stores the start too
         known = standing[attempt]
         if known.state is not State.QUEUED:
             continue
         result.started.append(attempt)
-        rows.append((attempt, record.at, worker, host, record.pid, record.pid_start))
+        rows.append((attempt, record.at, batch.worker, batch.host, record.pid, record.pid_start))
         if known.job_attempt == attempt:
             after = transition(known.job_state, JobEvent.START, _describe(known))
             moves.append(StateChange(known.job, known.workflow, known.resource_class, known.job_state, after))
@@ -206,15 +256,11 @@ def _store_starts(
 
 
 def _store_ends(
-    archive: Transaction, records: _SortedRecords, standing: dict[int, AttemptJobState], host: str, result: IngestResult
+    archive: Transaction, records: _SortedRecords, standing: dict[int, AttemptJobState], result: IngestResult
 ) -> list[tuple[AttemptEnd, AttemptJobState]]:
     """Store the ends of attempts, and return them with the attempts' rows. Job states are not changed yet."""
-    endings = []
-    for attempt, (worker, record) in records.ends.items():
-        if _is_new(standing, attempt, record.token):
-            start = records.starts.get(attempt)
-            endings.append(ending_of(record, worker, host, start[1] if start else None))
-    endings = apply_dynamic_actions(archive, endings, standing)
+    new = [one for one in records.ends.values() if _is_new(standing, one.attempt, one.token)]
+    endings = apply_dynamic_actions(archive, new, standing)
     result.archived = {ending.attempt for ending in endings if standing[ending.attempt].archived}
     for ending in endings:
         result.ended.append((ending.attempt, ending.state, ending.ended - (ending.started or ending.ended)))
@@ -228,7 +274,7 @@ def _store_fingerprints(archive: Transaction, records: _SortedRecords, endings: 
     """Store the fingerprints and partial outputs of attempts that ended. Storing them twice is harmless."""
     for one in records.sources:
         archive.fingerprints.put_source(one.digest, one.modules)
-    ends = [records.ends[ending.attempt][1] for ending in endings]
+    ends = [records.ends[ending.attempt] for ending in endings]
     archive.fingerprints.put_files({one.attempt: one.prints for one in ends if one.prints is not None})
     archive.fingerprints.put_partial({one.attempt: one.left for one in ends if one.left})
     archive.fingerprints.remember_files([seen for one in ends for seen in one.seen])
@@ -251,37 +297,11 @@ def _describe(known: AttemptJobState) -> str:
     return f"job {known.job} {known.name}, attempt {known.attempt}"
 
 
-def ending_of(record: Ended, worker: str, host: str, start: Started | None) -> AttemptEnd:
-    """Return the columns that an end sets on an attempt's row."""
-    started = record.started if record.started is not None else (start.at if start else None)
-    cause = Cause(record.cause) if record.cause else None
-    return AttemptEnd(
-        attempt=record.attempt,
-        state=State(record.state),
-        ended=record.at,
-        started=started,
-        worker=worker,
-        host=host,
-        pid=start.pid if start else None,
-        pid_start=start.pid_start if start else None,
-        cause=cause,
-        exit_code=record.exit_code,
-        signal=record.signal,
-        failure=record.failure,
-        signature=_signature(record, cause) if record.state == State.FAILED else None,
-        cpu_seconds=record.cpu_seconds,
-        max_rss_bytes=record.max_rss_bytes,
-        result=record.result,
-        verdict=record.verdict,
-        steps=record.steps,
-        partial=record.partial,
-        code=record.code,
-        evidence=record.evidence,
-        left_running=to_json(record.left_running).decode() if record.left_running else None,
+def _where_it_ran(end: Ended, batch: JournalBatch, start: Started | None) -> Ended:
+    """Return the end with the process that ran the attempt, and with its signature if it failed."""
+    pid, pid_start = (start.pid, start.pid_start) if start else (None, None)
+    started = start.at if end.started is None and start else end.started
+    found = failure_signature(end.cause, end.failure) if end.state is State.FAILED else None
+    return msgspec.structs.replace(
+        end, worker=batch.worker, host=batch.host, pid=pid, pid_start=pid_start, started=started, signature=found
     )
-
-
-def _signature(record: Ended, cause: Cause | None) -> tuple[str, str, str]:
-    failure = record.failure or Failure()
-    found = signature(cause or "", failure.type, failure.message, failure.traceback, failure.stderr)
-    return found.digest, found.type, found.message

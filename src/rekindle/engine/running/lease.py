@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -82,10 +82,11 @@ class PeerWatch:
         """Return descriptors that become readable when a peer ends."""
         return list(self._handles.values())
 
-    def dead_peers(self, archive: Snapshot, now: float) -> list[Runner]:
-        """Check all peers. Return the dead ones whose orphans no living runner has adopted."""
+    def dead_peers(self, registered: Iterable[Runner], now: float) -> list[Runner]:
+        """Check all peers among the registered runners. Return the dead ones whose orphans no living runner has
+        adopted."""
         moment = time.monotonic()
-        found = {runner.id: runner for runner in archive.runners.alive() if runner.id != self._runner}
+        found = {runner.id: runner for runner in registered if runner.id != self._runner}
         dead = {number for number, runner in found.items() if self._is_dead(runner, now, moment)}
         self.peers = [number for number in found if number not in dead]
         self._watch([found[number] for number in self.peers])

@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rekindle.engine.results import OrphanCounts
-from rekindle.engine.running.orphans import OrphanedWorker, OrphanGroup, is_held, resolve, take_over_dead
+from rekindle.engine.running.orphans import (
+    Findings,
+    OrphanedWorker,
+    OrphanGroup,
+    drop_workers,
+    is_current,
+    resolve,
+    survey,
+    take_over_dead,
+)
 from rekindle.journal.records import Returned
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt, Runner
     from rekindle.domain.states import State
     from rekindle.engine.running.ingest import IngestResult, JournalBatch
+    from rekindle.engine.session import Session
+    from rekindle.journal.records import Ended
     from rekindle.store.archive import Snapshot, Transaction
 
 READ_SECONDS = 1.0
@@ -43,14 +54,20 @@ class FoundOrphans(msgspec.Struct):
 
 
 class OrphanTracker:
-    """The orphan groups that this process has taken over."""
+    """The orphan groups that this process has taken over.
 
-    def __init__(self, store_folder: str) -> None:
-        self._store_folder = store_folder
+    Each round of a caller surveys the groups, reads their journals, writes in one transaction (`current`, an ingest,
+    `resolve`), and calls `committed`. Only the transaction locks the store, and it looks at no process and no file."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._groups: list[OrphanGroup] = []
-        self._returned: set[str] = set()  # tokens given back since the last `resolve`
-        self._taken_over = self._read = False  # since the last `resolve`
-        self._read_at = self._resolved_at = 0.0  # monotonic
+        self._returned: set[str] = set()  # tokens given back since the last survey
+        self._unsurveyed = False  # a group was taken over, or a journal read, since the last survey
+        self._read_at = self._surveyed_at = 0.0  # monotonic
+        self._findings: list[Findings] = []  # of the last survey
+        self._resolved: list[tuple[Findings, bool]] = []  # in the present transaction; True: nothing is left
+        self._canceled: list[OrphanedWorker] = []  # whose attempts are to be canceled
         self.found = FoundOrphans()
 
     def __bool__(self) -> bool:
@@ -58,34 +75,34 @@ class OrphanTracker:
 
     @property
     def resolvable(self) -> bool:
-        """Return whether `resolve` may have something to do."""
-        if self._taken_over or self._read or any(group.resolvable for group in self._groups):
+        """Return whether a survey may find something."""
+        if self._unsurveyed or any(group.resolvable for group in self._groups):
             return True
         surviving = any(group.survivors for group in self._groups)
-        return surviving and time.monotonic() >= self._resolved_at + self._interval
+        return surviving and time.monotonic() >= self._surveyed_at + self._interval
 
     @property
     def awaits_killed(self) -> bool:
         """Return whether processes that are being killed are expected to end within moments."""
         stuck = self.stuck()
         surviving = any(number not in stuck for group in self._groups for number in group.survivors)
-        return surviving or any(worker.gone and not worker.is_stuck for worker in self.workers())
+        return surviving or any(one.process.gone and not one.process.is_stuck for one in self.workers())
 
     @property
     def due(self) -> float:
-        """Return the time of the next read (monotonic)."""
-        return self._read_at + self._interval
+        """Return the time of the next survey or read (monotonic)."""
+        return self._surveyed_at if self.resolvable else self._read_at + self._interval
 
     @property
     def handles(self) -> tuple[int, ...]:
         """Return descriptors that become readable when a worker ends."""
-        return tuple(worker.handle for worker in self.workers() if worker.handle >= 0)
+        return tuple(one.process.handle for one in self.workers() if one.process.handle >= 0)
 
     @property
     def has_progress(self) -> bool:
         """Return whether any attempt is left that is not stuck."""
         stuck = self.stuck()
-        return self._taken_over or any(group.active.keys() - stuck.keys() for group in self._groups)
+        return self._unsurveyed or any(group.active.keys() - stuck.keys() for group in self._groups)
 
     def stuck(self) -> dict[int, tuple[Attempt, tuple[int, ...]]]:
         """Return, by id, the attempts whose processes cannot be killed, with the pids."""
@@ -100,13 +117,21 @@ class OrphanTracker:
         """Return the workers whose attempts are not all resolved."""
         return [worker for group in self._groups for worker in group.workers]
 
-    def take_over(self, archive: Transaction, dead: Iterable[Runner], keeper: int | None) -> None:
-        """Take over from dead runners, except those that other processes have taken over from. `keeper`: the id of
-        this runner; None: this process is no runner."""
-        held = {group.runner.id for group in self._groups}
-        more = take_over_dead(archive, (one for one in dead if one.id not in held), keeper, self._store_folder)
-        self._groups += more
-        self._taken_over = self._taken_over or bool(more)
+    # --- outside of transactions
+
+    def survey(self) -> bool:
+        """Find the attempts that can be resolved, if there may be any. Return whether there is anything to write."""
+        if not self.resolvable:
+            return False
+        returned, self._returned, self._unsurveyed = self._returned, set(), False
+        for group in list(self._groups):
+            found = survey(self._session, group, returned)
+            if found is None:
+                self._drop(group)
+            else:
+                self._findings.append(found)
+        self._surveyed_at = time.monotonic()
+        return bool(self._findings)
 
     def read_journals(self) -> list[JournalBatch]:
         """Return the new content of the workers' journals."""
@@ -114,74 +139,94 @@ class OrphanTracker:
         unread = [worker for worker in self.workers() if not worker.drained]
         found = [batch for worker in unread if (batch := worker.read_journal()) is not None]
         for batch in found:
-            self._read = True
+            self._unsurveyed = True
             self._returned.update(t for one in batch.records if isinstance(one, Returned) for t in one.tokens)
         return found
 
-    def advance(self, batches: Iterable[JournalBatch]) -> None:
-        """Note that these batches have been committed; the next read starts after them."""
+    def committed(self, batches: Iterable[JournalBatch]) -> None:
+        """Note that the transaction with these batches was committed: the next read starts after them. Cancel the
+        attempts that it found to be canceled."""
         workers = {worker.worker: worker for worker in self.workers()}
         for batch in batches:
             if batch.worker in workers:
-                workers[batch.worker].position = batch.position
-
-    def resolve(self, archive: Transaction, result: IngestResult, now: float) -> list[tuple[int, State]]:
-        """Resolve the attempts that can be, after the batches were ingested with `result`.
-
-        Return (job, state) of the attempts that ended, without jobs that run again automatically."""
-        ends = self._count_ended(result)
-        for group in list(self._groups) if self.resolvable else []:
-            if not is_held(archive, group):
-                self._drop(group)
-                continue
-            done = resolve(archive, group, self._returned, now)
-            self.found.adopted.update(done.adopted)
-            self.found.unstarted.update(done.unstarted)
-            self.found.lost |= done.lost.ended.keys()
-            self.found.again |= done.lost.again
-            self.found.reruns += [] if done.lost.rerun is None else [done.lost.rerun]
-            ends += [end for end in done.lost.ended.values() if end[0] not in done.lost.again]
-            if done.over:
-                self._drop(group)
-        self._taken_over = self._read = False
-        self._resolved_at = time.monotonic()
-        self._returned.clear()
-        return ends
-
-    def cancel_wanted(self, archive: Snapshot) -> list[Attempt]:
-        """Ask the workers to cancel the attempts whose cancellation was requested. Return those attempts."""
-        found = []
-        for group in self._groups:
-            wanted = {number for number, _ in archive.attempts.wanted_cancel(group.runner.id)}
-            mine = [group.active[number] for number in wanted & group.active.keys()]
-            names = {one.worker for one in mine}
-            for worker in group.workers:
-                if worker.worker in names:
-                    worker.cancel()
-            found += mine
-        return found
+                workers[batch.worker].journal.position = batch.position
+        for found, over in self._resolved:
+            drop_workers(found.group, found.group.workers if over else found.drained)
+            if over:
+                self._drop(found.group)
+        for worker in self._canceled:
+            worker.process.cancel()
+        self._resolved, self._canceled = [], []
 
     def close(self) -> None:
         """Stop tracking. The next process that takes over continues from the store."""
         for group in list(self._groups):
             self._drop(group)
 
+    # --- within a transaction
+
+    def take_over(self, archive: Transaction, dead: Iterable[Runner], keeper: int | None) -> None:
+        """Take over from dead runners, except those that other processes have taken over from. `keeper`: the id of
+        this runner; None: this process is no runner."""
+        held = {group.runner.id for group in self._groups}
+        more = take_over_dead(archive, (one for one in dead if one.id not in held), keeper, self._session.store.folder)
+        self._groups += more
+        self._unsurveyed = self._unsurveyed or bool(more)
+
+    def current(self, archive: Snapshot) -> list[Ended]:
+        """Return the ends that the survey found. What has changed since is left to the next survey."""
+        valid = [found for found in self._findings if is_current(archive, found)]
+        self._unsurveyed = self._unsurveyed or len(valid) < len(self._findings)
+        self._findings = valid
+        return [end for found in self._findings for end in found.ended]
+
+    def resolve(self, archive: Transaction, result: IngestResult, now: float) -> list[tuple[int, State]]:
+        """Record what the survey found, after the batches and the ends of `current` were ingested with `result`.
+
+        Return (job, state) of the attempts that ended, without jobs that run again automatically."""
+        ends = self._count_ended(result)
+        for found in self._findings:
+            over = resolve(archive, found, now)
+            self._resolved.append((found, over))
+            active = found.group.active.values()
+            self.found.adopted.update(one.id for one in active if one.worker in found.living)
+            self.found.unstarted.update(found.unstarted)
+        self._findings = []
+        return ends
+
+    def find_canceled(self, archive: Snapshot) -> list[Attempt]:
+        """Return the attempts whose cancellation was requested. `committed` asks their workers to cancel them."""
+        found = []
+        for group in self._groups:
+            wanted = {number for number, _ in archive.attempts.wanted_cancel(group.runner.id)}
+            mine = [group.active[number] for number in wanted & group.active.keys()]
+            names = {one.worker for one in mine}
+            self._canceled += [worker for worker in group.workers if worker.worker in names]
+            found += mine
+        return found
+
     def _count_ended(self, result: IngestResult) -> list[tuple[int, State]]:
         active = {number: one for group in self._groups for number, one in group.active.items()}
+        lost = {end.attempt for found in self._findings for end in found.ended}
         ends = []
         for number, state, _ in result.ended:
             one = active.get(number)
-            if one is not None:
-                if number not in self.found.adopted:
-                    self.found.finished.add(number)
-                if one.job not in result.requeued:
-                    ends.append((one.job, state))
+            if one is None:
+                continue
+            if number in lost:
+                self.found.lost.add(number)
+                self.found.again |= {one.job} & result.requeued
+            elif number not in self.found.adopted:
+                self.found.finished.add(number)
+            if one.job not in result.requeued:
+                ends.append((one.job, state))
+        self.found.reruns += [] if result.recovery is None else [result.recovery]
         return ends
 
     def _drop(self, group: OrphanGroup) -> None:
         self._groups.remove(group)
         for worker in group.workers:
-            worker.close_handle()
+            worker.process.close()
 
     @property
     def _interval(self) -> float:

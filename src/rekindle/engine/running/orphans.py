@@ -15,11 +15,9 @@ from the same rows.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,83 +27,36 @@ from msgspec.structs import replace
 from rekindle.domain.models import Attempt, Runner
 from rekindle.domain.states import State
 from rekindle.engine.running.claims import give_back
-from rekindle.engine.running.ingest import JournalBatch, read_batch
-from rekindle.engine.running.lost_attempts import LostAttempts, end_lost
-from rekindle.journal.log import read_past_damage, repair_end, seal_journal
-from rekindle.journal.paths import (
-    attempt_folder,
-    clear_scratch,
-    remove_progress,
-    rescue_logs,
-    scratch_path,
-    token_entry,
-    unfinished_copy,
-)
-from rekindle.journal.processes import CANCEL_SIGNAL, boot_id, processes_with, session_members, start_of
+from rekindle.engine.running.ingest import JournalBatch, JournalReader
+from rekindle.engine.running.lost_attempts import declared_outputs, lost_end
+from rekindle.executors.dead_workers import AdoptedWorker, SurvivingProcesses, clear_up, kill_with_tokens
+from rekindle.journal.log import repair_end, seal_journal
+from rekindle.journal.paths import attempt_folder, clear_scratch, scratch_path
 from rekindle.journal.records import Ended, Leaving, Record, Sealed
-from rekindle.journal.trees import remove_tree
 from rekindle.store.paths import Convert, moved, with_partial, with_prints
 
 if TYPE_CHECKING:
+    from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot, Transaction
-
-STUCK_SECONDS = 5.0
-"""Time after which a killed process that is still alive counts as stuck, and its job is reported."""
-
-
-class SurvivingProcesses(msgspec.Struct):
-    """Processes that were killed and have not ended."""
-
-    pids: tuple[int, ...]
-    since: float = msgspec.field(default_factory=time.monotonic)
-
-    @property
-    def stuck(self) -> bool:
-        """Return whether they have survived for so long that they may never end."""
-        return time.monotonic() - self.since > STUCK_SECONDS
 
 
 class OrphanedWorker(msgspec.Struct):
-    """A worker whose runner is dead."""
+    """A worker whose runner is dead: its process and its journal."""
 
-    worker: str
-    path: Path  # of its journal
-    pid: int
-    pid_start: int
-    boot_id: str
-    position: int  # bytes of its journal that have been ingested
+    journal: JournalReader
+    process: AdoptedWorker
     convert: Convert | None = None  # converts paths in its journal; None: the store has not been moved
     drained: bool = False  # it and its processes have ended, and its journal has been read to the end
-    survivors: SurvivingProcesses | None = None  # processes of its session, after its end
-    handle: int = -1  # pidfd; -1: none
     _may_start: frozenset[str] | None = None  # tokens; None: it has not said
-    _cancel_sent: bool = False
-
-    def __post_init__(self) -> None:
-        with suppress(ProcessLookupError):
-            self.handle = os.pidfd_open(self.pid)
-        if self.gone:  # the pidfd is of another process with the same pid
-            self.close_handle()
 
     @property
-    def gone(self) -> bool:
-        """Return whether its process has ended."""
-        return self.boot_id != boot_id() or start_of(self.pid) != self.pid_start
-
-    @property
-    def is_stuck(self) -> bool:
-        """Return whether processes of its session cannot be killed."""
-        return self.survivors is not None and self.survivors.stuck
-
-    def close_handle(self) -> None:
-        """Close the pidfd."""
-        if self.handle >= 0:
-            os.close(self.handle)
-            self.handle = -1
+    def worker(self) -> str:
+        """The worker's name."""
+        return self.journal.worker
 
     def may_start(self, token: str) -> bool:
         """Return whether the worker may have this attempt, and can still start it."""
-        if self.drained or self.is_stuck:
+        if self.drained or self.process.is_stuck:
             return False
         return self._may_start is None or token in self._may_start
 
@@ -113,22 +64,29 @@ class OrphanedWorker(msgspec.Struct):
         """Return the new content of its journal.
 
         Seal a journal that does not exist yet. Kill the remaining processes of a worker that has ended."""
-        if self.position == 0 and seal_journal(
-            self.path, Sealed(f"pid {os.getpid()} on {socket.gethostname()}", time.time())
+        if self.journal.position == 0 and seal_journal(
+            self.journal.path, Sealed(f"pid {os.getpid()} on {socket.gethostname()}", time.time())
         ):
             self.drained = True
             return None
-        over = self.gone and not self._kill_session()
+        self._identify()
+        self.process.watch()
+        over = self.process.gone and not self.process.kill_session()
         if over:
-            repair_end(self.path)
-        batch = self._converted(read_batch(self.worker, self.path, self.position))
+            repair_end(self.journal.path)
+        batch = self._converted(self.journal.read())
         self.drained = over
         return batch
 
     def peek_journal(self) -> JournalBatch | None:
         """Return the new content of its journal, and change nothing."""
-        records, position, damaged = read_past_damage(self.path, self.position)
-        return self._converted(JournalBatch(self.worker, records, position, damaged) if records or damaged else None)
+        self._identify()
+        return self._converted(self.journal.peek())
+
+    def _identify(self) -> None:
+        self.journal.identify()
+        if self.journal.opened is not None:
+            self.process.identify(self.journal.opened)
 
     def _converted(self, batch: JournalBatch | None) -> JournalBatch | None:
         for record in batch.records if batch is not None else ():
@@ -138,29 +96,6 @@ class OrphanedWorker(msgspec.Struct):
             return batch
         return replace(batch, records=[_with_converted_paths(record, self.convert) for record in batch.records])
 
-    def cancel(self) -> None:
-        """Cancel its attempts, once. By signal, because it no longer reads orders."""
-        if not self._cancel_sent and self.handle >= 0:
-            self._cancel_sent = True
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.handle, CANCEL_SIGNAL)
-
-    def _kill_session(self) -> bool:
-        """Kill the processes left in the session that it led. Return whether there were any.
-
-        If another process has its pid now, the session is empty: a pid is not reused while a session has that id."""
-        self.close_handle()
-        if self.boot_id != boot_id() or start_of(self.pid) is not None:
-            return False
-        members = session_members(self.pid)
-        if not members:
-            self.survivors = None
-            return False
-        kill(members)
-        since = self.survivors.since if self.survivors else time.monotonic()
-        self.survivors = SurvivingProcesses(tuple(members), since)
-        return True
-
 
 def _with_converted_paths(record: Record, convert: Convert) -> Record:
     """Return a record whose paths are those of the store's present folder."""
@@ -169,23 +104,6 @@ def _with_converted_paths(record: Record, convert: Convert) -> Record:
     seen = tuple(replace(one, path=convert(one.path)) for one in record.seen)
     prints = None if record.prints is None else with_prints(record.prints, convert)
     return msgspec.structs.replace(record, prints=prints, seen=seen, left=with_partial(record.left, convert))
-
-
-def kill(pids: Iterable[int]) -> None:
-    """Send SIGKILL to these processes, which need not be children, and do not wait for their ends.
-
-    Skip those that this user may not kill."""
-    for pid in pids:
-        try:
-            handle = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        try:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
-        finally:
-            os.close(handle)
 
 
 class OrphanGroup(msgspec.Struct):
@@ -210,17 +128,21 @@ class OrphanGroup(msgspec.Struct):
     def stuck(self) -> dict[int, tuple[int, ...]]:
         """Return the attempts whose processes cannot be killed, with the pids."""
         found = {number: one.pids for number, one in self.survivors.items() if one.stuck}
-        left = {one.worker: one.survivors.pids for one in self.workers if one.survivors is not None and one.is_stuck}
+        processes = {one.worker: one.process for one in self.workers if one.process.is_stuck}
+        left = {worker: one.survivors.pids for worker, one in processes.items() if one.survivors is not None}
         return found | {number: left[one.worker] for number, one in self.active.items() if one.worker in left}
 
 
-class Resolution(msgspec.Struct):
-    """The attempts of an orphan group that were resolved, and those that still run."""
+class Findings(msgspec.Struct, frozen=True):
+    """The attempts of a group that no worker has and none can start: `ended` are lost or canceled, `unstarted` are to
+    be given back. `wanted`: the attempts whose cancellation had been requested."""
 
-    unstarted: tuple[int, ...]  # given back
-    lost: LostAttempts
-    adopted: tuple[int, ...]  # still running
-    over: bool  # the group is empty
+    group: OrphanGroup
+    ended: tuple[Ended, ...]
+    unstarted: tuple[int, ...]
+    wanted: frozenset[int]
+    drained: tuple[OrphanedWorker, ...]  # workers whose journals were ingested to their ends
+    living: frozenset[str]  # workers whose processes run
 
 
 def take_over_dead(
@@ -228,9 +150,13 @@ def take_over_dead(
 ) -> list[OrphanGroup]:
     """Take over from dead runners on behalf of the runner `keeper` (None: a command).
 
-    Return the orphans of those that no other process has taken over."""
+    Return the orphans of those that have not renewed their lease, and that no other process has taken over, since they
+    were found dead."""
     groups = []
     for runner in dead:
+        before = archive.runners.find(runner.id)
+        if before is None or before.expires != runner.expires:
+            continue
         if not archive.runners.take_over(runner.id, runner.epoch, keeper):
             continue
         found = archive.runners.find(runner.id)
@@ -240,14 +166,14 @@ def take_over_dead(
 
 
 def orphans_of(archive: Snapshot, runner: Runner, store_folder: str) -> OrphanGroup:
-    """Return the workers and unfinished attempts of a runner.
-
-    Workers of a runner that works on the original of a copied store get another boot id: they count as ended here, and
-    are not signaled."""
-    boot_id = "" if runner.elsewhere else runner.boot_id
+    """Return the workers and unfinished attempts of a runner."""
     convert = moved(runner.store or store_folder, store_folder)
     workers = [
-        OrphanedWorker(worker, Path(store_folder, path), pid, pid_start, boot_id, position, convert)
+        OrphanedWorker(
+            JournalReader(worker, Path(store_folder, path), position),
+            AdoptedWorker(pid, pid_start, runner.boot_id, runner.elsewhere),
+            convert,
+        )
         for worker, path, pid, pid_start, position in archive.runners.journals(runner.id)
     ]
     active = {attempt.id: attempt for attempt in archive.attempts.active(runner.id)}
@@ -260,26 +186,78 @@ def is_held(archive: Snapshot, group: OrphanGroup) -> bool:
     return found is not None and found.ended is None and found.epoch == group.runner.epoch
 
 
-def resolve(archive: Transaction, group: OrphanGroup, returned: Collection[str], now: float) -> Resolution:
-    """Resolve the attempts that can be. The journals must have been ingested as far as they were read.
+def survey(session: Session, group: OrphanGroup, returned: Collection[str]) -> Findings | None:
+    """Find the attempts that have no process and never will, kill processes that they have left, and keep their logs
+    and partial outputs. Return None if another process has taken the group over.
 
-    `returned`: tokens that the workers have given back since the last call. An unreadable part of a journal may hold
-    the start of any attempt, so then all attempts that were not given back count as started."""
-    left = archive.attempts.active(group.runner.id)
-    wanted = {number for number, _ in archive.attempts.wanted_cancel(group.runner.id)}
-    damages = archive.runners.damages(group.runner.id)
+    The journals must have been ingested as far as they were read. `returned`: tokens that the workers have given back
+    since the last call. An unreadable part of a journal may hold the start of any attempt, so then all attempts that
+    were not given back count as started."""
+    with session.store.read() as archive:
+        left = archive.attempts.active(group.runner.id)
+        wanted = frozenset(number for number, _ in archive.attempts.wanted_cancel(group.runner.id))
+        damages = archive.runners.damages(group.runner.id)
+    drained = tuple(worker for worker in group.workers if worker.drained)
     lost, unstarted = _partition(group, left, returned, damaged=bool(damages))
-    for attempt in (*lost, *unstarted):
-        _clean_up(archive, group, attempt)
-    give_back(archive, sorted(one.id for one in unstarted), now)
-    ended = end_lost(archive, lost, wanted, group.runner, damages, now, group.store_folder)
-    resolved = {one.id for one in (*lost, *unstarted)}
-    group.active = {one.id: one for one in left if one.id not in resolved}
-    group.lost, group.unstarted = group.lost + len(lost), group.unstarted + len(unstarted)
-    _close_drained(archive, group, now)
-    living = {worker.worker for worker in group.workers if not worker.gone}
-    adopted = tuple(one.id for one in group.active.values() if one.worker in living)
-    return Resolution(tuple(one.id for one in unstarted), ended, adopted, over=not group.active)
+    with session.store.read() as archive:
+        if not is_held(archive, group):
+            return None
+        known = archive.attempts.by_id([one.id for one in (*lost, *unstarted)])
+        outputs = {one.id: declared_outputs(archive, one, group.runner, group.store_folder) for one in lost}
+    for one in known:
+        _clear_up(group, one)
+    now = session.clock()
+    return Findings(
+        group,
+        tuple(
+            lost_end(
+                one,
+                group.runner,
+                damages,
+                now,
+                canceled=one.id in wanted,
+                left=() if (declared := outputs[one.id]) is None else declared.find_partial(),
+            )
+            for one in lost
+        ),
+        tuple(sorted(one.id for one in unstarted)),
+        wanted,
+        drained,
+        frozenset(worker.worker for worker in group.workers if not worker.process.gone),
+    )
+
+
+def is_current(archive: Snapshot, found: Findings) -> bool:
+    """Return whether what was found of a group can be written: no other process has taken the group over, and no
+    cancellation was requested since."""
+    wanted = frozenset(number for number, _ in archive.attempts.wanted_cancel(found.group.runner.id))
+    return is_held(archive, found.group) and wanted == found.wanted
+
+
+def resolve(archive: Transaction, found: Findings, now: float) -> bool:
+    """Give back the attempts that cannot start, and close the journals that have been ingested. Those that ended must
+    have been ingested. Return whether nothing is left of the group."""
+    group = found.group
+    give_back(archive, found.unstarted, now)
+    group.active = {one.id: one for one in archive.attempts.active(group.runner.id)}
+    group.lost, group.unstarted = group.lost + len(found.ended), group.unstarted + len(found.unstarted)
+    over = not group.active
+    for worker in group.workers if over else found.drained:
+        archive.runners.close_journal(worker.worker)
+    if over:
+        archive.runners.end(group.runner.id, now)
+        detail = {"runner": group.runner.id, "lost": group.lost, "never_started": group.unstarted}
+        archive.events.add(now, "recovered", None, detail)
+    return over
+
+
+def drop_workers(group: OrphanGroup, workers: Iterable[OrphanedWorker]) -> None:
+    """Forget workers whose journals are closed, and remove the scratch folders of those that have ended."""
+    for worker in list(workers):
+        worker.process.close()
+        group.workers.remove(worker)
+        if worker.process.gone:
+            clear_scratch(scratch_path(group.store_folder, worker.worker))
 
 
 def _partition(
@@ -311,12 +289,8 @@ def _without_processes(group: OrphanGroup, attempts: Sequence[Attempt]) -> set[i
     if group.runner.elsewhere:
         return {one.id for one in attempts}
     tokens = {one.token: one.id for one in attempts}
-    wanted = {token_entry(token).encode(): token for token in tokens}
-    found: dict[int, list[int]] = {}
-    for pid, token in processes_with(wanted) if wanted else ():
-        found.setdefault(tokens[token], []).append(pid)
+    found = {tokens[token]: pids for token, pids in kill_with_tokens(tokens).items()}
     for number, pids in found.items():
-        kill(pids)
         known = group.survivors.get(number)
         since = time.monotonic() if known is None else known.since
         group.survivors[number] = SurvivingProcesses(tuple(pids), since)
@@ -326,27 +300,8 @@ def _without_processes(group: OrphanGroup, attempts: Sequence[Attempt]) -> set[i
     return {one.id for one in attempts} - found.keys()
 
 
-def _clean_up(archive: Snapshot, group: OrphanGroup, attempt: Attempt) -> None:
-    """Keep the logs of its last step, and remove a partial copy of its folder."""
+def _clear_up(group: OrphanGroup, attempt: Attempt) -> None:
     own = attempt_folder(group.store_folder, attempt.id)
-    known = archive.attempts.get(attempt.id)
-    if attempt.worker is not None and known is not None:
-        position = max([attempt.start_step, *(step.position + 1 for step in known.steps)])
-        rescue_logs(scratch_path(group.store_folder, attempt.worker), own, position)
-    remove_progress(own)
-    remove_tree(unfinished_copy(own, attempt.folder or own, attempt.token))
-
-
-def _close_drained(archive: Transaction, group: OrphanGroup, now: float) -> None:
-    """Close the journals of drained workers. If no attempt is left, close all journals and the runner."""
-    over = not group.active
-    for worker in [worker for worker in group.workers if over or worker.drained]:
-        archive.runners.close_journal(worker.worker)
-        worker.close_handle()
-        group.workers.remove(worker)
-        if worker.gone:
-            clear_scratch(scratch_path(group.store_folder, worker.worker))
-    if over:
-        archive.runners.end(group.runner.id, now)
-        detail = {"runner": group.runner.id, "lost": group.lost, "never_started": group.unstarted}
-        archive.events.add(now, "recovered", None, detail)
+    scratch = None if attempt.worker is None else scratch_path(group.store_folder, attempt.worker)
+    position = max([attempt.start_step, *(step.position + 1 for step in attempt.steps)])
+    clear_up(scratch, own, attempt.folder or own, attempt.token, position)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,15 +16,18 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, ENDED, Cause, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import notify
+from rekindle.engine.plan_inputs import KnownPaths, UnknownPath
 from rekindle.engine.presence import Presence, is_runner_alive, live_runners, presence, unadopted_runners
 from rekindle.engine.queries.selections import select
 from rekindle.engine.rerun import control
 from rekindle.engine.results import CancelResult, ReattachedJob, ReattachResult, ReconcileResult, some_names
 from rekindle.engine.running.ingest import failures_of, ingest
 from rekindle.engine.running.lease import LEASE_SECONDS
+from rekindle.engine.running.lost_attempts import rerun_lost
 from rekindle.engine.running.orphan_tracker import KILL_POLL_SECONDS, OrphanTracker
-from rekindle.engine.running.orphans import STUCK_SECONDS, OrphanedWorker, orphans_of
+from rekindle.engine.running.orphans import OrphanedWorker, orphans_of
 from rekindle.engine.session import Session, tentative
+from rekindle.executors.dead_workers import STUCK_SECONDS
 
 if TYPE_CHECKING:
     from rekindle.engine.queries.selections import Chosen
@@ -45,20 +48,20 @@ def reconcile(session: Session, *, looks: bool = False) -> ReconcileResult | Non
     command only reads, so runners of the store that this one was copied from are not touched."""
     now = session.clock()
     with session.store.read() as archive:
-        if not _dead_runners(archive, now, looks=looks):
-            return None
-    tracker = OrphanTracker(session.store.folder)
+        dead = _dead_runners(archive, now, looks=looks)
+    if not dead:
+        return None
+    tracker = OrphanTracker(session)
     try:
         with session.store.write() as archive:
-            dead = _dead_runners(archive, now, looks=looks)
             tracker.take_over(archive, dead, None)
         if not tracker:
             return None
-        _resolve(session, tracker, dead[0].host)
+        _resolve(session, tracker)
         found = tracker.found
         with session.store.read() as archive:
             canceled = _canceled(archive, found.finished | found.lost)
-            runners = live_runners(archive, now)
+            runners = live_runners(archive.runners.alive(), now)
             result = ReconcileResult(
                 tuple(runner.id for runner in dead),
                 finished=_job_names(archive, found.finished - canceled),
@@ -102,7 +105,7 @@ class DeadRunnerWatch:
     def look(self) -> bool:
         """Reconcile if no runner is alive and a second has passed since the last time. Return whether one is alive."""
         with self._session.store.read() as archive:
-            if live_runners(archive, self._session.clock()):
+            if live_runners(archive.runners.alive(), self._session.clock()):
                 return True
         if time.monotonic() >= self._next:
             _reconcile_and_note(self._session, looks=True)
@@ -192,24 +195,34 @@ def _job_names(archive: Snapshot, attempts: Collection[int], excluded: Collectio
     return tuple(job.name for job in archive.jobs.get(sorted(jobs)))
 
 
-def _resolve(session: Session, tracker: OrphanTracker, host: str) -> None:
+def _resolve(session: Session, tracker: OrphanTracker) -> None:
     """Read and resolve until the attempts that are left either run or cannot be killed."""
     limit, canceling = time.monotonic() + 2 * STUCK_SECONDS, False
-    search = RetryErrorSearch(session)
+    search, paths = RetryErrorSearch(session), KnownPaths()
     while tracker:
-        batches = tracker.read_journals()
-        if tracker.resolvable:
+        surveyed, batches = tracker.survey(), tracker.read_journals()
+        if surveyed or batches:
             now, errors = session.clock(), search.search(failures_of(batches))
-            with session.store.write() as archive:
-                tracker.resolve(archive, ingest(archive, batches, host, now, errors), now)
-                wanted = tracker.cancel_wanted(archive)
-                if wanted and not canceling:
-                    limit += CANCEL_SECONDS + max(archive.workflows.template(one.template).grace for one in wanted)
-                canceling = bool(wanted)
-            tracker.advance(batches)
-        if not (tracker.awaits_killed or canceling) or time.monotonic() > limit:
+            while True:
+                with suppress(UnknownPath), session.store.write() as archive:
+                    result = ingest(archive, batches, now, paths.exists, errors, tracker.current(archive))
+                    rerun_lost(archive, result, now, paths.exists)
+                    paths.check()
+                    tracker.resolve(archive, result, now)
+                    wanted = tracker.find_canceled(archive)
+                    grace = max((archive.workflows.template(one.template).grace for one in wanted), default=0.0)
+                    break
+                paths.look()
+            tracker.committed(batches)
+            if wanted and not canceling:
+                limit += CANCEL_SECONDS + grace
+            canceling = bool(wanted)
+        if time.monotonic() > limit:
             return
-        time.sleep(KILL_POLL_SECONDS)
+        if not tracker.resolvable:
+            if not (tracker.awaits_killed or canceling):
+                return
+            time.sleep(KILL_POLL_SECONDS)
 
 
 class _ReattachRequest(msgspec.Struct, frozen=True):
@@ -230,16 +243,17 @@ def plan_reattach(session: Session, ids: Sequence[int]) -> ReattachResult:
         groups = [orphans_of(archive, runner, session.store.folder) for runner in request.dead.values()]
         workers = [worker for group in groups for worker in group.workers]
         for worker in workers:
-            worker.drained = not worker.path.exists()  # reattaching would seal its journal
+            worker.drained = not worker.journal.path.exists()  # reattaching would seal its journal
     batches = [batch for worker in workers if (batch := worker.peek_journal()) is not None]
     errors = RetryErrorSearch(session).search(failures_of(batches))
     with tentative(session) as archive:
-        host = next(iter(request.dead.values())).host if request.dead else ""
-        ingest(archive, batches, host, now, errors)
-        found = tuple(_reattached(archive, request, workers, {}, job) for job in request.jobs)
-        runners = live_runners(archive, now)
+        ingest(archive, batches, now, lambda _: True, errors)  # what retries would overwrite is not shown
+        after = _jobs_after(archive, request)
+        registered = archive.runners.alive()
+    found = tuple(_reattached(request, workers, {}, *after[job.id], job) for job in request.jobs)
+    runners = live_runners(registered, now)
     for worker in workers:
-        worker.close_handle()
+        worker.process.close()
     return ReattachResult(found, bool(runners))
 
 
@@ -248,18 +262,20 @@ def reattach(session: Session, ids: Sequence[int]) -> ReattachResult:
 
     Finished attempts are recorded, lost ones end and their jobs run again, and running ones are left to the next
     runner."""
-    tracker, now = OrphanTracker(session.store.folder), session.clock()
+    tracker, now = OrphanTracker(session), session.clock()
+    with session.store.read() as archive:
+        request = _reattach_request(archive, ids, now)
     try:
         with session.store.write() as archive:
-            request = _reattach_request(archive, ids, now)
             tracker.take_over(archive, request.dead.values(), None)
-        _resolve(session, tracker, next((runner.host for runner in request.dead.values()), ""))
+        _resolve(session, tracker)
         workers = tracker.workers()
         with session.store.read() as archive:
             lost = dict.fromkeys(tracker.found.lost, tracker.found.again)
             request = replace(request, runners={runner.id: runner for runner in archive.runners.alive()})
-            found = tuple(_reattached(archive, request, workers, lost, job) for job in request.jobs)
-            runners = live_runners(archive, now)
+            after = _jobs_after(archive, request)
+            found = tuple(_reattached(request, workers, lost, *after[job.id], job) for job in request.jobs)
+            runners = live_runners(archive.runners.alive(), now)
     finally:
         tracker.close()
     notify(session.store.folder, runners)
@@ -277,21 +293,30 @@ def _reattach_request(archive: Snapshot, ids: Sequence[int], now: float) -> _Rea
     return _ReattachRequest(now, jobs, attempts, runners, dead)
 
 
+def _jobs_after(archive: Snapshot, request: _ReattachRequest) -> dict[int, tuple[Job, Attempt | None]]:
+    """Return the selected jobs as they are now, each with the attempt that had not ended before."""
+    before = request.attempts
+    return {
+        job.id: (job, archive.attempts.get(before[job.id].id) if job.id in before else None)
+        for job in archive.jobs.get([job.id for job in request.jobs])
+    }
+
+
 def _reattached(
-    archive: Snapshot,
     request: _ReattachRequest,
     workers: Sequence[OrphanedWorker],
     lost: dict[int, set[int]],
+    now: Job,
+    after: Attempt | None,
     job: Job,
 ) -> ReattachedJob:
-    """Return what was found of a job. `lost`: the jobs that run again, by lost attempt."""
+    """Return what was found of a job, which is `now` with the attempt `after`. `lost`: the jobs that run again, by lost
+    attempt."""
     before = request.attempts.get(job.id)
     if before is None:
         return ReattachedJob(job.id, job.name, "none", job.state, why=f"it is {job.state.label}, and nothing runs")
     if before.runner not in request.dead:
         return ReattachedJob(job.id, job.name, "attended", job.state, why=_runner_text(request, before))
-    (now,) = archive.jobs.get([job.id])
-    after = archive.attempts.get(before.id)
     if after is None:
         return ReattachedJob(job.id, job.name, "gone", now.state, why="it had not started; it is ready again")
     if after.id in lost:
@@ -312,13 +337,13 @@ def _reattached(
 def _unfinished(attempt: Attempt, job: Job, workers: Sequence[OrphanedWorker]) -> ReattachedJob:
     """Return whether an attempt that has not ended still runs, or may still start."""
     if attempt.state is State.QUEUED:
-        if any(worker.may_start(attempt.token) and not worker.gone for worker in workers):
+        if any(worker.may_start(attempt.token) and not worker.process.gone for worker in workers):
             why = "not started; a worker that still runs may start it"
             return ReattachedJob(job.id, job.name, "running", attempt.state, why=why)
         return ReattachedJob(job.id, job.name, "gone", attempt.state, why="it had not started; it will be ready again")
     worker = next((one for one in workers if one.worker == attempt.worker), None)
-    if worker is not None and not worker.gone:
-        pid = attempt.pid or worker.pid
+    if worker is not None and not worker.process.gone:
+        pid = attempt.pid or worker.process.pid
         return ReattachedJob(
             job.id, job.name, "running", attempt.state, pid=pid, worker=worker.worker, since=attempt.started
         )

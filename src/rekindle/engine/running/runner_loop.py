@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,13 @@ from msgspec.structs import replace
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import Notifier, notify
+from rekindle.engine.plan_inputs import KnownPaths, UnknownPath
 from rekindle.engine.running.assignments import TaskTemplates
 from rekindle.engine.running.claims import Claims, ClaimScope, claim, give_back, without_patterns
 from rekindle.engine.running.dispatch import RECALL_SECONDS, Dispatcher
 from rekindle.engine.running.ingest import IngestResult, failures_of, ingest
 from rekindle.engine.running.lease import Lease, PeerWatch
-from rekindle.engine.running.lost_attempts import rerun_lost_to_damage
+from rekindle.engine.running.lost_attempts import rerun_lost
 from rekindle.engine.running.orphan_tracker import OrphanTracker
 from rekindle.engine.running.reuse_checks import ReuseChecker
 from rekindle.engine.running.statistics import ProgressReporter, RunStatistics, counts_of
@@ -66,7 +68,7 @@ class RunnerLoop:
         self._lease, self._peer_watch = lease, PeerWatch(runner.id)
         self._tasks = TaskTemplates(session.store.identity)
         self._dispatcher = Dispatcher(executor, self._tasks, scope.total)
-        self._orphans = OrphanTracker(scope.store_folder)
+        self._orphans = OrphanTracker(session)
         self._statistics = RunStatistics()
         self._errors = RetryErrorSearch(session)
         # By path, because a check may end in its thread after the notifier is closed and its descriptor reused.
@@ -128,6 +130,8 @@ class RunnerLoop:
 
     def _iterate(self) -> None:
         ended_workers = [worker.name for worker in self._executor.gone()]
+        replacements = [] if self._stopping else [self._executor.replace(name) for name in ended_workers]
+        surveyed = self._orphans.survey()
         own, adopted = self._dispatcher.read_journals(), self._orphans.read_journals()
         batches = own + adopted
         version = self._session.store.data_version()
@@ -136,29 +140,34 @@ class RunnerLoop:
         due = self._retry_timer.seconds(now) == 0 or time.monotonic() >= self._lease.due
         resolvable, clock_set_back = self._orphans.resolvable, self._retry_timer.was_set_back(now)
         news = batches or ended_workers or store_changed or self._more_ready or self._dispatcher.returned
-        if not (news or resolvable or checked or due or clock_set_back):
+        if not (news or surveyed or resolvable or checked or due or clock_set_back):
             return
         errors = self._errors.search(failures_of(batches))
         scope = self._scope
         if not self._stopping:
             scope = without_patterns(self._session, scope, self._dispatcher.open_workers())
-        with self._lease.write(now) as archive:
-            result = ingest(archive, batches, self._runner.host, now, errors)
-            rerun_lost_to_damage(archive, result, now)
-            self._count(result)
-            self._replace_workers(archive, ended_workers)
-            self._resolve_orphans(archive, result, now)
-            reinstated = self._reuse_checks.record(archive, now) if checked else 0
-            look = store_changed or self._dispatcher.returned
-            wanted = archive.attempts.wanted_cancel(self._runner.id) if look else []
-            self._give_back(archive, wanted, now)
-            archive.queue.clear_due_delays(self._retry_timer.latest(now))
-            if clock_set_back:
-                archive.queue.clear_future_delays(now)
-            claims = None if self._stopping else self._claim(archive, scope, now)
-            self._retry_timer.set(archive.queue.next_due(self._scope.workflow, now), now)
-            ends = bool(result.ended or result.returned or ended_workers or resolvable or checked)
-            peers = archive.runners.with_free_slots() if ends and self._concerns_peers(claims) else []
+        paths = KnownPaths()
+        while True:
+            with suppress(UnknownPath), self._lease.write(now) as archive:
+                result = ingest(archive, batches, now, paths.exists, errors, self._orphans.current(archive))
+                rerun_lost(archive, result, now, paths.exists)
+                paths.check()
+                self._count(result)
+                self._replace_workers(archive, ended_workers, replacements)
+                self._resolve_orphans(archive, result, now)
+                reinstated = self._reuse_checks.record(archive, now) if checked else 0
+                look = store_changed or self._dispatcher.returned
+                wanted = archive.attempts.wanted_cancel(self._runner.id) if look else []
+                self._give_back(archive, wanted, now)
+                archive.queue.clear_due_delays(self._retry_timer.latest(now))
+                if clock_set_back:
+                    archive.queue.clear_future_delays(now)
+                claims = None if self._stopping else self._claim(archive, scope, now)
+                self._retry_timer.set(archive.queue.next_due(self._scope.workflow, now), now)
+                ends = bool(result.ended or result.returned or ended_workers or surveyed or resolvable or checked)
+                peers = archive.runners.with_free_slots() if ends and self._concerns_peers(claims) else []
+                break
+            paths.look()
         self._iterated = time.monotonic()
         self._seen_version = self._session.store.data_version()
         if scope is not self._scope:  # jobs that became ready after the search were no candidates: iterate again
@@ -170,11 +179,9 @@ class RunnerLoop:
         if not self._stopping:
             self._reuse_checks.begin()
         self._dispatcher.advance(own, self._iterated)
-        self._orphans.advance(adopted)
+        self._orphans.committed(adopted)
         if claims is not None:
-            for name, attempts in claims.work.items():
-                self._dispatcher.assign(name, attempts, self._iterated)
-            self._more_ready |= self._dispatcher.assign_returned(self._iterated)
+            self._assign(claims)
         self._dispatcher.cancel(wanted)
         notify(self._scope.store_folder, [one for one in peers if one != self._runner.id])
 
@@ -182,19 +189,20 @@ class RunnerLoop:
         for number, state, seconds in result.ended:
             attempt = self._dispatcher.pop_ended(number, seconds)
             if attempt is not None and number not in result.archived:  # the job of an archived one has not ended
-                self._statistics.count_end(attempt.job, state, requeued=attempt.job in result.requeued)
+                job = attempt.assignment.job
+                self._statistics.count_end(job, state, requeued=job in result.requeued)
         self._statistics.damaged += result.damaged
         self._statistics.warnings += result.warnings
         self._dispatcher.take_back(set(result.returned))
         self._more_ready = bool(result.ended or result.returned)
 
-    def _replace_workers(self, archive: Transaction, ended: Sequence[str]) -> None:
-        """Remove workers that have ended, whose journals have been read, and start others."""
+    def _replace_workers(self, archive: Transaction, ended: Sequence[str], replacements: Sequence[WorkerInfo]) -> None:
+        """Remove workers that have ended, whose journals have been read, and register others."""
         for name in ended:
             self._dispatcher.remove(name)
             archive.runners.close_journal(name)
-            if not self._stopping:
-                self._register(archive, self._executor.replace(name))
+        for info in replacements:
+            self._register(archive, info)
 
     def _concerns_peers(self, claims: Claims | None) -> bool:
         """Return whether peers can claim jobs that this runner left, or have nothing to wait for any more."""
@@ -209,7 +217,7 @@ class RunnerLoop:
         for job, state in self._orphans.resolve(archive, result, now):
             self._statistics.count_end(job, state, requeued=False)
         self._statistics.orphan_counts = self._orphans.found.counts()
-        self._orphans.cancel_wanted(archive)
+        self._orphans.find_canceled(archive)
 
     def _give_back(self, archive: Transaction, wanted: Sequence[tuple[int, str]], now: float) -> None:
         """Release the claims of returned attempts: of those to be canceled, and of all when the run is stopping."""
@@ -231,6 +239,12 @@ class RunnerLoop:
         self._statistics.never_fit = dict(claims.never_fit)
         self._more_ready = False
         return claims
+
+    def _assign(self, claims: Claims) -> None:
+        """Give the claimed attempts to their workers, then returned ones to idle workers."""
+        for name, attempts in claims.work.items():
+            self._dispatcher.assign(name, attempts, self._iterated)
+        self._more_ready |= self._dispatcher.assign_returned(self._iterated)
 
     def _count_claims(self, number: int) -> None:
         if self._attempts_left is not None:
@@ -344,24 +358,23 @@ class RunnerLoop:
 
     def _check_peers(self) -> None:
         """Adopt the orphans of peers that have died. Also done while there are jobs to run."""
-        if self._stopping or time.monotonic() < self._peer_watch.due:
-            return
-        with self._session.store.read() as archive:
-            dead = self._peer_watch.dead_peers(archive, self._session.clock())
-        if dead:
+        if not self._stopping and time.monotonic() >= self._peer_watch.due:
             self._adopt_orphans()
 
     def _adopt_orphans(self) -> None:
         """Take over from dead peers. Of several runners only one succeeds for each."""
         now = self._session.clock()
-        with self._lease.write(now) as archive:
-            self._orphans.take_over(archive, self._peer_watch.dead_peers(archive, now), self._runner.id)
+        with self._session.store.read() as archive:
+            registered = archive.runners.alive()
+        if dead := self._peer_watch.dead_peers(registered, now):
+            with self._lease.write(now) as archive:
+                self._orphans.take_over(archive, dead, self._runner.id)
 
     # --- reporting
 
     def _report_progress(self, reporter: ProgressReporter) -> None:
         busy = [worker for worker in self._dispatcher.workers.values() if not worker.idle]
-        running = [next(iter(worker.in_flight.values())).name for worker in busy]
+        running = [next(iter(worker.in_flight.values())).assignment.name for worker in busy]
         reporter.report(self._statistics, running, delayed=self._retry_timer.is_set)
 
     def _report(self) -> WorkReport:

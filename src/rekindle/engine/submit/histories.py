@@ -11,11 +11,11 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.histories import PastAttempt, PastJob, PastWorkflow, can_keep_ids, check_history
-from rekindle.domain.models import AttemptEnd, Failure, StepOutcome
+from rekindle.domain.models import AttemptEnd, StepOutcome
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
 from rekindle.domain.rerun.request import FROM_BEGINNING
-from rekindle.domain.signatures import signature
+from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import State, state_after
 from rekindle.engine.notify import notify
 from rekindle.engine.presence import live_runners
@@ -48,7 +48,8 @@ def import_workflows(session: Session, workflows: Sequence[PastWorkflow], source
     now = session.clock()
     with session.store.write() as archive:
         imported = _write_workflows(archive, workflows, source, now)
-        runners = live_runners(archive, now)
+        registered = archive.runners.alive()
+    runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return imported
 
@@ -99,7 +100,7 @@ def _rows(job: int, past: PastJob, numbers: Sequence[int]) -> Iterator[ImportedA
         )
 
 
-def _ending(number: int, attempt: PastAttempt, steps: Sequence[StepOutcome]) -> AttemptEnd:
+def _ending(number: int, attempt: PastAttempt, steps: tuple[StepOutcome, ...]) -> AttemptEnd:
     state = state_after(attempt.cause)
     return AttemptEnd(
         attempt=number,
@@ -110,17 +111,11 @@ def _ending(number: int, attempt: PastAttempt, steps: Sequence[StepOutcome]) -> 
         cause=attempt.cause,
         exit_code=attempt.exit_code,
         failure=attempt.failure,
-        signature=_signature(attempt) if state is State.FAILED else None,
+        signature=failure_signature(attempt.cause, attempt.failure) if state is State.FAILED else None,
         result=attempt.result,
         steps=steps,
         evidence=attempt.evidence,
     )
-
-
-def _signature(attempt: PastAttempt) -> tuple[str, str, str]:
-    said = attempt.failure or Failure()
-    found = signature(attempt.cause or "", said.type, said.message, said.traceback, said.stderr)
-    return found.digest, found.type, found.message
 
 
 def _pointers(job: int, past: PastJob, numbers: Sequence[int]) -> ImportedPointers:

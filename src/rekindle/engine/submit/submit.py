@@ -55,7 +55,8 @@ def submit(
             if known
             else _create_workflow(archive, definition, now)
         )
-        runners = live_runners(archive, now)
+        registered = archive.runners.alive()
+    runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return submitted
 
@@ -118,7 +119,8 @@ def archive_workflow(session: Session, workflow: int, back: bool = False) -> Non
             _refuse_while_active(archive, workflow, "archived")
         archive.workflows.archive(workflow, None if back else now)
         archive.events.add(now, "unarchived" if back else "archived", workflow, {})
-        runners = live_runners(archive, now)
+        registered = archive.runners.alive()
+    runners = live_runners(registered, now)
     notify(session.store.folder, runners)
 
 

@@ -142,7 +142,7 @@ class BatchWaiter:
         """Return the remaining work, and whether any runner is alive. If none is, reconcile with dead ones."""
         with self._session.store.read() as archive:
             left = remaining_work(archive, self._workflow)
-            has_runner = bool(live_runners(archive, self._session.clock()))
+            has_runner = bool(live_runners(archive.runners.alive(), self._session.clock()))
         if left.active and not has_runner:
             self._watch.look()
             with self._session.store.read() as archive:

@@ -104,21 +104,28 @@ def _start(
 ) -> tuple[Supervision, SupervisionStarted]:
     """Begin a supervision, or resume one whose process died."""
     asked, now, given_up = _SORTED.encode(options.guards).decode(), session.clock(), None
-    with session.store.write() as archive:
-        current = archive.supervisions.active(workflow.id)
-        if current is not None:
-            _refuse_second(workflow, current, owner, take_over=options.take_over)
-            if current.asked == asked:
-                archive.supervisions.take(current.id, owner)
-                reruns = len(archive.supervisions.reruns(current.id))
-                archive.events.add(now, "supervise", workflow.id, {"supervision": current.id, "resumed": True})
-                return replace(current, owner=owner), SupervisionStarted(current.id, reruns, resumed=True)
-            if current.outcome is None:
-                archive.supervisions.conclude(current.id, SupervisionEnd.GIVEN_UP, None)
-            archive.supervisions.close(current.id, now)
-            given_up = current.id
-        begun = archive.supervisions.begin(workflow.id, asked, owner, now)
-        archive.events.add(now, "supervise", workflow.id, {"supervision": begun.id})
+    while True:
+        with session.store.read() as archive:
+            seen = archive.supervisions.active(workflow.id)
+        if seen is not None:
+            _refuse_second(workflow, seen, owner, take_over=options.take_over)
+        with session.store.write() as archive:
+            current = archive.supervisions.active(workflow.id)
+            if current != seen:  # another process has begun, ended or taken over a supervision meanwhile
+                continue
+            if current is not None:
+                if current.asked == asked:
+                    archive.supervisions.take(current.id, owner)
+                    reruns = len(archive.supervisions.reruns(current.id))
+                    archive.events.add(now, "supervise", workflow.id, {"supervision": current.id, "resumed": True})
+                    return replace(current, owner=owner), SupervisionStarted(current.id, reruns, resumed=True)
+                if current.outcome is None:
+                    archive.supervisions.conclude(current.id, SupervisionEnd.GIVEN_UP, None)
+                archive.supervisions.close(current.id, now)
+                given_up = current.id
+            begun = archive.supervisions.begin(workflow.id, asked, owner, now)
+            archive.events.add(now, "supervise", workflow.id, {"supervision": begun.id})
+            break
     return begun, SupervisionStarted(begun.id, 0, resumed=False, given_up=given_up)
 
 

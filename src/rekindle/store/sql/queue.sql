@@ -115,22 +115,16 @@ WHERE id = :attempt AND state = 2;
 
 -- name: end_attempt
 -- An attempt ends. Values that only its start recorded are kept.
--- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, cpu_seconds, max_rss_bytes, result, verdict, verdict_message, partial, code, left_running
+-- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, signature, error_type, error_message, error_traceback, error_stderr, evidence, cpu_seconds, max_rss_bytes, result, verdict, verdict_message, partial, code, left_running
 UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, started),
     worker = coalesce(:worker, worker), host = coalesce(:host, host), pid = coalesce(:pid, pid),
     pid_start = coalesce(:pid_start, pid_start), cause = :cause, exit_code = :exit_code, signal = :signal,
+    signature = :signature, error_type = :error_type, error_message = :error_message,
+    error_traceback = :error_traceback, error_stderr = :error_stderr, evidence = :evidence,
     cpu_seconds = :cpu_seconds, max_rss_bytes = :max_rss_bytes, result = :result, verdict = :verdict,
-    verdict_message = :verdict_message,
-    partial = max(partial, :partial), code = coalesce(:code, code),
+    verdict_message = :verdict_message, partial = max(partial, :partial), code = coalesce(:code, code),
     left_running = :left_running
 WHERE id = :attempt AND (state = 2 OR state = 3);
-
--- name: explain_attempt
--- The error texts of a failed attempt.
--- row: attempt, signature, error_type, error_message, error_traceback, error_stderr, evidence
-UPDATE attempt SET signature = :signature, error_type = :error_type, error_message = :error_message,
-    error_traceback = :error_traceback, error_stderr = :error_stderr, evidence = :evidence
-WHERE id = :attempt;
 
 -- name: find_signature
 -- The row of a signature.
