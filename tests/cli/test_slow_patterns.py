@@ -43,7 +43,6 @@ def until(done: Callable[[], bool]) -> None:
         ("why", "-q", f'{{"error.stderr": {{"$regex": "{SLOW}"}}}}'),
         ("rerun", "--error", SLOW, "--archived", "--yes"),
         ("hold", "-q", f'{{"$not": {{"error.stderr": {{"$regex": "{SLOW}"}}}}}}'),
-        ("lpad", "get_fws", "-q", f'{{"launches.action.stored_data._exception._stacktrace": {{"$regex": "{SLOW}"}}}}'),
     ],
 )
 def test_a_command_stops_a_slow_search_and_names_the_pattern(shell: Shell, words: tuple[str, ...]) -> None:
@@ -55,6 +54,26 @@ def test_a_command_stops_a_slow_search_and_names_the_pattern(shell: Shell, words
     assert "hint:" in done.err
     assert time.monotonic() - began < 30
     assert shell("jobs", "list", "--json").json["jobs"][0]["state"] == "failed"
+
+
+FIREWORK = """
+spec:
+  _tasks:
+    - _fw_name: ScriptTask
+      script: "printf 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!' >&2; exit 1"
+"""
+
+
+def test_lpad_stops_a_slow_search_and_names_the_pattern(shell: Shell) -> None:
+    shell("lpad", "add", shell.write(FIREWORK, "fw.yaml"))
+    assert shell("work").code == 2
+    query = f'{{"launches.action.stored_data._exception._stacktrace": {{"$regex": "{SLOW}"}}}}'
+    began = time.monotonic()
+    done = shell("lpad", "get_fws", "-q", query)
+    assert (done.code, done.out) == (1, "")
+    assert f"the pattern '{SLOW}' takes too long" in done.err
+    assert "hint:" in done.err
+    assert time.monotonic() - began < 30
 
 
 def test_a_slow_error_of_a_retry_policy_counts_as_not_found(shell: Shell) -> None:

@@ -5,8 +5,8 @@ These are values only: `query` parses them, the store compiles them."""
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -51,10 +51,17 @@ class ErrorPattern(msgspec.Struct, frozen=True):
 
 
 class DocumentMatches(msgspec.Struct, frozen=True):
-    """A document made from the job matches a query, given as JSON text: see documents.conditions."""
+    """A document made from the job matches a query, given as JSON text: see documents.conditions. `document` takes a
+    rekindle.store.candidates.JobRecord and returns a JSON value."""
 
-    document: DocumentExpression
+    document: Callable[[Any], Any]
     query: str
+
+
+class HasParameter(msgspec.Struct, frozen=True):
+    """The latest revision of the job's workflow has a value at this path of its parameters, which is not null."""
+
+    path: tuple[str, ...]
 
 
 class AllOf(msgspec.Struct, frozen=True):
@@ -92,107 +99,7 @@ StaleFilter = bool | Literal["all"]
 """Whether only stale jobs are selected; "all" includes jobs whose environment differs."""
 
 
-Predicate = Compare | ErrorPattern | DocumentMatches | AllOf | AnyOf | Not
-
-
-# Expressions that build a JSON document from a job or an attempt. These are values only: the store compiles them.
-# The document of each job is matched with a query (DocumentMatches) or read (Documents.of_jobs).
-
-
-class Const(msgspec.Struct, frozen=True):
-    """The same JSON value for every job."""
-
-    value: Any
-
-
-class FieldValue(msgspec.Struct, frozen=True):
-    """A field of FIELDS; null if there is none. Times are ISO 8601 in UTC, without a zone."""
-
-    field: str
-
-
-class JoinedText(msgspec.Struct, frozen=True):
-    """The texts of fields that exist, joined by newlines."""
-
-    fields: tuple[str, ...]
-
-
-class StoredDocument(msgspec.Struct, frozen=True):
-    """A stored JSON document, or the value at a path of keys in it; null if there is none.
-
-    `matrix`: the job's matrix values. `params`: its parameters, with the dynamic changes in force. `result`: the
-    attempt's result. `steps`: the results of its steps that are objects, each merged over those before it: objects
-    within them are merged by key, lists are concatenated."""
-
-    name: Literal["matrix", "params", "result", "steps"]
-    path: tuple[str, ...] = ()
-
-
-class MergedObjects(msgspec.Struct, frozen=True):
-    """Objects, each merged over those before it as the results of steps are."""
-
-    parts: tuple[DocumentExpression, ...]
-
-
-class AtStoppedStep(msgspec.Struct, frozen=True):
-    """The element of a list at the position of the step where the attempt stopped; null if there is none."""
-
-    of: StoredDocument
-
-
-class WithChanges(msgspec.Struct, frozen=True):
-    """An object with the changes of a list applied in order. Each change is `{"by": [job, …], key: {…}}`; changes of
-    the job `apart` are omitted."""
-
-    base: StoredDocument
-    by: StoredDocument
-    key: str
-    apart: StoredDocument
-
-
-class ObjectOf(msgspec.Struct, frozen=True):
-    """An object of keys and expressions."""
-
-    entries: tuple[tuple[str, DocumentExpression], ...]
-
-    def only(self, keys: frozenset[str]) -> ObjectOf:
-        """Return the object with only these entries, so that others are not computed."""
-        return ObjectOf(tuple(entry for entry in self.entries if entry[0] in keys))
-
-
-class ListOf(msgspec.Struct, frozen=True):
-    """A list of expressions."""
-
-    items: tuple[DocumentExpression, ...]
-
-
-class EachAttempt(msgspec.Struct, frozen=True):
-    """A list with one element per attempt of the job, oldest first: live or archived attempts. Fields and documents of
-    attempts in `each` are those of that attempt."""
-
-    each: DocumentExpression
-    archived: bool = False
-
-
-class FirstMatch(msgspec.Struct, frozen=True):
-    """The first case whose condition holds; null if none does."""
-
-    cases: tuple[tuple[Predicate, DocumentExpression], ...]
-
-
-DocumentExpression: TypeAlias = (
-    Const
-    | FieldValue
-    | JoinedText
-    | StoredDocument
-    | MergedObjects
-    | AtStoppedStep
-    | WithChanges
-    | ObjectOf
-    | ListOf
-    | EachAttempt
-    | FirstMatch
-)
+Predicate = Compare | HasParameter | ErrorPattern | DocumentMatches | AllOf | AnyOf | Not
 
 
 def resolve_times(where: Predicate, now: float) -> Predicate:
@@ -213,35 +120,36 @@ def has_pattern(where: Predicate) -> bool:
     """Return whether a predicate may search a user's regular expression."""
     match where:
         case AllOf(parts) | AnyOf(parts):
-            return any(has_pattern(part) for part in parts)
+            return any(map(has_pattern, parts))
         case Not(part):
             return has_pattern(part)
         case DocumentMatches():
             return '"$regex"' in where.query
-        case ErrorPattern():
-            return True
-    return where.op is Op.REGEX
+        case Compare():
+            return where.op is Op.REGEX
+    return isinstance(where, ErrorPattern)
+
+
+def decided_by_sql(where: Predicate) -> bool:
+    """Return whether SQL alone decides on a predicate. Otherwise SQL narrows; Python decides on regular expressions,
+    documents and values within JSON columns."""
+    match where:
+        case AllOf(parts) | AnyOf(parts):
+            return all(map(decided_by_sql, parts))
+        case Not(part):
+            return decided_by_sql(part)
+        case Compare(field, op, _):
+            return op is not Op.REGEX and not field.startswith(tuple(FIELD_PREFIXES))
+    return isinstance(where, HasParameter)
 
 
 class JobFilter(msgspec.Struct, frozen=True):
-    """Jobs whose list is read from the store: those that match `where`, of one workflow or of all that are not
-    archived; or, if a database cannot decide, those with these ids."""
+    """Jobs whose list is read from the store: those that match `where`, which SQL alone decides, of one workflow or of
+    all that are not archived; or those with these ids."""
 
     where: Predicate = msgspec.field(default_factory=AllOf)
     workflow: int | None = None
     ids: Sequence[int] | None = None
-
-
-def is_pure_comparison(where: Predicate) -> bool:
-    """Return whether every database can evaluate the predicate: no regular expression, no document query."""
-    match where:
-        case AllOf(parts) | AnyOf(parts):
-            return all(map(is_pure_comparison, parts))
-        case Not(part):
-            return is_pure_comparison(part)
-        case Compare(_, op, _):
-            return op is not Op.REGEX
-    return False
 
 
 class Selection(msgspec.Struct, frozen=True):

@@ -23,10 +23,10 @@ from rekindle.store.attempts import Attempts, Subtasks
 from rekindle.store.canaries import Canaries
 from rekindle.store.database import (
     FILE,
-    Connection,
     Database,
     ReadOnlySnapshot,
     RowCache,
+    begin,
     is_write_refused,
     translate,
 )
@@ -90,7 +90,7 @@ class Store:
     message for the user about what opening the store has changed, or empty.
     """
 
-    def __init__(self, connection: Connection, folder: Path, identity: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, folder: Path, identity: str) -> None:
         self.identity = identity
         self.folder = str(folder)
         self.notice = ""
@@ -136,7 +136,7 @@ class Store:
         file = "" if self._file is None else "{}:{}".format(*self._file)
         database = Database(self._connection, self._paths, file, self._cache)
         try:
-            self._connection.begin(write=write)
+            begin(self._connection, write=write)
             try:
                 yield database
                 self._connection.execute("COMMIT")
@@ -146,8 +146,6 @@ class Store:
                     self._cache.clear()
                     self._connection.execute("ROLLBACK")
         except sqlite3.DatabaseError as error:
-            if self._connection.raised is not None:
-                raise self._connection.raised from None
             if not write and is_write_refused(error):
                 raise ReadOnlySnapshot("a snapshot cannot write: use `with store.write()`") from error
             found = translate(error, self.folder)

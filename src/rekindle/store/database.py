@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import resource
 import sqlite3
-import time
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rekindle.domain.definition import Resources
-from rekindle.domain.errors import SlowPattern, StoreDamaged, StoreError, StoreUnavailable
+from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable
 from rekindle.domain.texts.quantities import format_size
-from rekindle.store.document_functions import FUNCTIONS, Gathered
 from rekindle.store.queries import Query, Row, load
 
 if TYPE_CHECKING:
@@ -33,14 +31,11 @@ FILE = "store.db"
 NO_LIMIT = 2**62
 """As the LIMIT of a query: every row."""
 
+_FIRST_BATCH, _BATCH = 16, 1_000
+"""Rows that are read together."""
+
 LOCK_TIMEOUT = 30.0
 """Seconds to wait for another process's transaction."""
-
-SLOW_SECONDS = 0.1
-"""A call from SQL that takes longer counts as slow."""
-
-SCAN_SECONDS = 10.0
-"""Time limit for the slow calls of one transaction, summed."""
 
 DAMAGE_HINT = (
     "`rekindle store check --deep` lists what is damaged; go back to a copy of the folder, or start a new store"
@@ -55,58 +50,24 @@ class ReadOnlySnapshot(RuntimeError):
     """A write was attempted in a snapshot. This is a bug in the caller."""
 
 
-class Connection(sqlite3.Connection):
-    """A connection that keeps the exception of a Python function that SQL called: SQLite reports only that the function
-    raised."""
-
-    raised: BaseException | None = None
-    _slow = 0.0
-
-    def begin(self, *, write: bool) -> None:
-        """Begin a transaction. Unless `write`, SQLite refuses every statement that writes."""
-        self.raised, self._slow = None, 0.0
-        self.execute(SQL["allow_writes" if write else "refuse_writes"].text)
-        self.execute("BEGIN IMMEDIATE" if write else "BEGIN DEFERRED")
-
-    def add_functions(self) -> None:
-        """Define the functions that SQL calls."""
-        for name, function in FUNCTIONS.items():
-            self.create_function(name, -1, self._guarded(function), deterministic=True)
-        self.create_aggregate("gathered", -1, Gathered)  # type: ignore[arg-type]  # typeshed expects one column
-
-    def _guarded(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*values: Any) -> Any:
-            began = time.monotonic()
-            try:
-                found = function(*values)
-                took = time.monotonic() - began
-                if took > SLOW_SECONDS:
-                    self._slow += took
-                    if self._slow > SCAN_SECONDS:
-                        raise SlowPattern(values[0], SCAN_SECONDS, "searching all texts")
-            except BaseException as error:
-                self.raised = error
-                raise
-            return found
-
-        return call
+def begin(connection: sqlite3.Connection, *, write: bool) -> None:
+    """Begin a transaction. Unless `write`, SQLite refuses every statement that writes."""
+    connection.execute(SQL["allow_writes" if write else "refuse_writes"].text)
+    connection.execute("BEGIN IMMEDIATE" if write else "BEGIN DEFERRED")
 
 
 def connect(
     path: Path, timeout: float = LOCK_TIMEOUT, *, durable: bool = False, unchanging: bool = False
-) -> Connection:
-    """Open a connection with the settings and functions that every store uses. Raise sqlite3.Error.
+) -> sqlite3.Connection:
+    """Open a connection with the settings that every store uses. Raise sqlite3.Error.
 
     `durable`: a commit survives a power cut. `unchanging`: no process can write to the file, so read it without its
     log and locks.
     """
     name = f"{path.as_uri()}?immutable=1" if unchanging else path.as_uri()
-    connection = sqlite3.connect(
-        name, uri=True, timeout=timeout, isolation_level=None, cached_statements=256, factory=Connection
-    )
+    connection = sqlite3.connect(name, uri=True, timeout=timeout, isolation_level=None, cached_statements=256)
     for setting in ("durable" if durable else "synchronous", "foreign_keys", "cache", "temporary", "checkpoint"):
         connection.execute(SQL[setting].text)
-    connection.add_functions()
     return connection
 
 
@@ -191,6 +152,14 @@ class Database:
     def stream(self, text: str, values: Mapping[str, Any]) -> Iterator[Row]:
         """Run a query and return its rows one by one. Reading them after the block raises BlockEnded."""
         return self._during_block(self.connection.execute(text, values))
+
+    def batches(self, text: str, values: Mapping[str, Any]) -> Iterator[list[Row]]:
+        """Run a query and yield its rows many at a time; few at first, for callers that need only the first rows.
+        Reading them after the block raises BlockEnded."""
+        cursor, size = self.connection.execute(text, values), _FIRST_BATCH
+        while self.connection and (rows := cursor.fetchmany(size)):
+            yield rows
+            size = min(2 * size, _BATCH)
 
     def _during_block(self, rows: Iterator[Row]) -> Iterator[Row]:
         for row in rows:

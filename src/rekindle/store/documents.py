@@ -1,8 +1,8 @@
-"""Documents of jobs and outlines of workflows, for commands that show another system's shapes."""
+"""Records of jobs and outlines of workflows, for commands that show another system's documents."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,12 +10,13 @@ import msgspec
 from rekindle.domain.graph import Edge
 from rekindle.domain.states import State
 from rekindle.journal.encoding import from_json
-from rekindle.store.predicates import compile_documents, json_path
+from rekindle.store.candidates import JobRecord, find_records
+from rekindle.store.predicates import compile_records, json_path
 from rekindle.store.queries import as_set, load
 from rekindle.store.rows import STATES
 
 if TYPE_CHECKING:
-    from rekindle.domain.selection import DocumentExpression, Predicate
+    from rekindle.domain.selection import Predicate
     from rekindle.store.database import Database
 
 SQL = load("documents")
@@ -35,19 +36,15 @@ class WorkflowOutline(msgspec.Struct, frozen=True):
 
 
 class Documents:
-    """Documents of jobs and outlines of workflows, in at most three queries however many there are."""
+    """Records of jobs and outlines of workflows, in a few queries however many there are."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def of_jobs(
-        self, document: DocumentExpression, where: Predicate, jobs: Collection[int] | None = None
-    ) -> list[tuple[int, Any]]:
-        """Return the jobs that match `where` by id, each with its document as a JSON value; with `jobs`, only those
-        among them. Retired jobs and archived workflows are left out as in Jobs.select."""
-        compiled = compile_documents(document, where, jobs, self._db.paths)
-        found = self._db.select(compiled.text, compiled.values)
-        return [(job, from_json(text or "null")) for job, text in found]
+    def records(self, where: Predicate, jobs: Collection[int]) -> Iterator[JobRecord]:
+        """Yield those of these jobs that match `where`, by id. Retired jobs and archived workflows are left out as in
+        Jobs.select."""
+        return find_records(self._db, compile_records(where, jobs, self._db.paths))
 
     def outlines(self, param: str) -> list[WorkflowOutline]:
         """Return the workflows that have a parameter of this name, archived ones included, oldest first."""

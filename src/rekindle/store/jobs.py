@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from rekindle.domain.models import Attempt, Failure, Job, JobFlags, UpstreamJob
 from rekindle.store.attempts import live_attempts
+from rekindle.store.candidates import find_jobs
 from rekindle.store.database import NO_LIMIT, Database
 from rekindle.store.predicates import compile_chosen, compile_selection
 from rekindle.store.queries import Row, as_set, column_names, load
@@ -31,13 +34,15 @@ class Jobs:
 
     def select(self, where: Predicate, workflow: int | None, retired: bool = False) -> list[int]:
         """Return the ids of the jobs that match, in order. Without `workflow`, archived workflows are left out."""
-        compiled = compile_selection(where, workflow, self._db.paths, retired)
-        return [row[0] for row in self._db.select(compiled.text, compiled.values)]
+        return list(find_jobs(self._db, compile_selection(where, workflow, self._db.paths, retired)))
 
     def listing(self, chosen: JobFilter, limit: int | None, offset: int) -> Iterator[tuple[str, Job, Attempt | None]]:
         """Yield a page of jobs by id, each with its workflow's name and its live attempt (without steps)."""
+        if chosen.ids is not None:
+            end = None if limit is None else offset + limit
+            chosen, offset = replace(chosen, ids=sorted(chosen.ids)[offset:end]), 0
         compiled = compile_chosen(chosen, "list_jobs", self._db.paths)
-        text = compiled.text.replace("{columns}", f"{JOB_COLUMNS}, {ATTEMPT_COLUMNS}")
+        text = compiled.text.replace("{job_and_attempt}", f"{JOB_COLUMNS}, {ATTEMPT_COLUMNS}")
         page = {"limit": NO_LIMIT if limit is None else limit, "offset": offset}
         paths = self._db.paths
         for row in self._db.stream(text, {**compiled.values, **page}):
@@ -46,6 +51,8 @@ class Jobs:
 
     def count(self, chosen: JobFilter) -> int:
         """Return the number of chosen jobs."""
+        if chosen.ids is not None:
+            return len(chosen.ids)
         compiled = compile_chosen(chosen, "count_jobs", self._db.paths)
         return int(self._db.select(compiled.text, compiled.values)[0][0])
 

@@ -28,7 +28,6 @@ from rekindle.store.database import (
     DAMAGE_HINT,
     FILE,
     LOCK_TIMEOUT,
-    Connection,
     cannot_open,
     connect,
     is_disk_full,
@@ -186,7 +185,7 @@ def _open(folder: Path, timeout: float, durable: bool, shared: bool) -> Store:
         raise StoreDamaged(f"the store {folder} is damaged: {error}", hint=DAMAGE_HINT) from error
 
 
-def _prepare(folder: Path, connection: Connection, shared: bool) -> Store:
+def _prepare(folder: Path, connection: sqlite3.Connection, shared: bool) -> Store:
     """Upgrade the store if needed, and make an older store private."""
     with ExitStack() as on_error:
         on_error.callback(connection.close)

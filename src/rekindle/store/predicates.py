@@ -1,49 +1,46 @@
-"""Compile selections and documents to SQL from named fragments. Every user value is a bound parameter."""
+"""Compile selections: to SQL from named fragments, which narrows, and to a function that decides on each row what SQL
+cannot (see rekindle.domain.selection.decided_by_sql). Every user value is a bound parameter."""
 
 from __future__ import annotations
 
+import operator
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from rekindle.domain.documents.conditions import compile_query
-from rekindle.domain.errors import BadSelection
+from rekindle.domain.errors import BadSelection, SlowPattern
 from rekindle.domain.selection import (
     FIELD_PREFIXES,
     FIELDS,
     AllOf,
     AnyOf,
-    AtStoppedStep,
     Compare,
-    Const,
-    DocumentExpression,
     DocumentMatches,
-    EachAttempt,
     ErrorPattern,
-    FieldValue,
-    FirstMatch,
+    HasParameter,
     JobFilter,
-    JoinedText,
-    ListOf,
-    MergedObjects,
     Not,
-    ObjectOf,
     Op,
     Predicate,
-    StoredDocument,
-    WithChanges,
+    decided_by_sql,
 )
 from rekindle.domain.states import State
-from rekindle.domain.texts.patterns import compile_pattern
-from rekindle.journal.encoding import to_json
+from rekindle.domain.texts.patterns import compile_name_glob, compile_pattern
+from rekindle.journal.encoding import from_json, to_json
+from rekindle.store.candidates import Candidates, Decide, JobRecord
 from rekindle.store.paths import StoredPaths, stored_text
 from rekindle.store.queries import as_set, load
 
 SQL = load("predicates")
-DOCUMENTS = load("documents")
 
-MATRIX = "matrix"
+SLOW_SECONDS = 0.1
+"""A decision on one job that takes longer counts as slow."""
+
+SCAN_SECONDS = 10.0
+"""Time limit for the slow decisions of one query, summed."""
 
 _COMPARISONS = {
     Op.EQ: "equal",
@@ -53,61 +50,47 @@ _COMPARISONS = {
     Op.GT: "greater",
     Op.GE: "at_least",
     Op.IN: "one_of",
-    Op.REGEX: "search",
     Op.GLOB: "matches",
 }
 
 _INTEGER_LIMIT = 2**63
 
 
-class Compiled(msgspec.Struct, frozen=True):
-    """A query, or a condition, and its parameters."""
-
-    text: str
-    values: Mapping[str, Any]
-
-
-def compile_selection(where: Predicate, workflow: int | None, paths: StoredPaths, retired: bool) -> Compiled:
-    """Return the query for the ids of the jobs that match `where`.
+def compile_selection(where: Predicate, workflow: int | None, paths: StoredPaths, retired: bool) -> Candidates:
+    """Return the query for the jobs that match `where`.
 
     Retired jobs are left out unless `retired`, or unless `where` compares the field. Without a `workflow`, the jobs of
     archived workflows are left out likewise. Raise BadSelection for an unknown field, a bad pattern or a value that
     cannot be compared.
     """
     compiler = _Compiler(paths)
-    text = SQL["select_jobs"].text.replace("{where}", compiler.whole(where, workflow, retired))
-    return Compiled(text, compiler.values)
+    return compiler.candidates(SQL["select_jobs"].text, where, compiler.scope(where, workflow, retired))
+
+
+def compile_records(where: Predicate, jobs: Collection[int], paths: StoredPaths) -> Candidates:
+    """Return the query for the records of these jobs that match `where`."""
+    compiler = _Compiler(paths, {"jobs": as_set(jobs)})
+    scope = [SQL["among"].text, *compiler.scope(where, None, retired=False)]
+    return compiler.candidates(SQL["select_jobs"].text, where, scope, records=True)
 
 
 def compile_chosen(
     chosen: JobFilter, query: Literal["select_jobs", "list_jobs", "count_jobs"], paths: StoredPaths
-) -> Compiled:
+) -> Candidates:
     """Return one of these queries for chosen jobs. Raise BadSelection as `compile_selection` does."""
     compiler = _Compiler(paths)
-    if chosen.ids is None:
-        where = compiler.whole(chosen.where, chosen.workflow, retired=False)
-    else:
-        where, compiler.values["jobs"] = SQL["among"].text, as_set(chosen.ids)
-    return Compiled(SQL[query].text.replace("{where}", where), compiler.values)
+    where, scope = chosen.where, compiler.scope(chosen.where, chosen.workflow, retired=False)
+    if chosen.ids is not None:
+        where, scope, compiler.values = AllOf(), [SQL["among"].text], {"jobs": as_set(chosen.ids)}
+    if not decided_by_sql(where):
+        raise ValueError(f"SQL alone cannot decide {where}")
+    return compiler.candidates(SQL[query].text, where, scope)
 
 
-def compile_documents(
-    document: DocumentExpression, where: Predicate, jobs: Collection[int] | None, paths: StoredPaths
-) -> Compiled:
-    """Return the query for the jobs that match `where`, each with a document; with `jobs`, only those among them."""
-    compiler = _Compiler(paths)
-    parts = [compiler.whole(where, None, False)]
-    if jobs is not None:
-        parts.append(DOCUMENTS["among"].text)
-        compiler.values["jobs"] = as_set(jobs)
-    text = DOCUMENTS["documents_of_jobs"].text.replace("{where}", " AND ".join(parts))
-    return Compiled(text.replace("{document}", compiler.document("made", document)), compiler.values)
-
-
-def compile_condition(where: Predicate, paths: StoredPaths) -> Compiled:
-    """Return only the condition, for a query with the same joins as `select_jobs`. Raise BadSelection likewise."""
-    compiler = _Compiler(paths)
-    return Compiled(compiler.predicate(where), compiler.values)
+def compile_condition(text: str, where: Predicate, paths: StoredPaths) -> Candidates:
+    """Return a query of the caller's for the jobs that match `where`: `text` has the joins of `select_jobs`, and places
+    for columns and a condition. Raise BadSelection likewise."""
+    return _Compiler(paths).candidates(text, where, [])
 
 
 def json_path(keys: tuple[str, ...]) -> str:
@@ -118,73 +101,82 @@ def json_path(keys: tuple[str, ...]) -> str:
 
 
 class _Compiler(msgspec.Struct):
-    """Builds one query and collects its parameters."""
+    """Builds one query: collects its parameters, and the expressions whose values decisions need."""
 
     paths: StoredPaths
     values: dict[str, Any] = msgspec.field(default_factory=dict)
-    compares_retired: bool = False
-    compares_archived: bool = False
+    columns: dict[str, int] = msgspec.field(default_factory=dict)  # to their positions in a row
+    records: bool = False  # decisions need a whole JobRecord
+    slow: float = 0.0
 
-    def whole(self, where: Predicate, workflow: int | None, retired: bool) -> str:
-        """Return the condition with what is left out by default."""
-        parts = [self.predicate(where)]
+    def candidates(self, text: str, where: Predicate, scope: Sequence[str], *, records: bool = False) -> Candidates:
+        """Return a query for the jobs in a scope that match, in the text with `{columns}` and `{where}`."""
+        condition = " AND ".join([self.condition(where), *scope])
+        decide = None if decided_by_sql(where) else self.decide(where)
+        columns = "".join(f", {one}" for one in self.columns)
+        if records or self.records:
+            columns += SQL["record_columns"].text
+        return Candidates(text.replace("{columns}", columns).replace("{where}", condition), self.values, decide)
+
+    def scope(self, where: Predicate, workflow: int | None, retired: bool) -> list[str]:
+        """Return the conditions for what is left out by default."""
+        parts = []
         if workflow is not None:
             parts.append(SQL["in_workflow"].text)
             self.values["workflow"] = workflow
-        elif not self.compares_archived:
+        elif not _compares("workflow.archived", where):
             parts.append(SQL["in_any_workflow"].text)
-        if not (retired or self.compares_retired):
+        if not (retired or _compares("retired", where)):
             parts.append(SQL["not_retired"].text)
-        return " AND ".join(parts)
+        return parts
 
-    def predicate(self, where: Predicate) -> str:
-        """Return the text of a condition, in brackets where needed."""
+    def condition(self, where: Predicate, maybe: bool = True) -> str:
+        """Return a condition, in brackets where needed, for all jobs that may match; without `maybe`, for those that
+        match whatever Python decides."""
         match where:
-            case AllOf(parts):
-                return self._joined(parts, " AND ", "true")
-            case AnyOf(parts):
-                return self._joined(parts, " OR ", "false")
+            case AllOf(parts) | AnyOf(parts):
+                both = isinstance(where, AllOf)
+                texts = [self.condition(part, maybe) for part in parts]
+                return _balanced(texts or [SQL["true" if both else "false"].text], " AND " if both else " OR ")
             case Not(part):
-                return SQL["not"].text.replace("{part}", self.predicate(part))
+                return SQL["not"].text.replace("{part}", self.condition(part, not maybe))
+            case HasParameter(path):
+                return SQL["has_parameter"].text.replace("{path}", self.bound(json_path(path)))
+            case ErrorPattern(_, archived) if maybe:
+                return SQL["error_any" if archived else "error_live"].text
+            case Compare() if decided_by_sql(where):
+                return self._comparison(where)
+            case Compare(field, _, _) if maybe and field in FIELDS:
+                return SQL["present"].text.replace("{field}", self._field(field))
+        return SQL["true" if maybe else "false"].text
+
+    def decide(self, where: Predicate) -> Decide:
+        """Return the function that decides on the jobs that `condition` finds."""
+        if isinstance(where, AllOf):  # the other parts hold for every job that is found
+            return _all([self.holds(part) for part in where.parts if not decided_by_sql(part)])
+        return self.holds(where)
+
+    def holds(self, where: Predicate) -> Decide:
+        """Return the function that decides on any job. SQL decides on what it can, as a column."""
+        if decided_by_sql(where):
+            at = self._column(self.condition(where))
+            return lambda job: job.row[at]
+        match where:
+            case AllOf(parts) | AnyOf(parts):
+                known = tuple(filter(decided_by_sql, parts))
+                checks = [self.holds(type(where)(known))] if known else []
+                checks += [self.holds(part) for part in parts if not decided_by_sql(part)]
+                return _all(checks) if isinstance(where, AllOf) else lambda job: any(check(job) for check in checks)
+            case Not(part):
+                check = self.holds(part)
+                return lambda job: not check(job)
             case ErrorPattern(pattern, archived):
-                compile_pattern(pattern)
-                fragment = SQL["error_any" if archived else "error_live"].text
-                return fragment.replace("{value}", self.bound(pattern))
+                return self._search_errors(pattern, archived)
             case DocumentMatches(document, query):
-                compile_query(query)
-                return self.document("asked", document).replace("{query}", self.bound(query))
-        return self._compare(where)
-
-    def document(self, fragment: str, shape: DocumentExpression) -> str:
-        """Return the fragment that calls a document function on the values that a document is made of."""
-        reading = _DocumentReads(self)
-        layout = reading.layout(shape)
-        text = DOCUMENTS[fragment].text.replace("{layout}", self.bound(to_json(layout).decode()))
-        return text.replace("{values}", "".join(f", {expression}" for expression in reading.expressions))
-
-    def field(self, name: str, value: Any = None) -> str:
-        """Return the fragment of a field. `value` is what the field is compared with: fields of matrices and documents
-        have a fragment for each kind of value."""
-        if name in FIELDS:
-            if name == "workdir":
-                self.values |= {
-                    "store_folder": stored_text(self.paths.folder),
-                    "store_parent": stored_text(self.paths.parent),
-                }
-            return SQL["field_" + name.replace(".", "_")].text
-        family, _, key = name.partition(".")
-        if f"{family}." not in FIELD_PREFIXES or not key:
-            raise BadSelection(f"unknown field {name!r}", hint="fields are " + ", ".join([*FIELDS, *FIELD_PREFIXES]))
-        if value is None or isinstance(value, list | tuple | set | frozenset):
-            kind = "any"
-        else:
-            kind = "text" if isinstance(value, str) else "number"
-        if family != MATRIX:
-            return self._deep(family, key, kind)
-        own = SQL[f"matrix_{kind}"].text.replace("{key}", self.bound(key))
-        if "." not in key or '"' in key:
-            return own
-        return SQL["either"].text.replace("{own}", own).replace("{deep}", self._deep(family, key, kind))
+                self.records, condition = True, compile_query(query)
+                return self._timed(query, lambda job: condition(document(job)))
+        assert isinstance(where, Compare)
+        return self._compared(where)
 
     def bound(self, value: Any) -> str:
         """Bind a value; return its parameter."""
@@ -192,83 +184,153 @@ class _Compiler(msgspec.Struct):
         self.values[name] = value
         return f":{name}"
 
-    def _joined(self, parts: Sequence[Predicate], word: str, empty: str) -> str:
-        if not parts:
-            return SQL[empty].text
-        return _balanced([self.predicate(part) for part in parts], word)
+    def _column(self, expression: str) -> int:
+        return self.columns.setdefault(expression, 1 + len(self.columns))
 
-    def _compare(self, where: Compare) -> str:
-        self.compares_retired |= where.field == "retired"
-        self.compares_archived |= where.field == "workflow.archived"
+    def _field(self, name: str) -> str:
+        if name not in FIELDS:
+            raise _unknown_field(name)
+        if name == "workdir":
+            self.values |= {
+                "store_folder": stored_text(self.paths.folder),
+                "store_parent": stored_text(self.paths.parent),
+            }
+        return SQL["field_" + name.replace(".", "_")].text
+
+    def _comparison(self, where: Compare) -> str:
         if where.field == "state" and where.op in (Op.EQ, Op.IN):
             wanted = [where.value] if where.op is Op.EQ else where.value
             return _balanced([_state(value) for value in wanted] or [SQL["false"].text], " OR ")
+        field, value = self._field(where.field), _checked_value(where)
         if where.op is Op.EXISTS:
-            fragment = SQL["present" if where.value else "absent"].text
-            return fragment.replace("{field}", self.field(where.field))
-        value = self._value(where)
-        fragment = SQL[_COMPARISONS[where.op]].text
-        text = fragment.replace("{field}", self.field(where.field, where.value))
-        return text.replace("{value}", self.bound(value))
-
-    def _deep(self, family: str, key: str, kind: str) -> str:
-        path = self.bound(json_path(tuple(key.split("."))))
-        return SQL[f"deep_{kind}"].text.replace("{whole}", DOCUMENTS[family].text).replace("{path}", path)
-
-    def _value(self, where: Compare) -> Any:
-        value = where.value
+            return SQL["present" if value else "absent"].text.replace("{field}", field)
         if where.op is Op.IN:
-            return to_json([_plain(where, one) for one in value]).decode()
-        if where.op in (Op.REGEX, Op.GLOB) and not isinstance(value, str):
-            raise BadSelection(f"{where.field} {where.op.value} takes a text, not {value!r}")
+            value = to_json(value).decode()
+        elif where.op is Op.GLOB:
+            value = value.replace("[", "[[]")  # SQLite's GLOB knows character sets; rekindle's patterns do not
+        return SQL[_COMPARISONS[where.op]].text.replace("{field}", field).replace("{value}", self.bound(value))
+
+    def _compared(self, where: Compare) -> Decide:
+        """Return the function that compares a value within a JSON column, or searches any."""
+        value, read = _checked_value(where), self._reader(where.field)
         if where.op is Op.REGEX:
-            return compile_pattern(value).text
-        if where.op is Op.GLOB:
-            return value.replace("[", "[[]")  # SQLite's GLOB knows character sets; rekindle's patterns do not
-        return _plain(where, value)
+            found_in = compile_pattern(value).found_in
+            return self._timed(value, lambda job: isinstance(text := read(job), str) and found_in(text))
+        test = _TESTS[where.op](value)
+        return lambda job: test(read(job))
+
+    def _reader(self, field: str) -> Decide:
+        """Return the function that reads a field, or a value within a JSON column."""
+        if field in FIELDS:
+            at = self._column(self._field(field))
+            return lambda job: job.row[at]
+        family, _, key = field.partition(".")
+        path = key.split(".")
+        if not key or f"{family}." not in FIELD_PREFIXES:
+            raise _unknown_field(field)
+        if family == "params":
+            workflow, revision = self._column("job.workflow"), self._column("workflow.revision")
+            return lambda job: _within(job.effective_params(job.row[workflow], job.row[revision]), path)
+        at = self._column("job.binding" if family == "matrix" else "attempt.result")
+
+        def read(job: JobRecord) -> Any:
+            whole = from_json(job.row[at] or "null")
+            own = whole.get(key) if family == "matrix" else None  # the name may have dots
+            return _within(whole, path) if own is None else own
+
+        return read
+
+    def _search_errors(self, pattern: str, archived: bool) -> Decide:
+        found_in = compile_pattern(pattern).found_in
+        if archived:
+            return self._timed(
+                pattern, lambda job: any(text and found_in(text) for texts in job.errors for text in texts)
+            )
+        columns = [self._column(f"attempt.error_{name}") for name in ("message", "type", "traceback", "stderr")]
+        return self._timed(pattern, lambda job: any(job.row[at] and found_in(job.row[at]) for at in columns))
+
+    def _timed(self, pattern: str, decide: Decide) -> Decide:
+        """Return the function with a time limit for all jobs together. Each search has a limit of its own."""
+
+        def call(job: JobRecord) -> Any:
+            began = time.monotonic()
+            found = decide(job)
+            took = time.monotonic() - began
+            if took > SLOW_SECONDS:
+                self.slow += took
+                if self.slow > SCAN_SECONDS:
+                    raise SlowPattern(pattern, SCAN_SECONDS, "searching all texts")
+            return found
+
+        return call
 
 
-class _DocumentReads:
-    """The expressions that a document reads, each once, and the layout that says how their values are put together
-    (see rekindle.store.document_functions)."""
+def _compares(field: str, where: Predicate) -> bool:
+    """Return whether a predicate compares a field."""
+    match where:
+        case AllOf(parts) | AnyOf(parts):
+            return any(_compares(field, part) for part in parts)
+        case Not(part):
+            return _compares(field, part)
+    return isinstance(where, Compare) and where.field == field
 
-    def __init__(self, compiler: _Compiler) -> None:
-        self._compiler = compiler
-        self.expressions: dict[str, int] = {}  # to their positions among the values
 
-    def layout(self, shape: DocumentExpression) -> list[Any]:
-        """Return the layout of a document as JSON lists; collect what it reads."""
-        field: Callable[[str], str] = self._compiler.field
-        match shape:
-            case Const(value):
-                return ["const", value]
-            case FieldValue(name):
-                return ["value", self._read(field(name)), FIELDS[name].kind]
-            case JoinedText(names):
-                return ["lines", [self._read(field(name)) for name in names]]
-            case StoredDocument(name, path):
-                return ["steps" if name == "steps" else "stored", self._read(DOCUMENTS[name].text), path]
-            case MergedObjects(parts):
-                return ["joined", [self.layout(part) for part in parts]]
-            case AtStoppedStep(of):
-                return ["stopped", self._read(DOCUMENTS["stopped_at"].text), self.layout(of)]
-            case WithChanges(base, by, key, apart):
-                return ["put_over", self.layout(base), self.layout(by), key, self.layout(apart)]
-            case ObjectOf(entries):
-                return ["object", [(key, self.layout(part)) for key, part in entries]]
-            case ListOf(items):
-                return ["items", [self.layout(part) for part in items]]
-            case EachAttempt(each, archived):
-                inner = _DocumentReads(self._compiler)
-                layout = inner.layout(each)
-                text = DOCUMENTS["archived" if archived else "live"].text
-                return ["attempts", self._read(text.replace("{values}", ", ".join(inner.expressions) or "0")), layout]
-            case FirstMatch(cases):
-                reads = [(self._read(self._compiler.predicate(where)), part) for where, part in cases]
-                return ["choice", [(at, self.layout(part)) for at, part in reads]]
+def _all(checks: Sequence[Decide]) -> Decide:
+    return checks[0] if len(checks) == 1 else lambda job: all(check(job) for check in checks)
 
-    def _read(self, expression: str) -> int:
-        return self.expressions.setdefault(expression, len(self.expressions))
+
+def _unknown_field(name: str) -> BadSelection:
+    return BadSelection(f"unknown field {name!r}", hint="fields are " + ", ".join([*FIELDS, *FIELD_PREFIXES]))
+
+
+def _within(value: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+Test: TypeAlias = Callable[[Any], bool]
+
+
+def _comparing(holds: Callable[[Any, Any], bool]) -> Callable[[Any], Test]:
+    """Return the comparison with a value: texts are compared with texts, numbers and booleans with each other."""
+
+    def with_value(wanted: Any) -> Test:
+        kind = str if isinstance(wanted, str) else (int, float)
+        return lambda value: isinstance(value, kind) and holds(value, wanted)
+
+    return with_value
+
+
+_equal_to = _comparing(operator.eq)
+
+
+def _other_than(wanted: Any) -> Test:
+    same = _equal_to(wanted)
+    return lambda value: not same(value)
+
+
+def _one_of(wanted: Sequence[Any]) -> Test:
+    tests = [_equal_to(one) for one in wanted]
+    return lambda value: any(test(value) for test in tests)
+
+
+def _matching(wanted: str) -> Test:
+    matches = compile_name_glob(wanted).fullmatch
+    return lambda value: isinstance(value, str) and matches(value) is not None
+
+
+_TESTS: Mapping[Op, Callable[[Any], Test]] = {
+    Op.EQ: _equal_to,
+    Op.NE: _other_than,
+    Op.LT: _comparing(operator.lt),
+    Op.LE: _comparing(operator.le),
+    Op.GT: _comparing(operator.gt),
+    Op.GE: _comparing(operator.ge),
+    Op.IN: _one_of,
+    Op.GLOB: _matching,
+    Op.EXISTS: lambda wanted: lambda value: (value is not None) is wanted,
+}
 
 
 def _balanced(parts: Sequence[str], word: str) -> str:
@@ -281,6 +343,14 @@ def _balanced(parts: Sequence[str], word: str) -> str:
 
 def _state(value: Any) -> str:
     return SQL[f"state_{State(value).label}"].text
+
+
+def _checked_value(where: Compare) -> Any:
+    """Return the value of a comparison as a database takes it. Raise BadSelection if none can."""
+    value = where.value
+    if where.op in (Op.REGEX, Op.GLOB) and not isinstance(value, str):
+        raise BadSelection(f"{where.field} {where.op.value} takes a text, not {value!r}")
+    return [_plain(where, one) for one in value] if where.op is Op.IN else _plain(where, value)
 
 
 def _plain(where: Compare, value: Any) -> Any:

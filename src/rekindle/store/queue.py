@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +24,9 @@ from rekindle.domain.models import (
     StateChange,
     StepOutcome,
 )
+from rekindle.domain.selection import AllOf, Compare, Op
 from rekindle.domain.states import JobEvent, State, transition
+from rekindle.store.candidates import find_jobs
 from rekindle.store.derived import CountKey, add_counts, derive_states, finish_dependents
 from rekindle.store.predicates import compile_condition
 from rekindle.store.queries import Row, as_set, load
@@ -31,6 +34,7 @@ from rekindle.store.rows import STATES, end_columns, next_attempt_of, step_colum
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Predicate
+    from rekindle.store.candidates import Candidates
     from rekindle.store.database import Database
     from rekindle.store.paths import StoredPaths
 
@@ -60,11 +64,7 @@ class Queue:
         `blocking_attempts`) are left out, and so are those of archived and `stopped` workflows; with `only`, so are
         jobs that do not match it.
         """
-        condition = None if only is None else compile_condition(only, self._db.paths)
-        scope = SQL["any_workflow" if workflow is None else "one_workflow"].text
-        where = SQL["any_workflow"].text if condition is None else condition.text
         values = {
-            **({} if condition is None else condition.values),
             "workflow": workflow,
             "resource_class": resource_class,
             "limit": limit,
@@ -72,8 +72,23 @@ class Queue:
             "stopped": as_set(stopped),
         }
         query = SQL["ready"]
-        query = replace(query, text=query.text.replace("{scope}", scope).replace("{where}", where))
-        return [_ready_job(row, self._db.paths) for row in self._db.named_rows(query, **values)]
+        scope = SQL["any_workflow" if workflow is None else "one_workflow"].text
+        found = compile_condition(query.text.replace("{scope}", scope), only or AllOf(), self._db.paths)
+        if found.decide is not None:
+            found = self._decide_ready(scope, only or AllOf(), values)
+        rows = self._db.named_rows(replace(query, text=found.text), **found.values, **values)
+        return [_ready_job(row, self._db.paths) for row in rows]
+
+    def _decide_ready(self, scope: str, only: Predicate, values: Mapping[str, Any]) -> Candidates:
+        """Return the query for the first jobs of each class that match a condition that SQL only narrows."""
+        text = SQL["ready_in_class"].text.replace("{scope}", scope)
+        found: list[int] = []
+        for (number,) in self._db.select(SQL["ready_classes"].text.replace("{scope}", scope), values):
+            narrowed = compile_condition(text, only, self._db.paths)
+            values_of_class = {**narrowed.values, **values, "resource_class": number}
+            found += islice(find_jobs(self._db, replace(narrowed, values=values_of_class)), values["limit"])
+        among = Compare("id", Op.IN, tuple(found))
+        return compile_condition(SQL["ready"].text.replace("{scope}", scope), among, self._db.paths)
 
     def next_attempt(self) -> int:
         """Return the first free attempt id. The transaction may use it and all ids above."""

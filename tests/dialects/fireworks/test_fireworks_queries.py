@@ -15,13 +15,13 @@ from rekindle.dialects.fireworks.fw_documents import firework_documents
 from rekindle.dialects.fireworks.queries import (
     FIREWORK,
     IS_FIREWORK,
-    LAUNCH,
+    LAUNCH_FIELDS,
     WITHIN_LAUNCHES,
+    document_of,
     select_fireworks,
     select_workflows,
 )
 from rekindle.domain.errors import BadSelection
-from rekindle.domain.selection import ObjectOf
 from rekindle.engine.queries.job_queries import job_documents
 from rekindle.engine.rerun.control import hold
 from rekindle.engine.session import Session, open_session
@@ -134,14 +134,14 @@ def test_one_launch_has_to_match_the_whole_filter(session, ran):
 
 
 def test_queried_launches_equal_shown_launches(session, ran):
-    shape = ObjectOf(tuple((key, WITHIN_LAUNCHES.get(key, part)) for key, part in FIREWORK.entries))
+    whole = document_of({**FIREWORK, **WITHIN_LAUNCHES})
     ids = select_fireworks(session, {})
     shown = firework_documents(session, ids, times=True)
-    for (number, document), one in zip(job_documents(session, shape, IS_FIREWORK, ids), shown, strict=True):
+    for (number, document), one in zip(job_documents(session, whole, IS_FIREWORK, ids), shown, strict=True):
         assert number == one["fw_id"]
         for key in ("launches", "archived_launches"):
             asked = [_plain(launch) for launch in document.pop(key)]
-            assert asked == [_plain({name: launch[name] for name, _ in LAUNCH.entries}) for launch in one.pop(key, [])]
+            assert asked == [_plain({name: launch[name] for name in LAUNCH_FIELDS}) for launch in one.pop(key, [])]
         assert document == one
 
 

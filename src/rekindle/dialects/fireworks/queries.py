@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rekindle.dialects.fireworks.flow import date_text
+from rekindle.dialects.fireworks.fw_documents import launch_document
 from rekindle.dialects.fireworks.fw_states import (
     CHANGES_PARAM,
     STATES,
@@ -19,45 +21,21 @@ from rekindle.dialects.fireworks.fw_states import (
     fw_state,
     is_fireworks_workflow,
     job_state_predicate,
-    launch_state,
     wf_state,
 )
-from rekindle.dialects.fireworks.spec_changes import EMPTY_ACTION
 from rekindle.domain.documents.conditions import compile_query, parse_condition, query_branches
 from rekindle.domain.documents.ordering import sort_key, values_at
 from rekindle.domain.errors import BadSelection
-from rekindle.domain.selection import (
-    AllOf,
-    AnyOf,
-    AtStoppedStep,
-    Compare,
-    Const,
-    DocumentExpression,
-    DocumentMatches,
-    EachAttempt,
-    FieldValue,
-    FirstMatch,
-    JoinedText,
-    ListOf,
-    MergedObjects,
-    Not,
-    ObjectOf,
-    Op,
-    Predicate,
-    StoredDocument,
-    WithChanges,
-)
-from rekindle.domain.states import State
+from rekindle.domain.selection import AllOf, AnyOf, Compare, DocumentMatches, HasParameter, Not, Op, Predicate
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries.job_queries import job_documents, jobs_matching, workflow_outlines
+from rekindle.store.candidates import JobRecord
 
 if TYPE_CHECKING:
     from rekindle.engine.session import Session
     from rekindle.store.documents import WorkflowOutline
 
-IS_FIREWORK: Predicate = AllOf(
-    (Compare(f"params.{WORKFLOW_PARAM}.name", Op.EXISTS, True), Compare("workflow.archived", Op.EXISTS, True))
-)
+IS_FIREWORK: Predicate = AllOf((HasParameter((WORKFLOW_PARAM, "name")), Compare("workflow.archived", Op.EXISTS, True)))
 """Selects the jobs of workflows that this dialect added. Naming `workflow.archived` includes archived workflows."""
 
 
@@ -67,103 +45,75 @@ def state_predicate(word: str) -> Predicate:
     return archived if word == "ARCHIVED" else AllOf((Not(archived), job_state_predicate(word)))
 
 
-def _attempt_is(*states: State) -> Predicate:
-    return AnyOf(tuple(Compare("attempt.state", Op.EQ, state) for state in states))
+Field: TypeAlias = Callable[[JobRecord], Any]
+"""A field of a firework's document."""
 
 
-def _exists(field: str) -> Predicate:
-    return Compare(field, Op.EXISTS, True)
+def _updated(job: JobRecord) -> Any:
+    last = max((one.last for one in job.history if one.last is not None), default=None)
+    return job.binding.get("created_on") if last is None else date_text(last)
 
 
-def _dated(state: DocumentExpression, at: str) -> DocumentExpression:
-    return ObjectOf((("state", state), ("created_on", FieldValue(at))))
+def _spec(job: JobRecord) -> dict[str, Any]:
+    """Return the spec with the `update_spec` changes of other fireworks. Queries do not see `mod_spec` changes, which
+    only a launch evaluates."""
+    spec: dict[str, Any] = job.binding.get("spec", {})
+    for change in job.params.get(CHANGES_PARAM, ()):
+        if change["by"][0] != job.binding.get("added_by"):
+            spec = {**spec, **change.get("update_spec", {})}
+    return spec
 
 
-_LAUNCH_STATE = FirstMatch(tuple((_attempt_is(state), Const(launch_state(state))) for state in State))
+def _launch_ids(job: JobRecord, *, archived: bool) -> list[int]:
+    return [one.id for one in job.history if one.archived == archived]
 
-_RESERVED_ENTRY, _RUNNING_ENTRY = _dated(Const("RESERVED"), "queued"), _dated(Const("RUNNING"), "started")
-_END_ENTRY = _dated(_LAUNCH_STATE, "ended")
-_HISTORY = FirstMatch(
-    (
-        (AllOf((_exists("ended"), _exists("started"))), ListOf((_RUNNING_ENTRY, _END_ENTRY))),
-        (_exists("ended"), ListOf((_RESERVED_ENTRY, _END_ENTRY))),
-        (_exists("started"), ListOf((_RUNNING_ENTRY,))),
-        (_exists("queued"), ListOf((_RESERVED_ENTRY,))),
-    )
-)
 
-_MESSAGE = FirstMatch(((_exists("error.message"), FieldValue("error.message")), (AllOf(), FieldValue("cause"))))
-_STACKTRACE = FirstMatch(
-    (
-        (_exists("error.traceback"), FieldValue("error.traceback")),
-        (_exists("error.message"), JoinedText(("error.message", "error.stderr"))),
-        (AllOf(), JoinedText(("cause", "error.stderr"))),
-    )
-)
-_FAILURE = ObjectOf(
-    (
-        ("_message", _MESSAGE),
-        ("_task", AtStoppedStep(StoredDocument("matrix", ("spec", "_tasks")))),
-        ("_exception", ObjectOf((("_stacktrace", _STACKTRACE), ("_details", Const(None))))),
-    )
-)
-_FAILED = ObjectOf(
-    (("exit", Const(True)), ("stored_data", MergedObjects((StoredDocument("steps", ("stored_data",)), _FAILURE))))
-)
-_ACTION = FirstMatch(
-    (
-        (_attempt_is(State.COMPLETED), MergedObjects((Const(dict(EMPTY_ACTION)), StoredDocument("steps")))),
-        (_attempt_is(State.FAILED, State.CANCELED), MergedObjects((Const(dict(EMPTY_ACTION)), _FAILED))),
-    )
-)
+def _launches(job: JobRecord, *, archived: bool) -> list[dict[str, Any]]:
+    """Return whole launches, without the checkpoints in their histories."""
+    attempts = [one for one in job.attempts if (one.archived_by is not None) == archived]
+    spec = _spec(job) if attempts else {}
+    launches = (launch_document(one, spec, job.runner_name(one.runner), times=True) for one in attempts)
+    return [{field: launch[field] for field in LAUNCH_FIELDS} for launch in launches]
 
-LAUNCH = ObjectOf(
-    (
-        ("fw_id", FieldValue("id")),
-        ("launch_id", FieldValue("attempt.id")),
-        ("state", _LAUNCH_STATE),
-        ("host", FieldValue("host")),
-        ("fworker", ObjectOf((("name", FieldValue("runner")),))),
-        ("launch_dir", FieldValue("workdir")),
-        ("action", _ACTION),
-        ("time_start", FieldValue("started")),
-        ("time_end", FieldValue("ended")),
-        ("runtime_secs", FieldValue("seconds")),
-        ("state_history", _HISTORY),
-    )
+
+LAUNCH_FIELDS = (
+    "fw_id",
+    "launch_id",
+    "state",
+    "host",
+    "fworker",
+    "launch_dir",
+    "action",
+    "time_start",
+    "time_end",
+    "runtime_secs",
+    "state_history",
 )
 """The fields of a launch."""
 
-_CREATED = StoredDocument("matrix", ("created_on",))
-
-SPEC = WithChanges(
-    StoredDocument("matrix", ("spec",)),
-    StoredDocument("params", (CHANGES_PARAM,)),
-    "update_spec",
-    StoredDocument("matrix", ("added_by",)),
-)
-"""A firework's spec with the `update_spec` changes of other fireworks. Queries do not see `mod_spec` changes, which
-only a launch evaluates."""
-
-FIREWORK = ObjectOf(
-    (
-        ("fw_id", FieldValue("id")),
-        ("name", StoredDocument("matrix", ("name",))),
-        ("state", FirstMatch(tuple((state_predicate(word), Const(word)) for word in STATES))),
-        ("created_on", _CREATED),
-        ("updated_on", FirstMatch(((_exists("last_active"), FieldValue("last_active")), (AllOf(), _CREATED)))),
-        ("spec", SPEC),
-        ("launches", EachAttempt(FieldValue("attempt.id"))),
-        ("archived_launches", EachAttempt(FieldValue("attempt.id"), archived=True)),
-    )
-)
+FIREWORK: Mapping[str, Field] = {
+    "fw_id": lambda job: job.id,
+    "name": lambda job: job.binding.get("name"),
+    "state": lambda job: fw_state(job.state, job.held, archived=job.archived),
+    "created_on": lambda job: job.binding.get("created_on"),
+    "updated_on": _updated,
+    "spec": _spec,
+    "launches": partial(_launch_ids, archived=False),
+    "archived_launches": partial(_launch_ids, archived=True),
+}
 """The fields of a firework. Its launches are ids, unless a query names fields inside them."""
 
-WITHIN_LAUNCHES: Mapping[str, DocumentExpression] = {
-    "launches": EachAttempt(LAUNCH),
-    "archived_launches": EachAttempt(LAUNCH, archived=True),
+WITHIN_LAUNCHES: Mapping[str, Field] = {
+    "launches": partial(_launches, archived=False),
+    "archived_launches": partial(_launches, archived=True),
 }
 """The fields that hold whole launches, where a query names fields inside them."""
+
+
+def document_of(fields: Mapping[str, Field]) -> Callable[[JobRecord], dict[str, Any]]:
+    """Return the function that makes a document of these fields."""
+    return lambda job: {name: field(job) for name, field in fields.items()}
+
 
 WORKFLOW_FIELDS = (
     "name",
@@ -217,11 +167,11 @@ def select_fireworks(
     found = jobs_matching(session, fireworks_predicate(query, launches=launches))
     if sort:
         by = [
-            (f"launches.{field}" if launches and _top_field(field) in _LAUNCH_FIELDS else field, way)
+            (f"launches.{field}" if launches and _top_field(field) in LAUNCH_FIELDS else field, way)
             for field, way in sort
         ]
-        shape = _shape_for({field: None for field, _ in by}, FIREWORK, "fireworks")
-        found = _sorted(job_documents(session, shape, IS_FIREWORK, found), by)
+        document = document_of(_firework_fields({field: None for field, _ in by}))
+        found = _sorted(job_documents(session, document, IS_FIREWORK, found), by)
     return found[: limit or None]
 
 
@@ -274,7 +224,7 @@ def _firework_predicate(query: MongoQuery, depth: int = 0) -> Predicate:
 
 
 def _document_predicate(query: MongoQuery) -> Predicate:
-    return DocumentMatches(_shape_for(query, FIREWORK, "fireworks"), json.dumps(query))
+    return DocumentMatches(document_of(_firework_fields(query)), json.dumps(query))
 
 
 _LOGICAL: Mapping[str, Callable[[list[Predicate]], Predicate]] = {
@@ -291,9 +241,10 @@ def _launch_predicate(query: MongoQuery) -> Predicate:
     """Return the predicate for fireworks with one live launch that matches the whole filter."""
     if not query:
         return Compare("attempt.id", Op.EXISTS, True)
-    each = _shape_for(query, LAUNCH, "launches")
+    for field in _fields(query):
+        _check_field(field, LAUNCH_FIELDS, "launches")
     query_on_list = {"launches": {"$elemMatch": {"$and": [query]}}}
-    return DocumentMatches(ObjectOf((("launches", EachAttempt(each)),)), json.dumps(query_on_list))
+    return DocumentMatches(document_of({"launches": WITHIN_LAUNCHES["launches"]}), json.dumps(query_on_list))
 
 
 def _matches_state(key: str, value: object, word: str) -> bool:
@@ -308,23 +259,21 @@ def _plain_ids(value: object) -> tuple[int, ...] | None:
     return tuple(found) if all(type(one) is int and abs(one) < 2**63 for one in found) else None
 
 
-def _shape_for(query: MongoQuery, of: ObjectOf, what: str) -> ObjectOf:
-    """Return the shape of a document with only the fields that a filter names."""
-    known = [key for key, _ in of.entries]
-    fields = list(_fields(query))
-    for field in fields:
-        _check_field(field, known, what)
-    entries = of.only(frozenset(map(_top_field, fields))).entries
-    return ObjectOf(tuple((key, _launches_shape(key, query) or shape) for key, shape in entries))
+def _firework_fields(query: MongoQuery) -> dict[str, Field]:
+    """Return the fields that a filter names, for a document that has no others."""
+    named: dict[str, Field] = {}
+    for field in _fields(query):
+        _check_field(field, list(FIREWORK), "fireworks")
+        top = _top_field(field)
+        named[top] = WITHIN_LAUNCHES[top] if _is_within_launches(top, query) else FIREWORK[top]
+    return named
 
 
-def _launches_shape(key: str, query: MongoQuery) -> DocumentExpression | None:
-    """Return the shape of whole launches if a filter names fields inside them; a number alone is one of their ids."""
-    if key not in WITHIN_LAUNCHES:
-        return None
-    names = [name for field in _fields(query) for name in field.split(".")[1:] if _top_field(field) == key]
-    within = "$elemMatch" in json.dumps(query.get(key)) or not all(name.isdecimal() for name in names)
-    return WITHIN_LAUNCHES[key] if within else None
+def _is_within_launches(top: str, query: MongoQuery) -> bool:
+    """Return whether a filter names fields inside launches; a number alone is one of their ids."""
+    names = [name for field in _fields(query) for name in field.split(".")[1:] if _top_field(field) == top]
+    within = "$elemMatch" in json.dumps(query.get(top)) or not all(name.isdecimal() for name in names)
+    return top in WITHIN_LAUNCHES and within
 
 
 def _fields(query: MongoQuery) -> Iterable[str]:
@@ -337,9 +286,6 @@ def _fields(query: MongoQuery) -> Iterable[str]:
             yield key
 
 
-_LAUNCH_FIELDS = frozenset(key for key, _ in LAUNCH.entries)
-
-
 def _top_field(field: str) -> str:
     return field.partition(".")[0]
 
@@ -347,7 +293,7 @@ def _top_field(field: str) -> str:
 def _check_field(field: str, known: Sequence[str], what: str) -> None:
     if _top_field(field) not in known:
         hint = did_you_mean(_top_field(field), known)
-        if what == "fireworks" and _top_field(field) in _LAUNCH_FIELDS:
+        if what == "fireworks" and _top_field(field) in LAUNCH_FIELDS:
             hint = "launches have this field: add -lm"
         raise BadSelection(f"{what} have no field {field!r}", hint=hint or f"they have {', '.join(known)}")
 

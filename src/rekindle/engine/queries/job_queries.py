@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
         PartialOutput,
     )
     from rekindle.domain.rerun.plan import Reason
-    from rekindle.domain.selection import DocumentExpression, Predicate
+    from rekindle.domain.selection import Predicate
     from rekindle.domain.subtasks import Subtask
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot
+    from rekindle.store.candidates import JobRecord
     from rekindle.store.documents import WorkflowOutline
 
 
@@ -229,11 +230,11 @@ def jobs_matching(session: Session, where: Predicate) -> list[int]:
 
 
 def job_documents(
-    session: Session, document: DocumentExpression, where: Predicate, jobs: Collection[int] | None = None
+    session: Session, document: Callable[[JobRecord], Any], where: Predicate, jobs: Collection[int]
 ) -> list[tuple[int, Any]]:
-    """Return the jobs that match a condition, each with its document; `jobs` restricts them to these."""
+    """Return those of these jobs that match a condition, each with its document."""
     with session.store.read() as archive:
-        return archive.documents.of_jobs(document, where, jobs)
+        return [(job.id, document(job)) for job in archive.documents.records(where, jobs)]
 
 
 def workflow_outlines(session: Session, param: str) -> list[WorkflowOutline]:

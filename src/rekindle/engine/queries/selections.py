@@ -24,8 +24,8 @@ from rekindle.domain.selection import (
     Op,
     Predicate,
     Selection,
+    decided_by_sql,
     has_pattern,
-    is_pure_comparison,
 )
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import closest_word, did_you_mean
@@ -115,13 +115,13 @@ def resolve_in(
 
 
 def before_write(session: Session, chosen: Chosen, progress: ReadProgress | None = None) -> Chosen:
-    """Return the choice in a form that a write transaction can resolve. Regular expressions and document queries are
-    evaluated here, and files are read here; a selection that the database evaluates alone is returned as it is."""
+    """Return the choice in a form that a write transaction can resolve. Regular expressions are evaluated here, and
+    files are read here; a selection without them is returned as it is."""
     if not isinstance(chosen, Selection):
         return chosen
     if chosen.changed:
         return select_stale(session, chosen, progress)
-    if is_pure_comparison(chosen.where):
+    if not has_pattern(chosen.where):
         return chosen
     with session.store.read() as archive:
         ids = select_in(archive, chosen, session.note)
@@ -177,9 +177,9 @@ _MOST_MOVED = 10
 
 
 def resolve_selection(session: Session, selection: Selection, progress: ReadProgress | None = None) -> JobFilter:
-    """Return a selection in the form that job lists are read by: a condition if the database can evaluate the whole
+    """Return a selection in the form that job lists are read by: a condition if SQL alone decides on the whole
     selection, otherwise ids. NotFound as `select`."""
-    if selection.jobs or selection.changed or not is_pure_comparison(selection.where):
+    if selection.jobs or selection.changed or not decided_by_sql(selection.where):
         return JobFilter(ids=select(session, selection, progress))
     with session.store.read() as archive:
         workflow = find_workflow_in(archive, selection.workflow).id if selection.workflow else None

@@ -1,15 +1,15 @@
 -- Fragments that selections are composed of. `{field}` is a block named field_*, `{value}` a bound parameter.
 
 -- name: select_jobs
--- The ids of jobs. Every fragment may use the joins: the job, its workflow, template and live attempt.
-SELECT job.id
+-- Jobs. Every fragment may use the joins: the job, its workflow, template and live attempt.
+SELECT job.id{columns}
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
     LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE {where} ORDER BY job.id;
 
 -- name: list_jobs
 -- A page of jobs, each with its workflow's name and its live attempt.
-SELECT workflow.name, {columns}
+SELECT workflow.name, {job_and_attempt}
 FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
     LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
 WHERE {where} ORDER BY job.id LIMIT :limit OFFSET :offset;
@@ -77,10 +77,6 @@ job.retired = 0;
 -- Any of several values, bound as one JSON array.
 {field} IN (SELECT value FROM json_each({value}));
 
--- name: search
--- A regular expression is found in the value.
-search({value}, {field});
-
 -- name: matches
 -- A pattern of `*` and `?` matches the whole value.
 {field} GLOB {value};
@@ -121,46 +117,25 @@ job.state = 5;
 -- CANCELED.
 job.state = 6;
 
+-- name: has_parameter
+-- A parameter of the workflow's latest revision is there, and is not null.
+(SELECT json_extract(revision.params, {path}) FROM revision
+    WHERE revision.workflow = job.workflow AND revision.number = workflow.revision) IS NOT NULL;
+
 -- name: error_live
--- A regular expression is found in the error texts of the live attempt.
-(search({value}, attempt.error_message) OR search({value}, attempt.error_type)
-    OR search({value}, attempt.error_traceback) OR search({value}, attempt.error_stderr));
+-- The live attempt has an error.
+coalesce(attempt.error_message, attempt.error_type, attempt.error_traceback, attempt.error_stderr) IS NOT NULL;
 
 -- name: error_any
--- A regular expression is found in the error texts of any attempt of the job.
+-- An attempt of the job has an error.
 EXISTS (
-    SELECT 1 FROM attempt AS past WHERE past.job = job.id
-        AND (search({value}, past.error_message) OR search({value}, past.error_type)
-            OR search({value}, past.error_traceback) OR search({value}, past.error_stderr))
+    SELECT 1 FROM attempt AS past WHERE past.job = job.id AND coalesce(
+        past.error_message, past.error_type, past.error_traceback, past.error_stderr) IS NOT NULL
 );
 
--- name: matrix_any
--- A matrix value of any kind.
-(SELECT value FROM json_each(job.binding) WHERE key = {key});
-
--- name: matrix_number
--- A matrix value, if it is a number or a boolean.
-(SELECT value FROM json_each(job.binding) WHERE key = {key} AND type IN ('integer', 'real', 'true', 'false'));
-
--- name: matrix_text
--- A matrix value, if it is text.
-(SELECT value FROM json_each(job.binding) WHERE key = {key} AND type = 'text');
-
--- name: deep_any
--- The value at a path in a stored document. `{whole}` is a fragment of documents.sql.
-json_extract({whole}, {path});
-
--- name: deep_number
--- The same, if it is a number or a boolean.
-(CASE WHEN json_type({whole}, {path}) IN ('integer', 'real', 'true', 'false') THEN json_extract({whole}, {path}) END);
-
--- name: deep_text
--- The same, if it is text.
-(CASE json_type({whole}, {path}) WHEN 'text' THEN json_extract({whole}, {path}) END);
-
--- name: either
--- A matrix value whose name has dots, or a value within a matrix value.
-coalesce({own}, {deep});
+-- name: record_columns
+-- The last columns of a rekindle.store.candidates.JobRecord.
+, job.workflow, workflow.revision, job.state, job.held, workflow.archived, job.binding;
 
 -- name: field_id
 -- The job's id.

@@ -17,10 +17,8 @@
 -- The condition of the partial indexes of ready jobs.
 job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reuse_candidate IS NULL AND job.not_before IS NULL;
 
--- name: ready
--- The first ready jobs of each resource class, or of one. An index leads from each class to the next, and to the first
--- jobs of each. `{scope}` and `{where}` are conditions. A pinned job takes its definition from the attempt that it is
--- pinned to, and its resources from the latest definition.
+-- name: classes
+-- The resource classes of ready jobs, or one class. An index leads from each to the next.
 WITH RECURSIVE class (id) AS (
     SELECT coalesce(:resource_class, (
         SELECT job.resource_class FROM job WHERE {startable} AND {scope} ORDER BY job.resource_class LIMIT 1
@@ -31,21 +29,35 @@ WITH RECURSIVE class (id) AS (
         WHERE {startable} AND {scope} AND job.resource_class > class.id ORDER BY job.resource_class LIMIT 1
     )
     FROM class WHERE class.id IS NOT NULL AND :resource_class IS NULL
-)
-SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template) AS template,
-    coalesce(pinned.revision, workflow.revision) AS revision, coalesce(pinned.binding, job.binding) AS binding, job.attempts, job.priority,
-    job.resource_class, job.next_attempt, job.template AS latest, pinned.binding AS own_binding
-FROM class JOIN job ON job.id IN (
-    SELECT job.id
-    FROM job JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
-        LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
-    WHERE job.resource_class = class.id AND {startable} AND {scope} AND {where}
-        AND job.workflow NOT IN @stopped AND workflow.archived IS NULL
-        AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked}
-    ORDER BY job.priority DESC, job.id LIMIT :limit
-)
+);
+
+-- name: ready_classes
+-- These classes alone.
+{classes} SELECT id FROM class WHERE id IS NOT NULL;
+
+-- name: claimable
+-- The ready jobs of a class that may be claimed, in the order of the queue. `{scope}` and `{where}` are conditions.
+JOIN workflow ON workflow.id = job.workflow LEFT JOIN template ON template.id = job.template
+    LEFT JOIN attempt ON attempt.id = job.attempt LEFT JOIN signature ON signature.id = attempt.signature
+WHERE job.resource_class = class.id AND {startable} AND {scope} AND {where}
+    AND job.workflow NOT IN @stopped AND workflow.archived IS NULL
+    AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked}
+ORDER BY job.priority DESC, job.id;
+
+-- name: ready
+-- The first ready jobs of each resource class, or of one. A pinned job takes its definition from the attempt that it is
+-- pinned to, and its resources from the latest definition.
+{classes} SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template) AS template,
+    coalesce(pinned.revision, workflow.revision) AS revision, coalesce(pinned.binding, job.binding) AS binding,
+    job.attempts, job.priority, job.resource_class, job.next_attempt, job.template AS latest,
+    pinned.binding AS own_binding
+FROM class JOIN job ON job.id IN (SELECT job.id FROM job {claimable} LIMIT :limit)
 JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
 ORDER BY job.priority DESC, job.id;
+
+-- name: ready_in_class
+-- All ready jobs of one class.
+SELECT job.id{columns} FROM (SELECT :resource_class AS id) AS class JOIN job {claimable};
 
 -- name: any_workflow
 -- The scope of a runner that claims jobs of all workflows.
