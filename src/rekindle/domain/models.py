@@ -303,6 +303,7 @@ class AttemptJobState(msgspec.Struct, frozen=True):
     job_attempt: int | None
     cancel_asked: bool = False
     repeats: int = 0  # how many more times the job runs
+    canaries_open: bool = False  # some group of canaries is undecided
 
 
 class LeftProcess(msgspec.Struct, frozen=True):

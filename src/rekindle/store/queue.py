@@ -320,6 +320,7 @@ def _status(row: Any) -> AttemptJobState:
         row.job_attempt,
         row.cancel != 0,
         row.repeats,
+        row.canaries_open != 0,
     )
 
 

@@ -18,7 +18,7 @@ from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, SavedFile
 from rekindle.domain.rerun.undo import UndoView, decide_undo, refuse_if_touched_later
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
-from rekindle.engine.automatic_reruns import resolve_canaries
+from rekindle.engine.canaries import begin_groups, drop_groups
 from rekindle.engine.notify import notify
 from rekindle.engine.plan_inputs import ChosenRequests, read_plan_inputs, resolve_requests
 from rekindle.engine.preconditions import refuse_while_imported, refuse_without_folder
@@ -108,8 +108,7 @@ def apply(
         if first is not None:
             first(archive)
         rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
-        archive.canaries.begin(rerun, proposal.canaries)
-        resolve_canaries(archive, now)  # the rerun may have retired canaries of other groups
+        begin_groups(archive, rerun, proposal, now)
         saved.commit()
         runners = live_runners(archive, now)
     notify(session.store.folder, runners)
@@ -150,8 +149,7 @@ def plan_and_apply(
         proposal = replace(resolved.plan(inputs, request, note, why), workflows=_workflows(archive, resolved.jobs))
         now = session.clock()
         rerun = archive.reruns.apply(proposal.plan, proposal.kind, request, note, now)
-        archive.canaries.begin(rerun, proposal.canaries)
-        resolve_canaries(archive, now)
+        begin_groups(archive, rerun, proposal, now)
         runners = live_runners(archive, now)
     notify(session.store.folder, runners)
     return proposal, _applied_result(rerun, proposal, runners)
@@ -301,8 +299,7 @@ def _undo(
             restore = decide_undo(views)
             _refuse_unapplied_actions(archive, record, views)
             archive.reruns.undo(number, restore, now)
-            archive.canaries.drop(number, now)
-            resolve_canaries(archive, now)  # canaries of other groups may be completed again
+            drop_groups(archive, number, now)
         jobs = archive.jobs.get([job.id for job in record.plan.jobs])
         restored = restore_files()
         runners = live_runners(archive, now)

@@ -16,7 +16,8 @@ import msgspec
 from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StateChange
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import ENDED, ENDED_BADLY, Cause, JobEvent, State, transition
-from rekindle.engine.automatic_reruns import RetryErrorMatches, apply_repeats, apply_retries, resolve_canaries
+from rekindle.engine.automatic_reruns import RetryErrorMatches, apply_repeats, apply_retries
+from rekindle.engine.canaries import resolve_canaries
 from rekindle.engine.dynamic_actions import apply_dynamic_actions
 from rekindle.engine.fan_outs import end_subtasks, record_fan_outs
 from rekindle.journal.encoding import to_json
@@ -112,7 +113,8 @@ def ingest(
     undecided = result.requeued | result.lost_to_damage
     failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in undecided]
     archive.queue.move(archive.queue.gave_up(failed))
-    if ends and not result.lost_to_damage:  # rerun_damaged decides later whether jobs lost to damage run again
+    # rerun_lost_to_damage decides later whether jobs lost to damage run again
+    if not result.lost_to_damage and any(known.canaries_open for _, known in ends):
         resolve_canaries(archive, now)
     return result
 

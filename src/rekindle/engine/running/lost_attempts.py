@@ -17,7 +17,8 @@ from rekindle.domain.rerun.request import FROM_FAILED_STEP, How
 from rekindle.domain.signatures import signature
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.substitution import render_text
-from rekindle.engine.automatic_reruns import apply_retries, bounded_by_policy, resolve_canaries
+from rekindle.engine.automatic_reruns import apply_retries, bounded_by_policy
+from rekindle.engine.canaries import resolve_canaries
 from rekindle.engine.fan_outs import end_subtasks, planning_views, stopped_in_fan_out
 from rekindle.engine.machine import processors
 from rekindle.engine.running.ingest import IngestResult, end_move
@@ -94,7 +95,8 @@ def _run_again(
     retried = apply_retries(archive, [one for one in ended if one[1].job in bounded], now)
     rerun, jobs = _rerun_lost(archive, [job for job in lost if job not in bounded], now)
     archive.queue.move(archive.queue.gave_up([one.job for _, one in ended if one.job not in retried | jobs]))
-    resolve_canaries(archive, now)
+    if any(known.canaries_open for _, known in ended):
+        resolve_canaries(archive, now)
     return frozenset((retried | jobs) & set(lost)), rerun
 
 
