@@ -51,3 +51,8 @@ def test_files_that_values_name_are_found_in_a_shells_text() -> None:
         ("a b/./do it.sh", "program", ()),
         ("a b/x.py", "program", ()),
     ]
+
+
+def test_functions_of_rekindle_itself_are_not_code_of_the_workflow() -> None:
+    steps = [Step("s", call="rekindle.dialects.fireworks.perform:perform"), Step("t", call="rekindle_tools:f")]
+    assert functions_called(steps) == ("rekindle_tools:f",)

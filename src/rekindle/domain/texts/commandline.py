@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import enum
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -395,6 +394,8 @@ def quote_contexts(text: str, names: Sequence[str]) -> tuple[QuoteContext, ...]:
 
 def plain_words(text: str) -> list[str] | None:
     """Return the words of a text that needs no shell, or None if a shell has to read it."""
+    import shlex
+
     stripped = text.strip(" \t\n")
     if not _PLAIN.fullmatch(stripped):
         return None
