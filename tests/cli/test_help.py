@@ -98,7 +98,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("words", [["status"], ["jobs", "list"], ["failures"], ["work"]], ids=" ".join)
-def test_a_command_imports_rich_only_where_it_draws_on_a_terminal(words: list[str], still: Shell) -> None:
+def test_a_command_imports_nothing_that_it_does_not_use(words: list[str], still: Shell) -> None:
     code = (
         "import sys; from rekindle.cli.main import main; "
         f"assert main({words!r}) == 0; print(*sys.modules, file=sys.stderr)"

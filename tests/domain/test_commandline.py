@@ -16,6 +16,7 @@ from rekindle.domain.texts.commandline import CommandLine, compile_command
 from rekindle.domain.texts.substitution import Words
 
 SHELLS = [shell for shell in ("/bin/sh", "bash") if shutil.which(shell)]
+ALL_SHELLS = [shell for shell in ("/bin/sh", "dash", "bash", "zsh", "ksh", "mksh") if shutil.which(shell)]
 SHOW = (
     "show() { [ $# -eq 0 ] || printf '%s\\0' \"$@\"; printf '\\1\\0'; }\n"  # each argument ends in NUL, each call in \1
 )
@@ -48,10 +49,16 @@ def argv(run: str | tuple[str, ...], shell: str | None = None, **scopes: Any) ->
     return compile_command(run, shell).argv(scopes)
 
 
-def shown(shell: str, script: str, cwd: Path) -> list[list[str]]:
-    """Return the arguments of every call of `show` in the script."""
+def with_show(program: list[str]) -> list[str]:
+    """Return an argument vector whose script can call `show`."""
+    shell, option, script, *values = program
+    return [shell, option, SHOW + script, *values]
+
+
+def shown(program: list[str], cwd: Path) -> list[list[str]]:
+    """Return the arguments of every call of `show` in a shell's script."""
     done = subprocess.run(
-        [shell, "-c", SHOW + script], cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False
+        with_show(program), cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=60, check=False
     )
     calls: list[list[str]] = []
     call: list[str] = []
@@ -189,7 +196,7 @@ def test_a_value_is_one_word_in_a_shell(shell: str, value: str, tmp_path: Path) 
     )
     program = argv(script, shell, item=value)
     home = str(Path.home())
-    assert shown(shell, program[-1], tmp_path) == [
+    assert shown(program, tmp_path) == [
         [value, f"x{value}y", f"{home}{value}"],
         [value],
         [value, value],
@@ -198,6 +205,91 @@ def test_a_value_is_one_word_in_a_shell(shell: str, value: str, tmp_path: Path) 
         ["ok", value],
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+VALUES = st.one_of(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30),
+    st.text("ab '\"$`\\\n\t*?[]{}()<>|&;#~!=-%é\x01", max_size=12),
+    st.sampled_from(EVIL),
+).filter(lambda value: value != "\1")  # which ends a call in the output of `show`
+PLACES = (
+    # (text, arguments of each call of `show` for a value)
+    ("show ${V}", lambda value: [[value]]),
+    ("show x${V}y ${V}${V}", lambda value: [[f"x{value}y", value + value]]),
+    ('show "$#" "$@" ${V} "$*"', lambda value: [["0", value, ""]]),
+    ('X=${V}; show "$X"', lambda value: [[value]]),
+    ('X=${V} Y=a${V} sh -c \'printf "%s\\0\\1\\0" "$X$Y"\'', lambda value: [[f"{value}a{value}"]]),
+    ('for i in ${V} b; do show "$i"; done', lambda value: [[value], ["b"]]),
+    ("(show ${V}) && { show ${V}; } | cat", lambda value: [[value], [value]]),
+    ("f() { set -- c; shift; show $# ${V}; }; f a b", lambda value: [["0", value]]),
+    ("set -- a b; shift; show $1 ${V}; shift", lambda value: [["b", value]]),
+    ("case x${V} in x${V}) show yes ${V};; *) show no;; esac", lambda value: [["yes", value]]),
+    ("if [ ${V} = ${V} ]; then show $(echo ok) ${V}; fi # it's", lambda value: [["ok", value]]),
+    ("show ${V} |\ncat 2>&1", lambda value: [[value]]),
+)
+
+
+@pytest.mark.parametrize("shell", ALL_SHELLS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chosen=st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=12))
+def test_any_value_comes_out_of_a_shell_byte_for_byte(
+    shell: str, tmp_path: Path, chosen: list[tuple[tuple[str, Any], str]]
+) -> None:
+    lines, expected, values = [], [], {}
+    for at, ((text, arguments), value) in enumerate(chosen):
+        lines.append(text.replace("${V}", f"${{params.v{at}}}"))
+        expected += arguments(value)
+        values[f"v{at}"] = value
+    assert shown(argv("\n".join([":", *lines]), shell, params=values), tmp_path) == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif("bash" not in SHELLS, reason="needs bash")
+def test_a_value_is_one_word_in_an_array_and_in_braces(tmp_path: Path) -> None:
+    for value in EVIL:
+        program = argv('a=(x ${item} y); show "${a[@]}" {p,${item}}', "bash", item=value)
+        assert shown(program, tmp_path) == [["x", value, "y", "p", value]]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shell", ALL_SHELLS)
+def test_a_value_may_be_as_long_as_an_argument(shell: str, tmp_path: Path) -> None:
+    value = "é '\n" * 26_214 + "x"  # 131,071 bytes and the final NUL: MAX_ARG_STRLEN of Linux
+    assert len(value.encode()) == 131_071
+    program = argv("printf %s ${item} >out.txt; printf %s ${item} | cat >>out.txt", shell, item=value)
+    subprocess.run(program, cwd=tmp_path, check=True)
+    assert (tmp_path / "out.txt").read_text() == value + value
+
+
+@pytest.mark.parametrize("shell", ALL_SHELLS)
+def test_three_thousand_files_with_spaces_are_as_many_words(shell: str, tmp_path: Path) -> None:
+    files = [f"data/run {number}.csv" for number in range(3000)]
+    scope = {"inputs": {"f": Words(files)}}
+    program = compile_command('printf "%s\\n" ${inputs.f} | cat', shell).argv(scope)
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == files
+
+
+@pytest.mark.parametrize("shell", ALL_SHELLS)
+def test_no_program_inherits_the_variables_of_values(shell: str, tmp_path: Path) -> None:
+    program = argv("env; printf '%s\n' ${item}", shell, item="a b")
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if "a b" in line or "_rk" in line] == ["a b"]
+
+
+def test_the_variables_of_values_have_names_that_the_text_does_not_use(tmp_path: Path) -> None:
+    program = argv("_rk1=mine; show ${item} $_rk1", "/bin/sh", item="a b")
+    assert shown(program, tmp_path) == [["a b", "mine"]]
+
+
+@pytest.mark.parametrize("shell", ALL_SHELLS)
+def test_values_move_no_line_and_no_name_in_a_shells_messages(shell: str, tmp_path: Path) -> None:
+    def messages(value: str) -> str:
+        program = argv("nosuch1 ${item}\n\nnosuch2 ${item}", shell, item=value)
+        return subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False).stderr
+
+    assert messages("a b") == messages("ab")
+    assert "nosuch2" in messages("a b")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -237,6 +329,8 @@ def test_only_harmless_values_are_accepted_inside_quotes(run: str) -> None:
         "((x = ${item}))",
         "[[ ${item} -eq 1 ]]",
         "a[${item}]=1",
+        "a=([${item}]=1)",
+        "a+=(x (y) [ ${item} ]=1)",
         "a $'x\\'' ${item}",
         "a $[${item}]",
         "a <\\\n<E\n${item}\nE",
@@ -253,7 +347,9 @@ def test_only_harmless_values_are_accepted_in_nested_code(run: str) -> None:
 
 
 def test_values_stay_whole_beside_redirections_to_numbers() -> None:
-    assert argv("a 2>&1 >&- ${item} 1>&2; b <&3 ${item}", item="x y")[-1] == "a 2>&1 >&- 'x y' 1>&2; b <&3 'x y'"
+    _, _, script, *values = argv("a 2>&1 >&- ${item} 1>&2; b <&3 ${item}", item="x y")
+    assert script == '_rk1=$1; shift 1; a 2>&1 >&- "$_rk1" 1>&2; b <&3 "$_rk1"'
+    assert values == ["/bin/sh", "x y"]
 
 
 def test_a_shell_with_other_quotes_takes_harmless_values_only() -> None:
@@ -270,7 +366,9 @@ def test_a_backslash_before_a_reference_is_refused(run: str) -> None:
 
 
 def test_a_backslash_that_is_itself_escaped_is_fine() -> None:
-    assert argv("a \\\\${item}", item="x y") == ["/bin/sh", "-c", "a \\\\'x y'"]
+    _, _, script, *values = argv("a \\\\${item}", item="x y")
+    assert script.endswith('; a \\\\"$_rk1"')
+    assert values == ["/bin/sh", "x y"]
     assert argv("a '\\${item}'", item="x") == ["a", "\\x"]
 
 
@@ -300,14 +398,15 @@ def test_words_are_split_as_the_shell_would(shell: str, tmp_path: Path, texts: l
             continue
         if not line.needs_shell:
             plain.append((f"show {text}".strip(" \t\n"), line.argv({})[1:]))
-    assert shown(shell, "\n".join(run for run, _ in plain), tmp_path) == [words for _, words in plain]
+    script = "\n".join(run for run, _ in plain)
+    assert shown([shell, "-c", script], tmp_path) == [words for _, words in plain]
 
 
 SHELL_PARTS = st.sampled_from(
     [
         *["${item}"] * 8, "show ", "echo ", "cat ", ":", "x", "1", " ", " ", "\n", ";", "|", "&&", "&",
-        "(", ")", "((", "))", "[", "]", "[[", "]]", "{", "}", "{a,b}", "@(", "(x)", "=", "a[", "!", "~", "*",
-        "'", '"', "''", '""', "`", "\\", "\\\\", "\\\n", "\\'", "#", " # ", "$'", '$"',
+        "(", ")", "((", "))", "[", "]", "[[", "]]", "{", "}", "{a,b}", "@(", "(x)", "=", "a[", "a=(", "]=1", "!", "~",
+        "*", "'", '"', "''", '""', "`", "\\", "\\\\", "\\\n", "\\'", "#", " # ", "$'", '$"',
         "$", "$(", "$((", "$[", "${X:-", "${X#", "${X}", "$HOME",
         "<<E\n", "<<'E'\n", "<<-E\n", "\nE\n", "<<<", "<(", "<", ">",
         "case x in ", " esac", ";;", "if ", "then ", "fi", "for i in ", "do ", "done", "f() ",
@@ -339,6 +438,8 @@ ATTACKS = st.sampled_from(
 @example(parts=["cat ", "<<E\n", "${item}", "\nE\n"], attack="$(touch owned)")
 @example(parts=["echo ", ">", "&", "${item}"], attack="$(touch owned)")
 @example(parts=["$'", "\\'", "${item}", "'"], attack="; touch owned; ")
+@example(parts=["a=", "(", "[", "${item}", "]=1)"], attack="a[$(touch owned)]")
+@example(parts=["a=(x (y)\n", "[", " ", "${item}", "]=1)"], attack="a[$(touch owned)]")
 def test_no_value_is_ever_run_whatever_text_is_around_it(
     shell: str, tmp_path: Path, parts: list[str], attack: str
 ) -> None:
@@ -350,7 +451,7 @@ def test_no_value_is_ever_run_whatever_text_is_around_it(
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     subprocess.run(
-        [*program[:2], SHOW + program[2]],
+        with_show(program),
         cwd=scratch,
         capture_output=True,
         stdin=subprocess.DEVNULL,
@@ -366,7 +467,9 @@ def test_several_files_are_several_words_sorted_as_given():
         "ls", "a", "b c", "it's", "-x y",
     ]  # fmt: skip
     assert compile_command("ls ${inputs.none} ${inputs.one}", None).argv(scope) == ["ls", "x y"]
-    assert compile_command("ls ${inputs.f}|wc", None).argv(scope)[2] == "ls 'a' 'b c' 'it'\"'\"'s'|wc"
+    _, _, script, *values = compile_command("ls ${inputs.f}|wc", None).argv(scope)
+    assert script.endswith('; ls \'a\' "$_rk1" "$_rk2"|wc')
+    assert values == ["/bin/sh", "b c", "it's"]
     assert (
         compile_command("ls ${inputs.none}; ls '${inputs.one}'x", "sh").argv(
             {"inputs": {"none": Words(), "one": Words(["x"])}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rekindle.domain.changes.template_uses import functions_called, outer_variables
+from rekindle.domain.changes.template_uses import files_in_commands, functions_called, outer_variables
 from rekindle.domain.definition import Each, Step
 
 TEXT = "${env.A} $B ${env.C} $${env.D} ${params.E}"
@@ -39,6 +39,18 @@ def test_a_text_that_cannot_be_read_names_nothing() -> None:
 def test_functions_that_find_items_count_too() -> None:
     steps = [Step("s", call="m:g"), Step("t", call="m:f", each=Each(call="n:items")), Step("u", run="x")]
     assert functions_called([*steps, Step("v", call="m:g")]) == ("m:f", "m:g", "n:items")
+
+
+def test_files_that_values_name_are_found_in_a_shells_text() -> None:
+    text = "cd ${params.folder}; cat ${params.file} | ./${params.program} -x > ${params.out}; python x.py"
+    values = {"folder": "a b", "file": "it's.csv", "program": "do it.sh", "out": "o *.txt"}
+    found = files_in_commands([Step("s", run=text)], {"params": values}, {}, lambda _: None)
+    assert [(one.word, one.role, one.globs) for one in found] == [
+        ("a b/it's.csv", "other", ()),
+        ("a b/o *.txt", "written", ()),
+        ("a b/./do it.sh", "program", ()),
+        ("a b/x.py", "program", ()),
+    ]
 
 
 def test_functions_of_rekindle_itself_are_not_code_of_the_workflow() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 from msgspec.structs import replace
@@ -24,6 +26,7 @@ from rekindle.engine.running.work import work
 from rekindle.engine.session import Session
 from rekindle.journal.orders import Assignment
 from rekindle.spec import load
+from rekindle.store.queries import load as load_statements
 from rekindle.testing import Crash, CrashingStore, FakeClock, ScriptedExecutor
 from rekindle.testing import ScriptedOutcome as End
 
@@ -384,3 +387,31 @@ def test_a_group_is_decided_once_whenever_a_runner_dies(batch, crash_at):
     assert len(released) == 1
     assert [batch.attempts(f"t[n={n}]") for n in range(1, 8)] == [1] * 7
     assert all(batch.project.states()[f"u[n={n}]"] is State.COMPLETED for n in range(3))
+
+
+@contextmanager
+def canary_statements(session: Session) -> Iterator[list[str]]:
+    """Collect the names of the statements of `store/sql/canaries.sql` that run."""
+    ran: list[str] = []
+    patterns = {
+        name: re.compile(re.sub(r"[:?]\w+", ".*", re.escape(query.text)), re.DOTALL)
+        for name, query in load_statements("canaries").items()
+    }
+    session.store._connection.set_trace_callback(
+        lambda text: ran.extend(name for name, pattern in patterns.items() if pattern.fullmatch(text))
+    )
+    yield ran
+    session.store._connection.set_trace_callback(None)
+
+
+def test_ingest_and_apply_run_no_canary_statement_unless_a_group_is_open(batch):
+    first, second = batch.failed()[:2]
+    with canary_statements(batch.session) as ran:
+        rerun.apply(batch.session, rerun.plan(batch.session, [([first], How())], {}))
+        rerun.plan_and_apply(batch.session, [([second], How())], {})
+        batch.work()
+    assert ran == ["decided"]  # for the report of the run
+    batch.rerun()
+    with canary_statements(batch.session) as ran:
+        batch.work()
+    assert {"open", "waiting", "decide"} <= set(ran)

@@ -297,6 +297,7 @@ class AttemptJobState(msgspec.Struct, frozen=True):
     job_attempt: int | None
     cancel_asked: bool = False
     next: NextAttempt = DEFAULT_NEXT_ATTEMPT  # the job's
+    canaries_open: bool = False  # some group of canaries is undecided
 
 
 class LeftProcess(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Reruns that start by themselves: retries, repeats, and the jobs that wait for canaries.
+"""Reruns that start by themselves: retries and repeats.
 
 Each is planned and applied in the transaction that ends the attempt, so that a crash loses none. All retries of a batch
 are one rerun. RetryErrorSearch searches the errors that policies name before the transaction.
@@ -6,25 +6,22 @@ are one rerun. RetryErrorSearch searches the errors that policies name before th
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from rekindle.domain.batches.canaries import SIGNATURE_DIGITS, CanaryDecision, CanaryGroup, GroupOutcome, decide_group
 from rekindle.domain.definition import JobTemplate, RetryRule
-from rekindle.domain.errors import PlanRefused, SlowPattern
+from rekindle.domain.errors import SlowPattern
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.planner import plan_rerun
-from rekindle.domain.rerun.request import FROM_BEGINNING, How, RequestMode, Requests, how_to_json
+from rekindle.domain.rerun.request import FROM_BEGINNING, How, RequestMode, Requests
 from rekindle.domain.rerun.retry import FailedAttempt, Retry, decide_retry, match_errors, retries_lost
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.patterns import SEARCH_SECONDS, compile_pattern
 from rekindle.engine.fan_outs import planning_views
-from rekindle.engine.plan_inputs import plan_requests, read_plan_inputs
 from rekindle.engine.presence import works_elsewhere
 
 if TYPE_CHECKING:
@@ -228,48 +225,3 @@ def apply_repeats(
     if jobs:
         archive.reruns.apply(plan, "repeat", {"jobs": jobs}, "as --repeat asked", now)
     return set(jobs)
-
-
-def resolve_canaries(archive: Transaction, now: float, exists: Exists = os.path.exists) -> set[int]:
-    """Release or stop each group of jobs whose canaries have all ended. A waiting job stays failed and blocks nothing;
-    any other reset takes it out of its group. Must be called after all other writes of the transaction, retries
-    included. Return the jobs that run again."""
-    again: set[int] = set()
-    for group in archive.canaries.open():
-        decision = decide_group(group)
-        if decision is not None:
-            again |= _resolve_group(archive, group, decision, now, exists)
-    return again
-
-
-def _resolve_group(
-    archive: Transaction, group: CanaryGroup, decision: CanaryDecision, now: float, exists: Exists
-) -> set[int]:
-    jobs, how = archive.canaries.waiting(group.id)
-    rerun, ran = None, set[int]()
-    if decision.outcome is GroupOutcome.RELEASED and jobs:
-        request = {
-            "selection": {"signature": group.signature[:SIGNATURE_DIGITS]},
-            "how": how_to_json(how),
-            "canaries": group.rerun,
-            "jobs": jobs,
-        }
-        try:
-            requests = Requests(dict.fromkeys(jobs, how))
-            proposal = plan_requests(read_plan_inputs(archive, requests), requests, request, exists=exists)
-        except PlanRefused as refused:
-            decision = CanaryDecision(GroupOutcome.STOPPED, f"{decision.why}, and {refused.message}")
-        else:
-            note = f"{decision.why} (rerun {group.rerun})"
-            rerun = archive.reruns.apply(proposal.plan, "canary", request, note, now)
-            ran = {job.id for job in proposal.plan.jobs}
-    archive.canaries.decide(group.id, decision.outcome, decision.why, rerun, now)
-    detail = {
-        "outcome": decision.outcome.value,
-        "rerun": group.rerun,
-        "signature": group.signature[:SIGNATURE_DIGITS],
-        "jobs": len(jobs),
-        "why": decision.why,
-    }
-    archive.events.add(now, "canary", group.workflow, detail)
-    return ran

@@ -59,9 +59,8 @@ class Canaries:
                 )
 
     def open(self) -> list[CanaryGroup]:
-        """Return the undecided groups, without the numbers of waiting jobs: a runner asks after every end."""
-        rows = self._db.named_rows(SQL["open"])
-        return self._groups(rows, counted=False) if rows else []
+        """Return the undecided groups, without the numbers of waiting jobs."""
+        return self._groups(self._db.named_rows(SQL["open"]), counted=False)
 
     def waiting(self, group: int) -> tuple[list[int], How]:
         """Return the waiting jobs of a group, and how to rerun them."""
@@ -93,6 +92,8 @@ class Canaries:
     def of_jobs(self, jobs: Collection[int]) -> dict[int, CanaryGroup]:
         """Return the group in which each job waits, or would wait if the group had not been stopped."""
         rows = self._db.rows(SQL["of_jobs"], jobs=as_set(jobs))
+        if not rows:
+            return {}
         found = self._groups(self._db.named_rows(SQL["groups"], groups=as_set({group for _, group in rows})))
         known = {one.id: one for one in found}
         return {job: known[group] for job, group in rows}
@@ -102,8 +103,10 @@ class Canaries:
         return self._groups(self._db.named_rows(SQL["decided"], workflow=workflow, since=since))
 
     def _groups(self, rows: Sequence[Any], *, counted: bool = True) -> list[CanaryGroup]:
+        if not rows:
+            return []
         groups = as_set(row.id for row in rows)
-        counts = self._db.rows(SQL["count_waiting"], groups=groups) if rows and counted else []
+        counts = self._db.rows(SQL["count_waiting"], groups=groups) if counted else []
         waiting: dict[int, int] = dict(counts)
         canaries: dict[int, list[Canary]] = {}
         for row in self._db.named_rows(SQL["canaries"], groups=groups):

@@ -313,6 +313,7 @@ def _status(row: Any, paths: StoredPaths) -> AttemptJobState:
         row.job_attempt,
         row.cancel != 0,
         next_attempt_of(row.next_attempt, paths),
+        row.canaries_open != 0,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -95,6 +96,102 @@ class PlainDisplay:
         if progress.seconds >= self._next:
             self._next = progress.seconds + LINE_SECONDS
             click.echo(summary(progress), err=True)
+
+
+_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+_CLEAR_LINE, _CLEAR_LINE_ABOVE = "\r\x1b[2K", "\x1b[1A\x1b[2K"
+_BAR = 24
+_REST, _BEGUN, _COMPLETE = 237, 197, 70  # colours of the bar: grey, red, green
+_IN_ASCII = str.maketrans("━╸╺…", "-- .")
+
+
+def draws_in_place() -> bool:
+    """Return whether stderr is a terminal whose cursor can be moved."""
+    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+class LiveDisplay:
+    """Draws a progress bar, counts by state, and names of running jobs, and erases them at the end. New kinds of
+    failure are printed above."""
+
+    def __init__(self, failures: NewFailures) -> None:
+        self._failures = failures
+        self._drawn: Sequence[int] = ()  # the widths of the lines that are on the screen
+
+    def __enter__(self) -> LiveDisplay:
+        _write(_HIDE_CURSOR)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _write(self._erase(_stderr_size()[0]) + _SHOW_CURSOR)
+
+    def __call__(self, progress: Progress) -> None:
+        columns, rows = _stderr_size()
+        above = [_printable(line) for line in self._failures.lines(progress)]
+        lines = [_printable(terminal.cut_painted(line, columns)) for line in _live_lines(progress, columns)]
+        del lines[rows:]  # the cursor cannot move above the screen
+        erased = self._erase(columns)
+        self._drawn = [terminal.painted_width(line) for line in lines]
+        _write(erased + "".join(f"{line}\n" for line in above) + "\n".join(lines))
+
+    def _erase(self, columns: int) -> str:
+        """Return the sequence that erases the lines and leaves the cursor at their start. A terminal that has become
+        narrower has wrapped them."""
+        rows = sum(max(1, -(-width // columns)) for width in self._drawn)
+        self._drawn = ()
+        return _CLEAR_LINE + _CLEAR_LINE_ABOVE * (rows - 1) if rows else ""
+
+
+def _live_lines(progress: Progress, columns: int) -> Iterator[str]:
+    ended, total = ended_share(progress)
+    share = f" {100 * ended // total if total else 100:3d}% {ended:,} of {total:,}"
+    yield _bar(ended, total, max(0, min(_BAR, columns - len(share)))) + share
+    yield summary(progress)
+    if progress.running:
+        names = ", ".join(terminal.one_line(name) for name in progress.running)
+        yield click.style(f"running: {names}", dim=True)
+
+
+def _bar(done: int, total: int, columns: int) -> str:
+    """Return a progress bar in steps of half a column."""
+    halves = 2 * columns * done // total if total else 0
+    full, half = divmod(halves, 2)
+    begun = "━" * full + "╸" * half
+    left = columns - full - half
+    gap = "╺" if left and full and not half else ""
+    rest = gap + "━" * (left - len(gap))
+    if os.environ.get("NO_COLOR"):
+        return begun.ljust(columns)
+    return click.style(begun, fg=_COMPLETE if total and done >= total else _BEGUN) + click.style(rest, fg=_REST)
+
+
+def _printable(line: str) -> str:
+    """Return the line with the colours and characters that stderr can show."""
+    encoding = sys.stderr.encoding or "utf-8"
+    if os.environ.get("NO_COLOR"):
+        line = click.unstyle(line)
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        return line.translate(_IN_ASCII).encode(encoding, "replace").decode(encoding)
+    return line
+
+
+def _stderr_size() -> tuple[int, int]:
+    """Return the columns and lines of the terminal on stderr; stdout may be another one, or none."""
+    try:
+        columns, lines = os.get_terminal_size(sys.stderr.fileno())
+    except OSError:  # the terminal is gone
+        columns, lines = 0, 0
+    fixed = os.environ.get("COLUMNS", "")
+    return (int(fixed) if fixed.isdecimal() else columns) or 80, lines or 24
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 _READING_SHOWN_AFTER = 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.cli.output import attempt_text, terminal, waits
-from rekindle.cli.output.progress import Display, Kinds, NewFailures, PlainDisplay
+from rekindle.cli.output.progress import Display, Kinds, LiveDisplay, NewFailures, PlainDisplay, draws_in_place
 from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.domain.states import ACTIVE
 from rekindle.domain.verdicts import Status, VerdictLevel, exit_code_for
@@ -45,11 +44,7 @@ def work_with_progress(session: Session, options: WorkOptions, *, quiet: bool) -
 def _display(kinds: Kinds, *, quiet: bool) -> Display:
     """Return the live display if stderr is a terminal and `quiet` is false, else one that prints a line every ten
     seconds. Each kind of failure is shown once."""
-    if sys.stderr.isatty() and not quiet:
-        from rekindle.cli.output.live import LiveDisplay
-
-        return LiveDisplay(NewFailures(kinds))
-    return PlainDisplay(NewFailures(kinds))
+    return LiveDisplay(NewFailures(kinds)) if draws_in_place() and not quiet else PlainDisplay(NewFailures(kinds))
 
 
 def _kinds(session: Session, workflow: str | None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ _COLOURS = {
 }
 _PAINTED = {word: click.style(word, fg=colour) for word, colour in _COLOURS.items()}
 _NARROWEST = 8
+_PAINT, _UNPAINT = re.compile(r"(\x1b\[[0-9;]*m)"), "\x1b[0m"
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -107,6 +109,29 @@ def cut(text: str, width: int, where: Literal["end", "middle"] | None = "end") -
         return text
     tail = _beginning(text[::-1], (width - 1) // 2)[::-1] if where == "middle" else ""
     return _beginning(text, width - 1 - _display_width(tail)) + "…" + tail
+
+
+def cut_painted(text: str, width: int) -> str:
+    """Return a text with escape sequences for colours in at most `width` columns, with an ellipsis where it was
+    shortened."""
+    left = width - 1
+    if painted_width(text) <= width:
+        return text
+    kept = ""
+    for piece in _PAINT.split(text):
+        if piece.startswith("\x1b"):
+            kept += piece
+            continue
+        shown = _beginning(piece, left)
+        kept, left = kept + shown, left - _display_width(shown)
+        if shown != piece:
+            break
+    return f"{kept}…{_UNPAINT}" if "\x1b" in kept else f"{kept}…"
+
+
+def painted_width(text: str) -> int:
+    """Return the columns of a text without its escape sequences for colours."""
+    return _display_width(_PAINT.sub("", text))
 
 
 def _beginning(text: str, width: int) -> str:

@@ -50,10 +50,10 @@ def files_in_commands(
         if run is None:
             return ()
         try:
-            argv = compile_command(run, shell).argv(scope, LATER)
+            words, variables = compile_command(run, shell).words(scope, LATER)
         except RekindleError:
             return ()
-        named = named_files(argv, environment, search, first=not found and step is steps[0])
+        named = named_files(words, {**environment, **variables}, search, first=not found and step is steps[0])
         found.extend(one for one in named if LATER not in one.word)
         return named
 

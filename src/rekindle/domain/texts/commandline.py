@@ -8,6 +8,11 @@ for programs that would take it for an option. Inside quotes, and in parts that 
 here-documents, comments), only values of harmless characters are accepted. Arguments that a command itself evaluates,
 as `eval` and `let` do, are not protected.
 
+Only values of harmless characters are inserted into a shell's text. All others are arguments of the shell, and the text
+expands them within double quotes: `sh -c '_rk1=$1; shift 1; ls "$_rk1"' sh 'a b'`. They are moved to variables that no
+program inherits, since `set`, `shift` and functions have positional parameters of their own; a text has none at its
+start.
+
 Texts are read by the POSIX shell's rules as far as they decide the context of a value. A part that cannot be followed
 with certainty (a here-document, nested substitutions) counts as NESTED up to the end of the text, so that a mistake
 here can refuse a value, but never run it."""
@@ -16,7 +21,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -40,21 +45,40 @@ Argument = str | tuple[str | Insertion, ...]
 
 
 class CommandLine(msgspec.Struct, frozen=True):
-    """A compiled `run:`. `references` are those of its text, in order."""
+    """A compiled `run:`. `references` are those of its text, in order. `_prefix` begins the names of the variables that
+    its text expands for values."""
 
     needs_shell: bool
     references: tuple[Reference, ...]
     _arguments: tuple[Argument, ...]
     _fixed: tuple[str, ...] | None  # the complete argument vector, if no value is inserted
+    _prefix: str = ""
 
-    def argv(self, scope: Mapping[str, Any], later: str | None = None) -> list[str]:
-        """Return the argument vector for these values (`scope` as in `lookup_reference`). With `later`, that text
-        replaces each missing value.
+    def argv(self, scope: Mapping[str, Any]) -> list[str]:
+        """Return the argument vector for these values (`scope` as in `lookup_reference`).
 
         Raise UnknownWord for a missing value, BadValue for one that is not allowed in its context."""
+        words, variables = self.words(scope)
+        if not variables:
+            return words
+        *shell, text = words
+        numbered = enumerate(variables, 1)
+        moves = " ".join(f"{name}=${{{number}}}" if number > 9 else f"{name}=${number}" for number, name in numbered)
+        # On the text's first line, so that the shell's messages have the line numbers of the text.
+        return [*shell, f"{moves}; shift {len(variables)}; {text}", shell[0], *variables.values()]
+
+    def words(self, scope: Mapping[str, Any], later: str | None = None) -> tuple[list[str], dict[str, str]]:
+        """Return the words as written, and the variables that a shell's text expands for values. With `later`, that
+        text replaces each missing value. Raises as `argv` does."""
         if self._fixed is not None:
-            return list(self._fixed)
-        return [word for argument in self._arguments for word in _render_argument(argument, scope, later)]
+            return list(self._fixed), {}
+        passed: dict[str, str] = {}  # the variable of each value
+
+        def expand(value: str) -> str:
+            return f'"${passed.setdefault(value, f"{self._prefix}{len(passed) + 1}")}"'
+
+        words = [word for argument in self._arguments for word in _render_argument(argument, scope, later, expand)]
+        return words, {name: value for value, name in passed.items()}
 
 
 @lru_cache(maxsize=8192)
@@ -75,33 +99,32 @@ def compile_command(run: str | tuple[str, ...], shell: str | None) -> CommandLin
     words = plain_words(marked) if shell is None else None
     if words is None:
         return _in_shell(("/bin/sh",) if shell is None else tuple(shell.split()), marked, references)
-    values = iter(references)
-    return _command(
-        False,
-        [
-            _argument(
-                piece for text, place in word for piece in _insert_at_marks(text, (Insertion(v, place) for v in values))
-            )
-            for word in words
-        ],
-    )
+    alone = {QuoteContext.WORD: QuoteContext.ALONE}
+    insertions = iter([Insertion(one, alone.get(place, place)) for one, place in _in_context(marked, references)])
+    return _command(False, [_argument(_insert_at_marks(word, insertions)) for word in words])
 
 
 def _in_shell(shell: tuple[str, ...], marked: str, references: list[Reference]) -> CommandLine:
-    """Pass the text to the shell, with every value quoted."""
+    """Pass the text to the shell."""
     if not shell:
         raise BadValue("the shell is empty", hint="write its name, for instance `shell: bash`")
     if shell[0].rpartition("/")[2] in QUOTING_ALIKE:
-        found = quote_contexts(marked, [reference.text for reference in references])
+        insertions = [Insertion(reference, place) for reference, place in _in_context(marked, references)]
     else:
-        found = (QuoteContext.NESTED,) * len(references)
+        insertions = [Insertion(reference, QuoteContext.NESTED) for reference in references]
     if marked.startswith(("-", "+")):
         marked = " " + marked  # otherwise the shell would take the text for an option
-    text = _argument(_insert_at_marks(marked, map(Insertion, references, found)))
-    return _command(True, [*shell, "-c", text])
+    prefix = "_rk"
+    while prefix in marked:
+        prefix = f"_{prefix}"
+    return _command(True, [*shell, "-c", _argument(_insert_at_marks(marked, iter(insertions)))], prefix)
 
 
-def _command(needs_shell: bool, arguments: list[Argument]) -> CommandLine:
+def _in_context(marked: str, references: list[Reference]) -> Iterator[tuple[Reference, QuoteContext]]:
+    return zip(references, quote_contexts(marked, [reference.text for reference in references]), strict=True)
+
+
+def _command(needs_shell: bool, arguments: list[Argument], prefix: str = "") -> CommandLine:
     fixed = tuple(argument for argument in arguments if isinstance(argument, str))
     references = tuple(
         piece.reference
@@ -110,7 +133,7 @@ def _command(needs_shell: bool, arguments: list[Argument]) -> CommandLine:
         for piece in argument
         if isinstance(piece, Insertion)
     )
-    return CommandLine(needs_shell, references, tuple(arguments), None if references else fixed)
+    return CommandLine(needs_shell, references, tuple(arguments), None if references else fixed, prefix)
 
 
 def _parse(text: str) -> tuple[str | Reference, ...]:
@@ -141,14 +164,16 @@ def _argument(pieces: Iterable[str | Insertion]) -> Argument:
     return "".join(piece for piece in kept if isinstance(piece, str))
 
 
-def _render_argument(argument: Argument, scope: Mapping[str, Any], later: str | None) -> Sequence[str]:
+def _render_argument(
+    argument: Argument, scope: Mapping[str, Any], later: str | None, expand: Callable[[str], str]
+) -> Sequence[str]:
     """Return an argument with its values: one word, or one word per file if it is just a set of files."""
     if isinstance(argument, str):
         return (argument,)
     alone = argument[0] if len(argument) == 1 else None
     if isinstance(alone, Insertion) and alone.place is QuoteContext.ALONE:
         value = _lookup(alone, scope, later)
-        return value if isinstance(value, Words) else (_render_insertion(alone, value, later),)
+        return value if isinstance(value, Words) else (_render_insertion(alone, value, later, expand),)
     pieces = []
     for at, piece in enumerate(argument):
         if isinstance(piece, str):
@@ -157,9 +182,10 @@ def _render_argument(argument: Argument, scope: Mapping[str, Any], later: str | 
         value = _lookup(piece, scope, later)
         if isinstance(value, Words) and len(value) != 1:
             _check_separate(piece, len(value), argument[at - 1 : at] or ("",), argument[at + 1 : at + 2] or ("",))
-            pieces.append(" ".join(_render_insertion(piece, one, later) for one in value))
+            pieces.append(" ".join(_render_insertion(piece, one, later, expand) for one in value))
         else:
-            pieces.append(_render_insertion(piece, value[0] if isinstance(value, Words) else value, later))
+            one = value[0] if isinstance(value, Words) else value
+            pieces.append(_render_insertion(piece, one, later, expand))
     return ("".join(pieces),)
 
 
@@ -191,8 +217,9 @@ def _lookup(insertion: Insertion, scope: Mapping[str, Any], later: str | None) -
         return later
 
 
-def _render_insertion(insertion: Insertion, found: Any, later: str | None) -> str:
-    """Return the value as written in its context. Raise BadValue if it is not allowed there."""
+def _render_insertion(insertion: Insertion, found: Any, later: str | None, expand: Callable[[str], str]) -> str:
+    """Return the value as written in its context; `expand` returns the expansion that a shell's text has for it. Raise
+    BadValue if the value is not allowed there."""
     name = insertion.reference.text
     value = written(found)
     if later is not None and value == later:
@@ -203,8 +230,8 @@ def _render_insertion(insertion: Insertion, found: Any, later: str | None) -> st
         case QuoteContext.ALONE:
             return value
         case QuoteContext.WORD:
-            # Always quoted, so that a value cannot be a keyword, an assignment or a file descriptor.
-            return "'" + value.replace("'", "'\"'\"'") + "'"
+            # Always within quotes, so that a value cannot be a keyword, an assignment or a file descriptor.
+            return f"'{value}'" if _HARMLESS.fullmatch(value) else expand(value)
         case QuoteContext.QUOTED | QuoteContext.NESTED as place:
             if _HARMLESS.fullmatch(value) and (value or place is QuoteContext.QUOTED):
                 return value
@@ -242,10 +269,6 @@ _REFUSED = {
         'hand it over with `env` and write "$NAME" there, or write `run` as a list',
     ),
 }
-
-PlainWord = tuple[tuple[str, QuoteContext], ...]
-"""The pieces of a word, each with its context: ALONE or QUOTED."""
-
 
 # Constructs whose end is certain: nothing in them can hide it. Possessive groups are written `(?>(?:…)*)`, since
 # `(?:…)*+` is broken in Python before 3.11.5.
@@ -315,12 +338,6 @@ _GLUED_MARK = re.compile(rf"(\$[A-Za-z_]\w*){MARK}")
 _PLAIN = re.compile(r"(?>(?:[^\s'\"`\\$|&;<>()*?\[\]#~{}!]|[ \t]|'[^']*'|\"[^\"`\\$]*\")*)")
 
 
-_PLAIN_WORD = re.compile(r"(?:[^ \t'\"]|'[^']*'|\"[^\"]*\")+")
-
-
-_PLAIN_PIECE = re.compile(r"'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|(?P<bare>[^'\"]+)")
-
-
 _BUILTINS = """
     . : alias bg break cd chdir command continue eval exec exit export fc fg getopts hash jobs kill let local pwd read
     readonly return set shift source time times trap type ulimit umask unalias unset wait
@@ -350,8 +367,11 @@ def quote_contexts(text: str, names: Sequence[str]) -> tuple[QuoteContext, ...]:
     Raise BadValue for an unclosed quote, and if the text before a mark would change its value."""
     found: list[QuoteContext] = []
     position, word_starts = 0, True
+    array = 0  # parentheses that are open, from the one that begins an array
     while position < len(text):
         kind, end = _token(text, position, word_starts)
+        if array and word_starts and text[position] == "[":
+            kind, end = "lost", len(text)  # a subscript, which bash evaluates
         part = text[position:end]
         if kind == "open":
             raise BadValue(
@@ -362,23 +382,27 @@ def quote_contexts(text: str, names: Sequence[str]) -> tuple[QuoteContext, ...]:
             if not part.startswith("'"):
                 _check_before_marks(part, names[len(found) :])
             found.extend([place] * part.count(MARK))
+        if part == "(" and (array or text[:position].endswith("=")):
+            array += 1
+        elif part == ")" and array:
+            array -= 1
         if kind != "continued":
             word_starts = kind in ("gap", "operator", "comment")
         position = end
     return tuple(found)
 
 
-def plain_words(text: str) -> tuple[PlainWord, ...] | None:
+def plain_words(text: str) -> list[str] | None:
     """Return the words of a text that needs no shell, or None if a shell has to read it."""
+    import shlex
+
     stripped = text.strip(" \t\n")
     if not _PLAIN.fullmatch(stripped):
         return None
-    raw = _PLAIN_WORD.findall(stripped)
-    if not raw or "=" in raw[0] or raw[0].startswith("%"):  # nothing; an assignment; one of the shell's jobs
+    words = shlex.split(stripped)
+    if not words or "=" in words[0] or stripped.startswith("%"):  # nothing; an assignment; one of the shell's jobs
         return None
-    words = tuple(_plain_pieces(word) for word in raw)
-    program, *arguments = ("".join(piece for piece, _ in word) for word in words)
-    return None if _is_builtin(program, arguments) else words
+    return None if _is_builtin(words[0], words[1:]) else words
 
 
 def _token(text: str, position: int, word_starts: bool) -> tuple[str, int]:
@@ -407,13 +431,6 @@ def _check_before_marks(part: str, names: Sequence[str]) -> None:
         name = names[part.count(MARK, 0, glued.end() - 1)]
         braced = f"${{{glued[1][1:]}}}"
         raise BadValue(f"{glued[1]} and {name} would be read as one name", hint=f"write {braced}{name}")
-
-
-def _plain_pieces(word: str) -> PlainWord:
-    return tuple(
-        (piece[piece.lastgroup or "bare"], QuoteContext.ALONE if piece.lastgroup == "bare" else QuoteContext.QUOTED)
-        for piece in _PLAIN_PIECE.finditer(word)
-    )
 
 
 def _is_builtin(program: str, arguments: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rekindle.domain.models import JobFlags, StateChange
 from rekindle.domain.states import ACTIVE, ENDED, JobEvent, transition
-from rekindle.engine.automatic_reruns import resolve_canaries
+from rekindle.engine.canaries import leave_groups, resolve_canaries
 from rekindle.engine.notify import notify
 from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.selections import Chosen, transaction_on
@@ -47,16 +47,14 @@ def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelR
         archive.queue.move(moves)
         archive.queue.move(archive.queue.gave_up(idle, idle=True))
         archive.attempts.want_cancel([job.attempt for job in active if job.attempt is not None])
-        groups = archive.canaries.of_jobs(over)
         answer = CancelResult(
             now=tuple(idle),
             asked=tuple(job.id for job in active),
             ended=tuple(over),
-            left_out=tuple(job for job in over if job in groups and groups[job].outcome is None),
+            left_out=leave_groups(archive, over),
             moved=moved,
         )
         changes.write(archive, now, "canceled")
-        archive.canaries.stop_waiting(answer.left_out)
         resolve_canaries(archive, now)
         registered = archive.runners.alive()
     runners = live_runners(registered, now)

@@ -18,7 +18,7 @@ from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, SavedFile
 from rekindle.domain.rerun.undo import UndoView, decide_undo, refuse_if_touched_later
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
-from rekindle.engine.automatic_reruns import resolve_canaries
+from rekindle.engine.canaries import begin_groups, drop_groups
 from rekindle.engine.notify import notify
 from rekindle.engine.plan_inputs import ChosenRequests, KnownPaths, UnknownPath, read_plan_inputs, resolve_requests
 from rekindle.engine.preconditions import refuse_while_imported, refuse_without_folder
@@ -108,8 +108,7 @@ def apply(
         if first is not None:
             first(archive)
         rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
-        archive.canaries.begin(rerun, proposal.canaries)
-        resolve_canaries(archive, now)  # the rerun may have retired canaries of other groups
+        begin_groups(archive, rerun, proposal, now)
         saved.commit()
         registered = archive.runners.alive()
     runners = live_runners(registered, now)
@@ -161,8 +160,7 @@ def plan_and_apply(
             proposal = plan_again(archive) if archive.reruns.is_outdated(first.plan) else first
             now = session.clock()
             rerun = archive.reruns.apply(proposal.plan, proposal.kind, request, note, now)
-            archive.canaries.begin(rerun, proposal.canaries)
-            resolve_canaries(archive, now)
+            begin_groups(archive, rerun, proposal, now)
             registered = archive.runners.alive()
             break
         paths.look()
@@ -315,8 +313,7 @@ def _undo(
             restore = decide_undo(views)
             _refuse_unapplied_actions(archive, record, views)
             archive.reruns.undo(number, restore, now)
-            archive.canaries.drop(number, now)
-            resolve_canaries(archive, now)  # canaries of other groups may be completed again
+            drop_groups(archive, number, now)
         jobs = archive.jobs.get([job.id for job in record.plan.jobs])
         restored = restore_files()
         registered = archive.runners.alive()

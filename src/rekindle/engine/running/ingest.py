@@ -16,13 +16,8 @@ import msgspec
 from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, StateChange
 from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import ENDED, ENDED_BADLY, Cause, JobEvent, State, transition
-from rekindle.engine.automatic_reruns import (
-    RetryErrorMatches,
-    apply_repeats,
-    apply_retries,
-    bounded_by_policy,
-    resolve_canaries,
-)
+from rekindle.engine.automatic_reruns import RetryErrorMatches, apply_repeats, apply_retries, bounded_by_policy
+from rekindle.engine.canaries import resolve_canaries
 from rekindle.engine.dynamic_actions import apply_dynamic_actions
 from rekindle.engine.fan_outs import end_subtasks, record_fan_outs
 from rekindle.journal.log import Damage, first_record, read_past_damage, restore_length
@@ -160,7 +155,8 @@ def ingest(
     undecided = result.requeued | result.lost
     failed = [move.job for move in moves if move.after in ENDED_BADLY and move.job not in undecided]
     archive.queue.move(archive.queue.gave_up(failed))
-    if ends and not result.lost:  # `rerun_lost` decides later whether lost jobs run again
+    # `rerun_lost` decides later whether lost jobs run again
+    if not result.lost and any(known.canaries_open for _, known in ends):
         resolve_canaries(archive, now, exists)
     return result
 

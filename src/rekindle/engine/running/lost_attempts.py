@@ -17,7 +17,7 @@ from rekindle.domain.rerun.request import FROM_FAILED_STEP, How, RequestMode, Re
 from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.substitution import render_text
-from rekindle.engine.automatic_reruns import resolve_canaries
+from rekindle.engine.canaries import resolve_canaries
 from rekindle.engine.fan_outs import planning_views, stopped_in_fan_out
 from rekindle.engine.machine import processors
 from rekindle.journal.partial_outputs import changes_between, find_moved, move_aside, partial_outputs

@@ -21,7 +21,7 @@ from rekindle.domain.changes.fingerprints import FileRecord
 from rekindle.domain.models import ReuseCandidate, StateChange
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import JobEvent, State, transition
-from rekindle.engine.automatic_reruns import resolve_canaries
+from rekindle.engine.canaries import resolve_canaries
 
 if TYPE_CHECKING:
     from rekindle.engine.session import Session

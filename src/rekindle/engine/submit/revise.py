@@ -27,7 +27,7 @@ from rekindle.domain.definition import Definition, JobNode, split_job_name
 from rekindle.domain.errors import NotFound, SubmitRefused
 from rekindle.domain.graph import find_cycle
 from rekindle.domain.rerun.plan import ReasonKind, RerunPlan
-from rekindle.engine.automatic_reruns import resolve_canaries
+from rekindle.engine.canaries import resolve_canaries
 from rekindle.engine.dynamic_actions import sets_below
 from rekindle.engine.results import SubmitResult
 from rekindle.store.templates import binding_text

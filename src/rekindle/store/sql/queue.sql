@@ -113,10 +113,10 @@ SELECT blocked.job, blocked.attempt FROM blocked JOIN job ON job.id = blocked.jo
 WHERE (:jobs IS NULL OR job.id IN @jobs) AND job.state = 1 ORDER BY blocked.job, blocked.attempt;
 
 -- name: status
--- The status of attempts and of their jobs.
+-- The status of attempts and of their jobs, and whether a group of canaries is undecided.
 SELECT attempt.id, attempt.token, attempt.state, attempt.archived_by IS NOT NULL AS archived, job.id AS job,
     job.name, job.workflow, job.resource_class, job.state AS job_state, job.attempt AS job_attempt, attempt.cancel,
-    job.next_attempt
+    job.next_attempt, EXISTS (SELECT 1 FROM canary_group WHERE outcome IS NULL) AS canaries_open
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
 
 -- name: start_attempt

@@ -1,0 +1,254 @@
+"""The progress of a run on a terminal: what is on the screen, and what is left of it."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from cli_shell import Shell
+
+from rekindle.cli.output.progress import LiveDisplay, NewFailures
+from rekindle.domain.states import State
+from rekindle.engine.results import Progress
+
+CONTROL = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])")
+BAR = "━" * 24
+REKINDLE = Path(sys.executable).with_name("rekindle")
+
+
+class Screen(io.StringIO):
+    """A terminal that keeps what is on its screen. A character beyond the last column goes to the next row."""
+
+    encoding = "utf-8"
+
+    def __init__(self, columns: int, rows: int = 24) -> None:
+        super().__init__()
+        self.columns, self.rows = columns, rows
+        self.lines, self.row, self.column, self.cursor = [""], 0, 0, True
+        self.painted = ""
+
+    def write(self, text: str) -> int:
+        self.painted += text
+        position = 0
+        while position < len(text):
+            control = CONTROL.match(text, position)
+            position = control.end() if control else position + 1
+            if control is None:
+                self._put(text[position - 1])
+            elif control[2] == "A":
+                assert self.row - int(control[1]) >= len(self.lines) - self.rows, "above the screen"
+                self.row -= int(control[1])
+            elif control[2] == "K":
+                self.lines[self.row] = ""
+            elif control[2] in "hl":
+                self.cursor = control[2] == "h"
+        return len(text)
+
+    def _put(self, character: str) -> None:
+        width = cells(character)
+        if character == "\r":
+            self.column = 0
+        elif character == "\n" or self.column + width > self.columns:
+            self.row, self.column = self.row + 1, 0
+            self.lines += [""] * (self.row + 1 - len(self.lines))
+        if character not in "\r\n":
+            assert cells(self.lines[self.row]) == self.column, "written over"
+            self.lines[self.row] += character
+            self.column += width
+
+    def resize(self, columns: int) -> None:
+        """Become another width; lines that are too wide are wrapped."""
+        self.columns = columns
+        wrapped = [
+            line[at : at + columns]
+            for line in self.lines[: self.row + 1]
+            for at in range(0, max(1, len(line)), columns)
+        ]
+        self.lines, self.row, self.column = wrapped, len(wrapped) - 1, len(wrapped[-1])
+
+
+def cells(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def open_screen(columns: int, rows: int = 24) -> Screen:
+        opened = Screen(columns, rows)
+        monkeypatch.setattr(sys, "stderr", opened)
+        monkeypatch.setattr(opened, "fileno", lambda: 2)
+        monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((opened.columns, opened.rows)))
+        return opened
+
+    return open_screen
+
+
+def progress(seconds: float, names: tuple[str, ...] = (), **counts: int) -> Progress:
+    found = {State[name.upper()]: number for name, number in counts.items()}
+    return Progress(counts=found, running=names, ended=0, failed=counts.get("failed", 0), seconds=seconds)
+
+
+def test_progress_is_drawn_in_place_and_erased_at_the_end(screen: Any) -> None:
+    shown = screen(80)
+    shown.write("before\n")
+    with LiveDisplay(NewFailures(dict)) as display:
+        display(progress(0.5, ready=10))
+        assert shown.lines == ["before", f"{BAR}   0% 0 of 10", "10 ready after 0.5 s"]
+        display(progress(1, ("a", "b"), running=2, ready=7, completed=1))
+        row = "━━╺" + "━" * 21 + "  10% 1 of 10"
+        assert shown.lines == ["before", row, "7 ready, 2 running, 1 completed after 1.0 s", "running: a, b"]
+        assert not shown.cursor
+        display(progress(2, completed=10))
+        assert shown.lines[:3] == ["before", f"{BAR} 100% 10 of 10", "10 completed after 2.0 s"]
+    assert [line for line in shown.lines if line] == ["before"]
+    assert (shown.row, shown.column, shown.cursor) == (1, 0, True)
+
+
+def test_a_new_kind_of_failure_is_printed_above_the_display(screen: Any) -> None:
+    shown, kinds = screen(80), {}
+    with LiveDisplay(NewFailures(lambda: dict(kinds))) as display:
+        display(progress(1, ("a",), running=2))
+        kinds["x"] = "a: ValueError: too cold"
+        display(progress(3, failed=1, running=1))
+        assert shown.lines[:2] == ["failed a: ValueError: too cold", "━" * 12 + "╺" + BAR[13:] + "  50% 1 of 2"]
+    assert [line for line in shown.lines if line] == ["failed a: ValueError: too cold"]
+
+
+@pytest.mark.parametrize("columns", [80, 40, 20, 12, 3, 1])
+def test_no_line_is_wider_than_the_terminal(screen: Any, columns: int) -> None:
+    shown = screen(columns)
+    names = (
+        "train[alpha=0.1,beta=0.25]",
+        "évaluation-très-longue-du-modèle",
+        "模型評估任務一二三四五六七八",
+        "b\x1b[31m\n",
+    )
+    with LiveDisplay(NewFailures(dict)) as display:
+        for number in range(1, 5):
+            display(progress(number, names[number - 1 :], running=number, completed=9000 + number, failed=2))
+            assert len(shown.lines) == 3
+            assert max(map(cells, shown.lines)) <= columns
+            assert "\x1b" not in shown.lines[2]
+    assert set(shown.lines) == {""}
+
+
+def test_wide_characters_are_cut_within_the_width(screen: Any) -> None:
+    shown = screen(16)
+    with LiveDisplay(NewFailures(dict)) as display:
+        display(progress(1, ("模型評估任務",), running=1))
+        assert shown.lines[2] == "running: 模型評…"
+
+
+def test_a_cut_line_keeps_its_colours_and_ends_them(screen: Any) -> None:
+    shown = screen(14)
+    with LiveDisplay(NewFailures(dict)) as display:
+        display(progress(1, ready=1, running=2))
+    assert f"1 {click.style('ready', fg='blue')}, 2 \x1b[36mru…\x1b[0m" in shown.painted
+
+
+@pytest.mark.parametrize("columns", [40, 27, 10])
+def test_a_terminal_that_becomes_narrower_is_left_clean(screen: Any, columns: int) -> None:
+    shown = screen(80)
+    with LiveDisplay(NewFailures(dict)) as display:
+        display(progress(1, ("x" * 100,), running=1))
+        shown.resize(columns)
+        display(progress(2, ("x" * 100,), running=1))
+        assert [line for line in shown.lines if line] == shown.lines[:3]
+        shown.resize(columns + 30)
+    assert set(shown.lines) == {""}
+
+
+def test_a_terminal_of_two_rows_shows_two_lines(screen: Any) -> None:
+    shown = screen(80, rows=2)
+    with LiveDisplay(NewFailures(dict)) as display:
+        for seconds in (1, 2, 3):
+            display(progress(seconds, ("a",), running=1))
+            assert len(shown.lines) == 2
+
+
+def test_the_bar_grows_by_half_columns(screen: Any) -> None:
+    shown = screen(80)
+    with LiveDisplay(NewFailures(dict)) as display:
+        for done, bar in ((0, BAR), (1, "╸" + BAR[1:]), (2, "━╺" + BAR[2:]), (47, BAR[1:] + "╸"), (48, BAR)):
+            display(progress(1, completed=done, ready=48 - done))
+            assert shown.lines[0] == f"{bar} {100 * done // 48:3d}% {done} of 48"
+    assert "\x1b[38;5;70m" + BAR in shown.painted
+
+
+def test_without_colours_the_bar_is_only_as_long_as_what_is_done(screen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = screen(80)
+    with LiveDisplay(NewFailures(dict)) as display:
+        display(progress(1, ("a",), completed=5, running=5))
+        assert shown.lines[0] == "━" * 12 + " " * 12 + "  50% 5 of 10"
+    assert not re.search(r"\x1b\[[0-9;]*m", shown.painted)
+
+
+def test_characters_that_a_terminal_does_not_know_are_replaced(screen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = screen(40)
+    monkeypatch.setattr(shown, "encoding", "ascii")
+    with LiveDisplay(NewFailures(dict)) as display:
+        display(progress(1, ("é" * 80,), running=1))
+        assert shown.lines == ["-" * 24 + "   0% 0 of 1", "1 running after 1.0 s", "running: " + "?" * 30 + "."]
+
+
+def run_on_a_terminal(folder: Path, *words: str, columns: int, **env: str) -> str:
+    """Return what a command wrote to a terminal of this width."""
+    above, below = pty.openpty()
+    fcntl.ioctl(below, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    outer = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    with subprocess.Popen(
+        [REKINDLE, *words], cwd=folder, env={**outer, **env}, stdin=below, stdout=below, stderr=below
+    ) as process:
+        os.close(below)
+        written = b""
+        while True:
+            try:
+                read = os.read(above, 65536)
+            except OSError:  # the end: EIO
+                break
+            if not read:
+                break
+            written += read
+        assert process.wait(60) == 2
+    os.close(above)
+    return written.decode()
+
+
+SPEC = "name: w\njobs:\n  a: {run: sleep 0.4}\n  b: {needs: [a], run: 'echo cold >&2; exit 3'}\n"
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_a_run_on_a_terminal_leaves_its_summary_only(shell: Shell, columns: int) -> None:
+    shell.write(SPEC)
+    written = run_on_a_terminal(shell.folder, "run", "spec.yaml", columns=columns, TERM="xterm-256color")
+    assert "running: a" in written
+    shown = Screen(columns)
+    shown.write(written)
+    assert shown.cursor
+    left = "\n".join(shown.lines)
+    assert "━" not in left
+    assert "running: a" not in left
+    assert "1 completed, 1 failed" in left
+
+
+def test_a_terminal_whose_cursor_cannot_be_moved_gets_lines(shell: Shell) -> None:
+    shell.write(SPEC)
+    written = run_on_a_terminal(shell.folder, "run", "spec.yaml", columns=80, TERM="dumb", NO_COLOR="1")
+    assert "\x1b" not in written
+    assert "1 completed, 1 failed" in written
