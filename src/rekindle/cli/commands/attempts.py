@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rekindle.cli.groups import Entry, LazyGroup
+from rekindle.cli.command_table import Entry
+from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.output import attempt_text, json_output, reasons, terminal
 from rekindle.cli.output.attempt_text import FIRST_SUBTASKS, modifications, subtasks_table

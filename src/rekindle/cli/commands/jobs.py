@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rekindle.cli.command_table import Entry
 from rekindle.cli.commands.failures import PASSED_WORDS
-from rekindle.cli.groups import Entry, LazyGroup
+from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option, selection_options
 from rekindle.cli.output import attempt_text, json_output, reasons, terminal, waits
 from rekindle.cli.output.attempt_text import modifications

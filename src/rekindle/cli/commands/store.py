@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rekindle.cli.groups import Entry, LazyGroup
+from rekindle.cli.command_table import Entry
+from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option
 from rekindle.cli.output import json_output, terminal
 from rekindle.domain.errors import Refused
