@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -46,7 +44,7 @@ COMMANDS = {
     "workflows": Entry(
         "rekindle.cli.commands.workflows:workflows", "List, show, compare, archive and delete workflows."
     ),
-    "jobs": Entry("rekindle.cli.commands.jobs:jobs", "List and show jobs."),
+    "jobs": Entry("rekindle.cli.commands.job_list:jobs", "List and show jobs."),
     "attempts": Entry(
         "rekindle.cli.commands.attempts:attempts", "List, show and compare attempts, the executions of jobs."
     ),
@@ -101,6 +99,9 @@ MOST_COLUMNS = 100
 
 def help_page() -> str:
     """Return the help page of `rekindle` as click formats it, for the width of the terminal."""
+    import shutil
+    import textwrap
+
     width = max(min(shutil.get_terminal_size().columns, MOST_COLUMNS) - 2, 50)
     about, _, example = ABOUT.partition("\n\n\b\n")
     options = [("--store URL", STORE_HELP), ("--version", VERSION_HELP), ("-h, --help", "Show this message and exit.")]
@@ -122,6 +123,8 @@ def help_page() -> str:
 
 def _definitions(rows: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
     """Format names and their texts in two columns."""
+    import textwrap
+
     rows = list(rows)
     column = max(len(name) for name, _ in rows) + 2
     for name, text in rows:

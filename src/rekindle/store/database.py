@@ -10,6 +10,7 @@ import os
 import resource
 import sqlite3
 import time
+import zlib
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,19 @@ if TYPE_CHECKING:
     from rekindle.store.paths import StoredPaths
 
 SQL = load("connection")
+
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    msgspec.MsgspecError,
+    zlib.error,
+)
+"""What code raises when it meets a value that it did not expect."""
 
 FILE = "store.db"
 

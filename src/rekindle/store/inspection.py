@@ -21,10 +21,9 @@ from rekindle.domain.rerun.plan import SavedFile
 from rekindle.journal.encoding import json_reader
 from rekindle.journal.log import read_past_damage
 from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
-from rekindle.store.database import DAMAGE_HINT, FILE, Database, connect, translate
+from rekindle.store.database import DAMAGE_HINT, FILE, UNREADABLE, Database, connect, translate
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.integrity import (
-    UNREADABLE,
     contradictions,
     damaged_rows,
     dangling_references,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -27,12 +26,13 @@ from rekindle.domain.rerun.plan import (
     SavedFile,
     seal_plan,
 )
+from rekindle.domain.texts.regexes import lazy_regex
 
 if TYPE_CHECKING:
     from rekindle.domain.models import PartialOutput
 
-_SURROGATE = re.compile("[\udc80-\udcff]")
-_ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f].*\"$")
+_SURROGATE = lazy_regex("[\udc80-\udcff]")
+_ESCAPED = lazy_regex(r"\\udc[89a-f][0-9a-f].*\"$")
 
 Text = TypeVar("Text", str, str | None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -11,22 +10,24 @@ import click
 
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
-from rekindle.cli.options import json_option, selection_options
+from rekindle.cli.options import json_option
 from rekindle.cli.output import attempt_text, json_output, reasons, terminal
 from rekindle.cli.output.attempt_text import FIRST_SUBTASKS, modifications, subtasks_table
 from rekindle.cli.output.pages import emit_rows, limit_options, page_options, print_page_note, print_table
 from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.terminal import Column
+from rekindle.cli.selection_options import selection_options
 from rekindle.cli.sessions import opened
 from rekindle.domain.changes.differences import NAMED_PREFIX, Difference
 from rekindle.domain.changes.staleness import OPAQUE_PREFIX
 from rekindle.domain.texts.display import format_value, mask_json_text
 from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.engine import dynamic_actions
 from rekindle.engine.queries import job_queries, lists, selections
 from rekindle.engine.queries.attempt_comparison import compare_attempts
 from rekindle.engine.queries.job_queries import workdirs
-from rekindle.engine.queries.lists import PageRequest
+from rekindle.engine.results import PageRequest
 from rekindle.query.selections import SelectionFlags, parse_selection
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _BYTES = ("max_rss_bytes", "modified.memory", "template.resources.memory", "reso
 _SECONDS = ("seconds", "cpu_seconds", "modified.time", "template.resources.time", "resources.time")
 _DIGESTS = ("code.", "inputs.", "outputs.", "needs.", NAMED_PREFIX)
 _PARTS = ("environment.interpreter.", "environment.distribution.", "environment.program.")
-_COMMAND = re.compile(r"template\.steps\..+\.run")
+_COMMAND = lazy_regex(r"template\.steps\..+\.run")
 _LEAD = 8  # columns that are kept of the common beginning of two long values
 _FIRST = 20  # rows of a kind, or lines of a file, that are printed without -v
 

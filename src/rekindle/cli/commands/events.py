@@ -18,7 +18,7 @@ from rekindle.domain.texts.display import mask_document
 from rekindle.engine.queries import lists
 
 if TYPE_CHECKING:
-    from rekindle.engine.queries.lists import PageRequest
+    from rekindle.engine.results import PageRequest
 
 COMMANDS = {"list": Entry("rekindle.cli.commands.events:list_events", "List what happened, oldest first.")}
 

@@ -21,7 +21,7 @@ from rekindle.engine.queries import job_queries, lists, workflow_queries
 
 if TYPE_CHECKING:
     from rekindle.domain.rerun.plan import RerunRecord
-    from rekindle.engine.queries.lists import PageRequest
+    from rekindle.engine.results import PageRequest
 
 _HERE = "rekindle.cli.commands.reruns"
 

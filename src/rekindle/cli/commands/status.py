@@ -11,16 +11,15 @@ import click
 from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.output import attempt_text, json_output, terminal, waits
 from rekindle.cli.output.pages import emit_rows, page_options, print_page_note
-from rekindle.cli.output.runs import held_lines, spec_note
 from rekindle.cli.output.terminal import Column
+from rekindle.cli.output.workflow_notes import held_lines, spec_note
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.engine.queries import workflow_queries
 
 if TYPE_CHECKING:
-    from rekindle.engine.queries.lists import PageRequest
-    from rekindle.engine.results import DeadRunner, WorkflowStatus
+    from rekindle.engine.results import DeadRunner, PageRequest, WorkflowStatus
 
 _BAR = 40
 _SIGNS = ((State.COMPLETED, "green"), (State.FAILED, "red"), (State.CANCELED, "magenta"))

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rekindle.cli.options import json_option, selection_options
+from rekindle.cli.options import json_option
 from rekindle.cli.output import attempt_text, json_output, reasons, terminal, waits
 from rekindle.cli.output.pages import emit_rows, limit_options, print_page_note
 from rekindle.cli.output.progress import reading_progress
-from rekindle.cli.output.runs import note_spec_changes
+from rekindle.cli.output.workflow_notes import note_spec_changes
+from rekindle.cli.selection_options import selection_options
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import UsageError
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.queries.job_queries import workflows_of
-from rekindle.engine.queries.lists import PageRequest
 from rekindle.engine.queries.waits import WaitReason
 from rekindle.engine.queries.waits import wait_reasons as waits_of
+from rekindle.engine.results import PageRequest
 from rekindle.engine.staleness import stale_jobs
 from rekindle.query.selections import SelectionFlags, parse_selection
 

@@ -23,8 +23,7 @@ from rekindle.engine.submit.revise import compare_revisions
 if TYPE_CHECKING:
     from rekindle.domain.definition import Definition, JobTemplate, Step
     from rekindle.domain.models import Workflow
-    from rekindle.engine.queries.lists import PageRequest
-    from rekindle.engine.results import WorkflowStatus
+    from rekindle.engine.results import PageRequest, WorkflowStatus
 
 _HERE = "rekindle.cli.commands.workflows"
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rekindle.domain.models import Attempt, FailureGroup, PartialOutput, StepOutcome
     from rekindle.domain.rerun.plan import OverrideChange, Reason
     from rekindle.domain.verdicts import Verdict
-    from rekindle.engine.queries.lists import PageRequest
+    from rekindle.engine.results import PageRequest
 
 FIRST_SUBTASKS = 20
 """Rows of a fan-out that are printed without -v."""

@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from rekindle.cli.output import terminal
-from rekindle.engine.queries.lists import PageRequest
+from rekindle.engine.results import PageRequest
 
 if TYPE_CHECKING:
     from rekindle.cli.output.terminal import Column

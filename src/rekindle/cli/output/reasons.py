@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,13 +14,14 @@ from rekindle.domain.changes.differences import ON_IMPORT
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.texts.display import NOT_SET, format_value
 from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.texts.regexes import lazy_regex
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import EnvironmentPart
     from rekindle.domain.changes.staleness import ComparedPart
 
 _SHORT = 10  # digits of a digest
-_COMMAND = re.compile(r"steps\.(?P<step>.+)\.(?P<items>each\.)?run")
+_COMMAND = lazy_regex(r"steps\.(?P<step>.+)\.(?P<items>each\.)?run")
 _NAMED = 3  # files of each kind
 _LONG = 30  # characters of a value that fit beside the other one
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -165,6 +164,8 @@ def duration(seconds: float | None) -> str:
 
 def width() -> int:
     """Return the columns of the terminal, or $COLUMNS; 80 without either."""
+    import shutil  # imports every compression of the standard library
+
     return shutil.get_terminal_size((80, 24)).columns
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -41,7 +40,7 @@ from rekindle.journal.paths import (
     token_entry,
     unfinished_copy,
 )
-from rekindle.journal.processes import CANCEL_SIGNAL, boot_id, processes_with, session_members, start_of
+from rekindle.journal.processes import CANCEL_SIGNAL, boot_id, host_name, processes_with, session_members, start_of
 from rekindle.journal.records import Ended, Leaving, Record, Sealed
 from rekindle.journal.trees import remove_tree
 from rekindle.store.paths import Convert, moved, with_partial, with_prints
@@ -113,9 +112,7 @@ class OrphanedWorker(msgspec.Struct):
         """Return the new content of its journal.
 
         Seal a journal that does not exist yet. Kill the remaining processes of a worker that has ended."""
-        if self.position == 0 and seal_journal(
-            self.path, Sealed(f"pid {os.getpid()} on {socket.gethostname()}", time.time())
-        ):
+        if self.position == 0 and seal_journal(self.path, Sealed(f"pid {os.getpid()} on {host_name()}", time.time())):
             self.drained = True
             return None
         over = self.gone and not self._kill_session()
