@@ -15,8 +15,9 @@ from rekindle.domain.rerun.plan import NextAttempt, Reason, ReasonKind, SavedFil
 from rekindle.domain.rerun.undo import JobPointers
 from rekindle.store.database import connect
 from rekindle.store.opening import FILE, SQL, open_store
-from rekindle.store.paths import StoredPaths, moved
-from rekindle.store.schema import encode_paths, migrate, migrations
+from rekindle.store.path_upgrade import encode_paths
+from rekindle.store.schema import migrate, migrations
+from rekindle.store.stored_paths import StoredPaths, moved
 
 PARTS = st.sampled_from(["p", "q", ".rekindle", "data", "..", ".x", "a b", "@", "café"])
 PATHS = st.lists(PARTS, min_size=1, max_size=6).map(lambda parts: "/" + "/".join(parts))

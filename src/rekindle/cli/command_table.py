@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from rekindle.streams import terminal_columns
+
 
 class Entry(NamedTuple):
     """The place of a command (`module:attribute`), and its line in the list of commands."""
@@ -99,10 +101,9 @@ MOST_COLUMNS = 100
 
 def help_page() -> str:
     """Return the help page of `rekindle` as click formats it, for the width of the terminal."""
-    import shutil
     import textwrap
 
-    width = max(min(shutil.get_terminal_size().columns, MOST_COLUMNS) - 2, 50)
+    width = max(min(terminal_columns(), MOST_COLUMNS) - 2, 50)
     about, _, example = ABOUT.partition("\n\n\b\n")
     options = [("--store URL", STORE_HELP), ("--version", VERSION_HELP), ("-h, --help", "Show this message and exit.")]
     return "\n".join(

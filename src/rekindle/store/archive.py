@@ -32,8 +32,8 @@ from rekindle.store.database import (
     is_write_refused,
     translate,
 )
-from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import load
+from rekindle.store.stored_paths import StoredPaths
 
 if TYPE_CHECKING:
     from rekindle.store.attempts import Attempts, Subtasks
@@ -148,8 +148,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """Yield a transaction."""
-        for name in REPOSITORIES:
-            _repository(name)  # nothing is imported while other processes wait for the transaction
+        _import_all()  # and nothing while other processes wait for the transaction
         with self._block(write=True) as database:
             yield Transaction(database)
 
@@ -203,6 +202,14 @@ class Store:
         from rekindle.store.integrity import refuse_damaged
 
         refuse_damaged(self._connection, self.folder, error)
+
+
+@cache
+def _import_all() -> None:
+    """Import all repositories, and what only their writes use."""
+    for name in REPOSITORIES:
+        _repository(name)
+    import_module("rekindle.store.revisions")
 
 
 @cache

@@ -25,7 +25,7 @@ from rekindle.store.document_functions import FUNCTIONS, Gathered
 from rekindle.store.queries import Query, Row, load
 
 if TYPE_CHECKING:
-    from rekindle.store.paths import StoredPaths
+    from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("connection")
 

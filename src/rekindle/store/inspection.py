@@ -30,9 +30,10 @@ from rekindle.store.integrity import (
     file_problems,
 )
 from rekindle.store.opening import is_unchanging, version_of
-from rekindle.store.paths import StoredPaths, with_saved
+from rekindle.store.paths import with_saved
 from rekindle.store.queries import load
-from rekindle.store.schema import migrations
+from rekindle.store.schema import newest_version
+from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("inspection")
 
@@ -95,7 +96,7 @@ def _inspect(folder: Path, opened: sqlite3.Connection, deep: bool, progress: Sho
     with closing(opened) as connection:
         connection.execute(SQL["only_read"].text)
         version = version_of(connection, folder)
-        if version < len(migrations()):
+        if version < newest_version():
             raise StoreVersion(
                 f"the store {folder} was written by an older rekindle (its version is {version})",
                 hint="`rekindle status` upgrades it; then check it",

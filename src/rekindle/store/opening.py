@@ -34,9 +34,9 @@ from rekindle.store.database import (
     is_disk_full,
     translate,
 )
-from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import load
-from rekindle.store.schema import APPLICATION, migrate, migrations
+from rekindle.store.schema import APPLICATION, migrate, migrations, newest_version
+from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("opening")
 
@@ -190,7 +190,7 @@ def _prepare(folder: Path, connection: Connection, shared: bool) -> Store:
     with ExitStack() as on_error:
         on_error.callback(connection.close)
         version = version_of(connection, folder)
-        if version < len(migrations()):
+        if version < newest_version():
             _upgrade(connection, folder)
         identity = _identity(connection, folder)
         on_error.pop_all()
@@ -232,7 +232,7 @@ def version_of(connection: sqlite3.Connection, folder: Path) -> int:
         if not (folder / FILE).stat().st_size:
             raise StoreDamaged(f"the store {folder} is damaged: {FILE} is empty", hint=DAMAGE_HINT)
         raise StoreDamaged(f"{folder / FILE} is not a rekindle store", hint="--store names another folder")
-    ours = len(migrations())
+    ours = newest_version()
     version: int = connection.execute(SQL["version"].text).fetchone()[0]
     if version > ours:
         raise StoreVersion(

@@ -37,8 +37,8 @@ from rekindle.domain.selection import (
 from rekindle.domain.states import State
 from rekindle.domain.texts.patterns import compile_pattern
 from rekindle.journal.encoding import to_json
-from rekindle.store.paths import StoredPaths, stored_text
 from rekindle.store.queries import as_set, load
+from rekindle.store.stored_paths import StoredPaths, stored_text
 
 SQL = load("predicates")
 DOCUMENTS = load("documents")

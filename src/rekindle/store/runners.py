@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rekindle.domain.models import ProcessIdentity, Runner, RunnerCapacity
-from rekindle.store.paths import path_of, stored_text
 from rekindle.store.queries import load
+from rekindle.store.stored_paths import path_of, stored_text
 
 if TYPE_CHECKING:
     from rekindle.store.database import Database

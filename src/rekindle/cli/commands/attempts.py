@@ -29,6 +29,7 @@ from rekindle.engine.queries.attempt_comparison import compare_attempts
 from rekindle.engine.queries.job_queries import workdirs
 from rekindle.engine.results import PageRequest
 from rekindle.query.selections import SelectionFlags, parse_selection
+from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.actions import ActionSet
@@ -176,7 +177,7 @@ def _files(prints: FileFingerprints, most: int | None) -> Iterator[str]:
         name = reasons.named_file(one.name) if one.implicit else f"{kind} {terminal.one_line(one.name)}"
         digest = reasons.short_digest(one.digest) if one.digest else "was not there"
         content = digest if one.compared else "written by the attempt, not compared"
-        yield terminal.cut(f"{name}: {content}", terminal.width())
+        yield terminal.cut(f"{name}: {content}", terminal_columns())
     if most is not None and len(every) > most:
         yield f"… and {terminal.plural(len(every) - most, 'more file')} (-v shows all)"
 
@@ -203,7 +204,7 @@ def _facts(one: Attempt, name: str, workflow: str, workdir: str | None, retry: R
             ("modified", modifications(one.overrides)),
             ("started", terminal.full_time(one.started)),
             ("ended", terminal.full_time(one.ended)),
-            ("time", terminal.duration(json_output.seconds(one.started, one.ended))),
+            ("time", terminal.duration(terminal.seconds(one.started, one.ended))),
             ("cpu", terminal.duration(one.cpu_seconds)),
             ("memory", format_size(one.max_rss_bytes) if one.max_rss_bytes is not None else ""),
             ("on", where),
@@ -337,12 +338,12 @@ def _lines(lines: Iterable[str], most: int | None, indent: int = 2) -> None:
 
 
 def _coloured(line: str) -> str:
-    cut = terminal.cut(line, terminal.width() - 4)
+    cut = terminal.cut(line, terminal_columns() - 4)
     return click.style(cut, fg="red" if line[:1] == "-" else "green")
 
 
 def _cut(line: str) -> str:
-    return terminal.cut(line, terminal.width())
+    return terminal.cut(line, terminal_columns())
 
 
 def _table(a: int, b: int, found: Sequence[Difference]) -> str:
@@ -368,7 +369,7 @@ def _values(one: Difference) -> tuple[str, str]:
 def _from_difference(a: str, b: str) -> tuple[str, str]:
     """Return two texts. Long ones begin shortly before their first difference, which a cut at their ends would hide."""
     alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
-    if alike <= _LEAD + 1 or max(len(a), len(b)) <= terminal.width() // 3:
+    if alike <= _LEAD + 1 or max(len(a), len(b)) <= terminal_columns() // 3:
         return a, b
     left_out = alike - _LEAD
     return "…" + a[left_out:], "…" + b[left_out:]

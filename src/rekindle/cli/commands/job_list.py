@@ -10,7 +10,7 @@ import click
 from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option
-from rekindle.cli.output import attempt_text, json_output, terminal
+from rekindle.cli.output import attempt_text, terminal
 from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
 from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.terminal import Column
@@ -57,6 +57,8 @@ def list_jobs(flags: SelectionFlags, page: PageRequest, as_json: bool) -> None:
     selection = parse_selection(flags)
     with opened() as session, reading_progress() as on_read, lists.jobs(session, selection, page, on_read) as found:
         if as_json:
+            from rekindle.cli.output import json_output
+
             emit_rows("jobs", (json_output.job(row, True if selection.changed else None) for row in found.rows))
         elif not found.total:
             click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
@@ -98,7 +100,7 @@ def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
         job.state.label,
         attempt_text.cause(live) if live else "",
         str(job.attempts),
-        terminal.duration(json_output.seconds(live.started, live.ended)) if live else "",
+        terminal.duration(terminal.seconds(live.started, live.ended)) if live else "",
         terminal.short_time(live.ended) if live else "",
         ", ".join(notes),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -265,6 +264,8 @@ def _side(reason: Reason, side: str) -> str:
 
 def command_diff(before: Any, after: Any) -> Iterator[str]:
     """Yield a unified diff of two commands: by lines of a shell command, or by words of a list."""
+    import difflib
+
     lines = difflib.unified_diff(_lines(before), _lines(after), n=1, lineterm="")
     for line in list(lines)[2:]:
         if line.startswith("@@"):

@@ -13,6 +13,7 @@ import msgspec
 
 from rekindle.domain.texts.display import show_bytes
 from rekindle.domain.texts.quantities import format_duration
+from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.states import State
@@ -64,7 +65,7 @@ def tables(columns: Sequence[Column], blocks: Iterable[Iterable[Sequence[str]]],
             natural[at] = max(natural[at], *map(_display_width, column))
             if any(column):
                 filled.add(at)
-        total = width() - indent
+        total = terminal_columns() - indent
         if not above:
             filled -= _left_out(columns, sorted(filled), natural, total)
         widths = _fit(columns, sorted(filled), natural, total)
@@ -157,16 +158,14 @@ def _short_time(second: int, today: date) -> str:
     return then.strftime("%H:%M:%S" if then.date() == today else "%Y-%m-%d %H:%M")
 
 
+def seconds(started: float | None, ended: float | None) -> float | None:
+    """Return the seconds between two times; None if one is unknown."""
+    return None if started is None or ended is None else round(max(0.0, ended - started), 6)
+
+
 def duration(seconds: float | None) -> str:
     """Return a duration such as `1h 30m`; "" for None."""
     return "" if seconds is None else format_duration(seconds)
-
-
-def width() -> int:
-    """Return the columns of the terminal, or $COLUMNS; 80 without either."""
-    import shutil  # imports every compression of the standard library
-
-    return shutil.get_terminal_size((80, 24)).columns
 
 
 def _left_out(columns: Sequence[Column], given: Sequence[int], natural: Sequence[int], total: int) -> set[int]:

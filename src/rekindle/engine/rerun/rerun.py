@@ -29,7 +29,8 @@ from rekindle.engine.rerun.output_copies import CopyProgress, copy_outputs, rest
 from rekindle.engine.results import AppliedRerun, PlannedRerun, UndoneRerun
 from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
 from rekindle.store.archive import Snapshot, Transaction
-from rekindle.store.paths import moved, with_plan, with_request
+from rekindle.store.paths import with_plan, with_request
+from rekindle.store.stored_paths import moved
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Workflow

@@ -43,7 +43,8 @@ from rekindle.journal.paths import (
 from rekindle.journal.processes import CANCEL_SIGNAL, boot_id, host_name, processes_with, session_members, start_of
 from rekindle.journal.records import Ended, Leaving, Record, Sealed
 from rekindle.journal.trees import remove_tree
-from rekindle.store.paths import Convert, moved, with_partial, with_prints
+from rekindle.store.paths import with_partial, with_prints
+from rekindle.store.stored_paths import Convert, moved
 
 if TYPE_CHECKING:
     from rekindle.store.archive import Snapshot, Transaction
