@@ -17,7 +17,6 @@ from rekindle.domain.rerun.start import completed_steps
 from rekindle.domain.rerun.views import FanOutView, JobGraph, JobView
 from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import KnownSubtask, SubtaskChoice, known_subtasks
-from rekindle.files.digests import FileReader
 from rekindle.files.file_patterns import static_items
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.orders import FanOut
@@ -177,6 +176,8 @@ def _with_changed_items(archive: Snapshot, one: FanOutView, template: JobTemplat
         for known in one.known
         if known.complete and known.digest is not None and (now is None or known.item in now)
     }
+    from rekindle.files.digests import FileReader
+
     reader = FileReader(archive.fingerprints.known_files([path for _, path in recorded.values()]).values())
     changed = (item for item, (digest, path) in recorded.items() if reader.content("", path).digest != digest)
     return msgspec.structs.replace(one, changed=frozenset(changed))

@@ -10,18 +10,19 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from rekindle.domain.actions import effective_params
-from rekindle.domain.documents.conditions import compile_query
-from rekindle.domain.texts.patterns import compile_pattern
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.rows import STATES
 
 
 def _search(pattern: str, text: object) -> bool:
+    from rekindle.domain.texts.patterns import compile_pattern
+
     return isinstance(text, str) and compile_pattern(pattern).found_in(text)
 
 
 def _matches(query: str, layout: str, *values: Any) -> bool:
+    from rekindle.domain.documents.conditions import compile_query
+
     return compile_query(query)(_builder(layout)(_Values(values)))
 
 
@@ -30,6 +31,8 @@ def _document(layout: str, *values: Any) -> str:
 
 
 def _effective(params: str, patches: str) -> str:
+    from rekindle.domain.actions import effective_params
+
     changes = [patch["set"] for patch in from_json(patches) if "set" in patch]
     return to_json(effective_params(from_json(params), changes)).decode()
 

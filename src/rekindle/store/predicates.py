@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from rekindle.domain.documents.conditions import compile_query
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.selection import (
     FIELD_PREFIXES,
@@ -35,7 +34,6 @@ from rekindle.domain.selection import (
     WithChanges,
 )
 from rekindle.domain.states import State
-from rekindle.domain.texts.patterns import compile_pattern
 from rekindle.journal.encoding import to_json
 from rekindle.store.queries import as_set, load
 from rekindle.store.stored_paths import StoredPaths, stored_text
@@ -147,10 +145,14 @@ class _Compiler(msgspec.Struct):
             case Not(part):
                 return SQL["not"].text.replace("{part}", self.predicate(part))
             case ErrorPattern(pattern, archived):
+                from rekindle.domain.texts.patterns import compile_pattern
+
                 compile_pattern(pattern)
                 fragment = SQL["error_any" if archived else "error_live"].text
                 return fragment.replace("{value}", self.bound(pattern))
             case DocumentMatches(document, query):
+                from rekindle.domain.documents.conditions import compile_query
+
                 compile_query(query)
                 return self.document("asked", document).replace("{query}", self.bound(query))
         return self._compare(where)
@@ -222,6 +224,8 @@ class _Compiler(msgspec.Struct):
         if where.op in (Op.REGEX, Op.GLOB) and not isinstance(value, str):
             raise BadSelection(f"{where.field} {where.op.value} takes a text, not {value!r}")
         if where.op is Op.REGEX:
+            from rekindle.domain.texts.patterns import compile_pattern
+
             return compile_pattern(value).text
         if where.op is Op.GLOB:
             return value.replace("[", "[[]")  # SQLite's GLOB knows character sets; rekindle's patterns do not

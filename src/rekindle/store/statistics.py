@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -138,4 +137,5 @@ def _medians_by_name(rows: Iterable[Row]) -> dict[int, Mapping[str, float]]:
 
 
 def _median(values: list[float]) -> float:
-    return max(0.0, values[0] if len(values) == 1 else median(values))
+    ordered, half = sorted(values), len(values) // 2
+    return max(0.0, (ordered[half] + ordered[~half]) / 2)

@@ -18,7 +18,7 @@ from rekindle.cli.options import (
     revise_option,
     then_work_options,
 )
-from rekindle.cli.output import json_output, terminal
+from rekindle.cli.output import terminal
 from rekindle.cli.output.plans import confirm, draw_plan, finish_applied, print_applied, print_nothing, summary
 from rekindle.cli.output.progress import reading_progress, saving_progress
 from rekindle.cli.output.workflow_notes import note_spec_changes
@@ -189,7 +189,7 @@ def _plan(
             return None, None
         note_spec_changes(workflow_queries.owners(session, [one.id for one in refusal.refused]))
         if options.as_json:
-            json_output.emit(json_output.nothing_planned(refusal.refused))
+            _emit_refused(refusal)
         raise
     note_spec_changes(found.workflows)
     return found, applied
@@ -205,6 +205,8 @@ def _apply(session: Session, proposal: PlannedRerun) -> AppliedRerun:
 
 def _document(proposal: PlannedRerun, applied: AppliedRerun | None) -> dict[str, object]:
     """Return the plan as JSON, with its submission."""
+    from rekindle.cli.output import json_output
+
     document = json_output.plan(proposal.plan, applied.rerun if applied else None)
     document["canaries"] = [json_output.canary_choice(one) for one in proposal.canaries]
     if proposal.planned_submission is None:
@@ -218,6 +220,19 @@ def _document(proposal: PlannedRerun, applied: AppliedRerun | None) -> dict[str,
     return {**document, "submitted": submitted}
 
 
+def _emit(document: Mapping[str, Any]) -> None:
+    from rekindle.cli.output import json_output
+
+    json_output.emit(document)
+
+
+def _emit_refused(refusal: PlanRefused | None = None) -> None:
+    """Print the document of a plan without jobs."""
+    from rekindle.cli.output import json_output
+
+    json_output.emit(json_output.nothing_planned(refusal.refused if refusal is not None else ()))
+
+
 def _report_and_work(
     session: Session, proposal: PlannedRerun, applied: AppliedRerun, options: RerunFlags, *, repeated: bool
 ) -> int:
@@ -225,7 +240,7 @@ def _report_and_work(
     Return the exit code."""
     measures = options.and_work and repeated
     if options.as_json and not measures:
-        json_output.emit(_document(proposal, applied))
+        _emit(_document(proposal, applied))
     workflows = workflows_of(session, [job.id for job in applied.plan.jobs])
     code = finish_applied(session, applied, workflows, options.and_work, options.slots, options.as_json)
     if measures:
@@ -234,7 +249,7 @@ def _report_and_work(
         jobs = [job.id for job in applied.plan.jobs if any(one.kind is ReasonKind.SELECTED for one in job.reasons)]
         found, rows = failures.measure_flaky(session, jobs, every=True)
         if options.as_json:
-            json_output.emit({**_document(proposal, applied), **failures.flaky_json(found, rows)})
+            _emit({**_document(proposal, applied), **failures.flaky_json(found, rows)})
         else:
             click.echo("")
             failures.draw_flaky(found, rows, len(jobs))
@@ -261,7 +276,7 @@ def _save(session: Session, proposal: PlannedRerun, path: Path | None, as_json: 
     if path is not None:
         engine.save(session, proposal, path)
     if as_json:
-        json_output.emit(_document(proposal, None))
+        _emit(_document(proposal, None))
     if path is not None:
         click.echo(f"saved: `rekindle apply {path}` applies it, unless its jobs have changed by then", err=as_json)
     elif not as_json:
@@ -323,7 +338,7 @@ def _plan_submission(
         )
     except PlanRefused as refusal:
         if options.as_json:
-            json_output.emit(json_output.nothing_planned(refusal.refused))
+            _emit_refused(refusal)
         raise
     if isinstance(found, PlannedRerun):
         return found
@@ -343,7 +358,7 @@ def _print_unknown(number: int) -> None:
 
 def _print_nothing_submitted(found: SubmitPreview, spec: str, as_json: bool, text: str) -> None:
     if as_json:
-        json_output.emit(json_output.nothing_planned())
+        _emit_refused()
         return
     click.echo(text)
     if not found.submitted.unchanged:
@@ -364,6 +379,8 @@ def apply(file: Path, as_json: bool) -> None:
     with reconciled() as session:
         applied = engine.apply(session, engine.load(session, file), saving_progress())
     if as_json:
+        from rekindle.cli.output import json_output
+
         json_output.emit(json_output.plan(applied.plan, applied.rerun))
         return
     click.echo(summary(applied.plan))

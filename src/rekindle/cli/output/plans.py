@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from rekindle.cli.output import attempt_text, json_output, reasons, revisions, terminal
+from rekindle.cli.output import attempt_text, reasons, terminal
 from rekindle.cli.output.terminal import Column
 from rekindle.domain.errors import Refused, RefusedJob
 from rekindle.domain.rerun.plan import ExpectedCost, PlannedJob, Reason, ReasonKind, RerunPlan
@@ -65,7 +65,9 @@ def draw_revision(plan: RerunPlan, children: Mapping[int, Sequence[int]], *, ver
     if plan.jobs:
         _draw_jobs(plan.jobs, children, (), None if verbose else FIRST)
         click.echo("")
-    click.echo(revisions.summary(plan))
+    from rekindle.cli.output.revisions import summary as revision_summary
+
+    click.echo(revision_summary(plan))
 
 
 def _draw_kept(jobs: Sequence[PlannedJob], most: int | None) -> None:
@@ -377,6 +379,8 @@ def confirm(yes: bool, as_json: bool) -> None:
 def print_nothing(as_json: bool, text: str = "nothing selected") -> None:
     """Print that there is nothing to do, and why."""
     if as_json:
+        from rekindle.cli.output import json_output
+
         json_output.emit(json_output.nothing_planned())
     else:
         click.echo(text)

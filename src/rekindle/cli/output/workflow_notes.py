@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.cli.output import terminal
-from rekindle.domain.rerun.request import RESET_HOLD
 from rekindle.engine.queries.workflow_queries import spec_state
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 def held_lines(held: Mapping[str, int], workflow: str | None) -> Iterator[str]:
     """Yield `3 jobs are held: reset    let go: rekindle restart -w 1` for each reason."""
+    from rekindle.domain.rerun.request import RESET_HOLD
+
     scope = f" -w {workflow}" if workflow else ""
     for reason, number in held.items():
         jobs = f"{terminal.plural(number, 'job')} {'is' if number == 1 else 'are'} {terminal.coloured('held')}"

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from rekindle.domain.models import Attempt, Job, LoggedEvent, PartialOutput
-from rekindle.domain.rerun.plan import Reason, RerunRecord
-from rekindle.domain.states import State
 from rekindle.engine.queries import selections
 from rekindle.engine.queries.job_queries import workdirs_in
 from rekindle.engine.results import JobRow, PageRequest
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt, Job, LoggedEvent, PartialOutput
+    from rekindle.domain.rerun.plan import Reason, RerunRecord
     from rekindle.domain.selection import Selection
+    from rekindle.domain.states import State
     from rekindle.engine.session import Session
     from rekindle.engine.staleness.contents import ReadProgress
     from rekindle.store.archive import Snapshot
