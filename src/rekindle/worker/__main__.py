@@ -71,3 +71,5 @@ def _signal_descriptor() -> int:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(0)  # everything is journaled; freeing every object takes a fifth of the time of a short run
