@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rekindle.cli.output import terminal
-from rekindle.domain.changes.differences import ON_IMPORT
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.texts.display import NOT_SET, format_value
 from rekindle.domain.texts.quantities import format_size
@@ -142,6 +141,8 @@ def _of_environment(detail: Mapping[str, Any]) -> str:
 
 
 def _of_code(detail: Mapping[str, Any]) -> str:
+    from rekindle.domain.changes.differences import ON_IMPORT
+
     module, name = terminal.one_line(str(detail.get("module"))), detail.get("name")
     happened = _happened(detail, "is gone", "is new")
     if name is None:
