@@ -28,7 +28,7 @@ class Row:
 
 
 ROWS = {
-    "startup": Row("rekindle --help", lambda: startup(20), lambda: startup(5)),
+    "startup": Row("short commands on a small store, and a run of two jobs", lambda: startup(20), lambda: startup(5)),
     "commands": Row("10,000 commands beside xargs", lambda: commands(10_000, 3), lambda: commands(1_000, 2)),
     "calls": Row("10,000 Python calls beside a pool", lambda: calls(10_000, 3), lambda: calls(1_000, 2)),
     "workflows": Row(

@@ -94,3 +94,15 @@ def describe_stdout_error(error: OSError) -> str:
     """Return the error message for a failed write to stdout."""
     why = "it is closed" if error.errno == errno.EBADF else error.strerror
     return f"cannot write to stdout: {why}"
+
+
+def terminal_columns() -> int:
+    """Return the columns of the terminal, or $COLUMNS; 80 without either. As `shutil.get_terminal_size`, without
+    importing the compressions of `shutil`."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80

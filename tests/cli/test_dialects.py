@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from cli_shell import Shell
 
-from rekindle.cli.groups import DIALECTS
+from rekindle.cli.command_table import DIALECTS
 
 
 def test_the_dialects_are_listed(shell: Shell) -> None:

@@ -207,8 +207,8 @@ def test_a_spec_with_mistakes_tells_them_all(shell: Shell) -> None:
 
 def test_an_error_that_nobody_foresaw_is_one_line(tmp_path: Path) -> None:
     code = (
-        "import sys, rekindle.cli.main as front; front.cli.callback = None; "
-        "front.cli.get_command = lambda *_: 1 / 0; sys.exit(front.main(['status']))"
+        "import sys, rekindle.cli.main as front, rekindle.cli.root as root; root.cli.callback = None; "
+        "root.cli.get_command = lambda *_: 1 / 0; sys.exit(front.main(['status']))"
     )
     kept = {name: value for name, value in os.environ.items() if name != "REKINDLE_DEBUG"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=kept, check=False)

@@ -7,7 +7,7 @@ import pytest
 from rekindle.domain.batches.flakiness import PassHistory
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.request import How
-from rekindle.engine.queries.failure_queries import flaky_jobs, pass_conditions
+from rekindle.engine.queries.flaky_queries import flaky_jobs, pass_conditions
 
 SPEC = """
 name: tests

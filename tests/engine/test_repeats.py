@@ -12,7 +12,7 @@ from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.request import How
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries, workflow_queries
-from rekindle.engine.queries.failure_queries import flaky_jobs, pass_conditions
+from rekindle.engine.queries.flaky_queries import flaky_jobs, pass_conditions
 from rekindle.engine.rerun import control, rerun
 from rekindle.engine.results import WorkOptions, WorkReport
 from rekindle.engine.running.work import work

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rekindle.cli.main import cli
+from rekindle.cli.root import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md")

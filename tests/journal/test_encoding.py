@@ -15,7 +15,7 @@ from rekindle.domain.texts.display import show_bytes, show_json_bytes
 from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.journal.log import JournalWriter, read_records
 from rekindle.journal.records import Opened, RecordedCode, Subtasks
-from rekindle.store.paths import StoredPaths
+from rekindle.store.stored_paths import StoredPaths
 
 names = st.binary(max_size=20).map(os.fsdecode)
 values = st.recursive(

@@ -11,7 +11,7 @@ import pytest
 from store_driving import DIAMOND, ids, run, submit
 
 from rekindle.domain.selection import AllOf, JobFilter
-from rekindle.store.archive import Snapshot, Store, Transaction
+from rekindle.store.archive import REPOSITORIES, Snapshot, Store, Transaction
 from rekindle.store.database import BlockEnded, Database, ReadOnlySnapshot
 from rekindle.store.queries import FOLDER, Query, load
 
@@ -36,9 +36,8 @@ class _Anything(MagicMock):
 
 def every_call(archive: Snapshot) -> Iterator[tuple[str, object]]:
     """Yield the name and a call of every public method of every repository, with arguments that may make no sense."""
-    for attribute, repository in vars(archive).items():
-        if attribute.startswith("_"):
-            continue
+    for attribute in REPOSITORIES:
+        repository = getattr(archive, attribute)
         for name, method in inspect.getmembers(repository, inspect.ismethod):
             if name.startswith("_"):
                 continue

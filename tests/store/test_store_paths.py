@@ -14,8 +14,9 @@ from rekindle.domain.changes.fingerprints import Baseline, FileContent, FileFing
 from rekindle.domain.rerun.plan import Reason, ReasonKind, SavedFile
 from rekindle.store.database import connect
 from rekindle.store.opening import FILE, SQL, open_store
-from rekindle.store.paths import StoredPaths, moved
-from rekindle.store.schema import encode_paths, migrate, migrations
+from rekindle.store.path_upgrade import encode_paths
+from rekindle.store.schema import migrate, migrations
+from rekindle.store.stored_paths import StoredPaths, moved
 
 PARTS = st.sampled_from(["p", "q", ".rekindle", "data", "..", ".x", "a b", "@", "café"])
 PATHS = st.lists(PARTS, min_size=1, max_size=6).map(lambda parts: "/" + "/".join(parts))

@@ -10,8 +10,8 @@ import pytest
 
 from rekindle.store import queries, schema
 from rekindle.store.opening import FILE, open_store
-from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import FOLDER, as_set, load
+from rekindle.store.stored_paths import StoredPaths
 
 STORE = Path(queries.__file__).parent
 FILES = sorted(path.stem for path in FOLDER.glob("*.sql"))
@@ -99,7 +99,7 @@ def test_a_fresh_stores_schema_is_all_migrations_applied(tmp_path):
     for step in schema.migrations():
         built.executescript(step.text)
     assert shape(fresh) == shape(built)
-    assert fresh.execute("PRAGMA user_version").fetchone() == (len(schema.migrations()),)
+    assert fresh.execute("PRAGMA user_version").fetchone() == (len(schema.migrations()),) == (schema.newest_version(),)
     fresh.close()
     built.close()
 

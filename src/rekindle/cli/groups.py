@@ -1,20 +1,18 @@
-"""Click groups that import a command when it is used, and the tables of the dialects' commands."""
+"""Click groups that import a command when it is used."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-class Entry(NamedTuple):
-    """The place of a command (`module:attribute`), and its line in the list of commands."""
+    from click.shell_completion import CompletionItem
 
-    target: str
-    about: str
+    from rekindle.cli.command_table import Entry
 
 
 class LazyGroup(click.Group):
@@ -67,29 +65,8 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete the names of commands from the table, and options as click does."""
+        from click.shell_completion import CompletionItem
+
         names = [CompletionItem(name, help=entry.about) for name, entry in self.entries.items()]
         found = [item for item in names if item.value.startswith(incomplete)]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
-
-
-DIALECTS = {
-    "lpad": Entry(
-        "rekindle.dialects.fireworks.lpad.group:lpad",
-        "Speak FireWorks: its workflow files and the commands of its LaunchPad.",
-    ),
-    "rlaunch": Entry("rekindle.dialects.fireworks.launch_commands:rlaunch", "Speak FireWorks: launch fireworks."),
-    "qlaunch": Entry("rekindle.dialects.fireworks.launch_commands:qlaunch", "Speak FireWorks: launch in a queue."),
-    "torc": Entry("rekindle.dialects.torc.commands:torc", "Speak torc: its spec files and its commands."),
-    "resim": Entry("rekindle.dialects.resim.commands:resim", "Speak ReSim: its commands for batches of tests."),
-    "ziggy": Entry("rekindle.dialects.ziggy.commands:ziggy", "Speak Ziggy: the commands of its console."),
-}
-"""Commands of other systems. Each is a command of `rekindle`, and an executable that `rekindle dialects install`
-writes. A dialect is imported when its command is used."""
-
-IMPORTS = {
-    "fireworks": Entry(
-        "rekindle.dialects.fireworks.dump_import:import_fireworks",
-        "Import a LaunchPad's workflows with their whole history.",
-    ),
-}
-"""The commands of `rekindle import`."""

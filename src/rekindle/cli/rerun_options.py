@@ -153,6 +153,8 @@ def _how(start: str | None, keep_recovery: bool, clear_recovery: bool, **more: A
 def _overrides(
     set_: tuple[str, ...], env: tuple[str, ...], memory: str | None, time: str | None, cpus: float | None
 ) -> Overrides | None:
+    if not (set_ or env) and memory is None and time is None and cpus is None:
+        return None
     from rekindle.spec.yaml_reader import typed_value
 
     params = {name: typed_value(text) for name, text in pairs("--set", set_).items()}

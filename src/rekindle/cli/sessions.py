@@ -48,8 +48,8 @@ def reconciled(*, create: bool = False, looks: bool = False) -> Iterator[Session
 
 def refuse_damaged(url: str | None, error: BaseException) -> None:
     """After an unexpected error, raise StoreDamaged if the store exists and is damaged."""
+    from rekindle.store.database import UNREADABLE
     from rekindle.store.inspection import inspect
-    from rekindle.store.integrity import UNREADABLE
     from rekindle.store.opening import folder_of
 
     if not isinstance(error, (OSError, *UNREADABLE)):

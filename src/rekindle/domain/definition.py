@@ -5,7 +5,6 @@ A matrix is one template and many bindings; nothing is copied for each job."""
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from rekindle.domain.graph import Edge, descendants
 from rekindle.domain.states import Cause
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.quantities import Amount
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.domain.texts.substitution import format_word
 
 DEFAULT_GRACE = 2.0
@@ -180,7 +180,7 @@ def _adjacency(edges: Sequence[Edge]) -> dict[int, list[int]]:
     return found
 
 
-_PARTS = re.compile(r'\s*([\w-]+)=("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
+_PARTS = lazy_regex(r'\s*([\w-]+)=("(?:[^"\\]|\\.)*"|[^,]*)(?:,|$)')
 
 
 def normalize_name(text: str) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.models import Failure, Signature
+from rekindle.domain.texts.regexes import lazy_regex
 
 if TYPE_CHECKING:
     from rekindle.domain.states import Cause
@@ -31,6 +31,8 @@ def signature(cause: str, type: str, message: str, traceback: str, stderr: str) 
 
     `cause` is a value of Cause; `type`, `message` and `traceback` belong to the exception, or are rekindle's
     description of a failed command; `stderr` is the end of its stderr. Any of them may be "" or malformed."""
+    from hashlib import blake2b  # loads OpenSSL
+
     parsed = _parse(cause, type, message, traceback, stderr)
     shown = normalize_message(parsed.message)
     # Different signals are different failures, even if the last lines, written before, are equal.
@@ -76,19 +78,19 @@ def normalize_message(text: str) -> str:
 
 
 _ANY = "#"
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_GROUP_RULE = re.compile(r"^ *[|+] ?")
-_FRAME = re.compile(r"""^\s+File "(?P<file>[^"]*)", line \d+(?:, in (?P<function>\S+))?\s*$""")
-_RAISED = re.compile(r"(?P<type>(?:[^\W\d]\w*\.)*[^\W\d]\w*)(?::\s*(?P<message>.*))?")
-_RAISED_ALONE = re.compile(r"(?P<type>(?:[^\W\d]\w*\.)*\w*(?:Error|Exception|Interrupt|Exit))(?::\s*(?P<message>.*))?")
+_CONTROL = lazy_regex(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_GROUP_RULE = lazy_regex(r"^ *[|+] ?")
+_FRAME = lazy_regex(r"""^\s+File "(?P<file>[^"]*)", line \d+(?:, in (?P<function>\S+))?\s*$""")
+_RAISED = lazy_regex(r"(?P<type>(?:[^\W\d]\w*\.)*[^\W\d]\w*)(?::\s*(?P<message>.*))?")
+_RAISED_ALONE = lazy_regex(r"(?P<type>(?:[^\W\d]\w*\.)*\w*(?:Error|Exception|Interrupt|Exit))(?::\s*(?P<message>.*))?")
 
 _NAMED = r"(?:[\w.+@%~-]|\[[\w.=,+-]*\])+"
-_PATH = re.compile(
+_PATH = lazy_regex(
     rf"[A-Za-z][\w+.-]*://[^\s'\"<>]*|(?<![\w/])(?:{_NAMED}(?:[=,]{_NAMED})*)?(?:/{_NAMED}(?:[=,]{_NAMED})*)+/?"
 )
-_QUOTED_PATH = re.compile(r"(['\"`\u2018\u201c])((?:~|\.{1,2})?/[^'\"`\u2019\u201d]*)(['\"`\u2019\u201d])")
-_EXTENSION = re.compile(r"\.[A-Za-z]\w{0,7}\.?$")
-_VARYING = re.compile(
+_QUOTED_PATH = lazy_regex(r"(['\"`\u2018\u201c])((?:~|\.{1,2})?/[^'\"`\u2019\u201d]*)(['\"`\u2019\u201d])")
+_EXTENSION = lazy_regex(r"\.[A-Za-z]\w{0,7}\.?$")
+_VARYING = lazy_regex(
     r"""
       (?P<kept>(?i:\b
           (?: errno | (?:exit|status|error|return)[ ]?(?:code|status) | exit(?:ed)?(?:[ ]with)? | status | signal
@@ -111,17 +113,17 @@ _VARYING = re.compile(
     """,
     re.VERBOSE,
 )
-_MEASURED = re.compile(rf"{_ANY}(?:[ ]?(?:[kKMGTP]i?B|[Bb]ytes)|(?:ms|us|ns|s|min|m|h|d)(?={_ANY}|\b))")
-_LISTED = re.compile(rf"{_ANY}(?:(?:,[ ]?|[ -])?{_ANY})+")
-_EVENTS = re.compile(r"\b(oom_kill event)s\b")
-_HOSTS = re.compile(rf"(?:{_ANY}|\[{_ANY}\]): tasks? {_ANY}")
-_QUOTED = re.compile(
+_MEASURED = lazy_regex(rf"{_ANY}(?:[ ]?(?:[kKMGTP]i?B|[Bb]ytes)|(?:ms|us|ns|s|min|m|h|d)(?={_ANY}|\b))")
+_LISTED = lazy_regex(rf"{_ANY}(?:(?:,[ ]?|[ -])?{_ANY})+")
+_EVENTS = lazy_regex(r"\b(oom_kill event)s\b")
+_HOSTS = lazy_regex(rf"(?:{_ANY}|\[{_ANY}\]): tasks? {_ANY}")
+_QUOTED = lazy_regex(
     r"(?<!\w)(?:'([^']*)'|\"([^\"]*)\"|`([^`]*)`)(?!\w)|\u2018([^\u2019]*)\u2019|\u201c([^\u201d]*)\u201d"
 )
-_NAME = re.compile(r"[\w.#:/@<>\[\]=,+-]*")
+_NAME = lazy_regex(r"[\w.#:/@<>\[\]=,+-]*")
 
 
-_RUNTIME_NOTES = re.compile(
+_RUNTIME_NOTES = lazy_regex(
     r"""
       note:[ ](?:run[ ]with[ ]`RUST_BACKTRACE|Some[ ]details[ ]are[ ]omitted)
     | \s+at[ ].*\)$ | \s+\.\.\.[ ]\d+[ ](?:more|common)

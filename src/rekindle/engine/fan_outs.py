@@ -17,14 +17,12 @@ from rekindle.domain.rerun.start import completed_steps
 from rekindle.domain.rerun.views import FanOutView, JobGraph, JobView
 from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import KnownSubtask, known_subtasks
-from rekindle.files.digests import FileReader
-from rekindle.files.file_patterns import static_items
 from rekindle.journal.encoding import from_json, to_json
-from rekindle.journal.orders import FanOut
-from rekindle.journal.records import FannedOut, Subtasks
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import Each, JobTemplate
+    from rekindle.journal.orders import FanOut
+    from rekindle.journal.records import FannedOut, Subtasks
     from rekindle.store.archive import Snapshot, Transaction
 
 _CAUSES_ENDING_SUBTASKS = (Cause.LOST, Cause.CANCELED, Cause.OOM)
@@ -36,6 +34,8 @@ _CAUSES_ENDING_SUBTASKS = (Cause.LOST, Cause.CANCELED, Cause.OOM)
 
 def record_fan_outs(archive: Transaction, records: Iterable[FannedOut | Subtasks]) -> None:
     """Write journal records of fan-outs and subtasks, in order."""
+    from rekindle.journal.records import FannedOut
+
     for record in records:
         if isinstance(record, FannedOut):
             archive.subtasks.fan_out(
@@ -141,6 +141,8 @@ def _current_items(
     archive: Snapshot, view: JobView, template: JobTemplate, attempt: Attempt, each: Each
 ) -> tuple[str, ...] | None:
     """Return the items that the fan-out would have now; None if only the running step can compute them."""
+    from rekindle.files.file_patterns import static_items
+
     stored = archive.attempts.get(attempt.id)
     scope: Mapping[str, Any] = {
         "params": view.params,
@@ -174,6 +176,8 @@ def _with_changed_items(archive: Snapshot, one: FanOutView, template: JobTemplat
         for known in one.known
         if known.complete and known.digest is not None and (now is None or known.item in now)
     }
+    from rekindle.files.digests import FileReader
+
     reader = FileReader(archive.fingerprints.known_files([path for _, path in recorded.values()]).values())
     changed = (item for item, (digest, path) in recorded.items() if reader.content("", path).digest != digest)
     return msgspec.structs.replace(one, changed=frozenset(changed))
@@ -184,6 +188,8 @@ def _with_changed_items(archive: Snapshot, one: FanOutView, template: JobTemplat
 
 def fan_outs_to_resume(archive: Snapshot, template: JobTemplate, attempt: NewAttempt) -> tuple[FanOut, ...]:
     """Return the fan-outs before the start of a resumed attempt, and the one it starts at."""
+    from rekindle.journal.orders import FanOut
+
     resumed = attempt.job.next
     source = resumed.resume_attempt
     if source is None:

@@ -7,14 +7,13 @@ another pid namespace such as a container's), a runner counts as alive as long a
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from rekindle.domain.models import ProcessIdentity, Runner
 from rekindle.engine.results import DeadRunner
-from rekindle.journal.processes import boot_id, pid_namespace, start_of
+from rekindle.journal.processes import boot_id, host_name, pid_namespace, start_of
 
 if TYPE_CHECKING:
     from rekindle.store.archive import Snapshot
@@ -34,7 +33,7 @@ class Presence(StrEnum):
 
 def this_process() -> ProcessIdentity:
     """Return the host, boot id, pid, start time and pid namespace of this process."""
-    return ProcessIdentity(socket.gethostname(), boot_id(), os.getpid(), start_of(os.getpid()) or 0, pid_namespace())
+    return ProcessIdentity(host_name(), boot_id(), os.getpid(), start_of(os.getpid()) or 0, pid_namespace())
 
 
 def is_visible(runner: Runner) -> bool:
@@ -51,7 +50,7 @@ def presence(runner: Runner, now: float) -> Presence:
     if is_visible(runner):
         if start_of(runner.pid) != runner.pid_start:
             return Presence.GONE
-    elif runner.host == socket.gethostname() and runner.boot_id != boot_id():
+    elif runner.host == host_name() and runner.boot_id != boot_id():
         return Presence.GONE
     elif runner.expires <= now:
         return Presence.EXPIRED
@@ -98,4 +97,4 @@ def is_process_alive(place: ProcessIdentity) -> bool | None:
         return False
     if (place.boot_id, place.pid_space) == (boot_id(), pid_namespace()):
         return start_of(place.pid) == place.pid_start
-    return False if place.host == socket.gethostname() and place.boot_id != boot_id() else None
+    return False if place.host == host_name() and place.boot_id != boot_id() else None

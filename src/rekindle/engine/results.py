@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from signal import Signals
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
-from rekindle.domain.batches.supervision import Guards
-from rekindle.domain.changes.differences import Difference
-from rekindle.domain.changes.revisions import RevisionDiff
-from rekindle.domain.definition import Definition, Resources
-from rekindle.domain.errors import RefusedJob
-from rekindle.domain.models import Attempt, FailureGroup, GivenFolder, Job, ReadyJob, Runner, Workflow
-from rekindle.domain.packing import Shortage
-from rekindle.domain.rerun.plan import Reason, RerunPlan
-from rekindle.domain.rerun.request import How
-from rekindle.domain.selection import Predicate
-from rekindle.domain.states import Cause, State
-from rekindle.domain.subtasks import Subtask
+from rekindle.domain.states import State
 from rekindle.domain.verdicts import Status, Verdict, VerdictLevel, status_of, statuses_of, worst_status
-from rekindle.store.archive import Snapshot
+
+if TYPE_CHECKING:
+    from signal import Signals
+
+    from rekindle.domain.batches.canaries import CanaryChoice, CanaryGroup
+    from rekindle.domain.batches.supervision import Guards
+    from rekindle.domain.changes.differences import Difference
+    from rekindle.domain.changes.revisions import RevisionDiff
+    from rekindle.domain.definition import Definition, Resources
+    from rekindle.domain.errors import RefusedJob
+    from rekindle.domain.models import Attempt, FailureGroup, GivenFolder, Job, ReadyJob, Runner, Workflow
+    from rekindle.domain.packing import Shortage
+    from rekindle.domain.rerun.plan import Reason, RerunPlan
+    from rekindle.domain.rerun.request import How
+    from rekindle.domain.selection import Predicate
+    from rekindle.domain.states import Cause
+    from rekindle.domain.subtasks import Subtask
+    from rekindle.store.archive import Snapshot
+
+Row = TypeVar("Row")
 
 WorkflowState = Literal["completed", "running", "ready", "failed", "canceled", "held", "waiting", "empty"]
 
 SpecState = Literal["none", "same", "changed", "invalid", "gone", "unreadable", "no_folder"]
 """How the spec file compares with the latest revision: equal, different, different and invalid, missing, unreadable.
 no_folder: the workflow's folder is missing. none: the workflow was made by the Python API."""
+
+
+class PageRequest(msgspec.Struct, frozen=True):
+    """The requested rows of a list. `limit` None: all rows from `offset`."""
+
+    limit: int | None = None
+    offset: int = 0
+
+    def of(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return the requested rows of all rows."""
+        return rows[self.offset : None if self.limit is None else self.offset + self.limit]
 
 
 class UnfitJobs(msgspec.Struct, frozen=True):
@@ -141,7 +158,7 @@ class SubmitPreview(msgspec.Struct, frozen=True):
 
     submitted: SubmitResult
     diff: RevisionDiff = msgspec.field(
-        default_factory=RevisionDiff
+        default_factory=lambda: _no_diff()
     )  # from the latest revision; empty for a new workflow
 
 
@@ -415,7 +432,7 @@ class SuperviseOptions(msgspec.Struct, frozen=True):
     """Options of supervising. Durations are in seconds."""
 
     workflow: str  # id or name
-    guards: Guards = msgspec.field(default_factory=Guards)
+    guards: Guards = msgspec.field(default_factory=lambda: _default_guards())
     poll: float = 30.0  # the longest time between two reads of the store
     wait_timeout: float | None = None  # of each round
     note: str | None = None
@@ -437,3 +454,15 @@ class NoLiveRunner(msgspec.Struct, frozen=True):
 
     active: int  # claimed or running jobs
     claimable: int  # ready jobs, also those whose retry delay has not passed
+
+
+def _no_diff() -> RevisionDiff:
+    from rekindle.domain.changes.revisions import RevisionDiff
+
+    return RevisionDiff()
+
+
+def _default_guards() -> Guards:
+    from rekindle.domain.batches.supervision import Guards
+
+    return Guards()

@@ -11,8 +11,7 @@ from pathlib import Path
 import msgspec
 
 from rekindle.domain.errors import NotFound
-from rekindle.files.store_files import shared_requested, working_directory
-from rekindle.journal.log import is_fully_durable
+from rekindle.files.store_files import is_fully_durable, shared_requested, working_directory
 from rekindle.store.archive import Store, Transaction
 from rekindle.store.opening import open_store
 
@@ -61,7 +60,7 @@ def open_session(
 
     The store is `url`, else $REKINDLE_STORE, else the nearest `.rekindle` at or above `directory` (default: the working
     directory), else a new one there. With `create` false, raise NotFound if there is none. $REKINDLE_DURABILITY sets
-    which writes survive a power cut (see journal.durability). With `shared` or $REKINDLE_SHARED, a new store can be
+    which writes survive a power cut (see journal.log). With `shared` or $REKINDLE_SHARED, a new store can be
     written by its group.
     """
     location = store_url(url, create=create, directory=directory)

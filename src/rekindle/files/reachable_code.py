@@ -7,13 +7,13 @@ the module is unknown, all modules do."""
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from blake3 import blake3
 
 from rekindle.domain.changes.fingerprints import definition_key
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.files.bindings import STANDARD, ModuleTree, absolute, aliases_of, children, import_targets
 
 _OWN_SOURCE = frozenset({"__file__", "__doc__", "__path__", "__spec__", "__loader__"})
@@ -34,7 +34,7 @@ _ANY_TARGETS = frozenset(
      ("importlib", "reload"), ("importlib", "machinery")}
 )  # fmt: skip
 _IMPORT_CALLS = ("import_module", "__import__")
-_WORD = re.compile(r"[^\W\d]\w*")
+_WORD = lazy_regex(r"[^\W\d]\w*")
 _HARMLESS = frozenset({"__name__", "__package__", "__version__"})
 
 

@@ -22,6 +22,7 @@ from typing import BinaryIO
 from rekindle.domain.errors import BadValue, Refused
 
 SHARED_VARIABLE = "REKINDLE_SHARED"
+DURABILITY_VARIABLE = "REKINDLE_DURABILITY"
 
 PRIVATE = 0o700
 SHARED = 0o2770
@@ -39,6 +40,14 @@ def shared_requested(environment: Mapping[str, str]) -> bool:
             hint=f"{SHARED_VARIABLE}=group shares a new store with the folder's group",
         )
     return asked == "group"
+
+
+def is_fully_durable(environment: Mapping[str, str]) -> bool:
+    """Return whether REKINDLE_DURABILITY is `full`. Raise BadValue unless it is `normal` (the default) or `full`."""
+    asked = environment.get(DURABILITY_VARIABLE) or "normal"
+    if asked not in ("normal", "full"):
+        raise BadValue(f"{DURABILITY_VARIABLE} is {asked!r}", hint="it is normal or full")
+    return asked == "full"
 
 
 def is_shared(folder: str | os.PathLike[str]) -> bool:

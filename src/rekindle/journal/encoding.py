@@ -4,15 +4,16 @@ names, see domain.texts.display) as `\udce9`."""
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NoReturn
 
 import msgspec
 
 from rekindle.domain.texts.display import escape_surrogates
+from rekindle.domain.texts.regexes import lazy_regex
 
-_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPE = lazy_regex(rb"\\u[dD][89a-fA-F]")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -30,11 +31,14 @@ def to_json(value: Any, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
 def json_reader(kind: Any) -> Callable[[bytes | str], Any]:
     """Return a function that decodes JSON into `kind`, as msgspec does, and also accepts lone surrogates. The
     function raises msgspec.DecodeError, or RecursionError if the values are nested too deeply."""
-    decode = msgspec.json.Decoder(kind).decode
+
+    @cache
+    def decoder() -> msgspec.json.Decoder[Any]:  # takes up to a millisecond to build; most commands read few kinds
+        return msgspec.json.Decoder(kind)
 
     def read(text: bytes | str) -> Any:
         try:
-            return decode(text)
+            return decoder().decode(text)
         except msgspec.DecodeError:
             if not _ESCAPE.search(text.encode() if isinstance(text, str) else text):
                 raise

@@ -20,13 +20,13 @@ each line of a journal and each transaction is on the disk before anything depen
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from zlib import crc32
 
 import msgspec
 
-from rekindle.domain.errors import BadValue, JournalError
+from rekindle.domain.errors import JournalError
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.files.store_files import open_file
 from rekindle.journal.encoding import json_reader, to_json
 from rekindle.journal.records import Opened, Record, Sealed
@@ -36,8 +36,8 @@ FENCE = b"\x18\n"
 
 _SUM = 8  # hexadecimal digits before the blank
 _CHUNK = 1 << 16
-_LINE_STARTS = re.compile(rb"(?=[0-9a-f]{8} \{)")
-_NO_TEXT = re.compile(rb"[\x00-\x1f]")  # a part of a line holds no such byte
+_LINE_STARTS = lazy_regex(rb"(?=[0-9a-f]{8} \{)")
+_NO_TEXT = lazy_regex(rb"[\x00-\x1f]")  # a part of a line holds no such byte
 
 _decode = json_reader(Record)
 
@@ -296,14 +296,3 @@ def seal_journal(path: str | os.PathLike[str], sealed: Sealed) -> bool:
 def is_sealed(path: str | os.PathLike[str]) -> bool:
     """Return whether a journal is sealed: its worker has started nothing and never will."""
     return isinstance(first_record(path), Sealed)
-
-
-DURABILITY_VARIABLE = "REKINDLE_DURABILITY"
-
-
-def is_fully_durable(environment: Mapping[str, str]) -> bool:
-    """Return whether REKINDLE_DURABILITY is `full`. Raise BadValue unless it is `normal` (the default) or `full`."""
-    asked = environment.get(DURABILITY_VARIABLE) or "normal"
-    if asked not in ("normal", "full"):
-        raise BadValue(f"{DURABILITY_VARIABLE} is {asked!r}", hint="it is normal or full")
-    return asked == "full"

@@ -4,7 +4,6 @@ failing disk on the pipe that wakes its runner, because a full disk takes no rec
 from __future__ import annotations
 
 import os
-import re
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +12,7 @@ from rekindle.domain.changes.fingerprints import FileFingerprints, FileRecord
 from rekindle.domain.definition import DEFAULT_GRACE, Step
 from rekindle.domain.models import PartialOutput
 from rekindle.domain.subtasks import KnownSubtask, SubtaskChoice
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.domain.verdicts import Verdict
 
 
@@ -122,7 +122,7 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
 Order = TaskTemplate | Assign | Cancel | Recall | Stop
 
 
-_TROUBLE = re.compile(rb"\?(\d+) ([^\n]*)\n")
+_TROUBLE = lazy_regex(rb"\?(\d+) ([^\n]*)\n")
 
 
 def encode_disk_error(journal: str, number: int) -> bytes:

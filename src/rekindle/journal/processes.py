@@ -30,6 +30,11 @@ CANCEL_SIGNAL = signal.SIGUSR1
 """The signal that makes a worker whose runner is gone cancel its attempts."""
 
 
+def host_name() -> str:
+    """Return the name of this host, as `socket.gethostname` does; `socket` takes a millisecond to import."""
+    return os.uname().nodename
+
+
 @cache
 def boot_id() -> str:
     """Return the kernel's identifier of this boot."""

@@ -15,8 +15,9 @@ from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.patterns import compile_pattern
 from rekindle.domain.texts.quantities import parse_duration, parse_size
+from rekindle.domain.texts.regexes import lazy_regex
 
-_FILTER = re.compile(r"\s*([^=!<>~\s]+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_FILTER = lazy_regex(r"\s*([^=!<>~\s]+)\s*(!=|<=|>=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _HINT = "write FIELD=VALUE, with one of = != < <= > >= ~"
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from rekindle.domain.definition import normalize_name
 from rekindle.domain.errors import BadSelection
 from rekindle.domain.selection import IdsOrName, JobKey
+from rekindle.domain.texts.regexes import lazy_regex
 
 MAX_IDS = 1_000_000
 """Limit for one selection, so that a slip such as `1-99999999999` is refused before it is expanded."""
 
-_SEPARATORS = re.compile(r"[,\s]+")
-_ID = re.compile(r"[0-9]+")
-_RANGE = re.compile(r"([0-9]+)-([0-9]+)")
-_IDS_ONLY = re.compile(r"[0-9]+(?:-[0-9]+)?(?:[,\s]+[0-9]+(?:-[0-9]+)?)*[,\s]*")
+_SEPARATORS = lazy_regex(r"[,\s]+")
+_ID = lazy_regex(r"[0-9]+")
+_RANGE = lazy_regex(r"([0-9]+)-([0-9]+)")
+_IDS_ONLY = lazy_regex(r"[0-9]+(?:-[0-9]+)?(?:[,\s]+[0-9]+(?:-[0-9]+)?)*[,\s]*")
 
 
 def parse_job_words(words: Sequence[str]) -> tuple[JobKey, ...]:

@@ -23,9 +23,6 @@ from rekindle.domain.selection import (
     resolve_times,
 )
 from rekindle.domain.states import State
-from rekindle.domain.texts.patterns import compile_pattern
-from rekindle.query.document_queries import parse_document
-from rekindle.query.filters import parse_filter
 from rekindle.query.job_keys import parse_ids, parse_job_words
 
 
@@ -68,8 +65,12 @@ def parse_selection(flags: SelectionFlags, clock: Callable[[], float] = time.tim
     parts: list[Predicate] = []
     if flags.states:
         parts.append(parse_states(flags.states))
-    parts += [parse_filter(text) for text in flags.filters]
-    parts += [parse_document(text) for text in flags.queries]
+    if flags.filters or flags.queries:
+        from rekindle.query.document_queries import parse_document
+        from rekindle.query.filters import parse_filter
+
+        parts += [parse_filter(text) for text in flags.filters]
+        parts += [parse_document(text) for text in flags.queries]
     if flags.error is not None:
         parts.append(ErrorPattern(checked_regex(flags.error), flags.archived))
     return Selection(
@@ -95,6 +96,8 @@ def parse_states(words: Sequence[str]) -> Predicate:
 
 def checked_regex(pattern: str) -> str:
     """Return the pattern if it is a valid regular expression, else raise BadSelection."""
+    from rekindle.domain.texts.patterns import compile_pattern
+
     return compile_pattern(pattern).text
 
 

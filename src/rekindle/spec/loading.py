@@ -17,9 +17,7 @@ from rekindle.domain.texts.display import did_you_mean
 from rekindle.spec.file_edges import FileEdges
 from rekindle.spec.job_entries import JobDraft, read_defaults, read_job_entry
 from rekindle.spec.job_index import EdgeSet, JobIndex, NeedEdges
-from rekindle.spec.json_reader import read_json
 from rekindle.spec.nodes import MappingNode, Node, Problems, SourcePlace, describe, from_python
-from rekindle.spec.toml_reader import read_toml
 from rekindle.spec.values import JOB_NAME, VALUE_NAME, check_keys, data, named, plain_text, table, texts_within
 from rekindle.spec.yaml_reader import read_yaml, typed_value
 
@@ -203,9 +201,6 @@ def _describe_cycle(cycle: Sequence[int], job_index: JobIndex) -> str:
     return " needs ".join(names)
 
 
-_READERS = {".json": read_json, ".toml": read_toml}
-
-
 def read_bytes(path: Path) -> bytes:
     """Return the file's content. Raise SpecError with a hint if the file cannot be read."""
     try:
@@ -244,4 +239,11 @@ def read_tree(content: bytes, suffix: str, problems: Problems) -> Node | None:
         place = SourcePlace(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
         problems.add(place, f"not UTF-8: the byte 0x{content[error.start]:02x}", "save the file as UTF-8")
         return None
-    return _READERS.get(suffix.lower(), read_yaml)(text, problems)
+    match suffix.lower():
+        case ".json":
+            from rekindle.spec.json_reader import read_json as read
+        case ".toml":
+            from rekindle.spec.toml_reader import read_toml as read
+        case _:
+            read = read_yaml
+    return read(text, problems)

@@ -16,13 +16,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.errors import StoreError, StoreUnavailable
-from rekindle.store.attempts import Attempts, Subtasks
-from rekindle.store.canaries import Canaries
 from rekindle.store.database import (
     FILE,
+    UNREADABLE,
     Database,
     ReadOnlySnapshot,
     RowCache,
@@ -30,51 +32,88 @@ from rekindle.store.database import (
     is_write_refused,
     translate,
 )
-from rekindle.store.documents import Documents
-from rekindle.store.dynamic_actions import DynamicActions
-from rekindle.store.events import Events
-from rekindle.store.fingerprints import Fingerprints, StalenessInputs
-from rekindle.store.imports import Imports
-from rekindle.store.integrity import UNREADABLE, contradictions, refuse_damaged
-from rekindle.store.jobs import Jobs
-from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import load
-from rekindle.store.queue import Queue, ReuseCandidates
-from rekindle.store.reruns import Reruns
-from rekindle.store.runners import Runners, Supervisions
-from rekindle.store.statistics import Statistics
-from rekindle.store.workflows import Workflows
+from rekindle.store.stored_paths import StoredPaths
+
+if TYPE_CHECKING:
+    from rekindle.store.attempts import Attempts, Subtasks
+    from rekindle.store.canaries import Canaries
+    from rekindle.store.documents import Documents
+    from rekindle.store.dynamic_actions import DynamicActions
+    from rekindle.store.events import Events
+    from rekindle.store.fingerprints import Fingerprints, StalenessInputs
+    from rekindle.store.imports import Imports
+    from rekindle.store.jobs import Jobs
+    from rekindle.store.queue import Queue, ReuseCandidates
+    from rekindle.store.reruns import Reruns
+    from rekindle.store.runners import Runners
+    from rekindle.store.statistics import Statistics
+    from rekindle.store.supervisions import Supervisions
+    from rekindle.store.workflows import Workflows
 
 SQL = load("connection")
+
+REPOSITORIES = {
+    "workflows": "workflows:Workflows",
+    "jobs": "jobs:Jobs",
+    "documents": "documents:Documents",
+    "queue": "queue:Queue",
+    "attempts": "attempts:Attempts",
+    "reruns": "reruns:Reruns",
+    "canaries": "canaries:Canaries",
+    "dynamic_actions": "dynamic_actions:DynamicActions",
+    "subtasks": "attempts:Subtasks",
+    "fingerprints": "fingerprints:Fingerprints",
+    "staleness": "fingerprints:StalenessInputs",
+    "reuse_candidates": "queue:ReuseCandidates",
+    "statistics": "statistics:Statistics",
+    "imports": "imports:Imports",
+    "runners": "runners:Runners",
+    "supervisions": "supervisions:Supervisions",
+    "events": "events:Events",
+}
+"""The module in `rekindle.store` and the class of each repository. A snapshot imports only those that are used."""
 
 
 class Snapshot:
     """A consistent view of the store during one block. A method that writes changes nothing and makes the block raise
     ReadOnlySnapshot. After the block, every query raises BlockEnded."""
 
+    workflows: Workflows
+    jobs: Jobs
+    documents: Documents
+    queue: Queue
+    attempts: Attempts
+    reruns: Reruns
+    canaries: Canaries
+    dynamic_actions: DynamicActions
+    subtasks: Subtasks
+    fingerprints: Fingerprints
+    staleness: StalenessInputs
+    reuse_candidates: ReuseCandidates
+    statistics: Statistics
+    imports: Imports
+    runners: Runners
+    supervisions: Supervisions
+    events: Events
+
     def __init__(self, database: Database) -> None:
         self._db = database
-        self.workflows = Workflows(database)
-        self.jobs = Jobs(database)
-        self.documents = Documents(database)
-        self.queue = Queue(database)
-        self.attempts = Attempts(database)
-        self.reruns = Reruns(database)
-        self.canaries = Canaries(database)
-        self.dynamic_actions = DynamicActions(database)
-        self.subtasks = Subtasks(database)
-        self.fingerprints = Fingerprints(database)
-        self.staleness = StalenessInputs(database)
-        self.reuse_candidates = ReuseCandidates(database)
-        self.statistics = Statistics(database)
-        self.imports = Imports(database)
-        self.runners = Runners(database)
-        self.supervisions = Supervisions(database)
-        self.events = Events(database)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Make a repository when it is first used."""
+            if name not in REPOSITORIES:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            repository = self.__dict__[name] = _repository(name)(self._db)
+            return repository
 
     def check(self) -> list[str]:
         """Return a line for each state, unmet count or count that differs from what attempts and edges imply, and for
         each job with two live attempts. An empty list means that the store is consistent."""
+        from rekindle.store.integrity import contradictions
+
         return contradictions(self._db)
 
 
@@ -109,6 +148,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """Yield a transaction."""
+        _import_all()  # and nothing while other processes wait for the transaction
         with self._block(write=True) as database:
             yield Transaction(database)
 
@@ -150,11 +190,32 @@ class Store:
                 raise ReadOnlySnapshot("a snapshot cannot write: use `with store.write()`") from error
             found = translate(error, self.folder)
             if type(found) is StoreError:  # SQLite itself found nothing wrong
-                refuse_damaged(self._connection, self.folder, error)
+                self._refuse_damaged(error)
             raise found from error
         except UNREADABLE as error:
-            refuse_damaged(self._connection, self.folder, error)
+            self._refuse_damaged(error)
             raise
+
+    def _refuse_damaged(self, error: Exception) -> None:
+        from rekindle.store.integrity import refuse_damaged
+
+        refuse_damaged(self._connection, self.folder, error)
+
+
+@cache
+def _import_all() -> None:
+    """Import all repositories, and what only their writes use."""
+    for name in REPOSITORIES:
+        _repository(name)
+    import_module("rekindle.store.revisions")
+
+
+@cache
+def _repository(name: str) -> type[Any]:
+    """Import the class of a repository."""
+    module, _, kind = REPOSITORIES[name].partition(":")
+    found: type[Any] = getattr(import_module(f"rekindle.store.{module}"), kind)
+    return found
 
 
 def _file_identity(path: Path) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import sqlite3
+import zlib
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,9 +23,22 @@ from rekindle.domain.texts.quantities import format_size
 from rekindle.store.queries import Query, Row, load
 
 if TYPE_CHECKING:
-    from rekindle.store.paths import StoredPaths
+    from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("connection")
+
+UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    msgspec.MsgspecError,
+    zlib.error,
+)
+"""What code raises when it meets a value that it did not expect."""
 
 FILE = "store.db"
 

@@ -21,19 +21,19 @@ from rekindle.domain.rerun.plan import SavedFile
 from rekindle.journal.encoding import json_reader
 from rekindle.journal.log import read_past_damage
 from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
-from rekindle.store.database import DAMAGE_HINT, FILE, Database, connect, translate
+from rekindle.store.database import DAMAGE_HINT, FILE, UNREADABLE, Database, connect, translate
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.integrity import (
-    UNREADABLE,
     contradictions,
     damaged_rows,
     dangling_references,
     file_problems,
 )
 from rekindle.store.opening import is_unchanging, version_of
-from rekindle.store.paths import StoredPaths, with_saved
+from rekindle.store.paths import with_saved
 from rekindle.store.queries import load
-from rekindle.store.schema import migrations
+from rekindle.store.schema import newest_version
+from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("inspection")
 
@@ -96,7 +96,7 @@ def _inspect(folder: Path, opened: sqlite3.Connection, deep: bool, progress: Sho
     with closing(opened) as connection:
         connection.execute(SQL["only_read"].text)
         version = version_of(connection, folder)
-        if version < len(migrations()):
+        if version < newest_version():
             raise StoreVersion(
                 f"the store {folder} was written by an older rekindle (its version is {version})",
                 hint="`rekindle status` upgrades it; then check it",

@@ -27,7 +27,7 @@ from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.journal.encoding import json_reader
-from rekindle.store.database import DAMAGE_HINT, Database
+from rekindle.store.database import DAMAGE_HINT, UNREADABLE, Database
 from rekindle.store.derived import misclassified
 from rekindle.store.queries import load
 from rekindle.store.revisions import RevisionDelta
@@ -36,19 +36,6 @@ from rekindle.store.schema import migrations
 
 SQL = load("damage")
 CONTRADICTIONS = load("contradictions")
-
-UNREADABLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    msgspec.MsgspecError,
-    zlib.error,
-)
-"""What code raises when it meets a value that it did not expect."""
 
 _LARGEST = 1e12  # of numbers that are times, durations or amounts
 _MOST = 100  # reported problems of one table, or of one check by SQLite

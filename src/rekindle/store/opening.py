@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
-import socket
 import sqlite3
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rekindle.domain.errors import BadValue, NotFound, StoreDamaged, StoreUnavailable, StoreVersion
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.files.store_files import (
     PRIVATE,
     SHARED,
@@ -23,26 +21,27 @@ from rekindle.files.store_files import (
     set_modes,
     write_file,
 )
+from rekindle.journal.processes import host_name
 from rekindle.store.archive import Store
 from rekindle.store.database import (
     DAMAGE_HINT,
     FILE,
     LOCK_TIMEOUT,
+    UNREADABLE,
     cannot_open,
     connect,
     is_disk_full,
     translate,
 )
-from rekindle.store.integrity import UNREADABLE
-from rekindle.store.paths import StoredPaths
 from rekindle.store.queries import load
-from rekindle.store.schema import APPLICATION, migrate, migrations
+from rekindle.store.schema import APPLICATION, migrate, migrations, newest_version
+from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("opening")
 
 HOST_FILE = "host"
 
-NETWORKED = re.compile(
+NETWORKED = lazy_regex(
     r"nfs4?|cifs|smb3|smbfs|ncpfs|afs|ceph|coda|lustre|gpfs|beegfs|panfs|pvfs2|orangefs|gfs2?|ocfs2"
     r"|fuse\.(sshfs|glusterfs|ceph|beegfs|s3fs|gcsfuse|rclone)"
 )
@@ -53,7 +52,7 @@ BECOMES_PRIVATE = 3
 
 _IGNORED = ".gitignore"
 _SCHEME = "sqlite://"
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_OCTAL = lazy_regex(r"\\([0-7]{3})")
 
 
 def open_store(
@@ -133,7 +132,7 @@ def this_host() -> str:
         machine = Path("/etc/machine-id").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         machine = ""
-    return machine or socket.gethostname()
+    return machine or host_name()
 
 
 def claim_host(folder: Path, host: str) -> None:
@@ -190,7 +189,7 @@ def _prepare(folder: Path, connection: sqlite3.Connection, shared: bool) -> Stor
     with ExitStack() as on_error:
         on_error.callback(connection.close)
         version = version_of(connection, folder)
-        if version < len(migrations()):
+        if version < newest_version():
             _upgrade(connection, folder)
         identity = _identity(connection, folder)
         on_error.pop_all()
@@ -232,7 +231,7 @@ def version_of(connection: sqlite3.Connection, folder: Path) -> int:
         if not (folder / FILE).stat().st_size:
             raise StoreDamaged(f"the store {folder} is damaged: {FILE} is empty", hint=DAMAGE_HINT)
         raise StoreDamaged(f"{folder / FILE} is not a rekindle store", hint="--store names another folder")
-    ours = len(migrations())
+    ours = newest_version()
     version: int = connection.execute(SQL["version"].text).fetchone()[0]
     if version > ours:
         raise StoreVersion(
@@ -313,6 +312,8 @@ def _draft_files(name: str) -> list[str]:
 
 def _write_new(folder: Path) -> None:
     """Write a complete database under another name, then rename it."""
+    from uuid import uuid4
+
     _remove_drafts(folder)
     draft = folder / f"{FILE}.part"
     with ExitStack() as on_error:
@@ -323,7 +324,7 @@ def _write_new(folder: Path) -> None:
             try:
                 connection.execute(SQL["journal"].text)
                 migrate(connection, migrations(), StoredPaths(str(folder)))
-                connection.execute(SQL["write_meta"].text, {"key": "identity", "value": str(uuid.uuid4())})
+                connection.execute(SQL["write_meta"].text, {"key": "identity", "value": str(uuid4())})
             finally:
                 connection.close()
         except sqlite3.DatabaseError as error:

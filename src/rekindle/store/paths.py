@@ -1,19 +1,10 @@
-r"""Stored paths: relative to the store, so that a store and the projects beside it can be moved and copied together.
-
-`@/attempts/0000/00/1` is in the store's folder and `./data/in.csv` in its parent folder; `@` and `.` are these folders
-themselves. Other paths stay absolute. A path with bytes that are not UTF-8 is stored as JSON text, `"./caf\udce9"`.
-The store's callers see only absolute paths: repositories encode paths when they write and decode them when they read.
-"""
+"""Convert the paths in values of the store: fingerprints, reasons, plans, requests."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -30,78 +21,14 @@ if TYPE_CHECKING:
     from rekindle.domain.models import PartialOutput
     from rekindle.domain.next_attempt import NextAttempt
     from rekindle.domain.rerun.undo import JobPointers
+    from rekindle.store.stored_paths import Convert
 
-_SURROGATE = re.compile("[\udc80-\udcff]")
-_ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f].*\"$")
-
-Text = TypeVar("Text", str, str | None)
-
-Convert = Callable[[str], str]
-"""`StoredPaths.encode`, `StoredPaths.decode`, or both in sequence."""
 
 _REASONS_WITH_PATH = (ReasonKind.INPUT, ReasonKind.OUTPUT, ReasonKind.UNSTABLE)
 """Kinds of reasons whose detail has an absolute path."""
 
 _REQUEST_PATHS = ("source", "submit")
 """Keys of a rerun's request with the path of a spec file."""
-
-
-class StoredPaths:
-    """Encodes and decodes the paths of one store. `folder` is the store's absolute folder without symbolic links."""
-
-    __slots__ = ("_inside", "_parent", "folder", "parent")
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.parent = str(Path(folder).parent)
-        self._inside = f"{folder}/"
-        self._parent = f"{self.parent.rstrip('/')}/"
-
-    def encode(self, path: Text) -> Text:
-        """Return the stored form of a path."""
-        if path is None:
-            return path
-        if "/../" in path or path.endswith("/.."):
-            path = os.path.normpath(path)
-        return stored_text(self._relative(path))
-
-    def _relative(self, path: str) -> str:
-        if path.startswith(self._inside):
-            return f"@/{path[len(self._inside) :]}"
-        if path.startswith(self._parent):
-            return f"./{path[len(self._parent) :]}" if path != self.folder else "@"
-        return "." if path == self.parent else path
-
-    def decode(self, text: Text) -> Text:
-        """Return the absolute path of a stored one."""
-        if text is None:
-            return text
-        text = path_of(text)
-        if text.startswith("./"):
-            return f"{self._parent}{text[2:]}"
-        if text.startswith("@/"):
-            return f"{self._inside}{text[2:]}"
-        return self.parent if text == "." else self.folder if text == "@" else text
-
-
-def stored_text(path: str) -> str:
-    """Return a path as text that a database takes: JSON if the path has bytes that are not UTF-8."""
-    return json.dumps(path) if not path.isascii() and _SURROGATE.search(path) else path
-
-
-def path_of(text: str) -> str:
-    """Return the path that `stored_text` encoded."""
-    path: str = json.loads(text) if text.startswith('"') and _ESCAPED.search(text) else text
-    return path
-
-
-def moved(before: str, now: str) -> Convert | None:
-    """Return a function that converts absolute paths recorded when the store's folder was `before` to its folder `now`;
-    None if both are the same."""
-    if before == now:
-        return None
-    old, new = StoredPaths(before), StoredPaths(now)
-    return lambda path: new.decode(old.encode(path))
 
 
 def with_prints(prints: FileFingerprints, convert: Convert) -> FileFingerprints:

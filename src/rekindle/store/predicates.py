@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from rekindle.domain.documents.conditions import compile_query
 from rekindle.domain.errors import BadSelection, SlowPattern
 from rekindle.domain.selection import (
     FIELD_PREFIXES,
@@ -28,11 +27,10 @@ from rekindle.domain.selection import (
     decided_by_sql,
 )
 from rekindle.domain.states import State
-from rekindle.domain.texts.patterns import compile_name_glob, compile_pattern
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.candidates import Candidates, Decide, JobRecord
-from rekindle.store.paths import StoredPaths, stored_text
 from rekindle.store.queries import as_set, load
+from rekindle.store.stored_paths import StoredPaths, stored_text
 
 SQL = load("predicates")
 
@@ -173,6 +171,8 @@ class _Compiler(msgspec.Struct):
             case ErrorPattern(pattern, archived):
                 return self._search_errors(pattern, archived)
             case DocumentMatches(document, query):
+                from rekindle.domain.documents.conditions import compile_query
+
                 self.records, condition = True, compile_query(query)
                 return self._timed(query, lambda job: condition(document(job)))
         assert isinstance(where, Compare)
@@ -214,6 +214,8 @@ class _Compiler(msgspec.Struct):
         """Return the function that compares a value within a JSON column, or searches any."""
         value, read = _checked_value(where), self._reader(where.field)
         if where.op is Op.REGEX:
+            from rekindle.domain.texts.patterns import compile_pattern
+
             found_in = compile_pattern(value).found_in
             return self._timed(value, lambda job: isinstance(text := read(job), str) and found_in(text))
         test = _TESTS[where.op](value)
@@ -241,6 +243,8 @@ class _Compiler(msgspec.Struct):
         return read
 
     def _search_errors(self, pattern: str, archived: bool) -> Decide:
+        from rekindle.domain.texts.patterns import compile_pattern
+
         found_in = compile_pattern(pattern).found_in
         if archived:
             return self._timed(
@@ -316,6 +320,8 @@ def _one_of(wanted: Sequence[Any]) -> Test:
 
 
 def _matching(wanted: str) -> Test:
+    from rekindle.domain.texts.patterns import compile_name_glob
+
     matches = compile_name_glob(wanted).fullmatch
     return lambda value: isinstance(value, str) and matches(value) is not None
 

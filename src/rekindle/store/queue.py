@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rekindle.domain.selection import Predicate
     from rekindle.store.candidates import Candidates
     from rekindle.store.database import Database
-    from rekindle.store.paths import StoredPaths
+    from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("queue")
 REUSE_SQL = load("reuse")

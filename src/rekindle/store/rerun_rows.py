@@ -29,7 +29,7 @@ from rekindle.domain.texts.substitution import render_text
 from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.derived import given_up_among
 from rekindle.store.dynamic_actions import parameter_changes, sets_in_force
-from rekindle.store.paths import StoredPaths, with_pointers, with_reasons, with_request, with_saved
+from rekindle.store.paths import with_pointers, with_reasons, with_request, with_saved
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES, next_attempt_of, next_attempt_text
 from rekindle.store.templates import template_by_id
@@ -37,6 +37,7 @@ from rekindle.store.templates import template_by_id
 if TYPE_CHECKING:
     from rekindle.domain.definition import JobTemplate
     from rekindle.store.database import Database
+    from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("reruns")
 

@@ -17,7 +17,7 @@ from rekindle.store.queries import Row, column_names, load
 
 if TYPE_CHECKING:
     from rekindle.domain.models import AttemptEnd
-    from rekindle.store.paths import StoredPaths
+    from rekindle.store.stored_paths import StoredPaths
 
 STATES: tuple[State, ...] = tuple(State)
 """States by number: indexing takes a fifth of the time of a call."""

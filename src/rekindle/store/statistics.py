@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from rekindle.domain.batches.flakiness import FailureKind, HostStatistics
 from rekindle.domain.rerun.costs import DurationHistory
 from rekindle.store.attempts import raw_messages
 from rekindle.store.queries import Row, as_set, load
 
 if TYPE_CHECKING:
+    from rekindle.domain.batches.flakiness import FailureKind, HostStatistics
     from rekindle.store.database import Database
 
 SQL = load("statistics")
@@ -92,6 +91,8 @@ class Statistics:
 
     def failures(self, jobs: Collection[int]) -> dict[int, list[FailureKind]]:
         """Return the failure signatures of each job, the most frequent first."""
+        from rekindle.domain.batches.flakiness import FailureKind
+
         found: dict[int, list[FailureKind]] = {}
         rows = self._db.named_rows(SQL["failures"], jobs=as_set(jobs))
         messages = raw_messages(self._db, [row.newest for row in rows])
@@ -103,6 +104,8 @@ class Statistics:
 
     def hosts(self, jobs: Collection[int]) -> dict[int, list[HostStatistics]]:
         """Return the outcomes of each job by host, the host with most failures first."""
+        from rekindle.domain.batches.flakiness import HostStatistics
+
         found: dict[int, list[HostStatistics]] = {}
         for row in self._db.named_rows(SQL["hosts"], jobs=as_set(jobs)):
             found.setdefault(row.job, []).append(HostStatistics(row.host, row.passes, row.failures))
@@ -138,4 +141,5 @@ def _medians_by_name(rows: Iterable[Row]) -> dict[int, Mapping[str, float]]:
 
 
 def _median(values: list[float]) -> float:
-    return max(0.0, values[0] if len(values) == 1 else median(values))
+    ordered, half = sorted(values), len(values) // 2
+    return max(0.0, (ordered[half] + ordered[~half]) / 2)

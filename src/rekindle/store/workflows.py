@@ -12,7 +12,6 @@ from rekindle.domain.models import Revision, Workflow
 from rekindle.domain.states import State
 from rekindle.store.derived import CountKey, add_counts
 from rekindle.store.queries import as_set, load
-from rekindle.store.revisions import RevisionChanges, insert_revision, job_row, outline_of, revise
 from rekindle.store.rows import STATES
 from rekindle.store.templates import TemplateRows, binding_text, decode_template, template_by_id
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from rekindle.domain.changes.revisions import RevisionOutline
     from rekindle.domain.definition import Definition, JobTemplate
     from rekindle.store.database import Database
+    from rekindle.store.revisions import RevisionChanges
 
 SQL = load("workflows")
 SUBMIT_SQL = load("submitting")
@@ -37,6 +37,8 @@ class Workflows:
 
         `ids`, which must be free, are the ids of the jobs (default: the next ones). 100,000 jobs take seconds.
         """
+        from rekindle.store.revisions import insert_revision, job_row
+
         workflow = int(self._db.value(SUBMIT_SQL["highest_workflow"])) + 1
         self._db.change(
             SUBMIT_SQL["insert_workflow"],
@@ -79,6 +81,8 @@ class Workflows:
         touched. A template with an unchanged body keeps its row. Overrides of values that the definition changes are
         dropped, from jobs and from what undo would restore; pinned jobs keep theirs.
         """
+        from rekindle.store.revisions import revise
+
         return revise(self._db, workflow, definition, now)
 
     def set_source(self, workflow: int, source: str | None) -> None:
@@ -134,6 +138,8 @@ class Workflows:
 
     def outline(self, workflow: int, revision: int) -> RevisionOutline:
         """Return the jobs and edges of a revision, without those that actions have added since."""
+        from rekindle.store.revisions import outline_of
+
         return outline_of(self._db, workflow, revision)
 
     def job_status(self, jobs: Collection[int]) -> dict[int, tuple[str, State, int]]:

@@ -25,7 +25,8 @@ import msgspec
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.substitution import render_value
-from rekindle.journal.log import JournalWriter, encode_line, is_fully_durable
+from rekindle.files.store_files import is_fully_durable
+from rekindle.journal.log import JournalWriter, encode_line
 from rekindle.journal.orders import Assignment, TaskTemplate
 from rekindle.journal.processes import start_of
 from rekindle.journal.records import Ended, Record, Started

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rekindle.cli.groups import Entry, LazyGroup
-from rekindle.cli.options import json_option, selection_options
+from rekindle.cli.command_table import Entry
+from rekindle.cli.groups import LazyGroup
+from rekindle.cli.options import json_option
 from rekindle.cli.output import attempt_text, json_output, reasons, terminal
 from rekindle.cli.output.attempt_text import FIRST_SUBTASKS, modifications, subtasks_table
 from rekindle.cli.output.pages import emit_rows, limit_options, page_options, print_page_note, print_table
 from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.terminal import Column
+from rekindle.cli.selection_options import selection_options
 from rekindle.cli.sessions import opened
 from rekindle.domain.changes.differences import NAMED_PREFIX, Difference
 from rekindle.domain.changes.staleness import OPAQUE_PREFIX
 from rekindle.domain.texts.display import format_value, mask_json_text
 from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.engine import dynamic_actions
 from rekindle.engine.queries import job_queries, lists, selections
 from rekindle.engine.queries.attempt_comparison import compare_attempts
 from rekindle.engine.queries.job_queries import workdirs
-from rekindle.engine.queries.lists import PageRequest
+from rekindle.engine.results import PageRequest
 from rekindle.query.selections import SelectionFlags, parse_selection
+from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.actions import ActionSet
@@ -39,7 +42,7 @@ _BYTES = ("max_rss_bytes", "modified.memory", "template.resources.memory", "reso
 _SECONDS = ("seconds", "cpu_seconds", "modified.time", "template.resources.time", "resources.time")
 _DIGESTS = ("code.", "inputs.", "outputs.", "needs.", NAMED_PREFIX)
 _PARTS = ("environment.interpreter.", "environment.distribution.", "environment.program.")
-_COMMAND = re.compile(r"template\.steps\..+\.run")
+_COMMAND = lazy_regex(r"template\.steps\..+\.run")
 _LEAD = 8  # columns that are kept of the common beginning of two long values
 _FIRST = 20  # rows of a kind, or lines of a file, that are printed without -v
 
@@ -174,7 +177,7 @@ def _files(prints: FileFingerprints, most: int | None) -> Iterator[str]:
         name = reasons.named_file(one.name) if one.implicit else f"{kind} {terminal.one_line(one.name)}"
         digest = reasons.short_digest(one.digest) if one.digest else "was not there"
         content = digest if one.compared else "written by the attempt, not compared"
-        yield terminal.cut(f"{name}: {content}", terminal.width())
+        yield terminal.cut(f"{name}: {content}", terminal_columns())
     if most is not None and len(every) > most:
         yield f"… and {terminal.plural(len(every) - most, 'more file')} (-v shows all)"
 
@@ -201,7 +204,7 @@ def _facts(one: Attempt, name: str, workflow: str, workdir: str | None, retry: R
             ("modified", modifications(one.overrides)),
             ("started", terminal.full_time(one.started)),
             ("ended", terminal.full_time(one.ended)),
-            ("time", terminal.duration(json_output.seconds(one.started, one.ended))),
+            ("time", terminal.duration(terminal.seconds(one.started, one.ended))),
             ("cpu", terminal.duration(one.cpu_seconds)),
             ("memory", format_size(one.max_rss_bytes) if one.max_rss_bytes is not None else ""),
             ("on", where),
@@ -335,12 +338,12 @@ def _lines(lines: Iterable[str], most: int | None, indent: int = 2) -> None:
 
 
 def _coloured(line: str) -> str:
-    cut = terminal.cut(line, terminal.width() - 4)
+    cut = terminal.cut(line, terminal_columns() - 4)
     return click.style(cut, fg="red" if line[:1] == "-" else "green")
 
 
 def _cut(line: str) -> str:
-    return terminal.cut(line, terminal.width())
+    return terminal.cut(line, terminal_columns())
 
 
 def _table(a: int, b: int, found: Sequence[Difference]) -> str:
@@ -366,7 +369,7 @@ def _values(one: Difference) -> tuple[str, str]:
 def _from_difference(a: str, b: str) -> tuple[str, str]:
     """Return two texts. Long ones begin shortly before their first difference, which a cut at their ends would hide."""
     alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
-    if alike <= _LEAD + 1 or max(len(a), len(b)) <= terminal.width() // 3:
+    if alike <= _LEAD + 1 or max(len(a), len(b)) <= terminal_columns() // 3:
         return a, b
     left_out = alike - _LEAD
     return "…" + a[left_out:], "…" + b[left_out:]

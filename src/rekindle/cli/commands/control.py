@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rekindle.cli.options import check_text, json_option, required_selection, selection_options
+from rekindle.cli.options import check_text, json_option
 from rekindle.cli.output import attempt_text, json_output, terminal
+from rekindle.cli.selection_options import required_selection, selection_options
 from rekindle.cli.sessions import opened, reconciled
 from rekindle.engine.queries import selections
 from rekindle.engine.rerun import control

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from rekindle.cli.groups import DIALECTS, Entry, LazyGroup
+from rekindle.cli.command_table import DIALECTS, Entry
+from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option
 from rekindle.cli.output import json_output
 from rekindle.domain.errors import Refused

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rekindle.cli.groups import Entry, LazyGroup
+from rekindle.cli.command_table import Entry
+from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.output import json_output, terminal
 from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
@@ -17,7 +18,7 @@ from rekindle.domain.texts.display import mask_document
 from rekindle.engine.queries import lists
 
 if TYPE_CHECKING:
-    from rekindle.engine.queries.lists import PageRequest
+    from rekindle.engine.results import PageRequest
 
 COMMANDS = {"list": Entry("rekindle.cli.commands.events:list_events", "List what happened, oldest first.")}
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rekindle.cli.options import json_option, selection_options, workflow_option
+from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.output import attempt_text, json_output, terminal
 from rekindle.cli.output.pages import emit_rows, page_options, print_page_note
 from rekindle.cli.output.progress import reading_progress
 from rekindle.cli.output.terminal import Column
+from rekindle.cli.selection_options import selection_options
 from rekindle.cli.sessions import opened
 from rekindle.domain.batches.flakiness import FailureKind, Flakiness, PassHistory
 from rekindle.domain.models import FailureGroup, PartialOfFailure
@@ -21,8 +22,7 @@ from rekindle.engine.queries.failure_queries import FailureExample, failure_exam
 from rekindle.query.selections import SelectionFlags, parse_selection
 
 if TYPE_CHECKING:
-    from rekindle.engine.queries.lists import PageRequest
-    from rekindle.engine.results import JobRow
+    from rekindle.engine.results import JobRow, PageRequest
     from rekindle.engine.session import Session
 
 PASSED_WORDS = {
@@ -186,7 +186,7 @@ def flaky(flags: SelectionFlags, all_jobs: bool, verbose: bool, page: PageReques
 
 def measure_flaky(session: Session, ids: Sequence[int], *, every: bool) -> tuple[list[Flakiness], dict[int, JobRow]]:
     """Return how flaky jobs are, and the rows of these jobs."""
-    from rekindle.engine.queries.failure_queries import flaky_jobs as engine_flaky
+    from rekindle.engine.queries.flaky_queries import flaky_jobs as engine_flaky
 
     found = engine_flaky(session, ids, every=every)
     return found, {row.job.id: row for row in job_queries.jobs(session, sorted(one.job for one in found))}

@@ -1,22 +1,19 @@
-"""`rekindle jobs`: list and show."""
+"""`rekindle jobs show`: everything about a job."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from rekindle.cli.commands.failures import PASSED_WORDS
-from rekindle.cli.groups import Entry, LazyGroup
-from rekindle.cli.options import json_option, selection_options
+from rekindle.cli.options import json_option
 from rekindle.cli.output import attempt_text, json_output, reasons, terminal, waits
 from rekindle.cli.output.attempt_text import modifications
-from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
 from rekindle.cli.output.progress import reading_progress
-from rekindle.cli.output.terminal import Column
 from rekindle.cli.sessions import opened
 from rekindle.domain.batches.flakiness import PassHistory
 from rekindle.domain.definition import value_label
@@ -25,101 +22,18 @@ from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import mask_document, mask_matrix
 from rekindle.domain.texts.quantities import format_size
 from rekindle.engine import dynamic_actions
-from rekindle.engine.queries import job_queries, lists, selections
-from rekindle.engine.queries.failure_queries import pass_conditions
+from rekindle.engine.queries import job_queries, selections
+from rekindle.engine.queries.flaky_queries import pass_conditions
 from rekindle.engine.queries.waits import wait_reasons as waits_of
 from rekindle.query.job_keys import parse_job_words
-from rekindle.query.selections import SelectionFlags, parse_selection
 
 if TYPE_CHECKING:
     from rekindle.domain.actions import Patch
     from rekindle.domain.changes.staleness import Assessment
     from rekindle.domain.models import Attempt, Job
     from rekindle.domain.rerun.plan import Reason
-    from rekindle.engine.queries.lists import PageRequest
     from rekindle.engine.results import JobRow
     from rekindle.store.dynamic_actions import AddedBy
-
-_HERE = "rekindle.cli.commands.jobs"
-
-COMMANDS = {
-    "list": Entry(f"{_HERE}:list_jobs", "List jobs and their states."),
-    "show": Entry(f"{_HERE}:show", "Show everything about a job."),
-}
-
-
-@click.group("jobs", cls=LazyGroup, entries=COMMANDS)
-def jobs() -> None:
-    """List and show jobs.
-
-    \b
-    Example:
-      rekindle jobs list -s failed
-      rekindle jobs show 7
-    """
-
-
-@click.command("list")
-@selection_options
-@page_options
-@json_option
-def list_jobs(flags: SelectionFlags, page: PageRequest, as_json: bool) -> None:
-    """List jobs and their states: all jobs, or a SELECTION.
-
-    \b
-    Example:
-      rekindle jobs list -w sweep -s failed,canceled
-      rekindle jobs list -f 'matrix.alpha>0.5' -f 'attempts>=2'
-      rekindle jobs list --error 'out of memory'
-    """
-    selection = parse_selection(flags)
-    with opened() as session, reading_progress() as on_read, lists.jobs(session, selection, page, on_read) as found:
-        if as_json:
-            emit_rows("jobs", (json_output.job(row, True if selection.changed else None) for row in found.rows))
-        elif not found.total:
-            click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
-        else:
-            print_page_note(page, print_table(_COLUMNS, found.rows, _block), found.total, "job")
-
-
-_COLUMNS = (
-    Column("ID", right=True),
-    Column("WORKFLOW", cut="end", drop=True),
-    Column("NAME", cut="middle", keep=True),
-    Column("STATE"),
-    Column("CAUSE", drop=True),
-    Column("TRIES", right=True, optional=True),
-    Column("TIME", right=True, drop=True, optional=True),
-    Column("ENDED", drop=True, optional=True),
-    Column("NOTE", cut="end", drop=True),
-)
-
-
-def _block(rows: Sequence[JobRow]) -> Iterator[Sequence[str]]:
-    several = len({row.job.workflow for row in rows}) > 1
-    return (_cells(row, several) for row in rows)
-
-
-def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
-    job, live = row.job, row.attempt
-    notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
-    notes += [f"retry at {terminal.short_time(job.next.not_before)}"] if job.next.not_before is not None else []
-    notes += ["after the end of attempts that it would disturb"] if row.awaits else []
-    notes += ["retired"] if job.retired else []
-    notes += [attempt_text.verdict(row.verdict)] if row.verdict is not None else []
-    notes += ["partial"] if row.partial else []
-    notes += ["runs unless unchanged"] if job.next.reuse_candidate is not None else []
-    return (
-        str(job.id),
-        row.workflow if several else "",
-        job.name,
-        job.state.label,
-        attempt_text.cause(live) if live else "",
-        str(job.attempts),
-        terminal.duration(json_output.seconds(live.started, live.ended)) if live else "",
-        terminal.short_time(live.ended) if live else "",
-        ", ".join(notes),
-    )
 
 
 @click.command()

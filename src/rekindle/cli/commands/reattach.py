@@ -23,13 +23,6 @@ if TYPE_CHECKING:
     from rekindle.domain.selection import Selection
     from rekindle.engine.session import Session
 
-reattach_option = click.option(
-    "--reattach",
-    is_flag=True,
-    help="For jobs whose runner vanished: adopt running attempts and record finished ones; rerun nothing.",
-)
-"""Passed to the command as `reattach`."""
-
 
 def check_reattach(
     how: How, fan_out: FanOutFlags, spec: str | None, param: tuple[str, ...], save_plan: Path | None, note: str | None

@@ -10,23 +10,20 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.cli.commands import failures
-from rekindle.cli.commands.reattach import check_reattach, reattach_jobs, reattach_option
 from rekindle.cli.options import (
     check_then_work,
     json_option,
     pairs,
     plan_options,
-    required_selection,
     revise_option,
-    selection_options,
     then_work_options,
 )
-from rekindle.cli.output import json_output, revisions, terminal, waits
+from rekindle.cli.output import terminal
 from rekindle.cli.output.plans import confirm, draw_plan, finish_applied, print_applied, print_nothing, summary
 from rekindle.cli.output.progress import reading_progress, saving_progress
-from rekindle.cli.output.runs import note_spec_changes
+from rekindle.cli.output.workflow_notes import note_spec_changes
 from rekindle.cli.rerun_options import FanOutFlags, fan_out_options, how_options
+from rekindle.cli.selection_options import required_selection, selection_options
 from rekindle.cli.sessions import opened, reconciled
 from rekindle.domain.errors import PlanRefused, UsageError
 from rekindle.domain.rerun.plan import ReasonKind
@@ -36,7 +33,6 @@ from rekindle.engine.preconditions import refuse_inside_job
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.rerun import rerun as engine
-from rekindle.engine.rerun import resubmit
 from rekindle.engine.results import AppliedRerun, PlannedRerun, SubmitPreview
 from rekindle.engine.session import Session
 from rekindle.query.selections import SelectionFlags
@@ -68,7 +64,11 @@ class RerunFlags(msgspec.Struct, frozen=True):
 @selection_options
 @how_options
 @fan_out_options
-@reattach_option
+@click.option(
+    "--reattach",
+    is_flag=True,
+    help="For jobs whose runner vanished: adopt running attempts and record finished ones; rerun nothing.",
+)
 @click.option(
     "--canary",
     type=click.IntRange(min=1),
@@ -119,6 +119,8 @@ def rerun(
     _check_submit(options.spec, options.param, options.save_plan, revise=options.revise)
     if not reattach:
         return _rerun(flags, selection, fan_out.how(how), options)
+    from rekindle.cli.commands.reattach import check_reattach, reattach_jobs
+
     check_reattach(how, fan_out, options.spec, options.param, options.save_plan, options.note)
     with opened() as session:
         only = {"dry_run": options.dry_run, "yes": options.yes, "and_work": options.and_work, "json": options.as_json}
@@ -150,7 +152,7 @@ def _rerun(flags: SelectionFlags, selection: Selection, how: How, options: Rerun
             if options.and_work:
                 touched = workflows_of(session, [job.id for job in proposal.plan.jobs])
                 refuse_inside_job(session, touched[0] if len(touched) == 1 else None)
-            applied = resubmit.apply(session, proposal, saving_progress())
+            applied = _apply(session, proposal)
         return _report_and_work(session, proposal, applied, options, repeated=how.repeats is not None)
 
 
@@ -187,23 +189,48 @@ def _plan(
             return None, None
         note_spec_changes(workflow_queries.owners(session, [one.id for one in refusal.refused]))
         if options.as_json:
-            json_output.emit(json_output.nothing_planned(refusal.refused))
+            _emit_refused(refusal)
         raise
     note_spec_changes(found.workflows)
     return found, applied
 
 
+def _apply(session: Session, proposal: PlannedRerun) -> AppliedRerun:
+    if proposal.planned_submission is None:
+        return engine.apply(session, proposal, saving_progress())
+    from rekindle.engine.rerun import resubmit
+
+    return resubmit.apply(session, proposal, saving_progress())
+
+
 def _document(proposal: PlannedRerun, applied: AppliedRerun | None) -> dict[str, object]:
     """Return the plan as JSON, with its submission."""
+    from rekindle.cli.output import json_output
+
     document = json_output.plan(proposal.plan, applied.rerun if applied else None)
     document["canaries"] = [json_output.canary_choice(one) for one in proposal.canaries]
     if proposal.planned_submission is None:
         return document
+    from rekindle.cli.output import revisions
+
     preview = proposal.planned_submission.preview
     submitted = revisions.preview_json(preview)
     if applied is not None and applied.submitted is not None:
         submitted |= {"dry_run": False, "rerun": applied.submitted.rerun}
     return {**document, "submitted": submitted}
+
+
+def _emit(document: Mapping[str, Any]) -> None:
+    from rekindle.cli.output import json_output
+
+    json_output.emit(document)
+
+
+def _emit_refused(refusal: PlanRefused | None = None) -> None:
+    """Print the document of a plan without jobs."""
+    from rekindle.cli.output import json_output
+
+    json_output.emit(json_output.nothing_planned(refusal.refused if refusal is not None else ()))
 
 
 def _report_and_work(
@@ -213,14 +240,16 @@ def _report_and_work(
     Return the exit code."""
     measures = options.and_work and repeated
     if options.as_json and not measures:
-        json_output.emit(_document(proposal, applied))
+        _emit(_document(proposal, applied))
     workflows = workflows_of(session, [job.id for job in applied.plan.jobs])
     code = finish_applied(session, applied, workflows, options.and_work, options.slots, options.as_json)
     if measures:
+        from rekindle.cli.commands import failures
+
         jobs = [job.id for job in applied.plan.jobs if any(one.kind is ReasonKind.SELECTED for one in job.reasons)]
         found, rows = failures.measure_flaky(session, jobs, every=True)
         if options.as_json:
-            json_output.emit({**_document(proposal, applied), **failures.flaky_json(found, rows)})
+            _emit({**_document(proposal, applied), **failures.flaky_json(found, rows)})
         else:
             click.echo("")
             failures.draw_flaky(found, rows, len(jobs))
@@ -229,12 +258,17 @@ def _report_and_work(
 
 def _draw(session: Session, proposal: PlannedRerun, verbose: bool) -> None:
     if proposal.planned_submission is not None:
+        from rekindle.cli.output import revisions
+
         revisions.draw_preview(proposal.planned_submission.preview, verbose=verbose)
         click.echo("")
     else:
         _print_definition(session, proposal)
     draw_plan(proposal.plan, proposal.children, verbose=verbose)
-    waits.draw_canary_choices(proposal.canaries)
+    if proposal.canaries:
+        from rekindle.cli.output import waits
+
+        waits.draw_canary_choices(proposal.canaries)
 
 
 def _save(session: Session, proposal: PlannedRerun, path: Path | None, as_json: bool) -> None:
@@ -242,7 +276,7 @@ def _save(session: Session, proposal: PlannedRerun, path: Path | None, as_json: 
     if path is not None:
         engine.save(session, proposal, path)
     if as_json:
-        json_output.emit(_document(proposal, None))
+        _emit(_document(proposal, None))
     if path is not None:
         click.echo(f"saved: `rekindle apply {path}` applies it, unless its jobs have changed by then", err=as_json)
     elif not as_json:
@@ -284,6 +318,7 @@ def _plan_submission(
 ) -> PlannedRerun | None:
     """Return what submitting the spec and rerunning the selection would do. If no job is selected, print that and
     return None."""
+    from rekindle.engine.rerun import resubmit
     from rekindle.spec import load
 
     revise = options.revise
@@ -304,7 +339,7 @@ def _plan_submission(
         )
     except PlanRefused as refusal:
         if options.as_json:
-            json_output.emit(json_output.nothing_planned(refusal.refused))
+            _emit_refused(refusal)
         raise
     if isinstance(found, PlannedRerun):
         return found
@@ -324,7 +359,7 @@ def _print_unknown(number: int) -> None:
 
 def _print_nothing_submitted(found: SubmitPreview, spec: str, as_json: bool, text: str) -> None:
     if as_json:
-        json_output.emit(json_output.nothing_planned())
+        _emit_refused()
         return
     click.echo(text)
     if not found.submitted.unchanged:
@@ -345,6 +380,8 @@ def apply(file: Path, as_json: bool) -> None:
     with reconciled() as session:
         applied = engine.apply(session, engine.load(session, file), saving_progress())
     if as_json:
+        from rekindle.cli.output import json_output
+
         json_output.emit(json_output.plan(applied.plan, applied.rerun))
         return
     click.echo(summary(applied.plan))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rekindle.cli.groups import Entry, LazyGroup
+from rekindle.cli.command_table import Entry
+from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option, workflow_option
 from rekindle.cli.output import json_output, terminal, waits
 from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
@@ -20,7 +21,7 @@ from rekindle.engine.queries import job_queries, lists, workflow_queries
 
 if TYPE_CHECKING:
     from rekindle.domain.rerun.plan import RerunRecord
-    from rekindle.engine.queries.lists import PageRequest
+    from rekindle.engine.results import PageRequest
 
 _HERE = "rekindle.cli.commands.reruns"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rekindle.cli.options import check_text, json_option, plan_options, required_selection, selection_options
+from rekindle.cli.options import check_text, json_option, plan_options
 from rekindle.cli.output import json_output, terminal
 from rekindle.cli.output.plans import (
     FIRST,
@@ -18,7 +18,8 @@ from rekindle.cli.output.plans import (
     print_nothing,
 )
 from rekindle.cli.output.progress import reading_progress
-from rekindle.cli.output.runs import note_other_folders
+from rekindle.cli.output.workflow_notes import note_other_folders
+from rekindle.cli.selection_options import required_selection, selection_options
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import PlanRefused
 from rekindle.engine.queries import selections, workflow_queries

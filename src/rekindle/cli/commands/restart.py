@@ -11,7 +11,8 @@ from rekindle.cli.options import check_then_work, json_option, plan_options, the
 from rekindle.cli.output import json_output, terminal
 from rekindle.cli.output.plans import confirm, draw_plan, finish_applied
 from rekindle.cli.output.progress import reading_progress, saving_progress
-from rekindle.cli.output.runs import note_spec_changes, work_with_summary
+from rekindle.cli.output.runs import work_with_summary
+from rekindle.cli.output.workflow_notes import note_spec_changes
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import PlanRefused, UsageError
 from rekindle.domain.states import State

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.cli.options import json_option, workflow_option
-from rekindle.cli.output import attempt_text, json_output, terminal, waits
+from rekindle.cli.output import attempt_text, terminal
 from rekindle.cli.output.pages import emit_rows, page_options, print_page_note
-from rekindle.cli.output.runs import held_lines, spec_note
 from rekindle.cli.output.terminal import Column
+from rekindle.cli.output.workflow_notes import held_lines, spec_note
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.states import State
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.engine.queries import workflow_queries
 
 if TYPE_CHECKING:
-    from rekindle.engine.queries.lists import PageRequest
-    from rekindle.engine.results import DeadRunner, WorkflowStatus
+    from rekindle.engine.results import DeadRunner, PageRequest, WorkflowStatus
 
 _BAR = 40
 _SIGNS = ((State.COMPLETED, "green"), (State.FAILED, "red"), (State.CANCELED, "magenta"))
@@ -42,6 +41,8 @@ def status(workflow: str | None, page: PageRequest, as_json: bool) -> None:
         every = workflow_queries.status(session, workflow)
     found = page.of(every)
     if as_json:
+        from rekindle.cli.output import json_output
+
         emit_rows("workflows", map(json_output.workflow_status, found))
         return
     if not every:
@@ -119,10 +120,13 @@ def _details(one: WorkflowStatus, *, several: bool) -> None:
         click.echo(
             f"  {terminal.plural(one.leaving, 'canceled attempt')} {have} not ended: jobs that would disturb it wait"
         )
-    for line in waits.unfit_lines(one.unfit):
-        click.echo(f"  {line}")
-    for group in one.canaries:
-        click.echo(f"  {waits.canary_line(group)}")
+    if one.unfit or one.canaries:
+        from rekindle.cli.output import waits
+
+        for line in waits.unfit_lines(one.unfit):
+            click.echo(f"  {line}")
+        for group in one.canaries:
+            click.echo(f"  {waits.canary_line(group)}")
     for line in held_lines(one.held, str(one.workflow.id)):
         click.echo(f"  {line}")
     if note:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rekindle.cli.groups import Entry, LazyGroup
+from rekindle.cli.command_table import Entry
+from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option
 from rekindle.cli.output import json_output, terminal
 from rekindle.domain.errors import Refused
 from rekindle.engine.session import STORE_FOLDER, STORE_VARIABLE, open_session, store_url
+from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
     from rekindle.store.inspection import Inspection
@@ -56,7 +58,7 @@ def check(deep: bool, as_json: bool) -> int:
 
     def on_check(what: str) -> None:
         if on_terminal:
-            click.echo(f"\r\x1b[K{terminal.cut(f'checking {what}', terminal.width() - 1)}", err=True, nl=False)
+            click.echo(f"\r\x1b[K{terminal.cut(f'checking {what}', terminal_columns() - 1)}", err=True, nl=False)
 
     found = inspect(folder_of(store_url(url)), deep=deep, progress=on_check)
     if on_terminal:

@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rekindle.cli.options import json_option, selection_options
+from rekindle.cli.options import json_option
 from rekindle.cli.output import attempt_text, json_output, reasons, terminal, waits
 from rekindle.cli.output.pages import emit_rows, limit_options, print_page_note
 from rekindle.cli.output.progress import reading_progress
-from rekindle.cli.output.runs import note_spec_changes
+from rekindle.cli.output.workflow_notes import note_spec_changes
+from rekindle.cli.selection_options import selection_options
 from rekindle.cli.sessions import reconciled
 from rekindle.domain.errors import UsageError
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.queries.job_queries import workflows_of
-from rekindle.engine.queries.lists import PageRequest
 from rekindle.engine.queries.waits import WaitReason
 from rekindle.engine.queries.waits import wait_reasons as waits_of
+from rekindle.engine.results import PageRequest
 from rekindle.engine.staleness import stale_jobs
 from rekindle.query.selections import SelectionFlags, parse_selection
+from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.batches.canaries import CanaryGroup
@@ -194,7 +196,7 @@ def _newest_error(group: Sequence[Explanation]) -> str:
     """Return the error of the newest failed attempt of the jobs in one line."""
     failed = [one.failed for one in group if one.failed is not None]
     error = attempt_text.error(max(failed, key=lambda one: one.id)) if failed else ""
-    return terminal.cut(f"e.g. {error}" if error and len(group) > 1 else error, terminal.width() - 2)
+    return terminal.cut(f"e.g. {error}" if error and len(group) > 1 else error, terminal_columns() - 2)
 
 
 def _draw_heads(group: Sequence[Explanation], verbose: bool) -> None:
@@ -203,7 +205,7 @@ def _draw_heads(group: Sequence[Explanation], verbose: bool) -> None:
         for one in (group if verbose or len(group) <= _HEADS + 1 else group[:_HEADS])
     ]
     for head, state in heads:
-        cut = terminal.cut(head, terminal.width() - len(state) - 2, "middle")
+        cut = terminal.cut(head, terminal_columns() - len(state) - 2, "middle")
         click.echo(f"{cut}  {terminal.coloured(state)}")
     if len(heads) < len(group):
         click.echo(f"… and {len(group) - len(heads):,} more (-v names them)")
@@ -246,7 +248,7 @@ def _lines(one: Explanation, notes: Mapping[int, str], group: CanaryGroup | None
     if one.mentioned:
         names = ", ".join(terminal.one_line(part.name) for part in one.mentioned)
         text = f"not compared, because a job writes it: {names}"
-        yield text if verbose else terminal.cut(text, terminal.width() - 2)
+        yield text if verbose else terminal.cut(text, terminal_columns() - 2)
     if one.accepted is not None:
         note = notes.get(one.accepted)
         yield f"compared with the state that rerun {one.accepted} accepted" + (
@@ -286,7 +288,7 @@ def _verdict_lines(one: Explanation, verbose: bool) -> Iterator[str]:
         yield text
         return
     text = f"{text}: equal to what it ran with" if one.word == "current" else f"{text}; equal to what it ran with"
-    width = terminal.width() - 4
+    width = terminal_columns() - 4
     listed = reasons.compared_lines(one.compared, width, **({"most": None} if verbose else {}))
     if len(listed) == 1 and len(text) + len(listed[0]) < width:
         yield f"{text}: {listed[0]}"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rekindle.cli.groups import Entry, LazyGroup
+from rekindle.cli.command_table import Entry
+from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option, pairs
 from rekindle.cli.output import json_output, terminal
 from rekindle.cli.output import revisions as revision_output
@@ -22,8 +23,7 @@ from rekindle.engine.submit.revise import compare_revisions
 if TYPE_CHECKING:
     from rekindle.domain.definition import Definition, JobTemplate, Step
     from rekindle.domain.models import Workflow
-    from rekindle.engine.queries.lists import PageRequest
-    from rekindle.engine.results import WorkflowStatus
+    from rekindle.engine.results import PageRequest, WorkflowStatus
 
 _HERE = "rekindle.cli.commands.workflows"
 

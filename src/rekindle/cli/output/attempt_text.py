@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rekindle.cli.output import terminal
-from rekindle.cli.output.json_output import seconds
-from rekindle.cli.output.reasons import retry_text
-from rekindle.cli.output.terminal import Column
-from rekindle.domain.overrides import decode_overrides
-from rekindle.domain.signatures import headline
+from rekindle.cli.output.terminal import Column, seconds
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import Subtask, counts
 from rekindle.domain.texts.display import format_value, mask_env, show_json_bytes
@@ -25,7 +21,7 @@ if TYPE_CHECKING:
     from rekindle.domain.models import Attempt, FailureGroup, PartialOutput, StepOutcome
     from rekindle.domain.rerun.plan import OverrideChange, Reason
     from rekindle.domain.verdicts import Verdict
-    from rekindle.engine.queries.lists import PageRequest
+    from rekindle.engine.results import PageRequest
 
 FIRST_SUBTASKS = 20
 """Rows of a fan-out that are printed without -v."""
@@ -159,8 +155,14 @@ def attempt_cells(rows: Sequence[tuple[Attempt, str, Reason | None]]) -> Iterato
     return (_cells(one, name, several, retry) for one, name, retry in rows)
 
 
+def _retry_note(retry: Reason) -> str:
+    from rekindle.cli.output.reasons import retry_text
+
+    return retry_text(retry)
+
+
 def _cells(one: Attempt, name: str, several: bool, retry: Reason | None) -> tuple[str, ...]:
-    notes = [retry_text(retry)] if retry is not None else []
+    notes = [_retry_note(retry)] if retry is not None else []
     notes += [f"archived by rerun {one.archived_by}"] if one.archived_by is not None else []
     notes += [verdict(one.verdict)] if one.verdict is not None else []
     notes += [builds_on(one)] if one.start_step else []
@@ -185,6 +187,8 @@ def _cells(one: Attempt, name: str, several: bool, retry: Reason | None) -> tupl
 
 def error(attempt: Attempt) -> str:
     """Return the error of a failed attempt in one line: `ValueError: too cold: '21.5'`; "" if there is none."""
+    from rekindle.domain.signatures import headline
+
     if attempt.failure is None or attempt.cause is None or attempt.state is not State.FAILED:
         return ""
     failure = attempt.failure
@@ -311,6 +315,8 @@ def change_text(one: OverrideChange) -> str:
 
 def modifications(overrides: str | None) -> str:
     """Return the overrides of a job: `alpha=0.2, memory=1.0 GiB`; "" without any."""
+    from rekindle.domain.overrides import decode_overrides
+
     found = decode_overrides(overrides)
     parts = [("params", name, value) for name, value in found.params.items()]
     parts += [("env", name, text) for name, text in mask_env(found.env).items()]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from rekindle.cli.output.terminal import seconds
 from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, plan_to_json
 from rekindle.domain.rerun.retry import rule_to_json
 from rekindle.domain.states import State
@@ -169,11 +170,6 @@ def _verdict(one: Verdict | None) -> dict[str, str | None]:
 
 def _overrides(text: str | None) -> Any:
     return None if text is None else mask_overrides(json.loads(text))
-
-
-def seconds(started: float | None, ended: float | None) -> float | None:
-    """Return the seconds between two times; None if one is unknown."""
-    return None if started is None or ended is None else round(max(0.0, ended - started), 6)
 
 
 def retry(reason: Reason | None) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -14,7 +13,7 @@ import click
 import msgspec
 
 from rekindle.cli.output import terminal
-from rekindle.engine.queries.lists import PageRequest
+from rekindle.engine.results import PageRequest
 
 if TYPE_CHECKING:
     from rekindle.cli.output.terminal import Column
@@ -113,6 +112,8 @@ def print_page_note(page: PageRequest, shown: int, total: int, thing: str) -> No
 
 def _command(offset: int) -> str:
     """Return the command as typed, for the page that begins at `offset`."""
+    import shlex
+
     words = iter(click.get_current_context().find_root().obj.words)
     kept = []
     for word in words:

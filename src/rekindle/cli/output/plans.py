@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from rekindle.cli.output import attempt_text, json_output, reasons, revisions, terminal
-from rekindle.cli.output.runs import work_with_summary
+from rekindle.cli.output import attempt_text, reasons, terminal
 from rekindle.cli.output.terminal import Column
 from rekindle.domain.errors import Refused, RefusedJob
 from rekindle.domain.rerun.plan import ExpectedCost, PlannedJob, Reason, ReasonKind, RerunPlan
 from rekindle.domain.rerun.request import FROM_BEGINNING
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.engine.results import AppliedRerun, WorkOptions
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ FOLDED = 3
 _DEEPEST = 24
 """Columns of branches before a name; the branches of deeper jobs are shortened with an ellipsis."""
 
-_DIGITS = re.compile(r"\d+")
+_DIGITS = lazy_regex(r"\d+")
 _FOLDERS = {"copy": "in a copy", "same": "same folder"}
 
 
@@ -66,7 +65,9 @@ def draw_revision(plan: RerunPlan, children: Mapping[int, Sequence[int]], *, ver
     if plan.jobs:
         _draw_jobs(plan.jobs, children, (), None if verbose else FIRST)
         click.echo("")
-    click.echo(revisions.summary(plan))
+    from rekindle.cli.output.revisions import summary as revision_summary
+
+    click.echo(revision_summary(plan))
 
 
 def _draw_kept(jobs: Sequence[PlannedJob], most: int | None) -> None:
@@ -378,6 +379,8 @@ def confirm(yes: bool, as_json: bool) -> None:
 def print_nothing(as_json: bool, text: str = "nothing selected") -> None:
     """Print that there is nothing to do, and why."""
     if as_json:
+        from rekindle.cli.output import json_output
+
         json_output.emit(json_output.nothing_planned())
     else:
         click.echo(text)
@@ -404,5 +407,7 @@ def finish_applied(
         print_applied(applied, and_work=and_work)
     if not and_work:
         return 0
+    from rekindle.cli.output.runs import work_with_summary
+
     only = str(workflows[0]) if len(workflows) == 1 else None
     return work_with_summary(session, WorkOptions(workflow=only, slots=slots), quiet=as_json).exit_code

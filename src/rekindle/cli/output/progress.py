@@ -14,6 +14,7 @@ import click
 from rekindle.cli.output import terminal
 from rekindle.domain.states import State
 from rekindle.domain.texts.quantities import format_size
+from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -56,7 +57,7 @@ class NewFailures:
         self._failed, self._checked = progress.failed, progress.seconds
         fresh = {signature: text for signature, text in self._kinds().items() if signature not in self._shown}
         self._shown.update(fresh)
-        available = terminal.width() - len("failed ")
+        available = terminal_columns() - len("failed ")
         return [f"{terminal.coloured('failed')} {terminal.cut(text, available, 'middle')}" for text in fresh.values()]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rekindle.cli.output import terminal
-from rekindle.domain.changes.differences import ON_IMPORT
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.texts.display import NOT_SET, format_value
 from rekindle.domain.texts.quantities import format_size
+from rekindle.domain.texts.regexes import lazy_regex
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import EnvironmentPart
     from rekindle.domain.changes.staleness import ComparedPart
 
 _SHORT = 10  # digits of a digest
-_COMMAND = re.compile(r"steps\.(?P<step>.+)\.(?P<items>each\.)?run")
+_COMMAND = lazy_regex(r"steps\.(?P<step>.+)\.(?P<items>each\.)?run")
 _NAMED = 3  # files of each kind
 _LONG = 30  # characters of a value that fit beside the other one
 
@@ -143,6 +141,8 @@ def _of_environment(detail: Mapping[str, Any]) -> str:
 
 
 def _of_code(detail: Mapping[str, Any]) -> str:
+    from rekindle.domain.changes.differences import ON_IMPORT
+
     module, name = terminal.one_line(str(detail.get("module"))), detail.get("name")
     happened = _happened(detail, "is gone", "is new")
     if name is None:
@@ -265,6 +265,8 @@ def _side(reason: Reason, side: str) -> str:
 
 def command_diff(before: Any, after: Any) -> Iterator[str]:
     """Yield a unified diff of two commands: by lines of a shell command, or by words of a list."""
+    import difflib
+
     lines = difflib.unified_diff(_lines(before), _lines(after), n=1, lineterm="")
     for line in list(lines)[2:]:
         if line.startswith("@@"):

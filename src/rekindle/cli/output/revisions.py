@@ -15,6 +15,7 @@ from rekindle.domain.changes.revisions import RevisionDiff, RewiredJobs, Templat
 from rekindle.domain.rerun.plan import ReasonKind, RerunPlan
 from rekindle.domain.texts.display import NOT_SET, format_change, format_value
 from rekindle.domain.texts.quantities import format_size
+from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.differences import Difference
@@ -187,7 +188,7 @@ def summary(plan: RerunPlan) -> str:
 
 
 def _cut(line: str) -> str:
-    return terminal.cut(line, terminal.width())
+    return terminal.cut(line, terminal_columns())
 
 
 def _more(number: int, most: int | None, thing: str) -> None:

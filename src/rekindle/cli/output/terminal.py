@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
-import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -15,6 +13,8 @@ import msgspec
 
 from rekindle.domain.texts.display import show_bytes
 from rekindle.domain.texts.quantities import format_duration
+from rekindle.domain.texts.regexes import lazy_regex
+from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.states import State
@@ -30,7 +30,7 @@ _COLOURS = {
 }
 _PAINTED = {word: click.style(word, fg=colour) for word, colour in _COLOURS.items()}
 _NARROWEST = 8
-_PAINT, _UNPAINT = re.compile(r"(\x1b\[[0-9;]*m)"), "\x1b[0m"
+_PAINT, _UNPAINT = lazy_regex(r"(\x1b\[[0-9;]*m)"), "\x1b[0m"
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ def tables(columns: Sequence[Column], blocks: Iterable[Iterable[Sequence[str]]],
             natural[at] = max(natural[at], *map(_display_width, column))
             if any(column):
                 filled.add(at)
-        total = width() - indent
+        total = terminal_columns() - indent
         if not above:
             filled -= _left_out(columns, sorted(filled), natural, total)
         widths = _fit(columns, sorted(filled), natural, total)
@@ -183,14 +183,14 @@ def _short_time(second: int, today: date) -> str:
     return then.strftime("%H:%M:%S" if then.date() == today else "%Y-%m-%d %H:%M")
 
 
+def seconds(started: float | None, ended: float | None) -> float | None:
+    """Return the seconds between two times; None if one is unknown."""
+    return None if started is None or ended is None else round(max(0.0, ended - started), 6)
+
+
 def duration(seconds: float | None) -> str:
     """Return a duration such as `1h 30m`; "" for None."""
     return "" if seconds is None else format_duration(seconds)
-
-
-def width() -> int:
-    """Return the columns of the terminal, or $COLUMNS; 80 without either."""
-    return shutil.get_terminal_size((80, 24)).columns
 
 
 def _left_out(columns: Sequence[Column], given: Sequence[int], natural: Sequence[int], total: int) -> set[int]:

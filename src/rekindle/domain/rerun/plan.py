@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -192,9 +191,11 @@ def plan_from_json(document: Mapping[str, Any]) -> RerunPlan:
 
 def seal_plan(plan: RerunPlan) -> RerunPlan:
     """Return the plan with its digest: 32 hexadecimal digits over all other fields."""
+    from hashlib import blake2b  # loads OpenSSL
+
     values = astuple(replace(plan, digest=""))
     text = json.dumps(values, default=astuple, separators=(",", ":"), sort_keys=True, check_circular=False)
-    return replace(plan, digest=hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
+    return replace(plan, digest=blake2b(text.encode(), digest_size=16).hexdigest())
 
 
 def _taken_to_json(one: RolledBackActions) -> dict[str, Any]:

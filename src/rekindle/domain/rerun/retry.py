@@ -6,7 +6,6 @@ that could not start, or a missing input. Such causes must be named. Canceled jo
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -162,5 +161,7 @@ def _increase_resources(rule: RetryRule, failed: FailedAttempt) -> Overrides | N
 
 def _jitter(token: str) -> float:
     """Return a number from -1 to 1 that depends only on the token."""
-    digest = hashlib.blake2b(token.encode(), digest_size=8).digest()
+    from hashlib import blake2b  # loads OpenSSL
+
+    digest = blake2b(token.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**63 - 1.0

@@ -28,10 +28,11 @@ from typing import Any
 import msgspec
 
 from rekindle.domain.errors import BadValue, UnknownWord
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.domain.texts.substitution import Reference, Words, lookup_reference, parse_text
 from rekindle.domain.texts.substitution import format_word as written
 
-_HARMLESS = re.compile(r"[A-Za-z0-9_./:=@%+,-]*")
+_HARMLESS = lazy_regex(r"[A-Za-z0-9_./:=@%+,-]*")
 
 
 class Insertion(msgspec.Struct, frozen=True):
@@ -201,10 +202,10 @@ def _check_separate(piece: Insertion, count: int, before: Argument, after: Argum
     )
 
 
-_ENDS = re.compile(r"(?:\A|[\s;&|(])\Z")
+_ENDS = lazy_regex(r"(?:\A|[\s;&|(])\Z")
 
 
-_BEGINS = re.compile(r"\Z|[\s;&|)<>]")
+_BEGINS = lazy_regex(r"\Z|[\s;&|)<>]")
 
 
 def _lookup(insertion: Insertion, scope: Mapping[str, Any], later: str | None) -> Any:
@@ -302,10 +303,10 @@ _DOUBLE = rf"\"(?>(?:[^\"`\\$]|\\.|{_NESTED}|\$(?![({{]))*)"
 _BY_NAME = r"[<>]&(?![ \t]*(?:[0-9]+|-)(?:[\s;&|()<>]|\Z))"  # bash expands the name of a file after `>&` twice
 
 
-_UNCLOSED = re.compile(rf"'[^']*|{_DOUBLE}", re.DOTALL)
+_UNCLOSED = lazy_regex(rf"'[^']*|{_DOUBLE}", re.DOTALL)
 
 
-_TOKEN = re.compile(
+_TOKEN = lazy_regex(
     rf"""
       (?P<word>{MARK})
     | (?P<gap>[ \t\n]+)
@@ -326,16 +327,16 @@ _TOKEN = re.compile(
 _PLACES = {"word": QuoteContext.WORD, "escaped": QuoteContext.WORD, "quoted": QuoteContext.QUOTED}
 
 
-_HOLDS_CODE = re.compile(r"\$[({]|`")
+_HOLDS_CODE = lazy_regex(r"\$[({]|`")
 
 
-_ESCAPED_MARK = re.compile(rf"(?<!\\)(?:\\\\)*\\{MARK}")
+_ESCAPED_MARK = lazy_regex(rf"(?<!\\)(?:\\\\)*\\{MARK}")
 
 
-_GLUED_MARK = re.compile(rf"(\$[A-Za-z_]\w*){MARK}")
+_GLUED_MARK = lazy_regex(rf"(\$[A-Za-z_]\w*){MARK}")
 
 
-_PLAIN = re.compile(r"(?>(?:[^\s'\"`\\$|&;<>()*?\[\]#~{}!]|[ \t]|'[^']*'|\"[^\"`\\$]*\")*)")
+_PLAIN = lazy_regex(r"(?>(?:[^\s'\"`\\$|&;<>()*?\[\]#~{}!]|[ \t]|'[^']*'|\"[^\"`\\$]*\")*)")
 
 
 _BUILTINS = """
@@ -358,7 +359,7 @@ _TESTS_OF_ONE = frozenset({"-e", "-f", "-d", "-s", "-n", "-z"})
 _TESTS_OF_TWO = frozenset({"-eq", "-ne", "-lt", "-le", "-gt", "-ge"})
 
 
-_COMMON_FORMAT = re.compile(r"(?!-)(?:[^\\%]|%[%s]|\\[nt])+")
+_COMMON_FORMAT = lazy_regex(r"(?!-)(?:[^\\%]|%[%s]|\\[nt])+")
 
 
 def quote_contexts(text: str, names: Sequence[str]) -> tuple[QuoteContext, ...]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from rekindle.domain.texts.regexes import lazy_regex
+
+_SURROGATE = lazy_regex("[\ud800-\udfff]")
 
 
-_BYTE = re.compile(r"(?<!\\)((?:\\\\)*)\\udc([89a-f][0-9a-f])")
+_BYTE = lazy_regex(r"(?<!\\)((?:\\\\)*)\\udc([89a-f][0-9a-f])")
 
 
 def escape_surrogates(text: str) -> str:
@@ -79,13 +80,13 @@ def _ambiguous(text: str) -> bool:
 MASK = "***"
 
 
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
+_SECRET = lazy_regex(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
 
 
-_DOTTED = re.compile(r"(?:.*\.)?env\.(.*)", re.DOTALL)
+_DOTTED = lazy_regex(r"(?:.*\.)?env\.(.*)", re.DOTALL)
 
 
-_FIELD = re.compile(r"(?:(?:(?:template|modified|(?:params|result)(?:[.\[].*)?)\.)?env\.|matrix\.env_)(.*)", re.DOTALL)
+_FIELD = lazy_regex(r"(?:(?:(?:template|modified|(?:params|result)(?:[.\[].*)?)\.)?env\.|matrix\.env_)(.*)", re.DOTALL)
 
 
 def mask_env(env: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,6 +162,8 @@ def closest_word(word: str, known: Iterable[str]) -> str | None:
     wanted = word.casefold()
     if wanted in folded:
         return folded[wanted]
+    from difflib import get_close_matches
+
     close = get_close_matches(wanted, _candidates(wanted, folded), n=1, cutoff=_CUTOFF)
     return folded[close[0]] if close else None
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.domain.texts.shellscripts import LATER, known_variables, read_script, unmark_word, word_glob
 
 FileRole = Literal["program", "source", "other", "written"]
@@ -44,14 +45,14 @@ SOURCE_SUFFIXES = frozenset(
 )
 """Suffixes of source files, in lower case and without the dot."""
 
-_NAME = re.compile(r"(?!.*://)(?:.*/)?[^/]*\.[A-Za-z][A-Za-z0-9]{0,4}")
-_SPLIT = re.compile(r"(?:-[0iv]*S|--split-string=?)(.*)", re.DOTALL)  # an option of env: a command as one word
-_FOLDER_OPTION = re.compile(r"(?:-C|--chdir=?|--directory=?)(.*)", re.DOTALL)
-_MAKE_OPTIONS = re.compile(r"-[bdehikmnpqrRsStvwBL]+([fC].*)", re.DOTALL)  # combined options; the last is -f or -C
+_NAME = lazy_regex(r"(?!.*://)(?:.*/)?[^/]*\.[A-Za-z][A-Za-z0-9]{0,4}")
+_SPLIT = lazy_regex(r"(?:-[0iv]*S|--split-string=?)(.*)", re.DOTALL)  # an option of env: a command as one word
+_FOLDER_OPTION = lazy_regex(r"(?:-C|--chdir=?|--directory=?)(.*)", re.DOTALL)
+_MAKE_OPTIONS = lazy_regex(r"-[bdehikmnpqrRsStvwBL]+([fC].*)", re.DOTALL)  # combined options; the last is -f or -C
 _SYSTEM = ("/bin/", "/usr/", "/sbin/")
-_WORDS_OF_CODE = re.compile(r"[\w./-]+")
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
-_NUMBER = re.compile(r"[0-9.,:]+(?:e[+-]?[0-9]+)?|[-+]")
+_WORDS_OF_CODE = lazy_regex(r"[\w./-]+")
+_ASSIGNMENT = lazy_regex(r"([A-Za-z_]\w*)\+?=(.*)", re.DOTALL)
+_NUMBER = lazy_regex(r"[0-9.,:]+(?:e[+-]?[0-9]+)?|[-+]")
 _MOST_WORDS = 50_000  # words of a text; the rest is ignored
 
 _SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "ksh93", "mksh", "zsh", "rbash", "busybox"})
@@ -97,11 +98,11 @@ _INTERPRETERS: tuple[tuple[str, _Interpreter], ...] = (
     (r"java", _Interpreter("", "", (), ("-cp", "-classpath", "--class-path"), ("-jar",))),
     (r"gnuplot|guile|racket|groovy|scala|elixir|escript|ocaml|runghc|runhaskell|sage|stata|sas", _Interpreter("e", "")),
 )
-_INTERPRETER = re.compile("|".join(f"(?P<i{at}>{names})" for at, (names, _) in enumerate(_INTERPRETERS)))
+_INTERPRETER = lazy_regex("|".join(f"(?P<i{at}>{names})" for at, (names, _) in enumerate(_INTERPRETERS)))
 
-_FROM_FILE = re.compile(r"[gmn]?awk|gsed|sed|g?make|bmake|ninja|snakemake|just|bc|psql|mysql|sqlite3")
+_FROM_FILE = lazy_regex(r"[gmn]?awk|gsed|sed|g?make|bmake|ninja|snakemake|just|bc|psql|mysql|sqlite3")
 _FILE_OPTIONS = ("-f", "--file", "--makefile", "--snakefile")
-_FILE_OPTION = re.compile(r"(?:-f|--?file=|--makefile=|--snakefile=)(.+)|-f|--file|--makefile|--snakefile", re.DOTALL)
+_FILE_OPTION = lazy_regex(r"(?:-f|--?file=|--makefile=|--snakefile=)(.+)|-f|--file|--makefile|--snakefile", re.DOTALL)
 _WRITERS = frozenset({"tee", "touch", "truncate", "rm", "rmdir", "mkdir", "unlink"})
 
 _PREFIXES: Mapping[str, tuple[tuple[str, ...], int]] = {

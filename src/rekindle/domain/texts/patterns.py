@@ -12,11 +12,13 @@ import re
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-
-import msgspec
-import regex
+from typing import TYPE_CHECKING, NamedTuple
 
 from rekindle.domain.errors import BadSelection, SlowPattern
+from rekindle.domain.texts.regexes import lazy_regex
+
+if TYPE_CHECKING:
+    import regex
 
 SEARCH_SECONDS = 1.0
 """Time limit of one search."""
@@ -33,17 +35,17 @@ LONGEST_SHOWN = 80
 """Characters of a pattern that an error shows."""
 
 
-class Pattern(msgspec.Struct, frozen=True):
+class Pattern(NamedTuple):
     """A compiled regular expression."""
 
     text: str
-    _compiled: regex.Pattern[str]
+    compiled: regex.Pattern[str]
 
     def found_in(self, text: str, seconds: float = SEARCH_SECONDS) -> bool:
         """Return whether the pattern is found anywhere in the text. Raise SlowPattern if the search takes longer than
         `seconds`."""
         try:
-            return self._compiled.search(text[:LONGEST_TEXT], timeout=seconds) is not None
+            return self.compiled.search(text[:LONGEST_TEXT], timeout=seconds) is not None
         except (TimeoutError, MemoryError):
             raise SlowPattern(self.text, seconds) from None
 
@@ -74,7 +76,7 @@ def cut_pattern(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
-_BRACE = re.compile(r"\\(?:N\{[^}]*\}|.)|\{(?!\d+(?:,\d*)?\}|,\d*\})", re.DOTALL)
+_BRACE = lazy_regex(r"\\(?:N\{[^}]*\}|.)|\{(?!\d+(?:,\d*)?\}|,\d*\})", re.DOTALL)
 """A brace that begins no repetition. It is literal in `re`, but could begin an approximate match in `regex` (`{e<=1}`).
 """
 
@@ -83,7 +85,7 @@ def _escape_brace(found: re.Match[str]) -> str:
     return found[0] if found[0].startswith("\\") else r"\{"
 
 
-_MAGIC = re.compile(r"[*?\[]")
+_MAGIC = lazy_regex(r"[*?\[]")
 
 
 def is_glob(text: str) -> bool:
@@ -147,7 +149,7 @@ def _join_linear(fixed: Sequence[str], between: str) -> str:
 _ANY_NAME = r"(?!\.)[^/]+"
 
 
-_CLASS = re.compile(r"(\[!?\]?[^\]]*\])")
+_CLASS = lazy_regex(r"(\[!?\]?[^\]]*\])")
 
 
 def _compile_name(part: str) -> str:

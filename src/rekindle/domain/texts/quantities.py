@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from rekindle.domain.errors import BadValue
+from rekindle.domain.texts.regexes import lazy_regex
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 MOST_INTEGER = (1 << 63) - 1
 """The largest integer that a store holds."""
 
-_SECONDS = {
-    "w": Fraction(604_800),
-    "d": Fraction(86_400),
-    "h": Fraction(3_600),
-    "m": Fraction(60),
-    "s": Fraction(1),
-    "ms": Fraction(1, 1000),
-}
+_MILLISECONDS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _SPOKEN = {
     "ms": r"ms|msecs?|milliseconds?",
     "s": r"s|secs?|seconds?",
@@ -30,22 +27,22 @@ _SPOKEN = {
     "w": r"w|weeks?",
 }
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
-_UNITS = re.compile(
-    r"\s*".join(rf"(?:(?P<{unit}>{_NUMBER})\s*(?:{_SPOKEN[unit]})(?![a-z]))?" for unit in _SECONDS), re.IGNORECASE
+_UNITS = lazy_regex(
+    r"\s*".join(rf"(?:(?P<{unit}>{_NUMBER})\s*(?:{_SPOKEN[unit]})(?![a-z]))?" for unit in _MILLISECONDS), re.IGNORECASE
 )
-_ISO = re.compile(
+_ISO = lazy_regex(
     rf"P(?:(?P<w>{_NUMBER})W)?(?:(?P<d>{_NUMBER})D)?"
     rf"(?:T(?=[0-9])(?:(?P<h>{_NUMBER})H)?(?:(?P<m>{_NUMBER})M)?(?:(?P<s>{_NUMBER})S)?)?",
     re.IGNORECASE,
 )
-_CLOCK = re.compile(
+_CLOCK = lazy_regex(
     r"(?:(?P<d>[0-9]+)-(?=[01]?[0-9]:|2[0-3]:))?(?P<h>[0-9]+):(?P<m>[0-5][0-9]):(?P<s>[0-5][0-9](?:\.[0-9]+)?)"
 )
-_BARE = re.compile(r"[-+]?[0-9.]+(?:e[-+]?[0-9]+)?", re.IGNORECASE)
+_BARE = lazy_regex(r"[-+]?[0-9.]+(?:e[-+]?[0-9]+)?", re.IGNORECASE)
 _DURATIONS = "write it like 200ms, 90s, 10m, 1h30m, 2d, PT1H30M, 04:00:00 or 1-02:00:00"
 
 _POWERS = "BKMGTPE"
-_SIZE = re.compile(rf"(?P<number>{_NUMBER})\s*(?:(?P<power>[KMGTPE])(?:i?B|i)?|B)", re.IGNORECASE)
+_SIZE = lazy_regex(rf"(?P<number>{_NUMBER})\s*(?:(?P<power>[KMGTPE])(?:i?B|i)?|B)", re.IGNORECASE)
 _SIZES = "write it like 512M, 8G, 8GiB or 1.5T"
 
 
@@ -58,20 +55,24 @@ class Amount(msgspec.Struct, frozen=True):
 
 def parse_duration(text: str | int | float) -> float:
     """Return the seconds of a duration with a unit or colons. Raise BadValue otherwise, also for a bare number."""
+    from fractions import Fraction
+
     _refuse_bare(text, "duration", _DURATIONS, "{0}s for seconds or {0}m for minutes")
     written = str(text).strip()
     for form in (_CLOCK, _UNITS, _ISO):
         found = form.fullmatch(written)
         if found and any(found.groups()):
             parts = found.groupdict().items()
-            seconds = sum((Fraction(number) * _SECONDS[unit] for unit, number in parts if number), Fraction(0))
-            return _finite(seconds, written)
+            exact = sum((Fraction(number) * _MILLISECONDS[unit] for unit, number in parts if number), Fraction(0))
+            return _finite(exact / 1000, written)
     raise BadValue(f"{written!r} is not a duration", hint=_DURATIONS)
 
 
 def parse_size(text: str | int | float) -> int:
     """Return the bytes of a size with a unit; K, KB and KiB are all 1024. Raise BadValue otherwise, also for a bare
     number."""
+    from fractions import Fraction
+
     _refuse_bare(text, "size", _SIZES, "{0}M for mebibytes or {0}B for bytes")
     written = str(text).strip()
     found = _SIZE.fullmatch(written)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from rekindle.domain.texts.regexes import lazy_regex
+
 LATER = "\x01"
 """Stands for a part of a word that is unknown before the command runs."""
 
@@ -20,13 +22,13 @@ are literal."""
 _MARK = str.maketrans(_PATTERN_MARKS)
 _UNMARK = str.maketrans({mark: sign for sign, mark in _PATTERN_MARKS.items()})
 _AS_GLOB = str.maketrans({sign: f"[{sign}]" for sign in _PATTERN_MARKS})
-_UNQUOTED_PATTERN = re.compile(r"[*?]|\[(?=[^\]]+\])")
+_UNQUOTED_PATTERN = lazy_regex(r"[*?]|\[(?=[^\]]+\])")
 
 _MOST_NESTED = 20
-_VARIABLE = re.compile(
+_VARIABLE = lazy_regex(
     r"""\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\}|\{([A-Za-z_]\w*):?-([^{}$`"']*)\}|\{[^{}]*\}|[0-9@*#?$!-])"""
 )
-_TOKEN = re.compile(
+_TOKEN = lazy_regex(
     r"""
       (?P<gap>(?:[ \t\r]|\\\n)+)
     | (?P<newline>\n)
@@ -47,8 +49,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_IN_DOUBLE = re.compile(r'(?P<end>")|\\(?P<escaped>["\\$`\n])|(?P<plain>[^"\\$`]+|\\)', re.DOTALL)
-_NAMES = re.compile(r"\$\{?([A-Za-z_]\w*)")
+_IN_DOUBLE = lazy_regex(r'(?P<end>")|\\(?P<escaped>["\\$`\n])|(?P<plain>[^"\\$`]+|\\)', re.DOTALL)
+_NAMES = lazy_regex(r"\$\{?([A-Za-z_]\w*)")
 
 
 class ScriptListener(Protocol):

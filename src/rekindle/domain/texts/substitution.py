@@ -6,24 +6,27 @@ other dollar (`$X`, `${X}`, `${X:-y}`, `$(…)`) belongs to the shell and is lef
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.domain.errors import UnknownWord
 from rekindle.domain.texts.display import closest_word, did_you_mean
+from rekindle.domain.texts.regexes import lazy_regex
+
+if TYPE_CHECKING:
+    import re
 
 SCOPES = ("params", "matrix", "inputs", "outputs", "env", "job", "steps", "item")
 
-_DOLLAR = re.compile(
+_DOLLAR = lazy_regex(
     r"\$\$\{|\$\{(?P<scope>[A-Za-z_]\w*)(?P<rest>\.[^{}]*)?\}" + rf"|\$\{{(?P<open>{'|'.join(SCOPES)})\.[^\s{{}}]*"
 )
 _FORM = "it is written like ${params.alpha}: names of letters, digits, _ and -, with dots between"
-_PATH = re.compile(r"(?:\.[\w-]+)+")
+_PATH = lazy_regex(r"(?:\.[\w-]+)+")
 
 
 class Reference(msgspec.Struct, frozen=True):

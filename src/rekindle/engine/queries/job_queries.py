@@ -6,17 +6,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rekindle.domain.actions import effective_params
-from rekindle.domain.changes.differences import environment_parts
-from rekindle.domain.changes.fingerprints import EnvironmentPart, FileFingerprints
 from rekindle.domain.errors import NotFound
 from rekindle.domain.states import ACTIVE, State
-from rekindle.engine.dynamic_actions import parameter_changes
 from rekindle.engine.results import JobRow
 from rekindle.journal.paths import attempt_folder, read_progress, saved_outputs_folder
 
 if TYPE_CHECKING:
     from rekindle.domain.batches.canaries import CanaryGroup
+    from rekindle.domain.changes.fingerprints import EnvironmentPart, FileFingerprints
     from rekindle.domain.definition import JobTemplate
     from rekindle.domain.models import (
         Attempt,
@@ -34,6 +31,9 @@ if TYPE_CHECKING:
 
 def params_of(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return the parameters of these jobs, including changes by actions in force."""
+    from rekindle.domain.actions import effective_params
+    from rekindle.engine.dynamic_actions import parameter_changes
+
     with session.store.read() as archive:
         jobs = archive.jobs.get(ids)
         owners = {job.workflow: archive.workflows.find(job.workflow) for job in jobs}
@@ -105,6 +105,8 @@ def attempt(session: Session, number: int) -> Attempt:
 
 def environment(session: Session, one: Attempt) -> dict[EnvironmentPart, str]:
     """Return the recorded interpreter, installed distributions and programs of an attempt."""
+    from rekindle.domain.changes.differences import environment_parts
+
     with session.store.read() as archive:
         recorded = archive.fingerprints.sources([one.code]) if one.code is not None else {}
     return environment_parts(recorded.get(one.code or "", {}))
@@ -137,6 +139,8 @@ def partial_outputs(session: Session, attempts: Sequence[int]) -> dict[int, tupl
 
 def recorded_files(session: Session, attempt: int) -> FileFingerprints:
     """Return the recorded files that an attempt depended on and produced."""
+    from rekindle.domain.changes.fingerprints import FileFingerprints
+
     with session.store.read() as archive:
         return archive.fingerprints.files([attempt]).get(attempt, FileFingerprints())
 

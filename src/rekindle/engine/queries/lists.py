@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from rekindle.domain.models import Attempt, Job, LoggedEvent, PartialOutput
-from rekindle.domain.rerun.plan import Reason, RerunRecord
-from rekindle.domain.states import State
 from rekindle.engine.queries import selections
 from rekindle.engine.queries.job_queries import workdirs_in
-from rekindle.engine.results import JobRow
+from rekindle.engine.results import JobRow, PageRequest
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt, Job, LoggedEvent, PartialOutput
+    from rekindle.domain.rerun.plan import Reason, RerunRecord
     from rekindle.domain.selection import Selection
+    from rekindle.domain.states import State
     from rekindle.engine.session import Session
     from rekindle.engine.staleness.contents import ReadProgress
     from rekindle.store.archive import Snapshot
@@ -26,17 +26,6 @@ Row = TypeVar("Row")
 
 _CHUNK_ROWS = 1_000
 """The number of attempts whose retries, folders and subtasks are read together."""
-
-
-class PageRequest(msgspec.Struct, frozen=True):
-    """The requested rows of a list. `limit` None: all rows from `offset`."""
-
-    limit: int | None = None
-    offset: int = 0
-
-    def of(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Return the requested rows of all rows."""
-        return rows[self.offset : None if self.limit is None else self.offset + self.limit]
 
 
 class ListPage(msgspec.Struct, Generic[Row], frozen=True):

@@ -12,7 +12,6 @@ import msgspec
 
 from rekindle.domain.definition import normalize_name, split_job_name
 from rekindle.domain.errors import BadSelection, NotFound, PlanOutdated, RefusedJob, UnknownWord
-from rekindle.domain.rerun.plan import Reason
 from rekindle.domain.selection import (
     AllOf,
     AnyOf,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
         Job,
         Workflow,
     )
+    from rekindle.domain.rerun.plan import Reason
     from rekindle.engine.session import Session
     from rekindle.engine.staleness.contents import ReadProgress
     from rekindle.store.archive import Snapshot, Transaction

@@ -10,7 +10,6 @@ from rekindle.domain.errors import NotFound, SpecError
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.presence import live_and_dead_runners
 from rekindle.engine.queries.selections import find_workflow_in
-from rekindle.engine.queries.waits import unfit
 from rekindle.engine.results import DeadRunner, SpecState, UnfitJobs, WorkflowState, WorkflowStatus
 
 if TYPE_CHECKING:
@@ -48,6 +47,8 @@ def revision_history(session: Session, workflow: int) -> list[Revision]:
 
 def status(session: Session, workflow: str | None = None) -> list[WorkflowStatus]:
     """Return the status of each workflow, or of one. Reads counts, not jobs."""
+    from rekindle.engine.queries.waits import unfit
+
     with session.store.read() as archive:
         chosen = [find_workflow_in(archive, workflow)] if workflow else archive.workflows.listing()
         runners = live_and_dead_runners(archive, session.clock())

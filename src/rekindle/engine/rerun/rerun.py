@@ -25,15 +25,15 @@ from rekindle.engine.preconditions import refuse_while_imported, refuse_without_
 from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.queries.selections import Chosen, before_write, select_stale
-from rekindle.engine.rerun.output_copies import CopyProgress, copy_outputs, restore_outputs, root_of
 from rekindle.engine.results import AppliedRerun, PlannedRerun, UndoneRerun
-from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
 from rekindle.store.archive import Snapshot, Transaction
-from rekindle.store.paths import moved, with_plan, with_request
+from rekindle.store.paths import with_plan, with_request
+from rekindle.store.stored_paths import moved
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Workflow
     from rekindle.domain.rerun.request import How
+    from rekindle.engine.rerun.output_copies import CopyProgress
     from rekindle.engine.session import Session
 
 
@@ -101,6 +101,8 @@ def apply(
             f"the folder in which {gone[0].name} goes on is gone: {gone[0].next.folder}",
             hint="plan the rerun again",
         )
+    from rekindle.engine.rerun.output_copies import copy_outputs
+
     with session.store.read() as archive:
         directories = _directories(archive, [job.id for job in plan.jobs if job.saves])
         _refuse_missing_copies(archive, plan)
@@ -118,6 +120,8 @@ def apply(
 
 def _refuse_missing_copies(archive: Snapshot, plan: RerunPlan) -> None:
     """Raise Refused if a job would resume without a partial output that was set aside."""
+    from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
+
     resumed = [job for job in plan.jobs if job.next.resume_attempt is not None and not job.stays]
     resumed = [job for job in resumed if job.next.resume_step or job.next.subtasks is not None]
     aside = archive.fingerprints.aside(
@@ -233,6 +237,8 @@ def undo(session: Session, rerun: int | None = None) -> UndoneRerun:
         saved = _files_to_restore(archive, number)
         views = archive.reruns.undo_views(number) if saved and number is not None else []
     refuse_without_folder(session, workflows_of(session, [view.id for view in views]))
+    from rekindle.engine.rerun.output_copies import restore_outputs
+
     with restore_outputs(saved) as restore_files:
         return _undo(session, rerun, number, restore_files)
 
@@ -265,6 +271,8 @@ def _files_to_restore(archive: Snapshot, number: int | None) -> list[tuple[Saved
     decide_undo(views)
     planned = {job.id: job for job in record.plan.jobs}
     directories = _directories(archive, [view.id for view in views if view.saved])
+    from rekindle.engine.rerun.output_copies import root_of
+
     return [(one, root_of(one.path, planned[view.id], directories[view.id])) for view in views for one in view.saved]
 
 

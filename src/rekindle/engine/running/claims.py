@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -149,7 +149,7 @@ def _store_claims(
 def _new_attempt(
     archive: Snapshot, scope: ClaimScope, tasks: TaskTemplates, number: int, job: ReadyJob, now: float
 ) -> NewAttempt:
-    own, token = attempt_folder(scope.store_folder, number), secrets.token_hex(8)
+    own, token = attempt_folder(scope.store_folder, number), os.urandom(8).hex()
     place = None
     if scope.place is not None and tasks.template(archive, job.template).workdir == "attempt":
         place = scope.place(job, number, now)

@@ -15,7 +15,6 @@ from the same rows.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -32,8 +31,10 @@ from rekindle.engine.running.lost_attempts import declared_outputs, lost_end
 from rekindle.executors.dead_workers import AdoptedWorker, SurvivingProcesses, clear_up, kill_with_tokens
 from rekindle.journal.log import repair_end, seal_journal
 from rekindle.journal.paths import attempt_folder, clear_scratch, scratch_path
+from rekindle.journal.processes import host_name
 from rekindle.journal.records import Ended, Leaving, Record, Sealed
-from rekindle.store.paths import Convert, moved, with_partial, with_prints
+from rekindle.store.paths import with_partial, with_prints
+from rekindle.store.stored_paths import Convert, moved
 
 if TYPE_CHECKING:
     from rekindle.engine.session import Session
@@ -65,7 +66,7 @@ class OrphanedWorker(msgspec.Struct):
 
         Seal a journal that does not exist yet. Kill the remaining processes of a worker that has ended."""
         if self.journal.position == 0 and seal_journal(
-            self.journal.path, Sealed(f"pid {os.getpid()} on {socket.gethostname()}", time.time())
+            self.journal.path, Sealed(f"pid {os.getpid()} on {host_name()}", time.time())
         ):
             self.drained = True
             return None

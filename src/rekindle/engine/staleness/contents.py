@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import msgspec
@@ -131,6 +130,8 @@ def _read_files(
     reader = FileReader(known.values())
     if len(wanted) < _THREADS_FROM:
         return {each: one(each) for each in wanted}, reader.fresh()
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as pool:
         contents = list(pool.map(one, wanted))
     return dict(zip(wanted, contents, strict=True)), reader.fresh()

@@ -42,7 +42,7 @@ from rekindle.engine.notify import Notifier
 from rekindle.engine.plan_inputs import plan_requests, read_plan_inputs
 from rekindle.engine.preconditions import refuse_inside_job
 from rekindle.engine.presence import is_process_alive, this_process
-from rekindle.engine.queries.failure_queries import pass_conditions
+from rekindle.engine.queries.flaky_queries import pass_conditions
 from rekindle.engine.queries.selections import find_workflow
 from rekindle.engine.rerun.rerun import apply
 from rekindle.engine.results import NoLiveRunner, PlannedRerun, SuperviseOptions, SupervisionStarted

@@ -1,0 +1,106 @@
+"""`rekindle jobs`, and its command `list`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from rekindle.cli.command_table import Entry
+from rekindle.cli.groups import LazyGroup
+from rekindle.cli.options import json_option
+from rekindle.cli.output import attempt_text, terminal
+from rekindle.cli.output.pages import emit_rows, page_options, print_page_note, print_table
+from rekindle.cli.output.progress import reading_progress
+from rekindle.cli.output.terminal import Column
+from rekindle.cli.selection_options import selection_options
+from rekindle.cli.sessions import opened
+from rekindle.engine.queries import lists
+from rekindle.query.selections import SelectionFlags, parse_selection
+
+if TYPE_CHECKING:
+    from rekindle.engine.results import JobRow, PageRequest
+
+_HERE = "rekindle.cli.commands.job_list"
+
+COMMANDS = {
+    "list": Entry(f"{_HERE}:list_jobs", "List jobs and their states."),
+    "show": Entry("rekindle.cli.commands.jobs:show", "Show everything about a job."),
+}
+
+
+@click.group("jobs", cls=LazyGroup, entries=COMMANDS)
+def jobs() -> None:
+    """List and show jobs.
+
+    \b
+    Example:
+      rekindle jobs list -s failed
+      rekindle jobs show 7
+    """
+
+
+@click.command("list")
+@selection_options
+@page_options
+@json_option
+def list_jobs(flags: SelectionFlags, page: PageRequest, as_json: bool) -> None:
+    """List jobs and their states: all jobs, or a SELECTION.
+
+    \b
+    Example:
+      rekindle jobs list -w sweep -s failed,canceled
+      rekindle jobs list -f 'matrix.alpha>0.5' -f 'attempts>=2'
+      rekindle jobs list --error 'out of memory'
+    """
+    selection = parse_selection(flags)
+    with opened() as session, reading_progress() as on_read, lists.jobs(session, selection, page, on_read) as found:
+        if as_json:
+            from rekindle.cli.output import json_output
+
+            emit_rows("jobs", (json_output.job(row, True if selection.changed else None) for row in found.rows))
+        elif not found.total:
+            click.echo("no jobs: `rekindle submit SPEC` stores some" if selection.empty else "nothing selected")
+        else:
+            print_page_note(page, print_table(_COLUMNS, found.rows, _block), found.total, "job")
+
+
+_COLUMNS = (
+    Column("ID", right=True),
+    Column("WORKFLOW", cut="end", drop=True),
+    Column("NAME", cut="middle", keep=True),
+    Column("STATE"),
+    Column("CAUSE", drop=True),
+    Column("TRIES", right=True, optional=True),
+    Column("TIME", right=True, drop=True, optional=True),
+    Column("ENDED", drop=True, optional=True),
+    Column("NOTE", cut="end", drop=True),
+)
+
+
+def _block(rows: Sequence[JobRow]) -> Iterator[Sequence[str]]:
+    several = len({row.job.workflow for row in rows}) > 1
+    return (_cells(row, several) for row in rows)
+
+
+def _cells(row: JobRow, several: bool) -> tuple[str, ...]:
+    job, live = row.job, row.attempt
+    notes = [f"held: {job.held}" if job.held not in (None, "held") else "held"] if job.held is not None else []
+    notes += [f"retry at {terminal.short_time(job.next.not_before)}"] if job.next.not_before is not None else []
+    notes += ["after the end of attempts that it would disturb"] if row.awaits else []
+    notes += ["retired"] if job.retired else []
+    notes += [attempt_text.verdict(row.verdict)] if row.verdict is not None else []
+    notes += ["partial"] if row.partial else []
+    notes += ["runs unless unchanged"] if job.next.reuse_candidate is not None else []
+    return (
+        str(job.id),
+        row.workflow if several else "",
+        job.name,
+        job.state.label,
+        attempt_text.cause(live) if live else "",
+        str(job.attempts),
+        terminal.duration(terminal.seconds(live.started, live.ended)) if live else "",
+        terminal.short_time(live.ended) if live else "",
+        ", ".join(notes),
+    )

@@ -1,0 +1,87 @@
+"""The modules that short commands import. Time is measured by `make bench`; these tests keep what it depends on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_shell import Shell
+
+ABSENT = {
+    # third parties
+    *("rich", "yaml", "regex", "psutil", "psycopg", "starlette", "distributed"),
+    # slow parts of the standard library
+    *("asyncio", "concurrent", "fractions", "logging", "multiprocessing", "random", "secrets", "shutil"),
+    *("socket", "statistics", "subprocess", "sysconfig", "tempfile", "tomllib"),
+}
+"""Modules that no short command imports."""
+
+STORE = {"cli", "domain", "engine", "files", "journal", "query", "store", "streams"}
+"""The packages of ours that a command with a store imports."""
+
+LIGHT = {
+    "domain.actions", "domain.changes.differences", "domain.changes.staleness", "domain.documents.conditions",
+    "domain.rerun.planner", "domain.texts.commandline", "domain.texts.patterns", "engine.rerun", "engine.running",
+    "engine.staleness", "engine.submit", "journal.log", "journal.records", "cli.output.json_output",
+    "cli.output.reasons", "store.integrity", "store.path_upgrade", "store.reruns", "store.revisions",
+}  # fmt: skip
+"""Modules of ours, or packages, that a command which only lists does not import."""
+
+NO_SPEC = {
+    "cli.output.json_output", "cli.output.revisions", "cli.output.runs", "domain.changes.staleness",
+    "domain.documents.conditions", "domain.texts.commandline", "engine.rerun.resubmit", "engine.rerun.restart",
+    "engine.running", "engine.staleness", "engine.submit", "journal.log", "store.integrity", "store.path_upgrade",
+}  # fmt: skip
+"""Modules of ours, or packages, that a rerun without a spec and without --work does not import."""
+
+
+def loaded(words: list[str], folder: Path) -> tuple[set[str], set[str]]:
+    """Return the modules that a command has imported: those of ours without `rekindle.`, and the others."""
+    code = (
+        f"import sys; from rekindle.cli.main import main; assert main({words!r}) == 0; "
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    names = set(done.stderr.splitlines()[-1].split())
+    ours = {name.removeprefix("rekindle.") for name in names if name.startswith("rekindle.")}
+    return ours, {name for name in names if not name.startswith("rekindle")}
+
+
+def within(names: set[str], parts: set[str]) -> set[str]:
+    """Return the names that are one of `parts` or inside one."""
+    return {name for name in names if any(f"{name}.".startswith(f"{part}.") for part in parts)}
+
+
+@pytest.mark.parametrize("words", [["status"], ["jobs", "list"], ["jobs", "list", "-s", "failed"]], ids=" ".join)
+def test_a_list_imports_only_what_it_shows(words: list[str], still: Shell) -> None:
+    ours, others = loaded(words, still.folder)
+    assert within(others, ABSENT | {"hashlib"}) == set()
+    assert {name.partition(".")[0] for name in ours} <= STORE
+    assert within(ours, LIGHT) == set()
+    assert len(ours) <= 80
+
+
+def test_a_plan_imports_neither_specs_nor_staleness_nor_the_runner(still: Shell) -> None:
+    ours, others = loaded(["rerun", "-s", "failed", "--dry-run"], still.folder)
+    assert within(others, ABSENT) == set()
+    assert {name.partition(".")[0] for name in ours} <= STORE
+    assert within(ours, NO_SPEC) == set()
+    assert len(ours) <= 105
+
+
+def test_a_rerun_imports_neither_specs_nor_staleness_nor_the_runner(diamond: Shell) -> None:
+    ours, others = loaded(["rerun", "-s", "failed", "--yes"], diamond.folder)
+    assert within(others, ABSENT - {"shutil"}) == set()  # for copies of outputs
+    assert {name.partition(".")[0] for name in ours} <= STORE
+    assert within(ours, NO_SPEC) == set()
+    assert len(ours) <= 120
+
+
+@pytest.mark.parametrize(("words", "code"), [(["status"], 0), (["jobs", "nonsense"], 64), (["--version"], 0)])
+def test_the_process_ends_with_its_code_and_all_of_its_output(words: list[str], code: int, still: Shell) -> None:
+    command = [str(Path(sys.executable).parent / "rekindle"), *words]
+    done = subprocess.run(command, cwd=still.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert (done.stdout if code == 0 else done.stderr).endswith("\n")
