@@ -10,10 +10,9 @@ from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, plan_pairs, ran, 
 
 from rekindle.domain.errors import NotFound
 from rekindle.domain.next_attempt import NextAttempt
-from rekindle.domain.rerun.plan import Reason, ReasonKind, plan_from_json, plan_to_json
+from rekindle.domain.rerun.plan import JobGraph, Reason, ReasonKind, StepView, plan_from_json, plan_to_json
 from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode
 from rekindle.domain.rerun.undo import JobPointers, pointers_after, pointers_before
-from rekindle.domain.rerun.views import JobGraph, StepView
 
 DIAMOND = graph((1, 2), (1, 3), (2, 4), (3, 4))
 

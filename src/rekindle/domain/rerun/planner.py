@@ -26,7 +26,7 @@ from rekindle.domain.rerun.downstream import (
     roll_back_actions,
     running_children,
 )
-from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.plan import JobGraph, JobView, PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
 from rekindle.domain.rerun.request import RESET_HOLD, Downstream, How, RequestMode, Requests
 from rekindle.domain.rerun.resolve import (
     Exists,
@@ -38,7 +38,6 @@ from rekindle.domain.rerun.resolve import (
     with_definition,
 )
 from rekindle.domain.rerun.start import BEGINNING
-from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.domain.states import ACTIVE, ENDED, ENDED_BADLY, State, derive_state
 from rekindle.domain.texts.display import list_names
 
