@@ -137,7 +137,7 @@ def test_only_completed_descendants_may_be_reused():
         5: None,
     }
     assert [planned.after for planned in decided.jobs[1:]] == [W] * 4
-    assert [reason.kind for reason in decided.jobs[1].reasons] == [ReasonKind.UPSTREAM, ReasonKind.RESERVE]
+    assert [reason.kind for reason in decided.jobs[1].reasons] == [ReasonKind.UPSTREAM, ReasonKind.REUSE]
 
 
 def test_a_stale_job_below_a_stale_job_may_be_reused():

@@ -113,7 +113,7 @@ class ReasonKind(enum.StrEnum):
     DYNAMIC = "dynamic"  # detail: job, name: the job whose rolled-back action had held or canceled this one
     SUBTASKS = "subtasks"  # detail: step, run, keep, new, gone (numbers): the job resumes a fan-out
     STAYS = "stays"  # detail: job, name: a needed job runs again and this one does not, so it becomes stale
-    RESERVE = "reserve"  # detail: attempt: reused if everything it depends on comes out identical
+    REUSE = "reserve"  # detail: attempt: reused if everything it depends on comes out identical
     RELEASED = "released"  # detail: held: the job was reset by hand
     INPUT = "input"  # detail: name, path, before, after (digests; null: not there). For the files of a pattern also
     # pattern, new, gone, changed (paths, relative as the pattern is, the first 20) and counts (of each of the three);

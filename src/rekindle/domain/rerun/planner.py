@@ -361,7 +361,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             kind = ReasonKind.STAYS if view.state in ENDED else ReasonKind.UPSTREAM
             reasons.append(Reason(kind, {"job": parent, "name": self.views[parent].name}))
         if (candidate := self._reuse_candidate(view)) is not None and view.id in self.reached.reusable:
-            reasons.append(Reason(ReasonKind.RESERVE, {"attempt": candidate}))
+            reasons.append(Reason(ReasonKind.REUSE, {"attempt": candidate}))
         if root is not None and root.resolved.kept_by is not None:
             reasons.append(Reason(ReasonKind.RECOVERY, {"rerun": root.resolved.kept_by}))
         return tuple(reasons)
