@@ -12,9 +12,8 @@ from msgspec.structs import replace
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import PlanOutdated
-from rekindle.domain.rerun.plan import ReasonKind, RerunPlan
+from rekindle.domain.rerun.plan import AttemptView, JobGraph, JobView, ReasonKind, RerunPlan, StepView
 from rekindle.domain.rerun.undo import JobPointers, UndoView, decide_undo, pointers_after, pointers_before
-from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView, StepView
 from rekindle.domain.states import ACTIVE, ENDED, JobEvent, State, derive_state, transition
 
 STEPS = ("fetch", "fit", "score")

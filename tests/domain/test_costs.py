@@ -11,9 +11,8 @@ from rekindle.domain.definition import Resources
 from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.costs import DurationHistory, expected_cost
-from rekindle.domain.rerun.plan import ExpectedCost
+from rekindle.domain.rerun.plan import ExpectedCost, JobGraph, JobView
 from rekindle.domain.rerun.request import How
-from rekindle.domain.rerun.views import JobGraph, JobView
 
 
 def cost(

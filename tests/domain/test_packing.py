@@ -6,13 +6,14 @@ from hypothesis import strategies as st
 
 from rekindle.domain.definition import Resources
 from rekindle.domain.models import ReadyJob
+from rekindle.domain.next_attempt import NextAttempt
 from rekindle.domain.packing import Capacity, explain_never_fits, pack_jobs
 
 GIB = 2**30
 
 
 def ready(number: int, priority: int = 0) -> ReadyJob:
-    return ReadyJob(number, 1, f"j{number}", 1, 1, "{}", 0, priority, 1, None, 0, None)
+    return ReadyJob(number, 1, f"j{number}", 1, 1, "{}", 0, priority, 1, NextAttempt())
 
 
 def of_class(resources: Resources, *jobs: ReadyJob) -> tuple[Resources, list[ReadyJob]]:

@@ -10,10 +10,9 @@ from rerun_views import C, F, K, Q, R, W, X, graph, job, plan, plan_pairs, ran, 
 
 from rekindle.domain.errors import NotFound
 from rekindle.domain.next_attempt import NextAttempt
-from rekindle.domain.rerun.plan import Reason, ReasonKind, plan_from_json, plan_to_json
+from rekindle.domain.rerun.plan import JobGraph, Reason, ReasonKind, StepView, plan_from_json, plan_to_json
 from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode
 from rekindle.domain.rerun.undo import JobPointers, pointers_after, pointers_before
-from rekindle.domain.rerun.views import JobGraph, StepView
 
 DIAMOND = graph((1, 2), (1, 3), (2, 4), (3, 4))
 
@@ -138,7 +137,7 @@ def test_only_completed_descendants_may_be_reused():
         5: None,
     }
     assert [planned.after for planned in decided.jobs[1:]] == [W] * 4
-    assert [reason.kind for reason in decided.jobs[1].reasons] == [ReasonKind.UPSTREAM, ReasonKind.RESERVE]
+    assert [reason.kind for reason in decided.jobs[1].reasons] == [ReasonKind.UPSTREAM, ReasonKind.REUSE]
 
 
 def test_a_stale_job_below_a_stale_job_may_be_reused():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rekindle.domain.definition import Resources, RetryRule
 from rekindle.domain.models import Failure
-from rekindle.domain.rerun.retry import (
+from rekindle.domain.retry import (
     MAX_DELAY,
     NOT_RETRIED,
     FailedAttempt,

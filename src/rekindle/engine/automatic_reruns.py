@@ -18,7 +18,7 @@ from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.planner import plan_rerun
 from rekindle.domain.rerun.request import FROM_BEGINNING, How, RequestMode, Requests
-from rekindle.domain.rerun.retry import FailedAttempt, Retry, decide_retry, match_errors, retries_lost
+from rekindle.domain.retry import FailedAttempt, Retry, decide_retry, match_errors, retries_lost
 from rekindle.domain.states import Cause, State
 from rekindle.domain.texts.patterns import SEARCH_SECONDS, compile_pattern
 from rekindle.engine.fan_outs import planning_views
@@ -26,7 +26,7 @@ from rekindle.engine.presence import works_elsewhere
 
 if TYPE_CHECKING:
     from rekindle.domain.models import AttemptEnd, AttemptJobState, Failure, Job
-    from rekindle.domain.rerun.next_attempt import Exists
+    from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot, Transaction
 

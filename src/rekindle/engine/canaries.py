@@ -16,7 +16,7 @@ from rekindle.domain.rerun.request import Requests, how_to_json
 from rekindle.engine.plan_inputs import plan_requests, read_plan_inputs
 
 if TYPE_CHECKING:
-    from rekindle.domain.rerun.next_attempt import Exists
+    from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.results import PlannedRerun
     from rekindle.store.archive import Transaction
 

@@ -11,10 +11,10 @@ import msgspec
 
 from rekindle.domain.errors import RekindleError
 from rekindle.domain.models import Attempt, AttemptEnd, NewAttempt, StepOutcome
+from rekindle.domain.rerun.plan import FanOutView, JobGraph, JobView
 from rekindle.domain.rerun.request import FROM_BEGINNING, How, Requests
 from rekindle.domain.rerun.resolve import pinned_attempts
 from rekindle.domain.rerun.start import completed_steps
-from rekindle.domain.rerun.views import FanOutView, JobGraph, JobView
 from rekindle.domain.states import Cause, State
 from rekindle.domain.subtasks import KnownSubtask, known_subtasks
 from rekindle.journal.encoding import from_json, to_json

@@ -231,7 +231,7 @@ class StalenessInputs:
         `{"at", "result": "reinstated" or "runs", "reasons": [{"kind", …}]}`."""
         decode = self._db.paths.decode
         return {
-            row.job: (row.rerun, row.reserve, with_checked(from_json(row.checked), decode))
+            row.job: (row.rerun, row.reuse_candidate, with_checked(from_json(row.checked), decode))
             for row in self._db.named_rows(STALENESS_SQL["reuse_checks"], jobs=as_set(jobs))
         }
 

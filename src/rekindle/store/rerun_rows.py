@@ -14,17 +14,20 @@ from msgspec.structs import replace
 from rekindle.domain.actions import CANCEL, HOLD, ParameterChange, effective_params
 from rekindle.domain.errors import RefusedJob
 from rekindle.domain.rerun.plan import (
+    AttemptView,
     ExpectedCost,
+    JobGraph,
+    JobView,
     OverrideChange,
     PlannedJob,
     Reason,
     RerunPlan,
     RerunRecord,
     SavedFile,
+    StepView,
     rolled_back_from_json,
 )
 from rekindle.domain.rerun.undo import JobPointers
-from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView, StepView
 from rekindle.domain.texts.substitution import render_text
 from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.derived import given_up_among

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from rekindle.domain.errors import PlanOutdated, UndoRefused
 from rekindle.domain.graph import find_cycle
 from rekindle.domain.rerun.plan import (
+    AttemptView,
+    JobGraph,
+    JobView,
     PlannedJob,
     Reason,
     ReasonKind,
@@ -43,7 +46,6 @@ from rekindle.store.rows import STATES
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import Baseline
-    from rekindle.domain.rerun.views import AttemptView, JobGraph, JobView
 
 SQL = load("reruns")
 

@@ -343,8 +343,9 @@ def test_launch_folders_of_one_moment_are_unique(tmp_path: Path, ready: Callable
 @pytest.fixture
 def ready() -> Callable[[int], object]:
     from rekindle.domain.models import ReadyJob
+    from rekindle.domain.next_attempt import NextAttempt
 
-    return lambda job: ReadyJob(job, 1, "j", 1, 1, "{}", 0, 0, 1, None, 0, None)
+    return lambda job: ReadyJob(job, 1, "j", 1, 1, "{}", 0, 0, 1, NextAttempt())
 
 
 @pytest.mark.parametrize(
@@ -364,12 +365,12 @@ def test_copies_get_new_folders_and_named_folders_are_shared(
 ) -> None:
     from rekindle.dialects.fireworks.rocket_launcher import LaunchFolders
     from rekindle.domain.models import ReadyJob
+    from rekindle.domain.next_attempt import NextAttempt
 
     how, folder = take or (None, None)
     binding = json.dumps({"spec": spec})
-    job = ReadyJob(
-        1, 1, "j", 1, 1, binding, 0, 0, 1, None, 0, None, how, folder and folder.replace("HERE", str(tmp_path))
-    )
+    taken = NextAttempt(take=how, folder=folder and folder.replace("HERE", str(tmp_path)))
+    job = ReadyJob(1, 1, "j", 1, 1, binding, 0, 0, 1, taken)
     place = LaunchFolders(str(tmp_path), here)(job, 1, 0.0)
     assert place.shared is shared
     assert bool(re.fullmatch(LAUNCHER, Path(place.path).name)) is not shared

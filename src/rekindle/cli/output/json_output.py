@@ -14,7 +14,7 @@ import msgspec
 
 from rekindle.cli.output.terminal import seconds
 from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, plan_to_json
-from rekindle.domain.rerun.retry import rule_to_json
+from rekindle.domain.retry import rule_to_json
 from rekindle.domain.states import State
 from rekindle.domain.texts.display import mask_document, mask_env, mask_matrix, mask_overrides
 

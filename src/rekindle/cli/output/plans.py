@@ -243,7 +243,7 @@ def reason_text(reason: Reason) -> str:
     if reason.kind is ReasonKind.SUBTASKS:
         kept = f", {detail['keep']:,} kept" if detail.get("keep") else ""
         return f"{terminal.plural(detail.get('run', 0), 'subtask')}{kept}"
-    if reason.kind is ReasonKind.RESERVE:
+    if reason.kind is ReasonKind.REUSE:
         return "unless unchanged"
     if reason.kind is ReasonKind.STAYS:
         return f"stays, stale if {detail.get('name') or detail.get('job')} comes out changed"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rekindle.domain.rerun.request import RESET_HOLD
-from rekindle.domain.rerun.restart import ended_by_itself
+from rekindle.domain.restart_choice import ended_by_itself
 from rekindle.domain.states import Cause, State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 

@@ -15,7 +15,7 @@ import msgspec
 from rekindle.domain.changes.fingerprints import ABSENT, ENVIRONMENT, METHOD, WHOLE, EnvironmentPart, FileFingerprints
 from rekindle.domain.definition import Each, JobTemplate, Resources, Step
 from rekindle.domain.rerun.plan import Reason, ReasonKind
-from rekindle.domain.rerun.retry import rule_to_json
+from rekindle.domain.retry import rule_to_json
 from rekindle.domain.texts.display import mask_field
 
 if TYPE_CHECKING:

@@ -11,11 +11,10 @@ import msgspec
 
 from rekindle.domain.graph import topological_order
 from rekindle.domain.overrides import decode_overrides
-from rekindle.domain.rerun.plan import ExpectedCost, PlannedJob
+from rekindle.domain.rerun.plan import ExpectedCost, JobGraph, JobView, PlannedJob
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import Resources
-    from rekindle.domain.rerun.views import JobGraph, JobView
 
 
 class DurationHistory(msgspec.Struct, frozen=True):

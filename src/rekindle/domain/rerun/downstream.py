@@ -13,10 +13,9 @@ from msgspec.structs import replace
 
 from rekindle.domain.actions import CANCEL, HOLD, SET, ActionSet, retire_sets
 from rekindle.domain.graph import descendants, nearest_start
-from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RolledBackActions
+from rekindle.domain.rerun.plan import JobGraph, JobView, PlannedJob, Reason, ReasonKind, RolledBackActions
 from rekindle.domain.rerun.request import Downstream, How
 from rekindle.domain.rerun.resolve import keep_next_attempt
-from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.domain.states import ACTIVE, State
 
 

@@ -26,7 +26,7 @@ from rekindle.domain.rerun.downstream import (
     roll_back_actions,
     running_children,
 )
-from rekindle.domain.rerun.plan import PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
+from rekindle.domain.rerun.plan import JobGraph, JobView, PlannedJob, Reason, ReasonKind, RerunPlan, seal_plan
 from rekindle.domain.rerun.request import RESET_HOLD, Downstream, How, RequestMode, Requests
 from rekindle.domain.rerun.resolve import (
     Exists,
@@ -38,7 +38,6 @@ from rekindle.domain.rerun.resolve import (
     with_definition,
 )
 from rekindle.domain.rerun.start import BEGINNING
-from rekindle.domain.rerun.views import JobGraph, JobView
 from rekindle.domain.states import ACTIVE, ENDED, ENDED_BADLY, State, derive_state
 from rekindle.domain.texts.display import list_names
 
@@ -362,7 +361,7 @@ class PlanBuilder(msgspec.Struct, frozen=True, dict=True):
             kind = ReasonKind.STAYS if view.state in ENDED else ReasonKind.UPSTREAM
             reasons.append(Reason(kind, {"job": parent, "name": self.views[parent].name}))
         if (candidate := self._reuse_candidate(view)) is not None and view.id in self.reached.reusable:
-            reasons.append(Reason(ReasonKind.RESERVE, {"attempt": candidate}))
+            reasons.append(Reason(ReasonKind.REUSE, {"attempt": candidate}))
         if root is not None and root.resolved.kept_by is not None:
             reasons.append(Reason(ReasonKind.RECOVERY, {"rerun": root.resolved.kept_by}))
         return tuple(reasons)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.errors import UndoRefused
 from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT, NextAttempt
-from rekindle.domain.rerun.plan import PlannedJob, SavedFile
+from rekindle.domain.rerun.plan import JobView, PlannedJob, SavedFile
 from rekindle.domain.states import State
-
-if TYPE_CHECKING:
-    from rekindle.domain.rerun.views import JobView
 
 
 class JobPointers(msgspec.Struct, frozen=True):

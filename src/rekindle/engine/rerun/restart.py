@@ -16,7 +16,7 @@ from rekindle.domain.actions import effective_params
 from rekindle.domain.errors import NotFound, PlanRefused, Refused, RekindleError
 from rekindle.domain.overrides import decode_overrides
 from rekindle.domain.rerun.request import RESET_HOLD, How, RequestMode, Requests, how_to_json
-from rekindle.domain.rerun.restart import (
+from rekindle.domain.restart_choice import (
     RERUN_INTERRUPTED,
     RESUME_INTERRUPTED,
     Restart,

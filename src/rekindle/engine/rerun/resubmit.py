@@ -17,7 +17,7 @@ from rekindle.domain.definition import Definition
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RefusedJob, SubmitRefused
 from rekindle.domain.models import Job, Workflow
 from rekindle.domain.rerun.plan import ExpectedCost, Reason, RerunPlan, seal_plan
-from rekindle.domain.rerun.restart import Restart, choose_for_update
+from rekindle.domain.restart_choice import Restart, choose_for_update
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ENDED, State
 from rekindle.engine.plan_inputs import ChosenRequests, PlanInputs, ResolvedRequests, read_plan_inputs, resolve_requests

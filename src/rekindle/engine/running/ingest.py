@@ -34,7 +34,7 @@ from rekindle.journal.records import (
 )
 
 if TYPE_CHECKING:
-    from rekindle.domain.rerun.next_attempt import Exists
+    from rekindle.domain.rerun.resolve import Exists
     from rekindle.store.archive import Transaction
 
 

@@ -25,7 +25,7 @@ from rekindle.journal.paths import attempt_folder, partial_outputs_folder
 from rekindle.journal.records import Ended
 
 if TYPE_CHECKING:
-    from rekindle.domain.rerun.next_attempt import Exists
+    from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.running.ingest import IngestResult
     from rekindle.store.archive import Snapshot, Transaction
 

@@ -236,9 +236,9 @@ def _last_check(job: Job, row: tuple[int, int | None, dict[str, Any]] | None) ->
     """Return the reuse check that led to the current state of the job."""
     if row is None:
         return None
-    rerun, reserve, document = row
+    rerun, candidate, document = row
     reinstated = document.get("result") == "reinstated"
-    if reinstated and job.attempt != reserve:
+    if reinstated and job.attempt != candidate:
         return None  # it has run or was reset since
     reasons = tuple(_reason_from_json(one) for one in document.get("reasons", ()))
     return ReuseCheck(rerun, document.get("at"), reinstated, reasons)
