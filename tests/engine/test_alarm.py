@@ -54,31 +54,21 @@ def far_away(expires: float) -> Runner:
     return Runner(7, "elsewhere", "another boot", 1, 2, "local", 1, 0.0, expires, 1, None, 3)
 
 
-class Rows:
-    """What Neighbours reads of an archive."""
-
-    def __init__(self, *runners: Runner) -> None:
-        self.runners, self.found = self, list(runners)
-
-    def alive(self) -> list[Runner]:
-        return self.found
-
-
 @pytest.mark.parametrize(("expires", "after"), [(-5.0, 15.0), (1e9, 30.0)], ids=["expired", "dated in the future"])
 def test_an_invisible_runner_is_dead_after_silence(passing, expires, after):
-    neighbours, rows = PeerWatch(1), Rows(far_away(expires))
+    neighbours, rows = PeerWatch(1), [far_away(expires)]
     assert neighbours.dead_peers(rows, 0.0) == []
     passing(after - 1)
     assert neighbours.dead_peers(rows, 0.0) == []
     passing(1)
-    assert neighbours.dead_peers(rows, 0.0) == rows.found
-    assert neighbours.dead_peers(rows, 0.0) == rows.found  # checked again before it is taken over
+    assert neighbours.dead_peers(rows, 0.0) == rows
+    assert neighbours.dead_peers(rows, 0.0) == rows  # checked again before it is taken over
 
 
 def test_a_runner_that_renews_its_lease_is_alive_whatever_the_clocks_say(passing):
     neighbours = PeerWatch(1)
     for turn in range(20):
-        assert neighbours.dead_peers(Rows(far_away(10.0 * turn)), 1e6) == []
+        assert neighbours.dead_peers([far_away(10.0 * turn)], 1e6) == []
         passing(10)
 
 

@@ -478,7 +478,7 @@ class Away:
         return self._store.read()
 
 
-@pytest.mark.parametrize(("when", "ends_well"), [({3, 4, 5}, True), ({3, 4, 5, 6, 7}, False)])
+@pytest.mark.parametrize(("when", "ends_well"), [({4, 5, 6}, True), ({4, 5, 6, 7, 8}, False)])
 def test_a_store_that_is_away_for_a_moment_is_waited_for(batch, when, ends_well):
     batch.submit()
     batch.run(None)
