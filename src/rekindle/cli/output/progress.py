@@ -165,7 +165,8 @@ def _bar(done: int, total: int, columns: int) -> str:
     rest = gap + "━" * (left - len(gap))
     if os.environ.get("NO_COLOR"):
         return begun.ljust(columns)
-    return click.style(begun, fg=_COMPLETE if total and done >= total else _BEGUN) + click.style(rest, fg=_REST)
+    colour = _COMPLETE if total and done >= total else _BEGUN
+    return "".join(click.style(part, fg=fg) for part, fg in ((begun, colour), (rest, _REST)) if part)
 
 
 def _printable(line: str) -> str:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.dialects.command_session import open_store
-from rekindle.dialects.ziggy.options import find_instance, instance_option, task_ids
+from rekindle.dialects.ziggy.options import find_instance, instance_option, read_type, task_ids
 from rekindle.dialects.ziggy.restart_modes import refusals_by_mode
 from rekindle.dialects.ziggy.tasks import ProcessingStep, SubtaskCounts, Task, read_tasks
-from rekindle.domain.errors import BadValue, Refused, UsageError
+from rekindle.domain.errors import Refused, UsageError
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED_BADLY, State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
@@ -47,7 +47,7 @@ def display(kind: str | None, instance: str | None, task: str | None) -> None:
       rekindle ziggy console display --instance 2 --displayType full
       rekindle ziggy console display --task 3
     """
-    shown = None if kind is None else _read_kind(kind)
+    shown = None if kind is None else read_type(DisplayType, "display type", kind)
     if instance is not None and task is not None:
         raise UsageError("--instance and --task cannot be combined", hint="leave one out")
     if shown is not None and instance is None:
@@ -61,15 +61,6 @@ def display(kind: str | None, instance: str | None, task: str | None) -> None:
             _show_instances("Pipeline Instances", workflow_queries.status(session))
         else:
             _show_instance(session, instance, shown)
-
-
-def _read_kind(word: str) -> DisplayType:
-    try:
-        return DisplayType(word.strip().lower().replace("_", "-"))
-    except ValueError:
-        raise BadValue(
-            f"the display type {word!r} is not recognized", hint="types are " + ", ".join(DisplayType)
-        ) from None
 
 
 # --- instances

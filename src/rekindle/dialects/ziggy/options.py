@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rekindle.engine.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Type = TypeVar("Type", bound=enum.StrEnum)
 
 instance_option = click.option("-i", "--instance", metavar="ID", help="An instance: the ID of a workflow.")
 
@@ -51,6 +53,14 @@ def selected_tasks(session: Session, instance: str | None, task: Sequence[str]) 
     if not task:
         raise UsageError("no task is given", hint="--task 3,4,7-10, or --instance N for all tasks of an instance")
     return selections.select(session, Selection(jobs=task_ids(task)))
+
+
+def read_type(types: type[Type], name: str, word: str) -> Type:
+    """Return the type that a word names, or raise BadValue. `name` is "display type" or "config type"."""
+    try:
+        return types(word.strip().lower().replace("_", "-"))
+    except ValueError:
+        raise BadValue(f"the {name} {word!r} is not recognized", hint="types are " + ", ".join(types)) from None
 
 
 def task_ids(words: Sequence[str]) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from rekindle.dialects.ziggy.options import (
     find_instance,
     instance_option,
     parse_assignments,
+    read_type,
     warn_no_runner,
     work_now,
     work_options,
@@ -157,7 +158,7 @@ def config(kind: str | None, instance: str | None, pipeline: str | None) -> None
     """
     if kind is None:
         raise UsageError("the config type is not specified", hint="--configType " + " | ".join(ConfigType))
-    shown = _read_kind(kind)
+    shown = read_type(ConfigType, "config type", kind)
     if shown is ConfigType.DATA_MODEL_REGISTRY:
         raise Refused("there is no registry of models", hint="declare a model as an input of the jobs that read it")
     if shown is ConfigType.INSTANCE:
@@ -173,15 +174,6 @@ def config(kind: str | None, instance: str | None, pipeline: str | None) -> None
         return
     click.echo("Pipeline Configuration(s)\n")
     _print_configuration(definition.name, definition.params, definition.templates)
-
-
-def _read_kind(word: str) -> ConfigType:
-    try:
-        return ConfigType(word.strip().lower().replace("_", "-"))
-    except ValueError:
-        raise BadValue(
-            f"the config type {word!r} is not recognized", hint="types are " + ", ".join(ConfigType)
-        ) from None
 
 
 def _print_instances(key: str | None) -> None:
