@@ -71,8 +71,8 @@ def plan_rerun(
     a job below another requested job may be reused. `earlier` has the views of jobs with the definition they may be
     pinned to. `past` has the durations of earlier attempts. Equal arguments give equal plans, digest included."""
     asked, refused = _resolve_requests(views, graph, requests, earlier, exists)
-    gentle = {job: root for job, root in asked.items() if not root.how.cancel_running}
-    refused |= find_disturbing(views, graph, _downstream(gentle))
+    uncanceling = {job: root for job, root in asked.items() if not root.how.cancel_running}
+    refused |= find_disturbing(views, graph, _downstream(uncanceling))
     roots = {job: root for job, root in asked.items() if job not in refused}
     for job in jobs_left_to_check(views, graph, {job: root.how for job, root in roots.items()}, why):
         del roots[job]
