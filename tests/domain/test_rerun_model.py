@@ -295,7 +295,7 @@ class Reruns(RuleBasedStateMachine):
             assert job.stays or job.after in (State.READY, State.WAITING)
             assert job.holds == (asked[job.id].hold if job.id in selected else None)
             if job.releases:
-                assert asked[job.id].release
+                assert asked[job.id].mode is RequestMode.RELEASE
                 assert standing.pointers.held == RESET_HOLD
             attempt = self.world.attempts.get(standing.pointers.attempt)
             expected = None
