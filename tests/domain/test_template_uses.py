@@ -39,3 +39,8 @@ def test_a_text_that_cannot_be_read_names_nothing() -> None:
 def test_functions_that_find_items_count_too() -> None:
     steps = [Step("s", call="m:g"), Step("t", call="m:f", each=Each(call="n:items")), Step("u", run="x")]
     assert functions_called([*steps, Step("v", call="m:g")]) == ("m:f", "m:g", "n:items")
+
+
+def test_functions_of_rekindle_itself_are_not_code_of_the_workflow() -> None:
+    steps = [Step("s", call="rekindle.dialects.fireworks.perform:perform"), Step("t", call="rekindle_tools:f")]
+    assert functions_called(steps) == ("rekindle_tools:f",)

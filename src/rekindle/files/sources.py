@@ -1,9 +1,9 @@
 """Digests of the code of functions: the definitions that they reach in their project's modules, and the imports of
 these.
 
-Everything is found by reading files; no user code is imported. Installed code (the standard library, site-packages) and
-rekindle are not part of a project, except the package that a function itself is in. An imported module counts by its
-file, wherever the import stands; definitions count by their syntax trees: see files.reachable_code and, for the
+Everything is found by reading files; no user code is imported. Installed code (the standard library, site-packages) is
+not part of a project, except the package that a function itself is in; rekindle never is. An imported module counts by
+its file, wherever the import stands; definitions count by their syntax trees: see files.reachable_code and, for the
 resulting mapping, domain.changes.differences."""
 
 from __future__ import annotations

@@ -333,3 +333,8 @@ def test_fireworks_that_an_earlier_version_stored_still_run(tmp_path: Path, monk
     ids = flows.add(wf(fw(1, py("builtins.print"))))
     assert flows.run() == 0
     assert flows.state(ids[1]) == "COMPLETED"
+
+
+def test_code_of_rekindle_is_not_part_of_a_firework(ran):
+    flows, every = ran
+    assert {one.code for one in flows.launches(every["near"][1])} == {None}

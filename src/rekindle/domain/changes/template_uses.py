@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
 
 def functions_called(steps: Sequence[Step]) -> tuple[str, ...]:
-    """Return the functions ("module:function") that steps call, also to find items; sorted, without duplicates."""
+    """Return the functions ("module:function") that steps call, also to find items; sorted, without duplicates.
+
+    Functions of rekindle itself, which run the steps of other systems, are left out: their code is not a part of the
+    workflow, and a new version of rekindle makes no job stale."""
     calls = [name for step in steps for name in (step.call, step.each.call if step.each else None)]
-    return tuple(sorted({name for name in calls if name is not None}))
+    return tuple(sorted({name for name in calls if name is not None and not name.startswith("rekindle.")}))
 
 
 def outer_variables(steps: Sequence[Step], env: Mapping[str, str]) -> tuple[str, ...]:
