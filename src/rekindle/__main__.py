@@ -17,13 +17,18 @@ def main() -> int:
     handled = _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN
     if handled:
         _signal.signal(_signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    from rekindle.cli.main import DEBUG
     from rekindle.cli.main import main as run
 
     code = run()
     if handled:
         _signal.signal(_signal.SIGINT, lambda *_: os._exit(code))  # the command has ended, with this exit code
-    if not _has_threads():
+    try:
+        sys.stdout.flush()
         sys.stderr.flush()
+    except OSError:
+        return code
+    if not (_has_threads() or os.environ.get(DEBUG)):  # a profiler needs the regular end
         os._exit(code)  # freeing every object takes a fifth of the time of a short command
     return code
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event as Flag
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,6 @@ from rekindle.domain.states import JobEvent, State, transition
 from rekindle.engine.canaries import resolve_canaries
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     from rekindle.engine.session import Session
     from rekindle.engine.staleness.measure import AttemptMeasures
     from rekindle.store.archive import Transaction
@@ -81,8 +80,6 @@ class ReuseChecker:
             from rekindle.engine.staleness.measure import measure_attempts
 
             measured = measure_attempts(archive, {job.id: job.reuse_candidate for job in jobs}, self._environment)
-        from concurrent.futures import ThreadPoolExecutor
-
         self._pool = self._pool or ThreadPoolExecutor(1, "checks")
         self._future = self._pool.submit(self._check, jobs, measured)
         self._future.add_done_callback(lambda _: self._wake())
