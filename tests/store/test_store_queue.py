@@ -366,3 +366,27 @@ def test_failed_jobs_are_selected_by_their_index(store):
 
     compiled = compile_selection(Compare("state", Op.EQ, F), 1, StoredPaths("/s/.rekindle"), retired=False)
     assert "job_ended_badly" in details(store, compiled.text, **compiled.values)
+
+
+def test_ready_jobs_of_each_class_match_a_condition_that_python_decides(store):
+    from rekindle.domain.definition import JobTemplate, Resources, Step
+    from rekindle.domain.selection import AllOf, Compare, Not, Op
+
+    names = [f"job{at}" for at in range(40)]
+    large = JobTemplate("large", (Step("one", run="true"),), resources=Resources(cpus=2))
+    workflow = submit(
+        store,
+        {name: [] for name in names},
+        bindings={name: {"k": at % 3} for at, name in enumerate(names)},
+        template=dict.fromkeys(names[::2], large),
+    )
+    odd = AllOf((Compare("matrix.k", Op.EQ, 1), Not(Compare("name", Op.REGEX, "[16]$"))))
+    with store.read() as archive:
+        every = archive.queue.ready(workflow, 100)
+        found = archive.queue.ready(workflow, 2, only=odd)
+    matching = [job for job in every if int(job.name[3:]) % 3 == 1 and job.name[-1] not in "16"]
+    wanted: dict[int, list[str]] = {}
+    for job in matching:
+        wanted.setdefault(job.resource_class, []).append(job.name)
+    assert len(wanted) == 2
+    assert sorted(job.name for job in found) == sorted(name for names in wanted.values() for name in names[:2])
