@@ -15,8 +15,8 @@ from cli_shell import Shell
 
 from rekindle.engine.notify import Notifier, notify
 from rekindle.store.database import connect
-from rekindle.store.paths import StoredPaths
 from rekindle.store.schema import migrate, migrations
+from rekindle.store.stored_paths import StoredPaths
 
 SPEC = """
 name: modes

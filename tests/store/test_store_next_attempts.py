@@ -13,8 +13,8 @@ from rekindle.domain.rerun.request import How
 from rekindle.domain.rerun.undo import decide_undo
 from rekindle.domain.states import State
 from rekindle.store.opening import open_store
-from rekindle.store.paths import StoredPaths
 from rekindle.store.rows import next_attempt_of, next_attempt_text
+from rekindle.store.stored_paths import StoredPaths
 
 SAMPLE = Path(__file__).parent / "samples" / "version_4.sql"
 """The rows of a store of version 4: `left` failed twice and was rerun twice, then `top` was rerun with `changed`."""
