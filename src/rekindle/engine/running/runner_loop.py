@@ -145,11 +145,11 @@ class RunnerLoop:
             with suppress(UnknownPath), self._lease.write(now) as archive:
                 result = ingest(archive, batches, now, paths.exists, errors, self._orphans.current(archive))
                 rerun_lost(archive, result, now, paths.exists)
+                reinstated = self._reuse_checks.record(archive, now, paths.exists) if checked else 0
                 paths.check()
                 self._count(result)
                 self._register_workers(archive, ended_workers, started)
                 self._resolve_orphans(archive, result, now)
-                reinstated = self._reuse_checks.record(archive, now) if checked else 0
                 look = store_changed or self._dispatcher.returned
                 wanted = archive.attempts.wanted_cancel(self._runner.id) if look else []
                 self._give_back(archive, wanted, now)
@@ -266,6 +266,8 @@ class RunnerLoop:
     # --- waiting
 
     def _wait(self) -> None:
+        if time.monotonic() >= self._start_at and not self._stopping:
+            return
         handles = self._orphans.handles
         if not self._stopping:
             handles = (*handles, *self._peer_watch.handles)
