@@ -28,6 +28,7 @@ from rekindle.engine.rerun import accept, control, rerun, resubmit
 from rekindle.engine.results import SuperviseOptions
 from rekindle.engine.running import reconcile
 from rekindle.engine.supervising.supervise import supervise
+from rekindle.journal.processes import start_of
 from rekindle.query.selections import SelectionFlags, parse_selection
 from rekindle.spec import load
 from rekindle.store.archive import Store, Transaction
@@ -126,6 +127,7 @@ def kill_all(project, runner: subprocess.Popen[bytes]) -> None:
     for pid in (runner.pid, *pids):
         os.kill(pid, signal.SIGKILL)
     runner.wait()
+    until(lambda: not any(start_of(pid) for pid in pids))
 
 
 SPEC = """
