@@ -79,6 +79,20 @@ def test_a_rerun_imports_neither_specs_nor_staleness_nor_the_runner(diamond: She
     assert len(ours) <= 120
 
 
+def test_a_rerun_takes_a_look_at_runners_a_preview_and_a_transaction(diamond: Shell) -> None:
+    code = (
+        "import sqlite3, sys\nconnect, begun = sqlite3.connect, []\n"
+        "def traced(*args, **kwargs):\n"
+        "    connection = connect(*args, **kwargs)\n"
+        "    connection.set_trace_callback(lambda text: begun.append(text) if text.startswith('BEGIN') else None)\n"
+        "    return connection\n"
+        "sqlite3.connect = traced\nfrom rekindle.cli.main import main\n"
+        "assert main(['rerun', '-s', 'failed', '--yes']) == 0\nprint(*begun, sep='\\n', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=diamond.folder, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["BEGIN DEFERRED", "BEGIN DEFERRED", "BEGIN IMMEDIATE"]
+
+
 @pytest.mark.parametrize(("words", "code"), [(["status"], 0), (["jobs", "nonsense"], 64), (["--version"], 0)])
 def test_the_process_ends_with_its_code_and_all_of_its_output(words: list[str], code: int, still: Shell) -> None:
     command = [str(Path(sys.executable).parent / "rekindle"), *words]

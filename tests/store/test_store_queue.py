@@ -34,6 +34,7 @@ from rekindle.domain.models import (
     StateChange,
     StepOutcome,
 )
+from rekindle.domain.selection import Compare, Op
 from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import Verdict, VerdictLevel
 from rekindle.store.opening import open_store
@@ -329,6 +330,11 @@ def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
         assert f"SEARCH job USING INDEX {index} ({terms}>?)" in told  # from one class to the next
         assert f"SEARCH job USING INDEX {index} ({terms}=?)" in told
         assert [line for line in told if "TEMP B-TREE" in line] == told[-1:]  # only of the result
+        narrowed = SQL["ready_in_class"].text.replace("class.id", ":resource_class").replace("{columns}", "")
+        text = narrowed.replace("{where}", "1 = 1").replace("{scope}", SQL[scope].text)
+        told = details(store, text, **{**values, "resource_class": 1}).split("; ")
+        assert f"SEARCH job USING INDEX {index} ({terms}=?)" in told
+        assert [line for line in told if "TEMP B-TREE" in line] == []
 
 
 def test_claims_of_a_store_from_before_the_index_of_classes_read_it_too(tmp_path):
@@ -360,7 +366,6 @@ def test_a_status_reads_counts_and_no_jobs(store):
 
 
 def test_failed_jobs_are_selected_by_their_index(store):
-    from rekindle.domain.selection import Compare, Op
     from rekindle.store.predicates import compile_selection
     from rekindle.store.stored_paths import StoredPaths
 
@@ -370,7 +375,7 @@ def test_failed_jobs_are_selected_by_their_index(store):
 
 def test_ready_jobs_of_each_class_match_a_condition_that_python_decides(store):
     from rekindle.domain.definition import JobTemplate, Resources, Step
-    from rekindle.domain.selection import AllOf, Compare, Not, Op
+    from rekindle.domain.selection import AllOf, Not
 
     names = [f"job{at}" for at in range(40)]
     large = JobTemplate("large", (Step("one", run="true"),), resources=Resources(cpus=2))

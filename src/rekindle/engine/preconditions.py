@@ -91,15 +91,12 @@ def refuse_while_imported(does: str) -> None:
         frame = frame.f_back
 
 
-def workflows_without_folder(session: Session, workflows: Iterable[int] | None = None) -> list[Workflow]:
-    """Return the workflows whose folder is missing and whose jobs run or read files in it; `workflows` None: check all
-    that are not archived."""
+def workflows_without_folder(session: Session, workflows: Iterable[Workflow]) -> list[Workflow]:
+    """Return the workflows among these whose folder is missing and whose jobs run or read files in it."""
+    gone = [one for one in workflows if not Path(one.directory).is_dir()]
+    if not gone:
+        return []
     with session.store.read() as archive:
-        if workflows is None:
-            found = archive.workflows.listing()
-        else:
-            found = [one for number in workflows if (one := archive.workflows.find(number)) is not None]
-        gone = [one for one in found if not Path(one.directory).is_dir()]
         return [
             one
             for one in gone
@@ -107,7 +104,7 @@ def workflows_without_folder(session: Session, workflows: Iterable[int] | None =
         ]
 
 
-def refuse_without_folder(session: Session, workflows: Iterable[int]) -> None:
+def refuse_without_folder(session: Session, workflows: Iterable[Workflow]) -> None:
     """Raise Refused with the name of the first of these workflows whose folder is missing."""
     for one in workflows_without_folder(session, workflows):
         raise Refused(

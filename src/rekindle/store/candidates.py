@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from rekindle.domain.actions import SET, effective_params
 from rekindle.journal.encoding import from_json
 from rekindle.store.queries import Row, as_set, load
 from rekindle.store.rows import STATES, attempt_of, step_of
@@ -82,7 +81,11 @@ class JobRecord:
     def effective_params(self, workflow: int, revision: int) -> Mapping[str, Any]:
         """Return the parameters of a revision, with the dynamic changes in force."""
         params, changes = self._chunk.params(workflow, revision), self._chunk.changes.get(self.row[0])
-        return effective_params(params, changes) if changes else params
+        if not changes:
+            return params
+        from rekindle.domain.actions import effective_params
+
+        return effective_params(params, changes)
 
     @property
     def errors(self) -> Sequence[Row]:
@@ -149,6 +152,8 @@ class _Chunk:
     def changes(self) -> dict[int, list[Any]]:
         if self._db.value(SQL["any_change"]) is None:
             return {}
+        from rekindle.domain.actions import SET
+
         return _grouped(
             (row[0], change[SET]) for row in self._read(SQL["changes"]) if SET in (change := from_json(row[1]))
         )

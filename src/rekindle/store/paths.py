@@ -16,10 +16,10 @@ from rekindle.domain.rerun.plan import (
     SavedFile,
     seal_plan,
 )
+from rekindle.store.rows import with_next_attempt
 
 if TYPE_CHECKING:
     from rekindle.domain.models import PartialOutput
-    from rekindle.domain.next_attempt import NextAttempt
     from rekindle.domain.rerun.undo import JobPointers
     from rekindle.store.stored_paths import Convert
 
@@ -46,11 +46,6 @@ def _contents(contents: tuple[FileContent, ...], convert: Convert) -> tuple[File
 _other_prints: Callable[[FileFingerprints], tuple[Any, ...]] = attrgetter(*FileFingerprints.__struct_fields__[2:])
 _other_content: Callable[[FileContent], tuple[Any, ...]] = attrgetter(*FileContent.__struct_fields__[2:])
 """All fields but the first two: `msgspec.structs.replace` takes six times as long."""
-
-
-def with_next_attempt(value: NextAttempt, convert: Convert) -> NextAttempt:
-    """Return what a job's next attempt does, with its path converted."""
-    return value if value.folder is None else replace(value, folder=convert(value.folder))
 
 
 def with_pointers(pointers: JobPointers, convert: Convert) -> JobPointers:

@@ -81,7 +81,7 @@ class Queue:
 
     def _decide_ready(self, scope: str, only: Predicate, values: Mapping[str, Any]) -> Candidates:
         """Return the query for the first jobs of each class that match a condition that SQL only narrows."""
-        text = SQL["ready_in_class"].text.replace("{scope}", scope)
+        text = SQL["ready_in_class"].text.replace("{scope}", scope).replace("class.id", ":resource_class")
         found: list[int] = []
         for (number,) in self._db.select(SQL["ready_classes"].text.replace("{scope}", scope), values):
             narrowed = compile_condition(text, only, self._db.paths)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rekindle.store.revisions import RevisionChanges
 
 SQL = load("workflows")
+JOBS = load("jobs")
 SUBMIT_SQL = load("submitting")
 DELETE_SQL = [query for name, query in load("deleting").items() if name != "own_attempts"]
 
@@ -88,6 +89,11 @@ class Workflows:
     def set_source(self, workflow: int, source: str | None) -> None:
         """Set the path of the spec file of an unchanged definition."""
         self._db.change(SQL["set_source"], id=workflow, source=self._db.paths.encode(source))
+
+    def of_jobs(self, jobs: Sequence[int]) -> list[Workflow]:
+        """Return the workflows of jobs, each once, in order, with their counts."""
+        found = (self.find(number) for (number,) in self._db.rows(JOBS["workflows_of"], jobs=as_set(jobs)))
+        return [one for one in found if one is not None]
 
     def find(self, key: int | str) -> Workflow | None:
         """Return a workflow by id, or the newest of a name, with its counts."""

@@ -241,7 +241,7 @@ def _report_and_work(
     measures = options.and_work and repeated
     if options.as_json and not measures:
         _emit(_document(proposal, applied))
-    workflows = workflows_of(session, [job.id for job in applied.plan.jobs])
+    workflows = workflows_of(session, [job.id for job in applied.plan.jobs]) if options.and_work else []
     code = finish_applied(session, applied, workflows, options.and_work, options.slots, options.as_json)
     if measures:
         from rekindle.cli.commands import failures

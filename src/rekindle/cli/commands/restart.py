@@ -114,7 +114,7 @@ def _chosen(session: Session, key: str | None, *, and_work: bool) -> Workflow:
     chosen = workflow_to_restart(session, key)
     if and_work:
         refuse_inside_job(session, chosen.id)
-    refuse_without_folder(session, [chosen.id])
+    refuse_without_folder(session, [chosen])
     note_spec_changes([chosen])
     return chosen
 

@@ -6,12 +6,11 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import asdict, astuple, replace
 
-from rekindle.domain.actions import ActionSet
 from rekindle.domain.definition import Resources
 from rekindle.domain.errors import RefusedJob
 from rekindle.domain.next_attempt import (
@@ -23,6 +22,9 @@ from rekindle.domain.next_attempt import (
 from rekindle.domain.rerun.request import Workdir
 from rekindle.domain.states import State
 from rekindle.domain.subtasks import KnownSubtask
+
+if TYPE_CHECKING:
+    from rekindle.domain.actions import ActionSet  # noqa: TC004  a JobView is never decoded
 
 _ANY = Resources()
 

@@ -112,8 +112,7 @@ def workflow_state(counts: Mapping[State, int], held: int = 0) -> WorkflowState:
 def owners(session: Session, jobs: Sequence[int]) -> list[Workflow]:
     """Return the workflows of jobs, each once, in order."""
     with session.store.read() as archive:
-        found = [archive.workflows.find(one) for one in archive.jobs.workflows(jobs)]
-    return [one for one in found if one is not None]
+        return archive.workflows.of_jobs(jobs)
 
 
 def spec_state(workflow: Workflow) -> SpecState:

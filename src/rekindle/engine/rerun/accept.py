@@ -45,7 +45,7 @@ def accept(
         chosen = select_stale(session, chosen, progress)
     with session.store.read() as archive:
         ids, moved = resolve_in(archive, chosen, session.note)
-        workflows = archive.jobs.workflows(ids)
+        workflows = archive.workflows.of_jobs(ids)
         jobs, measured = _measure_completed(archive, ids)
     refuse_without_folder(session, workflows)
     contents = read_contents(measured.requests, measured.known, progress)

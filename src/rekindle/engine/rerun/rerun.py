@@ -14,7 +14,15 @@ from msgspec.structs import replace
 
 from rekindle.domain.batches.canaries import CanaryChoice
 from rekindle.domain.errors import NotFound, PlanOutdated, PlanRefused, Refused, RekindleError, UndoRefused
-from rekindle.domain.rerun.plan import Reason, RerunPlan, RerunRecord, SavedFile, plan_from_json, plan_to_json
+from rekindle.domain.rerun.plan import (
+    PlannedJob,
+    Reason,
+    RerunPlan,
+    RerunRecord,
+    SavedFile,
+    plan_from_json,
+    plan_to_json,
+)
 from rekindle.domain.rerun.undo import UndoView, decide_undo, refuse_if_touched_later
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
@@ -29,7 +37,6 @@ from rekindle.engine.plan_inputs import (
 )
 from rekindle.engine.preconditions import refuse_while_imported, refuse_without_folder
 from rekindle.engine.presence import live_runners
-from rekindle.engine.queries.job_queries import workflows_of
 from rekindle.engine.queries.selections import Chosen, before_write, select_stale
 from rekindle.engine.results import AppliedRerun, PlannedRerun, UndoneRerun
 from rekindle.store.archive import Snapshot, Transaction
@@ -37,7 +44,7 @@ from rekindle.store.paths import with_plan, with_request
 from rekindle.store.stored_paths import moved
 
 if TYPE_CHECKING:
-    from rekindle.domain.models import Runner, Workflow
+    from rekindle.domain.models import Runner
     from rekindle.domain.rerun.request import How
     from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.rerun.output_copies import CopyProgress
@@ -66,18 +73,13 @@ def plan(
     with session.store.read() as archive:
         resolved = resolve_requests(archive, requests, session.note)
         inputs = read_plan_inputs(archive, resolved.requests, slots, canary)
-        workflows = _workflows(archive, resolved.jobs)
-    refuse_without_folder(session, [one.id for one in workflows])
+        workflows = tuple(archive.workflows.of_jobs(resolved.jobs))
+    refuse_without_folder(session, workflows)
     return replace(resolved.plan(inputs, request, note, why), workflows=workflows)
 
 
 def _with_stale(session: Session, chosen: Chosen) -> Chosen:
     return select_stale(session, chosen) if isinstance(chosen, Selection) and chosen.changed else chosen
-
-
-def _workflows(archive: Snapshot, jobs: Sequence[int]) -> tuple[Workflow, ...]:
-    found = (archive.workflows.find(one) for one in archive.jobs.workflows(jobs))
-    return tuple(one for one in found if one is not None)
 
 
 def possible(session: Session, job: int, hows: Mapping[str, How]) -> dict[str, str | None]:
@@ -110,9 +112,12 @@ def apply(
         )
     from rekindle.engine.rerun.output_copies import copy_outputs
 
-    with session.store.read() as archive:
-        directories = _directories(archive, [job.id for job in plan.jobs if job.saves])
-        _refuse_missing_copies(archive, plan)
+    directories: dict[int, str] = {}
+    saving, resumed = [job.id for job in plan.jobs if job.saves], _resumed_jobs(plan)
+    if saving or resumed:
+        with session.store.read() as archive:
+            directories = _directories(archive, saving)
+            _refuse_missing_copies(archive, resumed)
     with copy_outputs(session.store.folder, plan, directories, progress) as saved:
 
         def change(archive: Transaction, paths: KnownPaths) -> tuple[int, list[Runner]]:
@@ -130,12 +135,16 @@ def apply(
     return _applied_result(rerun, proposal, runners)
 
 
-def _refuse_missing_copies(archive: Snapshot, plan: RerunPlan) -> None:
+def _resumed_jobs(plan: RerunPlan) -> list[PlannedJob]:
+    """Return the jobs that keep a part of an earlier attempt."""
+    resumed = (job for job in plan.jobs if job.next.resume_attempt is not None and not job.stays)
+    return [job for job in resumed if job.next.resume_step or job.next.subtasks is not None]
+
+
+def _refuse_missing_copies(archive: Snapshot, resumed: Sequence[PlannedJob]) -> None:
     """Raise Refused if a job would resume without a partial output that was set aside."""
     from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
 
-    resumed = [job for job in plan.jobs if job.next.resume_attempt is not None and not job.stays]
-    resumed = [job for job in resumed if job.next.resume_step or job.next.subtasks is not None]
     aside = archive.fingerprints.aside(
         [job.next.resume_attempt for job in resumed if job.next.resume_attempt is not None]
     )
@@ -168,7 +177,7 @@ def plan_and_apply(
             resolved = resolve_requests(archive, requests)
             inputs = read_plan_inputs(archive, resolved.requests, slots, canary)
             planned = resolved.plan(inputs, request, note, why, paths.exists)
-            proposal = replace(planned, workflows=_workflows(archive, resolved.jobs))
+            proposal = replace(planned, workflows=tuple(archive.workflows.of_jobs(resolved.jobs)))
         paths.check()
         rerun = archive.reruns.apply(proposal.plan, proposal.kind, request, note, now)
         begin_groups(archive, rerun, proposal, now, paths.exists)
@@ -243,7 +252,8 @@ def undo(session: Session, rerun: int | None = None) -> UndoneRerun:
         _refuse_recorded(archive, number)
         saved = _files_to_restore(archive, number)
         views = archive.reruns.undo_views(number) if saved and number is not None else []
-    refuse_without_folder(session, workflows_of(session, [view.id for view in views]))
+        workflows = archive.workflows.of_jobs([view.id for view in views])
+    refuse_without_folder(session, workflows)
     from rekindle.engine.rerun.output_copies import restore_outputs
 
     with restore_outputs(saved) as restore_files:

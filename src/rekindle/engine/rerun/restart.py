@@ -90,7 +90,7 @@ def plan_restart(
     """
     if workflow.archived is not None:
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
-    refuse_without_folder(session, [workflow.id])
+    refuse_without_folder(session, [workflow])
     seen = selections.with_versions(session, selections.select(session, Selection(workflow=str(workflow.id))))
     found = StaleJobs({}) if only_uninitialized else _stale_jobs(session, workflow.id, progress, also or {})
     restart = _restart_requests(session, workflow, only_uninitialized, found)

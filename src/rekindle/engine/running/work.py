@@ -45,8 +45,7 @@ def work(
     replaces the one that the options name.
     """
     workflow = _checked_workflow(session, options)
-    missing = workflows_without_folder(session) if workflow is None else ()
-    stopped = {one.id: f"its workflow's folder is missing: {one.directory}" for one in missing}
+    stopped = {} if workflow is not None else _without_folder(session)
     slots = options.slots or processors()
     raise_file_limit(slots)
     executor, stop = executor or load_executor(options.executor, session), stop or StopHandle()
@@ -88,6 +87,14 @@ def work(
     return replace(report, held=held)
 
 
+def _without_folder(session: Session) -> dict[int, str]:
+    """Return the workflows whose jobs cannot run, each with the reason."""
+    with session.store.read() as archive:
+        workflows = archive.workflows.listing()
+    missing = workflows_without_folder(session, workflows)
+    return {one.id: f"its workflow's folder is missing: {one.directory}" for one in missing}
+
+
 def _checked_workflow(session: Session, options: WorkOptions) -> Workflow | None:
     """Return the workflow that the options name. Raise Refused if it is archived, if its folder is missing, or in a
     process of a job that the run would wait for."""
@@ -97,7 +104,7 @@ def _checked_workflow(session: Session, options: WorkOptions) -> Workflow | None
     if options.linger:
         refuse_inside_job(session, workflow.id if workflow else None)
     if workflow is not None:
-        refuse_without_folder(session, [workflow.id])
+        refuse_without_folder(session, [workflow])
     return workflow
 
 
