@@ -22,6 +22,7 @@ from rekindle.engine.plan_inputs import plan_requests, read_plan_inputs
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.rerun import control, rerun, restart, resubmit
 from rekindle.engine.results import AppliedRerun, PlannedRerun, WorkOptions, WorkReport
+from rekindle.engine.running import runner_loop
 from rekindle.engine.running.work import work
 from rekindle.engine.session import Session
 from rekindle.journal.orders import Assignment
@@ -119,7 +120,8 @@ def batch(project) -> Batch:
     return made
 
 
-def test_the_rest_of_a_group_runs_when_its_canary_has_passed(batch):
+def test_the_rest_of_a_group_runs_when_its_canary_has_passed(batch, monkeypatch):
+    monkeypatch.setattr(runner_loop, "START_SECONDS", 0.0)
     proposal = batch.plan(1)
     assert sorted(len(one.waits) for one in proposal.canaries) == [2, 7]
     assert [job.name for job in proposal.plan.jobs if job.after is State.READY] == ["t[n=0]", "u[n=0]"]

@@ -35,12 +35,12 @@ class Claimer:
         ]
         self.scope = ClaimScope(None, ROOM, 1, self.store.folder)
 
-    def claim(self, most: int | None = None) -> Claims:
+    def claim(self, most: int | None = None, absent: int = 0) -> Claims:
         free = ROOM
         for worker in self.workers:
             free = free if worker.idle else free.take(worker.resources)
         with self.store.write() as archive:
-            claims = claim(archive, self.scope, self.workers, self.durations, self.tasks, 1.0, free, most)
+            claims = claim(archive, self.scope, self.workers, self.durations, self.tasks, 1.0, free, most, absent)
         for worker in self.workers:
             for one in claims.work.get(worker.info.name, ()):
                 worker.in_flight[one.assignment.attempt] = one
@@ -149,14 +149,14 @@ def test_jobs_of_stopped_workflows_do_not_hold_up_others_and_are_named_at_the_en
 def test_a_condition_selects_among_the_jobs_of_all_workflows(project, claimer) -> None:
     submit_many(project, 6)
     claimer.scope = replace(claimer.scope, only=Compare("name", Op.REGEX, "w[35]"))
-    claimer.scope = without_patterns(claimer.session, claimer.scope, claimer.workers)
+    claimer.scope = without_patterns(claimer.session, claimer.scope, len(claimer.workers))
     assert claimer.names() == ["w3", "w5"]
 
 
 def test_a_runner_gathers_outcomes_only_while_every_worker_has_queued_attempts(project, claimer) -> None:
     submit_many(project, 6)
     executor = ScriptedExecutor(claimer.store.folder, lambda _: ScriptedOutcome(), FakeClock())
-    dispatcher = Dispatcher(executor, claimer.tasks, ROOM)
+    dispatcher = Dispatcher(executor, claimer.tasks, ROOM, slots=2)
     dispatcher.workers = {worker.info.name: worker for worker in claimer.workers}
     dispatcher.durations = claimer.durations
     claimer.claim()
@@ -167,6 +167,25 @@ def test_a_runner_gathers_outcomes_only_while_every_worker_has_queued_attempts(p
         number, one = next(iter(worker.in_flight.items()))
         worker.in_flight[number + 100] = one
     assert dispatcher.well_supplied
+
+
+def test_jobs_that_fit_wait_for_workers_that_may_be_started(project, claimer) -> None:
+    submit_many(project, 8, "{run: 'true', resources: {cpus: 0.25}}")
+    found = []
+    for absent, most in ((1, None), (9, None), (9, 3), (0, None)):
+        claims = claimer.claim(most, absent)
+        found.append((len(claims.work), claims.waiting, claims.left))
+        claimer.end_all(10.0)
+    assert found == [(2, 1, True), (2, 4, False), (2, 1, True), (2, 0, False)]
+
+
+def test_jobs_that_do_not_fit_or_are_queued_behind_short_ones_wait_for_no_worker(project, claimer) -> None:
+    submit_many(project, 10)
+    claims = claimer.claim(absent=9)
+    assert (len(claims.work), claims.waiting, claims.left) == (2, 0, True)  # each takes one of two cpus
+    claimer.end_all(0.001)
+    project.submit("{name: little, jobs: {a: {matrix: {n: {range: [0, 4]}}, run: 'true'}}}")
+    assert claimer.claim(absent=9).waiting == 0
 
 
 def test_a_run_of_many_workflows_completes_each_job(project) -> None:

@@ -16,9 +16,9 @@ TWO = "{name: claimed, jobs: {new: {run: 'false'}, a: {run: 'true', needs: [new]
 
 
 def die_with_a_claim(project) -> None:
-    """Kill the runner when its first claim, the third transaction of the run, is committed."""
+    """Kill the runner when its first claim, the second transaction of the run, is committed."""
     clock = FakeClock()
-    session = Session(CrashingStore(project.session.store, 3, "after"), clock)
+    session = Session(CrashingStore(project.session.store, 2, "after"), clock)
     executor = ScriptedExecutor(project.session.store.folder, lambda _: ScriptedOutcome(), clock)
     with pytest.raises(Crash):
         work(session, WorkOptions(slots=1, executor="scripted"), executor=executor)

@@ -4,6 +4,7 @@ process is looked at, started or signaled, and no regular expression of a user i
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from rekindle.domain.errors import SubmitRefused
 from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import State
@@ -224,6 +226,87 @@ def test_nor_while_a_canary_releases_the_jobs_that_wait_for_it(project, seen: li
     jobs = [project.job(name) for name in project.states()]
     rerun.apply(project.session, rerun.plan(project.session, [(jobs, How())], {}, canary=1))
     assert project.work().exit_code == 0
+    assert seen == []
+
+
+GROUP = """
+name: group
+jobs:
+  up: {matrix: {k: [%s]}, run: "echo > up${matrix.k}", outputs: {o: "up${matrix.k}"}}
+  t:
+    needs: ['up[k=${matrix.k}]']
+    matrix: {k: [%s]}
+    run: "test -e go && echo > ${matrix.k}.txt"
+    inputs: {i: in.txt}
+    outputs: {o: "${matrix.k}.txt"}
+"""
+
+
+def begin_group(project) -> None:
+    """Rerun jobs with two canaries, of which the first, `t[k=1]`, is held and the other has passed."""
+    (project.folder / "in.txt").touch()
+    assert project.run(GROUP % ("1, 2, 3, 4", "1, 2, 3, 4")).exit_code == 2
+    (project.folder / "go").touch()
+    jobs = [project.job(f"t[k={number}]") for number in range(1, 5)]
+    rerun.apply(project.session, rerun.plan(project.session, [(jobs, How())], {}, canary=2))
+    control.hold(project.session, [project.job("t[k=1]")])
+    project.work()
+    assert project.states()["t[k=2]"] is State.COMPLETED
+
+
+def released(project) -> bool:
+    with project.session.store.read() as archive:
+        return not archive.canaries.open()
+
+
+def test_nor_while_a_revision_releases_the_jobs_that_wait_for_a_canary(project, seen: list[str]) -> None:
+    begin_group(project)
+    project.submit(GROUP % ("1, 2, 3, 4", "2, 3, 4"))
+    assert released(project)
+    assert project.states()["t[k=4]"] is State.READY
+    assert seen == []
+
+
+def test_nor_while_an_undo_releases_them(project, seen: list[str]) -> None:
+    begin_group(project)
+    again = project.rerun("t[k=2]")
+    control.hold(project.session, [project.job("t[k=2]")])
+    control.release(project.session, [project.job("t[k=1]")])
+    project.work()
+    assert not released(project)
+    rerun.undo(project.session, again.rerun)
+    assert released(project)
+    assert project.states()["t[k=4]"] is State.READY
+    assert seen == []
+
+
+def test_nor_while_a_reused_canary_releases_them(project, seen: list[str]) -> None:
+    begin_group(project)
+    control.release(project.session, [project.job("t[k=1]")])
+    project.rerun("up[k=2]", how=How(downstream="changed"))
+    assert project.work().reinstated == 1
+    assert released(project)
+    assert set(project.states().values()) == {State.COMPLETED}
+    assert seen == []
+
+
+def test_nor_while_a_rerun_is_submitted_with_a_revision(project, seen: list[str]) -> None:
+    path = project.folder / "spec.yaml"
+    project.run("{name: one, jobs: {a: {run: 'echo > a.txt; exit 3', outputs: {o: a.txt}}}}")
+    path.write_text("{name: one, jobs: {a: {run: 'echo > a.txt', outputs: {o: a.txt}}}}")
+    pick = resubmit.requests_for_jobs([project.job("a")], How())
+    resubmit.apply(project.session, resubmit.plan_resubmit(project.session, load(path), pick, {}))
+    assert project.states()["a"] is State.READY
+    assert seen == []
+
+
+def test_nor_while_a_revision_from_another_folder_is_refused(project, seen: list[str]) -> None:
+    for name in ("first", "second"):
+        (project.folder / name).mkdir()
+    project.submit("{name: one, jobs: {a: {run: 'true'}}}", "first/spec.yaml")
+    shutil.rmtree(project.folder / "first")
+    with pytest.raises(SubmitRefused, match=r"from another folder, .*/first, which is missing"):
+        project.submit("{name: one, jobs: {a: {run: 'true'}}}", "second/spec.yaml")
     assert seen == []
 
 

@@ -29,7 +29,7 @@ class WorkerHarness:
         self.project = folder / "project"
         self.project.mkdir()
         self.executor = LocalExecutor(str(self.store))
-        self.workers: list[WorkerInfo] = list(self.executor.open(slots))
+        self.workers: list[WorkerInfo] = [self.executor.open() for _ in range(slots)]
         self.journals: dict[str, str] = {worker.name: worker.journal for worker in self.workers}
         self.records: dict[str, list[Record]] = {}
         self.gone: list[str] = []
@@ -127,9 +127,9 @@ class WorkerHarness:
         path = Path(f"{work.folder}.{position}.{stream}")
         return path.read_text() if path.exists() else None
 
-    def replace(self, worker: WorkerInfo) -> None:
-        """Start another worker in place of one that has ended."""
-        info = self.executor.replace(worker.name)
+    def add_worker(self) -> None:
+        """Start another worker."""
+        info = self.executor.open()
         self.workers.append(info)
         self.journals[info.name] = info.journal
 

@@ -63,7 +63,7 @@ def test_a_killed_worker_loses_its_running_attempt_and_returns_the_others(
     assert not alive(leader_pid)
     assert not alive(daemon_pid)
     assert harness.log(work[0], position=1) == "said\n"
-    harness.replace(worker)
+    harness.add_worker()
     harness.give(work[1])
     harness.until(lambda: harness.started(work[1]))
 
@@ -178,15 +178,15 @@ def test_close_kills_attempts_that_do_not_end(tmp_path: Path) -> None:
 
 def test_an_interpreter_that_cannot_run_workers_is_an_error(tmp_path: Path) -> None:
     executor = LocalExecutor(str(tmp_path), python="/bin/false")
-    worker = executor.open(1)[0]
+    executor.open()
     try:
         limit = time.monotonic() + 10
         while not executor.gone():
             assert time.monotonic() < limit
             executor.wait(0.1)
         with pytest.raises(ExecutorError, match="before it began"):
-            executor.replace(worker.name)
+            executor.open()
     finally:
         executor.close(0)
     with pytest.raises(ExecutorError, match="/no/such/python"):
-        LocalExecutor(str(tmp_path), python="/no/such/python").open(1)
+        LocalExecutor(str(tmp_path), python="/no/such/python").open()

@@ -6,7 +6,6 @@ canaries is chosen with the plan of their rerun (rekindle.engine.plan_inputs).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,19 +20,19 @@ if TYPE_CHECKING:
     from rekindle.store.archive import Transaction
 
 
-def begin_groups(archive: Transaction, rerun: int, proposal: PlannedRerun, now: float) -> None:
+def begin_groups(archive: Transaction, rerun: int, proposal: PlannedRerun, now: float, exists: Exists) -> None:
     """Begin the groups of a plan that has been applied as `rerun`, and decide groups whose canaries it has retired.
     Raises PlanOutdated as `Canaries.begin` does."""
     if proposal.canaries:
         archive.canaries.begin(rerun, proposal.canaries)
     if any(one.retires for one in proposal.plan.dynamic):
-        resolve_canaries(archive, now)
+        resolve_canaries(archive, now, exists)
 
 
-def drop_groups(archive: Transaction, rerun: int, now: float) -> None:
+def drop_groups(archive: Transaction, rerun: int, now: float, exists: Exists) -> None:
     """Drop the groups of a rerun that was undone, and decide others, whose canaries may be completed again."""
     archive.canaries.drop(rerun, now)
-    resolve_canaries(archive, now)
+    resolve_canaries(archive, now, exists)
 
 
 def leave_groups(archive: Transaction, jobs: Sequence[int]) -> tuple[int, ...]:
@@ -45,10 +44,10 @@ def leave_groups(archive: Transaction, jobs: Sequence[int]) -> tuple[int, ...]:
     return left
 
 
-def resolve_canaries(archive: Transaction, now: float, exists: Exists = os.path.exists) -> set[int]:
+def resolve_canaries(archive: Transaction, now: float, exists: Exists) -> set[int]:
     """Release or stop each group of jobs whose canaries have all ended. A waiting job stays failed and blocks nothing;
     any other reset takes it out of its group. Must be called after all other writes of the transaction, retries
-    included. Return the jobs that run again."""
+    included. `exists`: see `KnownPaths`. Return the jobs that run again."""
     again: set[int] = set()
     for group in archive.canaries.open():
         decision = decide_group(group)

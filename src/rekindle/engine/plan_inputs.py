@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.batches.canaries import CanaryChoice, FailedJob, check_canary, choose_canaries
-from rekindle.domain.errors import PlanRefused, RefusedJob
+from rekindle.domain.errors import PlanRefused, RefusedJob, RekindleError
 from rekindle.domain.rerun.costs import DurationHistory
 from rekindle.domain.rerun.plan import JobGraph, JobView, Reason, RerunPlan, seal_plan
 from rekindle.domain.rerun.planner import plan_rerun
@@ -23,6 +24,9 @@ from rekindle.engine.results import PlannedRerun
 if TYPE_CHECKING:
     from rekindle.domain.rerun.resolve import Exists
     from rekindle.store.archive import Snapshot
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 ChosenRequests = Sequence[tuple[Chosen, How]]
 """Requests whose jobs are not resolved yet."""
@@ -161,6 +165,22 @@ class KnownPaths:
         """Find out whether the unknown paths exist."""
         self._known |= {path: os.path.exists(path) for path in self._unknown}  # noqa: PTH110 - as plans without it
         self._unknown.clear()
+
+
+def write_with_paths(block: Callable[[], AbstractContextManager[A]], change: Callable[[A, KnownPaths], T]) -> T:
+    """Return what `change` returns in a transaction that `block` opens. As long as `change` asks for unknown paths, the
+    transaction is rolled back and repeated. `change` checks the paths before it does what cannot be repeated."""
+    paths = KnownPaths()
+    while True:
+        with suppress(UnknownPath), block() as archive:
+            try:
+                found = change(archive, paths)
+            except RekindleError:  # which may be due to an unknown path
+                paths.check()
+                raise
+            paths.check()
+            return found
+        paths.look()
 
 
 def _choose_canaries(inputs: PlanInputs, requests: Requests, whole: RerunPlan) -> list[CanaryChoice]:

@@ -1,4 +1,4 @@
-"""The local executor: one worker process per slot on this host, each with a journal of its own."""
+"""The local executor: worker processes on this host, each with a journal of its own."""
 
 from __future__ import annotations
 
@@ -30,15 +30,22 @@ class LocalExecutor:
         """`store_folder` is absolute: journals are in its `journal`, workers' scratch folders in its `run`."""
         self._store, self._python = store_folder, python
         self._workers: dict[str, WorkerProcess] = {}
-        self._failed_starts: dict[str, str] = {}  # last line of stderr of workers that ended before they opened
+        self._failed_start: str | None = None  # how a worker ended before it opened its journal
         self._gone: list[WorkerGone] = []
         self._kills = OomKillCounter()
         # One pipe for all workers: a byte in it says that a journal has grown.
         self._wake, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def open(self, slots: int) -> Sequence[WorkerInfo]:
-        """Start `slots` workers."""
-        return [self._start() for _ in range(slots)]
+    def open(self) -> WorkerInfo:
+        """Start a worker. Raise ExecutorError if an earlier one ended before it began to work: this one would too."""
+        if self._failed_start is not None:
+            raise ExecutorError(
+                self._failed_start,
+                hint=f"try `{self._python} -P -m rekindle.worker`: it must start and complain of missing arguments",
+            )
+        worker = WorkerProcess(uuid.uuid4().hex[:12], self._store, self._wake_writer, self._python)
+        self._workers[worker.info.name] = worker
+        return worker.info
 
     def assign(self, worker: str, tasks: Sequence[TaskTemplate], work: Sequence[Assignment]) -> None:
         """Give work to a worker. If it has died, `gone` journals the work as returned."""
@@ -82,16 +89,6 @@ class LocalExecutor:
         found, self._gone = self._gone, []
         return found
 
-    def replace(self, worker: str) -> WorkerInfo:
-        """Start another worker. Raise ExecutorError if the ended one failed at its start: the next would fail too."""
-        if worker in self._failed_starts:
-            said = self._failed_starts[worker]
-            raise ExecutorError(
-                f"worker {worker} ended before it began to work{': ' if said else ''}{said}",
-                hint=f"try `{self._python} -P -m rekindle.worker`: it must start and complain of missing arguments",
-            )
-        return self._start()
-
     def leave(self) -> None:
         """Close the workers' orders: each exits once it has finished its running attempt."""
         for worker in self._workers.values():
@@ -121,11 +118,6 @@ class LocalExecutor:
             os.close(self._wake)
             os.close(self._wake_writer)
             self._wake = self._wake_writer = -1
-
-    def _start(self) -> WorkerInfo:
-        worker = WorkerProcess(uuid.uuid4().hex[:12], self._store, self._wake_writer, self._python)
-        self._workers[worker.info.name] = worker
-        return worker.info
 
     def _worker(self, name: str) -> WorkerProcess:
         try:
@@ -182,7 +174,9 @@ class LocalExecutor:
         lines = worker.stderr_tail().strip().splitlines()
         reap(worker, self._kills)
         if not worker.opened:
-            self._failed_starts[name] = lines[-1] if lines else ""
+            self._failed_start = (
+                f"worker {name} ended before it began to work{': ' if lines else ''}{''.join(lines[-1:])}"
+            )
 
     def _dead(self) -> list[WorkerProcess]:
         """Return the workers whose process has ended."""

@@ -33,8 +33,8 @@ class Executor(Protocol):
 
     name: str
 
-    def open(self, slots: int) -> Sequence[WorkerInfo]:
-        """Prepare for `slots` concurrent workers, and return those that have started."""
+    def open(self) -> WorkerInfo:
+        """Start a worker. Raise ExecutorError if an earlier one ended before it began to work: this one would too."""
         ...
 
     def assign(self, worker: str, tasks: Sequence[TaskTemplate], work: Sequence[Assignment]) -> None:
@@ -62,10 +62,6 @@ class Executor(Protocol):
 
     def gone(self) -> Sequence[WorkerGone]:
         """Return the workers that have ended since the last call, each once."""
-        ...
-
-    def replace(self, worker: str) -> WorkerInfo:
-        """Start a worker in place of one that has ended."""
         ...
 
     def leave(self) -> None:

@@ -29,8 +29,8 @@ from rekindle.domain.states import JobEvent, State, transition
 from rekindle.store.candidates import find_jobs
 from rekindle.store.derived import CountKey, add_counts, derive_states, finish_dependents
 from rekindle.store.predicates import compile_condition
-from rekindle.store.queries import Row, as_set, load
-from rekindle.store.rows import STATES, end_columns, next_attempt_of, step_columns
+from rekindle.store.queries import as_set, load
+from rekindle.store.rows import STATES, claim_columns, end_columns, next_attempt_of, step_columns
 
 if TYPE_CHECKING:
     from rekindle.domain.selection import Predicate
@@ -96,9 +96,8 @@ class Queue:
 
     def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
         """Insert attempts (QUEUED) as the live ones of their jobs, which become QUEUED."""
-        encode = self._db.paths.encode
-        rows = [_attempt_row(one, encode(one.folder), runner, now) for one in attempts]
-        self._db.change_each(SQL["insert_attempt"], rows)
+        query, paths = SQL["insert_attempt"], self._db.paths
+        self._db.change_each(query, query.rows(claim_columns(one, runner, now, paths) for one in attempts))
         claimed = self._db.change_each(SQL["claim_job"], [(attempt.id, attempt.job.id) for attempt in attempts])
         expect(claimed, len(attempts), "claimed")
         deltas: Counter[CountKey] = Counter()
@@ -301,39 +300,17 @@ def _ready_job(row: Any, paths: StoredPaths) -> ReadyJob:
 
 def _status(row: Any, paths: StoredPaths) -> AttemptJobState:
     return AttemptJobState(
-        row.id,
-        row.token,
-        STATES[row.state],
-        row.archived != 0,
-        row.job,
-        row.name,
-        row.workflow,
-        row.resource_class,
-        STATES[row.job_state],
-        row.job_attempt,
-        row.cancel != 0,
-        next_attempt_of(row.next_attempt, paths),
-        row.canaries_open != 0,
-    )
-
-
-def _attempt_row(attempt: NewAttempt, folder: str, runner: int, now: float) -> Row:
-    job = attempt.job
-    return (
-        attempt.id,
-        job.id,
-        job.workflow,
-        job.attempts + 1,
-        attempt.token,
-        job.revision,
-        job.template,
-        runner,
-        folder,
-        int(attempt.shared),
-        now,
-        job.next.resume_attempt,
-        job.next.resume_step,
-        job.next.overrides,
-        job.own_binding,
-        job.next.pinned_to,
+        attempt=row.id,
+        token=row.token,
+        state=STATES[row.state],
+        archived=row.archived != 0,
+        job=row.job,
+        name=row.name,
+        workflow=row.workflow,
+        resource_class=row.resource_class,
+        job_state=STATES[row.job_state],
+        job_attempt=row.job_attempt,
+        cancel_asked=row.cancel != 0,
+        next=next_attempt_of(row.next_attempt, paths),
+        canaries_open=row.canaries_open != 0,
     )

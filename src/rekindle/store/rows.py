@@ -1,4 +1,4 @@
-"""Decode rows into domain values. Columns are found by name."""
+"""Decode rows into domain values, and encode them. Columns are found by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rekindle.journal.encoding import from_json, json_reader, to_json
 from rekindle.store.queries import Row, column_names, load
 
 if TYPE_CHECKING:
-    from rekindle.domain.models import AttemptEnd
+    from rekindle.domain.models import AttemptEnd, NewAttempt
     from rekindle.store.stored_paths import Convert, StoredPaths
 
 STATES: tuple[State, ...] = tuple(State)
@@ -109,6 +109,29 @@ def attempt_of(row: Row, paths: StoredPaths, steps: Sequence[StepOutcome] = ()) 
     if values[_A_LEFT] is not None:
         values[_A_LEFT] = _LEFT_RUNNING(values[_A_LEFT])
     return Attempt._make(values)
+
+
+def claim_columns(attempt: NewAttempt, runner: int, now: float, paths: StoredPaths) -> dict[str, Any]:
+    """Return the columns of an attempt's row that its claim sets."""
+    job = attempt.job
+    return {
+        "id": attempt.id,
+        "job": job.id,
+        "workflow": job.workflow,
+        "number": job.attempts + 1,
+        "token": attempt.token,
+        "revision": job.revision,
+        "template": job.template,
+        "runner": runner,
+        "folder": paths.encode(attempt.folder),
+        "shared": int(attempt.shared),
+        "queued": now,
+        "builds_on": job.next.resume_attempt,
+        "start_step": job.next.resume_step,
+        "overrides": job.next.overrides,
+        "binding": job.own_binding,
+        "pinned_to": job.next.pinned_to,
+    }
 
 
 def end_columns(end: AttemptEnd, signature: int | None) -> dict[str, Any]:

@@ -81,9 +81,17 @@ class ScriptedExecutor:
         self.fanned: list[tuple[int, FanOut | None, list[SubtaskEnd]]] = []
         """(attempt, the earlier fan-out it resumes, the ends of its subtasks), for each fan-out begun."""
 
-    def open(self, slots: int) -> Sequence[WorkerInfo]:
-        """Make `slots` workers, without processes."""
-        return [self._start() for _ in range(slots)]
+    def open(self) -> WorkerInfo:
+        """Make a worker, without a process."""
+        self._made += 1
+        name = f"scripted-{os.urandom(4).hex()}-{self._made}"
+        path = journal_path(self._store, name)
+        make_folder(Path(path).parent)
+        self._queues[name], self._writers[name] = deque(), JournalWriter(path)
+        # There is no process: it counts as dead.
+        opened = Opened(name, socket.gethostname(), boot_id(), os.getpid(), pid_start=-1, at=self._clock())
+        self._writers[name].append(opened)
+        return WorkerInfo(name, path, opened.pid, opened.pid_start)
 
     def assign(self, worker: str, tasks: Sequence[TaskTemplate], work: Sequence[Assignment]) -> None:
         """Queue the work until the next `wait`."""
@@ -141,10 +149,6 @@ class ScriptedExecutor:
         found, self._gone = self._gone, []
         return found
 
-    def replace(self, worker: str) -> WorkerInfo:  # noqa: ARG002 - all workers are alike
-        """Make another worker."""
-        return self._start()
-
     def close(self, grace: float) -> None:  # noqa: ARG002 - nothing runs between two calls
         """Close the journals."""
         for writer in self._writers.values():
@@ -152,17 +156,6 @@ class ScriptedExecutor:
         self._writers.clear()
         self._queues.clear()
         self._running.clear()
-
-    def _start(self) -> WorkerInfo:
-        self._made += 1
-        name = f"scripted-{os.urandom(4).hex()}-{self._made}"
-        path = journal_path(self._store, name)
-        make_folder(Path(path).parent)
-        self._queues[name], self._writers[name] = deque(), JournalWriter(path)
-        # There is no process: it counts as dead.
-        opened = Opened(name, socket.gethostname(), boot_id(), os.getpid(), pid_start=-1, at=self._clock())
-        self._writers[name].append(opened)
-        return WorkerInfo(name, path, opened.pid, opened.pid_start)
 
     def _begin(self, worker: str, one: Assignment) -> _RunningAttempt:
         outcome, started = self._script(one), self._clock()

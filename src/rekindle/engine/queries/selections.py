@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from rekindle.engine.staleness.contents import ReadProgress
     from rekindle.store.archive import Snapshot, Transaction
 
+    JobsInTransaction = tuple[Transaction, list[int], tuple[RefusedJob, ...]]
+
 _MOST_TRIES = 5
 """How often a selection is evaluated again because jobs of it change meanwhile."""
 
@@ -150,7 +152,7 @@ def _searched(archive: Snapshot, where: Predicate, workflow: int | None) -> Pred
 
 
 @contextmanager
-def transaction_on(session: Session, chosen: Chosen) -> Iterator[tuple[Transaction, list[int], tuple[RefusedJob, ...]]]:
+def transaction_on(session: Session, chosen: Chosen) -> Iterator[JobsInTransaction]:
     """Open a write transaction with the jobs that match in it, and with those that have changed since they were
     selected. A selection is evaluated again as long as jobs of it change, a few times. PlanOutdated if all its jobs
     keep changing."""

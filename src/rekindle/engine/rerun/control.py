@@ -9,11 +9,14 @@ from rekindle.domain.models import JobFlags, StateChange
 from rekindle.domain.states import ACTIVE, ENDED, JobEvent, transition
 from rekindle.engine.canaries import leave_groups, resolve_canaries
 from rekindle.engine.notify import notify
+from rekindle.engine.plan_inputs import KnownPaths, write_with_paths
 from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.selections import Chosen, transaction_on
 from rekindle.engine.results import CancelResult, HoldResult
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import Runner
+    from rekindle.engine.queries.selections import JobsInTransaction
     from rekindle.engine.session import Session
     from rekindle.store.archive import Transaction
 
@@ -31,7 +34,9 @@ def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelR
     Failed jobs that wait for a canary leave their group.
     """
     now = session.clock()
-    with transaction_on(session, chosen) as (archive, ids, moved):
+
+    def change(found: JobsInTransaction, paths: KnownPaths) -> tuple[CancelResult, list[Runner]]:
+        archive, ids, moved = found
         moves, active, over, changes = [], [], [], _ChangedJobs(note)
         for job in archive.jobs.flags(ids):
             if job.state in ENDED:
@@ -55,8 +60,10 @@ def cancel(session: Session, chosen: Chosen, note: str | None = None) -> CancelR
             moved=moved,
         )
         changes.write(archive, now, "canceled")
-        resolve_canaries(archive, now)
-        registered = archive.runners.alive()
+        resolve_canaries(archive, now, paths.exists)
+        return answer, archive.runners.alive()
+
+    answer, registered = write_with_paths(lambda: transaction_on(session, chosen), change)
     runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return answer

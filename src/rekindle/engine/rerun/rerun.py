@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,13 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.engine.canaries import begin_groups, drop_groups
 from rekindle.engine.notify import notify
-from rekindle.engine.plan_inputs import ChosenRequests, KnownPaths, UnknownPath, read_plan_inputs, resolve_requests
+from rekindle.engine.plan_inputs import (
+    ChosenRequests,
+    KnownPaths,
+    read_plan_inputs,
+    resolve_requests,
+    write_with_paths,
+)
 from rekindle.engine.preconditions import refuse_while_imported, refuse_without_folder
 from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.selections import Chosen, before_write, select_stale
@@ -38,7 +44,9 @@ from rekindle.store.paths import with_plan, with_request
 from rekindle.store.stored_paths import moved
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import Runner
     from rekindle.domain.rerun.request import How
+    from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.rerun.output_copies import CopyProgress
     from rekindle.engine.session import Session
 
@@ -86,8 +94,8 @@ def possible(session: Session, job: int, hows: Mapping[str, How]) -> dict[str, s
     return found
 
 
-BeforeApply = Callable[[Transaction], None]
-"""Called before a plan is written, in the same transaction."""
+BeforeApply = Callable[[Transaction, "Exists"], None]
+"""Called before a plan is written, in the same transaction. It asks the second argument which paths exist."""
 
 
 def apply(
@@ -110,13 +118,18 @@ def apply(
         with session.store.read() as archive:
             directories = _directories(archive, saving)
             _refuse_missing_copies(archive, resumed)
-    with copy_outputs(session.store.folder, plan, directories, progress) as saved, session.store.write() as archive:
-        if first is not None:
-            first(archive)
-        rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
-        begin_groups(archive, rerun, proposal, now)
-        saved.commit()
-        registered = archive.runners.alive()
+    with copy_outputs(session.store.folder, plan, directories, progress) as saved:
+
+        def change(archive: Transaction, paths: KnownPaths) -> tuple[int, list[Runner]]:
+            if first is not None:
+                first(archive, paths.exists)
+            rerun = archive.reruns.apply(plan, proposal.kind, proposal.request, proposal.note, now, saved.files)
+            begin_groups(archive, rerun, proposal, now, paths.exists)
+            paths.check()
+            saved.commit()
+            return rerun, archive.runners.alive()
+
+        rerun, registered = write_with_paths(session.store.write, change)
     runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return _applied_result(rerun, proposal, runners)
@@ -136,7 +149,7 @@ def _refuse_missing_copies(archive: Snapshot, resumed: Sequence[PlannedJob]) -> 
         [job.next.resume_attempt for job in resumed if job.next.resume_attempt is not None]
     )
     for job in resumed:
-        with contextlib.suppress(OSError):  # the attempt will report a file that it cannot read
+        with suppress(OSError):  # the attempt will report a file that it cannot read
             if missing := missing_copies(aside.get(job.next.resume_attempt or 0, ())):
                 text = f"nothing is changed: {job.name}: {missing_text(missing)}"
                 raise Refused(text, hint=missing_hint(job.id))
@@ -156,26 +169,21 @@ def plan_and_apply(
     made, it is made again in the transaction that applies it: running jobs would always change between two. Outputs are
     not saved. PlanRefused as for `plan`."""
     requests = [(before_write(session, chosen), how) for chosen, how in requests]
-    first, paths = plan(session, requests, request, note, why, slots=slots, canary=canary), KnownPaths()
+    first, now = plan(session, requests, request, note, why, slots=slots, canary=canary), session.clock()
 
-    def plan_again(archive: Snapshot) -> PlannedRerun:
-        resolved = resolve_requests(archive, requests)
-        inputs = read_plan_inputs(archive, resolved.requests, slots, canary)
-        try:
+    def change(archive: Transaction, paths: KnownPaths) -> tuple[PlannedRerun, int, list[Runner]]:
+        proposal = first
+        if archive.reruns.is_outdated(first.plan):
+            resolved = resolve_requests(archive, requests)
+            inputs = read_plan_inputs(archive, resolved.requests, slots, canary)
             planned = resolved.plan(inputs, request, note, why, paths.exists)
-        finally:
-            paths.check()
-        return replace(planned, workflows=tuple(archive.workflows.of_jobs(resolved.jobs)))
+            proposal = replace(planned, workflows=tuple(archive.workflows.of_jobs(resolved.jobs)))
+        paths.check()
+        rerun = archive.reruns.apply(proposal.plan, proposal.kind, request, note, now)
+        begin_groups(archive, rerun, proposal, now, paths.exists)
+        return proposal, rerun, archive.runners.alive()
 
-    while True:
-        with contextlib.suppress(UnknownPath), session.store.write() as archive:
-            proposal = plan_again(archive) if archive.reruns.is_outdated(first.plan) else first
-            now = session.clock()
-            rerun = archive.reruns.apply(proposal.plan, proposal.kind, request, note, now)
-            begin_groups(archive, rerun, proposal, now)
-            registered = archive.runners.alive()
-            break
-        paths.look()
+    proposal, rerun, registered = write_with_paths(session.store.write, change)
     runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return proposal, _applied_result(rerun, proposal, runners)
@@ -315,7 +323,8 @@ def _undo(
     session: Session, rerun: int | None, number: int | None, restore_files: Callable[[], tuple[str, ...]]
 ) -> UndoneRerun:
     now = session.clock()
-    with session.store.write() as archive:
+
+    def change(archive: Transaction, paths: KnownPaths) -> tuple[UndoneRerun, list[Runner]]:
         record = archive.reruns.get(number) if number is not None else None
         if number is None or record is None:
             what = "no rerun to undo" if rerun is None else f"no such rerun: {rerun}"
@@ -330,10 +339,14 @@ def _undo(
             restore = decide_undo(views)
             _refuse_unapplied_actions(archive, record, views)
             archive.reruns.undo(number, restore, now)
-            drop_groups(archive, number, now)
+            drop_groups(archive, number, now, paths.exists)
+            paths.check()
         jobs = archive.jobs.get([job.id for job in record.plan.jobs])
         restored = restore_files()
-        registered = archive.runners.alive()
+        undone = UndoneRerun(number, tuple((job.id, job.name, job.state) for job in jobs), restored)
+        return undone, archive.runners.alive()
+
+    undone, registered = write_with_paths(session.store.write, change)
     runners = live_runners(registered, now)
     notify(session.store.folder, runners)
-    return UndoneRerun(number, tuple((job.id, job.name, job.state) for job in jobs), restored)
+    return undone

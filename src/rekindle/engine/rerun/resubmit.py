@@ -20,7 +20,15 @@ from rekindle.domain.rerun.plan import ExpectedCost, Reason, RerunPlan, seal_pla
 from rekindle.domain.restart_choice import Restart, choose_for_update
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ENDED, State
-from rekindle.engine.plan_inputs import ChosenRequests, PlanInputs, ResolvedRequests, read_plan_inputs, resolve_requests
+from rekindle.engine.plan_inputs import (
+    ChosenRequests,
+    KnownPaths,
+    PlanInputs,
+    ResolvedRequests,
+    read_plan_inputs,
+    resolve_requests,
+    write_with_paths,
+)
 from rekindle.engine.preconditions import refuse_inside_job
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.queries.selections import SelectedJobs, search_patterns, select_in
@@ -53,6 +61,7 @@ if TYPE_CHECKING:
     from rekindle.domain.changes.staleness import Assessment
     from rekindle.domain.rerun.planner import StaleReasons
     from rekindle.domain.rerun.request import How
+    from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.rerun.output_copies import CopyProgress
     from rekindle.engine.staleness.contents import ReadProgress
 
@@ -136,14 +145,18 @@ def preview_revision(
     """Return what submitting `definition` as the next revision would do, and what `query` returns for an archive that
     contains it. Nothing is stored. Raises SubmitRefused or NotFound."""
     revise = revise or revision_of is not None or may_replace_source(session, definition)
-    with tentative(session) as archive:
+
+    def change(archive: Transaction, paths: KnownPaths) -> tuple[SubmitPreview, T]:
         known = _known_workflow(archive, definition, revision_of)
         before = archive.workflows.outline(known.id, known.revision)
-        submitted = revise_workflow(archive, known, definition, session.clock(), revise=revise)
+        submitted = revise_workflow(archive, known, definition, session.clock(), paths.exists, revise=revise)
+        paths.check()
         seen = query(archive)
         after = before if submitted.unchanged else outline_of(with_stored_names(archive, known, definition))
-    diff = RevisionDiff() if submitted.unchanged else diff_outlines(before, after)
-    return SubmitPreview(submitted, diff), seen
+        diff = RevisionDiff() if submitted.unchanged else diff_outlines(before, after)
+        return SubmitPreview(submitted, diff), seen
+
+    return write_with_paths(lambda: tentative(session), change)
 
 
 def plan_resubmit(
@@ -191,28 +204,29 @@ def apply(session: Session, proposal: PlannedRerun, progress: CopyProgress | Non
         return apply_plan(session, proposal, progress)
     done: list[SubmitResult] = []
 
-    def first(archive: Transaction) -> None:
-        known = _known_workflow(archive, planned_submission.definition, planned_submission.revision_of)
-        done.append(
-            revise_workflow(
-                archive, known, planned_submission.definition, session.clock(), revise=planned_submission.revise
-            )
-        )
-        _refuse_other_plan(archive, proposal, planned_submission, done[0])
+    def first(archive: Transaction, exists: Exists) -> None:
+        definition, revise = planned_submission.definition, planned_submission.revise
+        known = _known_workflow(archive, definition, planned_submission.revision_of)
+        done[:] = [revise_workflow(archive, known, definition, session.clock(), exists, revise=revise)]
+        _refuse_other_plan(archive, proposal, planned_submission, done[0], exists)
 
     applied = apply_plan(session, proposal, progress, first)
     return replace(applied, submitted=done[0])
 
 
 def _refuse_other_plan(
-    archive: Snapshot, proposal: PlannedRerun, planned_submission: PlannedSubmission, done: SubmitResult
+    archive: Snapshot,
+    proposal: PlannedRerun,
+    planned_submission: PlannedSubmission,
+    done: SubmitResult,
+    exists: Exists,
 ) -> None:
     """Raise PlanOutdated unless the revision and the plan equal those that were planned."""
     seen, resolved = planned_submission.preview.submitted, resolve_requests(archive, planned_submission.pick(archive))
     same = done.revision == seen.revision and _plan_digest(done.plan) == _plan_digest(seen.plan)
     if same and resolved.jobs:
         inputs = read_plan_inputs(archive, resolved.requests, None, planned_submission.canary)
-        now = resolved.plan(inputs, proposal.request, proposal.note, planned_submission.why)
+        now = resolved.plan(inputs, proposal.request, proposal.note, planned_submission.why, exists)
         same = _plan_digest(now.plan) == _plan_digest(proposal.plan) and now.canaries == proposal.canaries
     if not same:
         raise PlanOutdated(

@@ -26,7 +26,6 @@ from rekindle.engine.running.dispatch import (
 from rekindle.journal.paths import attempt_folder
 
 if TYPE_CHECKING:
-    from rekindle.domain.definition import Resources
     from rekindle.engine.session import Session
     from rekindle.journal.orders import FanOut
     from rekindle.store.archive import Snapshot, Transaction
@@ -50,20 +49,22 @@ class ClaimScope(msgspec.Struct, frozen=True):
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """The result of claiming: attempts by worker, and jobs that can never be claimed here as (job name, why)."""
+    """The result of claiming: attempts by worker, jobs that can never be claimed here as (job name, why), and the
+    number of further jobs that fit and wait for a worker to be started."""
 
     work: Mapping[str, list[InFlightAttempt]]
     never_fit: Mapping[int, tuple[str, str]]  # by resource class
     left: bool = False  # more jobs are ready
+    waiting: int = 0
 
 
-def without_patterns(session: Session, scope: ClaimScope, workers: Sequence[WorkerHandle]) -> ClaimScope:
+def without_patterns(session: Session, scope: ClaimScope, workers: int) -> ClaimScope:
     """Return the scope without a user's regular expression, because no write transaction may wait for a search.
 
-    A condition that has one is replaced by the ids of the ready jobs that match, as many as the workers can take."""
+    A condition that has one is replaced by the ids of the ready jobs that match, as many as `workers` can take."""
     if scope.only is None or not has_pattern(scope.only):
         return scope
-    most = MAX_BACKLOG * len(workers)
+    most = MAX_BACKLOG * workers
     with session.store.read() as archive:
         found = _find_ready(archive, scope, session.clock(), most) if most else []
     return replace(scope, only=Compare("id", Op.IN, tuple(job.id for job in found)))
@@ -78,24 +79,30 @@ def claim(
     now: float,
     free: Capacity,
     most: int | None = None,
+    absent: int = 0,
 ) -> Claims:
-    """Claim as many jobs as the workers can take now, and at most `most`.
+    """Claim as many jobs as the workers can take now, and at most `most`. `absent`: how many more could be started.
 
     Store the attempts. The caller assigns them to the workers once the transaction is committed."""
-    idle = sum(worker.idle for worker in workers)
+    free_slots = absent + sum(worker.idle for worker in workers)
     # With a condition more jobs are read at once, because evaluating the condition twice is slow.
-    limit = 1 + (idle if scope.only is None else 2 * len(workers))
+    limit = 1 + (free_slots if scope.only is None else 2 * (absent + len(workers)))
     found = _by_class(_find_ready(archive, scope, now, limit))
     resources = archive.jobs.resources(found)
     reasons = {number: explain_never_fits(scope.total, resources[number], scope.owner) for number in found}
     never_fit = {number: (jobs[0].name, why) for number, jobs in found.items() if (why := reasons[number]) is not None}
     candidates = {number: jobs for number, jobs in found.items() if number not in never_fit}
-    chosen = _choose_first(candidates, resources, workers, free)
-    more = _choose_short(archive, scope, tasks, candidates, workers, durations, chosen, now, limit)
+    classes = [(resources[number], jobs) for number, jobs in candidates.items()] if free_slots else []
+    first = pack_jobs(free, classes)[:free_slots]  # one job for each slot
+    chosen = {worker.info.name: [job] for worker, job in zip((one for one in workers if one.idle), first, strict=False)}
+    rest = _choose_short(archive, scope, tasks, candidates, workers, durations, chosen, now, limit, free_slots)
     jobs = [(worker, job) for worker, picked in chosen.items() for job in picked][:most]
-    left = more or bool(never_fit) or len(jobs) < sum(map(len, chosen.values()))
+    taken = {job.id for _, job in jobs}
+    waiting = sum(job.id not in taken for job in first)
+    waiting = min(waiting, absent, absent if most is None else most - len(jobs))
+    left = rest > waiting or bool(never_fit) or len(jobs) < sum(map(len, chosen.values()))
     if not jobs:
-        return Claims({}, never_fit | _stopped_jobs(archive, scope, now), left)
+        return Claims({}, never_fit | _stopped_jobs(archive, scope, now), left, waiting)
     attempts = _store_claims(archive, scope, tasks, [job for _, job in jobs], now)
     work: dict[str, list[InFlightAttempt]] = {}
     kept = kept_steps(archive, tasks, attempts)
@@ -106,7 +113,7 @@ def claim(
         number, kind = job.resource_class, kinds[job.template]
         in_flight = InFlightAttempt(assignment, kind, number, resources[number])
         work.setdefault(worker, []).append(in_flight)
-    return Claims(work, never_fit, left)
+    return Claims(work, never_fit, left, waiting)
 
 
 def _find_ready(
@@ -178,15 +185,6 @@ def _avoided_host(archive: Snapshot, scope: ClaimScope, now: float) -> str:
     return scope.host if works_elsewhere(archive, scope.host, now) else ""
 
 
-def _choose_first(
-    candidates: Candidates, resources: Mapping[int, Resources], workers: Sequence[WorkerHandle], free: Capacity
-) -> dict[str, list[ReadyJob]]:
-    """Choose one job for each idle worker, packed into `free`."""
-    idle = [worker for worker in workers if worker.idle]
-    packed = pack_jobs(free, [(resources[number], jobs) for number, jobs in candidates.items()]) if idle else []
-    return {worker.info.name: [job] for worker, job in zip(idle, packed, strict=False)}
-
-
 def _choose_short(
     archive: Snapshot,
     scope: ClaimScope,
@@ -197,10 +195,10 @@ def _choose_short(
     chosen: dict[str, list[ReadyJob]],
     now: float,
     limit: int,
-) -> bool:
+    free_slots: int,
+) -> int:
     """Add short jobs to `chosen` for workers whose jobs are of the same class, unless jobs of another class have a
-    higher priority. Return whether more jobs are ready. `limit`: of the candidates of each class."""
-    idle = sum(worker.idle for worker in workers)
+    higher priority. Return how many more jobs are known to be ready. `limit`: of the candidates of each class."""
     takers: dict[int, list[WorkerHandle]] = {}
     for worker in workers:
         given = chosen.get(worker.info.name)
@@ -215,14 +213,14 @@ def _choose_short(
         kinds = tasks.kinds(archive, {job.template for job in candidates[number]})
         batch = max(durations.batch_size(kinds[job.template]) for job in candidates[number])
         others = next((priority for priority, other in first if other != number), None)
-        want = 1 + idle + len(takers[number]) * batch
+        want = 1 + free_slots + len(takers[number]) * batch
         if batch > 1 and want > limit == len(candidates[number]) and (others is None or jobs[0].priority >= others):
             found = _find_ready(archive, scope, now, want, number)
             jobs = rest[number] = [job for job in found if job.id not in taken]
             kinds = tasks.kinds(archive, {job.template for job in jobs})
         allowed = [job for job in jobs if others is None or job.priority >= others]
         _fill_backlogs(takers[number], allowed, durations, kinds, chosen)
-    return sum(map(len, chosen.values())) - len(taken) < sum(map(len, rest.values()))
+    return sum(map(len, rest.values())) - (sum(map(len, chosen.values())) - len(taken))
 
 
 def _fill_backlogs(

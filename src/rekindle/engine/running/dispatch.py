@@ -26,7 +26,7 @@ MAX_BACKLOG = 1024
 """The most attempts to queue on a worker."""
 
 RECALL_SECONDS = 0.1
-"""Time without progress after which a worker's queued attempts are recalled, if another worker is idle."""
+"""Time without progress after which a worker's queued attempts are recalled, if a slot is free."""
 
 NO_RESOURCES = Resources(cpus=0.0)
 
@@ -87,8 +87,9 @@ class DurationAverages:
 class Dispatcher:
     """Hands attempts to the executor's workers, recalls and cancels them, and reads the workers' journals."""
 
-    def __init__(self, executor: Executor, tasks: TaskTemplates, capacity: Capacity) -> None:
-        self._executor, self._tasks, self._capacity = executor, tasks, capacity
+    def __init__(self, executor: Executor, tasks: TaskTemplates, capacity: Capacity, slots: int) -> None:
+        """`slots`: the most workers that there may be."""
+        self._executor, self._tasks, self._capacity, self.slots = executor, tasks, capacity, slots
         self._cancel_sent: set[int] = set()  # attempts
         self.workers: dict[str, WorkerHandle] = {}  # by name
         self.returned: list[InFlightAttempt] = []
@@ -107,6 +108,16 @@ class Dispatcher:
         self.returned += worker.in_flight.values()
 
     @property
+    def absent(self) -> int:
+        """Return the number of slots without a worker."""
+        return max(0, self.slots - len(self.workers))
+
+    @property
+    def _has_free_slot(self) -> bool:
+        """Return whether a worker is idle or could be started."""
+        return self.absent > 0 or any(worker.idle for worker in self.workers.values())
+
+    @property
     def busy(self) -> bool:
         """Return whether any worker has attempts."""
         return any(not worker.idle for worker in self.workers.values())
@@ -118,8 +129,8 @@ class Dispatcher:
 
     @property
     def can_recall(self) -> bool:
-        """Return whether a worker is idle while another has queued attempts that have not been recalled."""
-        return any(worker.idle for worker in self.workers.values()) and any(
+        """Return whether a slot is free while a worker has queued attempts that have not been recalled."""
+        return self._has_free_slot and any(
             len(worker.in_flight) > 1 and not worker.recalled for worker in self.workers.values()
         )
 
@@ -244,9 +255,9 @@ class Dispatcher:
                 self._executor.recall(worker.info.name)
 
     def recall_stalled(self) -> None:
-        """If a worker is idle, recall the queued attempts of workers that make no progress."""
+        """If a slot is free, recall the queued attempts of workers that make no progress."""
         now = time.monotonic()
-        if self.returned or not any(worker.idle for worker in self.workers.values()):
+        if self.returned or not self._has_free_slot:
             return
         for worker in self.workers.values():
             if len(worker.in_flight) > 1 and not worker.recalled and now - worker.progressed > RECALL_SECONDS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +16,7 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, ENDED, Cause, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import notify
-from rekindle.engine.plan_inputs import KnownPaths, UnknownPath
+from rekindle.engine.plan_inputs import KnownPaths, write_with_paths
 from rekindle.engine.presence import Presence, is_runner_alive, live_runners, presence, unadopted_runners
 from rekindle.engine.queries.selections import select
 from rekindle.engine.rerun import control
@@ -31,7 +31,7 @@ from rekindle.executors.dead_workers import STUCK_SECONDS
 
 if TYPE_CHECKING:
     from rekindle.engine.queries.selections import Chosen
-    from rekindle.store.archive import Snapshot
+    from rekindle.store.archive import Snapshot, Transaction
 
 CANCEL_SECONDS = 3.0
 """How long `reconcile` waits, after the grace periods, for jobs that it cancels."""
@@ -198,25 +198,25 @@ def _job_names(archive: Snapshot, attempts: Collection[int], excluded: Collectio
 def _resolve(session: Session, tracker: OrphanTracker) -> None:
     """Read and resolve until the attempts that are left either run or cannot be killed."""
     limit, canceling = time.monotonic() + 2 * STUCK_SECONDS, False
-    search, paths = RetryErrorSearch(session), KnownPaths()
+    search = RetryErrorSearch(session)
+
+    def resolve(archive: Transaction, paths: KnownPaths) -> list[float]:
+        """Return the grace periods of the attempts that are canceled."""
+        result = ingest(archive, batches, now, paths.exists, errors, tracker.current(archive))
+        rerun_lost(archive, result, now, paths.exists)
+        paths.check()
+        tracker.resolve(archive, result, now)
+        return [archive.workflows.template(one.template).grace for one in tracker.find_canceled(archive)]
+
     while tracker:
         surveyed, batches = tracker.survey(), tracker.read_journals()
         if surveyed or batches:
             now, errors = session.clock(), search.search(failures_of(batches))
-            while True:
-                with suppress(UnknownPath), session.store.write() as archive:
-                    result = ingest(archive, batches, now, paths.exists, errors, tracker.current(archive))
-                    rerun_lost(archive, result, now, paths.exists)
-                    paths.check()
-                    tracker.resolve(archive, result, now)
-                    wanted = tracker.find_canceled(archive)
-                    grace = max((archive.workflows.template(one.template).grace for one in wanted), default=0.0)
-                    break
-                paths.look()
+            graces = write_with_paths(session.store.write, resolve)
             tracker.committed(batches)
-            if wanted and not canceling:
-                limit += CANCEL_SECONDS + grace
-            canceling = bool(wanted)
+            if graces and not canceling:
+                limit += CANCEL_SECONDS + max(graces)
+            canceling = bool(graces)
         if time.monotonic() > limit:
             return
         if not tracker.resolvable:

@@ -24,6 +24,7 @@ from rekindle.domain.states import JobEvent, State, transition
 from rekindle.engine.canaries import resolve_canaries
 
 if TYPE_CHECKING:
+    from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.session import Session
     from rekindle.engine.staleness.measure import AttemptMeasures
     from rekindle.store.archive import Transaction
@@ -84,15 +85,16 @@ class ReuseChecker:
         self._future = self._pool.submit(self._check, jobs, measured)
         self._future.add_done_callback(lambda _: self._wake())
 
-    def record(self, archive: Transaction, now: float) -> int:
-        """Write the results of the checked batch and release downstream jobs. Return how many jobs were reinstated."""
+    def record(self, archive: Transaction, now: float, exists: Exists) -> int:
+        """Write the results of the checked batch and release downstream jobs. Return how many jobs were reinstated.
+        `exists`: see `KnownPaths`."""
         if self._future is None or not self._future.done():
             return 0
         batch = self._future.result()
         archive.fingerprints.remember_files(batch.files)
         unchanged = archive.reuse_candidates.unchanged([one.job for one in batch.jobs])
         checked = [one for one in batch.jobs if one.job.id in unchanged]
-        write(archive, checked, now)
+        write(archive, checked, now, exists)
         return sum(not one.reasons for one in checked)
 
     def committed(self) -> None:
@@ -133,7 +135,7 @@ class _Closed(Exception):
     """The checker was closed."""
 
 
-def write(archive: Transaction, checked: Sequence[CheckedJob], now: float) -> None:
+def write(archive: Transaction, checked: Sequence[CheckedJob], now: float, exists: Exists) -> None:
     """Complete the jobs whose candidate is reused, release the jobs that need them, and let the others run.
 
     None of the jobs may have changed since its check."""
@@ -166,7 +168,7 @@ def write(archive: Transaction, checked: Sequence[CheckedJob], now: float) -> No
         detail = {"jobs": len(names), "names": names[:EVENT_NAMES], "to_run": to_run}
         archive.events.add(now, "reinstated", workflow, detail)
     if reused:
-        resolve_canaries(archive, now)
+        resolve_canaries(archive, now, exists)
 
 
 def _reinstated(job: ReuseCandidate) -> StateChange:

@@ -40,6 +40,10 @@ BATCH_SECONDS = 0.02
 IDLE_SECONDS = 2.0
 """The longest time between two reads of the store: runners on other hosts cannot notify this one."""
 
+START_SECONDS = 0.2
+"""How long jobs wait for a busy worker before others are started for them, about twice as long as the start of a worker
+takes. If more jobs are ready than there are slots, no time is lost: the others are started at once."""
+
 RETURN_SECONDS = 1.0
 """How long a run that has timed out waits for its workers to give back attempts that have not started."""
 
@@ -62,12 +66,15 @@ class RunnerLoop:
         interrupts: Interrupts,
         stop: StopHandle,
         show: Callable[[Progress], None] | None,
+        slots: int,
     ) -> None:
         self._session, self._executor, self._runner, self._scope = session, executor, runner, scope
         self._options, self._notifier, self._interrupts, self._stop = options, notifier, interrupts, stop
+        self._began = self._iterated = time.monotonic()
         self._lease, self._peer_watch = lease, PeerWatch(runner.id)
         self._tasks = TaskTemplates(session.store.identity)
-        self._dispatcher = Dispatcher(executor, self._tasks, scope.total)
+        self._dispatcher = Dispatcher(executor, self._tasks, scope.total, slots)
+        self._to_start, self._start_at = 1, self._began  # workers, and when (monotonic)
         self._orphans = OrphanTracker(session)
         self._statistics = RunStatistics()
         self._errors = RetryErrorSearch(session)
@@ -76,7 +83,6 @@ class RunnerLoop:
             session, scope.workflow, os.environ, lambda: notify(scope.store_folder, [runner.id])
         )
         self._began_at = session.clock()
-        self._began = self._iterated = time.monotonic()
         self._reporter = None if show is None else ProgressReporter(session, scope.workflow, show)
         self._attempts_left = options.most  # None: unlimited
         self._seen_version = -1
@@ -88,9 +94,10 @@ class RunnerLoop:
         self._kill_at: float | None = None
         self._interrupts_handled = 0
 
-    def run(self, slots: int) -> WorkReport:
+    def run(self) -> WorkReport:
         """Work until no job is left to run or to wait for."""
-        self._open(slots)
+        self._adopt_orphans()
+        notify(self._scope.store_folder, self._peer_watch.peers)
         try:
             self._handle_stop_requests()
             while True:
@@ -115,22 +122,9 @@ class RunnerLoop:
 
     # --- one iteration
 
-    def _open(self, slots: int) -> None:
-        self._adopt_orphans()
-        workers = self._executor.open(slots)
-        with self._lease.write(self._session.clock()) as archive:
-            for info in workers:
-                self._register(archive, info)
-        notify(self._scope.store_folder, self._peer_watch.peers)
-
-    def _register(self, archive: Transaction, info: WorkerInfo) -> None:
-        path = str(Path(info.journal).relative_to(self._scope.store_folder))
-        archive.runners.open_journal(self._runner.id, info.name, path, info.pid, info.pid_start)
-        self._dispatcher.add(info, self._iterated)
-
     def _iterate(self) -> None:
         ended_workers = [worker.name for worker in self._executor.gone()]
-        replacements = [] if self._stopping else [self._executor.replace(name) for name in ended_workers]
+        started = self._start_workers(len(ended_workers))
         surveyed = self._orphans.survey()
         own, adopted = self._dispatcher.read_journals(), self._orphans.read_journals()
         batches = own + adopted
@@ -139,23 +133,23 @@ class RunnerLoop:
         checked, now = self._reuse_checks.done, self._session.clock()
         due = self._retry_timer.seconds(now) == 0 or time.monotonic() >= self._lease.due
         resolvable, clock_set_back = self._orphans.resolvable, self._retry_timer.was_set_back(now)
-        news = batches or ended_workers or store_changed or self._more_ready or self._dispatcher.returned
+        news = batches or ended_workers or started or store_changed or self._more_ready or self._dispatcher.returned
         if not (news or surveyed or resolvable or checked or due or clock_set_back):
             return
         errors = self._errors.search(failures_of(batches))
         scope = self._scope
         if not self._stopping:
-            scope = without_patterns(self._session, scope, self._dispatcher.open_workers())
+            scope = without_patterns(self._session, scope, self._dispatcher.slots)
         paths = KnownPaths()
         while True:
             with suppress(UnknownPath), self._lease.write(now) as archive:
                 result = ingest(archive, batches, now, paths.exists, errors, self._orphans.current(archive))
                 rerun_lost(archive, result, now, paths.exists)
+                reinstated = self._reuse_checks.record(archive, now, paths.exists) if checked else 0
                 paths.check()
                 self._count(result)
-                self._replace_workers(archive, ended_workers, replacements)
+                self._register_workers(archive, ended_workers, started)
                 self._resolve_orphans(archive, result, now)
-                reinstated = self._reuse_checks.record(archive, now) if checked else 0
                 look = store_changed or self._dispatcher.returned
                 wanted = archive.attempts.wanted_cancel(self._runner.id) if look else []
                 self._give_back(archive, wanted, now)
@@ -196,13 +190,25 @@ class RunnerLoop:
         self._dispatcher.take_back(set(result.returned))
         self._more_ready = bool(result.ended or result.returned)
 
-    def _replace_workers(self, archive: Transaction, ended: Sequence[str], replacements: Sequence[WorkerInfo]) -> None:
+    def _start_workers(self, ended: int) -> list[WorkerInfo]:
+        """Start as many workers as have ended, and those that jobs have waited for."""
+        if self._stopping:
+            return []
+        number = ended
+        if time.monotonic() >= self._start_at:
+            number += self._to_start
+            self._to_start, self._start_at = 0, math.inf
+        return [self._executor.open() for _ in range(number)]
+
+    def _register_workers(self, archive: Transaction, ended: Sequence[str], started: Sequence[WorkerInfo]) -> None:
         """Remove workers that have ended, whose journals have been read, and register others."""
         for name in ended:
             self._dispatcher.remove(name)
             archive.runners.close_journal(name)
-        for info in replacements:
-            self._register(archive, info)
+        for info in started:
+            path = str(Path(info.journal).relative_to(self._scope.store_folder))
+            archive.runners.open_journal(self._runner.id, info.name, path, info.pid, info.pid_start)
+            self._dispatcher.add(info, self._iterated)
 
     def _concerns_peers(self, claims: Claims | None) -> bool:
         """Return whether peers can claim jobs that this runner left, or have nothing to wait for any more."""
@@ -233,8 +239,9 @@ class RunnerLoop:
         dispatcher = self._dispatcher
         # Returned attempts go to idle workers before new claims.
         workers = [one for one in dispatcher.open_workers() if not dispatcher.returned or not one.idle]
-        free = dispatcher.free()
-        claims = claim(archive, scope, workers, dispatcher.durations, self._tasks, now, free, self._attempts_left)
+        absent = 0 if dispatcher.returned else dispatcher.absent
+        free, most = dispatcher.free(), self._attempts_left
+        claims = claim(archive, scope, workers, dispatcher.durations, self._tasks, now, free, most, absent)
         self._count_claims(sum(map(len, claims.work.values())))
         self._statistics.never_fit = dict(claims.never_fit)
         self._more_ready = False
@@ -245,6 +252,12 @@ class RunnerLoop:
         for name, attempts in claims.work.items():
             self._dispatcher.assign(name, attempts, self._iterated)
         self._more_ready |= self._dispatcher.assign_returned(self._iterated)
+        returned = (
+            0 if any(worker.idle for worker in self._dispatcher.open_workers()) else len(self._dispatcher.returned)
+        )
+        self._to_start = min(returned, self._dispatcher.absent) or claims.waiting
+        start_at = self._iterated + (0.0 if returned or claims.left else START_SECONDS)
+        self._start_at = min(self._start_at, start_at) if self._to_start else math.inf
 
     def _count_claims(self, number: int) -> None:
         if self._attempts_left is not None:
@@ -253,6 +266,8 @@ class RunnerLoop:
     # --- waiting
 
     def _wait(self) -> None:
+        if time.monotonic() >= self._start_at and not self._stopping:
+            return
         handles = self._orphans.handles
         if not self._stopping:
             handles = (*handles, *self._peer_watch.handles)
@@ -267,7 +282,7 @@ class RunnerLoop:
             self._peer_watch.due = self._iterated
         self._dispatcher.recall_stalled()
         rest = self._iterated + BATCH_SECONDS - time.monotonic()
-        if rest > 0 and self._dispatcher.well_supplied:
+        if rest > 0 and not self._to_start and self._dispatcher.well_supplied:
             time.sleep(rest)
 
     def _timeout(self) -> float:
@@ -281,7 +296,7 @@ class RunnerLoop:
             timeout = RECALL_SECONDS
         dues = [self._lease.due]
         if not self._stopping:
-            dues.append(self._peer_watch.due)
+            dues += [self._peer_watch.due, self._start_at]
         if self._limit is not None and self._may_time_out:
             dues.append(self._began + self._limit)
         if self._leaving:
@@ -343,6 +358,8 @@ class RunnerLoop:
             return False
         if self._stopping or self._attempts_left == 0:
             return True
+        if self._to_start:
+            return False
         if self._orphans.has_progress or self._reuse_checks.under_way:
             return False
         if not self._options.linger:

@@ -72,8 +72,8 @@ def work(
             stop.waking(notifier.notify),
             Interrupts() as interrupts,
         ):
-            loop = RunnerLoop(session, executor, runner, lease, scope, options, notifier, interrupts, stop, show)
-            report = loop.run(slots)
+            loop = RunnerLoop(session, executor, runner, lease, scope, options, notifier, interrupts, stop, show, slots)
+            report = loop.run()
             if loop.leaves:
                 executor.leave()
             else:

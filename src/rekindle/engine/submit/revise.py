@@ -6,7 +6,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -34,6 +33,7 @@ from rekindle.store.templates import binding_text
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Workflow
+    from rekindle.domain.rerun.resolve import Exists
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot, Transaction
     from rekindle.store.revisions import RevisionChanges
@@ -56,13 +56,14 @@ def may_replace_source(session: Session, definition: Definition, revision_of: in
 
 
 def revise_workflow(
-    archive: Transaction, known: Workflow, definition: Definition, now: float, *, revise: bool = False
+    archive: Transaction, known: Workflow, definition: Definition, now: float, exists: Exists, *, revise: bool = False
 ) -> SubmitResult:
     """Store a definition as the next revision of a workflow, and record the changes as a rerun of kind `revision`.
     Nothing is stored if definition and parameters are unchanged. With `revise`, the definition may come from another
-    file, which becomes the workflow's file. SubmitRefused if the definition cannot be a revision."""
+    file, which becomes the workflow's file. SubmitRefused if the definition cannot be a revision. `exists`: see
+    `KnownPaths`."""
     if known.directory != definition.directory:
-        gone = "" if Path(known.directory).is_dir() else ", which is missing"
+        gone = "" if exists(known.directory) else ", which is missing"
         raise SubmitRefused(
             f"this store has a workflow {known.name!r} from another folder, {known.directory}{gone}",
             hint="--as NAME submits this one under a name of its own",
@@ -82,7 +83,7 @@ def revise_workflow(
     params = archive.workflows.params(known.id, known.revision)
     differing = parameter_differences(params, definition.params)
     rerun = _record_revision(archive, known, definition, revised, plan, now)
-    resolve_canaries(archive, now)
+    resolve_canaries(archive, now, exists)
     return SubmitResult(
         known.id,
         known.name,

@@ -14,6 +14,7 @@ from rekindle.domain.definition import Definition, normalize_name
 from rekindle.domain.errors import NotFound, Refused
 from rekindle.domain.states import ACTIVE
 from rekindle.engine.notify import notify
+from rekindle.engine.plan_inputs import KnownPaths, write_with_paths
 from rekindle.engine.preconditions import refuse_while_imported
 from rekindle.engine.presence import live_runners
 from rekindle.engine.queries.workflow_queries import digest_of
@@ -24,7 +25,7 @@ from rekindle.journal.paths import attempt_folder, subtasks_folder
 from rekindle.journal.trees import remove_tree
 
 if TYPE_CHECKING:
-    from rekindle.domain.models import Workflow
+    from rekindle.domain.models import Runner, Workflow
     from rekindle.store.archive import Snapshot, Transaction
 
 
@@ -48,14 +49,17 @@ def submit(
     definition = with_source_digest(definition, name)
     revise = revise or revision_of is not None or may_replace_source(session, definition)
     now = session.clock()
-    with session.store.write() as archive:
+
+    def change(archive: Transaction, paths: KnownPaths) -> tuple[SubmitResult, list[Runner]]:
         known = None if new else _known_workflow(archive, definition, revision_of)
         submitted = (
-            revise_workflow(archive, known, definition, now, revise=revise)
+            revise_workflow(archive, known, definition, now, paths.exists, revise=revise)
             if known
             else _create_workflow(archive, definition, now)
         )
-        registered = archive.runners.alive()
+        return submitted, archive.runners.alive()
+
+    submitted, registered = write_with_paths(session.store.write, change)
     runners = live_runners(registered, now)
     notify(session.store.folder, runners)
     return submitted
@@ -73,17 +77,20 @@ def preview(
     """Return what `submit` would do, with the same errors; nothing is changed."""
     definition = with_source_digest(definition, name)
     revise = revise or revision_of is not None or may_replace_source(session, definition)
-    with tentative(session) as archive:
+
+    def change(archive: Transaction, paths: KnownPaths) -> SubmitPreview:
         known = None if new else _known_workflow(archive, definition, revision_of)
         if known is None:
             return SubmitPreview(_create_workflow(archive, definition, session.clock()))
         before = archive.workflows.outline(known.id, known.revision)
-        submitted = revise_workflow(archive, known, definition, session.clock(), revise=revise)
+        submitted = revise_workflow(archive, known, definition, session.clock(), paths.exists, revise=revise)
         if submitted.unchanged:
             return SubmitPreview(submitted)
         return SubmitPreview(
             submitted, diff_outlines(before, outline_of(with_stored_names(archive, known, definition)))
         )
+
+    return write_with_paths(lambda: tentative(session), change)
 
 
 def with_source_digest(definition: Definition, name: str | None = None) -> Definition:

@@ -228,7 +228,9 @@ class SupervisionRounds:
             return replace(decision, rerun=(), end=SupervisionEnd.BUDGET, why=why)
         request = self._request(decision, planned.plan, len(done) + 1, first)
         applied = apply(
-            self._session, replace(planned, kind="supervise", request=request), first=self._refuse_taken_over
+            self._session,
+            replace(planned, kind="supervise", request=request),
+            first=lambda archive, _: self._refuse_taken_over(archive),
         )
         self._refreshed = False
         self._listen(_round_of(applied.rerun, request))
