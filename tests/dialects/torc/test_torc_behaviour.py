@@ -85,7 +85,7 @@ def test_each_create_makes_a_workflow_of_its_own(torc: Torc) -> None:
 
 def test_signal_is_reported_as_128_plus_n_and_matches_its_rule(torc: Torc) -> None:
     torc.create(
-        "name: a\nfailure_handlers: [{name: fh, rules: [{exit_codes: [137], max_retries: 1}]}]\n"
+        "name: a\nfailure_handlers: [{name: fh, rules: [{exit_codes: [137], max_retries: 2}]}]\n"
         'jobs:\n  - {name: x, command: "kill -9 $$", failure_handler: fh}\n'
         '  - {name: y, command: "kill -15 $$", failure_handler: fh}\n'
     )
@@ -109,6 +109,44 @@ def test_the_recovery_script_has_run_before_the_retry_starts(torc: Torc) -> None
     assert codes == {"mends": 0, "other": 11}
     assert (torc.folder / "fixed").read_text() == "mends 10\n"
     assert (torc.folder / "others").read_text() == "ran\n"
+
+
+RECOVERY = """\
+name: a
+failure_handlers: [{name: h, rules: [{exit_codes: [10], recovery_script: "%s", max_retries: %d},
+  {match_all_exit_codes: true}]}]
+jobs:
+  - {name: broken, command: "echo $TORC_ATTEMPT_ID >> ran; exit 10", failure_handler: h}
+  - {name: publish, command: "echo published >> ran", depends_on: [broken]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "most", "ran"),
+    [
+        ("echo fixing; exit 0", 2, "1\n2\n"),
+        ("exit 3", 3, "1\n"),
+        ("kill -9 $$", 3, "1\n"),
+        ("'quoted' is no command", 3, "1\n"),
+        ("exit 0", 1, "1\n"),
+    ],
+)
+def test_a_recovery_script_decides_on_the_retry_and_on_nothing_else(
+    torc: Torc, script: str, most: int, ran: str
+) -> None:
+    torc.create(RECOVERY % (script, most))
+    assert torc("jobs", "run").code == 2
+    assert (torc.folder / "ran").read_text() == ran
+    assert torc.statuses() == {"broken": "done", "publish": "canceled"}
+    results = torc.json("results", "list", "--all-runs")["results"]
+    assert [one["return_code"] for one in results] == [10] * len(ran.split())
+
+
+def test_a_recovery_script_leaves_the_shell_of_its_job_alone(torc: Torc) -> None:
+    script = "TORC_RETURN_CODE=0; cd /; set -e; echo $TORC_RETURN_CODE > $TORC_OUTPUT_DIR/seen"
+    torc.create(RECOVERY % (script, 2))
+    assert torc("jobs", "run").code == 2
+    assert torc.statuses()["publish"] == "canceled"
 
 
 def test_the_environment_of_a_job(torc: Torc) -> None:

@@ -81,8 +81,8 @@ def test_the_reference_s_spec_becomes_a_definition(read: Read) -> None:
     assert job.inputs == {"raw": "raw.csv", "user_data_cfg": "torc_output/x-1/user_data/cfg.json"}
     assert list(job.outputs.values()) == ["o/0.1_2.json"]
     assert (job.resources.cpus, job.resources.memory, job.resources.time) == (1, 2 << 30, 1800)
-    assert [(rule.max, rule.exit_codes) for rule in job.retry] == [(3, (10,)), (3, ())]
-    assert Cause.LOST not in job.retry[1].causes
+    assert [(rule.max, rule.exit_codes) for rule in job.retry] == [(0, ()), (2, (10,)), (2, ())]
+    assert Cause.LOST not in job.retry[2].causes
 
 
 def test_json_and_json5_equal_yaml(read: Read) -> None:

@@ -185,7 +185,7 @@ _DATA_KEYS = ("name", "data", "is_ephemeral", *PARAMETER_KEYS)
 _RESOURCE_KEYS = {"num_cpus": "cpus", "memory": "memory", "num_gpus": "gpus", "runtime": "time"}
 _OTHER_RESOURCE_KEYS = ("name", "num_nodes", "step_nodes")
 _RULE_KEYS = ("exit_codes", "match_all_exit_codes", "recovery_script", "max_retries")
-_DEFAULT_RETRIES = 3
+_DEFAULT_ATTEMPTS = 3
 _Kind = TypeVar("_Kind", PlacedText, "UserDataSpec")
 CAUSES_OF_ANY_CODE = ("exit", "signal", "oom", "timeout", "missing_output")
 
@@ -204,7 +204,7 @@ class FailureRule(msgspec.Struct, frozen=True):
 
     codes: tuple[int, ...]
     script: str | None
-    retries: int
+    retries: int  # after the first attempt, which torc's `max_retries` counts too
 
 
 class NamedItems(msgspec.Struct):
@@ -325,11 +325,11 @@ def _failure_rules(handler: MappingNode, problems: Problems) -> Iterator[Failure
         for item, number in zip(items, numbers, strict=True):
             if number is not None and number > 255:
                 problems.add(item.place, f"an exit code must be at most 255, and is {number}")
-        retries = whole_number(one.get("max_retries"), "`max_retries`", problems, least=0)
+        attempts = whole_number(one.get("max_retries"), "`max_retries`", problems, least=0)
         yield FailureRule(
             () if every else tuple(number for number in numbers if number is not None),
             text(one.get("recovery_script"), "`recovery_script`", problems),
-            _DEFAULT_RETRIES if retries is None else retries,
+            max(0, (_DEFAULT_ATTEMPTS if attempts is None else attempts) - 1),
         )
 
 

@@ -5,6 +5,7 @@ An action that runs commands becomes a job. Actions that schedule nodes are only
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -194,8 +195,10 @@ _OOM, _TIMEOUT = 137, 152
 
 def retry_rules(rules: Sequence[FailureRule]) -> list[dict[str, Any]]:
     """Return the rules as entries of `retry:`. Rules with exit codes come first, as in torc. An exit code above 128
-    also matches the signal, and the cause that torc means by it."""
+    also matches the signal, and the cause that torc means by it. A failed recovery script ends the retries."""
     found: list[dict[str, Any]] = []
+    if any(_has_script(rule) for rule in rules):
+        found.append({"max": 0, "error": rf"{_SCRIPT_FAILED} \d+: no more retries"})
     for rule in _specific_first(rules):
         if not rule.codes:
             found.append({"max": rule.retries, "on": list(CAUSES_OF_ANY_CODE)})
@@ -211,17 +214,30 @@ def retry_rules(rules: Sequence[FailureRule]) -> list[dict[str, Any]]:
     return found
 
 
+_SCRIPT_FAILED = "torc: the recovery script failed with"
+
+
 def with_recovery_script(command: str, rules: Sequence[FailureRule]) -> str:
-    """Return the command, followed by the recovery script of the matching rule. Both run in one attempt, so a retry
-    starts after the script. The exit code is the command's."""
-    if not any(rule.script for rule in rules):
+    """Return the command, followed by the recovery script of the matching rule in a shell of its own. Both run in one
+    attempt, so a retry starts after the script. The exit code is the command's."""
+    if not any(_has_script(rule) for rule in rules):
         return command
     cases = ["  0) ;;"]
     for rule in _specific_first(rules):
         pattern = "|".join(map(str, rule.codes)) or "*"
-        cases.append(f"  {pattern})\n    {rule.script or ':'}\n    ;;")
+        cases.append(f"  {pattern})\n    {_recovery(rule)}\n    ;;")
     lines = ["(", command, ")", "export TORC_RETURN_CODE=$?", 'case "$TORC_RETURN_CODE" in', *cases, "esac"]
     return "\n".join([*lines, 'exit "$TORC_RETURN_CODE"'])
+
+
+def _has_script(rule: FailureRule) -> bool:
+    return rule.script is not None and rule.retries > 0
+
+
+def _recovery(rule: FailureRule) -> str:
+    if rule.script is None or not _has_script(rule):
+        return ":"
+    return f'bash -c {shlex.quote(rule.script)} || echo "{_SCRIPT_FAILED} $?: no more retries" >&2'
 
 
 def _specific_first(rules: Sequence[FailureRule]) -> list[FailureRule]:
