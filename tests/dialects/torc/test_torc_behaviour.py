@@ -178,9 +178,9 @@ user_data:
 jobs:
   - name: makes
     command: |
-      k=$(torc user-data get ${user_data.input.given} | jq .k)
+      k=$(torc user-data get ${user_data.input.given} | jq .data.k)
       torc user-data update ${user_data.output.made} --data "{\\"twice\\": $((2 * k))}"
-  - {name: reads, command: "torc user-data get ${user_data.input.made} | jq .twice >> seen"}
+  - {name: reads, command: "torc user-data get ${user_data.input.made} | jq .data.twice >> seen"}
   - {name: aside, command: "true"}
 """
 

@@ -213,20 +213,17 @@ def list_user_data(key: str | None, filters: tuple[str, ...]) -> None:
 @user_data.command()
 @click.argument("datum", metavar="KEY|NAME")
 def get(datum: str) -> None:
-    """Print one value as JSON. Inside a job, its own workflow is used.
+    """Print one value with its key and name as JSON. Inside a job, its own workflow is used.
 
     \b
     Example:
-      rekindle torc user-data get cfg
+      rekindle torc user-data get cfg | jq .data
     """
     with open_store() as session:
         workflow = selected_workflow(session, None)
         records = records_of(session, workflow)
     name, one = find_user_data(records, datum)
-    if torc_options().as_json:
-        print_json(_user_data_document(workflow, list(records.user_data).index(name) + 1, name, one))
-    else:
-        print_json(value_of(workflow, one))
+    print_json(_user_data_document(workflow, list(records.user_data).index(name) + 1, name, one))
 
 
 @click.command()

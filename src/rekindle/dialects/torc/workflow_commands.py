@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.dialects.command_session import open_reconciled, open_store, print_canceled
+from rekindle.dialects.torc.restart_report import first_names, job_count, report_restart
 from rekindle.dialects.torc.torc_options import (
     confirm,
     filter_documents,
@@ -40,11 +41,9 @@ from rekindle.engine.running import reconcile
 from rekindle.engine.submit.submit import preview, submit
 
 if TYPE_CHECKING:
-    from rekindle.domain.models import Workflow
-    from rekindle.engine.results import PlannedRestart, SubmitResult
+    from rekindle.engine.results import SubmitResult
     from rekindle.engine.session import Session
 
-_MAX_NAMES = 5
 _WORKFLOW_FIELDS = ("key", "name", "project", "timestamp", "run_id", "directory")
 
 
@@ -125,16 +124,22 @@ def restart(key: str | None, dry_run: bool, only_uninitialized: bool) -> None:
         workflow = selected_workflow(session, key)
         records = records_of(session, workflow)
         ephemeral = EphemeralReset() if only_uninitialized else plan_ephemeral_reset(session, workflow, records)
-        found = plan_restart(session, workflow, only_uninitialized=only_uninitialized, also=ephemeral.jobs)
+        found = plan_restart(
+            session,
+            workflow,
+            only_uninitialized=only_uninitialized,
+            also=ephemeral.jobs,
+            ignores=ephemeral.ignores,
+        )
         if found.proposal is None and not only_uninitialized:
             check_inputs(session, workflow)
         planned = found.proposal.plan.jobs if found.proposal is not None else ()
         if not dry_run:
-            confirm(f"This restarts workflow {workflow.id} {workflow.name}: {_job_count(len(planned))} will run again.")
+            confirm(f"This restarts workflow {workflow.id} {workflow.name}: {job_count(len(planned))} will run again.")
             reset_ephemeral(workflow, records, ephemeral, {job.id for job in planned if not job.stays})
             if found.proposal is not None:
                 rerun.apply(session, found.proposal)
-        _report_restart(session, workflow, found, dry_run=dry_run)
+        report_restart(session, workflow, found, sorted(ephemeral.values), dry_run=dry_run)
 
 
 @click.command()
@@ -213,7 +218,7 @@ def cancel(key: str | None) -> None:
     if torc_options().as_json:
         print_json({"workflow_key": str(workflow.id), "canceled": keys})
     else:
-        click.echo(f"canceled {_job_count(len(keys))} of workflow {workflow.id}")
+        click.echo(f"canceled {job_count(len(keys))} of workflow {workflow.id}")
 
 
 @workflows.command()
@@ -251,7 +256,7 @@ def reset_jobs(session: Session, ids: list[int], selected: SelectedJobs | None =
     proposal = plan_reset(session, ids if selected is None else selected, {"jobs": ids})
     jobs = [job for job in proposal.plan.jobs if not job.stays]
     if not dry_run:
-        confirm(f"This resets {_job_count(len(jobs))}: {_first_names([job.name for job in jobs])}.")
+        confirm(f"This resets {job_count(len(jobs))}: {first_names([job.name for job in jobs])}.")
         rerun.apply(session, proposal)
     held = {job.id for job in jobs if job.holds is not None}
     if torc_options().as_json:
@@ -260,7 +265,7 @@ def reset_jobs(session: Session, ids: list[int], selected: SelectedJobs | None =
         print_json({"dry_run": dry_run, "jobs": document, "refused": refused})
         return
     would = "would reset" if dry_run else "reset"
-    click.echo(f"{would} {_job_count(len(jobs))}: {_first_names([job.name for job in jobs])}")
+    click.echo(f"{would} {job_count(len(jobs))}: {first_names([job.name for job in jobs])}")
     for one in proposal.plan.refused:
         click.echo(f"left alone: {one.name}: {one.why}", err=True)
     click.echo("a dry run: nothing is changed" if dry_run else "`torc workflows restart` lets them run")
@@ -268,54 +273,6 @@ def reset_jobs(session: Session, ids: list[int], selected: SelectedJobs | None =
 
 def _reset_document(key: int, name: str, held: bool) -> dict[str, object]:
     return {"key": str(key), "name": name, "status": "uninitialized" if held else "blocked"}
-
-
-def _report_restart(session: Session, workflow: Workflow, found: PlannedRestart, *, dry_run: bool) -> None:
-    planned = found.proposal.plan.jobs if found.proposal is not None else ()
-    refused = found.proposal.plan.refused if found.proposal is not None else ()
-    if torc_options().as_json:
-        print_json(
-            {
-                "workflow_key": str(workflow.id),
-                "run_id": RunNumbers(session, workflow).current,
-                "dry_run": dry_run,
-                "jobs": [
-                    {
-                        "key": str(job.id),
-                        "name": job.name,
-                        "status": "ready" if job.after is State.READY else "blocked",
-                        "reasons": [{"kind": reason.kind.value, **reason.detail} for reason in job.reasons],
-                    }
-                    for job in planned
-                ],
-                "running": [{"key": str(job.id), "name": job.name} for job in found.running],
-                "done": [{"key": str(job.id), "name": job.name} for job in found.stays],
-                "refused": [{"key": str(one.id), "name": one.name, "why": one.why} for one in refused],
-            }
-        )
-        return
-    if planned:
-        would = "would run again" if dry_run else "run again"
-        click.echo(f"{_job_count(len(planned))} {would}: {_first_names([job.name for job in planned])}")
-    else:
-        click.echo("nothing to restart")
-    if found.running:
-        click.echo(f"left alone, because they run: {_first_names([job.name for job in found.running])}")
-    if found.stays:
-        click.echo(f"done, with a return code that is not 0: {_first_names([job.name for job in found.stays])}")
-    for one in refused:
-        click.echo(f"left alone: {one.name}: {one.why}")
-    if dry_run:
-        click.echo("a dry run: nothing is changed")
-
-
-def _job_count(number: int) -> str:
-    return "1 job" if number == 1 else f"{number:,} jobs"
-
-
-def _first_names(names: list[str]) -> str:
-    more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
-    return ", ".join(names[:_MAX_NAMES]) + more
 
 
 def store_spec(spec: Path, *, update: bool = False, commands_of: str | None = None) -> None:
