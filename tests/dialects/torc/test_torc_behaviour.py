@@ -298,3 +298,39 @@ def test_other_workflows_are_listed_and_restarted(torc: Torc) -> None:
     done = torc("workflows", "create", "--update", "w.yaml")
     assert done.code == 1
     assert "did not come through torc" in done.err
+
+
+def test_paths_are_taken_from_the_working_directory_at_create(torc: Torc) -> None:
+    (torc.folder / "specs").mkdir()
+    torc.write("raw.csv", "b\na\n")
+    torc.create(DIAMOND, "specs/diamond.yaml")
+    assert torc("jobs", "run").code == 0
+    assert (torc.folder / "last.txt").read_text() == "a\nb\na\nb\n"
+    assert [path.name for path in (torc.folder / "specs").iterdir()] == ["diamond.yaml"]
+    torc.create(DIAMOND.replace("tac ", "tac -b "), "specs/diamond.yaml", "--update")
+    assert torc.again() == {"right", "bottom"}
+    torc.write("specs/commands.txt", "touch here\n")
+    assert torc("workflows", "create-from-commands-file", "-n", "lines", "specs/commands.txt").code == 0
+    assert torc("jobs", "run", "lines").code == 0
+    assert (torc.folder / "here").exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [("return_code!=0", {"bad", "worse"}), ("return_code != 1", {"good", "worse"}), ("status!=done", set())],
+)
+def test_results_are_listed_by_what_they_are_not(failing: Torc, written: str, names: set[str]) -> None:
+    assert {one["job_name"] for one in failing.json("results", "list", "-f", written)["results"]} == names
+
+
+def test_the_tutorial_s_collected_results(torc: Torc) -> None:
+    torc.create(
+        'name: collect\nuser_data: [{name: "result_{i}", parameters: {i: "1:3"}}]\njobs:\n'
+        '  - name: worker_{i}\n    parameters: {i: "1:3"}\n'
+        '    command: torc user-data update ${user_data.output.result_{i}} --data "{i}0"\n'
+        "  - name: aggregate\n    command: |\n      for i in $(seq 1 3); do\n"
+        "        torc user-data get ${user_data.input.result_$i} >> all_results.json\n      done\n"
+        "      jq .data all_results.json > seen\n"
+    )
+    assert torc("jobs", "run", "-j", "2").code == 0
+    assert (torc.folder / "seen").read_text() == "10\n20\n30\n"

@@ -18,7 +18,9 @@ name: values
 user_data: [{name: given, data: 1, is_ephemeral: %s}, {name: made}]
 jobs:
   - name: makes
-    command: "torc user-data update ${user_data.output.made} -d $(torc user-data get ${user_data.input.given} | jq .data)"
+    command: |
+      value=$(torc user-data get ${user_data.input.given} | jq .data)
+      torc user-data update ${user_data.output.made} -d $value
   - {name: reads, command: "torc user-data get ${user_data.input.made} | jq .data >> seen"}
 """
 

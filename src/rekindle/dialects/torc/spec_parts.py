@@ -231,9 +231,8 @@ def read_named_items(top: MappingNode, shared: Sweep, problems: Problems) -> Nam
             )
     for name, _, one in expand_entries(top, "user_data", _DATA_KEYS, shared, problems):
         ephemeral = yes_or_no(one.get("is_ephemeral"), "`is_ephemeral`", problems)
-        data = one.get("data")
-        given = None if isinstance(data, ScalarNode) and data.value is None else data
-        _add_unique(found.user_data, name, UserDataSpec(name, one.place, ephemeral, given), "user data", problems)
+        value = UserDataSpec(name, one.place, ephemeral, one.get("data"))
+        _add_unique(found.user_data, name, value, "user data", problems)
     keys = (*_RESOURCE_KEYS, *_OTHER_RESOURCE_KEYS)
     for name, _, one in expand_entries(top, "resource_requirements", keys, shared, problems):
         ours = {_RESOURCE_KEYS[key]: entry for key, entry in one.entries.items() if key in _RESOURCE_KEYS}
@@ -269,7 +268,16 @@ def tables(node: Node | None, what: str, problems: Problems) -> list[MappingNode
         problems.add(node.place, f"{what} must be a list, and is {describe(node)}")
         return []
     found = (table(item, f"an entry of {what}", problems) for item in node.items)
-    return [one for one in found if one is not None]
+    return [without_nulls(one) for one in found if one is not None]
+
+
+def without_nulls(found: MappingNode) -> MappingNode:
+    """Return a mapping without the entries that are null, which mean the same as no entry."""
+    entries = found.entries.items()
+    return MappingNode(
+        found.place,
+        {key: one for key, one in entries if not (isinstance(one.node, ScalarNode) and one.node.value is None)},
+    )
 
 
 def texts(node: Node | None, what: str, binding: Binding, problems: Problems) -> list[PlacedText]:

@@ -70,7 +70,7 @@ filter_option = click.option(
     "filters",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Only entries with this value. May be repeated.",
+    help="Only entries with this value; FIELD!=VALUE: with another one. May be repeated.",
 )
 """Sets `filters`."""
 
@@ -87,14 +87,16 @@ def filter_documents(
     left = list(documents)
     for written in filters:
         field, mark, value = written.partition("=")
-        field = field.strip()
+        field, differs = field.removesuffix("!").strip(), field.endswith("!")
         if not mark:
-            raise BadSelection(f"cannot read the filter {written!r}", hint="write FIELD=VALUE, as in status=ready")
+            raise BadSelection(
+                f"cannot read the filter {written!r}", hint="write FIELD=VALUE or FIELD!=VALUE, as in status=ready"
+            )
         name = field if field in fields else _ALIASES.get(field, field)
         if name not in fields:
             raise UnknownWord(f"there is no field {field!r}", hint=did_you_mean(field, fields))
         names = [name, *([also[name]] if also and name in also else [])]
-        left = [one for one in left if any(_matches(one.get(field), value.strip()) for field in names)]
+        left = [one for one in left if any(_matches(one.get(field), value.strip()) for field in names) != differs]
     return left
 
 

@@ -295,7 +295,7 @@ def store_spec(spec: Path, *, update: bool = False, commands_of: str | None = No
 
 
 def _create(session: Session, spec: Path, commands_of: str | None, loaded: TorcSpec) -> SubmitResult:
-    directory = spec.parent.resolve()
+    directory = Path.cwd()
     while not make_folder(directory, loaded.records.folder):
         loaded = _read(spec, commands_of)
     save_records(directory, loaded.records)
@@ -303,9 +303,9 @@ def _create(session: Session, spec: Path, commands_of: str | None, loaded: TorcS
 
 
 def _update(session: Session, spec: Path) -> SubmitResult:
-    loaded = load_spec(spec, lambda name: _known_folder(session, name))
+    loaded = load_spec(spec, Path.cwd(), lambda name: _known_folder(session, name))
     preview(session, loaded.definition, revise=True)  # raises before any value is written
-    save_records(spec.parent.resolve(), loaded.records, only_new=True)
+    save_records(Path.cwd(), loaded.records, only_new=True)
     return submit(session, loaded.definition, revise=True)
 
 
@@ -317,7 +317,7 @@ def _known_folder(session: Session, name: str) -> str:
 
 
 def _read(spec: Path, commands_of: str | None) -> TorcSpec:
-    directory = spec.parent.resolve()
+    directory = Path.cwd()
     if commands_of is None:
-        return load_spec(spec, lambda name: free_folder(directory, name))
-    return load_commands(spec, commands_of, lambda name: free_folder(directory, name))
+        return load_spec(spec, directory, lambda name: free_folder(directory, name))
+    return load_commands(spec, commands_of, directory, lambda name: free_folder(directory, name))
