@@ -22,6 +22,7 @@ def cut(torc: Torc) -> Torc:
     runner = subprocess.Popen(["torc", "jobs", "run"], cwd=torc.folder, start_new_session=True)
     try:
         wait_until((torc.folder / "began").exists)
+        wait_until(lambda: torc.statuses() == {"long": "submitted"})
     finally:
         for pid in [*descendants(runner.pid), runner.pid]:
             os.kill(pid, signal.SIGKILL)

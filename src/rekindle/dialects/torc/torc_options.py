@@ -64,6 +64,17 @@ def confirm(question: str) -> None:
         click.confirm(f"{question}\nContinue?", abort=True, err=True)
 
 
+def _ask_nothing(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.obj = msgspec.structs.replace(ctx.find_object(TorcOptions) or TorcOptions(), prompts=False)
+
+
+no_prompts_option = click.option(
+    "--no-prompts", is_flag=True, expose_value=False, callback=_ask_nothing, help="Do not ask."
+)
+"""The same as -n before the command."""
+
+
 filter_option = click.option(
     "-f",
     "--filters",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,13 @@ import click
 
 from rekindle.dialects.command_session import open_reconciled, open_store, print_canceled
 from rekindle.dialects.torc.restart_report import first_names, job_count, report_restart
+from rekindle.dialects.torc.torc_group import TorcGroup
 from rekindle.dialects.torc.torc_options import (
     confirm,
     filter_documents,
     filter_option,
     key_argument,
+    no_prompts_option,
     print_json,
     print_list,
     selected_workflow,
@@ -41,13 +44,14 @@ from rekindle.engine.running import reconcile
 from rekindle.engine.submit.submit import preview, submit
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import Workflow
     from rekindle.engine.results import SubmitResult
     from rekindle.engine.session import Session
 
 _WORKFLOW_FIELDS = ("key", "name", "project", "timestamp", "run_id", "directory")
 
 
-@click.group()
+@click.group(cls=TorcGroup)
 def workflows() -> None:
     """Create, start, restart and show workflows.
 
@@ -88,8 +92,9 @@ def create_from_commands_file(commands: Path, name: str) -> None:
     store_spec(commands, commands_of=name)
 
 
-@workflows.command()
+@click.command()
 @key_argument
+@no_prompts_option
 def start(key: str | None) -> None:
     """Check that the workflow can run: every file that no job makes exists.
 
@@ -108,10 +113,15 @@ def start(key: str | None) -> None:
         click.echo(f"workflow {workflow.id} is started: {ready} ready; `torc jobs run {workflow.id}` runs them")
 
 
-@workflows.command()
+for _name in ("start", "initialize", "init"):
+    workflows.add_command(start, _name)
+
+
+@click.command()
 @key_argument
 @click.option("-d", "--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--only-uninitialized", is_flag=True, help="Only run jobs that were reset by hand.")
+@no_prompts_option
 def restart(key: str | None, dry_run: bool, only_uninitialized: bool) -> None:
     """Run again jobs that were interrupted, that are stale, or that were reset. Running jobs are not touched.
 
@@ -121,32 +131,49 @@ def restart(key: str | None, dry_run: bool, only_uninitialized: bool) -> None:
       rekindle torc workflows restart --only-uninitialized
     """
     with open_reconciled() as session:
-        workflow = selected_workflow(session, key)
-        records = records_of(session, workflow)
-        ephemeral = EphemeralReset() if only_uninitialized else plan_ephemeral_reset(session, workflow, records)
-        found = plan_restart(
-            session,
-            workflow,
-            only_uninitialized=only_uninitialized,
-            also=ephemeral.jobs,
-            ignores=ephemeral.ignores,
-        )
-        if found.proposal is None and not only_uninitialized:
-            check_inputs(session, workflow)
-        planned = found.proposal.plan.jobs if found.proposal is not None else ()
-        if not dry_run:
-            confirm(f"This restarts workflow {workflow.id} {workflow.name}: {job_count(len(planned))} will run again.")
-            reset_ephemeral(workflow, records, ephemeral, {job.id for job in planned if not job.stays})
-            if found.proposal is not None:
-                rerun.apply(session, found.proposal)
-        report_restart(session, workflow, found, sorted(ephemeral.values), dry_run=dry_run)
+        restart_workflow(session, selected_workflow(session, key), only_uninitialized, dry_run=dry_run)
+
+
+for _name in ("restart", "reinitialize", "reinit"):
+    workflows.add_command(restart, _name)
+
+
+def restart_workflow(session: Session, workflow: Workflow, only_uninitialized: bool, *, dry_run: bool) -> None:
+    """Plan a restart, apply it unless it is a dry run, and print it."""
+    records = records_of(session, workflow)
+    ephemeral = EphemeralReset() if only_uninitialized else plan_ephemeral_reset(session, workflow, records)
+    found = plan_restart(
+        session,
+        workflow,
+        only_uninitialized=only_uninitialized,
+        also=ephemeral.jobs,
+        ignores=ephemeral.ignores,
+    )
+    if found.proposal is None and not only_uninitialized:
+        check_inputs(session, workflow)
+    planned = found.proposal.plan.jobs if found.proposal is not None else ()
+    if not dry_run:
+        confirm(f"This restarts workflow {workflow.id} {workflow.name}: {job_count(len(planned))} will run again.")
+        reset_ephemeral(workflow, records, ephemeral, {job.id for job in planned if not job.stays})
+        if found.proposal is not None:
+            rerun.apply(session, found.proposal)
+    report_restart(session, workflow, found, sorted(ephemeral.values), dry_run=dry_run)
+
+
+reinitialize_option = click.option(
+    *("-r", "--reinitialize", "--restart", "reinitialize"),
+    is_flag=True,
+    help="Let them run, as `restart --only-uninitialized` does.",
+)
 
 
 @click.command()
 @key_argument
 @click.option("-f", "--failed-only", is_flag=True, help="Only jobs that have failed, with any return code.")
 @click.option("-d", "--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def reset_status(key: str | None, failed_only: bool, dry_run: bool) -> None:
+@reinitialize_option
+@no_prompts_option
+def reset_status(key: str | None, failed_only: bool, dry_run: bool, reinitialize: bool) -> None:
     """Reset jobs and their descendants to uninitialized. `restart` runs them.
 
     \b
@@ -162,7 +189,8 @@ def reset_status(key: str | None, failed_only: bool, dry_run: bool) -> None:
         ]
         ids = [job.id for job in jobs]
         failed = SelectedJobs({job.id: job.version for job in jobs}) if failed_only else None
-        reset_jobs(session, ids, failed, dry_run=dry_run)
+        restarted = [workflow] if reinitialize else []
+        reset_jobs(session, ids, failed, dry_run=dry_run, restarted=restarted)
 
 
 for _name in ("reset-status", "reset-job-status"):
@@ -244,9 +272,16 @@ def status(key: str | None) -> None:
         click.echo(f"  {word}: {number:,}")
 
 
-def reset_jobs(session: Session, ids: list[int], selected: SelectedJobs | None = None, *, dry_run: bool) -> None:
-    """Reset these jobs and report them; of `selected` ones, only those that have not changed since. `jobs reset-status`
-    uses this too."""
+def reset_jobs(
+    session: Session,
+    ids: list[int],
+    selected: SelectedJobs | None = None,
+    *,
+    dry_run: bool,
+    restarted: Sequence[Workflow] = (),
+) -> None:
+    """Reset these jobs and report them; of `selected` ones, only those that have not changed since. Then let the reset
+    jobs of the `restarted` workflows run. `jobs reset-status` uses this too."""
     if not ids:
         if torc_options().as_json:
             print_json({"dry_run": dry_run, "jobs": [], "refused": []})
@@ -258,6 +293,10 @@ def reset_jobs(session: Session, ids: list[int], selected: SelectedJobs | None =
     if not dry_run:
         confirm(f"This resets {job_count(len(jobs))}: {first_names([job.name for job in jobs])}.")
         rerun.apply(session, proposal)
+        for workflow in restarted:
+            restart_workflow(session, workflow, only_uninitialized=True, dry_run=False)
+        if restarted:
+            return
     held = {job.id for job in jobs if job.holds is not None}
     if torc_options().as_json:
         document = [_reset_document(job.id, job.name, job.id in held) for job in jobs]
@@ -275,23 +314,33 @@ def _reset_document(key: int, name: str, held: bool) -> dict[str, object]:
     return {"key": str(key), "name": name, "status": "uninitialized" if held else "blocked"}
 
 
-def store_spec(spec: Path, *, update: bool = False, commands_of: str | None = None) -> None:
-    """Read a spec file, store it, and print the workflow's key. If the file is invalid, nothing is stored.
+def store_spec(spec: Path, *, update: bool = False, commands_of: str | None = None, quiet: bool = False) -> int:
+    """Read a spec file, store it, print the workflow's key unless `quiet`, and return it. If the file is invalid,
+    nothing is stored.
 
     `update`: as the next revision of the workflow of that name. `commands_of`: the workflow's name, if the file has a
     command on each line."""
     loaded = None if update else _read(spec, commands_of)
     with open_store(create=not update) as session:
         done = _update(session, spec) if loaded is None else _create(session, spec, commands_of, loaded)
+    if quiet:
+        return done.workflow
     if torc_options().as_json:
         print_json(
-            {"workflow_key": str(done.workflow), "workflow_id": done.workflow, "name": done.name, "jobs": done.jobs}
+            {
+                "id": done.workflow,
+                "workflow_key": str(done.workflow),
+                "workflow_id": done.workflow,
+                "name": done.name,
+                "jobs": done.jobs,
+            }
         )
     elif done.created:
         click.echo(f"Created workflow {done.workflow} {done.name} with {done.jobs:,} jobs")
     else:
         what = "unchanged" if done.unchanged else f"revision {done.revision}"
         click.echo(f"Workflow {done.workflow} {done.name}: {what}")
+    return done.workflow
 
 
 def _create(session: Session, spec: Path, commands_of: str | None, loaded: TorcSpec) -> SubmitResult:
