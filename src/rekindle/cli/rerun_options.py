@@ -155,9 +155,11 @@ def _overrides(
 ) -> Overrides | None:
     if not (set_ or env) and memory is None and time is None and cpus is None:
         return None
-    from rekindle.spec.yaml_reader import typed_value
+    params: dict[str, Any] = {}
+    if set_:
+        from rekindle.spec.yaml_reader import typed_value
 
-    params = {name: typed_value(text) for name, text in pairs("--set", set_).items()}
+        params = {name: typed_value(text) for name, text in pairs("--set", set_).items()}
     asked = Overrides.asked(params, pairs("--env", env), memory, time, cpus)
     return None if asked == Overrides() else asked
 

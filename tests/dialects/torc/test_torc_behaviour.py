@@ -85,7 +85,7 @@ def test_each_create_makes_a_workflow_of_its_own(torc: Torc) -> None:
 
 def test_signal_is_reported_as_128_plus_n_and_matches_its_rule(torc: Torc) -> None:
     torc.create(
-        "name: a\nfailure_handlers: [{name: fh, rules: [{exit_codes: [137], max_retries: 1}]}]\n"
+        "name: a\nfailure_handlers: [{name: fh, rules: [{exit_codes: [137], max_retries: 2}]}]\n"
         'jobs:\n  - {name: x, command: "kill -9 $$", failure_handler: fh}\n'
         '  - {name: y, command: "kill -15 $$", failure_handler: fh}\n'
     )
@@ -109,6 +109,44 @@ def test_the_recovery_script_has_run_before_the_retry_starts(torc: Torc) -> None
     assert codes == {"mends": 0, "other": 11}
     assert (torc.folder / "fixed").read_text() == "mends 10\n"
     assert (torc.folder / "others").read_text() == "ran\n"
+
+
+RECOVERY = """\
+name: a
+failure_handlers: [{name: h, rules: [{exit_codes: [10], recovery_script: "%s", max_retries: %d},
+  {match_all_exit_codes: true}]}]
+jobs:
+  - {name: broken, command: "echo $TORC_ATTEMPT_ID >> ran; exit 10", failure_handler: h}
+  - {name: publish, command: "echo published >> ran", depends_on: [broken]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "most", "ran"),
+    [
+        ("echo fixing; exit 0", 2, "1\n2\n"),
+        ("exit 3", 3, "1\n"),
+        ("kill -9 $$", 3, "1\n"),
+        ("'quoted' is no command", 3, "1\n"),
+        ("exit 0", 1, "1\n"),
+    ],
+)
+def test_a_recovery_script_decides_on_the_retry_and_on_nothing_else(
+    torc: Torc, script: str, most: int, ran: str
+) -> None:
+    torc.create(RECOVERY % (script, most))
+    assert torc("jobs", "run").code == 2
+    assert (torc.folder / "ran").read_text() == ran
+    assert torc.statuses() == {"broken": "done", "publish": "canceled"}
+    results = torc.json("results", "list", "--all-runs")["results"]
+    assert [one["return_code"] for one in results] == [10] * len(ran.split())
+
+
+def test_a_recovery_script_leaves_the_shell_of_its_job_alone(torc: Torc) -> None:
+    script = "TORC_RETURN_CODE=0; cd /; set -e; echo $TORC_RETURN_CODE > $TORC_OUTPUT_DIR/seen"
+    torc.create(RECOVERY % (script, 2))
+    assert torc("jobs", "run").code == 2
+    assert torc.statuses()["publish"] == "canceled"
 
 
 def test_the_environment_of_a_job(torc: Torc) -> None:
@@ -140,9 +178,9 @@ user_data:
 jobs:
   - name: makes
     command: |
-      k=$(torc user-data get ${user_data.input.given} | jq .k)
+      k=$(torc user-data get ${user_data.input.given} | jq .data.k)
       torc user-data update ${user_data.output.made} --data "{\\"twice\\": $((2 * k))}"
-  - {name: reads, command: "torc user-data get ${user_data.input.made} | jq .twice >> seen"}
+  - {name: reads, command: "torc user-data get ${user_data.input.made} | jq .data.twice >> seen"}
   - {name: aside, command: "true"}
 """
 
@@ -260,3 +298,39 @@ def test_other_workflows_are_listed_and_restarted(torc: Torc) -> None:
     done = torc("workflows", "create", "--update", "w.yaml")
     assert done.code == 1
     assert "did not come through torc" in done.err
+
+
+def test_paths_are_taken_from_the_working_directory_at_create(torc: Torc) -> None:
+    (torc.folder / "specs").mkdir()
+    torc.write("raw.csv", "b\na\n")
+    torc.create(DIAMOND, "specs/diamond.yaml")
+    assert torc("jobs", "run").code == 0
+    assert (torc.folder / "last.txt").read_text() == "a\nb\na\nb\n"
+    assert [path.name for path in (torc.folder / "specs").iterdir()] == ["diamond.yaml"]
+    torc.create(DIAMOND.replace("tac ", "tac -b "), "specs/diamond.yaml", "--update")
+    assert torc.again() == {"right", "bottom"}
+    torc.write("specs/commands.txt", "touch here\n")
+    assert torc("workflows", "create-from-commands-file", "-n", "lines", "specs/commands.txt").code == 0
+    assert torc("jobs", "run", "lines").code == 0
+    assert (torc.folder / "here").exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [("return_code!=0", {"bad", "worse"}), ("return_code != 1", {"good", "worse"}), ("status!=done", set())],
+)
+def test_results_are_listed_by_what_they_are_not(failing: Torc, written: str, names: set[str]) -> None:
+    assert {one["job_name"] for one in failing.json("results", "list", "-f", written)["results"]} == names
+
+
+def test_the_tutorial_s_collected_results(torc: Torc) -> None:
+    torc.create(
+        'name: collect\nuser_data: [{name: "result_{i}", parameters: {i: "1:3"}}]\njobs:\n'
+        '  - name: worker_{i}\n    parameters: {i: "1:3"}\n'
+        '    command: torc user-data update ${user_data.output.result_{i}} --data "{i}0"\n'
+        "  - name: aggregate\n    command: |\n      for i in $(seq 1 3); do\n"
+        "        torc user-data get ${user_data.input.result_$i} >> all_results.json\n      done\n"
+        "      jq .data all_results.json > seen\n"
+    )
+    assert torc("jobs", "run", "-j", "2").code == 0
+    assert (torc.folder / "seen").read_text() == "10\n20\n30\n"

@@ -52,7 +52,7 @@ def read(tmp_path: Path) -> Read:
     def _read(text: str, suffix: str = ".yaml") -> Definition:
         path = tmp_path / f"workflow{suffix}"
         path.write_text(text)
-        return load_spec(path, lambda name: "torc_output/x-1").definition
+        return load_spec(path, tmp_path, lambda name: "torc_output/x-1").definition
 
     return _read
 
@@ -81,8 +81,8 @@ def test_the_reference_s_spec_becomes_a_definition(read: Read) -> None:
     assert job.inputs == {"raw": "raw.csv", "user_data_cfg": "torc_output/x-1/user_data/cfg.json"}
     assert list(job.outputs.values()) == ["o/0.1_2.json"]
     assert (job.resources.cpus, job.resources.memory, job.resources.time) == (1, 2 << 30, 1800)
-    assert [(rule.max, rule.exit_codes) for rule in job.retry] == [(3, (10,)), (3, ())]
-    assert Cause.LOST not in job.retry[1].causes
+    assert [(rule.max, rule.exit_codes) for rule in job.retry] == [(0, ()), (2, (10,)), (2, ())]
+    assert Cause.LOST not in job.retry[2].causes
 
 
 def test_json_and_json5_equal_yaml(read: Read) -> None:
@@ -225,3 +225,72 @@ def plain(node: Node | None) -> Any:
     if isinstance(node, ListNode):
         return [plain(item) for item in node.items]
     return node.value if isinstance(node, ScalarNode) else None
+
+
+def test_an_explicit_null_is_the_same_as_no_key(read: Read) -> None:
+    spec: dict[str, Any] = {
+        "name": "a",
+        "files": [{"name": "f", "path": "f.txt"}],
+        "user_data": [{"name": "u"}],
+        "resource_requirements": [{"name": "small", "num_cpus": 2}],
+        "failure_handlers": [{"name": "h", "rules": [{"exit_codes": [3]}]}],
+        "jobs": [{"name": "x", "command": "true"}],
+    }
+    nulls = json.loads(json.dumps(spec))
+    keys = ("project", "description", "parameters", "parameter_mode", "slurm_schedulers", "actions", "resource_monitor")
+    nulls.update(dict.fromkeys(keys))
+    nulls["files"][0].update(dict.fromkeys(["st_mtime", "use_parameters", "parameters", "parameter_mode"]))
+    nulls["user_data"][0].update(dict.fromkeys(["data", "is_ephemeral"]))
+    nulls["resource_requirements"][0].update(dict.fromkeys(["num_gpus", "num_nodes", "memory", "runtime"]))
+    nulls["failure_handlers"][0]["rules"][0].update(
+        dict.fromkeys(["match_all_exit_codes", "recovery_script", "max_retries"])
+    )
+    job_keys = ("invocation_script", "resource_requirements", "failure_handler", "scheduler", "priority", "parameters")
+    more = ("depends_on", "depends_on_regexes", "cancel_on_blocking_job_failure", "supports_termination")
+    files = ("input_files", "output_files", "input_user_data", "output_user_data", "input_file_regexes")
+    nulls["jobs"][0].update(dict.fromkeys([*job_keys, *more, *files]))
+    assert read(json.dumps(nulls), ".json").templates == read(json.dumps(spec), ".json").templates
+
+
+def test_a_kdl_file_is_refused_as_kdl(read: Read) -> None:
+    with pytest.raises(SpecError) as caught:
+        read('name "a"\njob "x" {\n  command "true"\n}\n', ".kdl")
+    (problem,) = caught.value.problems
+    assert problem.message == "KDL files are not read here"
+    assert "YAML" in problem.hint
+
+
+AGGREGATE = """\
+name: sweep
+parameters: {i: "1:3"}
+files: [{name: "out_{i}", path: "out_{i}.txt", use_parameters: [i]}]
+jobs:
+  - {name: "work_{i}", command: "echo {i} > ${files.output.out_{i}}", use_parameters: [i]}
+  - {name: gather, command: "%s", input_files: ["out_{i}"], use_parameters: [i]}
+  - {name: last, command: "true", depends_on: [gather]}
+"""
+
+
+def test_parameters_that_only_name_files_make_one_job_that_follows_them_all(read: Read) -> None:
+    found = read(AGGREGATE % "cat out_*")
+    assert [job.name for job in found.jobs] == ["work_1", "work_2", "work_3", "gather", "last"]
+    assert edges(found) == {*((f"work_{i}", "gather") for i in (1, 2, 3)), ("gather", "last")}
+
+
+def test_different_jobs_of_one_name_are_refused(read: Read) -> None:
+    told = wrong(read, AGGREGATE % "cat out_{i}.txt")
+    assert told == ["6: there is a job 'gather' already"]
+
+
+def test_user_data_may_be_named_by_a_shell_variable(read: Read) -> None:
+    found = read(
+        'name: a\nuser_data: [{name: "result_{i}", parameters: {i: "1:3"}}, {name: other}]\njobs:\n'
+        "  - name: gather\n    command: |\n      for i in 1 2 3; do\n"
+        "        torc user-data get ${user_data.input.result_$i} >> all\n      done\n"
+    )
+    job = of(found, "gather")
+    assert list(job.inputs) == [f"user_data_result_{i}" for i in (1, 2, 3)]
+    assert "get result_$${i} >>" in str(job.steps[0].run)
+    assert wrong(read, "name: a\njobs: [{name: x, command: 'echo ${user_data.input.none_$i}'}]\n") == [
+        "2: there is no user data 'none_$i'"
+    ]

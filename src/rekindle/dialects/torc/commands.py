@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rekindle import __version__
 from rekindle.dialects.command_session import open_reconciled, open_store
+from rekindle.dialects.torc.newer_commands import (
+    delete,
+    is_complete,
+    recover,
+    reports,
+    run_jobs,
+    sync_status,
+    watch,
+)
+from rekindle.dialects.torc.newer_commands import run as run_workflow
+from rekindle.dialects.torc.torc_group import FORMATS, TorcGroup
 from rekindle.dialects.torc.torc_options import (
     TorcOptions,
     filter_documents,
     filter_option,
     key_argument,
+    no_prompts_option,
     print_json,
     print_list,
     selected_workflow,
@@ -22,7 +35,14 @@ from rekindle.dialects.torc.torc_options import (
 )
 from rekindle.dialects.torc.torc_records import UserDatum, find_user_data, records_of, value_of, write_text
 from rekindle.dialects.torc.torc_status import RunNumbers, job_documents, jobs_of, result_document
-from rekindle.dialects.torc.workflow_commands import reset_jobs, workflows
+from rekindle.dialects.torc.workflow_commands import (
+    cancel,
+    create,
+    reinitialize_option,
+    reset_jobs,
+    status,
+    workflows,
+)
 from rekindle.domain.errors import BadValue, Refused
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED
@@ -44,7 +64,7 @@ _RESULT_FIELDS = (
 )
 
 
-@click.group()
+@click.group(cls=TorcGroup)
 def jobs() -> None:
     """List, reset and run jobs.
 
@@ -57,7 +77,8 @@ def jobs() -> None:
 @jobs.command("list")
 @key_argument
 @filter_option
-def list_jobs(key: str | None, filters: tuple[str, ...]) -> None:
+@click.option("-s", "--status", "wanted", help="Only jobs with this status.")
+def list_jobs(key: str | None, filters: tuple[str, ...], wanted: str | None) -> None:
     """List the jobs of a workflow.
 
     \b
@@ -66,16 +87,38 @@ def list_jobs(key: str | None, filters: tuple[str, ...]) -> None:
     """
     with open_store() as session:
         documents = job_documents(session, selected_workflow(session, key))
+    if wanted is not None:
+        filters = (*filters, f"status={wanted}")
     found = filter_documents(documents, filters, _JOB_FIELDS, {"status": "later_status"})
     for one in found:
         del one["later_status"]
     print_list("jobs", found, ("key", "name", "status", "return_code", "cause"))
 
 
+@jobs.command("get")
+@click.argument("job", metavar="JOB_KEY")
+def get_job(job: str) -> None:
+    """Print one job as JSON.
+
+    \b
+    Example:
+      rekindle torc jobs get 3
+    """
+    with open_store() as session:
+        ids = selections.select(session, Selection(workflow=torc_options().key, jobs=parse_job_words([job])))
+        (row, *_) = job_queries.jobs(session, ids)
+        documents = job_documents(session, selections.find_workflow(session, str(row.job.workflow)))
+    (found,) = [one for one in documents if one["id"] == row.job.id]
+    del found["later_status"]
+    print_json(found)
+
+
 @jobs.command("reset-status")
 @click.argument("keys", nargs=-1, required=True, metavar="JOB_KEY...")
 @click.option("-d", "--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def reset_status(keys: tuple[str, ...], dry_run: bool) -> None:
+@reinitialize_option
+@no_prompts_option
+def reset_status(keys: tuple[str, ...], dry_run: bool, reinitialize: bool) -> None:
     """Reset these jobs and their descendants to uninitialized. `restart` runs them.
 
     \b
@@ -84,7 +127,9 @@ def reset_status(keys: tuple[str, ...], dry_run: bool) -> None:
     """
     with open_reconciled() as session:
         ids = selections.select(session, Selection(workflow=torc_options().key, jobs=parse_job_words(list(keys))))
-        reset_jobs(session, ids, dry_run=dry_run)
+        owners = {row.job.workflow for row in job_queries.jobs(session, ids)} if reinitialize else set()
+        restarted = [selections.find_workflow(session, str(owner)) for owner in sorted(owners)]
+        reset_jobs(session, ids, dry_run=dry_run, restarted=restarted)
 
 
 @jobs.command()
@@ -100,22 +145,11 @@ def run(key: str | None, max_parallel_jobs: int | None, poll_interval: float | N
     Example:
       rekindle torc jobs run 1 -j 4
     """
-    from rekindle.engine.running.work import work
-
     with open_store() as session:
-        workflow = selected_workflow(session, key)
-        report = work(session, WorkOptions(str(workflow.id), slots=max_parallel_jobs))
-    for name, asks in report.never_fit:
-        click.echo(f"{name} can never start here: {asks}", err=True)
-    counts = {"completed": report.completed, "failed": report.failed, "canceled": report.canceled}
-    if torc_options().as_json:
-        print_json({"workflow_key": str(workflow.id), "exit_code": report.exit_code, **counts})
-    else:
-        click.echo(", ".join(f"{number:,} {word}" for word, number in counts.items()))
-    return report.exit_code
+        return run_jobs(session, selected_workflow(session, key), WorkOptions(slots=max_parallel_jobs))
 
 
-@click.group()
+@click.group(cls=TorcGroup)
 def results() -> None:
     """List the results of jobs.
 
@@ -129,7 +163,17 @@ def results() -> None:
 @key_argument
 @filter_option
 @click.option("--all-runs", is_flag=True, help="Include superseded results, marked as archived.")
-def list_results(key: str | None, filters: tuple[str, ...], all_runs: bool) -> None:
+@click.option("--failed", is_flag=True, help="Only results whose return code is not 0.")
+@click.option("--return-code", type=int, help="Only results with this return code.")
+@click.option("-s", "--status", "wanted", help="Only results with this status.")
+def list_results(
+    key: str | None,
+    filters: tuple[str, ...],
+    all_runs: bool,
+    failed: bool,
+    return_code: int | None,
+    wanted: str | None,
+) -> None:
     """List the valid results: the latest of each job, none of a job that was reset since.
 
     \b
@@ -143,6 +187,12 @@ def list_results(key: str | None, filters: tuple[str, ...], all_runs: bool) -> N
         found = job_queries.attempts(session, None, workflow.id, live=not all_runs)
         ended = [one for one in found if one.state in ENDED and one.job in names]
         documents = [result_document(one, names[one.job], runs) for one in ended]
+    filters = (
+        *filters,
+        *(["return_code!=0"] if failed else []),
+        *([f"return_code={return_code}"] if return_code is not None else []),
+        *([f"status={wanted}"] if wanted is not None else []),
+    )
     columns = ("job_key", "job_name", "run_id", "attempt_id", "return_code", "exec_time_minutes", "status", "cause")
     print_list("results", filter_documents(documents, filters, _RESULT_FIELDS), columns)
 
@@ -151,7 +201,7 @@ _FILE_FIELDS = ("key", "name", "path", "st_mtime")
 _DATA_FIELDS = ("key", "name", "is_ephemeral", "data")
 
 
-@click.group()
+@click.group(cls=TorcGroup)
 def files() -> None:
     """List files.
 
@@ -181,7 +231,7 @@ def list_files(key: str | None, filters: tuple[str, ...]) -> None:
     print_list("files", filter_documents(documents, filters, _FILE_FIELDS), _FILE_FIELDS)
 
 
-@click.group("user-data")
+@click.group("user-data", cls=TorcGroup)
 def user_data() -> None:
     """Show and set the JSON values that jobs pass on.
 
@@ -213,20 +263,17 @@ def list_user_data(key: str | None, filters: tuple[str, ...]) -> None:
 @user_data.command()
 @click.argument("datum", metavar="KEY|NAME")
 def get(datum: str) -> None:
-    """Print one value as JSON. Inside a job, its own workflow is used.
+    """Print one value with its key and name as JSON. Inside a job, its own workflow is used.
 
     \b
     Example:
-      rekindle torc user-data get cfg
+      rekindle torc user-data get cfg | jq .data
     """
     with open_store() as session:
         workflow = selected_workflow(session, None)
         records = records_of(session, workflow)
     name, one = find_user_data(records, datum)
-    if torc_options().as_json:
-        print_json(_user_data_document(workflow, list(records.user_data).index(name) + 1, name, one))
-    else:
-        print_json(value_of(workflow, one))
+    print_json(_user_data_document(workflow, list(records.user_data).index(name) + 1, name, one))
 
 
 @click.command()
@@ -269,7 +316,7 @@ def _mtime(path: Path) -> float | None:
         return None
 
 
-@click.group()
+@click.group(cls=TorcGroup)
 def hpc() -> None:
     """Run jobs on a cluster: not supported yet.
 
@@ -311,15 +358,16 @@ def schedule_nodes(num_hpc_jobs: int, **_: Any) -> None:
     raise Refused(f"{jobs} not submitted: Slurm is not supported yet", hint="`torc jobs run` runs the ready jobs here")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=TorcGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     *("-F", "--output-format", "--format", "output_format"),
-    type=click.Choice(["text", "table", "json"]),
+    type=click.Choice(FORMATS),
     default="text",
     help="The format of lists.",
 )
 @click.option("-n", "--no-prompts", is_flag=True, help="Do not ask. Without a terminal nothing is asked anyway.")
 @click.option("-k", "--workflow-key", metavar="KEY", help="The workflow. [default: the only one of the store]")
+@click.version_option(__version__, prog_name="rekindle torc")
 @click.pass_context
 def torc(ctx: click.Context, output_format: str, no_prompts: bool, workflow_key: str | None) -> None:
     """Speak torc: its spec files and its commands.
@@ -333,5 +381,9 @@ def torc(ctx: click.Context, output_format: str, no_prompts: bool, workflow_key:
     ctx.obj = TorcOptions(output_format == "json", not no_prompts, workflow_key)
 
 
-for _group in (workflows, jobs, results, files, user_data, hpc):
+for _group in (workflows, jobs, results, files, user_data, hpc, reports):
     torc.add_command(_group)
+for _command in (create, run_workflow, watch, recover, status, cancel, delete):
+    torc.add_command(_command)
+for _command in (run_workflow, delete, is_complete, sync_status):
+    workflows.add_command(_command)

@@ -185,7 +185,7 @@ _DATA_KEYS = ("name", "data", "is_ephemeral", *PARAMETER_KEYS)
 _RESOURCE_KEYS = {"num_cpus": "cpus", "memory": "memory", "num_gpus": "gpus", "runtime": "time"}
 _OTHER_RESOURCE_KEYS = ("name", "num_nodes", "step_nodes")
 _RULE_KEYS = ("exit_codes", "match_all_exit_codes", "recovery_script", "max_retries")
-_DEFAULT_RETRIES = 3
+_DEFAULT_ATTEMPTS = 3
 _Kind = TypeVar("_Kind", PlacedText, "UserDataSpec")
 CAUSES_OF_ANY_CODE = ("exit", "signal", "oom", "timeout", "missing_output")
 
@@ -204,7 +204,7 @@ class FailureRule(msgspec.Struct, frozen=True):
 
     codes: tuple[int, ...]
     script: str | None
-    retries: int
+    retries: int  # after the first attempt, which torc's `max_retries` counts too
 
 
 class NamedItems(msgspec.Struct):
@@ -231,9 +231,8 @@ def read_named_items(top: MappingNode, shared: Sweep, problems: Problems) -> Nam
             )
     for name, _, one in expand_entries(top, "user_data", _DATA_KEYS, shared, problems):
         ephemeral = yes_or_no(one.get("is_ephemeral"), "`is_ephemeral`", problems)
-        data = one.get("data")
-        given = None if isinstance(data, ScalarNode) and data.value is None else data
-        _add_unique(found.user_data, name, UserDataSpec(name, one.place, ephemeral, given), "user data", problems)
+        value = UserDataSpec(name, one.place, ephemeral, one.get("data"))
+        _add_unique(found.user_data, name, value, "user data", problems)
     keys = (*_RESOURCE_KEYS, *_OTHER_RESOURCE_KEYS)
     for name, _, one in expand_entries(top, "resource_requirements", keys, shared, problems):
         ours = {_RESOURCE_KEYS[key]: entry for key, entry in one.entries.items() if key in _RESOURCE_KEYS}
@@ -269,7 +268,16 @@ def tables(node: Node | None, what: str, problems: Problems) -> list[MappingNode
         problems.add(node.place, f"{what} must be a list, and is {describe(node)}")
         return []
     found = (table(item, f"an entry of {what}", problems) for item in node.items)
-    return [one for one in found if one is not None]
+    return [without_nulls(one) for one in found if one is not None]
+
+
+def without_nulls(found: MappingNode) -> MappingNode:
+    """Return a mapping without the entries that are null, which mean the same as no entry."""
+    entries = found.entries.items()
+    return MappingNode(
+        found.place,
+        {key: one for key, one in entries if not (isinstance(one.node, ScalarNode) and one.node.value is None)},
+    )
 
 
 def texts(node: Node | None, what: str, binding: Binding, problems: Problems) -> list[PlacedText]:
@@ -325,11 +333,11 @@ def _failure_rules(handler: MappingNode, problems: Problems) -> Iterator[Failure
         for item, number in zip(items, numbers, strict=True):
             if number is not None and number > 255:
                 problems.add(item.place, f"an exit code must be at most 255, and is {number}")
-        retries = whole_number(one.get("max_retries"), "`max_retries`", problems, least=0)
+        attempts = whole_number(one.get("max_retries"), "`max_retries`", problems, least=0)
         yield FailureRule(
             () if every else tuple(number for number in numbers if number is not None),
             text(one.get("recovery_script"), "`recovery_script`", problems),
-            _DEFAULT_RETRIES if retries is None else retries,
+            max(0, (_DEFAULT_ATTEMPTS if attempts is None else attempts) - 1),
         )
 
 

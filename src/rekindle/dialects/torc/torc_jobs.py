@@ -5,6 +5,7 @@ An action that runs commands becomes a job. Actions that schedule nodes are only
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -47,6 +48,7 @@ JOB_KEYS = (
     *PARAMETER_KEYS,
 )
 _REFERENCE = re.compile(r"\$\{(files|user_data)\.(input|output)\.([^{}]+)\}")
+_VARIABLE = re.compile(r"\$([A-Za-z_]\w*)")
 _GRACE = "30s"
 """Time between SIGTERM and SIGKILL for jobs that support termination."""
 
@@ -60,8 +62,27 @@ class TorcJob(msgspec.Struct):
     source: MappingNode
     binding: Binding
     needs: list[PlacedText] = msgspec.field(default_factory=list)
+    need_patterns: list[PlacedText] = msgspec.field(default_factory=list)
     reads: dict[str, dict[str, PlacedText]] = msgspec.field(default_factory=lambda: {kind: {} for kind in KINDS})
     writes: dict[str, dict[str, PlacedText]] = msgspec.field(default_factory=lambda: {kind: {} for kind in KINDS})
+
+    def merge(self, other: TorcJob) -> bool:
+        """Add what another job of the same entry, name and command reads, writes and needs. Return whether it is one.
+
+        The parameters of such an entry only name the files, user data or jobs that it follows; if they name nothing,
+        the other job is not merged."""
+        if (other.name, other.command) != (self.name, self.command) or other.source is not self.source:
+            return False
+        needs = [one for one in other.needs if one not in self.needs]
+        patterns = [one for one in other.need_patterns if one not in self.need_patterns]
+        self.needs += needs
+        self.need_patterns += patterns
+        added = len(needs) + len(patterns)
+        for mine, theirs in ((self.reads, other.reads), (self.writes, other.writes)):
+            for kind in KINDS:
+                added += len(theirs[kind].keys() - mine[kind].keys())
+                mine[kind].update(theirs[kind])
+        return added > 0
 
 
 def read_torc_job(
@@ -89,6 +110,7 @@ def read_torc_job(
             items[kind].update({one.text: one for one in wanted if check_known(one, there, what, problems)})
     found.command = _resolve_references(found, named, problems)
     found.needs = texts(job.get("depends_on"), "`depends_on`", binding, problems)
+    found.need_patterns = texts(job.get("depends_on_regexes"), "`depends_on_regexes`", binding, problems)
     return found
 
 
@@ -97,7 +119,7 @@ def resolve_regex_needs(jobs: Sequence[TorcJob], problems: Problems) -> None:
     names = [job.name for job in jobs]
     seen: dict[tuple[PlacedText, ...], list[PlacedText]] = {}
     for job in jobs:
-        wanted = tuple(texts(job.source.get("depends_on_regexes"), "`depends_on_regexes`", job.binding, problems))
+        wanted = tuple(job.need_patterns)
         if wanted:
             if wanted not in seen:
                 seen[wanted] = matching(wanted, names, problems)
@@ -149,13 +171,23 @@ def _resolve_references(job: TorcJob, named: NamedItems, problems: Problems) -> 
     def value(found: re.Match[str]) -> str:
         kind, way, name = found.groups()
         there = named.files if kind == "files" else named.user_data
+        items = job.reads if way == "input" else job.writes
+        if kind == "user_data" and "$" in name and (meant := _meant_by_shell(name, there)):
+            items[kind].update({one: PlacedText(one, job.place) for one in meant})
+            return _VARIABLE.sub(r"${\1}", name)
         if not check_known(PlacedText(name, job.place), there, "file" if kind == "files" else "user data", problems):
             return found[0]
-        items = job.reads if way == "input" else job.writes
         items[kind].setdefault(name, PlacedText(name, job.place))
         return named.files[name].text if kind == "files" else name
 
     return _REFERENCE.sub(value, job.command)
+
+
+def _meant_by_shell(name: str, there: Collection[str]) -> list[str]:
+    """Return the names that a name with shell variables, such as `result_$i`, can become."""
+    fixed = _VARIABLE.split(name)[::2]
+    pattern = re.compile(".+".join(map(re.escape, fixed)))
+    return [one for one in there if pattern.fullmatch(one)]
 
 
 def _file_entries(place: SourcePlace, paths: dict[str, PlacedText]) -> MappingNode:
@@ -194,8 +226,10 @@ _OOM, _TIMEOUT = 137, 152
 
 def retry_rules(rules: Sequence[FailureRule]) -> list[dict[str, Any]]:
     """Return the rules as entries of `retry:`. Rules with exit codes come first, as in torc. An exit code above 128
-    also matches the signal, and the cause that torc means by it."""
+    also matches the signal, and the cause that torc means by it. A failed recovery script ends the retries."""
     found: list[dict[str, Any]] = []
+    if any(_has_script(rule) for rule in rules):
+        found.append({"max": 0, "error": rf"{_SCRIPT_FAILED} \d+: no more retries"})
     for rule in _specific_first(rules):
         if not rule.codes:
             found.append({"max": rule.retries, "on": list(CAUSES_OF_ANY_CODE)})
@@ -211,17 +245,30 @@ def retry_rules(rules: Sequence[FailureRule]) -> list[dict[str, Any]]:
     return found
 
 
+_SCRIPT_FAILED = "torc: the recovery script failed with"
+
+
 def with_recovery_script(command: str, rules: Sequence[FailureRule]) -> str:
-    """Return the command, followed by the recovery script of the matching rule. Both run in one attempt, so a retry
-    starts after the script. The exit code is the command's."""
-    if not any(rule.script for rule in rules):
+    """Return the command, followed by the recovery script of the matching rule in a shell of its own. Both run in one
+    attempt, so a retry starts after the script. The exit code is the command's."""
+    if not any(_has_script(rule) for rule in rules):
         return command
     cases = ["  0) ;;"]
     for rule in _specific_first(rules):
         pattern = "|".join(map(str, rule.codes)) or "*"
-        cases.append(f"  {pattern})\n    {rule.script or ':'}\n    ;;")
+        cases.append(f"  {pattern})\n    {_recovery(rule)}\n    ;;")
     lines = ["(", command, ")", "export TORC_RETURN_CODE=$?", 'case "$TORC_RETURN_CODE" in', *cases, "esac"]
     return "\n".join([*lines, 'exit "$TORC_RETURN_CODE"'])
+
+
+def _has_script(rule: FailureRule) -> bool:
+    return rule.script is not None and rule.retries > 0
+
+
+def _recovery(rule: FailureRule) -> str:
+    if rule.script is None or not _has_script(rule):
+        return ":"
+    return f'bash -c {shlex.quote(rule.script)} || echo "{_SCRIPT_FAILED} $?: no more retries" >&2'
 
 
 def _specific_first(rules: Sequence[FailureRule]) -> list[FailureRule]:

@@ -64,13 +64,24 @@ def confirm(question: str) -> None:
         click.confirm(f"{question}\nContinue?", abort=True, err=True)
 
 
+def _ask_nothing(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.obj = msgspec.structs.replace(ctx.find_object(TorcOptions) or TorcOptions(), prompts=False)
+
+
+no_prompts_option = click.option(
+    "--no-prompts", is_flag=True, expose_value=False, callback=_ask_nothing, help="Do not ask."
+)
+"""The same as -n before the command."""
+
+
 filter_option = click.option(
     "-f",
     "--filters",
     "filters",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Only entries with this value. May be repeated.",
+    help="Only entries with this value; FIELD!=VALUE: with another one. May be repeated.",
 )
 """Sets `filters`."""
 
@@ -87,14 +98,16 @@ def filter_documents(
     left = list(documents)
     for written in filters:
         field, mark, value = written.partition("=")
-        field = field.strip()
+        field, differs = field.removesuffix("!").strip(), field.endswith("!")
         if not mark:
-            raise BadSelection(f"cannot read the filter {written!r}", hint="write FIELD=VALUE, as in status=ready")
+            raise BadSelection(
+                f"cannot read the filter {written!r}", hint="write FIELD=VALUE or FIELD!=VALUE, as in status=ready"
+            )
         name = field if field in fields else _ALIASES.get(field, field)
         if name not in fields:
             raise UnknownWord(f"there is no field {field!r}", hint=did_you_mean(field, fields))
         names = [name, *([also[name]] if also and name in also else [])]
-        left = [one for one in left if any(_matches(one.get(field), value.strip()) for field in names)]
+        left = [one for one in left if any(_matches(one.get(field), value.strip()) for field in names) != differs]
     return left
 
 

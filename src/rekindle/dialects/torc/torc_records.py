@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from blake3 import blake3
 
 from rekindle.dialects.torc.torc_status import jobs_of
 from rekindle.domain.errors import NotFound, RekindleError
@@ -20,6 +21,8 @@ from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.states import ACTIVE
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries import workflow_queries
+from rekindle.engine.staleness.stale_jobs import find_stale_jobs
+from rekindle.files.digests import digest_of
 from rekindle.journal.encoding import to_json
 
 if TYPE_CHECKING:
@@ -114,10 +117,14 @@ def write_text(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text + "\n")
+        beside.write_text(_file_text(text))
         beside.replace(path)
     except OSError as error:
         raise RekindleError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _file_text(text: str) -> str:
+    return text + "\n"
 
 
 def _read_records(directory: Path, folder: str) -> TorcRecords:
@@ -130,17 +137,29 @@ def _read_records(directory: Path, folder: str) -> TorcRecords:
 
 
 class EphemeralReset(msgspec.Struct):
-    """The jobs that have to run again, with the reasons, and the values to reset."""
+    """The values that a restart resets, the jobs that have to run again because of that, and the changes that it takes
+    back."""
 
     jobs: dict[int, tuple[Reason, ...]] = msgspec.field(default_factory=dict)
     values: dict[str, int] = msgspec.field(default_factory=dict)  # name -> the job that makes it, or 0
+    restored: dict[str, str] = msgspec.field(default_factory=dict)  # absolute path -> digest of the value in the spec
+
+    def ignores(self, _job: int, reason: Reason) -> bool:
+        """Return whether a change does not make a job stale.
+
+        As in torc, a file or value that was edited after a job had made it is kept, and only its readers run again. A
+        reader that had the value in the spec gets the same one again."""
+        detail = reason.detail
+        if reason.kind is ReasonKind.OUTPUT:
+            return detail["after"] is not None
+        return reason.kind is ReasonKind.INPUT and self.restored.get(detail["path"]) == detail["before"] is not None
 
 
 def plan_ephemeral_reset(session: Session, workflow: Workflow, records: TorcRecords) -> EphemeralReset:
     """Plan the reset of ephemeral user data.
 
-    A value that a job made is removed, and the job runs again. A value in the spec is restored, and if it had
-    changed, its readers run again. Other values stay."""
+    A value that a job made is removed, and the job runs again. A value in the spec is restored, and its readers run
+    again if they had another one. Other values stay."""
     found = EphemeralReset()
     ephemeral = {name: one for name, one in records.user_data.items() if one.ephemeral}
     if not ephemeral:
@@ -151,8 +170,31 @@ def plan_ephemeral_reset(session: Session, workflow: Workflow, records: TorcReco
     readers = _by_path({row.job.id: templates[row.job.name].inputs for row in rows})
     active = {row.job.id for row in rows if row.job.state in ACTIVE}
     for name, one in ephemeral.items():
-        _plan_value(name, one, workflow, makers, readers, active, found)
+        path = Path(workflow.directory, one.path)
+        if not path.exists():
+            continue
+        if made_by := makers.get(one.path):
+            if made_by[0] not in active:
+                found.values[name] = made_by[0]
+                detail = {"name": f"user_data_{name}", "path": str(path), "before": None, "after": None}
+                found.jobs[made_by[0]] = (Reason(ReasonKind.OUTPUT, detail),)
+        elif one.given is not None and path.read_text().strip() != one.given:
+            touched = readers.get(one.path, [])
+            if not active.intersection(touched):
+                found.values[name] = 0
+                found.restored[str(path)] = blake3(_file_text(one.given).encode()).hexdigest()
+                _add_readers(session, name, str(path), touched, found)
     return found
+
+
+def _add_readers(session: Session, name: str, path: str, readers: list[int], found: EphemeralReset) -> None:
+    """Add the readers of a value that had the present one, which will be replaced."""
+    detail = {"name": f"user_data_{name}", "path": path, "before": digest_of(path), "after": found.restored[path]}
+    stale = find_stale_jobs(session, readers).stale
+    for job in readers:
+        differs = any(one.kind is ReasonKind.INPUT and one.detail["path"] == path for one in stale.get(job, ()))
+        if not differs and job not in found.jobs:
+            found.jobs[job] = (Reason(ReasonKind.INPUT, detail),)
 
 
 def reset_ephemeral(workflow: Workflow, records: TorcRecords, found: EphemeralReset, reset: set[int]) -> None:
@@ -165,31 +207,6 @@ def reset_ephemeral(workflow: Workflow, records: TorcRecords, found: EphemeralRe
             Path(workflow.directory, one.path).unlink(missing_ok=True)
         else:
             write_text(Path(workflow.directory, one.path), one.given)
-
-
-def _plan_value(
-    name: str,
-    one: UserDatum,
-    workflow: Workflow,
-    makers: Mapping[str, list[int]],
-    readers: Mapping[str, list[int]],
-    active: set[int],
-    found: EphemeralReset,
-) -> None:
-    path = Path(workflow.directory, one.path)
-    if not path.exists():
-        return
-    made_by = makers.get(one.path, [])
-    detail = {"name": f"user_data_{name}", "path": str(path), "before": None, "after": None}
-    if made_by:
-        if made_by[0] not in active:
-            found.values[name] = made_by[0]
-            found.jobs[made_by[0]] = (Reason(ReasonKind.OUTPUT, detail),)
-    elif one.given is not None and path.read_text().strip() != one.given:
-        touched = readers.get(one.path, [])
-        if not active.intersection(touched):
-            found.values[name] = 0
-            found.jobs.update((job, (Reason(ReasonKind.INPUT, detail),)) for job in touched if job not in found.jobs)
 
 
 def _by_path(paths: Mapping[int, Mapping[str, str]]) -> dict[str, list[int]]:

@@ -12,7 +12,14 @@ from blake3 import blake3
 from msgspec.structs import replace
 
 from rekindle.dialects.torc.json5 import read_json5
-from rekindle.dialects.torc.spec_parts import NamedItems, Sweep, expand_entries, read_named_items, read_parameters
+from rekindle.dialects.torc.spec_parts import (
+    NamedItems,
+    Sweep,
+    expand_entries,
+    read_named_items,
+    read_parameters,
+    without_nulls,
+)
 from rekindle.dialects.torc.torc_jobs import (
     JOB_KEYS,
     TorcJob,
@@ -50,31 +57,34 @@ class TorcSpec(msgspec.Struct, frozen=True):
     records: TorcRecords
 
 
-def load_spec(path: Path, folder_of: FolderOf) -> TorcSpec:
-    """Read and check a torc spec. Raises SpecError with every problem and its place."""
+def load_spec(path: Path, directory: Path, folder_of: FolderOf) -> TorcSpec:
+    """Read and check a torc spec. Raises SpecError with every problem and its place. `directory`: the folder in which
+    the jobs run, and from which their relative paths are taken."""
     content = read_bytes(path)
+    if path.suffix.lower() == ".kdl":
+        hint = "save the spec as YAML, JSON or JSON5: the keys are the same"
+        raise SpecError(str(path), [SpecProblem(0, 0, "KDL files are not read here", hint)])
     problems = Problems(str(path))
     if path.suffix.lower() == ".json5":
         root = _json5(content, path, problems)
     else:
         root = read_tree(content, path.suffix, problems)
-    directory = str(path.parent.resolve())
-    made, records = _translate(root, directory, folder_of, problems)
-    definition = assemble(made, {}, SpecSource(directory), problems)
+    made, records = _translate(root, str(directory), folder_of, problems)
+    definition = assemble(made, {}, SpecSource(str(directory)), problems)
     digest = blake3(content + records.folder.encode()).hexdigest()
     return TorcSpec(replace(definition, source_digest=digest), records)
 
 
-def load_commands(path: Path, name: str, folder_of: FolderOf) -> TorcSpec:
-    """Read a file with a command on each line: each becomes a job without dependencies."""
+def load_commands(path: Path, name: str, directory: Path, folder_of: FolderOf) -> TorcSpec:
+    """Read a file with a command on each line: each becomes a job without dependencies. `directory`: see
+    `load_spec`."""
     lines = read_bytes(path).decode(errors="replace").splitlines()
     commands = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     jobs = [{"name": f"job{number}", "command": command} for number, command in enumerate(commands, 1)]
     problems = Problems(str(path))
     root = from_python({"name": name, "jobs": jobs}, SourcePlace(), problems)
-    directory = str(path.parent.resolve())
-    made, records = _translate(root, directory, folder_of, problems)
-    return TorcSpec(assemble(made, {}, SpecSource(directory), problems), records)
+    made, records = _translate(root, str(directory), folder_of, problems)
+    return TorcSpec(assemble(made, {}, SpecSource(str(directory)), problems), records)
 
 
 def _json5(content: bytes, path: Path, problems: Problems) -> Node | None:
@@ -93,6 +103,7 @@ def _translate(
     top = table(root, "the spec", problems)
     if top is None:
         return None, TorcRecords("")
+    top = without_nulls(top)
     name = top.get("name")
     folder = folder_of(name.text if isinstance(name, ScalarNode) else "")
     check_keys(top, (*_MAIN_KEYS, *_OTHER_KEYS, *_IGNORED_KEYS), "a torc spec", problems)
@@ -104,7 +115,11 @@ def _translate(
     entries: dict[str, MappingEntry] = {}
     for job in jobs:
         if job.name in entries:
-            problems.add(job.source.place, f"there is a job {job.name!r:.60} already", "names are of one job each")
+            problems.add(
+                job.source.place,
+                f"there is a job {job.name!r:.60} already",
+                "put its parameters into its name; a job that follows them all takes depends_on_regexes",
+            )
         entries[job.name] = MappingEntry(job.source.place, job_entry(job, named, places, problems))
     made = MappingNode(top.place, {key: top.entries[key] for key in ("name", "project") if key in top.entries})
     if "jobs" in top.entries:
@@ -117,10 +132,10 @@ def _translate(
 
 
 def _jobs(top: MappingNode, shared: Sweep, named: NamedItems, problems: Problems) -> list[TorcJob]:
-    found = []
+    found: list[TorcJob] = []
     for name, binding, one in expand_entries(top, "jobs", JOB_KEYS, shared, problems):
         job = read_torc_job(name, binding, one, named, problems)
-        if job is not None:
+        if job is not None and not (found and found[-1].merge(job)):
             found.append(job)
     resolve_regex_needs(found, problems)
     return found

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rekindle.dialects.command_session import open_reconciled, open_store, print_canceled
+from rekindle.dialects.torc.restart_report import first_names, job_count, report_restart
+from rekindle.dialects.torc.torc_group import TorcGroup
 from rekindle.dialects.torc.torc_options import (
     confirm,
     filter_documents,
     filter_option,
     key_argument,
+    no_prompts_option,
     print_json,
     print_list,
     selected_workflow,
@@ -41,14 +45,13 @@ from rekindle.engine.submit.submit import preview, submit
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Workflow
-    from rekindle.engine.results import PlannedRestart, SubmitResult
+    from rekindle.engine.results import SubmitResult
     from rekindle.engine.session import Session
 
-_MAX_NAMES = 5
 _WORKFLOW_FIELDS = ("key", "name", "project", "timestamp", "run_id", "directory")
 
 
-@click.group()
+@click.group(cls=TorcGroup)
 def workflows() -> None:
     """Create, start, restart and show workflows.
 
@@ -89,8 +92,9 @@ def create_from_commands_file(commands: Path, name: str) -> None:
     store_spec(commands, commands_of=name)
 
 
-@workflows.command()
+@click.command()
 @key_argument
+@no_prompts_option
 def start(key: str | None) -> None:
     """Check that the workflow can run: every file that no job makes exists.
 
@@ -109,10 +113,15 @@ def start(key: str | None) -> None:
         click.echo(f"workflow {workflow.id} is started: {ready} ready; `torc jobs run {workflow.id}` runs them")
 
 
-@workflows.command()
+for _name in ("start", "initialize", "init"):
+    workflows.add_command(start, _name)
+
+
+@click.command()
 @key_argument
 @click.option("-d", "--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--only-uninitialized", is_flag=True, help="Only run jobs that were reset by hand.")
+@no_prompts_option
 def restart(key: str | None, dry_run: bool, only_uninitialized: bool) -> None:
     """Run again jobs that were interrupted, that are stale, or that were reset. Running jobs are not touched.
 
@@ -122,26 +131,49 @@ def restart(key: str | None, dry_run: bool, only_uninitialized: bool) -> None:
       rekindle torc workflows restart --only-uninitialized
     """
     with open_reconciled() as session:
-        workflow = selected_workflow(session, key)
-        records = records_of(session, workflow)
-        ephemeral = EphemeralReset() if only_uninitialized else plan_ephemeral_reset(session, workflow, records)
-        found = plan_restart(session, workflow, only_uninitialized=only_uninitialized, also=ephemeral.jobs)
-        if found.proposal is None and not only_uninitialized:
-            check_inputs(session, workflow)
-        planned = found.proposal.plan.jobs if found.proposal is not None else ()
-        if not dry_run:
-            confirm(f"This restarts workflow {workflow.id} {workflow.name}: {_job_count(len(planned))} will run again.")
-            reset_ephemeral(workflow, records, ephemeral, {job.id for job in planned if not job.stays})
-            if found.proposal is not None:
-                rerun.apply(session, found.proposal)
-        _report_restart(session, workflow, found, dry_run=dry_run)
+        restart_workflow(session, selected_workflow(session, key), only_uninitialized, dry_run=dry_run)
+
+
+for _name in ("restart", "reinitialize", "reinit"):
+    workflows.add_command(restart, _name)
+
+
+def restart_workflow(session: Session, workflow: Workflow, only_uninitialized: bool, *, dry_run: bool) -> None:
+    """Plan a restart, apply it unless it is a dry run, and print it."""
+    records = records_of(session, workflow)
+    ephemeral = EphemeralReset() if only_uninitialized else plan_ephemeral_reset(session, workflow, records)
+    found = plan_restart(
+        session,
+        workflow,
+        only_uninitialized=only_uninitialized,
+        also=ephemeral.jobs,
+        ignores=ephemeral.ignores,
+    )
+    if found.proposal is None and not only_uninitialized:
+        check_inputs(session, workflow)
+    planned = found.proposal.plan.jobs if found.proposal is not None else ()
+    if not dry_run:
+        confirm(f"This restarts workflow {workflow.id} {workflow.name}: {job_count(len(planned))} will run again.")
+        reset_ephemeral(workflow, records, ephemeral, {job.id for job in planned if not job.stays})
+        if found.proposal is not None:
+            rerun.apply(session, found.proposal)
+    report_restart(session, workflow, found, sorted(ephemeral.values), dry_run=dry_run)
+
+
+reinitialize_option = click.option(
+    *("-r", "--reinitialize", "--restart", "reinitialize"),
+    is_flag=True,
+    help="Let them run, as `restart --only-uninitialized` does.",
+)
 
 
 @click.command()
 @key_argument
 @click.option("-f", "--failed-only", is_flag=True, help="Only jobs that have failed, with any return code.")
 @click.option("-d", "--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-def reset_status(key: str | None, failed_only: bool, dry_run: bool) -> None:
+@reinitialize_option
+@no_prompts_option
+def reset_status(key: str | None, failed_only: bool, dry_run: bool, reinitialize: bool) -> None:
     """Reset jobs and their descendants to uninitialized. `restart` runs them.
 
     \b
@@ -157,7 +189,8 @@ def reset_status(key: str | None, failed_only: bool, dry_run: bool) -> None:
         ]
         ids = [job.id for job in jobs]
         failed = SelectedJobs({job.id: job.version for job in jobs}) if failed_only else None
-        reset_jobs(session, ids, failed, dry_run=dry_run)
+        restarted = [workflow] if reinitialize else []
+        reset_jobs(session, ids, failed, dry_run=dry_run, restarted=restarted)
 
 
 for _name in ("reset-status", "reset-job-status"):
@@ -213,7 +246,7 @@ def cancel(key: str | None) -> None:
     if torc_options().as_json:
         print_json({"workflow_key": str(workflow.id), "canceled": keys})
     else:
-        click.echo(f"canceled {_job_count(len(keys))} of workflow {workflow.id}")
+        click.echo(f"canceled {job_count(len(keys))} of workflow {workflow.id}")
 
 
 @workflows.command()
@@ -239,9 +272,16 @@ def status(key: str | None) -> None:
         click.echo(f"  {word}: {number:,}")
 
 
-def reset_jobs(session: Session, ids: list[int], selected: SelectedJobs | None = None, *, dry_run: bool) -> None:
-    """Reset these jobs and report them; of `selected` ones, only those that have not changed since. `jobs reset-status`
-    uses this too."""
+def reset_jobs(
+    session: Session,
+    ids: list[int],
+    selected: SelectedJobs | None = None,
+    *,
+    dry_run: bool,
+    restarted: Sequence[Workflow] = (),
+) -> None:
+    """Reset these jobs and report them; of `selected` ones, only those that have not changed since. Then let the reset
+    jobs of the `restarted` workflows run. `jobs reset-status` uses this too."""
     if not ids:
         if torc_options().as_json:
             print_json({"dry_run": dry_run, "jobs": [], "refused": []})
@@ -251,8 +291,12 @@ def reset_jobs(session: Session, ids: list[int], selected: SelectedJobs | None =
     proposal = plan_reset(session, ids if selected is None else selected, {"jobs": ids})
     jobs = [job for job in proposal.plan.jobs if not job.stays]
     if not dry_run:
-        confirm(f"This resets {_job_count(len(jobs))}: {_first_names([job.name for job in jobs])}.")
+        confirm(f"This resets {job_count(len(jobs))}: {first_names([job.name for job in jobs])}.")
         rerun.apply(session, proposal)
+        for workflow in restarted:
+            restart_workflow(session, workflow, only_uninitialized=True, dry_run=False)
+        if restarted:
+            return
     held = {job.id for job in jobs if job.holds is not None}
     if torc_options().as_json:
         document = [_reset_document(job.id, job.name, job.id in held) for job in jobs]
@@ -260,7 +304,7 @@ def reset_jobs(session: Session, ids: list[int], selected: SelectedJobs | None =
         print_json({"dry_run": dry_run, "jobs": document, "refused": refused})
         return
     would = "would reset" if dry_run else "reset"
-    click.echo(f"{would} {_job_count(len(jobs))}: {_first_names([job.name for job in jobs])}")
+    click.echo(f"{would} {job_count(len(jobs))}: {first_names([job.name for job in jobs])}")
     for one in proposal.plan.refused:
         click.echo(f"left alone: {one.name}: {one.why}", err=True)
     click.echo("a dry run: nothing is changed" if dry_run else "`torc workflows restart` lets them run")
@@ -270,75 +314,37 @@ def _reset_document(key: int, name: str, held: bool) -> dict[str, object]:
     return {"key": str(key), "name": name, "status": "uninitialized" if held else "blocked"}
 
 
-def _report_restart(session: Session, workflow: Workflow, found: PlannedRestart, *, dry_run: bool) -> None:
-    planned = found.proposal.plan.jobs if found.proposal is not None else ()
-    refused = found.proposal.plan.refused if found.proposal is not None else ()
-    if torc_options().as_json:
-        print_json(
-            {
-                "workflow_key": str(workflow.id),
-                "run_id": RunNumbers(session, workflow).current,
-                "dry_run": dry_run,
-                "jobs": [
-                    {
-                        "key": str(job.id),
-                        "name": job.name,
-                        "status": "ready" if job.after is State.READY else "blocked",
-                        "reasons": [{"kind": reason.kind.value, **reason.detail} for reason in job.reasons],
-                    }
-                    for job in planned
-                ],
-                "running": [{"key": str(job.id), "name": job.name} for job in found.running],
-                "done": [{"key": str(job.id), "name": job.name} for job in found.stays],
-                "refused": [{"key": str(one.id), "name": one.name, "why": one.why} for one in refused],
-            }
-        )
-        return
-    if planned:
-        would = "would run again" if dry_run else "run again"
-        click.echo(f"{_job_count(len(planned))} {would}: {_first_names([job.name for job in planned])}")
-    else:
-        click.echo("nothing to restart")
-    if found.running:
-        click.echo(f"left alone, because they run: {_first_names([job.name for job in found.running])}")
-    if found.stays:
-        click.echo(f"done, with a return code that is not 0: {_first_names([job.name for job in found.stays])}")
-    for one in refused:
-        click.echo(f"left alone: {one.name}: {one.why}")
-    if dry_run:
-        click.echo("a dry run: nothing is changed")
-
-
-def _job_count(number: int) -> str:
-    return "1 job" if number == 1 else f"{number:,} jobs"
-
-
-def _first_names(names: list[str]) -> str:
-    more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
-    return ", ".join(names[:_MAX_NAMES]) + more
-
-
-def store_spec(spec: Path, *, update: bool = False, commands_of: str | None = None) -> None:
-    """Read a spec file, store it, and print the workflow's key. If the file is invalid, nothing is stored.
+def store_spec(spec: Path, *, update: bool = False, commands_of: str | None = None, quiet: bool = False) -> int:
+    """Read a spec file, store it, print the workflow's key unless `quiet`, and return it. If the file is invalid,
+    nothing is stored.
 
     `update`: as the next revision of the workflow of that name. `commands_of`: the workflow's name, if the file has a
     command on each line."""
     loaded = None if update else _read(spec, commands_of)
     with open_store(create=not update) as session:
         done = _update(session, spec) if loaded is None else _create(session, spec, commands_of, loaded)
+    if quiet:
+        return done.workflow
     if torc_options().as_json:
         print_json(
-            {"workflow_key": str(done.workflow), "workflow_id": done.workflow, "name": done.name, "jobs": done.jobs}
+            {
+                "id": done.workflow,
+                "workflow_key": str(done.workflow),
+                "workflow_id": done.workflow,
+                "name": done.name,
+                "jobs": done.jobs,
+            }
         )
     elif done.created:
         click.echo(f"Created workflow {done.workflow} {done.name} with {done.jobs:,} jobs")
     else:
         what = "unchanged" if done.unchanged else f"revision {done.revision}"
         click.echo(f"Workflow {done.workflow} {done.name}: {what}")
+    return done.workflow
 
 
 def _create(session: Session, spec: Path, commands_of: str | None, loaded: TorcSpec) -> SubmitResult:
-    directory = spec.parent.resolve()
+    directory = Path.cwd()
     while not make_folder(directory, loaded.records.folder):
         loaded = _read(spec, commands_of)
     save_records(directory, loaded.records)
@@ -346,9 +352,9 @@ def _create(session: Session, spec: Path, commands_of: str | None, loaded: TorcS
 
 
 def _update(session: Session, spec: Path) -> SubmitResult:
-    loaded = load_spec(spec, lambda name: _known_folder(session, name))
+    loaded = load_spec(spec, Path.cwd(), lambda name: _known_folder(session, name))
     preview(session, loaded.definition, revise=True)  # raises before any value is written
-    save_records(spec.parent.resolve(), loaded.records, only_new=True)
+    save_records(Path.cwd(), loaded.records, only_new=True)
     return submit(session, loaded.definition, revise=True)
 
 
@@ -360,7 +366,7 @@ def _known_folder(session: Session, name: str) -> str:
 
 
 def _read(spec: Path, commands_of: str | None) -> TorcSpec:
-    directory = spec.parent.resolve()
+    directory = Path.cwd()
     if commands_of is None:
-        return load_spec(spec, lambda name: free_folder(directory, name))
-    return load_commands(spec, commands_of, lambda name: free_folder(directory, name))
+        return load_spec(spec, directory, lambda name: free_folder(directory, name))
+    return load_commands(spec, commands_of, directory, lambda name: free_folder(directory, name))

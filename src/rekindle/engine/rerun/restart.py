@@ -77,13 +77,15 @@ def plan_restart(
     note: str | None = None,
     progress: ReadProgress | None = None,
     also: Mapping[int, tuple[Reason, ...]] | None = None,
+    ignores: Callable[[int, Reason], bool] | None = None,
 ) -> PlannedRestart:
     """Plan the restart of a workflow. Nothing is written except the digests of files that were read.
 
     Jobs run again if they were interrupted, canceled or are stale, with all descendants and with earlier modifications;
     jobs that were reset by hand are released (`only_uninitialized`: only these). Running jobs are left alone, and
     reruns that would disturb them are refused; with `cancel_running` they are canceled first. `also` adds jobs that
-    have ended and must run again, with reasons.
+    have ended and must run again, with reasons. `ignores` takes a job and a reason: reasons for which it returns true
+    do not make a job stale.
 
     Refused if a job that would run needs a missing file that no job produces. PlanRefused, with each job's reason, if
     none of the jobs can run again.
@@ -92,7 +94,7 @@ def plan_restart(
         raise Refused(f"{workflow.name} is archived", hint=f"rekindle workflows archive --undo {workflow.id}")
     refuse_without_folder(session, [workflow])
     seen = selections.with_versions(session, selections.select(session, Selection(workflow=str(workflow.id))))
-    found = StaleJobs({}) if only_uninitialized else _stale_jobs(session, workflow.id, progress, also or {})
+    found = StaleJobs({}) if only_uninitialized else _stale_jobs(session, workflow.id, progress, also or {}, ignores)
     restart = _restart_requests(session, workflow, only_uninitialized, found)
     if not restart.requests:
         return PlannedRestart(None, restart.running, restart.stays, found.unknown)
@@ -159,13 +161,21 @@ def _restart_requests(session: Session, workflow: Workflow, only_reset: bool, fo
 
 
 def _stale_jobs(
-    session: Session, workflow: int, progress: ReadProgress | None, also: Mapping[int, tuple[Reason, ...]]
+    session: Session,
+    workflow: int,
+    progress: ReadProgress | None,
+    also: Mapping[int, tuple[Reason, ...]],
+    ignores: Callable[[int, Reason], bool] | None,
 ) -> StaleJobs:
-    """Return the stale jobs of a workflow, with those in `also`."""
+    """Return the stale jobs of a workflow, without reasons to ignore, with those in `also`."""
     with session.store.read() as archive:
         ended = archive.jobs.select(Compare("state", Op.IN, sorted(ENDED)), workflow)
     found = find_stale_jobs(session, ended, progress)
-    return replace(found, stale={**{job: also[job] for job in ended if job in also}, **found.stale})
+    stale = found.stale
+    if ignores is not None:
+        counted = {job: tuple(one for one in reasons if not ignores(job, one)) for job, reasons in stale.items()}
+        stale = {job: reasons for job, reasons in counted.items() if reasons}
+    return replace(found, stale={**{job: also[job] for job in ended if job in also}, **stale})
 
 
 def check_inputs(session: Session, workflow: Workflow) -> None:
