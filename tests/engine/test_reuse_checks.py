@@ -252,7 +252,7 @@ def look_at(project):
 
 def settle(project, checks):
     with project.session.store.write() as archive:
-        found = checks.record(archive, 1.0)
+        found = checks.record(archive, 1.0, os.path.exists)
     checks.committed()
     checks.close()
     project.check()

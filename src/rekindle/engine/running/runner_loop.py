@@ -252,9 +252,8 @@ class RunnerLoop:
         for name, attempts in claims.work.items():
             self._dispatcher.assign(name, attempts, self._iterated)
         self._more_ready |= self._dispatcher.assign_returned(self._iterated)
-        returned = (
-            0 if any(worker.idle for worker in self._dispatcher.open_workers()) else len(self._dispatcher.returned)
-        )
+        idle = any(worker.idle for worker in self._dispatcher.open_workers())
+        returned = 0 if idle else len(self._dispatcher.returned)
         self._to_start = min(returned, self._dispatcher.absent) or claims.waiting
         start_at = self._iterated + (0.0 if returned or claims.left else START_SECONDS)
         self._start_at = min(self._start_at, start_at) if self._to_start else math.inf
