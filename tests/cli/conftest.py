@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
@@ -37,6 +39,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def diamond(shell: Shell) -> Shell:
     """A workflow with one branch that failed in its second step."""
     shell.write(DIAMOND)

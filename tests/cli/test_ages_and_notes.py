@@ -7,6 +7,8 @@ import sqlite3
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 SPEC = """
 name: aged
 jobs:
@@ -17,6 +19,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def aged(shell: Shell) -> Shell:
     """A job that ended three days ago, one that ended just now, and one that never ran."""
     shell("submit", shell.write(SPEC))

@@ -7,6 +7,7 @@ import shutil
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
 from rekindle import Workflow
 from rekindle.domain.errors import SubmitRefused
 
@@ -15,6 +16,7 @@ OTHER = "{name: weather, jobs: {c: {run: 'true'}}}"
 
 
 @pytest.fixture
+@made_once
 def weather(shell: Shell) -> Shell:
     """A workflow of two jobs that has run, and another file of its name beside it."""
     shell.write(ONE, "weather.yaml")

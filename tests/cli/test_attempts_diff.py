@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 SPEC = """\
 name: tuned
 params: {alpha: 1}
@@ -18,6 +20,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def rerun(shell: Shell) -> Shell:
     """A job that failed, and completed in a rerun with another parameter and more memory."""
     shell.write(SPEC)

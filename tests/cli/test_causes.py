@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 HOLD = "kept = bytearray(b'x') * (200 << 20)\\nimport time; time.sleep(1.5)"
 
 SPEC = f"""
@@ -17,6 +19,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def ends(shell: Shell) -> Shell:
     shell.write(SPEC)
     assert shell("run", "spec.yaml", "-j", "2").code == 2

@@ -6,6 +6,7 @@ import contextlib
 
 import pytest
 
+from made_once import made_once
 from rekindle.api import Client
 from rekindle.domain.errors import Refused
 from rekindle.domain.states import State
@@ -23,6 +24,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def batch(shell):
     """Two jobs that failed."""
     shell.write(SPEC)

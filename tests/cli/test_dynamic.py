@@ -7,6 +7,8 @@ import json
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 ACTION = {
     "add": [{"name": "extra", "run": "true"}, {"name": "more", "run": "true", "needs": ["extra"]}],
     "set_children": {"x": 5},
@@ -15,6 +17,7 @@ ACTION = {
 
 
 @pytest.fixture
+@made_once
 def acted(shell: Shell) -> Shell:
     """A workflow whose job `a` has added two jobs, and changed and held `b`."""
     shell.write(json.dumps(ACTION), "action.json")

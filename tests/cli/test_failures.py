@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 SPEC = """
 name: w
 jobs:
@@ -16,6 +18,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def failed(shell: Shell) -> Shell:
     shell.write(SPEC)
     shell("run", "spec.yaml")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 NAME = b"caf\xe9.txt"
 TEXT = os.fsdecode(NAME)
 SEEN = r"caf\xe9.txt"
@@ -56,6 +58,7 @@ RESULT = "import json, os, names; json.dump(names.names(), open(os.environ['REKI
 
 
 @pytest.fixture
+@made_once
 def named(shell: Shell) -> Shell:
     """A workflow that has run, with names that are not UTF-8 in all places."""
     put(shell.folder, b"0")

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from cli_shell import Done, Shell
 
+from made_once import made_once
+
 ONE = "name: s\njobs:\n  j: {run: 'cat cfg > o', inputs: {i: cfg}, outputs: {o: o}}\n"
 AGES_AGO = 1_700_000_000
 
@@ -131,6 +133,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def globs(shell: Shell) -> Shell:
     put(shell.folder / "in" / "a.txt", "a\n")
     put(shell.folder / "in" / "b c.txt", "b\n")
@@ -300,6 +303,7 @@ FAN_OUT = "name: s\njobs:\n  e: {steps: [{name: p, each: 'in/*.txt', run: 'cat $
 
 
 @pytest.fixture
+@made_once
 def fan_out(shell: Shell) -> Shell:
     put(shell.folder / "in" / "a.txt", "a\n")
     put(shell.folder / "in" / "b.txt", "b\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from made_once import made_once
+
 SPEC = """\
 name: tuned
 params: {alpha: 1}
@@ -17,6 +19,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def tuned(shell):
     """A job that fails in its second step until alpha is 5."""
     shell.write(SPEC)

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 
 def run(shell: Shell, *steps: dict[str, Any], code: int = 0) -> None:
     """Run a workflow of one job, `f`, with these steps."""
@@ -20,6 +22,7 @@ def run(shell: Shell, *steps: dict[str, Any], code: int = 0) -> None:
 
 
 @pytest.fixture
+@made_once
 def failed(shell: Shell) -> Shell:
     """A fan-out with one failed item and nothing on stderr."""
     run(shell, {"name": "p", "each": ["a", "b"], "run": "echo item ${item}; test ${item} = a"}, code=2)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 NAMED = " (named in the command)"
 
 PROGRAMS = {  # job: (its command, the file that is edited)
@@ -96,6 +98,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def pair(shell: Shell) -> Shell:
     shell.write("print(1)\n", "prog.py")
     shell.write(SPEC)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cli_shell import Done, Shell
 
+from made_once import made_once
+
 SPEC = """
 name: names
 jobs:
@@ -23,6 +25,7 @@ jobs: {mean: {matrix: {k: [1]}, run: "true"}, only: {run: "true"}}
 
 
 @pytest.fixture
+@made_once
 def named(shell: Shell) -> Shell:
     """A workflow whose jobs are named like ranges of ids, templates and texts."""
     shell("submit", shell.write(SPEC))

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 SPEC = """\
 name: s
 params: {a: 1, b: 1}
@@ -22,6 +24,7 @@ DROPPED = "warning: j: the override a=3 is dropped: the spec now says a = 7 (was
 
 
 @pytest.fixture
+@made_once
 def tuned(shell: Shell) -> Shell:
     """A job that has run with a=3, though the spec says 1."""
     shell.write("", "in")

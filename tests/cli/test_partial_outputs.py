@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 FAILING = """\
 name: s
 jobs:
@@ -140,6 +142,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def steps(shell: Shell) -> Shell:
     shell.write(STEPS)
     assert shell("run", "spec.yaml").code == 2

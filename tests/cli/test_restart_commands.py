@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 SPEC = """\
 name: pipe
 jobs:
@@ -16,6 +18,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def pipe(shell: Shell) -> Shell:
     """`fit` has failed by itself, `kill` was killed, `last` waits for both."""
     shell.write(SPEC)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 FIRST = """\
 name: sweep
 params: {alpha: 0.1}
@@ -35,6 +37,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def sweep(shell: Shell) -> Shell:
     """The first revision, run; the file is the second one."""
     shell.write(FIRST)

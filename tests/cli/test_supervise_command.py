@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 BATCH = """
 name: batch
 jobs:
@@ -24,6 +26,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def batch(shell: Shell) -> Shell:
     shell("submit", shell.write(BATCH))
     return shell

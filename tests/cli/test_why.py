@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cli_shell import Shell
 
+from made_once import made_once
+
 SPEC = """\
 name: chain
 params: {alpha: 1}
@@ -21,6 +23,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def chain(shell: Shell) -> Shell:
     shell.write("raw\n", "raw.txt")
     shell.write(SPEC)

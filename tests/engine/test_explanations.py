@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.engine.conftest import Project
+from engine_project import Project
 
 from rekindle.domain.changes.fingerprints import Baseline
 from rekindle.domain.overrides import Overrides

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.engine.conftest import Project
+from engine_project import Project
 
 from rekindle.domain.rerun.plan import ReasonKind
 from rekindle.domain.rerun.request import How

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +13,7 @@ from store_driving import definition, ids, revise, run, submit
 from rekindle.domain.changes.revisions import RevisionOutline
 from rekindle.domain.definition import Definition, JobTemplate, Step
 from rekindle.domain.rerun.plan import ReasonKind
+from rekindle.store.archive import Store
 from rekindle.store.opening import open_store
 
 NAMES = "abcdef"
@@ -39,21 +43,24 @@ def as_given(one: Definition) -> tuple[object, ...]:
     return dict(one.params), jobs, {(names[parent], names[child]) for parent, child in one.edges}
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One store for every example, each with a workflow of its own."""
+    with closing(open_store(str(tmp_path_factory.mktemp("shared") / "s"), create=True)) as store:
+        yield store
+
+
 @settings(max_examples=60, deadline=None)
 @given(history=st.lists(definitions(), min_size=1, max_size=6))
-def test_every_revision_is_as_it_was_submitted(
-    history: list[dict[str, object]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    store = open_store(str(tmp_path_factory.mktemp("store") / ".rekindle"), create=True)
-    workflow = submit(store, **history[0])  # type: ignore[arg-type]
+def test_every_revision_is_as_it_was_submitted(shared: Store, history: list[dict[str, object]]) -> None:
+    workflow = submit(shared, **history[0])  # type: ignore[arg-type]
     for one in history[1:]:
-        revise(store, workflow, **one)  # type: ignore[arg-type]
-    with store.read() as archive:
+        revise(shared, workflow, **one)  # type: ignore[arg-type]
+    with shared.read() as archive:
         for number, one in enumerate(history, start=1):
             assert plain(archive.workflows.outline(workflow, number)) == as_given(definition(**one))  # type: ignore[arg-type]
         assert [each.number for each in archive.workflows.revisions(workflow)] == list(range(1, len(history) + 1))
         assert archive.check() == []
-    store.close()
 
 
 def test_a_revision_lists_every_job_that_it_touched_with_reasons(store):

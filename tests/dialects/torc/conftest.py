@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from torc_folder import DIAMOND, FAILING, Torc
 
+from made_once import made_once
+
 
 @pytest.fixture(scope="session")
 def executables(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -43,6 +45,7 @@ def diamond(torc: Torc) -> Torc:
 
 
 @pytest.fixture
+@made_once
 def failing(torc: Torc) -> Torc:
     """Four jobs without files; one failed with 1 and one with 3."""
     torc.create(FAILING)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from ziggy_sample import Pipeline
 
+from made_once import made_once
+
 
 @pytest.fixture
 def pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Pipeline:
@@ -19,6 +21,7 @@ def pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: py
 
 
 @pytest.fixture
+@made_once
 def failed(pipeline: Pipeline) -> Pipeline:
     """The sample after a run in which subtask 0 of each permuter task failed: tasks 1 and 2 of instance 1."""
     pipeline.console("start", "sample", "Test 1", "--work", "-j", "2", expect=2)
