@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from torc_folder import FAILING, Torc
 
+from rekindle.dialects.torc.commands import torc as torc_command
 from rekindle.dialects.torc.torc_group import NOT_HERE
 
 
@@ -49,6 +52,12 @@ def test_jobs_are_reset_and_run_in_one_command(failing: Torc) -> None:
     assert failing.statuses()["bad"] == "done"
     assert failing("jobs", "reset-status", keys["bad"], keys["worse"], "--restart", "--no-prompts").code == 0
     assert failing.statuses("status=ready") == {"bad": "ready", "worse": "ready"}
+
+
+def test_a_spec_is_checked_without_being_stored(torc: Torc) -> None:
+    torc.write("w.yaml", FAILING)
+    assert torc("create", "w.yaml", "--dry-run", "-u", "me").out.startswith("failing is valid: 4 jobs")
+    assert sorted(path.name for path in torc.folder.iterdir()) == ["w.yaml"]
 
 
 def test_one_job_is_shown(failing: Torc) -> None:
@@ -114,6 +123,24 @@ def test_the_page_lists_what_is_not_here() -> None:
     page = (Path(__file__).parents[3] / "docs" / "coming-from-torc.md").read_text()
     listed = page[page.index("The others exit with 64") :].strip().splitlines()[4:]
     assert listed == [f"| `{path}` | {instead} |" for path, instead in NOT_HERE.items()]
+
+
+def test_the_page_lists_every_command_and_flag() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "coming-from-torc.md").read_text()
+    listed = [line.split(" | ")[:2] for line in page.splitlines() if line.startswith("| `torc ")]
+    assert listed == [
+        [f"| `{path}`", ", ".join(f"`{flag}`" for flag in flags)] for path, flags in registered(torc_command)
+    ]
+
+
+def registered(command: click.Command, path: str = "torc") -> Iterator[tuple[str, list[str]]]:
+    """Yield the words and the flags of a command, or of each command of a group."""
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from registered(command.commands[name], f"{path} {name}")
+    else:
+        flags = [max(one.opts, key=len) for one in command.params if isinstance(one, click.Option)]
+        yield path, sorted(flag for flag in flags if flag != "--help")
 
 
 def test_the_version_is_printed(torc: Torc) -> None:

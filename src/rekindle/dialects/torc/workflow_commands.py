@@ -64,7 +64,11 @@ def workflows() -> None:
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--update", is_flag=True, help="Store the next revision of the workflow of that name, not another one.")
-def create(spec: Path, update: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Check the file, and store nothing.")
+@click.option("-u", "--user", expose_value=False, help="Accepted and ignored: a store has one owner.")
+@click.option("--skip-checks", is_flag=True, expose_value=False, help="Accepted and ignored.")
+@click.option("--no-resource-monitoring", is_flag=True, expose_value=False, help="Accepted and ignored.")
+def create(spec: Path, update: bool, dry_run: bool) -> None:
     """Store a spec file (YAML, JSON, JSON5) as a new workflow.
 
     \b
@@ -72,7 +76,14 @@ def create(spec: Path, update: bool) -> None:
       rekindle torc workflows create workflow.yaml
       rekindle torc workflows create --update workflow.yaml
     """
-    store_spec(spec, update=update)
+    if not dry_run:
+        store_spec(spec, update=update)
+        return
+    definition = _read(spec, None).definition
+    if torc_options().as_json:
+        print_json({"valid": True, "name": definition.name, "jobs": len(definition.jobs)})
+    else:
+        click.echo(f"{definition.name} is valid: {job_count(len(definition.jobs))}; a dry run: nothing is stored")
 
 
 for _name in ("create", "create-from-spec", "create-from-json-file", "create-from-json5-file"):
