@@ -60,13 +60,25 @@ def test_a_spec_is_checked_without_being_stored(torc: Torc) -> None:
     assert sorted(path.name for path in torc.folder.iterdir()) == ["w.yaml"]
 
 
+def test_one_workflow_is_shown(failing: Torc) -> None:
+    found = json.loads(failing("workflows", "get", "1").out)
+    assert (found["name"], found["run_id"]) == ("failing", 1)
+
+
+@pytest.mark.parametrize("what", ["1", "workflow.yaml"])
+def test_the_stages_of_a_workflow_are_shown(failing: Torc, what: str) -> None:
+    stages = failing.json("workflows", "execution-plan", what)["stages"]
+    assert [stage["jobs"] for stage in stages] == [["good", "bad", "worse"], ["below"]]
+    assert failing("workflows", "execution-plan", what).out.splitlines()[1] == "stage 2: 1 job: below"
+
+
 def test_one_job_is_shown(failing: Torc) -> None:
     job = json.loads(failing("jobs", "get", failing.keys()["worse"]).out)
     assert (job["name"], job["status"], job["return_code"]) == ("worse", "done", 3)
 
 
 @pytest.mark.parametrize(
-    "line", ["status 1", "reports summary 1", "workflows sync-status", "workflows init --no-prompts"]
+    "line", ["status 1", "reports summary 1", "workflows sync-status", "workflows init --no-prompts", "init-jobs 1"]
 )
 def test_other_words_for_a_command(failing: Torc, line: str) -> None:
     assert failing(*line.split()).code == 0
