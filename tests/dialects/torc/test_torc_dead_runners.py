@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import time
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-from torc_folder import Torc
+from torc_folder import Torc, kill_runner
 
 SPEC = 'name: cut\njobs: [{name: long, command: "test -e go || { touch began; exec sleep 600; }"}]\n'
 
@@ -19,15 +12,7 @@ SPEC = 'name: cut\njobs: [{name: long, command: "test -e go || { touch began; ex
 def cut(torc: Torc) -> Torc:
     """A job that is `submitted`, though its processes and their runner were killed."""
     torc.create(SPEC)
-    runner = subprocess.Popen(["torc", "jobs", "run"], cwd=torc.folder, start_new_session=True)
-    try:
-        wait_until((torc.folder / "began").exists)
-        wait_until(lambda: torc.statuses() == {"long": "submitted"})
-    finally:
-        for pid in [*descendants(runner.pid), runner.pid]:
-            os.kill(pid, signal.SIGKILL)
-        runner.wait()
-    assert torc.statuses() == {"long": "submitted"}
+    kill_runner(torc, "began", "long")
     return torc
 
 
@@ -55,17 +40,3 @@ def test_the_document_s_first_scenario(cut: Torc) -> None:
     assert cut("jobs", "run").code == 0
     found = cut.json("results", "list", "--all-runs")["results"]
     assert [(one["attempt_id"], one["cause"]) for one in found] == [(1, "lost"), (2, None)]
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Wait for a condition, at most a minute."""
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the descendants of a process, nearest first."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [one for child in map(int, children) for one in (child, *descendants(child))]

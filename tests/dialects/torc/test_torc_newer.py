@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from torc_folder import FAILING, Torc
 
+from rekindle.dialects.torc.commands import torc as torc_command
 from rekindle.dialects.torc.torc_group import NOT_HERE
 
 
@@ -51,13 +54,31 @@ def test_jobs_are_reset_and_run_in_one_command(failing: Torc) -> None:
     assert failing.statuses("status=ready") == {"bad": "ready", "worse": "ready"}
 
 
+def test_a_spec_is_checked_without_being_stored(torc: Torc) -> None:
+    torc.write("w.yaml", FAILING)
+    assert torc("create", "w.yaml", "--dry-run", "-u", "me").out.startswith("failing is valid: 4 jobs")
+    assert sorted(path.name for path in torc.folder.iterdir()) == ["w.yaml"]
+
+
+def test_one_workflow_is_shown(failing: Torc) -> None:
+    found = json.loads(failing("workflows", "get", "1").out)
+    assert (found["name"], found["run_id"]) == ("failing", 1)
+
+
+@pytest.mark.parametrize("what", ["1", "workflow.yaml"])
+def test_the_stages_of_a_workflow_are_shown(failing: Torc, what: str) -> None:
+    stages = failing.json("workflows", "execution-plan", what)["stages"]
+    assert [stage["jobs"] for stage in stages] == [["good", "bad", "worse"], ["below"]]
+    assert failing("workflows", "execution-plan", what).out.splitlines()[1] == "stage 2: 1 job: below"
+
+
 def test_one_job_is_shown(failing: Torc) -> None:
     job = json.loads(failing("jobs", "get", failing.keys()["worse"]).out)
     assert (job["name"], job["status"], job["return_code"]) == ("worse", "done", 3)
 
 
 @pytest.mark.parametrize(
-    "line", ["status 1", "reports summary 1", "workflows sync-status", "workflows init --no-prompts"]
+    "line", ["status 1", "reports summary 1", "workflows sync-status", "workflows init --no-prompts", "init-jobs 1"]
 )
 def test_other_words_for_a_command(failing: Torc, line: str) -> None:
     assert failing(*line.split()).code == 0
@@ -114,6 +135,24 @@ def test_the_page_lists_what_is_not_here() -> None:
     page = (Path(__file__).parents[3] / "docs" / "coming-from-torc.md").read_text()
     listed = page[page.index("The others exit with 64") :].strip().splitlines()[4:]
     assert listed == [f"| `{path}` | {instead} |" for path, instead in NOT_HERE.items()]
+
+
+def test_the_page_lists_every_command_and_flag() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "coming-from-torc.md").read_text()
+    listed = [line.split(" | ")[:2] for line in page.splitlines() if line.startswith("| `torc ")]
+    assert listed == [
+        [f"| `{path}`", ", ".join(f"`{flag}`" for flag in flags)] for path, flags in registered(torc_command)
+    ]
+
+
+def registered(command: click.Command, path: str = "torc") -> Iterator[tuple[str, list[str]]]:
+    """Yield the words and the flags of a command, or of each command of a group."""
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from registered(command.commands[name], f"{path} {name}")
+    else:
+        flags = [max(one.opts, key=len) for one in command.params if isinstance(one, click.Option)]
+        yield path, sorted(flag for flag in flags if flag != "--help")
 
 
 def test_the_version_is_printed(torc: Torc) -> None:

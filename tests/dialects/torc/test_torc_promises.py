@@ -6,12 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from torc_folder import Torc
+from torc_folder import Torc, descendants, wait_for, wait_until
 
 DOCUMENT = [
     # the sentence in the document, and its command line
@@ -238,22 +235,3 @@ def test_t12_timed_out_job_is_restarted_with_its_cause(torc: Torc) -> None:
     (job,) = torc.json("workflows", "restart", "--dry-run")["jobs"]
     assert job["name"] == "sleeps"
     assert "timeout" in [reason.get("cause") for reason in job["reasons"]]
-
-
-def wait_for(path: Path) -> None:
-    """Wait until a file exists."""
-    wait_until(path.exists)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Wait for a condition, at most a minute."""
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the descendants of a process, nearest first."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [one for child in map(int, children) for one in (child, *descendants(child))]

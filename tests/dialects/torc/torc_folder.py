@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,3 +102,36 @@ class Torc:
     def again(self) -> set[str]:
         """Return the jobs that a restart would run again."""
         return {job["name"] for job in self.json("workflows", "restart", "--dry-run")["jobs"]}
+
+
+def kill_runner(torc: Torc, file: str, job: str) -> None:
+    """Run the ready jobs until a job has made this file, then kill the runner with its worker and the job: the job
+    stays `submitted`."""
+    runner = subprocess.Popen(["torc", "jobs", "run"], cwd=torc.folder, start_new_session=True)
+    try:
+        wait_for(torc.folder / file)
+        wait_until(lambda: torc.statuses()[job] == "submitted")
+    finally:
+        for pid in [*descendants(runner.pid), runner.pid]:
+            os.kill(pid, signal.SIGKILL)
+        runner.wait()
+    assert torc.statuses()[job] == "submitted"
+
+
+def wait_for(path: Path) -> None:
+    """Wait until a file exists."""
+    wait_until(path.exists)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait for a condition, at most a minute."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the descendants of a process, nearest first."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [one for child in map(int, children) for one in (child, *descendants(child))]

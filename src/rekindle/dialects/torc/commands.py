@@ -40,6 +40,7 @@ from rekindle.dialects.torc.workflow_commands import (
     create,
     reinitialize_option,
     reset_jobs,
+    start,
     status,
     workflows,
 )
@@ -385,5 +386,6 @@ for _group in (workflows, jobs, results, files, user_data, hpc, reports):
     torc.add_command(_group)
 for _command in (create, run_workflow, watch, recover, status, cancel, delete):
     torc.add_command(_command)
+torc.add_command(start, "init-jobs")
 for _command in (run_workflow, delete, is_complete, sync_status):
     workflows.add_command(_command)

@@ -11,11 +11,15 @@ _FORMAT_FLAGS = ("-f", "-F", "--format", "--output-format")
 FORMATS = ("text", "table", "json")
 
 NOT_HERE = {
+    "access-groups": "`rekindle init --shared`",
     "completions": "the completion of rekindle",
     "compute-nodes": "`rekindle status`, which names the runners",
     "config": "the options of each command; there is no server to configure",
     "events": "`rekindle events`",
+    "exec": "`torc workflows create-from-commands-file`",
+    "failure-handlers": "the spec, then `torc create --update`",
     "job-dependencies": "`rekindle why JOB`",
+    "logs": "`rekindle logs JOB`",
     "plot-resources": "`torc -f json results list`, which has peak memory and CPU use",
     "remote": "`torc run` on each host that sees the store",
     "resource-requirements": "`rekindle jobs show JOB`",
@@ -47,7 +51,6 @@ NOT_HERE = {
     "workflows archive": "`rekindle workflows archive`",
     "workflows check-resources": "`torc -f json results list`, which has peak memory and CPU use",
     "workflows correct-resources": "`torc recover`",
-    "workflows execution-plan": "`torc jobs list`",
     "workflows export": "`rekindle workflows show`",
     "workflows import": "`torc create`",
     "workflows list-actions": "`torc jobs list`, where actions are jobs",

@@ -117,7 +117,7 @@ def result_document(attempt: Attempt, name: str, runs: RunNumbers) -> dict[str, 
         "compute_node": attempt.host,
         "return_code": return_code(attempt),
         "exec_time_minutes": None if seconds is None else seconds / 60,
-        "completion_time": _utc_text(attempt.ended),
+        "completion_time": None if attempt.ended is None else utc_text(attempt.ended),
         "status": "done" if ended_by_itself(attempt.state, attempt.cause) else _ended_status(attempt),
         "peak_memory_bytes": attempt.max_rss_bytes,
         "avg_memory_bytes": None,
@@ -182,5 +182,6 @@ def _ended_status(attempt: Attempt) -> str:
     return "canceled" if attempt.state is State.CANCELED else "terminated"
 
 
-def _utc_text(at: float | None) -> str | None:
-    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+def utc_text(at: float) -> str:
+    """Return a time as torc writes it."""
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")

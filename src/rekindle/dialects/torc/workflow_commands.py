@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,10 @@ from rekindle.dialects.torc.torc_records import (
     save_records,
 )
 from rekindle.dialects.torc.torc_spec import TorcSpec, load_commands, load_spec
-from rekindle.dialects.torc.torc_status import RunNumbers, count_statuses, job_documents, jobs_of
+from rekindle.dialects.torc.torc_status import RunNumbers, count_statuses, job_documents, jobs_of, utc_text
 from rekindle.domain.errors import NotFound
 from rekindle.domain.states import State
-from rekindle.engine.queries import selections, workflow_queries
+from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.queries.selections import SelectedJobs
 from rekindle.engine.rerun import rerun
 from rekindle.engine.rerun.restart import check_inputs, plan_reset, plan_restart
@@ -64,7 +65,11 @@ def workflows() -> None:
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--update", is_flag=True, help="Store the next revision of the workflow of that name, not another one.")
-def create(spec: Path, update: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Check the file, and store nothing.")
+@click.option("-u", "--user", expose_value=False, help="Accepted and ignored: a store has one owner.")
+@click.option("--skip-checks", is_flag=True, expose_value=False, help="Accepted and ignored.")
+@click.option("--no-resource-monitoring", is_flag=True, expose_value=False, help="Accepted and ignored.")
+def create(spec: Path, update: bool, dry_run: bool) -> None:
     """Store a spec file (YAML, JSON, JSON5) as a new workflow.
 
     \b
@@ -72,7 +77,14 @@ def create(spec: Path, update: bool) -> None:
       rekindle torc workflows create workflow.yaml
       rekindle torc workflows create --update workflow.yaml
     """
-    store_spec(spec, update=update)
+    if not dry_run:
+        store_spec(spec, update=update)
+        return
+    definition = _read(spec, None).definition
+    if torc_options().as_json:
+        print_json({"valid": True, "name": definition.name, "jobs": len(definition.jobs)})
+    else:
+        click.echo(f"{definition.name} is valid: {job_count(len(definition.jobs))}; a dry run: nothing is stored")
 
 
 for _name in ("create", "create-from-spec", "create-from-json-file", "create-from-json5-file"):
@@ -206,26 +218,72 @@ def list_workflows(filters: tuple[str, ...]) -> None:
     Example:
       rekindle torc workflows list
     """
-    from datetime import UTC, datetime
-
     with open_store() as session:
-        documents = [
-            {
-                "key": str(one.id),
-                "id": one.id,
-                "name": one.name,
-                "project": one.project,
-                "timestamp": datetime.fromtimestamp(one.submitted, UTC).isoformat().replace("+00:00", "Z"),
-                "run_id": RunNumbers(session, one).current,
-                "directory": one.directory,
-            }
-            for one in workflow_queries.workflows(session)
-        ]
+        documents = [_workflow_document(session, one) for one in workflow_queries.workflows(session)]
     print_list(
         "workflows",
         filter_documents(documents, filters, _WORKFLOW_FIELDS),
         ("key", "name", "project", "timestamp", "run_id"),
     )
+
+
+@workflows.command()
+@key_argument
+def get(key: str | None) -> None:
+    """Print one workflow as JSON.
+
+    \b
+    Example:
+      rekindle torc workflows get 1
+    """
+    with open_store() as session:
+        print_json(_workflow_document(session, selected_workflow(session, key)))
+
+
+def _workflow_document(session: Session, workflow: Workflow) -> dict[str, object]:
+    return {
+        "key": str(workflow.id),
+        "id": workflow.id,
+        "name": workflow.name,
+        "project": workflow.project,
+        "timestamp": utc_text(workflow.submitted),
+        "run_id": RunNumbers(session, workflow).current,
+        "directory": workflow.directory,
+    }
+
+
+@workflows.command("execution-plan")
+@click.argument("spec_or_key", required=False, metavar="[SPEC|WORKFLOW_KEY]")
+def execution_plan(spec_or_key: str | None) -> None:
+    """Show which jobs can run at once: each stage follows the ones before it.
+
+    \b
+    Example:
+      rekindle torc workflows execution-plan workflow.yaml
+    """
+    if spec_or_key is not None and Path(spec_or_key).is_file():
+        definition = _read(Path(spec_or_key), None).definition
+        names = {number: job.name for number, job in enumerate(definition.jobs)}
+        edges = list(definition.edges)
+    else:
+        with open_store() as session:
+            rows = jobs_of(session, selected_workflow(session, spec_or_key))
+            names = {row.job.id: row.job.name for row in rows if not row.job.retired}
+            below = job_queries.child_ids(session, list(names))
+            edges = [(parent, child) for parent, children in below.items() for child in children if child in names]
+    sorter = TopologicalSorter[int](dict.fromkeys(names, ()))
+    for parent, child in edges:
+        sorter.add(child, parent)
+    sorter.prepare()
+    stages = []
+    while ready := sorted(sorter.get_ready()):
+        stages.append([names[job] for job in ready])
+        sorter.done(*ready)
+    if torc_options().as_json:
+        print_json({"stages": [{"stage": number, "jobs": jobs} for number, jobs in enumerate(stages, 1)]})
+        return
+    for number, jobs in enumerate(stages, 1):
+        click.echo(f"stage {number}: {job_count(len(jobs))}: {first_names(jobs)}")
 
 
 @workflows.command()
