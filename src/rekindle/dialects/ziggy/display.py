@@ -110,8 +110,7 @@ def _show_instance(session: Session, key: str, shown: DisplayType | None) -> Non
         _show_statistics(tasks, session.clock())
     lost = workflow_queries.status(session, str(number))[0].dead_runners
     if any(one.keeper is None for one in lost) and any(one.state is State.RUNNING for one in tasks):
-        again = f"ziggy console restart --restartMode resume-monitoring --instance {number}"
-        click.echo(f"\nnobody monitors the running tasks: {again}", err=True)
+        click.echo(f"\nnobody monitors the running tasks: rekindle work -w {number}", err=True)
 
 
 _WAITING = (State.WAITING, State.READY)
