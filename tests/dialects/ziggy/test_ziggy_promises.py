@@ -400,6 +400,58 @@ def test_a_halted_instance_restarts_with_its_incomplete_subtasks(pipeline: Pipel
     assert set(pipeline.states().values()) == {"completed"}
 
 
+def test_halt_ends_the_task_of_a_dead_runner_and_no_subtask_starts_after_it(pipeline: Pipeline) -> None:
+    spec = SPEC.replace('"python3 steps.py permuter ', '"sh wait.sh ${item} && python3 steps.py permuter ')
+    (pipeline.folder / "sample.yaml").write_text(spec.replace("subtask_0: true", "subtask_0: false"))
+    (pipeline.folder / "wait.sh").write_text(
+        "case $1 in */image-1/*) touch waits; while ! test -e go; do sleep 0.02; done;; esac\n"
+    )
+    pipeline.console("start", "sample", "halted")
+    runner = pipeline.in_the_background("work", "-j", "1")
+    try:
+        until(lambda: (pipeline.folder / "waits").exists(), "subtask 1 runs")
+        runner.kill()
+        runner.wait()
+        pipeline.console("halt", "--instance", "1")
+    finally:
+        (pipeline.folder / "go").touch()
+        runner.kill()
+        runner.wait()
+    assert set(pipeline.states().values()) == {"canceled"}
+    assert not [one for one in pipeline.ran() if one.endswith(("st-1", "st-2", "st-3", "store"))]
+    assert pipeline.rekindle("work", "-j", "1").code == 0
+    assert pipeline.ran() == [], "nothing starts after it"
+    shown = pipeline.console("display", "--instance", "1", "--displayType", "alerts").out.splitlines()
+    assert sorted(line.split()[2] for line in shown if "HALTED" in line) == ["1", "2", "3", "4", "5"]
+
+
+def test_alerts_are_acknowledged_and_new_ones_are_not(failed: Pipeline) -> None:
+    def shown() -> list[tuple[str, bool]]:
+        table = failed.console("display", "--instance", "1", "--displayType", "alerts").out.splitlines()
+        rows = [line for line in table if " ERROR " in line or " HALTED " in line]
+        return [(line.split()[2], not line.endswith("-")) for line in rows]
+
+    assert shown() == [("1", False), ("2", False)]
+    assert "1 alert(s) acknowledged" in failed.console("acknowledge", "--task", "1").out
+    assert shown() == [("1", True), ("2", False)]
+    failed.console("restart", "--restartMode", "resubmit", "--task", "1", "--work", expect=2)
+    assert shown() == [("1", True), ("2", False), ("1", False)]
+    assert "2 alert(s) acknowledged" in failed.console("acknowledge", "--instance", "1").out
+    assert all(known for _, known in shown())
+    assert "no alert is left" in failed.console("acknowledge", "--instance", "1").out
+    failed.console("acknowledge", "--instance", "9", expect=1)
+
+
+def test_statistics_have_the_cost_by_node(failed: Pipeline) -> None:
+    shown = failed.console("display", "--instance", "1", "--displayType", "statistics").out
+    costs = shown.partition("Cost Estimate")[2].splitlines()
+    assert [line.split()[0] for line in costs[4:7]] == ["permuter", "flip", "averaging"]
+    permuter = costs[4].split()
+    assert (permuter[1], permuter[3]) == ("2", "2")
+    assert float(permuter[4]) == pytest.approx(float(permuter[2]), abs=0.0002), "two tasks remain, at the mean"
+    assert costs[5].split()[-1] == "unknown"
+
+
 def test_halting_an_ended_task_is_refused(failed: Pipeline) -> None:
     result = failed.console("halt", "--task", "1", expect=1)
     assert "not halted: task 1 permuter[set-1]: it is ERROR - WAITING_TO_STORE" in result.err
