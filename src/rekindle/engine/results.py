@@ -355,6 +355,7 @@ class WorkOptions(msgspec.Struct, frozen=True):
     """Options of a runner.
 
     `wait_timeout`: seconds after which the run ends; running attempts continue and the next runner adopts them.
+    `leave_on_interrupt`: a signal ends the run in the same way, instead of canceling the running attempts.
     `claim_for`: seconds after which the runner claims no more jobs; it waits for running attempts.
     `only`: a condition that holds for each job at the time of its claim.
     `most`: the number of attempts after which the runner ends.
@@ -368,6 +369,7 @@ class WorkOptions(msgspec.Struct, frozen=True):
     executor: str = "local"
     watch: bool = False  # wait for new jobs until interrupted
     wait_timeout: float | None = None
+    leave_on_interrupt: bool = False
     memory: int | None = None  # bytes for jobs; None: the machine's memory
     gpus: int = 0
     licences: Mapping[str, int] = msgspec.field(default_factory=dict)

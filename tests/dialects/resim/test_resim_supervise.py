@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 from resim_batch import CONFIG, Lab, until
 
@@ -222,6 +225,123 @@ def test_a_container_timeout_ends_a_test(lab: Lab) -> None:
     batch = lab.create()
     lab.wait(batch, expect=2)
     assert lab.tests(batch)["stop"]["executionError"]["errorCode"] == "timeout"
+
+
+@pytest.mark.parametrize("command", [("wait",), ("supervise", "--rerun-on-states", "Error")])
+def test_at_the_time_out_a_running_test_continues_and_the_next_command_adopts_it(
+    lab: Lab, command: tuple[str, ...]
+) -> None:
+    lab.order("stuck-merge")
+    batch = lab.create()
+    began = time.monotonic()
+    words = (*command, "--batch-id", batch, "-j", "1", "--wait-timeout", "1500ms", "--poll-every", "1h")
+    lab.batches(*words, expect=6)
+    assert time.monotonic() - began < 20
+    assert lab.tests(batch)["merge"]["jobStatus"] == "EXPERIENCE_RUNNING"
+    lab.mend("stuck-merge")
+    lab.wait(batch)
+    assert lab.seen().count("experience merge") == 1, "it was adopted, and ran once"
+    assert [one["runCounter"] for one in lab.tests(batch).values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", [("wait",), ("supervise", "--rerun-on-states", "Error")])
+def test_an_interrupt_ends_the_command_and_no_test(lab: Lab, command: tuple[str, ...], number: signal.Signals) -> None:
+    lab.order("stuck-merge", "broken-turn")
+    batch = lab.create()
+    waiting = lab.in_the_background("resim", "batches", *command, "--batch-id", batch, "-j", "1")
+    try:
+        until(lambda: lab.tests(batch)["merge"]["jobStatus"] == "EXPERIENCE_RUNNING", "it runs")
+        waiting.send_signal(number)
+        assert waiting.wait(timeout=20) not in (0, 2, 5)
+    finally:
+        waiting.kill()
+        waiting.wait()
+    assert lab.tests(batch)["merge"]["jobStatus"] == "EXPERIENCE_RUNNING"
+    lab.mend("stuck-merge")
+    result = lab.batches(*command, "--batch-id", batch, "-j", "1", "--poll-every", "100ms", expect=2)
+    assert command[0] == "wait" or "supervision 1 continues" in result.err
+    assert lab.seen().count("experience merge") == 1
+    assert lab.tests(batch)["merge"]["jobStatus"] == "SUCCEEDED"
+
+
+def test_cancel_on_interrupt_cancels_the_running_test(lab: Lab) -> None:
+    lab.order("stuck-merge")
+    batch = lab.create()
+    words = ("supervise", "--batch-id", batch, "--rerun-on-states", "Error", "-j", "1", "--cancel-on-interrupt")
+    supervisor = lab.in_the_background("resim", "batches", *words)
+    try:
+        until(lambda: lab.tests(batch)["merge"]["jobStatus"] == "EXPERIENCE_RUNNING", "it runs")
+        supervisor.terminate()
+        assert supervisor.wait(timeout=20) == 5
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+    assert lab.tests(batch)["merge"]["jobStatus"] == "CANCELLED"
+    refused = lab.batches("wait", "--batch-id", batch, "--no-work", "--cancel-on-interrupt", expect=1).err
+    assert "--cancel-on-interrupt and --no-work cannot be combined" in refused
+
+
+def test_cancel_ends_the_test_of_a_dead_runner(lab: Lab) -> None:
+    lab.order("stuck-merge")
+    batch = lab.create()
+    runner = lab.in_the_background("work", "-j", "1")
+    try:
+        until(lambda: lab.tests(batch)["merge"]["jobStatus"] == "EXPERIENCE_RUNNING", "it runs")
+    finally:
+        runner.kill()
+        runner.wait()
+    lab.batches("cancel", "--batch-id", batch)
+    assert {one["jobStatus"] for one in lab.tests(batch).values()} == {"CANCELLED"}
+    lab.mend("stuck-merge")
+    lab.wait(batch, expect=5)
+    assert "metrics merge" not in " ".join(lab.seen())
+
+
+def test_failing_batch_metrics_are_counted_beside_the_tests(lab: Lab) -> None:
+    (lab.folder / "report.py").write_text("raise SystemExit(3)\n")
+    batch = lab.create()
+    result = lab.supervise(batch, expect=2)
+    assert "attempt 1: 0 of 3 tests match (0.0 %), and the batch metrics: rerun 1" in result.err
+    assert "batch-metrics: ERROR" in result.err
+    summary = lab.batches("get", "--batch-id", batch, "--markdown").out.splitlines()
+    assert summary[2:] == ["- 3 total tests", "- 3 **Passed**", "- 0 **Blocking**", "- batch metrics: **Erroring**"]
+
+
+def test_wait_and_get_exit_with_the_states_that_remain(lab: Lab) -> None:
+    lab.finds("merge", "WARNING drifts")
+    lab.finds("stop", "BLOCKER ran over it")
+    batch = lab.create()
+    lab.wait(batch)
+    for states, code in (("Warning", 8), ("blocker,warning", 7), ("Error", 0)):
+        quiet = lab.batches("wait", "--batch-id", batch, "--quiet", "--fail-on-states", states, expect=code)
+        assert quiet.err == ""
+        got = lab.batches("get", "--batch-id", batch, "--fail-on-states", states, expect=code)
+        assert got.json["status"] == "SUCCEEDED"
+        assert (
+            lab.batches("get", "--batch-id", batch, "--exit-status", "--fail-on-states", states, expect=code).out == ""
+        )
+    for command in ("wait", "get"):
+        assert "Eror" in lab.batches(command, "--batch-id", batch, "--fail-on-states", "Eror", expect=1).err
+
+
+def test_all_tests_and_metrics_only_rerun_the_metrics_stage_of_every_test(lab: Lab) -> None:
+    batch = lab.create()
+    lab.wait(batch)
+    lab.seen()
+    lab.batches("rerun", "--batch-id", batch, "--all-tests", "--rerun-metrics-only")
+    lab.wait(batch)
+    assert lab.ran() == ["batch-metrics", "metrics merge", "metrics stop", "metrics turn"]
+    lab.batches("rerun", "--batch-id", batch, "--all-tests")
+    lab.wait(batch)
+    assert [line for line in lab.ran() if line.startswith("experience")] == [
+        "experience merge",
+        "experience stop",
+        "experience turn",
+    ]
+    for words in (("--rerun-metrics-only",), ("--from", "metrics"), ("--all-tests", "--test-ids", "1")):
+        lab.batches("rerun", "--batch-id", batch, *words, expect=1)
+    assert lab.ran() == []
 
 
 def test_waiting_is_woken_by_another_runner(lab: Lab) -> None:

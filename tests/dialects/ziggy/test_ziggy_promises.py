@@ -148,7 +148,7 @@ def test_z4_resume_monitoring_adopts_running_and_finished_tasks(pipeline: Pipeli
         (pipeline.folder / "go-set-1").touch()
         until(lambda: "permuter set-1 store" in ran_so_far(pipeline), "it finishes, and nobody sees it")
         until(lambda: sum(one.is_running() and one.status() != "zombie" for one in workers) <= 1, "its worker has gone")
-        result = pipeline.console("restart", "--restartMode", "RESUME_MONITORING", "--instance", "1").out
+        result = pipeline.console("restart", "--restartMode", "RESUME_MONITORING", "--instance", "1", "--detach").out
         assert "Restarting task(s) 1, 2 in instance 1 with restart mode Resume monitoring" in result
         assert "1 permuter[set-1]: has finished meanwhile: completed" in result
         assert "2 permuter[set-2]: runs on" in result
@@ -163,6 +163,41 @@ def test_z4_resume_monitoring_adopts_running_and_finished_tasks(pipeline: Pipeli
     assert set(pipeline.states().values()) == {"completed"}
     ran = pipeline.ran()
     assert len(ran) == len(set(ran)), "nothing ran twice"
+
+
+def test_z4_resume_monitoring_stays_until_the_adopted_tasks_have_ended(pipeline: Pipeline) -> None:
+    spec = SPEC.replace('"python3 steps.py permuter ', '"sh wait.sh ${matrix.unit} && python3 steps.py permuter ')
+    (pipeline.folder / "sample.yaml").write_text(spec.replace("subtask_0: true", "subtask_0: false"))
+    (pipeline.folder / "wait.sh").write_text("touch at-$1; while ! test -e go-$1; do sleep 0.02; done\n")
+    pipeline.console("start", "sample", "monitored")
+    runner = pipeline.in_the_background("work", "-j", "1")
+    until(lambda: (pipeline.folder / "at-set-1").exists(), "set 1 runs")
+    runner.kill()
+    runner.wait()
+    words = ("ziggy", "console", "restart", "--restartMode", "resume-monitoring", "--instance", "1")
+    interrupted = pipeline.in_the_background(*words)
+    monitor = None
+    try:
+        until(lambda: "nobody" not in pipeline.console("display", "--instance", "1").err, "it is monitored")
+        interrupted.terminate()
+        assert interrupted.wait(timeout=20) != 0
+        monitor = pipeline.in_the_background(*words)
+        until(lambda: "nobody" not in pipeline.console("display", "--instance", "1").err, "it is monitored again")
+        assert monitor.poll() is None, "it stays"
+        (pipeline.folder / "go-set-1").touch()
+        assert monitor.wait(timeout=30) == 0
+    finally:
+        (pipeline.folder / "go-set-1").touch()
+        for one in (interrupted, monitor):
+            if one is not None:
+                one.kill()
+                one.wait()
+    states = pipeline.states()
+    assert states["permuter[unit=set-1]"] == "completed"
+    assert states["permuter[unit=set-2]"] == "ready", "it starts nothing"
+    shown = pipeline.console("display", "--instance", "1", "--displayType", "full")
+    assert "nobody" not in shown.err
+    assert "EXECUTING" not in shown.out
 
 
 def ran_so_far(pipeline: Pipeline) -> str:
@@ -200,6 +235,35 @@ def test_z6_tasks_restart_each_in_its_own_mode_as_one_rerun(failed: Pipeline) ->
     assert "Restarting task(s) 2 in instance 1 with restart mode Resubmit" in result
     assert "rerun 2: 2 ready" in result
     assert failed.rekindle("undo").code == 0
+
+
+def test_z6_each_task_takes_the_mode_before_it_in_one_rerun(failed: Pipeline) -> None:
+    """In Ziggy's dialog, all rows get the mode of the last one."""
+    modes = ("--restartMode", "resubmit", "--task", "1", "--restartMode", "resume-current-step", "--task", "2")
+    result = failed.console("restart", *modes).out
+    assert "Restarting task(s) 1 in instance 1 with restart mode Resubmit" in result
+    assert "1 permuter[set-1]: starts at process: 1 of its subtasks to run, 3 left alone" in result
+    assert "Restarting task(s) 2 in instance 1 with restart mode Resume current step" in result
+    assert "2 permuter[set-2]: starts at store with 3 of 4 subtasks: 1 given up" in result
+    assert "rerun 1: 2 ready" in result
+    assert failed.rekindle("undo").code == 0, "one undo takes all of it back"
+    assert [failed.jobs()[f"permuter[unit=set-{unit}]"]["state"] for unit in (1, 2)] == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("-t 1 -r resubmit -t 2 -r resume-current-step", "--task 1 has no --restartMode before it"),
+        ("-r resubmit -t 1 -r resume-current-step", "no --task is behind --restartMode resume-current-step"),
+        ("-r resubmit -r resume-current-step -t 1", "no --task is behind --restartMode resubmit"),
+        ("-r resubmit -t 1,2 -r resume-current-step -t 2", "task 2 has two modes"),
+        ("-r resubmit -r resume-current-step -i 1", "no --task is behind --restartMode resubmit"),
+    ],
+)
+def test_a_mode_without_tasks_or_a_task_without_a_mode_is_refused(failed: Pipeline, words: str, why: str) -> None:
+    before = failed.jobs()
+    assert why in failed.console("restart", *words.split(), expect=64).err
+    assert failed.jobs() == before
 
 
 def test_z6_a_task_below_a_restarted_task_starts_from_the_beginning(failed: Pipeline) -> None:
@@ -334,6 +398,58 @@ def test_a_halted_instance_restarts_with_its_incomplete_subtasks(pipeline: Pipel
         "permuter set-1 store",
     ]
     assert set(pipeline.states().values()) == {"completed"}
+
+
+def test_halt_ends_the_task_of_a_dead_runner_and_no_subtask_starts_after_it(pipeline: Pipeline) -> None:
+    spec = SPEC.replace('"python3 steps.py permuter ', '"sh wait.sh ${item} && python3 steps.py permuter ')
+    (pipeline.folder / "sample.yaml").write_text(spec.replace("subtask_0: true", "subtask_0: false"))
+    (pipeline.folder / "wait.sh").write_text(
+        "case $1 in */image-1/*) touch waits; while ! test -e go; do sleep 0.02; done;; esac\n"
+    )
+    pipeline.console("start", "sample", "halted")
+    runner = pipeline.in_the_background("work", "-j", "1")
+    try:
+        until(lambda: (pipeline.folder / "waits").exists(), "subtask 1 runs")
+        runner.kill()
+        runner.wait()
+        pipeline.console("halt", "--instance", "1")
+    finally:
+        (pipeline.folder / "go").touch()
+        runner.kill()
+        runner.wait()
+    assert set(pipeline.states().values()) == {"canceled"}
+    assert not [one for one in pipeline.ran() if one.endswith(("st-1", "st-2", "st-3", "store"))]
+    assert pipeline.rekindle("work", "-j", "1").code == 0
+    assert pipeline.ran() == [], "nothing starts after it"
+    shown = pipeline.console("display", "--instance", "1", "--displayType", "alerts").out.splitlines()
+    assert sorted(line.split()[2] for line in shown if "HALTED" in line) == ["1", "2", "3", "4", "5"]
+
+
+def test_alerts_are_acknowledged_and_new_ones_are_not(failed: Pipeline) -> None:
+    def shown() -> list[tuple[str, bool]]:
+        table = failed.console("display", "--instance", "1", "--displayType", "alerts").out.splitlines()
+        rows = [line for line in table if " ERROR " in line or " HALTED " in line]
+        return [(line.split()[2], not line.endswith("-")) for line in rows]
+
+    assert shown() == [("1", False), ("2", False)]
+    assert "1 alert(s) acknowledged" in failed.console("acknowledge", "--task", "1").out
+    assert shown() == [("1", True), ("2", False)]
+    failed.console("restart", "--restartMode", "resubmit", "--task", "1", "--work", expect=2)
+    assert shown() == [("1", True), ("2", False), ("1", False)]
+    assert "2 alert(s) acknowledged" in failed.console("acknowledge", "--instance", "1").out
+    assert all(known for _, known in shown())
+    assert "no alert is left" in failed.console("acknowledge", "--instance", "1").out
+    failed.console("acknowledge", "--instance", "9", expect=1)
+
+
+def test_statistics_have_the_cost_by_node(failed: Pipeline) -> None:
+    shown = failed.console("display", "--instance", "1", "--displayType", "statistics").out
+    costs = shown.partition("Cost Estimate")[2].splitlines()
+    assert [line.split()[0] for line in costs[4:7]] == ["permuter", "flip", "averaging"]
+    permuter = costs[4].split()
+    assert (permuter[1], permuter[3]) == ("2", "2")
+    assert float(permuter[4]) == pytest.approx(float(permuter[2]), abs=0.0002), "two tasks remain, at the mean"
+    assert costs[5].split()[-1] == "unknown"
 
 
 def test_halting_an_ended_task_is_refused(failed: Pipeline) -> None:

@@ -215,8 +215,9 @@ def _print_news(news: SupervisionStarted | RoundReport | NoLiveRunner) -> None:
             ended = f"; supervision {earlier}, which died and had other options, is given up" if earlier else ""
             click.echo(f"supervision {number} begins{ended}", err=True)
         case RoundReport():
-            of = f"{news.matching:,} of {terminal.plural(news.total, 'job')}"
-            click.echo(f"round {news.number}: {of} match ({news.percent:.1f} %): rerun {news.rerun}", err=True)
+            of = f"{news.matching:,} of {terminal.plural(news.total, 'job')} match ({news.percent:.1f} %)"
+            aggregates = f", and {terminal.plural(news.aggregates, 'aggregate')}" if news.aggregates else ""
+            click.echo(f"round {news.number}: {of}{aggregates}: rerun {news.rerun}", err=True)
             for group, percent in news.stopped.items():
                 click.echo(f"  left alone: {terminal.one_line(group) or '(none)'}, {percent:.1f} % of it", err=True)
         case NoLiveRunner():
@@ -272,6 +273,7 @@ def _round(one: RoundReport) -> dict[str, Any]:
         "percent": one.percent,
         "matching": one.matching,
         "total": one.total,
+        "aggregates": one.aggregates,
         "rerun": one.rerun,
         "jobs": one.jobs,
         "stopped": dict(one.stopped),
@@ -315,6 +317,7 @@ def _rounds(report: SupervisionReport) -> str:
         Column("ROUND", right=True),
         Column("MATCH", right=True),
         Column("OF", right=True),
+        Column("AGGREGATES", right=True, drop=True),
         Column("PERCENT", right=True),
         Column("RERUN", right=True),
         Column("LEFT ALONE", cut="end", drop=True),
@@ -324,6 +327,7 @@ def _rounds(report: SupervisionReport) -> str:
             str(one.number),
             f"{one.matching:,}",
             f"{one.total:,}",
+            f"{one.aggregates:,}" if one.aggregates else "",
             f"{one.percent:.1f}",
             "" if one.rerun is None else str(one.rerun),
             ", ".join(f"{group or '(none)'} {percent:.1f} %" for group, percent in one.stopped.items()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -91,6 +91,9 @@ EXIT_CODES = {
     BatchStatus.CANCELLED: 5,
 }
 """Exit codes of `batches get --exit-status`, `wait` and `supervise`."""
+
+_REMAINING_EXIT_CODES = {Status.ERROR: 2, Status.BLOCKER: 7, Status.WARNING: 8}
+"""Exit codes for statuses that remain, the first of them first."""
 
 FINAL_STATUSES = (BatchStatus.SUCCEEDED, BatchStatus.ERROR, BatchStatus.CANCELLED)
 
@@ -185,6 +188,18 @@ class ResimBatch(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """The name for messages: `batch 3 merry-indigo-otter`."""
         return f"batch {self.workflow.id} {self.workflow.name}"
+
+
+def exit_code(batch: ResimBatch, fail_on: Collection[Status] = ()) -> int:
+    """Return the exit code of a batch.
+
+    An error, a cancellation or an unfinished batch comes first, then the statuses in `fail_on` that remain.
+    """
+    if (code := EXIT_CODES[batch.status]) != 0:
+        return code
+    left = {conflated_status(one) for one in (*batch.tests, *batch.metrics)}
+    remaining = (status for status in _REMAINING_EXIT_CODES if status in fail_on and status.value.upper() in left)
+    return next((_REMAINING_EXIT_CODES[status] for status in remaining), 0)
 
 
 def _is_active(members: Sequence[BatchJob]) -> bool | None:

@@ -98,12 +98,47 @@ def wait_options(command: Command) -> Command:
     return decorated  # type: ignore[no-any-return]
 
 
+class WorkRequest(msgspec.Struct, frozen=True):
+    """Whether and how a command that waits runs the tests of its batch."""
+
+    no_work: bool
+    slots: int | None
+    cancel_on_interrupt: bool
+
+
 def work_options(command: Command) -> Command:
-    """Add --no-work and -j, passed as `no_work` and `slots`."""
-    slots = click.IntRange(min=1)
-    command = click.option("-j", "--jobs", "slots", type=slots, metavar="N", help="Run up to N tests at once.")(command)
-    command = click.option("--no-work", is_flag=True, help="Run no tests, even if no runner is alive.")(command)
-    return outlives_reader(command)
+    """Add --no-work, -j and --cancel-on-interrupt, passed as `work`."""
+
+    @functools.wraps(command)
+    def with_work(*args: Any, no_work: bool, slots: int | None, cancel_on_interrupt: bool, **kwargs: Any) -> Any:
+        given = {"-j": slots is not None, "--cancel-on-interrupt": cancel_on_interrupt}
+        for option in (name for name, is_given in given.items() if no_work and is_given):
+            raise UsageError(f"{option} and --no-work cannot be combined", hint="leave out one of them")
+        return command(*args, work=WorkRequest(no_work, slots, cancel_on_interrupt), **kwargs)
+
+    decorated: Any = with_work
+    for decorate in (
+        click.option(
+            "--cancel-on-interrupt",
+            is_flag=True,
+            help="Cancel the running tests on Ctrl-C or SIGTERM. [default: they continue]",
+        ),
+        click.option(
+            "-j", "--jobs", "slots", type=click.IntRange(min=1), metavar="N", help="Run up to N tests at once."
+        ),
+        click.option("--no-work", is_flag=True, help="Run no tests, even if no runner is alive."),
+    ):
+        decorated = decorate(decorated)
+    return outlives_reader(decorated)  # type: ignore[no-any-return]
+
+
+fail_on_option = click.option(
+    "--fail-on-states",
+    metavar="STATES",
+    help="Exit with 7 if a Blocker remains, or 8 if a Warning remains, where these states are named.",
+)
+
+quiet_option = click.option("--quiet", is_flag=True, help="Print no progress.")
 
 
 def split(texts: Iterable[str]) -> list[str]:

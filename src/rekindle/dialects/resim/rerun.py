@@ -12,6 +12,7 @@ import click
 from msgspec.structs import replace
 
 from rekindle.dialects.command_session import open_reconciled
+from rekindle.dialects.resim.batch_definition import METRICS_STAGE
 from rekindle.dialects.resim.batches import BatchRequest, ResimBatch, read_batch, read_ids
 from rekindle.dialects.resim.options import BatchSelector, batch_options, find_batch
 from rekindle.dialects.resim.show import check_test_ids
@@ -54,17 +55,29 @@ class _BatchBusy(Exception):
     metavar="IDS",
     help="IDs of tests of this batch, separated by commas. Without IDs, only the batch metrics run again.",
 )
+@click.option("--all-tests", is_flag=True, help="Rerun all tests of this batch.")
+@click.option(
+    "--rerun-metrics-only",
+    is_flag=True,
+    help=f"Run only the metrics stage of the tests, on the existing output: --from {METRICS_STAGE}.",
+)
 @click.option(
     "--sync-with-test-suite", is_flag=True, help="Add the experiences that the batch's test suite has gained."
 )
 @click.option(
     "--from",
     "start",
-    default=FROM_BEGINNING,
     metavar="STAGE",
     help="Start at this stage (such as `metrics`), on the existing output.",
 )
-def rerun(selector: BatchSelector, test_ids: tuple[str, ...], sync_with_test_suite: bool, start: str) -> None:
+def rerun(
+    selector: BatchSelector,
+    test_ids: tuple[str, ...],
+    all_tests: bool,
+    rerun_metrics_only: bool,
+    sync_with_test_suite: bool,
+    start: str | None,
+) -> None:
     """Rerun tests of a batch, both stages, and the batch metrics over the current results.
 
     Tests run by the latest definition: a changed file is submitted first. An ID of another batch refuses the whole
@@ -74,14 +87,24 @@ def rerun(selector: BatchSelector, test_ids: tuple[str, ...], sync_with_test_sui
     Example:
       rekindle resim batches rerun --batch-id=3 --test-ids=7,8
       rekindle resim batches rerun --batch-id=3
-      rekindle resim batches rerun --batch-id=3 --test-ids=7 --from metrics
+      rekindle resim batches rerun --batch-id=3 --all-tests --rerun-metrics-only
     """
     ids = read_ids("--test-ids", test_ids)
-    if start != FROM_BEGINNING and not ids:
-        raise UsageError("--from requires --test-ids", hint="--test-ids ID,ID")
+    if all_tests and ids:
+        raise UsageError("--all-tests and --test-ids cannot be combined", hint="leave one out")
+    if rerun_metrics_only and start not in (None, METRICS_STAGE):
+        raise UsageError("--rerun-metrics-only and --from cannot be combined", hint="leave one out")
+    if (rerun_metrics_only or start is not None) and not (ids or all_tests):
+        option = "--rerun-metrics-only" if rerun_metrics_only else "--from"
+        raise UsageError(
+            f"{option} requires tests", hint="--test-ids ID,ID or --all-tests; without it, only batch metrics run again"
+        )
+    how = How(start=METRICS_STAGE if rerun_metrics_only else start or FROM_BEGINNING)
     with open_reconciled() as session:
         workflow = find_batch(session, selector)
-        applied = _rerun_with_retries(session, workflow, ids, How(start=start), sync_with_test_suite)
+        if all_tests:
+            ids = tuple(one.job.id for one in read_batch(session, workflow).tests)
+        applied = _rerun_with_retries(session, workflow, ids, how, sync_with_test_suite)
         name = read_batch(session, workflow).name
     if applied is not None:
         ready = f"rerun {applied.rerun} of {name}: {applied.ready:,} ready"

@@ -13,17 +13,18 @@ import click
 
 from rekindle.dialects.command_session import open_reconciled, open_store, print_canceled
 from rekindle.dialects.resim.batches import (
-    EXIT_CODES,
     FINAL_STATUSES,
     BatchJob,
     BatchStatus,
     ResimBatch,
     TestStatus,
     conflated_status,
+    exit_code,
     read_batch,
     read_ids,
+    read_states,
 )
-from rekindle.dialects.resim.options import BatchSelector, batch_options, find_batch
+from rekindle.dialects.resim.options import BatchSelector, batch_options, fail_on_option, find_batch
 from rekindle.domain.errors import NotFound, UsageError
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.engine.queries import job_queries
@@ -42,25 +43,28 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Print nothing, and exit with the batch's status: 0 succeeded, 2 error, 3 submitted, 4 running, 5 cancelled.",
 )
+@fail_on_option
 @click.option("--markdown", is_flag=True, help="Print a summary in Markdown.")
 @click.option("--slack", is_flag=True, help="Print a summary as a Slack webhook's payload.")
-def get(selector: BatchSelector, exit_status: bool, markdown: bool, slack: bool) -> int:
-    """Print a batch as JSON.
+def get(selector: BatchSelector, exit_status: bool, fail_on_states: str | None, markdown: bool, slack: bool) -> int:
+    """Print a batch as JSON. With --fail-on-states, also exit with its status, as --exit-status does.
 
     \b
     Example:
       rekindle resim batches get --project car --batch-name tonight
       rekindle resim batches get --batch-id 3 --exit-status
     """
+    fail_on = read_states("--fail-on-states", fail_on_states or "")
     with open_reconciled(looks=True) as session:
         batch = read_batch(session, find_batch(session, selector))
+    code = exit_code(batch, fail_on) if exit_status or fail_on_states is not None else 0
     if exit_status:
-        return EXIT_CODES[batch.status]
+        return code
     if markdown:
         click.echo(markdown_summary(batch), nl=False)
     else:
         _emit(slack_payload(batch) if slack else batch_json(batch))
-    return 0
+    return code
 
 
 @click.command()
@@ -240,7 +244,9 @@ def markdown_summary(batch: ResimBatch) -> str:
     counts = Counter(conflated_status(one) for one in batch.tests)
     lines = [f"The batch **{batch.workflow.name}** ({batch.workflow.id}) {_SUMMARIES[batch.status]}:", ""]
     lines.append(f"- {len(batch.tests)} total tests")
-    return "\n".join([*lines, *(f"- {counts[word]} **{label}**" for word, label in _counted_labels(counts))]) + "\n"
+    lines += [f"- {counts[word]} **{label}**" for word, label in _counted_labels(counts)]
+    lines += [f"- batch metrics: **{label}**" for label in _failing_metrics(batch)]
+    return "\n".join(lines) + "\n"
 
 
 def slack_payload(batch: ResimBatch) -> dict[str, Any]:
@@ -249,6 +255,7 @@ def slack_payload(batch: ResimBatch) -> dict[str, Any]:
     lines = [
         f"{len(batch.tests)} total tests",
         *(f"{counts[word]} *{label}*" for word, label in _counted_labels(counts)),
+        *(f"batch metrics: *{label}*" for label in _failing_metrics(batch)),
     ]
     intro = f"The batch *{batch.workflow.name}* ({batch.workflow.id}) {_SUMMARIES[batch.status]}:"
     texts = [intro, "\n".join(f"• {line}" for line in lines)]
@@ -263,6 +270,12 @@ def format_time(at: float | None) -> str | None:
 def _counted_labels(counts: Counter[str]) -> list[tuple[str, str]]:
     """Return (status, label) pairs to list: Passed and Blocking always, the others if their count is not zero."""
     return [(word, label) for word, label in _LABELS.items() if counts[word] or word in ("PASSED", "BLOCKER")]
+
+
+def _failing_metrics(batch: ResimBatch) -> list[str]:
+    """Return the labels of batch metrics that did not pass."""
+    found = [conflated_status(one) for one in batch.metrics]
+    return [_LABELS[word] for word in found if word in ("ERROR", "BLOCKER", "WARNING")]
 
 
 def _conflated_batch_status(batch: ResimBatch) -> str:

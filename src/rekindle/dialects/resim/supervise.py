@@ -9,22 +9,31 @@ import click
 
 from rekindle.dialects.command_session import open_store
 from rekindle.dialects.resim.batches import (
-    EXIT_CODES,
     FINAL_STATUSES,
     BatchStatus,
     ResimBatch,
     conflated_status,
+    exit_code,
     read_batch,
     read_states,
 )
-from rekindle.dialects.resim.options import BatchSelector, batch_options, find_batch, wait_options, work_options
+from rekindle.dialects.resim.options import (
+    BatchSelector,
+    WorkRequest,
+    batch_options,
+    fail_on_option,
+    find_batch,
+    quiet_option,
+    wait_options,
+    work_options,
+)
 from rekindle.dialects.resim.rerun import submit_latest
 from rekindle.domain.batches.flakiness import PassHistory
 from rekindle.domain.batches.supervision import Guards, SupervisionEnd
-from rekindle.domain.errors import BadValue, Refused, UsageError
+from rekindle.domain.errors import BadValue, Refused
 from rekindle.domain.states import State
-from rekindle.domain.verdicts import Status
 from rekindle.engine.results import NoLiveRunner, SuperviseOptions, SupervisionStarted, WorkOptions, WorkReport
+from rekindle.engine.running.signals import deliver
 from rekindle.engine.supervising import batch_wait
 from rekindle.engine.supervising import supervise as engine
 from rekindle.engine.supervising.batch_wait import RunBatch, WaitLimits, WaitOutcome
@@ -32,6 +41,7 @@ from rekindle.engine.supervising.batch_wait import RunBatch, WaitLimits, WaitOut
 if TYPE_CHECKING:
     from rekindle.domain.batches.supervision_report import RoundReport, SupervisionReport
     from rekindle.domain.models import Workflow
+    from rekindle.domain.verdicts import Status
     from rekindle.engine.session import Session
 
 TIMED_OUT, CANCELLED = 6, 5
@@ -39,22 +49,28 @@ TIMED_OUT, CANCELLED = 6, 5
 
 @click.command()
 @batch_options
+@fail_on_option
+@quiet_option
 @wait_options
 @work_options
-def wait(selector: BatchSelector, limits: WaitLimits, no_work: bool, slots: int | None) -> int:
+def wait(
+    selector: BatchSelector, fail_on_states: str | None, quiet: bool, limits: WaitLimits, work: WorkRequest
+) -> int:
     """Wait for a batch to finish, running its tests if no other runner does.
 
-    Exit code: 0 succeeded, 2 error, 5 cancelled, 6 timed out, 1 any other reason. After the time-out no further test
-    starts; running tests continue.
+    Exit code: 0 succeeded, 2 error, 5 cancelled, 6 timed out, 1 any other reason; 7 blockers or 8 warnings remain, if
+    --fail-on-states names them. After the time-out, or an interrupt, no further test starts and running tests continue;
+    the next command that waits or works adopts them.
 
     \b
     Example:
       rekindle resim batches wait --project car --batch-name tonight --wait-timeout 2h
       rekindle resim batches wait --batch-id 3 --no-work --poll-every 10s
     """
+    fail_on = read_states("--fail-on-states", fail_on_states or "")
     with open_store() as session:
         workflow = find_batch(session, selector)
-        end = batch_wait.wait(session, workflow, limits, run_function(session, workflow, no_work, slots), print_idle)
+        end = batch_wait.wait(session, workflow, limits, run_function(session, workflow, work), print_idle)
         batch = read_batch(session, workflow)
     if end is WaitOutcome.TIMED_OUT:
         click.echo(f"timed out after {limits.limit:g} s, last state {batch.status}", err=True)
@@ -62,30 +78,35 @@ def wait(selector: BatchSelector, limits: WaitLimits, no_work: bool, slots: int 
     if end is WaitOutcome.INTERRUPTED:
         return CANCELLED
     require_final_status(batch)
-    click.echo(f"{batch.name}: {batch.status}", err=True)
-    return EXIT_CODES[batch.status]
+    if not quiet:
+        click.echo(f"{batch.name}: {batch.status}", err=True)
+    return exit_code(batch, fail_on)
 
 
 def run_function(
     session: Session,
     workflow: Workflow,
-    no_work: bool,
-    slots: int | None,
+    request: WorkRequest,
     print_line: Callable[[str], None] = lambda line: click.echo(line, err=True),
 ) -> RunBatch | None:
     """Return a function that runs the batch's ready jobs, or None with --no-work.
 
-    Jobs that can never start are printed.
+    Jobs that can never start are printed. Without --cancel-on-interrupt, a signal ends this process and no test.
     """
-    if no_work and slots is not None:
-        raise UsageError("-j and --no-work cannot be combined", hint="leave out one of them")
-    if no_work:
+    if request.no_work:
         return None
+    leaves = not request.cancel_on_interrupt
 
     def run(left: float | None) -> WorkReport:
         from rekindle.engine.running.work import work
 
-        report = work(session, WorkOptions(workflow=str(workflow.id), slots=slots, wait_timeout=left))
+        options = WorkOptions(
+            workflow=str(workflow.id), slots=request.slots, wait_timeout=left, leave_on_interrupt=leaves
+        )
+        report = work(session, options)
+        if report.signal is not None and leaves:
+            print_line("interrupted; the running tests continue, and the same command continues with them")
+            deliver(report.signal)
         for name, asks in report.never_fit:
             print_line(f"{name} can never start here: {asks}")
         return report
@@ -106,10 +127,6 @@ def require_final_status(batch: ResimBatch) -> None:
     held = sum(job.held is not None for job in left)
     hint = f"release them: rekindle release -w {batch.workflow.id} -f held=true" if held else "rekindle jobs list"
     raise Refused(f"{batch.name} stopped in the state {batch.status}: {len(left):,} jobs have not run", hint=hint)
-
-
-_REMAINING_EXIT_CODES = {Status.ERROR: 2, Status.BLOCKER: 7, Status.WARNING: 8}
-"""Exit codes for states that remain. The first state in --fail-on-states decides."""
 
 
 @click.command()
@@ -133,7 +150,7 @@ _REMAINING_EXIT_CODES = {Status.ERROR: 2, Status.BLOCKER: 7, Status.WARNING: 8}
 @click.option(
     "--fail-on-states", metavar="STATES", help="States that decide the exit code. [default: --rerun-on-states]"
 )
-@click.option("--quiet", is_flag=True, help="Print no progress.")
+@quiet_option
 @wait_options
 @work_options
 def supervise(
@@ -144,12 +161,12 @@ def supervise(
     fail_on_states: str | None,
     quiet: bool,
     limits: WaitLimits,
-    no_work: bool,
-    slots: int | None,
+    work: WorkRequest,
 ) -> int:
     """Wait for a batch, running its tests if no other runner does, and rerun matching tests up to a number of times.
 
-    Reruns use the latest definition. If the command dies, the same command continues.
+    Reruns use the latest definition. If the command is interrupted or dies, running tests continue, and so does the
+    same command.
 
     Exit code, from the final state of the batch: 0 success, 1 internal error, 2 error, 5 cancelled, 6 timed out; 7
     blockers or 8 warnings remain, if --fail-on-states names them.
@@ -174,7 +191,7 @@ def supervise(
 
     with open_store() as session:
         workflow = find_batch(session, selector)
-        run = run_function(session, workflow, no_work, slots)
+        run = run_function(session, workflow, work)
 
         def refresh() -> None:
             submit_latest(session, read_batch(session, workflow))
@@ -209,26 +226,18 @@ def _exit_code(report: SupervisionReport, batch: ResimBatch, fail_states: frozen
     """
     if report.end is SupervisionEnd.TIMED_OUT:
         return TIMED_OUT
-    if batch.status is BatchStatus.ERROR:
-        return EXIT_CODES[BatchStatus.ERROR]
-    if report.end is SupervisionEnd.CANCELED or batch.status is BatchStatus.CANCELLED:
+    if batch.status is not BatchStatus.ERROR and report.end is SupervisionEnd.CANCELED:
         return CANCELLED
     require_final_status(batch)
-    return next(
-        (
-            code
-            for status, code in _REMAINING_EXIT_CODES.items()
-            if status in fail_states and report.statuses.get(status)
-        ),
-        0,
-    )
+    return exit_code(batch, fail_states)
 
 
 def _progress_line(news: SupervisionStarted | RoundReport) -> str:
     if isinstance(news, SupervisionStarted):
         return f"supervision {news.supervision} " + ("continues" if news.resumed else "starts")
     matching = f"{news.matching:,} of {news.total:,} tests match ({news.percent:.1f} %)"
-    return f"attempt {news.number}: {matching}: rerun {news.rerun}"
+    metrics = ", and the batch metrics" if news.aggregates else ""
+    return f"attempt {news.number}: {matching}{metrics}: rerun {news.rerun}"
 
 
 def _end_lines(report: SupervisionReport, batch: ResimBatch) -> list[str]:
@@ -237,6 +246,7 @@ def _end_lines(report: SupervisionReport, batch: ResimBatch) -> list[str]:
     for fixed in report.fixed:
         flaky = " (flaky)" if fixed.passed is PassHistory.FLAKY else ""
         lines.append(f"  {fixed.id} {fixed.name}: {fixed.status} after {fixed.attempts} attempts{flaky}")
-    left = [one for one in batch.tests if conflated_status(one) in ("ERROR", "BLOCKER", "WARNING")]
+    members = (*batch.tests, *batch.metrics)
+    left = [one for one in members if conflated_status(one) in ("ERROR", "BLOCKER", "WARNING")]
     lines += [f"  {one.job.id} {one.experience}: {conflated_status(one)}" for one in left]
     return lines

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.dialects.command_session import open_store, print_canceled
+from rekindle.dialects.ziggy.alerts import HALTED, acknowledge
 from rekindle.dialects.ziggy.display import display
 from rekindle.dialects.ziggy.options import find_instance, instance_option, selected_tasks, task_ids, tasks_option
 from rekindle.dialects.ziggy.pipelines import config, start
@@ -35,7 +36,7 @@ def halt(instance: str | None, task: tuple[str, ...]) -> None:
     """Halt the given tasks, or all incomplete tasks of an instance.
 
     Running processes are terminated, and waiting tasks do not start. Complete subtasks are kept: a restart runs the
-    others.
+    others. Each halted task raises an alert.
 
     \b
     Example:
@@ -48,7 +49,7 @@ def halt(instance: str | None, task: tuple[str, ...]) -> None:
         left = [one for one in tasks if one.state not in ENDED]
         for number, group in groupby(left, key=lambda one: one.instance):
             click.echo(f"Halting task(s) {', '.join(str(one.id) for one in group)} in instance {number}")
-        done = reconcile.cancel(session, [one.id for one in left])
+        done = reconcile.cancel(session, [one.id for one in left], HALTED)
         print_canceled(done)
         if task:
             for one in ended:
@@ -174,5 +175,5 @@ def version() -> None:
 
 
 ziggy.add_command(console)
-for command in (config, display, halt, log, restart, start, version):
+for command in (acknowledge, config, display, halt, log, restart, start, version):
     console.add_command(command)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.dialects.command_session import open_store
+from rekindle.dialects.ziggy.alerts import read_alerts
 from rekindle.dialects.ziggy.options import find_instance, instance_option, read_type, task_ids
 from rekindle.dialects.ziggy.restart_modes import refusals_by_mode
 from rekindle.dialects.ziggy.tasks import ProcessingStep, SubtaskCounts, Task, read_tasks
@@ -95,7 +96,7 @@ def _show_instances(title: str, found: Iterable[WorkflowStatus]) -> None:
 def _show_instance(session: Session, key: str, shown: DisplayType | None) -> None:
     number = find_instance(session, key).id
     if shown is DisplayType.ALERTS:
-        _show_alerts(job_queries.attempts(session, None, number), session)
+        _show_alerts(session, number)
         return
     tasks = read_tasks(session, selections.select(session, Selection(workflow=str(number))))
     if shown is DisplayType.ERRORS:
@@ -108,10 +109,10 @@ def _show_instance(session: Session, key: str, shown: DisplayType | None) -> Non
         _show_tasks("Pipeline Tasks", tasks, session.clock())
     if shown is DisplayType.STATISTICS:
         _show_statistics(tasks, session.clock())
+        _show_costs(tasks, job_queries.attempts(session, None, number), session.clock())
     lost = workflow_queries.status(session, str(number))[0].dead_runners
     if any(one.keeper is None for one in lost) and any(one.state is State.RUNNING for one in tasks):
-        again = f"ziggy console restart --restartMode resume-monitoring --instance {number}"
-        click.echo(f"\nnobody monitors the running tasks: {again}", err=True)
+        click.echo(f"\nnobody monitors the running tasks: rekindle work -w {number}", err=True)
 
 
 _WAITING = (State.WAITING, State.READY)
@@ -168,28 +169,13 @@ def _show_task(session: Session, word: str) -> None:
         print_table(f"Restart Modes of Task {task.id}", ("Mode", "Offered", "Why not"), rows)
 
 
-def _show_alerts(attempts: Sequence[Attempt], session: Session) -> None:
-    """Show every attempt that failed or was halted, also if a rerun has replaced it."""
-    bad = [one for one in attempts if one.state in ENDED_BADLY]
-    tasks = {one.id: one for one in read_tasks(session, sorted({one.job for one in bad}))}
+def _show_alerts(session: Session, instance: int) -> None:
     rows = [
-        (
-            format_time(one.ended),
-            str(one.job),
-            tasks[one.job].name,
-            "ERROR" if one.cause != "canceled" else "HALTED",
-            _failure_text(one),
-        )
-        for one in bad
+        (format_time(one.at), str(one.task), one.name, one.severity, one.message, format_time(one.acknowledged))
+        for one in read_alerts(session, instance)
     ]
-    print_table("Alerts", ("Date", "Task", "Source", "Severity", "Message"), rows, right=("Task",))
-
-
-def _failure_text(attempt: Attempt) -> str:
-    cause = attempt.cause.value if attempt.cause else ""
-    code = f" {attempt.exit_code}" if attempt.cause == "exit" else ""
-    message = attempt.failure.message if attempt.failure else ""
-    return f"{cause}{code}" + (f": {message}" if message else "")
+    columns = ("Date", "Task", "Source", "Severity", "Message", "Acknowledged")
+    print_table("Alerts", columns, rows, right=("Task",))
 
 
 def _show_statistics(tasks: Sequence[Task], now: float) -> None:
@@ -210,6 +196,32 @@ def _show_statistics(tasks: Sequence[Task], now: float) -> None:
             )
     columns = ("Node", "Tasks", "Total", "Mean", "Min", "Max")
     print_table("Processing Time Statistics", columns, rows, right=("Tasks",))
+
+
+def _show_costs(tasks: Sequence[Task], attempts: Sequence[Attempt], now: float) -> None:
+    """Show the core-hours of all attempts by node, and an estimate for the tasks that are not complete."""
+    spent: dict[int, list[float]] = {}
+    cpus = {one.id: one.cpus for one in tasks}
+    for attempt in attempts:
+        if attempt.started is not None and attempt.job in cpus:
+            seconds = max(0.0, (attempt.ended or now) - attempt.started)
+            spent.setdefault(attempt.job, []).append(seconds * cpus[attempt.job] / 3600)
+    rows, totals = [], [0.0, 0.0]
+    for node, found in _by_node(tasks).items():
+        used = [hours for one in found for hours in spent.get(one.id, ())]
+        done = [spent[one.id][-1] for one in found if one.step is ProcessingStep.COMPLETE and one.id in spent]
+        left = sum(one.step is not ProcessingStep.COMPLETE for one in found)
+        mean = sum(done) / len(done) if done else sum(used) / len(used) if used else None
+        estimate = 0.0 if not left else None if mean is None else left * mean
+        totals = [totals[0] + sum(used), totals[1] + (estimate or 0.0)]
+        rows.append((node, str(len(used)), f"{sum(used):.4f}", str(left), _hours(estimate)))
+    rows.append(("", str(sum(map(len, spent.values()))), f"{totals[0]:.4f}", "", f"{totals[1]:.4f}"))
+    columns = ("Node", "Attempts", "Core-hours", "Incomplete", "Estimate to complete")
+    print_table("Cost Estimate", columns, rows, right=columns[1:])
+
+
+def _hours(hours: float | None) -> str:
+    return "unknown" if hours is None else f"{hours:.4f}"
 
 
 def _elapsed(task: Task, now: float) -> float | None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rekindle.domain.errors import BadSelection, BadValue, UsageError
-from rekindle.domain.selection import Selection
-from rekindle.engine.queries import selections
+from rekindle.domain.selection import Compare, Op, Selection
+from rekindle.domain.states import ACTIVE, State
+from rekindle.engine.queries import selections, workflow_queries
 from rekindle.engine.results import WorkOptions, WorkReport
 from rekindle.query.job_keys import parse_ids
 from rekindle.streams import outlives_reader
@@ -103,6 +104,29 @@ def work_now(session: Session, instances: Sequence[int], slots: int | None) -> i
     report = work(session, WorkOptions(workflow=only, slots=slots))
     _print_report(report)
     return report.exit_code
+
+
+def monitor(session: Session, instances: Sequence[int]) -> int:
+    """Record the ends of tasks that run without a runner, until the last has ended; start none. Return the exit code.
+
+    A signal ends this process and no task.
+    """
+    from rekindle.engine.running.signals import deliver
+    from rekindle.engine.running.work import work
+
+    only = str(instances[0]) if len(instances) == 1 else None
+    nothing = Compare("id", Op.EQ, 0)
+    report = work(session, WorkOptions(workflow=only, slots=1, only=nothing, linger=False, leave_on_interrupt=True))
+    deliver(report.signal)
+    _print_report(report)
+    return report.exit_code
+
+
+def warn_ready(session: Session, instances: Sequence[int]) -> None:
+    """Print the command to type if tasks of the instances are ready or run, and no runner is alive."""
+    found = [workflow_queries.status(session, str(one))[0] for one in instances]
+    left = sum(one.counts.get(state, 0) for one in found for state in (State.READY, *ACTIVE))
+    warn_no_runner(left, any(one.runners for one in found))
 
 
 def _print_report(report: WorkReport) -> None:

@@ -15,16 +15,19 @@ from rekindle.dialects.command_session import open_reconciled, open_store
 from rekindle.dialects.ziggy.options import (
     check_work,
     instance_option,
+    monitor,
     parse_assignments,
     selected_tasks,
+    task_ids,
     tasks_option,
     warn_no_runner,
+    warn_ready,
     work_now,
     work_options,
 )
 from rekindle.dialects.ziggy.restart_modes import Mode, default_mode, options_for_mode, parse_mode, refusals_by_mode
 from rekindle.dialects.ziggy.tasks import ProcessingStep, Task, read_tasks
-from rekindle.domain.errors import PlanRefused, Refused
+from rekindle.domain.errors import PlanRefused, Refused, UsageError
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.plan import PlannedJob, ReasonKind, RerunPlan
 from rekindle.domain.rerun.request import FROM_BEGINNING, How
@@ -42,14 +45,58 @@ if TYPE_CHECKING:
 Requests = list[tuple[list[int], How]]
 
 
-@click.command()
+class RestartCommand(click.Command):
+    """A command that keeps the words of --restartMode and --task in the order in which they were typed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, and keep the order of the two options."""
+        options, _, order = self.make_parser(ctx).parse_args(list(args))
+        words = {name: iter(options.get(name, ())) for name in ("mode", "task")}
+        ctx.meta[_GIVEN] = [(one.name, next(words[one.name])) for one in order if one.name in words]
+        return super().parse_args(ctx, args)
+
+
+_GIVEN = f"{__name__}.given"
+
+
+def read_modes(given: Sequence[tuple[str, str]]) -> Mode | dict[int, Mode] | None:
+    """Return the one mode given, for every task; or of several modes, by task, the one before it; or None.
+
+    `given`: the words of "mode" and "task" in their order. Raise UsageError if a task has no mode before it, or two of
+    them, or if a mode has no task behind it.
+    """
+    words = [word for name, word in given if name == "mode"]
+    if len(words) < 2:
+        return parse_mode(words[0]) if words else None
+    found: dict[int, Mode] = {}
+    mode: Mode | None = None
+    for at, (name, word) in enumerate(given):
+        if name == "mode":
+            mode = parse_mode(word)
+            if [name for name, _ in given[at + 1 : at + 2]] != ["task"]:
+                raise UsageError(f"no --task is behind --restartMode {word}", hint=_ORDER)
+            continue
+        if mode is None:
+            raise UsageError(f"--task {word} has no --restartMode before it", hint=_ORDER)
+        for task in task_ids([word]):
+            if found.setdefault(task, mode) is not mode:
+                raise UsageError(f"task {task} has two modes: {found[task].typed} and {mode.typed}", hint=_ORDER)
+    return found
+
+
+_ORDER = "for instance --restartMode resubmit --task 3 --restartMode resume-current-step --task 4,5"
+
+
+@click.command(cls=RestartCommand)
 @click.option(
     "-r",
     "--restartMode",
     "mode",
+    multiple=True,
     metavar="MODE",
-    help="resubmit, resume-current-step, restart-from-beginning or resume-monitoring. [default: for each task, the "
-    "mode that keeps the most results and gives up no subtask]",
+    help="resubmit, resume-current-step, restart-from-beginning or resume-monitoring. Of several modes, each holds for "
+    "the --task options behind it. [default: for each task, the mode that keeps the most results and gives up no "
+    "subtask]",
 )
 @instance_option
 @tasks_option
@@ -60,9 +107,14 @@ Requests = list[tuple[list[int], How]]
 @click.option("--time", metavar="DURATION|xF", help="Set the time limit (2h), or multiply the current one (x1.5).")
 @click.option("--cpus", type=float, metavar="N", help="Set the number of cpus.")
 @click.option("--dry-run", is_flag=True, help="Show the plan without changing anything.")
+@click.option(
+    "--detach", is_flag=True, help="With resume-monitoring: do not stay until the tasks that still run have ended."
+)
 @work_options
+@click.pass_context
 def restart(
-    mode: str | None,
+    context: click.Context,
+    mode: tuple[str, ...],
     instance: str | None,
     task: tuple[str, ...],
     set_: tuple[str, ...],
@@ -70,6 +122,7 @@ def restart(
     time: str | None,
     cpus: float | None,
     dry_run: bool,
+    detach: bool,
     and_work: bool,
     slots: int | None,
 ) -> int:
@@ -80,36 +133,59 @@ def restart(
     nothing changes. Earlier attempts are kept as history. Parameters keep their earlier values unless --set changes
     them.
 
+    Tasks that are monitored again are recorded as they end, and the command ends with the last of them; Ctrl-C and
+    SIGTERM end the command only. With --work it also runs what is ready; with --detach it ends at once.
+
     \b
     Example:
       rekindle ziggy console restart --restartMode resubmit --task 2 --task 3,4,7-10
       rekindle ziggy console restart --restartMode RESUME_CURRENT_STEP --instance 1 --work
+      rekindle ziggy console restart --restartMode resubmit --task 3 --restartMode resume-current-step --task 4
     """
     check_work(and_work, slots)
-    chosen = None if mode is None else parse_mode(mode)
+    if and_work and detach:
+        raise UsageError("--work and --detach cannot be combined", hint="leave out one of them")
+    given = read_modes(context.meta[_GIVEN])
+    by_task = given if isinstance(given, dict) else {}
+    chosen = None if isinstance(given, dict) else given
     overrides = _overrides(set_, memory, time, cpus)
-    monitoring = chosen is Mode.RESUME_MONITORING or (chosen is None and bool(task))
+    monitoring = Mode.RESUME_MONITORING in {chosen, *by_task.values()} or (not mode and bool(task))
     with open_store() if monitoring else open_reconciled() as session:
-        seen = selections.with_versions(session, selected_tasks(session, instance, task))
-        tasks = read_tasks(session, list(seen.versions))
-        if instance is not None:
-            tasks = [one for one in tasks if _is_selected(one, chosen)]
+        seen, tasks = _read_selected(session, instance, task, chosen)
         if not tasks:
             click.echo(f"instance {instance} has no task to restart")
             return 0
-        modes = {one.id: chosen or default_mode(one) for one in tasks}
+        modes = {one.id: by_task.get(one.id) or chosen or default_mode(one) for one in tasks}
         lost = [one for one in tasks if modes[one.id] is Mode.RESUME_MONITORING]
         again = [one for one in tasks if modes[one.id] is not Mode.RESUME_MONITORING]
-        warn_idle = not and_work
-        refused = resume_monitoring(session, lost, dry_run=dry_run, warn_idle=warn_idle) if lost else {}
+        running, refused = resume_monitoring(session, lost, dry_run=dry_run) if lost else ([], {})
+        stays = bool(running) and not (dry_run or detach or and_work)
+        warn_idle = not (and_work or stays)
         if again:
             refused |= _rerun_tasks(session, again, seen, modes, overrides, dry_run=dry_run, warn_idle=warn_idle)
         _print_refused(tasks, refused)
         if len(refused) == len(tasks):
             raise Refused("nothing is restarted", hint=_available_modes(session, tasks[0], overrides))
-        if dry_run or not and_work:
-            return 0
-        return work_now(session, sorted({one.instance for one in tasks}), slots)
+        instances = sorted({one.instance for one in tasks})
+        if and_work and not dry_run:
+            return work_now(session, instances, slots)
+        return _monitor(session, instances, stays=stays) if lost and not dry_run else 0
+
+
+def _read_selected(
+    session: Session, instance: str | None, task: Sequence[str], mode: Mode | None
+) -> tuple[selections.SelectedJobs, list[Task]]:
+    """Return the versions of the named tasks, or of all tasks of an instance, and the tasks that a restart includes."""
+    seen = selections.with_versions(session, selected_tasks(session, instance, task))
+    tasks = read_tasks(session, list(seen.versions))
+    return seen, [one for one in tasks if instance is None or _is_selected(one, mode)]
+
+
+def _monitor(session: Session, instances: Sequence[int], *, stays: bool) -> int:
+    """Monitor the running tasks if the command `stays`, then print the command that runs what is left."""
+    code = monitor(session, instances) if stays else 0
+    warn_ready(session, instances)
+    return code
 
 
 def _is_selected(task: Task, mode: Mode | None) -> bool:
@@ -260,8 +336,8 @@ def _available_modes(session: Session, task: Task, overrides: Overrides | None) 
     return f"for task {task.id} there is: {', '.join(can)}" if can else f"no mode is offered for task {task.id}"
 
 
-def resume_monitoring(session: Session, tasks: Sequence[Task], *, dry_run: bool, warn_idle: bool) -> dict[int, str]:
-    """Reattach running tasks that have no live runner. Return the reason for each refused task.
+def resume_monitoring(session: Session, tasks: Sequence[Task], *, dry_run: bool) -> tuple[list[int], dict[int, str]]:
+    """Reattach running tasks that have no live runner. Return those that run on, and the reason for each refused task.
 
     Tasks that a runner attends, and tasks that do not run, are refused.
     """
@@ -270,7 +346,7 @@ def resume_monitoring(session: Session, tasks: Sequence[Task], *, dry_run: bool,
     refused = {one.id: one.why or one.found for one in found.jobs if one.found in ("none", "attended")}
     left = [task for task in tasks if task.id not in refused]
     if not left:
-        return refused
+        return [], refused
     for instance, group in groupby(left, key=lambda one: one.instance):
         listed = ", ".join(str(one.id) for one in group)
         mode = Mode.RESUME_MONITORING.value
@@ -283,12 +359,10 @@ def resume_monitoring(session: Session, tasks: Sequence[Task], *, dry_run: bool,
             click.echo(f"  {one.id} {names[one.id]}: {_describe_outcome(one)}")
     if dry_run:
         click.echo("a dry run: nothing is changed")
-        return refused
+        return [], refused
     if found.rerun is not None:
         click.echo(f"rerun {found.rerun}: lost tasks run again")
-    if warn_idle:
-        warn_no_runner(sum(one.found in ("running", "gone") for one in found.jobs), found.runner_alive)
-    return refused
+    return [one.id for one in found.jobs if one.found == "running"], refused
 
 
 def _describe_outcome(one: ReattachedJob) -> str:

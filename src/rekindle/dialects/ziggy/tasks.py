@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.engine.queries import job_queries
@@ -69,6 +70,7 @@ class Task(msgspec.Struct, frozen=True):
     fans_out: bool = False
     incomplete: str | None = None  # name of the last fan-out with a subtask that has not succeeded
     worker: str = "-"
+    cpus: float = 1.0
     began: float | None = None
     ended: float | None = None
 
@@ -105,7 +107,8 @@ def read_tasks(session: Session, ids: Sequence[int]) -> list[Task]:
     templates = job_queries.templates_of(session, [row.job for row in rows])
     live = {one.job: one for one in job_queries.attempts(session, ids, live=True)} if ids else {}
     counts = job_queries.subtask_counts(session, list(live.values()))
-    return [_task(row.job, templates[row.job.id], live.get(row.job.id), counts) for row in rows]
+    found = [_task(row.job, templates[row.job.id], live.get(row.job.id), counts) for row in rows]
+    return [replace(task, cpus=row.resources.cpus) for task, row in zip(found, rows, strict=True)]
 
 
 def _task(

@@ -220,8 +220,9 @@ class RoundDecision(msgspec.Struct, frozen=True):
     end: SupervisionEnd | None = None
     why: str = ""
     percent: float = 0.0
-    matching: int = 0
-    total: int = 0
+    matching: int = 0  # of the jobs in `total`
+    total: int = 0  # jobs, without aggregates
+    aggregates: int = 0  # that match
     stopped: Mapping[str, float] = msgspec.field(default_factory=dict)
 
 
@@ -246,7 +247,9 @@ def decide_round(rerun: int, jobs: Sequence[RerunCandidate], guards: Guards) -> 
     failing = sum(not one.aggregate for one in matching)
     percent = 100.0 * failing / len(counted) if counted else 0.0
     stopped = _stopped(counted, matching, guards)
-    found = RoundDecision(percent=percent, matching=len(matching), total=len(counted), stopped=stopped)
+    found = RoundDecision(
+        percent=percent, matching=failing, total=len(counted), aggregates=len(matching) - failing, stopped=stopped
+    )
     if not matching:
         end = SupervisionEnd.CANCELED if _canceled(jobs, guards) else SupervisionEnd.CLEAN
         return _end(found, end, "nothing is left to run again")

@@ -32,11 +32,12 @@ class RoundReport(msgspec.Struct, frozen=True):
 
     number: int  # from 1
     percent: float
-    matching: int
-    total: int
+    matching: int  # of the jobs in `total`
+    total: int  # jobs, without aggregates
     rerun: int | None = None
     jobs: int = 0  # rerun, without their descendants
     stopped: Mapping[str, float] = msgspec.field(default_factory=dict)  # groups, with their percentages
+    aggregates: int = 0  # that match
 
 
 class FixedJob(msgspec.Struct, frozen=True):

@@ -1,8 +1,9 @@
-"""Cancel, hold and release jobs."""
+"""Cancel, hold and release jobs, and acknowledge their ends."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rekindle.domain.models import JobFlags, StateChange
@@ -83,6 +84,15 @@ def hold(session: Session, chosen: Chosen, reason: str = "held", *, instead: boo
 def release(session: Session, chosen: Chosen, note: str | None = None) -> HoldResult:
     """Release held jobs. The note is recorded with the event."""
     return _set_hold(session, chosen, None, note)
+
+
+def acknowledge(session: Session, jobs: Sequence[int], note: str) -> None:
+    """Record that somebody has seen how these jobs ended until now. No job is changed."""
+    changes = _ChangedJobs(note)
+    with session.store.write() as archive:
+        for job in archive.jobs.flags(jobs):
+            changes.add(job)
+        changes.write(archive, session.clock(), "acknowledged")
 
 
 def _set_hold(

@@ -45,7 +45,7 @@ START_SECONDS = 0.2
 takes. If more jobs are ready than there are slots, no time is lost: the others are started at once."""
 
 RETURN_SECONDS = 1.0
-"""How long a run that has timed out waits for its workers to give back attempts that have not started."""
+"""How long a run that leaves its attempts waits for its workers to give back those that have not started."""
 
 CANCEL_SECONDS = 3.0
 """How long an interrupted run waits, after the grace periods, for canceled attempts to end."""
@@ -91,6 +91,7 @@ class RunnerLoop:
         self._limit = min((one for one in (options.wait_timeout, options.claim_for) if one is not None), default=None)
         self._stopping = self._timed_out = False  # stopping: nothing more is claimed
         self._canceled_at: float | None = None
+        self._leave_at: float | None = None  # the run ends by then, without the attempts that run
         self._kill_at: float | None = None
         self._interrupts_handled = 0
 
@@ -117,7 +118,7 @@ class RunnerLoop:
 
     @property
     def leaves(self) -> bool:
-        """Return whether the run has timed out while attempts run, which then continue without it."""
+        """Return whether the run ends while attempts run, which then continue without it."""
         return self._leaving and self._dispatcher.busy
 
     # --- one iteration
@@ -298,8 +299,8 @@ class RunnerLoop:
             dues += [self._peer_watch.due, self._start_at]
         if self._limit is not None and self._may_time_out:
             dues.append(self._began + self._limit)
-        if self._leaving:
-            dues.append(self._began + (self._limit or 0.0) + RETURN_SECONDS)
+        if self._leave_at is not None and self._leaving:
+            dues.append(self._leave_at)
         elif self._kill_at is not None:
             dues.append(self._kill_at)
         if self._reporter is not None:
@@ -315,6 +316,8 @@ class RunnerLoop:
         now = time.monotonic()
         if self._limit is not None and self._may_time_out and now - self._began > self._limit:
             self._timed_out = True
+            if self._options.wait_timeout is not None:
+                self._leave()
             self._drain()
         if self._kill_at is not None and now > self._kill_at:
             self._executor.close(grace=0.0)
@@ -324,6 +327,10 @@ class RunnerLoop:
             self._drain()
         interrupted = self._interrupts.count > self._interrupts_handled
         self._interrupts_handled = self._interrupts.count
+        if interrupted and self._options.leave_on_interrupt:
+            self._leave()
+            self._drain()
+            interrupted = False
         first = self._canceled_at is None
         if not interrupted and not (self._stop.cancels and first):
             return
@@ -334,6 +341,11 @@ class RunnerLoop:
         if first:
             self._kill_at = time.monotonic() + grace + CANCEL_SECONDS
 
+    def _leave(self) -> None:
+        """End the run soon, and let the attempts that run continue without it."""
+        if self._leave_at is None:
+            self._leave_at = time.monotonic() + RETURN_SECONDS
+
     def _drain(self) -> None:
         """Claim nothing more, and recall the attempts that have not started."""
         self._stopping = True
@@ -341,18 +353,17 @@ class RunnerLoop:
 
     @property
     def _may_time_out(self) -> bool:
-        return not self._timed_out and self._canceled_at is None
+        return not self._timed_out and self._canceled_at is None and self._leave_at is None
 
     @property
     def _leaving(self) -> bool:
-        return self._timed_out and self._options.wait_timeout is not None and self._canceled_at is None
+        return self._leave_at is not None and self._canceled_at is None
 
     def _finished(self) -> bool:
         dispatcher = self._dispatcher
-        if self._leaving and not dispatcher.returned:
-            overdue = time.monotonic() - self._began > (self._limit or 0.0) + RETURN_SECONDS
-            if overdue or not dispatcher.has_queued:
-                return True
+        overdue = self._leave_at is not None and time.monotonic() > self._leave_at
+        if self._leaving and not dispatcher.returned and (overdue or not dispatcher.has_queued):
+            return True
         if dispatcher.returned or self._more_ready or dispatcher.busy or dispatcher.has_retired:
             return False
         if self._stopping or self._attempts_left == 0:
@@ -400,7 +411,8 @@ class RunnerLoop:
             decided = archive.canaries.decided(self._scope.workflow, self._began_at)
             named = tuple((job.name, stuck[job.id]) for job in archive.jobs.get(sorted(stuck)))
         left = self.leaves or any(counts.get(state) for state in (State.READY, State.WAITING))
-        interrupted, timed_out = self._canceled_at is not None, self._timed_out and left
+        interrupted = self._canceled_at is not None or (self._leaving and not self._timed_out)
+        timed_out = self._timed_out and left
         report = self._statistics.report(counts, interrupted=interrupted, timed_out=timed_out)
         signal, stopped = self._interrupts.first, self._stop.is_stopped
         return replace(report, stuck=named, canaries=tuple(decided), signal=signal, stopped=stopped)

@@ -39,10 +39,10 @@ def work(
     """Run until no job is ready, running or adoptable (with `watch`: until interrupted).
 
     The first SIGINT, SIGTERM or SIGHUP cancels running attempts, records that, and ends the run with `interrupted`; a
-    second SIGINT or SIGTERM skips grace periods. `stop` ends the run from another thread. Where an exception ends the
-    run, Superseded among them, running attempts continue, and the next runner ingests their outcomes. Raise Refused in
-    a process of a job that the run would wait for. `show` is called with the progress a few times a second. `executor`
-    replaces the one that the options name.
+    second SIGINT or SIGTERM skips grace periods. With `leave_on_interrupt`, running attempts continue instead. `stop`
+    ends the run from another thread. Where an exception ends the run, Superseded among them, running attempts continue,
+    and the next runner ingests their outcomes. Raise Refused in a process of a job that the run would wait for. `show`
+    is called with the progress a few times a second. `executor` replaces the one that the options name.
     """
     workflow = _checked_workflow(session, options)
     stopped = {} if workflow is not None else _without_folder(session)

@@ -250,6 +250,7 @@ class SupervisionRounds:
             "percent": decision.percent,
             "matching": decision.matching,
             "total": decision.total,
+            "aggregates": decision.aggregates,
             "stopped": dict(decision.stopped),
             "first_attempt": first,
         }
@@ -338,7 +339,7 @@ def _report(
     rounds = [_round_of(number, request) for number, request in done]
     if decision.total:
         found = (decision.percent, decision.matching, decision.total)
-        rounds.append(RoundReport(len(done) + 1, *found, stopped=decision.stopped))
+        rounds.append(RoundReport(len(done) + 1, *found, stopped=decision.stopped, aggregates=decision.aggregates))
     return SupervisionReport(
         supervision=supervision.id,
         workflow=workflow.id,
@@ -377,4 +378,5 @@ def _round_of(rerun: int, request: Mapping[str, Any]) -> RoundReport:
         rerun,
         len(request["jobs"]),
         request["stopped"],
+        request.get("aggregates", 0),
     )
