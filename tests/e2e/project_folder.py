@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -11,11 +12,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+from unittest import mock
 
 import psutil
 
+from rekindle.cli.main import main
+
 COMMAND = Path(sys.executable).parent / "rekindle"
 WAIT_SECONDS = 60.0  # the longest wait for a condition
+READS = [("jobs", "list"), ("attempts", "list"), ("attempts", "show"), ("events", "list"), ("status",)]
+"""Commands that `Project.ask` runs in this process, which takes a twentieth of the processor time: tests repeat them
+until a condition holds."""
 
 
 def until(condition: Callable[[], Any], what: str) -> Any:
@@ -67,7 +74,20 @@ class Project:
 
     def ask(self, *words: str, expect: int = 0) -> Any:
         """Run a command with --json, and return the document."""
+        if self.command == [str(COMMAND)] and any(words[: len(read)] == read for read in READS):
+            return json.loads(self._read(*words, "--json"))
         return json.loads(self.rekindle(*words, "--json", expect=expect).stdout)
+
+    def _read(self, *words: str) -> str:
+        """Run a command in this process, with the environment and folder of a process. Return what it prints."""
+        with (
+            contextlib.chdir(self.folder),
+            mock.patch.dict(os.environ, self.env, clear=True),
+            mock.patch.object(sys, "excepthook"),  # main() replaces it
+            contextlib.redirect_stdout(io.StringIO()) as out,
+        ):
+            assert main(words) == 0, words
+        return out.getvalue()
 
     def start(self, *words: str, stderr: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start a command in the background, in a session of its own."""
@@ -92,6 +112,10 @@ class Project:
                         below.kill()
                 process.kill()
                 process.wait(timeout=60)
+
+    def has_store(self) -> bool:
+        """Return whether a command that was started has made the store."""
+        return (self.folder / ".rekindle" / "store.db").exists()
 
     def jobs(self, *flags: str) -> dict[str, dict[str, Any]]:
         """Return the jobs by name."""

@@ -7,6 +7,8 @@ import json
 import pytest
 from project_folder import Project
 
+from made_once import made_once
+
 SPEC = """
 name: nightly
 jobs:
@@ -17,6 +19,7 @@ jobs:
 
 
 @pytest.fixture
+@made_once
 def nightly(project: Project) -> Project:
     project.spec(SPEC)
     project.rekindle("run", "spec.yaml", expect=2)

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from project_folder import until
+
+from made_once import made_once
 
 SPEC = """\
 name: batch
@@ -39,6 +42,7 @@ def score(ctx, n):
 
 
 @pytest.fixture
+@made_once
 def batch(project):
     project.spec(SPEC)
     project.write("checks.py", CHECKS)
@@ -168,7 +172,10 @@ def test_a_retry_that_is_due_later_has_not_finished(project):
         "name: c\njobs:\n  a: {run: 'exit 3', retry: {max: 1, on: [exit], delay: 1h}}\n"
         "  r: {needs: [a], when: finished, run: echo r >> ran.txt}\n"
     )
-    project.rekindle("run", "spec.yaml", "--wait-timeout", "1s", expect=6)
+    project.start("run", "spec.yaml")
+    until(lambda: project.has_store() and [one["state"] for one in project.attempts()] == ["failed"], "a has failed")
+    assert project.states() == {"a": "ready", "r": "waiting"}
+    project.rekindle("work", "--wait-timeout", "100ms", expect=6)
     assert project.states() == {"a": "ready", "r": "waiting"}
 
 

@@ -286,7 +286,7 @@ def test_undo_derives_states_from_what_happened_meanwhile(project: Project) -> N
         "  c: {needs: [b, x], run: echo c >> ran.txt}\n"
     )
     runner = project.start("run", "spec.yaml", "-j", "1", "--licence", "room=1")
-    until(lambda: (project.folder / ".rekindle").is_dir() and "x" in project.jobs(), "the workflow is stored")
+    until(lambda: project.has_store() and "x" in project.jobs(), "the workflow is stored")
     until(lambda: project.states() == {"b": "completed", "x": "running", "c": "waiting"}, "x runs")
     project.rekindle("rerun", "b", "--yes")  # it cannot start: x uses the capacity
     project.rekindle("hold", "b")  # nor when x has ended

@@ -87,7 +87,10 @@ def test_a_run_goes_on_when_its_terminal_is_gone_and_hangups_are_ignored(project
     )
     project.started.append(run)
     os.close(terminal)
-    until(lambda: (project.folder / ".rekindle").exists() and project.states().get("a") == "running", "a runs")
+    until(
+        lambda: project.has_store() and project.states().get("a") == "running",
+        "a runs",
+    )
     os.close(keyboard)
     project.write("go", "")
     assert run.wait(timeout=60) == 2
