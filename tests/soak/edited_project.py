@@ -22,9 +22,9 @@ WAIT_SECONDS = 60.0  # the longest time of a command
 
 _SERVER = """
 import gc, json, os, sys, traceback
-from rekindle.cli import main
+from rekindle.cli import main, root
 for entry in ("run", "jobs", "rerun", "undo", "accept", "why", "restart"):
-    main.cli.get_command(None, entry)
+    root.cli.get_command(None, entry)
 import rekindle.engine.running.work
 gc.freeze()
 for line in sys.stdin:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from rekindle.cli.main import main
+from rekindle.journal.processes import start_of
 
 DIAMOND = """\
 name: diamond
@@ -112,9 +113,11 @@ def kill_runner(torc: Torc, file: str, job: str) -> None:
         wait_for(torc.folder / file)
         wait_until(lambda: torc.statuses()[job] == "submitted")
     finally:
-        for pid in [*descendants(runner.pid), runner.pid]:
+        killed = descendants(runner.pid)
+        for pid in [*killed, runner.pid]:
             os.kill(pid, signal.SIGKILL)
         runner.wait()
+    wait_until(lambda: not any(map(start_of, killed)))
     assert torc.statuses()[job] == "submitted"
 
 
