@@ -6,16 +6,17 @@ import subprocess
 
 from torc_folder import Torc, kill_runner, wait_for, wait_until
 
-SPEC = """\
+MORE = "until test -e more; do sleep 0.05; done"  # no job ends before the runner is killed
+SPEC = f"""\
 name: document
-files: [{name: data, path: data.txt}, {name: clean, path: clean.txt}]
+files: [{{name: data, path: data.txt}}, {{name: clean, path: clean.txt}}]
 jobs:
-  - {name: memory, command: "test -e more || { touch began; exec sleep 600; }"}
-  - {name: clean, command: "grep -v wrong ${files.input.data} > ${files.output.clean}"}
-  - {name: use, command: "cp ${files.input.clean} used.txt"}
-  - {name: bug1, command: "test -e fixed"}
-  - {name: bug2, command: "test -e fixed"}
-  - {name: bug3, command: "test -e fixed || exit 3"}
+  - {{name: memory, command: "touch began; {MORE}"}}
+  - {{name: clean, command: "{MORE}; grep -v wrong ${{files.input.data}} > ${{files.output.clean}}"}}
+  - {{name: use, command: "cp ${{files.input.clean}} used.txt"}}
+  - {{name: bug1, command: "{MORE}; test -e fixed"}}
+  - {{name: bug2, command: "{MORE}; test -e fixed"}}
+  - {{name: bug3, command: "{MORE}; test -e fixed || exit 3"}}
 """
 PIPE = "torc jobs reset-status $(torc -F json results list -f return_code=1 | jq -r '.results | .[] | .job_key')"
 
