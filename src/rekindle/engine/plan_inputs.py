@@ -163,7 +163,7 @@ class KnownPaths:
 
     def look(self) -> None:
         """Find out whether the unknown paths exist."""
-        self._known |= {path: os.path.exists(path) for path in self._unknown}  # noqa: PTH110 - as plans without it
+        self._known |= {path: os.path.exists(path) for path in self._unknown}  # noqa: PTH110 - many paths
         self._unknown.clear()
 
 

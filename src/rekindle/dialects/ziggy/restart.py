@@ -182,7 +182,7 @@ def _read_selected(
 
 
 def _monitor(session: Session, instances: Sequence[int], *, stays: bool) -> int:
-    """Monitor the running tasks if the command `stays`, then print the command that runs what is left."""
+    """Monitor the running tasks if the command `stays`, then print the command that runs the other jobs."""
     code = monitor(session, instances) if stays else 0
     warn_ready(session, instances)
     return code
