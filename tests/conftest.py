@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
 
+import postgres
 from rekindle.domain.models import Job, StateChange
 from rekindle.domain.states import State
 from rekindle.engine.session import open_session
@@ -20,6 +22,15 @@ from rekindle.store.database import Database
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("rekindle", deadline=None)
 settings.load_profile("rekindle")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a database on a server of this session's own."""
+    if reason := postgres.missing():
+        pytest.skip(reason)
+    with TemporaryDirectory(prefix="rekindle-pg-") as folder, postgres.running(Path(folder)) as url:
+        yield url
 
 
 class Interruption:

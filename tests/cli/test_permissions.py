@@ -14,8 +14,8 @@ import pytest
 from cli_shell import Shell
 
 from rekindle.engine.notify import Notifier, notify
-from rekindle.store.database import connect
 from rekindle.store.schema import migrate, migrations
+from rekindle.store.sqlite_connection import connect
 from rekindle.store.stored_paths import StoredPaths
 
 SPEC = """

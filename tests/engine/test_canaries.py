@@ -399,11 +399,11 @@ def canary_statements(session: Session) -> Iterator[list[str]]:
         name: re.compile(re.sub(r"[:?]\w+", ".*", re.escape(query.text)), re.DOTALL)
         for name, query in load_statements("canaries").items()
     }
-    session.store._connection.set_trace_callback(
+    session.store._driver.connection.set_trace_callback(
         lambda text: ran.extend(name for name, pattern in patterns.items() if pattern.fullmatch(text))
     )
     yield ran
-    session.store._connection.set_trace_callback(None)
+    session.store._driver.connection.set_trace_callback(None)
 
 
 def test_ingest_and_apply_run_no_canary_statement_unless_a_group_is_open(batch):

@@ -60,9 +60,9 @@ class Claimer:
     def statements(self) -> int:
         """Return the number of SQL statements of one claim."""
         seen: list[str] = []
-        self.store._connection.set_trace_callback(seen.append)
+        self.store._driver.connection.set_trace_callback(seen.append)
         self.claim()
-        self.store._connection.set_trace_callback(None)
+        self.store._driver.connection.set_trace_callback(None)
         return len(seen)
 
 

@@ -1,4 +1,4 @@
-"""Fixture: a store in its own folder, checked for contradictions after each test."""
+"""Fixture: a store of each kind in its own folder, checked for contradictions after each test."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from postgres import new_store_url
 from rekindle.store.archive import Store
 from rekindle.store.opening import open_store
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a store that does not exist yet, in each kind of database."""
+    folder = tmp_path / ".rekindle"
+    if request.param == "sqlite":
+        return str(folder)
+    return new_store_url(request.getfixturevalue("postgres_server"), folder)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(str(tmp_path / ".rekindle"), create=True)
+def store(store_url: str) -> Iterator[Store]:
+    opened = open_store(store_url, create=True)
     yield opened
     with opened.read() as archive:
         assert archive.check() == []

@@ -16,8 +16,8 @@ from rekindle.domain.rerun.undo import decide_undo
 from rekindle.domain.selection import AllOf
 from rekindle.domain.states import Cause, JobEvent, State, transition
 from rekindle.store.archive import Snapshot, Store
-from rekindle.store.database import FILE, connect
 from rekindle.store.schema import migrate, migrations
+from rekindle.store.sqlite_connection import FILE, connect
 from rekindle.store.stored_paths import StoredPaths
 
 EVENTS = {State.COMPLETED: JobEvent.COMPLETE, State.FAILED: JobEvent.FAIL, State.CANCELED: JobEvent.CANCEL}

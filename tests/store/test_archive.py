@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from unittest.mock import MagicMock
@@ -10,15 +11,18 @@ from unittest.mock import MagicMock
 import pytest
 from store_driving import DIAMOND, ids, run, submit
 
+from postgres import new_store_url
 from rekindle.domain.selection import AllOf, JobFilter
 from rekindle.store.archive import REPOSITORIES, Snapshot, Store, Transaction
 from rekindle.store.database import BlockEnded, Database, ReadOnlySnapshot
 from rekindle.store.opening import open_store
 from rekindle.store.queries import FOLDER, Query, load
+from rekindle.store.schema import migrations
 
-NOT_OF_THE_ARCHIVE = ("connection", "damage", "opening", "upgrading")
+NOT_OF_THE_ARCHIVE = ("connection", "damage", "opening", "postgres", "upgrading")
 """Files of statements that run on a connection, outside blocks."""
 
+TABLES = re.findall(r"CREATE TABLE (\w+)", migrations("postgres")[0].text)
 WRITES = {
     f"{file}.{name}": query
     for file in sorted(path.stem for path in FOLDER.glob("*.sql"))
@@ -70,11 +74,18 @@ def _use(result: object) -> None:
 
 @contextmanager
 def traced(store: Store) -> Iterator[list[str]]:
-    """Collect the statements that SQLite runs."""
+    """Collect the statements that reach the database."""
     statements: list[str] = []
-    store._connection.set_trace_callback(statements.append)
-    yield statements
-    store._connection.set_trace_callback(None)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("execute", "execute_each", "stream"):
+            patch.setattr(store._driver, name, lambda text, *_: statements.append(text))
+        yield statements
+
+
+def every_row(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    """Return the rows of every table."""
+    with store.read() as archive:
+        return {table: archive._db.select(f"SELECT * FROM {table} ORDER BY 1, 2", {}) for table in TABLES}
 
 
 def write_nothing(database: Database, query: Query) -> None:
@@ -85,15 +96,16 @@ def write_nothing(database: Database, query: Query) -> None:
 
 
 def _parameters(query: Query) -> list[str]:
-    import re
-
-    return re.findall(r"(?<!:):([a-z_]+)", query.text)
+    return re.findall(r"(?<!:)[:@]([a-z_]+)", query.text)
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def empty(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store in which tests only try to write."""
-    with closing(open_store(str(tmp_path_factory.mktemp("empty") / "s"), create=True)) as store:
+    folder = tmp_path_factory.mktemp("empty") / "s"
+    postgres = request.param == "postgres"
+    url = new_store_url(request.getfixturevalue("postgres_server"), folder) if postgres else str(folder)
+    with closing(open_store(url, create=True)) as store:
         yield store
 
 
@@ -118,12 +130,12 @@ def test_a_snapshot_that_tries_to_hold_a_job_changes_nothing(store):
 def test_no_method_of_a_snapshot_changes_a_row(store):
     workflow = submit(store, DIAMOND)
     run(store, workflow)
-    before = store._connection.total_changes
+    before = every_row(store)
     with suppress(ReadOnlySnapshot), store.read() as archive:
         for _, call in every_call(archive):
             with suppress(Exception):
                 call()
-    assert store._connection.total_changes == before
+    assert every_row(store) == before
 
 
 def test_a_transaction_is_a_snapshot_that_also_writes(store):

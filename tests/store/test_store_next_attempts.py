@@ -60,13 +60,13 @@ def test_every_field_survives_its_column_and_paths_are_relative():
 
 def test_generated_columns_are_those_of_the_document(store):
     jobs = ids(store, submit(store, {"a": []}))
-    with store.write():
-        text = next_attempt_text(FULL, StoredPaths(store.folder))
-        store._connection.execute("UPDATE job SET next_attempt = ? WHERE id = ?", (text, jobs["a"]))
+    with store.write() as archive:
+        driver, text = archive._db.driver, next_attempt_text(FULL, StoredPaths(store.folder))
+        driver.execute("UPDATE job SET next_attempt = :text WHERE id = :job", {"text": text, "job": jobs["a"]})
         columns = ("resume_attempt", "overrides", "pinned_to", "not_before", "avoids", "reuse_candidate")
-        found = store._connection.execute(f"SELECT {', '.join(columns)} FROM job").fetchone()
+        found = driver.execute(f"SELECT {', '.join(columns)} FROM job", {}).fetchone()
         assert found == tuple(getattr(FULL, name) for name in columns)
-        store._connection.execute("UPDATE job SET next_attempt = NULL")
+        driver.execute("UPDATE job SET next_attempt = NULL", {})
 
 
 def test_a_delay_that_ends_leaves_nothing_out_of_the_ordinary(store):

@@ -14,8 +14,9 @@ from store_driving import submit
 
 from rekindle.domain.errors import BadValue, NotFound, StoreDamaged, StoreUnavailable, StoreVersion
 from rekindle.store.archive import Store
-from rekindle.store.database import FILE, connect
 from rekindle.store.opening import HOST_FILE, claim_host, file_system, folder_of, open_store, refuse_network
+from rekindle.store.sqlite_connection import FILE, connect
+from rekindle.store.sqlite_driver import SqliteDriver
 
 
 def make(folder: Path) -> str:
@@ -50,7 +51,7 @@ def test_a_relative_path_is_taken_from_the_working_directory(tmp_path, monkeypat
     assert folder_of("mine") == tmp_path / "mine"
 
 
-@pytest.mark.parametrize("url", ["postgresql://host/db", "sqlite://relative", ""])
+@pytest.mark.parametrize("url", ["mysql://host/db", "sqlite://relative", ""])
 def test_a_url_that_is_no_store_is_refused(url):
     with pytest.raises(BadValue):
         open_store(url, create=True)
@@ -218,7 +219,8 @@ def test_a_folder_that_may_not_be_written_is_unavailable(tmp_path):
 
 def test_a_read_only_store_can_be_looked_at_and_says_that_it_cannot_be_written(tmp_path):
     make(tmp_path)
-    store = Store(connect(tmp_path / FILE, unchanging=True), tmp_path, "identity")
+    driver = SqliteDriver(connect(tmp_path / FILE, unchanging=True), str(tmp_path))
+    store = Store(driver, str(tmp_path), "identity")
     with store.read() as archive:
         assert archive.workflows.listing() == []
     with pytest.raises(StoreUnavailable, match="cannot be written"):
@@ -229,8 +231,8 @@ def test_a_read_only_store_can_be_looked_at_and_says_that_it_cannot_be_written(t
 def test_a_full_disk_writes_nothing_and_says_so(tmp_path):
     make(tmp_path)
     store = open_store(str(tmp_path), create=False)
-    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
-    store._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    pages = store._driver.connection.execute("PRAGMA page_count").fetchone()[0]
+    store._driver.connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(StoreUnavailable, match="full"):
         submit(store, {f"job{n}": [] for n in range(2000)})
     with store.read() as archive:

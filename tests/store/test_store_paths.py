@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from rekindle.domain.changes.fingerprints import Baseline, FileContent, FileFingerprints
 from rekindle.domain.rerun.plan import Reason, ReasonKind, SavedFile
-from rekindle.store.database import connect
 from rekindle.store.opening import FILE, SQL, open_store
 from rekindle.store.path_upgrade import encode_paths
 from rekindle.store.schema import migrate, migrations
+from rekindle.store.sqlite_connection import connect
 from rekindle.store.stored_paths import StoredPaths, moved
 
 PARTS = st.sampled_from(["p", "q", ".rekindle", "data", "..", ".x", "a b", "@", "café"])

@@ -415,7 +415,7 @@ def test_narrowing_loses_no_job_of_any_store(shared, jobs, where):
 
 def test_the_connection_has_no_functions_of_python(shared, monkeypatch):
     with shared.read() as archive:
-        own = {name for (name,) in archive.jobs._db.connection.execute("SELECT name FROM pragma_function_list")}
+        own = {name for (name,) in archive.jobs._db.driver.connection.execute("SELECT name FROM pragma_function_list")}
     with closing(sqlite3.connect(":memory:")) as plain:
         assert own <= {name for (name,) in plain.execute("SELECT name FROM pragma_function_list")}
 

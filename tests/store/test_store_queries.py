@@ -10,7 +10,7 @@ import pytest
 
 from rekindle.store import queries, schema
 from rekindle.store.opening import FILE, open_store
-from rekindle.store.queries import FOLDER, as_set, load
+from rekindle.store.queries import FOLDER, as_set, load, written_for_postgres, written_for_sqlite
 from rekindle.store.stored_paths import StoredPaths
 
 STORE = Path(queries.__file__).parent
@@ -83,9 +83,15 @@ def test_sets_parts_and_rows_are_written_out(folder):
         "-- name: set\n-- About.\n-- row: b, a\nUPDATE t SET b = :b WHERE a = :a AND b <> :b;"
     )
     blocks = load("good")
-    assert blocks["some"].text == "SELECT a, b FROM t WHERE a IN (SELECT value FROM json_each(:ids))"
-    assert blocks["set"].text == "UPDATE t SET b = ?1 WHERE a = ?2 AND b <> ?1"
-    assert as_set([1, 2]) == "[1,2]"
+    some, both = blocks["some"], blocks["set"]
+    assert written_for_sqlite(some.text) == "SELECT a, b FROM t WHERE a IN (SELECT value FROM json_each(:ids))"
+    assert written_for_sqlite(both.text, both.row) == "UPDATE t SET b = ?1 WHERE a = ?2 AND b <> ?1"
+    assert written_for_postgres(some.text) == ("SELECT a, b FROM t WHERE a = ANY($1)", ("ids",))
+    assert written_for_postgres(both.text, both.row) == ("UPDATE t SET b = $1 WHERE a = $2 AND b <> $1", ("b", "a"))
+
+
+def test_a_set_leaves_out_integers_that_no_column_can_hold():
+    assert as_set([1, 2**63 - 1, 2**63, -(2**63) - 1, "x"]).values == [1, 2**63 - 1, "x"]
 
 
 def shape(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
@@ -106,7 +112,8 @@ def test_a_fresh_stores_schema_is_all_migrations_applied(tmp_path):
 
 def test_a_gap_in_the_migrations_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(schema, "FOLDER", tmp_path)
-    (tmp_path / "0002_late.sql").write_text("")
+    (tmp_path / "sqlite").mkdir()
+    (tmp_path / "sqlite" / "0002_late.sql").write_text("")
     with pytest.raises(ValueError, match="0002_late"):
         schema.migrations()
 

@@ -38,6 +38,7 @@ from rekindle.domain.selection import Compare, Op
 from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import Verdict, VerdictLevel
 from rekindle.store.opening import open_store
+from rekindle.store.queries import written_for_sqlite
 
 W, R, Q, X, C, F, K = State
 
@@ -216,12 +217,15 @@ def test_ready_jobs_of_several_workflows_come_in_one_order(store):
         assert [one.name for one in archive.queue.ready(None, 2, stopped=[1, 3])] == ["d", "c"]
 
 
+DELAY = "UPDATE job SET next_attempt = '{\"not_before\":50}' WHERE id = :job"
+
+
 def test_held_and_delayed_jobs_are_not_ready(store):
     workflow = submit(store, {"a": [], "b": [], "c": []})
     jobs = ids(store, workflow)
     with store.write() as archive:
         archive.jobs.hold([jobs["a"]], "looks odd")
-        store._connection.execute("UPDATE job SET next_attempt = '{\"not_before\":50}' WHERE id = ?", (jobs["b"],))
+        archive.jobs._db.driver.execute(DELAY, {"job": jobs["b"]})
         assert archive.jobs.get([jobs["a"]])[0].held == "looks odd"
         assert (archive.queue.next_due(workflow, 49.0), archive.queue.next_due(None, 49.0)) == (50.0, 50.0)
         assert archive.queue.delayed(49.0) == {workflow: 1}
@@ -312,11 +316,15 @@ def test_processes_that_claim_at_once_never_claim_the_same_job(store):
     assert len(claimed) == len(set(claimed)) == 120
 
 
+only_sqlite = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+
+
 def details(store, statement: str, **values: object) -> str:
-    rows = store._connection.execute("EXPLAIN QUERY PLAN " + statement, values).fetchall()
+    rows = store._driver.connection.execute("EXPLAIN QUERY PLAN " + written_for_sqlite(statement), values).fetchall()
     return "; ".join(row[3] for row in rows)
 
 
+@only_sqlite
 def test_claims_read_the_index_of_what_is_ready_in_its_order(store):
     from rekindle.store.queue import SQL
 
@@ -347,6 +355,7 @@ def test_claims_of_a_store_from_before_the_index_of_classes_read_it_too(tmp_path
     upgraded.close()
 
 
+@only_sqlite
 def test_active_and_failed_attempts_are_found_by_index(store):
     from rekindle.store.attempts import SQL
 
@@ -356,6 +365,7 @@ def test_active_and_failed_attempts_are_found_by_index(store):
     assert "USING COVERING INDEX attempt_failed" in details(store, SQL["failures"].text, archived=True)
 
 
+@only_sqlite
 def test_a_status_reads_counts_and_no_jobs(store):
     from rekindle.store.workflows import SQL
 
@@ -365,6 +375,7 @@ def test_a_status_reads_counts_and_no_jobs(store):
         assert "attempt" not in told
 
 
+@only_sqlite
 def test_failed_jobs_are_selected_by_their_index(store):
     from rekindle.store.predicates import compile_selection
     from rekindle.store.stored_paths import StoredPaths

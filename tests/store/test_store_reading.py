@@ -23,8 +23,8 @@ from store_driving import (
 from rekindle.domain.errors import UsageError
 from rekindle.domain.models import ProcessIdentity
 from rekindle.domain.states import State
-from rekindle.store.database import FILE
 from rekindle.store.opening import open_store
+from rekindle.store.sqlite_connection import FILE
 
 W, R, Q, X, C, F, K = State
 

@@ -19,10 +19,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from rekindle.domain.errors import BadValue, Refused
+from rekindle.domain.errors import BadValue, Refused, StoreUnavailable
 
 SHARED_VARIABLE = "REKINDLE_SHARED"
 DURABILITY_VARIABLE = "REKINDLE_DURABILITY"
+
+DATABASE_FILE = "database"
+"""The file in a store's folder with the URL of the store's rows, if they are in another place."""
 
 PRIVATE = 0o700
 SHARED = 0o2770
@@ -48,6 +51,18 @@ def is_fully_durable(environment: Mapping[str, str]) -> bool:
     if asked not in ("normal", "full"):
         raise BadValue(f"{DURABILITY_VARIABLE} is {asked!r}", hint="it is normal or full")
     return asked == "full"
+
+
+def database_of(folder: Path) -> str | None:
+    """Return the URL of the store whose spool a folder is; None if it is not one."""
+    try:
+        return (folder / DATABASE_FILE).read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{folder / DATABASE_FILE} cannot be read: {error.strerror}", hint="check who owns it"
+        ) from error
 
 
 def is_shared(folder: str | os.PathLike[str]) -> bool:

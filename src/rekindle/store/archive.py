@@ -7,32 +7,19 @@ Every read and write happens inside one block:
     with store.write() as archive:
         archive.jobs.hold([1, 2], "checking")
 
-SQLite refuses the writes of a snapshot. Neither a snapshot nor a transaction, nor any of their repositories, can be
-used after the block.
+The database refuses the writes of a snapshot. Neither a snapshot nor a transaction, nor any of their repositories, can
+be used after the block.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rekindle.domain.errors import StoreError, StoreUnavailable
-from rekindle.store.database import (
-    FILE,
-    UNREADABLE,
-    Database,
-    ReadOnlySnapshot,
-    RowCache,
-    begin,
-    is_write_refused,
-    translate,
-)
-from rekindle.store.queries import load
+from rekindle.store.database import UNREADABLE, Database, Driver, RowCache
 from rekindle.store.stored_paths import StoredPaths
 
 if TYPE_CHECKING:
@@ -50,8 +37,6 @@ if TYPE_CHECKING:
     from rekindle.store.statistics import Statistics
     from rekindle.store.supervisions import Supervisions
     from rekindle.store.workflows import Workflows
-
-SQL = load("connection")
 
 REPOSITORIES = {
     "workflows": "workflows:Workflows",
@@ -129,14 +114,12 @@ class Store:
     message for the user about what opening the store has changed, or empty.
     """
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path, identity: str) -> None:
+    def __init__(self, driver: Driver, folder: str, identity: str) -> None:
         self.identity = identity
-        self.folder = str(folder)
+        self.folder = folder
         self.notice = ""
-        self._connection = connection
-        self._path = folder / FILE
-        self._file = _file_identity(self._path)
-        self._paths = StoredPaths(self.folder)
+        self._driver = driver
+        self._paths = StoredPaths(folder)
         self._cache = RowCache()
 
     @contextmanager
@@ -155,51 +138,31 @@ class Store:
     def data_version(self) -> int:
         """Return a number that changes when another connection commits. Raise StoreUnavailable if the store has been
         removed or replaced."""
-        if _file_identity(self._path) != self._file:
-            raise StoreUnavailable(
-                f"the store {self.folder} has been removed, or another one put in its place",
-                hint="what was under way there is lost with it; start again",
-            )
-        try:
-            version: int = self._connection.execute(SQL["data_version"].text).fetchone()[0]
-        except sqlite3.Error as error:
-            raise translate(error, self.folder) from error
-        return version
+        return self._driver.data_version()
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        self._driver.close()
 
     @contextmanager
     def _block(self, *, write: bool) -> Iterator[Database]:
-        """Run a block in a transaction, and translate the errors of SQLite and of damaged rows."""
-        file = "" if self._file is None else "{}:{}".format(*self._file)
-        database = Database(self._connection, self._paths, file, self._cache)
+        """Run a block in a transaction, and translate the errors of the database and of damaged rows."""
+        database = Database(self._driver, self._paths, self._cache)
+        errors: tuple[type[Exception], ...] = (*self._driver.errors, *UNREADABLE)
         try:
-            begin(self._connection, write=write)
+            self._driver.begin(write=write)
             try:
                 yield database
-                self._connection.execute("COMMIT")
+                self._driver.commit()
             finally:
                 database.end()
-                if self._connection.in_transaction:  # the block raised, or the commit failed
+                if self._driver.roll_back():  # the block raised, or the commit failed
                     self._cache.clear()
-                    self._connection.execute("ROLLBACK")
-        except sqlite3.DatabaseError as error:
-            if not write and is_write_refused(error):
-                raise ReadOnlySnapshot("a snapshot cannot write: use `with store.write()`") from error
-            found = translate(error, self.folder)
-            if type(found) is StoreError:  # SQLite itself found nothing wrong
-                self._refuse_damaged(error)
+        except errors as error:
+            found = self._driver.translate(error, write=write)
+            if found is error:
+                raise
             raise found from error
-        except UNREADABLE as error:
-            self._refuse_damaged(error)
-            raise
-
-    def _refuse_damaged(self, error: Exception) -> None:
-        from rekindle.store.integrity import refuse_damaged
-
-        refuse_damaged(self._connection, self.folder, error)
 
 
 @cache
@@ -216,12 +179,3 @@ def _repository(name: str) -> type[Any]:
     module, _, kind = REPOSITORIES[name].partition(":")
     found: type[Any] = getattr(import_module(f"rekindle.store.{module}"), kind)
     return found
-
-
-def _file_identity(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode of a file; None if it does not exist."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

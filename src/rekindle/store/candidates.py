@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import msgspec
 
 from rekindle.journal.encoding import from_json
-from rekindle.store.queries import Row, as_set, load
+from rekindle.store.queries import Row, ValueSet, as_set, load
 from rekindle.store.rows import STATES, attempt_of, step_of
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class _Chunk:
         return dict(self._db.rows(SQL["runners"], runners=as_set(one for one in wanted if one is not None)))
 
     @cached_property
-    def _ids(self) -> str:
+    def _ids(self) -> ValueSet:
         return as_set(row[0] for row in self._rows)
 
     def _read(self, query: Any, **values: Any) -> list[Row]:

@@ -16,7 +16,7 @@ import msgspec
 from rekindle.domain.actions import CANCEL, HOLD, SET, ActionEffects, ActionSet, ParameterChange, Patch
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.derived import CountKey, add_counts, derive_states, reclassify
-from rekindle.store.queries import as_set, load
+from rekindle.store.queries import ValueSet, as_set, load
 from rekindle.store.templates import TemplateRows, binding_text
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def sets_in_force(database: Database, jobs: Iterable[int]) -> dict[int, ActionSe
     }
 
 
-def parameter_changes(database: Database, jobs: str) -> dict[int, list[ParameterChange]]:
+def parameter_changes(database: Database, jobs: ValueSet) -> dict[int, list[ParameterChange]]:
     """Return the changes in force to the parameters of a set of jobs, in order. Most jobs have none."""
     found: dict[int, list[ParameterChange]] = {}
     for row in database.named_rows(SQL["patches_of_jobs"], jobs=jobs):
@@ -272,7 +272,7 @@ def _counts_kept(database: Database, jobs: Iterable[int]) -> Iterator[None]:
     add_counts(database, after)
 
 
-def _count_keys(database: Database, jobs: str) -> Iterator[CountKey]:
+def _count_keys(database: Database, jobs: ValueSet) -> Iterator[CountKey]:
     for row in database.named_rows(SQL["count_keys"], jobs=jobs):
         yield row.workflow, row.resource_class, row.state
 

@@ -21,7 +21,7 @@ from rekindle.domain.rerun.plan import SavedFile
 from rekindle.journal.encoding import json_reader
 from rekindle.journal.log import read_past_damage
 from rekindle.journal.partial_outputs import missing_copies, missing_hint, missing_text
-from rekindle.store.database import DAMAGE_HINT, FILE, UNREADABLE, Database, connect, translate
+from rekindle.store.database import UNREADABLE, Database
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.integrity import (
     contradictions,
@@ -33,6 +33,8 @@ from rekindle.store.opening import is_unchanging, version_of
 from rekindle.store.paths import with_saved
 from rekindle.store.queries import load
 from rekindle.store.schema import newest_version
+from rekindle.store.sqlite_connection import DAMAGE_HINT, FILE, connect, translate
+from rekindle.store.sqlite_driver import SqliteDriver
 from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("inspection")
@@ -102,7 +104,7 @@ def _inspect(folder: Path, opened: sqlite3.Connection, deep: bool, progress: Sho
                 hint="`rekindle status` upgrades it; then check it",
             )
         connection.execute("BEGIN")
-        inspector = _Inspector(Database(connection, StoredPaths(str(folder)), ""), folder, deep, progress)
+        inspector = _Inspector(connection, folder, deep, progress)
         problems = tuple(inspector.problems())
         return Inspection(str(folder), version, deep, dict(inspector.checked), problems)
 
@@ -110,12 +112,14 @@ def _inspect(folder: Path, opened: sqlite3.Connection, deep: bool, progress: Sho
 class _Inspector:
     """One inspection, in one transaction. `checked` counts the inspected things by kind."""
 
-    def __init__(self, database: Database, folder: Path, deep: bool, progress: ShowProgress) -> None:
-        self._db, self._folder, self._deep, self._progress = database, folder, deep, progress
+    def __init__(self, connection: sqlite3.Connection, folder: Path, deep: bool, progress: ShowProgress) -> None:
+        self._connection = connection
+        self._db = Database(SqliteDriver(connection, str(folder)), StoredPaths(str(folder)))
+        self._folder, self._deep, self._progress = folder, deep, progress
         self.checked: Counter[str] = Counter()
 
     def problems(self) -> Iterator[StoreProblem]:
-        connection = self._db.connection
+        connection = self._connection
         self._progress("the file")
         yield from (StoreProblem("file", line, _FROM_COPY) for line in file_problems(connection, deep=self._deep))
         self._progress("references between rows")

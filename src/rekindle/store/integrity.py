@@ -27,12 +27,13 @@ from rekindle.domain.rerun.undo import JobPointers
 from rekindle.domain.states import Cause, State
 from rekindle.domain.verdicts import VerdictLevel
 from rekindle.journal.encoding import json_reader
-from rekindle.store.database import DAMAGE_HINT, UNREADABLE, Database
+from rekindle.store.database import UNREADABLE, Database
 from rekindle.store.derived import misclassified
 from rekindle.store.queries import load
 from rekindle.store.revisions import RevisionDelta
 from rekindle.store.rows import STATES
 from rekindle.store.schema import migrations
+from rekindle.store.sqlite_connection import DAMAGE_HINT
 
 SQL = load("damage")
 CONTRADICTIONS = load("contradictions")
@@ -47,11 +48,12 @@ Check = Callable[[Any], object]
 """Decodes a value that is not null. Raises one of UNREADABLE."""
 
 
-def refuse_damaged(connection: sqlite3.Connection, folder: str, error: BaseException) -> None:
-    """Raise StoreDamaged if the store in `folder` is damaged, which may have caused `error`."""
+def find_damage(connection: sqlite3.Connection, folder: str) -> StoreDamaged | None:
+    """Return the error to raise if the store in `folder` is damaged; None if it is sound."""
     for find in (damaged_rows, dangling_references, file_problems):
         for line in find(connection):
-            raise StoreDamaged(f"the store {folder} is damaged: {line}", hint=DAMAGE_HINT) from error
+            return StoreDamaged(f"the store {folder} is damaged: {line}", hint=DAMAGE_HINT)
+    return None
 
 
 def file_problems(connection: sqlite3.Connection, *, deep: bool = True) -> Iterator[str]:

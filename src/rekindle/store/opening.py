@@ -14,6 +14,7 @@ from rekindle.domain.texts.regexes import lazy_regex
 from rekindle.files.store_files import (
     PRIVATE,
     SHARED,
+    database_of,
     is_open_to_others,
     is_writable_by_group,
     open_file,
@@ -23,18 +24,11 @@ from rekindle.files.store_files import (
 )
 from rekindle.journal.processes import host_name
 from rekindle.store.archive import Store
-from rekindle.store.database import (
-    DAMAGE_HINT,
-    FILE,
-    LOCK_TIMEOUT,
-    UNREADABLE,
-    cannot_open,
-    connect,
-    is_disk_full,
-    translate,
-)
+from rekindle.store.database import LOCK_TIMEOUT, UNREADABLE
 from rekindle.store.queries import load
 from rekindle.store.schema import APPLICATION, migrate, migrations, newest_version
+from rekindle.store.sqlite_connection import DAMAGE_HINT, FILE, cannot_open, connect, is_disk_full, translate
+from rekindle.store.sqlite_driver import SqliteDriver
 from rekindle.store.stored_paths import StoredPaths
 
 SQL = load("opening")
@@ -51,6 +45,9 @@ BECOMES_PRIVATE = 3
 """The migration at which a store that other users can enter becomes private; its user may open it again."""
 
 _IGNORED = ".gitignore"
+SCHEMES = ("postgresql://", "postgres://")
+"""How the URL of a store in PostgreSQL begins."""
+
 _SCHEME = "sqlite://"
 _OCTAL = lazy_regex(r"\\([0-7]{3})")
 
@@ -58,7 +55,8 @@ _OCTAL = lazy_regex(r"\\([0-7]{3})")
 def open_store(
     url: str, *, create: bool, timeout: float = LOCK_TIMEOUT, durable: bool = False, shared: bool = False
 ) -> Store:
-    """Open the store that `url` names: a folder, `sqlite:///absolute/folder`, or the `store.db` in it.
+    """Open the store that `url` names: a folder, `sqlite:///absolute/folder`, the `store.db` in it, or
+    `postgresql://…` (see rekindle.store.postgres_opening).
 
     With `create`, a folder that does not exist or is empty becomes a new store, private to its user unless `shared`
     (see files.modes). `timeout` is how many seconds to wait for another process's transaction. `durable`: a commit
@@ -68,7 +66,15 @@ def open_store(
     corrupt), StoreVersion, or StoreUnavailable (cannot be opened or written, on a network file system, or of another
     host).
     """
+    if url.startswith(SCHEMES):
+        from rekindle.store.postgres_opening import open_postgres
+
+        return open_postgres(url, create=create, shared=shared)
     folder = folder_of(url)
+    if (database := database_of(folder)) is not None:
+        from rekindle.store.postgres_opening import open_postgres
+
+        return open_postgres(database, create=False, found_in=folder)
     refuse_network(folder)
     if not _exists(folder / FILE):
         if not create:
@@ -85,7 +91,7 @@ def folder_of(url: str) -> Path:
         if not url.startswith("/"):
             raise BadValue(f"{_SCHEME}{url} is not absolute", hint="write sqlite:///absolute/folder, or only the path")
     elif "://" in url:
-        raise BadValue(f"no such kind of store: {url}", hint="a store is a folder: a path, or sqlite:///path")
+        raise BadValue(f"no such kind of store: {url}", hint="a store is a folder, sqlite:///path or postgresql://…")
     if not url:
         raise BadValue("the store's path is empty", hint="name a folder")
     try:
@@ -193,7 +199,7 @@ def _prepare(folder: Path, connection: sqlite3.Connection, shared: bool) -> Stor
             _upgrade(connection, folder)
         identity = _identity(connection, folder)
         on_error.pop_all()
-    store = Store(connection, folder, identity)
+    store = Store(SqliteDriver(connection, str(folder)), str(folder), identity)
     if version < BECOMES_PRIVATE and is_open_to_others(folder):
         is_group = shared or is_writable_by_group(folder)
         set_modes(folder, shared=is_group)

@@ -27,9 +27,9 @@ from rekindle.domain.selection import (
     decided_by_sql,
 )
 from rekindle.domain.states import State
-from rekindle.journal.encoding import from_json, to_json
+from rekindle.journal.encoding import from_json
 from rekindle.store.candidates import Candidates, Decide, JobRecord
-from rekindle.store.queries import as_set, load
+from rekindle.store.queries import INTEGER_LIMIT, as_set, load
 from rekindle.store.stored_paths import StoredPaths, stored_text
 
 SQL = load("predicates")
@@ -50,8 +50,6 @@ _COMPARISONS = {
     Op.IN: "one_of",
     Op.GLOB: "matches",
 }
-
-_INTEGER_LIMIT = 2**63
 
 
 def compile_selection(where: Predicate, workflow: int | None, paths: StoredPaths, retired: bool) -> Candidates:
@@ -92,7 +90,7 @@ def compile_condition(text: str, where: Predicate, paths: StoredPaths) -> Candid
 
 
 def json_path(keys: tuple[str, ...]) -> str:
-    """Return a path of keys in SQLite's syntax. Raise BadSelection for a quotation mark, which it cannot express."""
+    """Return a path of keys as json_extract takes it. Raise BadSelection for a quotation mark, which no path has."""
     if any('"' in key for key in keys):
         raise BadSelection(f"{'.'.join(keys)} has a quotation mark, and there is no way to ask for such a name")
     return "$" + "".join(f'."{key}"' for key in keys)
@@ -205,10 +203,12 @@ class _Compiler(msgspec.Struct):
         if where.op is Op.EXISTS:
             return SQL["present" if value else "absent"].text.replace("{field}", field)
         if where.op is Op.IN:
-            value = to_json(value).decode()
+            bound = "@" + self.bound(as_set(value)).removeprefix(":")
         elif where.op is Op.GLOB:
-            value = value.replace("[", "[[]")  # SQLite's GLOB knows character sets; rekindle's patterns do not
-        return SQL[_COMPARISONS[where.op]].text.replace("{field}", field).replace("{value}", self.bound(value))
+            bound = self.bound(value.replace("[", "[[]"))  # glob() knows character sets; rekindle's patterns do not
+        else:
+            bound = self.bound(value)
+        return SQL[_COMPARISONS[where.op]].text.replace("{field}", field).replace("{value}", bound)
 
     def _compared(self, where: Compare) -> Decide:
         """Return the function that compares a value within a JSON column, or searches any."""
@@ -363,6 +363,6 @@ def _plain(where: Compare, value: Any) -> Any:
     """Return a value as a database takes it. Raise BadSelection for a number that is too large."""
     if isinstance(value, bool) or not isinstance(value, int):
         return value
-    if not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+    if not -INTEGER_LIMIT <= value < INTEGER_LIMIT:
         raise BadSelection(f"{where.field} {where.op.value} {value}: the number is too large")
     return int(value)

@@ -1,15 +1,16 @@
 """Load the store's SQL: named, described blocks in `sql/*.sql`.
 
 A block begins with `-- name: WORD`. The comment lines under the name describe the block; at least one is required.
-Parameters are `:word`. `@word` stands for a set that is passed as one JSON array (see `as_set`). `{word}` is replaced
-by the text of another block of the same file. A block that runs once for each of many rows lists its parameters in
-`-- row: a, b, c` and takes plain tuples in that order.
+Parameters are `:word`. `@word`, after IN, stands for a set (see `ValueSet`). `{word}` is replaced by the text of
+another block of the same file. A block that runs once for each of many rows lists its parameters in `-- row: a, b, c`
+and takes plain tuples in that order. Each database gets the parameters in its own form: `written_for_sqlite`,
+`written_for_postgres`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,31 @@ Row = tuple[Any, ...]
 
 FOLDER = Path(__file__).parent / "sql"
 
-_SET = re.compile(r"@([a-z_]+)")
+_SET = re.compile(r"@([a-z_][a-z_0-9]*)")
+_NOT_IN_SET = re.compile(r"NOT IN @([a-z_][a-z_0-9]*)")
+_IN_SET = re.compile(r"IN @([a-z_][a-z_0-9]*)")
 _PART = re.compile(r"\{([a-z_]+)\}")
-_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+_PARAMETER = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
+
+INTEGER_LIMIT = 2**63
+"""Integers in a database are at least -INTEGER_LIMIT and below it."""
+
+
+class ValueSet:
+    """The values behind `@word`: integers, or texts. Integers that no column can hold are left out."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Iterable[int | str]) -> None:
+        self.values = [one for one in values if isinstance(one, str) or -INTEGER_LIMIT <= one < INTEGER_LIMIT]
+
+    def __conform__(self, _: object) -> str:
+        """Return the set as sqlite3 binds it: a JSON array."""
+        return msgspec.json.encode(self.values).decode()
 
 
 class Query(msgspec.Struct, frozen=True):
-    """One block. `text` is ready to run; `row` names the parameters that each tuple holds, in order."""
+    """One block. `row` names the parameters that each tuple holds, in order."""
 
     name: str
     about: str
@@ -71,9 +90,10 @@ class Queries(Mapping[str, Query]):
         if not about or not text:
             raise ValueError(f"the block {name} lacks {'a statement' if about else 'a description'}")
         text = _PART.sub(lambda match: self[match[1]].text if match[1] in self._blocks else match[0], text)
-        text = _SET.sub(r"(SELECT value FROM json_each(:\1))", text)
         columns = tuple(column.strip() for column in row.split(",") if column.strip())
-        return Query(name.strip(), about, _numbered(name, text, columns), columns)
+        if columns and set(_PARAMETER.findall(text)) != set(columns):
+            raise ValueError(f"the block {name} does not use exactly the columns of its rows")
+        return Query(name.strip(), about, text, columns)
 
 
 def load(file: str) -> Queries:
@@ -81,9 +101,9 @@ def load(file: str) -> Queries:
     return Queries(file)
 
 
-def as_set(values: Iterable[int | str]) -> str:
+def as_set(values: Iterable[int | str]) -> ValueSet:
     """Return values as the parameter behind `@word`."""
-    return msgspec.json.encode(list(values)).decode()
+    return ValueSet(values)
 
 
 def column_names(columns: str) -> list[str]:
@@ -91,10 +111,22 @@ def column_names(columns: str) -> list[str]:
     return [column.split(" AS ")[-1].strip().rpartition(".")[2] for column in columns.split(",")]
 
 
-def _numbered(name: str, text: str, columns: tuple[str, ...]) -> str:
-    """Number the parameters of a block that takes rows: binding twenty of them by name costs as much as the update."""
-    if not columns:
-        return text
-    if set(_PARAMETER.findall(text)) != set(columns):
-        raise ValueError(f"the block {name} does not use exactly the columns of its rows")
-    return _PARAMETER.sub(lambda match: f"?{columns.index(match[1]) + 1}", text)
+def written_for_sqlite(text: str, row: Sequence[str] = ()) -> str:
+    """Return a statement with parameters as SQLite takes them. Those of rows are numbered: binding twenty of them by
+    name costs as much as the update."""
+    text = _SET.sub(r"(SELECT value FROM json_each(:\1))", text)
+    return _PARAMETER.sub(lambda match: f"?{row.index(match[1]) + 1}", text) if row else text
+
+
+def written_for_postgres(text: str, row: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:
+    """Return a statement with parameters as PostgreSQL takes them, and their names in order."""
+    text = _NOT_IN_SET.sub(r"<> ALL(:\1)", text)
+    text = _IN_SET.sub(r"= ANY(:\1)", text)
+    names = list(row)
+
+    def number(match: re.Match[str]) -> str:
+        if match[1] not in names:
+            names.append(match[1])
+        return f"${names.index(match[1]) + 1}"
+
+    return _PARAMETER.sub(number, text), tuple(names)

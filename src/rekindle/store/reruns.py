@@ -29,7 +29,7 @@ from rekindle.store.events import Events
 from rekindle.store.fingerprints import Fingerprints
 from rekindle.store.jobs import Jobs
 from rekindle.store.paths import with_checked, with_pointers, with_request, with_saved
-from rekindle.store.queries import as_set, load
+from rekindle.store.queries import ValueSet, as_set, load
 from rekindle.store.rerun_rows import (
     attempt_views,
     json_text,
@@ -337,7 +337,7 @@ class Reruns:
             jobs=len(plan.jobs),
         )
 
-    def _add_events(self, event: str, rerun: int, kind: str | None, jobs: str, now: float) -> None:
+    def _add_events(self, event: str, rerun: int, kind: str | None, jobs: ValueSet, now: float) -> None:
         events = Events(self._db)
         for workflow, n in self._db.rows(SQL["workflows_of_jobs"], jobs=jobs):
             detail = {"rerun": rerun, "jobs": n} | ({} if kind is None else {"kind": kind})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rekindle.store.stored_paths import StoredPaths
 
 FOLDER = Path(__file__).parent / "migrations"
+
+Dialect = Literal["sqlite", "postgres"]
 
 APPLICATION = 0x524B4E44
 """`RKND`, in the file's header."""
@@ -34,15 +36,15 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 @cache
-def newest_version() -> int:
+def newest_version(dialect: Dialect = "sqlite") -> int:
     """Return the version that all migrations lead to, without reading them."""
-    return sum(name.endswith(".sql") for name in os.listdir(FOLDER))  # noqa: PTH208 (no need of paths)
+    return sum(name.endswith(".sql") for name in os.listdir(FOLDER / dialect))  # noqa: PTH208 (no need of paths)
 
 
-def migrations() -> Sequence[Migration]:
-    """Return all migrations in order. Raise ValueError if their numbers have gaps."""
+def migrations(dialect: Dialect = "sqlite") -> Sequence[Migration]:
+    """Return all migrations of a database in order. Raise ValueError if their numbers have gaps."""
     found: list[Migration] = []
-    for path in sorted(FOLDER.glob("*.sql")):
+    for path in sorted((FOLDER / dialect).glob("*.sql")):
         match = re.fullmatch(r"(\d{4})_(\w+)", path.stem)
         if match is None or int(match[1]) != len(found) + 1:
             raise ValueError(f"{path.name} is out of the row of migrations")

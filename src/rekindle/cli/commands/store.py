@@ -112,8 +112,8 @@ def init(shared: bool, as_json: bool) -> None:
       rekindle init --shared
     """
     from rekindle.files.store_files import is_shared, set_modes
-    from rekindle.store.database import FILE
     from rekindle.store.opening import folder_of
+    from rekindle.store.sqlite_connection import FILE
 
     url = click.get_current_context().find_root().params.get("store") or os.environ.get(STORE_VARIABLE)
     folder = folder_of(url or str(Path.cwd() / STORE_FOLDER))

@@ -115,25 +115,33 @@ SELECT id, token FROM attempt WHERE state IN (2, 3) AND runner = :runner AND can
 
 -- name: failure_columns
 -- Failed attempts of one signature on one host: how many, when the first and last ended, the newest one, their jobs.
-signature.digest, signature.cause, signature.type, signature.message, attempt.host, count(*) AS n,
-min(attempt.ended) AS first, max(attempt.ended) AS last, max(attempt.id) AS newest, json_group_array(attempt.job) AS jobs;
+signature.digest, signature.cause, signature.type, signature.message, failure.host, failure.n, failure.first,
+failure.last, failure.newest, failure.jobs;
+
+-- name: failure_counts
+-- The same by the number of the signature.
+attempt.signature, attempt.host, count(*) AS n, min(attempt.ended) AS first, max(attempt.ended) AS last,
+max(attempt.id) AS newest, json_group_array(attempt.job) AS jobs;
 
 -- name: failures
 -- Failed attempts by signature and host: live ones of workflows and jobs that are current, or with `archived` all.
-SELECT {failure_columns}
-FROM workflow JOIN attempt ON attempt.workflow = workflow.id JOIN signature ON signature.id = attempt.signature
-    JOIN job ON job.id = attempt.job
-WHERE attempt.signature IS NOT NULL
-    AND (:archived = 1 OR (workflow.archived IS NULL AND attempt.archived_by IS NULL AND job.retired = 0))
-GROUP BY attempt.signature, attempt.host;
+SELECT {failure_columns} FROM (
+    SELECT {failure_counts}
+    FROM workflow JOIN attempt ON attempt.workflow = workflow.id JOIN job ON job.id = attempt.job
+    WHERE attempt.signature IS NOT NULL
+        AND (:archived = 1 OR (workflow.archived IS NULL AND attempt.archived_by IS NULL AND job.retired = 0))
+    GROUP BY attempt.signature, attempt.host
+) AS failure JOIN signature ON signature.id = failure.signature ORDER BY signature.id, failure.host;
 
 -- name: failures_of_workflow
 -- The same for one workflow.
-SELECT {failure_columns}
-FROM attempt JOIN signature ON signature.id = attempt.signature JOIN job ON job.id = attempt.job
-WHERE attempt.workflow = :workflow AND attempt.signature IS NOT NULL
-    AND (:archived = 1 OR (attempt.archived_by IS NULL AND job.retired = 0))
-GROUP BY attempt.signature, attempt.host;
+SELECT {failure_columns} FROM (
+    SELECT {failure_counts}
+    FROM attempt JOIN job ON job.id = attempt.job
+    WHERE attempt.workflow = :workflow AND attempt.signature IS NOT NULL
+        AND (:archived = 1 OR (attempt.archived_by IS NULL AND job.retired = 0))
+    GROUP BY attempt.signature, attempt.host
+) AS failure JOIN signature ON signature.id = failure.signature ORDER BY signature.id, failure.host;
 
 -- name: messages
 -- The error texts of attempts.

@@ -10,7 +10,7 @@ WHERE job.id IN @jobs AND job.state = 5 AND job.retired = 0 ORDER BY job.id;
 -- name: insert_group
 -- A group whose canaries run again.
 INSERT INTO canary_group (rerun, workflow, signature, how)
-VALUES (:rerun, :workflow, (SELECT id FROM signature WHERE digest = :signature), :how);
+VALUES (:rerun, :workflow, (SELECT id FROM signature WHERE digest = :signature), :how) RETURNING id;
 
 -- name: stop_waiting
 -- Take waiting jobs out of their groups.
@@ -25,7 +25,7 @@ INSERT INTO canary (canary_group, role, job, attempt) VALUES (:canary_group, :ro
 -- The waiting jobs of a group that have changed since the group was chosen.
 SELECT job.name FROM canary JOIN job ON job.id = canary.job
 WHERE canary.canary_group = :canary_group AND canary.role = 'waits'
-    AND (job.attempt IS NOT canary.attempt OR job.state <> 5 OR job.retired = 1)
+    AND (coalesce(job.attempt, 0) <> coalesce(canary.attempt, 0) OR job.state <> 5 OR job.retired = 1)
 ORDER BY job.id;
 
 -- name: waiting
@@ -62,7 +62,7 @@ ORDER BY canary_group.id;
 -- name: decided
 -- The groups that were decided since.
 SELECT {group_columns} FROM canary_group JOIN signature ON signature.id = canary_group.signature
-WHERE canary_group.ended >= :since AND (:workflow IS NULL OR canary_group.workflow = :workflow)
+WHERE canary_group.ended >= :since AND (CAST(:workflow AS BIGINT) IS NULL OR canary_group.workflow = :workflow)
 ORDER BY canary_group.id;
 
 -- name: of_jobs

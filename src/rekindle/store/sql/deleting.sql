@@ -4,20 +4,20 @@
 -- Job ids are not used twice: a saved plan may contain them.
 INSERT INTO meta (key, value) SELECT 'highest_job', CAST(max(id) AS TEXT) FROM job WHERE workflow = :workflow
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
-WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
+WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
 
 -- name: remember_highest_attempt
 -- Attempt ids are not used twice: folders and journals contain them.
 INSERT INTO meta (key, value) SELECT 'highest_attempt', CAST(max(id) AS TEXT) FROM attempt WHERE workflow = :workflow
 HAVING max(id) IS NOT NULL
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
-WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
+WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
 
 -- name: remember_highest_workflow
 -- Workflow ids are not used twice.
 INSERT INTO meta (key, value) SELECT 'highest_workflow', CAST(max(id) AS TEXT) FROM workflow WHERE id = :workflow
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
-WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
+WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
 
 -- name: own_attempts
 -- The attempts of the workflow's jobs.

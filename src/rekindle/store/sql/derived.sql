@@ -29,14 +29,18 @@ SELECT EXISTS (SELECT 1 FROM job WHERE when_finished = 1)
         SELECT 1 FROM job WHERE when_finished = 1 AND workflow IN (SELECT workflow FROM job AS one WHERE one.id IN @jobs)
     );
 
+-- name: idle
+-- 1 if a job is idle, else 0.
+CASE WHEN job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0 THEN 1 ELSE 0 END;
+
 -- name: below
 -- The children of jobs, and through idle ones their descendants: whether each is idle, and whether it has
 -- `when: finished`.
 WITH RECURSIVE reached (id, idle, when_finished) AS (
-    SELECT job.id, job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0, job.when_finished
+    SELECT job.id, {idle}, job.when_finished
     FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @jobs
     UNION
-    SELECT job.id, job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0, job.when_finished
+    SELECT job.id, {idle}, job.when_finished
     FROM reached JOIN edge ON edge.parent = reached.id JOIN job ON job.id = edge.child WHERE reached.idle = 1
 )
 SELECT id, idle, when_finished FROM reached;
@@ -44,9 +48,9 @@ SELECT id, idle, when_finished FROM reached;
 -- name: upward
 -- Jobs, and through idle ones their ancestors.
 WITH RECURSIVE reached (id, idle) AS (
-    SELECT job.id, job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0 FROM job WHERE job.id IN @jobs
+    SELECT job.id, {idle} FROM job WHERE job.id IN @jobs
     UNION
-    SELECT job.id, job.attempt IS NULL AND job.canceled = 0 AND job.when_finished = 0
+    SELECT job.id, {idle}
     FROM reached JOIN edge ON edge.child = reached.id JOIN job ON job.id = edge.parent WHERE reached.idle = 1
 );
 

@@ -61,7 +61,7 @@ SELECT id FROM job WHERE workflow = :workflow AND retired = 0 AND attempt IS NUL
 SELECT coalesce(max(id), 0) + 1 FROM (
     SELECT max(id) AS id FROM job
     UNION ALL
-    SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest_job'
+    SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_job'
 ) AS used;
 
 -- name: insert_added

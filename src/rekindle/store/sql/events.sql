@@ -6,8 +6,8 @@ INSERT INTO event (at, kind, workflow, detail) VALUES (:at, :kind, :workflow, :d
 
 -- name: cancels
 -- The cancellations of jobs, oldest first, with their notes.
-SELECT each.value, json_extract(event.detail, '$.note') FROM event, json_each(event.detail, '$.first') AS each
-WHERE event.kind = 'canceled' AND each.value IN @jobs ORDER BY event.id;
+SELECT CAST(each.value AS BIGINT), json_extract(event.detail, '$.note') FROM event, json_each(event.detail, '$.first') AS each
+WHERE event.kind = 'canceled' AND CAST(each.value AS BIGINT) IN @jobs ORDER BY event.id;
 
 -- name: events
 -- The newest events above an id, newest first.

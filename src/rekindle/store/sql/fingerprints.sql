@@ -20,7 +20,7 @@ WITH RECURSIVE chain (attempt, source) AS (
     WHERE attempt.builds_on IS NOT NULL
 )
 SELECT chain.attempt, fingerprint.document, attempt.started IS NOT NULL AND (
-    attempt.cause IS NOT 'start'
+    coalesce(attempt.cause, '') <> 'start'
     OR EXISTS (SELECT 1 FROM step WHERE step.attempt = chain.source AND step.state = 4 AND step.kept_from IS NULL)
 ) AS has_begun
 FROM chain JOIN attempt ON attempt.id = chain.source
@@ -49,8 +49,11 @@ INSERT INTO accepted (rerun, attempt, document) VALUES (:rerun, :attempt, :docum
 
 -- name: accepted
 -- The newest accepted basis in force of attempts.
-SELECT accepted.attempt, max(accepted.rerun) AS rerun, accepted.document FROM accepted JOIN rerun ON rerun.id = accepted.rerun
-WHERE accepted.attempt IN @attempts AND rerun.undone IS NULL GROUP BY accepted.attempt;
+SELECT accepted.attempt, accepted.rerun, accepted.document FROM accepted JOIN rerun ON rerun.id = accepted.rerun
+WHERE accepted.attempt IN @attempts AND rerun.undone IS NULL AND NOT EXISTS (
+    SELECT 1 FROM accepted AS newer JOIN rerun AS accepting ON accepting.id = newer.rerun
+    WHERE newer.attempt = accepted.attempt AND newer.rerun > accepted.rerun AND accepting.undone IS NULL
+);
 
 -- name: known_files
 -- The cached digests of files.
@@ -68,4 +71,4 @@ ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime
 -- name: known_below
 -- The cached digests of the files within folders.
 SELECT file.path, file.size, file.mtime_ns, file.inode, file.taken_ns, file.digest, file.ctime_ns
-FROM json_each(:folders) AS folder JOIN file ON file.path >= folder.value || '/' AND file.path < folder.value || '0';
+FROM json_each(CAST(:folders AS TEXT)) AS folder JOIN file ON file.path >= folder.value || '/' AND file.path < folder.value || '0';

@@ -75,11 +75,11 @@ job.retired = 0;
 
 -- name: one_of
 -- Any of several values, bound as one JSON array.
-{field} IN (SELECT value FROM json_each({value}));
+{field} IN {value};
 
 -- name: matches
 -- A pattern of `*` and `?` matches the whole value.
-{field} GLOB {value};
+glob({value}, {field});
 
 -- name: present
 -- The field has a value.
@@ -155,7 +155,7 @@ job.state;
 
 -- name: field_held
 -- Whether it is held.
-(job.held IS NOT NULL);
+(CASE WHEN job.held IS NULL THEN 0 ELSE 1 END);
 
 -- name: field_held_reason
 -- The reason for holding the job.
@@ -163,7 +163,7 @@ job.held;
 
 -- name: field_retired
 -- Whether a later revision left it out.
-(job.retired = 1);
+job.retired;
 
 -- name: field_priority
 -- The priority; the highest is claimed first.
@@ -195,7 +195,7 @@ workflow.submitted;
 
 -- name: field_workflow_archived
 -- Whether the workflow is archived.
-(workflow.archived IS NOT NULL);
+(CASE WHEN workflow.archived IS NULL THEN 0 ELSE 1 END);
 
 -- name: field_cause
 -- Why the live attempt did not succeed.

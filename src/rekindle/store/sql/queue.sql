@@ -20,7 +20,7 @@ job.state = 1 AND job.held IS NULL AND job.retired = 0 AND job.reuse_candidate I
 -- name: classes
 -- The resource classes of ready jobs, or one class. An index leads from each to the next.
 WITH RECURSIVE class (id) AS (
-    SELECT coalesce(:resource_class, (
+    SELECT coalesce(CAST(:resource_class AS BIGINT), (
         SELECT job.resource_class FROM job WHERE {startable} AND {scope} ORDER BY job.resource_class LIMIT 1
     ))
     UNION ALL
@@ -28,7 +28,7 @@ WITH RECURSIVE class (id) AS (
         SELECT job.resource_class FROM job
         WHERE {startable} AND {scope} AND job.resource_class > class.id ORDER BY job.resource_class LIMIT 1
     )
-    FROM class WHERE class.id IS NOT NULL AND :resource_class IS NULL
+    FROM class WHERE class.id IS NOT NULL AND CAST(:resource_class AS BIGINT) IS NULL
 );
 
 -- name: ready_classes
@@ -72,7 +72,7 @@ job.workflow = :workflow;
 SELECT coalesce(max(id), 0) FROM (
     SELECT max(id) AS id FROM attempt
     UNION ALL
-    SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest_attempt'
+    SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_attempt'
 ) AS used;
 
 -- name: insert_attempt
@@ -110,7 +110,7 @@ WITH RECURSIVE blocked (job, attempt) AS (
     WHERE job.state <> 4
 )
 SELECT blocked.job, blocked.attempt FROM blocked JOIN job ON job.id = blocked.job
-WHERE (:jobs IS NULL OR job.id IN @jobs) AND job.state = 1 ORDER BY blocked.job, blocked.attempt;
+WHERE (job.id IN @jobs OR :jobs IS NULL) AND job.state = 1 ORDER BY blocked.job, blocked.attempt;
 
 -- name: status
 -- The status of attempts and of their jobs, and whether a group of canaries is undecided.
@@ -134,7 +134,7 @@ UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, 
     signature = :signature, error_type = :error_type, error_message = :error_message,
     error_traceback = :error_traceback, error_stderr = :error_stderr, evidence = :evidence,
     cpu_seconds = :cpu_seconds, max_rss_bytes = :max_rss_bytes, result = :result, verdict = :verdict,
-    verdict_message = :verdict_message, partial = max(partial, :partial), code = coalesce(:code, code),
+    verdict_message = :verdict_message, partial = CASE WHEN :partial > partial THEN :partial ELSE partial END, code = coalesce(:code, code),
     left_running = :left_running
 WHERE id = :attempt AND (state = 2 OR state = 3);
 
@@ -144,7 +144,7 @@ SELECT id FROM signature WHERE digest = :digest;
 
 -- name: insert_signature
 -- A new failure signature.
-INSERT INTO signature (digest, cause, type, message) VALUES (:digest, :cause, :type, :message);
+INSERT INTO signature (digest, cause, type, message) VALUES (:digest, :cause, :type, :message) RETURNING id;
 
 -- name: write_step
 -- The end of a step; an existing row is replaced.
@@ -178,12 +178,12 @@ UPDATE job SET state = :after, version = version + 1 WHERE id = :job AND state =
 -- name: children_of_completed
 -- The children of jobs, each with the number of these jobs that it needs.
 SELECT edge.child, count(*) AS n, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
-FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents GROUP BY edge.child;
+FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents GROUP BY edge.child, job.id;
 
 -- name: children_of_given_up
 -- The same for children with `when: finished`.
 SELECT edge.child, count(*) AS n, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
-FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents AND job.when_finished = 1 GROUP BY edge.child;
+FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents AND job.when_finished = 1 GROUP BY edge.child, job.id;
 
 -- name: lower_unmet
 -- Lower an unmet count. Plans depend on it, so the version increases.
@@ -199,7 +199,7 @@ WHERE attempt.id IN @attempts AND attempt.state = 2 AND attempt.started IS NULL;
 -- The highest deleted attempt id. Ids are not used twice: folders and journals contain them.
 INSERT INTO meta (key, value) VALUES ('highest_attempt', CAST(:highest AS TEXT))
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
-WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
+WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
 
 -- name: unclaim_jobs
 -- Take the live attempt and its number from jobs.

@@ -74,7 +74,8 @@ FROM job WHERE id IN @jobs;
 -- name: insert_rerun
 -- An applied plan.
 INSERT INTO rerun (kind, at, digest, request, note, refused, warnings, expected, overwrites, jobs)
-VALUES (:kind, :at, :digest, :request, :note, :refused, :warnings, :expected, :overwrites, :jobs);
+VALUES (:kind, :at, :digest, :request, :note, :refused, :warnings, :expected, :overwrites, :jobs)
+RETURNING id;
 
 -- name: insert_rerun_job
 -- A job of an applied plan, with the pointers that undo restores.

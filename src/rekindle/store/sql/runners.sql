@@ -10,7 +10,8 @@ store_file, offer;
 INSERT INTO runner (host, boot_id, pid, pid_start, pid_space, executor, slots, epoch, started, expires,
     label, store, store_file, offer)
 VALUES (:host, :boot_id, :pid, :pid_start, :pid_space, :executor, :slots, 1, :started, :expires, :label, :store,
-    :store_file, :offer);
+    :store_file, :offer)
+RETURNING id;
 
 -- name: renew
 -- Extend a lease that no other runner has taken over.

@@ -50,9 +50,13 @@ SELECT id FROM reached;
 
 -- name: reuse_checks
 -- The newest reuse check of jobs.
-SELECT rerun_job.job, max(rerun_job.rerun) AS rerun, rerun_job.reuse_candidate, rerun_job.checked
+SELECT rerun_job.job, rerun_job.rerun, rerun_job.reuse_candidate, rerun_job.checked
 FROM rerun_job JOIN rerun ON rerun.id = rerun_job.rerun
-WHERE rerun_job.job IN @jobs AND rerun_job.checked IS NOT NULL AND rerun.undone IS NULL GROUP BY rerun_job.job;
+WHERE rerun_job.job IN @jobs AND rerun_job.checked IS NOT NULL AND rerun.undone IS NULL AND NOT EXISTS (
+    SELECT 1 FROM rerun_job AS newer JOIN rerun AS checking ON checking.id = newer.rerun
+    WHERE newer.job = rerun_job.job AND newer.rerun > rerun_job.rerun AND newer.checked IS NOT NULL
+        AND checking.undone IS NULL
+);
 
 -- name: written
 -- The files that live attempts of workflows wrote: outputs, and files that their commands name.

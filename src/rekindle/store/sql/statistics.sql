@@ -6,9 +6,9 @@
 
 -- name: totals
 -- The outcomes of the attempts of jobs.
-SELECT attempt.job, sum(attempt.state = 4) AS passes,
-    sum(attempt.state = 5 AND coalesce(attempt.cause, '') <> 'lost') AS failures,
-    sum(attempt.state = 6 OR coalesce(attempt.cause, '') = 'lost') AS lost, count(attempt.overrides) AS modified,
+SELECT attempt.job, count(*) FILTER (WHERE attempt.state = 4) AS passes,
+    count(*) FILTER (WHERE attempt.state = 5 AND coalesce(attempt.cause, '') <> 'lost') AS failures,
+    count(*) FILTER (WHERE attempt.state = 6 OR coalesce(attempt.cause, '') = 'lost') AS lost, count(attempt.overrides) AS modified,
     max(CASE WHEN {ended} THEN attempt.ended END) AS last,
     max(CASE WHEN attempt.state = 5 AND {ended} THEN attempt.ended END) AS last_failure,
     max(CASE WHEN {ended} THEN attempt.id END) AS newest
@@ -19,8 +19,8 @@ FROM attempt WHERE attempt.state >= 4 AND attempt.job IN @jobs GROUP BY attempt.
 SELECT attempt.job, attempt.workflow, attempt.template, attempt.revision,
     coalesce(attempt.binding, job.binding) AS binding, attempt.overrides, patched.document AS patched, attempt.code,
     attempt.partial, json_extract(files.document, '$.inputs') AS inputs,
-    json_extract(files.document, '$.env') AS env, needed.document AS needed, sum(attempt.state = 4) AS passes,
-    sum(attempt.state = 5) AS failures, min(CASE WHEN attempt.state = 5 THEN attempt.id END) AS first_failure,
+    json_extract(files.document, '$.env') AS env, needed.document AS needed, count(*) FILTER (WHERE attempt.state = 4) AS passes,
+    count(*) FILTER (WHERE attempt.state = 5) AS failures, min(CASE WHEN attempt.state = 5 THEN attempt.id END) AS first_failure,
     max(attempt.id) AS newest,
     coalesce(max(CASE WHEN attempt.state = 4 THEN attempt.id END), 0) = max(attempt.id) AS newest_passed
 FROM job JOIN attempt ON attempt.job = job.id
@@ -39,7 +39,7 @@ WHERE attempt.job IN @jobs AND attempt.state = 5 AND {ended} GROUP BY attempt.jo
 
 -- name: hosts
 -- The outcomes of jobs by host.
-SELECT attempt.job, attempt.host, sum(attempt.state = 4) AS passes, sum(attempt.state = 5) AS failures FROM attempt
+SELECT attempt.job, attempt.host, count(*) FILTER (WHERE attempt.state = 4) AS passes, count(*) FILTER (WHERE attempt.state = 5) AS failures FROM attempt
 WHERE attempt.job IN @jobs AND attempt.host IS NOT NULL AND {ended}
 GROUP BY attempt.job, attempt.host ORDER BY 4 DESC, 3 DESC, 2;
 

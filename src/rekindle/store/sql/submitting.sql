@@ -5,7 +5,7 @@
 SELECT coalesce(max(id), 0) FROM (
     SELECT max(id) AS id FROM job
     UNION ALL
-    SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest_job'
+    SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_job'
 ) AS used;
 
 -- name: highest_workflow
@@ -13,7 +13,7 @@ SELECT coalesce(max(id), 0) FROM (
 SELECT coalesce(max(id), 0) FROM (
     SELECT max(id) AS id FROM workflow
     UNION ALL
-    SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest_workflow'
+    SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_workflow'
 ) AS used;
 
 -- name: insert_workflow

@@ -73,4 +73,4 @@ WITH RECURSIVE partial (id) AS (
     SELECT edge.child FROM partial JOIN edge ON edge.parent = partial.id JOIN job ON job.id = edge.child
     WHERE job.attempt IS NOT NULL
 )
-SELECT id FROM partial WHERE :jobs IS NULL OR id IN @jobs;
+SELECT id FROM partial WHERE id IN @jobs OR :jobs IS NULL;

@@ -15,7 +15,7 @@ SELECT {supervision_columns} FROM supervision WHERE id = :id;
 -- name: begin
 -- A new supervision.
 INSERT INTO supervision (workflow, asked, began, host, boot_id, pid, pid_start, pid_space, store_file)
-VALUES (:workflow, :asked, :began, :host, :boot_id, :pid, :pid_start, :pid_space, :store_file);
+VALUES (:workflow, :asked, :began, :host, :boot_id, :pid, :pid_start, :pid_space, :store_file) RETURNING id;
 
 -- name: take
 -- Make another process the owner.
@@ -39,11 +39,12 @@ UPDATE supervision SET ended = :now WHERE id = :id AND ended IS NULL;
 -- name: reruns
 -- The reruns that a supervision made, oldest first, undone ones included.
 SELECT id, request FROM rerun
-WHERE kind = 'supervise' AND (SELECT value FROM json_each(rerun.request) WHERE key = 'supervision') = :id ORDER BY id;
+WHERE kind = 'supervise' AND CAST(json_extract(rerun.request, '$.supervision') AS BIGINT) = :id ORDER BY id;
 
 -- name: usage
 -- The number and core-seconds of a workflow's attempts from an id on.
-SELECT count(*), coalesce(sum(max(0.0, attempt.ended - attempt.started) * resource_class.cpus), 0.0)
+SELECT count(*), coalesce(sum(CASE WHEN attempt.ended > attempt.started
+    THEN (attempt.ended - attempt.started) * resource_class.cpus ELSE 0.0 END), 0.0)
 FROM attempt JOIN job ON job.id = attempt.job JOIN resource_class ON resource_class.id = job.resource_class
 WHERE attempt.id >= :first AND attempt.workflow = :workflow;
 

@@ -11,7 +11,8 @@ WHERE cpus = :cpus AND memory = :memory AND gpus = :gpus AND time = :time AND li
 
 -- name: insert_resource_class
 -- A new resource class.
-INSERT INTO resource_class (cpus, memory, gpus, time, licences) VALUES (:cpus, :memory, :gpus, :time, :licences);
+INSERT INTO resource_class (cpus, memory, gpus, time, licences) VALUES (:cpus, :memory, :gpus, :time, :licences)
+RETURNING id;
 
 -- name: resources
 -- The resources of resource classes.

@@ -1,0 +1,41 @@
+-- Statements for PostgreSQL alone. `{schema}` is the store's schema.
+
+-- name: begin_write
+-- A transaction that waits for all others of the store that write. Each of its statements sees what they committed.
+BEGIN;
+SELECT pg_advisory_xact_lock(hashtextextended('rekindle:{schema}', 0));
+
+-- name: begin_read
+-- A consistent view, which refuses to write.
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+
+-- name: commit_write
+-- Commit, and tell every connection that listens.
+NOTIFY rekindle_{schema};
+COMMIT;
+
+-- name: listen
+-- Be told of commits.
+LISTEN rekindle_{schema};
+
+-- name: place
+-- The numbers of the cluster, the database and the schema: a copy has others.
+SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()),
+    (SELECT oid FROM pg_namespace WHERE nspname = '{schema}')
+FROM pg_control_system();
+
+-- name: is_store
+-- Whether the schema has a store.
+SELECT to_regclass('{schema}.meta') IS NOT NULL;
+
+-- name: create_schema
+-- The schema of a new store.
+CREATE SCHEMA IF NOT EXISTS {schema};
+
+-- name: properties
+-- The properties of the store.
+SELECT key, value FROM meta;
+
+-- name: set_property
+-- A property of the store; another value replaces it.
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value;

@@ -1,0 +1,97 @@
+"""The driver of SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rekindle.domain.errors import StoreError, StoreUnavailable
+from rekindle.store.database import Driver, ReadOnlySnapshot
+from rekindle.store.queries import Query, Row, load, written_for_sqlite
+from rekindle.store.sqlite_connection import FILE, is_write_refused, translate
+
+SQL = load("connection")
+
+
+class SqliteDriver(Driver):
+    """A connection to a store's file, in the store's folder."""
+
+    errors = (sqlite3.DatabaseError,)
+
+    def __init__(self, connection: sqlite3.Connection, folder: str) -> None:
+        self.name = folder
+        self.connection = connection
+        self._path = Path(folder) / FILE
+        self._identity = _file_identity(self._path)
+        self.file = "" if self._identity is None else "{}:{}".format(*self._identity)
+
+    def begin(self, *, write: bool) -> None:
+        self.connection.execute(SQL["allow_writes" if write else "refuse_writes"].text)
+        self.connection.execute("BEGIN IMMEDIATE" if write else "BEGIN DEFERRED")
+
+    def commit(self) -> None:
+        self.connection.execute("COMMIT")
+
+    def roll_back(self) -> bool:
+        if not self.connection.in_transaction:
+            return False
+        self.connection.execute("ROLLBACK")
+        return True
+
+    def execute(self, text: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
+        return self.connection.execute(_written(text), values)
+
+    stream = execute
+
+    def execute_each(self, query: Query, rows: Iterable[Row]) -> int:
+        return max(0, self.connection.executemany(_written(query.text, query.row), rows).rowcount)
+
+    def translate(self, error: Exception, *, write: bool) -> Exception:
+        found: Exception = error
+        if isinstance(error, sqlite3.Error):
+            if not write and is_write_refused(error):
+                return ReadOnlySnapshot("a snapshot cannot write: use `with store.write()`")
+            found = translate(error, self.name)
+        if found is error or type(found) is StoreError:  # SQLite itself found nothing wrong
+            from rekindle.store.integrity import find_damage
+
+            found = find_damage(self.connection, self.name) or found
+        return found
+
+    def data_version(self) -> int:
+        if _file_identity(self._path) != self._identity:
+            raise StoreUnavailable(
+                f"the store {self.name} has been removed, or another one put in its place",
+                hint="what was under way there is lost with it; start again",
+            )
+        try:
+            version: int = self.connection.execute(SQL["data_version"].text).fetchone()[0]
+        except sqlite3.Error as error:
+            raise translate(error, self.name) from error
+        return version
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+_texts: dict[tuple[str, tuple[str, ...]] | str, str] = {}
+
+
+def _written(text: str, row: tuple[str, ...] = ()) -> str:
+    """Return a statement as SQLite takes it. Each is written once."""
+    key = (text, row) if row else text
+    written = _texts.get(key)
+    if written is None:
+        written = _texts[key] = written_for_sqlite(text, row)
+    return written
+
+
+def _file_identity(path: Path) -> tuple[int, int] | None:
+    """Return the device and inode of a file; None if it does not exist."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
