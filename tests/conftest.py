@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 
-import postgres
 from rekindle.domain.models import Job, StateChange
 from rekindle.domain.states import State
 from rekindle.engine.session import open_session
 from rekindle.store.archive import Store
 from rekindle.store.database import Database
+from stores import make_stores_in_postgres, missing_postgres, running_postgres
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("rekindle", deadline=None)
@@ -27,10 +27,23 @@ settings.load_profile("rekindle")
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """The URL of a database on a server of this session's own."""
-    if reason := postgres.missing():
+    if reason := missing_postgres():
         pytest.skip(reason)
-    with TemporaryDirectory(prefix="rekindle-pg-") as folder, postgres.running(Path(folder)) as url:
+    with TemporaryDirectory(prefix="rekindle-pg-") as folder, running_postgres(Path(folder)) as url:
         yield url
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store", choices=["sqlite", "postgres"], default="sqlite", help="where tests that do not say so keep stores"
+    )
+
+
+@pytest.fixture(autouse=True)
+def stores_of_all_tests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--store postgres`, the stores that tests make in their own process are in PostgreSQL."""
+    if request.config.getoption("--store") == "postgres":
+        make_stores_in_postgres(request.getfixturevalue("postgres_server"), monkeypatch)
 
 
 class Interruption:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -30,6 +29,7 @@ from rekindle.spec import load
 from rekindle.store.queries import load as load_statements
 from rekindle.testing import Crash, CrashingStore, FakeClock, ScriptedExecutor
 from rekindle.testing import ScriptedOutcome as End
+from stores import statements_of
 
 FAILS = End(fails_at="run", exit_code=3, message="too cold")
 OTHER = End(fails_at="run", exit_code=9, message="too hot")
@@ -394,16 +394,11 @@ def test_a_group_is_decided_once_whenever_a_runner_dies(batch, crash_at):
 @contextmanager
 def canary_statements(session: Session) -> Iterator[list[str]]:
     """Collect the names of the statements of `store/sql/canaries.sql` that run."""
+    names = {query.text: name for name, query in load_statements("canaries").items()}
     ran: list[str] = []
-    patterns = {
-        name: re.compile(re.sub(r"[:?]\w+", ".*", re.escape(query.text)), re.DOTALL)
-        for name, query in load_statements("canaries").items()
-    }
-    session.store._driver.connection.set_trace_callback(
-        lambda text: ran.extend(name for name, pattern in patterns.items() if pattern.fullmatch(text))
-    )
-    yield ran
-    session.store._driver.connection.set_trace_callback(None)
+    with statements_of(session.store) as texts:
+        yield ran
+    ran += [names[text] for text in texts if text in names]
 
 
 def test_ingest_and_apply_run_no_canary_statement_unless_a_group_is_open(batch):

@@ -18,6 +18,7 @@ from rekindle.engine.running.ingest import JournalReader
 from rekindle.executors.pool import WorkerInfo
 from rekindle.testing.fakes import FakeClock
 from rekindle.testing.scripted import ScriptedExecutor, ScriptedOutcome
+from stores import statements_of
 
 ROOM = Capacity(cpus=2.0, memory=1 << 33)
 
@@ -59,10 +60,8 @@ class Claimer:
 
     def statements(self) -> int:
         """Return the number of SQL statements of one claim."""
-        seen: list[str] = []
-        self.store._driver.connection.set_trace_callback(seen.append)
-        self.claim()
-        self.store._driver.connection.set_trace_callback(None)
+        with statements_of(self.store) as seen:
+            self.claim()
         return len(seen)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from rekindle.domain.rerun.request import How
 from rekindle.domain.states import Cause, State
 from rekindle.engine.queries import job_queries, logs
 from rekindle.engine.rerun import rerun
+from stores import every_row
 
 SLICES = """
     name: slices
@@ -47,9 +46,7 @@ def subtasks(project, job="slices", attempt=-1, step=1):
 
 def rows(project, attempt):
     """Return the number of subtask rows that an attempt owns."""
-    (path,) = (project.folder / ".rekindle").glob("*.db")
-    with closing(sqlite3.connect(path)) as database:
-        return database.execute("SELECT count(*) FROM subtask WHERE attempt = ?", (attempt,)).fetchone()[0]
+    return sum(row[0] == attempt for row in every_row(project.session.store)["subtask"])
 
 
 def stored(project):

@@ -92,7 +92,7 @@ def move_away(project, pid: int) -> None:
     """Make a runner's process invisible from this host, with an expired lease."""
     with project.session.store.write() as archive:
         database = archive.runners._db
-        database.driver.connection.execute("UPDATE runner SET pid_space = 1, expires = 0 WHERE pid = ?", (pid,))
+        database.driver.execute("UPDATE runner SET pid_space = 1, expires = 0 WHERE pid = :pid", {"pid": pid})
 
 
 def test_a_runner_that_was_superseded_changes_nothing_and_its_job_runs_once(project, start):
@@ -227,7 +227,7 @@ def test_status_names_dead_runners_and_who_resolves_their_orphans(project):
         gone, away, mine = (archive.runners.register(this_process(), "local", 1, 0.0, 30.0) for _ in range(3))
         archive.runners.abandon(gone.id, gone.epoch)
         archive.runners.take_over(gone.id, gone.epoch, mine.id)
-        archive.runners._db.driver.connection.execute("UPDATE runner SET pid_space = 1 WHERE id = ?", (away.id,))
+        archive.runners._db.driver.execute("UPDATE runner SET pid_space = 1 WHERE id = :id", {"id": away.id})
     [status] = workflow_queries.status(project.session)
     assert [runner.id for runner in status.runners] == [mine.id]
     assert [(one.runner.id, one.why, one.keeper) for one in status.dead_runners] == [

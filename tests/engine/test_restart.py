@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -27,6 +24,7 @@ from rekindle.engine.running.claims import give_back
 from rekindle.engine.running.work import work
 from rekindle.files import digests
 from rekindle.testing import ScriptedExecutor, ScriptedOutcome
+from stores import every_row
 
 W, R, Q, X, C, F, K = State
 
@@ -89,11 +87,8 @@ def ran(project):
 
 
 def dump(project, *, files=True):
-    """Return the whole database as text; without `files`, the digest cache is left out."""
-    path = Path(project.session.store.folder) / "store.db"
-    with closing(sqlite3.connect(path)) as database:
-        lines = list(database.iterdump())
-    return [line for line in lines if files or not line.startswith('INSERT INTO "file"')]
+    """Return every row; without `files`, the digest cache is left out."""
+    return every_row(project.session.store, without="" if files else "file")
 
 
 def edit(project, name, text=None):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from postgres import new_store_url
 from rekindle.store.archive import Store
 from rekindle.store.opening import open_store
+from stores import new_store_url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

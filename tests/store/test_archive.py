@@ -11,18 +11,16 @@ from unittest.mock import MagicMock
 import pytest
 from store_driving import DIAMOND, ids, run, submit
 
-from postgres import new_store_url
 from rekindle.domain.selection import AllOf, JobFilter
 from rekindle.store.archive import REPOSITORIES, Snapshot, Store, Transaction
 from rekindle.store.database import BlockEnded, Database, ReadOnlySnapshot
 from rekindle.store.opening import open_store
 from rekindle.store.queries import FOLDER, Query, load
-from rekindle.store.schema import migrations
+from stores import every_row, new_store_url
 
 NOT_OF_THE_ARCHIVE = ("connection", "damage", "opening", "postgres", "upgrading")
 """Files of statements that run on a connection, outside blocks."""
 
-TABLES = re.findall(r"CREATE TABLE (\w+)", migrations("postgres")[0].text)
 WRITES = {
     f"{file}.{name}": query
     for file in sorted(path.stem for path in FOLDER.glob("*.sql"))
@@ -80,12 +78,6 @@ def traced(store: Store) -> Iterator[list[str]]:
         for name in ("execute", "execute_each", "stream"):
             patch.setattr(store._driver, name, lambda text, *_: statements.append(text))
         yield statements
-
-
-def every_row(store: Store) -> dict[str, list[tuple[object, ...]]]:
-    """Return the rows of every table."""
-    with store.read() as archive:
-        return {table: archive._db.select(f"SELECT * FROM {table} ORDER BY 1, 2", {}) for table in TABLES}
 
 
 def write_nothing(database: Database, query: Query) -> None:

@@ -125,7 +125,7 @@ class Fingerprints:
 
     def known_below(self, folders: Collection[str]) -> dict[str, FileRecord]:
         """Return the cached digests of the files within these folders."""
-        wanted = as_set(self._db.paths.encode(folder) for folder in folders)
+        wanted = to_json([self._db.paths.encode(folder) for folder in folders]).decode()
         return self._files_seen(self._db.named_rows(SQL["known_below"], folders=wanted))
 
     def remember_files(self, seen: Sequence[FileRecord]) -> None:
