@@ -89,8 +89,8 @@ Example:
 """
 
 STORE_HELP = (
-    "The store: a folder, sqlite:///path, or a URL. [default: $REKINDLE_STORE, else the nearest .rekindle/ at or "
-    "above the working directory, else a new one there]"
+    "The store: a folder, sqlite:///path or postgresql://…. [default: $REKINDLE_STORE, else the nearest .rekindle/ at "
+    "or above the working directory, else a new one there]"
 )
 
 VERSION_HELP = "Print it."

@@ -23,6 +23,7 @@ class Typed(NamedTuple):
     process: bool
 
 
+_ABSOLUTE = ("/", "sqlite:///", "postgresql://", "postgres://", "~")
 _ONLY_STORE = frozenset(
     {"status", "workflows", "jobs", "attempts", "logs", "failures", "flaky", "reruns", "events", "cancel", "hold"}
     | {"release", "store"}
@@ -120,7 +121,7 @@ def cli(ctx: click.Context, store: str | None) -> None:
     named = store or os.environ.get("REKINDLE_STORE") or ""
     if ctx.invoked_subcommand == "completion":
         return
-    if not (ctx.invoked_subcommand in _ONLY_STORE and named.startswith(("/", "sqlite:///", "~"))):
+    if not (ctx.invoked_subcommand in _ONLY_STORE and named.startswith(_ABSOLUTE)):
         _require_working_directory(elsewhere=store is not None)
 
 

@@ -50,12 +50,15 @@ def refuse_damaged(url: str | None, error: BaseException) -> None:
     """After an unexpected error, raise StoreDamaged if the store exists and is damaged."""
     from rekindle.store.database import UNREADABLE
     from rekindle.store.inspection import inspect
-    from rekindle.store.opening import folder_of
+    from rekindle.store.opening import folder_of, is_in_postgres
 
     if not isinstance(error, (OSError, *UNREADABLE)):
         return
     try:
-        found = inspect(folder_of(store_url(url)), deep=True, progress=lambda _: None)
+        location = store_url(url)
+        if is_in_postgres(location):  # the server checks its files
+            return
+        found = inspect(folder_of(location), deep=True, progress=lambda _: None)
     except (NotFound, StoreVersion, StoreUnavailable):
         return
     if found.problems:

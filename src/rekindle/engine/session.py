@@ -17,7 +17,7 @@ from rekindle.store.opening import open_store
 
 STORE_FOLDER = ".rekindle"
 STORE_VARIABLE = "REKINDLE_STORE"
-_ABSOLUTE = ("/", "sqlite:///", "~")
+_ABSOLUTE = ("/", "sqlite:///", "postgresql://", "postgres://", "~")
 
 
 class Session(msgspec.Struct, frozen=True):

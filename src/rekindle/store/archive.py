@@ -94,6 +94,11 @@ class Snapshot:
             repository = self.__dict__[name] = _repository(name)(self._db)
             return repository
 
+    @property
+    def database(self) -> Database:
+        """The database, for queries of the package rekindle.store."""
+        return self._db
+
     def check(self) -> list[str]:
         """Return a line for each state, unmet count or count that differs from what attempts and edges imply, and for
         each job with two live attempts. An empty list means that the store is consistent."""
@@ -139,6 +144,11 @@ class Store:
         """Return a number that changes when another connection commits. Raise StoreUnavailable if the store has been
         removed or replaced."""
         return self._driver.data_version()
+
+    @property
+    def name(self) -> str:
+        """The store's folder, or the URL of its rows."""
+        return self._driver.name
 
     def close(self) -> None:
         """Close the connection."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -96,6 +96,14 @@ class Driver(ABC):
     @abstractmethod
     def stream(self, text: str, values: Mapping[str, Any]) -> Cursor:
         """Run a query whose rows are read a few at a time."""
+
+    @abstractmethod
+    def defer_references(self) -> None:
+        """Check references between rows when this transaction commits, not before."""
+
+    @abstractmethod
+    def continue_ids(self, tables: Sequence[str]) -> None:
+        """After rows with ids were inserted: let the next ids of these tables follow them."""
 
     @abstractmethod
     def translate(self, error: Exception, *, write: bool) -> Exception:

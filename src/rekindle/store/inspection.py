@@ -9,9 +9,11 @@ import os
 import shlex
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from blake3 import blake3
@@ -28,6 +30,8 @@ from rekindle.store.integrity import (
     damaged_rows,
     dangling_references,
     file_problems,
+    undeclared_references,
+    unreadable_values,
 )
 from rekindle.store.opening import is_unchanging, version_of
 from rekindle.store.paths import with_saved
@@ -36,6 +40,9 @@ from rekindle.store.schema import newest_version
 from rekindle.store.sqlite_connection import DAMAGE_HINT, FILE, connect, translate
 from rekindle.store.sqlite_driver import SqliteDriver
 from rekindle.store.stored_paths import StoredPaths
+
+if TYPE_CHECKING:
+    from rekindle.store.archive import Store
 
 SQL = load("inspection")
 
@@ -104,42 +111,65 @@ def _inspect(folder: Path, opened: sqlite3.Connection, deep: bool, progress: Sho
                 hint="`rekindle status` upgrades it; then check it",
             )
         connection.execute("BEGIN")
-        inspector = _Inspector(connection, folder, deep, progress)
-        problems = tuple(inspector.problems())
+        database = Database(SqliteDriver(connection, str(folder)), StoredPaths(str(folder)))
+        inspector = _Inspector(database, folder, deep, progress)
+        problems = (*inspector.problems_of_file(connection), *inspector.problems())
         return Inspection(str(folder), version, deep, dict(inspector.checked), problems)
+
+
+def inspect_opened(store: Store, *, deep: bool, progress: ShowProgress) -> Inspection:
+    """Inspect an open store whose database checks its own files and references: one in PostgreSQL."""
+    with store.read() as archive:
+        inspector = _Inspector(archive.database, Path(store.folder), deep, progress)
+        problems = (*inspector.problems_of_rows(), *inspector.problems())
+    return Inspection(store.name, newest_version("postgres"), deep, dict(inspector.checked), problems)
 
 
 class _Inspector:
     """One inspection, in one transaction. `checked` counts the inspected things by kind."""
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path, deep: bool, progress: ShowProgress) -> None:
-        self._connection = connection
-        self._db = Database(SqliteDriver(connection, str(folder)), StoredPaths(str(folder)))
-        self._folder, self._deep, self._progress = folder, deep, progress
+    def __init__(self, database: Database, folder: Path, deep: bool, progress: ShowProgress) -> None:
+        self._db, self._folder, self._deep, self._progress = database, folder, deep, progress
+        self._lines_of_damage: Callable[[], Iterable[str]] = tuple  # of rows
+        self._unreadable = False  # such lines were found
         self.checked: Counter[str] = Counter()
 
-    def problems(self) -> Iterator[StoreProblem]:
-        connection = self._connection
+    def problems_of_file(self, connection: sqlite3.Connection) -> Iterator[StoreProblem]:
+        """Yield what SQLite finds in its file, and rows that cannot be read."""
         self._progress("the file")
         yield from (StoreProblem("file", line, _FROM_COPY) for line in file_problems(connection, deep=self._deep))
         self._progress("references between rows")
         yield from (StoreProblem("reference", line, _FROM_COPY) for line in dangling_references(connection))
-        unreadable = False
-        if self._deep:
-            for line in damaged_rows(connection, self._count_rows):
-                unreadable = True
-                yield StoreProblem("row", line, _FROM_COPY)
+        self._lines_of_damage = lambda: damaged_rows(connection)
+        yield from self._unreadable_rows(damaged_rows(connection, self._count_rows))
+
+    def problems_of_rows(self) -> Iterator[StoreProblem]:
+        """Yield references to rows that are not there, and rows that cannot be read, of any database."""
+        self._progress("references between rows")
+        read = partial(self._db.select, values={})
+        yield from (StoreProblem("reference", line, _FROM_COPY) for line in undeclared_references(read))
+        stream = partial(self._db.stream, values={})
+        yield from self._unreadable_rows(unreadable_values(stream, self._count_rows, self._db.driver.errors))
+
+    def _unreadable_rows(self, lines: Iterable[str]) -> Iterator[StoreProblem]:
+        for line in lines if self._deep else ():
+            self._unreadable = True
+            yield StoreProblem("row", line, _FROM_COPY)
+
+    def problems(self) -> Iterator[StoreProblem]:
+        """Yield states and counts that contradict each other, and, of a deep inspection, files that are not there."""
         self._progress("states and counts")
+        errors: tuple[type[Exception], ...] = (*self._db.driver.errors, *UNREADABLE)
         try:
             for kind in ("workflows", "jobs", "attempts"):
                 self.checked[kind] = self._db.value(SQL[kind])
             yield from (StoreProblem("derived", line, _CONTRADICTS) for line in contradictions(self._db))
-        except (sqlite3.DatabaseError, *UNREADABLE) as error:
-            if not unreadable:
-                lines = [str(error)] if self._deep else list(damaged_rows(connection)) or [str(error)]
+        except errors as error:
+            if not self._unreadable:
+                lines = [str(error)] if self._deep else list(self._lines_of_damage()) or [str(error)]
                 yield from (StoreProblem("row", line, _FROM_COPY) for line in lines)
             return
-        if self._deep and not unreadable:
+        if self._deep and not self._unreadable:
             yield from self._journals()
             yield from self._folders()
             yield from self._saved()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -41,8 +41,16 @@ CONTRADICTIONS = load("contradictions")
 _LARGEST = 1e12  # of numbers that are times, durations or amounts
 _MOST = 100  # reported problems of one table, or of one check by SQLite
 
-_TYPES: Mapping[str, tuple[type, ...]] = {"INTEGER": (int,), "REAL": (float, int), "TEXT": (bytes,), "BLOB": (bytes,)}
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "INTEGER": (int,),
+    "REAL": (float, int),
+    "TEXT": (bytes, str),
+    "BLOB": (bytes,),
+}
 _WORDS: Mapping[str, str] = {"INTEGER": "a whole number", "REAL": "a number", "TEXT": "text", "BLOB": "bytes"}
+
+CountRows = Callable[[str, int], None]
+"""Called with a table, and the number of its rows."""
 
 Check = Callable[[Any], object]
 """Decodes a value that is not null. Raises one of UNREADABLE."""
@@ -72,44 +80,59 @@ def dangling_references(connection: sqlite3.Connection) -> Iterator[str]:
         found = connection.execute(SQL["foreign_keys"].text).fetchmany(_MOST)
         for table, row, target, _ in found:
             yield f"{table} row {row if row is not None else '?'}: refers to a {target} that does not exist"
-        for name in ("job_template", "attempt_template", "attempt_signature"):
-            table, _, target = name.partition("_")
-            for (row,) in connection.execute(SQL[name].text).fetchmany(_MOST):
-                yield f"{table} row {row}: refers to a {target} that does not exist"
+        yield from undeclared_references(lambda text: connection.execute(text).fetchmany(_MOST))
     except sqlite3.DatabaseError as error:
         yield f"references: {error}"
 
 
-def damaged_rows(connection: sqlite3.Connection, report: Callable[[str, int], None] | None = None) -> Iterator[str]:
-    """Yield the values that cannot be read, as `attempt row 12, column result: not JSON`, and the tables that
-    SQLite cannot read completely. `report` is called with each table and the number of its rows that were read."""
+def undeclared_references(read: Callable[[str], list[Any]]) -> Iterator[str]:
+    """Yield a line for each row that refers to a row that does not exist, by a column that the schema does not declare
+    as a reference. `read` runs a query."""
+    for name in ("job_template", "attempt_template", "attempt_signature"):
+        table, _, target = name.partition("_")
+        for (row,) in read(SQL[name].text)[:_MOST]:
+            yield f"{table} row {row}: refers to a {target} that does not exist"
+
+
+def damaged_rows(connection: sqlite3.Connection, report: CountRows | None = None) -> Iterator[str]:
+    """Yield the values of SQLite's file that cannot be read, as `unreadable_values` does."""
     before, connection.text_factory = connection.text_factory, bytes
     try:
-        for table, columns in _schema().items():
-            rows = found = 0
-            try:
-                names = ", ".join(column[0] for column in columns)
-                for row in connection.execute(SQL["rows"].text.replace("{names}", names).replace("{table}", table)):
-                    rows += 1
-                    for line in _row_problems(table, columns, row):
-                        found += 1
-                        if found <= _MOST:
-                            yield line
-            except (sqlite3.Error, *UNREADABLE) as error:
-                yield f"{table}: its rows cannot all be read: {error}"
-            if found > _MOST:
-                yield f"{table}: {found - _MOST} more values cannot be read"
-            if report is not None:
-                report(table, rows)
+        yield from unreadable_values(connection.execute, report)
     finally:
         connection.text_factory = before
+
+
+def unreadable_values(
+    read: Callable[[str], Iterable[Any]], report: CountRows | None = None, errors: tuple[type[Exception], ...] = ()
+) -> Iterator[str]:
+    """Yield the values that cannot be read, as `attempt row 12, column result: not JSON`, and the tables that cannot be
+    read completely. `read` runs a query. `report` is called with each table and the number of its rows that were
+    read."""
+    unreadable: tuple[type[Exception], ...] = (sqlite3.Error, *errors, *UNREADABLE)
+    for table, columns in table_columns().items():
+        rows = found = 0
+        try:
+            names = ", ".join(column[0] for column in columns)
+            for row in read(SQL["rows"].text.replace("{names}", names).replace("{table}", table)):
+                rows += 1
+                for line in _row_problems(table, columns, row):
+                    found += 1
+                    if found <= _MOST:
+                        yield line
+        except unreadable as error:
+            yield f"{table}: its rows cannot all be read: {error}"
+        if found > _MOST:
+            yield f"{table}: {found - _MOST} more values cannot be read"
+        if report is not None:
+            report(table, rows)
 
 
 _Column = tuple[str, str, bool, bool, Check | None]
 """(name, declared type, whether it may be null, whether it is in the primary key, the decoder of its values)."""
 
 
-def _schema() -> dict[str, list[_Column]]:
+def table_columns() -> dict[str, list[_Column]]:
     """Return the columns of each table as the migrations make them: those of a damaged store may differ."""
     found: dict[str, list[_Column]] = {}
     with closing(sqlite3.connect(":memory:")) as new:
@@ -129,13 +152,13 @@ def _row_problems(table: str, columns: list[_Column], row: tuple[Any, ...]) -> I
     for (name, kind, nullable, _, decode), value in zip(columns, row, strict=True):
         if value is None:
             problem = "" if nullable else "it has no value"
-        elif not isinstance(value, _TYPES.get(kind, (int, float, bytes))):
+        elif not isinstance(value, _TYPES.get(kind, (int, float, bytes, str))):
             problem = f"it is not {_WORDS.get(kind, kind)}"
         else:
             try:
                 text = value.decode() if kind == "TEXT" and isinstance(value, bytes) else value
                 if table == "fingerprint" and name == "document":
-                    decode = _FINGERPRINT_DECODERS.get(values["part"])
+                    decode = _FINGERPRINT_DECODERS.get(_shown(values["part"]))
                 if decode is not None:
                     decode(text)
                 if isinstance(value, float) and not -_LARGEST < value < _LARGEST:
@@ -145,8 +168,12 @@ def _row_problems(table: str, columns: list[_Column], row: tuple[Any, ...]) -> I
                 problem = str(error) or type(error).__name__
         if problem:
             keys = [values[column[0]] for column in columns if column[3]]
-            shown = "/".join(one.decode(errors="replace") if isinstance(one, bytes) else str(one) for one in keys)
+            shown = "/".join(map(_shown, keys))
             yield f"{table} row {shown}, column {name}: {problem}"
+
+
+def _shown(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 _PROBLEMS: Mapping[str, str] = {
@@ -262,9 +289,9 @@ _DECODERS: Mapping[str, Check] = {
 }
 """The decoder of a column's values, by table and column."""
 
-_FINGERPRINT_DECODERS: Mapping[bytes, Check] = {
-    b"needed": _json(dict[int, int]),
-    b"patched": _MAPPING,
-    b"files": _json(FileFingerprints),
+_FINGERPRINT_DECODERS: Mapping[str, Check] = {
+    "needed": _json(dict[int, int]),
+    "patched": _MAPPING,
+    "files": _json(FileFingerprints),
 }
 """The decoder of the column `document` of `fingerprint`, by part."""

@@ -53,7 +53,13 @@ _OCTAL = lazy_regex(r"\\([0-7]{3})")
 
 
 def open_store(
-    url: str, *, create: bool, timeout: float = LOCK_TIMEOUT, durable: bool = False, shared: bool = False
+    url: str,
+    *,
+    create: bool,
+    timeout: float = LOCK_TIMEOUT,
+    durable: bool = False,
+    shared: bool = False,
+    spool: Path | None = None,
 ) -> Store:
     """Open the store that `url` names: a folder, `sqlite:///absolute/folder`, the `store.db` in it, or
     `postgresql://…` (see rekindle.store.postgres_opening).
@@ -61,6 +67,7 @@ def open_store(
     With `create`, a folder that does not exist or is empty becomes a new store, private to its user unless `shared`
     (see files.modes). `timeout` is how many seconds to wait for another process's transaction. `durable`: a commit
     survives a power cut. A store that nobody can write, on a read-only disk or in another user's folder, can be read.
+    `spool` is the folder of a new store whose rows are in PostgreSQL, if nothing else names it.
 
     Raise NotFound (no store there), BadValue (not a store's URL), StoreDamaged (something else is there, or it is
     corrupt), StoreVersion, or StoreUnavailable (cannot be opened or written, on a network file system, or of another
@@ -69,7 +76,7 @@ def open_store(
     if url.startswith(SCHEMES):
         from rekindle.store.postgres_opening import open_postgres
 
-        return open_postgres(url, create=create, shared=shared)
+        return open_postgres(url, create=create, shared=shared, spool=spool)
     folder = folder_of(url)
     if (database := database_of(folder)) is not None:
         from rekindle.store.postgres_opening import open_postgres
@@ -82,6 +89,11 @@ def open_store(
         _create(folder, shared)
     claim_host(folder, this_host())
     return _open(folder, timeout, durable, shared)
+
+
+def is_in_postgres(url: str) -> bool:
+    """Return whether the rows of the store that a URL or path names are in PostgreSQL."""
+    return url.startswith(SCHEMES) or database_of(folder_of(url)) is not None
 
 
 def folder_of(url: str) -> Path:

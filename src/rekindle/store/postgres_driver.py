@@ -6,7 +6,7 @@ SQLite does. Booleans are integers in both databases.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -89,12 +89,19 @@ class PostgresDriver(Driver):
         self._streams.append(cursor)
         return cursor.execute(written, [values[name] for name in names])
 
+    def defer_references(self) -> None:
+        self.run("defer_references")
+
+    def continue_ids(self, tables: Sequence[str]) -> None:
+        for table in tables:
+            self.run_text(SQL["continue_ids"].text.replace("{schema}", self.schema).replace("{table}", table))
+
     def translate(self, error: Exception, *, write: bool) -> Exception:
         if not isinstance(error, psycopg.Error):
             return error
         if not write and isinstance(error, errors.ReadOnlySqlTransaction):
             return ReadOnlySnapshot("a snapshot cannot write: use `with store.write()`")
-        text = str(error).strip()
+        text = " ".join(str(error).split())
         for kind, what, hint in _UNAVAILABLE:
             if isinstance(error, kind):
                 return StoreUnavailable(f"the store {self.name} {what} ({text})", hint=hint)
@@ -184,7 +191,7 @@ class _Boolean(Dumper):
 
 class _Text(Dumper):
     def dump(self, obj: str) -> bytes:
-        return obj.replace("\0", "\u2400").encode(errors="surrogateescape")
+        return _stored(obj).encode()
 
 
 class _Set(Dumper):
@@ -194,7 +201,12 @@ class _Set(Dumper):
 
 
 def _quoted(text: str) -> bytes:
-    return b'"' + text.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
+    return b'"' + _stored(text).replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
+
+
+def _stored(text: str) -> str:
+    """Return a text as PostgreSQL can store it: with the sign for NUL instead of NUL."""
+    return text.replace("\0", "\u2400")
 
 
 class _BooleanLoader(Loader):

@@ -63,11 +63,14 @@ def _without_password(url: str) -> str:
     return re.sub(r"(//[^/@]*:)[^/@]*@", r"\1…@", re.sub(r"(password=)[^&]*", r"\1…", url))
 
 
-def open_postgres(url: str, *, create: bool, found_in: Path | None = None, shared: bool = False) -> Store:
+def open_postgres(
+    url: str, *, create: bool, found_in: Path | None = None, shared: bool = False, spool: Path | None = None
+) -> Store:
     """Open the store that a URL names; with `create`, make it if it is not there.
 
     `found_in` is the folder in which the URL was found. A new store's spool is the URL's, else $REKINDLE_SPOOL, else
-    `.rekindle` in the working directory. Raise NotFound, BadValue, StoreVersion or StoreUnavailable.
+    `spool`: by default `.rekindle` in the working directory. Raise NotFound, BadValue, StoreVersion or
+    StoreUnavailable.
     """
     place = place_of(url)
     try:
@@ -80,7 +83,7 @@ def open_postgres(url: str, *, create: bool, found_in: Path | None = None, share
         driver = PostgresDriver(place.conninfo, place.schema, place.url)
     except psycopg.Error as error:
         raise StoreUnavailable(
-            f"the store {place.url} cannot be reached ({str(error).strip()})",
+            f"the store {place.url} cannot be reached ({' '.join(str(error).split())})",
             hint="check the URL, and that the server runs",
         ) from error
     with ExitStack() as on_error:
@@ -89,7 +92,7 @@ def open_postgres(url: str, *, create: bool, found_in: Path | None = None, share
             if not driver.is_store():
                 if not create:
                     raise NotFound(f"no store at {place.url}", hint="`rekindle --store URL run SPEC` makes one")
-                _create(driver, _new_spool(place, shared))
+                _create(driver, _new_spool(place, shared, spool))
             found: dict[str, str] = dict(driver.run("properties").fetchall())
             _check_version(place, int(found["version"]))
             folder = _spool(driver, place, Path(found["spool"]), found_in)
@@ -108,9 +111,9 @@ def _check_version(place: Place, version: int) -> None:
         )
 
 
-def _new_spool(place: Place, shared: bool) -> Path:
+def _new_spool(place: Place, shared: bool, otherwise: Path | None) -> Path:
     """Make the spool of a new store."""
-    folder = Path(place.spool or os.environ.get(SPOOL_VARIABLE) or STORE_FOLDER).expanduser().absolute()
+    folder = Path(place.spool or os.environ.get(SPOOL_VARIABLE) or otherwise or STORE_FOLDER).expanduser().absolute()
     try:
         folder.mkdir(PRIVATE, parents=True, exist_ok=True)
         foreign = sorted({path.name for path in folder.iterdir()} - {_IGNORED})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ class SqliteDriver(Driver):
 
     def execute_each(self, query: Query, rows: Iterable[Row]) -> int:
         return max(0, self.connection.executemany(_written(query.text, query.row), rows).rowcount)
+
+    def defer_references(self) -> None:
+        self.connection.execute(SQL["defer_references"].text)
+
+    def continue_ids(self, tables: Sequence[str]) -> None:
+        """SQLite gives each row the id after the highest."""
 
     def translate(self, error: Exception, *, write: bool) -> Exception:
         found: Exception = error

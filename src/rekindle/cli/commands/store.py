@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,23 +15,28 @@ from rekindle.cli.command_table import Entry
 from rekindle.cli.groups import LazyGroup
 from rekindle.cli.options import json_option
 from rekindle.cli.output import json_output, terminal
-from rekindle.domain.errors import Refused
+from rekindle.domain.errors import NotFound, Refused
+from rekindle.domain.texts.quantities import format_size
 from rekindle.engine.session import STORE_FOLDER, STORE_VARIABLE, open_session, store_url
 from rekindle.streams import terminal_columns
 
 if TYPE_CHECKING:
     from rekindle.store.inspection import Inspection
 
-COMMANDS = {"check": Entry("rekindle.cli.commands.store:check", "Check whether the store is sound.")}
+COMMANDS = {
+    "check": Entry("rekindle.cli.commands.store:check", "Check whether the store is sound."),
+    "copy": Entry("rekindle.cli.commands.store:copy", "Copy a store to another place or database."),
+}
 
 
 @click.group("store", cls=LazyGroup, entries=COMMANDS)
 def store() -> None:
-    """Check the store.
+    """Check a store, or copy it.
 
     \b
     Example:
       rekindle store check --deep
+      rekindle store copy .rekindle postgresql://db.example.org/science
     """
 
 
@@ -39,9 +46,9 @@ def store() -> None:
 def check(deep: bool, as_json: bool) -> int:
     """Check whether the store is sound. Nothing is written.
 
-    SQLite checks its file, and the states and counts of jobs are compared with those derived from their attempts and
-    needs. With --deep every row is decoded, journals are read, and saved outputs are compared with their digests. A
-    changed value that is still valid cannot be detected.
+    SQLite checks its file (a PostgreSQL server checks its own), and the states and counts of jobs are compared with
+    those derived from their attempts and needs. With --deep every row is decoded, journals are read, and saved outputs
+    are compared with their digests. A changed value that is still valid cannot be detected.
 
     Exit code: 0 sound, 1 not.
 
@@ -50,17 +57,18 @@ def check(deep: bool, as_json: bool) -> int:
       rekindle store check
       rekindle --store /data/.rekindle store check --deep --json
     """
-    from rekindle.store.inspection import inspect
-    from rekindle.store.opening import folder_of
+    from rekindle.store.inspection import inspect, inspect_opened
+    from rekindle.store.opening import folder_of, is_in_postgres
 
     url = click.get_current_context().find_root().params.get("store")
     on_terminal = sys.stderr.isatty() and not as_json
-
-    def on_check(what: str) -> None:
-        if on_terminal:
-            click.echo(f"\r\x1b[K{terminal.cut(f'checking {what}', terminal_columns() - 1)}", err=True, nl=False)
-
-    found = inspect(folder_of(store_url(url)), deep=deep, progress=on_check)
+    on_check = partial(_show_progress, on_terminal, "checking")
+    location = store_url(url)
+    if is_in_postgres(location):
+        with open_session(location, create=False) as session:
+            found = inspect_opened(session.store, deep=deep, progress=on_check)
+    else:
+        found = inspect(folder_of(location), deep=deep, progress=on_check)
     if on_terminal:
         click.echo("\r\x1b[K", err=True, nl=False)
     if as_json:
@@ -77,6 +85,47 @@ def check(deep: bool, as_json: bool) -> int:
     else:
         _show(found)
     return 1 if found.problems else 0
+
+
+@click.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@json_option
+def copy(source: str, target: str, as_json: bool) -> None:
+    """Copy a store: rows, journals and attempts' folders.
+
+    FROM and TO are folders or URLs; TO must not exist yet. Every row is compared with the original afterwards. FROM
+    stays as it is; it is refused while a runner works on it. Paths beside the store stay relative to it: copy the
+    projects along, unless TO is in the same folder. A store in PostgreSQL has its files, the spool, in ?spool=FOLDER
+    of its URL, in $REKINDLE_SPOOL, or beside FROM in `.rekindle-postgres`.
+
+    \b
+    Example:
+      rekindle store copy .rekindle postgresql://db.example.org/science
+      rekindle store copy 'postgresql:///science?schema=sweep' /data/.rekindle
+    """
+    from rekindle.engine.running.reconcile import reconcile
+    from rekindle.store.copying import copy_store
+    from rekindle.store.opening import open_store
+
+    on_terminal = sys.stderr.isatty() and not as_json
+    with open_session(source, create=False) as session:
+        reconcile(session)
+        spool = Path(session.store.folder).parent / ".rekindle-postgres"
+        with closing(open_store(target, create=True, spool=spool)) as made:
+            found = copy_store(session.store, made, partial(_show_progress, on_terminal, "copying"))
+    if on_terminal:
+        click.echo("\r\x1b[K", err=True, nl=False)
+    if as_json:
+        json_output.emit({"store": made.name, "rows": found.rows, "file_bytes": found.file_bytes})
+        return
+    rows = terminal.plural(sum(found.rows.values()), "row")
+    click.echo(f"copied {rows} and {format_size(found.file_bytes)} of files to {made.name}; all rows are equal")
+
+
+def _show_progress(on_terminal: bool, act: str, what: str) -> None:
+    if on_terminal:
+        click.echo(f"\r\x1b[K{terminal.cut(f'{act} {what}', terminal_columns() - 1)}", err=True, nl=False)
 
 
 def _show(found: Inspection) -> None:
@@ -112,14 +161,16 @@ def init(shared: bool, as_json: bool) -> None:
       rekindle init --shared
     """
     from rekindle.files.store_files import is_shared, set_modes
-    from rekindle.store.opening import folder_of
-    from rekindle.store.sqlite_connection import FILE
 
     url = click.get_current_context().find_root().params.get("store") or os.environ.get(STORE_VARIABLE)
-    folder = folder_of(url or str(Path.cwd() / STORE_FOLDER))
-    made = not (folder / FILE).exists()
-    with open_session(str(folder), shared=shared):
-        pass
+    location = url or str(Path.cwd() / STORE_FOLDER)
+    try:
+        open_session(location, create=False).close()
+        made = False
+    except NotFound:
+        made = True
+    with open_session(location, shared=shared) as session:
+        folder, name = Path(session.store.folder), session.store.name
     if shared and not is_shared(folder):
         set_modes(folder, shared=True)
         if not is_shared(folder):
@@ -129,10 +180,10 @@ def init(shared: bool, as_json: bool) -> None:
             )
     is_group = is_shared(folder)
     if as_json:
-        json_output.emit({"store": str(folder), "made": made, "shared": is_group})
+        json_output.emit({"store": name, "made": made, "shared": is_group})
         return
     access = f"shared with the group {_group_of(folder)}" if is_group else "private to its user"
-    click.echo(f"{'made a store' if made else 'there is a store'}: {folder}, {access}")
+    click.echo(f"{'made a store' if made else 'there is a store'}: {name}, {access}")
 
 
 def _group_of(folder: Path) -> str:

@@ -35,3 +35,7 @@ PRAGMA query_only = OFF;
 -- name: data_version
 -- Changes when another connection has committed.
 PRAGMA data_version;
+
+-- name: defer_references
+-- Check references when the transaction commits.
+PRAGMA defer_foreign_keys = ON;

@@ -39,3 +39,12 @@ SELECT key, value FROM meta;
 -- name: set_property
 -- A property of the store; another value replaces it.
 INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: defer_references
+-- Check references when the transaction commits.
+SET CONSTRAINTS ALL DEFERRED;
+
+-- name: continue_ids
+-- Let the next id of a table follow the highest that is there.
+SELECT setval(found.name, coalesce((SELECT max(id) FROM {table}), 0) + 1, false)
+FROM (SELECT pg_get_serial_sequence('{schema}.{table}', 'id') AS name) AS found WHERE found.name IS NOT NULL;
