@@ -18,8 +18,8 @@ from rekindle.store.opening import open_store
 from rekindle.store.queries import FOLDER, Query, load
 from stores import every_row, new_store_url
 
-NOT_OF_THE_ARCHIVE = ("connection", "damage", "opening", "postgres", "upgrading")
-"""Files of statements that run on a connection, outside blocks."""
+NOT_OF_THE_ARCHIVE = ("connection", "copying", "damage", "opening", "postgres", "upgrading")
+"""Files of statements that run on a connection, outside blocks, or whose tables are filled in."""
 
 WRITES = {
     f"{file}.{name}": query
