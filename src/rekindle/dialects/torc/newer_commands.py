@@ -11,6 +11,7 @@ import msgspec
 
 from rekindle.dialects.command_session import open_reconciled, open_store
 from rekindle.dialects.torc.restart_report import first_names, job_count
+from rekindle.dialects.torc.spec_store import store_spec
 from rekindle.dialects.torc.torc_group import TorcGroup
 from rekindle.dialects.torc.torc_options import (
     confirm,
@@ -21,15 +22,16 @@ from rekindle.dialects.torc.torc_options import (
     torc_options,
 )
 from rekindle.dialects.torc.torc_status import jobs_of, return_code
-from rekindle.dialects.torc.workflow_commands import status, store_spec
+from rekindle.dialects.torc.workflow_commands import status
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.request import How
-from rekindle.domain.states import Cause, State
+from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.domain.texts.quantities import Amount
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.queries.selections import SelectedJobs
 from rekindle.engine.rerun import rerun
 from rekindle.engine.results import PlannedRerun, WorkOptions
+from rekindle.engine.running import reconcile
 from rekindle.streams import outlives_reader
 
 if TYPE_CHECKING:
@@ -271,20 +273,28 @@ def is_complete(key: str | None) -> None:
 
 @click.command("sync-status")
 @key_argument
-def sync_status(key: str | None) -> None:
+@click.option("--dry-run", is_flag=True, help="Show what would be recorded, and change nothing.")
+def sync_status(key: str | None, dry_run: bool) -> None:
     """Record the ends of jobs whose runner died, as every command that changes something does.
 
     \b
     Example:
-      rekindle torc workflows sync-status 1
+      rekindle torc workflows sync-status 1 --dry-run
     """
-    with open_reconciled() as session:
+    with open_store() as session:
         workflow = selected_workflow(session, key)
-        running = [row.job.name for row in jobs_of(session, workflow) if row.job.state is State.RUNNING]
+        active = [row.job.id for row in jobs_of(session, workflow) if row.job.state in ACTIVE]
+        found = (reconcile.plan_reattach if dry_run else reconcile.reattach)(session, active)
+    names = {
+        "ended": [one.name for one in found.jobs if one.found in ("finished", "gone")],
+        "running": [one.name for one in found.jobs if one.found in ("running", "attended")],
+    }
     if torc_options().as_json:
-        print_json({"workflow_key": str(workflow.id), "running": running})
-    else:
-        click.echo(f"{job_count(len(running))} still running")
+        print_json({"workflow_key": str(workflow.id), "dry_run": dry_run, **names})
+        return
+    would = "would record" if dry_run else "recorded"
+    click.echo(f"{would} the ends of {job_count(len(names['ended']))}: {first_names(names['ended'])}")
+    click.echo(f"{job_count(len(names['running']))} still running")
 
 
 @click.group(cls=TorcGroup)
