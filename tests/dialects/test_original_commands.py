@@ -99,3 +99,21 @@ def test_an_unknown_command_or_flag_has_the_nearest_one(folder: str, capsys: pyt
 def test_the_table_of_the_page_is_current(folder: str) -> None:
     page = page_of(folder).read_text()
     assert page == with_table(page, table(folder)), "`make tables` writes the tables"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("torc jobs list --url http://host", "torc's --url is not here: use `rekindle --store URL torc …`"),
+        ("torc --log-level=debug jobs list", "torc's --log-level is not here: use the command without it"),
+        ("torc workflows list --bogus -u me", "No such option '--bogus'"),
+        ("torc workflows init 1 --wait-timeout=5", "torc's workflows init --wait-timeout is not here"),
+        ("ziggy con res --dry-run --task", "Option '--task' requires an argument"),
+        ("ziggy cluster start", "ziggy's cluster is not here: use `rekindle work`"),
+        ("resim project list", "resim's project is not here: use `--project`"),
+        ("lpad get_wf", "rekindle lpad has no command 'get_wf'"),
+    ],
+)
+def test_flags_anywhere_and_abbreviations(capsys: pytest.CaptureFixture[str], line: str, says: str) -> None:
+    assert main(line.split()) in (1, 64)
+    assert says in capsys.readouterr().err

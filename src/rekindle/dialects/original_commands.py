@@ -108,20 +108,21 @@ class OriginalGroup(click.Group):
 
 @contextmanager
 def _refused_flags(words: Sequence[str]) -> Iterator[None]:
-    """Raise UsageError if a flag of the original is not here. `words`: those of the group, whose first letters click
-    may have read as another flag."""
+    """Raise UsageError if a flag of the original is not here. `words`: those behind the group; click may have read only
+    the first letter of a flag such as `-pe`."""
     try:
         yield
     except click.NoSuchOption as error:
         path = _path(error.ctx) if error.ctx is not None else []
+        flags = [error.option_name, *(word.partition("=")[0] for word in words if word.startswith(error.option_name))]
         original = read_original(FOLDERS[path[0]]) if path else None
         while original is not None and path:
             command = original.find(path)
-            for flag in (error.option_name, *(word.partition("=")[0] for word in words)):
+            for flag in flags:
                 use = command.replacement(flag) if command is not None else None
                 if use is not None:
                     raise UsageError(_not_here([*path, flag], use)) from None
-            path.pop()
+            path.pop()  # flags of a group may stand behind its commands
         raise
 
 

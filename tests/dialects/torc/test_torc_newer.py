@@ -72,14 +72,23 @@ def test_one_job_is_shown(failing: Torc) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["status 1", "reports summary 1", "workflows sync-status", "workflows init --no-prompts", "init-jobs 1"]
+    "line",
+    [
+        "status 1",
+        "reports summary 1",
+        "workflows sync-status",
+        "workflows init --no-prompts",
+        "init-jobs 1",
+        "init",
+        "reinit 1",
+    ],
 )
 def test_other_words_for_a_command(failing: Torc, line: str) -> None:
     assert failing(*line.split()).code == 0
 
 
 def test_workflows_are_deleted(failing: Torc) -> None:
-    assert failing("delete", "1", "--no-prompts").code == 0
+    assert failing("delete", "-f", "1", "--no-prompts").code == 0
     assert failing.json("workflows", "list") == {"workflows": []}
 
 

@@ -18,6 +18,7 @@ from rekindle.dialects.torc.newer_commands import (
     reports,
     run_jobs,
     sync_status,
+    time_limit_option,
     watch,
 )
 from rekindle.dialects.torc.newer_commands import run as run_workflow
@@ -42,6 +43,7 @@ from rekindle.dialects.torc.workflow_commands import (
     create,
     reinitialize_option,
     reset_jobs,
+    restart,
     start,
     status,
     workflows,
@@ -49,7 +51,6 @@ from rekindle.dialects.torc.workflow_commands import (
 from rekindle.domain.errors import BadValue, Refused
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ENDED
-from rekindle.domain.texts.quantities import parse_duration
 from rekindle.engine.queries import job_queries, selections
 from rekindle.engine.results import WorkOptions
 from rekindle.query.job_keys import parse_job_words
@@ -141,20 +142,19 @@ def reset_status(keys: tuple[str, ...], dry_run: bool, reinitialize: bool) -> No
 @jobs.command()
 @key_argument
 @click.option("-j", "-m", "--max-parallel-jobs", type=click.IntRange(min=1), help="How many jobs run at once.")
-@click.option("-t", "--time-limit", metavar="DURATION", help="Start no job after this time (PT4H); running ones end.")
+@time_limit_option
 @click.option("-p", "--poll-interval", type=float, help="Accepted and ignored: nothing is polled.")
 @click.option("-o", "--output", type=click.Path(), help="Accepted and ignored: logs are in the store.")
 @outlives_reader
-def run(key: str | None, max_parallel_jobs: int | None, time_limit: str | None, **_: Any) -> int:
+def run(key: str | None, max_parallel_jobs: int | None, time_limit: float | None, **_: Any) -> int:
     """Run the ready jobs of a workflow, and jobs that become ready. Exit code: 0, 2 jobs failed, 5 canceled.
 
     \b
     Example:
       rekindle torc jobs run 1 -j 4
     """
-    limit = None if time_limit is None else parse_duration(time_limit)
     with open_store() as session:
-        options = WorkOptions(slots=max_parallel_jobs, claim_for=limit)
+        options = WorkOptions(slots=max_parallel_jobs, claim_for=time_limit)
         return run_jobs(session, selected_workflow(session, key), options)
 
 
@@ -405,7 +405,9 @@ for _group in (workflows, jobs, results, files, user_data, hpc, reports):
     torc.add_command(_group)
 for _command in (create, run_workflow, watch, recover, status, cancel, delete):
     torc.add_command(_command)
-torc.add_command(start, "init-jobs")
+for _name in ("init-jobs", "init"):
+    torc.add_command(start, _name)
+torc.add_command(restart, "reinit")
 for _command in (run_workflow, delete, is_complete, sync_status, list_workflows, get, archive, export, import_spec):
     workflows.add_command(_command)
 workflows.add_command(export, "show")

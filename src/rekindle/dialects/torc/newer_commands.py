@@ -26,7 +26,7 @@ from rekindle.dialects.torc.workflow_commands import status
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.request import How
 from rekindle.domain.states import ACTIVE, Cause, State
-from rekindle.domain.texts.quantities import Amount
+from rekindle.domain.texts.quantities import Amount, parse_duration
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.queries.selections import SelectedJobs
 from rekindle.engine.rerun import rerun
@@ -42,6 +42,14 @@ _GIB = 1 << 30
 _OOM_CODE, _TIMEOUT_CODE = 137, 152
 
 
+time_limit_option = click.option(
+    *("-t", "--time-limit"),
+    metavar="DURATION",
+    callback=lambda _ctx, _param, value: None if value is None else parse_duration(value),
+    help="Start no job after this time (PT4H); running jobs go on to their ends.",
+)
+
+
 @click.command("run")
 @click.argument("spec_or_key", required=False, metavar="[SPEC|WORKFLOW_KEY]")
 @click.option("-j", "--max-parallel-jobs", type=click.IntRange(min=1), help="How many jobs run at once.")
@@ -51,6 +59,7 @@ _OOM_CODE, _TIMEOUT_CODE = 137, 152
 @click.option("-p", "--poll-interval", type=float, help="Accepted and ignored: nothing is polled.")
 @click.option("-o", "--output-dir", type=click.Path(), help="Accepted and ignored: logs are in the store.")
 @click.option("--skip-checks", is_flag=True, help="Accepted and ignored.")
+@time_limit_option
 @outlives_reader
 def run(
     spec_or_key: str | None,
@@ -58,6 +67,7 @@ def run(
     num_cpus: int | None,
     memory_gb: float | None,
     num_gpus: int,
+    time_limit: float | None,
     **_: Any,
 ) -> int:
     """Run a workflow here; a spec file is stored first. Exit code: 0, 2 jobs failed, 5 canceled.
@@ -70,7 +80,7 @@ def run(
     if key is not None and Path(key).is_file():
         key = str(store_spec(Path(key), quiet=torc_options().as_json))
     memory = None if memory_gb is None else round(memory_gb * _GIB)
-    options = WorkOptions(slots=max_parallel_jobs or num_cpus, memory=memory, gpus=num_gpus)
+    options = WorkOptions(slots=max_parallel_jobs or num_cpus, memory=memory, gpus=num_gpus, claim_for=time_limit)
     with open_store() as session:
         return run_jobs(session, selected_workflow(session, key), options)
 
@@ -231,7 +241,7 @@ def _failed_by(attempt: Attempt, cause: Cause, code: int) -> bool:
 @click.command()
 @click.argument("keys", nargs=-1, required=True, metavar="WORKFLOW_KEY...")
 @no_prompts_option
-@click.option("--force", is_flag=True, help="Accepted and ignored: a store has one owner.")
+@click.option("-f", "--force", is_flag=True, help="Accepted and ignored: a store has one owner.")
 def delete(keys: tuple[str, ...], force: bool) -> None:  # noqa: ARG001
     """Delete workflows with all their results.
 
