@@ -17,7 +17,7 @@ from rekindle.domain.errors import UnknownWord, UsageError
 from rekindle.domain.texts.display import did_you_mean
 
 FOLDERS = {
-    **dict.fromkeys(("lpad", "rlaunch", "qlaunch"), "fireworks"),
+    **dict.fromkeys(("lpad", "rlaunch", "qlaunch", "mlaunch"), "fireworks"),
     **{name: name for name in ("torc", "resim", "ziggy")},
 }
 """The folder of each dialect's command."""

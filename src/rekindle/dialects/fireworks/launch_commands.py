@@ -306,3 +306,17 @@ def queue_rapidfire(**_: Any) -> None:
 
 def _refuse_queue(instead: str) -> None:
     raise Refused("nothing is submitted: no queue is supported yet", hint=f"`{instead}` launches here")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]}, params=[*rlaunch.params, *multi.params])
+def mlaunch(**values: Any) -> Any:
+    """Speak FireWorks: launch several at once, as `rlaunch multi` does.
+
+    \b
+    Example:
+      rekindle mlaunch 4
+    """
+    for command in (rlaunch, multi):  # the first sets the options of the second
+        assert command.callback is not None
+        done = command.callback(**{one.name: values[one.name] for one in command.params if one.name in values})
+    return done
