@@ -53,11 +53,11 @@ def kill_while(document: Document, name: str) -> None:
             assert time.monotonic() < deadline, "it never ran"
             time.sleep(0.05)
     finally:
-        killed = [*psutil.Process(rlaunch.pid).children(recursive=True), rlaunch]
-        for one in killed:
+        below = psutil.Process(rlaunch.pid).children(recursive=True)
+        for one in (rlaunch, *below):
             one.kill()
         rlaunch.wait()
-        psutil.wait_procs(killed[:-1], timeout=30)
+        psutil.wait_procs(below, timeout=30)
     document.lpad.log()
 
 
@@ -94,9 +94,10 @@ def test_the_document_from_top_to_bottom(document: Document) -> None:
     document("rlaunch -s rapidfire")
     lpad.log()
 
-    # "(or a list of comma-separated ids)"
-    assert "Finished setting 2 FWs" in document(f"lpad rerun_fws -i {RELAX},{ODD}").out
-    document("rlaunch -s rapidfire")
+    # "(or a list of comma-separated ids)", in another rendering "space-separated"
+    for ids in (f"{RELAX},{ODD}", f"{RELAX} {ODD}"):
+        assert "Finished setting 2 FWs" in document(f"lpad rerun_fws -i {ids}").out
+        document("rlaunch -s rapidfire")
     # "lpad rerun_fws [-i FW_IDS] [-n NAME] [-s STATE] [-q QUERY]"
     document(f"""lpad rerun_fws -i {RELAX} -n relax -s FIZZLED -q '{{"fw_id": {RELAX}}}'""")
     # "Note that all children of a re-run Firework will also be re-run."

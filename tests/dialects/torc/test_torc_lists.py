@@ -146,3 +146,18 @@ def test_no_job_starts_after_the_time_limit(torc: Torc) -> None:
     torc.create('name: w\njobs: [{name: a, command: "sleep 1.5"}, {name: b, command: "true", depends_on: [a]}]\n')
     torc("jobs", "run", "-t", "PT1S")
     assert torc.statuses() == {"a": "done", "b": "ready"}
+
+
+def test_actions_are_listed_with_the_status_of_their_job(torc: Torc) -> None:
+    torc.create(
+        "name: w\njobs: [{name: a, command: 'true'}]\nslurm_schedulers: [{name: std, account: a}]\nactions:\n"
+        "  - {trigger_type: on_workflow_complete, action_type: run_commands, commands: [echo done]}\n"
+        "  - {trigger_type: on_jobs_ready, action_type: schedule_nodes, job_names: [a], scheduler: std}\n"
+    )
+    found = torc.json("workflows", "list-actions", "1")["actions"]
+    assert [(one["trigger_type"], one["status"]) for one in found] == [
+        ("on_workflow_complete", "blocked"),
+        ("on_jobs_ready", None),
+    ]
+    assert torc("jobs", "run").code == 0
+    assert torc.json("workflows", "list-actions")["actions"][0]["status"] == "done"

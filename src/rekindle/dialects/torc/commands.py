@@ -22,7 +22,7 @@ from rekindle.dialects.torc.newer_commands import (
     watch,
 )
 from rekindle.dialects.torc.newer_commands import run as run_workflow
-from rekindle.dialects.torc.stored_workflows import archive, export, get, import_spec, list_workflows
+from rekindle.dialects.torc.stored_workflows import archive, export, get, import_spec, list_actions, list_workflows
 from rekindle.dialects.torc.torc_group import FORMATS, TorcGroup
 from rekindle.dialects.torc.torc_options import (
     ListOptions,
@@ -408,6 +408,8 @@ for _command in (create, run_workflow, watch, recover, status, cancel, delete):
 for _name in ("init-jobs", "init"):
     torc.add_command(start, _name)
 torc.add_command(restart, "reinit")
-for _command in (run_workflow, delete, is_complete, sync_status, list_workflows, get, archive, export, import_spec):
+for _command in (run_workflow, delete, is_complete, sync_status):
+    workflows.add_command(_command)
+for _command in (list_workflows, list_actions, get, archive, export, import_spec):
     workflows.add_command(_command)
 workflows.add_command(export, "show")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 
 from rekindle.dialects.command_session import open_reconciled, open_store
 from rekindle.dialects.torc.spec_store import store_spec, stored_spec
+from rekindle.dialects.torc.torc_jobs import action_name
 from rekindle.dialects.torc.torc_options import (
     ListOptions,
     key_argument,
@@ -23,7 +25,7 @@ from rekindle.dialects.torc.torc_options import (
 )
 from rekindle.dialects.torc.torc_records import write_text
 from rekindle.dialects.torc.torc_spec import load_spec
-from rekindle.dialects.torc.torc_status import RunNumbers, utc_text
+from rekindle.dialects.torc.torc_status import RunNumbers, job_documents, utc_text
 from rekindle.engine.queries import selections, workflow_queries
 
 if TYPE_CHECKING:
@@ -104,6 +106,28 @@ def archive(is_archived: str, keys: tuple[str, ...]) -> None:
         return
     for workflow in found:
         click.echo(f"workflow {workflow.id} {workflow.name} is {'archived' if is_archived == 'true' else 'back'}")
+
+
+@click.command("list-actions")
+@key_argument
+@user_option
+def list_actions(key: str | None) -> None:
+    """List the actions of a workflow. Those that run commands are jobs, with the job's status.
+
+    \b
+    Example:
+      rekindle torc workflows list-actions 1
+    """
+    with open_store() as session:
+        workflow = selected_workflow(session, key)
+        actions = json.loads(stored_spec(session, workflow)).get("actions") or []
+        jobs = {one["name"]: one for one in job_documents(session, workflow)}
+    documents = []
+    for number, action in enumerate(actions, 1):
+        job = jobs.get(action_name(number, action["trigger_type"]), {})
+        kinds = {field: action[field] for field in ("trigger_type", "action_type")}
+        documents.append({"key": str(number), **kinds, "job_key": job.get("key"), "status": job.get("status")})
+    print_list("actions", documents, ("key", "trigger_type", "action_type", "job_key", "status"))
 
 
 @click.command()
