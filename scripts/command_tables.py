@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from rekindle.cli.command_table import DIALECTS
-from rekindle.dialects.original_commands import FOLDERS, OriginalCommand, OriginalCommands, read_original, spellings
+from rekindle.dialects.original_commands import FOLDERS, OriginalCommand, read_original, spellings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- made by `make tables` from the list of commands -->", "<!-- end of the table -->"
@@ -122,21 +121,6 @@ def main() -> None:
         path = page_of(folder)
         path.write_text(with_table(path.read_text(), table(folder)))
         print(f"docs/{path.name}")
-
-
-def commands_named(text: str) -> list[str]:
-    """Return the command lines in backticks of a text."""
-    return re.findall(r"`((?:rekindle|torc|lpad|rlaunch|ziggy|resim) [^`]+)`", text)
-
-
-def uses(original: OriginalCommands) -> Iterator[tuple[str, str]]:
-    """Yield each command or flag that is not here, and what to use."""
-    for path, one in original.commands.items():
-        if one.use:
-            yield path, one.use
-        for flags, use in one.missing.items():
-            for flag in spellings(flags):
-                yield f"{path} {flag[-1]}", use
 
 
 if __name__ == "__main__":

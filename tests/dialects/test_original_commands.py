@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,15 +12,30 @@ import pytest
 
 from rekindle.cli.main import main
 from rekindle.cli.root import cli
-from rekindle.dialects.original_commands import FOLDERS, read_original, spellings
+from rekindle.dialects.original_commands import FOLDERS, OriginalCommands, read_original, spellings
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))
-from command_tables import commands_named, options, page_of, registered, table, uses, with_table
+from command_tables import options, page_of, registered, table, with_table
 
 DIALECTS = sorted(set(FOLDERS.values()))
 every_dialect = pytest.mark.parametrize("folder", DIALECTS)
 REFUSED = {"resim": 1}
 """The exit codes for wrong command lines that are not 64: ReSim's client exits with 1."""
+
+
+def commands_named(text: str) -> list[str]:
+    """Return the command lines in backticks of a text."""
+    return re.findall(r"`((?:rekindle|torc|lpad|rlaunch|ziggy|resim) [^`]+)`", text)
+
+
+def uses(original: OriginalCommands) -> Iterator[tuple[str, str]]:
+    """Yield each command or flag that is not here, and what to use."""
+    for path, one in original.commands.items():
+        if one.use:
+            yield path, one.use
+        for flags, use in one.missing.items():
+            for flag in spellings(flags):
+                yield f"{path} {flag[-1]}", use
 
 
 @every_dialect

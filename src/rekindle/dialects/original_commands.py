@@ -47,7 +47,6 @@ def spellings(flags: str) -> list[list[str]]:
 class OriginalCommands(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The commands of an original, by the words of each."""
 
-    name: str
     commands: dict[str, OriginalCommand]
 
     def find(self, words: Sequence[str]) -> OriginalCommand | None:
