@@ -6,7 +6,7 @@ export PYTHON JOBS ARGS
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo bench soak clean
+.PHONY: help test tables demo bench soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,10 @@ test: ## style, types, import contract and tests
 	@scripts/setup dev
 	@scripts/debian-packages
 	@scripts/check
+
+tables: ## write the tables of commands into the pages "Coming from …"
+	@scripts/setup dev
+	@$(PY) scripts/command_tables.py
 
 demo: ## a sweep on handwritten digits that fails, is mended and is rerun
 	@scripts/setup demo

@@ -22,6 +22,10 @@ DIALECTS = {
     ),
     "rlaunch": Entry("rekindle.dialects.fireworks.launch_commands:rlaunch", "Speak FireWorks: launch fireworks."),
     "qlaunch": Entry("rekindle.dialects.fireworks.launch_commands:qlaunch", "Speak FireWorks: launch in a queue."),
+    "mlaunch": Entry(
+        "rekindle.dialects.fireworks.launch_commands:mlaunch",
+        "Speak FireWorks: launch several at once, as `rlaunch multi` does.",
+    ),
     "torc": Entry("rekindle.dialects.torc.commands:torc", "Speak torc: its spec files and its commands."),
     "resim": Entry("rekindle.dialects.resim.commands:resim", "Speak ReSim: its commands for batches of tests."),
     "ziggy": Entry("rekindle.dialects.ziggy.commands:ziggy", "Speak Ziggy: the commands of its console."),

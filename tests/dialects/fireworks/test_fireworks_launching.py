@@ -209,12 +209,13 @@ def test_nothing_is_launched_after_the_timeout(pad: Launchpad) -> None:
     assert pad.completed() == []
 
 
-def test_multi_launches_several_at_once(pad: Launchpad) -> None:
+@pytest.mark.parametrize("command", [("rlaunch", "-s", "multi"), ("mlaunch", "-s")], ids=" ".join)
+def test_multi_launches_several_at_once(pad: Launchpad, command: tuple[str, ...]) -> None:
     wait = "touch {}; for _ in $(seq 600); do test -e {} && exit 0; sleep 0.05; done; exit 1"
     here, there = pad.folder / "a", pad.folder / "b"
     pad.add(single(wait.format(here, there)))
     pad.add(single(wait.format(there, here)))
-    assert pad("rlaunch", "-s", "multi", "2", "--nlaunches", "1").code == 0
+    assert pad(*command, "2", "--nlaunches", "1").code == 0
     assert pad.completed() == [1, 2]
 
 

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
-import click
 import pytest
 from torc_folder import FAILING, Torc
-
-from rekindle.dialects.torc.commands import torc as torc_command
-from rekindle.dialects.torc.torc_group import NOT_HERE
 
 
 def test_run_takes_a_spec_file_or_a_workflow(torc: Torc) -> None:
@@ -78,14 +72,23 @@ def test_one_job_is_shown(failing: Torc) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["status 1", "reports summary 1", "workflows sync-status", "workflows init --no-prompts", "init-jobs 1"]
+    "line",
+    [
+        "status 1",
+        "reports summary 1",
+        "workflows sync-status",
+        "workflows init --no-prompts",
+        "init-jobs 1",
+        "init",
+        "reinit 1",
+    ],
 )
 def test_other_words_for_a_command(failing: Torc, line: str) -> None:
     assert failing(*line.split()).code == 0
 
 
 def test_workflows_are_deleted(failing: Torc) -> None:
-    assert failing("delete", "1", "--no-prompts").code == 0
+    assert failing("delete", "-f", "1", "--no-prompts").code == 0
     assert failing.json("workflows", "list") == {"workflows": []}
 
 
@@ -122,37 +125,6 @@ def test_watch_recovers_until_nothing_is_left_to_recover(torc: Torc) -> None:
     )
     done = torc("watch", "1", "--recover", "--runtime-multiplier", "8", "-m", "2")
     assert (done.code, done.err) == (0, "recovery 1: sleeps\n")
-
-
-@pytest.mark.parametrize("path", NOT_HERE)
-def test_what_is_not_here_is_named_with_what_to_use(torc: Torc, path: str) -> None:
-    done = torc(*path.split(), "1")
-    assert done.code == 64
-    assert f"torc's {path} is not here: use {NOT_HERE[path]}" in done.err
-
-
-def test_the_page_lists_what_is_not_here() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "coming-from-torc.md").read_text()
-    listed = page[page.index("The others exit with 64") :].strip().splitlines()[4:]
-    assert listed == [f"| `{path}` | {instead} |" for path, instead in NOT_HERE.items()]
-
-
-def test_the_page_lists_every_command_and_flag() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "coming-from-torc.md").read_text()
-    listed = [line.split(" | ")[:2] for line in page.splitlines() if line.startswith("| `torc ")]
-    assert listed == [
-        [f"| `{path}`", ", ".join(f"`{flag}`" for flag in flags)] for path, flags in registered(torc_command)
-    ]
-
-
-def registered(command: click.Command, path: str = "torc") -> Iterator[tuple[str, list[str]]]:
-    """Yield the words and the flags of a command, or of each command of a group."""
-    if isinstance(command, click.Group):
-        for name in sorted(command.commands):
-            yield from registered(command.commands[name], f"{path} {name}")
-    else:
-        flags = [max(one.opts, key=len) for one in command.params if isinstance(one, click.Option)]
-        yield path, sorted(flag for flag in flags if flag != "--help")
 
 
 def test_the_version_is_printed(torc: Torc) -> None:

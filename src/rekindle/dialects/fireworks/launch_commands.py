@@ -24,6 +24,7 @@ from rekindle.dialects.fireworks.rocket_launcher import (
     redirect,
     show_launch,
 )
+from rekindle.dialects.original_commands import OriginalGroup
 from rekindle.domain.errors import BadValue, NotFound, Refused
 from rekindle.engine.queries import job_queries
 from rekindle.streams import outlives_reader
@@ -80,7 +81,7 @@ class LaunchOptions(msgspec.Struct, frozen=True):
     log: LaunchLog
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OriginalGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @version_option("rlaunch")
 @click.option("-l", "--launchpad_file", type=click.Path(), help="Accepted and ignored: the store is the launchpad.")
 @click.option("-w", "--fworker_file", type=click.Path(), help="Describes this machine: name, category, query, env.")
@@ -245,7 +246,7 @@ def _exit_code(launcher: LaunchOptions, done: LaunchResult) -> int:
 _FOLDER, _FILE = click.Path(), click.Path()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OriginalGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @version_option("qlaunch")
 @click.option("-rh", "--remote_host", multiple=True, help="Hosts to submit from.")
 @click.option("-rc", "--remote_config_dir", multiple=True, help="Folders with the configuration there.")
@@ -305,3 +306,17 @@ def queue_rapidfire(**_: Any) -> None:
 
 def _refuse_queue(instead: str) -> None:
     raise Refused("nothing is submitted: no queue is supported yet", hint=f"`{instead}` launches here")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]}, params=[*rlaunch.params, *multi.params])
+def mlaunch(**values: Any) -> Any:
+    """Speak FireWorks: launch several at once, as `rlaunch multi` does.
+
+    \b
+    Example:
+      rekindle mlaunch 4
+    """
+    for command in (rlaunch, multi):  # the first sets the options of the second
+        assert command.callback is not None
+        done = command.callback(**{one.name: values[one.name] for one in command.params if one.name in values})
+    return done

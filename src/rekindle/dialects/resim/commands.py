@@ -8,15 +8,15 @@ from typing import Any
 
 import click
 
+from rekindle.dialects.original_commands import OriginalGroup
 from rekindle.dialects.resim.create import create, run
 from rekindle.dialects.resim.rerun import rerun
 from rekindle.dialects.resim.show import cancel, get, logs, tests
 from rekindle.dialects.resim.supervise import supervise, wait
 from rekindle.domain.errors import Refused, UsageError
-from rekindle.domain.texts.display import did_you_mean
 
 
-class ExitOneGroup(click.Group):
+class ExitOneGroup(OriginalGroup):
     """A group in which every refused command line exits with 1, as in ReSim.
 
     `aliases` are other names of its commands. `global_options`, which take a value, may follow the command.
@@ -35,23 +35,14 @@ class ExitOneGroup(click.Group):
         with _usage_errors_as_refused():
             return super().make_context(info_name, _move_to_front(args, self._global_options), parent, **extra)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of that name or alias."""
-        return super().get_command(ctx, self._aliases.get(cmd_name, cmd_name))
+    def full_name(self, typed: str) -> str:
+        """Return the name of the command of that name or alias."""
+        return self._aliases.get(typed, typed)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Raise Refused for usage errors."""
         with _usage_errors_as_refused():
             return super().invoke(ctx)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Raise Refused with the nearest command if the command is unknown."""
-        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            hint = did_you_mean(args[0], self.commands) or f"`{ctx.command_path} --help` lists them"
-            raise Refused(f"{ctx.command_path} has no command {args[0]!r}", hint=hint)
-        return super().resolve_command(ctx, args)
 
 
 def _move_to_front(args: list[str], options: Sequence[str]) -> list[str]:

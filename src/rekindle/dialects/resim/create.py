@@ -50,6 +50,9 @@ _SHARED = (
     click.option("--account", default="", metavar="NAME", help="The account of the batch. Stored with it."),
     click.option("--pool-labels", multiple=True, metavar="LABELS", help="Stored with the batch; otherwise ignored."),
     click.option("--github", is_flag=True, help="Print batch_id=ID and nothing else."),
+    click.option("--sync-metrics-config", is_flag=True, expose_value=False, help="Ignored: the file is always read."),
+    click.option("--metrics-config-path", multiple=True, metavar="PATH", expose_value=False, help="Ignored."),
+    click.option("--metrics-templates-path", metavar="PATH", expose_value=False, help="Ignored."),
 )
 
 
@@ -72,9 +75,6 @@ def _shared_options(command: Command) -> Command:
 @click.option("--test-suite", metavar="NAME", help="The experiences of a test suite of the file.")
 @click.option("--metrics-build-id", metavar="ID", help="The metrics build: its ID or name in the file.")
 @click.option("--metrics-set", metavar="NAME", help="Same as --metrics-build-id.")
-@click.option("--sync-metrics-config", is_flag=True, help="Ignored: the file is always read.")
-@click.option("--metrics-config-path", metavar="PATH", help="Ignored.")
-@click.option("--metrics-templates-path", metavar="PATH", help="Ignored.")
 def create(
     experiences: tuple[str, ...],
     experience_ids: tuple[str, ...],
@@ -84,9 +84,6 @@ def create(
     test_suite: str | None,
     metrics_build_id: str | None,
     metrics_set: str | None,
-    sync_metrics_config: bool,
-    metrics_config_path: str | None,
-    metrics_templates_path: str | None,
     **shared: Any,
 ) -> None:
     """Create a batch: a test for each experience, and batch metrics over all tests.
@@ -99,7 +96,6 @@ def create(
       rekindle resim batches create --project car --build-id planner-7 --experiences merge,turn --parameter speed=30
       rekindle resim batches create --project car --build-id planner-7 --test-suite nightly --metrics-build-id scores-2
     """
-    del sync_metrics_config, metrics_config_path, metrics_templates_path
     if experience_tag_ids and experience_tag_names:
         raise UsageError("--experience-tag-names and --experience-tag-ids are mutually exclusive", hint="leave one out")
     if metrics_build_id and metrics_set and metrics_build_id != metrics_set:
@@ -117,7 +113,12 @@ def create(
 @_shared_options
 @click.option("--test-suite", required=True, metavar="NAME", help="The test suite: its name or ID in the file.")
 @click.option("--metrics-build-override", metavar="ID", help="Use this metrics build instead of the suite's.")
-@click.option("--metrics-set-override", metavar="NAME", help="Same as --metrics-build-override.")
+@click.option(
+    *("--metrics-set-name-override", "--metrics-set-override", "metrics_set_override"),
+    metavar="NAME",
+    help="Same as --metrics-build-override.",
+)
+@click.option("--ignore-metrics-set", is_flag=True, expose_value=False, help="Ignored: there are no pools.")
 @click.option("--revision", metavar="N", help="Refused: the file has only its current revision.")
 def run(
     test_suite: str,

@@ -18,15 +18,18 @@ from rekindle.dialects.torc.newer_commands import (
     reports,
     run_jobs,
     sync_status,
+    time_limit_option,
     watch,
 )
 from rekindle.dialects.torc.newer_commands import run as run_workflow
+from rekindle.dialects.torc.stored_workflows import archive, export, get, import_spec, list_actions, list_workflows
 from rekindle.dialects.torc.torc_group import FORMATS, TorcGroup
 from rekindle.dialects.torc.torc_options import (
+    ListOptions,
     TorcOptions,
-    filter_documents,
-    filter_option,
     key_argument,
+    list_documents,
+    list_options,
     no_prompts_option,
     print_json,
     print_list,
@@ -40,6 +43,7 @@ from rekindle.dialects.torc.workflow_commands import (
     create,
     reinitialize_option,
     reset_jobs,
+    restart,
     start,
     status,
     workflows,
@@ -77,9 +81,10 @@ def jobs() -> None:
 
 @jobs.command("list")
 @key_argument
-@filter_option
+@list_options
 @click.option("-s", "--status", "wanted", help="Only jobs with this status.")
-def list_jobs(key: str | None, filters: tuple[str, ...], wanted: str | None) -> None:
+@click.option("--upstream-job-id", type=int, help="Only jobs that depend on this job.")
+def list_jobs(key: str | None, listed: ListOptions, wanted: str | None, upstream_job_id: int | None) -> None:
     """List the jobs of a workflow.
 
     \b
@@ -88,9 +93,10 @@ def list_jobs(key: str | None, filters: tuple[str, ...], wanted: str | None) -> 
     """
     with open_store() as session:
         documents = job_documents(session, selected_workflow(session, key))
-    if wanted is not None:
-        filters = (*filters, f"status={wanted}")
-    found = filter_documents(documents, filters, _JOB_FIELDS, {"status": "later_status"})
+        if upstream_job_id is not None:
+            below = job_queries.child_ids(session, [upstream_job_id]).get(upstream_job_id, ())
+            documents = [one for one in documents if one["id"] in below]
+    found = list_documents(documents, listed.narrowed(status=wanted), _JOB_FIELDS, {"status": "later_status"})
     for one in found:
         del one["later_status"]
     print_list("jobs", found, ("key", "name", "status", "return_code", "cause"))
@@ -135,11 +141,12 @@ def reset_status(keys: tuple[str, ...], dry_run: bool, reinitialize: bool) -> No
 
 @jobs.command()
 @key_argument
-@click.option("-j", "--max-parallel-jobs", type=click.IntRange(min=1), help="How many jobs run at once.")
+@click.option("-j", "-m", "--max-parallel-jobs", type=click.IntRange(min=1), help="How many jobs run at once.")
+@time_limit_option
 @click.option("-p", "--poll-interval", type=float, help="Accepted and ignored: nothing is polled.")
 @click.option("-o", "--output", type=click.Path(), help="Accepted and ignored: logs are in the store.")
 @outlives_reader
-def run(key: str | None, max_parallel_jobs: int | None, poll_interval: float | None, output: str | None) -> int:  # noqa: ARG001
+def run(key: str | None, max_parallel_jobs: int | None, time_limit: float | None, **_: Any) -> int:
     """Run the ready jobs of a workflow, and jobs that become ready. Exit code: 0, 2 jobs failed, 5 canceled.
 
     \b
@@ -147,7 +154,8 @@ def run(key: str | None, max_parallel_jobs: int | None, poll_interval: float | N
       rekindle torc jobs run 1 -j 4
     """
     with open_store() as session:
-        return run_jobs(session, selected_workflow(session, key), WorkOptions(slots=max_parallel_jobs))
+        options = WorkOptions(slots=max_parallel_jobs, claim_for=time_limit)
+        return run_jobs(session, selected_workflow(session, key), options)
 
 
 @click.group(cls=TorcGroup)
@@ -162,18 +170,24 @@ def results() -> None:
 
 @results.command("list")
 @key_argument
-@filter_option
+@list_options
 @click.option("--all-runs", is_flag=True, help="Include superseded results, marked as archived.")
 @click.option("--failed", is_flag=True, help="Only results whose return code is not 0.")
 @click.option("--return-code", type=int, help="Only results with this return code.")
 @click.option("-s", "--status", "wanted", help="Only results with this status.")
+@click.option("-j", "--job-id", type=int, help="Only results of this job.")
+@click.option("-r", "--run-id", type=int, help="Only results of this run.")
+@click.option("--compute-node", help="Only results of this host.")
 def list_results(
     key: str | None,
-    filters: tuple[str, ...],
+    listed: ListOptions,
     all_runs: bool,
     failed: bool,
     return_code: int | None,
     wanted: str | None,
+    job_id: int | None,
+    run_id: int | None,
+    compute_node: str | None,
 ) -> None:
     """List the valid results: the latest of each job, none of a job that was reset since.
 
@@ -188,14 +202,16 @@ def list_results(
         found = job_queries.attempts(session, None, workflow.id, live=not all_runs)
         ended = [one for one in found if one.state in ENDED and one.job in names]
         documents = [result_document(one, names[one.job], runs) for one in ended]
-    filters = (
-        *filters,
-        *(["return_code!=0"] if failed else []),
-        *([f"return_code={return_code}"] if return_code is not None else []),
-        *([f"status={wanted}"] if wanted is not None else []),
+    listed = listed.narrowed(
+        **{"return_code!": 0 if failed else None},
+        return_code=return_code,
+        status=wanted,
+        job_id=job_id,
+        run_id=run_id,
+        compute_node=compute_node,
     )
     columns = ("job_key", "job_name", "run_id", "attempt_id", "return_code", "exec_time_minutes", "status", "cause")
-    print_list("results", filter_documents(documents, filters, _RESULT_FIELDS), columns)
+    print_list("results", list_documents(documents, listed, _RESULT_FIELDS), columns)
 
 
 _FILE_FIELDS = ("key", "name", "path", "st_mtime")
@@ -214,8 +230,8 @@ def files() -> None:
 
 @files.command("list")
 @key_argument
-@filter_option
-def list_files(key: str | None, filters: tuple[str, ...]) -> None:
+@list_options
+def list_files(key: str | None, listed: ListOptions) -> None:
     """List the files of a workflow. `st_mtime` is empty for a missing file.
 
     \b
@@ -229,7 +245,7 @@ def list_files(key: str | None, filters: tuple[str, ...]) -> None:
         {"key": str(at), "name": name, "path": path, "st_mtime": _mtime(Path(workflow.directory, path))}
         for at, (name, path) in enumerate(records.files.items(), 1)
     ]
-    print_list("files", filter_documents(documents, filters, _FILE_FIELDS), _FILE_FIELDS)
+    print_list("files", list_documents(documents, listed, _FILE_FIELDS), _FILE_FIELDS)
 
 
 @click.group("user-data", cls=TorcGroup)
@@ -244,8 +260,10 @@ def user_data() -> None:
 
 @user_data.command("list")
 @key_argument
-@filter_option
-def list_user_data(key: str | None, filters: tuple[str, ...]) -> None:
+@list_options
+@click.option("--name", help="Only the value of this name.")
+@click.option("--is-ephemeral", type=click.Choice(["true", "false"]), help="Only ephemeral values, or the others.")
+def list_user_data(key: str | None, listed: ListOptions, name: str | None, is_ephemeral: str | None) -> None:
     """List the user data of a workflow.
 
     \b
@@ -256,14 +274,15 @@ def list_user_data(key: str | None, filters: tuple[str, ...]) -> None:
         workflow = selected_workflow(session, key)
         records = records_of(session, workflow)
     documents = [
-        _user_data_document(workflow, at, name, one) for at, (name, one) in enumerate(records.user_data.items(), 1)
+        _user_data_document(workflow, at, known, one) for at, (known, one) in enumerate(records.user_data.items(), 1)
     ]
-    print_list("user_data", filter_documents(documents, filters, _DATA_FIELDS), _DATA_FIELDS)
+    listed = listed.narrowed(name=name, is_ephemeral=is_ephemeral)
+    print_list("user_data", list_documents(documents, listed, _DATA_FIELDS), _DATA_FIELDS)
 
 
-@user_data.command()
+@user_data.command("get")
 @click.argument("datum", metavar="KEY|NAME")
-def get(datum: str) -> None:
+def get_user_data(datum: str) -> None:
     """Print one value with its key and name as JSON. Inside a job, its own workflow is used.
 
     \b
@@ -341,13 +360,13 @@ def slurm() -> None:
 @click.argument("key", required=False, metavar="[WORKFLOW_KEY]")
 @click.option("-n", "--num-hpc-jobs", type=click.IntRange(min=1), default=1, help="How many Slurm jobs.")
 @click.option("-j", "--job-prefix", help="The prefix of their names.")
-@click.option("-c", "--config-key", help="The scheduler's key.")
-@click.option("-s", "--scheduler", help="The scheduler of the spec.")
+@click.option("-c", "--cpu-affinity-cpus-per-job", type=int, help="CPUs to which each job is bound.")
+@click.option("-s", "--scheduler-config-key", "--scheduler", help="The scheduler of the spec.")
 @click.option("-p", "--poll-interval", type=float, help="Seconds between polls.")
 @click.option("-o", "--output", type=click.Path(), help="The folder for their output.")
 @click.option("-m", "--max-parallel-jobs", type=click.IntRange(min=1), help="How many jobs run at once on a node.")
-@click.option("--keep-submission-scripts", is_flag=True, help="Keep the scripts that are submitted.")
-@click.option("--start-one-worker-per-node", is_flag=True, help="A worker on each node.")
+@click.option("-k", "--keep-submission-scripts", is_flag=True, help="Keep the scripts that are submitted.")
+@click.option("-S", "--start-one-worker-per-node", is_flag=True, help="A worker on each node.")
 def schedule_nodes(num_hpc_jobs: int, **_: Any) -> None:
     """Submit Slurm jobs that run the ready jobs: not supported yet.
 
@@ -361,7 +380,7 @@ def schedule_nodes(num_hpc_jobs: int, **_: Any) -> None:
 
 @click.group(cls=TorcGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    *("-F", "--output-format", "--format", "output_format"),
+    *("-F", "-f", "--output-format", "--format", "output_format"),
     type=click.Choice(FORMATS),
     default="text",
     help="The format of lists.",
@@ -386,6 +405,11 @@ for _group in (workflows, jobs, results, files, user_data, hpc, reports):
     torc.add_command(_group)
 for _command in (create, run_workflow, watch, recover, status, cancel, delete):
     torc.add_command(_command)
-torc.add_command(start, "init-jobs")
+for _name in ("init-jobs", "init"):
+    torc.add_command(start, _name)
+torc.add_command(restart, "reinit")
 for _command in (run_workflow, delete, is_complete, sync_status):
     workflows.add_command(_command)
+for _command in (list_workflows, list_actions, get, archive, export, import_spec):
+    workflows.add_command(_command)
+workflows.add_command(export, "show")

@@ -11,6 +11,7 @@ import msgspec
 
 from rekindle.dialects.command_session import open_reconciled, open_store
 from rekindle.dialects.torc.restart_report import first_names, job_count
+from rekindle.dialects.torc.spec_store import store_spec
 from rekindle.dialects.torc.torc_group import TorcGroup
 from rekindle.dialects.torc.torc_options import (
     confirm,
@@ -21,15 +22,16 @@ from rekindle.dialects.torc.torc_options import (
     torc_options,
 )
 from rekindle.dialects.torc.torc_status import jobs_of, return_code
-from rekindle.dialects.torc.workflow_commands import status, store_spec
+from rekindle.dialects.torc.workflow_commands import status
 from rekindle.domain.overrides import Overrides
 from rekindle.domain.rerun.request import How
-from rekindle.domain.states import Cause, State
-from rekindle.domain.texts.quantities import Amount
+from rekindle.domain.states import ACTIVE, Cause, State
+from rekindle.domain.texts.quantities import Amount, parse_duration
 from rekindle.engine.queries import workflow_queries
 from rekindle.engine.queries.selections import SelectedJobs
 from rekindle.engine.rerun import rerun
 from rekindle.engine.results import PlannedRerun, WorkOptions
+from rekindle.engine.running import reconcile
 from rekindle.streams import outlives_reader
 
 if TYPE_CHECKING:
@@ -38,6 +40,14 @@ if TYPE_CHECKING:
 
 _GIB = 1 << 30
 _OOM_CODE, _TIMEOUT_CODE = 137, 152
+
+
+time_limit_option = click.option(
+    *("-t", "--time-limit"),
+    metavar="DURATION",
+    callback=lambda _ctx, _param, value: None if value is None else parse_duration(value),
+    help="Start no job after this time (PT4H); running jobs go on to their ends.",
+)
 
 
 @click.command("run")
@@ -49,6 +59,7 @@ _OOM_CODE, _TIMEOUT_CODE = 137, 152
 @click.option("-p", "--poll-interval", type=float, help="Accepted and ignored: nothing is polled.")
 @click.option("-o", "--output-dir", type=click.Path(), help="Accepted and ignored: logs are in the store.")
 @click.option("--skip-checks", is_flag=True, help="Accepted and ignored.")
+@time_limit_option
 @outlives_reader
 def run(
     spec_or_key: str | None,
@@ -56,6 +67,7 @@ def run(
     num_cpus: int | None,
     memory_gb: float | None,
     num_gpus: int,
+    time_limit: float | None,
     **_: Any,
 ) -> int:
     """Run a workflow here; a spec file is stored first. Exit code: 0, 2 jobs failed, 5 canceled.
@@ -68,7 +80,7 @@ def run(
     if key is not None and Path(key).is_file():
         key = str(store_spec(Path(key), quiet=torc_options().as_json))
     memory = None if memory_gb is None else round(memory_gb * _GIB)
-    options = WorkOptions(slots=max_parallel_jobs or num_cpus, memory=memory, gpus=num_gpus)
+    options = WorkOptions(slots=max_parallel_jobs or num_cpus, memory=memory, gpus=num_gpus, claim_for=time_limit)
     with open_store() as session:
         return run_jobs(session, selected_workflow(session, key), options)
 
@@ -229,7 +241,7 @@ def _failed_by(attempt: Attempt, cause: Cause, code: int) -> bool:
 @click.command()
 @click.argument("keys", nargs=-1, required=True, metavar="WORKFLOW_KEY...")
 @no_prompts_option
-@click.option("--force", is_flag=True, help="Accepted and ignored: a store has one owner.")
+@click.option("-f", "--force", is_flag=True, help="Accepted and ignored: a store has one owner.")
 def delete(keys: tuple[str, ...], force: bool) -> None:  # noqa: ARG001
     """Delete workflows with all their results.
 
@@ -271,20 +283,28 @@ def is_complete(key: str | None) -> None:
 
 @click.command("sync-status")
 @key_argument
-def sync_status(key: str | None) -> None:
+@click.option("--dry-run", is_flag=True, help="Show what would be recorded, and change nothing.")
+def sync_status(key: str | None, dry_run: bool) -> None:
     """Record the ends of jobs whose runner died, as every command that changes something does.
 
     \b
     Example:
-      rekindle torc workflows sync-status 1
+      rekindle torc workflows sync-status 1 --dry-run
     """
-    with open_reconciled() as session:
+    with open_store() as session:
         workflow = selected_workflow(session, key)
-        running = [row.job.name for row in jobs_of(session, workflow) if row.job.state is State.RUNNING]
+        active = [row.job.id for row in jobs_of(session, workflow) if row.job.state in ACTIVE]
+        found = (reconcile.plan_reattach if dry_run else reconcile.reattach)(session, active)
+    names = {
+        "ended": [one.name for one in found.jobs if one.found in ("finished", "gone")],
+        "running": [one.name for one in found.jobs if one.found in ("running", "attended")],
+    }
     if torc_options().as_json:
-        print_json({"workflow_key": str(workflow.id), "running": running})
-    else:
-        click.echo(f"{job_count(len(running))} still running")
+        print_json({"workflow_key": str(workflow.id), "dry_run": dry_run, **names})
+        return
+    would = "would record" if dry_run else "recorded"
+    click.echo(f"{would} the ends of {job_count(len(names['ended']))}: {first_names(names['ended'])}")
+    click.echo(f"{job_count(len(names['running']))} still running")
 
 
 @click.group(cls=TorcGroup)

@@ -300,9 +300,14 @@ def action_jobs(
         targets = _action_targets(action, jobs, problems)
         if kind != "run_commands" or trigger is None:
             continue
-        name = f"action_{number}_{trigger}"
+        name = action_name(number, trigger)
         made[name] = MappingEntry(action.place, _action_entry(name, action, trigger, targets, jobs, problems))
     return made
+
+
+def action_name(number: int, trigger: str) -> str:
+    """Return the name of the job of an action."""
+    return f"action_{number}_{trigger}"
 
 
 def _action_targets(action: MappingNode, jobs: Sequence[TorcJob], problems: Problems) -> list[TorcJob]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -75,40 +76,94 @@ no_prompts_option = click.option(
 """The same as -n before the command."""
 
 
-filter_option = click.option(
-    "-f",
-    "--filters",
-    "filters",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Only entries with this value; FIELD!=VALUE: with another one. May be repeated.",
+user_option = click.option("-u", "--user", expose_value=False, help="Accepted and ignored: a store has one owner.")
+
+
+class ListOptions(msgspec.Struct, frozen=True):
+    """The options of a list: which entries, in which order, and how many."""
+
+    filters: tuple[str, ...]
+    limit: int | None
+    offset: int
+    sort_by: str | None
+    reverse_sort: bool
+
+    def narrowed(self, **values: Any) -> ListOptions:
+        """Return the options with more filters: fields that must have these values, unless these are None."""
+        added = (f"{field}={value}" for field, value in values.items() if value is not None)
+        return msgspec.structs.replace(self, filters=(*self.filters, *added))
+
+
+_LIST_OPTIONS = (
+    click.option(
+        *("-f", "--filters"),
+        multiple=True,
+        metavar="FIELD=VALUE",
+        help="Only entries with this value; FIELD!=VALUE: with another one. May be repeated.",
+    ),
+    click.option("-l", "--limit", type=click.IntRange(min=0), help="At most this many entries. [default: all]"),
+    click.option("-o", "--offset", "--skip", type=click.IntRange(min=0), default=0, help="Leave out this many first."),
+    click.option("--sort-by", metavar="FIELD", help="Sort by this field."),
+    click.option("--reverse-sort", is_flag=True, help="Sort in the reverse order."),
 )
-"""Sets `filters`."""
+
+
+def list_options(command: Command) -> Command:
+    """Add --filters, --limit, --offset, --sort-by and --reverse-sort, passed as `listed`."""
+
+    @functools.wraps(command)
+    def with_options(*args: Any, **kwargs: Any) -> Any:
+        listed = ListOptions(**{field: kwargs.pop(field) for field in ListOptions.__struct_fields__})
+        return command(*args, listed=listed, **kwargs)
+
+    decorated: Any = with_options
+    for option in reversed(_LIST_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
 
 _ALIASES = {"_key": "key", "id": "key"}
 
 
-def filter_documents(
+def list_documents(
     documents: Sequence[dict[str, Any]],
-    filters: Sequence[str],
+    listed: ListOptions,
     fields: Sequence[str],
     also: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the documents that match every filter. `also`: by field, another field that may match instead."""
+    """Return the documents that match every filter, sorted and cut. `also`: by field, another field that may match
+    instead."""
     left = list(documents)
-    for written in filters:
+    for written in listed.filters:
         field, mark, value = written.partition("=")
         field, differs = field.removesuffix("!").strip(), field.endswith("!")
         if not mark:
             raise BadSelection(
                 f"cannot read the filter {written!r}", hint="write FIELD=VALUE or FIELD!=VALUE, as in status=ready"
             )
-        name = field if field in fields else _ALIASES.get(field, field)
-        if name not in fields:
-            raise UnknownWord(f"there is no field {field!r}", hint=did_you_mean(field, fields))
+        name = _known_field(field, fields)
         names = [name, *([also[name]] if also and name in also else [])]
         left = [one for one in left if any(_matches(one.get(field), value.strip()) for field in names) != differs]
-    return left
+    if listed.sort_by is not None:
+        name = _known_field(listed.sort_by, fields)
+        left.sort(key=lambda one: _sort_key(one.get(name)))
+    if listed.reverse_sort:
+        left.reverse()
+    return left[listed.offset :][: listed.limit]
+
+
+def _known_field(field: str, fields: Sequence[str]) -> str:
+    name = field if field in fields else _ALIASES.get(field, field)
+    if name not in fields:
+        raise UnknownWord(f"there is no field {field!r}", hint=did_you_mean(field, fields))
+    return name
+
+
+def _sort_key(value: Any) -> tuple[bool, bool, float, str]:
+    """Return a key by which values of any kinds are compared: none first, then numbers, then texts. Keys are numbers in
+    texts."""
+    number = isinstance(value, (int, float)) or (isinstance(value, str) and value.isdecimal())
+    return value is not None, not number, float(value) if number else 0.0, "" if number else _cell(value)
 
 
 def print_list(name: str, documents: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

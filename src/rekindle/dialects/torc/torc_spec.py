@@ -55,11 +55,12 @@ class TorcSpec(msgspec.Struct, frozen=True):
 
     definition: Definition
     records: TorcRecords
+    source: str  # as JSON
 
 
-def load_spec(path: Path, directory: Path, folder_of: FolderOf) -> TorcSpec:
+def load_spec(path: Path, directory: Path, folder_of: FolderOf, name: str | None = None) -> TorcSpec:
     """Read and check a torc spec. Raises SpecError with every problem and its place. `directory`: the folder in which
-    the jobs run, and from which their relative paths are taken."""
+    the jobs run, and from which their relative paths are taken. `name`: another name for the workflow."""
     content = read_bytes(path)
     if path.suffix.lower() == ".kdl":
         hint = "save the spec as YAML, JSON or JSON5: the keys are the same"
@@ -69,22 +70,38 @@ def load_spec(path: Path, directory: Path, folder_of: FolderOf) -> TorcSpec:
         root = _json5(content, path, problems)
     else:
         root = read_tree(content, path.suffix, problems)
-    made, records = _translate(root, str(directory), folder_of, problems)
-    definition = assemble(made, {}, SpecSource(str(directory)), problems)
-    digest = blake3(content + records.folder.encode()).hexdigest()
-    return TorcSpec(replace(definition, source_digest=digest), records)
+    if name is not None and isinstance(root, MappingNode):
+        root.entries["name"] = MappingEntry(root.place, ScalarNode(name, name, root.place))
+    found = _spec(root, directory, folder_of, problems)
+    digest = blake3(content + found.records.folder.encode()).hexdigest()
+    return replace(found, definition=replace(found.definition, source_digest=digest))
 
 
-def load_commands(path: Path, name: str, directory: Path, folder_of: FolderOf) -> TorcSpec:
-    """Read a file with a command on each line: each becomes a job without dependencies. `directory`: see
-    `load_spec`."""
+def load_commands(
+    path: Path, directory: Path, folder_of: FolderOf, *, name: str, resources: dict[str, Any] | None = None
+) -> TorcSpec:
+    """Read a file with a command on each line: each becomes a job without dependencies. `directory`: see `load_spec`.
+    `resources`: the requirements of each job, as in a spec; none where None."""
     lines = read_bytes(path).decode(errors="replace").splitlines()
     commands = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    jobs = [{"name": f"job{number}", "command": command} for number, command in enumerate(commands, 1)]
+    needs = {key: value for key, value in (resources or {}).items() if value is not None}
+    spec = {
+        "name": name,
+        "resource_requirements": [{"name": "each", **needs}],
+        "jobs": [
+            {"name": f"job{number}", "command": command, "resource_requirements": "each"}
+            for number, command in enumerate(commands, 1)
+        ],
+    }
     problems = Problems(str(path))
-    root = from_python({"name": name, "jobs": jobs}, SourcePlace(), problems)
+    return _spec(from_python(spec, SourcePlace(), problems), directory, folder_of, problems)
+
+
+def _spec(root: Node | None, directory: Path, folder_of: FolderOf, problems: Problems) -> TorcSpec:
     made, records = _translate(root, str(directory), folder_of, problems)
-    return TorcSpec(assemble(made, {}, SpecSource(str(directory)), problems), records)
+    definition = assemble(made, {}, SpecSource(str(directory)), problems)
+    source = data(root, "the spec", problems) if root is not None else None
+    return TorcSpec(definition, records, json.dumps(source, indent=2, ensure_ascii=False))
 
 
 def _json5(content: bytes, path: Path, problems: Problems) -> Node | None:

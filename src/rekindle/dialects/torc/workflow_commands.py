@@ -3,53 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rekindle.dialects.command_session import open_reconciled, open_store, print_canceled
 from rekindle.dialects.torc.restart_report import first_names, job_count, report_restart
+from rekindle.dialects.torc.spec_store import read_new_spec, store_spec
 from rekindle.dialects.torc.torc_group import TorcGroup
 from rekindle.dialects.torc.torc_options import (
     confirm,
-    filter_documents,
-    filter_option,
     key_argument,
     no_prompts_option,
     print_json,
-    print_list,
     selected_workflow,
     torc_options,
+    user_option,
 )
 from rekindle.dialects.torc.torc_records import (
     EphemeralReset,
-    folder_of,
-    free_folder,
-    make_folder,
     plan_ephemeral_reset,
     records_of,
     reset_ephemeral,
-    save_records,
 )
-from rekindle.dialects.torc.torc_spec import TorcSpec, load_commands, load_spec
-from rekindle.dialects.torc.torc_status import RunNumbers, count_statuses, job_documents, jobs_of, utc_text
-from rekindle.domain.errors import NotFound
+from rekindle.dialects.torc.torc_spec import load_commands
+from rekindle.dialects.torc.torc_status import RunNumbers, count_statuses, job_documents, jobs_of
 from rekindle.domain.states import State
-from rekindle.engine.queries import job_queries, selections, workflow_queries
+from rekindle.engine.queries import job_queries, workflow_queries
 from rekindle.engine.queries.selections import SelectedJobs
 from rekindle.engine.rerun import rerun
 from rekindle.engine.rerun.restart import check_inputs, plan_reset, plan_restart
 from rekindle.engine.running import reconcile
-from rekindle.engine.submit.submit import preview, submit
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Workflow
-    from rekindle.engine.results import SubmitResult
     from rekindle.engine.session import Session
-
-_WORKFLOW_FIELDS = ("key", "name", "project", "timestamp", "run_id", "directory")
 
 
 @click.group(cls=TorcGroup)
@@ -66,7 +57,7 @@ def workflows() -> None:
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--update", is_flag=True, help="Store the next revision of the workflow of that name, not another one.")
 @click.option("--dry-run", is_flag=True, help="Check the file, and store nothing.")
-@click.option("-u", "--user", expose_value=False, help="Accepted and ignored: a store has one owner.")
+@user_option
 @click.option("--skip-checks", is_flag=True, expose_value=False, help="Accepted and ignored.")
 @click.option("--no-resource-monitoring", is_flag=True, expose_value=False, help="Accepted and ignored.")
 def create(spec: Path, update: bool, dry_run: bool) -> None:
@@ -80,7 +71,7 @@ def create(spec: Path, update: bool, dry_run: bool) -> None:
     if not dry_run:
         store_spec(spec, update=update)
         return
-    definition = _read(spec, None).definition
+    definition = read_new_spec(spec).definition
     if torc_options().as_json:
         print_json({"valid": True, "name": definition.name, "jobs": len(definition.jobs)})
     else:
@@ -94,20 +85,30 @@ for _name in ("create", "create-from-spec", "create-from-json-file", "create-fro
 @workflows.command("create-from-commands-file")
 @click.argument("commands", type=click.Path(path_type=Path))
 @click.option("-n", "--name", required=True, help="The name of the workflow.")
-def create_from_commands_file(commands: Path, name: str) -> None:
+@click.option("-c", "--cpus-per-job", type=click.IntRange(min=1), default=1, help="The CPUs of each job.")
+@click.option("-m", "--memory-per-job", metavar="SIZE", help="The memory of each job (100m, 1g). [default: no limit]")
+@click.option("-r", "--runtime-per-job", metavar="DURATION", help="The runtime of each job (PT1H). [default: no limit]")
+def create_from_commands_file(commands: Path, name: str, **per_job: Any) -> None:
     """Store a workflow with a job for each line of a file.
 
     \b
     Example:
       rekindle torc workflows create-from-commands-file commands.txt -n sweep
     """
-    store_spec(commands, commands_of=name)
+    resources = {
+        "num_cpus": per_job["cpus_per_job"],
+        "memory": per_job["memory_per_job"],
+        "runtime": per_job["runtime_per_job"],
+    }
+    store_spec(commands, reader=partial(load_commands, name=name, resources=resources))
 
 
 @click.command()
 @key_argument
+@click.option("-i", "--force", "--ignore-missing-data", "ignores", is_flag=True, help="Do not check for missing files.")
+@click.option("--dry-run", is_flag=True, expose_value=False, help="Accepted: the command changes nothing.")
 @no_prompts_option
-def start(key: str | None) -> None:
+def start(key: str | None, ignores: bool) -> None:
     """Check that the workflow can run: every file that no job makes exists.
 
     \b
@@ -116,7 +117,8 @@ def start(key: str | None) -> None:
     """
     with open_reconciled() as session:
         workflow = selected_workflow(session, key)
-        check_inputs(session, workflow)
+        if not ignores:
+            check_inputs(session, workflow)
         counts = count_statuses(job_documents(session, workflow))
     if torc_options().as_json:
         print_json({"workflow_key": str(workflow.id), "jobs": counts})
@@ -209,49 +211,6 @@ for _name in ("reset-status", "reset-job-status"):
     workflows.add_command(reset_status, _name)
 
 
-@workflows.command("list")
-@filter_option
-def list_workflows(filters: tuple[str, ...]) -> None:
-    """List workflows.
-
-    \b
-    Example:
-      rekindle torc workflows list
-    """
-    with open_store() as session:
-        documents = [_workflow_document(session, one) for one in workflow_queries.workflows(session)]
-    print_list(
-        "workflows",
-        filter_documents(documents, filters, _WORKFLOW_FIELDS),
-        ("key", "name", "project", "timestamp", "run_id"),
-    )
-
-
-@workflows.command()
-@key_argument
-def get(key: str | None) -> None:
-    """Print one workflow as JSON.
-
-    \b
-    Example:
-      rekindle torc workflows get 1
-    """
-    with open_store() as session:
-        print_json(_workflow_document(session, selected_workflow(session, key)))
-
-
-def _workflow_document(session: Session, workflow: Workflow) -> dict[str, object]:
-    return {
-        "key": str(workflow.id),
-        "id": workflow.id,
-        "name": workflow.name,
-        "project": workflow.project,
-        "timestamp": utc_text(workflow.submitted),
-        "run_id": RunNumbers(session, workflow).current,
-        "directory": workflow.directory,
-    }
-
-
 @workflows.command("execution-plan")
 @click.argument("spec_or_key", required=False, metavar="[SPEC|WORKFLOW_KEY]")
 def execution_plan(spec_or_key: str | None) -> None:
@@ -262,7 +221,7 @@ def execution_plan(spec_or_key: str | None) -> None:
       rekindle torc workflows execution-plan workflow.yaml
     """
     if spec_or_key is not None and Path(spec_or_key).is_file():
-        definition = _read(Path(spec_or_key), None).definition
+        definition = read_new_spec(Path(spec_or_key)).definition
         names = {number: job.name for number, job in enumerate(definition.jobs)}
         edges = list(definition.edges)
     else:
@@ -309,6 +268,7 @@ def cancel(key: str | None) -> None:
 
 @workflows.command()
 @key_argument
+@user_option
 def status(key: str | None) -> None:
     """Show the number of jobs in each state.
 
@@ -370,61 +330,3 @@ def reset_jobs(
 
 def _reset_document(key: int, name: str, held: bool) -> dict[str, object]:
     return {"key": str(key), "name": name, "status": "uninitialized" if held else "blocked"}
-
-
-def store_spec(spec: Path, *, update: bool = False, commands_of: str | None = None, quiet: bool = False) -> int:
-    """Read a spec file, store it, print the workflow's key unless `quiet`, and return it. If the file is invalid,
-    nothing is stored.
-
-    `update`: as the next revision of the workflow of that name. `commands_of`: the workflow's name, if the file has a
-    command on each line."""
-    loaded = None if update else _read(spec, commands_of)
-    with open_store(create=not update) as session:
-        done = _update(session, spec) if loaded is None else _create(session, spec, commands_of, loaded)
-    if quiet:
-        return done.workflow
-    if torc_options().as_json:
-        print_json(
-            {
-                "id": done.workflow,
-                "workflow_key": str(done.workflow),
-                "workflow_id": done.workflow,
-                "name": done.name,
-                "jobs": done.jobs,
-            }
-        )
-    elif done.created:
-        click.echo(f"Created workflow {done.workflow} {done.name} with {done.jobs:,} jobs")
-    else:
-        what = "unchanged" if done.unchanged else f"revision {done.revision}"
-        click.echo(f"Workflow {done.workflow} {done.name}: {what}")
-    return done.workflow
-
-
-def _create(session: Session, spec: Path, commands_of: str | None, loaded: TorcSpec) -> SubmitResult:
-    directory = Path.cwd()
-    while not make_folder(directory, loaded.records.folder):
-        loaded = _read(spec, commands_of)
-    save_records(directory, loaded.records)
-    return submit(session, loaded.definition, new=True)
-
-
-def _update(session: Session, spec: Path) -> SubmitResult:
-    loaded = load_spec(spec, Path.cwd(), lambda name: _known_folder(session, name))
-    preview(session, loaded.definition, revise=True)  # raises before any value is written
-    save_records(Path.cwd(), loaded.records, only_new=True)
-    return submit(session, loaded.definition, revise=True)
-
-
-def _known_folder(session: Session, name: str) -> str:
-    folder = folder_of(session, selections.find_workflow(session, name))
-    if folder is None:
-        raise NotFound(f"the workflow {name} did not come through torc", hint="without --update it becomes another one")
-    return folder
-
-
-def _read(spec: Path, commands_of: str | None) -> TorcSpec:
-    directory = Path.cwd()
-    if commands_of is None:
-        return load_spec(spec, directory, lambda name: free_folder(directory, name))
-    return load_commands(spec, commands_of, directory, lambda name: free_folder(directory, name))

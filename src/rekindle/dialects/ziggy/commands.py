@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rekindle.dialects.command_session import open_store, print_canceled
+from rekindle.dialects.original_commands import OriginalGroup
 from rekindle.dialects.ziggy.alerts import HALTED, acknowledge
 from rekindle.dialects.ziggy.display import display
 from rekindle.dialects.ziggy.options import find_instance, instance_option, selected_tasks, task_ids, tasks_option
@@ -20,7 +21,6 @@ from rekindle.dialects.ziggy.tasks import Task, read_tasks
 from rekindle.domain.errors import Refused, UnknownWord, UsageError
 from rekindle.domain.selection import Compare, Op, Selection
 from rekindle.domain.states import ENDED, State
-from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries import job_queries, logs, selections
 from rekindle.engine.running import reconcile
 
@@ -113,25 +113,15 @@ def _print_log(task: Task, file: LogFile) -> None:
         sys.stdout.buffer.flush()
 
 
-class AbbreviatedGroup(click.Group):
+class AbbreviatedGroup(OriginalGroup):
     """A group whose commands can be abbreviated to a unique prefix."""
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of that name or unique prefix. Raise UnknownWord if the prefix is ambiguous."""
-        found = [cmd_name] if cmd_name in self.commands else [one for one in self.commands if one.startswith(cmd_name)]
+    def full_name(self, typed: str) -> str:
+        """Return the command that a prefix means, or the word. Raise UnknownWord if the prefix is ambiguous."""
+        found = [typed] if typed in self.commands else [one for one in self.commands if one.startswith(typed)]
         if len(found) > 1:
-            raise UnknownWord(f"{cmd_name!r} could be {' or '.join(found)}", hint="write one letter more")
-        return super().get_command(ctx, found[0]) if found else None
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Raise UnknownWord with the nearest command if the command is unknown."""
-        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise UnknownWord(
-                f"{ctx.command_path} has no command {args[0]!r}", hint=did_you_mean(args[0], self.commands)
-            )
-        return super().resolve_command(ctx, args)
+            raise UnknownWord(f"{typed!r} could be {' or '.join(found)}", hint="write one letter more")
+        return found[0] if found else typed
 
 
 @click.group(cls=AbbreviatedGroup)

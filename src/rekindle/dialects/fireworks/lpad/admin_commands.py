@@ -35,6 +35,7 @@ from rekindle.dialects.fireworks.lpad.options import (
 from rekindle.dialects.fireworks.lpad.show_commands import display_fireworks
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_workflows
 from rekindle.dialects.fireworks.workflow_operations import check_none_running, remove_workflows, workflow_list
+from rekindle.dialects.original_commands import OriginalGroup
 from rekindle.domain.errors import Refused
 from rekindle.engine.queries import workflow_queries
 
@@ -295,7 +296,7 @@ def forget_offline(password: str | None, **filters: Any) -> None:  # noqa: ARG00
     print_message(f"Finished forget_offline, processed {len(ids)} FWs")
 
 
-@click.group()
+@click.group(cls=OriginalGroup)
 def admin() -> None:
     """Maintain the store. It maintains itself: these commands exist for scripts that call them.
 

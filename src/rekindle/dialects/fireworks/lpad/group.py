@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import click
 
 from rekindle.dialects.fireworks.lpad.messages import LEVELS, OutputOptions
+from rekindle.dialects.original_commands import OriginalGroup
 from rekindle.domain.errors import NotFound, UnknownWord
 from rekindle.domain.texts.display import did_you_mean
 
@@ -74,31 +75,25 @@ _ADMIN = ("unlock", "refresh", "maintain", "tuneup", "orphaned")
 """Commands of `admin` that also work without it, as in older FireWorks."""
 
 
-class LazyLpadGroup(click.Group):
+class LazyLpadGroup(OriginalGroup):
     """A group that imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """Return the names in the order of the table."""
         return list(COMMANDS)
 
+    def full_name(self, typed: str) -> str:
+        """Return the name of a command of that name or alias."""
+        return _ALIASES.get(typed, typed)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command by any of its names."""
+        """Return a command. Import it."""
         if cmd_name in _ADMIN:
             admin = self.get_command(ctx, "admin")
             assert isinstance(admin, click.Group)
             return admin.get_command(ctx, cmd_name)
-        entry = COMMANDS.get(_ALIASES.get(cmd_name, cmd_name))
+        entry = COMMANDS.get(cmd_name)
         return None if entry is None else _import_command(entry[0])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Resolve as click does. Raises UnknownWord with the nearest name for an unknown command."""
-        name = args[0]
-        if not name.startswith("-") and self.get_command(ctx, name) is None:
-            hint = did_you_mean(name, [*COMMANDS, *_ALIASES, *_ADMIN])
-            raise UnknownWord(f"{ctx.command_path} has no command {name!r:.60}", hint=hint)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's signature)
         """Write the command list from the table, without importing a command."""
