@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +37,22 @@ _MAX_FILE_SIZE = 4 << 20
 """Bytes. Larger files are not searched for a pipeline's name."""
 
 
+definitions_option = click.option(
+    "--definitions",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Read an XML file, or the XML files of a folder, beside those of the definition folder. Can be repeated.",
+)
+
+
 @click.command()
 @click.argument("pipeline", metavar="PIPELINE")
 @click.argument("name", required=False, metavar="[NAME")
 @click.argument("first", required=False, metavar="[START_NODE")
 @click.argument("last", required=False, metavar="[STOP_NODE]]]")
 @click.option("--param", multiple=True, metavar="K=V", help="Set a parameter of this instance. Can be repeated.")
+@definitions_option
 @work_options
 def start(
     pipeline: str,
@@ -50,24 +60,28 @@ def start(
     first: str | None,
     last: str | None,
     param: tuple[str, ...],
+    definitions: tuple[Path, ...],
     and_work: bool,
     slots: int | None,
 ) -> int:
     """Start a pipeline as a new instance, and assign NAME to it.
 
-    PIPELINE is a spec file, the name of a spec in this folder, or the name of a pipeline that was started or submitted
-    earlier. The default NAME is the current time. With START_NODE and STOP_NODE, only the nodes between them run; the
-    outputs of earlier nodes must exist.
+    PIPELINE is a spec file, the name of a spec in this folder, the name of a pipeline in Ziggy's XML files, or the name
+    of a pipeline that was started or submitted earlier. XML files are read from ziggy.pipeline.definition.dir, or from
+    etc/ziggy.d, config or this folder. The default NAME is the current time. With START_NODE and STOP_NODE, only the
+    nodes between them run; the outputs of earlier nodes must exist.
 
     \b
     Example:
       rekindle ziggy console start sample "Test 1"
       rekindle ziggy console start sample "Test 2" permuter flip
       rekindle ziggy console start sample.yaml --param throw_exception_subtask_0=false --work
+      rekindle ziggy console start sample --definitions etc/ziggy-extra.d/pl-with-overrides.xml
     """
     check_work(and_work, slots)
     params = parse_assignments("--param", param)
-    definition = select_portion(find_pipeline(pipeline, params), first or None, last or None)
+    found = find_pipeline(pipeline, params, definitions, first or None)
+    definition = select_portion(found, first or None, last or None)
     with open_store(create=True) as session:
         click.echo(f'Launching {pipeline}: name="{name or ""}", start="{first or ""}", stop="{last or ""}"...')
         done = submit(session, definition, name=_instance_name(definition, name, session.clock()), new=True)
@@ -87,10 +101,19 @@ def _instance_name(definition: Definition, name: str | None, now: float) -> str:
     return f"{definition.name}: {given.strip()}"
 
 
-def find_pipeline(pipeline: str, params: Mapping[str, str]) -> Definition:
+def find_pipeline(
+    pipeline: str,
+    params: Mapping[str, str],
+    definitions: Sequence[Path] = (),
+    first: str | None = None,
+    *,
+    without_data: bool = False,
+) -> Definition:
     """Return the definition of a pipeline. Raise NotFound if there is none.
 
-    `pipeline` is a path, a name of or in a file of this folder, or the name of a workflow submitted from a file.
+    `pipeline` is a path, a name of or in a file of this folder, the name of a pipeline in XML files (beside those of
+    the definition folder: `definitions`), or the name of a workflow submitted from a file. `first`: the node to start
+    with. `without_data`: the definition is shown and not run.
     """
     from rekindle.spec import load
 
@@ -105,6 +128,14 @@ def find_pipeline(pipeline: str, params: Mapping[str, str]) -> Definition:
             continue
         if definition.name == pipeline:
             return load(candidate, params=params)
+    from rekindle.dialects.ziggy.pipeline_definition import load_pipeline
+    from rekindle.dialects.ziggy.ziggy_properties import read_folders
+
+    made = load_pipeline(pipeline, read_folders(), definitions, params, first, without_data=without_data)
+    if made is not None:
+        for note in made.notes:
+            click.echo(note, err=True)
+        return made.definition
     known = _known_workflows()
     for one in reversed(known):
         if one.source is not None and pipeline in (one.name, one.name.partition(": ")[0]):
@@ -148,7 +179,8 @@ class ConfigType(enum.StrEnum):
 @click.option("-c", "--configType", "kind", metavar="TYPE", help="instance, pipeline or pipeline-nodes.")
 @instance_option
 @click.option("-p", "--pipeline", metavar="NAME", help="A pipeline, in the form that `start` takes.")
-def config(kind: str | None, instance: str | None, pipeline: str | None) -> None:
+@definitions_option
+def config(kind: str | None, instance: str | None, pipeline: str | None, definitions: tuple[Path, ...]) -> None:
     """Display the configuration of a pipeline, of its nodes only, or of instances.
 
     \b
@@ -166,7 +198,7 @@ def config(kind: str | None, instance: str | None, pipeline: str | None) -> None
         return
     if pipeline is None:
         raise UsageError("a pipeline name is not specified", hint="--pipeline NAME")
-    definition = find_pipeline(pipeline, {})
+    definition = find_pipeline(pipeline, {}, definitions, without_data=True)
     if shown is ConfigType.PIPELINE_NODES:
         click.echo(f"Nodes for pipeline {pipeline}:")
         for number, template in enumerate(definition.templates, 1):
@@ -202,4 +234,6 @@ def _print_configuration(title: str, params: Mapping[str, Any], templates: Itera
 def _describe_step(step: Step) -> str:
     if step.call is not None:
         return f"call {step.call}"
-    return step.run if isinstance(step.run, str) else " ".join(step.run or ())
+    if isinstance(step.run, str):
+        return step.run.replace("\n", "\n      ")
+    return " ".join(step.run or ())
