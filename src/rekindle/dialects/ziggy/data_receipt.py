@@ -44,7 +44,8 @@ def receive(
     bad += [f"{one}: it is of no data file type or model type of the node" for one, to in targets.items() if to is None]
     if bad:
         write_file(delivery.folder / name, acknowledgement)
-        raise Refused(f"the delivery is refused: {len(bad)} problems\n" + "\n".join(bad))
+        counted = f"{len(bad)} problem{'s' if len(bad) > 1 else ''}"
+        raise Refused(f"the delivery is refused: {counted}\n" + "\n".join(bad))
     for one in delivery.files:
         path, target = delivery.folder / one.name, targets[one.name]
         if target is not None and path.exists():

@@ -113,6 +113,7 @@ class _Translation:
         self._configuration, self._pipeline, self._folders = configuration, pipeline, folders
         self.notes = [f"{one} is not used here ({one.file}, line {one.line})" for one in configuration.unsupported]
         self._nodes = ordered_nodes(pipeline, first)
+        self._missing = ""
         receives = any(node.name == DATA_RECEIPT for node in self._nodes)
         receipt = folders.path(folders.receipt)
         self._deliveries = delivery_folders(receipt) if receives else []
@@ -120,7 +121,8 @@ class _Translation:
         if receives and not self._deliveries and without_data:
             self._deliveries = ["."]
         elif receives and not self._deliveries:
-            self.notes.append(f"no delivery is in {receipt}: the node {DATA_RECEIPT} is left out")
+            self._missing = f"no delivery is in {receipt}"
+            self.notes.append(f"{self._missing}: the node {DATA_RECEIPT} is left out")
             self._nodes = [node for node in self._nodes if node.name != DATA_RECEIPT]
         self._units = find_units(self._nodes, folders.path(folders.datastore), deliveries)
         if without_data:
@@ -153,7 +155,7 @@ class _Translation:
         raise Refused(
             f"the node {node.name} has no unit of work: no folder of {self._folders.path(self._folders.datastore)} has "
             f"files of each of its types: {', '.join(where)}",
-            hint="see ziggy.pipeline.datastore.dir, dataFileType and datastoreRegexp",
+            hint=self._missing or "see ziggy.pipeline.datastore.dir, dataFileType and datastoreRegexp",
         )
 
     def _named_parameters(self) -> dict[str, tuple[str, Parameter]]:
