@@ -158,7 +158,7 @@ def test_nodes_of_the_datastore_are_nested_or_named(tmp_path: Path) -> None:
 <datastoreNode name="calibrated"/>
 <dataFileType name="a" location="mission/camera/raw" fileNameRegexp="a"/>
 <dataFileType name="b" location="mission/camera/calibrated" fileNameRegexp="b"/>
-<dataFileType name="c" location="mission/calibrated" fileNameRegexp="c"/>
+<dataFileType name="c" location="mission/camera$cam-3/raw" fileNameRegexp="c"/>
 <step name="s"/>
 <pipeline name="p" rootNodeNames="s"><node name="s">
 <inputDataFileType name="a"/><inputDataFileType name="b"/><outputDataFileType name="c"/></node></pipeline>""",
@@ -169,7 +169,23 @@ def test_nodes_of_the_datastore_are_nested_or_named(tmp_path: Path) -> None:
     ] == [
         "mission/cam-[0-9]/raw",
         "mission/cam-[0-9]/calibrated",
-        "mission/calibrated",
+        "mission/cam-3/raw",
+    ]
+
+
+def test_one_folder_of_a_level_must_match_its_pattern(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "pt.xml",
+        """\
+<datastoreRegexp name="camera" value="cam-[0-9]"/>
+<datastoreNode name="camera" isRegexp="true"/><datastoreNode name="all"/>
+<dataFileType name="a" location="camera$cam-x" fileNameRegexp="a"/>
+<dataFileType name="b" location="all$cam-1" fileNameRegexp="b"/>""",
+    )
+    assert problems(path) == [
+        "pt.xml:4:1: <dataFileType name=\"a\">: 'cam-x' is no folder of the level camera",
+        "pt.xml:5:1: <dataFileType name=\"b\">: 'cam-1' is no folder of the level all",
     ]
 
 
@@ -180,20 +196,25 @@ def test_circles_and_outputs_that_vary_more_than_inputs_are_refused(tmp_path: Pa
         """\
 <datastoreRegexp name="set" value="s."/><datastoreNode name="set" isRegexp="true"/><datastoreNode name="all"/>
 <dataFileType name="in" location="all" fileNameRegexp="a"/><dataFileType name="out" location="set" fileNameRegexp="a"/>
-<step name="a"/><step name="b"/>
+<step name="a" inputsClass="org.example.MyInputs"/><step name="b" uowGenerator="org.example.MyGenerator"/>
 <pipeline name="p" rootNodeNames="a">
 <node name="a" childNodeNames="b"><inputDataFileType name="in"/><outputDataFileType name="out"/></node>
 <node name="b" childNodeNames="a" uowGenerator="org.example.MyGenerator"/>
 </pipeline>""",
     )
     assert problems(path) == [
+        (
+            'pd.xml:4:1: <step name="a">: inputsClass is a Java class, which does not run here (take it out; a program '
+            "reads and writes the files of its folder)"
+        ),
+        (
+            'pd.xml:4:52: <step name="b">: the unit of work generator MyGenerator is not here (known are '
+            "DatastoreDirectoryUnitOfWorkGenerator, DataReceiptUnitOfWorkGenerator, SingleUnitOfWorkGenerator)"
+        ),
         'pd.xml:6:1: <node name="a">: follows itself: childNodeNames make a circle',
         "pd.xml:6:1: <node name=\"a\">: its output 'out' varies by set, and no input does",
         'pd.xml:7:1: <node name="b">: follows itself: childNodeNames make a circle',
-        (
-            'pd.xml:7:1: <node name="b">: the unit of work generator MyGenerator is not here (known are '
-            "DatastoreDirectoryUnitOfWorkGenerator, DataReceiptUnitOfWorkGenerator, SingleUnitOfWorkGenerator)"
-        ),
+        ('pd.xml:7:1: <node name="b">: has an unknown attribute uowGenerator (Ziggy 0.11 has it at the <step>)'),
     ]
 
 

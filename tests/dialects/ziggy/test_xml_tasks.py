@@ -101,12 +101,13 @@ def test_levels_without_a_common_one_and_several_levels(received: XmlPipeline) -
 <datastoreNode name="year" isRegexp="true"/><datastoreNode name="sums"/>
 <dataFileType name="yearly" location="dataset/side/year" fileNameRegexp="(a)\\.txt"/>
 <dataFileType name="mean" location="dataset/side/mean" fileNameRegexp="out\\.dat"/>
-<step name="years" file="copy"/><step name="sides" file="copy"/><step name="all" file="copy"/>
+<step name="years" file="copy"/><step name="sides" file="copy"/>
+<step name="all" file="copy" uowGenerator="gov.nasa.ziggy.uow.SingleUnitOfWorkGenerator"/>
 <pipeline name="more" rootNodeNames="years">
 <node name="years" childNodeNames="sides, all">
 <inputDataFileType name="yearly"/><outputDataFileType name="mean"/></node>
 <node name="sides"><inputDataFileType name="mean"/></node>
-<node name="all" uowGenerator="gov.nasa.ziggy.uow.SingleUnitOfWorkGenerator"/>
+<node name="all"/>
 </pipeline>""",
     )
     received.console("start", "more", "--work")
@@ -172,32 +173,43 @@ def test_subtasks_are_groups_of_files_and_incomplete_ones_are_left_out(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZIGGY_TASK_DIR", "task-data/1-1-x")
-    for name in ("a-1.png", "a-2.png", "a-3.png", "b-1.png", "b-3.png", "c.txt", "other"):
+    for name in ("a-1.png", "a-2.png", "a-3.png", "b-1.png", "b-3.png", "c.txt", "d-7.png", "other"):
         (tmp_path / name).touch()
     types: list[task_data.TypedFiles] = [
-        {"name": "a", "folder": ".", "pattern": r"a-(\d)\.png"},
-        {"name": "b", "folder": ".", "pattern": r"b-(\d)\.png"},
-        {"name": "c", "folder": ".", "pattern": r"c\.txt"},
+        {"name": "a", "folder": ".", "pattern": r"a-(\d)\.png", "everywhere": False},
+        {"name": "b", "folder": ".", "pattern": r"b-(\d)\.png", "everywhere": False},
+        {"name": "c", "folder": ".", "pattern": r"c\.txt", "everywhere": False},
+        {"name": "d", "folder": ".", "pattern": r"d-(\d)\.png", "everywhere": True},
     ]
     found = task_data.marshal(types, [], False)["subtasks"]
     assert [(one["name"], one["files"]) for one in found] == [
-        ("st-0", ["a-1.png", "b-1.png", "c.txt"]),
-        ("st-1", ["a-3.png", "b-3.png", "c.txt"]),
+        ("st-0", ["a-1.png", "b-1.png", "c.txt", "d-7.png"]),
+        ("st-1", ["a-3.png", "b-3.png", "c.txt", "d-7.png"]),
     ]
     assert "left out: 2: it has no file of each type" in capsys.readouterr().out
     (single,) = task_data.marshal(types, [], True)["subtasks"]
-    assert single["files"] == ["a-1.png", "a-2.png", "a-3.png", "b-1.png", "b-3.png", "c.txt"]
+    assert single["files"] == ["a-1.png", "a-2.png", "a-3.png", "b-1.png", "b-3.png", "c.txt", "d-7.png"]
     assert (tmp_path / "task-data/1-1-x.1/st-1/a-3.png").exists()
 
 
 def test_the_newest_version_of_a_model_is_used(tmp_path: Path) -> None:
-    for name in ("2020-01-01.0009-m.txt", "2019-01-01.0010-m.txt", "n.txt", "c-2019-v2.xml", "c-2020-v10.xml", "x"):
+    for name in (
+        "2020-01-01.0009-m.txt",
+        "2019-01-01.0010-m.txt",
+        "n.txt",
+        "c-2019-v2.xml",
+        "c-2020-v10.xml",
+        "s-1.9.0",
+        "s-1.10.0",
+        "x",
+    ):
         (tmp_path / name).touch()
     assert newest_models(tmp_path, ModelType("m", r"[mn]\.txt")) == [
         ("2019-01-01.0010-m.txt", "m.txt"),
         ("n.txt", "n.txt"),
     ]
     assert newest_models(tmp_path, ModelType("c", r"c-(\d+)-v(\d+)\.xml", 2, 1)) == [("c-2020-v10.xml",) * 2]
+    assert newest_models(tmp_path, ModelType("s", r"s-([\d.]+)", 1)) == [("s-1.10.0",) * 2]
     assert newest_models(tmp_path / "none", ModelType("m", "m")) == []
 
 
@@ -319,7 +331,9 @@ def test_two_subtasks_with_one_output_are_refused(tmp_path: Path, monkeypatch: p
         (tmp_path / "task" / name).mkdir(parents=True)
         (tmp_path / "task" / name / "sum.txt").touch()
         subtasks.append({"name": name, "files": [], "models": []})
-    outputs: list[task_data.TypedFiles] = [{"name": "sum", "folder": "datastore/sums", "pattern": r"sum\.txt"}]
+    outputs: list[task_data.TypedFiles] = [
+        {"name": "sum", "folder": "datastore/sums", "pattern": r"sum\.txt", "everywhere": False}
+    ]
     with pytest.raises(Exception, match=r"st-0 and st-1 have both made sum\.txt"):
         task_data.store(outputs, subtasks, [{"item": "st-0"}, {"item": "st-1"}])
     assert not (tmp_path / "datastore").exists()

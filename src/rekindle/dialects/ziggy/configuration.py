@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from rekindle.dialects.ziggy.datastore import FileType, Level, ModelType
+from rekindle.dialects.ziggy.datastore import FileType, Level, ModelType, match
 from rekindle.dialects.ziggy.parameter_types import parse_value
 from rekindle.dialects.ziggy.xml_elements import Element, XmlProblems, parse_xml
 from rekindle.domain.errors import BadSelection, NotFound, SpecError
@@ -31,18 +31,24 @@ class Shape(msgspec.Struct, frozen=True):
     children: tuple[str, ...] = ()
 
 
+_JAVA_CLASSES = ("pipelineStepExecutorClass", "inputsClass", "outputsClass")
 _REFERENCE = Shape(("name",))
 _SHAPES: Mapping[str, Mapping[str, Shape]] = {
     ROOT: {
-        "step": Shape(("name",), ("file",), ("description",)),
+        "step": Shape(("name",), ("file", "uowGenerator", *_JAVA_CLASSES), ("description", "version")),
         "pipeline": Shape(
-            ("name", "rootNodeNames"), (), ("description", "instancePriority"), children=("parameterSet", "node")
+            ("name", "rootNodeNames"),
+            (),
+            ("description", "version", "instancePriority"),
+            children=("parameterSet", "node"),
         ),
         "parameterSet": Shape(("name",), ("partial",), ("version",), children=("parameter",)),
         "datastoreRegexp": Shape(("name", "value")),
         "datastoreNode": Shape(("name",), ("isRegexp", "nodes"), children=("datastoreNode",)),
-        "dataFileType": Shape(("name", "location", "fileNameRegexp")),
-        "modelType": Shape(("type", "fileNameRegex"), ("versionNumberGroup", "timestampGroup")),
+        "dataFileType": Shape(("name", "location", "fileNameRegexp"), ("includeAllFilesInAllSubtasks",)),
+        "modelType": Shape(
+            ("type", "fileNameRegex"), ("versionNumberGroup", "timestampGroup"), ("semanticVersionNumber",)
+        ),
         "pipelineEvent": Shape(("name",), ("pipelineName", "enableOnClusterStart", "directory")),
         "remoteEnvironment": Shape(("name",), (), ("description", "batchSystem", "costUnit")),
     },
@@ -50,7 +56,7 @@ _SHAPES: Mapping[str, Mapping[str, Shape]] = {
         "parameterSet": _REFERENCE,
         "node": Shape(
             ("name",),
-            ("childNodeNames", "singleSubtask", "uowGenerator"),
+            ("childNodeNames", "singleSubtask"),
             ("description", "maxWorkers", "heapSizeGigabytes"),
             children=("inputDataFileType", "outputDataFileType", "modelType", "parameterSet"),
         ),
@@ -64,6 +70,7 @@ _OLDER_WORDS = {
     "moduleName": "Ziggy 0.11 calls it name",
     "moduleParameter": 'Ziggy 0.11 calls it <parameterSet name="…">',
     "pipelineParameter": 'Ziggy 0.11 calls it <parameterSet name="…">',
+    "uowGenerator": "Ziggy 0.11 has it at the <step>",
     "fileNameRegexForTaskDir": "Ziggy 0.11 takes location and fileNameRegexp",
     "fileNameWithSubstitutionsForDatastore": "Ziggy 0.11 takes location and fileNameRegexp",
 }
@@ -244,26 +251,38 @@ class _Reader:
         if "/" in pattern:
             hint = "put the folders into the location: each is a level of the datastore"
             self._problems.add(element, "fileNameRegexp holds a folder, which is not read here", hint)
-        return FileType(element.get("name"), tuple(self._location(element)), pattern)
+        everywhere = _boolean(element, "includeAllFilesInAllSubtasks", self._problems)
+        return FileType(element.get("name"), tuple(self._location(element)), pattern, everywhere)
 
     def _location(self, element: Element) -> Iterator[Level]:
-        """Yield the levels of a location: each is a node of the datastore, below the one before."""
+        """Yield the levels of a location: each is a node of the datastore, below the one before, or one folder of a
+        node that is a regexp (`camera$left`)."""
         known: Mapping[str, Element] = self._datastore_nodes
         varying: set[str] = set()
-        for name in element.get("location").strip("/").split("/"):
+        for part in element.get("location").strip("/").split("/"):
+            name, fixed, folder = part.partition("$")
             node = known.get(name)
             if node is None:
                 self._unknown(element, "datastoreNode", name, known)
                 return
-            regexp = _boolean(node, "isRegexp", self._problems)
-            if regexp and name not in self._regexps:
-                self._unknown(node, "datastoreRegexp", name, self._regexps)
-            if name in varying:
-                self._problems.add(element, f"the level {name} varies twice in its location")
-            if regexp:
-                varying.add(name)
-            yield Level(name, self._regexps.get(name, "") if regexp else None)
             known = self._below(node)
+            pattern = self._level_pattern(node)
+            if pattern is not None and not fixed:
+                if name in varying:
+                    self._problems.add(element, f"the level {name} varies twice in its location")
+                varying.add(name)
+            elif fixed and (pattern is None or match(pattern, folder) is None):
+                self._problems.add(element, f"{folder!r:.60} is no folder of the level {name}")
+            yield Level(folder) if fixed else Level(name, pattern)
+
+    def _level_pattern(self, node: Element) -> str | None:
+        """Return the pattern of a node's folders, or None if it is one folder."""
+        if not _boolean(node, "isRegexp", self._problems):
+            return None
+        name = node.get("name")
+        if name not in self._regexps:
+            self._unknown(node, "datastoreRegexp", name, self._regexps)
+        return str(self._regexps.get(name, ""))
 
     def _below(self, node: Element) -> dict[str, Element]:
         """Return the nodes below a node of the datastore: nested ones, and those that `nodes` names."""
@@ -321,7 +340,7 @@ class _Reader:
             tuple(element.names("childNodeNames")),
             (step.get("file") if step else "") or name,
             _boolean(element, "singleSubtask", self._problems),
-            self._single_unit(element),
+            step is not None and self._single_unit(step),
             tuple(self._references(children, "inputDataFileType", self._file_types).values()),
             tuple(self._references(children, "outputDataFileType", self._file_types).values()),
             tuple(self._references(children, "modelType", self._model_types).values()),
@@ -335,6 +354,10 @@ class _Reader:
         return node
 
     def _single_unit(self, element: Element) -> bool:
+        for name in _JAVA_CLASSES:
+            if element.get(name):
+                hint = "take it out; a program reads and writes the files of its folder"
+                self._problems.add(element, f"{name} is a Java class, which does not run here", hint)
         generator = element.get("uowGenerator").rpartition(".")[2]
         if generator not in ("", *_UNIT_GENERATORS):
             hint = "known are " + ", ".join(_UNIT_GENERATORS)

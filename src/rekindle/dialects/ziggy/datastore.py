@@ -40,16 +40,12 @@ class FileType(msgspec.Struct, frozen=True):
     name: str
     location: Location
     pattern: str
+    everywhere: bool = False  # every subtask gets every file
 
     @property
     def varying(self) -> tuple[str, ...]:
         """The names of the varying levels, outermost first."""
         return tuple(level.name for level in self.location if level.pattern is not None)
-
-    @property
-    def groups(self) -> int:
-        """The number of groups of the pattern. Files of equal groups belong together."""
-        return compile_pattern(self.pattern).compiled.groups
 
 
 class ModelType(msgspec.Struct, frozen=True):
@@ -123,7 +119,7 @@ _VERSIONED = re.compile(r"(?P<date>\d{4}-\d\d-\d\d)\.(?P<version>\d{4,})-(?P<nam
 
 def newest_models(folder: Path, model: ModelType) -> list[tuple[str, str]]:
     """Return (name in the datastore, own name) of each model of the type in its newest version."""
-    newest: dict[str, tuple[tuple[int, str, str, str], str, str]] = {}
+    newest: dict[str, tuple[tuple[list[int], str, str, str], str, str]] = {}
     try:
         names = sorted(one.name for one in folder.iterdir() if one.is_file() and not one.name.startswith(OWN_PREFIX))
     except (FileNotFoundError, NotADirectoryError):
@@ -136,8 +132,7 @@ def newest_models(folder: Path, model: ModelType) -> list[tuple[str, str]]:
             continue
         version = groups[model.version_group - 1] if model.version_group else stamp["version"] if stamp else "0"
         time = groups[model.time_group - 1] if model.time_group else stamp["date"] if stamp else ""
-        number = int(version) if version.isdecimal() else 0
-        rank = (number, version, time, stored)
+        rank = ([int(number) for number in re.findall(r"\d+", version)], version, time, stored)
         key = model.name if model.version_group or model.time_group else own
         if key not in newest or newest[key][0] < rank:
             newest[key] = rank, stored, own

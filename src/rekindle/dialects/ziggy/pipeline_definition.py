@@ -282,8 +282,13 @@ class _Translation:
         literal = [part if level.pattern else _literal(part) for part, level in zip(parts, one.location, strict=True)]
         return "/".join([_literal(self._folders.datastore), *literal])
 
-    def _files(self, one: FileType) -> dict[str, str]:
-        return {"name": _literal(one.name), "folder": self._folder(one), "pattern": _literal(one.pattern)}
+    def _files(self, one: FileType) -> dict[str, Any]:
+        return {
+            "name": _literal(one.name),
+            "folder": self._folder(one),
+            "pattern": _literal(one.pattern),
+            "everywhere": one.everywhere,
+        }
 
     def _model_folder(self, name: str) -> str:
         return _literal(f"{self._folders.datastore}/{MODELS}/{name}")

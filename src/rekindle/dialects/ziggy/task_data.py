@@ -28,6 +28,7 @@ class TypedFiles(TypedDict):
     name: str
     folder: str
     pattern: str
+    everywhere: bool  # every subtask gets every file
 
 
 class Subtask(TypedDict):
@@ -92,7 +93,8 @@ def _models(models: Iterable[Mapping[str, Any]]) -> dict[Path, str]:
 def _group_files(inputs: Sequence[TypedFiles], single: bool) -> list[list[Path]]:
     """Return the files of each subtask.
 
-    Files of equal groups are in one subtask, and those of a pattern without groups in each."""
+    Files of equal groups are in one subtask. Those of a pattern without groups are in each, as are those of a type that
+    is everywhere."""
     shared: list[Path] = []
     grouped: list[dict[tuple[str, ...], list[Path]]] = []
     for one in inputs:
@@ -100,7 +102,7 @@ def _group_files(inputs: Sequence[TypedFiles], single: bool) -> list[list[Path]]
         files = files_of_type(folder, one["pattern"])
         if not files:
             raise Refused(f"no file of the type {one['name']!r} is in {folder}")
-        if single or not files[0][1]:
+        if single or one["everywhere"] or not files[0][1]:
             shared += [folder / name for name, _ in files]
             continue
         groups: dict[tuple[str, ...], list[Path]] = {}
