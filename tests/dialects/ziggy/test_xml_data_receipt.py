@@ -183,3 +183,4 @@ def test_without_a_delivery_the_other_nodes_run_on_what_is_there(delivered: XmlP
     assert "no delivery is in" in result.err
     assert "the node data-receipt is left out" in result.err
     assert delivered.files("set-2/L3") == ["average.png"]
+    assert "sample: no delivery is in" in delivered.console("start", "sample", "receipt", *ONLY, expect=1).err

@@ -189,6 +189,26 @@ def test_one_folder_of_a_level_must_match_its_pattern(tmp_path: Path) -> None:
     ]
 
 
+def test_names_that_differ_in_blanks_only_are_refused(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "pd.xml",
+        """\
+<datastoreRegexp name="a b" value="x"/><datastoreRegexp name="a_b" value="x"/>
+<datastoreNode name="a b" isRegexp="true" nodes="a_b"/><datastoreNode name="a_b" isRegexp="true"/>
+<dataFileType name="in" location="a b/a_b" fileNameRegexp="a"/>
+<step name="s t"/><step name="s_t"/>
+<pipeline name="p" rootNodeNames="s t">
+<node name="s t"><inputDataFileType name="in"/></node>
+<node name="s_t"/>
+</pipeline>""",
+    )
+    assert problems(path) == [
+        'pd.xml:7:1: <node name="s t">: two of its levels differ only in blanks and signs (a b, a_b)',
+        ('pd.xml:8:1: <node name="s_t">: is there twice (a node has the name of its step, and each step one node)'),
+    ]
+
+
 def test_circles_and_outputs_that_vary_more_than_inputs_are_refused(tmp_path: Path) -> None:
     path = write(
         tmp_path,

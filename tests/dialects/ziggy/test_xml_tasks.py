@@ -125,6 +125,23 @@ def test_levels_without_a_common_one_and_several_levels(received: XmlPipeline) -
     assert "[set-1,left,2019]" in received.console("display", "-i", "2", "-d", "full").out
 
 
+def test_nodes_behind_the_stop_node_need_no_files_and_no_program(received: XmlPipeline) -> None:
+    received.replace("pd-tiles.xml", 'name="averaging" file="image_steps.py"', 'name="averaging" file="none"')
+    received.replace("pt-tiles.xml", 'location="dataset/L2A"', 'location="elsewhere"')
+    received.define("pt-more.xml", '<datastoreNode name="elsewhere"/>')
+    received.replace("pd-tiles.xml", '<outputDataFileType name="left-right tiles"/>', "")
+    assert "the node averaging has no unit of work" in received.console("start", "sample", expect=1).err
+    received.console("start", "sample", "part", "permuter", "flip", "--work")
+    assert (
+        "no path leads from flip to permuter"
+        in received.console("start", "sample", "part", "flip", "permuter", expect=1).err
+    )
+
+
+def test_a_pipeline_that_is_not_there_is_answered_with_the_nearest(delivered: XmlPipeline) -> None:
+    assert "did you mean `sample`?" in delivered.console("start", "sampel", expect=1).err
+
+
 # --- marshaling
 
 
@@ -181,14 +198,24 @@ def test_subtasks_are_groups_of_files_and_incomplete_ones_are_left_out(
         {"name": "c", "folder": ".", "pattern": r"c\.txt", "everywhere": False},
         {"name": "d", "folder": ".", "pattern": r"d-(\d)\.png", "everywhere": True},
     ]
-    found = task_data.marshal(types, [], False)["subtasks"]
-    assert [(one["name"], one["files"]) for one in found] == [
-        ("st-0", ["a-1.png", "b-1.png", "c.txt", "d-7.png"]),
-        ("st-1", ["a-3.png", "b-3.png", "c.txt", "d-7.png"]),
+    assert task_data.marshal(types, [], False) == {"subtasks": 2}
+    assert task_data.begin([], []) == ["st-0", "st-1"]
+    read = [json.loads(Path(f"task-data/1-1-x/.inputs/st-{number}.json").read_text()) for number in (0, 1)]
+    assert [one["dataFilenames"] for one in read] == [
+        ["a-1.png", "b-1.png", "c.txt", "d-7.png"],
+        ["a-3.png", "b-3.png", "c.txt", "d-7.png"],
     ]
     assert "left out: 2: it has no file of each type" in capsys.readouterr().out
-    (single,) = task_data.marshal(types, [], True)["subtasks"]
-    assert single["files"] == ["a-1.png", "a-2.png", "a-3.png", "b-1.png", "b-3.png", "c.txt", "d-7.png"]
+    assert task_data.marshal(types, [], True) == {"subtasks": 1}
+    assert sorted(one.name for one in Path("task-data/1-1-x/st-0").iterdir()) == [
+        "a-1.png",
+        "a-2.png",
+        "a-3.png",
+        "b-1.png",
+        "b-3.png",
+        "c.txt",
+        "d-7.png",
+    ]
     assert (tmp_path / "task-data/1-1-x.1/st-1/a-3.png").exists()
 
 
@@ -248,6 +275,29 @@ def test_a_resubmitted_subtask_reads_the_changed_parameter_and_a_complete_one_ke
     thrown = [one["moduleParameters"]["Algorithm_Parameters"]["throw_exception_subtask_0"] for one in shown]
     assert thrown == [False, True]
     assert failing.files("set-1/L1") == PERMUTED
+
+
+def test_subtasks_of_a_task_run_at_once_on_its_cpus(received: XmlPipeline) -> None:
+    (received.folder / "bin/image_steps.py").write_text(
+        "import pathlib, time\n"
+        "pathlib.Path('../' + pathlib.Path.cwd().name + '.here').touch()\n"
+        "end = time.monotonic() + 30\n"
+        "while len(list(pathlib.Path('..').glob('*.here'))) < 4:\n"
+        "    assert time.monotonic() < end\n"
+        "    time.sleep(0.02)\n"
+    )
+    received.console("start", "sample", "x", "permuter", "permuter", "--cpus", "4", "--work", "-j", "4")
+    assert received.ask("jobs", "show", "2")["resources"]["cpus"] == 4
+
+
+def test_what_a_failed_run_has_left_is_not_stored_after_a_run_without_output(failing: XmlPipeline) -> None:
+    half = failing.subtask("2-2-permuter", 0) / "tile-0.perm.png"
+    assert half.exists()
+    (failing.folder / "bin/image_steps.py").write_text("")  # it succeeds, and makes nothing
+    failing.console("restart", "-r", "resubmit", "-t", "2", expect=0)
+    failing.rekindle("work")
+    assert failing.files("set-1/L1") == PERMUTED[1:], "complete subtasks keep what they have made"
+    assert (half.parent / ".rekindle-earlier-tile-0.perm.png").exists()
 
 
 def test_parameters_of_one_name_in_two_sets_are_told_apart(received: XmlPipeline) -> None:
@@ -326,18 +376,19 @@ def test_a_store_that_was_interrupted_moves_the_rest(received: XmlPipeline) -> N
 def test_two_subtasks_with_one_output_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZIGGY_TASK_DIR", "task")
-    subtasks: list[task_data.Subtask] = []
+    for name in ("a-0", "a-1"):
+        (tmp_path / name).touch()
+    inputs: list[task_data.TypedFiles] = [{"name": "a", "folder": ".", "pattern": r"a-(\d)", "everywhere": False}]
+    assert task_data.marshal(inputs, [], False) == {"subtasks": 2}
     for name in ("st-0", "st-1"):
-        (tmp_path / "task" / name).mkdir(parents=True)
         (tmp_path / "task" / name / "sum.txt").touch()
-        subtasks.append({"name": name, "files": [], "models": []})
     outputs: list[task_data.TypedFiles] = [
         {"name": "sum", "folder": "datastore/sums", "pattern": r"sum\.txt", "everywhere": False}
     ]
     with pytest.raises(Exception, match=r"st-0 and st-1 have both made sum\.txt"):
-        task_data.store(outputs, subtasks, [{"item": "st-0"}, {"item": "st-1"}])
+        task_data.store(outputs, [{"item": "st-0"}, {"item": "st-1"}])
     assert not (tmp_path / "datastore").exists()
-    task_data.store(outputs, subtasks, [{"item": "st-1"}])
+    task_data.store(outputs, [{"item": "st-1"}])
     assert (tmp_path / "datastore/sums/sum.txt").exists()
     assert (tmp_path / "task/st-0/sum.txt").exists()
 

@@ -10,7 +10,7 @@ import msgspec
 
 from rekindle.dialects.ziggy.datastore import FileType, Level, ModelType, match
 from rekindle.dialects.ziggy.parameter_types import parse_value
-from rekindle.dialects.ziggy.xml_elements import Element, XmlProblems, parse_xml
+from rekindle.dialects.ziggy.xml_elements import Element, XmlProblems, parse_xml, word
 from rekindle.domain.errors import BadSelection, NotFound, SpecError
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.domain.texts.patterns import compile_pattern
@@ -319,7 +319,7 @@ class _Reader:
         for child in children:
             if child.tag != "node":
                 continue
-            if child.get("name") in nodes:
+            if word(child.get("name")) in map(word, nodes):
                 self._problems.add(child, "is there twice", "a node has the name of its step, and each step one node")
             else:
                 nodes[child.get("name")] = self._node(child, tuple(shared))
@@ -346,6 +346,8 @@ class _Reader:
             tuple(self._references(children, "modelType", self._model_types).values()),
             tuple(dict.fromkeys((*shared, *sets))),
         )
+        if len(set(map(word, node.varying))) < len(node.varying):
+            self._problems.add(element, "two of its levels differ only in blanks and signs", ", ".join(node.varying))
         inputs_are_known = len(node.inputs) == sum(child.tag == "inputDataFileType" for child in children)
         for one in node.outputs if inputs_are_known else ():
             for level in one.varying:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,8 @@ from rekindle.dialects.ziggy.configuration import (
 from rekindle.dialects.ziggy.datastore import MODELS, TASK_FOLDER, FileType, Level
 from rekindle.dialects.ziggy.manifests import delivery_folders, read_delivery
 from rekindle.dialects.ziggy.parameter_types import parse_value
-from rekindle.dialects.ziggy.work_units import NodeUnits, find_units, needed_units, ordered_nodes
+from rekindle.dialects.ziggy.work_units import NodeUnits, each_needs_one, find_units, ordered_nodes
+from rekindle.dialects.ziggy.xml_elements import word
 from rekindle.domain.definition import Definition
 from rekindle.domain.errors import BadValue, NotFound, Refused
 from rekindle.spec.loading import SpecSource, assemble
@@ -58,28 +58,33 @@ class XmlPipeline(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-def load_pipeline(
-    name: str,
-    folders: PipelineFolders,
-    more: Sequence[Path],
-    params: Mapping[str, str],
-    first: str | None,
-    *,
-    without_data: bool = False,
-) -> XmlPipeline | None:
-    """Return the pipeline of that name in the definition folder and in `more` files and folders; None if there is none.
+class Portion(msgspec.Struct, frozen=True):
+    """The part of a pipeline that is started: from the node `first` to the node `last`. None means no limit.
 
-    `params` are values as typed. `first`: the node to start with. `without_data`: a node without a unit of work has one
-    that stands for any. Raise SpecError with every problem of the files, and Refused if a node has no unit of work.
+    `without_data`: it is shown and not started, so a node without a unit of work has one that stands for any.
     """
+
+    first: str | None = None
+    last: str | None = None
+    without_data: bool = False
+
+
+def read_definitions(folders: PipelineFolders, more: Sequence[Path]) -> Configuration | None:
+    """Return what the definition folder and `more` files and folders define; None if there is no file. Raise SpecError
+    with every problem of the files."""
     files = definition_files([*([folders.definitions] if folders.definitions.is_dir() else ()), *more])
-    if not files:
-        return None
-    configuration = read_configuration(files, str(folders.definitions))
-    pipeline = configuration.pipelines.get(name)
-    if pipeline is None:
-        return None
-    translation = _Translation(configuration, pipeline, folders, first, without_data)
+    return read_configuration(files, str(folders.definitions)) if files else None
+
+
+def define_pipeline(
+    configuration: Configuration, name: str, folders: PipelineFolders, params: Mapping[str, str], portion: Portion
+) -> XmlPipeline:
+    """Return the pipeline of that name. `params` are values as typed.
+
+    Raise Refused if a node has no unit of work, and NotFound if the program of one is not there.
+    """
+    pipeline = configuration.pipelines[name]
+    translation = _Translation(configuration, pipeline, folders, portion)
     tree = translation.tree(params)
     problems = Problems(pipeline.element.file)
     root = from_python(tree, SourcePlace(), problems)
@@ -87,11 +92,6 @@ def load_pipeline(
     definition = assemble(root, unknown, SpecSource(folders.home), problems)
     digest = blake3(json.dumps(tree, sort_keys=True).encode()).hexdigest()
     return XmlPipeline(replace(definition, source_digest=digest), tuple(translation.notes))
-
-
-def word(name: str) -> str:
-    """Return a name without blanks and signs: `throw exception subtask 0` is `throw_exception_subtask_0`."""
-    return re.sub(r"[^\w-]+", "_", name)
 
 
 def _literal(text: str) -> str:
@@ -103,29 +103,27 @@ class _Translation:
     """The spec of one pipeline."""
 
     def __init__(
-        self,
-        configuration: Configuration,
-        pipeline: Pipeline,
-        folders: PipelineFolders,
-        first: str | None,
-        without_data: bool,
+        self, configuration: Configuration, pipeline: Pipeline, folders: PipelineFolders, portion: Portion
     ) -> None:
         self._configuration, self._pipeline, self._folders = configuration, pipeline, folders
         self.notes = [f"{one} is not used here ({one.file}, line {one.line})" for one in configuration.unsupported]
-        self._nodes = ordered_nodes(pipeline, first)
+        self._nodes = ordered_nodes(pipeline, portion.first, portion.last)
         self._missing = ""
         receives = any(node.name == DATA_RECEIPT for node in self._nodes)
         receipt = folders.path(folders.receipt)
         self._deliveries = delivery_folders(receipt) if receives else []
         deliveries = [read_delivery(receipt / one) for one in self._deliveries]
-        if receives and not self._deliveries and without_data:
+        if receives and not self._deliveries and portion.without_data:
             self._deliveries = ["."]
         elif receives and not self._deliveries:
             self._missing = f"no delivery is in {receipt}"
             self.notes.append(f"{self._missing}: the node {DATA_RECEIPT} is left out")
             self._nodes = [node for node in self._nodes if node.name != DATA_RECEIPT]
+        if not self._nodes:
+            reason = self._missing or f"no path leads from {portion.first} to {portion.last}"
+            raise Refused(f"{pipeline.name}: {reason}", hint="see ziggy.pipeline.data.receipt.dir and childNodeNames")
         self._units = find_units(self._nodes, folders.path(folders.datastore), deliveries)
-        if without_data:
+        if portion.without_data:
             self._units = {
                 name: found if found.units else NodeUnits(found.levels, (dict.fromkeys(found.levels, "*"),))
                 for name, found in self._units.items()
@@ -210,15 +208,14 @@ class _Translation:
         }
         store = {
             "outputs": [self._files(one) for one in node.outputs],
-            "subtasks": "${steps.marshal.result.subtasks}",
             "complete": "${steps.process.result.items}",
         }
-        subtasks = {"subtasks": "${steps.marshal.result.subtasks}", "parameters": parameters}
+        begin = {"outputs": [_literal(one.pattern) for one in node.outputs], "parameters": parameters}
         return [
             {"name": "marshal", "call": f"{_STEPS}:marshal", "args": marshal},
             {
                 "name": "process",
-                "each": {"call": f"{_STEPS}:write_inputs", "args": subtasks},
+                "each": {"call": f"{_STEPS}:begin", "args": begin},
                 "run": self._command(node),
             },
             {"name": "store", "call": f"{_STEPS}:store", "args": store},
@@ -305,7 +302,7 @@ class _Translation:
                 continue
             name, own = word(parent.name), self._units[node.name]
             units = self._units.get(parent.name, NodeUnits((), ()))
-            if set(units.levels) & set(own.levels) and needed_units(own, units):
+            if set(units.levels) & set(own.levels) and each_needs_one(own, units):
                 pairs = (
                     f"{word(level)}=" + ("${matrix." + word(level) + "}" if level in own.levels else "*")
                     for level in units.levels

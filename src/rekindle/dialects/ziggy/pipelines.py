@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from rekindle.dialects.command_session import open_store
 from rekindle.dialects.ziggy.options import (
@@ -30,6 +31,7 @@ from rekindle.engine.queries import workflow_queries
 from rekindle.engine.submit.submit import submit
 
 if TYPE_CHECKING:
+    from rekindle.dialects.ziggy.pipeline_definition import Portion
     from rekindle.domain.models import Workflow
 
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
@@ -53,6 +55,12 @@ definitions_option = click.option(
 @click.argument("last", required=False, metavar="[STOP_NODE]]]")
 @click.option("--param", multiple=True, metavar="K=V", help="Set a parameter of this instance. Can be repeated.")
 @definitions_option
+@click.option(
+    "--cpus",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Give each task that has subtasks N cpus: up to N of its subtasks run at once.",
+)
 @work_options
 def start(
     pipeline: str,
@@ -61,6 +69,7 @@ def start(
     last: str | None,
     param: tuple[str, ...],
     definitions: tuple[Path, ...],
+    cpus: int | None,
     and_work: bool,
     slots: int | None,
 ) -> int:
@@ -80,8 +89,12 @@ def start(
     """
     check_work(and_work, slots)
     params = parse_assignments("--param", param)
-    found = find_pipeline(pipeline, params, definitions, first or None)
-    definition = select_portion(found, first or None, last or None)
+    from rekindle.dialects.ziggy.pipeline_definition import Portion
+
+    portion = Portion(first or None, last or None)
+    definition = select_portion(find_pipeline(pipeline, params, definitions, portion), portion.first, portion.last)
+    if cpus is not None:
+        definition = replace(definition, templates=[_with_cpus(one, cpus) for one in definition.templates])
     with open_store(create=True) as session:
         click.echo(f'Launching {pipeline}: name="{name or ""}", start="{first or ""}", stop="{last or ""}"...')
         done = submit(session, definition, name=_instance_name(definition, name, session.clock()), new=True)
@@ -93,6 +106,12 @@ def start(
         return 0
 
 
+def _with_cpus(template: JobTemplate, cpus: int) -> JobTemplate:
+    if all(step.each is None for step in template.steps):
+        return template
+    return replace(template, resources=replace(template.resources, cpus=float(cpus)))
+
+
 def _instance_name(definition: Definition, name: str | None, now: float) -> str:
     """Return the workflow name: `sample: Test 1`."""
     given = name or datetime.fromtimestamp(now).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -102,19 +121,16 @@ def _instance_name(definition: Definition, name: str | None, now: float) -> str:
 
 
 def find_pipeline(
-    pipeline: str,
-    params: Mapping[str, str],
-    definitions: Sequence[Path] = (),
-    first: str | None = None,
-    *,
-    without_data: bool = False,
+    pipeline: str, params: Mapping[str, str], definitions: Sequence[Path], portion: Portion
 ) -> Definition:
     """Return the definition of a pipeline. Raise NotFound if there is none.
 
     `pipeline` is a path, a name of or in a file of this folder, the name of a pipeline in XML files (beside those of
-    the definition folder: `definitions`), or the name of a workflow submitted from a file. `first`: the node to start
-    with. `without_data`: the definition is shown and not run.
+    the definition folder: `definitions`), or the name of a workflow submitted from a file. Of XML files, only the nodes
+    of `portion` need a unit of work.
     """
+    from rekindle.dialects.ziggy.pipeline_definition import define_pipeline, read_definitions
+    from rekindle.dialects.ziggy.ziggy_properties import read_folders
     from rekindle.spec import load
 
     path = Path(pipeline)
@@ -128,11 +144,10 @@ def find_pipeline(
             continue
         if definition.name == pipeline:
             return load(candidate, params=params)
-    from rekindle.dialects.ziggy.pipeline_definition import load_pipeline
-    from rekindle.dialects.ziggy.ziggy_properties import read_folders
-
-    made = load_pipeline(pipeline, read_folders(), definitions, params, first, without_data=without_data)
-    if made is not None:
+    folders = read_folders()
+    configuration = read_definitions(folders, definitions)
+    if configuration is not None and pipeline in configuration.pipelines:
+        made = define_pipeline(configuration, pipeline, folders, params, portion)
         for note in made.notes:
             click.echo(note, err=True)
         return made.definition
@@ -140,8 +155,8 @@ def find_pipeline(
     for one in reversed(known):
         if one.source is not None and pipeline in (one.name, one.name.partition(": ")[0]):
             return load(Path(one.source), params=params)
-    names = sorted({one.name.partition(": ")[0] for one in known})
-    hint = did_you_mean(pipeline, names) or f"a spec file, or {pipeline}.yaml in this folder"
+    names = {one.name.partition(": ")[0] for one in known} | set(configuration.pipelines if configuration else ())
+    hint = did_you_mean(pipeline, sorted(names)) or f"a spec file, or {pipeline}.yaml in this folder"
     raise NotFound(f"no pipeline {pipeline!r}", hint=hint)
 
 
@@ -198,7 +213,9 @@ def config(kind: str | None, instance: str | None, pipeline: str | None, definit
         return
     if pipeline is None:
         raise UsageError("a pipeline name is not specified", hint="--pipeline NAME")
-    definition = find_pipeline(pipeline, {}, definitions, without_data=True)
+    from rekindle.dialects.ziggy.pipeline_definition import Portion
+
+    definition = find_pipeline(pipeline, {}, definitions, Portion(without_data=True))
     if shown is ConfigType.PIPELINE_NODES:
         click.echo(f"Nodes for pipeline {pipeline}:")
         for number, template in enumerate(definition.templates, 1):

@@ -20,6 +20,7 @@ from rekindle.dialects.ziggy.parameter_types import parse_value
 from rekindle.domain.errors import BadValue, Refused
 
 _PART = ".marshaling"
+_INPUTS, _SUBTASKS = ".inputs", "subtasks.json"
 
 
 class TypedFiles(TypedDict):
@@ -51,9 +52,7 @@ class MarshaledParameter(TypedDict):
 # --- marshaling
 
 
-def marshal(
-    inputs: Sequence[TypedFiles], models: Sequence[Mapping[str, Any]], single: bool
-) -> dict[str, list[Subtask]]:
+def marshal(inputs: Sequence[TypedFiles], models: Sequence[Mapping[str, Any]], single: bool) -> dict[str, int]:
     """Make the task's folder: link the inputs and models of each subtask into a folder of its own.
 
     An earlier folder of the task is kept beside the new one. Raise Refused if there is no subtask."""
@@ -70,12 +69,13 @@ def marshal(
         for path in (*files, *found):
             place_file(path, folder / found.get(path, path.name))
         subtasks.append(Subtask(name=name, files=[one.name for one in files], models=list(found.values())))
-    (part / ".inputs").mkdir()
+    (part / _INPUTS).mkdir()
+    write_file(part / _INPUTS / _SUBTASKS, json.dumps(subtasks))
     (part / f"QUEUED.{time.time_ns() // 1_000_000}").touch()
     _keep_earlier(task)
     part.rename(task)
     print(f"{task}: {len(subtasks)} subtasks")
-    return {"subtasks": subtasks}
+    return {"subtasks": len(subtasks)}
 
 
 def _models(models: Iterable[Mapping[str, Any]]) -> dict[Path, str]:
@@ -112,7 +112,7 @@ def _group_files(inputs: Sequence[TypedFiles], single: bool) -> list[list[Path]]
     if not grouped:
         return [_check_names(shared)]
     keys = dict.fromkeys(key for groups in grouped for key in groups)
-    complete = [key for key in keys if all(key in groups for groups in grouped)]
+    complete = {key: None for key in keys if all(key in groups for groups in grouped)}
     for key in keys:
         if key not in complete:
             print(f"left out: {', '.join(key)}: it has no file of each type")
@@ -122,10 +122,11 @@ def _group_files(inputs: Sequence[TypedFiles], single: bool) -> list[list[Path]]
 
 
 def _check_names(files: list[Path]) -> list[Path]:
-    names = [one.name for one in files]
-    for name in names:
-        if names.count(name) > 1:
-            raise Refused(f"two inputs of one subtask have the name {name}")
+    names: set[str] = set()
+    for one in files:
+        if one.name in names:
+            raise Refused(f"two inputs of one subtask have the name {one.name}")
+        names.add(one.name)
     return files
 
 
@@ -156,22 +157,41 @@ def _keep_earlier(task: Path) -> None:
 # --- the algorithm
 
 
-def write_inputs(subtasks: Sequence[Subtask], parameters: Sequence[MarshaledParameter]) -> list[str]:
+def begin(outputs: Sequence[str], parameters: Sequence[MarshaledParameter]) -> list[str]:
     """Write what each subtask's program reads, with the parameters of this attempt; return the subtasks' names.
 
-    A subtask copies its file as it starts, so a complete one keeps the file that it has read."""
-    folder = Path(os.environ[TASK_FOLDER]) / ".inputs"
+    A subtask copies its file as it starts, so a complete one keeps the file that it has read. `outputs`: the patterns
+    of outputs. Those that an incomplete subtask has left are put aside: if its next run makes none, none is stored."""
+    task = Path(os.environ[TASK_FOLDER])
     values: dict[str, dict[str, Any]] = {}
     for one in parameters:
         values.setdefault(one["set"], {})[one["name"]] = _checked_value(one)
+    subtasks = _read_subtasks(task)
     for subtask in subtasks:
         document = {
             "dataFilenames": subtask["files"],
             "modelFilenames": subtask["models"],
             "moduleParameters": values,
         }
-        write_file(folder / f"{subtask['name']}.json", json.dumps(document, indent=2))
+        write_file(task / _INPUTS / f"{subtask['name']}.json", json.dumps(document, indent=2))
+        folder = task / subtask["name"]
+        if not (folder / ".COMPLETE").exists():
+            for name in {name for pattern in outputs for name in _made(folder, pattern, subtask)}:
+                earlier = folder / f"{OWN_PREFIX}earlier-{name}"
+                _remove(earlier)
+                (folder / name).rename(earlier)
     return [subtask["name"] for subtask in subtasks]
+
+
+def _read_subtasks(task: Path) -> list[Subtask]:
+    subtasks: list[Subtask] = json.loads((task / _INPUTS / _SUBTASKS).read_text(encoding="utf-8"))
+    return subtasks
+
+
+def _made(folder: Path, pattern: str, subtask: Subtask) -> list[str]:
+    """Return the files of a subtask that match a pattern, but for its inputs and models."""
+    given = {*subtask["files"], *subtask["models"]}
+    return [name for name, _ in files_of_type(folder, pattern) if name not in given]
 
 
 def _checked_value(parameter: MarshaledParameter) -> Any:
@@ -200,7 +220,7 @@ def write_file(path: Path, text: str) -> None:
 # --- storing
 
 
-def store(outputs: Sequence[TypedFiles], subtasks: Sequence[Subtask], complete: Sequence[Mapping[str, Any]]) -> None:
+def store(outputs: Sequence[TypedFiles], complete: Sequence[Mapping[str, Any]]) -> None:
     """Move the outputs of the complete subtasks into the datastore.
 
     Repeated after an interruption, it moves the rest. Raise Refused, and move nothing, if two subtasks have made a file
@@ -208,16 +228,13 @@ def store(outputs: Sequence[TypedFiles], subtasks: Sequence[Subtask], complete: 
     task = Path(os.environ[TASK_FOLDER])
     done = {one["item"] for one in complete}
     moves: dict[Path, Path] = {}
-    for subtask in subtasks:
+    for subtask in _read_subtasks(task):
         if subtask["name"] not in done:
             print(f"left out: {subtask['name']} is not complete")
             continue
-        given = {*subtask["files"], *subtask["models"]}
         for one in outputs:
-            for name, _ in files_of_type(task / subtask["name"], one["pattern"]):
+            for name in _made(task / subtask["name"], one["pattern"], subtask):
                 target = Path(one["folder"]) / name
-                if name in given:
-                    continue
                 if target in moves:
                     raise Refused(f"{moves[target].parent.name} and {subtask['name']} have both made {name}")
                 moves[target] = task / subtask["name"] / name

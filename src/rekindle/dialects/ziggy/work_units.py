@@ -22,10 +22,13 @@ class NodeUnits(msgspec.Struct, frozen=True):
     units: tuple[Values, ...]
 
 
-def ordered_nodes(pipeline: Pipeline, first: str | None) -> list[Node]:
-    """Return the nodes that follow the node `first` (or a root), each behind those that it follows."""
+def ordered_nodes(pipeline: Pipeline, first: str | None = None, last: str | None = None) -> list[Node]:
+    """Return the nodes that follow the node `first` (or a root) and lead to `last` (or to any), each behind those that
+    it follows. A name of no node is no limit."""
     nodes = pipeline.nodes
-    below = nodes_below(nodes, pipeline.roots if first is None or first not in nodes else [first])
+    below = nodes_below(nodes, [first] if first is not None and first in nodes else pipeline.roots)
+    if last is not None and last in nodes:
+        below = {name for name in below if last in nodes_below(nodes, [name])}
     found: list[Node] = []
     left = [node for name, node in nodes.items() if name in below]
     while left:
@@ -73,27 +76,25 @@ def _joined(known: Iterable[Sequence[Values]]) -> list[Values]:
     """Return the combinations that have a folder of each type: their common levels have the same names."""
     units: list[Values] = [{}]
     for one in known:
-        distinct = _distinct(one, tuple(one[0]) if one else ())
-        units = [
-            {**unit, **values}
-            for unit in units
-            for values in distinct
-            if all(unit.get(level, name) == name for level, name in values.items())
-        ]
+        common = [level for level in (one[0] if one else ()) if units and level in units[0]]
+        by_names: dict[tuple[str, ...], list[Values]] = {}
+        for values in one:
+            by_names.setdefault(_names(values, common), []).append(values)
+        units = [{**unit, **values} for unit in units for values in by_names.get(_names(unit, common), ())]
     return units
+
+
+def _names(values: Values, levels: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values[level] for level in levels)
 
 
 def _distinct(found: Iterable[Values], levels: Sequence[str]) -> list[Values]:
     """Return the distinct values of these levels, sorted."""
-    rows = sorted({tuple(one[level] for level in levels) for one in found})
+    rows = sorted({_names(one, levels) for one in found})
     return [dict(zip(levels, row, strict=True)) for row in rows]
 
 
-def compatible(unit: Values, other: Values) -> bool:
-    """Return whether the common levels of two units have the same names."""
-    return all(other.get(level, name) == name for level, name in unit.items())
-
-
-def needed_units(child: NodeUnits, parent: NodeUnits) -> bool:
-    """Return whether each unit of the child has a unit of the parent that is compatible."""
-    return all(any(compatible(unit, other) for other in parent.units) for unit in child.units)
+def each_needs_one(child: NodeUnits, parent: NodeUnits) -> bool:
+    """Return whether each unit of the child has a unit of the parent with the same names of the common levels."""
+    common = [level for level in child.levels if level in parent.levels]
+    return {_names(one, common) for one in child.units} <= {_names(one, common) for one in parent.units}

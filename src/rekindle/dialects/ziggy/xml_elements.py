@@ -6,6 +6,7 @@ refused where it begins, so no entity can be expanded: the standard library is e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -43,6 +44,11 @@ class Element(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         key = "type" if self.tag == "modelType" and "type" in self.attributes else "name"
         return f'<{self.tag} {key}="{self.get(key)}">' if key in self.attributes else f"<{self.tag}>"
+
+
+def word(name: str) -> str:
+    """Return a name without blanks and signs: `throw exception subtask 0` is `throw_exception_subtask_0`."""
+    return re.sub(r"[^\w-]+", "_", name)
 
 
 class XmlProblems:
