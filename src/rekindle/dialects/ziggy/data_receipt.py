@@ -12,6 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 from rekindle.dialects.ziggy.datastore import (
     MODELS,
+    TASK_FOLDER,
     Level,
     ModelType,
     match,
@@ -32,8 +33,11 @@ def receive(
 
     Raise Refused, and move nothing, if a file is missing, has another size or checksum, is not in the manifest, or is
     of no known type. Repeated after an interruption, it moves the rest."""
+    logged, record = Path(logs), Path(os.environ[TASK_FOLDER]) / "received.xml"
+    if record.exists() and not any(Path(folder).glob(f"*{SUFFIX}")):
+        print(f"received already: {record}")
+        return
     delivery = read_delivery(Path(folder))
-    logged = Path(logs)
     _refuse_again(delivery, logged)
     targets = {one.name: _target(one.name, delivery.folder, Path(datastore), types, models) for one in delivery.files}
     wrong = {one.name: _problem(delivery, one, targets[one.name]) for one in delivery.files}
@@ -52,14 +56,26 @@ def receive(
             target.parent.mkdir(parents=True, exist_ok=True)
             move_file(path, target)
     logged.mkdir(parents=True, exist_ok=True)
-    write_file(logged / name, acknowledgement)
-    move_file(delivery.manifest, logged / delivery.manifest.name)
+    logged_name = _unused_name(logged, delivery.manifest.name.removesuffix(SUFFIX))
+    write_file(logged / f"{logged_name}{ACKNOWLEDGED}", acknowledgement)
     with contextlib.suppress(FileNotFoundError):
         (delivery.folder / name).unlink()
     for inner, _, _ in os.walk(delivery.folder, topdown=False):
         if Path(inner) != delivery.folder:
             Path(inner).rmdir()
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_file(record, acknowledgement)
+    move_file(delivery.manifest, logged / f"{logged_name}{SUFFIX}")
     print(f"received: {len(delivery.files)} files, dataset {delivery.dataset}")
+
+
+def _unused_name(logged: Path, name: str) -> str:
+    """Return the name of a manifest without its suffix, with a number if an earlier one has it."""
+    number, found = 0, name
+    while (logged / f"{found}{SUFFIX}").exists():
+        number += 1
+        found = f"{name}.{number}"
+    return found
 
 
 def _refuse_again(delivery: Delivery, logged: Path) -> None:

@@ -169,12 +169,12 @@ class _Translation:
     def _job(self, node: Node) -> dict[str, Any]:
         if node.name == DATA_RECEIPT:
             return self._receipt_job(node)
-        units, name = self._units[node.name], word(node.name)
+        units = self._units[node.name]
         entry = {
             "needs": self._needs(node),
             "env": {
-                TASK_FOLDER: _literal(f"{self._folders.task_data}/") + "${job.workflow}-${job.id}-" + name,
                 **{key: _literal(value) for key, value in self._folders.environment.items()},
+                TASK_FOLDER: self._task_folder(node),
             },
             "inputs": {"program": _literal(self._program(node)), **self._declared_inputs(node)},
             "outputs": {
@@ -265,11 +265,15 @@ class _Translation:
             "models": [{"name": _literal(one.name), "pattern": _literal(one.pattern)} for one in model_types],
         }
         entry: dict[str, Any] = {
-            "steps": [{"name": "receive", "call": "rekindle.dialects.ziggy.data_receipt:receive", "args": arguments}]
+            "env": {TASK_FOLDER: self._task_folder(node)},
+            "steps": [{"name": "receive", "call": "rekindle.dialects.ziggy.data_receipt:receive", "args": arguments}],
         }
         return entry | ({"zip": {_DELIVERY: [_literal(one) for one in self._deliveries]}} if nested else {})
 
     # --- folders
+
+    def _task_folder(self, node: Node) -> str:
+        return _literal(f"{self._folders.task_data}/") + "${job.workflow}-${job.id}-" + word(node.name)
 
     def _folder(self, one: FileType) -> str:
         """Return the folder of a type, for a unit of work."""
