@@ -198,14 +198,24 @@ def test_names_that_differ_in_blanks_only_are_refused(tmp_path: Path) -> None:
 <datastoreNode name="a b" isRegexp="true" nodes="a_b"/><datastoreNode name="a_b" isRegexp="true"/>
 <dataFileType name="in" location="a b/a_b" fileNameRegexp="a"/>
 <step name="s t"/><step name="s_t"/>
+<parameterSet name="p q"><parameter name="x y" value="1"/><parameter name="x_y" value="1"/></parameterSet>
+<parameterSet name="p_q"/>
 <pipeline name="p" rootNodeNames="s t">
 <node name="s t"><inputDataFileType name="in"/></node>
 <node name="s_t"/>
 </pipeline>""",
     )
     assert problems(path) == [
-        'pd.xml:7:1: <node name="s t">: two of its levels differ only in blanks and signs (a b, a_b)',
-        ('pd.xml:8:1: <node name="s_t">: is there twice (a node has the name of its step, and each step one node)'),
+        (
+            'pd.xml:6:59: <parameter name="x_y">: is there twice in its set (names that differ only in blanks and '
+            "signs are one)"
+        ),
+        (
+            'pd.xml:7:1: <parameterSet name="p_q">: is defined twice (a file that changes some values says '
+            'partial="true")'
+        ),
+        'pd.xml:9:1: <node name="s t">: two of its levels differ only in blanks and signs (a b, a_b)',
+        ('pd.xml:10:1: <node name="s_t">: is there twice (a node has the name of its step, and each step one node)'),
     ]
 
 

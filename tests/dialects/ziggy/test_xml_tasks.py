@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from xml_sample import OVERRIDES, XmlPipeline
+from ziggy_sample import until
 
 from made_once import made_once
 from rekindle.dialects.ziggy import task_data
@@ -244,7 +245,7 @@ def test_a_restart_from_the_beginning_keeps_the_earlier_folder_of_the_task(faili
     shutil.copy(failing.folder / "datastore/set-1/L0/tile-0.png", failing.folder / "datastore/set-1/L0/tile-9.png")
     failing.console("restart", "-r", "restart-from-beginning", "-t", "2", "--work", expect=2)
     folders = sorted(one.name for one in (failing.folder / "task-data").iterdir())
-    assert folders == ["2-2-permuter", "2-2-permuter.1", "2-3-permuter"]
+    assert folders == ["1-1-data-receipt", "2-2-permuter", "2-2-permuter.1", "2-3-permuter"]
     assert len(list((failing.folder / "task-data/2-2-permuter").glob("st-*"))) == 5
     assert len(list((failing.folder / "task-data/2-2-permuter.1").glob("st-*"))) == 4
 
@@ -416,6 +417,38 @@ def test_a_move_replaces_files_and_folders_also_from_another_file_system(
         task_data.move_file(source, tmp_path / "file")
         assert (tmp_path / "file").read_text() == f"file {attempt}"
         assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "target"]
+
+
+# --- halting
+
+
+def test_a_halted_instance_stores_nothing_and_resumes_with_its_incomplete_subtasks(received: XmlPipeline) -> None:
+    program = received.folder / "bin/image_steps.py"
+    code = program.read_text()
+    wait = (
+        "import pathlib, time\nwhile 'st-2' in str(pathlib.Path.cwd()) and not pathlib.Path('../../../go').exists():\n"
+    )
+    program.write_text(f"{wait}    time.sleep(0.02)\n{code}")
+    received.console("start", "sample", "halted", "permuter")
+    runner = received.in_the_background("work", "-j", "2")
+    try:
+        until(
+            lambda: received.console("display", "-i", "2").out.count("4/8") == 2, "two subtasks of each task are done"
+        )
+        assert "Halting task(s) 2, 3, 4, 5, 6, 7 in instance 2" in received.console("halt", "-i", "2").out
+        assert runner.wait(timeout=60) == 5
+    finally:
+        (received.folder / "go").touch()
+        runner.kill()
+        runner.wait()
+    assert received.console("display", "-i", "2", "-d", "full").out.count("HALTED - EXECUTING") == 2
+    assert received.files("set-1/L1") == []
+    before = {one: one.stat().st_ctime_ns for one in received.folder.glob("task-data/*/st-[01]/.COMPLETE")}
+    assert len(before) == 4
+    received.console("restart", "-i", "2", "--work", "-j", "2")
+    assert {one: one.stat().st_ctime_ns for one in before} == before, "complete subtasks do not run again"
+    assert received.files("set-1/L1") == received.files("set-2/L1") == PERMUTED
+    assert received.files("set-2/L3") == ["average.png"]
 
 
 # --- files that change

@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import runpy
 import subprocess
-import time
-from collections.abc import Callable
 
 import pytest
 from xml_sample import EXAMPLE, XmlPipeline
+from ziggy_sample import until
 
 PERMUTED = [f"tile-{number}.perm.png" for number in range(4)]
 MENDED = '--set "throw exception subtask 0=false"'
@@ -49,13 +48,6 @@ class Reader:
 @pytest.fixture
 def reader(delivered: XmlPipeline) -> Reader:
     return Reader(delivered)
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"timed out: {what}"
-        time.sleep(0.02)
 
 
 def test_the_document_from_top_to_bottom(reader: Reader) -> None:

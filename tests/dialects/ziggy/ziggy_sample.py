@@ -10,6 +10,8 @@ import os
 import random
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,14 @@ jobs:
       - {name: store, run: "python3 steps.py store flip ${matrix.unit}"}
   averaging: {needs: [flip], run: "python3 steps.py average"}
 """
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out: {what}"
+        time.sleep(0.02)
 
 
 @dataclass(frozen=True)

@@ -431,7 +431,7 @@ def read_parameter_sets(elements: Sequence[Element], problems: XmlProblems) -> d
     for element in elements:
         if element in partial:
             continue
-        if element.get("name") in found:
+        if word(element.get("name")) in map(word, found):
             problems.add(element, "is defined twice", 'a file that changes some values says partial="true"')
             continue
         found[element.get("name")] = _read_parameters(element, problems)
@@ -454,8 +454,8 @@ def _read_parameters(element: Element, problems: XmlProblems) -> dict[str, Param
     found: dict[str, Parameter] = {}
     for child in _checked_children(element, problems):
         name, kind = child.get("name"), child.get("type").lower() or "string"
-        if name in found:
-            problems.add(child, "is there twice in its set")
+        if word(name) in map(word, found):
+            problems.add(child, "is there twice in its set", "names that differ only in blanks and signs are one")
             continue
         try:
             found[name] = Parameter(name, kind, parse_value(child.attributes.get("value", ""), kind))

@@ -265,6 +265,7 @@ class _Translation:
             "models": [{"name": _literal(one.name), "pattern": _literal(one.pattern)} for one in model_types],
         }
         entry: dict[str, Any] = {
+            "needs": self._needs(node),
             "env": {TASK_FOLDER: self._task_folder(node)},
             "steps": [{"name": "receive", "call": "rekindle.dialects.ziggy.data_receipt:receive", "args": arguments}],
         }
@@ -301,11 +302,11 @@ class _Translation:
 
         If a task would need none, it needs all."""
         found = []
+        own = self._units.get(node.name, NodeUnits())
         for parent in self._nodes:
             if node.name not in parent.children:
                 continue
-            name, own = word(parent.name), self._units[node.name]
-            units = self._units.get(parent.name, NodeUnits((), ()))
+            name, units = word(parent.name), self._units.get(parent.name, NodeUnits())
             if set(units.levels) & set(own.levels) and each_needs_one(own, units):
                 pairs = (
                     f"{word(level)}=" + ("${matrix." + word(level) + "}" if level in own.levels else "*")

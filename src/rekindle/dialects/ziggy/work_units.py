@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class NodeUnits(msgspec.Struct, frozen=True):
     """The units of a node, sorted: the values of each of its levels."""
 
-    levels: tuple[str, ...]
-    units: tuple[Values, ...]
+    levels: tuple[str, ...] = ()
+    units: tuple[Values, ...] = ()
 
 
 def ordered_nodes(pipeline: Pipeline, first: str | None = None, last: str | None = None) -> list[Node]:
