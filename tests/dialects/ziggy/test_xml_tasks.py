@@ -294,6 +294,7 @@ def test_subtasks_of_a_task_run_at_once_on_its_cpus(received: XmlPipeline) -> No
 def test_what_a_failed_run_has_left_is_not_stored_after_a_run_without_output(failing: XmlPipeline) -> None:
     half = failing.subtask("2-2-permuter", 0) / "tile-0.perm.png"
     assert half.exists()
+    (failing.subtask("2-2-permuter", 1) / ".COMPLETE").unlink()  # state files decide nothing
     (failing.folder / "bin/image_steps.py").write_text("")  # it succeeds, and makes nothing
     failing.console("restart", "-r", "resubmit", "-t", "2", expect=0)
     failing.rekindle("work")

@@ -22,7 +22,7 @@ from rekindle.dialects.ziggy.configuration import (
     nodes_below,
     read_configuration,
 )
-from rekindle.dialects.ziggy.datastore import MODELS, TASK_FOLDER, FileType, Level
+from rekindle.dialects.ziggy.datastore import MODELS, OWN_PREFIX, TASK_FOLDER, FileType, Level
 from rekindle.dialects.ziggy.manifests import delivery_folders, read_delivery
 from rekindle.dialects.ziggy.parameter_types import parse_value
 from rekindle.dialects.ziggy.work_units import NodeUnits, each_needs_one, find_units, ordered_nodes
@@ -42,6 +42,9 @@ _RUN_SUBTASK = """\
 {variables}
 cd "${folder}/$REKINDLE_ITEM" || exit 1
 rm -f SUBTASK_START.* SUBTASK_FINISH.* .COMPLETE .FAILED
+while IFS= read -r left; do
+  rm -rf "{prefix}earlier-$left"; mv "$left" "{prefix}earlier-$left"
+done < "../.inputs/$REKINDLE_ITEM.left"
 cp "../.inputs/$REKINDLE_ITEM.json" {node}-inputs.json || exit 1
 : > "SUBTASK_START.$(date +%s%3N)"
 {program} {node}
@@ -237,7 +240,11 @@ class _Translation:
         if node.program.endswith(".py"):
             program = f"python3 {program}"
         return _RUN_SUBTASK.format(
-            variables="\n".join(variables), folder=TASK_FOLDER, node=shlex.quote(word(node.name)), program=program
+            variables="\n".join(variables),
+            folder=TASK_FOLDER,
+            node=shlex.quote(word(node.name)),
+            prefix=OWN_PREFIX,
+            program=program,
         )
 
     def _program(self, node: Node) -> str:

@@ -161,7 +161,7 @@ def begin(outputs: Sequence[str], parameters: Sequence[MarshaledParameter]) -> l
     """Write what each subtask's program reads, with the parameters of this attempt; return the subtasks' names.
 
     A subtask copies its file as it starts, so a complete one keeps the file that it has read. `outputs`: the patterns
-    of outputs. Those that an incomplete subtask has left are put aside: if its next run makes none, none is stored."""
+    of outputs. A subtask puts those aside that are there as it starts: if this run makes none, none is stored."""
     task = Path(os.environ[TASK_FOLDER])
     values: dict[str, dict[str, Any]] = {}
     for one in parameters:
@@ -174,12 +174,8 @@ def begin(outputs: Sequence[str], parameters: Sequence[MarshaledParameter]) -> l
             "moduleParameters": values,
         }
         write_file(task / _INPUTS / f"{subtask['name']}.json", json.dumps(document, indent=2))
-        folder = task / subtask["name"]
-        if not (folder / ".COMPLETE").exists():
-            for name in {name for pattern in outputs for name in _made(folder, pattern, subtask)}:
-                earlier = folder / f"{OWN_PREFIX}earlier-{name}"
-                _remove(earlier)
-                (folder / name).rename(earlier)
+        left = {name for pattern in outputs for name in _made(task / subtask["name"], pattern, subtask)}
+        write_file(task / _INPUTS / f"{subtask['name']}.left", "".join(f"{name}\n" for name in sorted(left)))
     return [subtask["name"] for subtask in subtasks]
 
 
