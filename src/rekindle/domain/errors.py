@@ -68,9 +68,11 @@ class SpecProblem(NamedTuple):
     column: int
     message: str
     hint: str = ""
+    file: str = ""  # of a spec of several files; else the error names it
 
     def render(self, path: str) -> str:
         """Format the problem: `path:line:column: message (hint)`."""
+        path = self.file or path
         place = f"{path}:{self.line}:{self.column}" if self.line else path
         return f"{place}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
@@ -80,7 +82,7 @@ class SpecError(RekindleError):
 
     def __init__(self, path: str, problems: Sequence[SpecProblem]) -> None:
         self.path = path
-        self.problems = tuple(sorted(problems))
+        self.problems = tuple(sorted(problems, key=lambda one: (one.file, one)))
         super().__init__("\n".join(problem.render(path) for problem in self.problems))
 
 

@@ -5,19 +5,40 @@ import sys
 from pathlib import Path
 
 import pytest
+from xml_sample import XmlPipeline
 from ziggy_sample import Pipeline
 
 from made_once import made_once
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """The sample pipeline in its own folder, before any run."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which commands run."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("REKINDLE_STORE", raising=False)
+    for name in ("REKINDLE_STORE", "PIPELINE_CONFIG_PATH", "ZIGGY_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # main sets sys.excepthook; restore it after the test
-    return Pipeline(tmp_path, capsys)
+    return tmp_path
+
+
+@pytest.fixture
+def pipeline(folder: Path, capsys: pytest.CaptureFixture[str]) -> Pipeline:
+    """The sample pipeline in its own folder, before any run."""
+    return Pipeline(folder, capsys)
+
+
+@pytest.fixture
+def sample(folder: Path, capsys: pytest.CaptureFixture[str]) -> XmlPipeline:
+    """The sample pipeline of definition files in XML in its own folder, before a delivery."""
+    return XmlPipeline(folder, capsys)
+
+
+@pytest.fixture
+def delivered(sample: XmlPipeline) -> XmlPipeline:
+    """The sample with a delivery."""
+    sample.deliver()
+    return sample
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import os
 import random
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,14 @@ jobs:
 """
 
 
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out: {what}"
+        time.sleep(0.02)
+
+
 @dataclass(frozen=True)
 class CommandResult:
     """The exit code and output of a command."""
@@ -116,20 +126,12 @@ class CommandResult:
     err: str
 
 
-class Pipeline:
-    """The sample's folder, and commands run in it."""
+class Console:
+    """A pipeline's folder, and commands run in it."""
 
     def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
         self._capture = capture
-        chance = random.Random(7)
-        (folder / "steps.py").write_text(STEPS)
-        (folder / "sample.yaml").write_text(SPEC)
-        for unit in SETS:
-            for number in range(IMAGES):
-                path = folder / "datastore" / "raw" / unit / f"image-{number}.ppm"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(b"P6\n%d %d\n255\n" % (SIDE, SIDE) + chance.randbytes(3 * SIDE * SIDE))
 
     def rekindle(self, *words: str) -> CommandResult:
         self._capture.readouterr()
@@ -155,6 +157,26 @@ class Pipeline:
         (attempt,) = self.ask("attempts", "list", str(job), "--live")["attempts"]
         return attempt
 
+    def in_the_background(self, *words: str) -> subprocess.Popen[bytes]:
+        command = [str(Path(sys.executable).parent / "rekindle"), *words]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, cwd=self.folder, stdin=quiet, stdout=quiet, stderr=quiet, env=dict(os.environ))
+
+
+class Pipeline(Console):
+    """The sample's folder, and commands run in it."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
+        super().__init__(folder, capture)
+        chance = random.Random(7)
+        (folder / "steps.py").write_text(STEPS)
+        (folder / "sample.yaml").write_text(SPEC)
+        for unit in SETS:
+            for number in range(IMAGES):
+                path = folder / "datastore" / "raw" / unit / f"image-{number}.ppm"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"P6\n%d %d\n255\n" % (SIDE, SIDE) + chance.randbytes(3 * SIDE * SIDE))
+
     def ran(self) -> list[str]:
         """Return and clear the notes of the steps."""
         path = self.folder / "ran.txt"
@@ -164,8 +186,3 @@ class Pipeline:
 
     def stored(self, node: str, unit: str) -> list[str]:
         return sorted(path.stem for path in (self.folder / "datastore" / node / unit).glob("*.ppm"))
-
-    def in_the_background(self, *words: str) -> subprocess.Popen[bytes]:
-        command = [str(Path(sys.executable).parent / "rekindle"), *words]
-        quiet = subprocess.DEVNULL
-        return subprocess.Popen(command, cwd=self.folder, stdin=quiet, stdout=quiet, stderr=quiet, env=dict(os.environ))

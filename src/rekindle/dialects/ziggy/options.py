@@ -80,13 +80,13 @@ def find_instance(session: Session, key: str) -> Workflow:
 
 
 def parse_assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
-    """Parse `NAME=VALUE` words. Raise BadValue, naming an invalid word."""
+    """Parse `NAME=VALUE` words; blanks in names count as `_`. Raise BadValue, naming an invalid word."""
     found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise BadValue(f"{option} takes NAME=VALUE, not {text!r}", hint=f"for instance {option} alpha=0.2")
-        found[name] = value
+        found["_".join(name.split())] = value
     return found
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from rekindle.dialects.command_session import open_store
 from rekindle.dialects.ziggy.options import (
@@ -30,11 +31,21 @@ from rekindle.engine.queries import workflow_queries
 from rekindle.engine.submit.submit import submit
 
 if TYPE_CHECKING:
+    from rekindle.dialects.ziggy.pipeline_definition import Portion
     from rekindle.domain.models import Workflow
 
 SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 _MAX_FILE_SIZE = 4 << 20
 """Bytes. Larger files are not searched for a pipeline's name."""
+
+
+definitions_option = click.option(
+    "--definitions",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Read an XML file, or the XML files of a folder, beside those of the definition folder. Can be repeated.",
+)
 
 
 @click.command()
@@ -43,6 +54,13 @@ _MAX_FILE_SIZE = 4 << 20
 @click.argument("first", required=False, metavar="[START_NODE")
 @click.argument("last", required=False, metavar="[STOP_NODE]]]")
 @click.option("--param", multiple=True, metavar="K=V", help="Set a parameter of this instance. Can be repeated.")
+@definitions_option
+@click.option(
+    "--cpus",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Give each task that has subtasks N cpus: up to N of its subtasks run at once.",
+)
 @work_options
 def start(
     pipeline: str,
@@ -50,24 +68,33 @@ def start(
     first: str | None,
     last: str | None,
     param: tuple[str, ...],
+    definitions: tuple[Path, ...],
+    cpus: int | None,
     and_work: bool,
     slots: int | None,
 ) -> int:
     """Start a pipeline as a new instance, and assign NAME to it.
 
-    PIPELINE is a spec file, the name of a spec in this folder, or the name of a pipeline that was started or submitted
-    earlier. The default NAME is the current time. With START_NODE and STOP_NODE, only the nodes between them run; the
-    outputs of earlier nodes must exist.
+    PIPELINE is a spec file, the name of a spec in this folder, the name of a pipeline in Ziggy's XML files, or the name
+    of a pipeline that was started or submitted earlier. XML files are read from ziggy.pipeline.definition.dir, or from
+    etc/ziggy.d, config or this folder. The default NAME is the current time. With START_NODE and STOP_NODE, only the
+    nodes between them run; the outputs of earlier nodes must exist.
 
     \b
     Example:
       rekindle ziggy console start sample "Test 1"
       rekindle ziggy console start sample "Test 2" permuter flip
       rekindle ziggy console start sample.yaml --param throw_exception_subtask_0=false --work
+      rekindle ziggy console start sample --definitions etc/ziggy-extra.d/pl-with-overrides.xml
     """
     check_work(and_work, slots)
     params = parse_assignments("--param", param)
-    definition = select_portion(find_pipeline(pipeline, params), first or None, last or None)
+    from rekindle.dialects.ziggy.pipeline_definition import Portion
+
+    portion = Portion(first or None, last or None)
+    definition = select_portion(find_pipeline(pipeline, params, definitions, portion), portion.first, portion.last)
+    if cpus is not None:
+        definition = replace(definition, templates=[_with_cpus(one, cpus) for one in definition.templates])
     with open_store(create=True) as session:
         click.echo(f'Launching {pipeline}: name="{name or ""}", start="{first or ""}", stop="{last or ""}"...')
         done = submit(session, definition, name=_instance_name(definition, name, session.clock()), new=True)
@@ -79,6 +106,12 @@ def start(
         return 0
 
 
+def _with_cpus(template: JobTemplate, cpus: int) -> JobTemplate:
+    if all(step.each is None for step in template.steps):
+        return template
+    return replace(template, resources=replace(template.resources, cpus=float(cpus)))
+
+
 def _instance_name(definition: Definition, name: str | None, now: float) -> str:
     """Return the workflow name: `sample: Test 1`."""
     given = name or datetime.fromtimestamp(now).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -87,11 +120,17 @@ def _instance_name(definition: Definition, name: str | None, now: float) -> str:
     return f"{definition.name}: {given.strip()}"
 
 
-def find_pipeline(pipeline: str, params: Mapping[str, str]) -> Definition:
+def find_pipeline(
+    pipeline: str, params: Mapping[str, str], definitions: Sequence[Path], portion: Portion
+) -> Definition:
     """Return the definition of a pipeline. Raise NotFound if there is none.
 
-    `pipeline` is a path, a name of or in a file of this folder, or the name of a workflow submitted from a file.
+    `pipeline` is a path, a name of or in a file of this folder, the name of a pipeline in XML files (beside those of
+    the definition folder: `definitions`), or the name of a workflow submitted from a file. Of XML files, only the nodes
+    of `portion` need a unit of work.
     """
+    from rekindle.dialects.ziggy.pipeline_definition import define_pipeline, read_definitions
+    from rekindle.dialects.ziggy.ziggy_properties import read_folders
     from rekindle.spec import load
 
     path = Path(pipeline)
@@ -105,12 +144,19 @@ def find_pipeline(pipeline: str, params: Mapping[str, str]) -> Definition:
             continue
         if definition.name == pipeline:
             return load(candidate, params=params)
+    folders = read_folders()
+    configuration = read_definitions(folders, definitions)
+    if configuration is not None and pipeline in configuration.pipelines:
+        made = define_pipeline(configuration, pipeline, folders, params, portion)
+        for note in made.notes:
+            click.echo(note, err=True)
+        return made.definition
     known = _known_workflows()
     for one in reversed(known):
         if one.source is not None and pipeline in (one.name, one.name.partition(": ")[0]):
             return load(Path(one.source), params=params)
-    names = sorted({one.name.partition(": ")[0] for one in known})
-    hint = did_you_mean(pipeline, names) or f"a spec file, or {pipeline}.yaml in this folder"
+    names = {one.name.partition(": ")[0] for one in known} | set(configuration.pipelines if configuration else ())
+    hint = did_you_mean(pipeline, sorted(names)) or f"a spec file, or {pipeline}.yaml in this folder"
     raise NotFound(f"no pipeline {pipeline!r}", hint=hint)
 
 
@@ -148,7 +194,8 @@ class ConfigType(enum.StrEnum):
 @click.option("-c", "--configType", "kind", metavar="TYPE", help="instance, pipeline or pipeline-nodes.")
 @instance_option
 @click.option("-p", "--pipeline", metavar="NAME", help="A pipeline, in the form that `start` takes.")
-def config(kind: str | None, instance: str | None, pipeline: str | None) -> None:
+@definitions_option
+def config(kind: str | None, instance: str | None, pipeline: str | None, definitions: tuple[Path, ...]) -> None:
     """Display the configuration of a pipeline, of its nodes only, or of instances.
 
     \b
@@ -166,7 +213,9 @@ def config(kind: str | None, instance: str | None, pipeline: str | None) -> None
         return
     if pipeline is None:
         raise UsageError("a pipeline name is not specified", hint="--pipeline NAME")
-    definition = find_pipeline(pipeline, {})
+    from rekindle.dialects.ziggy.pipeline_definition import Portion
+
+    definition = find_pipeline(pipeline, {}, definitions, Portion(without_data=True))
     if shown is ConfigType.PIPELINE_NODES:
         click.echo(f"Nodes for pipeline {pipeline}:")
         for number, template in enumerate(definition.templates, 1):
@@ -202,4 +251,6 @@ def _print_configuration(title: str, params: Mapping[str, Any], templates: Itera
 def _describe_step(step: Step) -> str:
     if step.call is not None:
         return f"call {step.call}"
-    return step.run if isinstance(step.run, str) else " ".join(step.run or ())
+    if isinstance(step.run, str):
+        return step.run.replace("\n", "\n      ")
+    return " ".join(step.run or ())
