@@ -25,6 +25,7 @@ from rekindle.engine.running.lost_attempts import rerun_lost
 from rekindle.engine.running.orphan_tracker import OrphanTracker
 from rekindle.engine.running.reuse_checks import ReuseChecker
 from rekindle.engine.running.statistics import ProgressReporter, RunStatistics, counts_of
+from rekindle.store.archive import NotAlone
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Runner
@@ -142,8 +143,10 @@ class RunnerLoop:
         if not self._stopping:
             scope = without_patterns(self._session, scope, self._dispatcher.slots)
         paths = KnownPaths()
+        delays_end = self._retry_timer.seconds(now) == 0 or clock_set_back
+        alone = bool(surveyed or checked or delays_end or self._orphans or self._dispatcher.returned)
         while True:
-            with suppress(UnknownPath), self._lease.write(now) as archive:
+            with suppress(UnknownPath, NotAlone), self._lease.write(now, alone=alone) as archive:
                 result = ingest(archive, batches, now, paths.exists, errors, self._orphans.current(archive))
                 rerun_lost(archive, result, now, paths.exists)
                 reinstated = self._reuse_checks.record(archive, now, paths.exists) if checked else 0
@@ -154,14 +157,18 @@ class RunnerLoop:
                 look = store_changed or self._dispatcher.returned
                 wanted = archive.attempts.wanted_cancel(self._runner.id) if look else []
                 self._give_back(archive, wanted, now)
-                archive.queue.clear_due_delays(self._retry_timer.latest(now))
+                if alone:
+                    archive.queue.clear_due_delays(self._retry_timer.latest(now))
                 if clock_set_back:
                     archive.queue.clear_future_delays(now)
                 claims = None if self._stopping else self._claim(archive, scope, now)
-                self._retry_timer.set(archive.queue.next_due(self._scope.workflow, now), now)
+                # A turn clears no delay: one that is over ends in the next iteration.
+                next_due = archive.queue.next_due(self._scope.workflow, now if alone else 0.0)
+                self._retry_timer.set(next_due, now)
                 ends = bool(result.ended or result.returned or ended_workers or surveyed or resolvable or checked)
                 peers = archive.runners.with_free_slots() if ends and self._concerns_peers(claims) else []
                 break
+            alone = True
             paths.look()
         self._iterated = time.monotonic()
         self._seen_version = self._session.store.data_version()
