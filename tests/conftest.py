@@ -16,7 +16,7 @@ from rekindle.domain.models import Job, StateChange
 from rekindle.domain.states import State
 from rekindle.engine.session import open_session
 from rekindle.store.archive import Store
-from rekindle.store.database import Database
+from rekindle.store.database import Access, Database
 from stores import make_stores_in_postgres, missing_postgres, running_postgres
 
 # How long an example takes says more about the machine's other work than about the code.
@@ -94,12 +94,12 @@ def interruptions(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Iterator[Int
             one, left = Interruption(folder, job, before, after), [number]
 
             def interrupted(
-                self: Store, *, write: bool, one: Interruption = one, left: list[int] = left
+                self: Store, access: Access, one: Interruption = one, left: list[int] = left
             ) -> AbstractContextManager[Database]:
                 left[0] -= 1
                 if left[0] == -1:
                     one.now()
-                return block(self, write=write)
+                return block(self, access)
 
             monkeypatch.setattr(Store, "_block", interrupted)
             yield one

@@ -183,6 +183,8 @@ class FullDisk:
             raise StoreUnavailable("the store is on a disk that is full", hint="make room")
         return self._store.write()
 
+    turn = write
+
     def close(self) -> None:
         """Do nothing: the store belongs to the test."""
 

@@ -87,8 +87,8 @@ def claim_in(
     """Claim ready jobs inside a transaction."""
     archive.queue.clear_due_delays(now)
     jobs = archive.queue.ready(workflow, limit)[:limit]
-    first = archive.queue.next_attempt()
-    attempts = [NewAttempt(first + at, f"token{first + at}", job, f"/a/{first + at}") for at, job in enumerate(jobs)]
+    ids = archive.queue.attempt_ids(len(jobs))
+    attempts = [NewAttempt(one, f"token{one}", job, f"/a/{one}") for one, job in zip(ids, jobs, strict=True)]
     if attempts:
         archive.queue.claim(attempts, runner, now)
     return attempts

@@ -290,12 +290,15 @@ def test_status_has_the_attempt_and_its_job(store):
     assert (one.job, one.name, one.workflow) == (attempt.job.id, "a", workflow)
 
 
-def _claim_until_nothing_is_left(folder: str, workflow: int, told: multiprocessing.Queue[list[int]]) -> None:
+def _claim_until_nothing_is_left(
+    folder: str, workflow: int, block: str, told: multiprocessing.Queue[list[int]]
+) -> None:
     store = open_store(folder, create=False)
     mine: list[int] = []
     while True:
-        with store.write() as archive:
+        with getattr(store, block)() as archive:
             attempts = claim_in(archive, workflow, limit=3)
+            end_in(archive, [completed_ending(one.id) for one in attempts])
         if not attempts:
             break
         mine += [one.job.id for one in attempts]
@@ -303,17 +306,26 @@ def _claim_until_nothing_is_left(folder: str, workflow: int, told: multiprocessi
     told.put(mine)
 
 
-def test_processes_that_claim_at_once_never_claim_the_same_job(store):
-    workflow = submit(store, {f"job{n}": [] for n in range(120)})
+@pytest.mark.parametrize("block", ["write", "turn"])
+def test_processes_that_claim_at_once_never_claim_the_same_job(store, block):
+    """Each of the last ten jobs needs a dozen others, which several processes complete at once."""
+    jobs = {f"job{n}": [] for n in range(120)}
+    jobs |= {f"last{n}": [f"job{12 * n + at}" for at in range(12)] for n in range(10)}
+    workflow = submit(store, jobs)
     context = multiprocessing.get_context("fork")
     told = context.Queue()
-    work = [context.Process(target=_claim_until_nothing_is_left, args=(store.folder, workflow, told)) for _ in range(3)]
+    arguments = (store.folder, workflow, block, told)
+    work = [context.Process(target=_claim_until_nothing_is_left, args=arguments) for _ in range(4)]
     for process in work:
         process.start()
     claimed = [job for _ in work for job in told.get(timeout=30)]
     for process in work:
         process.join(30)
-    assert len(claimed) == len(set(claimed)) == 120
+    late = claim(store, workflow)  # released by a process when the others had ended
+    end(store, [completed_ending(one.id) for one in late])
+    every = claimed + [one.job.id for one in late]
+    assert len(every) == len(set(every)) == 130
+    assert set(states(store, workflow).values()) == {State.COMPLETED}
 
 
 only_sqlite = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)

@@ -217,6 +217,7 @@ def apply_repeats(
     }
     if not left:
         return set()
+    archive.require_alone()
     requests = Requests({job: How(mode=RequestMode.REPEAT, repeats=more) for job, more in left.items()})
     why = {job: (Reason(ReasonKind.REPEAT, {"left": more}),) for job, more in left.items()}
     views, graph, earlier = planning_views(archive, requests)

@@ -48,6 +48,7 @@ def resolve_canaries(archive: Transaction, now: float, exists: Exists) -> set[in
     """Release or stop each group of jobs whose canaries have all ended. A waiting job stays failed and blocks nothing;
     any other reset takes it out of its group. Must be called after all other writes of the transaction, retries
     included. `exists`: see `KnownPaths`. Return the jobs that run again."""
+    archive.require_alone()
     again: set[int] = set()
     for group in archive.canaries.open():
         decision = decide_group(group)

@@ -84,6 +84,7 @@ def apply_dynamic_actions(
         assignment_parameters = [step.action for step in ending.steps if step.action is not None]
         texts = [action for _, _, action in staged.get(ending.attempt, ())] + assignment_parameters
         if ending.attempt in completing and (texts or known.job in in_force):
+            archive.require_alone()
             ending = _apply_actions(archive, ending, known, texts)
         done.append(ending)
     return done

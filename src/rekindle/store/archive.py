@@ -19,7 +19,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rekindle.store.database import UNREADABLE, Database, Driver, RowCache
+from rekindle.store.database import UNREADABLE, Access, Database, Driver, RowCache
 from rekindle.store.stored_paths import StoredPaths
 
 if TYPE_CHECKING:
@@ -107,9 +107,18 @@ class Snapshot:
         return contradictions(self._db)
 
 
+class NotAlone(Exception):
+    """A turn needs a transaction beside which nobody writes. Its caller repeats it in one: see `Store.write`."""
+
+
 class Transaction(Snapshot):
-    """One transaction that may write, exclusive among all processes. Committed at the end of the block; rolled back if
-    the block raises."""
+    """One transaction that may write, exclusive among all processes unless it is a turn. Committed at the end of the
+    block; rolled back if the block raises."""
+
+    def require_alone(self) -> None:
+        """Raise NotAlone if others may write meanwhile."""
+        if self._db.shared:
+            raise NotAlone
 
 
 class Store:
@@ -130,14 +139,26 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Snapshot]:
         """Yield a snapshot."""
-        with self._block(write=False) as database:
+        with self._block(Access.READ) as database:
             yield Snapshot(database)
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """Yield a transaction."""
         _import_all()  # and nothing while other processes wait for the transaction
-        with self._block(write=True) as database:
+        with self._block(Access.WRITE) as database:
+            yield Transaction(database)
+
+    @contextmanager
+    def turn(self) -> Iterator[Transaction]:
+        """Yield a transaction in which a runner claims jobs, starts and completes its own, and nothing else: what does
+        more calls `Transaction.require_alone`.
+
+        In PostgreSQL the turns of several runners run at once, and other transactions wait for them; in SQLite it is
+        `write`. Rows of jobs and attempts are locked by the runner that claimed them, children by the order of their
+        ids, and counts last."""
+        _import_all()
+        with self._block(Access.TURN) as database:
             yield Transaction(database)
 
     def data_version(self) -> int:
@@ -155,21 +176,26 @@ class Store:
         self._driver.close()
 
     @contextmanager
-    def _block(self, *, write: bool) -> Iterator[Database]:
+    def _block(self, access: Access) -> Iterator[Database]:
         """Run a block in a transaction, and translate the errors of the database and of damaged rows."""
-        database = Database(self._driver, self._paths, self._cache)
+        shared = access is Access.TURN and self._driver.dialect == "postgres"
+        if shared:
+            from rekindle.store.derived import write_shared_rows
+        database = Database(self._driver, self._paths, self._cache, shared=shared)
         errors: tuple[type[Exception], ...] = (*self._driver.errors, *UNREADABLE)
         try:
-            self._driver.begin(write=write)
+            self._driver.begin(access)
             try:
                 yield database
+                if shared:
+                    write_shared_rows(database)
                 self._driver.commit()
             finally:
                 database.end()
                 if self._driver.roll_back():  # the block raised, or the commit failed
                     self._cache.clear()
         except errors as error:
-            found = self._driver.translate(error, write=write)
+            found = self._driver.translate(error, access)
             if found is error:
                 raise
             raise found from error

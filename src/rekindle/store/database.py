@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections import namedtuple
+from collections import Counter, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -65,17 +66,26 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
+class Access(Enum):
+    """What a transaction may do, and beside which others it runs."""
+
+    READ = "read"  # the database refuses to write
+    TURN = "turn"  # writes beside other turns, and beside no other writer: see rekindle.store.archive.Store.turn
+    WRITE = "write"  # alone among all that write
+
+
 class Driver(ABC):
     """A connection to a database of one kind. `name` names the database in messages; `file` identifies it, and differs
-    in a copy of it; `errors` is what its methods raise."""
+    in a copy of it; `dialect` is its form of SQL; `errors` is what its methods raise."""
 
     name: str
     file: str
+    dialect: Literal["sqlite", "postgres"]
     errors: tuple[type[Exception], ...]
 
     @abstractmethod
-    def begin(self, *, write: bool) -> None:
-        """Begin a transaction: with `write`, exclusive among all processes; else one that refuses to write."""
+    def begin(self, access: Access) -> None:
+        """Begin a transaction."""
 
     @abstractmethod
     def commit(self) -> None:
@@ -103,10 +113,10 @@ class Driver(ABC):
 
     @abstractmethod
     def continue_ids(self, tables: Sequence[str]) -> None:
-        """After rows with ids were inserted: let the next ids of these tables follow them."""
+        """After rows with ids were inserted: let the next ids of attempts, and of these tables, follow them."""
 
     @abstractmethod
-    def translate(self, error: Exception, *, write: bool) -> Exception:
+    def translate(self, error: Exception, access: Access) -> Exception:
         """Return the error to raise instead of one of `errors`, or of UNREADABLE."""
 
     @abstractmethod
@@ -137,7 +147,14 @@ class Database:
     `paths` encodes and decodes stored paths. `file` identifies the database, and differs in a copy of it.
     """
 
-    def __init__(self, driver: Driver, paths: StoredPaths, cache: RowCache | None = None) -> None:
+    def __init__(
+        self, driver: Driver, paths: StoredPaths, cache: RowCache | None = None, *, shared: bool = False
+    ) -> None:
+        """`shared`: other transactions write meanwhile. Rows that several of them change are changed last and in the
+        order of their keys (see rekindle.store.derived.write_shared_rows), so that no two wait for each other."""
+        self.shared = shared
+        self.counts: Counter[tuple[int, int, int]] = Counter()  # to add, by workflow, resource class and state
+        self.spans: list[int] = []  # attempts that have started or ended
         self.paths = paths
         self.file = driver.file
         self.cache = cache or RowCache()
@@ -154,25 +171,29 @@ class Database:
         """Refuse every use from now on."""
         self._driver = None
 
+    def text(self, query: Query) -> str:
+        """Return the statement of this database."""
+        return query.postgres or query.text if self.driver.dialect == "postgres" else query.text
+
     def rows(self, query: Query, **values: Any) -> list[Row]:
         """Return every row, as tuples in the order of the statement's columns."""
-        return self.driver.execute(query.text, values).fetchall()
+        return self.driver.execute(self.text(query), values).fetchall()
 
     def named_rows(self, query: Query, **values: Any) -> list[Any]:
         """Return every row, as named tuples with the statement's column names."""
-        cursor = self.driver.execute(query.text, values)
-        return list(map(_named(query.text, cursor), cursor))
+        cursor = self.driver.execute(self.text(query), values)
+        return list(map(_named(self.text(query), cursor), cursor))
 
     def row(self, query: Query, **values: Any) -> Row | None:
         """Return the first row, if any."""
-        found: Row | None = self.driver.execute(query.text, values).fetchone()
+        found: Row | None = self.driver.execute(self.text(query), values).fetchone()
         return found
 
     def named_row(self, query: Query, **values: Any) -> Any | None:
         """Return the first row as a named tuple, if any."""
-        cursor = self.driver.execute(query.text, values)
+        cursor = self.driver.execute(self.text(query), values)
         found = cursor.fetchone()
-        return None if found is None else _named(query.text, cursor)(found)
+        return None if found is None else _named(self.text(query), cursor)(found)
 
     def value(self, query: Query, **values: Any) -> Any:
         """Return the first value of the first row; None if there is no row."""
@@ -181,11 +202,11 @@ class Database:
 
     def change(self, query: Query, **values: Any) -> int:
         """Run a statement that writes. Return the number of rows changed."""
-        return self.driver.execute(query.text, values).rowcount
+        return self.driver.execute(self.text(query), values).rowcount
 
     def insert(self, query: Query, **values: Any) -> int:
         """Run an INSERT of one row that returns its id. Return the id."""
-        found: int = self.driver.execute(query.text, values).fetchone()[0]
+        found: int = self.driver.execute(self.text(query), values).fetchone()[0]
         return found
 
     def change_each(self, query: Query, rows: Iterable[Row]) -> int:

@@ -7,7 +7,7 @@ a parent that gave up counts as met. Workflows without such jobs pay one lookup 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,8 +30,28 @@ CountKey = tuple[int, int, int]
 
 
 def add_counts(database: Database, deltas: Counter[CountKey]) -> None:
-    """Add to the job counts of (workflow, resource class, state)."""
-    database.change_each(SQL["add_to_count"], [(*key[:2], int(key[2]), n) for key, n in deltas.items() if n])
+    """Add to the job counts of (workflow, resource class, state). In a turn they are added at its end."""
+    if not database.shared:
+        database.change_each(SQL["add_to_count"], [(*key[:2], int(key[2]), n) for key, n in deltas.items() if n])
+        return
+    database.counts.update(deltas)
+
+
+def extend_spans(database: Database, attempts: Sequence[int]) -> None:
+    """Extend the times between the first starts and last ends of the workflows of attempts. In a turn this is done at
+    its end."""
+    if database.shared:
+        database.spans += attempts
+    else:
+        database.change_each(SQL["extend_span"], database.rows(SQL["spans"], attempts=as_set(attempts)))
+
+
+def write_shared_rows(database: Database) -> None:
+    """At the end of a turn, change the rows that other turns change too, in the order of their keys."""
+    if database.spans:
+        database.change_each(SQL["extend_span"], database.rows(SQL["spans"], attempts=as_set(database.spans)))
+    rows = [(*key[:2], int(key[2]), n) for key, n in sorted(database.counts.items()) if n]
+    database.change_each(SQL["add_to_count"], rows)
 
 
 def derive_states(database: Database, jobs: Collection[int], *, counts: bool = True) -> None:

@@ -135,8 +135,8 @@ class Fingerprints:
             (encode(one.path), one.size, one.mtime_ns, one.inode, one.taken_ns, one.digest, one.ctime_ns)
             for one in seen
         ]
-        if rows:
-            self._db.change_each(SQL["remember_file"], rows)
+        if rows:  # sorted, so that no two turns wait for each other
+            self._db.change_each(SQL["remember_file"], sorted(rows))
 
     def _put(self, part: str, documents: Mapping[int, object]) -> None:
         rows = [(attempt, part, to_json(one).decode()) for attempt, one in documents.items()]

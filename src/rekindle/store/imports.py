@@ -59,6 +59,7 @@ class Imports:
         encode = self._db.paths.encode
         rows = [_attempt_row(one, encode(one.folder), runners.get((one.runner, one.ending.host))) for one in attempts]
         expect(self._db.change_each(SQL["insert_attempt"], rows), len(attempts), "written")
+        self._db.driver.continue_ids(())
         Queue(self._db).end([one.ending for one in attempts])
         changes = [
             (one.job, one.attempts, one.attempt, next_attempt_text(one.next, self._db.paths)) for one in pointers

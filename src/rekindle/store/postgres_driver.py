@@ -15,10 +15,12 @@ from psycopg.adapt import Dumper, Loader
 from psycopg.pq import TransactionStatus
 
 from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable
-from rekindle.store.database import LOCK_TIMEOUT, Cursor, Driver, ReadOnlySnapshot
+from rekindle.store.database import LOCK_TIMEOUT, Access, Cursor, Driver, ReadOnlySnapshot
 from rekindle.store.queries import Query, Row, ValueSet, load, written_for_postgres
 
 SQL = load("postgres")
+
+_BEGIN = {Access.READ: "begin_read", Access.TURN: "begin_turn", Access.WRITE: "begin_write"}
 
 _PREPARE_AFTER = 2
 """Executions of a statement after which the server prepares it."""
@@ -36,6 +38,7 @@ _UNAVAILABLE: tuple[tuple[type[psycopg.Error], str, str], ...] = (
 class PostgresDriver(Driver):
     """A connection to a schema of a PostgreSQL database. It is opened again when a block begins and it has broken."""
 
+    dialect = "postgres"
     errors = (psycopg.Error,)
 
     def __init__(self, conninfo: str, schema: str, name: str) -> None:
@@ -50,12 +53,12 @@ class PostgresDriver(Driver):
         self._connection = self._connect()
         self.file = ":".join(map(str, self.run("place").fetchone() or ()))
 
-    def begin(self, *, write: bool) -> None:
+    def begin(self, access: Access) -> None:
         if self._connection.closed:
             self._connection = self._connect()
             self._commits += 1  # commits of others may have been missed
-        self._writing = write
-        self.run("begin_write" if write else "begin_read")
+        self._writing = access is not Access.READ
+        self.run(_BEGIN[access])
 
     def commit(self) -> None:
         if self._writing:
@@ -80,7 +83,7 @@ class PostgresDriver(Driver):
 
     def execute_each(self, query: Query, rows: Iterable[Row]) -> int:
         cursor = self._connection.cursor()
-        cursor.executemany(_written(query.text, query.row)[0], rows)
+        cursor.executemany(_written(query.postgres or query.text, query.row)[0], rows)
         return max(0, cursor.rowcount)
 
     def stream(self, text: str, values: Mapping[str, Any]) -> Cursor:
@@ -95,11 +98,12 @@ class PostgresDriver(Driver):
     def continue_ids(self, tables: Sequence[str]) -> None:
         for table in tables:
             self.run_text(SQL["continue_ids"].text.replace("{schema}", self.schema).replace("{table}", table))
+        self.run("continue_attempt_ids")
 
-    def translate(self, error: Exception, *, write: bool) -> Exception:
+    def translate(self, error: Exception, access: Access) -> Exception:
         if not isinstance(error, psycopg.Error):
             return error
-        if not write and isinstance(error, errors.ReadOnlySqlTransaction):
+        if access is Access.READ and isinstance(error, errors.ReadOnlySqlTransaction):
             return ReadOnlySnapshot("a snapshot cannot write: use `with store.write()`")
         text = " ".join(str(error).split())
         for kind, what, hint in _UNAVAILABLE:
@@ -118,7 +122,7 @@ class PostgresDriver(Driver):
             while (found := self._connection.pgconn.notifies()) is not None:
                 self._commits += found.be_pid != self._connection.info.backend_pid
         except psycopg.Error as error:
-            raise self.translate(error, write=False) from error
+            raise self.translate(error, Access.READ) from error
         return self._commits
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from uuid import uuid4
 from rekindle.domain.errors import BadValue, NotFound, StoreUnavailable, StoreVersion
 from rekindle.files.store_files import DATABASE_FILE, PRIVATE, SHARED, database_of, set_mode, write_file
 from rekindle.store.archive import Store
+from rekindle.store.database import Access
 from rekindle.store.queries import load
 from rekindle.store.schema import migrations, newest_version
 
@@ -97,7 +98,7 @@ def open_postgres(
             _check_version(place, int(found["version"]))
             folder = _spool(driver, place, Path(found["spool"]), found_in)
         except psycopg.Error as error:
-            raise driver.translate(error, write=True) from error
+            raise driver.translate(error, Access.WRITE) from error
         on_error.pop_all()
     return Store(driver, str(folder), found["identity"])
 
@@ -133,7 +134,7 @@ def _new_spool(place: Place, shared: bool, otherwise: Path | None) -> Path:
 
 def _create(driver: PostgresDriver, folder: Path) -> None:
     """Make the tables of a new store, in one transaction."""
-    driver.begin(write=True)
+    driver.begin(Access.WRITE)
     try:
         if not driver.is_store():  # nobody else was faster
             driver.run("create_schema")

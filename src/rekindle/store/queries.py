@@ -1,4 +1,5 @@
-"""Load the store's SQL: named, described blocks in `sql/*.sql`.
+"""Load the store's SQL: named, described blocks in `sql/*.sql`. Blocks that must differ between the databases are in
+`sql/sqlite/` and `sql/postgres/`.
 
 A block begins with `-- name: WORD`. The comment lines under the name describe the block; at least one is required.
 Parameters are `:word`. `@word`, after IN, stands for a set (see `ValueSet`). `{word}` is replaced by the text of
@@ -45,12 +46,14 @@ class ValueSet:
 
 
 class Query(msgspec.Struct, frozen=True):
-    """One block. `row` names the parameters that each tuple holds, in order."""
+    """One block. `row` names the parameters that each tuple holds, in order. `postgres` is the text for PostgreSQL
+    where it differs."""
 
     name: str
     about: str
     text: str
     row: tuple[str, ...] = ()
+    postgres: str = ""
 
     def rows(self, named: Iterable[Mapping[str, Any]]) -> list[Row]:
         """Return the tuples for rows whose values are given by name."""
@@ -58,21 +61,36 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class Queries(Mapping[str, Query]):
-    """The blocks of one file by name. Each is parsed when it is first used; ValueError for a malformed one."""
+    """The blocks of one file by name: those of `sql/FILE.sql`, and those of `sql/sqlite/FILE.sql`, whose form for
+    PostgreSQL has the same name in `sql/postgres/FILE.sql`. Each is parsed when it is first used; ValueError for a
+    malformed one."""
 
     def __init__(self, file: str) -> None:
         self._blocks: dict[str, str] = {}
         self._parsed: dict[str, Query] = {}
-        for block in (FOLDER / f"{file}.sql").read_text(encoding="utf-8").split("-- name: ")[1:]:
-            name = block.partition("\n")[0].strip()
-            if name in self._blocks:
-                raise ValueError(f"{file}.sql has two blocks {name}")
-            self._blocks[name] = block
+        self._file = file
+        self._differ: set[str] = set()
+        self._add(FOLDER / f"{file}.sql")
+        if (overlay := FOLDER / "sqlite" / f"{file}.sql").exists():
+            self._differ = self._add(overlay)
+
+    def _add(self, path: Path) -> set[str]:
+        blocks = _blocks(path)
+        if twice := self._blocks.keys() & blocks.keys():
+            raise ValueError(f"{self._file}.sql has two blocks {min(twice)}")
+        self._blocks |= blocks
+        return set(blocks)
 
     def __getitem__(self, name: str) -> Query:
         query = self._parsed.get(name)
         if query is None:
-            query = self._parsed[name] = self._parse(self._blocks[name])
+            query = self._parse(self._blocks[name])
+            if name in self._differ:
+                other = self._parse(_blocks(FOLDER / "postgres" / f"{self._file}.sql")[name])
+                if (query.row, query.about) != (other.row, other.about):
+                    raise ValueError(f"the block {name} is not described alike for both databases")
+                query = msgspec.structs.replace(query, postgres=other.text)
+            self._parsed[name] = query
         return query
 
     def __iter__(self) -> Iterator[str]:
@@ -97,8 +115,19 @@ class Queries(Mapping[str, Query]):
 
 
 def load(file: str) -> Queries:
-    """Return the blocks of `sql/<file>.sql` by name."""
+    """Return the blocks of a file by name."""
     return Queries(file)
+
+
+def _blocks(path: Path) -> dict[str, str]:
+    """Return the blocks of a file, not parsed, by name."""
+    found: dict[str, str] = {}
+    for block in path.read_text(encoding="utf-8").split("-- name: ")[1:]:
+        name = block.partition("\n")[0].strip()
+        if name in found:
+            raise ValueError(f"{path.name} has two blocks {name}")
+        found[name] = block
+    return found
 
 
 def as_set(values: Iterable[int | str]) -> ValueSet:

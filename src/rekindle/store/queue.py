@@ -27,9 +27,9 @@ from rekindle.domain.models import (
 from rekindle.domain.selection import AllOf, Compare, Op
 from rekindle.domain.states import JobEvent, State, transition
 from rekindle.store.candidates import find_jobs
-from rekindle.store.derived import CountKey, add_counts, derive_states, finish_dependents
+from rekindle.store.derived import CountKey, add_counts, derive_states, extend_spans, finish_dependents
 from rekindle.store.predicates import compile_condition
-from rekindle.store.queries import as_set, load
+from rekindle.store.queries import Query, as_set, load
 from rekindle.store.rows import STATES, claim_columns, end_columns, next_attempt_of, step_columns
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 SQL = load("queue")
 REUSE_SQL = load("reuse")
+POSTGRES = load("postgres")
 
 
 class Queue:
@@ -71,13 +72,17 @@ class Queue:
             "host": host,
             "stopped": as_set(stopped),
         }
-        query = SQL["ready"]
         scope = SQL["any_workflow" if workflow is None else "one_workflow"].text
-        found = compile_condition(query.text.replace("{scope}", scope), only or AllOf(), self._db.paths)
+        found = compile_condition(self._ready_in(scope), only or AllOf(), self._db.paths)
         if found.decide is not None:
             found = self._decide_ready(scope, only or AllOf(), values)
-        rows = self._db.named_rows(replace(query, text=found.text), **found.values, **values)
+        rows = self._db.named_rows(Query("ready", "", found.text), **found.values, **values)
         return [_ready_job(row, self._db.paths) for row in rows]
+
+    def _ready_in(self, scope: str) -> str:
+        """Return the query for the first ready jobs of a scope."""
+        lock = POSTGRES["lock_claimed"].text if self._db.shared else ""
+        return self._db.text(SQL["ready"]).replace("{lock}", lock).replace("{scope}", scope)
 
     def _decide_ready(self, scope: str, only: Predicate, values: Mapping[str, Any]) -> Candidates:
         """Return the query for the first jobs of each class that match a condition that SQL only narrows."""
@@ -88,11 +93,15 @@ class Queue:
             values_of_class = {**narrowed.values, **values, "resource_class": number}
             found += islice(find_jobs(self._db, replace(narrowed, values=values_of_class)), values["limit"])
         among = Compare("id", Op.IN, tuple(found))
-        return compile_condition(SQL["ready"].text.replace("{scope}", scope), among, self._db.paths)
+        return compile_condition(self._ready_in(scope), among, self._db.paths)
 
     def next_attempt(self) -> int:
         """Return the first free attempt id. The transaction may use it and all ids above."""
         return int(self._db.value(SQL["highest_attempt"])) + 1
+
+    def attempt_ids(self, count: int) -> list[int]:
+        """Return free attempt ids for the transaction."""
+        return [row[0] for row in self._db.rows(SQL["attempt_ids"], count=count)] if count else []
 
     def claim(self, attempts: Sequence[NewAttempt], runner: int, now: float) -> None:
         """Insert attempts (QUEUED) as the live ones of their jobs, which become QUEUED."""
@@ -118,7 +127,7 @@ class Queue:
         if not started:
             return
         expect(self._db.change_each(SQL["start_attempt"], started), len(started), "started")
-        self._extend_spans([row[0] for row in started])
+        extend_spans(self._db, [row[0] for row in started])
 
     def end(self, endings: Sequence[AttemptEnd]) -> None:
         """Write the ends of attempts, with their steps and signatures. `move` changes their jobs."""
@@ -128,7 +137,7 @@ class Queue:
         rows = query.rows(end_columns(ending, self._signature(ending)) for ending in endings)
         expect(self._db.change_each(query, rows), len(endings), "ended")
         self.steps([(ending.attempt, step) for ending in endings for step in ending.steps])
-        self._extend_spans([ending.attempt for ending in endings])
+        extend_spans(self._db, [ending.attempt for ending in endings])
 
     def steps(self, rows: Sequence[tuple[int, StepOutcome]]) -> None:
         """Write steps of attempts; an existing row is replaced."""
@@ -152,7 +161,7 @@ class Queue:
     def completed(self, parents: Sequence[int]) -> list[StateChange]:
         """Lower the unmet counts of the children of jobs that have just become COMPLETED. Return the moves WAITING ->
         READY of children that need nothing more, for the caller to `move`."""
-        return self._lower_unmet(self._db.named_rows(SQL["children_of_completed"], parents=as_set(parents)))
+        return self._meet_needs(SQL["meet_needs"], parents)
 
     def gave_up(self, jobs: Sequence[int], *, idle: bool = False) -> list[StateChange]:
         """Lower the unmet counts of jobs with `when: finished` below jobs that have failed or were canceled and are not
@@ -164,21 +173,23 @@ class Queue:
         if idle or found.between:  # a job may already count as given up for another reason: derive, do not subtract
             derive_states(self._db, jobs)
             return []
-        return self._lower_unmet(self._db.named_rows(SQL["children_of_given_up"], parents=as_set(jobs)))
+        return self._meet_needs(SQL["meet_needs_to_finish"], jobs)
 
-    def _lower_unmet(self, rows: Sequence[Any]) -> list[StateChange]:
-        """Lower unmet counts; return the moves of jobs that need nothing more."""
-        self._db.change_each(SQL["lower_unmet"], [(row.n, row.child) for row in rows])
+    def _meet_needs(self, query: Query, parents: Sequence[int]) -> list[StateChange]:
+        """Lower unmet counts; return the moves of jobs that need nothing more. What the statement returns decides: two
+        runners may complete the two parents of one child at once."""
+        if self._db.shared:
+            self._db.rows(POSTGRES["lock_children"], parents=as_set(parents))
         return [
             StateChange(
-                row.child,
+                row.id,
                 row.workflow,
                 row.resource_class,
                 State.WAITING,
-                transition(State.WAITING, JobEvent.NEEDS_MET, f"job {row.child}"),
+                transition(State.WAITING, JobEvent.NEEDS_MET, f"job {row.id}"),
             )
-            for row in rows
-            if row.unmet == row.n and row.state == State.WAITING and not row.canceled and not row.retired
+            for row in sorted(self._db.named_rows(query, parents=as_set(parents)))
+            if not row.unmet and row.state == State.WAITING and not row.canceled and not row.retired
         ]
 
     def release(self, attempts: Mapping[int, int]) -> None:
@@ -228,9 +239,6 @@ class Queue:
     def delayed(self, now: float) -> dict[int, int]:
         """Return the number of delayed ready jobs by workflow."""
         return dict(self._db.rows(SQL["delayed"], now=now))
-
-    def _extend_spans(self, attempts: Sequence[int]) -> None:
-        self._db.change_each(SQL["extend_span"], self._db.rows(SQL["spans"], attempts=as_set(attempts)))
 
     def _signature(self, ending: AttemptEnd) -> int | None:
         """Return the row id of an ending's signature; insert the signature if it is new."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rekindle.domain.errors import StoreError, StoreUnavailable
-from rekindle.store.database import Driver, ReadOnlySnapshot
+from rekindle.store.database import Access, Driver, ReadOnlySnapshot
 from rekindle.store.queries import Query, Row, load, written_for_sqlite
 from rekindle.store.sqlite_connection import FILE, is_write_refused, translate
 
@@ -18,6 +18,7 @@ SQL = load("connection")
 class SqliteDriver(Driver):
     """A connection to a store's file, in the store's folder."""
 
+    dialect = "sqlite"
     errors = (sqlite3.DatabaseError,)
 
     def __init__(self, connection: sqlite3.Connection, folder: str) -> None:
@@ -27,9 +28,10 @@ class SqliteDriver(Driver):
         self._identity = _file_identity(self._path)
         self.file = "" if self._identity is None else "{}:{}".format(*self._identity)
 
-    def begin(self, *, write: bool) -> None:
-        self.connection.execute(SQL["allow_writes" if write else "refuse_writes"].text)
-        self.connection.execute("BEGIN IMMEDIATE" if write else "BEGIN DEFERRED")
+    def begin(self, access: Access) -> None:
+        reads = access is Access.READ
+        self.connection.execute(SQL["refuse_writes" if reads else "allow_writes"].text)
+        self.connection.execute("BEGIN DEFERRED" if reads else "BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         self.connection.execute("COMMIT")
@@ -54,10 +56,10 @@ class SqliteDriver(Driver):
     def continue_ids(self, tables: Sequence[str]) -> None:
         """SQLite gives each row the id after the highest."""
 
-    def translate(self, error: Exception, *, write: bool) -> Exception:
+    def translate(self, error: Exception, access: Access) -> Exception:
         found: Exception = error
         if isinstance(error, sqlite3.Error):
-            if not write and is_write_refused(error):
+            if access is Access.READ and is_write_refused(error):
                 return ReadOnlySnapshot("a snapshot cannot write: use `with store.write()`")
             found = translate(error, self.name)
         if found is error or type(found) is StoreError:  # SQLite itself found nothing wrong

@@ -58,6 +58,8 @@ class CrashingStore:
         if self._left == 0:
             self._crash()
 
+    turn = write
+
     def data_version(self) -> int:
         """Return the data version of the wrapped store."""
         self._raise_if_crashed()

@@ -147,8 +147,8 @@ def _stopped_jobs(archive: Snapshot, scope: ClaimScope, now: float) -> dict[int,
 def _store_claims(
     archive: Transaction, scope: ClaimScope, tasks: TaskTemplates, jobs: Sequence[ReadyJob], now: float
 ) -> list[NewAttempt]:
-    first = archive.queue.next_attempt()
-    attempts = [_new_attempt(archive, scope, tasks, first + at, job, now) for at, job in enumerate(jobs)]
+    ids = archive.queue.attempt_ids(len(jobs))
+    attempts = [_new_attempt(archive, scope, tasks, *one, now) for one in zip(ids, jobs, strict=True)]
     archive.queue.claim(attempts, scope.runner, now)
     return attempts
 

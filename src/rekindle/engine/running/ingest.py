@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,7 +120,8 @@ def ingest(
 
     Jobs that are retried become ready from `now` on. `exists`: see `KnownPaths`. `errors`: the matches of a
     RetryErrorSearch over the batches' failures. `unreported`: the ends of attempts that no process is left to
-    journal."""
+    journal. Raise NotAlone in a turn, unless the records are of attempts that started, and that completed without
+    dynamic actions and repetitions."""
     errors = errors or RetryErrorMatches()
     sorted_records = _SortedRecords()
     for batch in batches:
@@ -128,8 +130,10 @@ def ingest(
         archive.runners.advance(batch.worker, batch.position)
     for end in unreported:
         sorted_records.ends.setdefault(end.attempt, end)
-    result = IngestResult(returned=sorted_records.returned, damaged=_record_damage(archive, batches, now))
     standing = archive.queue.status(sorted_records.attempts())
+    if sorted_records.returned or not all(end.state is State.COMPLETED for end in sorted_records.ends.values()):
+        archive.require_alone()
+    result = IngestResult(returned=sorted_records.returned, damaged=_record_damage(archive, batches, now))
     steps = [(one.attempt, one.step) for one in sorted_records.steps if _is_new(standing, one.attempt, one.token)]
     archive.queue.steps(steps)
     record_fan_outs(archive, [one for one in sorted_records.fan_outs if _is_new(standing, one.attempt, one.token)])
@@ -268,7 +272,7 @@ def _store_ends(
 
 def _store_fingerprints(archive: Transaction, records: _SortedRecords, endings: Sequence[AttemptEnd]) -> None:
     """Store the fingerprints and partial outputs of attempts that ended. Storing them twice is harmless."""
-    for one in records.sources:
+    for one in sorted(records.sources, key=attrgetter("digest")):  # so that no two turns wait for each other
         archive.fingerprints.put_source(one.digest, one.modules)
     ends = [records.ends[ending.attempt] for ending in endings]
     archive.fingerprints.put_files({one.attempt: one.prints for one in ends if one.prints is not None})

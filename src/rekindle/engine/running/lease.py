@@ -46,10 +46,12 @@ class Lease:
         return self._renewed + RENEW_SECONDS
 
     @contextmanager
-    def write(self, now: float) -> Iterator[Transaction]:
-        """Open a writing transaction that also renews the lease. Raise Superseded if another runner has it."""
+    def write(self, now: float, *, alone: bool = True) -> Iterator[Transaction]:
+        """Open a writing transaction that also renews the lease; unless `alone`, one that may run beside those of other
+        runners (see `Store.turn`). Raise Superseded if another runner has the lease."""
         runner, renewed = self._runner, time.monotonic()
-        with self._session.store.write() as archive:
+        store = self._session.store
+        with store.write() if alone else store.turn() as archive:
             if not archive.runners.renew(runner.id, runner.epoch, now + LEASE_SECONDS):
                 raise _superseded(archive, runner)
             yield archive

@@ -25,6 +25,7 @@ from rekindle.engine.running.lost_attempts import rerun_lost
 from rekindle.engine.running.orphan_tracker import OrphanTracker
 from rekindle.engine.running.reuse_checks import ReuseChecker
 from rekindle.engine.running.statistics import ProgressReporter, RunStatistics, counts_of
+from rekindle.store.archive import NotAlone
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Runner
@@ -137,13 +138,11 @@ class RunnerLoop:
         news = batches or ended_workers or started or store_changed or self._more_ready or self._dispatcher.returned
         if not (news or surveyed or resolvable or checked or due or clock_set_back):
             return
-        errors = self._errors.search(failures_of(batches))
-        scope = self._scope
-        if not self._stopping:
-            scope = without_patterns(self._session, scope, self._dispatcher.slots)
-        paths = KnownPaths()
+        errors, paths = self._errors.search(failures_of(batches)), KnownPaths()
+        scope = self._scope if self._stopping else without_patterns(self._session, self._scope, self._dispatcher.slots)
+        alone = bool(surveyed or checked or clock_set_back or self._concerns_others(now))
         while True:
-            with suppress(UnknownPath), self._lease.write(now) as archive:
+            with suppress(UnknownPath, NotAlone), self._lease.write(now, alone=alone) as archive:
                 result = ingest(archive, batches, now, paths.exists, errors, self._orphans.current(archive))
                 rerun_lost(archive, result, now, paths.exists)
                 reinstated = self._reuse_checks.record(archive, now, paths.exists) if checked else 0
@@ -154,19 +153,19 @@ class RunnerLoop:
                 look = store_changed or self._dispatcher.returned
                 wanted = archive.attempts.wanted_cancel(self._runner.id) if look else []
                 self._give_back(archive, wanted, now)
-                archive.queue.clear_due_delays(self._retry_timer.latest(now))
                 if clock_set_back:
                     archive.queue.clear_future_delays(now)
+                self._end_delays(archive, now, alone=alone)
                 claims = None if self._stopping else self._claim(archive, scope, now)
-                self._retry_timer.set(archive.queue.next_due(self._scope.workflow, now), now)
                 ends = bool(result.ended or result.returned or ended_workers or surveyed or resolvable or checked)
                 peers = archive.runners.with_free_slots() if ends and self._concerns_peers(claims) else []
                 break
+            alone = True
             paths.look()
         self._iterated = time.monotonic()
-        self._seen_version = self._session.store.data_version()
+        self._seen_version = version  # what was committed since may not have been seen
         if scope is not self._scope:  # jobs that became ready after the search were no candidates: iterate again
-            self._seen_version, self._more_ready = version, ends or due or clock_set_back
+            self._more_ready = ends or due or clock_set_back
         notify(self._scope.store_folder, ())
         if checked:
             self._reuse_checks.committed()
@@ -179,6 +178,17 @@ class RunnerLoop:
             self._assign(claims)
         self._dispatcher.cancel(wanted)
         notify(self._scope.store_folder, [one for one in peers if one != self._runner.id])
+
+    def _concerns_others(self, now: float) -> bool:
+        """Return whether the next transaction changes other jobs than those that this runner claims or has claimed."""
+        return bool(self._retry_timer.seconds(now) == 0 or self._orphans or self._dispatcher.returned)
+
+    def _end_delays(self, archive: Transaction, now: float, *, alone: bool) -> None:
+        """End the delays that are over, and set the timer to the next. In a turn none ends: the timer is then set to
+        those that are over too, and the next iteration ends them."""
+        if alone:
+            archive.queue.clear_due_delays(self._retry_timer.latest(now))
+        self._retry_timer.set(archive.queue.next_due(self._scope.workflow, now if alone else 0.0), now)
 
     def _count(self, result: IngestResult) -> None:
         for number, state, seconds in result.ended:

@@ -7,6 +7,18 @@
 INSERT INTO workflow_count (workflow, resource_class, state, n) VALUES (:workflow, :resource_class, :state, :n)
 ON CONFLICT (workflow, resource_class, state) DO UPDATE SET n = workflow_count.n + excluded.n;
 
+-- name: spans
+-- The first start and the last end of attempts, by workflow.
+SELECT min(started), max(ended), workflow FROM attempt WHERE id IN @attempts GROUP BY workflow ORDER BY workflow;
+
+-- name: extend_span
+-- Extend the time between a workflow's first start and last end.
+-- row: started, ended, workflow
+UPDATE workflow
+SET started = CASE WHEN started <= :started OR :started IS NULL THEN started ELSE :started END,
+    ended = CASE WHEN ended >= :ended OR :ended IS NULL THEN ended ELSE :ended END
+WHERE id = :workflow;
+
 -- name: derivation_inputs
 -- Jobs as they are, with the state of their live attempt.
 SELECT job.id, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired,

@@ -5,6 +5,12 @@
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtextextended('rekindle:{schema}', 0));
 
+-- name: begin_turn
+-- A transaction that waits for those that write alone, and that these wait for. Each of its statements sees what other
+-- turns have committed.
+BEGIN;
+SELECT pg_advisory_xact_lock_shared(hashtextextended('rekindle:{schema}', 0));
+
 -- name: begin_read
 -- A consistent view, which refuses to write.
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
@@ -28,6 +34,14 @@ FROM pg_control_system();
 -- Whether the schema has a store.
 SELECT to_regclass('{schema}.meta') IS NOT NULL;
 
+-- name: lock_children
+-- Lock the children of jobs in the order of their ids, so that no two turns wait for each other.
+SELECT id FROM job WHERE id IN (SELECT child FROM edge WHERE parent IN @parents) ORDER BY id FOR NO KEY UPDATE;
+
+-- name: lock_claimed
+-- At the end of the query for ready jobs: lock them, and leave out those that another turn has locked.
+FOR NO KEY UPDATE OF job SKIP LOCKED;
+
 -- name: create_schema
 -- The schema of a new store.
 CREATE SCHEMA IF NOT EXISTS {schema};
@@ -48,3 +62,8 @@ SET CONSTRAINTS ALL DEFERRED;
 -- Let the next id of a table follow the highest that is there.
 SELECT setval(found.name, coalesce((SELECT max(id) FROM {table}), 0) + 1, false)
 FROM (SELECT pg_get_serial_sequence('{schema}.{table}', 'id') AS name) AS found WHERE found.name IS NOT NULL;
+
+-- name: continue_attempt_ids
+-- Let the next attempt ids follow the highest that was ever used.
+SELECT setval('attempt_ids', greatest((SELECT max(id) FROM attempt),
+    (SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'highest_attempt'), 0) + 1, false);

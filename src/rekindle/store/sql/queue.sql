@@ -44,17 +44,6 @@ WHERE job.resource_class = class.id AND {startable} AND {scope} AND {where}
     AND (job.avoids IS NULL OR job.avoids <> :host) AND job.id NOT IN {blocked}
 ORDER BY job.priority DESC, job.id;
 
--- name: ready
--- The first ready jobs of each resource class, or of one. A pinned job takes its definition from the attempt that it is
--- pinned to, and its resources from the latest definition.
-{classes} SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template) AS template,
-    coalesce(pinned.revision, workflow.revision) AS revision, coalesce(pinned.binding, job.binding) AS binding,
-    job.attempts, job.priority, job.resource_class, job.next_attempt, job.template AS latest,
-    pinned.binding AS own_binding
-FROM class JOIN job ON job.id IN (SELECT job.id FROM job {claimable} LIMIT :limit)
-JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
-ORDER BY job.priority DESC, job.id;
-
 -- name: ready_in_class
 -- All ready jobs of one class, whose parameter replaces `class.id`: an index yields them in order only for a constant.
 SELECT job.id{columns} FROM job {claimable};
@@ -158,37 +147,26 @@ ON CONFLICT (attempt, position) DO UPDATE SET name = excluded.name, state = excl
     result = excluded.result, kept_from = excluded.kept_from, action = excluded.action,
     verdict = excluded.verdict, verdict_message = excluded.verdict_message;
 
--- name: spans
--- The first start and the last end of attempts, by workflow.
-SELECT min(started), max(ended), workflow FROM attempt WHERE id IN @attempts GROUP BY workflow;
-
--- name: extend_span
--- Extend the time between a workflow's first start and last end.
--- row: started, ended, workflow
-UPDATE workflow
-SET started = CASE WHEN started <= :started OR :started IS NULL THEN started ELSE :started END,
-    ended = CASE WHEN ended >= :ended OR :ended IS NULL THEN ended ELSE :ended END
-WHERE id = :workflow;
-
 -- name: move_job
 -- Change the state of a job, if it is still in the state that the decision was made on.
 -- row: after, job, before
 UPDATE job SET state = :after, version = version + 1 WHERE id = :job AND state = :before AND retired = 0;
 
--- name: children_of_completed
+-- name: need_counts
 -- The children of jobs, each with the number of these jobs that it needs.
-SELECT edge.child, count(*) AS n, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
-FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents GROUP BY edge.child, job.id;
+SELECT edge.child, count(*) AS n FROM edge WHERE edge.parent IN @parents GROUP BY edge.child;
 
--- name: children_of_given_up
+-- name: meet_needs
+-- Lower the unmet counts of the children of jobs that are done. Plans depend on them, so the versions increase.
+UPDATE job SET unmet = job.unmet - need.n, version = job.version + 1
+FROM ({need_counts}) AS need WHERE job.id = need.child
+RETURNING job.id, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired;
+
+-- name: meet_needs_to_finish
 -- The same for children with `when: finished`.
-SELECT edge.child, count(*) AS n, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired
-FROM edge JOIN job ON job.id = edge.child WHERE edge.parent IN @parents AND job.when_finished = 1 GROUP BY edge.child, job.id;
-
--- name: lower_unmet
--- Lower an unmet count. Plans depend on it, so the version increases.
--- row: n, job
-UPDATE job SET unmet = unmet - :n, version = version + 1 WHERE id = :job;
+UPDATE job SET unmet = job.unmet - need.n, version = job.version + 1
+FROM ({need_counts}) AS need WHERE job.id = need.child AND job.when_finished = 1
+RETURNING job.id, job.workflow, job.resource_class, job.state, job.unmet, job.canceled, job.retired;
 
 -- name: unstarted_claims
 -- Live attempts among these that are queued and never started.

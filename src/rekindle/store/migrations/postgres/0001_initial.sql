@@ -170,6 +170,8 @@ CREATE INDEX edge_by_child ON edge (child, parent);
 CREATE INDEX edge_added ON edge (added_by)
     WHERE added_by IS NOT NULL;
 
+CREATE SEQUENCE attempt_ids;
+
 CREATE TABLE attempt (
     id BIGINT PRIMARY KEY,
     job BIGINT NOT NULL REFERENCES job DEFERRABLE,

@@ -1,0 +1,17 @@
+-- Claims and outcomes: the statements that SQLite needs in another form.
+
+-- name: ready
+-- The first ready jobs of each resource class, or of one. A pinned job takes its definition from the attempt that it is
+-- pinned to, and its resources from the latest definition.
+{classes} SELECT job.id, job.workflow, job.name, coalesce(pinned.template, job.template) AS template,
+    coalesce(pinned.revision, workflow.revision) AS revision, coalesce(pinned.binding, job.binding) AS binding,
+    job.attempts, job.priority, job.resource_class, job.next_attempt, job.template AS latest,
+    pinned.binding AS own_binding
+FROM class CROSS JOIN LATERAL (SELECT job.id FROM job {claimable} LIMIT :limit {lock}) AS first
+JOIN job ON job.id = first.id
+JOIN workflow ON workflow.id = job.workflow LEFT JOIN attempt AS pinned ON pinned.id = job.pinned_to
+ORDER BY job.priority DESC, job.id;
+
+-- name: attempt_ids
+-- Ids for new attempts. They were never used, deleted attempts included.
+SELECT nextval('attempt_ids') FROM generate_series(1, CAST(:count AS BIGINT));
