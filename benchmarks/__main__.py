@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.many_workflows import chain, many_workflows
+from benchmarks.postgres import postgres
 from benchmarks.reruns import reruns
 from benchmarks.staleness import staleness
 from benchmarks.startup import startup
@@ -38,6 +39,9 @@ ROWS = {
     ),
     "chain": Row("a chain of 200 different jobs", lambda: chain(200, 5), lambda: chain(50, 3)),
     "durable": Row("durability full beside normal", lambda: durable(2_000, 3), lambda: durable(300, 2)),
+    "postgres": Row(
+        "claims in PostgreSQL beside pgbench", lambda: postgres(20_000, 3, 10), lambda: postgres(4_000, 1, 5)
+    ),
     "reruns": Row("10,000 jobs, 1,000 failed", lambda: reruns(10_000, 1_000, 5), lambda: reruns(1_000, 100, 3)),
     "large": Row("100,000 jobs, 1,000 failed", lambda: reruns(100_000, 1_000, 5), lambda: reruns(10_000, 100, 2)),
     "waking": Row("a submission beside a runner that waits", lambda: waking(50), lambda: waking(10)),
