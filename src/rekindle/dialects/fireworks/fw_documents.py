@@ -182,7 +182,8 @@ def action_document(attempt: Attempt, spec: Mapping[str, Any]) -> dict[str, Any]
     if attempt.state not in ENDED:
         return None
     if attempt.state is State.COMPLETED:
-        return {**EMPTY_ACTION, **combined_action(attempt.steps)}
+        done = combined_action(attempt.steps)
+        return {key: done.get(key, value) for key, value in EMPTY_ACTION.items()}
     failed = next(
         (step for step in attempt.steps if step.state is not State.COMPLETED and step.kept_from is None), None
     )

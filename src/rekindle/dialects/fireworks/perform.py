@@ -18,7 +18,6 @@ from rekindle.dialects.fireworks.spec_changes import (
     apply_changes,
     as_list,
     check_modification,
-    combined_action,
     current_spec,
     merge_actions,
 )
@@ -26,7 +25,7 @@ from rekindle.dialects.fireworks.tasks.fwaction import parse_details
 from rekindle.dialects.fireworks.tasks.launch_environment import current_fworker
 from rekindle.domain.actions import Action
 from rekindle.domain.errors import NotFound
-from rekindle.domain.states import ENDED_BADLY, State
+from rekindle.domain.states import ENDED_BADLY
 
 if TYPE_CHECKING:
     from rekindle.dialects.fireworks.flow import Flow
@@ -38,7 +37,7 @@ def perform(task: int, ctx: Context) -> Action:
     launch_spec = current_spec(ctx.matrix, ctx.params)
     tasks = list(launch_spec.get("_tasks", ()))
     task_count = len(ctx.matrix["spec"].get("_tasks", ()))
-    if task == 0 and launch_spec.get("_dupefinder") and ctx.attempt == 1:
+    if task == 0 and launch_spec.get("_dupefinder"):
         known = _duplicate_action(ctx.job, launch_spec)
         if known is not None:
             return _rekindle_action({**known, "exit": True} if task_count > 1 else known, {}, ctx, task)
@@ -235,28 +234,16 @@ def _children_changes(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
 
 
 def _duplicate_action(job: int, launch_spec: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the FWAction of the newest completed firework with the same spec, or None if there is none or the launch
-    does not know its store.
-
-    As in FireWorks duplicates are found at launch, when the changes of earlier fireworks are known. Reruns always
-    run."""
-    from rekindle.dialects.fireworks.queries import select_fireworks
-    from rekindle.dialects.fireworks.stored_fireworks import current_specs
+    """Return the FWAction of the launch that this one duplicates, or None if there is none or the launch does not know
+    its store."""
+    from rekindle.dialects.fireworks.dupefinders import duplicate_action
     from rekindle.dialects.fireworks.tasks.launch_environment import nearest_store
     from rekindle.dialects.fireworks.tasks.task_parameters import BadTask
-    from rekindle.engine.queries import job_queries
     from rekindle.engine.session import open_session
 
     try:
         session_context = open_session(nearest_store("the `_dupefinder`"), create=False)
     except (BadTask, NotFound):
         return None
-    query = {"state": "COMPLETED", "spec._dupefinder": {"$exists": True}, "spec._tasks": launch_spec["_tasks"]}
     with session_context as session:
-        found = [row.job for row in job_queries.jobs(session, select_fireworks(session, query)) if row.job.id != job]
-        known = current_specs(session, found)
-        alike = [one.id for one in found if known.get(one.id) == launch_spec]
-        for attempt in reversed(job_queries.attempts(session, alike, live=True) if alike else []):
-            if attempt.state is State.COMPLETED:
-                return combined_action(attempt.steps)
-    return None
+        return duplicate_action(session, job, launch_spec)

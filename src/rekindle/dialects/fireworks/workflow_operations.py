@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rekindle.dialects.fireworks.duplicates import check_dupefinders
 from rekindle.dialects.fireworks.flow import Firework, Flow, define_flow
 from rekindle.dialects.fireworks.flow_file import read_flow
 from rekindle.dialects.fireworks.fw_documents import action_document
@@ -21,7 +22,7 @@ from rekindle.dialects.fireworks.stored_fireworks import (
     stored_flow,
     workflows_of,
 )
-from rekindle.domain.errors import BadValue, NotFound, Refused, SpecError, SpecProblem
+from rekindle.domain.errors import BadValue, NotFound, Refused
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import did_you_mean
@@ -39,9 +40,6 @@ SpecChange = Callable[[Spec], dict[str, Any]]
 CHANGEABLE = ("READY", "WAITING", "FIZZLED", "DEFUSED", "PAUSED")
 """States in which a spec may be changed."""
 
-_DUPEFINDER, _OLD_DUPEFINDER = "DupeFinderExact", "Dupe Finder Exact"
-"""The only supported duplicate finder, and its name in old files."""
-
 _MAX_LISTED = 20
 
 
@@ -49,30 +47,10 @@ def add_flow(session: Session, flow: Flow, directory: str) -> dict[int, int]:
     """Store a new workflow. Returns the fw_id of each firework by its number in `flow`.
 
     `directory`: where functions and Firetasks are imported from, beside installed packages."""
-    check_dupefinders(flow, flow.name)
+    check_dupefinders(flow, flow.name, directory)
     done = submit(session, define_flow(flow, directory), new=True)
     ids = selections.select(session, Selection(workflow=str(done.workflow)))
     return {one.id: job for one, job in zip(flow.fireworks, ids, strict=True)}
-
-
-def check_dupefinders(flow: Flow, where: str) -> None:
-    """Raise SpecError for each unknown `_dupefinder`. `where` names the file."""
-    problems = [
-        SpecProblem(
-            0, 0, f"the firework {one.id} has the `_dupefinder` {name!r:.60}", f"{_DUPEFINDER} is the one there is"
-        )
-        for one in flow.fireworks
-        if one.spec.get("_dupefinder") and (name := _dupefinder(one.spec)) != _DUPEFINDER
-    ]
-    if problems:
-        raise SpecError(where, problems)
-
-
-def _dupefinder(spec: Mapping[str, Any]) -> str:
-    finder = spec["_dupefinder"]
-    name = finder.get("_fw_name") if isinstance(finder, Mapping) else finder
-    found = str(name).strip("{} ").rsplit(".", 1)[-1].rsplit("::", 1)[-1]
-    return _DUPEFINDER if found == _OLD_DUPEFINDER else found
 
 
 def append_flow(
@@ -83,6 +61,7 @@ def append_flow(
     With `detour` the present children of the parents also need the new fireworks. With `pull` the new roots get the
     spec changes that the parents made for their children. Returns the new fw_ids by their numbers in `flow`."""
     base, workflow = _appendable_flow(session, parents)
+    check_dupefinders(flow, flow.name, workflow.directory)
     first = max(one.id for one in base.fireworks) + 1
     numbers = {one.id: first + place for place, one in enumerate(flow.fireworks)}
     actions = _parent_actions(session, parents) if pull else []
