@@ -206,7 +206,7 @@ class LaunchPadChanges(LaunchPadBase):
         return list(found.lost.values()), list(found.lost), list(found.finished)
 
     def reset(self, password: str, require_password: bool = True, max_reset_wo_password: int = 25) -> None:
-        """Remove all FireWorks workflows of the store; others stay.
+        """Remove all FireWorks workflows of the store; others stay. Ids begin again after theirs.
 
         The password is today's date. Without `require_password` up to `max_reset_wo_password` workflows are removed
         without it. Raises LaunchPadRefused if this LaunchPad names a database and no store, because the nearest store
@@ -220,7 +220,7 @@ class LaunchPadChanges(LaunchPadBase):
                 hint="LaunchPad(store=FOLDER) says which one is meant",
             )
         today = date.today().isoformat()
-        with self.opened() as session:
+        with self.reconciled() as session:
             count = len(fireworks_workflows(session))
             if password != today and require_password:
                 raise LaunchPadRefused(f"Invalid password! Password is today's date: {today}")

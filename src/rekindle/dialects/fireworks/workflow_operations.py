@@ -27,7 +27,7 @@ from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import did_you_mean
 from rekindle.engine.queries import job_queries, selections, workflow_queries
-from rekindle.engine.submit.submit import delete_workflow, submit
+from rekindle.engine.submit.submit import begin_ids_again, delete_workflow, submit
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import Definition
@@ -236,14 +236,15 @@ def _changed_firework(one: Firework, change: SpecChange) -> Firework:
     return msgspec.structs.replace(one, spec=spec)
 
 
-def remove_workflows(session: Session) -> list[Workflow]:
-    """Remove all FireWorks workflows with their history, and return them. Launch folders stay. Raises Refused, and
-    removes nothing, while any of them runs."""
+def remove_workflows(session: Session) -> bool:
+    """Remove all FireWorks workflows with their history. Launch folders stay. Return whether the ids of fireworks and
+    launches begin again: not while a runner is at work. Raises Refused, and removes nothing, while any of them
+    runs."""
     workflows = fireworks_workflows(session)
     check_none_running(workflows)
     for one in workflows:
         delete_workflow(session, one.id)
-    return workflows
+    return begin_ids_again(session)
 
 
 def check_none_running(workflows: list[Workflow]) -> None:
