@@ -148,7 +148,7 @@ class RerunResult(msgspec.Struct, frozen=True):
 
     planned: int  # selected fireworks that are rerun
     descendants: int  # other fireworks that are reset, without duplicates
-    skipped: tuple[tuple[int, str], ...]  # have not run since their last reset
+    skipped: tuple[tuple[int, str], ...]  # as in FireWorks: not run since their last reset, defused or archived
     refused: tuple[tuple[int, str], ...]
     warnings: tuple[str, ...]
     number: int | None = None  # of the recorded rerun; None: nothing was changed
@@ -157,11 +157,14 @@ class RerunResult(msgspec.Struct, frozen=True):
 
 NO_LAUNCHES: Mapping[int, int] = {}
 
-_REFUSED_STATES = {
+_SKIPPED_STATES = {
     "DEFUSED": "it is defused: `lpad reignite_fws -i {}` first",
-    "PAUSED": "it is paused: `lpad resume_fws -i {}` first",
     "ARCHIVED": "its workflow is archived",
 }
+"""FireWorks leaves these as they are too."""
+
+_REFUSED_STATES = {"PAUSED": "it is paused: `lpad resume_fws -i {}` first"}
+"""FireWorks reruns these."""
 
 
 def rerun_fireworks(
@@ -184,6 +187,9 @@ def rerun_fireworks(
     fireworks, gone = read_matching(session, ids, matching)
     versions = {one.id: one.job.version for one in fireworks}
     skipped = [(one.id, f"it is {one.state} already") for one in fireworks if _nothing_to_rerun(one, options)]
+    skipped += [
+        (one.id, _SKIPPED_STATES[one.state].format(one.id)) for one in fireworks if one.state in _SKIPPED_STATES
+    ]
     refused = gone | {
         one.id: _REFUSED_STATES[one.state].format(one.id) for one in fireworks if one.state in _REFUSED_STATES
     }

@@ -191,6 +191,8 @@ def _report_rerun(done: RerunResult, names: dict[int, str], *, dry_run: bool) ->
         print_note(f"{more} reset to WAITING")
     for number in done.duplicates:
         print_message(f"{'Would also rerun' if dry_run else 'Also rerunning'} duplicate fw_id: {number}")
-    print_message(f"{'Would set' if dry_run else 'Finished setting'} {done.planned} FWs to rerun")
     if dry_run:
+        print_message(f"Would set {done.planned} FWs to rerun")
         print_note("a dry run: nothing is changed")
+    else:  # FireWorks counts what it was asked for, also where nothing could be rerun
+        print_message(f"Finished setting {done.planned or len(done.skipped)} FWs to rerun")

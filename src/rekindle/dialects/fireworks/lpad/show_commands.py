@@ -370,11 +370,13 @@ def introspect(most: int, threshold: int) -> None:  # noqa: ARG001 (accepted and
     """
     with open_store() as session:
         groups = failure_queries.failures(session)[:most]
+    title = "Introspection report for launches.actions.stored_data._exception._stacktrace"
+    click.echo(f"{'=' * len(title)}\n{title}\n{'=' * len(title)}")
     for one in groups:
         click.echo(f"{one.count:>6,}  {one.cause.value}  {one.type or '-'}  {json.dumps(one.message)[:200]}")
         click.echo(f"        fw_id {', '.join(str(job) for job in one.jobs[:10])}{' …' if len(one.jobs) > 10 else ''}")
     if not groups:
-        click.echo("nothing has fizzled")
+        click.echo("no launch has fizzled")
 
 
 @click.command(cls=LpadCommand)
