@@ -17,7 +17,7 @@ from rekindle.domain.actions import CANCEL, HOLD, SET, ActionEffects, ActionSet,
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.derived import CountKey, add_counts, derive_states, reclassify
 from rekindle.store.queries import as_set, load
-from rekindle.store.templates import TemplateRows, binding_text
+from rekindle.store.templates import TemplateRows, binding_text, step_names
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import JobNode, JobTemplate
@@ -132,6 +132,25 @@ class DynamicActions:
         with _counts_kept(self._db, touched):
             end_sets(self._db, attempts, retired)
             derive_states(self._db, touched, counts=False)
+
+    def redefine(
+        self, workflow: int, revision: int, changed: Mapping[int, tuple[JobTemplate, Mapping[str, Any]]]
+    ) -> None:
+        """Give jobs that actions added to a workflow other templates and matrix values. Their attempts keep those that
+        they ran with; states, unmet counts and counts follow."""
+        stored = TemplateRows(self._db, workflow, revision, [template for template, _ in changed.values()])
+        before = {row.id: row.template for row in self._db.named_rows(SQL["templates_of"], jobs=as_set(changed))}
+        rows = []
+        for at, (job, (template, binding)) in enumerate(changed.items()):
+            one, steps = stored[at], tuple(step.name for step in template.steps)
+            resumes = step_names(self._db, before[job]) == steps
+            copied = (one.priority, one.resource_class, one.when_finished)
+            rows.append((job, one.id, binding_text(binding), *copied, resumes))
+        with _counts_kept(self._db, changed):
+            self._db.change(SQL["keep_bindings"], jobs=as_set(changed))
+            self._db.change_each(SQL["change_added"], rows)
+            reclassify(self._db, list(changed), counts=False)
+            derive_states(self._db, set(changed), counts=False)
 
     def _touched_by_end(self, attempts: Sequence[int], retired: Sequence[int]) -> set[int]:
         """Return the jobs whose needs or flags change when sets end."""

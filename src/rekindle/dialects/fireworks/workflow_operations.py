@@ -3,13 +3,13 @@ call these. A changed workflow becomes its own next revision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rekindle.dialects.fireworks.duplicates import check_dupefinders
-from rekindle.dialects.fireworks.flow import Firework, Flow, define_flow
+from rekindle.dialects.fireworks.flow import UPDATES, Firework, Flow, define_flow, job_template
 from rekindle.dialects.fireworks.flow_file import read_flow
 from rekindle.dialects.fireworks.fw_documents import action_document
 from rekindle.dialects.fireworks.fw_states import STATES
@@ -26,16 +26,17 @@ from rekindle.domain.errors import BadValue, NotFound, Refused
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import did_you_mean
+from rekindle.engine.dynamic_actions import redefine_added
 from rekindle.engine.queries import job_queries, selections, workflow_queries
 from rekindle.engine.submit.submit import begin_ids_again, delete_workflow, submit
 
 if TYPE_CHECKING:
-    from rekindle.domain.definition import Definition
-    from rekindle.domain.models import Workflow
+    from rekindle.domain.definition import Definition, JobTemplate
+    from rekindle.domain.models import Job, Workflow
     from rekindle.engine.session import Session
 
-Spec = Mapping[str, Any]
-SpecChange = Callable[[Spec], dict[str, Any]]
+SpecChange = Sequence[Mapping[str, Any]]
+"""Modifications of a spec, as in `mod_spec`."""
 
 CHANGEABLE = ("READY", "WAITING", "FIZZLED", "DEFUSED", "PAUSED")
 """States in which a spec may be changed."""
@@ -121,17 +122,19 @@ def _new_numbers(numbers: Mapping[int, int], every: Sequence[int]) -> tuple[int,
 def update_specs(
     session: Session, ids: Sequence[int], change: SpecChange, states: Sequence[str] = CHANGEABLE
 ) -> dict[int, str]:
-    """Change the specs of the fireworks that are in one of `states`; each workflow gets one new revision.
+    """Change the specs of the fireworks that are in one of `states`; each workflow gets one new revision. Changes of
+    fireworks that another one added are made again where that one adds them again.
 
     Returns the unchanged fireworks as `{fw_id: reason}`. Raises SpecError, and changes nothing, if a changed spec is
     not valid."""
     refused: dict[int, str] = {}
     chosen: dict[int, list[StoredFirework]] = {}
+    added: list[Job] = []
     for one in read_fireworks(session, ids):
         if one.state not in states:
             refused[one.id] = f"Cannot update spec of fw_id: {one.id} with state: {one.state}. Try rerunning first."
         elif one.job.added_by is not None:
-            refused[one.id] = "another firework has added it, and makes its spec: change that one, and rerun it"
+            added.append(one.job)
         else:
             chosen.setdefault(one.job.workflow, []).append(one)
     known = {one.id: one for one in workflow_queries.workflows(session, archived=True)}
@@ -139,8 +142,12 @@ def update_specs(
         number: _changed_definition(session, known[number], {one.id for one in every}, change)
         for number, every in chosen.items()
     }
+    templates = job_queries.templates_of(session, added) if added else {}
+    redefined = {job.id: _changed_addition(job, templates[job.id], change) for job in added}
     for number, definition in definitions.items():
         submit(session, definition, revision_of=number)
+    if redefined:
+        redefine_added(session, redefined)
     return refused
 
 
@@ -152,25 +159,17 @@ def set_priority(session: Session, ids: Sequence[int], priority: int) -> dict[in
 
 def set_values(values: Mapping[str, Any]) -> SpecChange:
     """Return a change that sets values at dotted paths: `{"_tasks.1.script": "…"}`."""
-    return lambda spec: apply_modification(spec, {"_set": {_arrow_path(name): value for name, value in values.items()}})
+    return [{"_set": {_arrow_path(name): value for name, value in values.items()}}]
 
 
 def mongo_update(document: Mapping[str, Any]) -> SpecChange:
     """Return the change that a MongoDB update makes: `{"$set": {"spec.alpha": 1}}`. Raises BadValue for an unknown
     operator and for a path outside the spec."""
-    modifications = [
+    return [
         _modification(operator, path, value)
         for operator, every in document.items()
         for path, value in _operator_entries(operator, every)
     ]
-
-    def change(spec: Spec) -> dict[str, Any]:
-        now = dict(spec)
-        for one in modifications:
-            now = apply_modification(now, one)
-        return now
-
-    return change
 
 
 _MODIFIERS = {
@@ -231,9 +230,26 @@ def _redefine(session: Session, workflow: Workflow, flow: Flow, kept: Sequence[i
 
 
 def _changed_firework(one: Firework, change: SpecChange) -> Firework:
-    spec = change(one.spec)
-    read_flow({"name": one.name, "spec": spec}, f"the changed spec of firework {one.id}")
-    return msgspec.structs.replace(one, spec=spec)
+    return msgspec.structs.replace(one, spec=_changed_spec(one.spec, change, one.id))
+
+
+def _changed_spec(spec: Mapping[str, Any], change: SpecChange, fw_id: int) -> Mapping[str, Any]:
+    """Return the spec after a change. Raises SpecError if it is not valid."""
+    for one in change:
+        spec = apply_modification(spec, one)
+    read_flow({"spec": spec}, f"the changed spec of firework {fw_id}")
+    return spec
+
+
+def _changed_addition(job: Job, template: JobTemplate, change: SpecChange) -> tuple[JobTemplate, dict[str, Any]]:
+    """Return the template and binding of a firework that another one added, with its spec changed."""
+    binding = stored_binding(job)
+    spec = _changed_spec(binding["spec"], change, job.id)
+    now = job_template(spec)
+    if [step.name for step in now.steps] != [step.name for step in template.steps]:
+        template = msgspec.structs.replace(template, name=now.name, steps=now.steps)
+    template = msgspec.structs.replace(template, priority=now.priority, when=now.when)
+    return template, {**binding, "spec": spec, UPDATES: [*binding.get(UPDATES, ()), *change]}
 
 
 def remove_workflows(session: Session) -> bool:

@@ -86,6 +86,20 @@ SET template = :template, binding = :binding, priority = :priority, resource_cla
     next_attempt = nullif(json_remove(next_attempt, '$.resume_attempt', '$.resume_step'), '{}'), version = version + 1
 WHERE id = :id;
 
+-- name: templates_of
+-- The templates of jobs.
+SELECT id, template FROM job WHERE id IN @jobs;
+
+-- name: change_added
+-- Change the definition of a job that an action added. Without :resumes, its resume point is dropped.
+-- row: id, template, binding, priority, resource_class, when_finished, resumes
+UPDATE job
+SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
+    when_finished = :when_finished, version = version + 1,
+    next_attempt = iif(:resumes, next_attempt,
+        nullif(json_remove(next_attempt, '$.resume_attempt', '$.resume_step'), '{}'))
+WHERE id = :id AND added_by IS NOT NULL;
+
 -- name: insert_edge
 -- An edge that a set adds. An existing edge keeps its origin.
 -- row: parent, child, added_by
