@@ -50,8 +50,8 @@ def timed(number: int, finder: Any = EXACT, **spec: Any) -> dict[str, Any]:
 
 
 def run(flows: Flows) -> int:
-    """Run everything that is ready, one after another: duplicates that start at the same time both run."""
-    return flows("work", "-j", "1")
+    """Run everything that is ready, several at once."""
+    return flows("work", "-j", "3")
 
 
 def seen(flows: Flows, number: int) -> Any:
@@ -134,6 +134,22 @@ def test_a_duplicate_that_is_held_is_named_and_left(shared: Any, lpad: Lpad) -> 
     told = lpad.ok("rerun_fws", "-i", first)
     assert f"left as it is: {far} {flows.job(far).name}: its workflow is archived" in told.err
     assert told.out.splitlines() == [f"Also rerunning duplicate fw_id: {second}", "Finished setting 1 FWs to rerun"]
+
+
+def test_a_duplicate_waits_for_the_launch_that_began_before_it(flows: Flows) -> None:
+    tasks = (py("time.sleep", 0.7), py("time.time_ns", outputs=["at"]))
+    ids = flows.add(wf(*(fw(number, *tasks, _dupefinder=EXACT) for number in (1, 2, 3))))
+    assert run(flows) == 0
+    assert len({seen(flows, one) for one in ids.values()}) == 1
+    assert len({one.started for number in ids.values() for one in flows.launches(number)}) == 3
+
+
+def test_a_duplicate_of_what_fizzles_runs_itself(flows: Flows) -> None:
+    tasks = (py("time.sleep", 0.3), py("flow_functions.note", str(flows.folder / "ran")), py("builtins.int", "x"))
+    ids = flows.add(wf(*(fw(number, *tasks, _dupefinder=EXACT) for number in (1, 2))))
+    assert run(flows) == 2
+    assert [flows.state(one) for one in ids.values()] == ["FIZZLED", "FIZZLED"]
+    assert (flows.folder / "ran").read_text() == "ran\nran\n"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,27 +18,49 @@ from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries
 
 if TYPE_CHECKING:
+    from rekindle.domain.models import Attempt
     from rekindle.engine.session import Session
 
 
 def duplicate_action(session: Session, job: int, spec: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the FWAction of the newest launch that completed a firework with the same spec, or with one that a user's
-    duplicate finder takes for the same; None without one.
+    duplicate finder takes for the same; None without one. Wait for such launches that were reserved before this one.
 
     As in FireWorks duplicates are found at launch, when the changes of earlier fireworks are known. A firework that has
     completed before takes only what began since."""
     own = job_queries.attempts(session, [job])
-    since = max((one.ended or 0 for one in own if one.state is State.COMPLETED), default=None)
-    finder = _Finder(spec)
-    known = select_fireworks(session, {"$and": [{"state": "COMPLETED"}, finder.query()]})
+    since = max((one.ended or 0 for one in own if one.state is State.COMPLETED), default=0)
+    finder, this, begun, pause = _Finder(spec), max(one.id for one in own), time.monotonic(), 0.05
+    while True:
+        idle = time.monotonic() - begun > _RESERVED_SECONDS
+        waits = False
+        for attempt in reversed(_alike(session, job, finder)):
+            shared = shared_launch(attempt)
+            if since and _began(session, shared) < since:
+                continue
+            if attempt.state is State.COMPLETED:
+                return {**combined_action(attempt.steps), SHARED_LAUNCH: shared}
+            waits |= attempt.id < this and not (idle and attempt.state is State.QUEUED)
+        if not waits:
+            return None
+        time.sleep(pause)
+        pause = min(2 * pause, _PAUSE_SECONDS)
+
+
+_RESERVED_SECONDS = 30.0
+"""Wait at most this long for a launch that was reserved earlier and does not start: it may be behind this one."""
+
+_PAUSE_SECONDS = 1.0
+"""The longest time between two looks."""
+
+
+def _alike(session: Session, job: int, finder: _Finder) -> list[Attempt]:
+    """Return the live launches, oldest first, of fireworks that are alike and have completed, run or are reserved."""
+    states = {"state": {"$in": ["COMPLETED", "RUNNING", "RESERVED"]}}
+    known = select_fireworks(session, {"$and": [states, finder.query()]})
     specs = current_specs(session, [row.job for row in job_queries.jobs(session, known) if row.job.id != job])
-    for attempt in reversed(job_queries.attempts(session, list(specs), live=True) if specs else []):
-        if attempt.state is not State.COMPLETED or not finder.verifies(specs[attempt.job]):
-            continue
-        shared = shared_launch(attempt)
-        if since is None or _began(session, shared) >= since:
-            return {**combined_action(attempt.steps), SHARED_LAUNCH: shared}
-    return None
+    alike = [number for number, spec in specs.items() if finder.verifies(spec)]
+    return job_queries.attempts(session, alike, live=True) if alike else []
 
 
 class _Finder:
@@ -78,11 +101,12 @@ def _implemented(finder: Any, name: str, *arguments: object) -> Any:
 
 
 def _began(session: Session, launch: int) -> float:
-    """Return when a launch started; 0 if it was deleted with its workflow."""
+    """Return when a launch began, or was reserved; 0 if it was deleted with its workflow."""
     try:
-        return job_queries.attempt(session, launch).started or 0
+        found = job_queries.attempt(session, launch)
     except NotFound:
         return 0
+    return found.started or found.queued or 0
 
 
 def report_finder(name: str) -> None:
