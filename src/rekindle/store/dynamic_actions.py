@@ -17,6 +17,7 @@ from rekindle.domain.actions import CANCEL, HOLD, SET, ActionEffects, ActionSet,
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.derived import CountKey, add_counts, derive_states, reclassify
 from rekindle.store.queries import as_set, load
+from rekindle.store.revisions import first_version
 from rekindle.store.templates import TemplateRows, binding_text, step_names
 
 if TYPE_CHECKING:
@@ -171,12 +172,12 @@ class DynamicActions:
             return
         stored = TemplateRows(self._db, workflow, revision, templates)
         new, redefined = [], []
-        new_ids = set(effects.new)
+        new_ids, version = set(effects.new), first_version(self._db)
         for name, job in effects.ids.items():
             template, binding = stored[nodes[name].template], binding_text(nodes[name].binding)
             rest = (template.priority, template.resource_class, template.when_finished, attempt)
             if job in new_ids:
-                new.append((job, workflow, name, template.id, binding, *rest))
+                new.append((job, workflow, name, version, template.id, binding, *rest))
             else:
                 redefined.append((job, template.id, binding, *rest))
         self._db.change_each(SQL["insert_added"], new)

@@ -68,6 +68,19 @@ def test_a_plan_saved_before_a_reset_is_refused_after_it(flows: Flows, lpad: Lpa
     assert flows.job(1).state is State.COMPLETED
 
 
+def test_an_appended_firework_has_a_version_of_its_own_too(flows: Flows, lpad: Lpad) -> None:
+    lpad.ok("reset", "--password", TODAY)
+    flows.add(document("new"))
+    (flows.folder / "more.yaml").write_text("spec: {_tasks: []}\n")
+    lpad.ok("append_wflow", "-i", 1, "-f", "more.yaml")
+    with open_session(flows.url) as session, session.store.read() as archive:
+        versions = {job.id: job.version for job in archive.jobs.get([1, 2, 3])}
+    assert min(versions.values()) > 4
+    assert flows("rlaunch", "-s", "rapidfire") == 0
+    assert flows.state(3) == "COMPLETED"
+    assert lpad.rekindle("store", "check").code == 0
+
+
 def test_ids_follow_those_of_other_workflows(flows: Flows, lpad: Lpad) -> None:
     (flows.folder / "own.yaml").write_text("name: own\njobs: {a: {run: 'true'}}\n")
     assert flows("run", "own.yaml") == 0

@@ -66,11 +66,11 @@ SELECT coalesce(max(id), 0) + 1 FROM (
 
 -- name: insert_added
 -- A job that an action adds. Its state and unmet count are derived afterwards.
--- row: id, workflow, name, template, binding, priority, resource_class, when_finished, added_by
-INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class, when_finished, added_by,
-    version)
-VALUES (:id, :workflow, :name, :template, :binding, 1, 0, :priority, :resource_class, :when_finished, :added_by,
-    (SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM meta WHERE key = 'first_version'));
+-- row: id, workflow, name, version, template, binding, priority, resource_class, when_finished, added_by
+INSERT INTO job (id, workflow, name, version, template, binding, state, unmet, priority, resource_class, when_finished,
+    added_by)
+VALUES (:id, :workflow, :name, :version, :template, :binding, 1, 0, :priority, :resource_class, :when_finished,
+    :added_by);
 
 -- name: keep_bindings
 -- Before jobs are added again: their attempts keep the matrix values that they ran with.

@@ -51,14 +51,14 @@ WHERE CAST(excluded.value AS INTEGER) > CAST(meta.value AS INTEGER);
 
 -- name: first_version
 -- The version of a new job.
-(SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM meta WHERE key = 'first_version');
+SELECT coalesce(max(CAST(value AS INTEGER)), 0) FROM meta WHERE key = 'first_version';
 
 -- name: insert_job
 -- A new job, READY or WAITING.
--- row: id, workflow, name, template, binding, state, unmet, priority, resource_class, when_finished
-INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class, when_finished, version)
-VALUES (:id, :workflow, :name, :template, :binding, :state, :unmet, :priority, :resource_class, :when_finished,
-    {first_version});
+-- row: id, workflow, name, template, binding, state, unmet, version, priority, resource_class, when_finished
+INSERT INTO job (id, workflow, name, template, binding, state, unmet, version, priority, resource_class, when_finished)
+VALUES (:id, :workflow, :name, :template, :binding, :state, :unmet, :version, :priority, :resource_class,
+    :when_finished);
 
 -- name: insert_edge
 -- The child needs the parent.
