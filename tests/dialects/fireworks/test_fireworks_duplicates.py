@@ -198,6 +198,15 @@ def test_an_unknown_duplicate_finder_is_refused_at_add(flows: Flows, lpad: Lpad,
     assert LaunchPad(store=flows.url).get_fw_ids() == []
 
 
+def test_a_duplicate_finder_that_is_written_later_is_found(flows: Flows) -> None:
+    pad, document = LaunchPad(store=flows.url), wf(timed(1, {"_fw_name": "{{later.Finder}}"}))
+    with pytest.raises(Exception, match=r"there is no duplicate finder 'later.Finder'"):
+        pad.add_wf(document)
+    (flows.folder / "later.py").write_text("class Finder:\n    def verify(self, one, other):\n        return False\n")
+    assert pad.add_wf(document) == {1: 1}
+    assert run(flows) == 0
+
+
 def test_an_exception_of_a_users_duplicate_finder_fizzles_the_firework(flows: Flows) -> None:
     ids = flows.add(wf(timed(1), timed(2, {"_fw_name": "{{dupe_finders.Breaks}}"}), links={1: [2]}))
     assert run(flows) == 2

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.spec_changes import combined_action
-from rekindle.domain.errors import NotFound, SpecError, SpecProblem
+from rekindle.domain.errors import BadValue, NotFound, SpecError, SpecProblem
 from rekindle.engine.queries import job_queries
 
 if TYPE_CHECKING:
@@ -44,10 +44,12 @@ def check_dupefinders(flow: Flow, where: str, directory: str) -> None:
     a process of their own, from `directory` and the installed packages, as in launches."""
     problems = []
     for one in flow.fireworks:
-        if one.spec.get("_dupefinder"):
-            wrong = _problem(finder_name(one.spec), directory)
-            if wrong is not None:
-                problems.append(SpecProblem(0, 0, f"the firework {one.id} has the `_dupefinder` {wrong}", _HINT))
+        if one.spec.get("_dupefinder") and (name := finder_name(one.spec)) != EXACT:
+            try:
+                _import_finder(name, directory)
+            except BadValue as wrong:
+                said = f"the firework {one.id} has the `_dupefinder` {name!r:.60}: {wrong.message}"
+                problems.append(SpecProblem(0, 0, said, _HINT))
     if problems:
         raise SpecError(where, problems)
 
@@ -61,10 +63,8 @@ _SEARCH_SECONDS = 120
 
 
 @lru_cache(maxsize=64)
-def _problem(name: str, directory: str) -> str | None:
-    """Return why a duplicate finder cannot be used, or None."""
-    if name == EXACT:
-        return None
+def _import_finder(name: str, directory: str) -> None:
+    """Import a duplicate finder. Raises BadValue, which is not cached, if that fails."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", _SEARCH, name],
@@ -76,11 +76,9 @@ def _problem(name: str, directory: str) -> str | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"{name!r:.60}: it could not be imported within {_SEARCH_SECONDS} s"
-    if done.returncode == 0:
-        return None
-    said = done.stderr.strip().splitlines() or ["it could not be imported"]
-    return f"{name!r:.60}: {said[-1]:.300}"
+        raise BadValue(f"it could not be imported within {_SEARCH_SECONDS} s") from None
+    if done.returncode != 0:
+        raise BadValue((done.stderr.strip().splitlines() or ["it could not be imported"])[-1][:300])
 
 
 def shared_launch(attempt: Attempt) -> int:
