@@ -36,7 +36,7 @@ def duplicate_action(session: Session, job: int, spec: Mapping[str, Any]) -> dic
         waits = False
         for attempt in reversed(_alike(session, job, finder)):
             shared = shared_launch(attempt)
-            if since and _began(session, shared) < since:
+            if since and _began(session, attempt, shared) < since:
                 continue
             if attempt.state is State.COMPLETED:
                 return {**combined_action(attempt.steps), SHARED_LAUNCH: shared}
@@ -100,10 +100,10 @@ def _implemented(finder: Any, name: str, *arguments: object) -> Any:
     return False if found is None else found
 
 
-def _began(session: Session, launch: int) -> float:
-    """Return when a launch began, or was reserved; 0 if it was deleted with its workflow."""
+def _began(session: Session, attempt: Attempt, shared: int | str) -> float:
+    """Return when the launch that an attempt shares began, or was reserved; 0 if it was deleted with its workflow."""
     try:
-        found = job_queries.attempt(session, launch)
+        found = job_queries.attempt(session, shared) if isinstance(shared, int) else attempt
     except NotFound:
         return 0
     return found.started or found.queued or 0

@@ -25,7 +25,7 @@ EXACT, _OLD_EXACT = "DupeFinderExact", "Dupe Finder Exact"
 """The built-in duplicate finder, and its name in old files."""
 
 SHARED_LAUNCH = "_duplicate_of"
-"""The key in the result of a duplicate, with the id of the launch that it shares."""
+"""The key in a result with the launch that fireworks share: in that of a duplicate its id, in imported ones a text."""
 
 WITH_FINDER: Mapping[str, Any] = {"spec._dupefinder": {"$exists": True}}
 """The filter for fireworks that look for duplicates."""
@@ -81,10 +81,11 @@ def _import_finder(name: str, directory: str) -> None:
         raise BadValue((done.stderr.strip().splitlines() or ["it could not be imported"])[-1][:300])
 
 
-def shared_launch(attempt: Attempt) -> int:
-    """Return the launch that a live attempt shares with its duplicates: its own, or the one that it duplicates."""
-    shared = combined_action(attempt.steps[:1]).get(SHARED_LAUNCH)
-    return shared if isinstance(shared, int) else attempt.id
+def shared_launch(attempt: Attempt) -> int | str:
+    """Return the launch that a live attempt shares with its duplicates: its own, or the one that it duplicates. An
+    imported one has MongoDB's id."""
+    shared: int | str = combined_action(attempt.steps).get(SHARED_LAUNCH, attempt.id)
+    return shared
 
 
 def find_sharing(session: Session, fireworks: Sequence[StoredFirework]) -> dict[int, StoredFirework]:
@@ -105,8 +106,10 @@ def find_sharing(session: Session, fireworks: Sequence[StoredFirework]) -> dict[
     }
 
 
-def _live_attempt(session: Session, number: int) -> Attempt | None:
+def _live_attempt(session: Session, number: int | str) -> Attempt | None:
     """Return an attempt that is not archived: the first of those that share a launch may have no `_dupefinder`."""
+    if isinstance(number, str):
+        return None
     try:
         found = job_queries.attempt(session, number)
     except NotFound:
