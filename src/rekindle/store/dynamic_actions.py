@@ -146,7 +146,7 @@ class DynamicActions:
             one, steps = stored[at], tuple(step.name for step in template.steps)
             resumes = step_names(self._db, before[job]) == steps
             copied = (one.priority, one.resource_class, one.when_finished)
-            rows.append((job, one.id, binding_text(binding), *copied, resumes))
+            rows.append((job, one.id, binding_text(binding), *copied, int(resumes)))
         with _counts_kept(self._db, changed):
             self._db.change(SQL["keep_bindings"], jobs=as_set(changed))
             self._db.change_each(SQL["change_added"], rows)

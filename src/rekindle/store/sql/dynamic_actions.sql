@@ -96,8 +96,8 @@ SELECT id, template FROM job WHERE id IN @jobs;
 UPDATE job
 SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
     when_finished = :when_finished, version = version + 1,
-    next_attempt = iif(:resumes, next_attempt,
-        nullif(json_remove(next_attempt, '$.resume_attempt', '$.resume_step'), '{}'))
+    next_attempt = CASE WHEN :resumes = 1 THEN next_attempt
+        ELSE nullif(json_remove(next_attempt, '$.resume_attempt', '$.resume_step'), '{}') END
 WHERE id = :id AND added_by IS NOT NULL;
 
 -- name: insert_edge
