@@ -36,6 +36,8 @@ from rekindle.domain.selection import AllOf, Compare, Op
 from rekindle.domain.signatures import failure_signature
 from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.domain.texts.substitution import render_text
+from rekindle.engine.notify import notify
+from rekindle.engine.presence import live_runners
 from rekindle.journal.encoding import from_json
 
 if TYPE_CHECKING:
@@ -61,6 +63,29 @@ def in_force(session: Session, jobs: Sequence[int]) -> dict[int, ActionSet]:
     """Return, by job, the set of changes that the job's own actions have in force."""
     with session.store.read() as archive:
         return archive.dynamic_actions.in_force(jobs)
+
+
+def added_by(session: Session, job: int) -> dict[str, int]:
+    """Return every job that a job's attempts have added, retired ones included, by name."""
+    with session.store.read() as archive:
+        return archive.dynamic_actions.added_by_job(job)
+
+
+def redefine_added(session: Session, changed: Mapping[int, tuple[JobTemplate, Mapping[str, Any]]]) -> None:
+    """Give jobs that actions have added other templates and matrix values. They last until the action adds them
+    again."""
+    now = session.clock()
+    with session.store.write() as archive:
+        by_workflow: dict[int, dict[int, tuple[JobTemplate, Mapping[str, Any]]]] = {}
+        for job in archive.jobs.get(sorted(changed)):
+            by_workflow.setdefault(job.workflow, {})[job.id] = changed[job.id]
+        for number, mine in by_workflow.items():
+            workflow = archive.workflows.find(number)
+            assert workflow is not None
+            archive.dynamic_actions.redefine(number, workflow.revision, mine)
+            archive.events.add(now, "redefined", number, {"jobs": len(mine), "first": min(mine)})
+        registered = archive.runners.alive()
+    notify(session.store.folder, live_runners(registered, now))
 
 
 def apply_dynamic_actions(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from rekindle.domain.next_attempt import DEFAULT_NEXT_ATTEMPT, NextAttempt
 from rekindle.journal.encoding import from_json
 from rekindle.store.queries import Row, ValueSet, as_set, load
-from rekindle.store.rows import STATES, attempt_of, step_of
+from rekindle.store.rows import STATES, attempt_of, next_attempt_of, step_of
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt
@@ -102,6 +103,11 @@ class JobRecord:
         """Its attempts with their steps, oldest first."""
         return self._chunk.attempts.get(self.row[0], ())
 
+    @property
+    def next(self) -> NextAttempt:
+        """What its next attempt does."""
+        return self._chunk.next_attempts.get(self.row[0], DEFAULT_NEXT_ATTEMPT)
+
     def runner_name(self, runner: int | None) -> str | None:
         """Return the label of the runner of one of its attempts, or the runner's host."""
         return self._chunk.runners.get(runner)
@@ -172,6 +178,10 @@ class _Chunk:
         rows = self._read(ATTEMPTS["attempts_of_jobs"], live=False)
         found = (attempt_of(row, self._db.paths, steps.get(row[0], ())) for row in rows)
         return _grouped((attempt.job, attempt) for attempt in found)
+
+    @cached_property
+    def next_attempts(self) -> dict[int, NextAttempt]:
+        return {row[0]: next_attempt_of(row[1], self._db.paths) for row in self._read(SQL["next_attempts"])}
 
     @cached_property
     def runners(self) -> dict[int | None, str]:

@@ -17,7 +17,8 @@ from rekindle.domain.actions import CANCEL, HOLD, SET, ActionEffects, ActionSet,
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.store.derived import CountKey, add_counts, derive_states, reclassify
 from rekindle.store.queries import ValueSet, as_set, load
-from rekindle.store.templates import TemplateRows, binding_text
+from rekindle.store.revisions import first_version
+from rekindle.store.templates import TemplateRows, binding_text, step_names
 
 if TYPE_CHECKING:
     from rekindle.domain.definition import JobNode, JobTemplate
@@ -133,6 +134,25 @@ class DynamicActions:
             end_sets(self._db, attempts, retired)
             derive_states(self._db, touched, counts=False)
 
+    def redefine(
+        self, workflow: int, revision: int, changed: Mapping[int, tuple[JobTemplate, Mapping[str, Any]]]
+    ) -> None:
+        """Give jobs that actions added to a workflow other templates and matrix values. Their attempts keep those that
+        they ran with; states, unmet counts and counts follow."""
+        stored = TemplateRows(self._db, workflow, revision, [template for template, _ in changed.values()])
+        before = {row.id: row.template for row in self._db.named_rows(SQL["templates_of"], jobs=as_set(changed))}
+        rows = []
+        for at, (job, (template, binding)) in enumerate(changed.items()):
+            one, steps = stored[at], tuple(step.name for step in template.steps)
+            resumes = step_names(self._db, before[job]) == steps
+            copied = (one.priority, one.resource_class, one.when_finished)
+            rows.append((job, one.id, binding_text(binding), *copied, int(resumes)))
+        with _counts_kept(self._db, changed):
+            self._db.change(SQL["keep_bindings"], jobs=as_set(changed))
+            self._db.change_each(SQL["change_added"], rows)
+            reclassify(self._db, list(changed), counts=False)
+            derive_states(self._db, set(changed), counts=False)
+
     def _touched_by_end(self, attempts: Sequence[int], retired: Sequence[int]) -> set[int]:
         """Return the jobs whose needs or flags change when sets end."""
         patched = {row.job for row in self._db.named_rows(SQL["patches_of_attempts"], attempts=as_set(attempts))}
@@ -152,12 +172,12 @@ class DynamicActions:
             return
         stored = TemplateRows(self._db, workflow, revision, templates)
         new, redefined = [], []
-        new_ids = set(effects.new)
+        new_ids, version = set(effects.new), first_version(self._db)
         for name, job in effects.ids.items():
             template, binding = stored[nodes[name].template], binding_text(nodes[name].binding)
             rest = (template.priority, template.resource_class, template.when_finished, attempt)
             if job in new_ids:
-                new.append((job, workflow, name, template.id, binding, *rest))
+                new.append((job, workflow, name, version, template.id, binding, *rest))
             else:
                 redefined.append((job, template.id, binding, *rest))
         self._db.change_each(SQL["insert_added"], new)

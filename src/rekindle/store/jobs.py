@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rekindle.domain.selection import JobFilter, Predicate
 
 SQL = load("jobs")
+SUBMIT_SQL = load("submitting")
+QUEUE_SQL = load("queue")
 
 _ATTEMPT_FROM = 1 + len(column_names(JOB_COLUMNS))
 """In a row of `list_jobs`, the position of the live attempt's first column."""
@@ -130,6 +132,23 @@ class Jobs:
     def resources(self, classes: Iterable[int]) -> dict[int, Resources]:
         """Return the resources of resource classes, by class."""
         return class_resources(self._db, set(classes))
+
+    def begin_ids_again(self, attempt: int) -> bool:
+        """Let the ids of new jobs and attempts follow the highest in the store, those of attempts also `attempt`. New
+        jobs have higher versions than all deleted ones, so that no id has a version twice. Return False, and change
+        nothing, while a runner has not ended, as its journals name attempts."""
+        if self._db.value(SUBMIT_SQL["count_runners"]):
+            return False
+        self._db.change(SUBMIT_SQL["begin_ids_again"])
+        self._db.change(SUBMIT_SQL["begin_attempts_after"], attempt=attempt)
+        self._db.change(SUBMIT_SQL["begin_versions_again"])
+        self._db.driver.continue_ids(())
+        return True
+
+    def highest_attempts(self) -> tuple[int, int]:
+        """Return the highest attempt id in the store, and the highest that was ever used."""
+        stored, used = SUBMIT_SQL["highest_stored_attempt"], QUEUE_SQL["highest_attempt"]
+        return int(self._db.value(stored)), int(self._db.value(used))
 
     def upstream(self, ids: Sequence[int]) -> dict[int, list[UpstreamJob]]:
         """Return the jobs that each of these needs, with the results of those that have completed."""

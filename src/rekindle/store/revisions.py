@@ -121,11 +121,22 @@ def insert_revision(database: Database, workflow: int, number: int, definition: 
     )
 
 
-def job_row(number: int, workflow: int, name: str, template: StoredTemplate, binding: str, unmet: int) -> Row:
+def first_version(database: Database) -> int:
+    """Return the version of a new job."""
+    return int(database.value(SUBMIT_SQL["first_version"]))
+
+
+_VERSION = 7
+"""The position of the version in a new job's row."""
+
+
+def job_row(
+    number: int, workflow: int, name: str, template: StoredTemplate, binding: str, unmet: int, version: int
+) -> Row:
     """Return the row of a new job."""
     state = 0 if unmet else 1  # WAITING, READY: plain numbers are faster for a hundred thousand jobs
     copied = (template.priority, template.resource_class, template.when_finished)
-    return (number, workflow, name, template.id, binding, state, unmet, *copied)
+    return (number, workflow, name, template.id, binding, state, unmet, version, *copied)
 
 
 def revise(database: Database, workflow: int, definition: Definition, now: float) -> RevisionChanges:
@@ -242,10 +253,10 @@ def _revised_jobs(
     for job in edges.children - matched.added_ids - set(gone):
         more = revision_reason(ReasonKind.REWIRED, revision, gained=gained[job], lost=lost[job])
         reasons[job] = (*reasons.get(job, ()), more)
-    found = []
+    found, new = [], {row[0]: row[_VERSION] for row in matched.new}
     for job in sorted(reasons):
         row = rows.get(job)
-        version, before = (0, State.WAITING) if row is None else (row.version, STATES[row.state])
+        version, before = (new[job], State.WAITING) if row is None else (row.version, STATES[row.state])
         found.append(RevisedJob(job, names[job], version, before, reasons[job]))
     return tuple(found)
 
@@ -272,12 +283,12 @@ def _match(
 ) -> _Matched:
     """Match jobs by name. `known` holds the rows of `submitted_jobs` by name."""
     matched, fields = _Matched(), _DifferingFields(database)
-    following = int(database.value(SUBMIT_SQL["highest_job"])) + 1
+    following, version = int(database.value(SUBMIT_SQL["highest_job"])) + 1, first_version(database)
     for job in definition.jobs:
         stored, binding, row = templates[job.template], binding_text(job.binding), known.get(job.name)
         if row is None:
             number, following = following, following + 1
-            matched.new.append(job_row(number, workflow, job.name, stored, binding, 0))
+            matched.new.append(job_row(number, workflow, job.name, stored, binding, 0, version))
         else:
             number = row.id
             differs = (row.template, row.binding) != (stored.id, binding)

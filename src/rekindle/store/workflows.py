@@ -38,7 +38,7 @@ class Workflows:
 
         `ids`, which must be free, are the ids of the jobs (default: the next ones). 100,000 jobs take seconds.
         """
-        from rekindle.store.revisions import insert_revision, job_row
+        from rekindle.store.revisions import first_version, insert_revision, job_row
 
         workflow = int(self._db.value(SUBMIT_SQL["highest_workflow"])) + 1
         self._db.change(
@@ -57,11 +57,11 @@ class Workflows:
         for _, child in definition.edges:
             unmet[child] += 1
         first = int(self._db.value(SUBMIT_SQL["highest_job"])) + 1
-        numbers = ids or range(first, first + len(definition.jobs))
+        numbers, version = ids or range(first, first + len(definition.jobs)), first_version(self._db)
         self._db.change_each(
             SUBMIT_SQL["insert_job"],
             (
-                job_row(number, workflow, job.name, templates[job.template], binding_text(job.binding), needs)
+                job_row(number, workflow, job.name, templates[job.template], binding_text(job.binding), needs, version)
                 for number, job, needs in zip(numbers, definition.jobs, unmet, strict=True)
             ),
         )

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -354,3 +355,16 @@ def test_rerun_of_archived_launches_can_be_shown(lab: Lab) -> None:
     assert "archived before they were imported:\n  join: attempt 4\n  left: attempt 3\n" in out
     code, _, err = lab("undo", "1")
     assert (code, "before they were imported" in err) == (1, True)
+
+
+def test_fireworks_that_shared_a_launch_are_rerun_together(lab: Lab) -> None:
+    for first in (17, 36):  # with ids of the dump, and with others
+        lab("import", "fireworks", "dump", "--json")
+        code, out, err = lab("lpad", "rerun_fws", "-i", str(first + 1))
+        assert code == 0, err
+        assert out.splitlines() == [
+            f"Also rerunning duplicate fw_id: {first}",
+            "Finished setting 1 FWs to rerun",
+        ]
+        assert lab("undo")[0] == 0
+        lab("lpad", "delete_wflows", "-q", "{}", "--password", date.today().isoformat())

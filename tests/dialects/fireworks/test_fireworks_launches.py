@@ -297,7 +297,7 @@ def test_duplicate_with_the_same_spec_does_not_run(again):
     first, same, other = (
         [flows.launches(every[name][number])[-1] for number in (1, 2)] for name in ("twin", "same", "other")
     )
-    assert results(same[0])[0] == {"update_spec": {"x": 1}, "exit": True}
+    assert results(same[0])[0] == {"update_spec": {"x": 1}, "exit": True, "_duplicate_of": first[0].id}
     assert results(first[0]) == [None, {"update_spec": {"x": 1}}]
     assert not Path(same[1].folder or "", "kept.json").exists()
     assert json.loads(Path(other[1].folder or "", "kept.json").read_text()) == [2]
@@ -323,7 +323,7 @@ def test_later_duplicate_in_a_workflow_runs_only_on_rerun(again):
     flows, every, _ = again
     ids = every["alike"]
     assert [flows.state(ids[number]) for number in (1, 2, 3)] == ["COMPLETED"] * 3
-    assert [len(flows.launches(ids[number])) for number in (1, 3)] == [1, 2]
+    assert [len(flows.launches(ids[number])) for number in (1, 3)] == [2, 2]  # they share a launch
     assert (flows.folder / "once").read_text() == "ran\nran\n"
 
 

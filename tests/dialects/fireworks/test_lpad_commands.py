@@ -200,7 +200,7 @@ def test_paused_firework_and_descendants_run_after_resume(chain: Lpad) -> None:
 def test_reignite_keeps_fizzled_fireworks_fizzled(chain: Lpad) -> None:
     chain.ok("defuse_fws", "-s", "FIZZLED")
     assert {chain.states()[name] for name in ("relax", "odd")} == {"DEFUSED"}
-    assert chain("rerun_fws", "-i", RELAX).code == 1
+    assert "it is defused: `lpad reignite_fws -i 2` first" in chain.ok("rerun_fws", "-i", RELAX).err
     assert chain.json("get_wflows")["state"] == "DEFUSED"
     chain.ok("reignite_fws", "-s", "DEFUSED")
     assert {chain.states()[name] for name in ("relax", "odd")} == {"FIZZLED"}
@@ -294,9 +294,11 @@ def test_archived_fireworks_can_be_queried_and_do_not_run(chain: Lpad) -> None:
     assert chain.work() == 0
     assert "archived_launches" in chain.of(ODD)
     assert "launches" not in chain.of(ODD)
-    done = chain("rerun_fws", "-i", RELAX)
-    assert done.code == 1
-    assert "its workflow is archived" in done.err
+    done = chain.ok("rerun_fws", "-i", RELAX)
+    assert done.out == "Finished setting 1 FWs to rerun\n", "FireWorks counts what it was asked for"
+    assert "left as it is: 2 relax: its workflow is archived" in done.err
+    assert "Would set 0 FWs" in chain.ok("rerun_fws", "-i", RELAX, "--dry-run").out
+    assert set(chain.states().values()) == {"ARCHIVED"}
 
 
 def test_deleting_a_workflow_keeps_the_folders_unless_they_are_named(lpad: Lpad) -> None:
@@ -365,9 +367,10 @@ def test_changed_spec_runs(chain: Lpad) -> None:
     chain.ok("rerun_fws", "-i", ODD)
     assert chain.rekindle("work").code == 0
     assert chain.states()["odd"] == "COMPLETED"
-    done = chain("update_fws", "-i", ODD, "-u", '{"note": 1}')
-    assert done.code == 1
-    assert "Try rerunning first" in done.err
+    done = chain.ok("update_fws", "-i", ODD, "-u", '{"note": 1}')
+    assert "Cannot update spec of fw_id: 4 with state: COMPLETED. Try rerunning first." in done.err
+    assert done.out == "Finished updating 0 FWs\n"
+    assert chain.of(ODD)["spec"]["note"] == {"by": "me"}
 
 
 def test_a_spec_is_changed_by_operators(chain: Lpad) -> None:
@@ -473,6 +476,15 @@ def test_lost_run_fizzles_on_request(lost: Lpad) -> None:
 )
 def test_maintenance_commands_answer(chain: Lpad, words: list[str]) -> None:
     assert chain(*words).code == 0
+
+
+def test_introspect_has_a_report_of_nothing(lpad: Lpad) -> None:
+    lpad.ok("init")
+    assert lpad.ok("introspect").out.splitlines()[1:] == [
+        "Introspection report for launches.actions.stored_data._exception._stacktrace",
+        "=" * 76,
+        "no launch has fizzled",
+    ]
 
 
 def test_report_counts_states(chain: Lpad) -> None:

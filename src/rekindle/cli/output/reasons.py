@@ -31,6 +31,7 @@ _SIMPLE = {
 
 _OF_JOBS = {
     ReasonKind.UPSTREAM: "{name} runs again",
+    ReasonKind.DUPLICATE: "shares the result of {name}",
     ReasonKind.RESULT: "the result of {name} changed",
     ReasonKind.OPAQUE: "{name} ran again, without a result to compare",
     ReasonKind.NEEDS: "needs {name}, which is not done",

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.dialects.fireworks.dump_files import Document, Dump, int_list, timestamp
+from rekindle.dialects.fireworks.duplicates import SHARED_LAUNCH
 from rekindle.dialects.fireworks.flow import Flow, define_flow
 from rekindle.dialects.fireworks.flow_file import read_flow
 from rekindle.dialects.fireworks.fw_states import DEFUSED, PAUSED, STATES, WORKFLOW_PARAM
@@ -34,6 +35,12 @@ class DumpedWorkflow(msgspec.Struct):
     name: str
     fireworks: tuple[int, ...]  # their ids in the dump, in the order of the jobs
     notes: list[str] = msgspec.field(default_factory=list)
+
+
+def _launch_identity(launch: Document, number: int) -> str:
+    """Return MongoDB's id of a launch, else its number and start."""
+    found = launch.get("_id")
+    return found if isinstance(found, str) else f"{number} {launch.get('time_start')}"
 
 
 class NotImportable(Exception):
@@ -173,6 +180,8 @@ class _FireworkHistory:
         if isinstance(action, Mapping) and "gridfs_id" in action:
             self._note(f"what launch {number} did is in GridFS, which is no part of the dump")
             launch = {**launch, "action": None if launch.get("state") != "COMPLETED" else {}}
+        if live and isinstance(launch.get("action"), Mapping) and (shared or self.spec.get("_dupefinder")):
+            launch = {**launch, "action": {**launch["action"], SHARED_LAUNCH: _launch_identity(launch, number)}}
         return past_attempt(
             launch,
             steps,
@@ -254,6 +263,7 @@ def past_attempt(
 
 
 _ACTION_KEYS = (
+    SHARED_LAUNCH,
     "stored_data",
     "update_spec",
     "mod_spec",

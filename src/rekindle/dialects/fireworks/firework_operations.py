@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from rekindle.dialects.fireworks.duplicates import find_sharing
 from rekindle.dialects.fireworks.fw_states import DEFUSED, PAUSED
 from rekindle.dialects.fireworks.queries import MongoQuery, select_fireworks
 from rekindle.dialects.fireworks.stored_fireworks import StoredFirework, fireworks_of, read_fireworks
 from rekindle.domain.errors import PlanRefused
-from rekindle.domain.rerun.plan import ReasonKind
+from rekindle.domain.rerun.plan import Reason, ReasonKind
 from rekindle.domain.rerun.request import FROM_BEGINNING, FROM_FAILED_STEP, How, how_to_json
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries
@@ -71,8 +72,9 @@ def reignite(session: Session, fireworks: Sequence[StoredFirework]) -> dict[int,
     return _release(session, fireworks, "DEFUSED", "defused")
 
 
-def defuse(session: Session, fireworks: Sequence[StoredFirework]) -> dict[int, str]:
-    """Defuse fireworks. Completed and running ones are reset first, together with their descendants."""
+def defuse(session: Session, fireworks: Sequence[StoredFirework], *, with_duplicates: bool = True) -> dict[int, str]:
+    """Defuse fireworks. Completed and running ones are reset first, together with their descendants. As in FireWorks,
+    those that share a launch with these are rerun."""
     refused = {one.id: "it is defused already" for one in fireworks if one.state == "DEFUSED"}
     refused |= {one.id: "its workflow is archived" for one in fireworks if one.state == "ARCHIVED"}
     idle = _unchanged(fireworks, (*_UNSTARTED, "FIZZLED", "PAUSED"))
@@ -81,7 +83,10 @@ def defuse(session: Session, fireworks: Sequence[StoredFirework]) -> dict[int, s
     if started.versions:
         how = How(hold=DEFUSED, cancel_running=True)
         request = {"selection": {"jobs": list(started.versions)}, "how": {"defuse": True}}
-        proposal, _ = rerun.plan_and_apply(session, [(started, how)], request)
+        reset = [one for one in fireworks if one.id in started.versions]
+        sharing = find_sharing(session, reset) if with_duplicates else {}
+        chosen = [(started, how), *_sharing_request(session, sharing, How(cancel_running=True))]
+        proposal, _ = rerun.plan_and_apply(session, chosen, request)
         refused |= {one.id: one.why for one in proposal.plan.refused}
     return refused
 
@@ -142,20 +147,24 @@ class RerunResult(msgspec.Struct, frozen=True):
     """The result of a rerun. Pairs are (fw_id, reason)."""
 
     planned: int  # selected fireworks that are rerun
-    descendants: int  # other fireworks that are reset
-    skipped: tuple[tuple[int, str], ...]  # have not run since their last reset
+    descendants: int  # other fireworks that are reset, without duplicates
+    skipped: tuple[tuple[int, str], ...]  # as in FireWorks: not run since their last reset, defused or archived
     refused: tuple[tuple[int, str], ...]
     warnings: tuple[str, ...]
     number: int | None = None  # of the recorded rerun; None: nothing was changed
+    duplicates: tuple[int, ...] = ()  # other fireworks that share a launch with a selected one, and are rerun with it
 
 
 NO_LAUNCHES: Mapping[int, int] = {}
 
-_REFUSED_STATES = {
+_SKIPPED_STATES = {
     "DEFUSED": "it is defused: `lpad reignite_fws -i {}` first",
-    "PAUSED": "it is paused: `lpad resume_fws -i {}` first",
     "ARCHIVED": "its workflow is archived",
 }
+"""FireWorks leaves these as they are too."""
+
+_REFUSED_STATES = {"PAUSED": "it is paused: `lpad resume_fws -i {}` first"}
+"""FireWorks reruns these."""
 
 
 def rerun_fireworks(
@@ -167,8 +176,10 @@ def rerun_fireworks(
     *,
     matching: Matching | None = None,
     dry_run: bool = False,
+    with_duplicates: bool = True,
 ) -> RerunResult:
-    """Rerun the fireworks whose states allow it, in one transaction.
+    """Rerun the fireworks whose states allow it and, `with_duplicates`, those that share a launch with them, in one
+    transaction.
 
     With `matching`, fireworks that do not match any more, or change meanwhile, are left as they are. `launches` maps
     fw_ids to the launch that a task-level rerun resumes, where that is not the latest one."""
@@ -176,6 +187,9 @@ def rerun_fireworks(
     fireworks, gone = read_matching(session, ids, matching)
     versions = {one.id: one.job.version for one in fireworks}
     skipped = [(one.id, f"it is {one.state} already") for one in fireworks if _nothing_to_rerun(one, options)]
+    skipped += [
+        (one.id, _SKIPPED_STATES[one.state].format(one.id)) for one in fireworks if one.state in _SKIPPED_STATES
+    ]
     refused = gone | {
         one.id: _REFUSED_STATES[one.state].format(one.id) for one in fireworks if one.state in _REFUSED_STATES
     }
@@ -186,6 +200,8 @@ def rerun_fireworks(
     chosen: ChosenRequests = requests
     if matching is not None:
         chosen = [(SelectedJobs({job: versions[job] for job in jobs}), how) for jobs, how in requests]
+    sharing = find_sharing(session, [one for one in fireworks if one.id not in excluded]) if with_duplicates else {}
+    chosen = [*chosen, *_sharing_request(session, sharing, how)]
     request = {"selection": dict(selection), "how": how_to_json(how)}
     try:
         if dry_run:
@@ -197,9 +213,26 @@ def rerun_fireworks(
         refused |= {one.id: one.why for one in refusal.refused}
         return RerunResult(0, 0, tuple(skipped), tuple(sorted(refused.items())), ())
     refused |= {one.id: one.why for one in plan.refused}
-    selected = sum(any(one.kind is ReasonKind.SELECTED for one in job.reasons) for job in plan.jobs)
-    descendants = sum(not job.stays for job in plan.jobs) - selected
-    return RerunResult(selected, descendants, tuple(skipped), tuple(sorted(refused.items())), plan.warnings, number)
+    selected = {job.id for job in plan.jobs if any(one.kind is ReasonKind.SELECTED for one in job.reasons)}
+    return RerunResult(
+        planned=len(selected - sharing.keys()),
+        descendants=sum(not job.stays for job in plan.jobs) - len(selected),
+        skipped=tuple(skipped),
+        refused=tuple(sorted(refused.items())),
+        warnings=plan.warnings,
+        number=number,
+        duplicates=tuple(sorted(selected & sharing.keys())),
+    )
+
+
+def _sharing_request(session: Session, sharing: Mapping[int, StoredFirework], how: How) -> ChosenRequests:
+    """Return the request that reruns these fireworks with those whose launches they share."""
+    jobs = [one.job for one in read_fireworks(session, list(sharing))] if sharing else []
+    why = {
+        job.id: (Reason(ReasonKind.DUPLICATE, {"job": sharing[job.id].id, "name": sharing[job.id].job.name}),)
+        for job in jobs
+    }
+    return [(SelectedJobs({job.id: job.version for job in jobs}, why), how)] if jobs else []
 
 
 def _nothing_to_rerun(firework: StoredFirework, options: RerunOptions) -> bool:

@@ -179,4 +179,8 @@ def firework_binding(firework: Firework) -> dict[str, Any]:
     }
 
 
+UPDATES = "updates"
+"""The key in the binding of a firework that another one added, with the changes that users made to its spec: entries of
+`mod_spec`. They are made again where it is added again."""
+
 _MAX_TASKS_NAMED = 4

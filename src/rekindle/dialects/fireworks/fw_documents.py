@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.flow import date_text
@@ -23,6 +26,7 @@ from rekindle.engine.queries import job_queries
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt, Job, Workflow
+    from rekindle.domain.next_attempt import NextAttempt
     from rekindle.engine.session import Session
 
 
@@ -34,10 +38,43 @@ def firework_documents(session: Session, ids: Sequence[int], *, times: bool = Fa
     given = current_specs(session, [one.job for one in fireworks])
     found = []
     for one in fireworks:
-        spec, own = given.get(one.id, {}), attempts.get(one.id, ())
-        launches = [(at, launch_document(at, spec, names.get(at.runner or 0), times=times)) for at in own]
+        own = attempts.get(one.id, ())
+        spec = with_rerun_keys(given.get(one.id, {}), one.job.next, own)
+        launches = [
+            (at, with_tracked_lines(launch_document(at, spec, names.get(at.runner or 0), times=times))) for at in own
+        ]
         found.append(_firework_document(one, own, spec, launches))
     return found
+
+
+RERUN_KEYS = ("_recovery", "_launch_dir", "_exception_details")
+"""The keys that a rerun adds to a spec."""
+
+_MODES = {"copy": "cp", "same": "prev_dir"}
+
+
+def with_rerun_keys(spec: Mapping[str, Any], following: NextAttempt, attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """Return a spec with what FireWorks adds to it when the firework is rerun: `_recovery` where a launch resumes an
+    earlier one (with `_launch_dir` in its folder), and `_exception_details` of a launch that had fizzled.
+
+    `following`: what the job's next attempt does, or its live one did. `attempts`: all of the job, oldest first."""
+    found = dict(spec)
+    resumed = next((one for one in attempts if one.id == following.resume_attempt), None)
+    if resumed is not None:
+        found["_recovery"] = recovery_document(resumed, following.resume_step) | {
+            "_mode": _MODES.get(following.take or "")
+        }
+        if following.take == "same":
+            found["_launch_dir"] = resumed.folder
+    live = next((one.id for one in attempts if one.archived_by is None), None)
+    earlier = [one for one in attempts if one.id != live and (live is None or one.id < live)]
+    details = parse_details(_stacktrace(earlier[-1])) if earlier and earlier[-1].failure else None
+    return found if details is None else {**found, "_exception_details": details}
+
+
+def recovery_document(resumed: Attempt, task: int) -> dict[str, Any]:
+    """Return what FireWorks keeps to resume a launch at a task."""
+    return {**_checkpoint(resumed, task), "_prev_dir": resumed.folder, "_launch_id": resumed.id}
 
 
 def firework_name(job: Job) -> str:
@@ -177,12 +214,41 @@ def launch_document(
     return {**document, "time_start": _date(began), "time_end": _date(ended), "runtime_secs": seconds}
 
 
+_TRACKED_LINES = 25
+"""FireWorks' default."""
+
+
+def with_tracked_lines(launch: dict[str, Any]) -> dict[str, Any]:
+    """Return a launch whose trackers have `content`: the last lines of their files, as they are now."""
+    for tracker in (trackers := [dict(one) for one in launch["trackers"]]):
+        tracker.setdefault("nlines", _TRACKED_LINES)
+        content = _last_lines(Path(launch["launch_dir"] or ".", str(tracker["filename"])), tracker)
+        if content:
+            tracker["content"] = content
+    return {**launch, "trackers": trackers}
+
+
+def _last_lines(path: Path, tracker: Mapping[str, Any]) -> str:
+    zipped = path.with_name(f"{path.name}.gz")
+    try:
+        if not path.is_file() and tracker.get("allow_zipped") and zipped.is_file():
+            with gzip.open(zipped, "rt", errors="replace") as file:
+                return "".join(deque(file, int(tracker["nlines"]))).rstrip("\n")
+        if not path.is_file():
+            return ""
+        with path.open(errors="replace") as file:
+            return "".join(deque(file, int(tracker["nlines"]))).rstrip("\n")
+    except OSError:
+        return ""
+
+
 def action_document(attempt: Attempt, spec: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the FWAction of an attempt: that of its tasks, or its failure; None while it runs."""
     if attempt.state not in ENDED:
         return None
     if attempt.state is State.COMPLETED:
-        return {**EMPTY_ACTION, **combined_action(attempt.steps)}
+        done = combined_action(attempt.steps)
+        return {key: done.get(key, value) for key, value in EMPTY_ACTION.items()}
     failed = next(
         (step for step in attempt.steps if step.state is not State.COMPLETED and step.kept_from is None), None
     )
@@ -233,13 +299,16 @@ def _history(attempt: Attempt) -> list[dict[str, Any]]:
     return history
 
 
-def _checkpoint(attempt: Attempt) -> dict[str, Any]:
-    done = [step for step in attempt.steps if step.state is State.COMPLETED or step.kept_from is not None]
+def _checkpoint(attempt: Attempt, task: int | None = None) -> dict[str, Any]:
+    """Return the checkpoint that FireWorks writes before a task (default: the last that a launch reached), with the
+    data of the tasks before it."""
     if not attempt.steps:
         return {}
-    found = combined_action(done)
+    done = [step for step in attempt.steps if step.state is State.COMPLETED or step.kept_from is not None]
+    reached = min(len(done), attempt.steps[-1].position) if task is None else task
+    found = combined_action(step for step in done if step.position < reached)
     return {
-        "_task_n": min(len(done), attempt.steps[-1].position),
+        "_task_n": reached,
         "_all_stored_data": found.get("stored_data", {}),
         "_all_update_spec": found.get("update_spec", {}),
         "_all_mod_spec": found.get("mod_spec", []),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,15 +69,15 @@ class LaunchPadChanges(LaunchPadBase):
     def rerun_fw(
         self,
         fw_id: int,
-        rerun_duplicates: bool = True,  # noqa: ARG002 (FireWorks' signature)
+        rerun_duplicates: bool = True,
         recover_launch: Literal["last"] | int | None = None,
         recover_mode: Literal["cp", "prev_dir"] | None = None,
     ) -> list[int]:
-        """Rerun a firework and its descendants. Returns [fw_id], or [] if its state does not allow a rerun.
+        """Rerun a firework and its descendants and, with `rerun_duplicates`, the fireworks that share its launch.
+        Returns the ids of those that are rerun: [] if its state does not allow a rerun.
 
         `recover_launch`: resume at the failed task of the last launch, or of the launch with this id.
-        `recover_mode`: run in a copy of that launch's folder (cp), or in the folder itself (prev_dir).
-        Duplicates have launches of their own and are not rerun."""
+        `recover_mode`: run in a copy of that launch's folder (cp), or in the folder itself (prev_dir)."""
         if recover_mode is not None and recover_mode not in _RECOVER_FOLDERS:
             raise BadValue(f"there is no recover_mode {recover_mode!r}", hint="cp or prev_dir")
         folder = _RECOVER_FOLDERS[recover_mode] if recover_launch is not None and recover_mode is not None else None
@@ -84,14 +85,18 @@ class LaunchPadChanges(LaunchPadBase):
         launches = {fw_id: recover_launch} if isinstance(recover_launch, int) else NO_LAUNCHES
         with self.reconciled() as session:
             existing_fireworks(session, [fw_id])
-            done = rerun_fireworks(session, [fw_id], options, {"jobs": [fw_id]}, launches)
+            done = rerun_fireworks(
+                session, [fw_id], options, {"jobs": [fw_id]}, launches, with_duplicates=rerun_duplicates
+            )
         for number, why in (*done.skipped, *done.refused):
-            if recover_launch is not None:
+            if recover_launch is not None and number == fw_id:
                 raise LaunchPadRefused(
                     f"FW with id {number} cannot be recovered: {why}", hint="recover_launch=None reruns it"
                 )
             LOG.warning("Cannot rerun fw_id=%s: %s", number, why)
-        return [fw_id] if done.planned else []
+        for number in done.duplicates:
+            LOG.info("Also rerunning duplicate fw_id: %s", number)
+        return [*([fw_id] if done.planned else []), *done.duplicates]
 
     def pause_fw(self, fw_id: int) -> dict[str, Any] | None:
         """Pause a firework that has not started. Returns its id, name and state, or None if it is unchanged."""
@@ -105,12 +110,12 @@ class LaunchPadChanges(LaunchPadBase):
 
         return self._change_firework(resume, fw_id)
 
-    def defuse_fw(self, fw_id: int, rerun_duplicates: bool = True) -> dict[str, Any] | None:  # noqa: ARG002 (FireWorks' signature)
-        """Defuse a firework. A completed or running one is reset first, with its descendants. Returns as
-        `pause_fw`."""
+    def defuse_fw(self, fw_id: int, rerun_duplicates: bool = True) -> dict[str, Any] | None:
+        """Defuse a firework. A completed or running one is reset first, with its descendants; with `rerun_duplicates`
+        the fireworks that share its launch are rerun. Returns as `pause_fw`."""
         from rekindle.dialects.fireworks.firework_operations import defuse
 
-        return self._change_firework(defuse, fw_id)
+        return self._change_firework(partial(defuse, with_duplicates=rerun_duplicates), fw_id)
 
     def reignite_fw(self, fw_id: int) -> dict[str, Any] | None:
         """Reignite a defused firework. If it had fizzled, it is FIZZLED again. Returns as `pause_fw`."""
@@ -201,7 +206,7 @@ class LaunchPadChanges(LaunchPadBase):
         return list(found.lost.values()), list(found.lost), list(found.finished)
 
     def reset(self, password: str, require_password: bool = True, max_reset_wo_password: int = 25) -> None:
-        """Remove all FireWorks workflows of the store; others stay.
+        """Remove all FireWorks workflows of the store; others stay. Ids begin again after theirs.
 
         The password is today's date. Without `require_password` up to `max_reset_wo_password` workflows are removed
         without it. Raises LaunchPadRefused if this LaunchPad names a database and no store, because the nearest store
@@ -215,7 +220,7 @@ class LaunchPadChanges(LaunchPadBase):
                 hint="LaunchPad(store=FOLDER) says which one is meant",
             )
         today = date.today().isoformat()
-        with self.opened() as session:
+        with self.reconciled() as session:
             count = len(fireworks_workflows(session))
             if password != today and require_password:
                 raise LaunchPadRefused(f"Invalid password! Password is today's date: {today}")

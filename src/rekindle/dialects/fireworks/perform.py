@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import glob
 import json
@@ -10,15 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rekindle.dialects.fireworks.flow import Flow, firework_binding, job_name, job_template, parent_details
+from msgspec.structs import replace
+
+from rekindle.dialects.fireworks.flow import UPDATES, Flow, firework_binding, job_name, job_template, parent_details
 from rekindle.dialects.fireworks.fw_states import CHANGES_PARAM
 from rekindle.dialects.fireworks.spec_changes import (
     STOPS_LATER_TASKS,
     BadSpecChange,
     apply_changes,
+    apply_modification,
     as_list,
     check_modification,
-    combined_action,
     current_spec,
     merge_actions,
 )
@@ -26,10 +29,11 @@ from rekindle.dialects.fireworks.tasks.fwaction import parse_details
 from rekindle.dialects.fireworks.tasks.launch_environment import current_fworker
 from rekindle.domain.actions import Action
 from rekindle.domain.errors import NotFound
-from rekindle.domain.states import ENDED_BADLY, State
+from rekindle.domain.states import ENDED_BADLY
 
 if TYPE_CHECKING:
     from rekindle.dialects.fireworks.flow import Flow
+    from rekindle.engine.session import Session
     from rekindle.worker.function_calls import Context
 
 
@@ -38,7 +42,7 @@ def perform(task: int, ctx: Context) -> Action:
     launch_spec = current_spec(ctx.matrix, ctx.params)
     tasks = list(launch_spec.get("_tasks", ()))
     task_count = len(ctx.matrix["spec"].get("_tasks", ()))
-    if task == 0 and launch_spec.get("_dupefinder") and ctx.attempt == 1:
+    if task == 0 and launch_spec.get("_dupefinder"):
         known = _duplicate_action(ctx.job, launch_spec)
         if known is not None:
             return _rekindle_action({**known, "exit": True} if task_count > 1 else known, {}, ctx, task)
@@ -77,8 +81,11 @@ def _rekindle_action(fwaction: Mapping[str, Any], launch_changes: Mapping[str, A
     pushed = {"_push": {CHANGES_PARAM: {"by": [ctx.job, task], **own}}} if own else {}
     add: list[dict[str, Any]] = []
     detour: list[dict[str, Any]] = []
+    updates: dict[str, Any] | None = None
     for is_detour, with_changes, parents, flow in _added_flows(fwaction):
-        entries = _job_entries(flow, ctx, (task, len(add) + len(detour)), with_changes=with_changes, parents=parents)
+        updates = _users_updates(ctx) if updates is None else updates
+        at = (task, len(add) + len(detour))
+        entries = _job_entries(flow, ctx, at, updates, with_changes=with_changes, parents=parents)
         ends = flow.leaves if is_detour else set()
         for number, entry in entries.items():
             (detour if number in ends else add).append(entry)
@@ -111,23 +118,32 @@ def _added_flows(fwaction: Mapping[str, Any]) -> Iterator[tuple[bool, bool, Sequ
 
 
 def _job_entries(
-    flow: Flow, ctx: Context, at: tuple[int, int], *, with_changes: bool, parents: Sequence[int]
+    flow: Flow,
+    ctx: Context,
+    at: tuple[int, int],
+    updates: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    with_changes: bool,
+    parents: Sequence[int],
 ) -> dict[int, dict[str, Any]]:
     """Return the jobs of a workflow to add, by their numbers in it. The names are the same in every attempt of this
-    job."""
+    job. `updates`: what users changed in the specs of earlier ones, by name."""
     task, before = at
     names = {
         one.id: f"{job_name(one.name)}.{ctx.job}-{task}-{before + place}" for place, one in enumerate(flow.fireworks, 1)
     }
-    known, roots = {one.id: one for one in flow.fireworks}, flow.roots
+    fireworks = [replace(one, spec=_updated(one.spec, updates.get(names[one.id], ()))) for one in flow.fireworks]
+    known, roots = {one.id: one for one in fireworks}, flow.roots
     needs: dict[int, list[str]] = {one: [str(parent) for parent in parents] for one in roots}
     for parent, children in flow.links.items():
         for child in children:
             needs.setdefault(child, []).append(names[parent])
     entries: dict[int, dict[str, Any]] = {}
-    for one in flow.fireworks:
+    for one in fireworks:
         template = job_template(one.spec)
         extra: dict[str, Any] = {} if with_changes and one.id in roots else {"added_by": ctx.job}
+        if names[one.id] in updates:
+            extra[UPDATES] = updates[names[one.id]]
         if template.when == "finished":
             fizzling = [known[parent] for parent, children in flow.links.items() if one.id in children]
             extra["parents"] = {names[each.id]: parent_details(each) for each in fizzling}
@@ -141,6 +157,30 @@ def _job_entries(
             "values": firework_binding(one) | extra,
         }
     return entries
+
+
+def _users_updates(ctx: Context) -> dict[str, Any]:
+    """Return the changes that users made to the fireworks that earlier launches of this one added, by job name."""
+    session = None if ctx.attempt == 1 else _opened_store("the fireworks that it adds")
+    if session is None:
+        return {}
+    from rekindle.dialects.fireworks.stored_fireworks import stored_binding
+    from rekindle.engine.dynamic_actions import added_by
+    from rekindle.engine.queries import job_queries
+
+    with session:
+        ids = list(added_by(session, ctx.job).values())
+        jobs = [row.job for row in job_queries.jobs(session, ids)] if ids else []
+    bindings = {job.name: stored_binding(job) for job in jobs if not job.retired}
+    return {name: binding[UPDATES] for name, binding in bindings.items() if binding.get(UPDATES)}
+
+
+def _updated(spec: Mapping[str, Any], updates: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return a spec with users' changes, without those that do not fit any more."""
+    for one in updates:
+        with contextlib.suppress(BadSpecChange):
+            spec = apply_modification(spec, one)
+    return spec
 
 
 def _spec_at_launch(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
@@ -235,28 +275,24 @@ def _children_changes(spec: Mapping[str, Any], ctx: Context) -> dict[str, Any]:
 
 
 def _duplicate_action(job: int, launch_spec: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the FWAction of the newest completed firework with the same spec, or None if there is none or the launch
-    does not know its store.
+    """Return the FWAction of the launch that this one duplicates, or None if there is none or the launch does not know
+    its store."""
+    from rekindle.dialects.fireworks.dupefinders import duplicate_action
 
-    As in FireWorks duplicates are found at launch, when the changes of earlier fireworks are known. Reruns always
-    run."""
-    from rekindle.dialects.fireworks.queries import select_fireworks
-    from rekindle.dialects.fireworks.stored_fireworks import current_specs
+    session = _opened_store("the `_dupefinder`")
+    if session is None:
+        return None
+    with session:
+        return duplicate_action(session, job, launch_spec)
+
+
+def _opened_store(who: str) -> Session | None:
+    """Open the store of this launch; None if the launch does not know it."""
     from rekindle.dialects.fireworks.tasks.launch_environment import nearest_store
     from rekindle.dialects.fireworks.tasks.task_parameters import BadTask
-    from rekindle.engine.queries import job_queries
     from rekindle.engine.session import open_session
 
     try:
-        session_context = open_session(nearest_store("the `_dupefinder`"), create=False)
+        return open_session(nearest_store(who), create=False)
     except (BadTask, NotFound):
         return None
-    query = {"state": "COMPLETED", "spec._dupefinder": {"$exists": True}, "spec._tasks": launch_spec["_tasks"]}
-    with session_context as session:
-        found = [row.job for row in job_queries.jobs(session, select_fireworks(session, query)) if row.job.id != job]
-        known = current_specs(session, found)
-        alike = [one.id for one in found if known.get(one.id) == launch_spec]
-        for attempt in reversed(job_queries.attempts(session, alike, live=True) if alike else []):
-            if attempt.state is State.COMPLETED:
-                return combined_action(attempt.steps)
-    return None

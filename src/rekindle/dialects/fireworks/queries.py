@@ -8,14 +8,13 @@ commands."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rekindle.dialects.fireworks.flow import date_text
-from rekindle.dialects.fireworks.fw_documents import launch_document
+from rekindle.dialects.fireworks.fw_documents import RERUN_KEYS, launch_document, with_rerun_keys
 from rekindle.dialects.fireworks.fw_states import (
-    CHANGES_PARAM,
     STATES,
     WORKFLOW_PARAM,
     fw_state,
@@ -23,6 +22,7 @@ from rekindle.dialects.fireworks.fw_states import (
     job_state_predicate,
     wf_state,
 )
+from rekindle.dialects.fireworks.spec_changes import shown_spec
 from rekindle.domain.documents.conditions import compile_query, parse_condition, query_branches
 from rekindle.domain.documents.ordering import sort_key, values_at
 from rekindle.domain.errors import BadSelection
@@ -54,14 +54,19 @@ def _updated(job: JobRecord) -> Any:
     return job.binding.get("created_on") if last is None else date_text(last)
 
 
-def _spec(job: JobRecord) -> dict[str, Any]:
-    """Return the spec with the `update_spec` changes of other fireworks. Queries do not see `mod_spec` changes, which
-    only a launch evaluates."""
-    spec: dict[str, Any] = job.binding.get("spec", {})
-    for change in job.params.get(CHANGES_PARAM, ()):
-        if change["by"][0] != job.binding.get("added_by"):
-            spec = {**spec, **change.get("update_spec", {})}
-    return spec
+def _spec(job: JobRecord, names: Collection[str] | None = None) -> Mapping[str, Any]:
+    """Return the spec with the changes of other fireworks; with `names`, of these keys."""
+    return shown_spec(job.binding, job.params, names)
+
+
+def _whole_spec(job: JobRecord) -> Mapping[str, Any]:
+    """Return the spec with the keys of its last rerun."""
+    return with_rerun_keys(_spec(job), job.next, job.attempts)
+
+
+def _spec_field(names: Collection[str]) -> Field:
+    """Return the field for a query that names only these keys of the spec; `spec` stands for the whole spec."""
+    return _whole_spec if {"spec", *RERUN_KEYS} & set(names) else partial(_spec, names=names)
 
 
 def _launch_ids(job: JobRecord, *, archived: bool) -> list[int]:
@@ -266,6 +271,9 @@ def _firework_fields(query: MongoQuery) -> dict[str, Field]:
         _check_field(field, list(FIREWORK), "fireworks")
         top = _top_field(field)
         named[top] = WITHIN_LAUNCHES[top] if _is_within_launches(top, query) else FIREWORK[top]
+    if "spec" in named:
+        paths = (field.split(".") for field in _fields(query))
+        named["spec"] = _spec_field({path[1] if path[1:] else "spec" for path in paths if path[0] == "spec"})
     return named
 
 

@@ -4,9 +4,10 @@ As in FireWorks, `a->b` is the path of a nested key; list elements are named by 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rekindle.dialects.fireworks.fw_states import CHANGES_PARAM
@@ -37,6 +38,28 @@ def current_spec(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> dict[s
         if change["by"][0] != matrix.get("added_by"):
             spec = apply_changes(spec, change)
     return spec
+
+
+def shown_spec(
+    binding: Mapping[str, Any], params: Mapping[str, Any], names: Collection[str] | None = None
+) -> Mapping[str, Any]:
+    """Return the spec as `current_spec`, for documents and queries: a change that does not fit, with which the launch
+    will fail, is left out. With `names`, only these top-level keys are as they will be."""
+    spec: Mapping[str, Any] = binding.get("spec", {})
+    for change in params.get(CHANGES_PARAM, ()):
+        if change["by"][0] != binding.get("added_by"):
+            spec = {**spec, **change.get("update_spec", {})}
+            for modification in as_list(change.get("mod_spec")):
+                if names is None or _may_change(modification, names):
+                    with contextlib.suppress(BadSpecChange):
+                        spec = apply_modification(spec, modification)
+    return spec
+
+
+def _may_change(modification: Mapping[str, Any], names: Collection[str]) -> bool:
+    if "_rename" in modification:
+        return True
+    return any(str(path).partition("->")[0] in names for settings in modification.values() for path in settings)
 
 
 def apply_modification(spec: Mapping[str, Any], modification: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import msgspec
 
 from rekindle.dialects.fireworks.flow import Firework, Flow
 from rekindle.dialects.fireworks.fw_states import WORKFLOW_PARAM, fw_state, is_fireworks_workflow
-from rekindle.dialects.fireworks.spec_changes import current_spec
+from rekindle.dialects.fireworks.spec_changes import shown_spec
 from rekindle.domain.errors import Refused
 from rekindle.domain.selection import Selection
 from rekindle.engine.queries import job_queries, selections, workflow_queries
@@ -90,7 +90,7 @@ def current_specs(session: Session, jobs: Sequence[Job]) -> dict[int, dict[str, 
     """Return the specs that the next launches of fireworks get, with the changes of other fireworks."""
     params = job_queries.params_of(session, [job.id for job in jobs])
     bindings = {job.id: stored_binding(job) for job in jobs}
-    return {number: current_spec(binding, params[number]) for number, binding in bindings.items() if binding}
+    return {number: dict(shown_spec(binding, params[number])) for number, binding in bindings.items() if binding}
 
 
 def stored_flow(session: Session, workflow: Workflow) -> Flow:

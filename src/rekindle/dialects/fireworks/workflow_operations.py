@@ -3,12 +3,13 @@ call these. A changed workflow becomes its own next revision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rekindle.dialects.fireworks.flow import Firework, Flow, define_flow
+from rekindle.dialects.fireworks.duplicates import check_dupefinders
+from rekindle.dialects.fireworks.flow import UPDATES, Firework, Flow, define_flow, job_template
 from rekindle.dialects.fireworks.flow_file import read_flow
 from rekindle.dialects.fireworks.fw_documents import action_document
 from rekindle.dialects.fireworks.fw_states import STATES
@@ -21,26 +22,24 @@ from rekindle.dialects.fireworks.stored_fireworks import (
     stored_flow,
     workflows_of,
 )
-from rekindle.domain.errors import BadValue, NotFound, Refused, SpecError, SpecProblem
+from rekindle.domain.errors import BadValue, NotFound, Refused
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import did_you_mean
+from rekindle.engine.dynamic_actions import redefine_added
 from rekindle.engine.queries import job_queries, selections, workflow_queries
-from rekindle.engine.submit.submit import delete_workflow, submit
+from rekindle.engine.submit.submit import begin_ids_again, delete_workflow, submit
 
 if TYPE_CHECKING:
-    from rekindle.domain.definition import Definition
-    from rekindle.domain.models import Workflow
+    from rekindle.domain.definition import Definition, JobTemplate
+    from rekindle.domain.models import Job, Workflow
     from rekindle.engine.session import Session
 
-Spec = Mapping[str, Any]
-SpecChange = Callable[[Spec], dict[str, Any]]
+SpecChange = Sequence[Mapping[str, Any]]
+"""Modifications of a spec, as in `mod_spec`."""
 
 CHANGEABLE = ("READY", "WAITING", "FIZZLED", "DEFUSED", "PAUSED")
 """States in which a spec may be changed."""
-
-_DUPEFINDER, _OLD_DUPEFINDER = "DupeFinderExact", "Dupe Finder Exact"
-"""The only supported duplicate finder, and its name in old files."""
 
 _MAX_LISTED = 20
 
@@ -49,30 +48,10 @@ def add_flow(session: Session, flow: Flow, directory: str) -> dict[int, int]:
     """Store a new workflow. Returns the fw_id of each firework by its number in `flow`.
 
     `directory`: where functions and Firetasks are imported from, beside installed packages."""
-    check_dupefinders(flow, flow.name)
+    check_dupefinders(flow, flow.name, directory)
     done = submit(session, define_flow(flow, directory), new=True)
     ids = selections.select(session, Selection(workflow=str(done.workflow)))
     return {one.id: job for one, job in zip(flow.fireworks, ids, strict=True)}
-
-
-def check_dupefinders(flow: Flow, where: str) -> None:
-    """Raise SpecError for each unknown `_dupefinder`. `where` names the file."""
-    problems = [
-        SpecProblem(
-            0, 0, f"the firework {one.id} has the `_dupefinder` {name!r:.60}", f"{_DUPEFINDER} is the one there is"
-        )
-        for one in flow.fireworks
-        if one.spec.get("_dupefinder") and (name := _dupefinder(one.spec)) != _DUPEFINDER
-    ]
-    if problems:
-        raise SpecError(where, problems)
-
-
-def _dupefinder(spec: Mapping[str, Any]) -> str:
-    finder = spec["_dupefinder"]
-    name = finder.get("_fw_name") if isinstance(finder, Mapping) else finder
-    found = str(name).strip("{} ").rsplit(".", 1)[-1].rsplit("::", 1)[-1]
-    return _DUPEFINDER if found == _OLD_DUPEFINDER else found
 
 
 def append_flow(
@@ -83,6 +62,7 @@ def append_flow(
     With `detour` the present children of the parents also need the new fireworks. With `pull` the new roots get the
     spec changes that the parents made for their children. Returns the new fw_ids by their numbers in `flow`."""
     base, workflow = _appendable_flow(session, parents)
+    check_dupefinders(flow, flow.name, workflow.directory)
     first = max(one.id for one in base.fireworks) + 1
     numbers = {one.id: first + place for place, one in enumerate(flow.fireworks)}
     actions = _parent_actions(session, parents) if pull else []
@@ -142,17 +122,19 @@ def _new_numbers(numbers: Mapping[int, int], every: Sequence[int]) -> tuple[int,
 def update_specs(
     session: Session, ids: Sequence[int], change: SpecChange, states: Sequence[str] = CHANGEABLE
 ) -> dict[int, str]:
-    """Change the specs of the fireworks that are in one of `states`; each workflow gets one new revision.
+    """Change the specs of the fireworks that are in one of `states`; each workflow gets one new revision. Changes of
+    fireworks that another one added are made again where that one adds them again.
 
     Returns the unchanged fireworks as `{fw_id: reason}`. Raises SpecError, and changes nothing, if a changed spec is
     not valid."""
     refused: dict[int, str] = {}
     chosen: dict[int, list[StoredFirework]] = {}
+    added: list[Job] = []
     for one in read_fireworks(session, ids):
         if one.state not in states:
             refused[one.id] = f"Cannot update spec of fw_id: {one.id} with state: {one.state}. Try rerunning first."
         elif one.job.added_by is not None:
-            refused[one.id] = "another firework has added it, and makes its spec: change that one, and rerun it"
+            added.append(one.job)
         else:
             chosen.setdefault(one.job.workflow, []).append(one)
     known = {one.id: one for one in workflow_queries.workflows(session, archived=True)}
@@ -160,8 +142,12 @@ def update_specs(
         number: _changed_definition(session, known[number], {one.id for one in every}, change)
         for number, every in chosen.items()
     }
+    templates = job_queries.templates_of(session, added) if added else {}
+    redefined = {job.id: _changed_addition(job, templates[job.id], change) for job in added}
     for number, definition in definitions.items():
         submit(session, definition, revision_of=number)
+    if redefined:
+        redefine_added(session, redefined)
     return refused
 
 
@@ -173,25 +159,17 @@ def set_priority(session: Session, ids: Sequence[int], priority: int) -> dict[in
 
 def set_values(values: Mapping[str, Any]) -> SpecChange:
     """Return a change that sets values at dotted paths: `{"_tasks.1.script": "…"}`."""
-    return lambda spec: apply_modification(spec, {"_set": {_arrow_path(name): value for name, value in values.items()}})
+    return [{"_set": {_arrow_path(name): value for name, value in values.items()}}]
 
 
 def mongo_update(document: Mapping[str, Any]) -> SpecChange:
     """Return the change that a MongoDB update makes: `{"$set": {"spec.alpha": 1}}`. Raises BadValue for an unknown
     operator and for a path outside the spec."""
-    modifications = [
+    return [
         _modification(operator, path, value)
         for operator, every in document.items()
         for path, value in _operator_entries(operator, every)
     ]
-
-    def change(spec: Spec) -> dict[str, Any]:
-        now = dict(spec)
-        for one in modifications:
-            now = apply_modification(now, one)
-        return now
-
-    return change
 
 
 _MODIFIERS = {
@@ -252,19 +230,37 @@ def _redefine(session: Session, workflow: Workflow, flow: Flow, kept: Sequence[i
 
 
 def _changed_firework(one: Firework, change: SpecChange) -> Firework:
-    spec = change(one.spec)
-    read_flow({"name": one.name, "spec": spec}, f"the changed spec of firework {one.id}")
-    return msgspec.structs.replace(one, spec=spec)
+    return msgspec.structs.replace(one, spec=_changed_spec(one.spec, change, one.id))
 
 
-def remove_workflows(session: Session) -> list[Workflow]:
-    """Remove all FireWorks workflows with their history, and return them. Launch folders stay. Raises Refused, and
-    removes nothing, while any of them runs."""
+def _changed_spec(spec: Mapping[str, Any], change: SpecChange, fw_id: int) -> Mapping[str, Any]:
+    """Return the spec after a change. Raises SpecError if it is not valid."""
+    for one in change:
+        spec = apply_modification(spec, one)
+    read_flow({"spec": spec}, f"the changed spec of firework {fw_id}")
+    return spec
+
+
+def _changed_addition(job: Job, template: JobTemplate, change: SpecChange) -> tuple[JobTemplate, dict[str, Any]]:
+    """Return the template and binding of a firework that another one added, with its spec changed."""
+    binding = stored_binding(job)
+    spec = _changed_spec(binding["spec"], change, job.id)
+    now = job_template(spec)
+    if [step.name for step in now.steps] != [step.name for step in template.steps]:
+        template = msgspec.structs.replace(template, name=now.name, steps=now.steps)
+    template = msgspec.structs.replace(template, priority=now.priority, when=now.when)
+    return template, {**binding, "spec": spec, UPDATES: [*binding.get(UPDATES, ()), *change]}
+
+
+def remove_workflows(session: Session) -> bool:
+    """Remove all FireWorks workflows with their history. Launch folders stay. Return whether the ids of fireworks and
+    launches begin again: not while a runner is at work. Raises Refused, and removes nothing, while any of them
+    runs."""
     workflows = fireworks_workflows(session)
     check_none_running(workflows)
     for one in workflows:
         delete_workflow(session, one.id)
-    return workflows
+    return begin_ids_again(session)
 
 
 def check_none_running(workflows: list[Workflow]) -> None:

@@ -111,6 +111,7 @@ class ReasonKind(enum.StrEnum):
     SELECTED = "selected"  # detail: state, cause
     UPSTREAM = "upstream"  # detail: job, name: the nearest selected job upstream
     RECOVERY = "recovery"  # detail: rerun: the rerun that kept the job's resume point
+    DUPLICATE = "duplicate"  # detail: job, name: the job whose result this one shares; it was selected
     DYNAMIC = "dynamic"  # detail: job, name: the job whose rolled-back action had held or canceled this one
     SUBTASKS = "subtasks"  # detail: step, run, keep, new, gone (numbers): the job resumes a fan-out
     STAYS = "stays"  # detail: job, name: a needed job runs again and this one does not, so it becomes stale

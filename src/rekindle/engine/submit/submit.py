@@ -151,6 +151,36 @@ def delete_workflow(session: Session, workflow: int, *, files: bool = False) -> 
                 remove_tree(str(path)) if path.is_dir() else path.unlink(missing_ok=True)
 
 
+def begin_ids_again(session: Session) -> bool:
+    """Let the ids of new jobs and attempts follow the highest in the store, after workflows were deleted. What deleted
+    attempts left in the store is removed, except for their folders: ids of attempts follow those. Return False, and
+    change nothing, while a runner works or its end is not recorded."""
+    with session.store.write() as archive:
+        stored, used = archive.jobs.highest_attempts()
+        begins = archive.jobs.begin_ids_again(used)
+    if begins and used > stored:
+        folders = _remove_remains(Path(session.store.folder), range(stored + 1, used + 1))
+        with session.store.write() as archive:
+            begins = archive.jobs.begin_ids_again(folders)
+    return begins
+
+
+def _remove_remains(store: Path, attempts: range) -> int:
+    """Remove the files beside the folders of deleted attempts. Return the highest of those that have a folder, or 0."""
+    highest = 0
+    for path in list(store.glob("attempts/*/*/*")):
+        number, dot, _ = path.name.partition(".")
+        if not number.isdecimal() or int(number) not in attempts:
+            continue
+        if not dot:
+            highest = max(highest, int(number))
+        elif path.is_dir() and not path.is_symlink():
+            remove_tree(str(path))
+        else:
+            path.unlink(missing_ok=True)
+    return highest
+
+
 def _refuse_while_active(archive: Snapshot, workflow: int, what: str) -> None:
     found = archive.workflows.find(workflow)
     if found is None:

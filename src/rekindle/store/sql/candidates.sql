@@ -21,6 +21,10 @@ WHERE job IN @jobs AND coalesce(error_message, error_type, error_traceback, erro
 -- The attempts of jobs, with few columns.
 SELECT job, id, archived_by IS NOT NULL, coalesce(ended, started, queued) FROM attempt WHERE job IN @jobs ORDER BY id;
 
+-- name: next_attempts
+-- What the next attempts of jobs do, where it is not the default.
+SELECT id, next_attempt FROM job WHERE id IN @jobs AND next_attempt IS NOT NULL;
+
 -- name: runners
 -- The labels of runners, or their hosts.
 SELECT id, coalesce(nullif(label, ''), host) FROM runner WHERE id IN @runners;

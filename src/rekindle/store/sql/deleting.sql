@@ -1,8 +1,14 @@
 -- Deleting a workflow. The blocks run in this order: referring rows before the rows they refer to.
 
 -- name: remember_highest_job
--- Job ids are not used twice: a saved plan may contain them.
+-- Job ids are not used twice, unless they begin again (see `begin_ids_again`).
 INSERT INTO meta (key, value) SELECT 'highest_job', CAST(max(id) AS TEXT) FROM job WHERE workflow = :workflow
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
+
+-- name: remember_highest_version
+-- No job id has a version twice, also where ids begin again: a saved plan may contain both.
+INSERT INTO meta (key, value) SELECT 'highest_version', CAST(max(version) AS TEXT) FROM job WHERE workflow = :workflow
 ON CONFLICT (key) DO UPDATE SET value = excluded.value
 WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
 

@@ -66,9 +66,11 @@ SELECT coalesce(max(id), 0) + 1 FROM (
 
 -- name: insert_added
 -- A job that an action adds. Its state and unmet count are derived afterwards.
--- row: id, workflow, name, template, binding, priority, resource_class, when_finished, added_by
-INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class, when_finished, added_by)
-VALUES (:id, :workflow, :name, :template, :binding, 1, 0, :priority, :resource_class, :when_finished, :added_by);
+-- row: id, workflow, name, version, template, binding, priority, resource_class, when_finished, added_by
+INSERT INTO job (id, workflow, name, version, template, binding, state, unmet, priority, resource_class, when_finished,
+    added_by)
+VALUES (:id, :workflow, :name, :version, :template, :binding, 1, 0, :priority, :resource_class, :when_finished,
+    :added_by);
 
 -- name: keep_bindings
 -- Before jobs are added again: their attempts keep the matrix values that they ran with.
@@ -83,6 +85,20 @@ SET template = :template, binding = :binding, priority = :priority, resource_cla
     when_finished = :when_finished, added_by = :added_by, retired = 0, canceled = 0,
     next_attempt = nullif(json_remove(next_attempt, '$.resume_attempt', '$.resume_step'), '{}'), version = version + 1
 WHERE id = :id;
+
+-- name: templates_of
+-- The templates of jobs.
+SELECT id, template FROM job WHERE id IN @jobs;
+
+-- name: change_added
+-- Change the definition of a job that an action added. Without :resumes, its resume point is dropped.
+-- row: id, template, binding, priority, resource_class, when_finished, resumes
+UPDATE job
+SET template = :template, binding = :binding, priority = :priority, resource_class = :resource_class,
+    when_finished = :when_finished, version = version + 1,
+    next_attempt = CASE WHEN :resumes = 1 THEN next_attempt
+        ELSE nullif(json_remove(next_attempt, '$.resume_attempt', '$.resume_step'), '{}') END
+WHERE id = :id AND added_by IS NOT NULL;
 
 -- name: insert_edge
 -- An edge that a set adds. An existing edge keeps its origin.

@@ -26,11 +26,39 @@ VALUES (:id, :name, :project, :directory, :source, :source_digest, 1, :submitted
 INSERT INTO revision (workflow, number, submitted, params, source_digest)
 VALUES (:workflow, :number, :submitted, :params, :source_digest);
 
+-- name: count_runners
+-- Runners that have not ended: their journals name attempts.
+SELECT count(*) FROM runner WHERE ended IS NULL;
+
+-- name: highest_stored_attempt
+-- The highest attempt id in the store.
+SELECT coalesce(max(id), 0) FROM attempt;
+
+-- name: begin_ids_again
+-- New jobs and attempts follow the highest ids in the store.
+DELETE FROM meta WHERE key = 'highest_job' OR key = 'highest_attempt';
+
+-- name: begin_attempts_after
+-- The highest attempt id that is in use without a row.
+INSERT INTO meta (key, value) VALUES ('highest_attempt', CAST(:attempt AS TEXT));
+
+-- name: begin_versions_again
+-- New jobs have higher versions than all deleted ones.
+INSERT INTO meta (key, value)
+SELECT 'first_version', CAST(CAST(value AS BIGINT) + 1 AS TEXT) FROM meta WHERE key = 'highest_version'
+ON CONFLICT (key) DO UPDATE SET value = excluded.value
+WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT);
+
+-- name: first_version
+-- The version of a new job.
+SELECT coalesce(max(CAST(value AS BIGINT)), 0) FROM meta WHERE key = 'first_version';
+
 -- name: insert_job
 -- A new job, READY or WAITING.
--- row: id, workflow, name, template, binding, state, unmet, priority, resource_class, when_finished
-INSERT INTO job (id, workflow, name, template, binding, state, unmet, priority, resource_class, when_finished)
-VALUES (:id, :workflow, :name, :template, :binding, :state, :unmet, :priority, :resource_class, :when_finished);
+-- row: id, workflow, name, template, binding, state, unmet, version, priority, resource_class, when_finished
+INSERT INTO job (id, workflow, name, template, binding, state, unmet, version, priority, resource_class, when_finished)
+VALUES (:id, :workflow, :name, :template, :binding, :state, :unmet, :version, :priority, :resource_class,
+    :when_finished);
 
 -- name: insert_edge
 -- The child needs the parent.

@@ -108,25 +108,28 @@ def _report_workflows(doing: str, workflows: int, refused: list[Refused]) -> Non
 @password_option
 def reset(password: str | None) -> None:
     """Remove all workflows that FireWorks' commands added, with their history. This cannot be undone. Other workflows
-    of the store and the folders of launches stay. It asks, unless --password is today's date.
+    of the store and the folders of launches stay; ids begin at 1, or after those of other workflows. It asks, unless
+    --password is today's date.
 
     \b
     Example:
       rekindle lpad reset --password 2012-02-25
     """
-    with open_store(create=True) as session:
+    with open_reconciled(create=True) as session:
         removed = fireworks_workflows(session)
         staying = len(workflow_queries.workflows(session, archived=True)) - len(removed)
         check_none_running(removed)
         if removed:
             _confirm_reset(removed, password)
-            remove_workflows(session)
+        begins = remove_workflows(session)
     count = sum(sum(one.counts.values()) for one in removed)
     print_message(f"LaunchPad was RESET: {len(removed):,} workflows with {count:,} fireworks were removed.")
     if removed:
         print_message(f"removed: {workflow_list(removed)}")
     if staying:
-        print_note(f"{staying:,} workflows that did not come through FireWorks' commands stay")
+        print_note(f"{staying:,} workflows that did not come through FireWorks' commands stay: ids follow theirs")
+    if not begins:
+        print_note("ids do not begin again: a runner is at work in this store")
 
 
 def _confirm_reset(removed: list[Workflow], password: str | None) -> None:
@@ -137,10 +140,19 @@ def _confirm_reset(removed: list[Workflow], password: str | None) -> None:
                 f"--password {password:.40} is not today's date: nothing is removed", hint=f"--password {today}"
             )
         return
-    question = f"Are you sure? This will RESET {len(removed):,} workflows and all data. (Y/N) "
+    question = (
+        f"Are you sure? This will RESET {len(removed):,} workflows and all data. "
+        f"To confirm, please type the name of this database ({_DATABASE}), or Y: "
+    )
     click.echo(question, nl=False, err=True)
-    if sys.stdin.readline().strip().upper() not in ("Y", "YES"):
-        raise Refused("nothing is removed: it needs a Y", hint=f"--password {today} asks nothing")
+    if sys.stdin.readline().strip().upper() not in (_DATABASE.upper(), "Y", "YES"):
+        raise Refused(
+            f"nothing is removed: it needs the word {_DATABASE}, or a Y", hint=f"--password {today} asks nothing"
+        )
+
+
+_DATABASE = "fireworks"
+"""The name of FireWorks' database, which its `reset` asks for."""
 
 
 _DAY = 24 * 3600

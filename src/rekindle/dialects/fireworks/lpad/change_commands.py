@@ -202,8 +202,8 @@ _UPDATE_HINT = """as in -u '{"_tasks.1.script": "echo hello"}'"""
 def update_fws(update: str, mongo: bool, password: str | None, **filters: Any) -> None:
     """Change the specs of fireworks.
 
-    The workflow gets a new revision, which `rekindle workflows diff` shows. Completed and running fireworks are not
-    changed: rerun them first.
+    The workflow gets a new revision, which `rekindle workflows diff` shows. Completed, running and archived fireworks
+    are left as they are, with a warning: rerun them first.
 
     \b
     Example:
@@ -217,7 +217,7 @@ def update_fws(update: str, mongo: bool, password: str | None, **filters: Any) -
         confirm_change(ids, password)
         refused = update_specs(session, ids, change)
         names = _job_names_of(session, ids)
-    report_refused(names, refused, "updating")
+    print_unchanged(list(refused.items()), names)
     print_message(f"Finished updating {len(ids) - len(refused)} FWs")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -31,6 +31,9 @@ from rekindle.dialects.fireworks.lpad.options import (
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_of, read_fireworks
 from rekindle.domain.errors import Refused, UsageError
 from rekindle.query.job_keys import parse_ids
+
+if TYPE_CHECKING:
+    from rekindle.engine.session import Session
 
 
 def recovery_options(command: Any) -> Any:
@@ -80,7 +83,7 @@ def rerun_fws(
     undo_dynamic: bool,
     **filters: Any,
 ) -> None:
-    """Rerun fireworks and their descendants.
+    """Rerun fireworks and their descendants, and with them the fireworks that share their launches (duplicates).
 
     Earlier launches are archived, and `rekindle undo` reverts the rerun until one of its fireworks starts. Defused,
     paused and archived fireworks are not rerun. Running ones are ended first.
@@ -114,7 +117,7 @@ def rerun_fws(
         matching = partial(filter_fireworks, session, chosen.whole) if chosen.by_state else None
         request = {"fireworks": chosen.as_document()}
         done = rerun_fireworks(session, ids, recovery, request, starts, matching=matching, dry_run=dry_run)
-        names = {one.id: one.job.name for one in read_fireworks(session, ids)}
+        names = _names(session, done)
     _report_rerun(done, names, dry_run=dry_run)
 
 
@@ -149,7 +152,7 @@ def rerun_wflows(
         request = {"workflows": chosen.as_document()}
         matching = (lambda: fireworks_of(session, filter_workflows(session, chosen.whole))) if chosen.by_state else None
         done = rerun_fireworks(session, ids, recovery, request, matching=matching, dry_run=dry_run)
-        names = {one.id: one.job.name for one in read_fireworks(session, ids)}
+        names = _names(session, done)
     _report_rerun(done, names, dry_run=dry_run)
 
 
@@ -162,6 +165,12 @@ def _rerun_options(
         raise UsageError("--clear-recovery starts from scratch, and --task-level does not", hint="leave one out")
     folder: Literal["copy", "same"] | None = "copy" if copy_data else "same" if previous_dir else None
     return RerunOptions(task_level, folder, clear_recovery, undo_dynamic)
+
+
+def _names(session: Session, done: RerunResult) -> dict[int, str]:
+    """Return the names of the fireworks that are not rerun."""
+    unchanged = [number for number, _ in (*done.skipped, *done.refused)]
+    return {one.id: one.job.name for one in read_fireworks(session, unchanged)} if unchanged else {}
 
 
 def _report_rerun(done: RerunResult, names: dict[int, str], *, dry_run: bool) -> None:
@@ -180,6 +189,10 @@ def _report_rerun(done: RerunResult, names: dict[int, str], *, dry_run: bool) ->
             else f"{done.descendants:,} more, which need them, are"
         )
         print_note(f"{more} reset to WAITING")
-    print_message(f"{'Would set' if dry_run else 'Finished setting'} {done.planned} FWs to rerun")
+    for number in done.duplicates:
+        print_message(f"{'Would also rerun' if dry_run else 'Also rerunning'} duplicate fw_id: {number}")
     if dry_run:
+        print_message(f"Would set {done.planned} FWs to rerun")
         print_note("a dry run: nothing is changed")
+    else:  # FireWorks counts what it was asked for, also where nothing could be rerun
+        print_message(f"Finished setting {done.planned or len(done.skipped)} FWs to rerun")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -179,9 +179,6 @@ def _print_table(documents: Sequence[dict[str, Any]]) -> None:
     click.echo("\n".join([rule, lines[0], rule, *lines[1:], rule]))
 
 
-_LINES = 25
-
-
 @click.command(cls=LpadCommand)
 @click.argument("fw_id", type=int)
 @click.option("--launch_idx", type=int, default=-1, metavar="N", help="Which launch. [default: -1, the latest]")
@@ -231,16 +228,7 @@ def _tracked(one: Mapping[str, Any], include: tuple[str, ...], exclude: tuple[st
             name = tracker["filename"]
             if (include and name not in include) or name in exclude:
                 continue
-            lines = _tail(Path(launch["launch_dir"] or ".", name), int(tracker.get("nlines", _LINES)))
-            yield f"## Launch id: {launch['launch_id']}\n### Filename: {name}\n{lines}"
-
-
-def _tail(path: Path, lines: int) -> str:
-    try:
-        with path.open(errors="replace") as file:
-            return "".join(deque(file, lines)).rstrip("\n")
-    except OSError:
-        return ""
+            yield f"## Launch id: {launch['launch_id']}\n### Filename: {name}\n{tracker.get('content', '')}"
 
 
 _id_option = click.option("-i", "--fw_id", type=int, required=True, metavar="ID", help="A firework of the workflow.")
@@ -382,11 +370,13 @@ def introspect(most: int, threshold: int) -> None:  # noqa: ARG001 (accepted and
     """
     with open_store() as session:
         groups = failure_queries.failures(session)[:most]
+    title = "Introspection report for launches.actions.stored_data._exception._stacktrace"
+    click.echo(f"{'=' * len(title)}\n{title}\n{'=' * len(title)}")
     for one in groups:
         click.echo(f"{one.count:>6,}  {one.cause.value}  {one.type or '-'}  {json.dumps(one.message)[:200]}")
         click.echo(f"        fw_id {', '.join(str(job) for job in one.jobs[:10])}{' …' if len(one.jobs) > 10 else ''}")
     if not groups:
-        click.echo("nothing has fizzled")
+        click.echo("no launch has fizzled")
 
 
 @click.command(cls=LpadCommand)

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import os
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,8 @@ from rekindle.dialects.fireworks.tasks.task_parameters import BadTask, Spec, Tas
 if TYPE_CHECKING:
     from types import ModuleType
 
-_classes_by_name: dict[str, type[Any]] = {}
+_classes_by_name: dict[tuple[str, str], type[Any]] = {}
+_Fits = Callable[[object], bool]
 
 
 def user_task(parameters: TaskParameters, spec: Spec) -> Any:
@@ -48,15 +49,25 @@ def user_task(parameters: TaskParameters, spec: Spec) -> Any:
 def find_class(name: str) -> type[Any]:
     """Return the class of a Firetask. Raises BadTask if there is none or several, or if the package fireworks is
     missing."""
-    if name not in _classes_by_name:
+    return _find_class(name, "Firetask", _is_task)
+
+
+def find_dupefinder(name: str) -> type[Any]:
+    """Return the class of a user's duplicate finder. Raises BadTask as `find_class`."""
+    return _find_class(name, "duplicate finder", _is_dupefinder)
+
+
+def _find_class(name: str, kind: str, fits: _Fits) -> type[Any]:
+    if (kind, name) not in _classes_by_name:
         importlib.invalidate_caches()
         known = configuration()
         with _in_config_folder(known):
-            _classes_by_name[name] = _named(name) or _registered(name, known) or _missing(name, known)
-    return _classes_by_name[name]
+            found = _named(name, kind, fits) or _registered(name, known, kind, fits) or _missing(name, known, kind)
+        _classes_by_name[kind, name] = found
+    return _classes_by_name[kind, name]
 
 
-def _named(name: str) -> type[Any] | None:
+def _named(name: str, kind: str, fits: _Fits) -> type[Any] | None:
     """Return the class for `package.module.Class`, or None if the module or class does not exist."""
     module_name, _, class_name = name.replace(":", ".").rpartition(".")
     if not module_name or "::" in name or not name.replace(":", ".").replace(".", "").isidentifier():
@@ -65,48 +76,46 @@ def _named(name: str) -> type[Any] | None:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if _lacks_fireworks(error):
-            raise needs_package(f"the Firetask {name}", "fireworks") from error
+            raise needs_package(f"the {kind} {name}", "fireworks") from error
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         return None
     found = getattr(module, class_name, None)
-    return found if _is_task(found) else None
+    return found if fits(found) else None
 
 
-def _registered(name: str, known: Configuration) -> type[Any] | None:
+def _registered(name: str, known: Configuration, kind: str, fits: _Fits) -> type[Any] | None:
     """Return the class that is registered under this name in the first package that has one. For `root::Class`,
     FireWorks' default name, that root is searched too."""
     root, _, class_name = name.partition("::")
     packages = (root, *known.packages) if class_name else known.packages
     for package in packages:
-        classes = {found for module in _modules(package, name) for found in _classes(module, name)}
+        classes = {found for module in _modules(package, f"{kind} {name}") for found in _classes(module, name, fits)}
         if len(classes) > 1:
             every = ", ".join(sorted(f"{{{{{one.__module__}.{one.__name__}}}}}" for one in classes))
-            raise BadTask(
-                f"several Firetasks are named {name!r:.120}: {every}", hint="write one of these as `_fw_name`"
-            )
+            raise BadTask(f"several {kind}s are named {name!r:.120}: {every}", hint="write one of these as `_fw_name`")
         if classes:
             return classes.pop()
     return None
 
 
-def _missing(name: str, known: Configuration) -> type[Any]:
+def _missing(name: str, known: Configuration, kind: str) -> type[Any]:
     if importlib.util.find_spec("fireworks") is None:
-        raise needs_package(f"the Firetask {name}", "fireworks")
+        raise needs_package(f"the {kind} {name}", "fireworks")
     raise BadTask(
-        f"there is no Firetask {name!r:.120}; looked in {', '.join(known.packages)}",
+        f"there is no {kind} {name!r:.120}; looked in {', '.join(known.packages)}",
         hint=f"name its package in ADD_USER_PACKAGES of {known.file or 'FW_config.yaml'}, "
         "or write {{package.module.Class}}",
     )
 
 
-def _modules(package: str, name: str) -> Iterator[ModuleType]:
-    """Yield a package and all its modules that can be imported."""
+def _modules(package: str, wanted: str) -> Iterator[ModuleType]:
+    """Yield a package and all its modules that can be imported. `wanted`: what is looked for."""
     try:
         root = importlib.import_module(package)
     except ModuleNotFoundError as error:
         if _lacks_fireworks(error) and package.partition(".")[0] != "fireworks":
-            raise needs_package(f"the Firetask {name}", "fireworks") from error
+            raise needs_package(f"the {wanted}", "fireworks") from error
         return
     yield root
     for found in pkgutil.walk_packages(getattr(root, "__path__", ()), f"{package}.", onerror=lambda _: None):
@@ -116,16 +125,20 @@ def _modules(package: str, name: str) -> Iterator[ModuleType]:
             continue
 
 
-def _classes(module: ModuleType, name: str) -> Iterator[type[Any]]:
+def _classes(module: ModuleType, name: str, fits: _Fits) -> Iterator[type[Any]]:
     for _, found in inspect.getmembers(module, inspect.isclass):
         default = f"{module.__name__.partition('.')[0]}::{found.__name__}"
         registered = getattr(found, "_fw_name", default)
-        if found.__module__ == module.__name__ and _is_task(found) and registered in (name, f"{{{{{name}}}}}"):
+        if found.__module__ == module.__name__ and fits(found) and registered in (name, f"{{{{{name}}}}}"):
             yield found
 
 
 def _is_task(found: object) -> bool:
     return inspect.isclass(found) and callable(getattr(found, "run_task", None)) and hasattr(found, "from_dict")
+
+
+def _is_dupefinder(found: object) -> bool:
+    return inspect.isclass(found) and any(callable(getattr(found, one, None)) for one in ("verify", "query"))
 
 
 def _lacks_fireworks(error: ModuleNotFoundError) -> bool:
