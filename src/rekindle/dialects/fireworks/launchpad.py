@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rekindle.dialects.fireworks.document_collections import Collection
 from rekindle.dialects.fireworks.fw_documents import firework_documents, flow_document, summary_document
-from rekindle.dialects.fireworks.launchpad_base import (
-    LaunchPadNotFound,
-    existing_fireworks,
-    fireworks_class,
-    workflow_of_firework,
-)
-from rekindle.dialects.fireworks.launchpad_changes import LaunchPadChanges
+from rekindle.dialects.fireworks.launchpad_base import existing_fireworks, fireworks_class, workflow_of_firework
+from rekindle.dialects.fireworks.launchpad_launches import LaunchPadLaunches, existing_launch, launch_of
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_of
-from rekindle.domain.errors import NotFound
 from rekindle.engine.queries import job_queries
 
 if TYPE_CHECKING:
@@ -25,12 +20,27 @@ Query = Mapping[str, Any]
 Sort = Sequence[tuple[str, int]]
 
 
-class LaunchPad(LaunchPadChanges):
+class LaunchPad(LaunchPadLaunches):
     """FireWorks' LaunchPad over a store. Scripts change one import:
 
         from rekindle.dialects.fireworks import LaunchPad
 
     Queries are MongoDB queries over the documents that FireWorks keeps."""
+
+    @property
+    def fireworks(self) -> Collection:
+        """Return the fireworks as a collection to query."""
+        return Collection("fireworks", self.opened)
+
+    @property
+    def launches(self) -> Collection:
+        """Return the launches, archived ones too, as a collection to query."""
+        return Collection("launches", self.opened)
+
+    @property
+    def workflows(self) -> Collection:
+        """Return the workflows as a collection to query."""
+        return Collection("workflows", self.opened)
 
     def get_fw_ids(
         self,
@@ -88,13 +98,7 @@ class LaunchPad(LaunchPadChanges):
         id."""
         made = fireworks_class("Launch")
         with self.opened() as session:
-            try:
-                job = job_queries.attempt(session, launch_id).job
-            except NotFound:
-                raise LaunchPadNotFound(f"No Launch exists with launch_id: {launch_id}") from None
-            document = _document(session, job)
-        every = [*document["launches"], *document["archived_launches"]]
-        return made.from_dict(next(one for one in every if one["launch_id"] == launch_id))
+            return made.from_dict(launch_of(session, existing_launch(session, launch_id)))
 
     def get_wf_by_fw_id(self, fw_id: int) -> Any:
         """Return the workflow of a firework as a FireWorks object. Needs the package fireworks."""

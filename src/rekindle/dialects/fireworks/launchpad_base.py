@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,16 +64,26 @@ class LaunchPadBase:
     @classmethod
     def from_file(cls, filename: str | Path, f_format: str | None = None) -> Self:
         """Make a LaunchPad from a my_launchpad.yaml (or .json). Raises LaunchPadNotFound if the file is missing."""
-        from rekindle.spec.loading import read_bytes, read_tree
-        from rekindle.spec.nodes import Problems
-        from rekindle.spec.values import data, table
+        from rekindle.spec.loading import read_bytes
 
         path = Path(filename)
         if not path.is_file():
             raise LaunchPadNotFound(f"no such file: {path}", hint="LaunchPad() needs none: it is the nearest store")
-        problems = Problems(str(path))
-        suffix = f".{f_format}" if f_format else path.suffix
-        found = table(read_tree(read_bytes(path), suffix, problems), "a LaunchPad's file", problems)
+        return cls._read(read_bytes(path), f_format or path.suffix.removeprefix("."), str(path))
+
+    @classmethod
+    def from_format(cls, f_str: str, f_format: str = "json") -> Self:
+        """Make a LaunchPad from the text that `to_format` returns."""
+        return cls._read(f_str.encode(), _known_format(f_format), "a LaunchPad's text")
+
+    @classmethod
+    def _read(cls, content: bytes, f_format: str, where: str) -> Self:
+        from rekindle.spec.loading import read_tree
+        from rekindle.spec.nodes import Problems
+        from rekindle.spec.values import data, table
+
+        problems = Problems(where)
+        found = table(read_tree(content, f".{f_format}", problems), "a LaunchPad's file", problems)
         document = data(found, "a LaunchPad's file", problems) if found is not None else {}
         problems.raise_any()
         return cls.from_dict(document)
@@ -85,6 +96,61 @@ class LaunchPadBase:
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters of this LaunchPad."""
         return {key: getattr(self, key) for key in ("host", "port", "name", "logdir", "store")}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as `to_dict`."""
+        return self.to_dict()
+
+    def to_db_dict(self) -> dict[str, Any]:
+        """Return the same as `to_dict`."""
+        return self.to_dict()
+
+    def to_format(self, f_format: str = "json", **kwargs: Any) -> str:
+        """Return the parameters of this LaunchPad as a text: json (`kwargs` as for json.dumps) or yaml."""
+        if _known_format(f_format) == "json":
+            return json.dumps(self.to_dict(), **kwargs)
+        import yaml
+
+        text: str = yaml.safe_dump(self.to_dict(), default_flow_style=False, allow_unicode=True)
+        return text
+
+    def to_file(self, filename: str | Path, f_format: str | None = None, **kwargs: Any) -> None:
+        """Write the parameters of this LaunchPad to a file, in the format that its name ends with."""
+        path = Path(filename)
+        text = self.to_format(f_format or path.suffix.removeprefix("."), **kwargs)
+        path.write_text(text, encoding="utf-8")
+
+    @property
+    def fw_name(self) -> str:
+        """Return the name under which FireWorks serializes a LaunchPad."""
+        return "fireworks::LaunchPad"
+
+    @property
+    def m_logger(self) -> logging.Logger:
+        """Return the logger of changes and refused changes."""
+        return LOG
+
+    def log_message(self, level: int, message: str) -> None:
+        """Log a message."""
+        LOG.log(level, message)
+
+    def tuneup(self, bkground: bool = True) -> None:  # noqa: ARG002 (FireWorks' signature)
+        """Do nothing: the store has its indexes."""
+        LOG.info("Performing db tune-up")
+
+    def get_new_fw_id(self, quantity: int = 1) -> int:  # noqa: ARG002 (FireWorks' signature)
+        """Raise LaunchPadRefused: the store numbers fireworks when they are added."""
+        raise LaunchPadRefused(
+            "Could not get next FW id: the store numbers fireworks when they are added",
+            hint="add_wf and append_wf return the new ids by those in the workflow",
+        )
+
+    def get_new_launch_id(self) -> int:
+        """Raise LaunchPadRefused: the store numbers launches when they begin."""
+        raise LaunchPadRefused(
+            "Could not get next launch id: the store numbers launches when they begin",
+            hint="reserve_fw and checkout_fw return the new id",
+        )
 
     def get_logdir(self) -> str | None:
         """Return the given log folder. Nothing is logged there."""
@@ -100,6 +166,14 @@ class LaunchPadBase:
         with replace(self.opened(), note=LOG.warning) as session, reconcile.reconciled(session):
             yield session
 
+
+def _known_format(f_format: str) -> str:
+    if f_format not in _FORMATS:
+        raise LaunchPadRefused(f"Unsupported format {f_format}", hint=f"formats are {', '.join(_FORMATS)}")
+    return f_format
+
+
+_FORMATS = ("json", "yaml")
 
 _IGNORED_PARAMETERS = frozenset(
     {
