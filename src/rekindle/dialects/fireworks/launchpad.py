@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rekindle.dialects.fireworks.document_collections import Collection
-from rekindle.dialects.fireworks.fw_documents import firework_documents, flow_document, summary_document
+from rekindle.dialects.fireworks.fw_documents import flow_document, summary_document
 from rekindle.dialects.fireworks.launchpad_base import existing_fireworks, fireworks_class, workflow_of_firework
 from rekindle.dialects.fireworks.launchpad_launches import LaunchPadLaunches, existing_launch, launch_of
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_of
 from rekindle.engine.queries import job_queries
-
-if TYPE_CHECKING:
-    from rekindle.engine.session import Session
 
 Query = Mapping[str, Any]
 Sort = Sequence[tuple[str, int]]
@@ -82,12 +79,6 @@ class LaunchPad(LaunchPadLaunches):
         found = [one for one in every if one in within][: limit or None]
         return len(found) if count_only else found
 
-    def get_fw_dict_by_id(self, fw_id: int) -> dict[str, Any]:
-        """Return a firework with its spec and all its launches. Raises LaunchPadNotFound, a ValueError, for an
-        unknown id."""
-        with self.opened() as session:
-            return _document(session, fw_id)
-
     def get_fw_by_id(self, fw_id: int) -> Any:
         """Return a firework as a FireWorks object. Needs the package fireworks."""
         made = fireworks_class("Firework")
@@ -142,9 +133,3 @@ class LaunchPad(LaunchPadLaunches):
 
 def _with_fworker_query(fworker: Any, query: dict[str, Any]) -> Query:
     return query if fworker is None else {"$and": [query, dict(fworker.query)]}
-
-
-def _document(session: Session, fw_id: int) -> dict[str, Any]:
-    existing_fireworks(session, [fw_id])
-    (found,) = firework_documents(session, [fw_id], times=True)
-    return {**found, "launches": found.get("launches", []), "archived_launches": found.get("archived_launches", [])}

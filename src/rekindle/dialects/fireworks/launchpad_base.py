@@ -19,6 +19,7 @@ from rekindle.engine.session import Session, open_session
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Workflow
+    from rekindle.engine.running.detached import DetachedOrder
 
 LOG = logging.getLogger("rekindle.fireworks")
 """Logs changes and refused changes, as FireWorks' LaunchPad does."""
@@ -51,6 +52,7 @@ class LaunchPadBase:
     ) -> None:
         self.host, self.port, self.name, self.logdir = host, port, name, logdir
         self.store = None if store is None else str(store)
+        self._orders: dict[int, DetachedOrder] = {}  # of the launches that this object has reserved
         unknown = sorted(set(more) - _IGNORED_PARAMETERS)
         if unknown or len(database) > len(_IGNORED_PARAMETERS):
             raise TypeError(f"LaunchPad has no parameter {', '.join(unknown) or 'beyond those of FireWorks'}")
@@ -137,6 +139,9 @@ class LaunchPadBase:
     def tuneup(self, bkground: bool = True) -> None:  # noqa: ARG002 (FireWorks' signature)
         """Do nothing: the store has its indexes."""
         LOG.info("Performing db tune-up")
+
+    def restore_backup_data(self, launch_id: int, fw_id: int) -> None:
+        """Do nothing: an end that cannot be recorded leaves launch and firework as they were."""
 
     def get_new_fw_id(self, quantity: int = 1) -> int:  # noqa: ARG002 (FireWorks' signature)
         """Raise LaunchPadRefused: the store numbers fireworks when they are added."""

@@ -11,7 +11,6 @@ import click
 
 from rekindle.dialects.command_session import open_reconciled, open_store
 from rekindle.dialects.fireworks.firework_operations import (
-    LostRuns,
     find_lost_runs,
     rerun_reserved,
     reserved_launches,
@@ -260,39 +259,6 @@ def cancel_qid(qid: str | None) -> None:  # noqa: ARG001 (FireWorks' signature)
     raise Refused(
         "no reservation is canceled: Slurm is not supported yet", hint="`rekindle cancel` ends what runs here"
     )
-
-
-@click.command(cls=LpadCommand)
-@click.option("-i", "--ignore_errors", is_flag=True, help="Accepted and ignored.")
-@click.option("-w", "--fworker_file", metavar="FILE", help="Accepted and ignored.")
-@click.option("-pe", "--print-errors", is_flag=True, help="Accepted and ignored.")
-def recover_offline(**_: object) -> None:
-    """Record the ends of runs without a runner. Any runner also does so by itself.
-
-    \b
-    Example:
-      rekindle lpad recover_offline
-    """
-    with open_store() as session:
-        found = find_lost_runs(session)
-        resolve_lost_runs(session, LostRuns({}, found.finished), refresh=True)
-    recovered = list(found.finished)
-    print_message(f"FINISHED recovering offline runs. {len(recovered)} job(s) recovered: {recovered}")
-
-
-@click.command(cls=LpadCommand)
-@firework_options
-@password_option
-def forget_offline(password: str | None, **filters: Any) -> None:  # noqa: ARG001 (nothing is changed)
-    """Forget offline launches: there are none.
-
-    \b
-    Example:
-      rekindle lpad forget_offline -i 1
-    """
-    with open_store() as session:
-        ids = required_fireworks(session, FireworkFilter(**filters), "forget")
-    print_message(f"Finished forget_offline, processed {len(ids)} FWs")
 
 
 @click.group()
