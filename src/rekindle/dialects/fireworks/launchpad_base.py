@@ -29,6 +29,10 @@ class LaunchPadNotFound(NotFound, ValueError):
     """A firework, launch or file does not exist. Also a ValueError, which scripts for FireWorks catch."""
 
 
+class LaunchPadFileNotFound(LaunchPadNotFound, FileNotFoundError):
+    """A file does not exist. Also a FileNotFoundError, which FireWorks raises."""
+
+
 class LaunchPadRefused(Refused, ValueError):
     """An operation is not possible in the present state. Also a ValueError, which scripts for FireWorks catch."""
 
@@ -70,7 +74,9 @@ class LaunchPadBase:
 
         path = Path(filename)
         if not path.is_file():
-            raise LaunchPadNotFound(f"no such file: {path}", hint="LaunchPad() needs none: it is the nearest store")
+            raise LaunchPadFileNotFound(
+                f"No such file or directory: '{path}'", hint="LaunchPad() needs none: it is the nearest store"
+            )
         return cls._read(read_bytes(path), f_format or path.suffix.removeprefix("."), str(path))
 
     @classmethod
@@ -196,20 +202,28 @@ _IGNORED_PARAMETERS = frozenset(
 """Further parameters of FireWorks' LaunchPad."""
 
 
-def existing_fireworks(session: Session, ids: Iterable[int]) -> list[StoredFirework]:
-    """Return these fireworks. Raises LaunchPadNotFound, a ValueError, for the first unknown id."""
+NO_FIREWORK, NO_FW, NO_WORKFLOW = (
+    "No Firework exists with id: {}",
+    "FW with id: {} not found!",
+    "Could not find a Workflow with fw_id={}",
+)
+"""FireWorks' messages for an unknown id, which scripts search for."""
+
+
+def existing_fireworks(session: Session, ids: Iterable[int], message: str = NO_FIREWORK) -> list[StoredFirework]:
+    """Return these fireworks. Raises LaunchPadNotFound, a ValueError, with this message for the first unknown id."""
     wanted = [int(one) for one in ids]
     found = read_fireworks(session, wanted)
     there = {one.id for one in found}
     for one in wanted:
         if one not in there:
-            raise LaunchPadNotFound(f"No Firework exists with id: {one}", hint="get_fw_ids() lists them")
+            raise LaunchPadNotFound(message.format(one), hint="get_fw_ids() lists them")
     return found
 
 
 def workflow_of_firework(session: Session, fw_id: int) -> Workflow:
     """Return the workflow of a firework."""
-    (firework,) = existing_fireworks(session, [fw_id])
+    (firework,) = existing_fireworks(session, [fw_id], NO_WORKFLOW)
     return next(one for one in workflows_of(session, [firework.id]) if one.id == firework.job.workflow)
 
 

@@ -20,6 +20,7 @@ from rekindle.dialects.fireworks.launchpad_changes import LaunchPadChanges
 from rekindle.dialects.fireworks.offline import (
     FORGOTTEN,
     offline_launches,
+    queue_ids,
     recover,
     reserve_firework,
     set_up,
@@ -120,22 +121,19 @@ class LaunchPadLaunches(LaunchPadChanges):
     def get_reservation_id_from_fw_id(self, fw_id: int) -> str | None:
         """Return the id that a queue has given to the job of a firework's live launch, or None."""
         with self.opened() as session:
-            live = {one.id for one in job_queries.attempts(session, [fw_id], live=True)}
-            found = [name for launch, name in detached.reservations(session).items() if launch in live]
-        return found[-1] if found else None
+            return queue_ids(session).get(fw_id)
 
     def get_fw_ids_from_reservation_id(self, reservation_id: Any) -> list[int]:
         """Return the fireworks whose launches have this id of a queue."""
         with self.opened() as session:
-            found = [one for one, name in detached.reservations(session).items() if name == str(reservation_id)]
-            return sorted({job_queries.attempt(session, one).job for one in found})
+            every = detached.reservations(session).values()
+            return sorted({job for job, name in every if name == str(reservation_id)})
 
     def cancel_reservation_by_reservation_id(self, reservation_id: Any) -> None:
         """Give the reserved fireworks with this id of a queue back."""
         with self.opened() as session:
-            reserved = {one.id for one in detached.detached_attempts(session) if one.state is State.QUEUED}
-            named = [one for one, name in detached.reservations(session).items() if name == str(reservation_id)]
-        found = [one for one in named if one in reserved]
+            known = queue_ids(session)
+            found = [one.id for one in offline_launches(session) if known.get(one.job) == str(reservation_id)]
         if not found:
             LOG.info("Can't find any reserved jobs with reservation id: %s", reservation_id)
         for launch in found:

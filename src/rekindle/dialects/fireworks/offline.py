@@ -30,6 +30,7 @@ from rekindle.engine.running.detached import (
     detached_attempts,
     expect_journal,
     release,
+    reservations,
     reserve,
 )
 from rekindle.engine.running.detached_run import DetachedEnd, run
@@ -153,6 +154,14 @@ def offline_launches(
         for one in found
         if (fireworks is None or one.job in fireworks) and (fworker is None or names.get(one.runner or 0) == fworker)
     ]
+
+
+def queue_ids(session: Session) -> dict[int, str]:
+    """Return, by firework, the id that a queue has given to the job of its live launch."""
+    found = reservations(session)
+    jobs = sorted({job for job, _ in found.values()})
+    live = job_queries.attempts(session, jobs, live=True) if jobs else []
+    return {one.job: found[one.id][1] for one in live if one.id in found}
 
 
 def end_reservations(session: Session, fireworks: Collection[int]) -> None:

@@ -262,10 +262,11 @@ def note_reservation(session: Session, attempt: Attempt, name: str) -> None:
         archive.events.add(session.clock(), _RESERVED, attempt.workflow, detail)
 
 
-def reservations(session: Session) -> dict[int, str]:
-    """Return, by attempt, the names that `note_reservation` has recorded, oldest first."""
+def reservations(session: Session) -> dict[int, tuple[int, str]]:
+    """Return, by attempt, its job and the name that `note_reservation` has recorded last."""
     with session.store.read() as archive:
-        return {one.detail["attempt"]: one.detail["reservation"] for one in archive.events.of_kind(_RESERVED)}
+        details = [one.detail for one in archive.events.of_kind(_RESERVED)]
+    return {one["attempt"]: (one["job"], one["reservation"]) for one in details}
 
 
 def _ingest(session: Session, batches: Sequence[JournalBatch], unstarted: Sequence[int] = ()) -> None:

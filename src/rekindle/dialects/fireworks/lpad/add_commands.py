@@ -44,6 +44,8 @@ def add(files: Sequence[Path], folders: bool, check: bool) -> None:  # noqa: ARG
 
 def read_checked_flow(path: Path) -> Flow:
     """Read and check a workflow file. Prints a note for settings that are ignored."""
+    if not path.exists():
+        raise NotFound(f"No such file or directory: '{path}'", hint="a workflow file: .yaml, .yml or .json")
     flow = read_flow_file(path)
     check_dupefinders(flow, str(path))
     for one in flow.fireworks:
@@ -55,7 +57,7 @@ def read_checked_flow(path: Path) -> Flow:
 def _flow_files(files: Sequence[Path], folders: bool) -> Iterator[Path]:
     for path in files:
         if not path.exists():
-            raise NotFound(f"there is no {path}", hint="a workflow file, or a folder of them")
+            raise NotFound(f"No such file or directory: '{path}'", hint="a workflow file, or a folder of them")
         if folders and not path.is_dir():
             raise NotFound(f"{path} is no folder", hint="without -d it is taken as a file")
         if not path.is_dir():

@@ -32,6 +32,7 @@ from rekindle.dialects.fireworks.lpad.options import (
     workflow_options,
 )
 from rekindle.dialects.fireworks.lpad.show_commands import display_fireworks
+from rekindle.dialects.fireworks.offline import end_reservations, offline_launches, queue_ids
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_workflows
 from rekindle.dialects.fireworks.workflow_operations import check_none_running, remove_workflows, workflow_list
 from rekindle.domain.errors import Refused
@@ -132,13 +133,17 @@ def _confirm_reset(removed: list[Workflow], password: str | None) -> None:
     if password is not None:
         if password != today:
             raise Refused(
-                f"--password {password:.40} is not today's date: nothing is removed", hint=f"--password {today}"
+                f"Invalid password! Password is today's date: {today}, not {password:.40}: nothing is removed",
+                hint=f"--password {today}",
             )
         return
     question = f"Are you sure? This will RESET {len(removed):,} workflows and all data. (Y/N) "
     click.echo(question, nl=False, err=True)
     if sys.stdin.readline().strip().upper() not in ("Y", "YES"):
-        raise Refused("nothing is removed: it needs a Y", hint=f"--password {today} asks nothing")
+        raise Refused(
+            "Incorrect input to confirm database reset, operation aborted: nothing is removed, it needs a Y",
+            hint=f"--password {today} asks nothing",
+        )
 
 
 _DAY = 24 * 3600
@@ -236,28 +241,35 @@ def detect_unreserved(seconds: int, reruns: bool, display_format: str | None) ->
     "-i", "--fw_id", "ids", cls=MultiValueOption, ids=True, required=True, metavar="IDS", help="The fireworks."
 )
 def get_qids(ids: tuple[str, ...]) -> None:
-    """Print the queue ids of fireworks: None without Slurm.
+    """Print the queue ids of fireworks, as `set_reservation_id` has recorded them, or None.
 
     \b
     Example:
       rekindle lpad get_qids -i 1
     """
     with open_store() as session:
-        for _ in required_fireworks(session, FireworkFilter(ids), "look up"):
-            click.echo("None")
+        known = queue_ids(session)
+        for one in required_fireworks(session, FireworkFilter(ids), "look up"):
+            click.echo(str(known.get(one)))
 
 
 @click.command(cls=LpadCommand)
-@click.option("--qid", metavar="ID", help="The reservation.")
-def cancel_qid(qid: str | None) -> None:  # noqa: ARG001 (FireWorks' signature)
-    """Cancel a reservation: not supported yet.
+@click.option("--qid", metavar="ID", required=True, help="The reservation.")
+def cancel_qid(qid: str) -> None:
+    """Give back the reserved fireworks with a queue's id. The job stays in the queue: cancel it there.
 
     \b
     Example:
       rekindle lpad cancel_qid --qid 1234
     """
-    raise Refused(
-        "no reservation is canceled: Slurm is not supported yet", hint="`rekindle cancel` ends what runs here"
+    with open_reconciled() as session:
+        known = queue_ids(session)
+        found = [one.job for one in offline_launches(session) if known.get(one.job) == qid]
+        end_reservations(session, found)
+    print_message(
+        f"Canceled the reservations of FWs: {found}"
+        if found
+        else f"Can't find any reserved jobs with reservation id: {qid}"
     )
 
 

@@ -48,7 +48,7 @@ COMMANDS = {
     "detect_lostruns": ("admin_commands:detect_lostruns", "Find launches whose process is gone."),
     "detect_unreserved": ("admin_commands:detect_unreserved", "Find launches that were reserved and never started."),
     "get_qids": ("admin_commands:get_qids", "Print the queue ids of fireworks."),
-    "cancel_qid": ("admin_commands:cancel_qid", "Cancel a reservation: not supported yet."),
+    "cancel_qid": ("admin_commands:cancel_qid", "Give back the reserved fireworks with a queue's id."),
     "reserve": ("offline_commands:reserve", "Reserve a firework to be launched without the store."),
     "recover_offline": ("offline_commands:recover_offline", "Record what offline launches have done."),
     "forget_offline": ("offline_commands:forget_offline", "Give up offline launches."),
