@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from rekindle.dialects.fireworks.job_actions import rekindle_action
+from rekindle.dialects.fireworks.flow import PERFORM
 from rekindle.dialects.fireworks.tasks.fwaction import action_dict, append_details
-from rekindle.domain.actions import action_document, read_action
+from rekindle.domain.actions import Action, action_document, read_action
 from rekindle.domain.errors import BadValue
 from rekindle.domain.models import Failure, StepOutcome
 from rekindle.domain.states import Cause, State
@@ -39,7 +41,7 @@ def launch_end(session: Session, attempt: Attempt, action: Any, state: str) -> l
     if state == "FIZZLED":
         return [_failed_end(attempt, fwaction, names, began, now)]
     last = len(names) - 1
-    acts = action_document(rekindle_action(fwaction, {}, attempt.job, last))
+    acts = action_document(_dynamic_action(attempt, fwaction, last))
     read_action(acts)
     result = json.dumps(fwaction) if fwaction else None
     step = StepOutcome(
@@ -61,6 +63,15 @@ def launch_end(session: Session, attempt: Attempt, action: Any, state: str) -> l
         steps=(step,),
     )
     return [*_steps(session, attempt, last, {}), end]
+
+
+def _dynamic_action(attempt: Attempt, fwaction: Mapping[str, Any], task: int) -> Action:
+    """Convert an FWAction as the step of a firework does. The module is imported by its name, as workers do, because it
+    runs users' Firetasks, which may open a LaunchPad."""
+    perform = importlib.import_module(PERFORM.partition(":")[0])
+    context = SimpleNamespace(job=attempt.job, attempt=attempt.number)  # the part of a worker's that is read
+    made: Action = perform.rekindle_action(fwaction, {}, context, task)
+    return made
 
 
 def _steps(session: Session, attempt: Attempt, count: int, result: Mapping[str, Any]) -> list[StepEnded]:
