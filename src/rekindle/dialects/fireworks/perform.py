@@ -47,6 +47,11 @@ def perform(task: int, ctx: Context) -> Action:
         spec = apply_changes(spec, result or {})
     _write_firework_files(launch_spec, ctx, again=task > 0)
     _copy_input_files(spec, again=task > 0)
+    background = launch_spec.get("_background_tasks")
+    if background:
+        from rekindle.dialects.fireworks.tasks.background_tasks import start_background
+
+        start_background(background, _spec_at_launch(launch_spec, ctx))
     done: dict[str, Any] = {}
     last = task >= task_count - 1
     for one in tasks[task:] if last else tasks[task : task + 1]:
@@ -56,6 +61,10 @@ def perform(task: int, ctx: Context) -> Action:
         if any(found.get(key) for key in STOPS_LATER_TASKS):
             last = True
             break
+    if background and last:
+        from rekindle.dialects.fireworks.tasks.background_tasks import finish_background
+
+        finish_background(background, _spec_at_launch(launch_spec, ctx))
     return rekindle_action(done, _children_changes(spec, ctx) if last else {}, ctx, task)
 
 
@@ -138,6 +147,7 @@ def _job_entries(
             "priority": template.priority,
             "workdir": template.workdir,
             "when": template.when,
+            "leave_running": template.leave_running,
             "values": firework_binding(one) | extra,
         }
     return entries

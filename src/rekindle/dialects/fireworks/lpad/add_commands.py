@@ -10,7 +10,7 @@ import click
 
 from rekindle.dialects.command_session import open_store
 from rekindle.dialects.fireworks.flow_file import read_flow, read_flow_file
-from rekindle.dialects.fireworks.lpad.messages import print_message, print_note
+from rekindle.dialects.fireworks.lpad.messages import print_message
 from rekindle.dialects.fireworks.lpad.options import LpadCommand, MultiValueOption
 from rekindle.dialects.fireworks.workflow_operations import add_flow, append_flow, check_dupefinders
 from rekindle.domain.errors import NotFound, UsageError
@@ -43,14 +43,11 @@ def add(files: Sequence[Path], folders: bool, check: bool) -> None:  # noqa: ARG
 
 
 def read_checked_flow(path: Path) -> Flow:
-    """Read and check a workflow file. Prints a note for settings that are ignored."""
+    """Read and check a workflow file."""
     if not path.exists():
         raise NotFound(f"No such file or directory: '{path}'", hint="a workflow file: .yaml, .yml or .json")
     flow = read_flow_file(path)
     check_dupefinders(flow, str(path))
-    for one in flow.fireworks:
-        if one.spec.get("_background_tasks"):
-            print_note(f"{path}: firework {one.id} ({one.name}) has `_background_tasks`, which are not run")
     return flow
 
 
