@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +227,52 @@ def test_a_rerun_waits_for_the_end_of_an_offline_launch(lpad: Lpad) -> None:
     assert lpad.rekindle("rlaunch", "-s", "singleshot").code == 0
     assert lpad.states() == {"slow": "COMPLETED"}
     assert sound(lpad)
+
+
+@pytest.mark.parametrize(("option", "after"), [("--fizzle", "FIZZLED"), ("--rerun", "READY")])
+def test_a_launch_whose_node_died_is_lost_after_a_time(lpad: Lpad, option: str, after: str) -> None:
+    lpad.add(SLOW)
+    lpad.ok("reserve", "--launch_dir", "there")
+    process = start(lpad, "there")
+    lpad.ok("recover_offline")
+    process.kill()
+    process.wait(30)
+    (journal,) = (lpad.folder / "there/FW_offline/journal").iterdir()
+    worker = int(re.search(r'"pid":(\d+)', journal.read_text())[1])  # type: ignore[index]
+    os.killpg(worker, signal.SIGKILL)
+    time.sleep(1.1)
+    assert "Lost FireWorks: 0" in lpad.ok("detect_lostruns", option).out
+    assert lpad.states() == {"slow": "RUNNING"}
+    assert "Lost FireWorks: 1" in lpad.ok("detect_lostruns", "--time", 1, option).out
+    assert lpad.states() == {"slow": after}
+    assert sound(lpad)
+
+
+def test_an_old_reservation_is_given_back_and_launched(lpad: Lpad, away: Callable[..., Done]) -> None:
+    lpad.add(TWO)
+    lpad.ok("reserve", "--launch_dir", "there")
+    assert lpad.ok("detect_unreserved", "--time", 0, "--rerun").out == "[1]\n"
+    assert lpad.rekindle("rlaunch", "-s", "rapidfire").code == 0
+    assert lpad.states() == {"first": "COMPLETED", "second": "COMPLETED"}
+    assert away("there").code == 1
+    assert lpad.log() == ["run"]
+
+
+def test_a_copy_of_a_store_does_not_touch_the_launches_of_the_original(
+    lpad: Lpad, tmp_path_factory: pytest.TempPathFactory, away: Callable[..., Done]
+) -> None:
+    lpad.add(TWO)
+    lpad.ok("reserve", "--launch_dir", "there")
+    copy = tmp_path_factory.mktemp("copies") / "copy"
+    shutil.copytree(lpad.folder, copy)
+    with contextlib.chdir(copy):
+        assert lpad.rekindle("work").code == 0
+        lpad.ok("recover_offline")
+        lpad.ok("rerun_fws", "-i", 1)
+        assert lpad.states() == {"first": "READY", "second": "WAITING"}
+    assert away("there").code == 0
+    lpad.ok("recover_offline")
+    assert lpad.states() == {"first": "COMPLETED", "second": "READY"}
 
 
 def test_a_store_is_moved_together_with_its_offline_launches(lpad: Lpad, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,13 +201,21 @@ class LaunchPadChanges(LaunchPadBase):
         """Find runs whose runner is dead. Returns the lost launches, the lost fireworks, and the fireworks that ended
         without a record, by id.
 
-        Lost runs are known at once: `expiration_secs` only leaves out launches that began later. `fizzle` leaves the
+        Lost runs are known at once: `expiration_secs` only leaves out launches that began later. Offline launches, and
+        those of scripts, are lost after this time (default: four hours) without a sign of life. `fizzle` leaves the
         lost ones FIZZLED, `rerun` runs them again, and `refresh` records the ends."""
-        from rekindle.dialects.fireworks.firework_operations import find_lost_runs, resolve_lost_runs
+        from rekindle.dialects.fireworks.firework_operations import FOUR_HOURS, find_lost_runs, resolve_lost_runs
 
         with self.opened() as session:
             least = max(expiration_secs, min_runtime or 0)
-            found = find_lost_runs(session, query, launch_query, min_age=least, max_age=max_runtime)
+            found = find_lost_runs(
+                session,
+                query,
+                launch_query,
+                min_age=least,
+                max_age=max_runtime,
+                silent_for=expiration_secs or FOUR_HOURS,
+            )
             resolve_lost_runs(session, found, fizzle=fizzle, rerun_lost=rerun, refresh=refresh)
         return list(found.lost.values()), list(found.lost), list(found.finished)
 

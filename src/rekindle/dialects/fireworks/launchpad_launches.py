@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from rekindle.engine.session import Session
 
 _TWO_WEEKS = 14 * 24 * 3600
-_FOUR_HOURS = 4 * 3600
 _MAINTENANCE_SECONDS = 120.0
 
 
@@ -215,7 +214,7 @@ class LaunchPadLaunches(LaunchPadChanges):
         `infinite` repeat that every `maintain_interval` seconds (default: 120)."""
         while True:
             LOG.info("Performing maintenance on Launchpad...")
-            self.detect_lostruns(_FOUR_HOURS, fizzle=True)
+            self.detect_lostruns(fizzle=True)
             self.detect_unreserved(rerun=True)
             LOG.info("LaunchPad was MAINTAINED.")
             if not infinite:

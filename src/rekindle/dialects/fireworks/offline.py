@@ -29,6 +29,7 @@ from rekindle.engine.running.detached import (
     collect,
     detached_attempts,
     expect_journal,
+    last_sign,
     release,
     reservations,
     reserve,
@@ -162,6 +163,20 @@ def queue_ids(session: Session) -> dict[int, str]:
     jobs = sorted({job for job, _ in found.values()})
     live = job_queries.attempts(session, jobs, live=True) if jobs else []
     return {one.job: found[one.id][1] for one in live if one.id in found}
+
+
+def silent_launches(session: Session, seconds: float) -> list[Attempt]:
+    """Return the offline launches, and those of scripts, that run and have given no sign of life for this long."""
+    latest = session.clock() - seconds
+    running = [one for one in offline_launches(session) if one.state is State.RUNNING]
+    return [one for one in running if max(last_sign(session, one), _ping_time(one)) <= latest]
+
+
+def _ping_time(launch: Attempt) -> float:
+    try:
+        return Path(launch.folder or "", PING_FILE).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def end_reservations(session: Session, fireworks: Collection[int]) -> None:

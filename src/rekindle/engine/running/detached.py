@@ -14,6 +14,7 @@ first, so that the process then starts nothing.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -45,7 +46,7 @@ from rekindle.journal.log import seal_journal
 from rekindle.journal.orders import Assignment, TaskTemplate
 from rekindle.journal.paths import attempt_folder, journal_path
 from rekindle.journal.processes import host_name, start_of
-from rekindle.journal.records import Ended, Opened, Record, Sealed, Started
+from rekindle.journal.records import Ended, Record, Sealed, Started
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Runner
@@ -280,8 +281,9 @@ def _ingest(session: Session, batches: Sequence[JournalBatch], unstarted: Sequen
         paths.check()
         active = _active(archive)
         back = [one.id for _, one in active if one.state is State.QUEUED and one.token in result.returned]
-        if back or unstarted:
-            give_back(archive, [*(one.id for _, one in active if one.id in unstarted), *back], now)
+        back += [one.id for _, one in active if one.state is State.QUEUED and one.id in unstarted]
+        if back:
+            give_back(archive, back, now)
         for runner in archive.runners.detached():
             if not archive.attempts.active(runner.id):
                 for worker, *_ in archive.runners.journals(runner.id):
@@ -293,13 +295,14 @@ def _ingest(session: Session, batches: Sequence[JournalBatch], unstarted: Sequen
     notify(session.store.folder, live_runners(registered, now))
 
 
-def begun(session: Session, attempt: Attempt) -> Opened | None:
-    """Return which process has begun to write the journal of a detached attempt; None: none has."""
+def last_sign(session: Session, attempt: Attempt) -> float:
+    """Return when something was last heard of a detached attempt that runs: a record, or the start of a script."""
     with session.store.read() as archive:
-        journals = _journals(archive, [(runner, one) for runner, one in _active(archive) if one.id == attempt.id])
-    journal = journals.get(attempt.id)
-    if journal is None:
-        return None
-    reader = JournalReader(attempt.token, Path(session.store.folder, journal[0]))
-    reader.identify()
-    return reader.opened
+        (now,) = archive.attempts.by_id([attempt.id])
+        journal = _journals(archive, [(runner, one) for runner, one in _active(archive) if one.id == attempt.id])
+    signs = [at for step in now.steps for at in (step.started, step.ended) if at is not None]
+    path = journal.get(attempt.id)
+    if path is not None:
+        with contextlib.suppress(OSError):
+            signs.append(Path(session.store.folder, path[0]).stat().st_mtime)
+    return max((*signs, now.started or now.queued or 0.0))

@@ -11,6 +11,7 @@ import click
 
 from rekindle.dialects.command_session import open_reconciled, open_store
 from rekindle.dialects.fireworks.firework_operations import (
+    FOUR_HOURS,
     find_lost_runs,
     rerun_reserved,
     reserved_launches,
@@ -182,7 +183,8 @@ def detect_lostruns(
 ) -> None:
     """Find launches whose process is gone.
 
-    That is known at once, without a timeout. The next runner runs them again by itself.
+    That is known at once, without a timeout. The next runner runs them again by itself. Only an offline launch, whose
+    process is not known, counts as lost after --time (default: four hours) without a sign of life.
 
     \b
     Example:
@@ -192,7 +194,13 @@ def detect_lostruns(
     """
     with open_store() as session:
         filters = [None if one is None else parse_query(one) for one in (query, launch_query)]
-        found = find_lost_runs(session, *filters, min_age=max(seconds, min_runtime or 0), max_age=max_runtime)
+        found = find_lost_runs(
+            session,
+            *filters,
+            min_age=max(seconds, min_runtime or 0),
+            max_age=max_runtime,
+            silent_for=seconds or FOUR_HOURS,
+        )
         lost, ended = list(found.lost), list(found.finished)
         for ids in (lost, ended):
             if display_format not in (None, "none"):
@@ -226,7 +234,7 @@ def detect_unreserved(seconds: int, reruns: bool, display_format: str | None) ->
     Example:
       rekindle lpad detect_unreserved --time 3600 --rerun
     """
-    with open_store() as session:
+    with open_reconciled() as session:
         stale = reserved_launches(session, seconds)
         if display_format not in (None, "none"):
             documents = display_fireworks(session, [one.job for one in stale], display_format or "less")
