@@ -275,6 +275,37 @@ def test_a_copy_of_a_store_does_not_touch_the_launches_of_the_original(
     assert lpad.states() == {"first": "COMPLETED", "second": "READY"}
 
 
+def test_a_recovery_in_a_copy_of_the_folder_runs_offline(lpad: Lpad, away: Callable[..., Done]) -> None:
+    first = "echo first >> trace; echo first >> $LPAD_PLACE/log"
+    then = "cat trace >> $LPAD_PLACE/log; test -e $LPAD_PLACE/mended"
+    tasks = ", ".join(f'{{_fw_name: ScriptTask, script: "{line}", use_shell: true}}' for line in (first, then))
+    lpad.add(f"{{name: two tasks, spec: {{_tasks: [{tasks}]}}}}")
+    lpad.ok("reserve", "--launch_dir", "there")
+    assert away("there").code == 0
+    lpad.ok("recover_offline")
+    (lpad.folder / "mended").touch()
+    lpad.ok("rerun_fws", "-i", 1, "--task-level", "--copy-data")
+    lpad.ok("reserve", "--launch_dir", "again")
+    assert "0 job(s)" in lpad.ok("recover_offline").out
+    assert lpad.states() == {"two tasks": "RESERVED"}
+    assert away("again").code == 0
+    lpad.ok("recover_offline")
+    assert lpad.states() == {"two tasks": "COMPLETED"}
+    assert lpad.log() == ["first"] * 3
+    assert sound(lpad)
+
+
+@pytest.mark.parametrize(("option", "after"), [("-i", "RESERVED"), ("-pe", "FIZZLED")])
+def test_a_launch_whose_folder_is_gone_fizzles_unless_errors_are_ignored(lpad: Lpad, option: str, after: str) -> None:
+    lpad.add(TWO)
+    lpad.ok("reserve", "--launch_dir", "there")
+    shutil.rmtree(lpad.folder / "there")
+    done = lpad.ok("recover_offline", option)
+    assert "FAILED to recover offline fw_ids: [1]" in done.out
+    assert ("failed recovering launch_id=1" in done.err) == (option == "-pe")
+    assert lpad.states()["first"] == after
+
+
 def test_a_store_is_moved_together_with_its_offline_launches(lpad: Lpad, monkeypatch: pytest.MonkeyPatch) -> None:
     (lpad.folder / "project").mkdir()
     monkeypatch.chdir(lpad.folder / "project")
@@ -333,7 +364,10 @@ def test_scripts_set_up_run_and_recover_offline_launches(
     assert pad.recover_offline(launch) is None
     assert pad.get_fw_dict_by_id(1)["state"] == "RESERVED"
     assert launch_rocket(None, strm_lvl="CRITICAL")
+    runs = pad.offline_runs.find({"completed": False, "deprecated": False}, {"launch_id": 1})
+    assert list(runs) == [{"launch_id": launch}]
     assert pad.recover_offline(launch) is None
+    assert pad.offline_runs.count_documents({}) == 0
     assert [pad.get_fw_dict_by_id(one)["state"] for one in (1, 2)] == ["COMPLETED", "READY"]
     fw, launch = pad.reserve_fw(None, os.curdir)
     pad.forget_offline(launch)

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rekindle.dialects.fireworks.fw_documents import firework_documents
 from rekindle.dialects.fireworks.launchpad_base import LaunchPadRefused
+from rekindle.dialects.fireworks.offline import offline_runs
 from rekindle.dialects.fireworks.queries import (
     select_fireworks,
     select_launches,
     select_workflows,
+    sorted_documents,
     stored_workflow_documents,
 )
+from rekindle.domain.documents.conditions import parse_condition
 from rekindle.domain.documents.ordering import ABSENT, values_at
 from rekindle.domain.errors import BadValue
 
@@ -55,15 +58,23 @@ def _same(_: Session, documents: Sequence[Document]) -> list[Document]:
     return list(documents)
 
 
+def _select_offline_runs(session: Session, query: Query, sort: Sort) -> list[Document]:
+    condition = parse_condition(query)
+    found = [one for one in offline_runs(session) if condition(one)]
+    return sorted_documents(found, sort)
+
+
 COLLECTIONS: Mapping[str, tuple[SelectKeys, ReadDocuments]] = {
     "fireworks": (_select_fireworks, _firework_documents),
     "launches": (select_launches, _same),
     "workflows": (_select_workflows, stored_workflow_documents),
+    "offline_runs": (_select_offline_runs, _same),
 }
 
 _INSTEAD = {
     "fireworks": "update_spec, rerun_fw, pause_fw, defuse_fw and set_priority change fireworks",
     "launches": "complete_launch and mark_fizzled end launches",
+    "offline_runs": "recover_offline and forget_offline end offline launches",
     "workflows": "add_wf, append_wf, archive_wf and delete_wf change workflows",
 }
 _WRITING = re.compile(

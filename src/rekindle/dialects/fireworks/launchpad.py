@@ -35,6 +35,11 @@ class LaunchPad(LaunchPadLaunches):
         return Collection("launches", self.opened)
 
     @property
+    def offline_runs(self) -> Collection:
+        """Return the offline launches that have not ended as a collection to query."""
+        return Collection("offline_runs", self.opened)
+
+    @property
     def workflows(self) -> Collection:
         """Return the workflows as a collection to query."""
         return Collection("workflows", self.opened)

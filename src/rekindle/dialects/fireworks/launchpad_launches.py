@@ -153,14 +153,15 @@ class LaunchPadLaunches(LaunchPadChanges):
     def recover_offline(
         self,
         launch_id: int,
-        ignore_errors: bool = False,  # noqa: ARG002 (FireWorks' signature)
+        ignore_errors: bool = False,
         print_errors: bool = False,
     ) -> int | None:
-        """Record what an offline launch has done so far. Returns None, or the firework if its folder cannot be read."""
+        """Record what an offline launch has done so far. Returns None, or the firework if its files cannot be read. If
+        they are gone it is FIZZLED, unless `ignore_errors`."""
         with self.reconciled() as session:
             attempt = existing_launch(session, launch_id)
             try:
-                recover(session, [launch_id])
+                recover(session, attempt, ignore_errors=ignore_errors)
             except (RekindleError, OSError) as error:
                 if print_errors:
                     LOG.error("failed recovering launch_id=%s: %s", launch_id, error)

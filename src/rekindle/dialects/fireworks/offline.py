@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from rekindle.dialects.fireworks.flow import date_text
-from rekindle.dialects.fireworks.fw_documents import firework_documents
+from rekindle.dialects.fireworks.fw_documents import firework_documents, firework_name
 from rekindle.dialects.fireworks.fw_states import launch_state
 from rekindle.dialects.fireworks.queries import fireworks_predicate
 from rekindle.dialects.fireworks.spec_changes import EMPTY_ACTION, combined_action
@@ -29,6 +29,8 @@ from rekindle.engine.running.detached import (
     collect,
     detached_attempts,
     expect_journal,
+    fail,
+    journal_folders,
     last_sign,
     release,
     reservations,
@@ -37,7 +39,7 @@ from rekindle.engine.running.detached import (
 from rekindle.engine.running.detached_run import DetachedEnd, run
 
 if TYPE_CHECKING:
-    from rekindle.domain.models import Attempt
+    from rekindle.domain.models import Attempt, ReadyJob
     from rekindle.engine.session import Session
 
 FIREWORK_FILE, OFFLINE_FILE, PING_FILE = "FW.json", "FW_offline.json", "FW_ping.json"
@@ -56,7 +58,13 @@ def reserve_firework(
     """Reserve the first ready firework that matches a filter, or `firework`, to be launched in `directory`. Returns
     None if there is none. `fworker`: the name of the fworker that will launch it."""
     wanted = query if firework is None else {"fw_id": firework}
-    return reserve(session, fireworks_predicate(wanted), GivenFolder(str(directory), shared=True), fworker)
+
+    def place(job: ReadyJob, attempt: int, _: float) -> GivenFolder:
+        if job.next.take == "copy":  # is never mixed with other files
+            return GivenFolder(str(directory / f"launch_{attempt}"), shared=False)
+        return GivenFolder(str(directory), shared=True)
+
+    return reserve(session, fireworks_predicate(wanted), place, fworker)
 
 
 def set_up(session: Session, order: DetachedOrder, directory: Path) -> None:
@@ -169,12 +177,19 @@ def silent_launches(session: Session, seconds: float) -> list[Attempt]:
     """Return the offline launches, and those of scripts, that run and have given no sign of life for this long."""
     latest = session.clock() - seconds
     running = [one for one in offline_launches(session) if one.state is State.RUNNING]
-    return [one for one in running if max(last_sign(session, one), _ping_time(one)) <= latest]
+    return [one for one in running if max(last_sign(session, one), _ping_time(session, one)) <= latest]
 
 
-def _ping_time(launch: Attempt) -> float:
+def _folder_of(session: Session, launch: Attempt) -> Path | None:
+    """Return the folder in which an offline launch is set up; None: a script runs it."""
+    folder = journal_folders(session).get(launch.id)
+    return None if folder is None else folder.parent
+
+
+def _ping_time(session: Session, launch: Attempt) -> float:
+    folder = _folder_of(session, launch)
     try:
-        return Path(launch.folder or "", PING_FILE).stat().st_mtime
+        return 0.0 if folder is None else (folder / PING_FILE).stat().st_mtime
     except OSError:
         return 0.0
 
@@ -186,6 +201,33 @@ def end_reservations(session: Session, fireworks: Collection[int]) -> None:
         release(session, reserved, "it was launched otherwise")
 
 
-def recover(session: Session, launches: Collection[int]) -> Collected:
-    """Record what the journals of these launches say. A launch that still runs stays as it is."""
-    return collect(session, launches)
+def recover(session: Session, launch: Attempt, *, ignore_errors: bool) -> Collected:
+    """Record what the journal of an offline launch says. A launch that still runs stays as it is.
+
+    Raises NotFound if the files of the launch are gone, which then FIZZLES unless `ignore_errors`, and other errors if
+    they cannot be read, which changes nothing."""
+    found, folder = collect(session, [launch.id]), _folder_of(session, launch)
+    if found.unstarted and folder is not None and folder.parent.is_dir() and not (folder / OFFLINE_FILE).exists():
+        why = f"it can never start: there is no {OFFLINE_FILE} in {folder}"
+        if not ignore_errors:
+            fail(session, [launch.id], why)
+        raise NotFound(f"launch_id={launch.id}: {why}", hint="rerun its firework")
+    return found
+
+
+def offline_runs(session: Session) -> list[dict[str, Any]]:
+    """Return the offline launches that have not ended, as FireWorks' collection `offline_runs` has them."""
+    launches = detached_attempts(session, journal_folders(session).keys())
+    jobs = {row.job.id: row.job for row in job_queries.jobs(session, [one.job for one in launches])}
+    return [
+        {
+            "fw_id": one.job,
+            "launch_id": one.id,
+            "name": firework_name(jobs[one.job]),
+            "created_on": date_text(one.queued or 0.0),
+            "updated_on": date_text(last_sign(session, one)),
+            "deprecated": False,
+            "completed": False,
+        }
+        for one in launches
+    ]

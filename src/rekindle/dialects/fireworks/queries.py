@@ -212,7 +212,12 @@ def select_launches(session: Session, query: MongoQuery, sort: Sort = ()) -> lis
         for launch in one.get(key, ())
     )
     found = {launch["launch_id"]: launch for launch in every if condition(launch)}
-    return [found[number] for number in _sorted([(number, found[number]) for number in sorted(found)], sort)]
+    return sorted_documents([found[number] for number in sorted(found)], sort)
+
+
+def sorted_documents(documents: Sequence[dict[str, Any]], sort: Sort) -> list[dict[str, Any]]:
+    """Return documents in a given order."""
+    return [documents[at] for at in _sorted(list(enumerate(documents)), sort)]
 
 
 def _fireworks_of_launches(query: MongoQuery) -> MongoQuery:

@@ -20,7 +20,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rekindle.domain.errors import Refused
-from rekindle.domain.models import Attempt, Failure, GivenFolder
+from rekindle.domain.models import Attempt, Failure
 from rekindle.domain.packing import Capacity
 from rekindle.domain.states import Cause, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
@@ -49,7 +49,7 @@ from rekindle.journal.processes import host_name, start_of
 from rekindle.journal.records import Ended, Record, Sealed, Started
 
 if TYPE_CHECKING:
-    from rekindle.domain.models import Runner
+    from rekindle.domain.models import GivenFolder, ReadyJob, Runner
     from rekindle.domain.selection import Predicate
     from rekindle.engine.session import Session
     from rekindle.store.archive import Snapshot, Transaction
@@ -67,15 +67,15 @@ class DetachedOrder(msgspec.Struct, frozen=True):
     assignment: Assignment
 
 
-def reserve(session: Session, only: Predicate, folder: GivenFolder, label: str) -> DetachedOrder | None:
+def reserve(
+    session: Session, only: Predicate, place: Callable[[ReadyJob, int, float], GivenFolder], label: str
+) -> DetachedOrder | None:
     """Claim the first ready job that meets a condition, without running it. Return None if there is none.
 
-    `folder`: where the attempt will run; one that continues in another folder keeps that. `label` names the runner."""
+    `place` chooses its folder, as in WorkOptions. `label` names the runner."""
     worker = WorkerHandle(WorkerInfo(EXECUTOR, "", 0, 0), JournalReader(EXECUTOR, Path()))
     tasks, now = TaskTemplates(session.store.identity), session.clock()
-    scope = ClaimScope(
-        None, _UNLIMITED, 0, session.store.folder, host_name(), only, lambda *_: folder, owner="a detached process"
-    )
+    scope = ClaimScope(None, _UNLIMITED, 0, session.store.folder, host_name(), only, place, owner="a detached process")
     scope = without_patterns(session, scope, 1)
     with session.store.read() as archive:
         if not archive.queue.ready(None, 1, scope.host, scope.only):
@@ -100,6 +100,16 @@ def detached_attempts(session: Session, ids: Collection[int] | None = None) -> l
 
 def _active(archive: Snapshot) -> list[tuple[Runner, Attempt]]:
     return [(runner, one) for runner in archive.runners.detached() for one in archive.attempts.active(runner.id)]
+
+
+def journal_folders(session: Session) -> dict[int, Path]:
+    """Return, by attempt, the folder of `expect_journal` of the detached attempts that have not ended."""
+    with session.store.read() as archive:
+        journals = _journals(archive, _active(archive))
+    paths = {number: journal[0] for number, journal in journals.items() if journal is not None}
+    return {
+        number: Path(os.path.normpath(Path(session.store.folder, path))).parents[1] for number, path in paths.items()
+    }
 
 
 def expect_journal(session: Session, attempt: Attempt, folder: str) -> None:
@@ -191,22 +201,37 @@ def release(session: Session, ids: Collection[int], message: str) -> list[int]:
     with session.store.read() as archive:
         active = [(runner, one) for runner, one in _active(archive) if one.id in ids]
         journals = _journals(archive, active)
-    unstarted, ends = [], []
+    unstarted, ends, now = [], [], session.clock()
     for _, attempt in active:
         if attempt.state is State.QUEUED and _cannot_start(journals[attempt.id], session.store.folder):
             unstarted.append(attempt.id)
         else:
-            ends.append(
-                JournalBatch(attempt.token, [_canceled(attempt, message, session.clock())], _end(journals, attempt))
-            )
+            end = _end(attempt, State.CANCELED, Cause.CANCELED, message, now)
+            ends.append(JournalBatch(attempt.token, [end], _position(journals, attempt)))
     if unstarted or ends:
         _ingest(session, ends, unstarted)
     return sorted(attempt.id for _, attempt in active)
 
 
-def _end(journals: dict[int, tuple[str, int] | None], attempt: Attempt) -> int:
+def _position(journals: dict[int, tuple[str, int] | None], attempt: Attempt) -> int:
     journal = journals[attempt.id]
     return 0 if journal is None else journal[1]
+
+
+def fail(session: Session, ids: Collection[int], message: str) -> None:
+    """End detached attempts as failed: they cannot start, and `message` says why. What has been journaled is ingested
+    before."""
+    collect(session, ids)
+    with session.store.read() as archive:
+        active = [(runner, one) for runner, one in _active(archive) if one.id in ids]
+        journals = _journals(archive, active)
+    now = session.clock()
+    ends = [
+        JournalBatch(one.token, [_end(one, State.FAILED, Cause.START, message, now)], _position(journals, one))
+        for _, one in active
+    ]
+    if ends:
+        _ingest(session, ends)
 
 
 def _cannot_start(journal: tuple[str, int] | None, store_folder: str) -> bool:
@@ -221,14 +246,14 @@ def _cannot_start(journal: tuple[str, int] | None, store_folder: str) -> bool:
         return not path.parent.parent.parent.exists()  # without its folder the process cannot start
 
 
-def _canceled(attempt: Attempt, message: str, now: float) -> Ended:
+def _end(attempt: Attempt, state: State, cause: Cause, message: str, now: float) -> Ended:
     return Ended(
         attempt=attempt.id,
         token=attempt.token,
-        state=State.CANCELED,
+        state=state,
         ended=max(now, attempt.started or now),
         started=attempt.started or attempt.queued,
-        cause=Cause.CANCELED,
+        cause=cause,
         failure=Failure(message=message),
     )
 

@@ -76,10 +76,12 @@ def reserve(fw_id: int | None, launch_dir: Path, fworker_file: Path | None) -> N
 
 
 @click.command(cls=LpadCommand)
-@click.option("-i", "--ignore_errors", is_flag=True, help="Accepted and ignored: an error never changes a firework.")
+@click.option(
+    "-i", "--ignore_errors", is_flag=True, help="Leave a firework RESERVED if the files of its launch are gone."
+)
 @_fworker_option
 @click.option("-pe", "--print-errors", is_flag=True, help="Print why launches cannot be recovered.")
-def recover_offline(ignore_errors: bool, fworker_file: Path | None, print_errors: bool) -> None:  # noqa: ARG001
+def recover_offline(ignore_errors: bool, fworker_file: Path | None, print_errors: bool) -> None:
     """Record what offline launches have done: how they began and ended. Those that still run stay as they are.
 
     Also record the ends of launches whose runner is gone, as any runner does by itself.
@@ -94,7 +96,7 @@ def recover_offline(ignore_errors: bool, fworker_file: Path | None, print_errors
         launches = offline_launches(session, fworker=fworker)
         for one in launches:
             try:
-                found = recover(session, [one.id])
+                found = recover(session, one, ignore_errors=ignore_errors)
             except (RekindleError, OSError) as error:
                 failed.add(one.job)
                 if print_errors:
