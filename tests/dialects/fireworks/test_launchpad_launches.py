@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from pathlib import Path
@@ -179,3 +180,17 @@ def test_a_launch_that_a_script_does_not_have_is_not_ended_by_it(pad: LaunchPad)
     for call in (pad.complete_launch, pad.mark_fizzled, pad.ping_launch, pad.cancel_reservation, pad.recover_offline):
         with pytest.raises(ValueError, match="No Launch exists with launch_id=99"):
             call(99)
+
+
+def parameters(member: object) -> list[str]:
+    found = inspect.signature(member).parameters if callable(member) else ()
+    return [one for one in found if one not in ("self", "cls")]
+
+
+def test_every_public_name_of_fireworks_launchpad_is_here_with_its_parameters() -> None:
+    from fireworks import LaunchPad as Original
+
+    wanted = {name: parameters(one) for name, one in inspect.getmembers(Original) if not name.startswith("_")}
+    assert {
+        name: parameters(getattr(LaunchPad, name, "absent")) for name in wanted if hasattr(LaunchPad, name)
+    } == wanted

@@ -62,9 +62,9 @@ class LaunchPadBase:
             raise TypeError(f"LaunchPad has no parameter {', '.join(unknown) or 'beyond those of FireWorks'}")
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
         """Make a LaunchPad from `to_dict` output, of this class or of FireWorks'."""
-        known = {key: value for key, value in found.items() if key in {"host", "port", "name", "logdir", "store"}}
+        known = {key: value for key, value in d.items() if key in {"host", "port", "name", "logdir", "store"}}
         return cls(**known)
 
     @classmethod
