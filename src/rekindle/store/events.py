@@ -33,6 +33,11 @@ class Events:
             rows = self._db.named_rows(SQL["events_of_workflow"], workflow=workflow, **page)
         return [LoggedEvent(row.id, row.at, row.kind, row.workflow, from_json(row.detail)) for row in reversed(rows)]
 
+    def of_kind(self, kind: str) -> list[LoggedEvent]:
+        """Return the events of a kind, oldest first."""
+        rows = self._db.named_rows(SQL["events_of_kind"], kind=kind)
+        return [LoggedEvent(row.id, row.at, row.kind, row.workflow, from_json(row.detail)) for row in rows]
+
     def count(self, workflow: int | None) -> int:
         """Return the number of events."""
         if workflow is None:

@@ -90,8 +90,17 @@ class Runners:
         return None if row is None else self._runner(row)
 
     def alive(self) -> list[Runner]:
-        """Return the runners that have not ended by their rows. engine.presence decides whether they are alive."""
+        """Return the runners that have not ended by their rows. engine.presence decides whether they are alive.
+        Those that stand for detached attempts are left out."""
         return [self._runner(row) for row in self._db.named_rows(SQL["alive"])]
+
+    def detached(self) -> list[Runner]:
+        """Return the runners that stand for detached attempts and have not ended."""
+        return [self._runner(row) for row in self._db.named_rows(SQL["detached"])]
+
+    def count_detached(self, workflow: int | None) -> int:
+        """Return the number of detached attempts that have not ended; `workflow` None: of all workflows."""
+        return int(self._db.value(SQL["count_detached"], workflow=workflow))
 
     def with_free_slots(self) -> list[int]:
         """Return the ids of those of them with fewer active attempts than slots."""

@@ -312,7 +312,7 @@ def test_failed_task_resumes_in_a_copy_or_the_same_folder(pad: Launchpad) -> Non
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("rlaunch", "singleshot", "--offline"), 1, "launches need the store"),
+        (("rlaunch", "singleshot", "--offline"), 1, "no launch is set up there"),
         (("rlaunch", "singleshot", "--pdb"), 1, "--pdb"),
         (("rlaunch", "rapidfire", "--nlaunches", "some"), 64, "--nlaunches some"),
         (("rlaunch", "-w", "nowhere.yaml", "rapidfire"), 1, "nowhere.yaml"),

@@ -144,14 +144,13 @@ def test_a_command_without_any_selection_is_refused_and_a_wrong_one_changes_noth
         (["rerun_fws", "-i", "two"], "two"),
         (["rerun_fws", "-i", "2", "-cp", "-pd"], "--previous-dir"),
         (["rerun_fws", "-i", "2", "-lid", "1"], "--task-level"),
-        (["get_launchdir", "99"], "no firework 99"),
+        (["get_launchdir", "99"], "No Firework exists with id: 99"),
         (["frobnicate"], "no command 'frobnicate'"),
         (["rerun_fw", "-i", "2"], "rerun_fws"),
         (["-l", "nowhere.yaml", "get_fws"], "nowhere.yaml"),
         (["update_fws", "-i", "2", "-u", "x"], "-u is not JSON"),
         (["update_fws", "-i", "2", "--mongo", "-u", '{"$set": {"state": 1}}'], "only the spec"),
         (["update_fws", "-i", "2", "-u", '{"_tasks": 5}'], "_tasks"),
-        (["cancel_qid", "--qid", "7"], "not supported yet"),
         (["webgui"], "no web interface yet"),
     ],
     ids=lambda found: " ".join(found) if isinstance(found, list) else "",
@@ -263,7 +262,7 @@ def test_other_jobs_of_the_store_are_left_alone(chain: Lpad) -> None:
     assert chain.json("get_fws", "-d", "count") == 5
     done = chain("pause_fws", "-i", ODD, 6)
     assert done.code == 1
-    assert "no firework 6" in done.err
+    assert "Firework exists with fw_id=6" in done.err
     chain.ok("pause_fws", "-q", "{}", "--password", date.today().isoformat())
     assert '"held": false' in chain.rekindle("jobs", "show", "plain", "--json").out
 
@@ -349,7 +348,7 @@ def test_detour_is_appended_between_fireworks_and_children(chain: Lpad) -> None:
         **dict.fromkeys((1, 2, 3, 5, 6, 7, 8, 9), "COMPLETED"),
         ODD: "FIZZLED",
     }
-    for words, said in ((["-i", "99"], "no firework 99"), (["-i", "1", "-f", "nowhere.yaml"], "nowhere.yaml")):
+    for words, said in ((["-i", "99"], "with fw_id=99"), (["-i", "1", "-f", "nowhere.yaml"], "nowhere.yaml")):
         done = chain("append_wflow", "-f", "more.yaml", *words)
         assert done.code == 1
         assert said in done.err

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from rekindle.dialects.fireworks.duplicates import find_sharing
 from rekindle.dialects.fireworks.fw_states import DEFUSED, PAUSED
+from rekindle.dialects.fireworks.offline import silent_launches
 from rekindle.dialects.fireworks.queries import MongoQuery, select_fireworks
 from rekindle.dialects.fireworks.stored_fireworks import StoredFirework, fireworks_of, read_fireworks
 from rekindle.domain.errors import PlanRefused
@@ -22,6 +23,7 @@ from rekindle.engine.queries import job_queries
 from rekindle.engine.queries.selections import SelectedJobs
 from rekindle.engine.rerun import control, rerun
 from rekindle.engine.running import reconcile
+from rekindle.engine.running.detached import release
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Attempt
@@ -247,11 +249,16 @@ def _requests(ids: Sequence[int], how: How, launches: Mapping[int, int]) -> list
     return [*([(plain, how)] if plain else []), *named]
 
 
+FOUR_HOURS = 4 * 3600.0
+"""After this time without a sign of life FireWorks takes a run for lost."""
+
+
 class LostRuns(msgspec.Struct, frozen=True):
     """RESERVED and RUNNING fireworks whose runner is dead."""
 
     lost: dict[int, int]  # fw_id -> launch_id; the process is gone
     finished: tuple[int, ...]  # ended, and the end is not recorded in the store yet
+    silent: frozenset[int] = frozenset()  # launches among the lost that no runner has, and whose process is not known
 
 
 def find_lost_runs(
@@ -261,20 +268,24 @@ def find_lost_runs(
     *,
     min_age: float = 0,
     max_age: float | None = None,
+    silent_for: float = FOUR_HOURS,
 ) -> LostRuns:
-    """Find lost runs that match the queries and began `min_age` to `max_age` seconds ago. Changes nothing."""
+    """Find lost runs that match the queries and began `min_age` to `max_age` seconds ago. Changes nothing.
+
+    Offline launches, and those of scripts, are lost if they have given no sign of life for `silent_for` seconds."""
     active = select_fireworks(session, {"state": {"$in": ["RESERVED", "RUNNING"]}})
+    silent = {one.job: one.id for one in silent_launches(session, silent_for)}
     seen = reconcile.plan_reattach(session, active).jobs if active else ()
-    wanted = {one.id for one in seen if one.found in ("gone", "finished")}
+    wanted = {one.id for one in seen if one.found in ("gone", "finished")} | silent.keys()
     if query is not None:
         wanted &= set(select_fireworks(session, query))
     if launch_query is not None:
         wanted &= set(select_fireworks(session, launch_query, launches=True))
     wanted &= _launched_between(session, wanted, min_age, max_age)
     attempts = {row.job.id: row.job.attempt or 0 for row in job_queries.jobs(session, sorted(wanted))} if wanted else {}
-    lost = sorted(one.id for one in seen if one.found == "gone" and one.id in wanted)
+    lost = sorted(one.id for one in seen if (one.found == "gone" or one.id in silent) and one.id in wanted)
     finished = sorted(one.id for one in seen if one.found == "finished" and one.id in wanted)
-    return LostRuns({one: attempts[one] for one in lost}, tuple(finished))
+    return LostRuns({one: attempts[one] for one in lost}, tuple(finished), frozenset(silent.values()))
 
 
 def _launched_between(session: Session, ids: set[int], min_age: float, max_age: float | None) -> set[int]:
@@ -292,10 +303,16 @@ def resolve_lost_runs(
 ) -> None:
     """End lost runs as requested: `rerun_lost` runs the lost ones again, `fizzle` leaves them FIZZLED, and each of
     the three options records the ends of finished ones."""
-    if found.lost and rerun_lost:
-        reconcile.reattach(session, list(found.lost))
-    elif found.lost and fizzle:
-        _fizzle(session, list(found.lost))
+    silent = [number for number, launch in found.lost.items() if launch in found.silent]
+    lost = [number for number in found.lost if number not in silent]
+    if silent and (rerun_lost or fizzle):
+        release(session, [found.lost[one] for one in silent], "it was lost: it gave no sign of life any more")
+        if rerun_lost:
+            rerun.plan_and_apply(session, [(silent, How())], {"selection": {"jobs": silent}, "how": {"lost": True}})
+    if lost and rerun_lost:
+        reconcile.reattach(session, lost)
+    elif lost and fizzle:
+        _fizzle(session, lost)
     if found.finished and (refresh or fizzle or rerun_lost):
         reconcile.reattach(session, found.finished)
 

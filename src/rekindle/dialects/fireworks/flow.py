@@ -104,7 +104,7 @@ def define_flow(flow: Flow, directory: str) -> Definition:
     jobs = []
     for firework, name in zip(flow.fireworks, names, strict=True):
         template = job_template(firework.spec)
-        shape = (tuple(step.name for step in template.steps), template.priority, template.when)
+        shape = (tuple(step.name for step in template.steps), template.priority, template.when, template.leave_running)
         if shape not in shapes:
             shapes[shape] = len(templates)
             templates.append(template)
@@ -150,6 +150,7 @@ def job_template(spec: Mapping[str, Any]) -> JobTemplate:
         priority=priority_of(spec),
         workdir="attempt",
         when="finished" if spec.get("_allow_fizzled_parents") else "completed",
+        leave_running=bool(spec.get("_background_tasks")),  # from one task to the next
     )
 
 

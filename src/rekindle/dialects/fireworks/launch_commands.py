@@ -11,6 +11,7 @@ import msgspec
 
 from rekindle.dialects.command_session import open_store
 from rekindle.dialects.fireworks.fw_states import fw_state
+from rekindle.dialects.fireworks.offline import offline_folders, printed_output
 from rekindle.dialects.fireworks.rocket_launcher import (
     FWORKER_FILE,
     FWorker,
@@ -19,6 +20,7 @@ from rekindle.dialects.fireworks.rocket_launcher import (
     RapidfireOptions,
     attempts_of,
     launch_many,
+    launch_offline,
     launch_one,
     read_fworker,
     redirect,
@@ -122,31 +124,45 @@ def rlaunch(
 
 @rlaunch.command()
 @click.option("-f", "--fw_id", type=int, metavar="FW_ID", help="Launch this firework, whatever the fworker selects.")
-@click.option("--offline", is_flag=True, help="Not supported: launches need the store.")
+@click.option("--offline", is_flag=True, help="Run the launch that is set up in this folder, without the store.")
 @click.option("--pdb", is_flag=True, help="Not supported: tasks run in processes of their own.")
 @click.pass_obj
 @outlives_reader
 def singleshot(launcher: LaunchOptions, /, fw_id: int | None, offline: bool, pdb: bool) -> int:
     """Launch one firework, in this folder.
 
+    With --offline it is the one that `lpad reserve` has set up in this folder. `lpad recover_offline` records its end.
+
     \b
     Example:
       rekindle rlaunch singleshot
       rekindle rlaunch singleshot -f 3
+      rekindle rlaunch singleshot --offline
     """
-    if offline:
-        raise Refused("--offline is not supported: launches need the store", hint="leave it out: the store is a file")
     if pdb:
         raise Refused(
             "--pdb: tasks run in processes of their own, without a terminal",
             hint="the traceback is kept: `lpad get_fws -i FW_ID -d all`",
         )
+    if offline:
+        return _launch_offline(launcher, Path.cwd())
     with open_store() as session:
         done = launch_one(session, launcher.fworker, Path.cwd(), fw_id, launcher.log.launch)
         _report_none_ready(session, launcher, done, fw_id)
         for attempt in attempts_of(session, done.launches):
             show_launch(session, attempt)
     return _exit_code(launcher, done)
+
+
+def _launch_offline(launcher: LaunchOptions, directory: Path) -> int:
+    launcher.log.info(f"Launching Rocket in directory: {directory}")
+    done = launch_offline(launcher.fworker, directory)
+    click.echo(printed_output(directory, "out"), nl=False)
+    click.echo(printed_output(directory, "err"), nl=False, err=True)
+    if done.ended is not None and done.ended.failure is not None:
+        click.echo(done.ended.failure.traceback or done.ended.failure.message, err=True)
+    launcher.log.info("Rocket finished")
+    return INTERRUPTED if done.interrupted_by is not None else 0
 
 
 def _rapidfire_options(command: Any) -> Any:
@@ -157,16 +173,26 @@ def _rapidfire_options(command: Any) -> Any:
 
 @rlaunch.command()
 @_rapidfire_options
+@click.option("--offline", is_flag=True, help="Run the launches that are set up in this folder and those below it.")
 @click.pass_obj
-def rapidfire(launcher: LaunchOptions, /, local_redirect: bool, **options: Any) -> int:
+def rapidfire(launcher: LaunchOptions, /, local_redirect: bool, offline: bool, **options: Any) -> int:
     """Launch fireworks until none is left, each in a new folder launcher_… in the working directory.
+
+    With --offline run the launches that are set up in the folders below this one and have not run, without the store.
 
     \b
     Example:
       rekindle rlaunch rapidfire
       rekindle rlaunch rapidfire --nlaunches infinite --max_loops 100 --sleep 30
     """
-    return _rapidfire(launcher, _rapidfire_settings(1, **options), local_redirect)
+    how = _rapidfire_settings(1, **options)
+    if not offline:
+        return _rapidfire(launcher, how, local_redirect)
+    for directory in offline_folders(Path.cwd())[: how.most]:
+        code = _launch_offline(launcher, directory)
+        if code:
+            return code
+    return 0
 
 
 @rlaunch.command()

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rekindle.dialects.fireworks.fw_documents import firework_documents, flow_document, summary_document
-from rekindle.dialects.fireworks.launchpad_base import (
-    LaunchPadNotFound,
-    existing_fireworks,
-    fireworks_class,
-    workflow_of_firework,
-)
-from rekindle.dialects.fireworks.launchpad_changes import LaunchPadChanges
+from rekindle.dialects.fireworks.document_collections import Collection
+from rekindle.dialects.fireworks.fw_documents import flow_document, summary_document
+from rekindle.dialects.fireworks.launchpad_base import existing_fireworks, fireworks_class, workflow_of_firework
+from rekindle.dialects.fireworks.launchpad_launches import LaunchPadLaunches, existing_launch, launch_of
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_of
-from rekindle.domain.errors import NotFound
 from rekindle.engine.queries import job_queries
-
-if TYPE_CHECKING:
-    from rekindle.engine.session import Session
 
 Query = Mapping[str, Any]
 Sort = Sequence[tuple[str, int]]
 
 
-class LaunchPad(LaunchPadChanges):
+class LaunchPad(LaunchPadLaunches):
     """FireWorks' LaunchPad over a store. Scripts change one import:
 
         from rekindle.dialects.fireworks import LaunchPad
 
     Queries are MongoDB queries over the documents that FireWorks keeps."""
+
+    @property
+    def fireworks(self) -> Collection:
+        """Return the fireworks as a collection to query."""
+        return Collection("fireworks", self.opened)
+
+    @property
+    def launches(self) -> Collection:
+        """Return the launches, archived ones too, as a collection to query."""
+        return Collection("launches", self.opened)
+
+    @property
+    def offline_runs(self) -> Collection:
+        """Return the offline launches that have not ended as a collection to query."""
+        return Collection("offline_runs", self.opened)
+
+    @property
+    def workflows(self) -> Collection:
+        """Return the workflows as a collection to query."""
+        return Collection("workflows", self.opened)
 
     def get_fw_ids(
         self,
@@ -72,12 +84,6 @@ class LaunchPad(LaunchPadChanges):
         found = [one for one in every if one in within][: limit or None]
         return len(found) if count_only else found
 
-    def get_fw_dict_by_id(self, fw_id: int) -> dict[str, Any]:
-        """Return a firework with its spec and all its launches. Raises LaunchPadNotFound, a ValueError, for an
-        unknown id."""
-        with self.opened() as session:
-            return _document(session, fw_id)
-
     def get_fw_by_id(self, fw_id: int) -> Any:
         """Return a firework as a FireWorks object. Needs the package fireworks."""
         made = fireworks_class("Firework")
@@ -88,13 +94,7 @@ class LaunchPad(LaunchPadChanges):
         id."""
         made = fireworks_class("Launch")
         with self.opened() as session:
-            try:
-                job = job_queries.attempt(session, launch_id).job
-            except NotFound:
-                raise LaunchPadNotFound(f"No Launch exists with launch_id: {launch_id}") from None
-            document = _document(session, job)
-        every = [*document["launches"], *document["archived_launches"]]
-        return made.from_dict(next(one for one in every if one["launch_id"] == launch_id))
+            return made.from_dict(launch_of(session, existing_launch(session, launch_id)))
 
     def get_wf_by_fw_id(self, fw_id: int) -> Any:
         """Return the workflow of a firework as a FireWorks object. Needs the package fireworks."""
@@ -138,9 +138,3 @@ class LaunchPad(LaunchPadChanges):
 
 def _with_fworker_query(fworker: Any, query: dict[str, Any]) -> Query:
     return query if fworker is None else {"$and": [query, dict(fworker.query)]}
-
-
-def _document(session: Session, fw_id: int) -> dict[str, Any]:
-    existing_fireworks(session, [fw_id])
-    (found,) = firework_documents(session, [fw_id], times=True)
-    return {**found, "launches": found.get("launches", []), "archived_launches": found.get("archived_launches", [])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from rekindle.engine.session import Session, open_session
 
 if TYPE_CHECKING:
     from rekindle.domain.models import Workflow
+    from rekindle.engine.running.detached import DetachedOrder
 
 LOG = logging.getLogger("rekindle.fireworks")
 """Logs changes and refused changes, as FireWorks' LaunchPad does."""
@@ -25,6 +27,10 @@ LOG = logging.getLogger("rekindle.fireworks")
 
 class LaunchPadNotFound(NotFound, ValueError):
     """A firework, launch or file does not exist. Also a ValueError, which scripts for FireWorks catch."""
+
+
+class LaunchPadFileNotFound(LaunchPadNotFound, FileNotFoundError):
+    """A file does not exist. Also a FileNotFoundError, which FireWorks raises."""
 
 
 class LaunchPadRefused(Refused, ValueError):
@@ -50,29 +56,42 @@ class LaunchPadBase:
     ) -> None:
         self.host, self.port, self.name, self.logdir = host, port, name, logdir
         self.store = None if store is None else str(store)
+        self._orders: dict[int, DetachedOrder] = {}  # of the launches that this object has reserved
         unknown = sorted(set(more) - _IGNORED_PARAMETERS)
         if unknown or len(database) > len(_IGNORED_PARAMETERS):
             raise TypeError(f"LaunchPad has no parameter {', '.join(unknown) or 'beyond those of FireWorks'}")
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
         """Make a LaunchPad from `to_dict` output, of this class or of FireWorks'."""
-        known = {key: value for key, value in found.items() if key in {"host", "port", "name", "logdir", "store"}}
+        known = {key: value for key, value in d.items() if key in {"host", "port", "name", "logdir", "store"}}
         return cls(**known)
 
     @classmethod
     def from_file(cls, filename: str | Path, f_format: str | None = None) -> Self:
         """Make a LaunchPad from a my_launchpad.yaml (or .json). Raises LaunchPadNotFound if the file is missing."""
-        from rekindle.spec.loading import read_bytes, read_tree
-        from rekindle.spec.nodes import Problems
-        from rekindle.spec.values import data, table
+        from rekindle.spec.loading import read_bytes
 
         path = Path(filename)
         if not path.is_file():
-            raise LaunchPadNotFound(f"no such file: {path}", hint="LaunchPad() needs none: it is the nearest store")
-        problems = Problems(str(path))
-        suffix = f".{f_format}" if f_format else path.suffix
-        found = table(read_tree(read_bytes(path), suffix, problems), "a LaunchPad's file", problems)
+            raise LaunchPadFileNotFound(
+                f"No such file or directory: '{path}'", hint="LaunchPad() needs none: it is the nearest store"
+            )
+        return cls._read(read_bytes(path), f_format or path.suffix.removeprefix("."), str(path))
+
+    @classmethod
+    def from_format(cls, f_str: str, f_format: str = "json") -> Self:
+        """Make a LaunchPad from the text that `to_format` returns."""
+        return cls._read(f_str.encode(), _known_format(f_format), "a LaunchPad's text")
+
+    @classmethod
+    def _read(cls, content: bytes, f_format: str, where: str) -> Self:
+        from rekindle.spec.loading import read_tree
+        from rekindle.spec.nodes import Problems
+        from rekindle.spec.values import data, table
+
+        problems = Problems(where)
+        found = table(read_tree(content, f".{f_format}", problems), "a LaunchPad's file", problems)
         document = data(found, "a LaunchPad's file", problems) if found is not None else {}
         problems.raise_any()
         return cls.from_dict(document)
@@ -85,6 +104,64 @@ class LaunchPadBase:
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters of this LaunchPad."""
         return {key: getattr(self, key) for key in ("host", "port", "name", "logdir", "store")}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as `to_dict`."""
+        return self.to_dict()
+
+    def to_db_dict(self) -> dict[str, Any]:
+        """Return the same as `to_dict`."""
+        return self.to_dict()
+
+    def to_format(self, f_format: str = "json", **kwargs: Any) -> str:
+        """Return the parameters of this LaunchPad as a text: json (`kwargs` as for json.dumps) or yaml."""
+        if _known_format(f_format) == "json":
+            return json.dumps(self.to_dict(), **kwargs)
+        import yaml
+
+        text: str = yaml.safe_dump(self.to_dict(), default_flow_style=False, allow_unicode=True)
+        return text
+
+    def to_file(self, filename: str | Path, f_format: str | None = None, **kwargs: Any) -> None:
+        """Write the parameters of this LaunchPad to a file, in the format that its name ends with."""
+        path = Path(filename)
+        text = self.to_format(f_format or path.suffix.removeprefix("."), **kwargs)
+        path.write_text(text, encoding="utf-8")
+
+    @property
+    def fw_name(self) -> str:
+        """Return the name under which FireWorks serializes a LaunchPad."""
+        return "fireworks::LaunchPad"
+
+    @property
+    def m_logger(self) -> logging.Logger:
+        """Return the logger of changes and refused changes."""
+        return LOG
+
+    def log_message(self, level: int, message: str) -> None:
+        """Log a message."""
+        LOG.log(level, message)
+
+    def tuneup(self, bkground: bool = True) -> None:  # noqa: ARG002 (FireWorks' signature)
+        """Do nothing: the store has its indexes."""
+        LOG.info("Performing db tune-up")
+
+    def restore_backup_data(self, launch_id: int, fw_id: int) -> None:
+        """Do nothing: an end that cannot be recorded leaves launch and firework as they were."""
+
+    def get_new_fw_id(self, quantity: int = 1) -> int:  # noqa: ARG002 (FireWorks' signature)
+        """Raise LaunchPadRefused: the store numbers fireworks when they are added."""
+        raise LaunchPadRefused(
+            "Could not get next FW id: the store numbers fireworks when they are added",
+            hint="add_wf and append_wf return the new ids by those in the workflow",
+        )
+
+    def get_new_launch_id(self) -> int:
+        """Raise LaunchPadRefused: the store numbers launches when they begin."""
+        raise LaunchPadRefused(
+            "Could not get next launch id: the store numbers launches when they begin",
+            hint="reserve_fw and checkout_fw return the new id",
+        )
 
     def get_logdir(self) -> str | None:
         """Return the given log folder. Nothing is logged there."""
@@ -100,6 +177,14 @@ class LaunchPadBase:
         with replace(self.opened(), note=LOG.warning) as session, reconcile.reconciled(session):
             yield session
 
+
+def _known_format(f_format: str) -> str:
+    if f_format not in _FORMATS:
+        raise LaunchPadRefused(f"Unsupported format {f_format}", hint=f"formats are {', '.join(_FORMATS)}")
+    return f_format
+
+
+_FORMATS = ("json", "yaml")
 
 _IGNORED_PARAMETERS = frozenset(
     {
@@ -117,20 +202,28 @@ _IGNORED_PARAMETERS = frozenset(
 """Further parameters of FireWorks' LaunchPad."""
 
 
-def existing_fireworks(session: Session, ids: Iterable[int]) -> list[StoredFirework]:
-    """Return these fireworks. Raises LaunchPadNotFound, a ValueError, for the first unknown id."""
+NO_FIREWORK, NO_FW, NO_WORKFLOW = (
+    "No Firework exists with id: {}",
+    "FW with id: {} not found!",
+    "Could not find a Workflow with fw_id={}",
+)
+"""FireWorks' messages for an unknown id, which scripts search for."""
+
+
+def existing_fireworks(session: Session, ids: Iterable[int], message: str = NO_FIREWORK) -> list[StoredFirework]:
+    """Return these fireworks. Raises LaunchPadNotFound, a ValueError, with this message for the first unknown id."""
     wanted = [int(one) for one in ids]
     found = read_fireworks(session, wanted)
     there = {one.id for one in found}
     for one in wanted:
         if one not in there:
-            raise LaunchPadNotFound(f"No Firework exists with id: {one}", hint="get_fw_ids() lists them")
+            raise LaunchPadNotFound(message.format(one), hint="get_fw_ids() lists them")
     return found
 
 
 def workflow_of_firework(session: Session, fw_id: int) -> Workflow:
     """Return the workflow of a firework."""
-    (firework,) = existing_fireworks(session, [fw_id])
+    (firework,) = existing_fireworks(session, [fw_id], NO_WORKFLOW)
     return next(one for one in workflows_of(session, [firework.id]) if one.id == firework.job.workflow)
 
 

@@ -12,7 +12,11 @@ from rekindle.dialects.fireworks.firework_operations import NO_LAUNCHES, RerunOp
 from rekindle.dialects.fireworks.flow_file import read_flow
 from rekindle.dialects.fireworks.launchpad_base import (
     LOG,
+    NO_FIREWORK,
+    NO_FW,
+    NO_WORKFLOW,
     LaunchPadBase,
+    LaunchPadNotFound,
     LaunchPadRefused,
     existing_fireworks,
     workflow_of_firework,
@@ -20,6 +24,7 @@ from rekindle.dialects.fireworks.launchpad_base import (
 from rekindle.dialects.fireworks.stored_fireworks import StoredFirework
 from rekindle.dialects.fireworks.workflow_operations import add_flow
 from rekindle.domain.errors import BadValue
+from rekindle.engine.queries import job_queries
 from rekindle.engine.session import Session
 
 Operation = Callable[[Session, Sequence[StoredFirework]], Mapping[int, str]]
@@ -59,7 +64,7 @@ class LaunchPadChanges(LaunchPadBase):
 
         flow = read_flow(new_wf if isinstance(new_wf, Mapping) else new_wf.to_dict())
         with self.opened() as session:
-            existing_fireworks(session, fw_ids)
+            existing_fireworks(session, fw_ids, NO_WORKFLOW)
             ids = append_flow(session, list(fw_ids), flow, detour=detour, pull=pull_spec_mods)
         if not isinstance(new_wf, Mapping):
             _assign_ids(new_wf, ids)
@@ -84,16 +89,19 @@ class LaunchPadChanges(LaunchPadBase):
         options = RerunOptions(task_level=recover_launch is not None, folder=folder)
         launches = {fw_id: recover_launch} if isinstance(recover_launch, int) else NO_LAUNCHES
         with self.reconciled() as session:
-            existing_fireworks(session, [fw_id])
+            (before,) = existing_fireworks(session, [fw_id], NO_FW)
+            if recover_launch is not None:
+                launch = _launch_to_recover(session, fw_id, recover_launch)
             done = rerun_fireworks(
                 session, [fw_id], options, {"jobs": [fw_id]}, launches, with_duplicates=rerun_duplicates
             )
         for number, why in (*done.skipped, *done.refused):
             if recover_launch is not None and number == fw_id:
                 raise LaunchPadRefused(
-                    f"FW with id {number} cannot be recovered: {why}", hint="recover_launch=None reruns it"
+                    f"No recovery info found in launch {launch}: FW with id {number} cannot be recovered: {why}",
+                    hint="recover_launch=None reruns it",
                 )
-            LOG.warning("Cannot rerun fw_id=%s: %s", number, why)
+            LOG.warning("Cannot rerun fw_id=%s: it is %s. %s", number, before.state, why)
         for number in done.duplicates:
             LOG.info("Also rerunning duplicate fw_id: %s", number)
         return [*([fw_id] if done.planned else []), *done.duplicates]
@@ -102,7 +110,10 @@ class LaunchPadChanges(LaunchPadBase):
         """Pause a firework that has not started. Returns its id, name and state, or None if it is unchanged."""
         from rekindle.dialects.fireworks.firework_operations import pause
 
-        return self._change_firework(pause, fw_id)
+        now = self._change_firework(pause, fw_id)
+        if now is None:
+            LOG.error("No pausable (WAITING,READY,RESERVED) Firework exists with fw_id=%s", fw_id)
+        return now
 
     def resume_fw(self, fw_id: int) -> dict[str, Any] | None:
         """Resume a paused firework. Returns as `pause_fw`."""
@@ -115,7 +126,7 @@ class LaunchPadChanges(LaunchPadBase):
         the fireworks that share its launch are rerun. Returns as `pause_fw`."""
         from rekindle.dialects.fireworks.firework_operations import defuse
 
-        return self._change_firework(partial(defuse, with_duplicates=rerun_duplicates), fw_id)
+        return self._change_firework(partial(defuse, with_duplicates=rerun_duplicates), fw_id, NO_FW)
 
     def reignite_fw(self, fw_id: int) -> dict[str, Any] | None:
         """Reignite a defused firework. If it had fizzled, it is FIZZLED again. Returns as `pause_fw`."""
@@ -195,13 +206,21 @@ class LaunchPadChanges(LaunchPadBase):
         """Find runs whose runner is dead. Returns the lost launches, the lost fireworks, and the fireworks that ended
         without a record, by id.
 
-        Lost runs are known at once: `expiration_secs` only leaves out launches that began later. `fizzle` leaves the
+        Lost runs are known at once: `expiration_secs` only leaves out launches that began later. Offline launches, and
+        those of scripts, are lost after this time (default: four hours) without a sign of life. `fizzle` leaves the
         lost ones FIZZLED, `rerun` runs them again, and `refresh` records the ends."""
-        from rekindle.dialects.fireworks.firework_operations import find_lost_runs, resolve_lost_runs
+        from rekindle.dialects.fireworks.firework_operations import FOUR_HOURS, find_lost_runs, resolve_lost_runs
 
         with self.opened() as session:
             least = max(expiration_secs, min_runtime or 0)
-            found = find_lost_runs(session, query, launch_query, min_age=least, max_age=max_runtime)
+            found = find_lost_runs(
+                session,
+                query,
+                launch_query,
+                min_age=least,
+                max_age=max_runtime,
+                silent_for=expiration_secs or FOUR_HOURS,
+            )
             resolve_lost_runs(session, found, fizzle=fizzle, rerun_lost=rerun, refresh=refresh)
         return list(found.lost.values()), list(found.lost), list(found.finished)
 
@@ -226,18 +245,35 @@ class LaunchPadChanges(LaunchPadBase):
                 raise LaunchPadRefused(f"Invalid password! Password is today's date: {today}")
             if password != today and count > max_reset_wo_password:
                 raise LaunchPadRefused(
-                    f"there are {count} workflows, more than max_reset_wo_password ({max_reset_wo_password})",
+                    f"Password check cannot be overridden since the size of DB ({count} workflows) is greater than the "
+                    f"max_reset_wo_password parameter ({max_reset_wo_password})",
                     hint=f"the password is today's date: {today}",
                 )
             remove_workflows(session)
         LOG.info("LaunchPad was RESET.")
 
-    def _change_firework(self, operation: Operation, fw_id: int) -> dict[str, Any] | None:
+    def _change_firework(self, operation: Operation, fw_id: int, unknown: str = NO_FIREWORK) -> dict[str, Any] | None:
         with self.reconciled() as session:
-            refused = operation(session, existing_fireworks(session, [fw_id]))
+            refused = operation(session, existing_fireworks(session, [fw_id], unknown))
             _log_refused(refused)
             (now,) = existing_fireworks(session, [fw_id])
         return None if refused else {"fw_id": now.id, "name": now.job.name, "state": now.state}
+
+
+def _launch_to_recover(session: Session, fw_id: int, wanted: Literal["last"] | int) -> int:
+    """Return the launch that a recovery continues. Raises LaunchPadNotFound or LaunchPadRefused, with FireWorks'
+    words, if the firework has none."""
+    every = job_queries.attempts(session, [fw_id])
+    live = [one.id for one in every if one.archived_by is None]
+    if isinstance(wanted, int):
+        if wanted not in {one.id for one in every}:
+            raise LaunchPadNotFound(
+                f"launch_id: {wanted} is no launch of fw_id: {fw_id}: FW with id {fw_id} cannot be recovered from it"
+            )
+        return wanted
+    if not live:
+        raise LaunchPadRefused(f"FW with id: {fw_id} has no active launches", hint="recover_launch=None reruns it")
+    return live[-1]
 
 
 def _log_refused(refused: Mapping[int, str]) -> None:

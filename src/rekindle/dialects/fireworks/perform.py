@@ -45,12 +45,17 @@ def perform(task: int, ctx: Context) -> Action:
     if task == 0 and launch_spec.get("_dupefinder"):
         known = _duplicate_action(ctx.job, launch_spec)
         if known is not None:
-            return _rekindle_action({**known, "exit": True} if task_count > 1 else known, {}, ctx, task)
+            return rekindle_action({**known, "exit": True} if task_count > 1 else known, {}, ctx, task)
     spec = _spec_at_launch(launch_spec, ctx)
     for _, result in sorted(ctx.steps.items(), key=lambda step: int(step[0].partition("-")[0])):
         spec = apply_changes(spec, result or {})
     _write_firework_files(launch_spec, ctx, again=task > 0)
     _copy_input_files(spec, again=task > 0)
+    background = launch_spec.get("_background_tasks")
+    if background:
+        from rekindle.dialects.fireworks.tasks.background_tasks import start_background
+
+        start_background(background, _spec_at_launch(launch_spec, ctx))
     done: dict[str, Any] = {}
     last = task >= task_count - 1
     for one in tasks[task:] if last else tasks[task : task + 1]:
@@ -60,7 +65,11 @@ def perform(task: int, ctx: Context) -> Action:
         if any(found.get(key) for key in STOPS_LATER_TASKS):
             last = True
             break
-    return _rekindle_action(done, _children_changes(spec, ctx) if last else {}, ctx, task)
+    if background and last:
+        from rekindle.dialects.fireworks.tasks.background_tasks import finish_background
+
+        finish_background(background, _spec_at_launch(launch_spec, ctx))
+    return rekindle_action(done, _children_changes(spec, ctx) if last else {}, ctx, task)
 
 
 def _run_task(task: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,7 +79,7 @@ def _run_task(task: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any
     return {key: value for key, value in found.items() if value}
 
 
-def _rekindle_action(fwaction: Mapping[str, Any], launch_changes: Mapping[str, Any], ctx: Context, task: int) -> Action:
+def rekindle_action(fwaction: Mapping[str, Any], launch_changes: Mapping[str, Any], ctx: Context, task: int) -> Action:
     """Convert an FWAction to an Action. `launch_changes`: the spec changes of the launch itself, if the attempt ends
     with this step."""
     for modification in as_list(fwaction.get("mod_spec")):
@@ -154,6 +163,7 @@ def _job_entries(
             "priority": template.priority,
             "workdir": template.workdir,
             "when": template.when,
+            "leave_running": template.leave_running,
             "values": firework_binding(one) | extra,
         }
     return entries

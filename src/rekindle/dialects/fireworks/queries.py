@@ -13,7 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rekindle.dialects.fireworks.flow import date_text
-from rekindle.dialects.fireworks.fw_documents import RERUN_KEYS, launch_document, with_rerun_keys
+from rekindle.dialects.fireworks.fw_documents import (
+    RERUN_KEYS,
+    firework_documents,
+    launch_document,
+    with_rerun_keys,
+)
 from rekindle.dialects.fireworks.fw_states import (
     STATES,
     WORKFLOW_PARAM,
@@ -195,6 +200,44 @@ def select_workflows(session: Session, query: MongoQuery, *, sort: Sort = (), li
     condition = parse_condition(query)
     found = [(one.id, document) for one in ours if condition(document := workflow_document(one))]
     return _sorted(found, sort)[: limit or None]
+
+
+def stored_workflow_documents(session: Session, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the documents of these workflows, given by their store ids, in this order."""
+    known = {one.id: one for one in workflow_outlines(session, WORKFLOW_PARAM)}
+    return [workflow_document(known[one]) for one in ids if one in known]
+
+
+def select_launches(session: Session, query: MongoQuery, sort: Sort = ()) -> list[dict[str, Any]]:
+    """Return the launches that match a filter, archived ones too, by id unless they are sorted."""
+    query = _validated(query)
+    for field in (*_fields(query), *(field for field, _ in sort)):
+        _check_field(field, (*LAUNCH_FIELDS, "ip", "trackers"), "launches")
+    jobs = select_fireworks(session, _fireworks_of_launches(query))
+    condition = parse_condition(query)
+    every = (
+        launch
+        for one in firework_documents(session, jobs, times=True)
+        for key in WITHIN_LAUNCHES
+        for launch in one.get(key, ())
+    )
+    found = {launch["launch_id"]: launch for launch in every if condition(launch)}
+    return sorted_documents([found[number] for number in sorted(found)], sort)
+
+
+def sorted_documents(documents: Sequence[dict[str, Any]], sort: Sort) -> list[dict[str, Any]]:
+    """Return documents in a given order."""
+    return [documents[at] for at in _sorted(list(enumerate(documents)), sort)]
+
+
+def _fireworks_of_launches(query: MongoQuery) -> MongoQuery:
+    """Return a filter for the fireworks that may have launches that match."""
+    found: dict[str, Any] = {}
+    if "fw_id" in query and (known := _plain_ids(query["fw_id"])) is not None:
+        found["fw_id"] = {"$in": list(known)}
+    if "launch_id" in query and (known := _plain_ids(query["launch_id"])) is not None:
+        found["$or"] = [{key: {"$in": list(known)}} for key in WITHIN_LAUNCHES]
+    return found
 
 
 def _validated(query: MongoQuery) -> MongoQuery:

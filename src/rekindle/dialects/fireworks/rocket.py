@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,12 +11,13 @@ from rekindle.dialects.fireworks.launchpad_base import LaunchPadNotFound, existi
 from rekindle.dialects.fireworks.rocket_launcher import (
     LEVELS,
     SLEEP,
-    FWorker,
     Launch,
     LaunchLog,
     RapidfireOptions,
+    as_fworker,
     attempts_of,
     launch_many,
+    launch_offline,
     launch_one,
     redirect,
     show_launch,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def launch_rocket(
-    launchpad: LaunchPad,
+    launchpad: LaunchPad | None,
     fworker: Any = None,
     fw_id: int | None = None,
     strm_lvl: str = "INFO",
@@ -40,9 +40,16 @@ def launch_rocket(
 ) -> bool:
     """Launch one ready firework, or the firework `fw_id`, in the working directory. Returns whether one was launched.
 
-    `fworker`: an FWorker of rekindle or of FireWorks. `err_file`: gets the stderr of tasks."""
+    Without a `launchpad` run the launch that `setup_offline_job` has set up in the working directory. `fworker`: an
+    FWorker of rekindle or of FireWorks. `err_file`: gets the stderr of tasks."""
     _refuse_debugger(pdb_on_exception)
     log = _launch_log(strm_lvl)
+    if launchpad is None:
+        log.info("Launching Rocket")
+        ran = launch_offline(as_fworker(fworker), Path.cwd())
+        log.info("Rocket finished")
+        deliver(ran.interrupted_by)
+        return True
     with launchpad.opened() as session:
         if fw_id is not None:
             existing_fireworks(session, [fw_id])
@@ -88,21 +95,10 @@ def rapidfire(
     deliver(done.report.signal if done.report else None)
 
 
-def as_fworker(given: Any) -> FWorker:
-    """Return an FWorker for rekindle's or FireWorks' own, or one that launches everything for None."""
-    if given is None:
-        return FWorker()
-    if isinstance(given, FWorker):
-        return given
-    found = given.to_dict()
-    category = found.get("category") or ""
-    query = found.get("query") or {}
-    return FWorker(
-        found["name"],
-        category if isinstance(category, str) else tuple(category),
-        json.loads(query) if isinstance(query, str) else query,
-        found.get("env") or {},
-    )
+def setup_offline_job(launchpad: LaunchPad, fw: Any, launch_id: int) -> None:
+    """Write the files into the working directory with which the reserved launch of a firework is run where the store
+    is not: `rlaunch singleshot --offline`. Then `lpad recover_offline` records what became of it."""
+    launchpad.add_offline_run(launch_id, fw.fw_id, fw.name)
 
 
 def _show(session: Session, launches: Iterable[Launch], log: LaunchLog, err_file: Any) -> None:

@@ -17,6 +17,7 @@ import click
 import msgspec
 from msgspec.structs import replace
 
+from rekindle.dialects.fireworks.offline import end_reservations, run_offline
 from rekindle.dialects.fireworks.queries import fireworks_predicate, select_fireworks
 from rekindle.dialects.fireworks.tasks.launch_environment import FWORKER_VARIABLE
 from rekindle.domain.errors import BadValue, NotFound, RekindleError
@@ -30,6 +31,7 @@ from rekindle.spec.nodes import MappingNode, Node, Problems, SourcePlace
 from rekindle.spec.values import data, table, text
 
 if TYPE_CHECKING:
+    from rekindle.engine.running.detached_run import DetachedEnd
     from rekindle.engine.session import Session
 
 DEFAULT_FWORKER_NAME = "Automatically generated Worker"
@@ -76,6 +78,23 @@ class FWorker(msgspec.Struct, frozen=True):
         """Return it as FireWorks writes it."""
         category = self.category if isinstance(self.category, str) else list(self.category)
         return {"name": self.name, "category": category, "query": json.dumps(self.query), "env": dict(self.env)}
+
+
+def as_fworker(given: Any) -> FWorker:
+    """Return an FWorker for rekindle's or FireWorks' own, or one that launches everything for None."""
+    if given is None:
+        return FWorker()
+    if isinstance(given, FWorker):
+        return given
+    found = given.to_dict()
+    category = found.get("category") or ""
+    query = found.get("query") or {}
+    return FWorker(
+        found["name"],
+        category if isinstance(category, str) else tuple(category),
+        json.loads(query) if isinstance(query, str) else query,
+        found.get("env") or {},
+    )
 
 
 def read_fworker(path: Path) -> FWorker:
@@ -278,13 +297,14 @@ def launch_one(
     firework: int | None = None,
     on_launch: Callable[[Launch], None] | None = None,
 ) -> LaunchResult:
-    """Launch one ready firework in `directory`: the first that the fworker selects, or `firework`. Raises NotFound if
-    `firework` does not exist."""
+    """Launch one ready firework in `directory`: the first that the fworker selects, or `firework`, which may also be
+    reserved. Raises NotFound if `firework` does not exist."""
     only = fworker.predicate
     if firework is not None:
         if not select_fireworks(session, {"fw_id": firework}):
             raise NotFound(f"there is no firework {firework}", hint="`lpad get_fws -d ids` lists them")
         only = AllOf((Compare("id", Op.EQ, firework),))
+        end_reservations(session, [firework])
     folders = LaunchFolders(str(directory), here=True, on_launch=on_launch)
     options = WorkOptions(slots=1, only=only, most=1, linger=False, place=folders, label=fworker.name)
     return _work_as(session, fworker, options, folders)
@@ -331,6 +351,12 @@ def _launch_in_loops(
         if loop < loops - 1:
             time.sleep(how.sleep if left is None else min(how.sleep, left))
     return done
+
+
+def launch_offline(fworker: FWorker, directory: Path) -> DetachedEnd:
+    """Run the launch that is set up in a folder, without any store."""
+    with _fworker_environment(fworker):
+        return run_offline(directory)
 
 
 def _work_as(session: Session, fworker: FWorker, options: WorkOptions, folders: LaunchFolders) -> LaunchResult:

@@ -22,7 +22,7 @@ from rekindle.dialects.fireworks.stored_fireworks import (
     stored_flow,
     workflows_of,
 )
-from rekindle.domain.errors import BadValue, NotFound, Refused
+from rekindle.domain.errors import BadValue, NotFound, Refused, UsageError
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import ACTIVE, State
 from rekindle.domain.texts.display import did_you_mean
@@ -86,8 +86,13 @@ def _appendable_flow(session: Session, parents: Sequence[int]) -> tuple[Flow, Wo
     """Return the workflow of the parents, as a Flow and as stored."""
     known = {row.job.id: row.job for row in job_queries.jobs(session, parents)}
     missing = [str(one) for one in parents if one not in known]
-    if missing or not parents:
-        raise NotFound(f"there is no firework {', '.join(missing)}: nothing is appended", hint="-i names the parents")
+    if missing:
+        raise NotFound(
+            f"Could not find a Workflow with fw_id={', '.join(missing)}: nothing is appended",
+            hint="these are the parents",
+        )
+    if not parents:
+        raise UsageError("no parent is named: nothing is appended", hint="name one or more fireworks of a workflow")
     workflows = workflows_of(session, parents)
     if len(workflows) > 1:
         raise Refused(

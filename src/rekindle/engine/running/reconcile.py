@@ -21,6 +21,7 @@ from rekindle.engine.presence import Presence, is_runner_alive, live_runners, pr
 from rekindle.engine.queries.selections import select
 from rekindle.engine.rerun import control
 from rekindle.engine.results import CancelResult, ReattachedJob, ReattachResult, ReconcileResult, some_names
+from rekindle.engine.running.detached import release_canceled
 from rekindle.engine.running.ingest import failures_of, ingest
 from rekindle.engine.running.lease import LEASE_SECONDS
 from rekindle.engine.running.lost_attempts import rerun_lost
@@ -49,6 +50,9 @@ def reconcile(session: Session, *, looks: bool = False) -> ReconcileResult | Non
     now = session.clock()
     with session.store.read() as archive:
         dead = _dead_runners(archive, now, looks=looks)
+        detached = not looks and archive.runners.count_detached(None)
+    if detached:
+        release_canceled(session)
     if not dead:
         return None
     tracker = OrphanTracker(session)
@@ -355,7 +359,7 @@ def _runner_text(request: _ReattachRequest, attempt: Attempt) -> str:
     """Return which runner has an attempt, for a message."""
     runner = request.runners.get(attempt.runner or 0)
     if runner is None:
-        return "its runner has ended"
+        return "no runner attends it: it was claimed for another process, or its runner has ended"
     keeper = _live_keeper(request, attempt)
     if keeper is not None:
         return f"runner {keeper.id} (pid {keeper.pid} on {keeper.host}) has adopted it"

@@ -389,7 +389,8 @@ class RunnerLoop:
         with self._session.store.read() as archive:
             counts = counts_of(archive, self._scope.workflow)
             leaving = archive.queue.count_archived_active(self._scope.workflow)
-        return sum(counts.get(state, 0) for state in ACTIVE) + leaving <= len(self._stuck())
+            detached = archive.runners.count_detached(self._scope.workflow)
+        return sum(counts.get(state, 0) for state in ACTIVE) + leaving <= len(self._stuck()) + detached
 
     # --- peers
 

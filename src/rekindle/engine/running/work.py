@@ -18,6 +18,7 @@ from rekindle.engine.preconditions import refuse_inside_job, refuse_without_fold
 from rekindle.engine.presence import this_process
 from rekindle.engine.queries.selections import find_workflow
 from rekindle.engine.running.claims import ClaimScope
+from rekindle.engine.running.detached import release_canceled
 from rekindle.engine.running.lease import LEASE_SECONDS, Lease
 from rekindle.engine.running.runner_loop import RunnerLoop
 from rekindle.engine.running.signals import Interrupts, StopHandle
@@ -48,6 +49,7 @@ def work(
     stopped = {} if workflow is not None else _without_folder(session)
     slots = options.slots or processors()
     raise_file_limit(slots)
+    release_canceled(session)
     executor, stop = executor or load_executor(options.executor, session), stop or StopHandle()
     offer = offer_of(options, slots, workflow.id if workflow else None)
     place, now = this_process(), session.clock()

@@ -18,6 +18,10 @@ SELECT id, at, kind, workflow, detail FROM event WHERE id > :after ORDER BY id D
 SELECT id, at, kind, workflow, detail FROM event WHERE workflow = :workflow AND id > :after
 ORDER BY id DESC LIMIT :limit OFFSET :offset;
 
+-- name: events_of_kind
+-- The events of a kind, oldest first.
+SELECT id, at, kind, workflow, detail FROM event WHERE kind = :kind ORDER BY id;
+
 -- name: count_events
 -- The number of events.
 SELECT count(*) FROM event;

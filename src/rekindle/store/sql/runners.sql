@@ -34,13 +34,23 @@ UPDATE runner SET epoch = epoch + 1, keeper = :keeper WHERE id = :runner AND epo
 SELECT {runner_columns} FROM runner WHERE id = :runner;
 
 -- name: alive
--- Runners that have not ended.
-SELECT {runner_columns} FROM runner WHERE ended IS NULL ORDER BY id;
+-- Runners that have not ended, without those that stand for detached attempts.
+SELECT {runner_columns} FROM runner WHERE ended IS NULL AND executor <> 'detached' ORDER BY id;
+
+-- name: detached
+-- Runners that stand for detached attempts, and that have not ended.
+SELECT {runner_columns} FROM runner WHERE ended IS NULL AND executor = 'detached' ORDER BY id;
+
+-- name: count_detached
+-- The detached attempts that have not ended, of one workflow or of all.
+SELECT count(*) FROM attempt JOIN runner ON runner.id = attempt.runner
+WHERE attempt.state IN (2, 3) AND runner.executor = 'detached'
+    AND (:workflow IS NULL OR attempt.workflow = :workflow);
 
 -- name: with_free_slots
 -- Runners that have not ended, with fewer active attempts than slots.
 SELECT id FROM runner
-WHERE ended IS NULL
+WHERE ended IS NULL AND executor <> 'detached'
     AND (SELECT count(*) FROM attempt WHERE attempt.runner = runner.id AND attempt.state IN (2, 3)) < slots
 ORDER BY id;
 

@@ -11,7 +11,7 @@ import click
 from rekindle.dialects.command_session import open_store
 from rekindle.dialects.fireworks.duplicates import check_dupefinders
 from rekindle.dialects.fireworks.flow_file import read_flow, read_flow_file
-from rekindle.dialects.fireworks.lpad.messages import print_message, print_note
+from rekindle.dialects.fireworks.lpad.messages import print_message
 from rekindle.dialects.fireworks.lpad.options import LpadCommand, MultiValueOption
 from rekindle.dialects.fireworks.workflow_operations import add_flow, append_flow
 from rekindle.domain.errors import NotFound, UsageError
@@ -44,19 +44,18 @@ def add(files: Sequence[Path], folders: bool, check: bool) -> None:  # noqa: ARG
 
 
 def read_checked_flow(path: Path) -> Flow:
-    """Read and check a workflow file. Prints a note for settings that are ignored."""
+    """Read and check a workflow file."""
+    if not path.exists():
+        raise NotFound(f"No such file or directory: '{path}'", hint="a workflow file: .yaml, .yml or .json")
     flow = read_flow_file(path)
     check_dupefinders(flow, str(path), str(path.parent.resolve()))
-    for one in flow.fireworks:
-        if one.spec.get("_background_tasks"):
-            print_note(f"{path}: firework {one.id} ({one.name}) has `_background_tasks`, which are not run")
     return flow
 
 
 def _flow_files(files: Sequence[Path], folders: bool) -> Iterator[Path]:
     for path in files:
         if not path.exists():
-            raise NotFound(f"there is no {path}", hint="a workflow file, or a folder of them")
+            raise NotFound(f"No such file or directory: '{path}'", hint="a workflow file, or a folder of them")
         if folders and not path.is_dir():
             raise NotFound(f"{path} is no folder", hint="without -d it is taken as a file")
         if not path.is_dir():

@@ -11,7 +11,7 @@ import click
 
 from rekindle.dialects.command_session import open_reconciled, open_store
 from rekindle.dialects.fireworks.firework_operations import (
-    LostRuns,
+    FOUR_HOURS,
     find_lost_runs,
     rerun_reserved,
     reserved_launches,
@@ -33,6 +33,7 @@ from rekindle.dialects.fireworks.lpad.options import (
     workflow_options,
 )
 from rekindle.dialects.fireworks.lpad.show_commands import display_fireworks
+from rekindle.dialects.fireworks.offline import end_reservations, offline_launches, queue_ids
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_workflows
 from rekindle.dialects.fireworks.workflow_operations import check_none_running, remove_workflows, workflow_list
 from rekindle.dialects.original_commands import OriginalGroup
@@ -137,7 +138,8 @@ def _confirm_reset(removed: list[Workflow], password: str | None) -> None:
     if password is not None:
         if password != today:
             raise Refused(
-                f"--password {password:.40} is not today's date: nothing is removed", hint=f"--password {today}"
+                f"Invalid password! Password is today's date: {today}, not {password:.40}: nothing is removed",
+                hint=f"--password {today}",
             )
         return
     question = (
@@ -147,7 +149,9 @@ def _confirm_reset(removed: list[Workflow], password: str | None) -> None:
     click.echo(question, nl=False, err=True)
     if sys.stdin.readline().strip().upper() not in (_DATABASE.upper(), "Y", "YES"):
         raise Refused(
-            f"nothing is removed: it needs the word {_DATABASE}, or a Y", hint=f"--password {today} asks nothing"
+            "Incorrect input to confirm database reset, operation aborted: nothing is removed, "
+            f"it needs the word {_DATABASE}, or a Y",
+            hint=f"--password {today} asks nothing",
         )
 
 
@@ -191,7 +195,8 @@ def detect_lostruns(
 ) -> None:
     """Find launches whose process is gone.
 
-    That is known at once, without a timeout. The next runner runs them again by itself.
+    That is known at once, without a timeout. The next runner runs them again by itself. Only an offline launch, whose
+    process is not known, counts as lost after --time (default: four hours) without a sign of life.
 
     \b
     Example:
@@ -201,7 +206,13 @@ def detect_lostruns(
     """
     with open_store() as session:
         filters = [None if one is None else parse_query(one) for one in (query, launch_query)]
-        found = find_lost_runs(session, *filters, min_age=max(seconds, min_runtime or 0), max_age=max_runtime)
+        found = find_lost_runs(
+            session,
+            *filters,
+            min_age=max(seconds, min_runtime or 0),
+            max_age=max_runtime,
+            silent_for=seconds or FOUR_HOURS,
+        )
         lost, ended = list(found.lost), list(found.finished)
         for ids in (lost, ended):
             if display_format not in (None, "none"):
@@ -235,7 +246,7 @@ def detect_unreserved(seconds: int, reruns: bool, display_format: str | None) ->
     Example:
       rekindle lpad detect_unreserved --time 3600 --rerun
     """
-    with open_store() as session:
+    with open_reconciled() as session:
         stale = reserved_launches(session, seconds)
         if display_format not in (None, "none"):
             documents = display_fireworks(session, [one.job for one in stale], display_format or "less")
@@ -250,62 +261,36 @@ def detect_unreserved(seconds: int, reruns: bool, display_format: str | None) ->
     "-i", "--fw_id", "ids", cls=MultiValueOption, ids=True, required=True, metavar="IDS", help="The fireworks."
 )
 def get_qids(ids: tuple[str, ...]) -> None:
-    """Print the queue ids of fireworks: None without Slurm.
+    """Print the queue ids of fireworks, as `set_reservation_id` has recorded them, or None.
 
     \b
     Example:
       rekindle lpad get_qids -i 1
     """
     with open_store() as session:
-        for _ in required_fireworks(session, FireworkFilter(ids), "look up"):
-            click.echo("None")
+        known = queue_ids(session)
+        for one in required_fireworks(session, FireworkFilter(ids), "look up"):
+            click.echo(str(known.get(one)))
 
 
 @click.command(cls=LpadCommand)
-@click.option("--qid", metavar="ID", help="The reservation.")
-def cancel_qid(qid: str | None) -> None:  # noqa: ARG001 (FireWorks' signature)
-    """Cancel a reservation: not supported yet.
+@click.option("--qid", metavar="ID", required=True, help="The reservation.")
+def cancel_qid(qid: str) -> None:
+    """Give back the reserved fireworks with a queue's id. The job stays in the queue: cancel it there.
 
     \b
     Example:
       rekindle lpad cancel_qid --qid 1234
     """
-    raise Refused(
-        "no reservation is canceled: Slurm is not supported yet", hint="`rekindle cancel` ends what runs here"
+    with open_reconciled() as session:
+        known = queue_ids(session)
+        found = [one.job for one in offline_launches(session) if known.get(one.job) == qid]
+        end_reservations(session, found)
+    print_message(
+        f"Canceled the reservations of FWs: {found}"
+        if found
+        else f"Can't find any reserved jobs with reservation id: {qid}"
     )
-
-
-@click.command(cls=LpadCommand)
-@click.option("-i", "--ignore_errors", is_flag=True, help="Accepted and ignored.")
-@click.option("-w", "--fworker_file", metavar="FILE", help="Accepted and ignored.")
-@click.option("-pe", "--print-errors", is_flag=True, help="Accepted and ignored.")
-def recover_offline(**_: object) -> None:
-    """Record the ends of runs without a runner. Any runner also does so by itself.
-
-    \b
-    Example:
-      rekindle lpad recover_offline
-    """
-    with open_store() as session:
-        found = find_lost_runs(session)
-        resolve_lost_runs(session, LostRuns({}, found.finished), refresh=True)
-    recovered = list(found.finished)
-    print_message(f"FINISHED recovering offline runs. {len(recovered)} job(s) recovered: {recovered}")
-
-
-@click.command(cls=LpadCommand)
-@firework_options
-@password_option
-def forget_offline(password: str | None, **filters: Any) -> None:  # noqa: ARG001 (nothing is changed)
-    """Forget offline launches: there are none.
-
-    \b
-    Example:
-      rekindle lpad forget_offline -i 1
-    """
-    with open_store() as session:
-        ids = required_fireworks(session, FireworkFilter(**filters), "forget")
-    print_message(f"Finished forget_offline, processed {len(ids)} FWs")
 
 
 @click.group(cls=OriginalGroup)

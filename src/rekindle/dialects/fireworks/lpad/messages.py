@@ -66,6 +66,10 @@ CONFIRM_ABOVE = 10
 """Changes of more entries than this need a password or an answer."""
 
 
+_TOO_MANY = "Modifying more than 10 entries requires setting the --password parameter!"
+"""FireWorks' words."""
+
+
 def confirm_change(entries: Sequence[object], password: str | None, today: date | None = None) -> None:
     """Ask before many entries are changed. Raises Refused without today's date as password, or a Y as answer."""
     count = len(entries)
@@ -75,10 +79,14 @@ def confirm_change(entries: Sequence[object], password: str | None, today: date 
     if password is not None:
         if password != day:
             raise Refused(
-                f"--password is not today's date, and {count:,} entries would be changed", hint=f"--password {day}"
+                f"{_TOO_MANY} {password:.40} is not today's date, and {count:,} entries would be changed",
+                hint=f"--password {day}",
             )
         return
     click.echo(f"Are you sure? This will modify {count:,} entries. (Y/N) ", nl=False, err=True)
     answer = sys.stdin.readline()
     if not answer.strip().upper().startswith("Y"):
-        raise Refused(f"nothing is changed: {count:,} entries need a Y", hint=f"--password {day} asks nothing")
+        raise Refused(
+            f"Operation aborted by user. {_TOO_MANY} Nothing is changed: {count:,} entries need a Y",
+            hint=f"--password {day} asks nothing",
+        )

@@ -206,7 +206,7 @@ def required_fireworks(session: Session, chosen: FireworkFilter, what: str) -> l
     _check_not_empty(chosen, f"{what} what? nothing says which fireworks")
     ids = _filter_ids(chosen)
     if ids:
-        _check_known(session, ids)
+        _check_known(session, ids, _UNKNOWN_FIREWORK.get(what, "No Firework exists with id: {}"))
     found = filter_fireworks(session, chosen)
     if chosen.name is not None and not found and not select_fireworks(session, {"name": chosen.name}):
         raise NotFound(f"no firework is named {chosen.name!r:.100}", hint="`lpad get_fws` lists them; nothing is done")
@@ -218,7 +218,7 @@ def required_workflows(session: Session, chosen: FireworkFilter, what: str) -> l
     _check_not_empty(chosen, f"{what} what? nothing says which workflows")
     ids = _filter_ids(chosen)
     if ids:
-        _check_known(session, ids)
+        _check_known(session, ids, _UNKNOWN_WORKFLOW.get(what, "Could not find a Workflow with fw_id={}"))
     found = filter_workflows(session, chosen)
     if chosen.name is not None and not found and not select_workflows(session, {"name": chosen.name}):
         raise NotFound(
@@ -287,9 +287,19 @@ def _check_not_empty(chosen: FireworkFilter, message: str) -> None:
         raise UsageError(message, hint="-i IDS, -n NAME, -s STATE or -q QUERY; -q '{}' means all")
 
 
-def _check_known(session: Session, ids: Sequence[int]) -> None:
+_UNKNOWN_FIREWORK = {
+    "rerun": "FW with id: {} not found!",
+    "defuse": "FW with id: {} not found!",
+    "pause": "No pausable (WAITING,READY,RESERVED) Firework exists with fw_id={}",
+}
+_UNKNOWN_WORKFLOW = {"unlock": "Could not find workflow in database: {}"}
+"""FireWorks' messages for unknown ids, by what a command does; scripts search for them."""
+
+
+def _check_known(session: Session, ids: Sequence[int], message: str) -> None:
     known = set(select_fireworks(session, _ids_query("fw_id", ids)))
-    missing = [one for one in ids if one not in known]
+    missing = [str(one) for one in ids if one not in known]
     if missing:
-        listed = ", ".join(str(one) for one in missing[:10]) + (" …" if len(missing) > 10 else "")
-        raise NotFound(f"there is no firework {listed}: nothing is done", hint="`lpad get_fws` lists them")
+        more = ", ".join(missing[1:10]) + (" …" if len(missing) > 10 else "")
+        said = message.format(missing[0]) + (f" (nor {more})" if more else "")
+        raise NotFound(f"{said}: nothing is done", hint="`lpad get_fws` lists them")

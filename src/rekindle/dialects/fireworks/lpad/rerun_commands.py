@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from msgspec.structs import replace
 
 from rekindle.dialects.command_session import open_reconciled
 from rekindle.dialects.fireworks.firework_operations import RerunOptions, RerunResult, rerun_fireworks
@@ -30,6 +32,7 @@ from rekindle.dialects.fireworks.lpad.options import (
 )
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_of, read_fireworks
 from rekindle.domain.errors import Refused, UsageError
+from rekindle.engine.queries import job_queries
 from rekindle.query.job_keys import parse_ids
 
 if TYPE_CHECKING:
@@ -108,8 +111,8 @@ def rerun_fws(
         order = [one for one in parse_ids(chosen.ids) if one in set(ids)] if chosen.ids else ids
         if launches and len(launches) != len(order):
             raise UsageError(
-                f"{len(launches)} launches for {len(order)} fireworks",
-                hint="name as many launches as fireworks, in order",
+                f"Specify the same number of tasks and launches: {len(launches)} launches for {len(order)} fireworks",
+                hint="name a launch for each firework, in order",
             )
         if not dry_run:
             confirm_change(ids, password)
@@ -117,8 +120,33 @@ def rerun_fws(
         matching = partial(filter_fireworks, session, chosen.whole) if chosen.by_state else None
         request = {"fireworks": chosen.as_document()}
         done = rerun_fireworks(session, ids, recovery, request, starts, matching=matching, dry_run=dry_run)
+        if task_level and done.refused:
+            done = replace(done, refused=_unrecoverable(session, done.refused, starts))
         names = _names(session, done)
     _report_rerun(done, names, dry_run=dry_run)
+
+
+def _unrecoverable(
+    session: Session, refused: Sequence[tuple[int, str]], launches: Mapping[int, int]
+) -> tuple[tuple[int, str], ...]:
+    """Return why fireworks cannot be recovered, with FireWorks' words."""
+    states = {one.id: one.state for one in read_fireworks(session, [number for number, _ in refused])}
+    every = job_queries.attempts(session, list(states))
+    live = {one.job: one.id for one in every if one.archived_by is None}
+    own = {(one.job, one.id) for one in every}
+    found = []
+    for number, why in refused:
+        launch = launches.get(number, live.get(number))
+        if states[number] in ("DEFUSED", "PAUSED", "ARCHIVED"):
+            said = ""
+        elif launch is None:
+            said = f"FW with id: {number} has no active launches: "
+        elif (number, launch) not in own:
+            said = f"launch_id: {launch} is no launch of fw_id: {number}: "
+        else:
+            said = f"No recovery info found in launch {launch}: "
+        found.append((number, said + why))
+    return tuple(found)
 
 
 @click.command(cls=LpadCommand)

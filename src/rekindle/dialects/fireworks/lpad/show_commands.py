@@ -34,6 +34,7 @@ from rekindle.dialects.fireworks.lpad.options import (
     sort_order,
     workflow_options,
 )
+from rekindle.dialects.fireworks.offline import queue_ids
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
 from rekindle.dialects.fireworks.stored_fireworks import fireworks_of, workflows_of
 from rekindle.domain.errors import NotFound, Refused, RekindleError
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 _LESS = ("spec", "archived_launches", "launches")
 _MORE = ("spec", "archived_launches")
 
-qid_option = click.option("--qid", metavar="ID", help="Fireworks with this reservation. There are none without Slurm.")
+qid_option = click.option("--qid", metavar="ID", help="Fireworks with this id of a queue.")
 """Sets `qid`."""
 
 
@@ -69,7 +70,7 @@ def get_fws(
     """
     chosen = FireworkFilter(**filters, most=most, sort=sort_order(sort, rsort))
     with open_store() as session:
-        ids = [] if qid is not None else filter_fireworks(session, chosen)
+        ids = _with_queue_id(session, filter_fireworks(session, chosen), qid)
         _print_fireworks(session, ids, display_format)
 
 
@@ -117,7 +118,14 @@ def get_fws_in_wflows(
         workflows = filter_workflows(session, FireworkFilter(wf_ids, wf_name, wf_state, wf_query))
         within = set(fireworks_of(session, workflows))
         ids = [one for one in filter_fireworks(session, chosen) if one in within]
-        _print_fireworks(session, [] if qid is not None else ids[: most or None], display_format)
+        _print_fireworks(session, _with_queue_id(session, ids, qid)[: most or None], display_format)
+
+
+def _with_queue_id(session: Session, ids: list[int], qid: str | None) -> list[int]:
+    if qid is None:
+        return ids
+    known = queue_ids(session)
+    return [one for one in ids if known.get(one) == qid]
 
 
 @click.command(cls=LpadCommand)
@@ -192,7 +200,7 @@ def get_launchdir(fw_id: int, launch_idx: int) -> None:
     """
     with open_store() as session:
         if not job_queries.jobs(session, [fw_id]):
-            raise NotFound(f"there is no firework {fw_id}", hint="`lpad get_fws` lists them")
+            raise NotFound(f"No Firework exists with id: {fw_id}", hint="`lpad get_fws` lists them")
         launches = job_queries.attempts(session, [fw_id], live=True)
     if launches and not -len(launches) <= launch_idx < len(launches):
         raise NotFound(f"firework {fw_id} has no launch {launch_idx}: it has {len(launches)}", hint="-1 is the latest")
@@ -271,7 +279,7 @@ def _flow_document(fw_id: int) -> dict[str, Any]:
     with open_store() as session:
         found = workflows_of(session, [fw_id])
         if not found:
-            raise NotFound(f"there is no firework {fw_id}", hint="`lpad get_fws` lists them")
+            raise NotFound(f"Could not find a Workflow with fw_id={fw_id}", hint="`lpad get_fws` lists them")
         return flow_document(session, found[0])
 
 
