@@ -306,6 +306,24 @@ def test_a_launch_whose_folder_is_gone_fizzles_unless_errors_are_ignored(lpad: L
     assert lpad.states()["first"] == after
 
 
+def test_a_journal_that_cannot_be_read_keeps_no_other_from_being_recovered(
+    lpad: Lpad, away: Callable[..., Done]
+) -> None:
+    for name in ("one", "two"):
+        lpad.add(FAILS.replace("fails", name).replace("no number", "'3'"))
+        lpad.ok("reserve", "--launch_dir", name)
+        assert away(name).code == 0
+    (journal,) = (lpad.folder / "one/FW_offline/journal").iterdir()
+    journal.rename(lpad.folder / "kept")
+    journal.mkdir()
+    done = lpad.ok("recover_offline", "-pe")
+    assert ("recovered: [2]" in done.out, "fw_ids: [1]" in done.out, "cannot read" in done.err) == (True, True, True)
+    assert lpad.states() == {"one": "RESERVED", "two": "COMPLETED"}
+    journal.rmdir()
+    (lpad.folder / "kept").rename(journal)
+    assert "recovered: [1]" in lpad.ok("recover_offline").out
+
+
 def test_a_store_is_moved_together_with_its_offline_launches(lpad: Lpad, monkeypatch: pytest.MonkeyPatch) -> None:
     (lpad.folder / "project").mkdir()
     monkeypatch.chdir(lpad.folder / "project")

@@ -27,7 +27,7 @@ from rekindle.dialects.fireworks.offline import (
 )
 from rekindle.dialects.fireworks.rocket_launcher import as_fworker
 from rekindle.dialects.fireworks.script_launches import completed_tasks, launch_end
-from rekindle.domain.errors import BadValue, NotFound, RekindleError
+from rekindle.domain.errors import BadValue, NotFound
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries
 from rekindle.engine.running import detached
@@ -110,7 +110,7 @@ class LaunchPadLaunches(LaunchPadChanges):
         with self.reconciled() as session:
             attempt = existing_launch(session, launch_id)
             if attempt.state is State.QUEUED:
-                detached.release(session, [launch_id], "its reservation was canceled")
+                detached.release(session, [launch_id], "its reservation was canceled", running=False)
 
     def set_reservation_id(self, launch_id: int, reservation_id: Any) -> None:
         """Record the id that a queue has given to the job of a reserved launch."""
@@ -160,17 +160,14 @@ class LaunchPadLaunches(LaunchPadChanges):
         they are gone it is FIZZLED, unless `ignore_errors`."""
         with self.reconciled() as session:
             attempt = existing_launch(session, launch_id)
-            try:
-                recover(session, attempt, ignore_errors=ignore_errors)
-            except (RekindleError, OSError) as error:
-                if print_errors:
-                    LOG.error("failed recovering launch_id=%s: %s", launch_id, error)
-                return attempt.job
-        return None
+            failed = recover(session, [attempt], ignore_errors=ignore_errors).failed
+        for _, _, why in failed if print_errors else ():
+            LOG.error("failed recovering launch_id=%s: %s", launch_id, why)
+        return attempt.job if failed else None
 
     def forget_offline(self, launchid_or_fwid: int, launch_mode: bool = True) -> None:
-        """Give up an offline launch. One that has not started never starts, and
-        its firework is READY again; one that runs is FIZZLED, and its later result is ignored."""
+        """Give up an offline launch. One that has not started never starts, and its firework is READY again; one that
+        runs is FIZZLED, and its later result is ignored."""
         with self.reconciled() as session:
             every = offline_launches(session, None if launch_mode else [launchid_or_fwid])
             found = [one.id for one in every if not launch_mode or one.id == launchid_or_fwid]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +24,6 @@ from rekindle.domain.models import GivenFolder
 from rekindle.domain.states import State
 from rekindle.engine.queries import job_queries
 from rekindle.engine.running.detached import (
-    Collected,
     DetachedOrder,
     collect,
     detached_attempts,
@@ -198,21 +197,39 @@ def end_reservations(session: Session, fireworks: Collection[int]) -> None:
     """Give back the launches of fireworks that were reserved and have not started: they are launched otherwise."""
     reserved = [one.id for one in offline_launches(session, fireworks) if one.state is State.QUEUED]
     if reserved:
-        release(session, reserved, "it was launched otherwise")
+        release(session, reserved, "it was launched otherwise", running=False)
 
 
-def recover(session: Session, launch: Attempt, *, ignore_errors: bool) -> Collected:
-    """Record what the journal of an offline launch says. A launch that still runs stays as it is.
+class Recovered(msgspec.Struct, frozen=True):
+    """The fireworks whose launches have ended since, those whose launches run, and the launches that cannot be
+    recovered, each with its firework and the reason."""
 
-    Raises NotFound if the files of the launch are gone, which then FIZZLES unless `ignore_errors`, and other errors if
-    they cannot be read, which changes nothing."""
-    found, folder = collect(session, [launch.id]), _folder_of(session, launch)
-    if found.unstarted and folder is not None and folder.parent.is_dir() and not (folder / OFFLINE_FILE).exists():
-        why = f"it can never start: there is no {OFFLINE_FILE} in {folder}"
-        if not ignore_errors:
-            fail(session, [launch.id], why)
-        raise NotFound(f"launch_id={launch.id}: {why}", hint="rerun its firework")
-    return found
+    ended: tuple[int, ...]
+    running: tuple[int, ...]
+    failed: tuple[tuple[int, int, str], ...]
+
+
+def recover(session: Session, launches: Sequence[Attempt], *, ignore_errors: bool) -> Recovered:
+    """Record what the journals of offline launches say. A launch that still runs stays as it is.
+
+    One whose files are gone, and that has not started, is FIZZLED unless `ignore_errors`. One whose journal cannot be
+    read is left for a later call."""
+    jobs = {one.id: one.job for one in launches}
+    found, folders = collect(session, jobs.keys()), journal_folders(session)
+    gone = {}
+    for launch in found.unstarted:
+        folder = folders[launch].parent if launch in folders else None
+        if folder is not None and folder.parent.is_dir() and not (folder / OFFLINE_FILE).exists():
+            gone[launch] = f"it can never start: there is no {OFFLINE_FILE} in {folder}"
+    if not ignore_errors:
+        for launch, why in gone.items():
+            fail(session, [launch], why)
+    failed = {**found.unreadable, **gone}
+    return Recovered(
+        tuple(jobs[one] for one in found.ended),
+        tuple(jobs[one] for one in found.running),
+        tuple((one, jobs[one], why) for one, why in sorted(failed.items())),
+    )
 
 
 def offline_runs(session: Session) -> list[dict[str, Any]]:

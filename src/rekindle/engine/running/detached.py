@@ -20,17 +20,17 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
-from rekindle.domain.errors import Refused
+from rekindle.domain.errors import JournalError, Refused
 from rekindle.domain.models import Attempt, Failure
 from rekindle.domain.packing import Capacity
-from rekindle.domain.states import Cause, State
+from rekindle.domain.states import ACTIVE, Cause, State
 from rekindle.engine.automatic_reruns import RetryErrorSearch
 from rekindle.engine.notify import notify
 from rekindle.engine.plan_inputs import KnownPaths, write_with_paths
@@ -99,7 +99,9 @@ def detached_attempts(session: Session, ids: Collection[int] | None = None) -> l
 
 
 def _active(archive: Snapshot) -> list[tuple[Runner, Attempt]]:
-    return [(runner, one) for runner in archive.runners.detached() for one in archive.attempts.active(runner.id)]
+    runners = {runner.id: runner for runner in archive.runners.detached()}
+    every = archive.attempts.active() if runners else []
+    return [(runners[one.runner], one) for one in every if one.runner in runners]
 
 
 def journal_folders(session: Session) -> dict[int, Path]:
@@ -136,11 +138,13 @@ def _journals(archive: Snapshot, active: Iterable[tuple[Runner, Attempt]]) -> di
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """What `collect` found: the attempts that have ended since, those that run and those that have not started."""
+    """What `collect` found: the attempts that have ended since, those that run, those that have not started, and why
+    the journals of some cannot be read."""
 
-    ended: tuple[int, ...] = ()
-    running: tuple[int, ...] = ()
-    unstarted: tuple[int, ...] = ()
+    ended: tuple[int, ...]
+    running: tuple[int, ...]
+    unstarted: tuple[int, ...]
+    unreadable: Mapping[int, str]
 
 
 def collect(session: Session, ids: Collection[int] | None = None) -> Collected:
@@ -148,26 +152,34 @@ def collect(session: Session, ids: Collection[int] | None = None) -> Collected:
     with session.store.read() as archive:
         active = [(runner, one) for runner, one in _active(archive) if ids is None or one.id in ids]
         journals = _journals(archive, active)
-    batches = []
+    batches, unreadable = [], {}
     for _, attempt in active:
         journal = journals[attempt.id]
-        if journal is not None:
-            path = Path(session.store.folder, journal[0])
-            batch = JournalReader(attempt.token, path, journal[1]).read()
-            if batch is not None:
-                if any(isinstance(record, Ended) for record in batch.records):
-                    _take_files(path, attempt, session.store.folder)
-                batches.append(batch)
+        try:
+            batch = None if journal is None else _read(session, attempt, *journal)
+        except (JournalError, OSError) as error:
+            unreadable[attempt.id] = str(error)
+        else:
+            batches += [] if batch is None else [batch]
     if batches:
         _ingest(session, batches)
     with session.store.read() as archive:
         now = archive.attempts.by_id([attempt.id for _, attempt in active])
-    left = {one.id: one.state for one in now}
     return Collected(
-        tuple(one.id for one in now if one.state not in (State.QUEUED, State.RUNNING)),
-        tuple(number for number, state in left.items() if state is State.RUNNING),
-        tuple(number for number, state in left.items() if state is State.QUEUED),
+        tuple(one.id for one in now if one.state not in ACTIVE),
+        tuple(one.id for one in now if one.state is State.RUNNING),
+        tuple(one.id for one in now if one.state is State.QUEUED),
+        unreadable,
     )
+
+
+def _read(session: Session, attempt: Attempt, journal: str, position: int) -> JournalBatch | None:
+    """Return the new content of a journal. If the attempt has ended, take its files."""
+    path = Path(session.store.folder, journal)
+    batch = JournalReader(attempt.token, path, position).read()
+    if batch is not None and any(isinstance(record, Ended) for record in batch.records):
+        _take_files(path, attempt, session.store.folder)
+    return batch
 
 
 def _take_files(journal: Path, attempt: Attempt, store_folder: str) -> None:
@@ -193,10 +205,9 @@ def record(session: Session, attempt: Attempt, records: Sequence[Record]) -> Non
     _ingest(session, [JournalBatch(attempt.token, records, 0, host=host_name())])
 
 
-def release(session: Session, ids: Collection[int], message: str) -> list[int]:
-    """Give up detached attempts: give back those that have not started, and cancel those that run. `message` says why.
-
-    Return the attempts that were given up. What has been journaled is ingested before."""
+def release(session: Session, ids: Collection[int], message: str, *, running: bool = True) -> None:
+    """Give up detached attempts: give back those that have not started and, with `running`, cancel the others.
+    `message` says why. What has been journaled is ingested before."""
     collect(session, ids)
     with session.store.read() as archive:
         active = [(runner, one) for runner, one in _active(archive) if one.id in ids]
@@ -205,12 +216,11 @@ def release(session: Session, ids: Collection[int], message: str) -> list[int]:
     for _, attempt in active:
         if attempt.state is State.QUEUED and _cannot_start(journals[attempt.id], session.store.folder):
             unstarted.append(attempt.id)
-        else:
+        elif running:
             end = _end(attempt, State.CANCELED, Cause.CANCELED, message, now)
             ends.append(JournalBatch(attempt.token, [end], _position(journals, attempt)))
     if unstarted or ends:
         _ingest(session, ends, unstarted)
-    return sorted(attempt.id for _, attempt in active)
 
 
 def _position(journals: dict[int, tuple[str, int] | None], attempt: Attempt) -> int:
@@ -309,8 +319,9 @@ def _ingest(session: Session, batches: Sequence[JournalBatch], unstarted: Sequen
         back += [one.id for _, one in active if one.state is State.QUEUED and one.id in unstarted]
         if back:
             give_back(archive, back, now)
+        left = {runner.id for runner, _ in _active(archive)}
         for runner in archive.runners.detached():
-            if not archive.attempts.active(runner.id):
+            if runner.id not in left:
                 for worker, *_ in archive.runners.journals(runner.id):
                     archive.runners.close_journal(worker)
                 archive.runners.end(runner.id, now)

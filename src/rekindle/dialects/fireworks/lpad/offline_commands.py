@@ -26,7 +26,7 @@ from rekindle.dialects.fireworks.offline import (
     set_up,
 )
 from rekindle.dialects.fireworks.rocket_launcher import FWorker, read_fworker
-from rekindle.domain.errors import NotFound, Refused, RekindleError
+from rekindle.domain.errors import NotFound, Refused
 from rekindle.engine.queries import job_queries
 from rekindle.engine.running.detached import release
 
@@ -91,27 +91,18 @@ def recover_offline(ignore_errors: bool, fworker_file: Path | None, print_errors
       rekindle lpad recover_offline
     """
     fworker = None if fworker_file is None else read_fworker(fworker_file).name
-    recovered, failed, running = set(), set(), set()
     with open_store() as session:
-        launches = offline_launches(session, fworker=fworker)
-        for one in launches:
-            try:
-                found = recover(session, one, ignore_errors=ignore_errors)
-            except (RekindleError, OSError) as error:
-                failed.add(one.job)
-                if print_errors:
-                    print_note(f"failed recovering launch_id={one.id}: {error}")
-                continue
-            recovered.update([one.job] if found.ended else [])
-            running.update([one.job] if found.running else [])
+        found = recover(session, offline_launches(session, fworker=fworker), ignore_errors=ignore_errors)
         lost = find_lost_runs(session)
         resolve_lost_runs(session, LostRuns({}, lost.finished), refresh=True)
-    recovered.update(lost.finished)
-    print_message(f"FINISHED recovering offline runs. {len(recovered)} job(s) recovered: {sorted(recovered)}")
-    if running:
-        print_message(f"Still running offline: {sorted(running)}")
-    if failed:
-        print_message(f"FAILED to recover offline fw_ids: {sorted(failed)}")
+    recovered = sorted({*found.ended, *lost.finished})
+    print_message(f"FINISHED recovering offline runs. {len(recovered)} job(s) recovered: {recovered}")
+    if found.running:
+        print_message(f"Still running offline: {sorted(found.running)}")
+    if found.failed:
+        print_message(f"FAILED to recover offline fw_ids: {sorted(job for _, job, _ in found.failed)}")
+    for launch, _, why in found.failed if print_errors else ():
+        print_note(f"failed recovering launch_id={launch}: {why}")
 
 
 @click.command(cls=LpadCommand)

@@ -21,10 +21,10 @@ import msgspec
 
 from rekindle.dialects.fireworks.tasks.dispatch import run_task
 from rekindle.dialects.fireworks.tasks.task_parameters import BadTask, Spec
+from rekindle.journal.paths import TOKEN_VARIABLE
 
 OUTPUT_FILE = "FW_background.out"
 _PROCESS_FILE = ".FW_background.json"
-_TOKEN = "REKINDLE_TOKEN"
 _END_SECONDS = 30.0
 """How long a launch waits for background tasks that are running when its own tasks are done."""
 
@@ -77,7 +77,7 @@ def start_background(written: object, spec: Spec) -> None:
         assert process.stdin is not None
         with process.stdin as stdin:
             stdin.write(order.encode())
-        Path(_PROCESS_FILE).write_text(json.dumps({"token": os.environ.get(_TOKEN), "pid": process.pid}))
+        Path(_PROCESS_FILE).write_text(json.dumps({"token": os.environ.get(TOKEN_VARIABLE), "pid": process.pid}))
         os.read(begun, 1)  # also returns if the process has ended
     finally:
         os.close(begun)
@@ -103,7 +103,7 @@ def _process() -> int | None:
     except (OSError, ValueError):
         return None
     pid = known.get("pid")
-    return pid if known.get("token") == os.environ.get(_TOKEN) and isinstance(pid, int) else None
+    return pid if known.get("token") == os.environ.get(TOKEN_VARIABLE) and isinstance(pid, int) else None
 
 
 def _end(pid: int) -> None:
