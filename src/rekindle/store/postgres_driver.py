@@ -6,13 +6,14 @@ SQLite does. Booleans are integers in both databases.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
 from psycopg import errors
 from psycopg.adapt import Dumper, Loader
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable
 from rekindle.store.database import LOCK_TIMEOUT, Access, Cursor, Driver, ReadOnlySnapshot
@@ -24,6 +25,19 @@ _BEGIN = {Access.READ: "begin_read", Access.TURN: "begin_turn", Access.WRITE: "b
 
 _PREPARE_AFTER = 2
 """Executions of a statement after which the server prepares it."""
+
+_TOGETHER = 4
+"""From this number on, distinct rows are written by one statement."""
+
+_MANY = 1_000
+"""So many new rows make the server's statistics of a table wrong, and its plans slow, until it is analyzed."""
+
+_INSERTED = re.compile(r"INSERT\s+INTO\s+(\w+)")
+
+_KINDS = {16: "boolean", 17: "bytea", 20: "bigint", 25: "text", 701: "double precision", 1043: "text"}
+"""The types of parameters by their numbers in PostgreSQL."""
+
+_PARAMETER = re.compile(r"\$([0-9]+)")
 
 _UNAVAILABLE: tuple[tuple[type[psycopg.Error], str, str], ...] = (
     (errors.LockNotAvailable, "has been locked by another process for too long", "try again when it is less busy"),
@@ -50,6 +64,7 @@ class PostgresDriver(Driver):
         self._commits = 0
         self._streams: list[psycopg.RawServerCursor[Row]] = []
         self._writing = False
+        self._together: dict[str, str] = {}
         self._connection = self._connect()
         self.file = ":".join(map(str, self.run("place").fetchone() or ()))
 
@@ -82,9 +97,39 @@ class PostgresDriver(Driver):
         return self._connection.execute(written, [values[name] for name in names])
 
     def execute_each(self, query: Query, rows: Iterable[Row]) -> int:
+        text = _written(query.postgres or query.text, query.row)[0]
+        rows = list(rows)
+        if query.distinct and len(rows) >= _TOGETHER:
+            written = self._together.get(text) or self._write_together(text)
+            changed = self._connection.execute(written, [_Array(column) for column in zip(*rows, strict=True)]).rowcount
+            if changed >= _MANY and (table := _INSERTED.match(text)):
+                self.run_text(f"ANALYZE {table[1]}")
+            return changed
         cursor = self._connection.cursor()
-        cursor.executemany(_written(query.postgres or query.text, query.row)[0], rows)
+        cursor.executemany(text, rows)
         return max(0, cursor.rowcount)
+
+    def _write_together(self, text: str) -> str:
+        """Return the statement that runs once for many distinct rows: its parameters are arrays, one for each value of
+        a row."""
+        pgconn = self._connection.pgconn
+        for done in (pgconn.prepare(b"described", text.encode()), pgconn.describe_prepared(b"described")):
+            if done.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+                raise psycopg.ProgrammingError(done.error_message.decode(errors="replace"))
+        kinds = [_KINDS[done.param_type(number)] for number in range(done.nparams)]
+        self._connection.execute("DEALLOCATE described")
+        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds, 1))
+        names = ", ".join(f"given_{number}" for number in range(1, len(kinds) + 1))
+        source = f"unnest({arrays}) AS given ({names})"
+        before, word, after = _split(text, "VALUES") or _split(text, "WHERE") or (text, "", "")
+        before, after = (_PARAMETER.sub(r"given.given_\1", part) for part in (before, after))
+        if word == "VALUES":
+            values, _, rest = after.partition(")")
+            written = f"{before} SELECT {values.strip().removeprefix('(')} FROM {source} WHERE true {rest}"
+        else:
+            written = f"{before} FROM {source} WHERE {after}"
+        self._together[text] = written
+        return written
 
     def stream(self, text: str, values: Mapping[str, Any]) -> Cursor:
         written, names = _written(text)
@@ -156,7 +201,7 @@ class PostgresDriver(Driver):
             options=f"-c search_path={self.schema} -c lock_timeout={int(LOCK_TIMEOUT * 1000)} -c jit=off "
             "-c client_encoding=UTF8",
         )
-        for kind, dumper in ((int, _Number), (bool, _Boolean), (str, _Text), (ValueSet, _Set)):
+        for kind, dumper in ((int, _Number), (bool, _Boolean), (str, _Text), (ValueSet, _Set), (_Array, _ArrayDumper)):
             connection.adapters.register_dumper(kind, dumper)
         connection.adapters.register_loader("bool", _BooleanLoader)
         connection.adapters.register_loader("numeric", _NumericLoader)
@@ -178,6 +223,40 @@ def _written(text: str, row: tuple[str, ...] = ()) -> tuple[str, tuple[str, ...]
     if written is None:
         written = _texts[key] = written_for_postgres(text, row)
     return written
+
+
+def _split(text: str, word: str) -> tuple[str, str, str] | None:
+    """Split a statement at a word that is not within brackets; None if there is none."""
+    depth = 0
+    for found in re.finditer(rf"[()]|\b{word}\b", text):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if found[0] == word and depth == 0:
+            return text[: found.start()], word, text[found.end() :]
+    return None
+
+
+class _Array:
+    """The values of one parameter of many rows."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.values = values
+
+
+class _ArrayDumper(Dumper):
+    def dump(self, obj: _Array) -> bytes:
+        return b"{" + b",".join(map(_element, obj.values)) + b"}"
+
+
+def _element(value: Any) -> bytes:
+    if value is None:
+        return b"NULL"
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, bytes):
+        return b'"\\\\x' + value.hex().encode() + b'"'
+    return repr(float(value)).encode() if isinstance(value, float) else b"%d" % value
 
 
 class _Number(Dumper):

@@ -4,8 +4,9 @@
 A block begins with `-- name: WORD`. The comment lines under the name describe the block; at least one is required.
 Parameters are `:word`. `@word`, after IN, stands for a set (see `ValueSet`). `{word}` is replaced by the text of
 another block of the same file. A block that runs once for each of many rows lists its parameters in `-- row: a, b, c`
-and takes plain tuples in that order. Each database gets the parameters in its own form: `written_for_sqlite`,
-`written_for_postgres`.
+and takes plain tuples in that order; in `-- distinct row: a, b, c` if no two of them ever concern the same row of the
+table, so that a database may write all of them with one statement. Each database gets the parameters in its own form:
+`written_for_sqlite`, `written_for_postgres`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ FOLDER = Path(__file__).parent / "sql"
 _SET = re.compile(r"@([a-z_][a-z_0-9]*)")
 _NOT_IN_SET = re.compile(r"NOT IN @([a-z_][a-z_0-9]*)")
 _IN_SET = re.compile(r"IN @([a-z_][a-z_0-9]*)")
+_ROW = re.compile(r"(distinct )?row:")
 _PART = re.compile(r"\{([a-z_]+)\}")
 _PARAMETER = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
 
@@ -46,13 +48,14 @@ class ValueSet:
 
 
 class Query(msgspec.Struct, frozen=True):
-    """One block. `row` names the parameters that each tuple holds, in order. `postgres` is the text for PostgreSQL
-    where it differs."""
+    """One block. `row` names the parameters that each tuple holds, in order; `distinct`: no two tuples concern the same
+    row of a table. `postgres` is the text for PostgreSQL where it differs."""
 
     name: str
     about: str
     text: str
     row: tuple[str, ...] = ()
+    distinct: bool = False
     postgres: str = ""
 
     def rows(self, named: Iterable[Mapping[str, Any]]) -> list[Row]:
@@ -102,8 +105,9 @@ class Queries(Mapping[str, Query]):
     def _parse(self, block: str) -> Query:
         name, *lines = block.splitlines()
         remarks = [line[2:].strip() for line in lines if line.startswith("--")]
-        row = next((remark[4:] for remark in remarks if remark.startswith("row:")), "")
-        about = " ".join(remark for remark in remarks if not remark.startswith("row:"))
+        listed = next((remark for remark in remarks if _ROW.match(remark)), "")
+        row = listed.partition(":")[2]
+        about = " ".join(remark for remark in remarks if remark != listed)
         text = "\n".join(line for line in lines if not line.startswith("--")).strip().rstrip(";")
         if not about or not text:
             raise ValueError(f"the block {name} lacks {'a statement' if about else 'a description'}")
@@ -111,7 +115,7 @@ class Queries(Mapping[str, Query]):
         columns = tuple(column.strip() for column in row.split(",") if column.strip())
         if columns and set(_PARAMETER.findall(text)) != set(columns):
             raise ValueError(f"the block {name} does not use exactly the columns of its rows")
-        return Query(name.strip(), about, text, columns)
+        return Query(name.strip(), about, text, columns, listed.startswith("distinct"))
 
 
 def load(file: str) -> Queries:

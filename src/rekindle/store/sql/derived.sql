@@ -3,7 +3,7 @@
 
 -- name: add_to_count
 -- Add to a job count.
--- row: workflow, resource_class, state, n
+-- distinct row: workflow, resource_class, state, n
 INSERT INTO workflow_count (workflow, resource_class, state, n) VALUES (:workflow, :resource_class, :state, :n)
 ON CONFLICT (workflow, resource_class, state) DO UPDATE SET n = workflow_count.n + excluded.n;
 
@@ -31,7 +31,7 @@ SELECT edge.child, edge.parent, job.state FROM edge JOIN job ON job.id = edge.pa
 
 -- name: set_derived
 -- Write a derived state and unmet count.
--- row: state, unmet, job
+-- distinct row: state, unmet, job
 UPDATE job SET state = :state, unmet = :unmet, version = version + 1 WHERE id = :job;
 
 -- name: has_finish_dependents

@@ -2,7 +2,7 @@
 
 -- name: put
 -- One part of an attempt's fingerprint; an existing part is replaced.
--- row: attempt, part, document
+-- distinct row: attempt, part, document
 INSERT INTO fingerprint (attempt, part, document) VALUES (:attempt, :part, :document)
 ON CONFLICT (attempt, part) DO UPDATE SET document = excluded.document;
 

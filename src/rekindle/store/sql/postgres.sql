@@ -7,9 +7,12 @@ SELECT pg_advisory_xact_lock(hashtextextended('rekindle:{schema}', 0));
 
 -- name: begin_turn
 -- A transaction that waits for those that write alone, and that these wait for. Each of its statements sees what other
--- turns have committed.
+-- turns have committed. It reads few rows, by their indexes, whatever the server knows of the tables.
 BEGIN;
 SELECT pg_advisory_xact_lock_shared(hashtextextended('rekindle:{schema}', 0));
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_hashjoin = off;
+SET LOCAL enable_mergejoin = off;
 
 -- name: begin_read
 -- A consistent view, which refuses to write.

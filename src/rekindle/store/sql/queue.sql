@@ -66,7 +66,7 @@ SELECT coalesce(max(id), 0) FROM (
 
 -- name: insert_attempt
 -- An attempt when it is claimed.
--- row: id, job, workflow, number, token, revision, template, runner, folder, shared, queued, builds_on, start_step, overrides, binding, pinned_to
+-- distinct row: id, job, workflow, number, token, revision, template, runner, folder, shared, queued, builds_on, start_step, overrides, binding, pinned_to
 INSERT INTO attempt (id, job, workflow, number, token, state, revision, template, runner, folder, shared, queued,
     builds_on, start_step, overrides, binding, pinned_to)
 VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner, :folder, :shared, :queued,
@@ -74,7 +74,7 @@ VALUES (:id, :job, :workflow, :number, :token, 2, :revision, :template, :runner,
 
 -- name: claim_job
 -- A ready job gets a live attempt and becomes QUEUED, unless an earlier attempt still runs.
--- row: attempt, job
+-- distinct row: attempt, job
 UPDATE job SET state = 2, version = version + 1, attempts = attempts + 1, attempt = :attempt
 WHERE id = :job AND state = 1 AND attempt IS NULL AND held IS NULL AND retired = 0 AND reuse_candidate IS NULL
     AND not_before IS NULL AND NOT EXISTS (
@@ -110,13 +110,13 @@ FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id IN @attempts;
 
 -- name: start_attempt
 -- A queued attempt starts.
--- row: attempt, started, worker, host, pid, pid_start
+-- distinct row: attempt, started, worker, host, pid, pid_start
 UPDATE attempt SET state = 3, started = :started, worker = :worker, host = :host, pid = :pid, pid_start = :pid_start
 WHERE id = :attempt AND state = 2;
 
 -- name: end_attempt
 -- An attempt ends. Values that only its start recorded are kept.
--- row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, signature, error_type, error_message, error_traceback, error_stderr, evidence, cpu_seconds, max_rss_bytes, result, verdict, verdict_message, partial, code, left_running
+-- distinct row: attempt, state, ended, started, worker, host, pid, pid_start, cause, exit_code, signal, signature, error_type, error_message, error_traceback, error_stderr, evidence, cpu_seconds, max_rss_bytes, result, verdict, verdict_message, partial, code, left_running
 UPDATE attempt SET state = :state, ended = :ended, started = coalesce(:started, started),
     worker = coalesce(:worker, worker), host = coalesce(:host, host), pid = coalesce(:pid, pid),
     pid_start = coalesce(:pid_start, pid_start), cause = :cause, exit_code = :exit_code, signal = :signal,
@@ -149,7 +149,7 @@ ON CONFLICT (attempt, position) DO UPDATE SET name = excluded.name, state = excl
 
 -- name: move_job
 -- Change the state of a job, if it is still in the state that the decision was made on.
--- row: after, job, before
+-- distinct row: after, job, before
 UPDATE job SET state = :after, version = version + 1 WHERE id = :job AND state = :before AND retired = 0;
 
 -- name: need_counts

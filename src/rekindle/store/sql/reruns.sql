@@ -79,7 +79,7 @@ RETURNING id;
 
 -- name: insert_rerun_job
 -- A job of an applied plan, with the pointers that undo restores.
--- row: rerun, job, version, before, after, unmet, start, keeps, reasons, archives, pointers, next_attempt, changes, saves, saved, stays, holds, releases
+-- distinct row: rerun, job, version, before, after, unmet, start, keeps, reasons, archives, pointers, next_attempt, changes, saves, saved, stays, holds, releases
 INSERT INTO rerun_job (rerun, job, version, before, after, unmet, start, keeps, reasons, archives, pointers,
     next_attempt, changes, saves, saved, stays, holds, releases)
 VALUES (:rerun, :job, :version, :before, :after, :unmet, :start, :keeps, :reasons, :archives, :pointers,
@@ -105,14 +105,14 @@ WHERE id IN @attempts AND archived_by IS NULL;
 
 -- name: reset_job
 -- A job after a plan has reset it.
--- row: state, unmet, held, now, next_attempt, job
+-- distinct row: state, unmet, held, now, next_attempt, job
 UPDATE job SET state = :state, unmet = :unmet, attempt = NULL, held = :held, canceled = 0, delayed_since = :now,
     next_attempt = :next_attempt, version = version + 1
 WHERE id = :job;
 
 -- name: keep_job
 -- A job that a plan does not reset, with the state that follows from its parents.
--- row: state, unmet, held, job
+-- distinct row: state, unmet, held, job
 UPDATE job SET state = :state, unmet = :unmet, held = :held, version = version + 1 WHERE id = :job;
 
 -- name: rerun_columns

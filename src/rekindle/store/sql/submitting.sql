@@ -55,14 +55,14 @@ SELECT coalesce(max(CAST(value AS BIGINT)), 0) FROM meta WHERE key = 'first_vers
 
 -- name: insert_job
 -- A new job, READY or WAITING.
--- row: id, workflow, name, template, binding, state, unmet, version, priority, resource_class, when_finished
+-- distinct row: id, workflow, name, template, binding, state, unmet, version, priority, resource_class, when_finished
 INSERT INTO job (id, workflow, name, template, binding, state, unmet, version, priority, resource_class, when_finished)
 VALUES (:id, :workflow, :name, :template, :binding, :state, :unmet, :version, :priority, :resource_class,
     :when_finished);
 
 -- name: insert_edge
 -- The child needs the parent.
--- row: parent, child
+-- distinct row: parent, child
 INSERT INTO edge (parent, child) VALUES (:parent, :child);
 
 -- name: latest_revision
