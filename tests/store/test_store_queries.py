@@ -10,7 +10,7 @@ import pytest
 
 from rekindle.store import queries, schema
 from rekindle.store.opening import FILE, open_store
-from rekindle.store.queries import FOLDER, as_set, load, written_for_postgres, written_for_sqlite
+from rekindle.store.queries import FOLDER, as_set, load, written_for_many, written_for_postgres, written_for_sqlite
 from rekindle.store.stored_paths import StoredPaths
 
 STORE = Path(queries.__file__).parent
@@ -88,6 +88,21 @@ def test_sets_parts_and_rows_are_written_out(folder):
     assert written_for_sqlite(both.text, both.row) == "UPDATE t SET b = ?1 WHERE a = ?2 AND b <> ?1"
     assert written_for_postgres(some.text) == ("SELECT a, b FROM t WHERE a = ANY($1)", ("ids",))
     assert written_for_postgres(both.text, both.row) == ("UPDATE t SET b = $1 WHERE a = $2 AND b <> $1", ("b", "a"))
+
+
+def test_a_statement_for_one_row_becomes_one_for_many():
+    insert = "INSERT INTO t (a, b, c) VALUES ($1, 2, $2)\nON CONFLICT (a) DO UPDATE SET b = excluded.b"
+    assert written_for_many(insert, ["bigint", "text"]) == (
+        "INSERT INTO t (a, b, c) SELECT given.given_1, 2, given.given_2 "
+        "FROM unnest($1::bigint[], $2::text[]) AS given (given_1, given_2) WHERE true\n"
+        "ON CONFLICT (a) DO UPDATE SET b = excluded.b"
+    )
+    update = "UPDATE t SET a = (SELECT x FROM u WHERE y = $1) WHERE b = $2 AND NOT EXISTS (SELECT 1 WHERE c = 0)"
+    assert written_for_many(update, ["bigint", "bigint"]) == (
+        "UPDATE t SET a = (SELECT x FROM u WHERE y = given.given_1) "
+        "FROM unnest($1::bigint[], $2::bigint[]) AS given (given_1, given_2) "
+        "WHERE b = given.given_2 AND NOT EXISTS (SELECT 1 WHERE c = 0)"
+    )
 
 
 def test_a_set_leaves_out_integers_that_no_column_can_hold():

@@ -17,7 +17,7 @@ from psycopg.pq import ExecStatus, TransactionStatus
 
 from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable
 from rekindle.store.database import LOCK_TIMEOUT, Access, Cursor, Driver, ReadOnlySnapshot
-from rekindle.store.queries import Query, Row, ValueSet, load, written_for_postgres
+from rekindle.store.queries import Query, Row, ValueSet, load, written_for_many, written_for_postgres
 
 SQL = load("postgres")
 
@@ -30,14 +30,12 @@ _TOGETHER = 4
 """From this number on, distinct rows are written by one statement."""
 
 _MANY = 1_000
-"""So many new rows make the server's statistics of a table wrong, and its plans slow, until it is analyzed."""
+"""This number of new rows makes the server's statistics of a table wrong, and its plans slow, until it is analyzed."""
 
 _INSERTED = re.compile(r"INSERT\s+INTO\s+(\w+)")
 
 _KINDS = {16: "boolean", 17: "bytea", 20: "bigint", 25: "text", 701: "double precision", 1043: "text"}
 """The types of parameters by their numbers in PostgreSQL."""
-
-_PARAMETER = re.compile(r"\$([0-9]+)")
 
 _UNAVAILABLE: tuple[tuple[type[psycopg.Error], str, str], ...] = (
     (errors.LockNotAvailable, "has been locked by another process for too long", "try again when it is less busy"),
@@ -118,16 +116,7 @@ class PostgresDriver(Driver):
                 raise psycopg.ProgrammingError(done.error_message.decode(errors="replace"))
         kinds = [_KINDS[done.param_type(number)] for number in range(done.nparams)]
         self._connection.execute("DEALLOCATE described")
-        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds, 1))
-        names = ", ".join(f"given_{number}" for number in range(1, len(kinds) + 1))
-        source = f"unnest({arrays}) AS given ({names})"
-        before, word, after = _split(text, "VALUES") or _split(text, "WHERE") or (text, "", "")
-        before, after = (_PARAMETER.sub(r"given.given_\1", part) for part in (before, after))
-        if word == "VALUES":
-            values, _, rest = after.partition(")")
-            written = f"{before} SELECT {values.strip().removeprefix('(')} FROM {source} WHERE true {rest}"
-        else:
-            written = f"{before} FROM {source} WHERE {after}"
+        written = written_for_many(text, kinds)
         self._together[text] = written
         return written
 
@@ -223,16 +212,6 @@ def _written(text: str, row: tuple[str, ...] = ()) -> tuple[str, tuple[str, ...]
     if written is None:
         written = _texts[key] = written_for_postgres(text, row)
     return written
-
-
-def _split(text: str, word: str) -> tuple[str, str, str] | None:
-    """Split a statement at a word that is not within brackets; None if there is none."""
-    depth = 0
-    for found in re.finditer(rf"[()]|\b{word}\b", text):
-        depth += {"(": 1, ")": -1}.get(found[0], 0)
-        if found[0] == word and depth == 0:
-            return text[: found.start()], word, text[found.end() :]
-    return None
 
 
 class _Array:

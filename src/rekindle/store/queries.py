@@ -28,6 +28,7 @@ _NOT_IN_SET = re.compile(r"NOT IN @([a-z_][a-z_0-9]*)")
 _IN_SET = re.compile(r"IN @([a-z_][a-z_0-9]*)")
 _ROW = re.compile(r"(distinct )?row:")
 _PART = re.compile(r"\{([a-z_]+)\}")
+_NUMBERED = re.compile(r"\$([0-9]+)")
 _PARAMETER = re.compile(r"(?<!:):([a-z_][a-z_0-9]*)")
 
 INTEGER_LIMIT = 2**63
@@ -163,3 +164,27 @@ def written_for_postgres(text: str, row: Sequence[str] = ()) -> tuple[str, tuple
         return f"${names.index(match[1]) + 1}"
 
     return _PARAMETER.sub(number, text), tuple(names)
+
+
+def written_for_many(text: str, kinds: Sequence[str]) -> str:
+    """Return a statement of `written_for_postgres` that runs once for many distinct rows: its parameters are arrays of
+    the values of all rows. `kinds` are the types of its parameters."""
+    arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds, 1))
+    names = ", ".join(f"given_{number}" for number in range(1, len(kinds) + 1))
+    source = f"unnest({arrays}) AS given ({names})"
+    before, word, after = _split(text, "VALUES") or _split(text, "WHERE") or (text, "", "")
+    before, after = (_NUMBERED.sub(r"given.given_\1", part) for part in (before, after))
+    if word == "VALUES":
+        values, _, rest = after.partition(")")
+        return f"{before}SELECT {values.strip().removeprefix('(')} FROM {source} WHERE true{rest}"
+    return f"{before}FROM {source} WHERE{after}"
+
+
+def _split(text: str, word: str) -> tuple[str, str, str] | None:
+    """Split a statement at a word that is not within brackets; None if there is none."""
+    depth = 0
+    for found in re.finditer(rf"[()]|\b{word}\b", text):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if found[0] == word and depth == 0:
+            return text[: found.start()], word, text[found.end() :]
+    return None
