@@ -45,7 +45,7 @@ SELECT {runner_columns} FROM runner WHERE ended IS NULL AND executor = 'detached
 -- The detached attempts that have not ended, of one workflow or of all.
 SELECT count(*) FROM attempt JOIN runner ON runner.id = attempt.runner
 WHERE attempt.state IN (2, 3) AND runner.executor = 'detached'
-    AND (:workflow IS NULL OR attempt.workflow = :workflow);
+    AND (CAST(:workflow AS BIGINT) IS NULL OR attempt.workflow = :workflow);
 
 -- name: with_free_slots
 -- Runners that have not ended, with fewer active attempts than slots.
