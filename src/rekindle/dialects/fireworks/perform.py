@@ -242,13 +242,13 @@ def _duplicate_action(job: int, launch_spec: Mapping[str, Any]) -> dict[str, Any
     run."""
     from rekindle.dialects.fireworks.queries import select_fireworks
     from rekindle.dialects.fireworks.stored_fireworks import current_specs
-    from rekindle.dialects.fireworks.tasks.launch_environment import nearest_store
+    from rekindle.dialects.fireworks.tasks.launch_environment import launch_store
     from rekindle.dialects.fireworks.tasks.task_parameters import BadTask
     from rekindle.engine.queries import job_queries
     from rekindle.engine.session import open_session
 
     try:
-        session_context = open_session(nearest_store("the `_dupefinder`"), create=False)
+        session_context = open_session(launch_store("the `_dupefinder`"), create=False)
     except (BadTask, NotFound):
         return None
     query = {"state": "COMPLETED", "spec._dupefinder": {"$exists": True}, "spec._tasks": launch_spec["_tasks"]}

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class TaskTemplates:
     """The task templates of a run: one for each job template and revision, made when it is first needed."""
 
-    def __init__(self, store_identity: str) -> None:
-        self._identity = store_identity
+    def __init__(self, store: str) -> None:
+        self._store = store
         self._known: dict[tuple[int, int, int], TaskTemplate] = {}
         self._templates: dict[int, JobTemplate] = {}
         self._workflows: dict[int, Workflow] = {}
@@ -103,7 +103,7 @@ class TaskTemplates:
             params=archive.workflows.params(workflow, revision),
             workdir=body.workdir,
             time=now.resources.time,
-            store=self._identity,
+            store=self._store,
             cpus=now.resources.cpus,
             by_mtime=dict(body.by_mtime),
             memory=now.resources.memory,

@@ -72,7 +72,7 @@ class RunnerLoop:
         self._options, self._notifier, self._interrupts, self._stop = options, notifier, interrupts, stop
         self._began = self._iterated = time.monotonic()
         self._lease, self._peer_watch = lease, PeerWatch(runner.id)
-        self._tasks = TaskTemplates(session.store.identity)
+        self._tasks = TaskTemplates(session.store.folder)
         self._dispatcher = Dispatcher(executor, self._tasks, scope.total, slots)
         self._to_start, self._start_at = 1, self._began  # workers, and when (monotonic)
         self._orphans = OrphanTracker(session)
