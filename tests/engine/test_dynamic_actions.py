@@ -371,3 +371,27 @@ def test_jobs_added_by_a_removed_job_are_removed(project):
     assert project.work().exit_code == 0
     assert set(project.states()) == {"a", "b"}
     assert len(job_queries.attempts(project.session, None)) == 6
+
+
+PUSHERS = """\
+name: fan-in-of-%d
+params: {values: []}
+jobs:
+  push: {matrix: {n: {range: [0, %d]}}, call: "pushers:push", args: {n: "${matrix.n}"}}
+  last: {needs: [push], run: "echo ${params.values} > ran"}
+"""
+
+
+def test_a_change_of_one_job_by_many_costs_the_same_for_each(project):
+    (project.folder / "pushers.py").write_text(
+        "from rekindle import Action\n\ndef push(n):\n    return Action(set_children={'_push': {'values': n}})\n"
+    )
+    counted: list[int] = []
+    project.session.store._connection.set_progress_handler(lambda: counted.append(1), 100)
+    costs = []
+    for number in (50, 250):
+        counted.clear()
+        assert project.run(PUSHERS % (number, number), slots=1).exit_code == 0
+        assert sorted(json.loads(ran(project)[0])) == list(range(number))
+        costs.append(len(counted) / number)
+    assert costs[1] < 1.5 * costs[0]

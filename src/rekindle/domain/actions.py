@@ -148,6 +148,12 @@ def effective_params(params: Mapping[str, Any], changes: Iterable[ParameterChang
     return now
 
 
+def pushed_paths(changes: Iterable[ParameterChange]) -> set[str]:
+    """Return the paths that changes push to; none if they also change parameters otherwise."""
+    every = list(changes)
+    return {path for one in every for path in one["_push"]} if all(set(one) == {"_push"} for one in every) else set()
+
+
 def _read_change(key: str, found: object) -> ParameterChange:
     if not isinstance(found, Mapping):
         raise BadAction(f"`{key}` is an object of parameters, not {found!r:.60}")

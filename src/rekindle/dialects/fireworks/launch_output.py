@@ -77,7 +77,10 @@ class LaunchOutput:
         self.log(f"RUNNING fw_id: {launch.firework} in directory: {launch.folder}")
 
     def _show_end(self, session: Session, attempt: Attempt) -> None:
-        printed = {stream: _printed(session, attempt, stream) for stream in REDIRECT_FILES}
+        printed = dict.fromkeys(REDIRECT_FILES, "")
+        for file in logs.log_files(session, attempt.job, attempt.number):
+            if (path := Path(file.path)).exists():
+                printed[file.stream] += path.read_text(encoding="utf-8", errors="replace")
         click.echo(printed["stdout"], nl=False)
         click.echo(printed["stderr"], nl=False, err=True)
         if attempt.failure is not None:
@@ -88,9 +91,3 @@ class LaunchOutput:
             for stream, name in REDIRECT_FILES.items():
                 Path(attempt.folder, name).write_text(printed[stream], encoding="utf-8")
         self.log("Rocket finished")
-
-
-def _printed(session: Session, attempt: Attempt, stream: str) -> str:
-    files = [one for one in logs.log_files(session, attempt.job, attempt.number) if one.stream == stream]
-    paths = [Path(one.path) for one in files]
-    return "".join(path.read_text(encoding="utf-8", errors="replace") for path in paths if path.exists())

@@ -227,10 +227,15 @@ class RunnerLoop:
         self._orphans.find_canceled(archive)
 
     def _give_back(self, archive: Transaction, wanted: Sequence[tuple[int, str]], now: float) -> None:
-        """Release the claims of returned attempts: of those to be canceled, and of all when the run is stopping."""
+        """Release the claims of returned attempts: of those to be canceled or of unknown duration, and of all when the
+        run is stopping."""
         canceled = {attempt for attempt, _ in wanted}
-        returned = self._dispatcher.returned
-        released = {one.assignment.attempt for one in returned if self._stopping or one.assignment.attempt in canceled}
+        returned, average = self._dispatcher.returned, self._dispatcher.durations.average
+        released = {
+            one.assignment.attempt
+            for one in returned
+            if self._stopping or one.assignment.attempt in canceled or average(one.template) == math.inf
+        }
         if released:
             give_back(archive, sorted(released), now)
             self._count_claims(-len(released))
