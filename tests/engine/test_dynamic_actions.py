@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import Cause, State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
@@ -68,6 +69,22 @@ def test_parameters_of_the_children_change(project):
     action = {"set_children": {"x": [1], "_push": {"x": 2}, "_set": {"deep.er": 3}}}
     assert project.run(spec(project, action, params="{x: 1, deep: {er: 0}}")).exit_code == 0
     assert ran(project) == ["a", "b [1,2]"]
+
+
+def test_an_added_job_may_take_no_changes_and_is_not_warned_about(project):
+    added = {"name": "x", "run": "echo x ${params.x} >> ran"}
+    action = {
+        "set_children": {"x": 2},
+        "detour": [{**added, "takes_changes": False}, {**added, "name": "y", "run": "echo y ${params.x} >> ran"}],
+    }
+    assert project.run(spec(project, action, params="{x: 1}")).exit_code == 0
+    assert sorted(ran(project)) == ["a", "b 2", "x 1", "y 2"]
+    (warning,) = rerun.plan(project.session, [([project.job("a")], How())], {}).plan.warnings
+    assert "changed the parameters of `b`, `y`:" in warning
+    write(project, {"add": [add("z", takes_changes="no")]})
+    project.rerun("a")
+    project.work()
+    assert "`takes_changes` is true or false" in failure(project)
 
 
 def test_parameters_of_all_that_comes_after_change(project):

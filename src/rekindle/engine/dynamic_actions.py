@@ -153,6 +153,7 @@ class _ActionApplier:
                 node.template >= first_detour,
                 tuple(sorted(set(read.needs.get(at, ())) - {self._job.id})),
                 tuple(siblings.get(at, ())),
+                entries[node.template].get("takes_changes") is not False,
             )
             for at, node in enumerate(read.jobs)
         ]

@@ -127,10 +127,10 @@ def _job_entries(
     entries: dict[int, dict[str, Any]] = {}
     for one in flow.fireworks:
         template = job_template(one.spec)
-        extra: dict[str, Any] = {} if with_changes and one.id in roots else {"added_by": ctx.job}
+        extra: dict[str, Any] = {}
         if template.when == "finished":
             fizzling = [known[parent] for parent, children in flow.links.items() if one.id in children]
-            extra["parents"] = {names[each.id]: parent_details(each) for each in fizzling}
+            extra = {"parents": {names[each.id]: parent_details(each) for each in fizzling}}
         entries[one.id] = {
             "name": names[one.id],
             "steps": [{"name": step.name, "call": step.call, "args": dict(step.args)} for step in template.steps],
@@ -139,6 +139,7 @@ def _job_entries(
             "workdir": template.workdir,
             "when": template.when,
             "values": firework_binding(one) | extra,
+            "takes_changes": with_changes and one.id in roots,
         }
     return entries
 

@@ -59,8 +59,7 @@ def _spec(job: JobRecord) -> dict[str, Any]:
     only a launch evaluates."""
     spec: dict[str, Any] = job.binding.get("spec", {})
     for change in job.params.get(CHANGES_PARAM, ()):
-        if change["by"][0] != job.binding.get("added_by"):
-            spec = {**spec, **change.get("update_spec", {})}
+        spec = {**spec, **change.get("update_spec", {})}
     return spec
 
 
