@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.many_workflows import chain, many_workflows
+from benchmarks.fireworks import fireworks
+from benchmarks.many_workflows import chain, different_jobs, many_workflows
 from benchmarks.reruns import reruns
 from benchmarks.staleness import staleness
 from benchmarks.startup import startup
@@ -37,6 +38,16 @@ ROWS = {
         lambda: many_workflows(1_000, 2),
     ),
     "chain": Row("a chain of 200 different jobs", lambda: chain(200, 5), lambda: chain(50, 3)),
+    "different": Row(
+        "2,000 different jobs beside a matrix of 2,000",
+        lambda: different_jobs(2_000, 3),
+        lambda: different_jobs(300, 2),
+    ),
+    "fireworks": Row(
+        "1,000 fireworks of a file, of many workflows, and that fireworks add",
+        lambda: fireworks(1_000, 3),
+        lambda: fireworks(100, 2),
+    ),
     "durable": Row("durability full beside normal", lambda: durable(2_000, 3), lambda: durable(300, 2)),
     "reruns": Row("10,000 jobs, 1,000 failed", lambda: reruns(10_000, 1_000, 5), lambda: reruns(1_000, 100, 3)),
     "large": Row("100,000 jobs, 1,000 failed", lambda: reruns(100_000, 1_000, 5), lambda: reruns(10_000, 100, 2)),

@@ -11,18 +11,15 @@ import msgspec
 
 from rekindle.dialects.command_session import open_store
 from rekindle.dialects.fireworks.fw_states import fw_state
+from rekindle.dialects.fireworks.launch_output import LaunchOutput
 from rekindle.dialects.fireworks.rocket_launcher import (
     FWORKER_FILE,
     FWorker,
-    LaunchLog,
     LaunchResult,
     RapidfireOptions,
-    attempts_of,
     launch_many,
     launch_one,
     read_fworker,
-    redirect,
-    show_launch,
 )
 from rekindle.domain.errors import BadValue, NotFound, Refused
 from rekindle.engine.queries import job_queries
@@ -77,7 +74,7 @@ class LaunchOptions(msgspec.Struct, frozen=True):
     """The options before the subcommand."""
 
     fworker: FWorker
-    log: LaunchLog
+    level: str
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,7 +113,7 @@ def rlaunch(
     found = Path(config_dir, FWORKER_FILE)
     described = Path(fworker_file) if fworker_file else found if found.is_file() else None
     fworker = FWorker() if described is None else read_fworker(described)
-    ctx.obj = LaunchOptions(fworker, LaunchLog("CRITICAL" if silencer else loglvl))
+    ctx.obj = LaunchOptions(fworker, "CRITICAL" if silencer else loglvl)
 
 
 @rlaunch.command()
@@ -141,11 +138,9 @@ def singleshot(launcher: LaunchOptions, /, fw_id: int | None, offline: bool, pdb
             hint="the traceback is kept: `lpad get_fws -i FW_ID -d all`",
         )
     with open_store() as session:
-        done = launch_one(session, launcher.fworker, Path.cwd(), fw_id, launcher.log.launch)
+        done = launch_one(session, launcher.fworker, Path.cwd(), fw_id, LaunchOutput(launcher.level))
         _report_none_ready(session, launcher, done, fw_id)
-        for attempt in attempts_of(session, done.launches):
-            show_launch(session, attempt)
-    return _exit_code(launcher, done)
+    return _exit_code(done)
 
 
 def _rapidfire_options(command: Any) -> Any:
@@ -195,12 +190,11 @@ def multi(
 
 
 def _rapidfire(launcher: LaunchOptions, how: RapidfireOptions, local_redirect: bool) -> int:
+    output = LaunchOutput(launcher.level, local_redirect=local_redirect)
     with open_store() as session:
-        done = launch_many(session, launcher.fworker, Path.cwd(), how, launcher.log.launch)
+        done = launch_many(session, launcher.fworker, Path.cwd(), how, output)
         _report_none_ready(session, launcher, done, None)
-        if local_redirect:
-            redirect(session, done.launches)
-    return _exit_code(launcher, done)
+    return _exit_code(done)
 
 
 def _rapidfire_settings(
@@ -231,9 +225,7 @@ def _report_none_ready(session: Session, launcher: LaunchOptions, done: LaunchRe
         click.echo(f"firework {firework} is {fw_state(row.job.state, row.job.held)}", err=True)
 
 
-def _exit_code(launcher: LaunchOptions, done: LaunchResult) -> int:
-    for _ in done.launches:
-        launcher.log.info("Rocket finished")
+def _exit_code(done: LaunchResult) -> int:
     report = done.report
     if report is None:
         return 0

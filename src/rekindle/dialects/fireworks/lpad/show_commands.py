@@ -35,7 +35,7 @@ from rekindle.dialects.fireworks.lpad.options import (
     workflow_options,
 )
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
-from rekindle.dialects.fireworks.stored_fireworks import fireworks_of, workflows_of
+from rekindle.dialects.fireworks.stored_fireworks import fireworks_of
 from rekindle.domain.errors import NotFound, Refused, RekindleError
 from rekindle.engine.queries import failure_queries, job_queries, workflow_queries
 
@@ -269,7 +269,7 @@ def dump_wflow(fw_id: int, wf_file: Path) -> None:
 
 def _flow_document(fw_id: int) -> dict[str, Any]:
     with open_store() as session:
-        found = workflows_of(session, [fw_id])
+        found = workflow_queries.owners(session, [fw_id])
         if not found:
             raise NotFound(f"there is no firework {fw_id}", hint="`lpad get_fws` lists them")
         return flow_document(session, found[0])
