@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.many_workflows import chain, many_workflows
+from benchmarks.fireworks import fireworks
+from benchmarks.many_workflows import chain, different_jobs, many_workflows
 from benchmarks.postgres import postgres
 from benchmarks.reruns import reruns
 from benchmarks.staleness import staleness
@@ -38,6 +39,16 @@ ROWS = {
         lambda: many_workflows(1_000, 2),
     ),
     "chain": Row("a chain of 200 different jobs", lambda: chain(200, 5), lambda: chain(50, 3)),
+    "different": Row(
+        "2,000 different jobs beside a matrix of 2,000",
+        lambda: different_jobs(2_000, 3),
+        lambda: different_jobs(300, 2),
+    ),
+    "fireworks": Row(
+        "1,000 fireworks of a file, of many workflows, and that fireworks add",
+        lambda: fireworks(1_000, 3),
+        lambda: fireworks(100, 2),
+    ),
     "durable": Row("durability full beside normal", lambda: durable(2_000, 3), lambda: durable(300, 2)),
     "postgres": Row(
         "claims in PostgreSQL beside pgbench", lambda: postgres(20_000, 3, 10), lambda: postgres(4_000, 1, 5)

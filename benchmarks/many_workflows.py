@@ -33,6 +33,16 @@ def chain(length: int, rounds: int) -> None:
     print(f"   {rows[0].median / length * 1000:.1f} ms a job")
 
 
+def different_jobs(count: int, rounds: int) -> None:
+    """Measure `rekindle work` with `count` jobs that have different templates, and with as many of one matrix."""
+    watch = Stopwatch()
+    for _ in range(rounds):
+        work(watch, "different jobs", lambda client, folder: submit_different(client, folder, count))
+        work(watch, "a matrix", lambda client, folder: submit_one(client, folder, count))
+    different, one = watch.rows()
+    show_rates(f"{count:,} jobs (/bin/true), {SLOTS} slots: `rekindle work`", count, different, one)
+
+
 def work(watch: Stopwatch, name: str, submit: Callable[[Client, Path], None], slots: int = SLOTS) -> None:
     """Submit to a new store, and measure the runner."""
     with project(JOB, 1) as folder:
@@ -58,7 +68,13 @@ def submit_one(client: Client, folder: Path, count: int) -> None:
 
 def submit_chain(client: Client, folder: Path, length: int) -> None:
     """Submit one workflow whose jobs run one after the other."""
-    workflow = Workflow("chain", directory=str(folder))
-    for number in range(length):
-        workflow.job(f"job{number}", run=["/bin/true", str(number)], needs=[f"job{number - 1}"] if number else [])
+    submit_different(client, folder, length, after=True)
+
+
+def submit_different(client: Client, folder: Path, count: int, *, after: bool = False) -> None:
+    """Submit one workflow of `count` different jobs, with `after` each after the one before."""
+    workflow = Workflow("different", directory=str(folder))
+    for number in range(count):
+        needs = [f"job{number - 1}"] if after and number else []
+        workflow.job(f"job{number}", run=["/bin/true", str(number)], needs=needs)
     client.submit(workflow.definition())

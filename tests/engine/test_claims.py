@@ -94,6 +94,28 @@ def test_short_jobs_of_equal_workflows_are_claimed_several_at_a_time(project, cl
     assert len(claimer.names()) == 16  # 80 ms for each of two workers
 
 
+def test_equal_jobs_with_different_names_share_their_durations(project, claimer) -> None:
+    jobs = "".join(f"  a{number}: {{run: 'true'}}\n" for number in range(20))
+    project.submit(f"name: named\njobs:\n{jobs}  b: {{run: 'false', priority: 9}}\n")
+    assert claimer.names() == ["a0", "b"]
+    for worker in claimer.workers:
+        for one in worker.in_flight.values():
+            claimer.durations.add(one.template, 10.0 if one.assignment.name == "a0" else 0.01)
+        worker.in_flight.clear()
+    assert claimer.names() == ["a1", "a2"]
+
+
+def test_different_jobs_are_claimed_several_at_a_time_while_others_are_short(project, claimer) -> None:
+    jobs = "".join(f"  a{number}: {{run: 'true {number}'}}\n" for number in range(40))
+    project.submit(f"name: different\njobs:\n{jobs}")
+    assert len(claimer.names()) == 2
+    claimer.end_all(0.01)
+    assert len(claimer.names()) == 16
+    assert claimer.names() == []  # nothing is queued behind a running job of unknown duration
+    claimer.end_all(10.0)
+    assert len(claimer.names()) == 2
+
+
 def test_jobs_of_all_workflows_are_claimed_by_priority_then_id(project, claimer) -> None:
     submit_many(project, 3, prefix="low")
     submit_many(project, 1, "{run: 'true', priority: 5, resources: {cpus: 0.5}}", "high")

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from rekindle.domain.rerun.request import How
 from rekindle.domain.selection import Selection
 from rekindle.domain.states import Cause, State
 from rekindle.engine.queries import job_queries, selections, workflow_queries
@@ -68,6 +69,22 @@ def test_parameters_of_the_children_change(project):
     action = {"set_children": {"x": [1], "_push": {"x": 2}, "_set": {"deep.er": 3}}}
     assert project.run(spec(project, action, params="{x: 1, deep: {er: 0}}")).exit_code == 0
     assert ran(project) == ["a", "b [1,2]"]
+
+
+def test_an_added_job_may_take_no_changes_and_is_not_warned_about(project):
+    added = {"name": "x", "run": "echo x ${params.x} >> ran"}
+    action = {
+        "set_children": {"x": 2},
+        "detour": [{**added, "takes_changes": False}, {**added, "name": "y", "run": "echo y ${params.x} >> ran"}],
+    }
+    assert project.run(spec(project, action, params="{x: 1}")).exit_code == 0
+    assert sorted(ran(project)) == ["a", "b 2", "x 1", "y 2"]
+    (warning,) = rerun.plan(project.session, [([project.job("a")], How())], {}).plan.warnings
+    assert "changed the parameters of `b`, `y`:" in warning
+    write(project, {"add": [add("z", takes_changes="no")]})
+    project.rerun("a")
+    project.work()
+    assert "`takes_changes` is true or false" in failure(project)
 
 
 def test_parameters_of_all_that_comes_after_change(project):
@@ -371,3 +388,27 @@ def test_jobs_added_by_a_removed_job_are_removed(project):
     assert project.work().exit_code == 0
     assert set(project.states()) == {"a", "b"}
     assert len(job_queries.attempts(project.session, None)) == 6
+
+
+PUSHERS = """\
+name: fan-in-of-%d
+params: {values: []}
+jobs:
+  push: {matrix: {n: {range: [0, %d]}}, call: "pushers:push", args: {n: "${matrix.n}"}}
+  last: {needs: [push], run: "echo ${params.values} > ran"}
+"""
+
+
+def test_a_change_of_one_job_by_many_costs_the_same_for_each(project):
+    (project.folder / "pushers.py").write_text(
+        "from rekindle import Action\n\ndef push(n):\n    return Action(set_children={'_push': {'values': n}})\n"
+    )
+    counted: list[int] = []
+    project.session.store._connection.set_progress_handler(lambda: counted.append(1), 100)
+    costs = []
+    for number in (50, 250):
+        counted.clear()
+        assert project.run(PUSHERS % (number, number), slots=1).exit_code == 0
+        assert sorted(json.loads(ran(project)[0])) == list(range(number))
+        costs.append(len(counted) / number)
+    assert costs[1] < 1.5 * costs[0]

@@ -265,6 +265,23 @@ def test_short_jobs_do_not_wait_behind_a_long_one(project):
     assert set(project.states().values()) == {State.COMPLETED}
 
 
+def test_jobs_that_were_assumed_to_be_short_are_given_back_behind_a_long_one(project):
+    others = "".join(f"  x{number}: {{run: 'true {number}'}}\n" for number in range(5))
+    project.submit(
+        "name: uneven\njobs:\n  first: {run: 'true', priority: 9}\n"
+        "  long: {run: 'while ! test -e go; do sleep 0.01; done', priority: 5}\n" + others
+    )
+    runner = threading.Thread(target=_work_elsewhere, args=(project.folder,))
+    runner.start()
+    until(lambda: project.states()["long"] is State.RUNNING)
+    until(lambda: all(project.states()[f"x{number}"] is State.READY for number in range(5)))
+    control.hold(project.session, [project.job("x4")])
+    (project.folder / "go").touch()
+    runner.join(20)
+    assert project.states().pop("x4") is State.READY
+    assert list(project.states().values()).count(State.COMPLETED) == 6
+
+
 def test_a_worker_that_is_killed_loses_its_attempt_only(project):
     project.submit(
         """

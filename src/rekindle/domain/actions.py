@@ -43,8 +43,9 @@ class Action(msgspec.Struct, frozen=True):
     - `set`, `set_children`: parameters of this job's later steps, and of its children: plain keys, and `_set`,
       `_unset`, `_push`, `_inc` with dotted names.
     - `set_descendants`: the same for all descendants, applied before `set_children`.
-    - `add`: jobs to run after this one, each as an entry of `jobs:` with a `name`, and with `values` for matrix values
-      that are not part of its name.
+    - `add`: jobs to run after this one, each as an entry of `jobs:` with a `name`, with `values` for matrix values
+      that are not part of its name, and with `takes_changes: false` if `set_children` and `set_descendants` are not for
+      it.
     - `detour`: the same, and this job's children need them too.
     - `hold_children`, `cancel_children`: hold or cancel this job's children.
     - `exit`: skip this job's remaining steps.
@@ -146,6 +147,12 @@ def effective_params(params: Mapping[str, Any], changes: Iterable[ParameterChang
                 except BadAction:
                     continue
     return now
+
+
+def pushed_paths(changes: Iterable[ParameterChange]) -> set[str]:
+    """Return the paths that changes push to; none if they also change parameters otherwise."""
+    every = list(changes)
+    return {path for one in every for path in one["_push"]} if all(set(one) == {"_push"} for one in every) else set()
 
 
 def _read_change(key: str, found: object) -> ParameterChange:
@@ -273,6 +280,7 @@ class AddedJob(msgspec.Struct, frozen=True):
     detour: bool = False
     needs: tuple[int, ...] = ()  # existing jobs
     siblings: tuple[str, ...] = ()
+    takes_changes: bool = True  # the parameter changes of its own action apply to it
 
 
 class ActionContext(msgspec.Struct, frozen=True):
@@ -323,7 +331,7 @@ def decide_effects(
     edges = tuple(dict.fromkeys(_new_edges(context, additions, ids)))
     if context.edges:
         _refuse_cycle(context, ids, gone, edges)
-    near, added = context.children, sorted(ids.values())
+    near, added = context.children, sorted(ids[one.name] for one in additions if one.takes_changes)
     far = tuple(dict.fromkeys((*near, *context.descendants)))
     patches = [Patch(job, SET, one.change) for one in changes for job in (*(far if one.deep else near), *added)]
     return ActionEffects(

@@ -26,6 +26,7 @@ from rekindle.domain.actions import (
     decide_effects,
     effective_params,
     merge_actions,
+    pushed_paths,
     read_action,
 )
 from rekindle.domain.errors import RekindleError
@@ -178,6 +179,7 @@ class _ActionApplier:
                 node.template >= first_detour,
                 tuple(sorted(set(read.needs.get(at, ())) - {self._job.id})),
                 tuple(siblings.get(at, ())),
+                entries[node.template].get("takes_changes") is not False,
             )
             for at, node in enumerate(read.jobs)
         ]
@@ -269,8 +271,13 @@ class _ActionApplier:
     ) -> None:
         old = scene.in_force.attempt if scene.in_force else None
         before: dict[str, list[ParameterChange]] = {}
-        found = self._archive.dynamic_actions.patches(jobs)
-        for job in jobs:
+        paths = pushed_paths(changes)
+        last = self._archive.dynamic_actions.last_patches(jobs, old) if paths else {}
+        # A list that another job has pushed to takes more: what many jobs push to one need not be read each time.
+        lists = {job for job, one in last.items() if one.kind == SET and paths <= pushed_paths([one.content])}
+        others = [job for job in jobs if job not in lists]
+        found = self._archive.dynamic_actions.patches(others)
+        for job in others:
             kept = [one.content for one, by in found.get(job, ()) if one.kind == SET and by != old]
             before[repr(kept)] = kept
         check_changes([effective_params(params, kept) for kept in before.values()] or [params], changes)

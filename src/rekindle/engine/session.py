@@ -12,6 +12,7 @@ import msgspec
 
 from rekindle.domain.errors import NotFound
 from rekindle.files.store_files import is_fully_durable, shared_requested, working_directory
+from rekindle.journal.paths import JOB_PROJECT_VARIABLE, JOB_STORE_VARIABLE
 from rekindle.store.archive import Store, Transaction
 from rekindle.store.opening import open_store
 
@@ -59,9 +60,10 @@ def open_session(
     """Open a store.
 
     The store is `url`, else $REKINDLE_STORE, else the nearest `.rekindle` at or above `directory` (default: the working
-    directory), else a new one there. With `create` false, raise NotFound if there is none. $REKINDLE_DURABILITY sets
-    which writes survive a power cut (see journal.log). With `shared` or $REKINDLE_SHARED, a new store can be
-    written by its group.
+    directory), else a new one there. To a process of a job, the nearest one in or above the folders of its workflow and
+    of its attempt is the job's store, wherever that is. With `create` false, raise NotFound if there is none.
+    $REKINDLE_DURABILITY sets which writes survive a power cut (see journal.log). With `shared` or $REKINDLE_SHARED, a
+    new store can be written by its group.
     """
     location = store_url(url, create=create, directory=directory)
     shared = shared or shared_requested(os.environ)
@@ -85,8 +87,20 @@ def store_url(url: str | None = None, *, create: bool = False, directory: Path |
     return str(nearest or here / STORE_FOLDER)
 
 
+def job_store() -> str | None:
+    """Return the store of the job that this process belongs to. Return None outside of a job, and if the store has
+    been moved since the job started."""
+    store = os.environ.get(JOB_STORE_VARIABLE)
+    return store if store and Path(store).is_dir() else None
+
+
 def _nearest(directory: Path) -> Path | None:
+    store = job_store()
+    names = (JOB_PROJECT_VARIABLE, "REKINDLE_DIR") if store else ()
+    job_folders = {os.path.realpath(os.environ[name]) for name in names if name in os.environ}
     for folder in (directory, *directory.parents):
+        if store and os.path.realpath(folder) in job_folders:
+            return Path(store)
         candidate = folder / STORE_FOLDER
         if os.path.isdir(candidate):  # noqa: PTH112 (Path.is_dir raises for a folder that this user may not enter)
             return candidate

@@ -30,7 +30,7 @@ class TaskTemplate(msgspec.Struct, tag="recipe", frozen=True, omit_defaults=True
     params: dict[str, Any] = {}
     workdir: str = "project"
     time: float | None = None  # seconds of wall time for an attempt
-    store: str = ""  # identity of the store, for the environment
+    store: str = ""  # absolute: the store, for the environment
     cpus: float = 1.0
     by_mtime: dict[str, int] = {}  # by input or output: the size in bytes from which its mtime stands for its content
     memory: int = 0  # bytes that an attempt's processes may hold together; 0: no limit

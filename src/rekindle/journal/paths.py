@@ -18,6 +18,9 @@ TOKEN_VARIABLE = "REKINDLE_TOKEN"
 HOST_PREFIX = "host"
 """Prefix of the folders that a worker makes, in its own folder, for additional call hosts."""
 
+JOB_STORE_VARIABLE, JOB_PROJECT_VARIABLE = "REKINDLE_JOB_STORE", "REKINDLE_JOB_PROJECT"
+"""The environment variables of an attempt that hold the store of its runner, and the folder of its workflow."""
+
 _ATTEMPTS = "/attempts/"
 _PREFIXES = ("", "call.")  # of the log files of running commands and calls
 

@@ -1,7 +1,8 @@
 """Read the jobs that a running job adds, with the checks that `jobs:` of a spec file gets.
 
 An added job inherits resources, environment, working directory, priority and retry rules from the job that adds it.
-An entry may have `values`: the matrix values (any JSON) of its single job, which keeps the entry's name.
+An entry may have `values`: the matrix values (any JSON) of its single job, which keeps the entry's name; and
+`takes_changes: false`: the parameter changes that the same action makes are not for its jobs.
 """
 
 from __future__ import annotations
@@ -69,6 +70,9 @@ def read_additions(
     return Additions(templates, job_index.jobs, pairs, {job: tuple(found) for job, found in needs.items()})
 
 
+_OWN_KEYS = ("name", "values", "takes_changes")
+
+
 def _read_entries(
     entries: Sequence[Mapping[str, Any]], base: JobTemplate, params: Mapping[str, Any], problems: Problems
 ) -> tuple[list[JobDraft], set[str]]:
@@ -94,7 +98,9 @@ def _read_entries(
         if values is not None and not isinstance(values, Mapping):
             problems.add(place, f"`values` must be a mapping, and is {values!r:.60}", "as in {alpha: 0.1}")
             values = None
-        node = from_python({key: one for key, one in entry.items() if key not in ("name", "values")}, place, problems)
+        if not isinstance(entry.get("takes_changes", True), bool):
+            problems.add(place, f"`takes_changes` is true or false, not {entry['takes_changes']!r:.60}")
+        node = from_python({key: one for key, one in entry.items() if key not in _OWN_KEYS}, place, problems)
         if not JOB_NAME.matches(name):
             problems.add(SourcePlace(), f"{name!r:.60} cannot be the name of a job", JOB_NAME.rule)
         if not isinstance(node, MappingNode):

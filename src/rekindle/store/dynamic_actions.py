@@ -68,6 +68,11 @@ class DynamicActions:
             found.setdefault(row.job, []).append((_patch(row.job, row.change), row.attempt))
         return found
 
+    def last_patches(self, jobs: Sequence[int], without: int | None) -> dict[int, Patch]:
+        """Return the last patch in force on each of these jobs, leaving out those of the attempt `without`."""
+        rows = self._db.named_rows(SQL["last_patches"], jobs=as_set(jobs), without=without or 0)
+        return {row.job: _patch(row.job, row.change) for row in rows}
+
     def added_by_job(self, job: int) -> dict[str, int]:
         """Return every job that a job's attempts have added, retired ones included, by name."""
         return dict(self._db.rows(SQL["added_by_job"], job=job))
@@ -112,7 +117,7 @@ class DynamicActions:
         held and canceled; then states, unmet counts and counts follow. `nodes` are the set's jobs by name; their
         templates are positions in `templates`.
         """
-        touched = {*effects.ids.values(), *effects.retired, *(patch.job for patch in effects.patches)}
+        touched = {*effects.ids.values(), *effects.retired, *(one.job for one in effects.patches if one.kind != SET)}
         touched |= {child for _, child in effects.edges}
         touched |= self._touched_by_end(effects.ended, effects.retired)
         with _counts_kept(self._db, touched):

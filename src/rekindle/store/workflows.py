@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rekindle.store.revisions import RevisionChanges
 
 SQL = load("workflows")
-JOBS = load("jobs")
 SUBMIT_SQL = load("submitting")
 DELETE_SQL = [query for name, query in load("deleting").items() if name != "own_attempts"]
 
@@ -92,8 +91,9 @@ class Workflows:
 
     def of_jobs(self, jobs: Sequence[int]) -> list[Workflow]:
         """Return the workflows of jobs, each once, in order, with their counts."""
-        found = (self.find(number) for (number,) in self._db.rows(JOBS["workflows_of"], jobs=as_set(jobs)))
-        return [one for one in found if one is not None]
+        rows = self._db.named_rows(SQL["workflows_of_jobs"], jobs=as_set(jobs))
+        counts = _counts(self._db.rows(SQL["counts_of_some"], workflows=as_set(row.id for row in rows)))
+        return [self._workflow(row, counts.get(row.id, {})) for row in rows]
 
     def find(self, key: int | str) -> Workflow | None:
         """Return a workflow by id, or the newest of a name, with its counts."""
@@ -108,9 +108,7 @@ class Workflows:
 
     def listing(self, archived: bool = False) -> list[Workflow]:
         """Return all workflows with their counts, oldest first; archived ones only if `archived`."""
-        counts: dict[int, dict[State, int]] = {}
-        for workflow, state, n in self._db.rows(SQL["counts_of_all"]):
-            counts.setdefault(workflow, {})[STATES[state]] = n
+        counts = _counts(self._db.rows(SQL["counts_of_all"]))
         rows = self._db.named_rows(SQL["workflow_listing"], archived=archived)
         return [self._workflow(row, counts.get(row.id, {})) for row in rows]
 
@@ -193,3 +191,11 @@ class Workflows:
             row.archived,
             counts,
         )
+
+
+def _counts(rows: Iterable[tuple[int, int, int]]) -> dict[int, dict[State, int]]:
+    """Return job counts by workflow and state."""
+    found: dict[int, dict[State, int]] = {}
+    for workflow, state, n in rows:
+        found.setdefault(workflow, {})[STATES[state]] = n
+    return found

@@ -14,7 +14,7 @@ from rekindle.domain.texts.substitution import Words, format_word, render_text
 from rekindle.files.file_patterns import matching_files
 from rekindle.files.store_files import make_folder, open_store_file
 from rekindle.journal.encoding import from_json, to_json
-from rekindle.journal.paths import TOKEN_VARIABLE
+from rekindle.journal.paths import JOB_PROJECT_VARIABLE, JOB_STORE_VARIABLE, TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from rekindle.journal.orders import Assignment, TaskTemplate
@@ -96,6 +96,10 @@ def build_environment(
     variables["REKINDLE_JOB_NAME"] = assignment.name
     variables["REKINDLE_ATTEMPT"] = str(assignment.number)
     variables["REKINDLE_DIR"] = folder
+    variables[JOB_STORE_VARIABLE] = template.store
+    variables[JOB_PROJECT_VARIABLE] = template.directory
+    if "REKINDLE_STORE" in base_variables:  # the runner's may be relative, and --store may have overridden it
+        variables.setdefault("REKINDLE_STORE", template.store)
     variables[TOKEN_VARIABLE] = assignment.token
     return AttemptEnvironment(
         directory=directory,

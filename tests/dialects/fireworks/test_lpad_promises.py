@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -206,3 +207,18 @@ def test_a_launch_of_another_firework_is_refused(chain: Lpad) -> None:
     assert done.code == 1
     assert f"it has no attempt {other['launch_id']} to go on from" in done.err
     assert chain.states()["relax"] == "FIZZLED"
+
+
+def test_the_warning_names_only_fireworks_whose_specs_have_changed(lpad: Lpad) -> None:
+    kid = {"name": "kid", "spec": {"_tasks": []}}
+    action = {"mod_spec": [{"_push": {"seen": 1}}], "detours": [{**kid, "name": "detour"}]}
+    write = f"echo '{json.dumps(action)}' > FWAction.json"
+    root = {"_tasks": [{"_fw_name": "ScriptTask", "script": write, "use_shell": True}]}
+    flow = {"fws": [{"fw_id": 1, "name": "root", "spec": root}, {**kid, "fw_id": 2}], "links": {"1": [2]}}
+    (lpad.folder / "detours.json").write_text(json.dumps(flow))
+    lpad.ok("add", "detours.json")
+    assert lpad.rekindle("rlaunch", "-s", "rapidfire").code == 0
+    states = json.loads(lpad.ok("get_fws", "-d", "all").out)
+    assert {one["name"]: one["spec"].get("seen") for one in states} == {"root": None, "kid": [1], "detour": None}
+    done = lpad.ok("rerun_fws", "-i", 1, "--dry-run")
+    assert "had added `detour.1-0-1`; changed the parameters of `kid`:" in done.err + done.out

@@ -11,20 +11,17 @@ import msgspec
 
 from rekindle.dialects.command_session import open_store
 from rekindle.dialects.fireworks.fw_states import fw_state
+from rekindle.dialects.fireworks.launch_output import LaunchOutput
 from rekindle.dialects.fireworks.offline import offline_folders, printed_output
 from rekindle.dialects.fireworks.rocket_launcher import (
     FWORKER_FILE,
     FWorker,
-    LaunchLog,
     LaunchResult,
     RapidfireOptions,
-    attempts_of,
     launch_many,
     launch_offline,
     launch_one,
     read_fworker,
-    redirect,
-    show_launch,
 )
 from rekindle.dialects.original_commands import OriginalGroup
 from rekindle.domain.errors import BadValue, NotFound, Refused
@@ -80,7 +77,7 @@ class LaunchOptions(msgspec.Struct, frozen=True):
     """The options before the subcommand."""
 
     fworker: FWorker
-    log: LaunchLog
+    level: str
 
 
 @click.group(cls=OriginalGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -119,7 +116,7 @@ def rlaunch(
     found = Path(config_dir, FWORKER_FILE)
     described = Path(fworker_file) if fworker_file else found if found.is_file() else None
     fworker = FWorker() if described is None else read_fworker(described)
-    ctx.obj = LaunchOptions(fworker, LaunchLog("CRITICAL" if silencer else loglvl))
+    ctx.obj = LaunchOptions(fworker, "CRITICAL" if silencer else loglvl)
 
 
 @rlaunch.command()
@@ -147,21 +144,20 @@ def singleshot(launcher: LaunchOptions, /, fw_id: int | None, offline: bool, pdb
     if offline:
         return _launch_offline(launcher, Path.cwd())
     with open_store() as session:
-        done = launch_one(session, launcher.fworker, Path.cwd(), fw_id, launcher.log.launch)
+        done = launch_one(session, launcher.fworker, Path.cwd(), fw_id, LaunchOutput(launcher.level))
         _report_none_ready(session, launcher, done, fw_id)
-        for attempt in attempts_of(session, done.launches):
-            show_launch(session, attempt)
-    return _exit_code(launcher, done)
+    return _exit_code(done)
 
 
 def _launch_offline(launcher: LaunchOptions, directory: Path) -> int:
-    launcher.log.info(f"Launching Rocket in directory: {directory}")
+    output = LaunchOutput(launcher.level)
+    output.log(f"Launching Rocket in directory: {directory}")
     done = launch_offline(launcher.fworker, directory)
     click.echo(printed_output(directory, "out"), nl=False)
     click.echo(printed_output(directory, "err"), nl=False, err=True)
     if done.ended is not None and done.ended.failure is not None:
         click.echo(done.ended.failure.traceback or done.ended.failure.message, err=True)
-    launcher.log.info("Rocket finished")
+    output.log("Rocket finished")
     return INTERRUPTED if done.interrupted_by is not None else 0
 
 
@@ -222,12 +218,11 @@ def multi(
 
 
 def _rapidfire(launcher: LaunchOptions, how: RapidfireOptions, local_redirect: bool) -> int:
+    output = LaunchOutput(launcher.level, local_redirect=local_redirect)
     with open_store() as session:
-        done = launch_many(session, launcher.fworker, Path.cwd(), how, launcher.log.launch)
+        done = launch_many(session, launcher.fworker, Path.cwd(), how, output)
         _report_none_ready(session, launcher, done, None)
-        if local_redirect:
-            redirect(session, done.launches)
-    return _exit_code(launcher, done)
+    return _exit_code(done)
 
 
 def _rapidfire_settings(
@@ -258,9 +253,7 @@ def _report_none_ready(session: Session, launcher: LaunchOptions, done: LaunchRe
         click.echo(f"firework {firework} is {fw_state(row.job.state, row.job.held)}", err=True)
 
 
-def _exit_code(launcher: LaunchOptions, done: LaunchResult) -> int:
-    for _ in done.launches:
-        launcher.log.info("Rocket finished")
+def _exit_code(done: LaunchResult) -> int:
     report = done.report
     if report is None:
         return 0

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
-from rekindle.dialects.fireworks.stored_fireworks import StoredFirework, read_fireworks, workflows_of
+from rekindle.dialects.fireworks.stored_fireworks import StoredFirework, read_fireworks
 from rekindle.domain.errors import NotFound, Refused, UsageError
+from rekindle.engine.queries import workflow_queries
 from rekindle.engine.running import reconcile
 from rekindle.engine.session import Session, open_session
 
@@ -223,8 +224,9 @@ def existing_fireworks(session: Session, ids: Iterable[int], message: str = NO_F
 
 def workflow_of_firework(session: Session, fw_id: int) -> Workflow:
     """Return the workflow of a firework."""
-    (firework,) = existing_fireworks(session, [fw_id], NO_WORKFLOW)
-    return next(one for one in workflows_of(session, [firework.id]) if one.id == firework.job.workflow)
+    existing_fireworks(session, [fw_id], NO_WORKFLOW)
+    (found,) = workflow_queries.owners(session, [fw_id])
+    return found
 
 
 def fireworks_class(name: str) -> Any:

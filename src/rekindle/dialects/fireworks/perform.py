@@ -150,9 +150,7 @@ def _job_entries(
     entries: dict[int, dict[str, Any]] = {}
     for one in fireworks:
         template = job_template(one.spec)
-        extra: dict[str, Any] = {} if with_changes and one.id in roots else {"added_by": ctx.job}
-        if names[one.id] in updates:
-            extra[UPDATES] = updates[names[one.id]]
+        extra: dict[str, Any] = {UPDATES: updates[names[one.id]]} if names[one.id] in updates else {}
         if template.when == "finished":
             fizzling = [known[parent] for parent, children in flow.links.items() if one.id in children]
             extra["parents"] = {names[each.id]: parent_details(each) for each in fizzling}
@@ -165,6 +163,7 @@ def _job_entries(
             "when": template.when,
             "leave_running": template.leave_running,
             "values": firework_binding(one) | extra,
+            "takes_changes": with_changes and one.id in roots,
         }
     return entries
 
@@ -298,11 +297,11 @@ def _duplicate_action(job: int, launch_spec: Mapping[str, Any]) -> dict[str, Any
 
 def _opened_store(who: str) -> Session | None:
     """Open the store of this launch; None if the launch does not know it."""
-    from rekindle.dialects.fireworks.tasks.launch_environment import nearest_store
+    from rekindle.dialects.fireworks.tasks.launch_environment import launch_store
     from rekindle.dialects.fireworks.tasks.task_parameters import BadTask
     from rekindle.engine.session import open_session
 
     try:
-        return open_session(nearest_store(who), create=False)
+        return open_session(launch_store(who), create=False)
     except (BadTask, NotFound):
         return None

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rekindle.dialects.fireworks.launch_output import LaunchOutput
 from rekindle.dialects.fireworks.launchpad_base import LaunchPadNotFound, existing_fireworks
 from rekindle.dialects.fireworks.rocket_launcher import (
-    LEVELS,
     SLEEP,
-    Launch,
-    LaunchLog,
     RapidfireOptions,
     as_fworker,
-    attempts_of,
     launch_many,
     launch_offline,
     launch_one,
-    redirect,
-    show_launch,
 )
-from rekindle.domain.errors import BadValue, Refused
+from rekindle.domain.errors import Refused
 from rekindle.engine.running.signals import deliver
 
 if TYPE_CHECKING:
     from rekindle.dialects.fireworks.launchpad import LaunchPad
-    from rekindle.engine.session import Session
 
 
 def launch_rocket(
@@ -43,18 +35,19 @@ def launch_rocket(
     Without a `launchpad` run the launch that `setup_offline_job` has set up in the working directory. `fworker`: an
     FWorker of rekindle or of FireWorks. `err_file`: gets the stderr of tasks."""
     _refuse_debugger(pdb_on_exception)
-    log = _launch_log(strm_lvl)
+    output = LaunchOutput(strm_lvl, err_file=err_file)
     if launchpad is None:
-        log.info("Launching Rocket")
+        output.log("Launching Rocket")
         ran = launch_offline(as_fworker(fworker), Path.cwd())
-        log.info("Rocket finished")
+        output.log("Rocket finished")
         deliver(ran.interrupted_by)
         return True
     with launchpad.opened() as session:
         if fw_id is not None:
             existing_fireworks(session, [fw_id])
-        done = launch_one(session, as_fworker(fworker), Path.cwd(), fw_id, log.launch)
-        _show(session, done.launches, log, err_file)
+        done = launch_one(session, as_fworker(fworker), Path.cwd(), fw_id, output)
+    if not done.launches:
+        output.log("No FireWorks are ready to run and match query!")
     deliver(done.report.signal if done.report else None)
     return bool(done.launches)
 
@@ -75,7 +68,7 @@ def rapidfire(
 
     `nlaunches`: at most this many; 0: until none is ready; -1 or "infinite": wait for more."""
     _refuse_debugger(pdb_on_exception)
-    log = _launch_log(strm_lvl)
+    output = LaunchOutput(strm_lvl, local_redirect=local_redirect)
     directory = Path.cwd() if m_dir is None else Path(m_dir).resolve()
     if not directory.is_dir():
         raise LaunchPadNotFound(f"there is no folder {directory}", hint="m_dir is where launches take place")
@@ -88,10 +81,9 @@ def rapidfire(
         timeout=timeout,
     )
     with launchpad.opened() as session:
-        done = launch_many(session, as_fworker(fworker), directory, how, log.launch)
-        _show(session, done.launches, log, None)
-        if local_redirect:
-            redirect(session, done.launches)
+        done = launch_many(session, as_fworker(fworker), directory, how, output)
+    if not done.launches:
+        output.log("No FireWorks are ready to run and match query!")
     deliver(done.report.signal if done.report else None)
 
 
@@ -99,24 +91,6 @@ def setup_offline_job(launchpad: LaunchPad, fw: Any, launch_id: int) -> None:
     """Write the files into the working directory with which the reserved launch of a firework is run where the store
     is not: `rlaunch singleshot --offline`. Then `lpad recover_offline` records what became of it."""
     launchpad.add_offline_run(launch_id, fw.fw_id, fw.name)
-
-
-def _show(session: Session, launches: Iterable[Launch], log: LaunchLog, err_file: Any) -> None:
-    every = list(launches)
-    if not every:
-        log.info("No FireWorks are ready to run and match query!")
-    for attempt in attempts_of(session, every):
-        if log.enabled:
-            show_launch(session, attempt)
-        if err_file is not None and attempt.failure is not None:
-            err_file.write(attempt.failure.traceback or attempt.failure.stderr)
-    sys.stdout.flush()
-
-
-def _launch_log(level: str) -> LaunchLog:
-    if level.upper() not in LEVELS:
-        raise BadValue(f"there is no level {level!r}", hint="levels are " + ", ".join(LEVELS))
-    return LaunchLog(level)
 
 
 def _refuse_debugger(requested: bool) -> None:

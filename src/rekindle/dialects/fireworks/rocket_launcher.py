@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
 from msgspec.structs import replace
 
+from rekindle.dialects.fireworks.launch_output import Launch
 from rekindle.dialects.fireworks.offline import end_reservations, run_offline
 from rekindle.dialects.fireworks.queries import fireworks_predicate, select_fireworks
 from rekindle.dialects.fireworks.tasks.launch_environment import FWORKER_VARIABLE
-from rekindle.domain.errors import BadValue, NotFound, RekindleError
-from rekindle.domain.models import Attempt, GivenFolder, ReadyJob
+from rekindle.domain.errors import NotFound, RekindleError
+from rekindle.domain.models import GivenFolder, ReadyJob
 from rekindle.domain.selection import AllOf, Compare, Op, Predicate
 from rekindle.domain.states import ACTIVE
-from rekindle.engine.queries import job_queries, logs
 from rekindle.engine.results import WorkOptions, WorkReport
 from rekindle.spec.loading import read_bytes, read_tree
 from rekindle.spec.nodes import MappingNode, Node, Problems, SourcePlace
 from rekindle.spec.values import data, table, text
 
 if TYPE_CHECKING:
+    from rekindle.dialects.fireworks.launch_output import LaunchOutput
     from rekindle.engine.running.detached_run import DetachedEnd
     from rekindle.engine.session import Session
 
@@ -159,15 +157,6 @@ LAUNCHER = "launcher_"
 """The prefix of new folders."""
 
 
-class Launch(msgspec.Struct, frozen=True):
-    """A launch: the fw_id, the attempt's id, and its folder."""
-
-    firework: int
-    attempt: int
-    folder: str
-    new: bool  # made for this launch
-
-
 class LaunchFolders(msgspec.Struct):
     """Chooses the folder of each launch, and records the launches.
 
@@ -175,7 +164,6 @@ class LaunchFolders(msgspec.Struct):
 
     directory: str  # absolute
     here: bool = False
-    on_launch: Callable[[Launch], None] | None = None
     launches: list[Launch] = msgspec.field(default_factory=list)
 
     def __call__(self, job: ReadyJob, attempt: int, now: float) -> GivenFolder:
@@ -186,10 +174,7 @@ class LaunchFolders(msgspec.Struct):
         if path is None or not shared:
             path = f"{self.directory}/{LAUNCHER}{_stamp(now, attempt)}"
         taken = job.next.folder if job.next.take == "same" else None
-        launch = Launch(job.id, attempt, taken or path, new=taken is None and not shared)
-        self.launches.append(launch)
-        if self.on_launch is not None:
-            self.on_launch(launch)
+        self.launches.append(Launch(job.id, attempt, taken or path, new=taken is None and not shared))
         return GivenFolder(path, shared)
 
     def _path(self, launch_dir: object) -> str:
@@ -202,65 +187,6 @@ def _stamp(now: float, attempt: int) -> str:
     folders are unique."""
     date = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d-%H-%M-%S")
     return f"{date}-{int(now * 1000) % 1000:03d}{attempt % 1000:03d}"
-
-
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-"""Log levels, most verbose first."""
-
-REDIRECT_FILES = {"stdout": "FW_job.out", "stderr": "FW_job.error"}
-"""The files for the output of a launch, in its folder."""
-
-
-class LaunchLog:
-    """Prints log lines as FireWorks does, at INFO level."""
-
-    def __init__(self, level: str) -> None:
-        if level.upper() not in LEVELS:
-            raise BadValue(f"--loglvl {level}: there is no such level", hint="levels are " + ", ".join(LEVELS))
-        self.enabled = LEVELS.index(level.upper()) <= LEVELS.index("INFO")
-
-    def info(self, text: str) -> None:
-        """Print a dated line."""
-        if self.enabled:
-            date = datetime.now().strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]
-            with contextlib.suppress(OSError):  # the reader is gone; launches continue
-                click.echo(f"{date} INFO {text}")
-                sys.stdout.flush()
-
-    def launch(self, launch: Launch) -> None:
-        """Log the start of a launch."""
-        if launch.new:
-            self.info(f"Created new dir {launch.folder}")
-        self.info("Launching Rocket")
-        self.info(f"RUNNING fw_id: {launch.firework} in directory: {launch.folder}")
-
-
-def show_launch(session: Session, attempt: Attempt) -> None:
-    """Print the output of a launch's tasks, and its failure."""
-    click.echo(_printed(session, attempt, "stdout"), nl=False)
-    click.echo(_printed(session, attempt, "stderr"), nl=False, err=True)
-    if attempt.failure is not None:
-        click.echo(attempt.failure.traceback or attempt.failure.message, err=True)
-
-
-def redirect(session: Session, launches: Iterable[Launch]) -> None:
-    """Write the output of launches into their folders."""
-    for attempt in attempts_of(session, launches):
-        for stream, name in REDIRECT_FILES.items():
-            if attempt.folder and Path(attempt.folder).is_dir():
-                Path(attempt.folder, name).write_text(_printed(session, attempt, stream), encoding="utf-8")
-
-
-def attempts_of(session: Session, launches: Iterable[Launch]) -> list[Attempt]:
-    """Return the attempts of launches. Launches that never started have none."""
-    numbers = {one.attempt: one.firework for one in launches}
-    return [one for one in job_queries.attempts(session, sorted(set(numbers.values())), None) if one.id in numbers]
-
-
-def _printed(session: Session, attempt: Attempt, stream: str) -> str:
-    files = [one for one in logs.log_files(session, attempt.job, attempt.number) if one.stream == stream]
-    paths = [Path(one.path) for one in files]
-    return "".join(path.read_text(encoding="utf-8", errors="replace") for path in paths if path.exists())
 
 
 SLEEP = 60.0
@@ -287,7 +213,6 @@ class LaunchResult(msgspec.Struct, frozen=True):
 
     launches: tuple[Launch, ...]
     report: WorkReport | None = None
-    folders: LaunchFolders = msgspec.field(default_factory=lambda: LaunchFolders(""))
 
 
 def launch_one(
@@ -295,19 +220,19 @@ def launch_one(
     fworker: FWorker,
     directory: Path,
     firework: int | None = None,
-    on_launch: Callable[[Launch], None] | None = None,
+    output: LaunchOutput | None = None,
 ) -> LaunchResult:
     """Launch one ready firework in `directory`: the first that the fworker selects, or `firework`, which may also be
-    reserved. Raises NotFound if `firework` does not exist."""
+    reserved. `output` prints the launch. Raises NotFound if `firework` does not exist."""
     only = fworker.predicate
     if firework is not None:
         if not select_fireworks(session, {"fw_id": firework}):
             raise NotFound(f"there is no firework {firework}", hint="`lpad get_fws -d ids` lists them")
         only = AllOf((Compare("id", Op.EQ, firework),))
         end_reservations(session, [firework])
-    folders = LaunchFolders(str(directory), here=True, on_launch=on_launch)
+    folders = LaunchFolders(str(directory), here=True)
     options = WorkOptions(slots=1, only=only, most=1, linger=False, place=folders, label=fworker.name)
-    return _work_as(session, fworker, options, folders)
+    return _work_as(session, fworker, options, folders, output)
 
 
 def launch_many(
@@ -315,10 +240,11 @@ def launch_many(
     fworker: FWorker,
     directory: Path,
     how: RapidfireOptions,
-    on_launch: Callable[[Launch], None] | None = None,
+    output: LaunchOutput | None = None,
 ) -> LaunchResult:
-    """Launch the fireworks that the fworker selects, each in a new folder in `directory`."""
-    folders = LaunchFolders(str(directory), on_launch=on_launch)
+    """Launch the fireworks that the fworker selects, each in a new folder in `directory`. `output` prints the
+    launches."""
+    folders = LaunchFolders(str(directory))
     options = WorkOptions(
         slots=how.parallel,
         only=fworker.predicate,
@@ -329,26 +255,19 @@ def launch_many(
         label=fworker.name,
     )
     if how.loops is None:
-        return _work_as(session, fworker, options, folders)
-    return _launch_in_loops(session, fworker, options, folders, how, how.loops)
-
-
-def _launch_in_loops(
-    session: Session, fworker: FWorker, options: WorkOptions, folders: LaunchFolders, how: RapidfireOptions, loops: int
-) -> LaunchResult:
-    """Look for ready fireworks `loops` times, and sleep in between."""
-    began, done = time.monotonic(), LaunchResult((), folders=folders)
-    for loop in range(loops):
+        return _work_as(session, fworker, options, folders, output)
+    began, done = time.monotonic(), LaunchResult(())
+    for loop in range(how.loops):  # look for ready fireworks this often, and sleep in between
         left = None if how.timeout is None else how.timeout - (time.monotonic() - began)
         most = None if how.most is None else how.most - len(folders.launches)
         if most == 0 or (left is not None and left <= 0):
             break
         once = replace(options, watch=False, linger=False, most=most, claim_for=left)
-        done = _work_as(session, fworker, once, folders)
+        done = _work_as(session, fworker, once, folders, output)
         assert done.report is not None
         if done.report.interrupted or not (how.endless or any(done.report.counts.get(one) for one in ACTIVE)):
             break
-        if loop < loops - 1:
+        if loop < how.loops - 1:
             time.sleep(how.sleep if left is None else min(how.sleep, left))
     return done
 
@@ -359,12 +278,19 @@ def launch_offline(fworker: FWorker, directory: Path) -> DetachedEnd:
         return run_offline(directory)
 
 
-def _work_as(session: Session, fworker: FWorker, options: WorkOptions, folders: LaunchFolders) -> LaunchResult:
+def _work_as(
+    session: Session, fworker: FWorker, options: WorkOptions, folders: LaunchFolders, output: LaunchOutput | None
+) -> LaunchResult:
     from rekindle.engine.running.work import work
 
+    def show(_: object = None) -> None:
+        if output is not None:
+            output.show(session, folders.launches)
+
     with _fworker_environment(fworker):
-        report = work(session, options)
-    return LaunchResult(tuple(folders.launches), report, folders)
+        report = work(session, options, show)
+    show()
+    return LaunchResult(tuple(folders.launches), report)
 
 
 @contextmanager

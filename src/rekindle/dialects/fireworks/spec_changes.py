@@ -32,11 +32,10 @@ def apply_changes(spec: Mapping[str, Any], change: Mapping[str, Any]) -> dict[st
 
 def current_spec(matrix: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec with which an attempt starts: the spec in the job's binding, with the changes of other
-    fireworks in order. Changes by the firework that added this one are left out."""
+    fireworks in order."""
     spec: dict[str, Any] = copy.deepcopy(dict(matrix["spec"]))
     for change in params.get(CHANGES_PARAM, ()):
-        if change["by"][0] != matrix.get("added_by"):
-            spec = apply_changes(spec, change)
+        spec = apply_changes(spec, change)
     return spec
 
 

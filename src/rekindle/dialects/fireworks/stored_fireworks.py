@@ -40,7 +40,7 @@ class StoredFirework(msgspec.Struct, frozen=True):
 
 def read_fireworks(session: Session, ids: Sequence[int]) -> list[StoredFirework]:
     """Return these fireworks in this order. Unknown ids are left out."""
-    archived = {one.id for one in workflow_queries.workflows(session, archived=True) if one.archived is not None}
+    archived = {one.id for one in workflow_queries.owners(session, ids) if one.archived is not None}
     return [
         StoredFirework(row, fw_state(row.job.state, row.job.held, archived=row.job.workflow in archived))
         for row in job_queries.jobs(session, ids)
@@ -51,12 +51,6 @@ def fireworks_of(session: Session, workflows: Sequence[int]) -> list[int]:
     """Return the fw_ids of workflows in order, without retired fireworks."""
     found = (one for key in workflows for one in selections.select(session, Selection(workflow=str(key))))
     return sorted(found)
-
-
-def workflows_of(session: Session, ids: Sequence[int]) -> list[Workflow]:
-    """Return the workflows of these fireworks, by id."""
-    wanted = {row.job.workflow for row in job_queries.jobs(session, ids)}
-    return [one for one in workflow_queries.workflows(session, archived=True) if one.id in wanted]
 
 
 def fireworks_workflows(session: Session, *, archived: bool = True) -> list[Workflow]:

@@ -20,7 +20,6 @@ from rekindle.dialects.fireworks.stored_fireworks import (
     read_fireworks,
     stored_binding,
     stored_flow,
-    workflows_of,
 )
 from rekindle.domain.errors import BadValue, NotFound, Refused, UsageError
 from rekindle.domain.selection import Selection
@@ -93,7 +92,7 @@ def _appendable_flow(session: Session, parents: Sequence[int]) -> tuple[Flow, Wo
         )
     if not parents:
         raise UsageError("no parent is named: nothing is appended", hint="name one or more fireworks of a workflow")
-    workflows = workflows_of(session, parents)
+    workflows = workflow_queries.owners(session, parents)
     if len(workflows) > 1:
         raise Refused(
             "these fireworks are of several workflows: nothing is appended", hint="name fireworks of one workflow"
@@ -142,7 +141,7 @@ def update_specs(
             added.append(one.job)
         else:
             chosen.setdefault(one.job.workflow, []).append(one)
-    known = {one.id: one for one in workflow_queries.workflows(session, archived=True)}
+    known = {one.id: one for one in workflow_queries.owners(session, ids)}
     definitions = {
         number: _changed_definition(session, known[number], {one.id for one in every}, change)
         for number, every in chosen.items()

@@ -36,8 +36,7 @@ def params_of(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]
 
     with session.store.read() as archive:
         jobs = archive.jobs.get(ids)
-        owners = {job.workflow: archive.workflows.find(job.workflow) for job in jobs}
-        params = {number: archive.workflows.params(number, owner.revision) for number, owner in owners.items() if owner}
+        params = {one.id: archive.workflows.params(one.id, one.revision) for one in archive.workflows.of_jobs(ids)}
         changes = parameter_changes(archive, ids)
         return {job.id: effective_params(params[job.workflow], changes.get(job.id, ())) for job in jobs}
 
@@ -47,7 +46,7 @@ def jobs(session: Session, ids: Sequence[int]) -> list[JobRow]:
     with session.store.read() as archive:
         rows = archive.jobs.get(ids)
         live = archive.jobs.live(ids)
-        names = {workflow.id: workflow.name for workflow in archive.workflows.listing(archived=True)}
+        names = {workflow.id: workflow.name for workflow in archive.workflows.of_jobs(ids)}
         resources = archive.jobs.resources({job.resource_class for job in rows})
         partial, awaited = archive.subtasks.partial(ids), archive.queue.blocking_attempts(ids)
         return [

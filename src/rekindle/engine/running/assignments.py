@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from rekindle.domain.actions import ParameterChange, effective_params
 from rekindle.domain.errors import RekindleError
@@ -25,6 +26,7 @@ from rekindle.engine.dynamic_actions import (
 from rekindle.engine.fan_outs import fan_out_result, kept_step_outcomes
 from rekindle.journal.encoding import from_json, to_json
 from rekindle.journal.orders import Assignment, FanOut, TaskTemplate
+from rekindle.store.templates import encode_template
 
 if TYPE_CHECKING:
     from rekindle.domain.changes.fingerprints import FileFingerprints
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 class TaskTemplates:
     """The task templates of a run: one for each job template and revision, made when it is first needed."""
 
-    def __init__(self, store_identity: str) -> None:
-        self._identity = store_identity
+    def __init__(self, store: str) -> None:
+        self._store = store
         self._known: dict[tuple[int, int, int], TaskTemplate] = {}
         self._templates: dict[int, JobTemplate] = {}
         self._workflows: dict[int, Workflow] = {}
@@ -57,13 +59,17 @@ class TaskTemplates:
         return found
 
     def kinds(self, archive: Snapshot, templates: Set[int]) -> Mapping[int, int]:
-        """Return, for at least these job templates, the first that was seen with the same content: workflows that are
-        submitted again and again have equal templates. Those that are not known yet are read with one query."""
+        """Return, for at least these job templates, the first that was seen with the same content, whatever their
+        names: workflows that are submitted again and again, and jobs that one job adds, have such templates. Those that
+        are not known yet are read with one query."""
         missing = templates - self._kinds.keys()
         if missing:
             for number, (body, template) in archive.workflows.templates_by_id(missing).items():
-                kind = self._kinds[number] = self._first.setdefault(body, number)
-                self._templates[number] = self._templates.get(kind, template)
+                first = self._first.setdefault(body, number)
+                self._templates[number] = self._templates.get(first, template)
+                if first == number:
+                    first = self._first.setdefault(encode_template(replace(template, name="")), number)
+                self._kinds[number] = self._kinds.get(first, number)
         return self._kinds
 
     def workflow(self, archive: Snapshot, workflow: int) -> Workflow:
@@ -103,7 +109,7 @@ class TaskTemplates:
             params=archive.workflows.params(workflow, revision),
             workdir=body.workdir,
             time=now.resources.time,
-            store=self._identity,
+            store=self._store,
             cpus=now.resources.cpus,
             by_mtime=dict(body.by_mtime),
             memory=now.resources.memory,

@@ -230,8 +230,8 @@ def _fill_backlogs(
     kinds: Mapping[int, int],
     chosen: dict[str, list[ReadyJob]],
 ) -> None:
-    """Spread jobs that are known to be short over the workers whose queued work is known to be short too. `kinds`:
-    see `TaskTemplates`."""
+    """Spread jobs that are short, or are assumed to be, over the workers whose queued work is known to be short too.
+    `kinds`: see `TaskTemplates`."""
     at = 0
     for left in range(len(takers), 0, -1):
         worker = takers[len(takers) - left]
@@ -240,9 +240,9 @@ def _fill_backlogs(
             continue
         share = min(len(jobs), at + -(-(len(jobs) - at) // left))
         room = MAX_BACKLOG - len(worker.in_flight) - len(given)
-        backlog = durations.backlog(worker) + sum(durations.average(kinds[job.template]) for job in given)
+        backlog = durations.backlog(worker) + sum(durations.estimate(kinds[job.template]) for job in given)
         while at < share and room > 0:
-            seconds = durations.average(kinds[jobs[at].template])
+            seconds = durations.estimate(kinds[jobs[at].template])
             if backlog + seconds > BACKLOG_SECONDS:
                 break
             given.append(jobs[at])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ MAX_BACKLOG = 1024
 """The most attempts to queue on a worker."""
 
 RECALL_SECONDS = 0.1
-"""Time without progress after which a worker's queued attempts are recalled, if a slot is free."""
+"""Time without progress after which a worker's queued attempts are recalled, if a slot is free or their durations are
+not known."""
 
 NO_RESOURCES = Resources(cpus=0.0)
 
@@ -50,7 +52,7 @@ class WorkerHandle(msgspec.Struct):
     resources: Resources = NO_RESOURCES
     in_flight: dict[int, InFlightAttempt] = msgspec.field(default_factory=dict)  # by attempt, in the order assigned
     progressed: float = 0.0  # monotonic: when its journal last grew, or it was assigned work while idle
-    recalled: bool = False
+    recalled: bool = False  # it gets no more work until its running attempt has ended
     retired: bool = False  # it gets no more work: its journal is damaged
 
     @property
@@ -64,23 +66,30 @@ class DurationAverages:
 
     def __init__(self) -> None:
         self._averages: dict[int, float] = {}
+        self._recent = math.inf  # of all templates
 
     def add(self, template: int, seconds: float) -> None:
         """Add the duration of one attempt."""
         seconds = max(seconds, 1e-5)  # the least cost of starting an attempt
         known = self._averages.get(template)
         self._averages[template] = seconds if known is None else known + 0.2 * (seconds - known)
+        self._recent = seconds if self._recent == math.inf else self._recent + 0.2 * (seconds - self._recent)
 
     def average(self, template: int) -> float:
         """Return the average, or infinity if no attempt has ended."""
         return self._averages.get(template, math.inf)
 
+    def estimate(self, template: int) -> float:
+        """Return the average; if no attempt of the template has ended, that of the run's latest attempts of others."""
+        return self._averages.get(template, self._recent)
+
     def batch_size(self, template: int) -> int:
-        """Return how many attempts to queue on a worker: 1 if they are long, or their duration is not known."""
-        return min(MAX_BACKLOG, max(1, math.ceil(BACKLOG_SECONDS / self.average(template))))
+        """Return how many attempts to queue on a worker: 1 if they are long, or nothing is known."""
+        return min(MAX_BACKLOG, max(1, math.ceil(BACKLOG_SECONDS / self.estimate(template))))
 
     def backlog(self, worker: WorkerHandle) -> float:
-        """Return the seconds of work queued on a worker."""
+        """Return the seconds of work queued on a worker. An attempt that runs may be of any duration until one of its
+        template has ended."""
         return sum(self.average(one.template) for one in worker.in_flight.values())
 
 
@@ -129,9 +138,18 @@ class Dispatcher:
 
     @property
     def can_recall(self) -> bool:
-        """Return whether a slot is free while a worker has queued attempts that have not been recalled."""
-        return self._has_free_slot and any(
-            len(worker.in_flight) > 1 and not worker.recalled for worker in self.workers.values()
+        """Return whether queued attempts are to be recalled if their worker makes no progress."""
+        return bool(self._recallable())
+
+    def _recallable(self) -> list[WorkerHandle]:
+        """Return the workers with queued attempts that another worker could take, or whose durations are only assumed
+        to be short: a job is not claimed long before it starts."""
+        queuing = [one for one in self.workers.values() if len(one.in_flight) > 1 and not one.recalled]
+        return queuing if not queuing or self._has_free_slot else [one for one in queuing if self._has_unknown(one)]
+
+    def _has_unknown(self, worker: WorkerHandle) -> bool:
+        return any(
+            self.durations.average(one.template) == math.inf for one in islice(worker.in_flight.values(), 1, None)
         )
 
     @property
@@ -142,8 +160,9 @@ class Dispatcher:
     @property
     def well_supplied(self) -> bool:
         """Return whether every worker has attempts queued behind the running one, and at least half of its backlog."""
-        half, workers = BACKLOG_SECONDS / 2, self.workers.values()
-        return all(len(worker.in_flight) > 1 and self.durations.backlog(worker) >= half for worker in workers)
+        half, estimate = BACKLOG_SECONDS / 2, self.durations.estimate
+        queued = [[estimate(one.template) for one in worker.in_flight.values()] for worker in self.workers.values()]
+        return all(len(seconds) > 1 and sum(seconds) >= half for seconds in queued)
 
     def open_workers(self) -> list[WorkerHandle]:
         """Return the workers that may be given work."""
@@ -184,6 +203,7 @@ class Dispatcher:
         for worker in self.workers.values():
             one = worker.in_flight.pop(attempt, None)
             if one is not None:
+                worker.recalled = False
                 self.durations.add(one.template, seconds)
                 return one
         return None
@@ -193,7 +213,6 @@ class Dispatcher:
         for worker in self.workers.values() if tokens else ():
             back = [one for one, attempt in worker.in_flight.items() if attempt.assignment.token in tokens]
             self.returned += [worker.in_flight.pop(attempt) for attempt in back]
-            worker.recalled = worker.recalled and not back
 
     # --- orders
 
@@ -201,7 +220,7 @@ class Dispatcher:
         """Give attempts of one resource class to a worker. `moment` is monotonic."""
         worker = self.workers[name]
         if worker.idle:
-            worker.progressed = moment
+            worker.progressed, worker.recalled = moment, False
             worker.resource_class = attempts[0].resource_class
         for one in attempts:
             worker.in_flight[one.assignment.attempt] = one
@@ -255,11 +274,9 @@ class Dispatcher:
                 self._executor.recall(worker.info.name)
 
     def recall_stalled(self) -> None:
-        """If a slot is free, recall the queued attempts of workers that make no progress."""
+        """Recall the queued attempts of workers that make no progress."""
         now = time.monotonic()
-        if self.returned or not self._has_free_slot:
-            return
-        for worker in self.workers.values():
-            if len(worker.in_flight) > 1 and not worker.recalled and now - worker.progressed > RECALL_SECONDS:
+        for worker in [] if self.returned else self._recallable():
+            if now - worker.progressed > RECALL_SECONDS:
                 worker.recalled = True
                 self._executor.recall(worker.info.name)

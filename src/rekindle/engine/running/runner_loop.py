@@ -73,7 +73,7 @@ class RunnerLoop:
         self._options, self._notifier, self._interrupts, self._stop = options, notifier, interrupts, stop
         self._began = self._iterated = time.monotonic()
         self._lease, self._peer_watch = lease, PeerWatch(runner.id)
-        self._tasks = TaskTemplates(session.store.identity)
+        self._tasks = TaskTemplates(session.store.folder)
         self._dispatcher = Dispatcher(executor, self._tasks, scope.total, slots)
         self._to_start, self._start_at = 1, self._began  # workers, and when (monotonic)
         self._orphans = OrphanTracker(session)
@@ -237,10 +237,15 @@ class RunnerLoop:
         self._orphans.find_canceled(archive)
 
     def _give_back(self, archive: Transaction, wanted: Sequence[tuple[int, str]], now: float) -> None:
-        """Release the claims of returned attempts: of those to be canceled, and of all when the run is stopping."""
+        """Release the claims of returned attempts: of those to be canceled or of unknown duration, and of all when the
+        run is stopping."""
         canceled = {attempt for attempt, _ in wanted}
-        returned = self._dispatcher.returned
-        released = {one.assignment.attempt for one in returned if self._stopping or one.assignment.attempt in canceled}
+        returned, average = self._dispatcher.returned, self._dispatcher.durations.average
+        released = {
+            one.assignment.attempt
+            for one in returned
+            if self._stopping or one.assignment.attempt in canceled or average(one.template) == math.inf
+        }
         if released:
             give_back(archive, sorted(released), now)
             self._count_claims(-len(released))

@@ -25,6 +25,15 @@ SELECT attempt, job, change FROM patch WHERE attempt IN @attempts AND in_force =
 -- The patches in force on jobs, in order.
 SELECT job, change, attempt FROM patch WHERE job IN @jobs AND in_force = 1 ORDER BY id;
 
+-- name: last_patches
+-- The last patch in force on each job, without those of an attempt.
+SELECT job, change FROM patch WHERE id IN (
+    SELECT (
+        SELECT last.id FROM patch AS last WHERE last.job = job.id AND last.in_force = 1 AND last.attempt <> :without
+        ORDER BY last.id DESC LIMIT 1
+    ) FROM job WHERE job.id IN @jobs
+);
+
 -- name: added_by_job
 -- Every job that a job's attempts have added.
 SELECT job.name, job.id FROM attempt JOIN job ON job.added_by = attempt.id WHERE attempt.job = :job ORDER BY job.id;

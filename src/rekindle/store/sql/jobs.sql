@@ -23,8 +23,8 @@ SELECT DISTINCT workflow FROM job WHERE id IN @jobs ORDER BY workflow;
 SELECT id FROM job WHERE id IN @jobs;
 
 -- name: ids_in_workflow
--- Ids that jobs of a workflow have.
-SELECT id FROM job WHERE id IN @jobs AND workflow = :workflow;
+-- Ids that jobs of a workflow have. (With `+`, the index of the workflow's jobs is not used.)
+SELECT id FROM job WHERE id IN @jobs AND +workflow = :workflow;
 
 -- name: named
 -- The jobs of exactly these names, in workflows that are not archived.

@@ -68,7 +68,7 @@ UPDATE attempt SET partial = 1 WHERE id IN @attempts;
 -- name: partial
 -- Of some jobs (null: of all), those whose live attempt depends on a partial fan-out: its own, or one upstream.
 WITH RECURSIVE partial (id) AS (
-    SELECT job.id FROM attempt JOIN job ON job.attempt = attempt.id WHERE attempt.partial = 1
+    SELECT job.id FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.partial = 1 AND job.attempt = attempt.id
     UNION
     SELECT edge.child FROM partial JOIN edge ON edge.parent = partial.id JOIN job ON job.id = edge.child
     WHERE job.attempt IS NOT NULL

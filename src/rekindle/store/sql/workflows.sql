@@ -36,12 +36,23 @@ SELECT {workflow_columns} FROM workflow WHERE id = :id;
 
 -- name: workflow_by_name
 -- The newest workflow of a name, preferably one that is not archived.
-SELECT {workflow_columns} FROM workflow WHERE name = :name
-ORDER BY CASE WHEN archived IS NULL THEN 0 ELSE 1 END, id DESC LIMIT 1;
+SELECT {workflow_columns} FROM workflow WHERE id = coalesce(
+    (SELECT id FROM workflow WHERE name = :name AND archived IS NULL ORDER BY id DESC LIMIT 1),
+    (SELECT id FROM workflow WHERE name = :name ORDER BY id DESC LIMIT 1)
+);
 
 -- name: workflow_listing
 -- Workflows, oldest first; archived ones only with `archived`.
 SELECT {workflow_columns} FROM workflow WHERE archived IS NULL OR :archived = 1 ORDER BY id;
+
+-- name: workflows_of_jobs
+-- The workflows of jobs.
+SELECT {workflow_columns} FROM workflow WHERE id IN (SELECT workflow FROM job WHERE id IN @jobs) ORDER BY id;
+
+-- name: counts_of_some
+-- The job counts of some workflows by state.
+SELECT workflow, state, sum(n) FROM workflow_count WHERE workflow IN @workflows AND n <> 0
+GROUP BY workflow, state ORDER BY workflow, state;
 
 -- name: counts_of_all
 -- The job counts of each workflow by state.

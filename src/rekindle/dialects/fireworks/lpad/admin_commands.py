@@ -17,12 +17,13 @@ from rekindle.dialects.fireworks.firework_operations import (
     reserved_launches,
     resolve_lost_runs,
 )
-from rekindle.dialects.fireworks.lpad.messages import confirm_change, print_document, print_message, print_note
+from rekindle.dialects.fireworks.lpad.messages import print_document, print_message, print_note
 from rekindle.dialects.fireworks.lpad.options import (
     DISPLAYS,
     FireworkFilter,
     LpadCommand,
     MultiValueOption,
+    confirmed_workflows,
     display_option,
     firework_options,
     parse_query,
@@ -57,8 +58,7 @@ def archive_wflows(password: str | None, **filters: Any) -> None:
     from rekindle.engine.submit.submit import archive_workflow
 
     with open_reconciled() as session:
-        workflows = required_workflows(session, FireworkFilter(**filters), "archive")
-        confirm_change(workflows, password)
+        workflows = confirmed_workflows(session, FireworkFilter(**filters), "archive", password)
         archived = {one.id for one in workflow_queries.workflows(session, archived=True) if one.archived is not None}
         refused = []
         for number in workflows:
@@ -86,8 +86,7 @@ def delete_wflows(password: str | None, ldirs: bool, **filters: Any) -> None:
     from rekindle.engine.submit.submit import delete_workflow
 
     with open_reconciled() as session:
-        workflows = required_workflows(session, FireworkFilter(**filters), "delete")
-        confirm_change(workflows, password)
+        workflows = confirmed_workflows(session, FireworkFilter(**filters), "delete", password)
         refused = []
         for number in workflows:
             try:

@@ -16,21 +16,18 @@ from rekindle.dialects.fireworks.firework_operations import (
     defuse_workflows,
     pause,
     pause_workflows,
-    read_matching,
     reignite,
     reignite_workflows,
     resume,
 )
-from rekindle.dialects.fireworks.lpad.messages import confirm_change, print_message, print_unchanged
+from rekindle.dialects.fireworks.lpad.messages import print_message, print_unchanged
 from rekindle.dialects.fireworks.lpad.options import (
     FireworkFilter,
     LpadCommand,
-    filter_fireworks,
-    filter_workflows,
+    confirmed_fireworks,
+    confirmed_workflows,
     firework_options,
     password_option,
-    required_fireworks,
-    required_workflows,
     workflow_options,
 )
 from rekindle.dialects.fireworks.stored_fireworks import StoredFirework, fireworks_of, read_fireworks
@@ -153,12 +150,7 @@ def _change_fireworks(
     what: str, doing: str, operation: _Operation, password: str | None, filters: dict[str, Any]
 ) -> None:
     with open_reconciled() as session:
-        chosen = FireworkFilter(**filters)
-        ids = required_fireworks(session, chosen, what)
-        confirm_change(ids, password)
-        names = {one.id: one.job.name for one in read_fireworks(session, ids)}
-        matching = partial(filter_fireworks, session, chosen.whole) if chosen.by_state else None
-        fireworks, gone = read_matching(session, ids, matching)
+        names, fireworks, gone = confirmed_fireworks(session, FireworkFilter(**filters), what, password)
         refused = gone | operation(session, fireworks)
     report_refused(names, refused, doing)
     print_message(f"Finished {doing} {len(names) - len(refused)} FWs")
@@ -172,12 +164,7 @@ def _change_workflows(
     filters: dict[str, Any],
 ) -> None:
     with open_reconciled() as session:
-        chosen = FireworkFilter(**filters)
-        workflows = required_workflows(session, chosen, what)
-        confirm_change(workflows, password)
-        if chosen.by_state:
-            kept = filter_workflows(session, chosen.whole)
-            workflows = [one for one in workflows if one in kept]
+        workflows = confirmed_workflows(session, FireworkFilter(**filters), what, password)
         operation(session, workflows)
     print_message(f"Finished {doing} {len(workflows)} WFs")
 
@@ -213,12 +200,10 @@ def update_fws(update: str, mongo: bool, password: str | None, **filters: Any) -
     document = _update_document(update)
     change = mongo_update(document) if mongo else set_values(document)
     with open_reconciled() as session:
-        ids = required_fireworks(session, FireworkFilter(**filters), "update")
-        confirm_change(ids, password)
-        refused = update_specs(session, ids, change)
-        names = _job_names_of(session, ids)
+        names, fireworks, gone = confirmed_fireworks(session, FireworkFilter(**filters), "update", password)
+        refused = gone | update_specs(session, [one.id for one in fireworks], change)
     print_unchanged(list(refused.items()), names)
-    print_message(f"Finished updating {len(ids) - len(refused)} FWs")
+    print_message(f"Finished updating {len(names) - len(refused)} FWs")
 
 
 @click.command(cls=LpadCommand)
@@ -236,21 +221,16 @@ def set_priority(priority: int, whole: bool, password: str | None, **filters: An
     """
     chosen = FireworkFilter(**filters)
     with open_store() as session:
+        gone: dict[int, str] = {}
         if whole:
-            workflows = required_workflows(session, chosen, "set the priority of")
-            confirm_change(workflows, password)
-            ids = fireworks_of(session, workflows)
+            workflows = confirmed_workflows(session, chosen, "set the priority of", password)
+            fireworks = read_fireworks(session, fireworks_of(session, workflows))
+            names = {one.id: one.job.name for one in fireworks}
         else:
-            ids = required_fireworks(session, chosen, "set the priority of")
-            confirm_change(ids, password)
-        refused = workflow_operations.set_priority(session, ids, priority)
-        names = _job_names_of(session, ids)
+            names, fireworks, gone = confirmed_fireworks(session, chosen, "set the priority of", password)
+        refused = gone | workflow_operations.set_priority(session, [one.id for one in fireworks], priority)
     report_refused(names, refused, "setting priorities of")
-    print_message(f"Finished setting priorities of {len(ids) - len(refused)} FWs")
-
-
-def _job_names_of(session: Session, ids: list[int]) -> dict[int, str]:
-    return {one.id: one.job.name for one in read_fireworks(session, ids)}
+    print_message(f"Finished setting priorities of {len(names) - len(refused)} FWs")
 
 
 def _update_document(text: str) -> dict[str, Any]:

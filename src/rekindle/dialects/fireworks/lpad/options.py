@@ -6,14 +6,18 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 from msgspec.structs import replace
 
+from rekindle.dialects.fireworks.firework_operations import read_matching
 from rekindle.dialects.fireworks.fw_states import STATES
+from rekindle.dialects.fireworks.lpad.messages import confirm_change, print_unchanged
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
+from rekindle.dialects.fireworks.stored_fireworks import StoredFirework, read_fireworks
 from rekindle.domain.errors import BadSelection, NotFound, UsageError
 from rekindle.query.job_keys import parse_ids
 
@@ -225,6 +229,30 @@ def required_workflows(session: Session, chosen: FireworkFilter, what: str) -> l
             f"no workflow is named {chosen.name!r:.100}", hint="`lpad get_wflows` lists them; nothing is done"
         )
     return found
+
+
+def confirmed_fireworks(
+    session: Session, chosen: FireworkFilter, what: str, password: str | None
+) -> tuple[dict[int, str], list[StoredFirework], dict[int, str]]:
+    """Ask before many fireworks are changed. Return the names of those that were selected, those that are still
+    selected after the answer, and the reason for each of the others."""
+    ids = required_fireworks(session, chosen, what)
+    confirm_change(ids, password)
+    names = {one.id: one.job.name for one in read_fireworks(session, ids)}
+    matching = partial(filter_fireworks, session, chosen.whole) if chosen.by_state else None
+    return names, *read_matching(session, ids, matching)
+
+
+def confirmed_workflows(session: Session, chosen: FireworkFilter, what: str, password: str | None) -> list[int]:
+    """Ask before many workflows are changed. Return those that are still selected after the answer, by store id."""
+    workflows = required_workflows(session, chosen, what)
+    confirm_change(workflows, password)
+    if not chosen.by_state:
+        return workflows
+    kept = set(filter_workflows(session, chosen.whole))
+    gone = [(one, "it is not selected any more") for one in workflows if one not in kept]
+    print_unchanged(gone, {number: "(workflow)" for number, _ in gone})
+    return [one for one in workflows if one in kept]
 
 
 def parse_query(text: str) -> dict[str, Any]:

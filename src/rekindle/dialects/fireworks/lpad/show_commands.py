@@ -36,7 +36,7 @@ from rekindle.dialects.fireworks.lpad.options import (
 )
 from rekindle.dialects.fireworks.offline import queue_ids
 from rekindle.dialects.fireworks.queries import select_fireworks, select_workflows
-from rekindle.dialects.fireworks.stored_fireworks import fireworks_of, workflows_of
+from rekindle.dialects.fireworks.stored_fireworks import fireworks_of
 from rekindle.domain.errors import NotFound, Refused, RekindleError
 from rekindle.engine.queries import failure_queries, job_queries, workflow_queries
 
@@ -277,7 +277,7 @@ def dump_wflow(fw_id: int, wf_file: Path) -> None:
 
 def _flow_document(fw_id: int) -> dict[str, Any]:
     with open_store() as session:
-        found = workflows_of(session, [fw_id])
+        found = workflow_queries.owners(session, [fw_id])
         if not found:
             raise NotFound(f"Could not find a Workflow with fw_id={fw_id}", hint="`lpad get_fws` lists them")
         return flow_document(session, found[0])

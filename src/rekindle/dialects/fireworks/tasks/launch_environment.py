@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from rekindle.dialects.fireworks.tasks.task_parameters import BadTask
+from rekindle.domain.errors import NotFound
 
 CONFIG_FILE = "FW_config.yaml"
 _OLD_TASK_NAMES = {
@@ -80,31 +81,25 @@ def _read_config(file: Path, _: tuple[int, ...]) -> Configuration:
     )
 
 
-STORE_FOLDER, STORE_VARIABLE = ".rekindle", "REKINDLE_STORE"
+def launch_store(who: str) -> str:
+    """Return the store of this launch; outside of a launch the one that commands here use. Raises BadTask if there is
+    none."""
+    from rekindle.engine.session import STORE_FOLDER, job_store, store_url
 
-
-def nearest_store(who: str) -> str:
-    """Return `$REKINDLE_STORE`, else the nearest .rekindle at or above the working directory. Raises BadTask if there
-    is none: a store that is named on the command line is not passed to launches."""
-    named = os.environ.get(STORE_VARIABLE)
-    if named:
-        return named
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        store = folder if folder.name == STORE_FOLDER else folder / STORE_FOLDER
-        if store.is_dir():
-            return str(store)
-    raise BadTask(
-        f"{who} finds no {STORE_FOLDER} at or above {here}", hint=f"set ${STORE_VARIABLE} where launches are run"
-    )
+    try:
+        return job_store() or store_url()
+    except NotFound:
+        raise BadTask(f"{who} finds no {STORE_FOLDER} at or above {Path.cwd()}") from None
 
 
 def store_folder(who: str) -> Path:
-    """Return the folder of the nearest store. Raises BadTask if the store has none."""
-    named = nearest_store(who).removeprefix("sqlite:///")
-    if "://" in named or not Path(named).is_dir():
-        raise BadTask(f"{who} keeps files in the folder of a store, and {named} is not one")
-    return Path(named)
+    """Return the folder of the launch's store. Raises BadTask if there is none."""
+    from rekindle.store.opening import folder_of
+
+    folder = folder_of(launch_store(who))
+    if not folder.is_dir():
+        raise BadTask(f"{who} keeps files in the folder of a store, and {folder} is not one")
+    return folder
 
 
 FWORKER_VARIABLE = "REKINDLE_FWORKER"

@@ -16,7 +16,7 @@ from rekindle.dialects.fireworks.tasks.launch_environment import (
     Configuration,
     configuration,
     current_fworker,
-    nearest_store,
+    launch_store,
 )
 from rekindle.dialects.fireworks.tasks.task_parameters import BadTask, Spec, TaskParameters, needs_package
 
@@ -37,7 +37,7 @@ def user_task(parameters: TaskParameters, spec: Spec) -> Any:
         from rekindle.dialects.fireworks import LaunchPad
 
         task.fw_id = int(os.environ["REKINDLE_JOB"])
-        task.launchpad = LaunchPad(store=nearest_store(parameters.name))
+        task.launchpad = LaunchPad(store=launch_store(parameters.name))
     if spec.get("_add_fworker"):
         settings = {
             key: value for key, value in current_fworker().items() if key in ("name", "category", "query", "env")

@@ -1,0 +1,88 @@
+"""FireWorks: what a file adds beside what fireworks add, fan-in by `_push`, and many workflows of one firework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.projects import REKINDLE, project
+from benchmarks.timing import Stopwatch, command, show_times
+from rekindle.dialects.fireworks import LaunchPad
+
+ACTS = '''"""The functions of the measured tasks."""
+
+import json
+from pathlib import Path
+
+
+def act(**action):
+    Path("FWAction.json").write_text(json.dumps(action))
+
+
+def firework(func, *args):
+    return {"spec": {"_tasks": [{"_fw_name": "PyTask", "func": func, "args": list(args)}]}}
+
+
+def detours(count):
+    act(detours=[firework("builtins.abs", number) for number in range(count)])
+
+
+def additions(count):
+    if count:
+        act(additions=[firework("acts.additions", count - 1)])
+'''
+
+Setup = Callable[[LaunchPad], object]
+
+
+def fireworks(count: int, rounds: int) -> None:
+    """Measure `rlaunch rapidfire` with `count` fireworks of different origins."""
+    watch = Stopwatch()
+    rows: dict[str, Setup] = {
+        "of one file": lambda pad: pad.add_wf(flow([task("builtins.abs", at) for at in range(count)])),
+        "workflows of one": lambda pad: [pad.add_wf(flow([task("builtins.abs", at)])) for at in range(count)],
+        "detours of one": lambda pad: pad.add_wf(flow([task("acts.detours", count)])),
+        "chain of one file": lambda pad: pad.add_wf(chain(count)),
+        "chain of additions": lambda pad: pad.add_wf(flow([task("acts.additions", count)])),
+        "fan-in by _push": lambda pad: pad.add_wf(fan_in(count)),
+    }
+    for _ in range(rounds):
+        for name, setup in rows.items():
+            rapidfire(watch, name, setup)
+    measured = watch.rows()
+    show_times(f"{count:,} fireworks (PyTask), 1 slot: `rlaunch -s rapidfire`", measured)
+    for one in measured:
+        print(f"   {one.name:44}{count / one.median:>12,.0f} per second")
+
+
+def rapidfire(watch: Stopwatch, name: str, setup: Setup) -> None:
+    """Add fireworks to a new store, and measure their launches."""
+    with project({"run": ["/bin/true"]}, 1) as folder:
+        (folder / "acts.py").write_text(ACTS)
+        setup(LaunchPad(store=Path(folder, ".rekindle")))
+        watch.take(
+            name, lambda: command(["env", f"PYTHONPATH={folder}", REKINDLE, "rlaunch", "-s", "rapidfire"], folder)
+        )
+
+
+def task(func: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Return a PyTask."""
+    return {"_fw_name": "PyTask", "func": func, "args": list(args), "kwargs": kwargs}
+
+
+def flow(tasks: list[dict[str, Any]], links: dict[str, list[int]] | None = None) -> dict[str, Any]:
+    """Return a workflow with one firework for each task."""
+    return {"fws": [{"fw_id": at, "spec": {"_tasks": [one]}} for at, one in enumerate(tasks, 1)], "links": links or {}}
+
+
+def chain(count: int) -> dict[str, Any]:
+    """Return a workflow whose fireworks run one after the other."""
+    links = {str(at): [at + 1] for at in range(1, count)}
+    return flow([task("builtins.abs", at) for at in range(count)], links)
+
+
+def fan_in(count: int) -> dict[str, Any]:
+    """Return a workflow whose fireworks each push a value into the spec of the last one."""
+    pushes = [task("acts.act", mod_spec=[{"_push": {"values": at}}]) for at in range(count - 1)]
+    return flow([*pushes, task("builtins.abs", 1)], {str(at): [count] for at in range(1, count)})

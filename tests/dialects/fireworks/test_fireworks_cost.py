@@ -1,0 +1,60 @@
+"""What calls and launches cost as stores grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rekindle.dialects.fireworks import LaunchPad
+from rekindle.engine.session import Session
+
+STEPS = 10
+"""The database reports each time that it has executed this many instructions."""
+
+
+class CountingLaunchPad(LaunchPad):
+    """Counts the instructions that the database executes."""
+
+    count = 0
+
+    def opened(self) -> Session:
+        session = super().opened()
+        session.store._connection.set_progress_handler(self._report, STEPS)
+        return session
+
+    def _report(self) -> int:
+        self.count += STEPS
+        return 0
+
+    def cost(self, call: Callable[[LaunchPad], Any]) -> int:
+        """Return the number of instructions of a call."""
+        before = self.count
+        call(self)
+        return self.count - before
+
+
+CALLS: dict[str, Callable[[LaunchPad], Any]] = {
+    "get_fw_dict_by_id": lambda pad: pad.get_fw_dict_by_id(5),
+    "get_wf_summary_dict": lambda pad: pad.get_wf_summary_dict(5),
+    "get_launchdir": lambda pad: pad.get_launchdir(5),
+    "get_fw_ids": lambda pad: pad.get_fw_ids({"fw_id": 5}),
+    "add_wf": lambda pad: pad.add_wf(ONE),
+    "append_wf": lambda pad: pad.append_wf(ONE, [5]),
+    "update_spec": lambda pad: pad.update_spec([5], {"size": 3}),
+    "pause_fw": lambda pad: pad.pause_fw(5),
+    "resume_fw": lambda pad: pad.resume_fw(5),
+    "defuse_fw": lambda pad: pad.defuse_fw(6),
+    "rerun_fw": lambda pad: pad.rerun_fw(7),
+}
+ONE = {"fw_id": 1, "spec": {"_tasks": [{"_fw_name": "PyTask", "func": "builtins.abs", "args": [1]}]}}
+
+
+def test_a_call_on_one_firework_costs_the_same_in_a_store_of_many(tmp_path: Path) -> None:
+    few, many = (CountingLaunchPad(store=tmp_path / name) for name in ("few", "many"))
+    few.bulk_add_wfs([ONE] * 10)
+    many.bulk_add_wfs([ONE] * 200)
+    for call in (CALLS["get_fw_dict_by_id"], CALLS["add_wf"]):  # the first calls also prepare a store
+        few.cost(call), many.cost(call)
+    costs = {name: (few.cost(call), many.cost(call)) for name, call in CALLS.items()}
+    assert {name: cost for name, cost in costs.items() if cost[1] > 1.3 * cost[0]} == {}
