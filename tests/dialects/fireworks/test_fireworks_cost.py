@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,40 @@ def test_what_a_detour_gets_of_the_firework_that_adds_it_does_not_grow_with_thei
     assert [one["name"] for one in launch["action"]["detours"]] == [one["name"] for one in detours]
     inputs = json.loads((tmp_path / "inputs").read_text())
     assert inputs["Unnamed-FW"] == {"result": {}, "outputs": {}}
+
+
+ADDS = """\
+import json
+import os
+from pathlib import Path
+
+def firework(func, *args):
+    return {"spec": {"_tasks": [{"_fw_name": "PyTask", "func": func, "args": args}]}}
+
+def detours(count):
+    Path("FWAction.json").write_text(json.dumps({"detours": [firework("builtins.abs", at) for at in range(count)]}))
+
+def chain(count):
+    added = [firework("adds.chain", count - 1)] if count > 1 else []
+    Path("FWAction.json").write_text(json.dumps({"additions": added}))
+"""
+
+
+@pytest.mark.parametrize("func", ["detours", "chain"])
+def test_each_firework_that_others_add_costs_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, func: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "adds.py").write_text(ADDS)
+    costs = []
+    for count in (15, 75):
+        pad = CountingLaunchPad(store=tmp_path / str(count))
+        task = {"_fw_name": "PyTask", "func": f"adds.{func}", "args": [count]}
+        pad.add_wf({"fw_id": 1, "spec": {"_tasks": [task]}})
+        first = pad.cost(lambda pad: rapidfire(pad, strm_lvl="CRITICAL"))
+        again = pad.cost(lambda pad: (pad.rerun_fw(1), rapidfire(pad, strm_lvl="CRITICAL")))
+        assert pad.get_fw_ids({"state": {"$ne": "COMPLETED"}}) == []
+        costs.append((first / count, again / count))
+    (few, few_again), (many, many_again) = costs
+    assert (many < 1.3 * few, many_again < 1.3 * few_again) == (True, True), costs

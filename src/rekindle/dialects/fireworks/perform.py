@@ -139,6 +139,7 @@ def _job_entries(
             extra = {"parents": {names[each.id]: parent_details(each) for each in fizzling}}
         entries[one.id] = {
             "name": names[one.id],
+            "template": template.name,
             "steps": [{"name": step.name, "call": step.call, "args": dict(step.args)} for step in template.steps],
             "needs": needs.get(one.id, []),
             "priority": template.priority,
