@@ -412,3 +412,36 @@ def test_a_change_of_one_job_by_many_costs_the_same_for_each(project):
         assert sorted(json.loads(ran(project)[0])) == list(range(number))
         costs.append(len(counted) / number)
     assert costs[1] < 1.5 * costs[0]
+
+
+def test_the_jobs_that_need_it_may_get_another_result(project):
+    (project.folder / "acts.py").write_text(
+        "from rekindle import Action\n\n"
+        "def act(**what):\n    return Action(**what)\n\n"
+        "def see(ctx):\n    return {name: one['result'] for name, one in ctx.inputs.items()}\n"
+    )
+    project.run(
+        """
+        name: passed
+        jobs:
+          two:
+            steps:
+              - {name: first, call: "acts:act", args: {result: [1, 2], result_for_children: 0}}
+              - {name: last, call: "acts:act", args: {result: [3, 4], result_for_children: 2}}
+          plain: {call: "acts:act", args: {result: 5}}
+          see: {needs: [two, plain], call: "acts:see"}
+        """
+    )
+    (two,) = project.attempts("two")
+    assert [json.loads(step.result) for step in two.steps] == [[1, 2], [3, 4]]
+    (see,) = project.attempts("see")
+    assert json.loads(see.result) == {"two": 2, "plain": 5}
+
+
+def test_a_result_for_children_must_be_json(project):
+    (project.folder / "acts.py").write_text(
+        "from rekindle import Action\n\ndef act():\n    return Action(result=1, result_for_children=act)\n"
+    )
+    project.run("{name: bad, jobs: {a: {call: 'acts:act'}}}")
+    (attempt,) = project.attempts("a")
+    assert (attempt.state, attempt.failure.type) == (FAILED, "BadResult")

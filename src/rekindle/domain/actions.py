@@ -50,7 +50,8 @@ class Action(msgspec.Struct, frozen=True):
     - `hold_children`, `cancel_children`: hold or cancel this job's children.
     - `exit`: skip this job's remaining steps.
     - `stop_workflow`, `hold_workflow`: cancel or hold every job that has not started.
-    - `result`: the step's result, if a function returns an action."""
+    - `result`: the step's result, if a function returns an action.
+    - `result_for_children`: what the jobs that need this one get in its place, if the step is the last one."""
 
     set: ParameterChange = msgspec.field(default_factory=dict)
     set_children: ParameterChange = msgspec.field(default_factory=dict)
@@ -63,6 +64,7 @@ class Action(msgspec.Struct, frozen=True):
     stop_workflow: bool = False
     hold_workflow: bool = False
     result: Any = None
+    result_for_children: Any = None
 
 
 _CHANGES = ("set", "set_children", "set_descendants")

@@ -183,7 +183,7 @@ class _ActionApplier:
             )
             for at, node in enumerate(read.jobs)
         ]
-        return read.templates, {node.name: node for node in read.jobs}, additions
+        return _named_templates(read.templates, entries), {node.name: node for node in read.jobs}, additions
 
     def _scene(self, action: Action, changes: Sequence[ChildChange], additions: Sequence[AddedJob]) -> ActionContext:
         archive, known = self._archive, self._known
@@ -210,7 +210,7 @@ class _ActionApplier:
             in_force=in_force,
             own=self._own,
             taken={str(name): self._whose(job) for name, job in taken.items()},
-            sets=self._sets_below(in_force),
+            sets=self._sets_that_may_end(in_force, {one.name for one in additions}),
             children=tuple(job.id for job in children),
             descendants=self._after([job.id for job in children], own) if deep else (),
             held=self._held([*idle, *(job.id for job in children)])
@@ -229,8 +229,10 @@ class _ActionApplier:
         found = sorted(self._archive.dynamic_actions.descendants(children) - set(own))
         return tuple(job.id for job in self._archive.jobs.get(found) if not job.retired)
 
-    def _sets_below(self, one: ActionSet | None) -> dict[int, ActionSet]:
-        return sets_below(self._archive, [one] if one else [])
+    def _sets_that_may_end(self, one: ActionSet | None, again: Collection[str]) -> dict[int, ActionSet]:
+        """Return the sets of the jobs that a set added and that are not added `again`, recursively."""
+        gone = {job: name for job, name in one.added.items() if name not in again} if one else {}
+        return sets_below(self._archive, [msgspec.structs.replace(one, added=gone)]) if one else {}
 
     def _whose(self, number: int) -> str:
         job = self._archive.jobs.get([number])[0]
@@ -316,6 +318,12 @@ class _ActionApplier:
         if plan.jobs:
             request = {"jobs": live, "added_again_by": self._known.attempt}
             self._archive.reruns.apply(plan, "action", request, f"added again by {self._known.name}", now)
+
+
+def _named_templates(templates: Sequence[JobTemplate], entries: Sequence[Mapping[str, Any]]) -> list[JobTemplate]:
+    """Return the templates of entries with the names that their entries give them: equal templates are stored once."""
+    pairs = zip(templates, entries, strict=True)
+    return [msgspec.structs.replace(one, name=str(entry.get("template", one.name))) for one, entry in pairs]
 
 
 def sets_below(archive: Snapshot, sets: Sequence[ActionSet]) -> dict[int, ActionSet]:

@@ -1,8 +1,9 @@
 """Read the jobs that a running job adds, with the checks that `jobs:` of a spec file gets.
 
 An added job inherits resources, environment, working directory, priority and retry rules from the job that adds it.
-An entry may have `values`: the matrix values (any JSON) of its single job, which keeps the entry's name; and
-`takes_changes: false`: the parameter changes that the same action makes are not for its jobs.
+An entry may have `values`: the matrix values (any JSON) of its single job, which keeps the entry's name; `template`: a
+name for its template, so that entries that differ in name and values only share one; and `takes_changes: false`: the
+parameter changes that the same action makes are not for its jobs.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def read_additions(
     return Additions(templates, job_index.jobs, pairs, {job: tuple(found) for job, found in needs.items()})
 
 
-_OWN_KEYS = ("name", "values", "takes_changes")
+_OWN_KEYS = ("name", "values", "template", "takes_changes")
 
 
 def _read_entries(

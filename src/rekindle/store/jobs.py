@@ -117,6 +117,10 @@ class Jobs:
             return dict(self._db.rows(SQL["count_held"]))
         return dict(self._db.rows(SQL["count_held_in_workflow"], workflow=workflow))
 
+    def count_overtaken(self, workflow: int) -> int:
+        """Return the number of completed jobs that need a job that is not done: they are stale."""
+        return int(self._db.value(SQL["count_overtaken"], workflow=workflow))
+
     def cancel(self, ids: Sequence[int]) -> None:
         """Set the canceled flag of those jobs that have no live attempt. `Queue.move` changes their states."""
         self._db.change(SQL["cancel"], jobs=as_set(ids))

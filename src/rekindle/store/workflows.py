@@ -112,6 +112,10 @@ class Workflows:
         rows = self._db.named_rows(SQL["workflow_listing"], archived=archived)
         return [self._workflow(row, counts.get(row.id, {})) for row in rows]
 
+    def directories(self) -> list[str]:
+        """Return the folders of the workflows that are not archived, each once."""
+        return [self._db.paths.decode(directory) for (directory,) in self._db.rows(SQL["directories"])]
+
     def total_counts(self) -> dict[State, int]:
         """Return how many jobs of all workflows that are not archived are in each state."""
         return {STATES[state]: n for state, n in self._db.rows(SQL["total_counts"])}
@@ -168,10 +172,6 @@ class Workflows:
         """Return when the first attempt of a workflow started and the last one ended, archived attempts included."""
         row = self._db.named_row(SQL["span"], id=workflow)
         return (None, None) if row is None else (row.started, row.ended)
-
-    def count_overtaken(self, workflow: int) -> int:
-        """Return the number of completed jobs that need a job that is not done: they are stale."""
-        return int(self._db.value(SQL["count_overtaken"], workflow=workflow))
 
     def edges(self, workflow: int) -> list[tuple[int, int]]:
         """Return the edges of a workflow as (parent, child) job ids."""

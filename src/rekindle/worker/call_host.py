@@ -322,6 +322,7 @@ def _end_of(finding: CallResult, started: float, cpu_seconds: float, stderr: str
         finding.exit_code,
         failure=failure,
         result=finding.result,
+        passed_on=finding.passed_on,
         action=finding.action,
         verdict=finding.verdict if finding.cause is None else None,
         cpu_seconds=cpu_seconds,

@@ -36,6 +36,7 @@ class CallResult(msgspec.Struct, frozen=True):
     """The result of a call, or a cause and an error."""
 
     result: str | None = None
+    passed_on: str | None = None  # the result for the jobs that need this one, if different
     cause: Cause | None = None
     failure: Failure | None = None
     exit_code: int | None = None
@@ -144,6 +145,9 @@ def _action_result(action: Action) -> CallResult:
     if len(text) > MAX_RESULT:
         return _bad_action("the action is larger than 16 MiB as JSON")
     found = _as_json(action.result)
+    if action.result_for_children is not None and found.cause is None:
+        other = _as_json(action.result_for_children)
+        found = msgspec.structs.replace(found, passed_on=other.result) if other.cause is None else other
     return found if found.cause is not None or text == b"{}" else msgspec.structs.replace(found, action=text.decode())
 
 

@@ -75,6 +75,7 @@ class StepEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     action: str | None = None  # JSON text
     verdict: Verdict | None = None
     left: LeftRunning | None = None  # processes left running
+    passed_on: str | None = None  # JSON text: the result for the jobs that need this one, if different
 
     @property
     def completed(self) -> bool:
@@ -158,7 +159,7 @@ def ended_record(
         failure=end.failure,
         cpu_seconds=totals.cpu_seconds,
         max_rss_bytes=totals.max_rss_bytes,
-        result=end.result,
+        result=end.result if end.passed_on is None else end.passed_on,
         verdict=totals.verdict if end.completed else None,
         evidence=end.evidence,
         steps=(step, *left_out),

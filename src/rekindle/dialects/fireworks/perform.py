@@ -98,8 +98,11 @@ def rekindle_action(fwaction: Mapping[str, Any], launch_changes: Mapping[str, An
         ends = flow.leaves if is_detour else set()
         for number, entry in entries.items():
             (detour if number in ends else add).append(entry)
+    result = merge_actions(fwaction, launch_changes) or None
     return Action(
-        result=merge_actions(fwaction, launch_changes) or None,
+        result=result,
+        # What many detours get of the firework that adds them must not grow with their number.
+        result_for_children={key: result[key] for key in result if key not in _ADDING} if result else None,
         set_children={} if fwaction.get("propagate") else pushed,
         set_descendants=pushed if fwaction.get("propagate") else {},
         add=add,
@@ -110,12 +113,15 @@ def rekindle_action(fwaction: Mapping[str, Any], launch_changes: Mapping[str, An
     )
 
 
+_ADDING = ("detours", "append_wfs", "additions")
+
+
 def _added_flows(fwaction: Mapping[str, Any]) -> Iterator[tuple[bool, bool, Sequence[int], Flow]]:
     """Yield each workflow to add: whether it is a detour, whether its roots get the spec changes made now, its
     further parents, and the workflow."""
     from rekindle.dialects.fireworks.flow_file import read_flow
 
-    for key in ("detours", "append_wfs", "additions"):
+    for key in _ADDING:
         for at, one in enumerate(as_list(fwaction.get(key))):
             where = f"`{key}` of the FWAction, entry {at + 1}"
             if key != "append_wfs":
@@ -156,6 +162,7 @@ def _job_entries(
             extra["parents"] = {names[each.id]: parent_details(each) for each in fizzling}
         entries[one.id] = {
             "name": names[one.id],
+            "template": template.name,
             "steps": [{"name": step.name, "call": step.call, "args": dict(step.args)} for step in template.steps],
             "needs": needs.get(one.id, []),
             "priority": template.priority,

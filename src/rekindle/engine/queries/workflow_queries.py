@@ -87,9 +87,7 @@ def _status(
         leaving=leaving,
         found=archive.attempts.count_verdicts(workflow.id) if counts.get(State.COMPLETED) else {},
         canaries=tuple(archive.canaries.of_workflow(workflow.id)),
-        overtaken=archive.workflows.count_overtaken(workflow.id)
-        if len(counts) > 1 and counts.get(State.COMPLETED)
-        else 0,
+        overtaken=archive.jobs.count_overtaken(workflow.id) if len(counts) > 1 and counts.get(State.COMPLETED) else 0,
         unfit=tuple(one for one in oversized if one.workflow == workflow.id),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -91,6 +92,10 @@ def work(
 
 def _without_folder(session: Session) -> dict[int, str]:
     """Return the workflows whose jobs cannot run, each with the reason."""
+    with session.store.read() as archive:
+        directories = archive.workflows.directories()
+    if all(Path(one).is_dir() for one in directories):
+        return {}
     with session.store.read() as archive:
         workflows = archive.workflows.listing()
     missing = workflows_without_folder(session, workflows)

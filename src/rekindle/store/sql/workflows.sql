@@ -17,10 +17,6 @@ SELECT params FROM revision WHERE workflow = :workflow AND number = :revision;
 -- Set the path of a workflow's spec file.
 UPDATE workflow SET source = :source WHERE id = :id;
 
--- name: count_overtaken
--- The number of completed jobs that need a job that is not done.
-SELECT count(*) FROM job WHERE workflow = :workflow AND state = 4 AND unmet > 0 AND retired = 0;
-
 -- name: edges
 -- Every edge of a workflow.
 SELECT edge.parent, edge.child FROM job JOIN edge ON edge.parent = job.id
@@ -44,6 +40,10 @@ SELECT {workflow_columns} FROM workflow WHERE id = coalesce(
 -- name: workflow_listing
 -- Workflows, oldest first; archived ones only with `archived`.
 SELECT {workflow_columns} FROM workflow WHERE archived IS NULL OR :archived = 1 ORDER BY id;
+
+-- name: directories
+-- The folders of the workflows that are not archived.
+SELECT DISTINCT directory FROM workflow WHERE archived IS NULL;
 
 -- name: workflows_of_jobs
 -- The workflows of jobs.
