@@ -74,7 +74,7 @@ def reserve(
 
     `place` chooses its folder, as in WorkOptions. `label` names the runner."""
     worker = WorkerHandle(WorkerInfo(EXECUTOR, "", 0, 0), JournalReader(EXECUTOR, Path()))
-    tasks, now = TaskTemplates(session.store.identity), session.clock()
+    tasks, now = TaskTemplates(session.store.folder), session.clock()
     scope = ClaimScope(None, _UNLIMITED, 0, session.store.folder, host_name(), only, place, owner="a detached process")
     scope = without_patterns(session, scope, 1)
     with session.store.read() as archive:
