@@ -403,8 +403,8 @@ def test_a_crash_does_not_change_the_number_of_reruns(project, tmp_path, when):
 
 def _is_told(batch: Batch) -> bool:
     with batch.project.session.store.read() as archive:
-        one = archive.supervisions.get(1)
-    return one is not None and one.ended is not None
+        every = [archive.supervisions.get(number) for number in range(1, 5)]  # one that was rolled back had a number
+    return any(one is not None and one.ended is not None for one in every)
 
 
 def test_a_crashed_supervision_with_other_options_is_abandoned(batch):

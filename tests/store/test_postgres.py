@@ -81,6 +81,12 @@ def test_every_statement_is_accepted(store):
     assert prepared > 300
 
 
+def test_who_made_a_store_knows_it_as_everybody_else(store, store_url):
+    with closing(open_store(store_url, create=False)) as again:
+        assert again._driver.file == store._driver.file
+        assert "None" not in store._driver.file
+
+
 def test_a_store_is_found_by_its_spool(store, tmp_path):
     workflow = submit(store, DIAMOND)
     with closing(open_store(str(tmp_path / ".rekindle"), create=False)) as again:

@@ -64,7 +64,7 @@ class PostgresDriver(Driver):
         self._writing = False
         self._together: dict[str, str] = {}
         self._connection = self._connect()
-        self.file = ":".join(map(str, self.run("place").fetchone() or ()))
+        self.file = ""
 
     def begin(self, access: Access) -> None:
         if self._connection.closed:
@@ -161,6 +161,10 @@ class PostgresDriver(Driver):
 
     def close(self) -> None:
         self._connection.close()
+
+    def identify(self) -> None:
+        """Set `file`, once the schema is there: the numbers of the cluster, the database and the schema."""
+        self.file = ":".join(map(str, self.run("place").fetchone() or ()))
 
     def is_store(self) -> bool:
         """Return whether the schema has a store."""

@@ -94,6 +94,7 @@ def open_postgres(
                 if not create:
                     raise NotFound(f"no store at {place.url}", hint="`rekindle --store URL run SPEC` makes one")
                 _create(driver, _new_spool(place, shared, spool))
+            driver.identify()
             found: dict[str, str] = dict(driver.run("properties").fetchall())
             _check_version(place, int(found["version"]))
             folder = _spool(driver, place, Path(found["spool"]), found_in)

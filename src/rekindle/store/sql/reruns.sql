@@ -73,8 +73,9 @@ FROM job WHERE id IN @jobs;
 
 -- name: insert_rerun
 -- An applied plan.
-INSERT INTO rerun (kind, at, digest, request, note, refused, warnings, expected, overwrites, jobs)
-VALUES (:kind, :at, :digest, :request, :note, :refused, :warnings, :expected, :overwrites, :jobs)
+INSERT INTO rerun (id, kind, at, digest, request, note, refused, warnings, expected, overwrites, jobs)
+VALUES ((SELECT coalesce(max(id), 0) + 1 FROM rerun), :kind, :at, :digest, :request, :note, :refused, :warnings,
+    :expected, :overwrites, :jobs)
 RETURNING id;
 
 -- name: insert_rerun_job

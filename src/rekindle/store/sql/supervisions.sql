@@ -14,8 +14,10 @@ SELECT {supervision_columns} FROM supervision WHERE id = :id;
 
 -- name: begin
 -- A new supervision.
-INSERT INTO supervision (workflow, asked, began, host, boot_id, pid, pid_start, pid_space, store_file)
-VALUES (:workflow, :asked, :began, :host, :boot_id, :pid, :pid_start, :pid_space, :store_file) RETURNING id;
+INSERT INTO supervision (id, workflow, asked, began, host, boot_id, pid, pid_start, pid_space, store_file)
+VALUES ((SELECT coalesce(max(id), 0) + 1 FROM supervision), :workflow, :asked, :began, :host, :boot_id, :pid,
+    :pid_start, :pid_space, :store_file)
+RETURNING id;
 
 -- name: take
 -- Make another process the owner.
