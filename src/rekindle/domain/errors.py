@@ -17,6 +17,7 @@ RekindleError                   what is wrong, about what, and what to do next
 ├── StoreError                  the store
 │   ├── StoreVersion            older or newer than this rekindle
 │   ├── StoreUnavailable        locked for too long, read-only, full, or on a network file system
+│   │   └── StoreUnreachable    its database server does not answer
 │   └── StoreDamaged            not a rekindle store, or corrupt
 ├── SlowPattern                 a regular expression that takes too long
 ├── JournalError                an unreadable record, other than a truncated last one
@@ -144,6 +145,10 @@ class StoreVersion(StoreError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be used at the moment."""
+
+
+class StoreUnreachable(StoreUnavailable):
+    """The database server of the store does not answer."""
 
 
 class StoreDamaged(StoreError):

@@ -15,7 +15,7 @@ from psycopg import errors
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import ExecStatus, TransactionStatus
 
-from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable
+from rekindle.domain.errors import StoreDamaged, StoreError, StoreUnavailable, StoreUnreachable
 from rekindle.store.database import LOCK_TIMEOUT, Access, Cursor, Driver, ReadOnlySnapshot
 from rekindle.store.queries import Query, Row, ValueSet, load, written_for_many, written_for_postgres
 
@@ -42,9 +42,19 @@ _UNAVAILABLE: tuple[tuple[type[psycopg.Error], str, str], ...] = (
     (errors.DiskFull, "is on a disk that is full", "nothing was written; make room and try again"),
     (errors.InsufficientPrivilege, "may not be used by this user", "ask the owner of the database for the right"),
     (errors.OutOfMemory, "needs more memory than there is", "try again when there is more"),
-    (psycopg.OperationalError, "cannot be reached", "check that the server runs and is the one that you mean"),
-    (psycopg.InterfaceError, "cannot be reached", "check that the server runs and is the one that you mean"),
 )
+
+_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError)
+_REACHED = tuple(kind for kind, _, _ in _UNAVAILABLE)
+"""Errors of these kinds come from a server that answers."""
+
+
+def unreachable(name: str, error: psycopg.Error) -> StoreUnreachable:
+    """Return the error to raise if the server of a store does not answer."""
+    text = " ".join(str(error).split())
+    return StoreUnreachable(
+        f"the store {name} cannot be reached ({text})", hint="check the URL, and that the server runs"
+    )
 
 
 class PostgresDriver(Driver):
@@ -140,6 +150,8 @@ class PostgresDriver(Driver):
         if access is Access.READ and isinstance(error, errors.ReadOnlySqlTransaction):
             return ReadOnlySnapshot("a snapshot cannot write: use `with store.write()`")
         text = " ".join(str(error).split())
+        if isinstance(error, _UNREACHABLE) and not isinstance(error, _REACHED):
+            return unreachable(self.name, error)
         for kind, what, hint in _UNAVAILABLE:
             if isinstance(error, kind):
                 return StoreUnavailable(f"the store {self.name} {what} ({text})", hint=hint)

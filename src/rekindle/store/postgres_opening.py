@@ -77,16 +77,13 @@ def open_postgres(
     try:
         import psycopg
 
-        from rekindle.store.postgres_driver import PostgresDriver
+        from rekindle.store.postgres_driver import PostgresDriver, unreachable
     except ImportError as error:
         raise StoreUnavailable(f"a store in PostgreSQL needs psycopg: {error}", hint=_EXTRA) from error
     try:
         driver = PostgresDriver(place.conninfo, place.schema, place.url)
     except psycopg.Error as error:
-        raise StoreUnavailable(
-            f"the store {place.url} cannot be reached ({' '.join(str(error).split())})",
-            hint="check the URL, and that the server runs",
-        ) from error
+        raise unreachable(place.url, error) from error
     with ExitStack() as on_error:
         on_error.callback(driver.close)
         try:

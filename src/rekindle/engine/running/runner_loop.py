@@ -68,6 +68,7 @@ class RunnerLoop:
         stop: StopHandle,
         show: Callable[[Progress], None] | None,
         slots: int,
+        statistics: RunStatistics,
     ) -> None:
         self._session, self._executor, self._runner, self._scope = session, executor, runner, scope
         self._options, self._notifier, self._interrupts, self._stop = options, notifier, interrupts, stop
@@ -77,7 +78,7 @@ class RunnerLoop:
         self._dispatcher = Dispatcher(executor, self._tasks, scope.total, slots)
         self._to_start, self._start_at = 1, self._began  # workers, and when (monotonic)
         self._orphans = OrphanTracker(session)
-        self._statistics = RunStatistics()
+        self._statistics = statistics
         self._errors = RetryErrorSearch(session)
         # By path, because a check may end in its thread after the notifier is closed and its descriptor reused.
         self._reuse_checks = ReuseChecker(
@@ -147,7 +148,7 @@ class RunnerLoop:
                 rerun_lost(archive, result, now, paths.exists)
                 reinstated = self._reuse_checks.record(archive, now, paths.exists) if checked else 0
                 paths.check()
-                self._count(result)
+                counts = self._take_ends(result)
                 self._register_workers(archive, ended_workers, started)
                 self._resolve_orphans(archive, result, now)
                 look = store_changed or self._dispatcher.returned
@@ -162,6 +163,7 @@ class RunnerLoop:
                 break
             alone = True
             paths.look()
+        self._count_ends(counts)
         self._iterated = time.monotonic()
         self._seen_version = version  # what was committed since may not have been seen
         if scope is not self._scope:  # jobs that became ready after the search were no candidates: iterate again
@@ -190,16 +192,24 @@ class RunnerLoop:
             archive.queue.clear_due_delays(self._retry_timer.latest(now))
         self._retry_timer.set(archive.queue.next_due(self._scope.workflow, now if alone else 0.0), now)
 
-    def _count(self, result: IngestResult) -> None:
+    def _take_ends(self, result: IngestResult) -> list[tuple[int, State, bool]]:
+        """Take attempts that have ended or were returned from their workers. Return (job, state, whether the job runs
+        again) of the ended ones that are not archived, whose jobs have not ended."""
+        ended = []
         for number, state, seconds in result.ended:
             attempt = self._dispatcher.pop_ended(number, seconds)
-            if attempt is not None and number not in result.archived:  # the job of an archived one has not ended
+            if attempt is not None and number not in result.archived:
                 job = attempt.assignment.job
-                self._statistics.count_end(job, state, requeued=job in result.requeued)
+                ended.append((job, state, job in result.requeued))
         self._statistics.damaged += result.damaged
         self._statistics.warnings += result.warnings
         self._dispatcher.take_back(set(result.returned))
         self._more_ready = bool(result.ended or result.returned)
+        return ended
+
+    def _count_ends(self, ended: Sequence[tuple[int, State, bool]]) -> None:
+        for job, state, requeued in ended:
+            self._statistics.count_end(job, state, requeued=requeued)
 
     def _start_workers(self, ended: int) -> list[WorkerInfo]:
         """Start as many workers as have ended, and those that jobs have waited for."""

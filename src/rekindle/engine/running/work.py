@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from rekindle.domain.errors import BadValue, Refused, StoreError
+from rekindle.domain.errors import BadValue, Refused, StoreError, StoreUnreachable
 from rekindle.domain.models import Runner, RunnerCapacity, Workflow
 from rekindle.domain.packing import capacity_of
 from rekindle.domain.states import State
+from rekindle.domain.texts.quantities import format_duration
 from rekindle.engine.machine import capacity_owner, memory, processors, raise_file_limit
 from rekindle.engine.notify import Notifier
 from rekindle.engine.preconditions import refuse_inside_job, refuse_without_folder, workflows_without_folder
@@ -23,12 +25,19 @@ from rekindle.engine.running.detached import release_canceled
 from rekindle.engine.running.lease import LEASE_SECONDS, Lease
 from rekindle.engine.running.runner_loop import RunnerLoop
 from rekindle.engine.running.signals import Interrupts, StopHandle
+from rekindle.engine.running.statistics import RunStatistics
 
 if TYPE_CHECKING:
     from rekindle.engine.results import Progress, WorkOptions, WorkReport
     from rekindle.engine.session import Session
     from rekindle.executors.pool import Executor
     from rekindle.store.archive import Transaction
+
+
+OUTAGE_SECONDS = 600.0
+"""How long a run waits for a database server that does not answer."""
+
+OUTAGE_POLL_SECONDS = 1.0
 
 
 def work(
@@ -45,7 +54,61 @@ def work(
     ends the run from another thread. Where an exception ends the run, Superseded among them, running attempts continue,
     and the next runner ingests their outcomes. Raise Refused in a process of a job that the run would wait for. `show`
     is called with the progress a few times a second. `executor` replaces the one that the options name.
+
+    Where the store's database server stops answering, running attempts continue; once it answers again, within
+    OUTAGE_SECONDS, another runner of this process adopts them. Otherwise StoreUnreachable ends the run.
     """
+    statistics, began = RunStatistics(), time.monotonic()
+    while True:
+        try:
+            return _run(session, _with_time_left(options, began), show, executor, stop, statistics)
+        except _Outage as outage:
+            if executor is not None or options.most is not None:
+                raise outage.error from None
+            _wait_for_server(session, outage, stop)
+
+
+class _Outage(Exception):
+    """The database server stopped answering a runner, whose running attempts continue."""
+
+    def __init__(self, error: StoreUnreachable, runner: Runner) -> None:
+        super().__init__()
+        self.error, self.runner = error, runner
+
+
+def _with_time_left(options: WorkOptions, began: float) -> WorkOptions:
+    """Return the options with what is left of their durations since `began` (monotonic)."""
+    passed = time.monotonic() - began
+    wait, claim = (None if one is None else max(0.0, one - passed) for one in (options.wait_timeout, options.claim_for))
+    return replace(options, wait_timeout=wait, claim_for=claim)
+
+
+def _wait_for_server(session: Session, outage: _Outage, stop: StopHandle | None) -> None:
+    """Wait until the server answers, and mark the runner as dead, so that the next one adopts its attempts. Raise the
+    error of the outage once OUTAGE_SECONDS have passed, or `stop` was called."""
+    if session.note is not None:
+        session.note(f"{outage.error.message}; running jobs go on; trying again for {format_duration(OUTAGE_SECONDS)}")
+    limit = time.monotonic() + OUTAGE_SECONDS
+    while True:
+        try:
+            with session.store.write() as archive:
+                archive.runners.abandon(outage.runner.id, outage.runner.epoch)
+            return
+        except StoreUnreachable:
+            if time.monotonic() >= limit or (stop is not None and stop.is_stopped):
+                raise outage.error from None
+            time.sleep(OUTAGE_POLL_SECONDS)
+
+
+def _run(
+    session: Session,
+    options: WorkOptions,
+    show: Callable[[Progress], None] | None,
+    executor: Executor | None,
+    stop: StopHandle | None,
+    statistics: RunStatistics,
+) -> WorkReport:
+    """Run as `work` does, with one runner. Raise _Outage if the database server stops answering it."""
     workflow = _checked_workflow(session, options)
     stopped = {} if workflow is not None else _without_folder(session)
     slots = options.slots or processors()
@@ -75,7 +138,9 @@ def work(
             stop.waking(notifier.notify),
             Interrupts() as interrupts,
         ):
-            loop = RunnerLoop(session, executor, runner, lease, scope, options, notifier, interrupts, stop, show, slots)
+            loop = RunnerLoop(
+                session, executor, runner, lease, scope, options, notifier, interrupts, stop, show, slots, statistics
+            )
             report = loop.run()
             if loop.leaves:
                 executor.leave()
@@ -83,6 +148,9 @@ def work(
                 executor.close(grace=0.0)
             with lease.write(session.clock()) as archive:
                 held = _end(archive, session.clock(), runner, scope, report, leaves=loop.leaves)
+    except StoreUnreachable as error:
+        executor.leave()
+        raise _Outage(error, runner) from error
     except BaseException:  # whatever ended the run, the next runner resolves its attempts
         executor.leave()
         _abandon(session, runner)
