@@ -404,7 +404,7 @@ def test_a_change_of_one_job_by_many_costs_the_same_for_each(project):
         "from rekindle import Action\n\ndef push(n):\n    return Action(set_children={'_push': {'values': n}})\n"
     )
     counted: list[int] = []
-    project.session.store._connection.set_progress_handler(lambda: counted.append(1), 100)
+    project.session.store._driver.connection.set_progress_handler(lambda: counted.append(1), 100)
     costs = []
     for number in (50, 250):
         counted.clear()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -174,6 +176,27 @@ def test_the_data_version_follows_other_connections_only(store, store_url):
         while store.data_version() == before and time.monotonic() < deadline:
             time.sleep(0.001)
         assert store.data_version() != before
+
+
+def test_commits_of_others_are_counted_while_a_connection_is_made(store, store_url):
+    """Connect until a connection hears of a commit as soon as it listens."""
+    done = threading.Event()
+
+    def commit() -> None:
+        with closing(open_store(store_url, create=False)) as other:
+            while not done.is_set():
+                with other.write():
+                    pass
+
+    with ThreadPoolExecutor(2) as threads:
+        busy = [threads.submit(commit) for _ in range(2)]
+        try:
+            for _ in range(30):
+                open_store(store_url, create=False).close()
+        finally:
+            done.set()
+        for one in busy:
+            one.result(30)
 
 
 def test_values_that_only_sqlite_stores_are_kept_in_another_form_or_match_nothing(store):

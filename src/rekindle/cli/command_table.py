@@ -76,7 +76,7 @@ COMMANDS = {
     "cancel": Entry("rekindle.cli.commands.control:cancel", "End running jobs, and keep others from starting."),
     "hold": Entry("rekindle.cli.commands.control:hold", "Keep jobs from starting until they are released."),
     "release": Entry("rekindle.cli.commands.control:release", "Let held jobs start again."),
-    "store": Entry("rekindle.cli.commands.store:store", "Check the store."),
+    "store": Entry("rekindle.cli.commands.store:store", "Check a store, or copy it."),
     "dialects": Entry("rekindle.cli.commands.dialects:dialects", "List and install the commands of other systems."),
     **DIALECTS,
     "import": Entry("rekindle.cli.root:import_history", "Import workflows of other systems with their history."),

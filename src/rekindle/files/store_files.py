@@ -61,7 +61,7 @@ def database_of(folder: Path) -> str | None:
         return None
     except OSError as error:
         raise StoreUnavailable(
-            f"{folder / DATABASE_FILE} cannot be read: {error.strerror}", hint="check who owns it"
+            f"the store {folder} cannot be reached: {error.strerror}", hint="check who may enter its folders"
         ) from error
 
 

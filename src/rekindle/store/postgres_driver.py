@@ -166,7 +166,7 @@ class PostgresDriver(Driver):
                 self._commits += 1
             self._connection.pgconn.consume_input()
             while (found := self._connection.pgconn.notifies()) is not None:
-                self._commits += found.be_pid != self._connection.info.backend_pid
+                self._count(found.be_pid, self._connection.info.backend_pid)
         except psycopg.Error as error:
             raise self.translate(error, Access.READ) from error
         return self._commits
@@ -210,12 +210,14 @@ class PostgresDriver(Driver):
             connection.adapters.register_dumper(kind, dumper)
         connection.adapters.register_loader("bool", _BooleanLoader)
         connection.adapters.register_loader("numeric", _NumericLoader)
-        connection.add_notify_handler(self._count)
+        own = connection.info.backend_pid
+        connection.add_notify_handler(lambda found: self._count(found.pid, own))
         connection.execute(SQL["listen"].text.replace("{schema}", self.schema).encode())
         return connection
 
-    def _count(self, found: psycopg.Notify) -> None:
-        self._commits += found.pid != self._connection.info.backend_pid
+    def _count(self, committed: int, own: int) -> None:
+        """Count a commit of a server process, unless it is that of the own connection."""
+        self._commits += committed != own
 
 
 _texts: dict[tuple[str, tuple[str, ...]] | str, tuple[str, tuple[str, ...]]] = {}

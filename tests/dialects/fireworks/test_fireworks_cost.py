@@ -25,7 +25,7 @@ class CountingLaunchPad(LaunchPad):
 
     def opened(self) -> Session:
         session = super().opened()
-        session.store._connection.set_progress_handler(self._report, STEPS)
+        session.store._driver.connection.set_progress_handler(self._report, STEPS)
         return session
 
     def _report(self) -> int:

@@ -92,7 +92,7 @@ def check(deep: bool, as_json: bool) -> int:
 @click.argument("target", metavar="TO")
 @json_option
 def copy(source: str, target: str, as_json: bool) -> None:
-    """Copy a store: rows, journals and attempts' folders.
+    """Copy a store to another place or database: rows, journals and attempts' folders.
 
     FROM and TO are folders or URLs; TO must not exist yet. Every row is compared with the original afterwards. FROM
     stays as it is; it is refused while a runner works on it. Paths beside the store stay relative to it: copy the
