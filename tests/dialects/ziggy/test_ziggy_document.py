@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from ziggy_sample import IMAGES, SETS, SPEC, CommandResult, Pipeline
 
+pytestmark = pytest.mark.soak
+"""`make test` follows the document with XML definitions: see test_ziggy_rerun_document.py."""
+
 GOOD = ["image-1", "image-2", "image-3"]
 EVERY = [f"image-{number}" for number in range(IMAGES)]
 
