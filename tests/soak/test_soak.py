@@ -47,7 +47,7 @@ def test_a_schedule_follows_from_its_seed() -> None:
     assert schedule("everything", 1, 14, 10) != schedule("everything", 2, 14, 10)
 
 
-@pytest.mark.parametrize(("kind", "seed"), seeds(alone=2, together=8))
+@pytest.mark.parametrize(("kind", "seed"), seeds(alone=1, together=3))
 def test_nothing_is_lost(prepare: Prepare, request: pytest.FixtureRequest, kind: str, seed: int) -> None:
     play(prepare(kind), schedule(kind, seed, scale=14, faults=10), request)
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from lpad_folder import Done, Lpad
 
@@ -239,7 +240,9 @@ def test_a_launch_whose_node_died_is_lost_after_a_time(lpad: Lpad, option: str, 
     process.wait(30)
     (journal,) = (lpad.folder / "there/FW_offline/journal").iterdir()
     worker = int(re.search(r'"pid":(\d+)', journal.read_text())[1])  # type: ignore[index]
-    os.killpg(worker, signal.SIGKILL)
+    for one in (psutil.Process(worker), *psutil.Process(worker).children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended with another
+            one.kill()
     time.sleep(1.1)
     assert "Lost FireWorks: 0" in lpad.ok("detect_lostruns", option).out
     assert lpad.states() == {"slow": "RUNNING"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
@@ -54,8 +55,10 @@ def kill_while(document: Document, name: str) -> None:
             time.sleep(0.05)
     finally:
         below = psutil.Process(rlaunch.pid).children(recursive=True)
-        for one in (rlaunch, *below):
-            one.kill()
+        rlaunch.kill()
+        for one in below:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended in this moment
+                one.kill()
         rlaunch.wait()
         psutil.wait_procs(below, timeout=30)
     document.lpad.log()
