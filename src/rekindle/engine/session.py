@@ -14,11 +14,11 @@ from rekindle.domain.errors import NotFound
 from rekindle.files.store_files import is_fully_durable, shared_requested, working_directory
 from rekindle.journal.paths import JOB_PROJECT_VARIABLE, JOB_STORE_VARIABLE
 from rekindle.store.archive import Store, Transaction
-from rekindle.store.opening import open_store
+from rekindle.store.opening import SCHEMES, open_store
 
 STORE_FOLDER = ".rekindle"
 STORE_VARIABLE = "REKINDLE_STORE"
-_ABSOLUTE = ("/", "sqlite:///", "postgresql://", "postgres://", "~")
+_ABSOLUTE = ("/", "sqlite:///", *SCHEMES, "~")
 
 
 class Session(msgspec.Struct, frozen=True):

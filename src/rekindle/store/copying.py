@@ -61,7 +61,7 @@ class _Table(msgspec.Struct, frozen=True):
 
 
 def copy_store(source: Store, target: Store, progress: ShowProgress) -> CopiedStore:
-    """Copy everything in a store to a new one, and compare. Nothing is in the target before all of it is.
+    """Copy everything in a store to a new one, and compare. All rows are written in one transaction, after the files.
 
     Paths beside the store stay relative to it: projects are looked for beside the copy. Raise Refused if a runner of
     the source has not ended, or the target has workflows; StoreUnavailable if a file cannot be copied; StoreDamaged if

@@ -91,12 +91,13 @@ class PostgresDriver(Driver):
         self._close_streams()
 
     def roll_back(self) -> bool:
-        if self._connection.closed or self._connection.info.transaction_status == TransactionStatus.IDLE:
-            return self._connection.closed
-        try:
-            self._connection.execute("ROLLBACK")
-        except psycopg.Error:
-            self._connection.close()
+        if not self._connection.closed:
+            if self._connection.info.transaction_status == TransactionStatus.IDLE:
+                return False
+            try:
+                self._connection.execute("ROLLBACK")
+            except psycopg.Error:
+                self._connection.close()
         self._close_streams()
         return True
 

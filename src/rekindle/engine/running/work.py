@@ -77,7 +77,7 @@ class _Outage(Exception):
 
 
 def _with_time_left(options: WorkOptions, began: float) -> WorkOptions:
-    """Return the options with what is left of their durations since `began` (monotonic)."""
+    """Return the options with their durations reduced by the time since `began` (monotonic)."""
     passed = time.monotonic() - began
     wait, claim = (None if one is None else max(0.0, one - passed) for one in (options.wait_timeout, options.claim_for))
     return replace(options, wait_timeout=wait, claim_for=claim)
